@@ -1,0 +1,99 @@
+/**
+ * Who may do what: the seams between the request pipeline (`api/server`) and identity (`api/auth`).
+ */
+import type { User } from "../client/contract.ts";
+import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+import type { Draft, View } from "../../kv/contract.ts";
+
+/** What is known of a request before it has a user. */
+export interface Credentials {
+  /** Lower-case names. */
+  header(name: string): string | undefined;
+  /** DER of a client certificate that the TLS layer verified against the cluster CA. */
+  certificate?: {
+    subject: { commonName?: string; organizations: readonly string[] };
+    raw: Uint8Array;
+  };
+  path: string;
+}
+
+/** Undefined: no credentials of this kind. Throws ApiError 401 when there are some and they are wrong. */
+export interface Authenticator {
+  authenticate(credentials: Credentials): Promise<User | undefined> | User | undefined;
+}
+
+/** Upstream's authorization attributes. */
+export interface Attributes {
+  user: User;
+  verb: string;
+  /** True for API resources; else `path` counts. */
+  resourceRequest: boolean;
+  group: string;
+  version: string;
+  resource: string;
+  subresource: string;
+  namespace: string;
+  name: string;
+  path: string;
+  fieldSelector?: string;
+  labelSelector?: string;
+}
+
+export interface Decision {
+  allowed: boolean;
+  /** Said in the 403 after the standard sentence, and in reviews. */
+  reason?: string;
+}
+
+export interface PolicyRule {
+  verbs: string[];
+  apiGroups?: string[];
+  resources?: string[];
+  resourceNames?: string[];
+  nonResourceURLs?: string[];
+}
+
+export interface Authorizer {
+  /** Synchronous: it reads the head view. */
+  authorize(attributes: Attributes): Decision;
+  /** All rules of a user in a namespace, for SelfSubjectRulesReview and the escalation check. */
+  rules(user: User, namespace: string): { rules: PolicyRule[]; errors: string[] };
+}
+
+export type Operation = "CREATE" | "UPDATE" | "DELETE" | "CONNECT";
+
+/** What admission sees of a write. `object` is private to the request: mutating plugins change it in place. */
+export interface Admission {
+  operation: Operation;
+  kind: Kind;
+  subresource: string;
+  namespace: string;
+  name: string;
+  user: User;
+  dryRun: boolean;
+  /** The new object; absent at DELETE. At CONNECT and for posts to subresources, what was posted. */
+  object?: KubeObject;
+  /** The stored object at UPDATE and DELETE. */
+  old?: DeepReadonly<KubeObject>;
+  options: Record<string, unknown>;
+  /** The state that mutating and validating plugins read. */
+  view: View<KubeObject>;
+  /** Wall time in ms. */
+  now: number;
+  /** Lines for `Warning` headers. */
+  warn(text: string): void;
+  /** Audit annotations. */
+  annotate(key: string, value: string): void;
+}
+
+/**
+ * One admission plugin, upstream's name. Plugins refuse by throwing ApiError. Mutating plugins run in order, then
+ * defaults again; then validating ones. `commit` runs inside the write function: synchronous, exact, maybe repeatedly.
+ */
+export interface AdmissionPlugin {
+  name: string;
+  handles(admission: Admission): boolean;
+  mutate?(admission: Admission): Promise<void> | void;
+  validate?(admission: Admission): Promise<void> | void;
+  commit?(admission: Admission, draft: Draft<KubeObject>): void;
+}

@@ -1,0 +1,238 @@
+/**
+ * The store's contract: everything other folders may rely on, on one page. `store.ts` fulfils it;
+ * `tests/contracts/store.ts` proves it for every back end.
+ *
+ * A store is the fold of a revisioned log. Each put and each delete takes the next revision, a dense
+ * integer. Writes are functions of the state, run one after another; a group of them is committed in
+ * one atomic commit and becomes visible (to reads and to watchers) only after it is durable.
+ *
+ * The store knows no Kubernetes: values are of a type `T` that a `Codec` turns into bytes.
+ */
+
+/** Turns values into bytes and back. Must be pure. */
+export interface Codec<T> {
+  /** UTF-8 JSON without any revision in it. Called once per put. */
+  encode(value: T): Uint8Array;
+  /** The value at a revision (the codec puts the revision where the value's readers expect it). */
+  decode(bytes: Uint8Array, revision: number): T;
+  /**
+   * Turns a value that was just put into what readers of `revision` get, without decoding it again: it
+   * may change it in place. Called after the commit, before the value is frozen.
+   */
+  stamp(value: T, revision: number): T;
+}
+
+/** One object as it stands at some revision. Immutable, shared by all readers: `value` is deep-frozen. */
+export interface Item<T> {
+  /** A path such as `/registry/pods/default/web`. */
+  readonly key: string;
+  /** The revision of the write that made it so. */
+  readonly revision: number;
+  /** The encoded value, without its revision. */
+  readonly bytes: Uint8Array;
+  /** The decoded value; made at first use. The same object at every use. */
+  readonly value: T;
+}
+
+/** The whole state at one revision. Costs nothing to hold but what later writes replaced. */
+export interface View<T> {
+  readonly revision: number;
+  get(key: string): Item<T> | undefined;
+  /** Items whose key begins with `prefix`, in key order, from the first key after `after`. */
+  scan(prefix: string, options?: { after?: string }): Iterable<Item<T>>;
+  /** How many keys begin with `prefix` (and come after `after`). Counts without visiting items. */
+  count(prefix: string, options?: { after?: string }): number;
+}
+
+/** The state as a write function sees it: the head, the writes before it in its group, and its own. */
+export interface Draft<T> extends View<T> {
+  /** Replaces or creates; returns the revision that this put will have if its group commits. */
+  put(key: string, value: T): number;
+  /**
+   * Removes an existing key (absent: no effect, returns undefined). `last`, if given, is what the
+   * delete event shows instead of the value as it stood.
+   */
+  delete(key: string, last?: T): number | undefined;
+  /** Sends mail in the same commit. */
+  mail(mail: Mail): void;
+}
+
+/**
+ * A write. Synchronous, without I/O and without effects besides the draft's; it may run several times
+ * (with a fresh draft). What it returns is the result of `write`; what it throws refuses the write and
+ * nothing of it is kept. A function that puts nothing commits nothing and still sees a linearizable state.
+ */
+export type WriteFn<T, R> = (draft: Draft<T>) => R;
+
+/** One change. `item` is the object after a put; at a delete its last state with the delete's revision. */
+export interface Event<T> {
+  readonly type: "put" | "delete";
+  readonly key: string;
+  readonly revision: number;
+  readonly item: Item<T>;
+  /** The object before; absent when the key did not exist. */
+  readonly previous?: Item<T>;
+}
+
+/** What a watcher is handed: events in order, all of them up to `revision` (possibly none: progress). */
+export interface Batch<T> {
+  readonly events: readonly Event<T>[];
+  /** Everything at or below this revision under the prefix has been delivered. */
+  readonly revision: number;
+}
+
+/**
+ * A watch. Iterate it once. Ends normally when closed or aborted; throws `CompactedError` when its start
+ * is no longer in the log, `SlowWatcherError` when the reader fell behind its buffer.
+ */
+export interface Watch<T> extends AsyncIterable<Batch<T>> {
+  close(): void;
+}
+
+export interface WatchOptions {
+  /** Only keys that begin with this. */
+  prefix: string;
+  /** Events after this revision. */
+  after: number;
+  /** Also deliver empty batches when the head moved elsewhere, at most one per this many ms (default: none). */
+  progressEveryMs?: number;
+  /** Events held for a reader that is behind before the watch is closed (default `WATCH_EVENTS_MAX`). */
+  eventsMax?: number;
+  signal?: AbortSignal;
+}
+
+/** A message: a key, never an object. Losing, repeating, merging or delaying one must be harmless. */
+export interface Mail {
+  /** The actor, such as `controller/deployment`. */
+  to: string;
+  /** What to look at, such as `default/web`. */
+  key: string;
+  /** Deliver after this long (default 0). */
+  delayMs?: number;
+}
+
+/**
+ * A term of office: while it is current, no other process holds `name`. `fence` grows with every change of
+ * holder. A write that carries a term is refused with `TermOverError` once the term has passed.
+ */
+export interface Term {
+  readonly name: string;
+  readonly holder: string;
+  readonly fence: number;
+}
+
+export interface Store<T> {
+  /** This cluster's id, made when the database was. */
+  readonly clusterId: string;
+  /** The newest state this process knows. Never older than any write this process was told of. */
+  view(): View<T>;
+  /** A state no older than any write that was answered, in any process, before this call. */
+  fresh(): Promise<View<T>>;
+  /** The state exactly at a revision. Throws CompactedError or FutureRevisionError. */
+  at(revision: number): Promise<View<T>>;
+  /** Waits until this process knows `revision` or more. Throws FutureRevisionError after `timeoutMs`. */
+  reached(revision: number, options?: { timeoutMs?: number }): Promise<View<T>>;
+  /** The oldest revision that `at` still answers. */
+  oldest(): number;
+  /** Runs a write: see WriteFn. Resolves after the commit is durable and visible to `view()`. */
+  write<R>(fn: WriteFn<T, R>, options?: { term?: Term }): Promise<R>;
+  watch(options: WatchOptions): Watch<T>;
+  /** Trims history now (it also happens by itself). Returns the new oldest revision. */
+  compact(options?: { keepRevisions?: number; keepMs?: number }): Promise<number>;
+  /** Bytes, revisions and lags, for metrics. */
+  stats(): StoreStats;
+  close(): Promise<void>;
+}
+
+export interface StoreStats {
+  revision: number;
+  oldest: number;
+  keys: number;
+  /** Bytes of all live values. */
+  liveBytes: number;
+  /** Bytes of the log, superseded values included. */
+  logBytes: number;
+  /** Hard bound of live plus log. */
+  bytesMax: number;
+  commits: number;
+  commitMsLast: number;
+  watchers: number;
+  pendingWrites: number;
+}
+
+/** The base of the store's errors. */
+export class StoreError extends Error {
+  override name = this.constructor.name;
+}
+/** The log no longer reaches back to the revision asked for. */
+export class CompactedError extends StoreError {
+  readonly oldest: number;
+  constructor(message: string, oldest: number) {
+    super(message);
+    this.oldest = oldest;
+  }
+}
+/** A revision that does not exist yet. */
+export class FutureRevisionError extends StoreError {
+  readonly current: number;
+  constructor(message: string, current: number) {
+    super(message);
+    this.current = current;
+  }
+}
+/** A value, a commit or the whole store would pass its limit. `what` says which. */
+export class TooLargeError extends StoreError {
+  readonly what: "object" | "group" | "store";
+  constructor(message: string, what: "object" | "group" | "store") {
+    super(message);
+    this.what = what;
+  }
+}
+/** The watcher's buffer is full: list again. */
+export class SlowWatcherError extends StoreError {}
+/** The term a write carried has passed. */
+export class TermOverError extends StoreError {}
+/** The store is closed, or lost its database for good. */
+export class ClosedError extends StoreError {}
+/** The database cannot be used: held by another process, of a newer format, torn, or not ours. */
+export class DatabaseError extends StoreError {}
+
+/** Durable mail. Delivery at least once, unordered; the handler only hands the key over and returns. */
+export interface Queue {
+  send(mail: Mail): Promise<void>;
+  /** One listener per queue. Mail sent before it began waits for it. */
+  listen(handler: (mail: Mail) => void | Promise<void>): void;
+  /** Mail whose delivery failed to the end, newest last; at most `UNDELIVERED_MAX`. */
+  undelivered(): Promise<Mail[]>;
+  close(): Promise<void>;
+}
+
+/** Who leads what. */
+export interface Terms {
+  /** This process. */
+  readonly holder: string;
+  /** Tries to take or keep `name`; undefined while another live process holds it. */
+  acquire(name: string): Promise<Term | undefined>;
+  /** Gives it up. */
+  release(term: Term): Promise<void>;
+  /** Resolves when the term is over. */
+  lost(term: Term): Promise<void>;
+}
+
+/** Everything in one database. */
+export interface Database<T> {
+  /** The cluster's objects. */
+  readonly objects: Store<T>;
+  /** Kubernetes Events: own head, log and revisions, kept for an hour by age. */
+  readonly events: Store<T>;
+  readonly queue: Queue;
+  readonly terms: Terms;
+  /** A small durable value beside the store (CA keys, settings), sealed at rest. */
+  readonly settings: {
+    get(name: string): Promise<Uint8Array | undefined>;
+    set(name: string, value: Uint8Array): Promise<void>;
+  };
+  /** Writes everything to one file (or bytes when no path is given). */
+  snapshot(): Promise<Uint8Array>;
+  close(): Promise<void>;
+}
