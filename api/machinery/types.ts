@@ -102,7 +102,15 @@ export interface Schema {
   ref?: string;
   properties?: Record<string, Field>;
   items?: Schema;
+  /**
+   * int32 or int64 of an integer. Of `any`: how protobuf writes it (`json`, `schemaOrBool`, `schemaOrArray`,
+   * `schemaOrStringArray` of the CRD types, `ref` then names the schema's type).
+   */
   format?: string;
+  /** An array that is a message of its own in protobuf, its items being field 1 (`ExtraValue`, `Verbs`). */
+  wrapped?: boolean;
+  /** OpenAPI's enumeration of a string of a built-in kind. */
+  enum?: string[];
   /** Custom resources: unknown fields are kept. */
   preserveUnknown?: boolean;
   /** Custom resources: this node is an embedded object with apiVersion, kind, metadata. */
@@ -124,6 +132,14 @@ export interface Field extends Schema {
   protoType?: string;
   /** In Go: no `omitempty`, so that a zero value is always written. */
   required1?: boolean;
+  /** In Go: a pointer, so that a zero value is told from none and is kept. */
+  pointer?: boolean;
+  /** In Go: a struct with `omitzero`, left out when it is zero. */
+  omitZero?: boolean;
+  /** In protobuf this field lies inside messages of these numbers, outermost first (structs that Go inlines). */
+  within?: readonly number[];
+  /** How Go's errors name the type where the schema does not tell: `v1.PullPolicy`. */
+  goType?: string;
   patchStrategy?: ("merge" | "replace" | "retainKeys")[];
   patchMergeKey?: string;
   default?: Json;
@@ -276,8 +292,12 @@ export interface KindHooks {
   prepareCreate?(object: KubeObject, context: KindContext): void;
   /** Carries over what this write may not touch, drops disabled fields. `old` is the stored object. */
   prepareUpdate?(object: KubeObject, old: DeepReadonly<KubeObject>, context: KindContext): void;
+  /** On create only; metadata is checked apart from it (`kinds/rules/meta.ts`). */
   validate?(object: DeepReadonly<KubeObject>, context: KindContext): Cause[];
-  /** Runs after `validate`-like checks of the new object that upstream repeats on update. */
+  /**
+   * On update, of every subresource, in place of `validate`: repeats by itself the checks of the new object
+   * that upstream repeats. Where a kind has none, `validate` runs on update too.
+   */
   validateUpdate?(
     object: DeepReadonly<KubeObject>,
     old: DeepReadonly<KubeObject>,
