@@ -1,0 +1,132 @@
+/**
+ * Kubeconfig files as text: a new one for this cluster, and its entries merged into a file the user already
+ * has. Merging touches nothing but the entries of our name: every other entry and field stays, whatever
+ * they are; a file that cannot be understood is an error and never overwritten.
+ */
+import { Buffer } from "node:buffer";
+import { parse, stringify } from "@std/yaml";
+
+/** What a kubeconfig says about a cluster and who uses it. */
+export interface Access {
+  /** Name of the cluster, the context and the user (default `plesio`). */
+  name?: string;
+  /** `https://127.0.0.1:6443`. */
+  server: string;
+  /** The authority's certificate; absent for plain HTTP. */
+  authorityPem?: string;
+  /** A client certificate with its key, or a token. */
+  certificatePem?: string;
+  keyPem?: string;
+  token?: string;
+  namespace?: string;
+}
+
+interface Entry {
+  name: string;
+  [field: string]: unknown;
+}
+
+interface Config {
+  [field: string]: unknown;
+  clusters: Entry[];
+  contexts: Entry[];
+  users: Entry[];
+}
+
+const base64 = (text: string) => Buffer.from(text, "utf8").toString("base64");
+
+function entries(access: Access): { cluster: Entry; context: Entry; user: Entry } {
+  const name = access.name ?? "plesio";
+  const cluster: Record<string, unknown> = {};
+  if (access.authorityPem) cluster["certificate-authority-data"] = base64(access.authorityPem);
+  cluster.server = access.server;
+  const user: Record<string, unknown> = {};
+  if (access.certificatePem) user["client-certificate-data"] = base64(access.certificatePem);
+  if (access.keyPem) user["client-key-data"] = base64(access.keyPem);
+  if (access.token) user.token = access.token;
+  const context: Record<string, unknown> = { cluster: name, user: name };
+  if (access.namespace) context.namespace = access.namespace;
+  return {
+    cluster: { cluster, name },
+    context: { context, name },
+    user: { name, user },
+  };
+}
+
+/** A kubeconfig with this cluster alone, as YAML. */
+export function createKubeconfig(access: Access): string {
+  const { cluster, context, user } = entries(access);
+  return stringify({
+    apiVersion: "v1",
+    clusters: [cluster],
+    contexts: [context],
+    "current-context": context.name,
+    kind: "Config",
+    users: [user],
+  }, { lineWidth: -1 });
+}
+
+/**
+ * `text` with this cluster's entries added or replaced and its context made current. An empty text gives a new
+ * file. Throws `TypeError` when the text is not a kubeconfig.
+ */
+export function mergeKubeconfig(text: string, access: Access): string {
+  const config = read(text);
+  if (!config) return createKubeconfig(access);
+  const { cluster, context, user } = entries(access);
+  replace(config.clusters, cluster);
+  replace(config.contexts, context);
+  replace(config.users, user);
+  config["current-context"] = context.name;
+  return stringify(config, { lineWidth: -1 });
+}
+
+/** `text` without the entries of `name`; the current context is cleared if it was that one. */
+export function removeFromKubeconfig(text: string, name = "plesio"): string {
+  const config = read(text);
+  if (!config) return text;
+  for (const part of ["clusters", "contexts", "users"] as const) {
+    config[part] = config[part].filter((entry) => entry.name !== name);
+  }
+  if (config["current-context"] === name) config["current-context"] = "";
+  return stringify(config, { lineWidth: -1 });
+}
+
+function replace(list: Entry[], entry: Entry): void {
+  const at = list.findIndex((known) => known.name === entry.name);
+  if (at < 0) list.push(entry);
+  else list[at] = entry;
+}
+
+function read(text: string): Config | undefined {
+  if (text.trim() === "") return undefined;
+  let value: unknown;
+  try {
+    value = parse(text);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new TypeError(`cannot read the kubeconfig as YAML: ${why}`, { cause });
+  }
+  if (value === null) return undefined;
+  if (typeof value !== "object" || Array.isArray(value)) {
+    throw new TypeError(`cannot read the kubeconfig: wanted a mapping, found ${kindOf(value)}`);
+  }
+  const config = { ...value } as Config;
+  if (config.kind !== undefined && config.kind !== "Config") {
+    throw new TypeError(`cannot read the kubeconfig: its kind is ${JSON.stringify(config.kind)}`);
+  }
+  for (const part of ["clusters", "contexts", "users"] as const) {
+    const list = config[part] ?? [];
+    if (!Array.isArray(list) || list.some((e) => typeof e !== "object" || e === null)) {
+      throw new TypeError(`cannot read the kubeconfig: ${part} is not a list of entries`);
+    }
+    config[part] = [...list];
+  }
+  config.apiVersion ??= "v1";
+  config.kind ??= "Config";
+  return config;
+}
+
+function kindOf(value: unknown): string {
+  return Array.isArray(value) ? "a list" : `a ${typeof value}`;
+}

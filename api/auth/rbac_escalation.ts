@@ -1,0 +1,168 @@
+/**
+ * Nobody may hand out permissions that they do not hold: the check on writes of roles and bindings.
+ *
+ * A role may be written by whoever holds all its rules or the verb `escalate` on it; a binding by whoever holds
+ * all rules of its role or the verb `bind` on that role. Members of system:masters may do both. The check
+ * is repeated inside the commit, against the permissions as they are then: two edits that race cannot
+ * add up to an escalation.
+ */
+import { forbidden, notFound } from "../machinery/errors.ts";
+import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
+import type { View } from "../../kv/contract.ts";
+import type { Admission, AdmissionPlugin, Authorizer, PolicyRule } from "./contract.ts";
+import { MASTERS } from "./names.ts";
+import { RbacAuthorizer, rulesOf } from "./rbac.ts";
+import { compact, describeRule, quoteList, type Rule, uncovered } from "./rbac_rules.ts";
+
+const GROUP = "rbac.authorization.k8s.io";
+const FULL: PolicyRule[] = [
+  { verbs: ["*"], apiGroups: ["*"], resources: ["*"] },
+  { verbs: ["*"], nonResourceURLs: ["*"] },
+];
+
+/** The plugin that guards roles and bindings. Last of the validating ones: it judges the final object. */
+export function rbacEscalation(authorizer: Authorizer): AdmissionPlugin {
+  return {
+    name: "RBACEscalation",
+    handles: (a) =>
+      a.kind.group === GROUP && !a.subresource &&
+      (a.operation === "CREATE" || a.operation === "UPDATE"),
+    validate: (a) => check(a, a.view, authorizer),
+    commit: (a, draft) => check(a, draft, authorizer),
+  };
+}
+
+function check(
+  a: Admission,
+  view: View<KubeObject>,
+  authorizer: Authorizer,
+): void {
+  if (a.user.groups.includes(MASTERS) || !a.object) return;
+  if (a.old && onlyGarbageFieldsChanged(a.object, a.old)) return;
+  if (a.kind.plural === "roles" || a.kind.plural === "clusterroles") {
+    checkRole(a, view, authorizer);
+  } else {
+    checkBinding(a, view, authorizer);
+  }
+}
+
+function checkRole(
+  a: Admission,
+  view: View<KubeObject>,
+  authorizer: Authorizer,
+): void {
+  const object = a.object!;
+  const subject = { group: GROUP, resource: a.kind.plural };
+  // A create has no name yet, so that `escalate` limited to names does not reach it.
+  const name = a.operation === "CREATE" ? "" : a.name;
+  if (permitted(a, authorizer, "escalate", a.kind.plural, name)) return;
+  const refused = missing(a, view, object.rules ?? []);
+  if (refused) throw forbidden(subject, object.metadata.name, refused);
+  if (aggregates(object) || aggregates(a.old)) {
+    if (missing(a, view, FULL)) {
+      throw forbidden(
+        subject,
+        object.metadata.name,
+        "must have cluster-admin privileges to use the aggregationRule",
+      );
+    }
+  }
+}
+
+function checkBinding(
+  a: Admission,
+  view: View<KubeObject>,
+  authorizer: Authorizer,
+): void {
+  const { roleRef, metadata } = a.object!;
+  if (!roleRef) return;
+  const resource = roleRef.kind === "Role"
+    ? "roles"
+    : roleRef.kind === "ClusterRole"
+    ? "clusterroles"
+    : undefined;
+  if (resource && permitted(a, authorizer, "bind", resource, roleRef.name)) return;
+  const granted = rulesOf(view, roleRef, a.namespace);
+  if (granted.error && resource) throw notFound({ group: GROUP, resource }, roleRef.name);
+  const refused = missing(a, view, granted.rules);
+  if (refused) throw forbidden({ group: GROUP, resource: a.kind.plural }, metadata.name, refused);
+}
+
+function permitted(
+  a: Admission,
+  authorizer: Authorizer,
+  verb: string,
+  resource: string,
+  name: string,
+): boolean {
+  return authorizer.authorize({
+    user: a.user,
+    verb,
+    resourceRequest: true,
+    group: GROUP,
+    version: "*",
+    resource,
+    subresource: "",
+    namespace: a.namespace,
+    name,
+    path: "",
+  }).allowed;
+}
+
+/** What the user lacks of `wanted`, as upstream's sentence; undefined when nothing. */
+function missing(
+  a: Admission,
+  view: View<KubeObject>,
+  wanted: readonly Rule[],
+): string | undefined {
+  // A draft changes under its revision: nothing of an earlier check may be used again.
+  const held = new RbacAuthorizer(() => view).rules(a.user, a.namespace);
+  const lacking = uncovered(held.rules, wanted);
+  if (lacking.length === 0) return undefined;
+  const lines = [...new Set(compact(lacking).map(describeRule))].sort();
+  let text = `user ${JSON.stringify(a.user.name)} (groups=${quoteList(a.user.groups)}) ` +
+    `is attempting to grant RBAC permissions not currently held:\n${lines.join("\n")}`;
+  if (held.errors.length) {
+    const errors = held.errors.length > 1 ? `[${held.errors.join(", ")}]` : held.errors[0];
+    text += `; resolution errors: [${errors}]`;
+  }
+  return text;
+}
+
+function aggregates(role: DeepReadonly<KubeObject> | undefined): boolean {
+  return (role?.aggregationRule?.clusterRoleSelectors?.length ?? 0) > 0;
+}
+
+/** Removing finalizers and owners is what the garbage collector must always be able to do. */
+function onlyGarbageFieldsChanged(
+  object: DeepReadonly<KubeObject>,
+  old: DeepReadonly<KubeObject>,
+): boolean {
+  const plain = (o: DeepReadonly<KubeObject>) => {
+    const { finalizers: _f, ownerReferences: _o, managedFields: _m, ...metadata } = o.metadata;
+    return { ...o, metadata };
+  };
+  return equal(plain(object), plain(old));
+}
+
+/** Deep equality of JSON values, in which an absent field equals an empty one. */
+function equal(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (empty(a) && empty(b)) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  if (Array.isArray(a) || Array.isArray(b)) {
+    return Array.isArray(a) && Array.isArray(b) && a.length === b.length &&
+      a.every((value, i) => equal(value, b[i]));
+  }
+  const left = a as Record<string, unknown>;
+  const right = b as Record<string, unknown>;
+  for (const key of Object.keys(left)) if (!equal(left[key], right[key])) return false;
+  for (const key of Object.keys(right)) if (!(key in left) && !empty(right[key])) return false;
+  return true;
+}
+
+function empty(value: unknown): boolean {
+  return value === undefined || value === null ||
+    (Array.isArray(value) && value.length === 0) ||
+    (typeof value === "object" && Object.keys(value).length === 0);
+}
