@@ -4,7 +4,7 @@
  */
 
 import type { Column, DeepReadonly, KubeObject } from "../../machinery/types.ts";
-import { humanDuration } from "../../machinery/time.ts";
+import { age } from "../../machinery/time.ts";
 
 /** An object as columns see it. */
 export type Row = DeepReadonly<KubeObject>;
@@ -31,46 +31,12 @@ export const NAME_COLUMN: Column = column("Name", (object) => object.metadata.na
 /** How long ago the object was created. */
 export const AGE_COLUMN: Column = column(
   "Age",
-  (object, now) => since(object.metadata.creationTimestamp, now),
+  (object, now) => age(object.metadata.creationTimestamp, now),
   { description: "Time since the object was created" },
 );
 
-/** Time passed since a timestamp, as `5m12s`, or `<unknown>`. */
-export function since(timestamp: string | undefined | null, now: number): string {
-  if (!timestamp) return "<unknown>";
-  const then = Date.parse(timestamp);
-  return Number.isNaN(then) ? "<unknown>" : humanDuration(now - then);
-}
-
-/** `a=b,c=d`, sorted, or `<none>`. */
-export function labelText(labels: DeepReadonly<Record<string, string>> | undefined | null): string {
-  if (!labels) return "<none>";
-  const keys = Object.keys(labels);
-  if (keys.length === 0) return "<none>";
-  return keys.sort().map((key) => `${key}=${labels[key]}`).join(",");
-}
-
 // deno-lint-ignore no-explicit-any -- fields of decoded JSON
 type Any = any;
-
-/** A LabelSelector as kubectl writes it: `a=b,c in (d,e),!f`, or `<none>`. */
-export function selectorText(selector: Any): string {
-  if (!selector) return "<none>";
-  const parts: { key: string; text: string }[] = [];
-  for (const key in selector.matchLabels ?? {}) {
-    parts.push({ key, text: `${key}=${selector.matchLabels[key]}` });
-  }
-  for (const { key, operator, values } of selector.matchExpressions ?? []) {
-    const list = [...(values ?? [])].sort().join(",");
-    if (operator === "In") parts.push({ key, text: `${key} in (${list})` });
-    else if (operator === "NotIn") parts.push({ key, text: `${key} notin (${list})` });
-    else if (operator === "Exists") parts.push({ key, text: key });
-    else if (operator === "DoesNotExist") parts.push({ key, text: `!${key}` });
-    else return "<error>";
-  }
-  if (parts.length === 0) return "<none>";
-  return parts.sort((a, b) => a.key < b.key ? -1 : a.key > b.key ? 1 : 0).map((p) => p.text).join(",");
-}
 
 /** The names of a template's containers, joined. */
 export function containerNames(template: Any): string {

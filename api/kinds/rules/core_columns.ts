@@ -4,16 +4,16 @@
  */
 
 import type { Column } from "../../machinery/types.ts";
+import { formatLabels } from "../../machinery/selectors.ts";
+import { age } from "../../machinery/time.ts";
 import {
   AGE_COLUMN,
   column,
   containerImages,
   containerNames,
-  labelText,
   listWithMore,
   NAME_COLUMN,
   type Row,
-  since,
   templateColumns,
 } from "./cells.ts";
 import { POD_COLUMNS } from "./pod_columns.ts";
@@ -63,7 +63,7 @@ const SERVICE_COLUMNS: Column[] = [
   column("External-IP", externalIps),
   column("Port(s)", portsText),
   AGE_COLUMN,
-  column("Selector", (o) => labelText(o.spec?.selector), WIDE),
+  column("Selector", (o) => formatLabels(o.spec?.selector), WIDE),
 ];
 
 const ENDPOINTS_SHOWN = 3;
@@ -204,12 +204,12 @@ const PVC_COLUMNS: Column[] = [
 // --- events, quotas, the rest -----------------------------------------------------------------------
 
 function eventFirst(event: Row, now: number): string {
-  return since(event.firstTimestamp || event.eventTime, now);
+  return age(event.firstTimestamp || event.eventTime, now);
 }
 
 function eventLast(event: Row, now: number): string {
-  if (event.series) return since(event.series.lastObservedTime, now);
-  return event.lastTimestamp ? since(event.lastTimestamp, now) : eventFirst(event, now);
+  if (event.series) return age(event.series.lastObservedTime, now);
+  return event.lastTimestamp ? age(event.lastTimestamp, now) : eventFirst(event, now);
 }
 
 function eventObject({ involvedObject }: Row): string {
@@ -241,7 +241,9 @@ function quotaText(quota: Row, limits: boolean): string {
   const used = quota.status?.used ?? {};
   const parts: string[] = [];
   for (const name of Object.keys(hard).sort()) {
-    if (name.startsWith("limits") === limits) parts.push(`${name}: ${used[name] ?? "0"}/${hard[name]}`);
+    if (name.startsWith("limits") === limits) {
+      parts.push(`${name}: ${used[name] ?? "0"}/${hard[name]}`);
+    }
   }
   return parts.join(", ");
 }
@@ -263,7 +265,7 @@ export const columns: Record<string, Column[]> = {
     NAME_COLUMN,
     column("Containers", (o) => containerNames(o.template)),
     column("Images", (o) => containerImages(o.template)),
-    column("Pod Labels", (o) => labelText(o.template?.metadata?.labels)),
+    column("Pod Labels", (o) => formatLabels(o.template?.metadata?.labels)),
   ],
   ReplicationController: [
     NAME_COLUMN,
@@ -272,7 +274,7 @@ export const columns: Record<string, Column[]> = {
     column("Ready", (o) => o.status?.readyReplicas ?? 0, INTEGER),
     AGE_COLUMN,
     ...templateColumns((o) => o.spec?.template),
-    column("Selector", (o) => labelText(o.spec?.selector), WIDE),
+    column("Selector", (o) => formatLabels(o.spec?.selector), WIDE),
   ],
   Service: SERVICE_COLUMNS,
   Endpoints: [NAME_COLUMN, column("Endpoints", endpointsText), AGE_COLUMN],
@@ -289,7 +291,10 @@ export const columns: Record<string, Column[]> = {
   ],
   ConfigMap: [
     NAME_COLUMN,
-    column("Data", (o) => Object.keys(o.data ?? {}).length + Object.keys(o.binaryData ?? {}).length),
+    column(
+      "Data",
+      (o) => Object.keys(o.data ?? {}).length + Object.keys(o.binaryData ?? {}).length,
+    ),
     AGE_COLUMN,
   ],
   ServiceAccount: [

@@ -4,7 +4,8 @@
  */
 
 import type { Column } from "../../machinery/types.ts";
-import { AGE_COLUMN, column, NAME_COLUMN, type Row, since } from "./cells.ts";
+import { age } from "../../machinery/time.ts";
+import { AGE_COLUMN, column, NAME_COLUMN, type Row } from "./cells.ts";
 
 // deno-lint-ignore no-explicit-any -- fields of decoded JSON
 type Any = any;
@@ -133,7 +134,7 @@ function conditionTrue(status: Any, type: string): boolean {
 function restartsCell(pod: Row, now: number): string {
   const { restarts, lastRestart } = summary(pod);
   if (restarts === 0 || lastRestart === "") return String(restarts);
-  return `${restarts} (${since(lastRestart, now)} ago)`;
+  return `${restarts} (${age(lastRestart, now)} ago)`;
 }
 
 function gatesCell(pod: Row): string {

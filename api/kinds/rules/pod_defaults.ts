@@ -103,7 +103,7 @@ export function defaultContainer(container: Obj): void {
   // A struct without omission in Go: every stored container shows it.
   container.resources ??= {};
   if (Array.isArray(container.ports)) {
-    for (const port of container.ports) { if (isObject(port)) port.protocol ||= "TCP"; }
+    for (const port of container.ports) if (isObject(port)) port.protocol ||= "TCP";
   }
   if (Array.isArray(container.env)) {
     for (const variable of container.env) {
@@ -177,7 +177,7 @@ function defaultProjected(projected: Obj): void {
 
 function defaultDownwardItems(items: Obj): void {
   if (!Array.isArray(items)) return;
-  for (const item of items) { if (isObject(item?.fieldRef)) item.fieldRef.apiVersion ||= "v1"; }
+  for (const item of items) if (isObject(item?.fieldRef)) item.fieldRef.apiVersion ||= "v1";
 }
 
 /** A limit without a request is also the request. */
@@ -192,7 +192,7 @@ function hostPorts(containers: Obj): void {
   if (!Array.isArray(containers)) return;
   for (const container of containers) {
     if (!Array.isArray(container?.ports)) continue;
-    for (const port of container.ports) { if (isObject(port)) port.hostPort ||= port.containerPort; }
+    for (const port of container.ports) if (isObject(port)) port.hostPort ||= port.containerPort;
   }
 }
 
