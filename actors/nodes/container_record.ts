@@ -1,0 +1,145 @@
+/**
+ * What a node knows of one container of a pod: the state that the pod worker moves and that the
+ * status is computed from. Plain data; one record per container of the spec, kept over its restarts.
+ */
+import type { ContainerOf, ContainerStatus, Pod, StateTerminated } from "./types.ts";
+import { timestamp } from "./types.ts";
+import type { ContainerKind, Runtime } from "./runtimes/runtime.ts";
+
+/** Where a container is. `starting` covers pull, create, start and the postStart hook. */
+export type Phase = "absent" | "starting" | "running" | "exited";
+
+export interface ContainerRecord {
+  readonly name: string;
+  readonly kind: ContainerKind;
+  phase: Phase;
+  runtime?: Runtime;
+  id?: string;
+  image: string;
+  imageId: string;
+  /** How often it was started before the current start. */
+  restarts: number;
+  startedAt: number;
+  /** The end of the current start, once it has exited. */
+  end?: StateTerminated;
+  /** The end of the start before. */
+  last?: StateTerminated;
+  /** Why it does not run, when there is more to say than that it is being made. */
+  waiting?: { reason: string; message?: string };
+  /** Startup probe passed (or there is none), and the postStart hook has returned. */
+  started: boolean;
+  /** Readiness probe passes (or there is none). */
+  ready: boolean;
+  /** Set while it is being stopped: when the grace period is over. */
+  stopBy?: number;
+  /** Set by a failed liveness or startup probe: it is started again whatever its policy's exit code says. */
+  backoffMs: number;
+  /** When the back-off was last raised. */
+  backoffAt: number;
+  /** Not before this time (pull and configuration errors). */
+  retryAt: number;
+  retryMs: number;
+}
+
+/** A record of a container that was never started. */
+export function newRecord(container: ContainerOf, kind: ContainerKind): ContainerRecord {
+  return {
+    name: container.name,
+    kind,
+    phase: "absent",
+    image: container.image ?? "",
+    imageId: "",
+    restarts: 0,
+    startedAt: 0,
+    started: false,
+    ready: false,
+    backoffMs: 0,
+    backoffAt: 0,
+    retryAt: 0,
+    retryMs: 0,
+  };
+}
+
+/** What a container of a pod's spec is. */
+export function kindOf(container: ContainerOf, list: "init" | "app" | "ephemeral"): ContainerKind {
+  return list === "init" && container.restartPolicy === "Always" ? "sidecar" : list;
+}
+
+/** The records of a pod's containers, in the order of the spec: init and sidecars, app, ephemeral. */
+export function recordsOf(pod: Pod): ContainerRecord[] {
+  const records: ContainerRecord[] = [];
+  for (const c of pod.spec.initContainers ?? []) records.push(newRecord(c, kindOf(c, "init")));
+  for (const c of pod.spec.containers) records.push(newRecord(c, "app"));
+  for (const c of pod.spec.ephemeralContainers ?? []) records.push(newRecord(c, "ephemeral"));
+  return records;
+}
+
+/** Finds a container of the spec, whichever list it is in. */
+export function containerNamed(pod: Pod, name: string): ContainerOf | undefined {
+  const of = (list: readonly ContainerOf[] | undefined) => list?.find((c) => c.name === name);
+  return of(pod.spec.containers) ?? of(pod.spec.initContainers) ?? of(pod.spec.ephemeralContainers);
+}
+
+/** Takes over what the API knows of a container from a former life of the node. */
+export function restore(
+  record: ContainerRecord,
+  status: ContainerStatus,
+  recovered: boolean,
+  now: number,
+): void {
+  record.restarts = status.restartCount;
+  record.imageId = status.imageID;
+  record.id = status.containerID;
+  record.last = status.lastState?.terminated;
+  const { running, terminated } = status.state ?? {};
+  if (running) {
+    record.startedAt = Date.parse(running.startedAt ?? "") || now;
+    if (recovered) {
+      record.phase = "running";
+      record.started = status.started ?? true;
+      record.ready = status.ready;
+      return;
+    }
+    record.phase = "exited";
+    record.end = {
+      exitCode: 137,
+      reason: "ContainerStatusUnknown",
+      message: "The container could not be located when the pod was terminated",
+      startedAt: running.startedAt,
+      finishedAt: timestamp(now),
+      containerID: status.containerID,
+    };
+  } else if (terminated) {
+    record.phase = "exited";
+    record.end = terminated;
+    record.startedAt = Date.parse(terminated.startedAt ?? "") || now;
+    record.ready = record.kind === "init" && terminated.exitCode === 0;
+  } else if (record.last) {
+    // It waited for its next start (CrashLoopBackOff): the end that counts is the last one.
+    record.phase = "exited";
+    record.end = record.last;
+    record.startedAt = Date.parse(record.last.startedAt ?? "") || now;
+  }
+}
+
+/** Whether a container that ended is to be started again, by its own rules, else by the pod's policy. */
+export function restartsAfter(
+  pod: Pod,
+  container: ContainerOf,
+  kind: ContainerKind,
+  exitCode: number,
+) {
+  if (kind === "ephemeral") return false;
+  if (kind === "sidecar") return true;
+  for (const rule of container.restartPolicyRules ?? []) {
+    const { operator, values = [] } = rule.exitCodes ?? { operator: "" };
+    const named = values.includes(exitCode);
+    if ((operator === "In" && named) || (operator === "NotIn" && !named)) {
+      return rule.action === "Restart";
+    }
+  }
+  const policy = container.restartPolicy ?? pod.spec.restartPolicy ?? "Always";
+  // An init container of a pod that restarts its containers always runs until it succeeds.
+  if (policy === "Always") return kind === "init" ? exitCode !== 0 : true;
+  return policy === "OnFailure" && exitCode !== 0;
+}

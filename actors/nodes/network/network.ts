@@ -1,0 +1,185 @@
+/**
+ * The network of a machine's pods, as a port of the nodes: an address per pod, taken from its node's
+ * podCIDR, and where to dial it. Two of them: `LoopbackNetwork`, whose addresses answer on this
+ * machine (isolates bind to them), and `VirtualNetwork`, whose addresses are only names (simulated
+ * nodes). Services, node ports and DNS are built on top (`proxy.ts`, `dns.ts`).
+ *
+ * Without namespaces an address must be made local first. Linux as root: one route each makes
+ * 10.244.0.0/16 and 10.96.0.0/12 local; `release` removes them. Elsewhere on Linux, and on Windows,
+ * ranges inside 127/8 are local already. `claimRanges` finds out which.
+ */
+import type { Soon } from "../runtimes/runtime.ts";
+import type { Pod } from "../types.ts";
+import { AddressPool } from "./pool.ts";
+
+/** What a pod's network needs to know of its node. */
+export interface NetworkNode {
+  name: string;
+  /** `spec.podCIDR`, once the node has one. */
+  podCIDR?: string;
+  addresses: readonly string[];
+}
+
+/** See the module's text. */
+export interface Network {
+  /** Gives a pod its addresses: the ones it had if they are free. Rejects while the node has no range. */
+  setupPod(pod: Pod, node: NetworkNode): Soon<{ ips: string[] }>;
+  teardownPod(uid: string): Soon<void>;
+  /** Where a pod's port answers: itself, unless addresses cannot be bound on this machine. */
+  endpoint(ip: string, port: number): { hostname: string; port: number };
+  /** The address of the n-th node of this machine. */
+  nodeAddress(index: number): string;
+  close(): Promise<void>;
+}
+
+/** The ranges of a cluster on this machine. */
+export interface Ranges {
+  podRange: string;
+  serviceRange: string;
+  /** The service range's tenth address. */
+  dnsIP: string;
+  /** The `kubernetes` service's address. */
+  apiIP: string;
+  /** Undoes what was done to the machine. */
+  release(): Promise<void>;
+}
+
+const ROOT_RANGES = {
+  podRange: "10.244.0.0/16",
+  serviceRange: "10.96.0.0/12",
+  dnsIP: "10.96.0.10",
+  apiIP: "10.96.0.1",
+};
+
+const LOOPBACK_RANGES = {
+  podRange: "127.244.0.0/16",
+  serviceRange: "127.96.0.0/16",
+  dnsIP: "127.96.0.10",
+  apiIP: "127.96.0.1",
+};
+
+/** Makes the usual ranges local if this machine lets us, else takes those inside 127/8. */
+export async function claimRanges(): Promise<Ranges> {
+  const nothing = { release: () => Promise.resolve() };
+  if (Deno.build.os !== "linux" || Deno.uid() !== 0) return { ...LOOPBACK_RANGES, ...nothing };
+  const made: string[] = [];
+  for (const range of [ROOT_RANGES.podRange, ROOT_RANGES.serviceRange]) {
+    const outcome = await route("add", range);
+    if (outcome === "failed") {
+      for (const undo of made) await route("del", undo);
+      return { ...LOOPBACK_RANGES, ...nothing };
+    }
+    if (outcome === "done") made.push(range);
+  }
+  const release = async () => {
+    for (const range of made.splice(0)) await route("del", range);
+  };
+  return { ...ROOT_RANGES, release };
+}
+
+async function route(verb: "add" | "del", range: string): Promise<"done" | "there" | "failed"> {
+  try {
+    const command = new Deno.Command("ip", {
+      args: ["route", verb, "local", range, "dev", "lo"],
+      stdout: "null",
+      stderr: "piped",
+    });
+    const { success, stderr } = await command.output();
+    if (success) return "done";
+    return /File exists/.test(new TextDecoder().decode(stderr)) ? "there" : "failed";
+  } catch {
+    return "failed"; // no `ip` on this machine
+  }
+}
+
+/** Why a pod has no address yet. */
+export function noRangeYet(node: string): Error {
+  return new Error(`node "${node}" has no podCIDR yet`);
+}
+
+/** Shared by both networks: pools by range, and which address belongs to whom. */
+class Pools {
+  readonly #pools = new Map<string, AddressPool>();
+  readonly #held = new Map<string, { pool: AddressPool; ip: string }>();
+
+  take(uid: string, range: string, preferred: string | undefined): string {
+    const held = this.#held.get(uid);
+    if (held) return held.ip;
+    let pool = this.#pools.get(range);
+    if (!pool) this.#pools.set(range, pool = new AddressPool(range));
+    const ip = pool.take(preferred);
+    this.#held.set(uid, { pool, ip });
+    return ip;
+  }
+
+  give(uid: string): void {
+    const held = this.#held.get(uid);
+    if (!held) return;
+    held.pool.give(held.ip);
+    this.#held.delete(uid);
+  }
+}
+
+/** Pods' addresses are local addresses of this machine. */
+export class LoopbackNetwork implements Network {
+  readonly #pools = new Pools();
+  readonly #ranges: Ranges;
+
+  constructor(ranges: Ranges) {
+    this.#ranges = ranges;
+  }
+
+  setupPod(pod: Pod, node: NetworkNode): { ips: string[] } {
+    if (pod.spec.hostNetwork) return { ips: [...node.addresses] };
+    if (!node.podCIDR) throw noRangeYet(node.name);
+    return { ips: [this.#pools.take(pod.metadata.uid, node.podCIDR, pod.status?.podIP)] };
+  }
+
+  teardownPod(uid: string): void {
+    this.#pools.give(uid);
+  }
+
+  endpoint(ip: string, port: number): { hostname: string; port: number } {
+    return { hostname: ip, port };
+  }
+
+  nodeAddress(index: number): string {
+    // The last /24 of the pod range is no node's podCIDR before 255 others are given.
+    const [a, b] = this.#ranges.podRange.split(".");
+    return `${a}.${b}.255.${(index % 253) + 1}`;
+  }
+
+  close(): Promise<void> {
+    return this.#ranges.release();
+  }
+}
+
+/** Pods' addresses are only names: unique, of their node's range if it has one. */
+export class VirtualNetwork implements Network {
+  readonly #pools = new Pools();
+
+  setupPod(pod: Pod, node: NetworkNode): { ips: string[] } {
+    if (pod.spec.hostNetwork) return { ips: [...node.addresses] };
+    const range = node.podCIDR ?? VIRTUAL_POD_RANGE;
+    return { ips: [this.#pools.take(pod.metadata.uid, range, pod.status?.podIP)] };
+  }
+
+  teardownPod(uid: string): void {
+    this.#pools.give(uid);
+  }
+
+  endpoint(ip: string, port: number): { hostname: string; port: number } {
+    return { hostname: ip, port };
+  }
+
+  nodeAddress(index: number): string {
+    return `10.${VIRTUAL_NODES + (index >>> 16)}.${(index >>> 8) & 255}.${index & 255}`;
+  }
+
+  async close(): Promise<void> {}
+}
+
+/** Where simulated pods get addresses when their node has no range of its own (there are 256 ranges). */
+export const VIRTUAL_POD_RANGE = "10.128.0.0/10";
+/** The second byte of simulated nodes' addresses. */
+const VIRTUAL_NODES = 200;

@@ -1,0 +1,307 @@
+/**
+ * A pod's status as a function of what its node knows: phase, conditions and container statuses, in
+ * the words and the order of upstream's kubelet (`pkg/kubelet/kubelet_pods.go`, `status/generate.go`).
+ * Pure: the same facts give the same status, and times are carried over from the status before.
+ */
+import { containerNamed, type ContainerRecord, restartsAfter } from "./container_record.ts";
+import { type Condition, timestamp } from "./types.ts";
+import type { ContainerOf, ContainerState, ContainerStatus, Pod, PodStatus } from "./types.ts";
+
+/** What the status is made of. */
+export interface PodFacts {
+  pod: Pod;
+  records: readonly ContainerRecord[];
+  /** The sandbox and its network are there. */
+  sandboxReady: boolean;
+  hostIPs: readonly string[];
+  podIPs: readonly string[];
+  startTime: string;
+  now: number;
+  /** Set when the node gave the pod up (deadline, eviction): it fails whatever its containers say. */
+  failed?: { reason: string; message: string };
+  /** All containers have ended and none will be started again. */
+  over: boolean;
+}
+
+/** See the module's text. */
+export function podStatus(facts: PodFacts): PodStatus {
+  const { pod, records, now } = facts;
+  const old = pod.status as PodStatus | undefined;
+  const phase = phaseOf(facts);
+  const status: PodStatus = { phase };
+  if (pod.metadata.generation) status.observedGeneration = pod.metadata.generation;
+  if (facts.failed) {
+    status.reason = facts.failed.reason;
+    status.message = facts.failed.message;
+  }
+  status.conditions = conditionsOf(facts, phase, timestamp(now));
+  if (facts.hostIPs.length) {
+    status.hostIP = facts.hostIPs[0];
+    status.hostIPs = facts.hostIPs.map((ip) => ({ ip }));
+  }
+  if (facts.podIPs.length) {
+    status.podIP = facts.podIPs[0];
+    status.podIPs = facts.podIPs.map((ip) => ({ ip }));
+  }
+  status.startTime = facts.startTime;
+  const init: ContainerStatus[] = [],
+    app: ContainerStatus[] = [],
+    ephemeral: ContainerStatus[] = [];
+  for (const record of records) {
+    const list = record.kind === "app" ? app : record.kind === "ephemeral" ? ephemeral : init;
+    list.push(containerStatus(pod, record));
+  }
+  if (init.length) status.initContainerStatuses = init;
+  if (app.length) status.containerStatuses = app;
+  if (ephemeral.length) status.ephemeralContainerStatuses = ephemeral;
+  status.qosClass = old?.qosClass ?? qosClass(pod);
+  // What others own stays: nominatedNodeName, resize, resource claims, the scheduler's reasons.
+  for (const field of KEPT) if (old?.[field] !== undefined) status[field] = old[field];
+  return status;
+}
+
+const KEPT = [
+  "nominatedNodeName",
+  "resize",
+  "resourceClaimStatuses",
+  "extendedResourceClaimStatus",
+  "allocatedResources",
+  "resources",
+] as const;
+
+/** The status of one container. */
+export function containerStatus(pod: Pod, record: ContainerRecord): ContainerStatus {
+  const container = containerNamed(pod, record.name);
+  const status: ContainerStatus = {
+    name: record.name,
+    state: stateOf(pod, record),
+    lastState: record.last ? { terminated: record.last } : {},
+    ready: record.phase === "running"
+      ? record.ready
+      : record.kind === "init" && record.phase === "exited" && record.end?.exitCode === 0,
+    restartCount: record.restarts,
+    image: record.image,
+    imageID: record.imageId,
+  };
+  if (record.waiting && record.end && record.phase === "exited") {
+    status.lastState = { terminated: record.end };
+  }
+  if (record.id) status.containerID = record.id;
+  if (record.kind !== "ephemeral") status.started = record.phase === "running" && record.started;
+  const requests = container?.resources?.requests;
+  if (requests && record.phase === "running") {
+    status.allocatedResources = requests as Record<string, string>;
+    status.resources = container.resources as ContainerStatus["resources"];
+  }
+  if (container?.volumeMounts?.length) {
+    status.volumeMounts = container.volumeMounts.map((m) => ({
+      name: m.name,
+      mountPath: m.mountPath,
+      ...(m.readOnly ? { readOnly: true, recursiveReadOnly: "Disabled" } : {}),
+    }));
+  }
+  return status;
+}
+
+function stateOf(pod: Pod, record: ContainerRecord): ContainerState {
+  if (record.phase === "running") return { running: { startedAt: timestamp(record.startedAt) } };
+  if (record.waiting) return { waiting: record.waiting };
+  if (record.phase === "exited" && record.end) return { terminated: record.end };
+  const reason = pod.spec.initContainers?.length ? "PodInitializing" : "ContainerCreating";
+  return { waiting: { reason } };
+}
+
+/** The ready containers, the ones that count as initialised, and what a list of containers is doing. */
+interface Tally {
+  waiting: number;
+  running: number;
+  stopped: number;
+  succeeded: number;
+}
+
+function tally(records: readonly ContainerRecord[]): Tally {
+  const t = { waiting: 0, running: 0, stopped: 0, succeeded: 0 };
+  for (const r of records) {
+    if (r.kind !== "app") continue;
+    if (r.phase === "running") t.running++;
+    else if (r.phase === "exited" || r.last) {
+      t.stopped++;
+      if (r.end?.exitCode === 0) t.succeeded++;
+    } else t.waiting++;
+  }
+  return t;
+}
+
+/** Whether an init container or sidecar lets the next ones start. */
+export function letsPass(record: ContainerRecord): boolean {
+  return record.kind === "sidecar"
+    ? record.phase === "running" && record.started
+    : record.phase === "exited" && record.end?.exitCode === 0;
+}
+
+/** Whether the app containers may run, or have run: once they have, init containers no longer matter. */
+export function initialized(records: readonly ContainerRecord[]): boolean {
+  let all = true;
+  for (const r of records) {
+    if (r.kind === "app" && (r.phase !== "absent" || r.restarts > 0)) return true;
+    if ((r.kind === "init" || r.kind === "sidecar") && !letsPass(r)) all = false;
+  }
+  return all;
+}
+
+function phaseOf(facts: PodFacts): string {
+  const { pod, records, over } = facts;
+  const old = pod.status?.phase;
+  if (old === "Succeeded" || old === "Failed") return old; // never left again
+  if (facts.failed) return over ? "Failed" : old ?? "Pending";
+  const policy = pod.spec.restartPolicy ?? "Always";
+  const failedInit = records.some((r) =>
+    r.kind === "init" && r.phase === "exited" && r.end!.exitCode !== 0 &&
+    !restartsAfter(pod, containerNamed(pod, r.name)!, r.kind, r.end!.exitCode)
+  );
+  if (failedInit) return records.some((r) => r.phase === "running") ? "Pending" : "Failed";
+  if (!initialized(records)) return over ? "Failed" : "Pending";
+  const t = tally(records);
+  if (over) return t.succeeded === t.stopped && t.waiting === 0 ? "Succeeded" : "Failed";
+  if (t.waiting > 0) return "Pending";
+  if (t.running > 0) return "Running";
+  if (records.some((r) => r.kind === "sidecar" && r.phase === "running")) return "Running";
+  if (t.stopped === 0) return "Pending";
+  const again = records.some((r) =>
+    r.kind === "app" && r.end &&
+    restartsAfter(pod, containerNamed(pod, r.name)!, r.kind, r.end.exitCode)
+  );
+  if (again || policy === "Always") return "Running";
+  return t.stopped === t.succeeded ? "Succeeded" : "Failed";
+}
+
+/** The conditions that the kubelet owns. */
+const OWN = new Set([
+  "PodReadyToStartContainers",
+  "Initialized",
+  "Ready",
+  "ContainersReady",
+]);
+
+interface Finding {
+  status: boolean;
+  reason?: string;
+  message?: string;
+}
+
+function conditionsOf(facts: PodFacts, phase: string, now: string): Condition[] {
+  const { pod, records } = facts;
+  const old = (pod.status?.conditions ?? []) as Condition[];
+  const generation = pod.metadata.generation;
+  const containers = containersReady(records, phase);
+  const make = (type: string, finding: Finding): Condition => {
+    const before = old.find((c) => c.type === type);
+    const status = finding.status ? "True" : "False";
+    const condition: Condition = {
+      type,
+      ...(generation ? { observedGeneration: generation } : {}),
+      status,
+      lastProbeTime: null,
+      lastTransitionTime: before?.status === status ? before.lastTransitionTime : now,
+    };
+    if (finding.reason) condition.reason = finding.reason;
+    if (finding.message) condition.message = finding.message;
+    return condition;
+  };
+  const conditions = [
+    make("PodReadyToStartContainers", { status: facts.sandboxReady && !facts.over }),
+    make("Initialized", podInitialized(records, phase)),
+    make("Ready", podReady(pod, containers, old)),
+    make("ContainersReady", containers),
+  ];
+  for (const condition of old) if (!OWN.has(condition.type)) conditions.push(condition);
+  if (!old.some((c) => c.type === "PodScheduled")) {
+    conditions.push(make("PodScheduled", { status: true }));
+  }
+  return conditions;
+}
+
+function podInitialized(records: readonly ContainerRecord[], phase: string): Finding {
+  if (phase === "Succeeded") return { status: true, reason: "PodCompleted" };
+  if (initialized(records)) return { status: true };
+  const open = records.filter((r) => (r.kind === "init" || r.kind === "sidecar") && !letsPass(r));
+  const names = open.map((r) => r.name).join(" ");
+  return {
+    status: false,
+    reason: "ContainersNotInitialized",
+    message: `containers with incomplete status: [${names}]`,
+  };
+}
+
+function containersReady(records: readonly ContainerRecord[], phase: string): Finding {
+  if (phase === "Succeeded") return { status: false, reason: "PodCompleted" };
+  if (phase === "Failed") return { status: false, reason: "PodFailed" };
+  let names = "";
+  for (const r of records) {
+    if (r.kind !== "app" && r.kind !== "sidecar") continue;
+    if (r.phase === "running" && r.ready) continue;
+    names += names ? ` ${r.name}` : r.name;
+  }
+  if (!names) return { status: true };
+  return {
+    status: false,
+    reason: "ContainersNotReady",
+    message: `containers with unready status: [${names}]`,
+  };
+}
+
+function podReady(pod: Pod, containers: Finding, old: readonly Condition[]): Finding {
+  if (!containers.status) return containers;
+  const messages: string[] = [];
+  for (const { conditionType } of pod.spec.readinessGates ?? []) {
+    const condition = old.find((c) => c.type === conditionType);
+    if (!condition) {
+      messages.push(
+        `corresponding condition of pod readiness gate "${conditionType}" does not exist.`,
+      );
+    } else if (condition.status !== "True") {
+      messages.push(
+        `the status of pod readiness gate "${conditionType}" is not "True", but ${condition.status}`,
+      );
+    }
+  }
+  if (!messages.length) return { status: true };
+  return { status: false, reason: "ReadinessGatesNotReady", message: messages.join(", ") };
+}
+
+/** Guaranteed, Burstable or BestEffort, by the requests and limits of cpu and memory. */
+export function qosClass(pod: Pod): string {
+  let some = false, guaranteed = true;
+  const check = (c: ContainerOf) => {
+    const { requests = {}, limits = {} } = c.resources ?? {};
+    for (const resource of ["cpu", "memory"]) {
+      const limit = limits[resource], request = requests[resource] ?? limit;
+      if (nonZero(limit) || nonZero(request)) some = true;
+      if (!nonZero(limit) || String(limit) !== String(request)) guaranteed = false;
+    }
+  };
+  pod.spec.containers.forEach(check);
+  pod.spec.initContainers?.forEach(check);
+  if (!some) return "BestEffort";
+  return guaranteed ? "Guaranteed" : "Burstable";
+}
+
+function nonZero(quantity: string | number | undefined): boolean {
+  return quantity !== undefined && !/^0+(\.0*)?\D*$/.test(String(quantity));
+}
+
+/** Whether two statuses say the same. Both are plain JSON in the same order of fields. */
+export function sameStatus(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) {
+    return (a ?? undefined) === (b ?? undefined);
+  }
+  if (Array.isArray(a) || Array.isArray(b)) {
+    if (!Array.isArray(a) || !Array.isArray(b) || a.length !== b.length) return false;
+    return a.every((item, i) => sameStatus(item, b[i]));
+  }
+  const left = a as Record<string, unknown>, right = b as Record<string, unknown>;
+  for (const key in left) if (!sameStatus(left[key], right[key])) return false;
+  for (const key in right) if (!(key in left) && right[key] != null) return false;
+  return true;
+}

@@ -1,0 +1,148 @@
+/**
+ * What a node needs of whatever runs containers. A runtime knows containers, not pods' policies: when
+ * to start, restart or stop is decided by the pod worker, which is the same for all runtimes.
+ *
+ * Methods may answer at once or with a promise; a runtime that never waits (`simulated`) makes a pod
+ * Running within one turn. `start` reports the end of a container through a callback, once.
+ */
+import type { Duplex, RemoteProcess } from "../../../api/client/node_api.ts";
+import type { ContainerOf, Pod } from "../types.ts";
+
+/** A value now or later. */
+export type Soon<T> = T | Promise<T>;
+
+/** A directory or file of the host that a container sees at a path of its own. */
+export interface Mount {
+  hostPath: string;
+  containerPath: string;
+  readOnly: boolean;
+}
+
+/** What all containers of a pod share. */
+export interface Sandbox {
+  pod: Pod;
+  ips: readonly string[];
+  hostname: string;
+  /** The contents of /etc/hosts and /etc/resolv.conf. */
+  hosts: string;
+  resolv: string;
+}
+
+/** A container to be created. */
+export interface ContainerSpec {
+  sandbox: Sandbox;
+  container: ContainerOf;
+  kind: ContainerKind;
+  /** 0 for the first start; becomes `restartCount`. */
+  attempt: number;
+  env: ReadonlyMap<string, string>;
+  /** Command and args after expansion; undefined where the image decides. */
+  command?: readonly string[];
+  args?: readonly string[];
+  mounts: readonly Mount[];
+  imageId: string;
+}
+
+export type ContainerKind = "init" | "sidecar" | "app" | "ephemeral";
+
+/** How a container ended. */
+export interface ContainerEnd {
+  exitCode: number;
+  signal?: number;
+  /** `Completed`, `Error`, `OOMKilled`, `StartError`; the worker derives it from the code when absent. */
+  reason?: string;
+  message?: string;
+  /** Milliseconds since 1970. */
+  startedAt: number;
+  finishedAt: number;
+}
+
+/** An image that is ready to use. */
+export interface PulledImage {
+  imageId: string;
+  /** False when it had to be fetched; then how long that took. */
+  present: boolean;
+  tookMs?: number;
+  sizeBytes?: number;
+}
+
+/** Why a container cannot be pulled, created or started: the reason goes into its waiting state. */
+export class RuntimeError extends Error {
+  override name = "RuntimeError";
+  readonly reason: string;
+  constructor(reason: string, message: string) {
+    super(message);
+    this.reason = reason;
+  }
+}
+
+/** What a container uses now. */
+export interface ContainerStats {
+  /** Total CPU time in nanoseconds. */
+  cpuNanoseconds: number;
+  /** Rate over the last window, in billionths of a core. */
+  cpuNanoCores: number;
+  memoryBytes: number;
+  workingSetBytes: number;
+}
+
+/** Which log of a container, already resolved to an attempt. */
+export interface LogRequest {
+  pod: Pod;
+  container: string;
+  attempt: number;
+  follow: boolean;
+  timestamps: boolean;
+  sinceMs?: number;
+  tailLines?: number;
+  limitBytes?: number;
+  stream: "All" | "Stdout" | "Stderr";
+  /** Resolves when the container will write no more. */
+  ended: Promise<void>;
+}
+
+/** How a process is run in a container. */
+export interface ExecRequest {
+  command: readonly string[];
+  stdin: boolean;
+  stdout: boolean;
+  stderr: boolean;
+  tty: boolean;
+}
+
+/** See the module's text. */
+export interface Runtime {
+  /** The scheme of container ids and of `containerRuntimeVersion`. */
+  readonly name: string;
+  readonly version: string;
+  /** True when containers are processes: volumes, probes and hooks are then done for them. */
+  readonly real: boolean;
+  /** Whether it can run an image. */
+  runs(image: string): boolean;
+  pull(image: string, policy: string, signal: AbortSignal): Soon<PulledImage>;
+  startSandbox(sandbox: Sandbox): Soon<void>;
+  stopSandbox(uid: string): Soon<void>;
+  /** Returns the container's id, `<name>://<hex>`. */
+  create(spec: ContainerSpec): Soon<string>;
+  /** Starts a created container; `ended` is called once, when it has ended. */
+  start(id: string, ended: (end: ContainerEnd) => void): Soon<void>;
+  /** Signals it, and kills it when it is still there after the grace period. May be called again with less. */
+  stop(id: string, graceMs: number, signal?: string): void;
+  /** Forgets an ended container. Its log stays. */
+  remove(id: string): Soon<void>;
+  /** Takes over a container that ran in a former life of the node; false when it is gone. */
+  recover(
+    pod: Pod,
+    status: { name: string; id: string; startedAt: number },
+    ended: (end: ContainerEnd) => void,
+  ): boolean;
+  logs(request: LogRequest): Promise<ReadableStream<Uint8Array>>;
+  /** Removes what is kept of a pod after its containers, logs included. */
+  forget(pod: Pod): Soon<void>;
+  exec(id: string, request: ExecRequest): Promise<RemoteProcess>;
+  attach(id: string, request: Omit<ExecRequest, "command">): Promise<RemoteProcess>;
+  connect(pod: Pod, port: number): Promise<Duplex>;
+  stats(id: string): Soon<ContainerStats | undefined>;
+  /** Ends everything it runs. */
+  close(): Promise<void>;
+}
