@@ -8,6 +8,8 @@
  * advances to work only; advancing a manual clock runs both.
  */
 
+import { setImmediate } from "node:timers";
+
 /** What a timer is for: see the module's text. */
 export type TimerKind = "work" | "background";
 
@@ -28,10 +30,254 @@ export interface Clock {
   timer(kind: TimerKind, delayMs: number, fn: () => void): Timer;
   /** Resolves after `delayMs`; rejects with the signal's reason when that aborts first. */
   sleep(delayMs: number, options?: { kind?: TimerKind; signal?: AbortSignal }): Promise<void>;
+  /** Resolves in a later turn of the event loop: long work calls it so that others run in between. */
+  turn(): Promise<void>;
   /** A number in [0, 1). */
   random(): number;
   /** A random (version 4) UUID. */
   uuid(): string;
   /** `length` random bytes, fit for keys and nonces under a real clock. */
   bytes(length: number): Uint8Array;
+}
+
+/** The longest delay that the host's timers take; longer ones are set in steps. */
+const HOST_DELAY_MS_MAX = 2 ** 31 - 1;
+
+/** The host's own time and chance. Background timers do not keep the process alive. */
+export class RealClock implements Clock {
+  readonly manual = false;
+
+  now(): number {
+    return Date.now();
+  }
+
+  monotonic(): number {
+    return performance.now();
+  }
+
+  timer(kind: TimerKind, delayMs: number, fn: () => void): Timer {
+    const dueAt = performance.now() + delayMs;
+    let id: ReturnType<typeof setTimeout>;
+    const arm = () => {
+      const leftMs = Math.max(0, dueAt - performance.now());
+      id = setTimeout(leftMs > HOST_DELAY_MS_MAX ? arm : fn, Math.min(leftMs, HOST_DELAY_MS_MAX));
+      if (kind === "background") id.unref();
+    };
+    arm();
+    return { cancel: () => clearTimeout(id) };
+  }
+
+  sleep(delayMs: number, options?: { kind?: TimerKind; signal?: AbortSignal }): Promise<void> {
+    return sleepOn(this, delayMs, options);
+  }
+
+  turn(): Promise<void> {
+    return nextTurn();
+  }
+
+  random(): number {
+    return Math.random();
+  }
+
+  uuid(): string {
+    return crypto.randomUUID();
+  }
+
+  bytes(length: number): Uint8Array {
+    return crypto.getRandomValues(new Uint8Array(length));
+  }
+}
+
+/** A timer of a manual clock. */
+interface ManualTimer extends Timer {
+  readonly kind: TimerKind;
+  readonly dueAt: number;
+  readonly order: number;
+  readonly fn: () => void;
+  cancelled: boolean;
+}
+
+/** Where manual clocks start unless told: 2026-01-01T00:00:00Z. */
+export const MANUAL_START_MS = 1_767_225_600_000;
+
+/**
+ * A clock that stands still until `advance` moves it, with chance drawn from a seed: two runs with the
+ * same seed and the same calls see the same times, numbers and UUIDs. Its bytes are not secret.
+ */
+export class ManualClock implements Clock {
+  readonly manual = true;
+  readonly seed: number;
+  readonly #startMs: number;
+  #now: number;
+  #order = 0;
+  #timers: ManualTimer[] = [];
+  #state: [number, number, number, number];
+
+  /** `startMs`: wall time to begin with. `seed`: any integer (default 1). */
+  constructor(options: { startMs?: number; seed?: number } = {}) {
+    this.#startMs = this.#now = options.startMs ?? MANUAL_START_MS;
+    this.seed = options.seed ?? 1;
+    this.#state = [0x9e3779b9, 0x243f6a88, 0xb7e15162, this.seed >>> 0];
+    for (let i = 0; i < 15; i++) this.#next();
+  }
+
+  now(): number {
+    return this.#now;
+  }
+
+  monotonic(): number {
+    return this.#now - this.#startMs;
+  }
+
+  timer(kind: TimerKind, delayMs: number, fn: () => void): Timer {
+    const timer: ManualTimer = {
+      kind,
+      dueAt: this.#now + Math.max(0, delayMs),
+      order: this.#order++,
+      fn,
+      cancelled: false,
+      cancel() {
+        this.cancelled = true;
+      },
+    };
+    this.#push(timer);
+    return timer;
+  }
+
+  sleep(delayMs: number, options?: { kind?: TimerKind; signal?: AbortSignal }): Promise<void> {
+    return sleepOn(this, delayMs, options);
+  }
+
+  turn(): Promise<void> {
+    return nextTurn();
+  }
+
+  random(): number {
+    return this.#next() / 0x1_0000_0000;
+  }
+
+  uuid(): string {
+    const bytes = this.bytes(16);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    let text = "";
+    for (let i = 0; i < 16; i++) {
+      if (i === 4 || i === 6 || i === 8 || i === 10) text += "-";
+      text += bytes[i].toString(16).padStart(2, "0");
+    }
+    return text;
+  }
+
+  bytes(length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    for (let i = 0; i < length; i++) bytes[i] = this.#next() & 0xff;
+    return bytes;
+  }
+
+  /** When the earliest work timer is due (wall time), or undefined when there is none. */
+  nextWorkAt(): number | undefined {
+    let dueAt: number | undefined;
+    for (const timer of this.#timers) {
+      if (timer.kind !== "work" || timer.cancelled) continue;
+      if (dueAt === undefined || timer.dueAt < dueAt) dueAt = timer.dueAt;
+    }
+    return dueAt;
+  }
+
+  /** When the earliest timer of any kind is due, or undefined. */
+  nextAt(): number | undefined {
+    this.#dropCancelled();
+    return this.#timers[0]?.dueAt;
+  }
+
+  /**
+   * Moves time on by `ms` and calls what falls due, in order of time and then of setting, timers set
+   * meanwhile included. Between two timers promise reactions run, so that chains of awaits which need
+   * no I/O get as far as they can.
+   */
+  async advance(ms: number): Promise<void> {
+    if (!(ms >= 0)) throw new RangeError(`Cannot advance a clock by ${ms} ms: time goes forward`);
+    const until = this.#now + ms;
+    for (;;) {
+      this.#dropCancelled();
+      const timer = this.#timers[0];
+      if (timer === undefined || timer.dueAt > until) break;
+      this.#pop();
+      this.#now = Math.max(this.#now, timer.dueAt);
+      timer.fn();
+      for (let i = 0; i < 8; i++) await Promise.resolve();
+    }
+    this.#now = until;
+  }
+
+  /** sfc32: small, fast, and good enough for choices and test data. */
+  #next(): number {
+    const s = this.#state;
+    const t = (s[0] + s[1] | 0) + s[3] | 0;
+    s[3] = s[3] + 1 | 0;
+    s[0] = s[1] ^ s[1] >>> 9;
+    s[1] = s[2] + (s[2] << 3) | 0;
+    s[2] = (s[2] << 21 | s[2] >>> 11) + t | 0;
+    return t >>> 0;
+  }
+
+  #dropCancelled(): void {
+    while (this.#timers.length > 0 && this.#timers[0].cancelled) this.#pop();
+  }
+
+  #push(timer: ManualTimer): void {
+    const heap = this.#timers;
+    let at = heap.push(timer) - 1;
+    while (at > 0) {
+      const parent = at - 1 >> 1;
+      if (!isBefore(timer, heap[parent])) break;
+      heap[at] = heap[parent];
+      at = parent;
+    }
+    heap[at] = timer;
+  }
+
+  #pop(): void {
+    const heap = this.#timers;
+    const last = heap.pop();
+    if (last === undefined || heap.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let child = at * 2 + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && isBefore(heap[child + 1], heap[child])) child++;
+      if (!isBefore(heap[child], last)) break;
+      heap[at] = heap[child];
+      at = child;
+    }
+    heap[at] = last;
+  }
+}
+
+function isBefore(a: ManualTimer, b: ManualTimer): boolean {
+  return a.dueAt < b.dueAt || a.dueAt === b.dueAt && a.order < b.order;
+}
+
+function sleepOn(
+  clock: Clock,
+  delayMs: number,
+  options: { kind?: TimerKind; signal?: AbortSignal } = {},
+): Promise<void> {
+  const { kind = "work", signal } = options;
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    const onAbort = () => {
+      timer.cancel();
+      reject(signal?.reason);
+    };
+    const timer = clock.timer(kind, delayMs, () => {
+      signal?.removeEventListener("abort", onAbort);
+      resolve();
+    });
+    signal?.addEventListener("abort", onAbort, { once: true });
+  });
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
 }

@@ -1,0 +1,213 @@
+/**
+ * One scheduling decision: filter the nodes, score those that are left, take the best. Synchronous and
+ * without effects; `scheduler.ts` acts on what it says.
+ *
+ * In a large cluster not every node is looked at (upstream's adaptive share: 50 % less one per 125 nodes,
+ * at least 5 % and 100 nodes), and each decision starts where the last one stopped.
+ */
+import type { Cluster } from "./cluster.ts";
+import type { Cycle, Diagnosis, NodeInfo, Plugin, PodInfo, Refusal } from "./framework.ts";
+
+/** The fewest nodes that are looked at where there are as many, and the least share of all, in percent. */
+export const FEASIBLE_NODES_MIN = 100;
+export const FEASIBLE_SHARE_MIN = 5;
+
+/** A pod's place: the node, and the cycle whose plugins' states reserve and preBind need. */
+export interface Choice {
+  node: NodeInfo;
+  cycle: Cycle;
+  evaluated: number;
+  feasible: number;
+}
+
+/** Every plugin's word on every node, for people: see `explain`. */
+export interface Explanation {
+  pod: string;
+  nodes: {
+    node: string;
+    refusals: Refusal[];
+    /** By plugin: the normalized score times its weight. */
+    scores?: Record<string, number>;
+    total?: number;
+  }[];
+}
+
+export class Algorithm {
+  readonly #cluster: Cluster;
+  readonly #plugins: readonly Plugin[];
+  readonly #random: () => number;
+  /** Pods that were promised a node by preemption, by node. */
+  readonly nominated = new Map<string, Map<string, PodInfo>>();
+  #next = 0;
+
+  constructor(cluster: Cluster, plugins: readonly Plugin[], random: () => number) {
+    this.#cluster = cluster;
+    this.#plugins = plugins;
+    this.#random = random;
+  }
+
+  /** Chooses a node, or says why there is none. */
+  choose(pod: PodInfo): Choice | Diagnosis {
+    const cycle: Cycle = { pod, cluster: this.#cluster, state: new Map() };
+    const nodes = this.#cluster.nodes;
+    const refusals = new Map<string, Refusal>();
+    const plugins = new Set<string>();
+    const filters = this.#preFilter(cycle);
+    if ("plugin" in filters) {
+      plugins.add(filters.plugin);
+      return { nodes: nodes.length, refusals, all: filters, plugins };
+    }
+    const feasible = this.#feasible(cycle, filters, refusals, plugins);
+    if (feasible.length === 0) return { nodes: nodes.length, refusals, plugins };
+    const node = feasible.length === 1 ? feasible[0] : this.#best(cycle, feasible);
+    return { node, cycle, evaluated: feasible.length + refusals.size, feasible: feasible.length };
+  }
+
+  /** Why a pod does not pass on a node as the cluster now stands. */
+  filter(pod: PodInfo, node: NodeInfo): Refusal | undefined {
+    const cycle: Cycle = { pod, cluster: this.#cluster, state: new Map() };
+    const filters = this.#preFilter(cycle);
+    if ("plugin" in filters) return filters;
+    return this.#filterNode(cycle, filters, node);
+  }
+
+  /** The full matrix for one pod against the cluster as it stands now. */
+  explain(pod: PodInfo): Explanation {
+    const cycle: Cycle = { pod, cluster: this.#cluster, state: new Map() };
+    const explanation: Explanation = { pod: pod.key, nodes: [] };
+    const active: Plugin[] = [];
+    const refusedByAll: Refusal[] = [];
+    for (const plugin of this.#plugins) {
+      const said = plugin.preFilter?.(cycle);
+      if (said === "skip") continue;
+      if (said) refusedByAll.push(said);
+      else active.push(plugin);
+    }
+    const feasible: NodeInfo[] = [];
+    for (const node of this.#cluster.nodes) {
+      const refusals = [...refusedByAll];
+      for (const plugin of active) {
+        const refusal = plugin.filter?.(cycle, node);
+        if (refusal) refusals.push(refusal);
+      }
+      if (refusals.length === 0) feasible.push(node);
+      explanation.nodes.push({ node: node.name, refusals });
+    }
+    const byName = new Map(explanation.nodes.map((entry) => [entry.node, entry]));
+    this.#scores(cycle, feasible, (plugin, scores) => {
+      feasible.forEach((node, i) => {
+        const entry = byName.get(node.name)!;
+        (entry.scores ??= {})[plugin.name] = scores[i] * plugin.weight!;
+        entry.total = (entry.total ?? 0) + scores[i] * plugin.weight!;
+      });
+    });
+    return explanation;
+  }
+
+  #preFilter(cycle: Cycle): Plugin[] | Refusal {
+    const filters: Plugin[] = [];
+    for (const plugin of this.#plugins) {
+      const said = plugin.preFilter?.(cycle);
+      if (said === "skip") continue;
+      if (said) return said;
+      if (plugin.filter) filters.push(plugin);
+    }
+    return filters;
+  }
+
+  #feasible(
+    cycle: Cycle,
+    filters: readonly Plugin[],
+    refusals: Map<string, Refusal>,
+    plugins: Set<string>,
+  ): NodeInfo[] {
+    const nodes = this.#cluster.nodes;
+    const wanted = feasibleWanted(nodes.length);
+    const feasible: NodeInfo[] = [];
+    const nominated = cycle.pod.pod.status?.nominatedNodeName as string | undefined;
+    const promised = nominated ? this.#cluster.node(nominated) : undefined;
+    // A pod whose victims have left takes the node that was emptied for it, whatever else is free.
+    if (promised && !this.#filterNode(cycle, filters, promised)) return [promised];
+    const start = nodes.length === 0 ? 0 : this.#next % nodes.length;
+    let looked = 0;
+    for (; looked < nodes.length && feasible.length < wanted; looked++) {
+      const at = start + looked;
+      const node = nodes[at < nodes.length ? at : at - nodes.length];
+      const refusal = this.#filterNode(cycle, filters, node);
+      if (!refusal) feasible.push(node);
+      else {
+        refusals.set(node.name, refusal);
+        plugins.add(refusal.plugin);
+      }
+    }
+    this.#next = start + looked;
+    return feasible;
+  }
+
+  #filterNode(cycle: Cycle, filters: readonly Plugin[], node: NodeInfo): Refusal | undefined {
+    const promised = this.nominated.get(node.name);
+    if (promised) {
+      const before = [...promised.values()].filter((other) =>
+        other.uid !== cycle.pod.uid && other.priority >= cycle.pod.priority &&
+        !node.pods.has(other.uid)
+      );
+      // The pod must fit beside those promised the node before it, and without them too.
+      if (before.length > 0) {
+        const refusal = this.#cluster.supposing(
+          node,
+          [],
+          before,
+          () => runFilters(cycle, filters, node),
+        );
+        if (refusal) return refusal;
+      }
+    }
+    return runFilters(cycle, filters, node);
+  }
+
+  #best(cycle: Cycle, nodes: readonly NodeInfo[]): NodeInfo {
+    const totals = new Float64Array(nodes.length);
+    this.#scores(cycle, nodes, (plugin, scores) => {
+      for (let i = 0; i < scores.length; i++) totals[i] += scores[i] * plugin.weight!;
+    });
+    let best = 0;
+    let ties = 1;
+    for (let i = 1; i < totals.length; i++) {
+      if (totals[i] > totals[best]) {
+        best = i;
+        ties = 1;
+      } else if (totals[i] === totals[best] && this.#random() * ++ties < 1) best = i;
+    }
+    return nodes[best];
+  }
+
+  #scores(
+    cycle: Cycle,
+    nodes: readonly NodeInfo[],
+    take: (plugin: Plugin, scores: Float64Array) => void,
+  ): void {
+    const scores = new Float64Array(nodes.length);
+    for (const plugin of this.#plugins) {
+      if (!plugin.score || !plugin.weight) continue;
+      if (plugin.preScore?.(cycle, nodes) === "skip") continue;
+      for (let i = 0; i < nodes.length; i++) scores[i] = plugin.score(cycle, nodes[i]);
+      plugin.normalize?.(cycle, scores, nodes);
+      take(plugin, scores);
+    }
+  }
+}
+
+function runFilters(cycle: Cycle, filters: readonly Plugin[], node: NodeInfo): Refusal | undefined {
+  for (const plugin of filters) {
+    const refusal = plugin.filter!(cycle, node);
+    if (refusal) return refusal;
+  }
+  return undefined;
+}
+
+/** How many feasible nodes are enough, of so many. */
+export function feasibleWanted(nodes: number): number {
+  if (nodes <= FEASIBLE_NODES_MIN) return nodes;
+  const share = Math.max(50 - Math.trunc(nodes / 125), FEASIBLE_SHARE_MIN);
+  return Math.max(Math.trunc((nodes * share) / 100), FEASIBLE_NODES_MIN);
+}

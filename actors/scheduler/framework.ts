@@ -1,0 +1,192 @@
+/**
+ * The scheduler's vocabulary: what a pod asks for, what a node has, what a plugin is.
+ *
+ * Plugins keep upstream's names and extension points (kube-scheduler's framework, v1.36): a pod passes
+ * `preEnqueue` before it may be tried, `preFilter` once per cycle, `filter` once per node, `score` and
+ * `normalize` over the nodes that are left, `reserve` on the chosen one, `preBind` before the binding is
+ * written. A plugin that has nothing to say about a pod answers `skip` in `preFilter` or `preScore` and
+ * costs nothing per node: that is where a plain pod's speed comes from.
+ */
+import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
+import type { Cluster } from "./cluster.ts";
+
+export type Pod = DeepReadonly<KubeObject>;
+export type Node = DeepReadonly<KubeObject>;
+
+/** Amounts of resources: CPU in milli-cores, memory and storage in bytes, all others as counts. */
+export interface Amounts {
+  cpu: number;
+  memory: number;
+  ephemeral: number;
+  /** Extended resources, huge pages and the like, by name. */
+  scalars: Map<string, number> | undefined;
+}
+
+/** A port a pod takes on its node's own addresses. */
+export interface HostPort {
+  ip: string;
+  protocol: string;
+  port: number;
+}
+
+/** A pod (anti-)affinity term, compiled. Equal terms have equal ids, so that pods of one workload share. */
+export interface Term {
+  id: string;
+  topologyKey: string;
+  weight: number;
+  /** Whether a pod is what the term speaks of: its namespace and its labels. */
+  matches(pod: PodInfo): boolean;
+}
+
+/** What the scheduler knows of a pod, computed once when the pod is seen. */
+export interface PodInfo {
+  readonly pod: Pod;
+  readonly uid: string;
+  /** `namespace/name`. */
+  readonly key: string;
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly priority: number;
+  readonly request: Amounts;
+  /** Requests with upstream's minimum for containers that name none (100m, 200 MiB), for scoring. */
+  readonly nonZeroCpu: number;
+  readonly nonZeroMemory: number;
+  readonly hostPorts: readonly HostPort[];
+  readonly claims: readonly string[];
+  readonly affinity: readonly Term[];
+  readonly antiAffinity: readonly Term[];
+  readonly preferredAffinity: readonly Term[];
+  readonly preferredAntiAffinity: readonly Term[];
+  readonly terminating: boolean;
+}
+
+/** A node as the scheduler keeps it: never rebuilt, only told of changes. */
+export interface NodeInfo {
+  readonly name: string;
+  node: Node;
+  labels: Readonly<Record<string, string>>;
+  taints: readonly DeepReadonly<Taint>[];
+  unschedulable: boolean;
+  allocatable: Amounts;
+  podsMax: number;
+  readonly requested: Amounts;
+  nonZeroCpu: number;
+  nonZeroMemory: number;
+  readonly pods: Map<string, PodInfo>;
+  /** Host ports in use: `protocol/port` to addresses, each with how many pods hold it. */
+  readonly ports: Map<string, Map<string, number>>;
+  /** Bytes by image name. */
+  images: Map<string, number>;
+}
+
+export interface Taint {
+  key: string;
+  value?: string;
+  effect: "NoSchedule" | "PreferNoSchedule" | "NoExecute";
+}
+
+export interface Toleration {
+  key?: string;
+  operator?: "Exists" | "Equal" | "Lt" | "Gt";
+  value?: string;
+  effect?: string;
+  tolerationSeconds?: number;
+}
+
+/** Why a pod does not go on a node. Unresolvable: no eviction there could help. */
+export interface Refusal {
+  plugin: string;
+  reasons: readonly string[];
+  unresolvable?: boolean;
+}
+
+/** Things that happen in the cluster and may make a pod schedulable. */
+export type ClusterEvent =
+  | "NodeAdd"
+  | "NodeUpdate"
+  | "AssignedPodAdd"
+  | "AssignedPodUpdate"
+  | "AssignedPodDelete"
+  | "PodUpdate"
+  | "VolumeChange";
+
+/** What a plugin is given for one pod in one cycle. `state` is its own, from preFilter to preBind. */
+export interface Cycle {
+  readonly pod: PodInfo;
+  readonly cluster: Cluster;
+  /** What each plugin computed for this pod, by plugin name. */
+  readonly state: Map<string, unknown>;
+}
+
+/** A score from 0 to this, after `normalize`. */
+export const NODE_SCORE_MAX = 100;
+
+/** One scheduling plugin. All but `preBind` are synchronous: they read caches only. */
+export interface Plugin {
+  readonly name: string;
+  /** Weight of its scores; absent for plugins that do not score. */
+  readonly weight?: number;
+  /** A refusal keeps the pod out of the queue until the pod itself changes. */
+  preEnqueue?(pod: PodInfo): Refusal | undefined;
+  /** Once per cycle. `skip`: `filter` is not called. A refusal: no node will do. */
+  preFilter?(cycle: Cycle): "skip" | Refusal | undefined | void;
+  filter?(cycle: Cycle, node: NodeInfo): Refusal | undefined;
+  /** Once per cycle, with the nodes that passed. `skip`: no scores from this plugin. */
+  preScore?(cycle: Cycle, nodes: readonly NodeInfo[]): "skip" | undefined | void;
+  score?(cycle: Cycle, node: NodeInfo): number;
+  /** Brings raw scores into 0..NODE_SCORE_MAX, in place; absent: they already are. */
+  normalize?(cycle: Cycle, scores: Float64Array, nodes: readonly NodeInfo[]): void;
+  /** Takes what the pod needs on the node beside its resources. */
+  reserve?(cycle: Cycle, node: NodeInfo): Refusal | undefined;
+  unreserve?(cycle: Cycle, node: NodeInfo): void;
+  /** Writes and waits for what must be true before the pod is bound. Rejects: the pod is tried again. */
+  preBind?(cycle: Cycle, node: NodeInfo): Promise<void>;
+  /** The events that may help a pod that this plugin refused. */
+  readonly wakesOn: readonly ClusterEvent[];
+  /** Whether an event about a pod or node could really help (queueing hint). Default: yes. */
+  hint?(pod: PodInfo, event: ClusterEvent, subject: PodInfo | NodeInfo | undefined): boolean;
+}
+
+/** The outcome of one try. */
+export interface Diagnosis {
+  nodes: number;
+  /** By node name; absent in it: never evaluated. */
+  refusals: ReadonlyMap<string, Refusal>;
+  /** A preFilter plugin's refusal for all nodes. */
+  all?: Refusal;
+  plugins: ReadonlySet<string>;
+  /** What preemption said. */
+  postFilter?: string;
+}
+
+/** Upstream's message: `0/5 nodes are available: 2 Insufficient cpu, 3 node(s) were unschedulable.` */
+export function fitErrorText(diagnosis: Diagnosis): string {
+  if (diagnosis.nodes === 0) return "no nodes available to schedule pods";
+  let text = `0/${diagnosis.nodes} nodes are available:`;
+  if (diagnosis.all) {
+    text += ` ${diagnosis.all.reasons.join(", ")}.`;
+  } else {
+    const counts = new Map<string, number>();
+    for (const refusal of diagnosis.refusals.values()) {
+      for (const reason of refusal.reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+    }
+    const parts = [...counts].map(([reason, count]) => `${count} ${reason}`).sort();
+    if (parts.length > 0) text += ` ${parts.join(", ")}.`;
+  }
+  if (diagnosis.postFilter) text += ` ${diagnosis.postFilter}`;
+  return text;
+}
+
+/** Scales raw scores so that the greatest becomes NODE_SCORE_MAX; `reverse` makes the smallest the best. */
+export function normalizeToMax(scores: Float64Array, reverse: boolean): void {
+  let max = 0;
+  for (let i = 0; i < scores.length; i++) if (scores[i] > max) max = scores[i];
+  if (max === 0) {
+    if (reverse) scores.fill(NODE_SCORE_MAX);
+    return;
+  }
+  for (let i = 0; i < scores.length; i++) {
+    const score = Math.trunc((NODE_SCORE_MAX * scores[i]) / max);
+    scores[i] = reverse ? NODE_SCORE_MAX - score : score;
+  }
+}

@@ -1,0 +1,29 @@
+/**
+ * The scheduler: finds a node for every pod that has none, by kube-scheduler's rules (v1.36).
+ *
+ * Reading order: `framework.ts` (what a pod, a node and a plugin are), `scheduler.ts` (the actor: watches in,
+ * bindings out), `queue.ts` (which pod next), `algorithm.ts` (one decision), `cluster.ts` (the picture it
+ * decides on), `plugins/` (the rules, under upstream's names), `preemption.ts` (making room),
+ * `profile.ts` (the default set of plugins).
+ *
+ * What it promises: every decision sees all decisions before it, bound or not (pods are assumed on their
+ * node at once); refusals are told in upstream's words, as an event and in the pod's PodScheduled
+ * condition; cost per pod grows with nodes and distinct affinity terms, not with the pods already bound.
+ *
+ * What it does not do: it never evicts for anything but priority, it does not retry a binding that the API
+ * refused because the pod is bound, and dynamic resource claims are not allocated yet.
+ *
+ * ```ts
+ * import { scheduler } from "./mod.ts";
+ * import type { System } from "../runtime/contract.ts";
+ *
+ * function startScheduler(system: System) {
+ *   return system.spawn("scheduler/default", scheduler(), { singleton: true });
+ * }
+ * ```
+ */
+export { type Explanation } from "./algorithm.ts";
+export { fitErrorText, type Plugin } from "./framework.ts";
+export { type ScoringStrategy } from "./plugins/node_resources.ts";
+export { defaultPlugins, type PluginInformers } from "./profile.ts";
+export { Scheduler, scheduler, type SchedulerOptions } from "./scheduler.ts";

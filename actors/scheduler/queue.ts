@@ -1,0 +1,279 @@
+/**
+ * The scheduling queue: three places a pending pod may be in, as upstream's.
+ *
+ * - active: to be tried now, highest priority first, then the one that waited longest;
+ * - backing off: to be tried when its backoff ends (1 s, doubling, 10 s at most);
+ * - unschedulable: tried and refused; an event that could help moves it on, and so does five minutes' wait.
+ *
+ * Gated pods (scheduling gates) wait beside them until the pod itself changes. Nothing here sets a timer
+ * or reads a clock: times come in, and `nextAt` says when to look again.
+ */
+import type { ClusterEvent, NodeInfo, Plugin, PodInfo } from "./framework.ts";
+
+/** First and longest backoff, in ms (upstream's podInitialBackoffSeconds, podMaxBackoffSeconds). */
+export const BACKOFF_MS_MIN = 1_000;
+export const BACKOFF_MS_MAX = 10_000;
+/** How long a pod may be unschedulable before it is tried again unasked, in ms. */
+export const UNSCHEDULABLE_MS_MAX = 5 * 60_000;
+
+interface Queued {
+  info: PodInfo;
+  /** When it came into the active queue. */
+  since: number;
+  /** Position in `since` ties. */
+  order: number;
+  attempts: number;
+  place: "active" | "backoff" | "unschedulable" | "gated" | "trying";
+  /** End of the backoff, or of the longest wait. */
+  dueAt: number;
+  plugins: ReadonlySet<string>;
+  /** Events that came while it was being tried. */
+  missed: { event: ClusterEvent; subject: PodInfo | NodeInfo | undefined }[];
+}
+
+/** A binary heap; the comparison says whether `a` comes before `b`. */
+class Heap<T> {
+  readonly #items: T[] = [];
+  readonly #before: (a: T, b: T) => boolean;
+  constructor(before: (a: T, b: T) => boolean) {
+    this.#before = before;
+  }
+  get size(): number {
+    return this.#items.length;
+  }
+  peek(): T | undefined {
+    return this.#items[0];
+  }
+  push(item: T): void {
+    const items = this.#items;
+    let at = items.length;
+    items.push(item);
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (!this.#before(item, items[parent])) break;
+      items[at] = items[parent];
+      at = parent;
+    }
+    items[at] = item;
+  }
+  pop(): T | undefined {
+    const items = this.#items;
+    const top = items[0];
+    const last = items.pop();
+    if (last === undefined || items.length === 0) return top;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= items.length) break;
+      if (child + 1 < items.length && this.#before(items[child + 1], items[child])) child++;
+      if (!this.#before(items[child], last)) break;
+      items[at] = items[child];
+      at = child;
+    }
+    items[at] = last;
+    return top;
+  }
+}
+
+const NO_PLUGINS: ReadonlySet<string> = new Set();
+
+/** See the module's text. */
+export class SchedulingQueue {
+  readonly #pods = new Map<string, Queued>();
+  readonly #plugins: ReadonlyMap<string, Plugin>;
+  // Heaps hold stale entries: an entry counts only while its pod is still in that place with that due time.
+  readonly #active = new Heap<{ queued: Queued; order: number }>((a, b) =>
+    a.queued.info.priority !== b.queued.info.priority
+      ? a.queued.info.priority > b.queued.info.priority
+      : a.order < b.order
+  );
+  readonly #waiting = new Heap<{ queued: Queued; dueAt: number }>((a, b) => a.dueAt < b.dueAt);
+  /** The pods that events may concern: those that wait for one and those being tried. */
+  readonly #listening = new Set<Queued>();
+  #order = 0;
+  #activeCount = 0;
+
+  constructor(plugins: readonly Plugin[]) {
+    this.#plugins = new Map(plugins.map((plugin) => [plugin.name, plugin]));
+  }
+
+  /** Pods by place, for metrics (`scheduler_pending_pods`). */
+  counts(): Record<"active" | "backoff" | "unschedulable" | "gated", number> {
+    const counts = { active: 0, backoff: 0, unschedulable: 0, gated: 0 };
+    for (const queued of this.#pods.values()) {
+      if (queued.place !== "trying") counts[queued.place]++;
+    }
+    return counts;
+  }
+
+  /** Whether a pod could be popped at once. */
+  get ready(): boolean {
+    return this.#activeCount > 0;
+  }
+
+  has(uid: string): boolean {
+    return this.#pods.has(uid);
+  }
+
+  /** Takes a pending pod in, or its new version. A changed pod is tried again if it waited. */
+  put(info: PodInfo, now: number): void {
+    const gate = this.#gate(info);
+    const known = this.#pods.get(info.uid);
+    if (!known) {
+      const queued: Queued = {
+        info,
+        since: now,
+        order: 0,
+        attempts: 0,
+        place: "gated",
+        dueAt: 0,
+        plugins: NO_PLUGINS,
+        missed: [],
+      };
+      this.#pods.set(info.uid, queued);
+      if (!gate) this.#activate(queued, now);
+      return;
+    }
+    known.info = info;
+    if (known.place === "gated") {
+      if (!gate) this.#activate(known, now);
+    } else if (known.place === "unschedulable") {
+      this.#moveOn(known, now);
+    } else if (known.place === "active") {
+      // Its priority may have changed: the old heap entry goes stale by its order.
+      this.#activeCount--;
+      this.#activate(known, known.since);
+    } else if (known.place === "trying") {
+      known.missed.push({ event: "PodUpdate", subject: info });
+    }
+  }
+
+  /** Forgets a pod: it was bound, deleted, or is somebody else's. */
+  remove(uid: string): void {
+    const queued = this.#pods.get(uid);
+    if (!queued) return;
+    if (queued.place === "active") this.#activeCount--;
+    queued.place = "trying";
+    this.#listening.delete(queued);
+    this.#pods.delete(uid);
+  }
+
+  /** The next pod to try. It stays known until `remove` or `refused`. */
+  pop(now: number): PodInfo | undefined {
+    this.#wake(now);
+    for (;;) {
+      const entry = this.#active.pop();
+      if (!entry) return undefined;
+      const { queued, order } = entry;
+      if (queued.place !== "active" || queued.order !== order) continue;
+      if (this.#pods.get(queued.info.uid) !== queued) continue;
+      this.#activeCount--;
+      queued.place = "trying";
+      this.#listening.add(queued);
+      queued.attempts++;
+      queued.missed = [];
+      return queued.info;
+    }
+  }
+
+  /** A try failed. `plugins` refused it; empty: an error, so it comes back after its backoff anyway. */
+  refused(uid: string, plugins: ReadonlySet<string>, now: number): void {
+    const queued = this.#pods.get(uid);
+    if (!queued || queued.place !== "trying") return;
+    queued.plugins = plugins;
+    const missed = queued.missed;
+    queued.missed = [];
+    queued.since = now;
+    if (plugins.size === 0 || missed.some((m) => this.#helps(queued, m.event, m.subject))) {
+      this.#moveOn(queued, now);
+      return;
+    }
+    this.#wait(queued, "unschedulable", now + UNSCHEDULABLE_MS_MAX);
+  }
+
+  /** Something happened in the cluster: moves the pods that it can help. Returns how many moved. */
+  event(event: ClusterEvent, subject: PodInfo | NodeInfo | undefined, now: number): number {
+    let moved = 0;
+    for (const queued of this.#listening) {
+      if (queued.place === "trying") queued.missed.push({ event, subject });
+      if (queued.place !== "unschedulable") continue;
+      if (!this.#helps(queued, event, subject)) continue;
+      this.#moveOn(queued, now);
+      moved++;
+    }
+    return moved;
+  }
+
+  /** When something that waits is due next, in the same time as `now`; undefined: nothing waits. */
+  nextAt(): number | undefined {
+    for (;;) {
+      const entry = this.#waiting.peek();
+      if (!entry) return undefined;
+      if (this.#stale(entry)) this.#waiting.pop();
+      else return entry.dueAt;
+    }
+  }
+
+  #gate(info: PodInfo): boolean {
+    for (const plugin of this.#plugins.values()) {
+      if (plugin.preEnqueue?.(info)) return true;
+    }
+    return false;
+  }
+
+  #helps(queued: Queued, event: ClusterEvent, subject: PodInfo | NodeInfo | undefined): boolean {
+    for (const name of queued.plugins) {
+      const plugin = this.#plugins.get(name);
+      if (!plugin) return true;
+      if (event === "PodUpdate") return true;
+      if (!plugin.wakesOn.includes(event)) continue;
+      if (plugin.hint?.(queued.info, event, subject) ?? true) return true;
+    }
+    return false;
+  }
+
+  /** To the active queue, by way of what is left of its backoff. */
+  #moveOn(queued: Queued, now: number): void {
+    const backoff = Math.min(BACKOFF_MS_MIN * 2 ** (queued.attempts - 1), BACKOFF_MS_MAX);
+    const dueAt = queued.since + backoff;
+    if (queued.attempts === 0 || dueAt <= now) this.#activate(queued, now);
+    else this.#wait(queued, "backoff", dueAt);
+  }
+
+  #activate(queued: Queued, now: number): void {
+    queued.place = "active";
+    this.#listening.delete(queued);
+    queued.since = now;
+    queued.order = ++this.#order;
+    this.#activeCount++;
+    this.#active.push({ queued, order: queued.order });
+  }
+
+  #wait(queued: Queued, place: "backoff" | "unschedulable", dueAt: number): void {
+    queued.place = place;
+    if (place === "unschedulable") this.#listening.add(queued);
+    else this.#listening.delete(queued);
+    queued.dueAt = dueAt;
+    this.#waiting.push({ queued, dueAt });
+  }
+
+  #stale(entry: { queued: Queued; dueAt: number }): boolean {
+    const { queued, dueAt } = entry;
+    return (queued.place !== "backoff" && queued.place !== "unschedulable") ||
+      queued.dueAt !== dueAt || this.#pods.get(queued.info.uid) !== queued;
+  }
+
+  #wake(now: number): void {
+    for (;;) {
+      const entry = this.#waiting.peek();
+      if (!entry) return;
+      if (this.#stale(entry)) {
+        this.#waiting.pop();
+        continue;
+      }
+      if (entry.dueAt > now) return;
+      this.#waiting.pop();
+      this.#activate(entry.queued, now);
+    }
+  }
+}
