@@ -1,0 +1,119 @@
+/**
+ * Who is asking: client certificates, then bearer tokens (in the header or in a WebSocket's subprotocol), then
+ * nobody, who may see health and version only. Wrong credentials are always 401, never anonymous.
+ */
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
+import type { User } from "../client/contract.ts";
+import { unauthorized } from "../machinery/errors.ts";
+import type { Authenticator, Credentials } from "./contract.ts";
+import { TokenError } from "./jwt.ts";
+import { USERS_MAX } from "./limits.ts";
+import { ANONYMOUS, makeUser } from "./names.ts";
+import type { Tokens } from "./tokens.ts";
+
+/** Paths that need no credentials. Health checks have one path per check below these. */
+export const ANONYMOUS_PATHS: readonly string[] = ["/healthz", "/livez", "/readyz", "/version"];
+
+/** A client certificate that the TLS layer verified: the common name is the user, organizations are groups. */
+export function certificateAuthenticator(): Authenticator {
+  const byBytes = new WeakMap<Uint8Array, User>();
+  const byHash = new Map<string, User>();
+  return {
+    authenticate({ certificate }: Credentials): User | undefined {
+      if (!certificate?.subject.commonName) return undefined;
+      const known = byBytes.get(certificate.raw);
+      if (known) return known;
+      const hash = createHash("sha256").update(certificate.raw).digest("hex");
+      let user = byHash.get(hash);
+      if (!user) {
+        user = makeUser({
+          name: certificate.subject.commonName,
+          groups: certificate.subject.organizations,
+          extra: { "authentication.kubernetes.io/credential-id": [`X509SHA256=${hash}`] },
+        });
+        if (byHash.size >= USERS_MAX) byHash.clear();
+        byHash.set(hash, user);
+      }
+      byBytes.set(certificate.raw, user);
+      return user;
+    },
+  };
+}
+
+/** Bearer tokens. */
+export function tokenAuthenticator(tokens: Tokens): Authenticator {
+  return {
+    authenticate(credentials: Credentials): User | Promise<User> | undefined {
+      const token = bearerToken(credentials) ?? protocolToken(credentials);
+      if (token === undefined) return undefined;
+      try {
+        const identity = tokens.authenticate(token);
+        if (!(identity instanceof Promise)) return identity.user;
+        return identity.then(({ user }) => user, refuse);
+      } catch (error) {
+        refuse(error);
+      }
+    },
+  };
+}
+
+function refuse(error: unknown): never {
+  if (error instanceof TokenError) throw unauthorized();
+  throw error;
+}
+
+function bearerToken({ header }: Credentials): string | undefined {
+  const value = header("authorization")?.trim();
+  if (!value) return undefined;
+  const parts = value.split(" ");
+  if (parts.length < 2 || parts[0].toLowerCase() !== "bearer") return undefined;
+  return parts[1] || undefined;
+}
+
+const PROTOCOL_PREFIX = "base64url.bearer.authorization.k8s.io.";
+
+/** Browsers cannot set headers on a WebSocket: they send the token among the subprotocols. */
+function protocolToken({ header }: Credentials): string | undefined {
+  const offered = header("sec-websocket-protocol");
+  if (!offered?.includes(PROTOCOL_PREFIX)) return undefined;
+  const protocols = offered.split(",").map((p) => p.trim());
+  const carrying = protocols.filter((p) => p.startsWith(PROTOCOL_PREFIX));
+  if (carrying.length > 1 || carrying.length === protocols.length) throw unauthorized();
+  const encoded = carrying[0].slice(PROTOCOL_PREFIX.length);
+  if (!/^[A-Za-z0-9_-]+$/.test(encoded)) throw unauthorized();
+  return Buffer.from(encoded, "base64url").toString("utf8");
+}
+
+/** The subprotocols of a WebSocket without the one that carries a token: only these may be answered. */
+export function withoutTokenProtocol(protocols: readonly string[]): string[] {
+  return protocols.filter((p) => !p.startsWith(PROTOCOL_PREFIX));
+}
+
+/** Nobody in particular, on the paths that are open to all. */
+export function anonymousAuthenticator(paths: readonly string[] = ANONYMOUS_PATHS): Authenticator {
+  return {
+    authenticate({ path }: Credentials): User | undefined {
+      const open = paths.some((p) =>
+        path === p || (p !== "/version" && path.startsWith(p) && path[p.length] === "/")
+      );
+      return open ? ANONYMOUS : undefined;
+    },
+  };
+}
+
+/** Asks each authenticator in turn. Throws 401 when none knows the user. */
+export function authenticateWith(
+  authenticators: readonly Authenticator[],
+  credentials: Credentials,
+): User | Promise<User> {
+  for (let i = 0; i < authenticators.length; i++) {
+    const user = authenticators[i].authenticate(credentials);
+    if (user === undefined) continue;
+    if (!(user instanceof Promise)) return user;
+    return user.then((found) =>
+      found ?? authenticateWith(authenticators.slice(i + 1), credentials)
+    );
+  }
+  throw unauthorized();
+}

@@ -1,0 +1,324 @@
+/**
+ * ServiceAccount tokens: signing them, and finding out whose they are.
+ *
+ * Promises: a token is good only while the ServiceAccount it names, with that uid, exists, and the pod, node or
+ * secret it is bound to does; it is good for the audiences it names and no others. The state is asked at
+ * every use; only the signature is remembered (`authn.ts`).
+ */
+import { Buffer } from "node:buffer";
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { Clock } from "../../kv/clock.ts";
+import type { View } from "../../kv/contract.ts";
+import type { User } from "../client/contract.ts";
+import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
+import { TOKEN_LEEWAY_SECONDS } from "./limits.ts";
+import {
+  makeUser,
+  serviceAccountGroups,
+  serviceAccountUser,
+  splitServiceAccount,
+} from "./names.ts";
+
+/** The issuer of tokens that live in Secrets. */
+export const LEGACY_ISSUER = "kubernetes/serviceaccount";
+
+/** What a token says. */
+export interface Claims {
+  iss: string;
+  sub: string;
+  aud?: string[];
+  exp?: number;
+  nbf?: number;
+  iat?: number;
+  jti?: string;
+  "kubernetes.io"?: BoundClaims;
+  [claim: string]: unknown;
+}
+
+interface Ref {
+  name: string;
+  uid?: string;
+}
+
+/** To whom and what a token is bound. */
+export interface BoundClaims {
+  namespace: string;
+  serviceaccount: Ref;
+  pod?: Ref;
+  node?: Ref;
+  secret?: Ref;
+  warnafter?: number;
+}
+
+/** A token was recognised as ours and is not good; the text says why, in upstream's words. */
+export class TokenError extends Error {
+  override name = "TokenError";
+}
+
+interface PublicKey {
+  id: string;
+  key: CryptoKey;
+  jwk: Record<string, unknown>;
+}
+
+/**
+ * The keys that sign and verify tokens. The first private key signs; all verify, so that a key can be
+ * replaced while tokens of the old one are still about.
+ */
+export class TokenKeys {
+  readonly #privatePems: readonly string[];
+  #loaded: Promise<{ signing: CryptoKey; publics: PublicKey[] }> | undefined;
+
+  constructor(privatePems: readonly string[]) {
+    if (privatePems.length === 0) throw new TypeError("no key to sign ServiceAccount tokens with");
+    this.#privatePems = privatePems;
+  }
+
+  #load() {
+    return this.#loaded ??= (async () => {
+      const jose = await import("jose");
+      const publics: PublicKey[] = [];
+      let signing: CryptoKey | undefined;
+      for (const pem of this.#privatePems) {
+        const key = await jose.importPKCS8(pem, "ES256", { extractable: true });
+        signing ??= key;
+        const { d: _d, ...jwk } = await jose.exportJWK(key);
+        const verifying = await jose.importJWK(jwk, "ES256", { extractable: true }) as CryptoKey;
+        const id = keyId(new Uint8Array(await crypto.subtle.exportKey("spki", verifying)));
+        publics.push({ id, key: verifying, jwk: { use: "sig", kid: id, alg: "ES256", ...jwk } });
+      }
+      return { signing: signing!, publics };
+    })();
+  }
+
+  /** Signs claims as a compact JWS. */
+  async sign(claims: Claims): Promise<string> {
+    const jose = await import("jose");
+    const { signing, publics } = await this.#load();
+    return await new jose.CompactSign(new TextEncoder().encode(JSON.stringify(claims)))
+      .setProtectedHeader({ alg: "ES256", kid: publics[0].id })
+      .sign(signing);
+  }
+
+  /** The claims of a token whose signature is right. Throws TokenError. */
+  async verify(token: string): Promise<Claims> {
+    const jose = await import("jose");
+    const { publics } = await this.#load();
+    let wanted: string | undefined;
+    try {
+      wanted = jose.decodeProtectedHeader(token).kid;
+    } catch {
+      throw new TokenError("invalid bearer token");
+    }
+    const keys = wanted === undefined ? publics : publics.filter((k) => k.id === wanted);
+    if (keys.length === 0) throw new TokenError("invalid signature, no keys found");
+    for (const { key } of keys) {
+      try {
+        const { payload } = await jose.compactVerify(token, key, { algorithms: ["ES256"] });
+        return normalise(JSON.parse(new TextDecoder().decode(payload)));
+      } catch (error) {
+        if (error instanceof TokenError) throw error;
+      }
+    }
+    throw new TokenError("go-jose/go-jose: error in cryptographic primitive");
+  }
+
+  /** The public keys as a JWK set, for `/openid/v1/jwks`. */
+  async jwks(): Promise<{ keys: Record<string, unknown>[] }> {
+    return { keys: (await this.#load()).publics.map((k) => k.jwk) };
+  }
+}
+
+function keyId(spki: Uint8Array): string {
+  return createHash("sha256").update(spki).digest("base64url");
+}
+
+function normalise(claims: Claims): Claims {
+  if (typeof claims !== "object" || claims === null || typeof claims.sub !== "string") {
+    throw new TokenError("invalid bearer token");
+  }
+  if (typeof claims.aud === "string") claims.aud = [claims.aud];
+  return claims;
+}
+
+/** The issuer a token names, read without trusting it; undefined when it is no JWT. */
+export function issuerOf(token: string): string | undefined {
+  const parts = token.split(".");
+  if (parts.length !== 3) return undefined;
+  try {
+    const claims = JSON.parse(Buffer.from(parts[1], "base64url").toString("utf8"));
+    return typeof claims?.iss === "string" ? claims.iss : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** What the state is asked for. */
+export interface TokenContext {
+  view: View<KubeObject>;
+  /** Wall time in ms. */
+  now: number;
+  token: string;
+}
+
+/** Whose token it is. Throws TokenError when it is no longer good. */
+export function userOfClaims(claims: Claims, context: TokenContext): User {
+  return claims.iss === LEGACY_ISSUER ? legacyUser(claims, context) : boundUser(claims, context);
+}
+
+/** The clock part of the check. */
+function checkTimes(claims: Claims, nowMs: number): void {
+  const now = nowMs / 1000;
+  if (claims.exp !== undefined && now - TOKEN_LEEWAY_SECONDS > claims.exp) {
+    throw new TokenError("service account token has expired");
+  }
+  if (claims.nbf !== undefined && now + TOKEN_LEEWAY_SECONDS < claims.nbf) {
+    throw new TokenError("service account token is not valid yet");
+  }
+  if (claims.iat !== undefined && now + TOKEN_LEEWAY_SECONDS < claims.iat) {
+    throw new TokenError("service account token is issued in the future");
+  }
+}
+
+function boundUser(claims: Claims, { view, now }: TokenContext): User {
+  checkTimes(claims, now);
+  const bound = claims["kubernetes.io"];
+  if (!bound?.serviceaccount?.name || !bound.namespace) {
+    throw new TokenError("invalid bearer token");
+  }
+  const { namespace, serviceaccount, pod, node, secret } = bound;
+  const gone = (o: DeepReadonly<KubeObject>) => deletedBefore(o, now - TOKEN_LEEWAY_SECONDS * 1000);
+  const account = view.get(`/registry/serviceaccounts/${namespace}/${serviceaccount.name}`)?.value;
+  if (!account) throw new TokenError(`serviceaccounts "${serviceaccount.name}" not found`);
+  if (account.metadata.uid !== serviceaccount.uid) {
+    throw new TokenError(
+      `service account UID (${account.metadata.uid}) does not match claim (${serviceaccount.uid})`,
+    );
+  }
+  if (gone(account)) {
+    throw new TokenError(`service account ${namespace}/${serviceaccount.name} has been deleted`);
+  }
+  const check = (what: string, label: string, ref: Ref, key: string) => {
+    const object = view.get(key)?.value;
+    if (!object || gone(object) && object.metadata.uid === ref.uid) {
+      throw new TokenError("service account token has been invalidated");
+    }
+    if (object.metadata.uid !== ref.uid) {
+      throw new TokenError(
+        `${what} UID (${object.metadata.uid}) does not match service account ${label} ref claim ` +
+          `(${ref.uid})`,
+      );
+    }
+  };
+  if (secret) check("secret", "secret", secret, `/registry/secrets/${namespace}/${secret.name}`);
+  if (pod) check("pod", "pod", pod, `/registry/pods/${namespace}/${pod.name}`);
+  else if (node) check("node", "node", node, `/registry/minions/${node.name}`);
+  const extra: Record<string, string[]> = {};
+  const add = (key: string, value?: string) => {
+    if (value) extra[`authentication.kubernetes.io/${key}`] = [value];
+  };
+  add("credential-id", claims.jti && `JTI=${claims.jti}`);
+  add("node-name", node?.name);
+  add("node-uid", node?.uid);
+  add("pod-name", pod?.name);
+  add("pod-uid", pod?.uid);
+  return accountUser(namespace, serviceaccount, extra);
+}
+
+function accountUser(namespace: string, account: Ref, extra: Record<string, string[]>): User {
+  return makeUser({
+    name: serviceAccountUser(namespace, account.name),
+    uid: account.uid,
+    groups: serviceAccountGroups(namespace),
+    ...(Object.keys(extra).length ? { extra } : {}),
+  });
+}
+
+/** A token that a Secret of type `kubernetes.io/service-account-token` holds. */
+function legacyUser(claims: Claims, { view, token }: TokenContext): User {
+  const claim = (name: string, label: string): string => {
+    const value = claims[`kubernetes.io/serviceaccount/${name}`];
+    if (typeof value === "string" && value) return value;
+    throw new TokenError(`${label} claim is missing`);
+  };
+  if (!claims.sub) throw new TokenError("sub claim is missing");
+  const namespace = claim("namespace", "namespace");
+  const secretName = claim("secret.name", "secretName");
+  const name = claim("service-account.name", "serviceAccountName");
+  const uid = claim("service-account.uid", "serviceAccountUID");
+  const subject = splitServiceAccount(claims.sub);
+  if (subject?.namespace !== namespace || subject.name !== name) {
+    throw new TokenError("sub claim is invalid");
+  }
+  const secret = view.get(`/registry/secrets/${namespace}/${secretName}`)?.value;
+  if (!secret || secret.metadata.deletionTimestamp) {
+    throw new TokenError("Token has been invalidated");
+  }
+  const stored = Buffer.from(secret.data?.token ?? "", "base64");
+  const given = Buffer.from(token, "utf8");
+  if (stored.length !== given.length || !timingSafeEqual(stored, given)) {
+    throw new TokenError("Token does not match server's copy");
+  }
+  const account = view.get(`/registry/serviceaccounts/${namespace}/${name}`)?.value;
+  if (!account) throw new TokenError(`serviceaccounts "${name}" not found`);
+  if (account.metadata.deletionTimestamp) {
+    throw new TokenError(`ServiceAccount ${namespace}/${name} has been deleted`);
+  }
+  if (account.metadata.uid !== uid) {
+    throw new TokenError(
+      `ServiceAccount UID (${account.metadata.uid}) does not match claim (${uid})`,
+    );
+  }
+  return accountUser(namespace, { name, uid }, {});
+}
+
+function deletedBefore(object: DeepReadonly<KubeObject>, timeMs: number): boolean {
+  const deleted = object.metadata.deletionTimestamp;
+  return deleted !== undefined && Date.parse(deleted) < timeMs;
+}
+
+/** The claims of a token for a ServiceAccount, bound to what is given. */
+export function boundClaims(options: {
+  issuer: string;
+  account: DeepReadonly<KubeObject>;
+  audiences: readonly string[];
+  seconds: number;
+  warnAfterSeconds?: number;
+  bound?: { pod?: Ref; node?: Ref; secret?: Ref };
+  clock: Clock;
+}): Claims {
+  const { account, clock } = options;
+  const now = Math.floor(clock.now() / 1000);
+  const { namespace = "", name, uid } = account.metadata;
+  return {
+    aud: [...options.audiences],
+    exp: now + options.seconds,
+    iat: now,
+    iss: options.issuer,
+    jti: clock.uuid(),
+    "kubernetes.io": {
+      namespace,
+      ...options.bound,
+      serviceaccount: { name, uid },
+      ...(options.warnAfterSeconds ? { warnafter: now + options.warnAfterSeconds } : {}),
+    },
+    nbf: now,
+    sub: serviceAccountUser(namespace, name),
+  };
+}
+
+/** The claims of a token that lives in a Secret, for the token controller. */
+export function legacyClaims(
+  account: DeepReadonly<KubeObject>,
+  secret: DeepReadonly<KubeObject>,
+): Claims {
+  const { namespace = "", name, uid } = account.metadata;
+  return {
+    iss: LEGACY_ISSUER,
+    "kubernetes.io/serviceaccount/namespace": namespace,
+    "kubernetes.io/serviceaccount/secret.name": secret.metadata.name,
+    "kubernetes.io/serviceaccount/service-account.name": name,
+    "kubernetes.io/serviceaccount/service-account.uid": uid,
+    sub: serviceAccountUser(namespace, name),
+  };
+}

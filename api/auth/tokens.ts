@@ -1,0 +1,378 @@
+/**
+ * Bearer tokens from both ends: the TokenRequest that issues them, the authenticator that knows whose they are,
+ * and the two documents by which others can verify them.
+ */
+import { createHash, timingSafeEqual } from "node:crypto";
+import { Buffer } from "node:buffer";
+import type { Clock } from "../../kv/clock.ts";
+import type { View } from "../../kv/contract.ts";
+import type { User } from "../client/contract.ts";
+import { badRequest, conflict, invalid as invalidObject, notFound } from "../machinery/errors.ts";
+import { invalid } from "../machinery/field_errors.ts";
+import type { Cause, DeepReadonly, KubeObject } from "../machinery/types.ts";
+import {
+  boundClaims,
+  type Claims,
+  issuerOf,
+  LEGACY_ISSUER,
+  TokenError,
+  type TokenKeys,
+  userOfClaims,
+} from "./jwt.ts";
+import {
+  TOKEN_BYTES_MAX,
+  TOKEN_CACHE_MS,
+  TOKEN_SECONDS_DEFAULT,
+  TOKEN_SECONDS_EXTENDED,
+  TOKEN_SECONDS_MAX,
+  TOKEN_SECONDS_MIN,
+  TOKEN_SECONDS_POD,
+  TOKENS_CACHED_MAX,
+} from "./limits.ts";
+import { makeUser } from "./names.ts";
+import { quoteList } from "./rbac_rules.ts";
+
+/** What tokens are checked and issued with. */
+export interface TokenOptions {
+  view: () => View<KubeObject>;
+  clock: Clock;
+  keys: TokenKeys;
+  /** The issuer of new tokens (default `https://kubernetes.default.svc.cluster.local`). */
+  issuer?: string;
+  /** Further issuers whose tokens are good. */
+  otherIssuers?: readonly string[];
+  /** Audiences of the API server (default: the issuer). */
+  audiences?: readonly string[];
+  /** Tokens that stand for a user for ever. */
+  statics?: ReadonlyMap<string, User>;
+}
+
+/** A token's user, and the audiences for which it was good. */
+export interface TokenIdentity {
+  user: User;
+  audiences: readonly string[];
+}
+
+interface Known {
+  claims: Claims;
+  identity: TokenIdentity;
+  /** Wall time of the last check of the signature. */
+  verified: number;
+  /** The store's revision at the last check of the state. */
+  revision: number;
+}
+
+const BOOTSTRAP = /^([a-z0-9]{6})\.([a-z0-9]{16})$/;
+const BOOTSTRAP_GROUP = /^system:bootstrappers:[a-z0-9:-]{0,255}[a-z0-9]$/;
+
+/** Issues tokens and tells whose they are. */
+export class Tokens {
+  readonly issuer: string;
+  readonly audiences: readonly string[];
+  readonly keys: TokenKeys;
+  readonly #view: () => View<KubeObject>;
+  readonly #clock: Clock;
+  readonly #issuers: ReadonlySet<string>;
+  readonly #statics = new Map<string, TokenIdentity>();
+  readonly #known = new Map<string, Known>();
+
+  constructor(options: TokenOptions) {
+    this.issuer = options.issuer ?? "https://kubernetes.default.svc.cluster.local";
+    this.audiences = options.audiences ?? [this.issuer];
+    this.keys = options.keys;
+    this.#view = options.view;
+    this.#clock = options.clock;
+    this.#issuers = new Set([this.issuer, LEGACY_ISSUER, ...options.otherIssuers ?? []]);
+    for (const [token, user] of options.statics ?? []) this.addStatic(token, user);
+  }
+
+  /** Makes a token stand for a user from now on. */
+  addStatic(token: string, user: User): void {
+    const identity = { user: makeUser(user), audiences: this.audiences };
+    this.#statics.set(digest(token), identity);
+  }
+
+  /**
+   * Whose token this is. Answers at once when the token was seen lately. Throws TokenError when it is nobody's
+   * or no longer good.
+   */
+  authenticate(
+    token: string,
+    audiences: readonly string[] = this.audiences,
+  ): TokenIdentity | Promise<TokenIdentity> {
+    if (token.length > TOKEN_BYTES_MAX) throw new TokenError("invalid bearer token");
+    const hash = digest(token);
+    const fixed = this.#statics.get(hash);
+    if (fixed) return fixed;
+    const bootstrap = BOOTSTRAP.exec(token);
+    if (bootstrap) return this.#bootstrap(bootstrap[1], bootstrap[2]);
+    const now = this.#clock.now();
+    const known = this.#known.get(hash);
+    if (known && now - known.verified < TOKEN_CACHE_MS && now >= known.verified) {
+      return this.#again(hash, known, { token, now, audiences });
+    }
+    const issuer = issuerOf(token);
+    if (issuer === undefined || !this.#issuers.has(issuer)) {
+      throw new TokenError("invalid bearer token");
+    }
+    return this.#verify(hash, token, audiences);
+  }
+
+  #again(
+    hash: string,
+    known: Known,
+    use: { token: string; now: number; audiences: readonly string[] },
+  ): TokenIdentity {
+    const view = this.#view();
+    const expired = known.claims.exp !== undefined && use.now / 1000 > known.claims.exp;
+    if (view.revision !== known.revision || expired) {
+      try {
+        userOfClaims(known.claims, { view, now: use.now, token: use.token });
+      } catch (error) {
+        this.#known.delete(hash);
+        throw error;
+      }
+      known.revision = view.revision;
+    }
+    if (use.audiences === this.audiences) return known.identity;
+    return {
+      user: known.identity.user,
+      audiences: this.#matching(known.claims, use.audiences),
+    };
+  }
+
+  async #verify(
+    hash: string,
+    token: string,
+    audiences: readonly string[],
+  ): Promise<TokenIdentity> {
+    const claims = await this.keys.verify(token);
+    if (!this.#issuers.has(claims.iss)) {
+      throw new TokenError(`token issuer ${JSON.stringify(claims.iss)} is invalid`);
+    }
+    const good = this.#matching(claims, audiences);
+    const view = this.#view();
+    const now = this.#clock.now();
+    const identity = { user: userOfClaims(claims, { view, now, token }), audiences: good };
+    if (audiences === this.audiences) {
+      if (this.#known.size >= TOKENS_CACHED_MAX) this.#forget();
+      // The user object of a token stays the same one, because authorizers remember by it.
+      const user = this.#known.get(hash)?.identity.user ?? identity.user;
+      const kept = { user, audiences: good };
+      this.#known.set(hash, { claims, identity: kept, verified: now, revision: view.revision });
+      return kept;
+    }
+    return identity;
+  }
+
+  /** Drops the older half of what is remembered. */
+  #forget(): void {
+    let drop = this.#known.size >> 1;
+    for (const hash of this.#known.keys()) {
+      if (drop-- <= 0) return;
+      this.#known.delete(hash);
+    }
+  }
+
+  #matching(claims: Claims, wanted: readonly string[]): string[] {
+    const own = claims.aud?.length ? claims.aud : this.audiences;
+    const both = own.filter((audience) => wanted.includes(audience));
+    if (both.length === 0) {
+      throw new TokenError(
+        `token audiences ${quoteList(own)} is invalid for the target audiences ${
+          quoteList(wanted)
+        }`,
+      );
+    }
+    return both;
+  }
+
+  #bootstrap(id: string, secret: string): TokenIdentity {
+    const stored = this.#view().get(`/registry/secrets/kube-system/bootstrap-token-${id}`)?.value;
+    const user = stored && bootstrapUser(stored, { id, secret, now: this.#clock.now() });
+    if (!user) throw new TokenError("invalid bearer token");
+    return { user, audiences: this.audiences };
+  }
+
+  /**
+   * Answers a TokenRequest (`POST …/serviceaccounts/<name>/token`). `request` is the posted object, private to
+   * the caller. Throws ApiError.
+   */
+  async issue(
+    target: { namespace: string; name: string },
+    request: KubeObject,
+    warn: (text: string) => void = () => {},
+  ): Promise<KubeObject> {
+    const account = this.#account(target, request);
+    const spec = request.spec ?? {};
+    const audiences: string[] = spec.audiences?.length ? spec.audiences : [...this.audiences];
+    const seconds: number = spec.expirationSeconds ?? TOKEN_SECONDS_DEFAULT;
+    const causes = checkSeconds(seconds);
+    if (causes.length) {
+      throw invalidObject("authentication.k8s.io", "TokenRequest", "", causes);
+    }
+    const bound = this.#bound(target, account, spec.boundObjectRef);
+    const extend = bound.pod !== undefined && seconds === TOKEN_SECONDS_POD &&
+      audiences.every((audience) => this.audiences.includes(audience));
+    void warn;
+    const now = this.#clock.now();
+    const token = await this.keys.sign(boundClaims({
+      issuer: this.issuer,
+      account,
+      audiences,
+      seconds: extend ? TOKEN_SECONDS_EXTENDED : seconds,
+      ...(extend ? { warnAfterSeconds: seconds } : {}),
+      bound,
+      clock: this.#clock,
+    }));
+    const { namespace, name, uid } = account.metadata;
+    return {
+      kind: "TokenRequest",
+      apiVersion: "authentication.k8s.io/v1",
+      metadata: { ...request.metadata, name, namespace, uid, creationTimestamp: seconds3339(now) },
+      spec: { ...spec, audiences, expirationSeconds: seconds },
+      status: { token, expirationTimestamp: seconds3339(now + seconds * 1000) },
+    } as KubeObject;
+  }
+
+  #account(
+    target: { namespace: string; name: string },
+    request: KubeObject,
+  ): DeepReadonly<KubeObject> {
+    const { namespace, name } = target;
+    const { metadata = {} as KubeObject["metadata"] } = request;
+    const refuse = (field: string, value: string) => {
+      const text = `must match the service account ${field} if specified`;
+      const cause = invalid(`metadata.${field}`, value, text);
+      throw invalidObject("authentication.k8s.io", "TokenRequest", name, [cause]);
+    };
+    if (metadata.name && metadata.name !== name) refuse("name", metadata.name);
+    if (metadata.namespace && metadata.namespace !== namespace) {
+      refuse("namespace", metadata.namespace);
+    }
+    const account = this.#view().get(`/registry/serviceaccounts/${namespace}/${name}`)?.value;
+    if (!account) throw notFound({ group: "", resource: "serviceaccounts" }, name);
+    if (metadata.uid && metadata.uid !== account.metadata.uid) {
+      throw conflict(
+        { group: "authentication.k8s.io", resource: "TokenRequest" },
+        name,
+        `the UID in the token request (${metadata.uid}) does not match the UID of the service ` +
+          `account (${account.metadata.uid})`,
+      );
+    }
+    return account;
+  }
+
+  #bound(
+    target: { namespace: string; name: string },
+    account: DeepReadonly<KubeObject>,
+    ref: { apiVersion?: string; kind?: string; name?: string; uid?: string } | undefined,
+  ): { pod?: BoundRef; node?: BoundRef; secret?: BoundRef } {
+    if (!ref) return {};
+    const view = this.#view();
+    const kind = ref.apiVersion === "v1" ? ref.kind : undefined;
+    const place = kind && BOUND_KINDS[kind];
+    if (!place) {
+      const [group, version] = groupVersion(ref.apiVersion ?? "");
+      throw badRequest(
+        `cannot bind token to object of type ${group}/${version}, Kind=${ref.kind ?? ""}`,
+      );
+    }
+    const name = ref.name ?? "";
+    const key = kind === "Node"
+      ? `/registry/minions/${name}`
+      : `/registry/${place}/${target.namespace}/${name}`;
+    const object = view.get(key)?.value;
+    if (!object) throw notFound({ group: "", resource: place }, name);
+    if (kind === "Pod" && object.spec?.serviceAccountName !== account.metadata.name) {
+      throw badRequest(
+        `cannot bind token for serviceaccount ${JSON.stringify(target.name)} to pod running with ` +
+          `different serviceaccount name.`,
+      );
+    }
+    const uid = object.metadata.uid;
+    if (ref.uid && ref.uid !== uid) {
+      throw conflict(
+        { group: "", resource: kind },
+        name,
+        `the UID in the bound object reference (${ref.uid}) does not match the UID in record. ` +
+          `The object might have been deleted and then recreated`,
+      );
+    }
+    if (kind === "Secret") return { secret: { name, uid } };
+    if (kind === "Node") return { node: { name, uid } };
+    const nodeName = object.spec?.nodeName;
+    if (!nodeName) return { pod: { name, uid } };
+    const nodeUid = view.get(`/registry/minions/${nodeName}`)?.value.metadata.uid;
+    return { node: { name: nodeName, ...(nodeUid ? { uid: nodeUid } : {}) }, pod: { name, uid } };
+  }
+
+  /** `/.well-known/openid-configuration`. */
+  discovery(jwksUri = `${this.issuer}/openid/v1/jwks`): Record<string, unknown> {
+    return {
+      issuer: this.issuer,
+      jwks_uri: jwksUri,
+      response_types_supported: ["id_token"],
+      subject_types_supported: ["public"],
+      id_token_signing_alg_values_supported: ["ES256"],
+    };
+  }
+
+  /** `/openid/v1/jwks`. */
+  jwks(): Promise<{ keys: Record<string, unknown>[] }> {
+    return this.keys.jwks();
+  }
+}
+
+interface BoundRef {
+  name: string;
+  uid?: string;
+}
+
+const BOUND_KINDS: Record<string, string> = { Pod: "pods", Node: "nodes", Secret: "secrets" };
+
+function groupVersion(apiVersion: string): [string, string] {
+  const slash = apiVersion.indexOf("/");
+  return slash < 0 ? ["", apiVersion] : [apiVersion.slice(0, slash), apiVersion.slice(slash + 1)];
+}
+
+function checkSeconds(seconds: number): Cause[] {
+  const field = "spec.expirationSeconds";
+  if (!(seconds >= TOKEN_SECONDS_MIN)) {
+    return [invalid(field, seconds, "may not specify a duration less than 10 minutes")];
+  }
+  if (seconds > TOKEN_SECONDS_MAX) {
+    return [invalid(field, seconds, "may not specify a duration larger than 2^32 seconds")];
+  }
+  return [];
+}
+
+function digest(token: string): string {
+  return createHash("sha256").update(token).digest("base64");
+}
+
+function seconds3339(ms: number): string {
+  return new Date(Math.floor(ms / 1000) * 1000).toISOString().replace(".000Z", "Z");
+}
+
+/** The user of a bootstrap token, if its Secret says that it is good. */
+function bootstrapUser(
+  stored: DeepReadonly<KubeObject>,
+  given: { id: string; secret: string; now: number },
+): User | undefined {
+  const data = (key: string) => Buffer.from(stored.data?.[key] ?? "", "base64").toString("utf8");
+  if (stored.metadata.deletionTimestamp) return undefined;
+  if (stored.type !== "bootstrap.kubernetes.io/token") return undefined;
+  const secret = Buffer.from(data("token-secret"));
+  const wanted = Buffer.from(given.secret);
+  if (secret.length !== wanted.length || !timingSafeEqual(secret, wanted)) return undefined;
+  if (data("token-id") !== given.id) return undefined;
+  const expiration = data("expiration");
+  // What cannot be read as a time counts as past.
+  if (expiration && !(Date.parse(expiration) > given.now)) return undefined;
+  if (data("usage-bootstrap-authentication") !== "true") return undefined;
+  const extra = data("auth-extra-groups").split(",").filter((group) => group !== "");
+  if (extra.some((group) => !BOOTSTRAP_GROUP.test(group))) return undefined;
+  const groups = [...new Set(["system:bootstrappers", ...extra])].sort();
+  return makeUser({ name: `system:bootstrap:${given.id}`, groups });
+}
