@@ -1,0 +1,57 @@
+/**
+ * Plain JSON values: comparing, naming their types. Copies and writes of unknown keys: `edit.ts`.
+ */
+import type { Json } from "./types.ts";
+
+/** A JSON object. */
+export type JsonMap = { [key: string]: Json };
+
+/** Whether a value is a JSON object (not null, not an array). */
+export function isMap(value: unknown): value is JsonMap {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** `map[key]` where `map` may be a hostile document: inherited names are absent. */
+export function getKey(map: Readonly<JsonMap>, key: string): Json | undefined {
+  return Object.hasOwn(map, key) ? map[key] : undefined;
+}
+
+/** Whether two JSON values are equal. Absent and undefined members are the same. */
+export function sameJson(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  if (Array.isArray(a)) {
+    if (!Array.isArray(b) || a.length !== b.length) return false;
+    for (let i = 0; i < a.length; i++) if (!sameJson(a[i], b[i])) return false;
+    return true;
+  }
+  if (Array.isArray(b)) return false;
+  return sameMaps(a as JsonMap, b as JsonMap);
+}
+
+function sameMaps(a: JsonMap, b: JsonMap): boolean {
+  let count = 0;
+  for (const key in a) {
+    if (a[key] === undefined) continue;
+    count++;
+    if (!Object.hasOwn(b, key) || !sameJson(a[key], b[key])) return false;
+  }
+  for (const key in b) if (b[key] !== undefined) count--;
+  return count === 0;
+}
+
+/** A value's type as Go's reflection names it after decoding into `interface{}`. */
+export function goTypeName(value: unknown): string {
+  if (value === null || value === undefined) return "<nil>";
+  if (Array.isArray(value)) return "[]interface {}";
+  switch (typeof value) {
+    case "string":
+      return "string";
+    case "boolean":
+      return "bool";
+    case "number":
+      return Number.isInteger(value) ? "int64" : "float64";
+    default:
+      return "map[string]interface {}";
+  }
+}
