@@ -1,0 +1,262 @@
+/**
+ * Informers: a cache of one resource each, kept by a list and a watch after it.
+ *
+ * - A listener hears of each change once the cache has it; whoever subscribes late first hears of all there is.
+ * - The cache holds the very objects the server hands out: in one process nothing is copied.
+ * - When the watch ends it begins again where it was; when history no longer reaches there (410), the
+ *   cache lists again and tells listeners the difference.
+ */
+import type { Clock } from "../../kv/clock.ts";
+import {
+  ApiError,
+  type DeepReadonly,
+  type KubeObject,
+  type ResourceId,
+} from "../machinery/types.ts";
+import {
+  type Change,
+  type Client,
+  type Informer,
+  type Informers,
+  keyOf,
+  type WatchEvent,
+} from "./contract.ts";
+
+/** Pause before a failed list or watch is tried again, and how far it grows. */
+export const RETRY_MS = 100;
+export const RETRY_MS_MAX = 10_000;
+
+type Object = DeepReadonly<KubeObject>;
+type Listener = (change: Change<KubeObject>) => void;
+
+interface Index {
+  values: (object: Object) => readonly string[];
+  keys: Map<string, Map<string, Object>>;
+}
+
+const NONE: readonly Object[] = [];
+
+class Cache implements Informer<KubeObject> {
+  readonly resource: ResourceId;
+  resourceVersion = "";
+  synced = false;
+  /** Events that were received and are being told. */
+  pending = 0;
+  readonly #client: Client;
+  readonly #clock: Clock;
+  readonly #stop = new AbortController();
+  readonly #objects = new Map<string, Object>();
+  readonly #byNamespace = new Map<string, Map<string, Object>>();
+  readonly #indexes = new Map<string, Index>();
+  readonly #listeners = new Set<Listener>();
+  readonly #onError: (error: unknown) => void;
+  #whenSynced = Promise.withResolvers<void>();
+  #running: Promise<void>;
+
+  constructor(
+    resource: ResourceId,
+    { client, clock, onError }: {
+      client: Client;
+      clock: Clock;
+      onError: (error: unknown) => void;
+    },
+  ) {
+    this.resource = resource;
+    this.#client = client;
+    this.#clock = clock;
+    this.#onError = onError;
+    this.#whenSynced.promise.catch(() => {});
+    this.#running = this.#run();
+  }
+
+  get size(): number {
+    return this.#objects.size;
+  }
+
+  whenSynced(): Promise<void> {
+    return this.#whenSynced.promise;
+  }
+
+  get(key: string): Object | undefined {
+    return this.#objects.get(key);
+  }
+
+  list(namespace?: string): Iterable<Object> {
+    if (namespace === undefined) return this.#objects.values();
+    return this.#byNamespace.get(namespace)?.values() ?? NONE;
+  }
+
+  index(name: string, values: (object: Object) => readonly string[]): void {
+    if (this.#indexes.has(name)) return;
+    const index: Index = { values, keys: new Map() };
+    this.#indexes.set(name, index);
+    for (const [key, object] of this.#objects) addTo(index, key, object);
+  }
+
+  byIndex(name: string, value: string): readonly Object[] {
+    const index = this.#indexes.get(name);
+    if (!index) throw new RangeError(`no index "${name}" on ${this.resource.plural}`);
+    const found = index.keys.get(value);
+    return found ? [...found.values()] : NONE;
+  }
+
+  subscribe(listener: Listener): () => void {
+    this.#listeners.add(listener);
+    for (const [key, object] of this.#objects) listener({ key, object });
+    return () => this.#listeners.delete(listener);
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+    if (!this.synced) this.#whenSynced.reject(new Error("the informer was stopped"));
+  }
+
+  async #run(): Promise<void> {
+    let delay = RETRY_MS;
+    while (!this.#stop.signal.aborted) {
+      try {
+        if (this.resourceVersion === "") await this.#list();
+        const before = this.resourceVersion;
+        await this.#watch();
+        if (this.resourceVersion !== before) delay = RETRY_MS;
+        else await this.#pause(delay);
+      } catch (error) {
+        if (this.#stop.signal.aborted) return;
+        if (error instanceof ApiError && error.code === 410) {
+          this.resourceVersion = "";
+          continue;
+        }
+        this.#onError(error);
+        await this.#pause(delay);
+        delay = Math.min(delay * 2, RETRY_MS_MAX);
+      }
+    }
+  }
+
+  async #pause(ms: number): Promise<void> {
+    const options = { kind: "background" as const, signal: this.#stop.signal };
+    await this.#clock.sleep(ms, options).catch(() => {});
+  }
+
+  async #list(): Promise<void> {
+    const list = await this.#client.list<KubeObject>({ resource: this.resource });
+    if (this.#stop.signal.aborted) return;
+    const gone = new Set(this.#objects.keys());
+    for (const object of list.items) {
+      const key = keyOf(object);
+      gone.delete(key);
+      const old = this.#objects.get(key);
+      if (old?.metadata.resourceVersion === object.metadata.resourceVersion) continue;
+      this.#put(key, object);
+    }
+    for (const key of gone) this.#remove(key);
+    this.resourceVersion = list.metadata.resourceVersion ?? "";
+    if (this.synced) return;
+    this.synced = true;
+    this.#whenSynced.resolve();
+  }
+
+  async #watch(): Promise<void> {
+    const query = { resourceVersion: this.resourceVersion, allowWatchBookmarks: true };
+    const signal = this.#stop.signal;
+    const watch = await this.#client.watch({ resource: this.resource }, query, { signal });
+    try {
+      for await (const events of watch) {
+        this.pending += events.length;
+        for (const event of events) {
+          this.#take(event);
+          this.pending--;
+        }
+      }
+    } finally {
+      this.pending = 0;
+      watch.close();
+    }
+  }
+
+  #take({ type, object }: WatchEvent<KubeObject>): void {
+    if (type === "DELETED") this.#remove(keyOf(object), object);
+    else if (type !== "BOOKMARK") this.#put(keyOf(object), object);
+    this.resourceVersion = object.metadata.resourceVersion;
+  }
+
+  #put(key: string, object: Object): void {
+    const old = this.#objects.get(key);
+    this.#objects.set(key, object);
+    const namespace = object.metadata.namespace ?? "";
+    let members = this.#byNamespace.get(namespace);
+    if (!members) this.#byNamespace.set(namespace, members = new Map());
+    members.set(key, object);
+    for (const index of this.#indexes.values()) {
+      if (old) removeFrom(index, key, old);
+      addTo(index, key, object);
+    }
+    this.#tell({ key, old, object });
+  }
+
+  #remove(key: string, last?: Object): void {
+    const old = this.#objects.get(key);
+    if (!old) return;
+    this.#objects.delete(key);
+    const namespace = old.metadata.namespace ?? "";
+    const members = this.#byNamespace.get(namespace);
+    members?.delete(key);
+    if (members?.size === 0) this.#byNamespace.delete(namespace);
+    for (const index of this.#indexes.values()) removeFrom(index, key, old);
+    this.#tell({ key, old: last ?? old });
+  }
+
+  #tell(change: Change<KubeObject>): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(change);
+      } catch (error) {
+        this.#onError(error);
+      }
+    }
+  }
+}
+
+function addTo(index: Index, key: string, object: Object): void {
+  for (const value of index.values(object)) {
+    let members = index.keys.get(value);
+    if (!members) index.keys.set(value, members = new Map());
+    members.set(key, object);
+  }
+}
+
+function removeFrom(index: Index, key: string, object: Object): void {
+  for (const value of index.values(object)) {
+    const members = index.keys.get(value);
+    members?.delete(key);
+    if (members?.size === 0) index.keys.delete(value);
+  }
+}
+
+/** The informers of one process, over one client. `onError` hears of failed lists, watches and listeners. */
+export function createInformers(
+  client: Client,
+  clock: Clock,
+  options: { onError?: (resource: ResourceId, error: unknown) => void } = {},
+): Informers {
+  const caches = new Map<string, Cache>();
+  return {
+    for<T>(resource: ResourceId): Informer<T> {
+      const id = `${resource.group}/${resource.version}/${resource.plural}`;
+      let cache = caches.get(id);
+      if (!cache) {
+        const onError = (error: unknown) => options.onError?.(resource, error);
+        cache = new Cache(resource, { client, clock, onError });
+        caches.set(id, cache);
+      }
+      return cache as unknown as Informer<T>;
+    },
+    busy: () => [...caches].filter(([, cache]) => cache.pending > 0).map(([id]) => id),
+    async stop() {
+      const all = [...caches.values()];
+      caches.clear();
+      await Promise.all(all.map((cache) => cache.stop()));
+    },
+  };
+}

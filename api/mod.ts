@@ -1,0 +1,62 @@
+/**
+ * The Kubernetes API over a store: `createApi(options)` makes the server, whoever then speaks to it.
+ *
+ * - `api.client(user)` is the in-process client: it calls the pipeline with objects, and gets the store's own
+ *   frozen ones. `createInformers(client, clock)` keeps caches by it.
+ * - `api.fetch(request)` is the same pipeline as HTTP.
+ *
+ * Reading order: `server/core.ts` (the door), `server/list.ts`, `server/watch.ts`, `server/writes.ts`,
+ * `server/deletes.ts`, then `server/app.ts` (HTTP).
+ */
+import type { Clock } from "../kv/clock.ts";
+import type { Database } from "../kv/contract.ts";
+import type { AdmissionPlugin, Authenticator, Authorizer } from "./auth/contract.ts";
+import type { Client, User } from "./client/contract.ts";
+import type { NodeDialer } from "./client/node_api.ts";
+import type { Kinds, KubeObject } from "./machinery/types.ts";
+import type { Deps, VirtualAnswer } from "./server/deps.ts";
+import { localClient } from "./server/local_client.ts";
+
+export { createInformers } from "./client/informer.ts";
+export { objectCodec } from "./server/codec.ts";
+
+/** What an API is made of. */
+export interface ApiOptions {
+  database: Database<KubeObject>;
+  kinds: Kinds;
+  clock: Clock;
+  authenticators?: readonly Authenticator[];
+  authorizer: Authorizer;
+  admission?: readonly AdmissionPlugin[];
+  /** Reaches nodes for logs, exec and the like; without one those answer 503. */
+  dialer?: NodeDialer;
+  /** Answers of kinds that are not stored. */
+  virtual?: Readonly<Record<string, VirtualAnswer>>;
+  /** Lets the event loop do other work in the middle of long scans (default: a timer, or nothing under a manual clock). */
+  turn?: () => Promise<void>;
+}
+
+/** A running API. */
+export interface Api {
+  /** The in-process client of a user; `agent` becomes the default field manager. */
+  client(user: User, agent?: string): Client;
+}
+
+/** Makes an API over a database. */
+export function createApi(options: ApiOptions): Api {
+  const { clock } = options;
+  const deps: Deps = {
+    database: options.database,
+    kinds: options.kinds,
+    clock,
+    authenticators: options.authenticators ?? [],
+    authorizer: options.authorizer,
+    admission: options.admission ?? [],
+    dialer: options.dialer,
+    virtual: options.virtual,
+    turn: options.turn ?? (clock.manual ? () => Promise.resolve() : () => clock.sleep(0)),
+  };
+  return {
+    client: (user, agent) => localClient(deps, user, agent),
+  };
+}

@@ -1,0 +1,78 @@
+/**
+ * Runs the admission chain over one write: mutating plugins in order, validating plugins in order, and,
+ * inside the write's function, those that must be exact.
+ */
+import type { Draft } from "../../kv/contract.ts";
+import type { Admission, AdmissionPlugin, Operation } from "../auth/contract.ts";
+import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
+import type { Deps } from "./deps.ts";
+import type { ApiRequest } from "./request.ts";
+
+/** Longest text of one warning, and of all of a response's (upstream: 4 KiB when there are many). */
+export const WARNING_LENGTH_MAX = 256;
+
+/** What admission is shown of a request. */
+export function admissionOf(
+  deps: Deps,
+  request: ApiRequest,
+  what: {
+    operation: Operation;
+    object?: KubeObject;
+    old?: DeepReadonly<KubeObject>;
+    name?: string;
+    options?: Record<string, unknown>;
+  },
+): Admission {
+  return {
+    operation: what.operation,
+    kind: request.kind,
+    subresource: request.subresource,
+    namespace: request.namespace,
+    name: what.name ?? request.name,
+    user: request.user,
+    dryRun: request.params.dryRun === true || request.deleteOptions?.dryRun === true,
+    object: what.object,
+    old: what.old,
+    options: what.options ?? {},
+    view: deps.database.objects.view(),
+    now: deps.clock.now(),
+    warn: (text) => request.warnings.push(text),
+    annotate: () => {},
+  };
+}
+
+/** Runs the mutating plugins; tells whether any had a say. */
+export async function mutate(deps: Deps, admission: Admission): Promise<boolean> {
+  let changed = false;
+  for (const plugin of deps.admission) {
+    if (!plugin.mutate || !plugin.handles(admission)) continue;
+    changed = true;
+    const pending = plugin.mutate(admission);
+    if (pending) await pending;
+  }
+  return changed;
+}
+
+/** Runs the validating plugins. */
+export async function review(deps: Deps, admission: Admission): Promise<void> {
+  for (const plugin of deps.admission) {
+    if (!plugin.validate || !plugin.handles(admission)) continue;
+    const pending = plugin.validate(admission);
+    if (pending) await pending;
+  }
+}
+
+/** The plugins that want a say inside the write. */
+export function committers(deps: Deps, admission: Admission): readonly AdmissionPlugin[] {
+  if (admission.kind.store === "events") return [];
+  return deps.admission.filter((plugin) => plugin.commit && plugin.handles(admission));
+}
+
+/** Runs them. */
+export function admitCommit(
+  plugins: readonly AdmissionPlugin[],
+  admission: Admission,
+  draft: Draft<KubeObject>,
+): void {
+  for (const plugin of plugins) plugin.commit!(admission, draft);
+}

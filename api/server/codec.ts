@@ -1,0 +1,133 @@
+/**
+ * Objects as bytes. Stored: UTF-8 JSON that begins with apiVersion, kind and metadata, in this order,
+ * without resourceVersion. Sent: the same bytes with the resourceVersion put in behind `"metadata":{`,
+ * so that reading never turns an object into text again.
+ */
+import type { Codec, Item } from "../../kv/contract.ts";
+import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** Whether the first three keys are the three the layout wants. */
+function inOrder(value: KubeObject): boolean {
+  let at = 0;
+  for (const key in value) {
+    if (at === 0 && key !== "apiVersion") return false;
+    if (at === 1 && key !== "kind") return false;
+    if (at === 2) return key === "metadata";
+    at++;
+  }
+  return false;
+}
+
+/** The store's codec for Kubernetes objects. */
+export const objectCodec: Codec<KubeObject> = {
+  encode(value) {
+    let object = value;
+    const meta = value.metadata as KubeObject["metadata"] | undefined;
+    if (!inOrder(value) || meta?.resourceVersion !== undefined) {
+      const { apiVersion, kind, metadata, ...rest } = value;
+      const { resourceVersion: _, ...others } = metadata;
+      object = { apiVersion, kind, metadata: others as KubeObject["metadata"], ...rest };
+    }
+    return encoder.encode(JSON.stringify(object));
+  },
+  decode(bytes, revision) {
+    const value = JSON.parse(decoder.decode(bytes)) as KubeObject;
+    value.metadata.resourceVersion = String(revision);
+    return value;
+  },
+  stamp(value, revision) {
+    if (Object.isFrozen(value.metadata)) {
+      const metadata = { ...value.metadata, resourceVersion: String(revision) };
+      return { ...value, metadata };
+    }
+    value.metadata.resourceVersion = String(revision);
+    return value;
+  },
+};
+
+/** `group/version`, or `version` of the core group. */
+export function apiVersionOf(kind: { group: string; version: string }): string {
+  return kind.group ? `${kind.group}/${kind.version}` : kind.version;
+}
+
+const prefixes = new WeakMap<Kind, Uint8Array>();
+
+/** What a stored object of this kind begins with when no conversion is needed. */
+function prefixOf(kind: Kind): Uint8Array {
+  let prefix = prefixes.get(kind);
+  if (!prefix) {
+    const head = { apiVersion: apiVersionOf(kind), kind: kind.kind };
+    prefix = encoder.encode(JSON.stringify(head).slice(0, -1) + `,"metadata":{`);
+    prefixes.set(kind, prefix);
+  }
+  return prefix;
+}
+
+/** The length of the stored head when `bytes` can be sent as they are, else 0. */
+export function headLength(kind: Kind, bytes: Uint8Array): number {
+  const prefix = prefixOf(kind);
+  if (bytes.length <= prefix.length) return 0;
+  for (let i = 0; i < prefix.length; i++) if (bytes[i] !== prefix[i]) return 0;
+  return prefix.length;
+}
+
+const converted = new WeakMap<object, Map<Kind, DeepReadonly<KubeObject>>>();
+
+/** An item's object as `kind` serves it: the stored one itself wherever the versions agree. */
+export function served(kind: Kind, item: Item<KubeObject>): DeepReadonly<KubeObject> {
+  const value = item.value;
+  const storage = kind.storage;
+  if (!storage || value.apiVersion === apiVersionOf(kind)) return value;
+  let forms = converted.get(value);
+  if (!forms) converted.set(value, forms = new Map());
+  let form = forms.get(kind);
+  if (!form) forms.set(kind, form = storage.fromStorage(value));
+  return form;
+}
+
+/** The object with another resourceVersion (of a watcher's DELETED event, say). */
+export function atRevision(
+  object: DeepReadonly<KubeObject>,
+  revision: number,
+): DeepReadonly<KubeObject> {
+  const resourceVersion = String(revision);
+  if (object.metadata.resourceVersion === resourceVersion) return object;
+  return { ...object, metadata: { ...object.metadata, resourceVersion } };
+}
+
+/** Writes ASCII text at a place and returns the place behind it. */
+export function putAscii(target: Uint8Array, at: number, text: string): number {
+  for (let i = 0; i < text.length; i++) target[at++] = text.charCodeAt(i);
+  return at;
+}
+
+/** JSON of an item as its kind serves it, between `before` and `after` (ASCII). */
+export function itemJson(
+  kind: Kind,
+  item: Item<KubeObject>,
+  options: { revision?: number; before?: string; after?: string } = {},
+): Uint8Array {
+  const { before = "", after = "", revision = item.revision } = options;
+  const bytes = item.bytes;
+  const head = headLength(kind, bytes);
+  if (!head) {
+    const text = JSON.stringify(atRevision(served(kind, item), revision));
+    return encoder.encode(before + text + after);
+  }
+  const version = `"resourceVersion":"${revision}",`;
+  const out = new Uint8Array(bytes.length + version.length + before.length + after.length);
+  let at = putAscii(out, 0, before);
+  out.set(bytes.subarray(0, head), at);
+  at = putAscii(out, at + head, version);
+  out.set(bytes.subarray(head), at);
+  putAscii(out, at + bytes.length - head, after);
+  return out;
+}
+
+/** JSON as bytes. */
+export function jsonBytes(value: unknown): Uint8Array {
+  return encoder.encode(JSON.stringify(value));
+}

@@ -1,0 +1,127 @@
+/**
+ * The one door: every request for a resource, whoever makes it, comes through `run`. HTTP decodes a
+ * request into an `ApiRequest` and writes the `Answer`; the in-process client makes the request itself and
+ * takes the answer's shared objects as they are.
+ *
+ * Stages, in order, as a trace names them: receive, authenticate, impersonate (these three at the HTTP
+ * door), authorize, then those of the verb: decode, mutate, prepare, validate, commit, answer.
+ */
+import type { Attributes } from "../auth/contract.ts";
+import { forbidden, methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
+import type { Kind, Verb } from "../machinery/types.ts";
+import { deleteCollection, deleteObject } from "./deletes.ts";
+import { asApiError, type Deps, subjectOf } from "./deps.ts";
+import { getObject, listPage } from "./list.ts";
+import type { Answer, ApiRequest, RequestVerb } from "./request.ts";
+import { answerSubresource, answerVirtual } from "./subresources.ts";
+import { beginWatch } from "./watch.ts";
+import { createObject, patchObject, updateObject } from "./writes.ts";
+
+/** Notes that a request has entered a stage; does nothing unless somebody traces. */
+export function enter(deps: Deps, request: ApiRequest, stage: string): void {
+  request.stages?.push({ stage, at: deps.clock.monotonic() });
+}
+
+/** Upstream's attributes of a request. */
+export function attributesOf(request: ApiRequest): Attributes {
+  const { kind, params } = request;
+  return {
+    user: request.user,
+    verb: request.verb,
+    resourceRequest: true,
+    group: kind.group,
+    version: kind.version,
+    resource: kind.plural,
+    subresource: request.subresource,
+    // Upstream counts a Namespace as being in itself
+    namespace: kind.plural === "namespaces" && kind.group === "" ? request.name : request.namespace,
+    name: request.name,
+    path: "",
+    fieldSelector: params.fieldSelector,
+    labelSelector: params.labelSelector,
+  };
+}
+
+/** Throws 403 unless the user may do this. */
+export function authorize(deps: Deps, attributes: Attributes): void {
+  const decision = deps.authorizer.authorize(attributes);
+  if (decision.allowed) return;
+  const { group, resource, subresource, namespace, name, verb, user } = attributes;
+  const reason = decision.reason ? `: ${decision.reason}` : "";
+  if (!attributes.resourceRequest) {
+    throw forbidden(
+      { group: "", resource: "" },
+      "",
+      `User ${JSON.stringify(user.name)} cannot ${verb} path ${
+        JSON.stringify(attributes.path)
+      }${reason}`,
+    );
+  }
+  const what = subresource ? `${resource}/${subresource}` : resource;
+  const where = namespace
+    ? `in the namespace ${JSON.stringify(namespace)}`
+    : "at the cluster scope";
+  throw forbidden(
+    { group, resource },
+    name,
+    `User ${JSON.stringify(user.name)} cannot ${verb} resource ${JSON.stringify(what)} ` +
+      `in API group ${JSON.stringify(group)} ${where}${reason}`,
+  );
+}
+
+/** Answers a request, or throws ApiError. */
+export async function run(deps: Deps, request: ApiRequest): Promise<Answer> {
+  try {
+    enter(deps, request, "authorize");
+    authorize(deps, attributesOf(request));
+    checkServed(request);
+    enter(deps, request, request.verb);
+    const answer = await dispatch(deps, request);
+    enter(deps, request, "answer");
+    return answer;
+  } catch (error) {
+    throw asApiError(error, request.kind, request.name);
+  }
+}
+
+const WORDS: Partial<Record<RequestVerb, string>> = { deletecollection: "delete" };
+
+function checkServed({ kind, verb, subresource }: ApiRequest): void {
+  if (subresource) {
+    if (!kind.subresources.some((s) => s.name === subresource)) throw noSuchResource();
+    return;
+  }
+  if (!kind.verbs.includes(verb as Verb)) {
+    throw methodNotAllowed(subjectOf(kind), WORDS[verb] ?? verb);
+  }
+}
+
+function dispatch(deps: Deps, request: ApiRequest): Promise<Answer> {
+  if (request.subresource) return answerSubresource(deps, request);
+  if (request.kind.virtual) return answerVirtual(deps, request);
+  switch (request.verb) {
+    case "get":
+      return getObject(deps, request);
+    case "list":
+      return listPage(deps, request).then((page) => ({ code: 200, kind: request.kind, page }));
+    case "watch":
+      return beginWatch(deps, request).then((watch) => ({ code: 200, kind: request.kind, watch }));
+    case "create":
+      return createObject(deps, request);
+    case "update":
+      return updateObject(deps, request);
+    case "patch":
+      return patchObject(deps, request);
+    case "delete":
+      return deleteObject(deps, request);
+    case "deletecollection":
+      return deleteCollection(deps, request);
+    default:
+      throw noSuchResource();
+  }
+}
+
+/** What a kind's list is called when it is written. */
+export function listKindOf(kind: Kind): string {
+  return kind.listKind || `${kind.kind}List`;
+}

@@ -1,0 +1,109 @@
+/**
+ * From a parsed body to an object of a kind: the schema's walk, then defaults. Under Strict what the schema
+ * does not know is refused, under Warn it becomes warnings.
+ */
+import { schemas } from "../kinds/schemas.ts";
+import { applyDefaults } from "../machinery/defaults.ts";
+import { badRequest } from "../machinery/errors.ts";
+import { cannotHandle, decode, DecodeError, type FieldValidation } from "../machinery/schema.ts";
+import type { Kind, KubeObject } from "../machinery/types.ts";
+import { apiVersionOf } from "./codec.ts";
+import type { Deps } from "./deps.ts";
+import type { ApiRequest } from "./request.ts";
+
+/** What a request that does not say gets. */
+const FIELD_VALIDATION_DEFAULT: FieldValidation = "Warn";
+
+/** Fills defaults: those the schema declares, then those the kind's rules know. In place. */
+export function fillDefaults(kind: Kind, object: KubeObject): void {
+  applyDefaults(kind.schemas, kind.schema, object);
+  kind.hooks.defaults?.(object);
+}
+
+/** Decodes a value as an object of `kind`, with defaults; a private copy. */
+export function decodeValue(
+  request: ApiRequest,
+  kind: Kind,
+  value: unknown,
+  duplicates: readonly string[] = [],
+): KubeObject {
+  checkType(kind, value);
+  const mode = request.params.fieldValidation ?? FIELD_VALIDATION_DEFAULT;
+  const { object, warnings } = decode(kind, value, mode, duplicates);
+  if (warnings.length) request.warnings.push(...warnings);
+  object.metadata ??= {} as KubeObject["metadata"];
+  fillDefaults(kind, object);
+  return object;
+}
+
+/** Decodes a request's body. */
+export function decodeBody(_deps: Deps, request: ApiRequest): { object: KubeObject } {
+  const { body, kind } = request;
+  if (!body) throw badRequest("the body of the request is empty");
+  return { object: decodeValue(request, kind, body.value, body.duplicates) };
+}
+
+/** The type in the body must be the one of the path. */
+function checkType(kind: Kind, value: unknown): void {
+  if (typeof value !== "object" || value === null) return;
+  const { apiVersion, kind: given } = value as { apiVersion?: unknown; kind?: unknown };
+  const expected = apiVersionOf(kind);
+  if (typeof given === "string" && given !== "" && given !== kind.kind) {
+    const version = typeof apiVersion === "string" ? apiVersion : expected;
+    throw cannotHandle(
+      kind,
+      `no kind ${JSON.stringify(given)} is registered for this resource, expected ` +
+        JSON.stringify(kind.kind),
+      { version, kind: given },
+    );
+  }
+  if (typeof apiVersion === "string" && apiVersion !== "" && apiVersion !== expected) {
+    throw badRequest(
+      `the API version in the data (${apiVersion}) does not match the expected API version (${expected})`,
+    );
+  }
+  if (!kind.custom) return;
+  if (!given) throw badRequest("Object 'Kind' is missing in the body of the request");
+  if (!apiVersion) throw badRequest("Object 'apiVersion' is missing in the body of the request");
+}
+
+const forms = new Map<string, Kind>();
+
+/** A row for a type that is no resource of its own: Scale, Eviction, Binding, TokenRequest, Status. */
+export function formOf(group: string, version: string, kind: string, schema?: string): Kind {
+  const family = group === "" ? "core" : group.split(".")[0];
+  const name = schema ?? `io.k8s.api.${family}.${version}.${kind}`;
+  let form = forms.get(name);
+  if (!form) {
+    form = {
+      group,
+      version,
+      kind,
+      listKind: `${kind}List`,
+      plural: kind.toLowerCase(),
+      singular: kind.toLowerCase(),
+      namespaced: true,
+      verbs: [],
+      schema: name,
+      schemas,
+      path: "",
+      virtual: true,
+      subresources: [],
+      columns: [],
+      hooks: {},
+    };
+    forms.set(name, form);
+  }
+  return form;
+}
+
+/** Decodes a request's body as a type that is not the resource's own. */
+export function decodeAs(request: ApiRequest, form: Kind): { object: KubeObject } {
+  if (!request.body) throw badRequest("the body of the request is empty");
+  try {
+    return { object: decodeValue(request, form, request.body.value, request.body.duplicates) };
+  } catch (error) {
+    if (error instanceof DecodeError) throw badRequest(error.message);
+    throw error;
+  }
+}

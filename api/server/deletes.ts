@@ -1,0 +1,342 @@
+/**
+ * delete and deletecollection: preconditions, finalizers for the garbage collector, graceful deletion
+ * (upstream: registry/rest/delete.go, registry/generic/registry/store.go). What is to happen to an object is
+ * one pure decision, taken inside the store's write.
+ */
+import type { Draft } from "../../kv/contract.ts";
+import { conflict, notFound } from "../machinery/errors.ts";
+import { edit } from "../machinery/edit.ts";
+import type { DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.ts";
+import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
+import { claimsOf } from "./allocators.ts";
+import { served } from "./codec.ts";
+import { type Deps, keyFor, storeOf, subjectOf, timeText } from "./deps.ts";
+import { listPage } from "./list.ts";
+import type { Answer, ApiRequest, DeleteOptions } from "./request.ts";
+import { itemAfter } from "./writes.ts";
+
+/** Deletes of a collection that run at once. */
+const COLLECTION_AT_ONCE = 64;
+/** The garbage collector's finalizers. */
+const ORPHAN = "orphan";
+const FOREGROUND = "foregroundDeletion";
+
+/** Kinds whose deletion answers with the object itself (upstream: ReturnDeletedObject). */
+const RETURNS_OBJECT = new Set([
+  "pods",
+  "services",
+  "serviceaccounts",
+  "persistentvolumes",
+  "persistentvolumeclaims",
+  "podtemplates",
+  "resourcequotas",
+]);
+
+/** What is to become of an object. */
+export type Fate =
+  | { type: "remove"; last?: KubeObject }
+  | { type: "keep"; object: KubeObject }
+  | { type: "pending" };
+
+/** Where a namespace's and a CRD's own rules differ from everybody's. */
+export interface DeletionRules {
+  /** Seconds of grace; 0 removes at once. */
+  grace(object: DeepReadonly<KubeObject>, asked: number | undefined): number;
+  /** Finalizers that are not in metadata. */
+  held(object: DeepReadonly<KubeObject>): boolean;
+  /** Changes the object when it begins to be deleted. */
+  begin(object: KubeObject, now: number): void;
+  /** Dependents are orphaned when nobody says otherwise. */
+  orphans: boolean;
+}
+
+function rulesOf(kind: Kind): DeletionRules {
+  const pods = kind.path === "/registry/pods";
+  const namespaces = kind.path === "/registry/namespaces";
+  return {
+    grace(object, asked) {
+      if (!kind.hooks.gracePeriod) return 0;
+      let seconds = asked ?? kind.hooks.gracePeriod(object);
+      if (pods) {
+        if (!object.spec?.nodeName) return 0;
+        const phase = object.status?.phase;
+        if (phase === "Succeeded" || phase === "Failed") return 0;
+      }
+      if (seconds < 0) seconds = 1;
+      return seconds;
+    },
+    held: (object) => namespaces && (object.spec?.finalizers?.length ?? 0) > 0,
+    begin(object, now) {
+      if (namespaces) object.status = { ...object.status, phase: "Terminating" };
+      if (kind.path === "/registry/apiextensions.k8s.io/customresourcedefinitions") {
+        beginCrdDeletion(object, now);
+      }
+    },
+    orphans: kind.group === "" && kind.plural === "replicationcontrollers" ||
+      kind.group === "batch" && kind.plural === "jobs",
+  };
+}
+
+function beginCrdDeletion(object: KubeObject, now: number): void {
+  const conditions = (object.status?.conditions ?? []) as { type: string }[];
+  const others = conditions.filter((c) => c.type !== "Terminating");
+  const condition = {
+    type: "Terminating",
+    status: "True",
+    lastTransitionTime: timeText(now),
+    reason: "InstanceDeletionPending",
+    message:
+      "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+  };
+  object.status = { ...object.status, conditions: [...others, condition] };
+}
+
+/** Decides what a delete does to an object. */
+export function fateOf(
+  kind: Kind,
+  old: DeepReadonly<KubeObject>,
+  options: DeleteOptions,
+  now: number,
+): Fate {
+  const rules = rulesOf(kind);
+  const meta = old.metadata;
+  const finalizers = finalizersFor(old, options, rules);
+  const held = finalizers.length > 0 || rules.held(old);
+  if (meta.deletionTimestamp) {
+    const running = meta.deletionGracePeriodSeconds;
+    if (running !== undefined && running > 0) return shorten(kind, old, options, now);
+    if (held || (meta.finalizers?.length ?? 0) > 0) {
+      if (sameList(finalizers, meta.finalizers ?? [])) return { type: "pending" };
+      const object = edit(old) as KubeObject;
+      object.metadata.finalizers = finalizers;
+      return { type: "keep", object };
+    }
+    return { type: "remove" };
+  }
+  const grace = rules.grace(old, options.gracePeriodSeconds);
+  const object = edit(old) as KubeObject;
+  if (finalizers.length) object.metadata.finalizers = finalizers;
+  else delete object.metadata.finalizers;
+  object.metadata.deletionTimestamp = timeText(now + grace * 1000);
+  object.metadata.deletionGracePeriodSeconds = grace;
+  if (object.metadata.generation) object.metadata.generation++;
+  if (grace === 0 && !held) {
+    return { type: "remove", last: kind.hooks.gracePeriod ? object : undefined };
+  }
+  rules.begin(object, now);
+  return { type: "keep", object };
+}
+
+/** An object whose grace runs already: it may only be made shorter. */
+function shorten(
+  kind: Kind,
+  old: DeepReadonly<KubeObject>,
+  options: DeleteOptions,
+  now: number,
+): Fate {
+  const running = old.metadata.deletionGracePeriodSeconds!;
+  const asked = options.gracePeriodSeconds;
+  if (asked === undefined || asked >= running) return { type: "pending" };
+  const seconds = Math.max(asked, 0);
+  const object = edit(old) as KubeObject;
+  const end = Date.parse(old.metadata.deletionTimestamp!) + (seconds - running) * 1000;
+  object.metadata.deletionTimestamp = timeText(Number.isNaN(end) ? now : end);
+  object.metadata.deletionGracePeriodSeconds = seconds;
+  const held = (old.metadata.finalizers?.length ?? 0) > 0 || rulesOf(kind).held(old);
+  return seconds === 0 && !held ? { type: "remove", last: object } : { type: "keep", object };
+}
+
+function sameList(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((value, i) => value === b[i]);
+}
+
+/** The finalizers an object has once it is deleted with these options. */
+function finalizersFor(
+  old: DeepReadonly<KubeObject>,
+  options: DeleteOptions,
+  rules: DeletionRules,
+): string[] {
+  const present = old.metadata.finalizers ?? [];
+  const policy = options.propagationPolicy;
+  let orphan: boolean;
+  let foreground: boolean;
+  if (options.orphanDependents !== undefined) {
+    orphan = options.orphanDependents;
+    foreground = false;
+  } else if (policy) {
+    orphan = policy === "Orphan";
+    foreground = policy === "Foreground";
+  } else {
+    orphan = present.includes(ORPHAN) || (!present.includes(FOREGROUND) && rules.orphans);
+    foreground = !orphan && present.includes(FOREGROUND);
+  }
+  const out = present.filter((name) => name !== ORPHAN && name !== FOREGROUND);
+  if (orphan) out.push(ORPHAN);
+  if (foreground) out.push(FOREGROUND);
+  return sameMembers(out, present) ? [...present] : out;
+}
+
+function sameMembers(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((value) => b.includes(value));
+}
+
+/** Whether an update that leaves an object like this removes it: its last finalizer has gone. */
+export function removedByUpdate(
+  kind: Kind,
+  object: DeepReadonly<KubeObject>,
+  old: DeepReadonly<KubeObject>,
+): boolean {
+  if (!old.metadata.deletionTimestamp) return false;
+  if (old.metadata.deletionGracePeriodSeconds !== 0) return false;
+  if ((object.metadata.finalizers?.length ?? 0) > 0) return false;
+  return !rulesOf(kind).held(object);
+}
+
+/** Throws 409 when the object is not the one that was meant. */
+export function checkPreconditions(
+  kind: Kind,
+  object: DeepReadonly<KubeObject>,
+  options: DeleteOptions,
+): void {
+  const { uid, resourceVersion } = options.preconditions ?? {};
+  const meta = object.metadata;
+  if (uid !== undefined && uid !== meta.uid) {
+    throw conflict(
+      subjectOf(kind),
+      meta.name,
+      `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${meta.uid}`,
+    );
+  }
+  if (resourceVersion !== undefined && resourceVersion !== meta.resourceVersion) {
+    throw conflict(
+      subjectOf(kind),
+      meta.name,
+      `Precondition failed: ResourceVersion in precondition: ${resourceVersion}, ` +
+        `ResourceVersion in object meta: ${meta.resourceVersion}`,
+    );
+  }
+}
+
+class Undone extends Error {}
+
+/** Answers a delete. */
+export async function deleteObject(deps: Deps, request: ApiRequest): Promise<Answer> {
+  const { kind, namespace, name } = request;
+  const options = request.deleteOptions ?? {};
+  const store = storeOf(deps, kind);
+  const key = keyFor(kind, namespace, name);
+  const base = store.view().get(key);
+  if (!base) throw notFound(subjectOf(kind), name);
+  checkPreconditions(kind, base.value, options);
+  const admission = admissionOf(deps, request, {
+    operation: "DELETE",
+    old: served(kind, base),
+    options: { apiVersion: "meta.k8s.io/v1", kind: "DeleteOptions", ...options },
+  });
+  await mutate(deps, admission);
+  await review(deps, admission);
+  const plugins = committers(deps, admission);
+  const now = deps.clock.now();
+  const dryRun = options.dryRun || request.params.dryRun;
+  let result!: Deleted;
+  const run = (draft: Draft<KubeObject>) => {
+    result = applyFate(kind, { draft, key, name, options, now });
+    admitCommit(plugins, admission, draft);
+    if (dryRun) throw new Undone();
+  };
+  try {
+    await store.write(run, request.term ? { term: request.term } : undefined);
+  } catch (error) {
+    if (!(error instanceof Undone)) throw error;
+  }
+  return deletionAnswer(deps, request, key, result);
+}
+
+interface Deleted {
+  removed: boolean;
+  revision: number;
+  object: DeepReadonly<KubeObject>;
+}
+
+function applyFate(
+  kind: Kind,
+  { draft, key, name, options, now }: {
+    draft: Draft<KubeObject>;
+    key: string;
+    name: string;
+    options: DeleteOptions;
+    now: number;
+  },
+): Deleted {
+  const current = draft.get(key);
+  if (!current) throw notFound(subjectOf(kind), name);
+  checkPreconditions(kind, current.value, options);
+  const fate = fateOf(kind, current.value, options, now);
+  if (fate.type === "pending") {
+    return { removed: false, revision: current.revision, object: current.value };
+  }
+  if (fate.type === "keep") {
+    const revision = draft.put(key, fate.object);
+    return { removed: false, revision, object: fate.object };
+  }
+  claimsOf(kind)?.release(draft, current.value);
+  const revision = draft.delete(key, fate.last)!;
+  return { removed: true, revision, object: fate.last ?? current.value };
+}
+
+function deletionAnswer(
+  deps: Deps,
+  request: ApiRequest,
+  key: string,
+  { removed, revision, object }: Deleted,
+): Answer {
+  const { kind, name } = request;
+  if (removed && !RETURNS_OBJECT.has(kind.plural)) {
+    const status: Status = {
+      kind: "Status",
+      apiVersion: "v1",
+      metadata: {},
+      status: "Success",
+      details: {
+        name,
+        group: kind.group || undefined,
+        kind: kind.plural,
+        uid: object.metadata.uid,
+      },
+      code: 200,
+    };
+    return { code: 200, kind, status };
+  }
+  const store = storeOf(deps, kind);
+  const value = object as KubeObject;
+  const item = removed
+    ? { key, revision, value, bytes: new Uint8Array() }
+    : itemAfter(store, key, revision, value);
+  const waits = request.deleteOptions?.orphanDependents === false && !removed;
+  return { code: waits ? 202 : 200, kind, object: served(kind, item) };
+}
+
+/** Answers a deletecollection: what was deleted, as a list. */
+export async function deleteCollection(deps: Deps, request: ApiRequest): Promise<Answer> {
+  const { kind } = request;
+  const page = await listPage(deps, request);
+  for (let at = 0; at < page.items.length; at += COLLECTION_AT_ONCE) {
+    const some = page.items.slice(at, at + COLLECTION_AT_ONCE);
+    await Promise.all(some.map((item) => deleteOne(deps, request, item.value)));
+  }
+  return { code: 200, kind, page };
+}
+
+async function deleteOne(
+  deps: Deps,
+  request: ApiRequest,
+  object: DeepReadonly<KubeObject>,
+): Promise<void> {
+  const { name, namespace = "" } = object.metadata;
+  try {
+    await deleteObject(deps, { ...request, verb: "delete", name, namespace });
+  } catch (error) {
+    // Somebody else deleted it: that is what was wanted
+    if ((error as { code?: number }).code !== 404) throw error;
+  }
+}

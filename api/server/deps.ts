@@ -1,0 +1,127 @@
+/**
+ * What the server is made of, handed to every part of it: the database, the kinds, identity, the clock.
+ * Also the few things all verbs ask of them: where an object lies, which store holds it.
+ */
+import type { Clock } from "../../kv/clock.ts";
+import {
+  ClosedError,
+  CompactedError,
+  type Database,
+  FutureRevisionError,
+  type Store,
+  StoreError,
+  TermOverError,
+  TooLargeError,
+  type View,
+} from "../../kv/contract.ts";
+import type { AdmissionPlugin, Authenticator, Authorizer } from "../auth/contract.ts";
+import type { NodeDialer } from "../client/node_api.ts";
+import {
+  conflict,
+  expired,
+  internal,
+  storageFull,
+  type Subject,
+  timedOut,
+  tooLarge,
+  unavailable,
+} from "../machinery/errors.ts";
+import type { ApiRequest } from "./request.ts";
+import { ApiError, type Kind, type Kinds, type KubeObject } from "../machinery/types.ts";
+
+/** Makes the answer of a kind that is not stored. */
+export type VirtualAnswer = (
+  object: KubeObject | undefined,
+  request: ApiRequest,
+) => Promise<KubeObject> | KubeObject;
+
+/** The server's parts. */
+export interface Deps {
+  database: Database<KubeObject>;
+  kinds: Kinds;
+  clock: Clock;
+  authenticators: readonly Authenticator[];
+  authorizer: Authorizer;
+  admission: readonly AdmissionPlugin[];
+  dialer?: NodeDialer;
+  /**
+   * Answers of kinds that are not stored, by `plural.group` (`selfsubjectaccessreviews.authorization.k8s.io`,
+   * `nodes.metrics.k8s.io`), and of `serviceaccounts/token`. `object` is what was posted; none at get and list.
+   */
+  virtual?: Readonly<Record<string, VirtualAnswer>>;
+  /** Lets other work of the event loop run; long scans call it. */
+  turn: () => Promise<void>;
+}
+
+/** The store a kind's objects lie in. */
+export function storeOf(deps: Deps, kind: Kind): Store<KubeObject> {
+  return kind.store === "events" ? deps.database.events : deps.database.objects;
+}
+
+/** The key of one object. */
+export function keyFor(kind: Kind, namespace: string, name: string): string {
+  return kind.namespaced ? `${kind.path}/${namespace}/${name}` : `${kind.path}/${name}`;
+}
+
+/** The prefix of a kind's objects: of one namespace, or of all. */
+export function prefixFor(kind: Kind, namespace: string): string {
+  return kind.namespaced && namespace ? `${kind.path}/${namespace}/` : `${kind.path}/`;
+}
+
+/** What errors about a kind's objects name. */
+export function subjectOf(kind: Kind): Subject {
+  return { group: kind.group, resource: kind.plural };
+}
+
+/** An RFC 3339 time with seconds, as metadata carries it. */
+export function timeText(ms: number): string {
+  return new Date(ms).toISOString().slice(0, 19) + "Z";
+}
+
+/** 504 for a revision that does not exist yet, as upstream words it. */
+export function futureRevision(asked: number | string, current: number): ApiError {
+  const error = timedOut(`Too large resource version: ${asked}, current: ${current}`, 1);
+  error.status.details!.causes = [
+    { reason: "ResourceVersionTooLarge", message: "Too large resource version" },
+  ];
+  return error;
+}
+
+/** Turns what the store throws into what clients are told. */
+export function asApiError(error: unknown, kind?: Kind, name = ""): ApiError {
+  if (error instanceof ApiError) return error;
+  if (error instanceof TermOverError) {
+    const subject = kind ? subjectOf(kind) : { group: "", resource: "" };
+    return conflict(subject, name, error.message);
+  }
+  if (error instanceof TooLargeError) {
+    return error.what === "store"
+      ? storageFull(error.message)
+      : tooLarge(`Request entity too large: ${error.message}`);
+  }
+  if (error instanceof CompactedError) {
+    return expired("The resourceVersion for the provided list is too old.");
+  }
+  if (error instanceof FutureRevisionError) return futureRevision("requested", error.current);
+  if (error instanceof ClosedError) return unavailable("the server is shutting down");
+  if (error instanceof StoreError) return unavailable(error.message);
+  return internal(error instanceof Error ? error.message : String(error));
+}
+
+/** Parses a resourceVersion; throws 400 for what is none. */
+export function revisionOf(text: string): number {
+  if (!/^[0-9]{1,15}$/.test(text)) {
+    throw new ApiError({
+      code: 400,
+      reason: "BadRequest",
+      message: `resourceVersion: Invalid value: ${JSON.stringify(text)}: ` +
+        `strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`,
+    });
+  }
+  return Number(text);
+}
+
+/** The state a write is based on: of the store that holds the kind. */
+export function headView(deps: Deps, kind: Kind): View<KubeObject> {
+  return storeOf(deps, kind).view();
+}

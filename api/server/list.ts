@@ -1,0 +1,231 @@
+/**
+ * get and list: reads of one revision of the state. A list's pages all show the revision of its first one;
+ * a continue token names it, and is answered with 410 and a fresh token once history no longer reaches back.
+ */
+import { Buffer } from "node:buffer";
+import { CompactedError, FutureRevisionError, type Item, type View } from "../../kv/contract.ts";
+import { badRequest, expired, invalid, notFound } from "../machinery/errors.ts";
+import { ApiError, type Cause, type Kind, type KubeObject } from "../machinery/types.ts";
+import {
+  type Deps,
+  futureRevision,
+  keyFor,
+  prefixFor,
+  revisionOf,
+  storeOf,
+  subjectOf,
+} from "./deps.ts";
+import type { Answer, ApiRequest, Page, Params } from "./request.ts";
+import { type Selection, selectionOf } from "./selection.ts";
+
+/** How long a read waits for a revision this process does not know yet. */
+export const REVISION_WAIT_MS = 3_000;
+/** Objects looked at between two looks at the clock. */
+const SCAN_STEP = 128;
+/** A scan lets other work run after this long. */
+const SCAN_TURN_MS = 5;
+
+/** Answers a get. */
+export async function getObject(deps: Deps, request: ApiRequest): Promise<Answer> {
+  const { kind, namespace, name, params } = request;
+  const view = await viewFor(deps, kind, params.resourceVersion);
+  const item = view.get(keyFor(kind, namespace, name));
+  if (!item) throw notFound(subjectOf(kind), name);
+  return { code: 200, kind, item };
+}
+
+/** A view no older than asked for: unset is the newest anywhere, "0" whatever is here. */
+export async function viewFor(
+  deps: Deps,
+  kind: Kind,
+  resourceVersion?: string,
+): Promise<View<KubeObject>> {
+  const store = storeOf(deps, kind);
+  if (!resourceVersion) return await store.fresh();
+  const revision = revisionOf(resourceVersion);
+  if (revision <= store.view().revision) return store.view();
+  try {
+    return await store.reached(revision, { timeoutMs: REVISION_WAIT_MS });
+  } catch (error) {
+    if (error instanceof FutureRevisionError) throw futureRevision(revision, error.current);
+    throw error;
+  }
+}
+
+/** Checks what upstream's ValidateListOptions checks. */
+export function checkListOptions(params: Params, watch: boolean): void {
+  const causes: Cause[] = [];
+  const { resourceVersionMatch: match, resourceVersion, sendInitialEvents } = params;
+  const forbid = (field: string, why: string) =>
+    causes.push({ reason: "FieldValueForbidden", message: `Forbidden: ${why}`, field });
+  if (match !== undefined && match !== "") {
+    const name = "resourceVersionMatch";
+    if (watch && sendInitialEvents === undefined) {
+      forbid(name, `${name} is forbidden for watch unless sendInitialEvents is provided`);
+    } else if (!watch && !resourceVersion) {
+      forbid(name, `${name} is forbidden unless resourceVersion is provided`);
+    }
+    if (params.continue) forbid(name, `${name} is forbidden when continue is provided`);
+    if (match !== "Exact" && match !== "NotOlderThan") {
+      causes.push({
+        reason: "FieldValueNotSupported",
+        message: `Unsupported value: ${JSON.stringify(match)}: supported values: ` +
+          `"Exact", "NotOlderThan"`,
+        field: name,
+      });
+    }
+    if (match === "Exact" && resourceVersion === "0") {
+      forbid(name, `${name} "exact" is forbidden for resourceVersion "0"`);
+    }
+  }
+  if (sendInitialEvents !== undefined) {
+    if (!watch) forbid("sendInitialEvents", "sendInitialEvents is forbidden for list");
+    else if (match !== "NotOlderThan") {
+      forbid(
+        "resourceVersionMatch",
+        "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+      );
+    }
+  }
+  if (causes.length) throw invalid("meta.k8s.io", "ListOptions", "", causes);
+}
+
+interface Start {
+  view: View<KubeObject>;
+  after?: string;
+}
+
+/** Where a list reads from. */
+async function startOf(deps: Deps, kind: Kind, params: Params): Promise<Start> {
+  if (params.continue) return await resume(deps, kind, params);
+  const { resourceVersion, resourceVersionMatch, limit } = params;
+  const exact = resourceVersionMatch === "Exact" ||
+    (!resourceVersionMatch && limit && resourceVersion && resourceVersion !== "0");
+  if (!exact) return { view: await viewFor(deps, kind, resourceVersion) };
+  return { view: await viewAt(deps, kind, revisionOf(resourceVersion!)) };
+}
+
+async function viewAt(deps: Deps, kind: Kind, revision: number): Promise<View<KubeObject>> {
+  try {
+    return await storeOf(deps, kind).at(revision);
+  } catch (error) {
+    if (error instanceof FutureRevisionError) throw futureRevision(revision, error.current);
+    if (error instanceof CompactedError) {
+      throw expired(
+        `The resourceVersion for the provided list is too old. (requested ${revision}, ` +
+          `oldest ${error.oldest})`,
+      );
+    }
+    throw error;
+  }
+}
+
+interface Token {
+  v: string;
+  rv: number;
+  start: string;
+}
+
+/** An opaque continue token: after which key, at which revision. -1 means whatever is newest. */
+export function continueToken(revision: number, start: string): string {
+  const token: Token = { v: "meta.k8s.io/v1", rv: revision, start };
+  return Buffer.from(JSON.stringify(token)).toString("base64url");
+}
+
+function readToken(text: string): Token {
+  let token: Partial<Token>;
+  try {
+    token = JSON.parse(Buffer.from(text, "base64url").toString());
+  } catch {
+    throw badRequest("continue key is not valid: illegal base64 data");
+  }
+  if (
+    typeof token !== "object" || token === null || token.v !== "meta.k8s.io/v1" ||
+    !Number.isSafeInteger(token.rv) || token.rv === 0 || typeof token.start !== "string" ||
+    token.start.length === 0
+  ) {
+    throw badRequest("continue key is not valid: incorrect encoded start resourceVersion");
+  }
+  return token as Token;
+}
+
+async function resume(deps: Deps, kind: Kind, params: Params): Promise<Start> {
+  const token = readToken(params.continue!);
+  if (params.resourceVersion && params.resourceVersion !== "0") {
+    throw badRequest("specifying resource version is not allowed when using continue");
+  }
+  const after = `${kind.path}/${token.start}`;
+  if (token.rv < 0) return { view: await storeOf(deps, kind).fresh(), after };
+  try {
+    return { view: await storeOf(deps, kind).at(token.rv), after };
+  } catch (error) {
+    if (error instanceof FutureRevisionError) throw futureRevision(token.rv, error.current);
+    if (!(error instanceof CompactedError)) throw error;
+    throw expired(
+      "The provided continue parameter is too old to display a consistent list result. You can " +
+        "start a new list without the continue parameter, or use the continue token in this " +
+        "response to retrieve the remainder of the results. Continuing with the provided token " +
+        "results in an inconsistent list - objects that were created, modified, or deleted " +
+        "between the time the first chunk was returned and now may show up in the list.",
+      continueToken(-1, token.start),
+    );
+  }
+}
+
+/** Answers a list: one page of items as stored. */
+export async function listPage(deps: Deps, request: ApiRequest): Promise<Page> {
+  const { kind, namespace, params } = request;
+  checkListOptions(params, false);
+  const selection = selectionOf(kind, params, request.name);
+  const { view, after } = await startOf(deps, kind, params);
+  const limit = params.limit ?? 0;
+  if (selection.name !== undefined && !after && (namespace || !kind.namespaced)) {
+    const item = view.get(keyFor(kind, namespace, selection.name));
+    const items = item && (!selection.matches || selection.matches(item)) ? [item] : [];
+    return { kind, items, revision: view.revision };
+  }
+  const prefix = prefixFor(kind, namespace);
+  const { items, more } = await scan(deps, view, { prefix, after, limit, selection });
+  const page: Page = { kind, items, revision: view.revision };
+  if (!more) return page;
+  const last = items[items.length - 1].key;
+  page.continue = continueToken(view.revision, last.slice(kind.path.length + 1));
+  if (!selection.matches) page.remaining = view.count(prefix, { after: last });
+  return page;
+}
+
+interface Scan {
+  prefix: string;
+  after?: string;
+  limit: number;
+  selection: Selection;
+}
+
+async function scan(deps: Deps, view: View<KubeObject>, { prefix, after, limit, selection }: Scan) {
+  const items: Item<KubeObject>[] = [];
+  const { matches } = selection;
+  if (!matches) {
+    for (const item of view.scan(prefix, { after })) {
+      if (limit && items.length === limit) return { items, more: true };
+      items.push(item);
+    }
+    return { items, more: false };
+  }
+  let seen = 0;
+  let since = deps.clock.monotonic();
+  for (const item of view.scan(prefix, { after })) {
+    if (++seen % SCAN_STEP === 0 && deps.clock.monotonic() - since > SCAN_TURN_MS) {
+      await deps.turn();
+      since = deps.clock.monotonic();
+    }
+    if (!matches(item)) continue;
+    if (limit && items.length === limit) return { items, more: true };
+    items.push(item);
+  }
+  return { items, more: false };
+}
+
+/** True for errors that a reader meets by reading on after the history was trimmed. */
+export function isExpired(error: unknown): boolean {
+  return error instanceof ApiError && error.code === 410;
+}

@@ -1,0 +1,193 @@
+/**
+ * The in-process client: calls the pipeline with objects. Nothing is turned into JSON; what comes back is
+ * the store's own frozen objects. Authorization, admission and validation run as for anybody.
+ */
+import type { Term } from "../../kv/contract.ts";
+import type {
+  Client,
+  ClientWatch,
+  DeleteQuery,
+  ListQuery,
+  Patch,
+  Target,
+  User,
+  WatchEvent,
+  WatchQuery,
+  WriteQuery,
+} from "../client/contract.ts";
+import { noSuchResource } from "../machinery/errors.ts";
+import type { DeepReadonly, Kind, KubeList, KubeObject } from "../machinery/types.ts";
+import { apiVersionOf, atRevision, served } from "./codec.ts";
+import { listKindOf, run } from "./core.ts";
+import { asApiError, type Deps } from "./deps.ts";
+import type { Answer, ApiRequest, Frame, FrameStream, Page, RequestVerb } from "./request.ts";
+
+/** A client of this process's API for one user. */
+export function localClient(deps: Deps, user: User, agent = "plesio", term?: Term): Client {
+  const door: Door = { deps, user, agent, term };
+  return {
+    get: (target, query) => object(door, request(door, "get", target, query)),
+    list: (target, query) => list(door, request(door, "list", target, query)),
+    watch: (target, query, options) => watch(door, target, query, options?.signal),
+    create: (target, body, query) => object(door, write(door, "create", target, { body, query })),
+    update: (target, body, query) => object(door, write(door, "update", target, { body, query })),
+    patch: (target, patch, query) => object(door, write(door, "patch", target, { patch, query })),
+    delete: (target, query) => remove(door, target, query),
+    deleteCollection: (target, query) => removeAll(door, target, query),
+    as: (other, as) => localClient(deps, other, as ?? agent, term),
+    under: (newTerm) => localClient(deps, user, agent, newTerm),
+  };
+}
+
+interface Door {
+  deps: Deps;
+  user: User;
+  agent: string;
+  term?: Term;
+}
+
+function kindOf(deps: Deps, target: Target): Kind {
+  const { group, version, plural } = target.resource;
+  const kind = deps.kinds.byResource(group, version, plural);
+  if (!kind) throw noSuchResource();
+  return kind;
+}
+
+function request(
+  door: Door,
+  verb: RequestVerb,
+  target: Target,
+  query: ListQuery & WatchQuery = {},
+): ApiRequest {
+  const { deps, user, agent, term } = door;
+  const kind = kindOf(deps, target);
+  return {
+    verb,
+    kind,
+    namespace: kind.namespaced ? target.namespace ?? "" : "",
+    name: target.name ?? "",
+    subresource: target.subresource ?? "",
+    user,
+    agent,
+    term,
+    params: { ...query },
+    warnings: [],
+  };
+}
+
+function write(
+  door: Door,
+  verb: RequestVerb,
+  target: Target,
+  { body, patch, query }: { body?: object; patch?: Patch; query?: WriteQuery },
+): ApiRequest {
+  const made = request(door, verb, target);
+  made.params.dryRun = query?.dryRun;
+  made.params.fieldManager = query?.fieldManager;
+  made.params.fieldValidation = query?.fieldValidation ?? "Strict";
+  if (body) made.body = { value: body, shared: true, duplicates: [] };
+  if (patch) {
+    made.patch = patch;
+    if (patch.type === "apply") made.params.force = patch.force;
+    if (patch.type === "apply" && !made.params.fieldManager) made.params.fieldManager = door.agent;
+  }
+  return made;
+}
+
+function objectOf(answer: Answer): DeepReadonly<KubeObject> {
+  if (answer.object) return answer.object;
+  if (answer.item) return served(answer.kind, answer.item);
+  return answer.status as unknown as DeepReadonly<KubeObject>;
+}
+
+async function object<T>(door: Door, made: ApiRequest): Promise<DeepReadonly<T>> {
+  return objectOf(await run(door.deps, made)) as unknown as DeepReadonly<T>;
+}
+
+async function list<T>(door: Door, made: ApiRequest): Promise<DeepReadonly<KubeList<T>>> {
+  const answer = await run(door.deps, made);
+  if (!answer.page) return answer.object as unknown as DeepReadonly<KubeList<T>>;
+  return listOf(answer.page) as unknown as DeepReadonly<KubeList<T>>;
+}
+
+/** A page as a list of shared objects. */
+export function listOf(page: Page): KubeList<DeepReadonly<KubeObject>> {
+  const { kind, items, revision } = page;
+  const metadata: KubeList["metadata"] = { resourceVersion: String(revision) };
+  if (page.continue) metadata.continue = page.continue;
+  if (page.remaining) metadata.remainingItemCount = page.remaining;
+  return {
+    apiVersion: apiVersionOf(kind),
+    kind: listKindOf(kind),
+    metadata,
+    items: items.map((item) => served(kind, item)),
+  };
+}
+
+async function watch<T>(
+  door: Door,
+  target: Target,
+  query?: WatchQuery,
+  signal?: AbortSignal,
+): Promise<ClientWatch<T>> {
+  const made = request(door, "watch", target, query);
+  made.signal = signal;
+  const answer = await run(door.deps, made);
+  return eventsOf<T>(answer.watch!);
+}
+
+/** Frames as the client's events. */
+function eventsOf<T>(stream: FrameStream): ClientWatch<T> {
+  return {
+    close: () => stream.close(),
+    async *[Symbol.asyncIterator]() {
+      try {
+        for await (const frames of stream) {
+          yield frames.map((f) => eventOf(stream.kind, f)) as unknown as readonly WatchEvent<T>[];
+        }
+      } catch (error) {
+        throw asApiError(error, stream.kind);
+      }
+    },
+  };
+}
+
+/** One frame as an event. */
+export function eventOf(kind: Kind, frame: Frame): WatchEvent<KubeObject> {
+  if (frame.item) {
+    return { type: frame.type, object: atRevision(served(kind, frame.item), frame.revision) };
+  }
+  return { type: "BOOKMARK", object: bookmarkOf(kind, frame) };
+}
+
+/** The object of a bookmark. */
+export function bookmarkOf(kind: Kind, frame: Frame): KubeObject {
+  const metadata: Record<string, unknown> = { resourceVersion: String(frame.revision) };
+  if (frame.initialEnd) metadata.annotations = { "k8s.io/initial-events-end": "true" };
+  return {
+    apiVersion: apiVersionOf(kind),
+    kind: kind.kind,
+    metadata: metadata as unknown as KubeObject["metadata"],
+  };
+}
+
+async function remove(
+  door: Door,
+  target: Target & { name: string },
+  query: DeleteQuery = {},
+): Promise<DeepReadonly<KubeObject>> {
+  const made = request(door, "delete", target);
+  made.deleteOptions = { ...query };
+  return objectOf(await run(door.deps, made));
+}
+
+async function removeAll(
+  door: Door,
+  target: Target,
+  query: ListQuery & DeleteQuery = {},
+): Promise<void> {
+  const { dryRun, gracePeriodSeconds, propagationPolicy, preconditions, ...listQuery } = query;
+  const made = request(door, "deletecollection", target, listQuery);
+  made.deleteOptions = { dryRun, gracePeriodSeconds, propagationPolicy, preconditions };
+  await run(door.deps, made);
+}

@@ -1,0 +1,53 @@
+/**
+ * From an object and a patch to the new object. JSON patch, merge patch and strategic merge patch work on
+ * the object as the request's version shows it; apply merges by who owns which field.
+ */
+import { badRequest, unsupportedMediaType } from "../machinery/errors.ts";
+import { jsonPatch, mergePatch } from "../machinery/patch.ts";
+import { strategicPatch } from "../machinery/strategic.ts";
+import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+import { decodeValue } from "./decoding.ts";
+import type { Deps } from "./deps.ts";
+import type { ApiRequest } from "./request.ts";
+import { applied } from "./tracking.ts";
+
+/** What patches may be sent as, for 415. */
+export const PATCH_TYPES = [
+  "application/json-patch+json",
+  "application/merge-patch+json",
+  "application/strategic-merge-patch+json",
+  "application/apply-patch+yaml",
+];
+/** Custom resources know no strategic merge patch. */
+export const CUSTOM_PATCH_TYPES = PATCH_TYPES.filter((type) => !type.includes("strategic"));
+
+/** The object after a request's patch: private, decoded and defaulted. */
+export function patched(
+  deps: Deps,
+  request: ApiRequest,
+  old: DeepReadonly<KubeObject> | undefined,
+): { object: KubeObject; applied?: boolean } {
+  if (request.patch!.type === "apply") return applied(deps, request, old);
+  return { object: patchPlain(request, request.kind, old!) };
+}
+
+/** Applies a patch other than apply to an object of `kind`. */
+export function patchPlain(
+  request: ApiRequest,
+  kind: Kind,
+  old: DeepReadonly<KubeObject>,
+): KubeObject {
+  const patch = request.patch!;
+  switch (patch.type) {
+    case "json":
+      return decodeValue(request, kind, jsonPatch(old, patch.body));
+    case "merge":
+      return decodeValue(request, kind, mergePatch(old, patch.body));
+    case "strategic":
+      if (kind.custom) throw unsupportedMediaType(CUSTOM_PATCH_TYPES);
+      return decodeValue(request, kind, strategicPatch(kind.schemas, kind.schema, old, patch.body));
+    case "apply":
+      // Apply needs the fields' owners, which only stored objects have
+      throw badRequest("apply is not supported here; use a merge patch");
+  }
+}

@@ -1,0 +1,225 @@
+/**
+ * What the server itself puts into objects before they are stored, and what it does not let a write
+ * change: system metadata, generation, status (upstream: registry/rest create.go, update.go).
+ */
+import { badRequest, conflict, invalid } from "../machinery/errors.ts";
+import type { Cause, DeepReadonly, Kind, KindContext, KubeObject } from "../machinery/types.ts";
+import { validateMeta, validateMetaUpdate } from "../kinds/rules/meta.ts";
+import { type Deps, subjectOf, timeText } from "./deps.ts";
+import { equalJson } from "./equal.ts";
+import type { ApiRequest } from "./request.ts";
+
+/** Characters of generated name suffixes: no vowels, nothing that reads like another. */
+const SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789";
+const SUFFIX_LENGTH = 5;
+/** Longest name that is generated. */
+const GENERATED_NAME_MAX = 63;
+
+/** A name from a prefix, as upstream's SimpleNameGenerator makes it. */
+export function generatedName(deps: Deps, prefix: string): string {
+  const base = prefix.slice(0, GENERATED_NAME_MAX - SUFFIX_LENGTH);
+  let suffix = "";
+  for (let i = 0; i < SUFFIX_LENGTH; i++) {
+    suffix += SUFFIX_LETTERS[Math.floor(deps.clock.random() * SUFFIX_LETTERS.length)];
+  }
+  return base + suffix;
+}
+
+/** Whether a kind has a subresource of this name. */
+export function hasSubresource(kind: Kind, name: string): boolean {
+  for (const subresource of kind.subresources) if (subresource.name === name) return true;
+  return false;
+}
+
+/** What hooks are told. */
+export function contextOf(deps: Deps, request: ApiRequest): KindContext {
+  return {
+    now: deps.clock.now(),
+    user: request.user.name,
+    subresource: request.subresource,
+    uuid: () => deps.clock.uuid(),
+  };
+}
+
+/** The namespace of the object must be the request's. */
+export function checkNamespace(request: ApiRequest, object: KubeObject): void {
+  const meta = object.metadata;
+  if (!request.kind.namespaced) {
+    if (meta.namespace) {
+      if (request.kind.custom) {
+        throw badRequest(
+          "the namespace of the provided object does not match the namespace sent on the request",
+        );
+      }
+      delete meta.namespace;
+    }
+    return;
+  }
+  if (!meta.namespace) meta.namespace = request.namespace;
+  else if (meta.namespace !== request.namespace) {
+    throw badRequest(
+      "the namespace of the provided object does not match the namespace sent on the request",
+    );
+  }
+}
+
+/** Makes a decoded object ready to be created. */
+export function prepareCreate(deps: Deps, request: ApiRequest, object: KubeObject): void {
+  const { kind } = request;
+  const meta = object.metadata;
+  if (meta.resourceVersion && meta.resourceVersion !== "0") {
+    throw badRequest("resourceVersion should not be set on objects to be created");
+  }
+  delete (meta as Partial<typeof meta>).resourceVersion;
+  delete meta.deletionTimestamp;
+  delete meta.deletionGracePeriodSeconds;
+  delete meta.selfLink;
+  delete meta.generation;
+  checkNamespace(request, object);
+  const context = contextOf(deps, request);
+  if (hasSubresource(kind, "status") && !kind.hooks.prepareCreate) delete object.status;
+  kind.hooks.prepareCreate?.(object, context);
+  if (kind.generation) meta.generation = 1;
+  meta.uid = deps.clock.uuid();
+  meta.creationTimestamp = timeText(context.now);
+  if (!meta.name && meta.generateName) meta.name = generatedName(deps, meta.generateName);
+}
+
+/** Validates an object that is to be created; throws 422. */
+export function validateNew(deps: Deps, request: ApiRequest, object: KubeObject): void {
+  const { kind } = request;
+  const context = contextOf(deps, request);
+  const causes: Cause[] = validateMeta(object, kind);
+  const more = kind.hooks.validate?.(object, context);
+  if (more?.length) causes.push(...more);
+  if (causes.length) {
+    throw invalid(
+      kind.group,
+      kind.kind,
+      object.metadata.name || object.metadata.generateName || "",
+      causes,
+    );
+  }
+  const warnings = kind.hooks.warnings?.(object);
+  if (warnings?.length) request.warnings.push(...warnings);
+}
+
+/** Checks who and which version an update is for. */
+export function checkUpdate(
+  request: ApiRequest,
+  object: KubeObject,
+  old: DeepReadonly<KubeObject>,
+) {
+  const { kind } = request;
+  const meta = object.metadata;
+  if (meta.name !== request.name) {
+    if (!meta.name) {
+      throw badRequest(
+        `the name of the object (${request.name} based on URL) was undeterminable: name must be ` +
+          "provided",
+      );
+    }
+    throw badRequest(
+      `the name of the object (${meta.name}) does not match the name on the URL (${request.name})`,
+    );
+  }
+  checkNamespace(request, object);
+  if (meta.uid && meta.uid !== old.metadata.uid) {
+    throw conflict(
+      subjectOf(kind),
+      request.name,
+      `Precondition failed: UID in precondition: ${meta.uid}, UID in object meta: ${old.metadata.uid}`,
+    );
+  }
+  const wanted = meta.resourceVersion;
+  if (wanted && wanted !== "0" && wanted !== old.metadata.resourceVersion) {
+    throw conflict(subjectOf(kind), request.name);
+  }
+}
+
+/** Makes a decoded object ready to replace `old`: what this write may not touch is carried over. */
+export function prepareUpdate(
+  deps: Deps,
+  request: ApiRequest,
+  object: KubeObject,
+  old: DeepReadonly<KubeObject>,
+): void {
+  const { kind, subresource } = request;
+  if (hasSubresource(kind, "status")) carryOver(request, object, old);
+  const meta = object.metadata;
+  const before = old.metadata;
+  delete (meta as Partial<typeof meta>).resourceVersion;
+  meta.uid = before.uid;
+  meta.creationTimestamp = before.creationTimestamp;
+  setOrDelete(meta, "deletionTimestamp", before.deletionTimestamp);
+  setOrDelete(meta, "deletionGracePeriodSeconds", before.deletionGracePeriodSeconds);
+  setOrDelete(meta, "generation", before.generation);
+  setOrDelete(meta, "selfLink", before.selfLink);
+  kind.hooks.prepareUpdate?.(object, old, contextOf(deps, request));
+  if (kind.generation && subresource !== "status" && meta.generation === before.generation) {
+    if (specChanged(object, old)) meta.generation = (before.generation ?? 0) + 1;
+  }
+}
+
+function setOrDelete<T extends object, K extends keyof T>(target: T, key: K, value: T[K]): void {
+  if (value === undefined) delete target[key];
+  else target[key] = value;
+}
+
+/** Keeps status on writes of the object, and everything else on writes of the status. */
+function carryOver(request: ApiRequest, object: KubeObject, old: DeepReadonly<KubeObject>): void {
+  if (request.subresource === "status") {
+    for (const key in object) {
+      if (key === "apiVersion" || key === "kind" || key === "metadata" || key === "status") {
+        continue;
+      }
+      if (!(key in old)) delete object[key];
+    }
+    for (const key in old) {
+      if (key === "apiVersion" || key === "kind" || key === "metadata" || key === "status") {
+        continue;
+      }
+      object[key] = old[key];
+    }
+    if (request.kind.custom) {
+      const managedFields = object.metadata.managedFields;
+      object.metadata = { ...old.metadata } as KubeObject["metadata"];
+      setOrDelete(object.metadata, "managedFields", managedFields);
+    }
+    return;
+  }
+  if (request.subresource === "") {
+    if (old.status === undefined) delete object.status;
+    else object.status = old.status;
+  }
+}
+
+/** Whether anything but metadata and status differs. */
+export function specChanged(a: DeepReadonly<KubeObject>, b: DeepReadonly<KubeObject>): boolean {
+  for (const key in a) {
+    if (key === "metadata" || key === "status") continue;
+    if (!equalJson(a[key], b[key])) return true;
+  }
+  for (const key in b) {
+    if (key === "metadata" || key === "status" || a[key] !== undefined) continue;
+    if (b[key] !== undefined) return true;
+  }
+  return false;
+}
+
+/** Validates an object that is to replace `old`; throws 422. */
+export function validateChanged(
+  deps: Deps,
+  request: ApiRequest,
+  object: KubeObject,
+  old: DeepReadonly<KubeObject>,
+): void {
+  const { kind } = request;
+  const context = contextOf(deps, request);
+  const causes: Cause[] = validateMetaUpdate(object, old, kind);
+  const more = kind.hooks.validateUpdate?.(object, old, context);
+  if (more?.length) causes.push(...more);
+  if (causes.length) throw invalid(kind.group, kind.kind, object.metadata.name, causes);
+  const warnings = kind.hooks.warnings?.(object, old);
+  if (warnings?.length) request.warnings.push(...warnings);
+}

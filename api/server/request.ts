@@ -1,0 +1,122 @@
+/**
+ * A request to the API as data, and what is answered. HTTP and the in-process client both make these;
+ * everything behind them neither knows nor cares which one it was.
+ */
+import type { Term, Watch } from "../../kv/contract.ts";
+import type { Item } from "../../kv/contract.ts";
+import type { Patch, User } from "../client/contract.ts";
+import type { DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.ts";
+
+/** Upstream's request verbs. */
+export type RequestVerb =
+  | "create"
+  | "get"
+  | "list"
+  | "watch"
+  | "update"
+  | "patch"
+  | "delete"
+  | "deletecollection"
+  | "connect";
+
+/** The query's parameters, parsed. `raw` keeps the query string for what only streams read. */
+export interface Params {
+  labelSelector?: string;
+  fieldSelector?: string;
+  resourceVersion?: string;
+  resourceVersionMatch?: string;
+  limit?: number;
+  continue?: string;
+  allowWatchBookmarks?: boolean;
+  sendInitialEvents?: boolean;
+  timeoutSeconds?: number;
+  dryRun?: boolean;
+  fieldManager?: string;
+  fieldValidation?: "Ignore" | "Warn" | "Strict";
+  force?: boolean;
+  raw?: URLSearchParams;
+}
+
+/** DeleteOptions, from body and query. */
+export interface DeleteOptions {
+  dryRun?: boolean;
+  gracePeriodSeconds?: number;
+  propagationPolicy?: "Orphan" | "Background" | "Foreground";
+  orphanDependents?: boolean;
+  preconditions?: { uid?: string; resourceVersion?: string };
+  ignoreStoreReadErrorWithClusterBreakingPotential?: boolean;
+}
+
+/** What was posted or put. */
+export interface Body {
+  /** JSON value; belongs to the request unless `shared`. */
+  value: unknown;
+  /** The caller may still hold it: copy before changing. */
+  shared: boolean;
+  /** Paths that occurred twice, for field validation. */
+  duplicates: readonly string[];
+}
+
+/** One request for a resource. */
+export interface ApiRequest {
+  verb: RequestVerb;
+  kind: Kind;
+  namespace: string;
+  name: string;
+  subresource: string;
+  /** What follows a proxy subresource. */
+  rest?: string;
+  user: User;
+  /** Default field manager. */
+  agent: string;
+  params: Params;
+  body?: Body;
+  patch?: Patch;
+  deleteOptions?: DeleteOptions;
+  term?: Term;
+  signal?: AbortSignal;
+  /** Lines for `Warning` headers. */
+  warnings: string[];
+  /** Stages entered so far; filled only while somebody traces. */
+  stages?: { stage: string; at: number }[];
+}
+
+/** One page of a list: items as stored, for the caller to represent. */
+export interface Page {
+  kind: Kind;
+  items: readonly Item<KubeObject>[];
+  revision: number;
+  continue?: string;
+  remaining?: number;
+}
+
+/** One event of a watch: an item, the revision it shows and what happened. */
+export interface Frame {
+  type: "ADDED" | "MODIFIED" | "DELETED" | "BOOKMARK";
+  /** Absent at BOOKMARK. */
+  item?: Item<KubeObject>;
+  revision: number;
+  /** A BOOKMARK that ends the initial events. */
+  initialEnd?: boolean;
+}
+
+/** A watch that has begun. Iterate once. Throws ApiError (410) when it cannot go on. */
+export interface FrameStream extends AsyncIterable<readonly Frame[]> {
+  readonly kind: Kind;
+  close(): void;
+}
+
+/** What a request came to. Exactly one of the optional fields but `kind` and `code` counts. */
+export interface Answer {
+  code: number;
+  /** How to read `object`, `item`, `page`. */
+  kind: Kind;
+  object?: DeepReadonly<KubeObject>;
+  /** The stored item of an object of `kind`; its bytes may be sent instead of `object`. */
+  item?: Item<KubeObject>;
+  page?: Page;
+  watch?: FrameStream;
+  status?: Status;
+}
+
+export type { Watch };

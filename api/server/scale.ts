@@ -1,0 +1,122 @@
+/**
+ * The `scale` subresource: one small object over the replicas of many kinds. Custom resources say in their
+ * CRD where those lie; everything else keeps them in spec.replicas and status.replicas.
+ */
+import { invalid, notFound } from "../machinery/errors.ts";
+import { edit } from "../machinery/edit.ts";
+import { formatLabels, labelSelector } from "../machinery/selectors.ts";
+import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+import { served } from "./codec.ts";
+import { decodeAs, formOf } from "./decoding.ts";
+import { type Deps, headView, keyFor, subjectOf } from "./deps.ts";
+import { getObject } from "./list.ts";
+import { patchPlain } from "./patching.ts";
+import { checkUpdate } from "./prepare.ts";
+import type { Answer, ApiRequest } from "./request.ts";
+import { change, PATCH_ATTEMPTS_MAX } from "./writes.ts";
+
+/** Where a custom resource keeps what Scale shows: field names. */
+export interface ScalePaths {
+  spec: readonly string[];
+  status: readonly string[];
+  selector?: readonly string[];
+}
+
+const PLAIN: ScalePaths = { spec: ["spec", "replicas"], status: ["status", "replicas"] };
+const SCALE = formOf("autoscaling", "v1", "Scale");
+const custom = new Map<string, ScalePaths>();
+
+/** Says where a custom resource (`group/version/plural`) keeps its replicas. */
+export function setScalePaths(resource: string, paths: ScalePaths | undefined): void {
+  if (paths) custom.set(resource, paths);
+  else custom.delete(resource);
+}
+
+function pathsOf(kind: Kind): ScalePaths {
+  return custom.get(`${kind.group}/${kind.version}/${kind.plural}`) ?? PLAIN;
+}
+
+function read(object: DeepReadonly<KubeObject>, path: readonly string[]): unknown {
+  let at: unknown = object;
+  for (const name of path) {
+    if (typeof at !== "object" || at === null) return undefined;
+    at = (at as Record<string, unknown>)[name];
+  }
+  return at;
+}
+
+/** An object's Scale. */
+export function scaleOf(kind: Kind, object: DeepReadonly<KubeObject>): KubeObject {
+  const paths = pathsOf(kind);
+  const { name, namespace, uid, resourceVersion, creationTimestamp } = object.metadata;
+  const status: Record<string, unknown> = { replicas: Number(read(object, paths.status) ?? 0) };
+  const selector = selectorText(kind, object, paths);
+  if (selector) status.selector = selector;
+  return {
+    apiVersion: "autoscaling/v1",
+    kind: "Scale",
+    metadata: { name, namespace, uid, resourceVersion, creationTimestamp },
+    spec: { replicas: Number(read(object, paths.spec) ?? 0) },
+    status,
+  };
+}
+
+function selectorText(kind: Kind, object: DeepReadonly<KubeObject>, paths: ScalePaths): string {
+  if (paths.selector) return String(read(object, paths.selector) ?? "");
+  if (kind.custom) return "";
+  const selector = object.spec?.selector;
+  if (!selector) return "";
+  if (kind.group === "") return formatLabels(selector);
+  return labelSelector(selector).toString();
+}
+
+/** Answers a get of a scale. */
+export async function getScale(deps: Deps, request: ApiRequest): Promise<Answer> {
+  const { item } = await getObject(deps, request);
+  const { kind } = request;
+  return { code: 200, kind: SCALE, object: scaleOf(kind, served(kind, item!)) };
+}
+
+/** Answers an update or patch of a scale. */
+export async function writeScale(deps: Deps, request: ApiRequest): Promise<Answer> {
+  const { kind, namespace, name } = request;
+  if (!headView(deps, kind).get(keyFor(kind, namespace, name))) {
+    throw notFound(subjectOf(kind), name);
+  }
+  const sent = request.patch ? undefined : decodeAs(request, SCALE).object;
+  const answer = await change(deps, { ...request, body: undefined }, {
+    attemptsMax: sent?.metadata.resourceVersion ? 1 : PATCH_ATTEMPTS_MAX,
+    produce: (old) => {
+      const scale = sent ?? patchPlain(request, SCALE, scaleOf(kind, old));
+      return { object: scaled(request, old, scale) };
+    },
+  });
+  const object = answer.object ?? served(kind, answer.item!);
+  return { code: 200, kind: SCALE, object: scaleOf(kind, object) };
+}
+
+function scaled(
+  request: ApiRequest,
+  old: DeepReadonly<KubeObject>,
+  scale: DeepReadonly<KubeObject>,
+): KubeObject {
+  const { kind } = request;
+  const replicas = scale.spec?.replicas ?? 0;
+  const object = edit(old) as KubeObject;
+  checkUpdate(request, { ...edit(scale) as KubeObject }, old);
+  if (!Number.isInteger(replicas) || replicas < 0) {
+    throw invalid("autoscaling", "Scale", object.metadata.name, [{
+      reason: "FieldValueInvalid",
+      message: `Invalid value: ${JSON.stringify(replicas)}: must be greater than or equal to 0`,
+      field: "spec.replicas",
+    }]);
+  }
+  const path = pathsOf(kind).spec;
+  let at: Record<string, unknown> = object;
+  for (const name of path.slice(0, -1)) {
+    const next = at[name];
+    at = (typeof next === "object" && next !== null ? next : (at[name] = {})) as typeof at;
+  }
+  at[path[path.length - 1]] = replicas;
+  return object;
+}

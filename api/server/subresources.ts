@@ -1,0 +1,84 @@
+/**
+ * Everything below an object: what `status`, `scale`, `binding`, `eviction` and the others do. Streams
+ * (`exec`, `attach`, `portforward`, `proxy`, `log`) are answered at the HTTP door, by streams.ts and proxy.ts.
+ */
+import { badRequest, methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
+import { edit } from "../machinery/edit.ts";
+import type { KubeObject } from "../machinery/types.ts";
+import { admissionOf, mutate, review } from "./admit.ts";
+import { bindPod } from "./binding.ts";
+import { decodeAs, decodeBody, formOf } from "./decoding.ts";
+import { type Deps, subjectOf } from "./deps.ts";
+import { evictPod } from "./eviction.ts";
+import { getObject } from "./list.ts";
+import { checkUpdate } from "./prepare.ts";
+import type { Answer, ApiRequest } from "./request.ts";
+import { getScale, writeScale } from "./scale.ts";
+import { change, patchObject, updateObject } from "./writes.ts";
+
+const TOKEN_REQUEST = formOf("authentication.k8s.io", "v1", "TokenRequest");
+
+/** Answers a request for a subresource. */
+export async function answerSubresource(deps: Deps, request: ApiRequest): Promise<Answer> {
+  const { kind, subresource, verb } = request;
+  const row = kind.subresources.find((s) => s.name === subresource);
+  if (!row) throw noSuchResource();
+  if (!(row.verbs as readonly string[]).includes(verb)) {
+    throw methodNotAllowed(subjectOf(kind), verb);
+  }
+  switch (subresource) {
+    case "scale":
+      return verb === "get" ? await getScale(deps, request) : await writeScale(deps, request);
+    case "binding":
+      return await bindPod(deps, request);
+    case "eviction":
+      return await evictPod(deps, request);
+    case "token":
+      return await answerToken(deps, request);
+    case "finalize":
+      return await finalizeNamespace(deps, request);
+  }
+  if (verb === "get") return await getObject(deps, request);
+  if (verb === "update") return await updateObject(deps, request);
+  if (verb === "patch") return await patchObject(deps, request);
+  throw methodNotAllowed(subjectOf(kind), verb);
+}
+
+/** A namespace's `finalize`: nothing but spec.finalizers is taken from what is sent. */
+async function finalizeNamespace(deps: Deps, request: ApiRequest): Promise<Answer> {
+  const { object: sent } = decodeBody(deps, request);
+  return await change(deps, request, {
+    attemptsMax: sent.metadata.resourceVersion ? 1 : 5,
+    produce(old) {
+      checkUpdate(request, sent, old);
+      const object = edit(old) as KubeObject;
+      object.spec = { ...object.spec, finalizers: sent.spec?.finalizers ?? [] };
+      return { object };
+    },
+  });
+}
+
+/** A ServiceAccount's `token`. */
+async function answerToken(deps: Deps, request: ApiRequest): Promise<Answer> {
+  const answer = deps.virtual?.["serviceaccounts/token"];
+  if (!answer) throw methodNotAllowed(subjectOf(request.kind), request.verb);
+  const { object } = decodeAs(request, TOKEN_REQUEST);
+  const admission = admissionOf(deps, request, { operation: "CREATE", object });
+  await mutate(deps, admission);
+  await review(deps, admission);
+  return { code: 201, kind: TOKEN_REQUEST, object: await answer(object, request) };
+}
+
+/** Answers a request for a kind that is not stored: reviews, bindings, metrics. */
+export async function answerVirtual(deps: Deps, request: ApiRequest): Promise<Answer> {
+  const { kind, verb } = request;
+  if (kind.group === "" && kind.plural === "bindings") return await bindPod(deps, request);
+  const name = kind.group ? `${kind.plural}.${kind.group}` : kind.plural;
+  const answer = deps.virtual?.[name];
+  if (!answer) throw methodNotAllowed(subjectOf(kind), verb);
+  if (verb !== "create") return { code: 200, kind, object: await answer(undefined, request) };
+  if (!request.body) throw badRequest("a body is required");
+  const { object } = decodeBody(deps, request);
+  if (request.namespace) object.metadata.namespace ??= request.namespace;
+  return { code: 201, kind, object: await answer(object, request) };
+}

@@ -1,0 +1,190 @@
+/**
+ * Watches: the store's events as frames that know nothing of a representation yet.
+ *
+ * - A watch from revision n delivers everything after n, in order; from "" or "0" first the state, as ADDED.
+ * - `sendInitialEvents` adds a bookmark that says where the state ended.
+ * - With a selector an object that begins to match is ADDED, one that ceases to is DELETED.
+ * - It ends at its timeout, with a bookmark if those were asked for, or with 410 when the reader fell behind.
+ */
+import {
+  type Batch,
+  CompactedError,
+  type Event,
+  FutureRevisionError,
+  type Item,
+  SlowWatcherError,
+  type View,
+} from "../../kv/contract.ts";
+import { expired } from "../machinery/errors.ts";
+import type { Kind, KubeObject } from "../machinery/types.ts";
+import { type Deps, futureRevision, keyFor, prefixFor, revisionOf, storeOf } from "./deps.ts";
+import { checkListOptions, REVISION_WAIT_MS, viewFor } from "./list.ts";
+import type { ApiRequest, Frame, FrameStream } from "./request.ts";
+import { type Selection, selectionOf } from "./selection.ts";
+
+/** A watch that names no timeout ends after this long, plus up to as long again. */
+export const WATCH_TIMEOUT_MS = 1_800_000;
+/** How often an idle watch tells how far it has come. */
+export const BOOKMARK_EVERY_MS = 60_000;
+/** Initial events handed over at once. */
+const INITIAL_STEP = 500;
+
+/** Begins a watch; throws 410, 400 or 422 when it cannot. */
+export async function beginWatch(deps: Deps, request: ApiRequest): Promise<FrameStream> {
+  const { kind, namespace, params } = request;
+  checkListOptions(params, true);
+  const selection = selectionOf(kind, params, request.name);
+  const store = storeOf(deps, kind);
+  const given = params.resourceVersion ?? "";
+  const initial = params.sendInitialEvents ?? (given === "" || given === "0");
+  let view: View<KubeObject> | undefined;
+  let after: number;
+  if (initial) {
+    view = await viewFor(deps, kind, given);
+    after = view.revision;
+  } else {
+    after = given === "" || given === "0" ? (await store.fresh()).revision : revisionOf(given);
+    if (after < store.oldest() - 1) throw tooOld(after, store.oldest());
+    if (after > store.view().revision) await waitFor(deps, kind, after);
+  }
+  const controller = new AbortController();
+  const single = selection.name !== undefined && (namespace || !kind.namespaced);
+  const prefix = single ? keyFor(kind, namespace, selection.name!) : prefixFor(kind, namespace);
+  const watch = store.watch({
+    prefix,
+    after,
+    signal: controller.signal,
+    progressEveryMs: params.allowWatchBookmarks ? BOOKMARK_EVERY_MS : undefined,
+  });
+  return stream(deps, request, { watch, view, prefix, after, selection, controller });
+}
+
+async function waitFor(deps: Deps, kind: Kind, revision: number): Promise<void> {
+  try {
+    await storeOf(deps, kind).reached(revision, { timeoutMs: REVISION_WAIT_MS });
+  } catch (error) {
+    if (error instanceof FutureRevisionError) throw futureRevision(revision, error.current);
+    throw error;
+  }
+}
+
+function tooOld(asked: number, oldest: number) {
+  return expired(`too old resource version: ${asked} (${oldest})`);
+}
+
+interface Parts {
+  watch: AsyncIterable<Batch<KubeObject>>;
+  view?: View<KubeObject>;
+  prefix: string;
+  after: number;
+  selection: Selection;
+  controller: AbortController;
+}
+
+function stream(deps: Deps, request: ApiRequest, parts: Parts): FrameStream {
+  const { controller } = parts;
+  const { params, signal } = request;
+  const timeoutMs = params.timeoutSeconds
+    ? params.timeoutSeconds * 1000
+    : WATCH_TIMEOUT_MS * (1 + deps.clock.random());
+  const state = { timedOut: false };
+  const timer = deps.clock.timer("background", timeoutMs, () => {
+    state.timedOut = true;
+    controller.abort();
+  });
+  const close = () => {
+    timer.cancel();
+    controller.abort();
+  };
+  if (signal?.aborted) close();
+  signal?.addEventListener("abort", close, { once: true });
+  const done = () => {
+    signal?.removeEventListener("abort", close);
+    close();
+  };
+  return {
+    kind: request.kind,
+    close,
+    async *[Symbol.asyncIterator]() {
+      try {
+        yield* frames(deps, request, parts, state);
+      } finally {
+        done();
+      }
+    },
+  };
+}
+
+async function* frames(
+  deps: Deps,
+  request: ApiRequest,
+  { watch, view, prefix, after, selection, controller }: Parts,
+  state: { timedOut: boolean },
+): AsyncGenerator<readonly Frame[]> {
+  const { params } = request;
+  let last = after;
+  if (view) {
+    yield* initialFrames(deps, view, prefix, selection);
+    if (params.sendInitialEvents && params.allowWatchBookmarks) {
+      yield [{ type: "BOOKMARK", revision: view.revision, initialEnd: true }];
+    }
+  }
+  try {
+    for await (const batch of watch) {
+      if (controller.signal.aborted && !state.timedOut) return;
+      last = batch.revision;
+      const found = framesOf(batch.events, selection.matches);
+      if (found.length) yield found;
+      else if (batch.events.length === 0 && params.allowWatchBookmarks) {
+        yield [{ type: "BOOKMARK", revision: last }];
+      }
+    }
+  } catch (error) {
+    if (controller.signal.aborted && !state.timedOut) return;
+    if (error instanceof CompactedError) throw tooOld(last, error.oldest);
+    if (error instanceof SlowWatcherError) {
+      throw expired(`too old resource version: ${last} (the watcher fell behind)`);
+    }
+    if (!state.timedOut) throw error;
+  }
+  if (state.timedOut && params.allowWatchBookmarks) yield [{ type: "BOOKMARK", revision: last }];
+}
+
+async function* initialFrames(
+  deps: Deps,
+  view: View<KubeObject>,
+  prefix: string,
+  selection: Selection,
+): AsyncGenerator<readonly Frame[]> {
+  let step: Frame[] = [];
+  const { matches } = selection;
+  for (const item of view.scan(prefix)) {
+    if (matches && !matches(item)) continue;
+    step.push({ type: "ADDED", item, revision: item.revision });
+    if (step.length < INITIAL_STEP) continue;
+    yield step;
+    step = [];
+    await deps.turn();
+  }
+  if (step.length) yield step;
+}
+
+/** What a selector's watcher sees of events. */
+export function framesOf(
+  events: readonly Event<KubeObject>[],
+  matches?: (item: Item<KubeObject>) => boolean,
+): Frame[] {
+  const out: Frame[] = [];
+  for (const event of events) {
+    const { item, previous, revision } = event;
+    if (event.type === "put") {
+      const now = !matches || matches(item);
+      const before = previous !== undefined && (!matches || matches(previous));
+      if (now) out.push({ type: before ? "MODIFIED" : "ADDED", item, revision });
+      else if (before) out.push({ type: "DELETED", item: previous, revision });
+    } else if (!matches || matches(previous ?? item)) {
+      out.push({ type: "DELETED", item, revision });
+    }
+  }
+  return out;
+}

@@ -1,0 +1,337 @@
+/**
+ * create, update and patch, for every kind. What may wait (admission, validation) runs first, on a base
+ * revision; what must be exact runs inside the store's write. When the object moved in between, an update
+ * that named a resourceVersion is refused with 409, everything else starts again from the new object.
+ */
+import type { Draft, Item, Store } from "../../kv/contract.ts";
+import type { Admission } from "../auth/contract.ts";
+import { alreadyExists, conflict, notFound } from "../machinery/errors.ts";
+import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
+import { claimsOf } from "./allocators.ts";
+import { objectCodec, served } from "./codec.ts";
+import { decodeBody, fillDefaults } from "./decoding.ts";
+import { type Deps, keyFor, storeOf, subjectOf } from "./deps.ts";
+import { removedByUpdate } from "./deletes.ts";
+import { equalButManaged, equalJson } from "./equal.ts";
+import { patched } from "./patching.ts";
+import {
+  checkUpdate,
+  generatedName,
+  prepareCreate,
+  prepareUpdate,
+  validateChanged,
+  validateNew,
+} from "./prepare.ts";
+import type { Answer, ApiRequest } from "./request.ts";
+import { tracked } from "./tracking.ts";
+
+/** Times a name is generated again when the first one is taken. */
+const NAME_ATTEMPTS_MAX = 8;
+/** Times a patch or apply starts again because the object moved. */
+export const PATCH_ATTEMPTS_MAX = 5;
+/** Times an unconditional update starts again. */
+const UPDATE_ATTEMPTS_MAX = 100;
+
+/** Thrown inside a write to take it back: carries what it would have answered. */
+export class DryRun extends Error {
+  readonly value: KubeObject;
+  constructor(value: KubeObject) {
+    super("dry run");
+    this.value = value;
+  }
+}
+
+/** The stored form of an object of a kind. */
+export function storedForm(kind: Kind, object: KubeObject): KubeObject {
+  return kind.storage ? kind.storage.toStorage(object) : object;
+}
+
+/** The item a write left, as this process now sees it, or one made up where it was written over since. */
+export function itemAfter(
+  store: Store<KubeObject>,
+  key: string,
+  revision: number,
+  value: KubeObject,
+): Item<KubeObject> {
+  const item = store.view().get(key);
+  if (item?.revision === revision) return item;
+  return { key, revision, value, bytes: objectCodec.encode(value) };
+}
+
+/** Answers a create. */
+export async function createObject(deps: Deps, request: ApiRequest): Promise<Answer> {
+  const { object } = decodeBody(deps, request);
+  return await createDecoded(deps, request, object);
+}
+
+/** Creates a decoded object, which belongs to the request. */
+export async function createDecoded(
+  deps: Deps,
+  request: ApiRequest,
+  object: KubeObject,
+  apply?: (object: KubeObject) => void,
+): Promise<Answer> {
+  const { kind } = request;
+  const generated = !object.metadata.name && object.metadata.generateName;
+  const admission = admissionOf(deps, request, {
+    operation: "CREATE",
+    object,
+    name: object.metadata.name ?? "",
+    options: writeOptions(request, "CreateOptions"),
+  });
+  if (kind.namespaced && !object.metadata.namespace) object.metadata.namespace = request.namespace;
+  if (await mutate(deps, admission)) fillDefaults(kind, object);
+  prepareCreate(deps, request, object);
+  if (apply) apply(object);
+  else tracked(deps, request, undefined, object);
+  validateNew(deps, request, object);
+  await review(deps, admission);
+  const store = storeOf(deps, kind);
+  const plugins = committers(deps, admission);
+  const claims = claimsOf(kind);
+  const written = await runWrite(store, request, (draft) => {
+    let value = storedForm(kind, object);
+    let key = keyFor(kind, request.namespace, object.metadata.name);
+    for (let attempt = 1; draft.get(key); attempt++) {
+      if (!generated || attempt >= NAME_ATTEMPTS_MAX) throw taken(request, object);
+      object.metadata.name = generatedName(deps, generated);
+      value = storedForm(kind, object);
+      key = keyFor(kind, request.namespace, object.metadata.name);
+    }
+    admitCommit(plugins, admission, draft);
+    if (claims) value = claims.create(deps, draft, value);
+    return { key, value, revision: draft.put(key, value) };
+  });
+  return { ...answerOf(store, request, written), code: 201 };
+}
+
+function taken(request: ApiRequest, object: KubeObject) {
+  const error = alreadyExists(subjectOf(request.kind), object.metadata.name);
+  if (!object.metadata.generateName) return error;
+  error.status.details!.retryAfterSeconds = 1;
+  return error;
+}
+
+interface Written {
+  key: string;
+  value: KubeObject;
+  revision: number;
+}
+
+/** Runs a write function, or takes it back at the end of a dry run. */
+async function runWrite(
+  store: Store<KubeObject>,
+  request: ApiRequest,
+  fn: (draft: Draft<KubeObject>) => Written | undefined,
+): Promise<Written | undefined> {
+  const options = request.term ? { term: request.term } : undefined;
+  if (!request.params.dryRun) return await store.write(fn, options);
+  let result: Written | undefined;
+  try {
+    await store.write((draft) => {
+      result = fn(draft);
+      throw new DryRun(result?.value ?? ({} as KubeObject));
+    }, options);
+  } catch (error) {
+    if (!(error instanceof DryRun)) throw error;
+  }
+  return result;
+}
+
+function answerOf(
+  store: Store<KubeObject>,
+  request: ApiRequest,
+  written: Written | undefined,
+): Answer {
+  const { kind } = request;
+  const { key, value, revision } = written!;
+  if (!request.params.dryRun) {
+    return { code: 200, kind, item: itemAfter(store, key, revision, value) };
+  }
+  const item = { key, revision: 0, value, bytes: new Uint8Array() };
+  return { code: 200, kind, object: served(kind, item) };
+}
+
+/** What a mutating or validating webhook sees as options. */
+function writeOptions(request: ApiRequest, kind: string): Record<string, unknown> {
+  const { dryRun, fieldManager, fieldValidation } = request.params;
+  const options: Record<string, unknown> = { apiVersion: "meta.k8s.io/v1", kind };
+  if (dryRun) options.dryRun = ["All"];
+  if (fieldManager) options.fieldManager = fieldManager;
+  if (fieldValidation) options.fieldValidation = fieldValidation;
+  return options;
+}
+
+/** Kinds that an update creates when they are absent (upstream: AllowCreateOnUpdate). */
+const CREATED_BY_UPDATE = new Set([
+  "endpoints",
+  "events",
+  "leases",
+  "limitranges",
+  "roles",
+  "rolebindings",
+  "clusterroles",
+  "clusterrolebindings",
+  "services",
+  "runtimeclasses",
+]);
+
+/** Answers an update. */
+export async function updateObject(deps: Deps, request: ApiRequest): Promise<Answer> {
+  const { object: sent } = decodeBody(deps, request);
+  const wanted = sent.metadata.resourceVersion;
+  const conditional = wanted !== undefined && wanted !== "" && wanted !== "0";
+  return await change(deps, request, {
+    attemptsMax: conditional ? 1 : UPDATE_ATTEMPTS_MAX,
+    produce: (_old, attempt) => ({
+      object: attempt === 0 ? sent : decodeBody(deps, request).object,
+    }),
+    absent: () => {
+      if (request.subresource || !CREATED_BY_UPDATE.has(request.kind.plural)) return undefined;
+      checkUpdate(request, sent, { metadata: {} } as KubeObject);
+      return sent;
+    },
+  });
+}
+
+/** Answers a patch of any type. */
+export async function patchObject(deps: Deps, request: ApiRequest): Promise<Answer> {
+  return await change(deps, request, {
+    attemptsMax: PATCH_ATTEMPTS_MAX,
+    produce: (old) => patched(deps, request, old),
+    absent: () => {
+      if (request.patch!.type !== "apply" || request.subresource) return undefined;
+      return patched(deps, request, undefined).object;
+    },
+  });
+}
+
+/** How a change makes the new object out of the old one. */
+export interface Change {
+  attemptsMax: number;
+  /** A private object, decoded and defaulted. `applied`: its managedFields are right already. */
+  produce(
+    old: DeepReadonly<KubeObject>,
+    attempt: number,
+  ): { object: KubeObject; applied?: boolean };
+  /** What to create when there is no object; undefined: 404. */
+  absent?(): KubeObject | undefined;
+}
+
+/** Changes one object: the pipeline of update, patch, apply and of writes to subresources. */
+export async function change(deps: Deps, request: ApiRequest, how: Change): Promise<Answer> {
+  const { kind, namespace, name } = request;
+  const store = storeOf(deps, kind);
+  const key = keyFor(kind, namespace, name);
+  for (let attempt = 0; attempt < how.attemptsMax; attempt++) {
+    const base = store.view().get(key);
+    if (!base) {
+      const object = how.absent?.();
+      if (!object) throw notFound(subjectOf(kind), name);
+      return await createAbsent(deps, request, object);
+    }
+    const answer = await tryChange(deps, request, { how, base, attempt });
+    if (answer) return answer;
+  }
+  throw conflict(subjectOf(kind), name);
+}
+
+async function createAbsent(deps: Deps, request: ApiRequest, object: KubeObject): Promise<Answer> {
+  if (request.patch?.type !== "apply") return await createDecoded(deps, request, object);
+  const managed = object.metadata.managedFields;
+  return await createDecoded(deps, request, object, (created) => {
+    created.metadata.managedFields = managed;
+  });
+}
+
+interface Attempt {
+  how: Change;
+  base: Item<KubeObject>;
+  attempt: number;
+}
+
+/** One attempt; undefined when the object moved meanwhile. */
+async function tryChange(
+  deps: Deps,
+  request: ApiRequest,
+  { how, base, attempt }: Attempt,
+): Promise<Answer | undefined> {
+  const { kind } = request;
+  const old = served(kind, base);
+  const { object, applied } = how.produce(old, attempt);
+  checkUpdate(request, object, old);
+  const admission = admissionOf(deps, request, {
+    operation: "UPDATE",
+    object,
+    old,
+    options: writeOptions(request, request.patch ? "PatchOptions" : "UpdateOptions"),
+  });
+  const managedBefore = object.metadata.managedFields;
+  if (await mutate(deps, admission)) fillDefaults(kind, object);
+  prepareUpdate(deps, request, object, old);
+  if (applied) object.metadata.managedFields = managedBefore;
+  else {
+    const silent = managedBefore === undefined || sameManaged(object, old);
+    if (silent && equalButManaged(object, old)) return { code: 200, kind, item: base };
+    tracked(deps, request, old, object);
+  }
+  validateChanged(deps, request, object, old);
+  await review(deps, admission);
+  if (applied && equalButManaged(object, old) && sameManaged(object, old)) {
+    return { code: 200, kind, item: base };
+  }
+  return await commitChange(deps, request, { admission, object, base });
+}
+
+/** Whether two objects' managedFields differ in nothing but times. */
+function sameManaged(object: KubeObject, old: DeepReadonly<KubeObject>): boolean {
+  const one = object.metadata.managedFields;
+  const two = old.metadata.managedFields;
+  if (one === undefined || two === undefined) return one === two;
+  if (one.length !== two.length) return false;
+  return one.every((entry, i) => {
+    const { time: _a, ...left } = entry;
+    const { time: _b, ...right } = two[i];
+    return equalJson(left, right);
+  });
+}
+
+async function commitChange(
+  deps: Deps,
+  request: ApiRequest,
+  { admission, object, base }: {
+    admission: Admission;
+    object: KubeObject;
+    base: Item<KubeObject>;
+  },
+): Promise<Answer | undefined> {
+  const { kind } = request;
+  const store = storeOf(deps, kind);
+  const plugins = committers(deps, admission);
+  const claims = claimsOf(kind);
+  const form = storedForm(kind, object);
+  const removed = removedByUpdate(kind, form, base.value);
+  const written = await runWrite(store, request, (draft) => {
+    const current = draft.get(base.key);
+    if (!current || current.revision !== base.revision) return undefined;
+    admitCommit(plugins, admission, draft);
+    if (removed) {
+      claims?.release(draft, current.value);
+      return { key: base.key, value: form, revision: draft.delete(base.key, form)! };
+    }
+    const value = claims ? claims.update(deps, draft, form, current.value) : form;
+    return { key: base.key, value, revision: draft.put(base.key, value) };
+  });
+  if (!written) return undefined;
+  if (removed) {
+    const item = {
+      key: base.key,
+      revision: written.revision,
+      value: form,
+      bytes: new Uint8Array(),
+    };
+    return { code: 200, kind, object: served(kind, item) };
+  }
+  return answerOf(store, request, written);
+}
