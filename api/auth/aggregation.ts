@@ -2,6 +2,7 @@
  * Aggregated ClusterRoles: their rules are the union of the rules of all ClusterRoles that their selectors
  * match. Kept inside the commit that changes any ClusterRole, so that no reader sees them apart.
  */
+import { edit } from "../machinery/edit.ts";
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
 import type { View } from "../../kv/contract.ts";
 import type { Admission, AdmissionPlugin, PolicyRule } from "./contract.ts";
@@ -98,7 +99,7 @@ export const clusterRoleAggregation: AdmissionPlugin = {
     if (!a.object?.aggregationRule) return;
     const key = PREFIX + a.name;
     for (const changed of aggregatedRules(a.view, new Map([[key, a.object]]))) {
-      if (changed.key === key) a.object.rules = changed.object.rules;
+      if (changed.key === key) a.object.rules = edit(changed.object.rules);
     }
   },
   commit(a, draft): void {

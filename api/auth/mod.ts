@@ -1,0 +1,150 @@
+/**
+ * Identity: who is asking, may they, and is what they ask admissible.
+ *
+ * What it promises:
+ *
+ * - **No default power.** Without credentials only health and version answer; wrong credentials are 401.
+ * - **No lag.** A decision, and a token's validity, reflect every write that was committed before it was asked.
+ * - **No escalation.** Nobody can grant what they do not hold, whatever the order of edits; the check is part
+ *   of the commit.
+ * - **Exact admission.** Namespaces, quotas and aggregated roles are decided inside the write's own commit.
+ * - **Upstream's words.** Names, orders, texts and codes are those of Kubernetes 1.36.
+ *
+ * What it does not do: hold certificates and keys (its caller does, sealed in the store), speak HTTP, call
+ * webhooks.
+ *
+ * Reading order: `contract.ts`, `authn.ts`, `tokens.ts`, `jwt.ts`; `rbac.ts`, `rbac_escalation.ts`,
+ * `bootstrap_roles.ts`, `node.ts`; `admission.ts`, `plugins/mod.ts`; `reviews.ts`; `pki.ts`, `kubeconfig.ts`.
+ *
+ * ```ts ignore
+ * const auth = createAuth({ view: () => store.view(), clock, tokenKeys: [await createTokenKey()] });
+ * const user = await auth.authenticate(credentials);
+ * const decision = auth.authorizer.authorize(attributes);
+ * if (!decision.allowed) throw forbiddenRequest(attributes, decision);
+ * for (const plugin of auth.admission) if (plugin.handles(a)) await plugin.mutate?.(a);
+ * ```
+ */
+import type { Clock } from "../../kv/clock.ts";
+import type { View } from "../../kv/contract.ts";
+import type { User } from "../client/contract.ts";
+import type { KubeObject } from "../machinery/types.ts";
+import {
+  anonymousAuthenticator,
+  authenticateWith,
+  certificateAuthenticator,
+  tokenAuthenticator,
+} from "./authn.ts";
+import { inOrder } from "./authorize.ts";
+import type { AdmissionPlugin, Authenticator, Authorizer, Credentials } from "./contract.ts";
+import { type HeaderPairs, impersonated } from "./impersonate.ts";
+import { TokenKeys } from "./jwt.ts";
+import { createPlugins } from "./plugins/mod.ts";
+import { RbacAuthorizer } from "./rbac.ts";
+import { type Review, type ReviewContext, REVIEWS } from "./reviews.ts";
+import { Tokens } from "./tokens.ts";
+
+export type * from "./contract.ts";
+export { authenticateWith, withoutTokenProtocol } from "./authn.ts";
+export { forbiddenRequest, inOrder, refusalText } from "./authorize.ts";
+export {
+  type BootstrapContext,
+  bootstrapPolicy,
+  bootstrapRoleWrites,
+  type BootstrapWrite,
+  controllerAccounts,
+} from "./bootstrap_roles.ts";
+export { type Claims, legacyClaims, TokenError, TokenKeys } from "./jwt.ts";
+export {
+  type Access,
+  createKubeconfig,
+  mergeKubeconfig,
+  removeFromKubeconfig,
+} from "./kubeconfig.ts";
+export * from "./names.ts";
+export {
+  type CertificateSubject,
+  certificateSubject,
+  createAuthority,
+  createTokenKey,
+  issueClient,
+  type Issued,
+  issueServer,
+  mustRenew,
+  readRequest,
+  renewAt,
+  type RequestFacts,
+  serverNames,
+  signRequest,
+  type Usage,
+} from "./pki.ts";
+export { PLUGIN_NAMES } from "./plugins/mod.ts";
+export { type ReviewContext } from "./reviews.ts";
+export { type TokenIdentity, Tokens } from "./tokens.ts";
+
+/** What identity works with. */
+export interface AuthOptions {
+  /** The head of the store. */
+  view: () => View<KubeObject>;
+  clock: Clock;
+  /** Private keys (PKCS #8 PEM, P-256) of ServiceAccount tokens: the first signs, all verify. */
+  tokenKeys: readonly string[];
+  /** Issuer of tokens (default `https://kubernetes.default.svc.cluster.local`). */
+  issuer?: string;
+  /** Audiences of the API server (default: the issuer). */
+  audiences?: readonly string[];
+  /** Static tokens and whose they are (default: none). */
+  tokens?: ReadonlyMap<string, User>;
+  /** Paths open to anybody (default: health and version). */
+  anonymousPaths?: readonly string[];
+  /** Admission plugins to switch on or off beyond the default. */
+  plugins?: { enable?: readonly string[]; disable?: readonly string[] };
+}
+
+/** Identity, ready for the request pipeline. */
+export interface Auth {
+  readonly authenticators: readonly Authenticator[];
+  /** The user of a request; throws or rejects with ApiError 401. */
+  authenticate(credentials: Credentials): User | Promise<User>;
+  /** The user the request acts as; throws ApiError 400 or 403. */
+  impersonate(user: User, headers: HeaderPairs): User;
+  readonly authorizer: Authorizer;
+  readonly admission: readonly AdmissionPlugin[];
+  readonly tokens: Tokens;
+  /** The review of a kind (`authorization.k8s.io/selfsubjectaccessreviews`), if it is one. */
+  review(resource: string): ((object: KubeObject, context: ReviewAsker) => Answer) | undefined;
+}
+
+type Answer = ReturnType<Review>;
+/** Who asks a review, in which namespace, when. */
+export type ReviewAsker = Pick<ReviewContext, "user" | "namespace" | "now">;
+
+/** Makes identity over a store's view. Nothing is read or generated before it is used. */
+export function createAuth(options: AuthOptions): Auth {
+  const { view, clock } = options;
+  const tokens = new Tokens({
+    view,
+    clock,
+    keys: new TokenKeys(options.tokenKeys),
+    issuer: options.issuer,
+    audiences: options.audiences,
+    statics: options.tokens,
+  });
+  const authenticators = [
+    certificateAuthenticator(),
+    tokenAuthenticator(tokens),
+    anonymousAuthenticator(options.anonymousPaths),
+  ];
+  const authorizer = inOrder([new RbacAuthorizer(view)]);
+  return {
+    authenticators,
+    authenticate: (credentials) => authenticateWith(authenticators, credentials),
+    impersonate: (user, headers) => impersonated(user, headers, authorizer),
+    authorizer,
+    admission: createPlugins({ view, clock, authorizer }, options.plugins),
+    tokens,
+    review(resource) {
+      const review = REVIEWS[resource];
+      return review && ((object, asker) => review(object, { ...asker, authorizer, tokens }));
+    },
+  };
+}

@@ -1,0 +1,273 @@
+/**
+ * The reviews: questions about who somebody is and what they may do, answered without being stored. Each takes
+ * the posted object (private to the caller) and returns the answer; bad questions throw ApiError.
+ */
+import type { User } from "../client/contract.ts";
+import { badRequest, invalid as invalidObject } from "../machinery/errors.ts";
+import { invalid, required } from "../machinery/field_errors.ts";
+import type { Cause, KubeObject } from "../machinery/types.ts";
+import type { Attributes, Authorizer, PolicyRule } from "./contract.ts";
+import { TokenError } from "./jwt.ts";
+import type { Tokens } from "./tokens.ts";
+
+/** What the reviews need. */
+export interface ReviewContext {
+  user: User;
+  /** The namespace of the URL, or empty. */
+  namespace: string;
+  authorizer: Authorizer;
+  tokens: Tokens;
+  /** Wall time in ms. */
+  now: number;
+}
+
+/** Answers one review. */
+export type Review = (
+  object: KubeObject,
+  context: ReviewContext,
+) => KubeObject | Promise<KubeObject>;
+
+/** The reviews by group and plural. */
+export const REVIEWS: Readonly<Record<string, Review>> = {
+  "authentication.k8s.io/tokenreviews": tokenReview,
+  "authentication.k8s.io/selfsubjectreviews": selfSubjectReview,
+  "authorization.k8s.io/subjectaccessreviews": subjectAccessReview,
+  "authorization.k8s.io/localsubjectaccessreviews": localSubjectAccessReview,
+  "authorization.k8s.io/selfsubjectaccessreviews": selfSubjectAccessReview,
+  "authorization.k8s.io/selfsubjectrulesreviews": selfSubjectRulesReview,
+};
+
+const GROUP = "authorization.k8s.io";
+
+function userInfo(user: User): Record<string, unknown> {
+  return {
+    username: user.name,
+    ...(user.uid ? { uid: user.uid } : {}),
+    groups: [...user.groups],
+    ...(user.extra && Object.keys(user.extra).length ? { extra: { ...user.extra } } : {}),
+  };
+}
+
+/** Whose token is this, and for which audiences? */
+export async function tokenReview(
+  object: KubeObject,
+  { tokens }: ReviewContext,
+): Promise<KubeObject> {
+  const token = object.spec?.token;
+  if (!token) throw badRequest("token is required for TokenReview in authentication");
+  const asked: string[] = object.spec.audiences ?? [];
+  try {
+    const found = await tokens.authenticate(token, asked.length ? asked : undefined);
+    object.status = {
+      authenticated: true,
+      user: userInfo(found.user),
+      audiences: [...found.audiences],
+    };
+  } catch (error) {
+    if (!(error instanceof TokenError)) throw error;
+    object.status = { user: {}, error: error.message };
+  }
+  return object;
+}
+
+/** Who am I? */
+export function selfSubjectReview(object: KubeObject, { user, now }: ReviewContext): KubeObject {
+  return {
+    kind: object.kind,
+    apiVersion: object.apiVersion,
+    metadata: { creationTimestamp: new Date(now).toISOString().replace(/\.\d+Z$/, "Z") },
+    status: { userInfo: userInfo(user) },
+  } as unknown as KubeObject;
+}
+
+/** May somebody do this? */
+export function subjectAccessReview(object: KubeObject, context: ReviewContext): KubeObject {
+  refuse(object, [...checkSpec(object.spec ?? {}, true), ...checkMetadata(object, "")]);
+  return decide(object, subjectOf(object.spec), context);
+}
+
+/** May somebody do this, in this namespace? */
+export function localSubjectAccessReview(object: KubeObject, context: ReviewContext): KubeObject {
+  const { spec = {}, metadata } = object;
+  const namespace = metadata?.namespace || context.namespace;
+  const causes = [...checkSpec(spec, true), ...checkMetadata(object, "namespace")];
+  const attributes = spec.resourceAttributes;
+  if (attributes && (attributes.namespace ?? "") !== namespace) {
+    causes.push(invalid(
+      "spec.resourceAttributes.namespace",
+      attributes.namespace ?? "",
+      "must match metadata.namespace",
+    ));
+  }
+  if (spec.nonResourceAttributes) {
+    causes.push(invalid(
+      "spec.nonResourceAttributes",
+      spec.nonResourceAttributes,
+      "disallowed on this kind of request",
+    ));
+  }
+  refuse(object, causes);
+  if (!context.namespace) throw badRequest("namespace is required on this type: ");
+  if (namespace !== context.namespace) {
+    throw badRequest(
+      `spec.resourceAttributes.namespace must match namespace: ${context.namespace}`,
+    );
+  }
+  return decide(object, subjectOf(spec), context);
+}
+
+/** May I do this? */
+export function selfSubjectAccessReview(object: KubeObject, context: ReviewContext): KubeObject {
+  refuse(object, [...checkSpec(object.spec ?? {}, false), ...checkMetadata(object, "")]);
+  return decide(object, context.user, context);
+}
+
+/** What may I do in a namespace? */
+export function selfSubjectRulesReview(object: KubeObject, context: ReviewContext): KubeObject {
+  const namespace = object.spec?.namespace;
+  if (!namespace) throw badRequest("no namespace on request");
+  const { rules, errors } = context.authorizer.rules(context.user, namespace);
+  return {
+    kind: object.kind,
+    apiVersion: object.apiVersion,
+    metadata: {},
+    spec: {},
+    status: {
+      resourceRules: rules.filter((r) => r.resources?.length).map(resourceRule),
+      nonResourceRules: rules.filter((r) => r.nonResourceURLs?.length)
+        .map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs })),
+      incomplete: false,
+      ...(errors.length ? { evaluationError: joined(errors) } : {}),
+    },
+  } as unknown as KubeObject;
+}
+
+function joined(errors: readonly string[]): string {
+  return errors.length === 1 ? errors[0] : `[${errors.join(", ")}]`;
+}
+
+function resourceRule({ verbs, apiGroups, resources, resourceNames }: PolicyRule) {
+  return {
+    verbs,
+    ...(apiGroups?.length ? { apiGroups } : {}),
+    resources,
+    ...(resourceNames?.length ? { resourceNames } : {}),
+  };
+}
+
+// deno-lint-ignore no-explicit-any -- the spec of a review as it was posted
+type Spec = Record<string, any>;
+
+function subjectOf(spec: Spec): User {
+  return {
+    name: spec.user ?? "",
+    groups: spec.groups ?? [],
+    ...(spec.uid ? { uid: spec.uid } : {}),
+    ...(spec.extra ? { extra: spec.extra } : {}),
+  };
+}
+
+function decide(object: KubeObject, user: User, { authorizer }: ReviewContext): KubeObject {
+  const { resourceAttributes: resource, nonResourceAttributes: path } = object.spec;
+  const attributes: Attributes = {
+    user,
+    verb: (resource ?? path).verb ?? "",
+    resourceRequest: resource !== undefined,
+    group: resource?.group ?? "",
+    version: resource?.version || "*",
+    resource: resource?.resource ?? "",
+    subresource: resource?.subresource ?? "",
+    namespace: resource?.namespace ?? "",
+    name: resource?.name ?? "",
+    path: path?.path ?? "",
+    ...(selectorText(resource?.fieldSelector, false)),
+    ...(selectorText(resource?.labelSelector, true)),
+  };
+  const decision = authorizer.authorize(attributes);
+  object.status = {
+    allowed: decision.allowed,
+    ...(decision.reason ? { reason: decision.reason } : {}),
+  };
+  return object;
+}
+
+/** A selector of a review as the text that a request would carry. */
+function selectorText(
+  selector: { rawSelector?: string; requirements?: Spec[] } | undefined,
+  label: boolean,
+): Partial<Attributes> {
+  if (!selector) return {};
+  const field = label ? "labelSelector" : "fieldSelector";
+  if (selector.rawSelector) return { [field]: selector.rawSelector };
+  const terms: string[] = [];
+  for (const { key, operator, values = [] } of selector.requirements ?? []) {
+    const list = values.join(",");
+    if (!label) {
+      if (values.length === 1) terms.push(`${key}${operator === "NotIn" ? "!=" : "="}${list}`);
+    } else if (operator === "In") terms.push(`${key} in (${list})`);
+    else if (operator === "NotIn") terms.push(`${key} notin (${list})`);
+    else if (operator === "Exists") terms.push(key);
+    else if (operator === "DoesNotExist") terms.push(`!${key}`);
+  }
+  return terms.length ? { [field]: terms.join(",") } : {};
+}
+
+function refuse(object: KubeObject, causes: readonly Cause[]): void {
+  if (causes.length) throw invalidObject(GROUP, object.kind, "", causes);
+}
+
+function checkSpec(spec: Spec, subject: boolean): Cause[] {
+  const causes: Cause[] = [];
+  const { resourceAttributes: resource, nonResourceAttributes: path } = spec;
+  if (resource && path) {
+    causes.push(invalid(
+      "spec.nonResourceAttributes",
+      path,
+      "cannot be specified in combination with resourceAttributes",
+    ));
+  }
+  if (!resource && !path) {
+    causes.push(invalid(
+      "spec.resourceAttributes",
+      null,
+      "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+    ));
+  }
+  if (subject && !spec.user && !spec.groups?.length) {
+    causes.push(invalid("spec.user", "", "at least one of user or group must be specified"));
+  }
+  for (const name of ["fieldSelector", "labelSelector"]) {
+    const selector = resource?.[name];
+    const field = `spec.resourceAttributes.${name}`;
+    if (!selector) continue;
+    const raw = selector.rawSelector;
+    const requirements = selector.requirements?.length > 0;
+    if (raw && requirements) {
+      causes.push(invalid(
+        `${field}.rawSelector`,
+        raw,
+        "may not specified at the same time as requirements",
+      ));
+    }
+    if (!raw && !requirements) {
+      causes.push(required(
+        `${field}.requirements`,
+        `when ${field} is specified, requirements or rawSelector is required`,
+      ));
+    }
+  }
+  return causes;
+}
+
+/** A review is not an object: it has no name, labels or owners (but `except`). */
+function checkMetadata(object: KubeObject, except: string): Cause[] {
+  const metadata: Record<string, unknown> = { ...object.metadata };
+  for (const name of ["managedFields", "creationTimestamp", except]) delete metadata[name];
+  const used = Object.values(metadata).some((value) =>
+    value !== undefined && value !== null && value !== "" && value !== 0 &&
+    (typeof value !== "object" || Object.keys(value).length > 0)
+  );
+  if (!used) return [];
+  const text = except ? `must be empty except for ${except}` : "must be empty";
+  return [invalid("metadata", object.metadata, text)];
+}
