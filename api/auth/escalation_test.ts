@@ -1,0 +1,195 @@
+import { assert, assertEquals } from "@std/assert";
+import { inOrder } from "./authorize.ts";
+import { clusterRoleAggregation } from "./aggregation.ts";
+import type { Admission, PolicyRule } from "./contract.ts";
+import { RbacAuthorizer } from "./rbac.ts";
+import { rbacEscalation } from "./rbac_escalation.ts";
+import { describeRule, uncovered } from "./rbac_rules.ts";
+import { admission, admit, messageOf, State } from "./state_fixture.ts";
+
+const GROUP = "rbac.authorization.k8s.io";
+const alice = { name: "alice", groups: ["devs", "system:authenticated"] };
+const READ_PODS = { verbs: ["get", "list"], apiGroups: [""], resources: ["pods"] };
+
+function setup(...held: PolicyRule[]) {
+  const state = new State();
+  state.put("/registry/clusterroles/held", { metadata: { name: "held" }, rules: held });
+  state.put("/registry/clusterrolebindings/held", {
+    metadata: { name: "held" },
+    roleRef: { apiGroup: GROUP, kind: "ClusterRole", name: "held" },
+    subjects: [{ kind: "User", name: "alice" }],
+  });
+  const authorizer = inOrder([new RbacAuthorizer(() => state.view())]);
+  const plugin = rbacEscalation(authorizer);
+  const write = (given: Partial<Admission> & { resource: string }) =>
+    messageOf(() =>
+      admit(plugin, admission(state, { group: GROUP, user: alice, ...given }), state)
+    );
+  return { state, authorizer, plugin, write };
+}
+
+const role = (name: string, ...rules: PolicyRule[]) =>
+  ({ kind: "ClusterRole", metadata: { name }, rules }) as never;
+const binding = (name: string, kind: string, roleName: string) =>
+  ({
+    kind: "ClusterRoleBinding",
+    metadata: { name },
+    roleRef: { apiGroup: GROUP, kind, name: roleName },
+    subjects: [{ kind: "User", name: "mallory" }],
+  }) as never;
+
+Deno.test("rbacEscalation() refuses rules that the writer does not hold, in upstream's words", async () => {
+  const { write } = setup(READ_PODS);
+  assertEquals(await write({ resource: "clusterroles", object: role("x", READ_PODS) }), "");
+  const more = { ...READ_PODS, verbs: ["get", "watch", "delete"] };
+  assertEquals(
+    await write({ resource: "clusterroles", object: role("x", more) }),
+    'clusterroles.rbac.authorization.k8s.io "x" is forbidden: user "alice" (groups=["devs" ' +
+      '"system:authenticated"]) is attempting to grant RBAC permissions not currently held:\n' +
+      '{APIGroups:[""], Resources:["pods"], Verbs:["watch" "delete"]}',
+  );
+});
+
+Deno.test("rbacEscalation() honours escalate, bind and system:masters", async () => {
+  const all = { verbs: ["*"], apiGroups: ["*"], resources: ["*"] };
+  const escalate = { verbs: ["escalate"], apiGroups: [GROUP], resources: ["clusterroles"] };
+  const bind = { ...escalate, verbs: ["bind"], resourceNames: ["big"] };
+  const { state, write } = setup(escalate, bind);
+  assertEquals(await write({ resource: "clusterroles", object: role("x", all) }), "");
+  state.put("/registry/clusterroles/big", role("big", all));
+  state.put("/registry/clusterroles/bigger", role("bigger", all));
+  const bound = (name: string) =>
+    write({ resource: "clusterrolebindings", object: binding("b", "ClusterRole", name) });
+  assertEquals(await bound("big"), "");
+  assert((await bound("bigger")).includes("not currently held"));
+  assertEquals(
+    await bound("none"),
+    'clusterroles.rbac.authorization.k8s.io "none" not found',
+  );
+  const masters = { name: "root", groups: ["system:masters"] };
+  assertEquals(
+    await write({ resource: "clusterroles", object: role("y", all), user: masters }),
+    "",
+  );
+});
+
+Deno.test("rbacEscalation() lets the garbage collector touch owners and finalizers", async () => {
+  const { write } = setup();
+  const old = { metadata: { name: "x", finalizers: ["f"] }, rules: [READ_PODS] } as never;
+  const object = { metadata: { name: "x" }, rules: [READ_PODS] } as never;
+  const update = { resource: "clusterroles", operation: "UPDATE" as const, name: "x", old };
+  assertEquals(await write({ ...update, object }), "");
+  const labelled = { metadata: { name: "x", labels: { a: "b" } }, rules: [READ_PODS] } as never;
+  assert((await write({ ...update, object: labelled })).includes("not currently held"));
+});
+
+Deno.test("rbacEscalation() asks full authority of who uses an aggregation rule", async () => {
+  const { write } = setup(READ_PODS);
+  const object = {
+    ...role("x") as object,
+    aggregationRule: { clusterRoleSelectors: [{ matchLabels: { a: "b" } }] },
+  } as never;
+  assertEquals(
+    await write({ resource: "clusterroles", object }),
+    'clusterroles.rbac.authorization.k8s.io "x" is forbidden: must have cluster-admin privileges ' +
+      "to use the aggregationRule",
+  );
+});
+
+Deno.test("clusterRoleAggregation() fills and empties aggregated roles in the same commit", async () => {
+  const state = new State();
+  const sum = "/registry/clusterroles/sum";
+  state.put(sum, {
+    metadata: { name: "sum" },
+    aggregationRule: { clusterRoleSelectors: [{ matchLabels: { into: "sum" } }] },
+    rules: [],
+  });
+  const part = { metadata: { name: "part", labels: { into: "sum" } }, rules: [READ_PODS] } as never;
+  const create = { resource: "clusterroles", group: GROUP, name: "part" };
+  await admit(clusterRoleAggregation, admission(state, { ...create, object: part }), state);
+  assertEquals(state.view().get(sum)!.value.rules, [READ_PODS]);
+  state.put("/registry/clusterroles/part", part);
+  const gone = admission(state, { ...create, operation: "DELETE", old: part });
+  await admit(clusterRoleAggregation, gone, state);
+  assertEquals(state.view().get(sum)!.value.rules, []);
+});
+
+Deno.test("uncovered() breaks rules down and compares them piece by piece", () => {
+  const held = [
+    { verbs: ["*"], apiGroups: ["apps"], resources: ["deployments", "*/scale"] },
+    { verbs: ["get"], nonResourceURLs: ["/logs/*"] },
+    { verbs: ["get"], apiGroups: [""], resources: ["secrets"], resourceNames: ["a", "b"] },
+  ];
+  const missing = (rule: PolicyRule) => uncovered(held, [rule]).map(describeRule);
+  assertEquals(
+    missing({ verbs: ["get", "*"], apiGroups: ["apps"], resources: ["deployments"] }),
+    [],
+  );
+  assertEquals(missing({ verbs: ["get"], apiGroups: ["apps"], resources: ["x/scale"] }), []);
+  assertEquals(missing({ verbs: ["get"], apiGroups: ["apps"], resources: ["x"] }), [
+    '{APIGroups:["apps"], Resources:["x"], Verbs:["get"]}',
+  ]);
+  assertEquals(missing({ verbs: ["get"], nonResourceURLs: ["/logs/x", "/logs/*"] }), []);
+  assertEquals(missing({ verbs: ["get"], nonResourceURLs: ["*"] }).length, 1);
+  const secrets = { verbs: ["get"], apiGroups: [""], resources: ["secrets"] };
+  assertEquals(missing({ ...secrets, resourceNames: ["a"] }), []);
+  assertEquals(missing({ ...secrets, resourceNames: ["a", "c"] }).length, 1);
+  assertEquals(missing(secrets).length, 1);
+});
+
+/** A small generator of numbers, so that a failure can be repeated. */
+function sequence(seed: number): () => number {
+  return () => (seed = (seed * 1103515245 + 12345) % 2147483648) / 2147483648;
+}
+
+Deno.test("rbacEscalation() lets no sequence of edits escalate", async () => {
+  const verbs = ["get", "list", "create", "escalate-not"];
+  const resources = ["pods", "secrets", "deployments"];
+  const probes = verbs.flatMap((verb) => resources.map((resource) => ({ verb, resource })));
+  for (let seed = 1; seed <= 25; seed++) {
+    const random = sequence(seed);
+    const pick = <T>(list: readonly T[]) => list[Math.floor(random() * list.length)];
+    const rule = () => ({ verbs: [pick(verbs)], apiGroups: [""], resources: [pick(resources)] });
+    const edits = {
+      verbs: ["create", "update", "delete"],
+      apiGroups: [GROUP],
+      resources: ["clusterroles", "clusterrolebindings"],
+    };
+    const { state, authorizer, write } = setup(edits, rule(), rule());
+    // Somebody mightier leaves roles about that nobody else may bind or change upwards.
+    state.put("/registry/clusterroles/r0", role("r0", rule(), rule(), rule()));
+    const may = (name: string, probe: { verb: string; resource: string }) =>
+      authorizer.authorize({
+        user: { name, groups: [] },
+        resourceRequest: true,
+        group: "",
+        version: "v1",
+        subresource: "",
+        namespace: "",
+        name: "",
+        path: "",
+        ...probe,
+      }).allowed;
+    const before = probes.filter((probe) => may("alice", probe));
+    for (let step = 0; step < 40; step++) {
+      const name = `r${Math.floor(random() * 4)}`;
+      if (random() < 0.6) {
+        const object = role(name, rule(), ...(random() < 0.5 ? [rule()] : []));
+        const refused = await write({ resource: "clusterroles", object, name });
+        if (!refused) state.put(`/registry/clusterroles/${name}`, object);
+      } else {
+        const object = binding(`b${step}`, "ClusterRole", name);
+        const refused = await write({ resource: "clusterrolebindings", object });
+        if (!refused) state.put(`/registry/clusterrolebindings/b${step}`, object);
+      }
+      for (const probe of probes) {
+        const had = before.some((p) => p.verb === probe.verb && p.resource === probe.resource);
+        assert(
+          had || !may("mallory", probe),
+          `seed ${seed}, step ${step}: ${JSON.stringify(probe)}`,
+        );
+        assertEquals(may("alice", probe), had, `seed ${seed}, step ${step}`);
+      }
+    }
+  }
+});
