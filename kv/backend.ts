@@ -1,0 +1,216 @@
+/**
+ * Opening what Deno KV opens: nothing (`:memory:`), a SQLite file, or a URL. A file is checked before Deno
+ * KV sees it, because that would create its tables in any SQLite database and its error for all else says
+ * little. It is locked, so that a second process is refused; vacuumed when more than half of it is free;
+ * and has its sealing key beside it.
+ *
+ * This is the only file of `kv/` that touches files.
+ */
+
+import { DatabaseError } from "./contract.ts";
+import { databaseError } from "./committer.ts";
+import { VACUUM_FREE_BYTES_MIN } from "./limits.ts";
+import { SEAL_KEY_BYTES } from "./seal.ts";
+
+/** An opened database. */
+export interface Backend {
+  readonly kv: Deno.Kv;
+  /** The sealing key beside the file, if there is a file. */
+  readonly sealKey?: Uint8Array;
+  /** Closes the database and frees the file. */
+  close(): void;
+}
+
+/** Whether a path names a file rather than memory or a service. */
+export function isFile(path: string): boolean {
+  return path !== ":memory:" && path !== "" && !/^https?:\/\//.test(path);
+}
+
+/** Opens `path`. Throws DatabaseError when it cannot be used. */
+export async function openBackend(
+  path: string,
+  options: { owner: boolean; newKey: () => Uint8Array },
+): Promise<Backend> {
+  if (!isFile(path)) {
+    const kv = await openKv(path);
+    return { kv, close: () => kv.close() };
+  }
+  makeFolder(path);
+  const lock = options.owner ? lockFile(path) : undefined;
+  try {
+    if (options.owner) await prepareFile(path);
+    const isNew = sizeOf(path) === 0;
+    if (isNew) createPrivately(path);
+    const sealKey = readSealKey(path, options.newKey, isNew);
+    const kv = await openKv(path);
+    return {
+      kv,
+      sealKey,
+      close: () => {
+        kv.close();
+        lock?.close();
+      },
+    };
+  } catch (error) {
+    lock?.close();
+    throw error;
+  }
+}
+
+async function openKv(path: string): Promise<Deno.Kv> {
+  try {
+    return await Deno.openKv(path === "" ? undefined : path);
+  } catch (error) {
+    throw new DatabaseError(`Cannot open the database "${path}": ${textOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function makeFolder(path: string): void {
+  const at = Math.max(path.lastIndexOf("/"), path.lastIndexOf("\\"));
+  if (at <= 0) return;
+  try {
+    Deno.mkdirSync(path.slice(0, at), { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new DatabaseError(
+      `Cannot make the folder of the database "${path}": ${textOf(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+/** Takes the lock of a database file. The system gives it up when the process ends, however it ends. */
+function lockFile(path: string): Deno.FsFile {
+  let file: Deno.FsFile;
+  try {
+    file = Deno.openSync(path + ".lock", { create: true, write: true, mode: 0o600 });
+  } catch (error) {
+    throw new DatabaseError(`Cannot lock the database "${path}": ${textOf(error)}`, {
+      cause: error,
+    });
+  }
+  if (file.tryLockSync(true)) return file;
+  file.close();
+  throw new DatabaseError(
+    `The database "${path}" is in use by another process: one process owns a database file`,
+  );
+}
+
+function sizeOf(path: string): number {
+  try {
+    const { isFile, size } = Deno.statSync(path);
+    if (!isFile) throw new DatabaseError(`Cannot use "${path}" as a database: it is not a file`);
+    return size;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return 0;
+    if (error instanceof DatabaseError) throw error;
+    throw new DatabaseError(`Cannot read the database "${path}": ${textOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** An empty file that only its owner can read. */
+function createPrivately(path: string): void {
+  try {
+    Deno.openSync(path, { create: true, write: true, mode: 0o600 }).close();
+  } catch (error) {
+    throw new DatabaseError(`Cannot make the database "${path}": ${textOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+const SQLITE_MAGIC = "SQLite format 3\0";
+
+/** Refuses what is no database of ours, and vacuums what is mostly empty. */
+async function prepareFile(path: string): Promise<void> {
+  const size = sizeOf(path);
+  if (size === 0) return;
+  const header = readHeader(path);
+  if (new TextDecoder("latin1").decode(header.subarray(0, 16)) !== SQLITE_MAGIC) {
+    throw new DatabaseError(`Cannot use "${path}": it is not a database`);
+  }
+  const view = new DataView(header.buffer);
+  const pageBytes = view.getUint16(16) === 1 ? 65_536 : view.getUint16(16);
+  const pages = view.getUint32(28);
+  const freePages = view.getUint32(36);
+  if (size < pages * pageBytes && sizeOf(path + "-wal") === 0) {
+    throw new DatabaseError(
+      `The database "${path}" is torn: it has ${size} bytes of ${pages * pageBytes}`,
+    );
+  }
+  const { DatabaseSync } = await import("node:sqlite");
+  let database: InstanceType<typeof DatabaseSync> | undefined;
+  try {
+    database = new DatabaseSync(path);
+    const tables = database.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all();
+    const names = new Set(tables.map(({ name }) => name));
+    if (names.size > 0 && !(names.has("kv") && names.has("data_version"))) {
+      throw new DatabaseError(`Cannot use "${path}": it is a database of something else`);
+    }
+    if (freePages * 2 > pages && freePages * pageBytes > VACUUM_FREE_BYTES_MIN) {
+      database.exec("VACUUM");
+    }
+  } catch (error) {
+    if (error instanceof DatabaseError) throw error;
+    throw databaseError(error);
+  } finally {
+    database?.close();
+  }
+}
+
+function readHeader(path: string): Uint8Array {
+  try {
+    using file = Deno.openSync(path, { read: true });
+    const header = new Uint8Array(100);
+    file.readSync(header);
+    return header;
+  } catch (error) {
+    throw new DatabaseError(`Cannot read the database "${path}": ${textOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** The key in `<path>.key`; made with a new database, required with an old one. */
+function readSealKey(path: string, newKey: () => Uint8Array, isNew: boolean): Uint8Array {
+  const keyPath = path + ".key";
+  try {
+    const key = Deno.readFileSync(keyPath);
+    if (key.length === SEAL_KEY_BYTES) return key;
+    throw new DatabaseError(
+      `The sealing key in "${keyPath}" has ${key.length} bytes: ${SEAL_KEY_BYTES} are needed`,
+    );
+  } catch (error) {
+    if (error instanceof DatabaseError) throw error;
+    if (!(error instanceof Deno.errors.NotFound)) {
+      throw new DatabaseError(`Cannot read the sealing key "${keyPath}": ${textOf(error)}`, {
+        cause: error,
+      });
+    }
+  }
+  if (!isNew) {
+    throw new DatabaseError(
+      `The sealing key "${keyPath}" is missing: without it the database "${path}" cannot be read`,
+    );
+  }
+  const key = newKey();
+  try {
+    // Whole and on disk before its database can hold anything that needs it.
+    using file = Deno.openSync(keyPath, { createNew: true, write: true, mode: 0o600 });
+    let at = 0;
+    while (at < key.length) at += file.writeSync(key.subarray(at));
+    file.syncSync();
+  } catch (error) {
+    throw new DatabaseError(`Cannot write the sealing key "${keyPath}": ${textOf(error)}`, {
+      cause: error,
+    });
+  }
+  return key;
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

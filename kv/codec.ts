@@ -1,0 +1,243 @@
+/**
+ * Log records as bytes.
+ *
+ * | bytes | what |
+ * | --- | --- |
+ * | 1 | format: 0 plain, 1 sealed |
+ * | 1 | kind (put, delete, internal put, internal delete) and flags |
+ * | 2 | length of the key |
+ * | 8 | previous revision of the same object, 0 for none |
+ * | 24 | only in the first record of a group: writer, batch, wall time |
+ * | 22 | only if chunked: id of the chunks, their number, length of the whole |
+ * | … | the key |
+ * | … | the value, unless chunked or (at most deletes) absent |
+ */
+
+import { DatabaseError } from "./contract.ts";
+import { CHUNK_BYTES, KV_VALUE_BYTES_MAX, RECORD_OVERHEAD_BYTES } from "./limits.ts";
+
+/** What a record does. */
+export type Kind = 1 | 2 | 3 | 4;
+/** An object is there. */
+export const PUT: Kind = 1;
+/** An object is gone; the value, if any, is its last state. */
+export const DELETE: Kind = 2;
+/** As PUT, of the store's own state (terms): no watcher sees it. */
+export const INTERNAL_PUT: Kind = 3;
+/** As DELETE, of the store's own state. */
+export const INTERNAL_DELETE: Kind = 4;
+
+const KIND_MASK = 0x07;
+const FIRST_OF_GROUP = 0x10;
+const CHUNKED = 0x20;
+const WITH_BODY = 0x40;
+
+/** Bytes of a writer's and of a chunked object's id. */
+export const WRITER_BYTES = 8;
+/** See WRITER_BYTES. */
+export const CHUNK_ID_BYTES = 16;
+const GROUP_BYTES = WRITER_BYTES + 16;
+const CHUNKED_BYTES = CHUNK_ID_BYTES + 2 + 4;
+
+/** Who committed a group, its number among that writer's, and when by its wall clock. */
+export interface GroupMark {
+  readonly writer: string;
+  readonly batch: number;
+  readonly time: number;
+}
+
+/** Where an object's bytes are that did not fit. */
+export interface Chunks {
+  /** Hexadecimal. */
+  readonly id: string;
+  readonly count: number;
+  readonly length: number;
+}
+
+/** A record, taken apart. `body` may be sealed. */
+export interface ChangeRecord {
+  readonly kind: Kind;
+  readonly sealed: boolean;
+  readonly key: string;
+  readonly previous: number;
+  readonly group?: GroupMark;
+  readonly chunks?: Chunks;
+  readonly body?: Uint8Array;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder("utf-8", { fatal: true });
+
+/** Whether a value of this many bytes, sealed if it is to be, fits into its record. */
+export function fitsInline(key: string, bodyBytes: number): boolean {
+  return bodyBytes + key.length * 3 + RECORD_OVERHEAD_BYTES <= KV_VALUE_BYTES_MAX;
+}
+
+/** The bytes of a record. */
+export function encodeRecord(record: ChangeRecord): Uint8Array {
+  const { group, chunks, body, key } = record;
+  const head = 12 + (group ? GROUP_BYTES : 0) + (chunks ? CHUNKED_BYTES : 0);
+  const bodyLength = body === undefined ? 0 : body.length;
+  const whole = new Uint8Array(head + key.length * 3 + bodyLength);
+  const view = new DataView(whole.buffer);
+  const keyLength = encoder.encodeInto(key, whole.subarray(head)).written;
+  whole[0] = record.sealed ? 1 : 0;
+  whole[1] = record.kind | (group ? FIRST_OF_GROUP : 0) | (chunks ? CHUNKED : 0) |
+    (body ? WITH_BODY : 0);
+  view.setUint16(2, keyLength);
+  view.setFloat64(4, record.previous);
+  let at = 12;
+  if (group) {
+    writeHex(whole, at, group.writer);
+    view.setFloat64(at + WRITER_BYTES, group.batch);
+    view.setFloat64(at + WRITER_BYTES + 8, group.time);
+    at += GROUP_BYTES;
+  }
+  if (chunks) {
+    writeHex(whole, at, chunks.id);
+    view.setUint16(at + CHUNK_ID_BYTES, chunks.count);
+    view.setUint32(at + CHUNK_ID_BYTES + 2, chunks.length);
+  }
+  if (body !== undefined) whole.set(body, head + keyLength);
+  return whole.subarray(0, head + keyLength + bodyLength);
+}
+
+/** Takes a record apart. Throws DatabaseError for bytes that are none. */
+export function decodeRecord(whole: unknown, revision: number): ChangeRecord {
+  try {
+    return decodeChecked(whole as Uint8Array);
+  } catch (error) {
+    throw new DatabaseError(`Cannot read the log record of revision ${revision}: it is torn`, {
+      cause: error,
+    });
+  }
+}
+
+function decodeChecked(whole: Uint8Array): ChangeRecord {
+  if (!(whole instanceof Uint8Array) || whole.length < 12) throw new TypeError("not a record");
+  const view = new DataView(whole.buffer, whole.byteOffset, whole.byteLength);
+  const flags = whole[1];
+  const kind = (flags & KIND_MASK) as Kind;
+  if (whole[0] > 1 || kind < PUT || kind > INTERNAL_DELETE) throw new TypeError("unknown kind");
+  let at = 12;
+  let group: GroupMark | undefined;
+  if (flags & FIRST_OF_GROUP) {
+    group = {
+      writer: readHex(whole, at, WRITER_BYTES),
+      batch: view.getFloat64(at + WRITER_BYTES),
+      time: view.getFloat64(at + WRITER_BYTES + 8),
+    };
+    at += GROUP_BYTES;
+  }
+  let chunks: Chunks | undefined;
+  if (flags & CHUNKED) {
+    chunks = {
+      id: readHex(whole, at, CHUNK_ID_BYTES),
+      count: view.getUint16(at + CHUNK_ID_BYTES),
+      length: view.getUint32(at + CHUNK_ID_BYTES + 2),
+    };
+    at += CHUNKED_BYTES;
+  }
+  const bodyAt = at + view.getUint16(2);
+  if (bodyAt > whole.length) throw new TypeError("cut short");
+  return {
+    kind,
+    sealed: whole[0] === 1,
+    key: decoder.decode(whole.subarray(at, bodyAt)),
+    previous: view.getFloat64(4),
+    group,
+    chunks,
+    body: flags & WITH_BODY ? whole.subarray(bodyAt) : undefined,
+  };
+}
+
+/** The head: where the log ends, who put it there, and what the fold of the log must come to. */
+export interface HeadRecord {
+  readonly revision: number;
+  readonly keys: number;
+  readonly liveBytes: number;
+  /** Sum of the revisions of all live objects, modulo 2^32: tells a lost record. */
+  readonly sum: number;
+  readonly writer: string;
+  readonly batch: number;
+}
+
+const HEAD_BYTES = 1 + 5 * 8 + WRITER_BYTES;
+
+/** The bytes of a head. */
+export function encodeHead(head: HeadRecord): Uint8Array {
+  const whole = new Uint8Array(HEAD_BYTES);
+  const view = new DataView(whole.buffer);
+  view.setFloat64(1, head.revision);
+  view.setFloat64(9, head.keys);
+  view.setFloat64(17, head.liveBytes);
+  view.setFloat64(25, head.sum);
+  view.setFloat64(33, head.batch);
+  writeHex(whole, 41, head.writer);
+  return whole;
+}
+
+/** Takes a head apart. Throws DatabaseError for bytes that are none. */
+export function decodeHead(whole: unknown): HeadRecord {
+  if (!(whole instanceof Uint8Array) || whole.length !== HEAD_BYTES || whole[0] !== 0) {
+    throw new DatabaseError("Cannot read the head of the log: it is torn");
+  }
+  const view = new DataView(whole.buffer, whole.byteOffset, whole.byteLength);
+  return {
+    revision: view.getFloat64(1),
+    keys: view.getFloat64(9),
+    liveBytes: view.getFloat64(17),
+    sum: view.getFloat64(25),
+    batch: view.getFloat64(33),
+    writer: readHex(whole, 41, WRITER_BYTES),
+  };
+}
+
+/** `body` cut into chunks. */
+export function cutChunks(body: Uint8Array): Uint8Array[] {
+  const chunks: Uint8Array[] = [];
+  for (let at = 0; at < body.length; at += CHUNK_BYTES) {
+    chunks.push(body.subarray(at, at + CHUNK_BYTES));
+  }
+  return chunks;
+}
+
+/** The chunks put together again. Throws DatabaseError when some are missing. */
+export function joinChunks(parts: readonly Uint8Array[], chunks: Chunks): Uint8Array {
+  const whole = new Uint8Array(chunks.length);
+  let at = 0;
+  for (const part of parts) {
+    if (at + part.length > whole.length) break;
+    whole.set(part, at);
+    at += part.length;
+  }
+  if (parts.length !== chunks.count || at !== chunks.length) {
+    throw new DatabaseError(
+      `Cannot read an object of ${chunks.length} bytes: chunks are missing from the database`,
+    );
+  }
+  return whole;
+}
+
+/** Bytes as hexadecimal digits. */
+export function hexOf(bytes: Uint8Array): string {
+  return readHex(bytes, 0, bytes.length);
+}
+
+function readHex(bytes: Uint8Array, at: number, length: number): string {
+  let text = "";
+  for (let i = at; i < at + length; i++) {
+    if (i >= bytes.length) throw new TypeError("cut short");
+    text += HEX[bytes[i]];
+  }
+  return text;
+}
+
+function writeHex(bytes: Uint8Array, at: number, text: string): void {
+  for (let i = 0; i < text.length; i += 2) {
+    bytes[at + (i >> 1)] = parseInt(text.slice(i, i + 2), 16);
+  }
+}
+
+const HEX: string[] = [];
+for (let i = 0; i < 256; i++) HEX.push(i.toString(16).padStart(2, "0"));

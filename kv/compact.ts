@@ -1,0 +1,315 @@
+/**
+ * Trims history. Superseded records, and only those, are deleted in small commits between the groups of
+ * the committer; the compacted revision is raised first, by check-and-set, so that processes do not
+ * collide and a reader can tell "compacted" from "torn".
+ *
+ * Five minutes and the newest thousand revisions are kept as a wish. The size is a bound: when the log
+ * comes near it, history shortens, down to nothing.
+ */
+
+import type { Clock, Timer } from "./clock.ts";
+import type { Log, SupersededRecord } from "./log.ts";
+import { changeKey, chunkKey, chunkPrefix, oldestKey } from "./keys.ts";
+import {
+  CHUNK_SWEEP_MS,
+  COMPACT_DELETES_PER_COMMIT,
+  COMPACT_EVERY_MS,
+  KEEP_MS,
+  KEEP_REVISIONS,
+  PRESSURE_SHARE,
+  PRESSURE_TARGET_SHARE,
+} from "./limits.ts";
+
+/** Records that may be deleted, in the order in which they were superseded. Three numbers each. */
+class Superseded {
+  #numbers: number[] = [];
+  #start = 0;
+
+  get length(): number {
+    return (this.#numbers.length - this.#start) / 3;
+  }
+
+  push(revision: number, at: number, size: number): void {
+    this.#numbers.push(revision, at, size);
+  }
+
+  peek(index: number): SupersededRecord | undefined {
+    const i = this.#start + index * 3;
+    if (i >= this.#numbers.length) return undefined;
+    const numbers = this.#numbers;
+    return { revision: numbers[i], at: numbers[i + 1], size: numbers[i + 2] };
+  }
+
+  drop(count: number): void {
+    this.#start += count * 3;
+    if (this.#start > 3_000 && this.#start * 2 > this.#numbers.length) {
+      this.#numbers = this.#numbers.slice(this.#start);
+      this.#start = 0;
+    }
+  }
+
+  /** Up to which revision to compact so that at least `bytes` are freed. */
+  revisionFreeing(bytes: number): number | undefined {
+    const numbers = this.#numbers;
+    let freed = 0;
+    let at: number | undefined;
+    for (let i = this.#start; i < numbers.length && freed < bytes; i += 3) {
+      freed += numbers[i + 2];
+      at = numbers[i + 1];
+    }
+    return at;
+  }
+}
+
+/** When revisions were committed, to the second. */
+export class Timeline {
+  #revisions: number[] = [];
+  #times: number[] = [];
+
+  /** A group that begins at `revision` was committed at `time` (wall). */
+  mark(revision: number, time: number): void {
+    const last = this.#times.length - 1;
+    if (last >= 0 && time - this.#times[last] < 1_000) return;
+    this.#revisions.push(revision);
+    this.#times.push(time);
+  }
+
+  /** A revision such that everything up to it was committed at or before `time`; 0 if there is none. */
+  revisionAt(time: number, head: number): number {
+    const times = this.#times;
+    if (times.length > 0 && times[times.length - 1] + 1_000 < time) return head;
+    let low = 0;
+    let high = times.length;
+    while (low < high) {
+      const middle = low + high >>> 1;
+      if (times[middle] <= time) low = middle + 1;
+      else high = middle;
+    }
+    return low === 0 ? 0 : this.#revisions[low - 1];
+  }
+
+  /** Forgets what lies before `revision`. */
+  trim(revision: number): void {
+    let count = 0;
+    while (count + 1 < this.#revisions.length && this.#revisions[count + 1] <= revision) count++;
+    if (count < 64) return;
+    this.#revisions.splice(0, count);
+    this.#times.splice(0, count);
+  }
+}
+
+/** What the compactor asks of its store. */
+export interface CompactorHost {
+  /** The head's revision. */
+  revision(): number;
+  /** Ids of chunks that are written and not committed yet. */
+  preparedChunks(): Iterable<string>;
+  /** The compacted revision was raised. */
+  trimmed(oldest: number): void;
+  /** Resolves when no group is being committed, or after the one that is. */
+  betweenGroups(): Promise<void>;
+}
+
+/** What a compactor needs. */
+export interface CompactorOptions<T> {
+  log: Log<T>;
+  clock: Clock;
+  host: CompactorHost;
+  bytesMax: number;
+  keepRevisions?: number;
+  keepMs?: number;
+}
+
+/** Compaction of one store. */
+export class Compactor<T> {
+  readonly timeline: Timeline = new Timeline();
+  /** The compacted revision: nothing before it can be read. */
+  oldest = 0;
+  /** Bytes of all records in the log. */
+  logBytes = 0;
+  /** How often the bound made history shorter. */
+  shortened = 0;
+  readonly bytesMax: number;
+  readonly #log: Log<T>;
+  readonly #clock: Clock;
+  readonly #host: CompactorHost;
+  readonly #keepRevisions: number;
+  readonly #keepMs: number;
+  readonly #superseded = new Superseded();
+  readonly #unnamedSince: Map<string, number> = new Map();
+  #running: Promise<void> = Promise.resolve();
+  #isRelieving = false;
+  #timer: Timer | undefined;
+  #sweepAt = 0;
+  #closed = false;
+
+  constructor(options: CompactorOptions<T>) {
+    this.#log = options.log;
+    this.#clock = options.clock;
+    this.#host = options.host;
+    this.bytesMax = options.bytesMax;
+    this.#keepRevisions = options.keepRevisions ?? KEEP_REVISIONS;
+    this.#keepMs = options.keepMs ?? KEEP_MS;
+  }
+
+  /** Forgets what the log holds: it is about to be read again. */
+  forget(): void {
+    this.#superseded.drop(this.#superseded.length);
+    this.logBytes = 0;
+  }
+
+  /** Begins to look for work now and then. */
+  start(): void {
+    this.#sweepAt = this.#clock.monotonic() + CHUNK_SWEEP_MS;
+    this.#arm();
+  }
+
+  /** Stops; resolves when nothing is under way. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    await this.#running.catch(() => {});
+  }
+
+  /** A record is superseded since revision `at`. */
+  superseded(revision: number, at: number, size: number): void {
+    this.#superseded.push(revision, at, size);
+  }
+
+  /** Bytes that compaction could free. */
+  freeable(): number {
+    let bytes = 0;
+    for (let i = 0, one; (one = this.#superseded.peek(i)) !== undefined; i++) bytes += one.size;
+    return bytes;
+  }
+
+  /** The revision up to which the wish allows to forget. */
+  wished(options: { keepRevisions?: number; keepMs?: number } = {}): number {
+    const { keepRevisions = this.#keepRevisions, keepMs = this.#keepMs } = options;
+    const head = this.#host.revision();
+    const byAge = keepMs <= 0 ? head : this.timeline.revisionAt(this.#clock.now() - keepMs, head);
+    return Math.max(this.oldest, Math.min(head - keepRevisions, byAge));
+  }
+
+  /** Forgets everything before `target`. One at a time. */
+  compactTo(target: number): Promise<void> {
+    const run = this.#running.catch(() => {}).then(() => this.#compactTo(target));
+    this.#running = run;
+    return run;
+  }
+
+  /** Called after a commit: shortens history when the bound is near. Does not wait for it. */
+  relieve(): void {
+    if (this.#isRelieving || this.#closed || this.logBytes < this.bytesMax * PRESSURE_SHARE) return;
+    this.#isRelieving = true;
+    this.makeRoom(0).catch(() => {
+      // What could not be deleted now is tried again after the next commit.
+    }).finally(() => this.#isRelieving = false);
+  }
+
+  /** Shortens history until `bytes` more fit, as far as there is any. */
+  async makeRoom(bytes: number): Promise<void> {
+    const wanted = Math.min(this.bytesMax * PRESSURE_TARGET_SHARE, this.bytesMax - bytes);
+    const target = this.#superseded.revisionFreeing(this.logBytes - wanted);
+    if (target === undefined) return;
+    this.shortened++;
+    await this.compactTo(target);
+  }
+
+  #arm(): void {
+    if (this.#closed) return;
+    this.#timer = this.#clock.timer("background", COMPACT_EVERY_MS, () => {
+      this.#tick().catch(() => {
+        // The database said no; what is due stays due until the next tick.
+      }).finally(() => this.#arm());
+    });
+  }
+
+  async #tick(): Promise<void> {
+    const target = this.wished();
+    const next = this.#superseded.peek(0);
+    if (next !== undefined && next.at <= target) await this.compactTo(target);
+    if (this.#clock.monotonic() < this.#sweepAt) return;
+    this.#sweepAt = this.#clock.monotonic() + CHUNK_SWEEP_MS / 4;
+    await this.sweepChunks();
+  }
+
+  async #compactTo(wanted: number): Promise<void> {
+    const key = oldestKey(this.#log.space);
+    const entry = await this.#log.kv.get<number>(key);
+    const target = Math.max(Math.min(wanted, this.#host.revision()), entry.value ?? 0, this.oldest);
+    if (target !== entry.value) {
+      const raised = await this.#log.kv.atomic().check(entry).set(key, target).commit();
+      if (!raised.ok) return;
+    }
+    this.oldest = target;
+    this.#host.trimmed(target);
+    this.timeline.trim(target);
+    for (;;) {
+      const next = this.#superseded.peek(0);
+      if (next === undefined || next.at > target || this.#closed) return;
+      await this.#host.betweenGroups();
+      await this.#deleteSome(target);
+    }
+  }
+
+  async #deleteSome(target: number): Promise<void> {
+    const { kv, space, chunks } = this.#log;
+    const op = kv.atomic();
+    let records = 0;
+    let deletes = 0;
+    let bytes = 0;
+    while (deletes < COMPACT_DELETES_PER_COMMIT) {
+      const record = this.#superseded.peek(records);
+      if (record === undefined || record.at > target) break;
+      op.delete(changeKey(space, record.revision));
+      const parts = chunks.get(record.revision);
+      for (let i = 0; parts !== undefined && i < parts.count; i++) {
+        op.delete(chunkKey(space, parts.id, i));
+      }
+      deletes += 1 + (parts?.count ?? 0);
+      bytes += record.size;
+      records++;
+    }
+    await op.commit();
+    for (let i = 0; i < records; i++) chunks.delete(this.#superseded.peek(i)!.revision);
+    this.#superseded.drop(records);
+    this.logBytes -= bytes;
+  }
+
+  /** Deletes chunks that no record has named for a while: their writer did not live to commit. */
+  async sweepChunks(): Promise<number> {
+    const { kv, space } = this.#log;
+    const named = new Set<string>(this.#host.preparedChunks());
+    for (const { id } of this.#log.chunks.values()) named.add(id);
+    const now = this.#clock.monotonic();
+    let swept = 0;
+    let from: Deno.KvKey = chunkPrefix(space);
+    const end: Deno.KvKey = [space, "change"];
+    for (;;) {
+      const page = kv.list<Uint8Array>({ start: from, end }, { limit: 1 });
+      const { value: entry } = await page.next();
+      if (entry === undefined) return swept;
+      const id = entry.key[2] as string;
+      // Strings sort before numbers, so this is behind all chunks of the id only with a large number.
+      from = [space, "blob", id, Number.MAX_SAFE_INTEGER];
+      if (named.has(id)) {
+        this.#unnamedSince.delete(id);
+        continue;
+      }
+      const since = this.#unnamedSince.get(id) ?? now;
+      this.#unnamedSince.set(id, since);
+      if (now - since < CHUNK_SWEEP_MS) continue;
+      await deleteChunks(kv, space, id);
+      this.#unnamedSince.delete(id);
+      swept++;
+    }
+  }
+}
+
+/** Deletes all chunks of an id. */
+export async function deleteChunks(kv: Deno.Kv, space: "o" | "e", id: string): Promise<void> {
+  for await (const { key } of kv.list({ prefix: chunkPrefix(space, id) }, { batchSize: 10 })) {
+    await kv.delete(key);
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * Events live for an hour by age: a sweep deletes them through ordinary writes, so that watchers see them
+ * go. Under pressure of the store's bound the oldest go early: an event is never worth a refused write.
+ */
+
+import type { Clock, Timer } from "./clock.ts";
+import { EVENTS_SWEEP_DELETES, EVENTS_SWEEP_EVERY_MS, PRESSURE_TARGET_SHARE } from "./limits.ts";
+import type { LogStore } from "./store.ts";
+
+/** The sweep of the events store. */
+export class EventsExpiry<T> {
+  readonly #store: LogStore<T>;
+  readonly #clock: Clock;
+  readonly #ttlMs: number;
+  #timer: Timer | undefined;
+  #sweeping: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(store: LogStore<T>, clock: Clock, ttlMs: number) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#ttlMs = ttlMs;
+    this.#arm();
+  }
+
+  /** Deletes what has expired; returns how many. */
+  async sweep(): Promise<number> {
+    let deleted = await this.#deleteUpTo(this.#store.revisionAt(this.#clock.now() - this.#ttlMs));
+    const { liveBytes, bytesMax } = this.#store.stats();
+    if (liveBytes > bytesMax * PRESSURE_TARGET_SHARE) deleted += await this.#deleteOldest();
+    return deleted;
+  }
+
+  /** Stops; resolves when no sweep is under way. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    await this.#sweeping;
+  }
+
+  #arm(): void {
+    if (this.#closed) return;
+    this.#timer = this.#clock.timer("background", EVENTS_SWEEP_EVERY_MS, () => {
+      this.#sweeping = this.sweep().catch(() => {
+        // What could not be deleted now is found again by the next sweep.
+      }).then(() => this.#arm());
+    });
+  }
+
+  /** Deletes objects whose last write is at or before `revision`. */
+  async #deleteUpTo(revision: number): Promise<number> {
+    if (revision <= 0) return 0;
+    const old: { key: string; revision: number }[] = [];
+    for (const item of this.#store.view().scan("/")) {
+      if (item.revision <= revision) old.push({ key: item.key, revision: item.revision });
+    }
+    for (let at = 0; at < old.length && !this.#closed; at += EVENTS_SWEEP_DELETES) {
+      const some = old.slice(at, at + EVENTS_SWEEP_DELETES);
+      await this.#store.write((draft) => {
+        for (const { key, revision } of some) {
+          // One that was counted up meanwhile lives on.
+          if (draft.get(key)?.revision === revision) draft.delete(key);
+        }
+      });
+    }
+    return old.length;
+  }
+
+  /** Deletes the oldest tenth. */
+  async #deleteOldest(): Promise<number> {
+    const revisions: number[] = [];
+    for (const { revision } of this.#store.view().scan("/")) revisions.push(revision);
+    if (revisions.length === 0) return 0;
+    revisions.sort((a, b) => a - b);
+    return await this.#deleteUpTo(revisions[Math.floor(revisions.length / 10)]);
+  }
+}

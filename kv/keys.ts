@@ -1,0 +1,95 @@
+/**
+ * Every key shape in the database. Nothing else builds a key.
+ *
+ * | key | holds |
+ * | --- | --- |
+ * | `["plesio"]` | format version, cluster id, creation, a probe of the sealing key |
+ * | `[space, "blob", id, n]` | chunk `n` of an object that does not fit into its record |
+ * | `[space, "change", revision]` | one log record |
+ * | `[space, "head"]` | the head: the key that every commit checks |
+ * | `[space, "oldest"]` | how far the log is compacted |
+ * | `[space, "want"]` | a writer that keeps losing says so |
+ * | `["lease", holder]` | a process is alive (plain, outside the log) |
+ * | `["mail", dueMs, id]` | a message of the mailbox transport |
+ * | `["mailbell"]` | rung when mail came |
+ * | `["undelivered", sentMs, id]` | a message whose delivery failed to the end |
+ * | `["setting", name]` | a sealed setting |
+ * | `["sealkey"]` | the sealing key where there is neither a file beside the database nor one given |
+ *
+ * `head` sorts right behind the last `change`, so that one read takes the end of the log and the head
+ * as of the same moment.
+ */
+
+/** A store's part of the database: `o` for objects, `e` for events. */
+export type Space = "o" | "e";
+
+/** What the database is. */
+export const FORMAT_KEY: Deno.KvKey = ["plesio"];
+/** The sealing key of last resort. */
+export const SEAL_KEY: Deno.KvKey = ["sealkey"];
+/** Rung when mail came. */
+export const MAIL_BELL_KEY: Deno.KvKey = ["mailbell"];
+
+/** One chunk. */
+export function chunkKey(space: Space, id: string, index: number): Deno.KvKey {
+  return [space, "blob", id, index];
+}
+/** All chunks of a store, or of one object. */
+export function chunkPrefix(space: Space, id?: string): Deno.KvKey {
+  return id === undefined ? [space, "blob"] : [space, "blob", id];
+}
+/** One log record. */
+export function changeKey(space: Space, revision: number): Deno.KvKey {
+  return [space, "change", revision];
+}
+/** The head. */
+export function headKey(space: Space): Deno.KvKey {
+  return [space, "head"];
+}
+/** From the record of `revision` to the head, both included. */
+export function tailRange(space: Space, revision: number): Deno.KvListSelector {
+  return { start: changeKey(space, revision), end: [space, "head", ""] };
+}
+/** From the record of `first` to that of `last`, both included. */
+export function changeRange(space: Space, first: number, last: number): Deno.KvListSelector {
+  return { start: changeKey(space, first), end: changeKey(space, last + 1) };
+}
+/** How far the log is compacted. */
+export function oldestKey(space: Space): Deno.KvKey {
+  return [space, "oldest"];
+}
+/** Where a writer that keeps losing leaves its name. */
+export function wantKey(space: Space): Deno.KvKey {
+  return [space, "want"];
+}
+/** A process's lease. */
+export function leaseKey(holder: string): Deno.KvKey {
+  return ["lease", holder];
+}
+/** All leases. */
+export const LEASE_PREFIX: Deno.KvKey = ["lease"];
+/** A message of the mailbox transport. */
+export function mailKey(dueMs: number, id: string): Deno.KvKey {
+  return ["mail", dueMs, id];
+}
+/** All mail of the mailbox transport. */
+export const MAIL_PREFIX: Deno.KvKey = ["mail"];
+/** A message that failed. */
+export function undeliveredKey(sentMs: number, id: string): Deno.KvKey {
+  return ["undelivered", sentMs, id];
+}
+/** All messages that failed. */
+export const UNDELIVERED_PREFIX: Deno.KvKey = ["undelivered"];
+/** A setting. */
+export function settingKey(name: string): Deno.KvKey {
+  return ["setting", name];
+}
+/** All settings. */
+export const SETTING_PREFIX: Deno.KvKey = ["setting"];
+
+/** Where internal state (terms) lives among a store's keys: before every key that begins with `/`. */
+export const INTERNAL_PREFIX = "!";
+/** The key of a term in the objects store. */
+export function termKey(name: string): string {
+  return "!term/" + name;
+}

@@ -1,0 +1,275 @@
+/**
+ * Durable mail, by two transports with one contract (`tests/contracts/queue.ts`).
+ *
+ * - `NativeQueue`: Deno KV's own queue. Some 50 ms late, unordered, at least once, and silent across
+ *   processes: for one process that owns its database.
+ * - `MailboxQueue`: records under a mailbox key, rung by a bell key. For databases without a queue (KV
+ *   Connect, Deploy), for several processes, and under a manual clock, which the native one does not know.
+ *
+ * A handler takes the key over and returns; what it does with it is its own matter. If it throws, the
+ * message comes again after a backoff, and after the last one it is kept among the undelivered. A message
+ * whose process died comes again at the next start. Any listener of the database may get a message.
+ */
+
+import type { Clock, Timer } from "./clock.ts";
+import { ClosedError, type Mail, type Queue } from "./contract.ts";
+import type { MailOutlet } from "./committer.ts";
+import { MAIL_BELL_KEY, MAIL_PREFIX, mailKey, UNDELIVERED_PREFIX, undeliveredKey } from "./keys.ts";
+import { MAIL_BACKOFF_MS, MAIL_HANDLERS_MAX, UNDELIVERED_MAX } from "./limits.ts";
+import { checkMail } from "./state.ts";
+
+/** What takes a message over. */
+export type MailHandler = (mail: Mail) => void | Promise<void>;
+
+/** A queue that can also put its mail into other commits. */
+export interface MailTransport extends Queue, MailOutlet {}
+
+/** A message as stored. */
+interface Letter {
+  readonly to: string;
+  readonly key: string;
+  readonly id: string;
+  readonly sentMs: number;
+  /** Deliveries that failed. */
+  readonly failed: number;
+}
+
+/** What a queue needs. */
+export interface QueueOptions {
+  kv: Deno.Kv;
+  clock: Clock;
+  /** Whether other processes listen on the same database (default: true). */
+  shared?: boolean;
+}
+
+/** Mail by Deno KV's own queue. */
+export class NativeQueue implements MailTransport {
+  readonly #kv: Deno.Kv;
+  readonly #clock: Clock;
+  #isListening = false;
+  #closed = false;
+
+  constructor(options: QueueOptions) {
+    this.#kv = options.kv;
+    this.#clock = options.clock;
+  }
+
+  attach(op: Deno.AtomicOperation, mail: Mail): void {
+    const letter = letterOf(mail, this.#clock);
+    op.enqueue(letter, {
+      delay: mail.delayMs ?? 0,
+      backoffSchedule: [...MAIL_BACKOFF_MS],
+      keysIfUndelivered: [undeliveredKey(letter.sentMs, letter.id)],
+    });
+  }
+
+  sent(): void {}
+
+  async send(mail: Mail): Promise<void> {
+    checkMail(mail);
+    if (this.#closed) throw new ClosedError("The queue is closed");
+    const op = this.#kv.atomic();
+    this.attach(op, mail);
+    await op.commit();
+  }
+
+  listen(handler: MailHandler): void {
+    checkFirst(this.#isListening, this.#closed);
+    this.#isListening = true;
+    this.#kv.listenQueue(async (value: unknown) => {
+      // A message that is not ours cannot be told apart later either: it is dropped.
+      if (this.#closed || !isLetter(value)) return;
+      await handler({ to: value.to, key: value.key });
+    }).catch(() => {
+      // The database is closed.
+    });
+  }
+
+  undelivered(): Promise<Mail[]> {
+    return listUndelivered(this.#kv);
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    return Promise.resolve();
+  }
+}
+
+/** Mail by records. */
+export class MailboxQueue implements MailTransport {
+  readonly #kv: Deno.Kv;
+  readonly #clock: Clock;
+  readonly #shared: boolean;
+  readonly #underWay: Set<string> = new Set();
+  #handler: MailHandler | undefined;
+  #passing: Promise<void> | undefined;
+  #again = false;
+  #timer: Timer | undefined;
+  #timerAt = Infinity;
+  #bell: ReadableStreamDefaultReader<unknown> | undefined;
+  #free: (() => void) | undefined;
+  #closed = false;
+
+  constructor(options: QueueOptions) {
+    this.#kv = options.kv;
+    this.#clock = options.clock;
+    this.#shared = options.shared ?? true;
+  }
+
+  attach(op: Deno.AtomicOperation, mail: Mail): void {
+    const letter = letterOf(mail, this.#clock);
+    op.set(mailKey(letter.sentMs + (mail.delayMs ?? 0), letter.id), letter);
+    if (this.#shared) op.set(MAIL_BELL_KEY, letter.id);
+  }
+
+  sent(mails: readonly Mail[]): void {
+    for (const mail of mails) {
+      if (mail.delayMs) this.#wakeAt(this.#clock.now() + mail.delayMs);
+      else this.#pass();
+    }
+  }
+
+  async send(mail: Mail): Promise<void> {
+    checkMail(mail);
+    if (this.#closed) throw new ClosedError("The queue is closed");
+    const op = this.#kv.atomic();
+    this.attach(op, mail);
+    await op.commit();
+    this.sent([mail]);
+  }
+
+  listen(handler: MailHandler): void {
+    checkFirst(this.#handler !== undefined, this.#closed);
+    this.#handler = handler;
+    if (this.#shared) this.#listenToBell();
+    this.#pass();
+  }
+
+  undelivered(): Promise<Mail[]> {
+    return listUndelivered(this.#kv);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    this.#free?.();
+    this.#bell?.cancel().catch(() => {});
+    await this.#passing;
+  }
+
+  /** Looks at the mailbox now, or once more if it is being looked at. */
+  #pass(): void {
+    if (this.#handler === undefined || this.#closed) return;
+    this.#again = true;
+    this.#passing ??= this.#passes().finally(() => {
+      this.#passing = undefined;
+      if (this.#again) this.#pass();
+    });
+  }
+
+  async #passes(): Promise<void> {
+    while (this.#again && !this.#closed) {
+      this.#again = false;
+      try {
+        await this.#deliverDue();
+      } catch {
+        // The database cannot be read now: look again in a while.
+        if (!this.#closed) this.#wakeAt(this.#clock.now() + MAIL_BACKOFF_MS[1]);
+      }
+    }
+  }
+
+  async #deliverDue(): Promise<void> {
+    const entries = this.#kv.list<Letter>({ prefix: MAIL_PREFIX }, { batchSize: 100 });
+    for await (const { key, value } of entries) {
+      if (this.#closed) return;
+      const dueMs = key[1] as number;
+      if (dueMs > this.#clock.now()) return this.#wakeAt(dueMs);
+      if (this.#underWay.has(value.id)) continue;
+      while (this.#underWay.size >= MAIL_HANDLERS_MAX && !this.#closed) {
+        await new Promise<void>((resolve) => this.#free = resolve);
+      }
+      this.#underWay.add(value.id);
+      this.#deliver(key, value).catch(() => {
+        // The record is still there: the next pass sees it.
+      }).finally(() => {
+        this.#underWay.delete(value.id);
+        this.#free?.();
+      });
+    }
+  }
+
+  async #deliver(key: Deno.KvKey, letter: Letter): Promise<void> {
+    let failed = false;
+    try {
+      await this.#handler!({ to: letter.to, key: letter.key });
+    } catch {
+      failed = true;
+    }
+    if (this.#closed && failed) return;
+    const op = this.#kv.atomic().delete(key);
+    if (!failed) {
+      await op.commit();
+      return;
+    }
+    const again = { ...letter, failed: letter.failed + 1 };
+    const backoffMs = MAIL_BACKOFF_MS[letter.failed];
+    if (backoffMs === undefined) {
+      op.set(undeliveredKey(letter.sentMs, letter.id), again);
+      await op.commit();
+      return;
+    }
+    const dueMs = this.#clock.now() + backoffMs;
+    await op.set(mailKey(dueMs, letter.id), again).commit();
+    this.#wakeAt(dueMs);
+  }
+
+  #wakeAt(dueMs: number): void {
+    if (this.#closed || this.#handler === undefined || dueMs >= this.#timerAt) return;
+    this.#timer?.cancel();
+    this.#timerAt = dueMs;
+    this.#timer = this.#clock.timer("work", Math.max(0, dueMs - this.#clock.now()), () => {
+      this.#timerAt = Infinity;
+      this.#pass();
+    });
+  }
+
+  #listenToBell(): void {
+    const reader = this.#kv.watch([MAIL_BELL_KEY]).getReader();
+    this.#bell = reader as ReadableStreamDefaultReader<unknown>;
+    const read = async () => {
+      for (;;) {
+        const { done } = await reader.read();
+        if (done) return;
+        this.#pass();
+      }
+    };
+    read().catch(() => {
+      // The database is closed.
+    });
+  }
+}
+
+function letterOf(mail: Mail, clock: Clock): Letter {
+  return { to: mail.to, key: mail.key, id: clock.uuid(), sentMs: clock.now(), failed: 0 };
+}
+
+function isLetter(value: unknown): value is Letter {
+  const letter = value as Letter | null;
+  return typeof letter === "object" && letter !== null && typeof letter.to === "string" &&
+    typeof letter.key === "string";
+}
+
+function checkFirst(isListening: boolean, isClosed: boolean): void {
+  if (isClosed) throw new ClosedError("The queue is closed");
+  if (isListening) throw new TypeError("Cannot listen twice: a queue has one listener");
+}
+
+/** Mail that failed to the end, newest last; older than the newest `UNDELIVERED_MAX` is deleted. */
+async function listUndelivered(kv: Deno.Kv): Promise<Mail[]> {
+  const entries: Deno.KvEntry<Letter>[] = [];
+  for await (const entry of kv.list<Letter>({ prefix: UNDELIVERED_PREFIX })) entries.push(entry);
+  const excess = Math.max(0, entries.length - UNDELIVERED_MAX);
+  for (const { key } of entries.slice(0, excess)) await kv.delete(key);
+  return entries.slice(excess).map(({ value }) => ({ to: value.to, key: value.key }));
+}

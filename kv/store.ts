@@ -1,0 +1,480 @@
+/**
+ * One store: the fold of a log, kept as a persistent map, written by the committer, watched through the
+ * hub, trimmed by the compactor. This file wires them and answers reads.
+ */
+
+import * as btree from "./btree.ts";
+import type { Clock, Timer } from "./clock.ts";
+import { decodeHead, encodeHead, type GroupMark } from "./codec.ts";
+import {
+  ClosedError,
+  type Codec,
+  CompactedError,
+  DatabaseError,
+  FutureRevisionError,
+  type Store,
+  type StoreStats,
+  type Term,
+  type View,
+  type Watch,
+  type WatchOptions,
+  type WriteFn,
+} from "./contract.ts";
+import { Committer, type Head, type MailOutlet } from "./committer.ts";
+import { Compactor } from "./compact.ts";
+import { type Group, History } from "./history.ts";
+import { headKey, type Space, wantKey } from "./keys.ts";
+import { HEAD_TICK_MS, HISTORY_BYTES_MAX, REACHED_TIMEOUT_MS, STORE_BYTES_MAX } from "./limits.ts";
+import { type Loaded, Log, type LogRecord, type Tail } from "./log.ts";
+import { Rivals } from "./rivals.ts";
+import type { Sealer } from "./seal.ts";
+import { type Change, type Root, StateView, type WriteDraft } from "./state.ts";
+import { Hub } from "./watch.ts";
+import { eventOf } from "./log.ts";
+import { INTERNAL_PUT, PUT } from "./codec.ts";
+
+/** What a store needs. */
+export interface StoreOptions<T> {
+  kv: Deno.Kv;
+  space: Space;
+  codec: Codec<T>;
+  clock: Clock;
+  clusterId: string;
+  /** This process, in 16 hexadecimal digits. */
+  writer: string;
+  /** No other process writes to the database. */
+  owner: boolean;
+  mail: MailOutlet;
+  sealer?: Sealer;
+  sealed?: (key: string) => boolean;
+  bytesMax?: number;
+  historyBytesMax?: number;
+  keepRevisions?: number;
+  keepMs?: number;
+  termsRoot?: () => Root<unknown>;
+}
+
+/** Called with every group that became visible, whoever wrote it. */
+export type GroupListener<T> = (group: Group<T>) => void;
+
+interface Reaching<T> {
+  readonly revision: number;
+  resolve(view: View<T>): void;
+}
+
+/** See `Store` in contract.ts. Made by `openStore`. */
+export class LogStore<T> implements Store<T> {
+  readonly clusterId: string;
+  readonly log: Log<T>;
+  readonly clock: Clock;
+  readonly #o: StoreOptions<T>;
+  readonly #compactor: Compactor<T>;
+  readonly #committer: Committer<T>;
+  readonly #hub: Hub<T>;
+  readonly #rivals: Rivals | undefined;
+  #history: History<T>;
+  #listeners: GroupListener<T>[] = [];
+  #reaching: Reaching<T>[] = [];
+  #freshNext: Promise<View<T>> | undefined;
+  #freshRunning: Promise<unknown> | undefined;
+  #doorbell: ReadableStreamDefaultReader<unknown> | undefined;
+  #tick: Timer | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(options: StoreOptions<T>, log: Log<T>, compactor: Compactor<T>, loaded: Loaded<T>) {
+    const { head, versionstamp, root } = loaded;
+    this.#o = options;
+    this.clusterId = options.clusterId;
+    this.clock = options.clock;
+    this.log = log;
+    this.#compactor = compactor;
+    this.#history = new History(head.revision, root, options.historyBytesMax ?? HISTORY_BYTES_MAX);
+    this.#rivals = options.owner
+      ? undefined
+      : new Rivals(options.kv, options.space, options.clock, options.writer);
+    this.#committer = new Committer<T>({
+      ...options,
+      log,
+      compactor,
+      rivals: this.#rivals,
+      head: headOf(head.revision, root, versionstamp, head),
+      host: {
+        publish: (group, mark, newHead) => this.#publish(group, mark, newHead),
+        catchUp: (batch) => this.#catchUp(batch),
+      },
+    });
+    this.#hub = new Hub({
+      log,
+      revision: () => this.#committer.head.view.revision,
+      oldest: () => this.#compactor.oldest,
+      history: () => this.#history,
+    }, options.clock);
+    if (!options.owner) this.#listen();
+  }
+
+  view(): View<T> {
+    return this.#committer.head.view;
+  }
+
+  /** The root of the head, with the store's own keys. */
+  root(): Root<T> {
+    return this.#committer.head.view.root;
+  }
+
+  fresh(): Promise<View<T>> {
+    if (this.#o.owner) return Promise.resolve(this.view());
+    this.#freshNext ??= this.#readHead();
+    return this.#freshNext;
+  }
+
+  async at(revision: number): Promise<View<T>> {
+    const { head } = this.#committer;
+    if (revision === head.view.revision) return head.view;
+    this.#checkRevision(revision);
+    const { base } = this.#history;
+    if (revision >= base.revision) return new StateView(revision, this.#history.rootAt(revision));
+    const root = await this.log.undo(base.root, base.revision, revision);
+    return new StateView(revision, root);
+  }
+
+  reached(revision: number, options: { timeoutMs?: number } = {}): Promise<View<T>> {
+    const view = this.view();
+    if (view.revision >= revision) return Promise.resolve(view);
+    if (this.#closed !== undefined) return Promise.reject(new ClosedError("The store is closed"));
+    const { promise, resolve, reject } = Promise.withResolvers<View<T>>();
+    const timeoutMs = options.timeoutMs ?? REACHED_TIMEOUT_MS;
+    const timer = this.clock.timer("work", timeoutMs, () => {
+      this.#reaching = this.#reaching.filter((one) => one !== waiting);
+      reject(
+        new FutureRevisionError(
+          `Revision ${revision} is not reached: the newest is ${this.view().revision}`,
+          this.view().revision,
+        ),
+      );
+    });
+    const waiting = {
+      revision,
+      resolve: (reachedView: View<T>) => {
+        timer.cancel();
+        resolve(reachedView);
+      },
+    };
+    this.#reaching.push(waiting);
+    return promise;
+  }
+
+  oldest(): number {
+    return this.#compactor.oldest;
+  }
+
+  write<R>(fn: WriteFn<T, R>, options?: { term?: Term }): Promise<R> {
+    return this.#committer.write(fn, options?.term);
+  }
+
+  /** A write that may also change the store's own keys. */
+  writeInternal<R>(fn: (draft: WriteDraft<T>) => R): Promise<R> {
+    return this.#committer.write(fn, undefined);
+  }
+
+  watch(options: WatchOptions): Watch<T> {
+    return this.#hub.watch(options);
+  }
+
+  /** Calls `listener` with every group from now on. */
+  onGroup(listener: GroupListener<T>): void {
+    this.#listeners.push(listener);
+  }
+
+  async compact(options: { keepRevisions?: number; keepMs?: number } = {}): Promise<number> {
+    await this.#compactor.compactTo(this.#compactor.wished(options));
+    return this.#compactor.oldest;
+  }
+
+  /** The time (wall) by which everything up to the result was committed: for expiry by age. */
+  revisionAt(time: number): number {
+    return this.#compactor.timeline.revisionAt(time, this.view().revision);
+  }
+
+  /** For the compactor: ids of chunks that no commit names yet. */
+  preparedChunks(): Iterable<string> {
+    return this.#committer.preparedChunks();
+  }
+
+  /** For the compactor: history before `oldest` is gone. */
+  trimmed(oldest: number): void {
+    this.#history.trim(oldest);
+  }
+
+  /** For the compactor: resolves after the commit under way. */
+  betweenGroups(): Promise<void> {
+    return this.#committer.betweenGroups();
+  }
+
+  /** Deletes chunks that nothing names: see `Compactor.sweepChunks`. */
+  sweepChunks(): Promise<number> {
+    return this.#compactor.sweepChunks();
+  }
+
+  stats(): StoreStats {
+    const { head, commits, commitMsLast, pending } = this.#committer;
+    return {
+      revision: head.view.revision,
+      oldest: this.#compactor.oldest,
+      keys: head.view.count(""),
+      liveBytes: head.liveBytes,
+      logBytes: this.#compactor.logBytes,
+      bytesMax: this.#compactor.bytesMax,
+      commits,
+      commitMsLast,
+      shortened: this.#compactor.shortened,
+      watchers: this.#hub.size,
+      pendingWrites: pending,
+    };
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
+    const reason = new ClosedError("The store is closed");
+    this.#tick?.cancel();
+    this.#doorbell?.cancel().catch(() => {});
+    await this.#committer.close(reason);
+    await this.#compactor.close();
+    this.#hub.close();
+  }
+
+  #checkRevision(revision: number): void {
+    const current = this.view().revision;
+    if (revision > current) {
+      throw new FutureRevisionError(
+        `Revision ${revision} does not exist yet: the newest is ${current}`,
+        current,
+      );
+    }
+    const oldest = this.#compactor.oldest;
+    if (revision < oldest) {
+      throw new CompactedError(
+        `Revision ${revision} is no longer in the log: it begins at ${oldest}`,
+        oldest,
+      );
+    }
+  }
+
+  /** Makes a group visible to readers, watchers and listeners. */
+  #publish(group: Group<T>, mark: GroupMark, head: Head<T>): void {
+    this.#committer.head = head;
+    const compactor = this.#compactor;
+    compactor.timeline.mark(group.first, mark.time);
+    for (const { item, previous, kind, withBody } of group.changes) {
+      const { revision } = item;
+      const size = withBody ? item.size : item.size - item.bytes.length;
+      compactor.logBytes += size;
+      if (previous !== undefined) {
+        compactor.superseded(previous.revision, revision, previous.size);
+      }
+      if (kind !== PUT && kind !== INTERNAL_PUT) compactor.superseded(revision, revision, size);
+    }
+    this.#history.push(group);
+    this.#hub.publish(group);
+    for (const listener of this.#listeners) listener(group);
+    this.#tellReached();
+  }
+
+  #tellReached(): void {
+    if (this.#reaching.length === 0) return;
+    const view = this.view();
+    const reached = this.#reaching.filter(({ revision }) => revision <= view.revision);
+    if (reached.length === 0) return;
+    this.#reaching = this.#reaching.filter(({ revision }) => revision > view.revision);
+    for (const one of reached) one.resolve(view);
+  }
+
+  /** One head read serves every caller that came before it began. */
+  async #readHead(): Promise<View<T>> {
+    while (this.#freshRunning !== undefined) await this.#freshRunning.catch(() => {});
+    this.#freshNext = undefined;
+    const reading = this.log.head();
+    this.#freshRunning = reading;
+    let revision: number;
+    try {
+      revision = (await reading)?.head.revision ?? 0;
+    } finally {
+      this.#freshRunning = undefined;
+    }
+    if (revision > this.view().revision) {
+      this.#committer.ring();
+      return await this.reached(revision, { timeoutMs: REACHED_TIMEOUT_MS * 10 });
+    }
+    return this.view();
+  }
+
+  /** Reads what other processes committed. Only the committer calls this, between groups. */
+  async #catchUp(batch: number): Promise<boolean> {
+    const before = this.#committer.head;
+    const tail = await this.log.tail(before.view.revision);
+    if (tail.versionstamp === before.versionstamp) return false;
+    const isDense = tail.head.revision === before.view.revision + tail.records.length &&
+      tail.records.every(({ revision }, i) => revision === before.view.revision + 1 + i);
+    if (!isDense || !await this.#applyTail(before, tail)) await this.#reload();
+    const isOurs = (mark: { writer: string; batch: number } | undefined) =>
+      mark !== undefined && mark.writer === this.#o.writer && mark.batch === batch;
+    return isOurs(tail.head) || tail.records.some(({ group }) => isOurs(group));
+  }
+
+  /** Folds the tail into the state, group by group. False when it does not follow from the state. */
+  async #applyTail(before: Head<T>, tail: Tail): Promise<boolean> {
+    const { records, head, versionstamp } = tail;
+    const groups: { group: Group<T>; mark: GroupMark }[] = [];
+    let { root } = before.view;
+    for (let at = 0; at < records.length;) {
+      const mark = records[at].group;
+      if (mark === undefined) return false;
+      const changes: Change<T>[] = [];
+      do {
+        const change = await this.#changeOf(records[at], root);
+        if (change === undefined) return false;
+        changes.push(change);
+        const { item, kind } = change;
+        root = kind === PUT || kind === INTERNAL_PUT
+          ? btree.set(root, item)
+          : btree.remove(root, item.key);
+        at++;
+      } while (at < records.length && records[at].group === undefined);
+      const events = [];
+      for (const change of changes) {
+        const event = eventOf(change);
+        if (event !== undefined) events.push(event);
+      }
+      const last = changes[changes.length - 1].item.revision;
+      const group = { first: changes[0].item.revision, last, changes, events, root };
+      groups.push({ group, mark });
+    }
+    if (groups.length === 0) {
+      this.#committer.head = { ...before, versionstamp };
+      return true;
+    }
+    const last = headOf(head.revision, root, versionstamp, head);
+    for (const { group, mark } of groups) {
+      this.#rivals?.seen(mark.writer);
+      const view = new StateView(group.last, group.root);
+      this.#publish(group, mark, group.last === head.revision ? last : { ...last, view });
+    }
+    return true;
+  }
+
+  async #changeOf(record: LogRecord, root: Root<T>): Promise<Change<T> | undefined> {
+    const previous = btree.get(root, record.key);
+    if ((previous?.revision ?? 0) !== record.previous) return undefined;
+    return await this.log.change(record, previous);
+  }
+
+  /** Compaction overtook this process: it begins again from the whole log, and so do its watchers. */
+  async #reload(): Promise<void> {
+    this.#compactor.forget();
+    this.log.chunks.clear();
+    const loaded = await loadInto(this.log, this.#compactor);
+    if (loaded === undefined) throw new DatabaseError("The log is gone from the database");
+    const { head, root, versionstamp, oldest } = loaded;
+    this.#committer.head = headOf(head.revision, root, versionstamp, head);
+    this.#history = new History(head.revision, root, this.#o.historyBytesMax ?? HISTORY_BYTES_MAX);
+    this.#hub.fail(
+      new CompactedError(`The log was compacted to revision ${oldest} meanwhile`, oldest),
+    );
+    this.#tellReached();
+  }
+
+  /** Waits for the doorbell: the head key changes, or a losing writer rings. */
+  #listen(): void {
+    const { kv, space } = this.#o;
+    const reader = kv.watch([headKey(space), wantKey(space)]).getReader();
+    this.#doorbell = reader as ReadableStreamDefaultReader<unknown>;
+    const read = async () => {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done) return;
+        const [head, want] = value as unknown as Deno.KvEntryMaybe<unknown>[];
+        if (typeof want.value === "string") this.#rivals?.seen(want.value);
+        if (head.versionstamp === null) continue;
+        if (decodeHead(head.value).revision > this.view().revision) this.#committer.ring();
+      }
+    };
+    read().catch(() => {
+      // A bell that broke is replaced by the tick.
+    });
+    const tick = () => {
+      this.#tick = this.clock.timer("background", HEAD_TICK_MS, () => {
+        this.fresh().catch(() => {
+          // The database cannot be read now; the next tick tries again.
+        });
+        tick();
+      });
+    };
+    tick();
+  }
+}
+
+function headOf<T>(
+  revision: number,
+  root: Root<T>,
+  versionstamp: string,
+  record: { liveBytes: number; sum: number },
+): Head<T> {
+  const { liveBytes, sum } = record;
+  return { view: new StateView(revision, root), versionstamp, liveBytes, sum };
+}
+
+/** Reads the log and tells the compactor what it holds. */
+async function loadInto<T>(
+  log: Log<T>,
+  compactor: Compactor<T>,
+): Promise<Loaded<T> | undefined> {
+  const loaded = await log.load({
+    superseded: ({ revision, at, size }) => compactor.superseded(revision, at, size),
+    group: (revision, time) => compactor.timeline.mark(revision, time),
+  });
+  if (loaded === undefined) return undefined;
+  compactor.oldest = loaded.oldest;
+  compactor.logBytes = loaded.logBytes;
+  return loaded;
+}
+
+/** Opens a store in a database that has been checked, and begins one where there is none. */
+export async function openStore<T>(options: StoreOptions<T>): Promise<LogStore<T>> {
+  const { kv, space, codec, clock, sealer, keepRevisions, keepMs } = options;
+  const log = new Log<T>({
+    kv,
+    space,
+    codec,
+    sealer,
+    sealed: options.sealed ?? (() => false),
+  });
+  let store: LogStore<T> | undefined = undefined;
+  const compactor: Compactor<T> = new Compactor<T>({
+    log,
+    clock,
+    bytesMax: options.bytesMax ?? STORE_BYTES_MAX,
+    keepRevisions,
+    keepMs,
+    host: {
+      revision: () => store!.view().revision,
+      preparedChunks: () => store!.preparedChunks(),
+      trimmed: (oldest) => store!.trimmed(oldest),
+      betweenGroups: () => store!.betweenGroups(),
+    },
+  });
+  let loaded = await loadInto(log, compactor);
+  if (loaded === undefined) {
+    const head = { revision: 0, keys: 0, liveBytes: 0, sum: 0, writer: options.writer, batch: 0 };
+    // Two processes may begin the same database: one of them makes the head, both read it.
+    await kv.atomic().check({ key: headKey(space), versionstamp: null })
+      .set(headKey(space), encodeHead(head)).commit();
+    loaded = await loadInto(log, compactor);
+    if (loaded === undefined) throw new DatabaseError("The database does not keep what is written");
+  }
+  store = new LogStore<T>(options, log, compactor, loaded);
+  compactor.start();
+  return store;
+}
