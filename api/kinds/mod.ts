@@ -1,0 +1,7 @@
+/**
+ * The kinds of Kubernetes 1.36 as data: one row a resource, schemas from the facts table, hooks and columns
+ * from `rules/`. `createKinds` is what the server serves.
+ */
+export { createKinds, type KindsOptions } from "./registry.ts";
+export { schemaNames, schemas } from "./schemas.ts";
+export { kindsOf } from "./rows.ts";

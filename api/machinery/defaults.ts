@@ -1,0 +1,54 @@
+/**
+ * Defaults that schemas declare: upstream's `+default` markers and the `default` of custom resources. What
+ * takes code is in the kinds' hooks and runs after this.
+ */
+import { edit } from "./edit.ts";
+import { LIST, MAP, type Plan, planOf, STRUCT } from "./plan.ts";
+import type { SchemaSet } from "./types.ts";
+
+type Values = Record<string, unknown>;
+
+/** Fills declared defaults into `object`, in place. Only parents that exist are filled. */
+export function applyDefaults(schemas: SchemaSet, name: string, object: object): void {
+  const plan = planOf(schemas, name);
+  if (hasDefaults(plan)) fillStruct(plan, object as Values);
+}
+
+/** Whether a default is declared anywhere below a plan. Cycles end at what is being settled. */
+function hasDefaults(plan: Plan, open: Set<Plan> = new Set()): boolean {
+  if (plan.defaults !== undefined) return plan.defaults;
+  if (open.has(plan)) return false;
+  open.add(plan);
+  let found = false;
+  if (plan.items && hasDefaults(plan.items, open)) found = true;
+  for (const field of plan.fields.values()) {
+    if (field.field.default !== undefined || hasDefaults(field.plan, open)) found = true;
+  }
+  open.delete(plan);
+  // Inside a cycle a "no" may be early; only the outermost answer and every "yes" is final.
+  if (found || open.size === 0) plan.defaults = found;
+  return found;
+}
+
+function fillStruct(plan: Plan, object: Values): void {
+  for (const field of plan.fields.values()) {
+    const value = object[field.name];
+    const fallback = field.field.default;
+    if (fallback !== undefined && (value === undefined || (value === "" && !field.pointer))) {
+      object[field.name] = edit(fallback);
+    } else if (typeof value === "object" && value !== null && hasDefaults(field.plan)) {
+      fillValue(field.plan, value);
+    }
+  }
+}
+
+function fillValue(plan: Plan, value: object): void {
+  if (plan.op === STRUCT) {
+    if (!Array.isArray(value)) fillStruct(plan, value as Values);
+    return;
+  }
+  if (plan.op !== LIST && plan.op !== MAP) return;
+  for (const item of Array.isArray(value) ? value : Object.values(value)) {
+    if (typeof item === "object" && item !== null) fillValue(plan.items!, item);
+  }
+}

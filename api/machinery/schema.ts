@@ -1,0 +1,431 @@
+/**
+ * Decoding: any JSON value to an object of a kind. One walk copies, checks types, drops what the schema
+ * does not know, and writes values as Go would write them back (nulls and empty optional values go, times
+ * and quantities become canonical, empty structs appear). Texts of errors are those of upstream's decoder.
+ *
+ * The value handed in is neither changed nor kept: what comes out is a private copy.
+ */
+import { badRequest } from "./errors.ts";
+import { edit, setOwn } from "./edit.ts";
+import {
+  ANY,
+  BOOLEAN,
+  BYTES,
+  DURATION,
+  FIELDS_V1,
+  INT_OR_STRING,
+  INTEGER,
+  LIST,
+  MAP,
+  MICRO_TIME,
+  NUMBER,
+  type Plan,
+  type PlanField,
+  planOf,
+  QUANTITY,
+  RAW,
+  SCHEMA_UNION,
+  STRING,
+  STRUCT,
+  TIME,
+  zeroOf,
+} from "./plan.ts";
+import {
+  checkBytes,
+  checkDuration,
+  checkInteger,
+  checkIntOrString,
+  checkMicroTime,
+  checkQuantity,
+  checkTime,
+  ScalarProblem,
+  valueText,
+} from "./scalars.ts";
+import type { Kind, KubeObject, SchemaSet } from "./types.ts";
+
+/** What a request may ask of unknown and duplicate fields. */
+export type FieldValidation = "Ignore" | "Warn" | "Strict";
+
+/** A value that is not of its type. The message is Go's. */
+export class DecodeError extends Error {
+  override name = "DecodeError";
+}
+
+/** Upstream reports this many unknown or duplicate fields. */
+export const STRICT_ERRORS_MAX = 100;
+/** Objects nested deeper than this are refused: every walk over them is recursive. */
+export const DEPTH_MAX = 1000;
+
+/** The definition name of metadata, which custom resources share. */
+export const OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+
+type Values = Record<string, unknown>;
+
+/** The state of one walk. `path` holds field names, map keys (as `[key]`) and list indices. */
+interface Walk {
+  path: (string | number | [string])[];
+  unknown: string[];
+  error: string;
+  schemas: SchemaSet;
+}
+
+/**
+ * Decodes the body of a request. `duplicates` are those the parser found. Under Strict an unknown or
+ * duplicate field throws, under Warn it is a warning. Throws a bad request in upstream's words.
+ */
+export function decode(
+  kind: Kind,
+  value: unknown,
+  mode: FieldValidation,
+  duplicates: readonly string[] = [],
+): { object: KubeObject; warnings: string[] } {
+  const walk: Walk = { path: [], unknown: [], error: "", schemas: kind.schemas };
+  const object = decodeRoot(kind, value, walk) as unknown as KubeObject;
+  if (walk.error) throw cannotHandle(kind, walk.error);
+  if (mode === "Ignore") return { object, warnings: [] };
+  const problems = [...duplicates.map((d) => `duplicate field ${quote(d)}`), ...walk.unknown]
+    .slice(0, STRICT_ERRORS_MAX);
+  if (mode === "Strict" && problems.length > 0) {
+    throw cannotHandle(kind, `strict decoding error: ${problems.join(", ")}`);
+  }
+  return { object, warnings: problems };
+}
+
+/** `Pod in version "v1" cannot be handled as a Pod: …`. */
+export function cannotHandle(
+  kind: { version: string; kind: string },
+  why: string,
+  given: { version: string; kind: string } = kind,
+) {
+  return badRequest(
+    `${given.kind} in version ${quote(given.version)} cannot be handled as a ${kind.kind}: ${why}`,
+  );
+}
+
+function decodeRoot(kind: Kind, value: unknown, walk: Walk): Values {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    const type = `struct { APIVersion string "json:\\"apiVersion,omitempty\\""; ` +
+      `Kind string "json:\\"kind,omitempty\\"" }`;
+    throw badRequest(
+      `couldn't get version/kind; json parse error: json: cannot unmarshal ${valueText(value)} ` +
+        `into Go value of type ${type}`,
+    );
+  }
+  const plan = planOf(kind.schemas, kind.schema);
+  const out = kind.custom
+    ? pruneObject(plan, value as Values, walk, true)
+    : decodeStruct(plan, value as Values, walk);
+  const apiVersion = kind.group ? `${kind.group}/${kind.version}` : kind.version;
+  if (out.apiVersion !== apiVersion || out.kind !== kind.kind) {
+    return { ...out, apiVersion, kind: kind.kind };
+  }
+  return out;
+}
+
+/**
+ * Decodes any value by a named schema: options, reviews, subresources' bodies. Throws DecodeError; unknown
+ * fields are dropped and returned.
+ */
+export function decodeWith<T = KubeObject>(
+  schemas: SchemaSet,
+  name: string,
+  value: unknown,
+): { object: T; unknown: string[] } {
+  const walk: Walk = { path: [], unknown: [], error: "", schemas };
+  const plan = planOf(schemas, name);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new DecodeError(
+      `json: cannot unmarshal ${valueText(value)} into Go value of type ${plan.goType}`,
+    );
+  }
+  const object = decodeStruct(plan, value as Values, walk) as T;
+  if (walk.error) throw new DecodeError(walk.error);
+  return { object, unknown: walk.unknown };
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text);
+}
+
+function fieldPath(walk: Walk, last: string): string {
+  let text = "";
+  for (const step of walk.path) {
+    if (typeof step === "number") text += `[${step}]`;
+    else text += (text ? "." : "") + (typeof step === "string" ? step : step[0]);
+  }
+  return text ? `${text}.${last}` : last;
+}
+
+function noteUnknown(walk: Walk, name: string): void {
+  if (walk.unknown.length < STRICT_ERRORS_MAX) {
+    walk.unknown.push(`unknown field ${quote(fieldPath(walk, name))}`);
+  }
+}
+
+/** Notes a type error; the first one is the answer. Go's path has neither indices nor map keys. */
+function fail(walk: Walk, owner: Plan, problem: ScalarProblem): undefined {
+  if (walk.error) return undefined;
+  if (!problem.goType) walk.error = problem.text;
+  else {
+    const path = walk.path.filter((s) => typeof s === "string").join(".");
+    walk.error = `json: cannot unmarshal ${problem.text} into Go struct field ` +
+      `${owner.goName}.${path} of type ${problem.goType}`;
+  }
+  return undefined;
+}
+
+function decodeStruct(plan: Plan, value: Values, walk: Walk): Values {
+  const out: Values = {};
+  const fields = plan.fields;
+  for (const name in value) {
+    const field = fields.get(name);
+    if (field === undefined) {
+      noteUnknown(walk, name);
+      continue;
+    }
+    const item = value[name];
+    if (item === null || item === undefined) continue;
+    let made: unknown;
+    if (field.op === STRING && typeof item === "string") {
+      if (item === "" && field.omitEmpty && !field.pointer) continue;
+      made = item;
+    } else {
+      walk.path.push(name);
+      made = decodeField(field, item, walk, plan);
+      walk.path.pop();
+      if (made === undefined) continue;
+    }
+    out[name] = made;
+  }
+  for (const fill of plan.fills) {
+    if (out[fill.name] === undefined) out[fill.name] = zeroOf(fill.plan);
+  }
+  return out;
+}
+
+/** A field's value, or undefined when it is left out. */
+function decodeField(field: PlanField, item: unknown, walk: Walk, owner: Plan): unknown {
+  const made = decodeValue(field.plan, item, walk, owner, field.goType);
+  if (!field.omitEmpty) return made;
+  switch (field.op) {
+    case STRING:
+    case BYTES:
+      return made === "" && !field.pointer ? undefined : made;
+    case BOOLEAN:
+      return made === false && !field.pointer ? undefined : made;
+    case INTEGER:
+    case NUMBER:
+      return made === 0 && !field.pointer ? undefined : made;
+    case LIST:
+      return (made as unknown[] | undefined)?.length === 0 ? undefined : made;
+    case MAP:
+      return made !== undefined && isEmpty(made as Values) ? undefined : made;
+    default:
+      return made;
+  }
+}
+
+function isEmpty(value: Values): boolean {
+  for (const _ in value) return false;
+  return true;
+}
+
+function decodeValue(
+  plan: Plan,
+  item: unknown,
+  walk: Walk,
+  owner: Plan,
+  goType: string,
+): unknown {
+  switch (plan.op) {
+    case STRUCT:
+      if (typeof item === "object" && !Array.isArray(item)) {
+        return decodeStruct(plan, item as Values, walk);
+      }
+      return fail(walk, owner, new ScalarProblem(valueText(item), goType));
+    case LIST:
+      if (Array.isArray(item)) return decodeList(plan, item, walk, owner);
+      return fail(walk, owner, new ScalarProblem(valueText(item), goType));
+    case MAP:
+      if (typeof item === "object" && !Array.isArray(item)) {
+        return decodeMap(plan, item as Values, walk, owner);
+      }
+      return fail(walk, owner, new ScalarProblem(valueText(item), goType));
+    case STRING:
+      if (typeof item === "string") return item;
+      return fail(walk, owner, new ScalarProblem(valueText(item), goType));
+    case BOOLEAN:
+      if (typeof item === "boolean") return item;
+      return fail(walk, owner, new ScalarProblem(valueText(item), goType));
+    case NUMBER:
+      if (typeof item === "number") return item;
+      return fail(walk, owner, new ScalarProblem(valueText(item), goType));
+    case ANY:
+      return edit(item);
+    case SCHEMA_UNION:
+      return decodeUnion(plan, item, walk, owner);
+    default:
+      return decodeScalar(plan, item, walk, owner, goType);
+  }
+}
+
+function decodeScalar(
+  plan: Plan,
+  item: unknown,
+  walk: Walk,
+  owner: Plan,
+  goType: string,
+): unknown {
+  let made: unknown;
+  switch (plan.op) {
+    case INTEGER:
+      made = checkInteger(item, plan.format);
+      if (made instanceof ScalarProblem) made = new ScalarProblem(made.text, goType);
+      break;
+    case BYTES:
+      made = checkBytes(item);
+      break;
+    case QUANTITY:
+      made = checkQuantity(item);
+      break;
+    case INT_OR_STRING:
+      made = checkIntOrString(item);
+      break;
+    case TIME:
+      made = checkTime(item);
+      break;
+    case MICRO_TIME:
+      made = checkMicroTime(item);
+      break;
+    case DURATION:
+      made = checkDuration(item);
+      break;
+    case FIELDS_V1:
+    case RAW:
+      made = edit(item);
+      break;
+  }
+  return made instanceof ScalarProblem ? fail(walk, owner, made) : made;
+}
+
+function decodeList(plan: Plan, value: unknown[], walk: Walk, owner: Plan): unknown[] {
+  const items = plan.items!;
+  const out = new Array(value.length);
+  for (let i = 0; i < value.length; i++) {
+    const item = value[i];
+    if (item === null || item === undefined) {
+      out[i] = zeroOf(items);
+    } else if (items.op === STRING && typeof item === "string") {
+      out[i] = item;
+    } else {
+      walk.path.push(i);
+      out[i] = decodeValue(items, item, walk, owner, items.goType);
+      walk.path.pop();
+    }
+  }
+  return out;
+}
+
+function decodeMap(plan: Plan, value: Values, walk: Walk, owner: Plan): Values {
+  const items = plan.items!;
+  const out: Values = {};
+  for (const key in value) {
+    const item = value[key];
+    let made: unknown;
+    if (item === null || item === undefined) made = zeroOf(items);
+    else if (items.op === STRING && typeof item === "string") made = item;
+    else {
+      walk.path.push([key]);
+      made = decodeValue(items, item, walk, owner, items.goType);
+      walk.path.pop();
+    }
+    setOwn(out, key, made);
+  }
+  return out;
+}
+
+/** A CRD's `items`, `additionalProperties` and `dependencies`: decoded leniently, as upstream does. */
+function decodeUnion(plan: Plan, item: unknown, walk: Walk, owner: Plan): unknown {
+  const inner: Walk = { path: walk.path, unknown: [], error: "", schemas: walk.schemas };
+  let made: unknown;
+  if (Array.isArray(item)) {
+    made = plan.format === "schemaOrArray"
+      ? item.map((i) => decodeValue(plan.items!, i ?? {}, inner, owner, plan.items!.goType))
+      : item.map((i) => decodeString(i, inner, owner));
+    if (plan.format === "schemaOrBool") {
+      return fail(walk, owner, new ScalarProblem("boolean or JSON schema expected"));
+    }
+  } else if (typeof item === "object") {
+    made = decodeStruct(plan.items!, item as Values, inner);
+  } else if (plan.format === "schemaOrBool") {
+    if (typeof item === "boolean") return item;
+    return fail(walk, owner, new ScalarProblem("boolean or JSON schema expected"));
+  }
+  if (inner.error && !walk.error) walk.error = inner.error;
+  return made;
+}
+
+function decodeString(item: unknown, walk: Walk, owner: Plan): unknown {
+  if (typeof item === "string") return item;
+  return fail(walk, owner, new ScalarProblem(valueText(item), "string"));
+}
+
+// --- custom resources -----------------------------------------------------------------------------------
+
+/** Copies an object, dropping what a structural schema does not know. Types are validated elsewhere. */
+function pruneObject(plan: Plan, value: Values, walk: Walk, root: boolean): Values {
+  const out: Values = {};
+  for (const name in value) {
+    const item = value[name];
+    if (root && (name === "apiVersion" || name === "kind")) out[name] = item;
+    else if (root && name === "metadata") {
+      if (item !== undefined) out.metadata = decodeMetadata(item, walk);
+    } else {
+      const field = plan.fields.get(name);
+      if (field) {
+        walk.path.push(name);
+        setOwn(out, name, pruneValue(field.plan, item, walk));
+        walk.path.pop();
+      } else if (plan.preserve) setOwn(out, name, edit(item));
+      else if (plan.items && plan.op === MAP) {
+        walk.path.push([name]);
+        setOwn(out, name, pruneValue(plan.items, item, walk));
+        walk.path.pop();
+      } else noteUnknown(walk, name);
+    }
+  }
+  if (root && out.metadata === undefined) out.metadata = {};
+  return out;
+}
+
+function pruneValue(plan: Plan, item: unknown, walk: Walk): unknown {
+  if (typeof item !== "object" || item === null) return item;
+  if (Array.isArray(item)) {
+    if (!plan.items || plan.op !== LIST) {
+      return plan.preserve || plan.op === ANY ? edit(item) : edit(item);
+    }
+    return item.map((element, i) => {
+      walk.path.push(i);
+      const made = pruneValue(plan.items!, element, walk);
+      walk.path.pop();
+      return made;
+    });
+  }
+  if (plan.op !== STRUCT && plan.op !== MAP) return edit(item);
+  return pruneObject(plan, item as Values, walk, plan.embedded);
+}
+
+function decodeMetadata(item: unknown, walk: Walk): unknown {
+  if (item === null) return {};
+  const plan = planOf(walk.schemas, OBJECT_META);
+  walk.path.push("metadata");
+  const made = decodeValue(plan, item, walk, plan, plan.goType);
+  walk.path.pop();
+  return made ?? {};
+}
+
+/** Drops from a custom object what its schema does not know; returns a copy. */
+export function prune(schemas: SchemaSet, name: string, value: unknown): Values {
+  const walk: Walk = { path: [], unknown: [], error: "", schemas };
+  return pruneObject(planOf(schemas, name), value as Values, walk, true);
+}
