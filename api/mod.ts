@@ -11,6 +11,7 @@
 import type { Clock } from "../kv/clock.ts";
 import type { Database } from "../kv/contract.ts";
 import type { AdmissionPlugin, Authenticator, Authorizer } from "./auth/contract.ts";
+import type { Auth } from "./auth/mod.ts";
 import type { Client, User } from "./client/contract.ts";
 import type { NodeDialer } from "./client/node_api.ts";
 import type { Kinds, KubeObject } from "./machinery/types.ts";
@@ -30,6 +31,10 @@ export interface ApiOptions {
   admission?: readonly AdmissionPlugin[];
   /** Reaches nodes for logs, exec and the like; without one those answer 503. */
   dialer?: NodeDialer;
+  /** The rest of `createAuth`'s result, which may be spread into these options. */
+  impersonate?: Auth["impersonate"];
+  review?: Auth["review"];
+  tokens?: Auth["tokens"];
   /** Answers of kinds that are not stored. */
   virtual?: Readonly<Record<string, VirtualAnswer>>;
   /** Lets the event loop do other work in the middle of long scans (default: a timer, or nothing under a manual clock). */
@@ -53,6 +58,9 @@ export function createApi(options: ApiOptions): Api {
     authorizer: options.authorizer,
     admission: options.admission ?? [],
     dialer: options.dialer,
+    impersonate: options.impersonate,
+    review: options.review,
+    tokens: options.tokens,
     virtual: options.virtual,
     turn: options.turn ?? (clock.manual ? () => Promise.resolve() : () => clock.sleep(0)),
   };

@@ -6,8 +6,9 @@
  * Stages, in order, as a trace names them: receive, authenticate, impersonate (these three at the HTTP
  * door), authorize, then those of the verb: decode, mutate, prepare, validate, commit, answer.
  */
+import { forbiddenRequest } from "../auth/authorize.ts";
 import type { Attributes } from "../auth/contract.ts";
-import { forbidden, methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
+import { methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
 import type { Kind, Verb } from "../machinery/types.ts";
 import { deleteCollection, deleteObject } from "./deletes.ts";
 import { asApiError, type Deps, subjectOf } from "./deps.ts";
@@ -46,27 +47,7 @@ export function attributesOf(request: ApiRequest): Attributes {
 export function authorize(deps: Deps, attributes: Attributes): void {
   const decision = deps.authorizer.authorize(attributes);
   if (decision.allowed) return;
-  const { group, resource, subresource, namespace, name, verb, user } = attributes;
-  const reason = decision.reason ? `: ${decision.reason}` : "";
-  if (!attributes.resourceRequest) {
-    throw forbidden(
-      { group: "", resource: "" },
-      "",
-      `User ${JSON.stringify(user.name)} cannot ${verb} path ${
-        JSON.stringify(attributes.path)
-      }${reason}`,
-    );
-  }
-  const what = subresource ? `${resource}/${subresource}` : resource;
-  const where = namespace
-    ? `in the namespace ${JSON.stringify(namespace)}`
-    : "at the cluster scope";
-  throw forbidden(
-    { group, resource },
-    name,
-    `User ${JSON.stringify(user.name)} cannot ${verb} resource ${JSON.stringify(what)} ` +
-      `in API group ${JSON.stringify(group)} ${where}${reason}`,
-  );
+  throw forbiddenRequest(attributes, decision);
 }
 
 /** Answers a request, or throws ApiError. */

@@ -15,6 +15,7 @@ import {
   type View,
 } from "../../kv/contract.ts";
 import type { AdmissionPlugin, Authenticator, Authorizer } from "../auth/contract.ts";
+import type { Auth } from "../auth/mod.ts";
 import type { NodeDialer } from "../client/node_api.ts";
 import {
   conflict,
@@ -44,9 +45,14 @@ export interface Deps {
   authorizer: Authorizer;
   admission: readonly AdmissionPlugin[];
   dialer?: NodeDialer;
+  /** Whom a request acts as; without it impersonation headers are refused. */
+  impersonate?: Auth["impersonate"];
+  /** The review of a kind, by `group/plural`. */
+  review?: Auth["review"];
+  /** ServiceAccount tokens. */
+  tokens?: Auth["tokens"];
   /**
-   * Answers of kinds that are not stored, by `plural.group` (`selfsubjectaccessreviews.authorization.k8s.io`,
-   * `nodes.metrics.k8s.io`), and of `serviceaccounts/token`. `object` is what was posted; none at get and list.
+   * Answers of kinds that are not stored, by `plural.group` (``nodes.metrics.k8s.io`). `object` is what was posted; none at get and list.
    */
   virtual?: Readonly<Record<string, VirtualAnswer>>;
   /** Lets other work of the event loop run; long scans call it. */

@@ -82,7 +82,11 @@ function decoded(text: string): string {
 }
 
 /** The verb of a request for a resource; undefined when the method has none. */
-export function verbOf(method: string, route: Route, query: URLSearchParams): RequestVerb | undefined {
+export function verbOf(
+  method: string,
+  route: Route,
+  query: URLSearchParams,
+): RequestVerb | undefined {
   switch (method) {
     case "GET":
     case "HEAD":
@@ -144,7 +148,9 @@ export function paramsOf(verb: RequestVerb, query: URLSearchParams, apply: boole
       listParams(params, query);
       break;
   }
-  if (verb !== "get" && verb !== "list" && verb !== "watch") writeParams(params, verb, query, apply);
+  if (verb !== "get" && verb !== "list" && verb !== "watch") {
+    writeParams(params, verb, query, apply);
+  }
   return params;
 }
 

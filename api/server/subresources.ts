@@ -60,19 +60,28 @@ async function finalizeNamespace(deps: Deps, request: ApiRequest): Promise<Answe
 
 /** A ServiceAccount's `token`. */
 async function answerToken(deps: Deps, request: ApiRequest): Promise<Answer> {
-  const answer = deps.virtual?.["serviceaccounts/token"];
-  if (!answer) throw methodNotAllowed(subjectOf(request.kind), request.verb);
+  if (!deps.tokens) throw methodNotAllowed(subjectOf(request.kind), request.verb);
   const { object } = decodeAs(request, TOKEN_REQUEST);
   const admission = admissionOf(deps, request, { operation: "CREATE", object });
   await mutate(deps, admission);
   await review(deps, admission);
-  return { code: 201, kind: TOKEN_REQUEST, object: await answer(object, request) };
+  const { namespace, name } = request;
+  const warn = (text: string) => void request.warnings.push(text);
+  const issued = await deps.tokens.issue({ namespace, name }, object, warn);
+  return { code: 201, kind: TOKEN_REQUEST, object: issued };
 }
 
 /** Answers a request for a kind that is not stored: reviews, bindings, metrics. */
 export async function answerVirtual(deps: Deps, request: ApiRequest): Promise<Answer> {
   const { kind, verb } = request;
   if (kind.group === "" && kind.plural === "bindings") return await bindPod(deps, request);
+  const asked = deps.review?.(`${kind.group}/${kind.plural}`);
+  if (asked && verb === "create") {
+    const { object } = decodeBody(deps, request);
+    const { user, namespace } = request;
+    const answered = await asked(object, { user, namespace, now: deps.clock.now() });
+    return { code: 201, kind, object: answered };
+  }
   const name = kind.group ? `${kind.plural}.${kind.group}` : kind.plural;
   const answer = deps.virtual?.[name];
   if (!answer) throw methodNotAllowed(subjectOf(kind), verb);

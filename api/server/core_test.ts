@@ -1,0 +1,145 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { ApiError } from "../machinery/types.ts";
+import { createInformers } from "../mod.ts";
+import { CONFIG_MAPS, openApi, pod, PODS } from "./fixture.ts";
+
+const at = { resource: PODS, namespace: "default" };
+const maps = { resource: CONFIG_MAPS, namespace: "default" };
+
+Deno.test("client: create, get, update, patch, delete of one object", async () => {
+  await using f = await openApi();
+  const made = await f.client.create(maps, { metadata: { name: "a" }, data: { x: "1" } });
+  assertEquals(made.kind, "ConfigMap");
+  assert(made.metadata.uid && made.metadata.resourceVersion && made.metadata.creationTimestamp);
+  const got = await f.client.get({ ...maps, name: "a" });
+  assert(got === made, "one shared object");
+  const changed = await f.client.update({ ...maps, name: "a" }, { ...got, data: { x: "2" } });
+  assert(Number(changed.metadata.resourceVersion) > Number(made.metadata.resourceVersion));
+  const stale = await assertRejects(
+    () => f.client.update({ ...maps, name: "a" }, { ...got, data: { x: "3" } }),
+    ApiError,
+  );
+  assertEquals(stale.code, 409);
+  const patch = { type: "merge" as const, body: { data: { y: "1" } } };
+  const patched = await f.client.patch({ ...maps, name: "a" }, patch);
+  assertEquals({ ...patched.data }, { x: "2", y: "1" });
+  const same = await f.client.patch({ ...maps, name: "a" }, patch);
+  assert(same === patched, "a patch that changes nothing writes nothing");
+  const status = await f.client.delete({ ...maps, name: "a" });
+  assertEquals(status.kind, "Status");
+  const gone = await assertRejects(() => f.client.get({ ...maps, name: "a" }), ApiError);
+  assertEquals(gone.message, `configmaps "a" not found`);
+});
+
+Deno.test("client: 32 creates of one name, one wins", async () => {
+  await using f = await openApi();
+  const all = await Promise.allSettled(
+    Array.from({ length: 32 }, () => f.client.create(maps, { metadata: { name: "one" } })),
+  );
+  assertEquals(all.filter((r) => r.status === "fulfilled").length, 1);
+  const refused = all.find((r) => r.status === "rejected") as PromiseRejectedResult;
+  assertEquals(refused.reason.message, `configmaps "one" already exists`);
+});
+
+Deno.test("client: list pages show one revision", async () => {
+  await using f = await openApi();
+  for (let i = 0; i < 5; i++) await f.client.create(maps, { metadata: { name: `m${i}` } });
+  const first = await f.client.list(maps, { limit: 2 });
+  assertEquals(first.items.map((o) => o.metadata.name), ["m0", "m1"]);
+  assertEquals(first.metadata.remainingItemCount, 3);
+  await f.client.create(maps, { metadata: { name: "m0b" } });
+  await f.client.delete({ ...maps, name: "m3" });
+  const second = await f.client.list(maps, { limit: 2, continue: first.metadata.continue });
+  assertEquals(second.items.map((o) => o.metadata.name), ["m2", "m3"]);
+  const third = await f.client.list(maps, { continue: second.metadata.continue });
+  assertEquals(third.items.map((o) => o.metadata.name), ["m4"]);
+  assertEquals(third.metadata.resourceVersion, first.metadata.resourceVersion);
+});
+
+Deno.test("client: watch with a selector shows what enters and leaves", async () => {
+  await using f = await openApi();
+  const { metadata } = await f.client.list(maps);
+  const { resourceVersion } = metadata;
+  const watch = await f.client.watch(maps, { resourceVersion, labelSelector: "a=1" });
+  const set = async (labels: Record<string, string | null>) =>
+    await f.client.patch({ ...maps, name: "m" }, { type: "merge", body: { metadata: { labels } } });
+  await f.client.create(maps, { metadata: { name: "m" } });
+  await set({ a: "1" });
+  await set({ b: "1" });
+  const out = await set({ a: null });
+  const seen: string[] = [];
+  for await (const events of watch) {
+    for (const event of events) {
+      seen.push(event.type);
+      if (event.type !== "DELETED") continue;
+      assertEquals(event.object.metadata.resourceVersion, out.metadata.resourceVersion);
+      assertEquals({ ...event.object.metadata.labels }, { a: "1", b: "1" });
+      watch.close();
+    }
+  }
+  assertEquals(seen, ["ADDED", "MODIFIED", "DELETED"]);
+});
+
+Deno.test("client: pods are deleted with grace once they have a node", async () => {
+  await using f = await openApi();
+  await f.client.create(at, pod("a"));
+  await f.client.create({ ...at, name: "a", subresource: "binding" }, {
+    target: { kind: "Node", name: "n1" },
+  });
+  const bound = await f.client.get({ ...at, name: "a" });
+  assertEquals(bound.spec.nodeName, "n1");
+  const again = await assertRejects(
+    () => f.client.create({ ...at, name: "a", subresource: "binding" }, { target: { name: "n2" } }),
+    ApiError,
+  );
+  assertEquals(
+    again.message,
+    `Operation cannot be fulfilled on pods/binding "a": pod a is already assigned to node "n1"`,
+  );
+  const going = await f.client.delete({ ...at, name: "a" });
+  assertEquals(going.metadata.deletionGracePeriodSeconds, 30);
+  await f.client.delete({ ...at, name: "a" }, { gracePeriodSeconds: 0 });
+  await assertRejects(() => f.client.get({ ...at, name: "a" }), ApiError);
+});
+
+Deno.test("client: a finalizer holds an object until it is taken off", async () => {
+  await using f = await openApi();
+  await f.client.create(maps, { metadata: { name: "held", finalizers: ["x.io/y"] } });
+  const going = await f.client.delete({ ...maps, name: "held" });
+  assert(going.metadata.deletionTimestamp);
+  await f.client.patch({ ...maps, name: "held" }, {
+    type: "merge",
+    body: { metadata: { finalizers: null } },
+  });
+  const gone = await assertRejects(() => f.client.get({ ...maps, name: "held" }), ApiError);
+  assertEquals(gone.code, 404);
+});
+
+Deno.test("client: dry run writes nothing", async () => {
+  await using f = await openApi();
+  const made = await f.client.create(maps, { metadata: { name: "dry" } }, { dryRun: true });
+  assert(made.metadata.uid);
+  await assertRejects(() => f.client.get({ ...maps, name: "dry" }), ApiError);
+});
+
+Deno.test("informers: cache, index, subscribe", async () => {
+  await using f = await openApi();
+  await f.client.create(maps, { metadata: { name: "before" } });
+  const informers = createInformers(f.client, f.clock);
+  const cache = informers.for(CONFIG_MAPS);
+  cache.index("x", (object) => object.data?.x ? [object.data.x] : []);
+  await cache.whenSynced();
+  assertEquals(cache.size, 1);
+  const told = Promise.withResolvers<void>();
+  const changes: string[] = [];
+  cache.subscribe(({ key, object }) => {
+    changes.push(`${object ? "+" : "-"}${key}`);
+    if (!object) told.resolve();
+  });
+  await f.client.create(maps, { metadata: { name: "after" }, data: { x: "1" } });
+  await f.client.delete({ ...maps, name: "before" });
+  await told.promise;
+  assertEquals(changes, ["+default/before", "+default/after", "-default/before"]);
+  assertEquals(cache.byIndex("x", "1").map((o) => o.metadata.name), ["after"]);
+  await informers.stop();
+});

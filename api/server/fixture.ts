@@ -1,0 +1,79 @@
+/** A whole API on a database in memory, for the tests of this folder. */
+import { openDatabase, RealClock } from "../../kv/mod.ts";
+import type { Clock } from "../../kv/mod.ts";
+import { createAuth, createTokenKey } from "../auth/mod.ts";
+import type { Client, User } from "../client/contract.ts";
+import { createKinds } from "../kinds/mod.ts";
+import type { KubeObject } from "../machinery/types.ts";
+import { type Api, type ApiOptions, createApi, objectCodec } from "../mod.ts";
+
+/** The user that may do everything. */
+export const ADMIN: User = {
+  name: "kubernetes-admin",
+  groups: ["system:masters", "system:authenticated"],
+};
+
+/** A running API; `await using` closes it. */
+export interface Fixture {
+  api: Api;
+  client: Client;
+  clock: Clock;
+  database: ApiOptions["database"];
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+let key: Promise<string> | undefined;
+
+/** One key for all tests: making one takes longer than the rest. */
+async function tokenKey(): Promise<string> {
+  return await (key ??= Promise.resolve(createTokenKey()));
+}
+
+/** Opens one, with the namespace `default` and its ServiceAccount in it. */
+export async function openApi(
+  options: Partial<ApiOptions> & { keepRevisions?: number } = {},
+): Promise<Fixture> {
+  const clock = options.clock ?? new RealClock();
+  const database = await openDatabase<KubeObject>({ codec: objectCodec, clock });
+  const auth = createAuth({
+    view: () => database.objects.view(),
+    clock,
+    tokenKeys: [await tokenKey()],
+  });
+  const api = createApi({ database, kinds: createKinds(), clock, ...auth, ...options });
+  const client = api.client(ADMIN, "test");
+  for (const name of ["default", "kube-system"]) {
+    await client.create({ resource: NAMESPACES }, { metadata: { name } });
+    await client.create({ resource: core("serviceaccounts"), namespace: name }, {
+      metadata: { name: "default" },
+    });
+  }
+  return {
+    api,
+    client,
+    clock,
+    database,
+    async [Symbol.asyncDispose]() {
+      await database.close();
+    },
+  };
+}
+
+/** A resource of the core group. */
+export function core(plural: string) {
+  return { group: "", version: "v1", plural };
+}
+
+export const NAMESPACES = core("namespaces");
+export const PODS = core("pods");
+export const CONFIG_MAPS = core("configmaps");
+
+/** A small pod. */
+export function pod(name: string, labels?: Record<string, string>) {
+  return {
+    apiVersion: "v1",
+    kind: "Pod",
+    metadata: { name, labels },
+    spec: { containers: [{ name: "c", image: "nginx:1.27" }] },
+  };
+}
