@@ -91,6 +91,10 @@ export interface SpawnOptions {
   /** First and longest retry delay in ms (defaults 5 and 1000 * 1000, as client-go's). */
   backoffMsMin?: number;
   backoffMsMax?: number;
+  /** Who its Events are from: upstream's component name (default: the last part of the address). */
+  component?: string;
+  /** The node its Events are from, for nodes' actors. */
+  host?: string;
 }
 
 export interface ActorHandle {
@@ -166,6 +170,13 @@ export interface Controller<S = unknown> {
   /** Other caches it reads. */
   reads?: readonly ResourceId[];
   workers?: number;
+  /** Upstream's component name in its Events (default: the account). */
+  component?: string;
+  /**
+   * How long events about a key are gathered before it is looked at, in ms (default: not at all). Called
+   * for each event, so it must be cheap.
+   */
+  gatherMs?(key: string, context: ActorContext): number;
   /** Indexes and state. */
   start?(context: ActorContext): Promise<S> | S;
   reconcile(key: string, context: ActorContext, state: S): Promise<Outcome> | Outcome;

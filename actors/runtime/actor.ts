@@ -1,0 +1,316 @@
+/**
+ * One actor: a behaviour, the state its `start` made, and a mailbox.
+ *
+ * A life goes: starting (the behaviour's `start`, then its informers sync), running (the mailbox is
+ * open), stopping (signal aborted, running handlers end, children stop, the behaviour's `stop`). A fault
+ * ends the life and the supervisor begins another with a fresh state and a fresh mailbox; mail that comes
+ * between two lives waits in the next one's mailbox.
+ *
+ * Guarantees (contract.ts): started-first, supervised, drained, rebuilt.
+ */
+import type { Client, Informers } from "../../api/client/contract.ts";
+import type { Clock } from "../../kv/clock.ts";
+import type {
+  ActorContext,
+  ActorHandle,
+  ActorReport,
+  Behaviour,
+  Logger,
+  Recorder,
+  SpawnOptions,
+} from "./contract.ts";
+import { Mailbox } from "./mailbox.ts";
+import { EventRecorder } from "./recorder.ts";
+import { type Supervised, Supervisor } from "./supervisor.ts";
+import { TrackedInformers } from "./tracked_informers.ts";
+
+/** What all actors of a process share. */
+export interface ActorPorts {
+  informers: Informers;
+  clock: Clock;
+  log: Logger;
+  send(to: string, key: string, options?: { delayMs?: number; durable?: boolean }): void;
+  /** Makes the actor reachable by its address, and unreachable. */
+  register(actor: AnyActor): void;
+  unregister(actor: AnyActor): void;
+}
+
+/** An actor whose state's type does not matter. */
+// deno-lint-ignore no-explicit-any -- the state is the behaviour's own business
+export type AnyActor = Actor<any>;
+
+/** See the module's text. */
+export class Actor<S> implements Supervised, ActorHandle {
+  readonly address: string;
+  readonly #ports: ActorPorts;
+  readonly #behaviour: Behaviour<S>;
+  readonly #options: SpawnOptions;
+  readonly #client: Client;
+  readonly #parent: Supervisor;
+  #life: Life<S> | undefined;
+  #mailbox: Mailbox;
+  #state: ActorReport["state"] = "starting";
+  #lives = 0;
+  #handledBefore = 0;
+  #failedBefore = 0;
+  #lastError: string | undefined;
+  #lastAt: number | undefined;
+  #stopped: Promise<void> | undefined;
+  #recorder: EventRecorder | undefined;
+
+  constructor(
+    ports: ActorPorts,
+    settings: {
+      address: string;
+      behaviour: Behaviour<S>;
+      options: SpawnOptions;
+      client: Client;
+      parent: Supervisor;
+    },
+  ) {
+    this.#ports = ports;
+    this.address = settings.address;
+    this.#behaviour = settings.behaviour;
+    this.#options = settings.options;
+    this.#client = settings.client;
+    this.#parent = settings.parent;
+    this.#mailbox = this.#newMailbox();
+  }
+
+  send(key: string, options?: { delayMs?: number }): void {
+    if (!this.#stopped) this.#mailbox.send(key, options?.delayMs);
+  }
+
+  /** Begins a life; see Supervisor. */
+  begin(): void {
+    if (this.#stopped) return;
+    if (this.#lives++ === 0) this.#ports.register(this);
+    this.#state = "starting";
+    const life = new Life(this.#behaviour, this.#context(), this.#ports);
+    this.#life = life;
+    life.start().then(() => {
+      if (this.#life !== life || life.over) return;
+      this.#state = "running";
+      this.#parent.rose(this);
+      this.#mailbox.open();
+    }, (error) => this.#fall(life, error));
+  }
+
+  /** Stops for good; the second call waits for the same end. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#end();
+    return this.#stopped;
+  }
+
+  busy(): boolean {
+    return this.#state === "starting" || this.#state === "stopping" ||
+      (this.#state === "running" && this.#mailbox.waiting + this.#mailbox.running > 0) ||
+      (this.#recorder?.busy ?? false);
+  }
+
+  report(): ActorReport {
+    const mailbox = this.#mailbox;
+    return {
+      address: this.address,
+      state: this.#state,
+      waiting: mailbox.waiting,
+      running: mailbox.running,
+      delayed: mailbox.delayed,
+      lagMs: mailbox.lagMs,
+      handled: this.#handledBefore + mailbox.handled,
+      failed: this.#failedBefore + mailbox.failedCount,
+      restarts: Math.max(0, this.#lives - 1),
+      lastKey: mailbox.lastKey,
+      lastError: this.#lastError,
+      lastAt: this.#lastAt === undefined ? undefined : new Date(this.#lastAt).toISOString(),
+    };
+  }
+
+  async #end(): Promise<void> {
+    this.#state = "stopping";
+    await this.#endLife(this.#life);
+    await this.#recorder?.stop();
+    this.#state = "stopped";
+    this.#ports.unregister(this);
+  }
+
+  async #endLife(life: Life<S> | undefined): Promise<void> {
+    const mailbox = this.#mailbox;
+    life?.abort();
+    await mailbox.close();
+    await life?.end();
+  }
+
+  /** This life is over by a fault: clean up, then let the supervisor decide. */
+  #fall(life: Life<S>, error: unknown): void {
+    if (this.#life !== life || life.over || this.#stopped) return;
+    this.#state = "backing-off";
+    this.#note(error);
+    this.#ports.log("error", "actor fell", { actor: this.address, error: this.#lastError });
+    const old = this.#mailbox;
+    this.#handledBefore += old.handled;
+    this.#failedBefore += old.failedCount;
+    life.abort();
+    this.#mailbox = this.#newMailbox();
+    old.close().then(() => life.end()).finally(() => {
+      if (!this.#stopped) this.#parent.fell(this, error);
+    });
+  }
+
+  #note(error: unknown): void {
+    this.#lastError = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+    this.#lastAt = this.#ports.clock.now();
+  }
+
+  #newMailbox(): Mailbox {
+    return new Mailbox({
+      ...this.#options,
+      clock: this.#ports.clock,
+      handle: (key) => {
+        const life = this.#life!;
+        return this.#behaviour.handle(key, life.state as S, life.context);
+      },
+      failed: (key, error, retryMs) => {
+        this.#note(error);
+        // A conflict is the usual way to learn that the world moved; it is no news to anybody.
+        const conflict = (error as { reason?: string } | undefined)?.reason === "Conflict";
+        this.#ports.log(conflict ? "debug" : "warn", "handler failed", {
+          actor: this.address,
+          key,
+          error: this.#lastError,
+          retryMs,
+        });
+      },
+      overflowed: () => {
+        this.#ports.log("warn", "mailbox overflowed, listing again", { actor: this.address });
+        return this.#life!.informers.replay();
+      },
+    });
+  }
+
+  #context(): LifeContext {
+    const abort = new AbortController();
+    const ports = this.#ports;
+    const children = new Supervisor(ports.clock, (child, error) => {
+      const life = this.#life;
+      if (!this.#behaviour.childFailed || !life || life.over) return false;
+      const name = child.address.slice(this.address.length + 1);
+      this.#behaviour.childFailed(name, error, life.state as S, life.context);
+      return true;
+    });
+    const informers = new TrackedInformers(ports.informers, (error) => {
+      if (this.#life) this.#fall(this.#life, error);
+    });
+    const getRecorder = () => this.#recorderOf();
+    const context: ActorContext = {
+      address: this.address,
+      client: this.#client,
+      informers,
+      clock: ports.clock,
+      log: (level, text, fields) => ports.log(level, text, { actor: this.address, ...fields }),
+      get recorder(): Recorder {
+        return getRecorder();
+      },
+      signal: abort.signal,
+      send: (to, key, options) => ports.send(to, key, options),
+      spawn: (name, behaviour, options = {}) => {
+        const address = `${this.address}/${name}`;
+        const child = new Actor(ports, {
+          address,
+          behaviour,
+          options: { component: this.#options.component, host: this.#options.host, ...options },
+          client: this.#client,
+          parent: children,
+        });
+        children.adopt(child);
+        return {
+          address,
+          send: (key, sendOptions) => child.send(key, sendOptions),
+          stop: () => children.release(child),
+        };
+      },
+    };
+    return { context, abort, children, informers };
+  }
+
+  #recorderOf(): EventRecorder {
+    this.#recorder ??= new EventRecorder({
+      client: this.#client,
+      clock: this.#ports.clock,
+      log: this.#ports.log,
+      component: this.#options.component ?? this.address.slice(this.address.lastIndexOf("/") + 1),
+      host: this.#options.host,
+    });
+    return this.#recorder;
+  }
+}
+
+/** What belongs to one life of an actor. */
+interface LifeContext {
+  context: ActorContext;
+  abort: AbortController;
+  children: Supervisor;
+  informers: TrackedInformers;
+}
+
+/** One life: from `start` to `stop`. */
+class Life<S> {
+  readonly context: ActorContext;
+  readonly children: Supervisor;
+  readonly informers: TrackedInformers;
+  state: S | undefined;
+  /** No more handlers, no more faults: the life ends. */
+  over = false;
+  #started = false;
+  readonly #abort: AbortController;
+  readonly #behaviour: Behaviour<S>;
+  readonly #ports: ActorPorts;
+
+  constructor(behaviour: Behaviour<S>, parts: LifeContext, ports: ActorPorts) {
+    this.context = parts.context;
+    this.children = parts.children;
+    this.informers = parts.informers;
+    this.#abort = parts.abort;
+    this.#behaviour = behaviour;
+    this.#ports = ports;
+  }
+
+  async start(): Promise<void> {
+    this.state = await this.#behaviour.start(this.context);
+    this.#started = true;
+    // Stopped while it was starting: `end` has passed by already.
+    if (this.over) return await this.#stopBehaviour();
+    await Promise.race([this.informers.whenSynced(), aborted(this.#abort.signal)]);
+  }
+
+  abort(): void {
+    this.over = true;
+    void this.informers.stop();
+    this.#abort.abort();
+  }
+
+  /** After the running handlers: children, then the behaviour's own end. */
+  async end(): Promise<void> {
+    await this.children.stop();
+    if (this.#started) await this.#stopBehaviour();
+  }
+
+  async #stopBehaviour(): Promise<void> {
+    try {
+      await this.#behaviour.stop?.(this.state as S, this.context);
+    } catch (error) {
+      this.#ports.log("warn", "actor's stop failed", {
+        actor: this.context.address,
+        error: String(error),
+      });
+    }
+  }
+}
+
+/** Resolves when the signal is aborted. */
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

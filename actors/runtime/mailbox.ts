@@ -1,0 +1,248 @@
+/**
+ * A mailbox: the keys an actor has to look at, and the pump that hands them to its handler.
+ *
+ * It gives actors what a durable queue does not: merging of equal keys, one handler at a time per key,
+ * a bound, growing delays after failures and wake-ups at a time. It keeps nothing but keys, so losing it
+ * loses nothing: whoever starts an actor lists the world first.
+ *
+ * Guarantees (contract.ts): one-at-a-time, merged, retried, terminal, come-back, bounded.
+ *
+ * Keys are handled in the order of arrival. A mailbox that never runs empty lets the event loop turn
+ * every `TURN_MS_MAX` of the injected clock's time.
+ */
+import type { Clock, Timer } from "../../kv/clock.ts";
+import type { Outcome } from "./contract.ts";
+import { TerminalError } from "./contract.ts";
+import { BACKOFF_MS_MAX, BACKOFF_MS_MIN, MAILBOX_KEYS_MAX, TURN_MS_MAX } from "./limits.ts";
+
+/** What a mailbox is built from. */
+export interface MailboxOptions {
+  clock: Clock;
+  handle(key: string): Promise<Outcome> | Outcome;
+  /** A handler threw. `retryMs` is absent when the key is not tried again. */
+  failed(key: string, error: unknown, retryMs: number | undefined): void;
+  /**
+   * Mail was dropped, and now there is room again: the steps that send everything anew. They are taken
+   * one by one as room allows, so that a mailbox smaller than the world still gets through it.
+   */
+  overflowed(): Iterator<void>;
+  workers?: number;
+  keysMax?: number;
+  backoffMsMin?: number;
+  backoffMsMax?: number;
+}
+
+/** A key that waits for a time. */
+interface Wake {
+  at: number;
+  timer: Timer;
+}
+
+/** See the module's text. Closed until `open` is called: mail that comes before waits. */
+export class Mailbox {
+  readonly #options: MailboxOptions;
+  readonly #clock: Clock;
+  readonly #workers: number;
+  readonly #keysMax: number;
+  readonly #backoffMsMin: number;
+  readonly #backoffMsMax: number;
+  /** Keys in order of arrival, with the monotonic time of it. */
+  readonly #waiting = new Map<string, number>();
+  /** Keys whose handler runs; true: the key came again meanwhile. */
+  readonly #running = new Map<string, boolean>();
+  /** Wake-ups that somebody asked for by `send`. */
+  readonly #delayed = new Map<string, Wake>();
+  /** Wake-ups that the last outcome or failure of the key asked for; any earlier handling voids them. */
+  readonly #comeBack = new Map<string, Wake>();
+  readonly #failures = new Map<string, number>();
+  #open = false;
+  #dropped = false;
+  #refill: Iterator<void> | undefined;
+  #turnBegan = 0;
+  #paused = false;
+  #idle: (() => void)[] = [];
+  /** Counters for reports. */
+  handled = 0;
+  failedCount = 0;
+  lastKey: string | undefined;
+
+  constructor(options: MailboxOptions) {
+    this.#options = options;
+    this.#clock = options.clock;
+    this.#workers = options.workers ?? 1;
+    this.#keysMax = options.keysMax ?? MAILBOX_KEYS_MAX;
+    this.#backoffMsMin = options.backoffMsMin ?? BACKOFF_MS_MIN;
+    this.#backoffMsMax = options.backoffMsMax ?? BACKOFF_MS_MAX;
+  }
+
+  /** Keys that wait, run, and wait for a time. */
+  get waiting(): number {
+    return this.#waiting.size;
+  }
+  get running(): number {
+    return this.#running.size;
+  }
+  get delayed(): number {
+    return this.#delayed.size + this.#comeBack.size;
+  }
+
+  /** How long the oldest waiting key has waited, in ms. */
+  get lagMs(): number {
+    for (const since of this.#waiting.values()) return this.#clock.monotonic() - since;
+    return 0;
+  }
+
+  /** Puts a key in, now or after a delay. Of several delays for one key the earliest holds. */
+  send(key: string, delayMs = 0): void {
+    if (delayMs > 0) {
+      this.#wake(this.#delayed, key, delayMs);
+      return;
+    }
+    if (this.#running.has(key)) {
+      this.#running.set(key, true);
+      return;
+    }
+    this.#enqueue(key);
+    this.#pump();
+  }
+
+  /** Starts handing keys out. */
+  open(): void {
+    this.#open = true;
+    this.#turnBegan = this.#clock.monotonic();
+    this.#pump();
+  }
+
+  /** Hands out no more keys; those that wait are forgotten. Resolves when the running handlers ended. */
+  close(): Promise<void> {
+    this.#open = false;
+    this.#waiting.clear();
+    for (const wake of this.#delayed.values()) wake.timer.cancel();
+    for (const wake of this.#comeBack.values()) wake.timer.cancel();
+    this.#delayed.clear();
+    this.#comeBack.clear();
+    if (this.#running.size === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#idle.push(resolve));
+  }
+
+  #enqueue(key: string): void {
+    if (this.#waiting.has(key)) return;
+    if (this.#waiting.size >= this.#keysMax) {
+      this.#dropped = true;
+      return;
+    }
+    this.#waiting.set(key, this.#clock.monotonic());
+  }
+
+  /** Sets a wake-up unless an earlier one stands. */
+  #wake(wakes: Map<string, Wake>, key: string, delayMs: number): void {
+    const at = this.#clock.monotonic() + delayMs;
+    const old = wakes.get(key);
+    if (old) {
+      if (old.at <= at) return;
+      old.timer.cancel();
+    } else if (wakes.size >= this.#keysMax) {
+      this.#dropped = true;
+      return;
+    }
+    const timer = this.#clock.timer("work", delayMs, () => {
+      wakes.delete(key);
+      this.send(key);
+    });
+    wakes.set(key, { at, timer });
+  }
+
+  /** Gives waiting keys to free workers. */
+  #pump(): void {
+    while (this.#open && !this.#paused && this.#running.size < this.#workers) {
+      const next = this.#waiting.keys().next();
+      if (next.done) return;
+      if (this.#turnIsOver()) return;
+      const key = next.value;
+      this.#waiting.delete(key);
+      const wake = this.#comeBack.get(key);
+      if (wake) {
+        wake.timer.cancel();
+        this.#comeBack.delete(key);
+      }
+      this.#running.set(key, false);
+      void this.#run(key);
+    }
+  }
+
+  /** True when it is time to let other tasks run; then the pump goes on in a later turn. */
+  #turnIsOver(): boolean {
+    const now = this.#clock.monotonic();
+    if (this.#running.size === 0 && this.#waiting.size === 1) {
+      this.#turnBegan = now;
+      return false;
+    }
+    if (now - this.#turnBegan < TURN_MS_MAX) return false;
+    this.#paused = true;
+    void this.#clock.turn().then(() => {
+      this.#paused = false;
+      this.#turnBegan = this.#clock.monotonic();
+      this.#pump();
+    });
+    return true;
+  }
+
+  async #run(key: string): Promise<void> {
+    let afterMs: number | undefined;
+    this.lastKey = key;
+    try {
+      // The handler starts in a microtask, so that sending never runs a handler inside the sender.
+      await undefined;
+      if (this.#open) {
+        const outcome = await this.#options.handle(key);
+        this.#failures.delete(key);
+        if (outcome) afterMs = outcome.afterMs;
+      }
+    } catch (error) {
+      afterMs = this.#fail(key, error);
+    }
+    this.handled++;
+    const again = this.#running.get(key);
+    this.#running.delete(key);
+    if (this.#open) {
+      if (again) this.#enqueue(key);
+      else if (afterMs !== undefined) this.#comeAfter(key, afterMs);
+      if (this.#dropped || this.#refill) this.#topUp();
+      this.#pump();
+    } else if (this.#running.size === 0) {
+      for (const resolve of this.#idle.splice(0)) resolve();
+    }
+  }
+
+  /** After an overflow: lets in as much of the world as there is room for. */
+  #topUp(): void {
+    while (this.#waiting.size <= this.#keysMax / 2) {
+      if (!this.#refill) {
+        if (!this.#dropped) return;
+        this.#dropped = false;
+        this.#refill = this.#options.overflowed();
+      }
+      if (this.#refill.next().done) this.#refill = undefined;
+    }
+  }
+
+  #comeAfter(key: string, afterMs: number): void {
+    if (afterMs <= 0) this.#enqueue(key);
+    else this.#wake(this.#comeBack, key, afterMs);
+  }
+
+  /** Records a failure; the delay until the key is tried again, or undefined. */
+  #fail(key: string, error: unknown): number | undefined {
+    this.failedCount++;
+    if (error instanceof TerminalError || !this.#open) {
+      this.#failures.delete(key);
+      this.#options.failed(key, error, undefined);
+      return undefined;
+    }
+    const failures = this.#failures.get(key) ?? 0;
+    this.#failures.set(key, failures + 1);
+    const delayMs = Math.min(this.#backoffMsMin * 2 ** failures, this.#backoffMsMax);
+    this.#options.failed(key, error, delayMs);
+    return delayMs;
+  }
+}

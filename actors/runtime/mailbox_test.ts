@@ -1,0 +1,187 @@
+import { assertEquals } from "@std/assert";
+import { ToldClock, turn } from "./fakes_test.ts";
+import { Mailbox, type MailboxOptions } from "./mailbox.ts";
+import { TerminalError } from "./contract.ts";
+
+function box(options: Partial<MailboxOptions> & Pick<MailboxOptions, "handle">) {
+  const clock = new ToldClock();
+  const failures: { key: string; retryMs?: number }[] = [];
+  let overflows = 0;
+  const mailbox = new Mailbox({
+    clock,
+    failed: (key, _error, retryMs) => failures.push({ key, retryMs }),
+    overflowed: () => {
+      overflows++;
+      return [][Symbol.iterator]();
+    },
+    ...options,
+  });
+  return { clock, mailbox, failures, overflows: () => overflows };
+}
+
+/** A handler whose runs end when told. */
+function gated() {
+  const seen: string[] = [];
+  const ends: (() => void)[] = [];
+  return {
+    seen,
+    end: async () => {
+      ends.shift()?.();
+      await turn();
+    },
+    handle: (key: string) => {
+      seen.push(key);
+      return new Promise<void>((resolve) => ends.push(resolve));
+    },
+  };
+}
+
+Deno.test("mailbox: one-at-a-time and merged, for one key", async () => {
+  const gate = gated();
+  const { mailbox } = box({ handle: gate.handle, workers: 4 });
+  mailbox.open();
+  for (let i = 0; i < 5; i++) mailbox.send("a");
+  await turn();
+  assertEquals(gate.seen, ["a"]);
+  for (let i = 0; i < 5; i++) mailbox.send("a");
+  await turn();
+  assertEquals(gate.seen, ["a"]);
+  await gate.end();
+  assertEquals(gate.seen, ["a", "a"]);
+  await gate.end();
+  assertEquals(gate.seen, ["a", "a"]);
+  assertEquals(mailbox.running + mailbox.waiting, 0);
+});
+
+Deno.test("mailbox: several workers handle different keys at once, in order of arrival", async () => {
+  const gate = gated();
+  const { mailbox } = box({ handle: gate.handle, workers: 2 });
+  for (const key of ["a", "b", "c", "a"]) mailbox.send(key);
+  await turn();
+  assertEquals(gate.seen, [], "closed until opened");
+  mailbox.open();
+  await turn();
+  assertEquals(gate.seen, ["a", "b"]);
+  await gate.end();
+  assertEquals(gate.seen, ["a", "b", "c"]);
+});
+
+Deno.test("mailbox: retried after a growing delay; success forgets the delay", async () => {
+  let failing = 3;
+  const at: number[] = [];
+  const { mailbox, clock, failures } = box({
+    handle: () => {
+      at.push(clock.monotonic());
+      if (failing-- > 0) throw new Error("not yet");
+    },
+  });
+  mailbox.open();
+  mailbox.send("a");
+  await clock.advance(1000);
+  assertEquals(at.map((t) => t - at[0]), [0, 5, 15, 35]);
+  assertEquals(failures.map((f) => f.retryMs), [5, 10, 20]);
+  failing = 1;
+  mailbox.send("a");
+  await clock.advance(1000);
+  assertEquals(failures.at(-1)?.retryMs, 5);
+});
+
+Deno.test("mailbox: the retry delay stops growing at its maximum", async () => {
+  const { mailbox, clock, failures } = box({
+    handle: () => Promise.reject(new Error("never")),
+    backoffMsMin: 100,
+    backoffMsMax: 350,
+  });
+  mailbox.open();
+  mailbox.send("a");
+  await clock.advance(1_100);
+  assertEquals(failures.map((f) => f.retryMs), [100, 200, 350, 350, 350]);
+});
+
+Deno.test("mailbox: terminal errors are not retried until something names the key again", async () => {
+  let handled = 0;
+  const { mailbox, clock, failures } = box({
+    handle: () => {
+      handled++;
+      throw new TerminalError("no use");
+    },
+  });
+  mailbox.open();
+  mailbox.send("a");
+  await clock.advance(10_000);
+  assertEquals([handled, failures], [1, [{ key: "a", retryMs: undefined }]]);
+  mailbox.send("a");
+  await turn();
+  assertEquals(handled, 2);
+});
+
+Deno.test("mailbox: come-back brings the key once, unless an earlier message does", async () => {
+  const at: number[] = [];
+  const outcomes: ({ afterMs: number } | undefined)[] = [{ afterMs: 100 }, undefined];
+  const { mailbox, clock } = box({
+    handle: () => {
+      at.push(clock.monotonic());
+      return outcomes.shift();
+    },
+  });
+  const began = clock.monotonic();
+  mailbox.open();
+  mailbox.send("a");
+  await clock.advance(1000);
+  assertEquals(at.map((t) => t - began), [0, 100]);
+  outcomes.push({ afterMs: 500 }, undefined);
+  mailbox.send("a");
+  await clock.advance(200);
+  mailbox.send("a");
+  await clock.advance(2000);
+  assertEquals(at.length, 4, "the wake-up was voided by the message before it");
+});
+
+Deno.test("mailbox: of several delayed sends of one key the earliest holds", async () => {
+  let handled = 0;
+  const { mailbox, clock } = box({ handle: () => void handled++ });
+  mailbox.open();
+  mailbox.send("a", 300);
+  mailbox.send("a", 100);
+  mailbox.send("a", 200);
+  assertEquals(mailbox.delayed, 1);
+  await clock.advance(99);
+  assertEquals(handled, 0);
+  await clock.advance(1);
+  assertEquals(handled, 1);
+  await clock.advance(1000);
+  assertEquals(handled, 1);
+});
+
+Deno.test("mailbox: bounded: beyond keysMax mail is dropped, and it is told when there is room", async () => {
+  const gate = gated();
+  const { mailbox, overflows } = box({ handle: gate.handle, keysMax: 4 });
+  mailbox.open();
+  mailbox.send("first");
+  await turn();
+  for (let i = 0; i < 10; i++) mailbox.send(`k${i}`);
+  assertEquals(mailbox.waiting, 4);
+  assertEquals(overflows(), 0);
+  for (let i = 0; i < 5; i++) await gate.end();
+  assertEquals(overflows(), 1);
+  assertEquals(gate.seen, ["first", "k0", "k1", "k2", "k3"]);
+});
+
+Deno.test("mailbox: close forgets what waits and resolves when the running handler ended", async () => {
+  const gate = gated();
+  const { mailbox, clock } = box({ handle: gate.handle });
+  mailbox.open();
+  mailbox.send("a");
+  mailbox.send("b");
+  mailbox.send("c", 50);
+  await turn();
+  let closed = false;
+  const closing = mailbox.close().then(() => void (closed = true));
+  await turn();
+  assertEquals(closed, false);
+  await gate.end();
+  await closing;
+  await clock.advance(1000);
+  assertEquals(gate.seen, ["a"]);
+  assertEquals(clock.nextAt(), undefined);
+});
