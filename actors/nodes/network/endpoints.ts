@@ -1,0 +1,107 @@
+/**
+ * Where a service's traffic goes: its endpoints by port, as kube-proxy (v1.36) chooses them. Pure.
+ *
+ * Ready endpoints get traffic; when there is none, those that still serve while they terminate do.
+ */
+import type { Informer } from "../../../api/client/contract.ts";
+import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
+
+type Obj = DeepReadonly<KubeObject>;
+
+/** The label that ties an EndpointSlice to its service. */
+export const SERVICE_NAME = "kubernetes.io/service-name";
+/** The index of EndpointSlices by `namespace/service`. */
+export const BY_SERVICE = "service";
+
+/** One place to connect to. */
+export interface Endpoint {
+  ip: string;
+  port: number;
+  node?: string;
+  hostname?: string;
+  pod?: string;
+}
+
+/** The service a slice belongs to, as a key. */
+export function serviceOf(slice: Obj): string[] {
+  const name = slice.metadata.labels?.[SERVICE_NAME];
+  return name ? [`${slice.metadata.namespace}/${name}`] : [];
+}
+
+/** The endpoints of a service's port; `publishAll` takes those that are not ready too. */
+export function endpointsOf(
+  slices: Informer,
+  service: string,
+  port: { name?: string; protocol?: string },
+  options: { publishAll?: boolean } = {},
+): Endpoint[] {
+  const ready: Endpoint[] = [];
+  const leaving: Endpoint[] = [];
+  const seen = new Set<string>();
+  for (const slice of slices.byIndex(BY_SERVICE, service)) {
+    if (slice.addressType !== "IPv4") continue;
+    const number = portOf(slice, port);
+    if (number === undefined) continue;
+    for (const endpoint of slice.endpoints ?? []) {
+      const { ready: isReady = true, serving = isReady, terminating = false } =
+        endpoint.conditions ?? {};
+      const to = options.publishAll || isReady
+        ? ready
+        : serving && terminating
+        ? leaving
+        : undefined;
+      for (const ip of to ? endpoint.addresses : []) {
+        if (seen.has(`${ip}:${number}`)) continue;
+        seen.add(`${ip}:${number}`);
+        to!.push({
+          ip,
+          port: number,
+          node: endpoint.nodeName,
+          hostname: endpoint.hostname,
+          pod: endpoint.targetRef?.uid,
+        });
+      }
+    }
+  }
+  return ready.length > 0 ? ready : leaving;
+}
+
+function portOf(slice: Obj, wanted: { name?: string; protocol?: string }): number | undefined {
+  const ports = (slice.ports ?? []) as readonly {
+    name?: string;
+    protocol?: string;
+    port?: number;
+  }[];
+  return ports.find((port) =>
+    (port.name ?? "") === (wanted.name ?? "") &&
+    (port.protocol ?? "TCP") === (wanted.protocol ?? "TCP")
+  )?.port;
+}
+
+/** A service's own addresses, by what they are. */
+export interface ServiceAddresses {
+  cluster: string[];
+  balancer: string[];
+  external: string[];
+}
+
+/** The addresses a proxy answers on for a service; headless and ExternalName services have none. */
+export function addressesOf(service: Obj): ServiceAddresses {
+  const { spec, status } = service;
+  if (spec.type === "ExternalName" || spec.clusterIP === "None" || !spec.clusterIP) {
+    return { cluster: [], balancer: [], external: [] };
+  }
+  const ingress = (status?.loadBalancer?.ingress ?? []) as readonly {
+    ip?: string;
+    ipMode?: string;
+  }[];
+  return {
+    cluster: [...spec.clusterIPs ?? [spec.clusterIP]].filter(isIPv4),
+    balancer: ingress.filter((i) => i.ip && i.ipMode !== "Proxy").map((i) => i.ip!).filter(isIPv4),
+    external: [...spec.externalIPs ?? []].filter(isIPv4),
+  };
+}
+
+function isIPv4(address: string): boolean {
+  return !address.includes(":");
+}

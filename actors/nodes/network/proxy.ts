@@ -1,0 +1,211 @@
+/**
+ * The service proxy of one machine: an actor that listens on every service's addresses and carries each
+ * connection to one of its endpoints. In userspace, so that it needs no root and works everywhere.
+ *
+ * It answers on cluster IPs, on load balancers' addresses, on node ports (at 127.0.0.1 and the nodes' own
+ * addresses) and on external IPs that are this machine's. A service without endpoints is not listened for:
+ * connections are refused, as kube-proxy's are. Where a port below 1024 is closed to us it listens
+ * `PORT_SHIFT` higher and says so, in an event and in the annotation `plesio.dev/remapped-ports`.
+ *
+ * A message names a service; the actor reads the caches, compares what should be listened on with what
+ * is, and mends the difference.
+ */
+import type { Informer } from "../../../api/client/contract.ts";
+import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
+import type { ActorContext, Behaviour } from "../../runtime/contract.ts";
+import { Balancer } from "./balancer.ts";
+import { addressesOf, BY_SERVICE, type Endpoint, endpointsOf, serviceOf } from "./endpoints.ts";
+import { forward, type Forwarder } from "./forward.ts";
+
+type Service = DeepReadonly<KubeObject>;
+
+/** How far up a port below 1024 moves where the system refuses it. */
+export const PORT_SHIFT = 20_000;
+/** Tells which ports moved: `80=20080,443=20443`. */
+export const REMAPPED = "plesio.dev/remapped-ports";
+/** Addresses one machine listens on. */
+export const LISTENERS_MAX = 20_000;
+
+const SERVICES = { group: "", version: "v1", plural: "services" };
+const SLICES = { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" };
+
+export interface ProxyOptions {
+  /** Addresses that node ports answer on. */
+  nodePortAddresses: () => readonly string[];
+  /** Where an endpoint answers on this machine; undefined: it must not be dialled. */
+  locate(endpoint: Endpoint): { hostname: string; port: number } | undefined;
+  /** Whether an address is this machine's to listen on. */
+  local(address: string): boolean;
+}
+
+interface ServicePort {
+  name?: string;
+  protocol: string;
+  port: number;
+  nodePort?: number;
+}
+
+interface Listener {
+  balancer: Balancer;
+  forwarder: Forwarder;
+  /** The port it listens on, where not the one it is for. */
+  moved?: number;
+}
+
+interface State {
+  services: Informer;
+  slices: Informer;
+  /** By service, then by `protocol/address/port`. */
+  listeners: Map<string, Map<string, Listener>>;
+  count: number;
+  unsubscribe: (() => void)[];
+}
+
+/** The proxy as an actor: `proxy/<machine>`. */
+export function proxy(options: ProxyOptions): Behaviour<State> {
+  return {
+    start(context) {
+      const services = context.informers.for(SERVICES);
+      const slices = context.informers.for(SLICES);
+      slices.index(BY_SERVICE, serviceOf);
+      const look = (key: string) => context.send(context.address, key);
+      const unsubscribe = [
+        services.subscribe(({ key }) => look(key)),
+        slices.subscribe(({ object, old }) => {
+          for (const slice of [object, old]) if (slice) serviceOf(slice).forEach(look);
+        }),
+      ];
+      return { services, slices, listeners: new Map(), count: 0, unsubscribe };
+    },
+    handle: (key, state, context) => mend(key, state, context, options),
+    async stop(state) {
+      for (const end of state.unsubscribe) end();
+      const all = [...state.listeners.values()].flatMap((listeners) => [...listeners.values()]);
+      await Promise.all(all.map(({ forwarder }) => forwarder.close()));
+    },
+  };
+}
+
+/** What a service wants listened on: `protocol/address/port` to its port. */
+export function wantedListeners(service: Service, options: ProxyOptions): Map<string, ServicePort> {
+  const wanted = new Map<string, ServicePort>();
+  const { cluster, balancer, external } = addressesOf(service);
+  const own = [...cluster, ...balancer, ...external].filter((address) => options.local(address));
+  for (const port of (service.spec.ports ?? []) as readonly ServicePort[]) {
+    const protocol = port.protocol ?? "TCP";
+    if (protocol === "SCTP") continue;
+    for (const address of own) wanted.set(`${protocol}/${address}/${port.port}`, port);
+    if (!port.nodePort || cluster.length === 0) continue;
+    for (const address of options.nodePortAddresses()) {
+      wanted.set(`${protocol}/${address}/${port.nodePort}`, port);
+    }
+  }
+  return wanted;
+}
+
+async function mend(
+  key: string,
+  state: State,
+  context: ActorContext,
+  options: ProxyOptions,
+): Promise<void> {
+  const service = state.services.get(key);
+  const wanted = service ? wantedListeners(service, options) : new Map<string, ServicePort>();
+  const listeners = state.listeners.get(key) ?? new Map<string, Listener>();
+  state.listeners.set(key, listeners);
+  const failed: unknown[] = [];
+  for (const [id, port] of wanted) {
+    const endpoints = endpointsOf(state.slices, key, port);
+    const listener = listeners.get(id);
+    listener?.balancer.set(endpoints, affinityOf(service!));
+    if (endpoints.length === 0) wanted.delete(id);
+    else if (!listener) {
+      await open(id, endpoints, service!, state, listeners, context, options).catch((error) =>
+        failed.push(error)
+      );
+    }
+  }
+  for (const [id, { forwarder }] of listeners) {
+    if (wanted.has(id)) continue;
+    listeners.delete(id);
+    state.count--;
+    await forwarder.close();
+  }
+  if (listeners.size === 0) state.listeners.delete(key);
+  if (service) await tellMoved(service, listeners, context);
+  if (failed.length > 0) throw failed[0];
+}
+
+async function open(
+  id: string,
+  endpoints: readonly Endpoint[],
+  service: Service,
+  state: State,
+  listeners: Map<string, Listener>,
+  context: ActorContext,
+  options: ProxyOptions,
+): Promise<void> {
+  if (state.count >= LISTENERS_MAX) {
+    throw new Error(`Cannot listen on ${id}: ${LISTENERS_MAX} addresses are listened on already`);
+  }
+  const [protocol, hostname, port] = id.split("/");
+  const balancer = new Balancer();
+  balancer.set(endpoints, affinityOf(service));
+  const listen = (at: number) =>
+    forward({
+      protocol,
+      hostname,
+      port: at,
+      balancer,
+      clock: context.clock,
+      locate: (e) => options.locate(e),
+    });
+  let moved: number | undefined;
+  const forwarder = await listen(Number(port)).catch((error) => {
+    if (!closedToUs(error) || Number(port) >= 1024) {
+      throw new Error(`Cannot listen on ${id}: ${text(error)}`, { cause: error });
+    }
+    moved = Number(port) + PORT_SHIFT;
+    return listen(moved);
+  });
+  listeners.set(id, { balancer, forwarder, moved });
+  state.count++;
+}
+
+/** Writes which ports moved, once: people look at the service, programs at the annotation. */
+async function tellMoved(
+  service: Service,
+  listeners: ReadonlyMap<string, Listener>,
+  context: ActorContext,
+): Promise<void> {
+  const moves = new Set<string>();
+  for (const [id, { moved }] of listeners) if (moved) moves.add(`${id.split("/")[2]}=${moved}`);
+  const value = [...moves].sort().join(",");
+  if ((service.metadata.annotations?.[REMAPPED] ?? "") === value) return;
+  const { namespace, name } = service.metadata;
+  await context.client.patch({ resource: SERVICES, namespace, name }, {
+    type: "merge",
+    body: { metadata: { annotations: { [REMAPPED]: value || null } } },
+  });
+  if (!value) return;
+  context.recorder.event(
+    service,
+    "Warning",
+    "PortRemapped",
+    `Ports below 1024 are closed to this process; listening on ${value}`,
+  );
+}
+
+function affinityOf(service: Service): number | undefined {
+  if (service.spec.sessionAffinity !== "ClientIP") return undefined;
+  return service.spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 10_800;
+}
+
+function closedToUs(error: unknown): boolean {
+  const { code } = error as { code?: string };
+  return code === "EACCES" || code === "EPERM" || error instanceof Deno.errors.PermissionDenied;
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
