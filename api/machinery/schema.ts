@@ -83,8 +83,8 @@ export function decode(
   const object = decodeRoot(kind, value, walk) as unknown as KubeObject;
   if (walk.error) throw cannotHandle(kind, walk.error);
   if (mode === "Ignore") return { object, warnings: [] };
-  const problems = [...duplicates.map((d) => `duplicate field ${quote(d)}`), ...walk.unknown]
-    .slice(0, STRICT_ERRORS_MAX);
+  if (duplicates.length === 0 && walk.unknown.length === 0) return { object, warnings: [] };
+  const problems = [...duplicates.map(duplicateText), ...walk.unknown].slice(0, STRICT_ERRORS_MAX);
   if (mode === "Strict" && problems.length > 0) {
     throw cannotHandle(kind, `strict decoding error: ${problems.join(", ")}`);
   }
@@ -145,6 +145,11 @@ export function decodeWith<T = KubeObject>(
 
 function quote(text: string): string {
   return JSON.stringify(text);
+}
+
+/** JSON's duplicates are paths, YAML's are messages already. */
+function duplicateText(found: string): string {
+  return found.startsWith("yaml: ") ? found : `duplicate field ${quote(found)}`;
 }
 
 function fieldPath(walk: Walk, last: string): string {
