@@ -156,6 +156,8 @@ export interface Controller<S = unknown> {
   account: string;
   /** Keys are of this resource. */
   for: ResourceId;
+  /** The kind of `for`, such as `Deployment`: owner references to it become keys. */
+  kind?: string;
   /** Resources whose controller owner is mapped to a key. */
   owns?: readonly ResourceId[];
   /** Other resources, each mapped to keys by a function. */

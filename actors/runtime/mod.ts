@@ -32,5 +32,10 @@
  * ```
  */
 export * from "./contract.ts";
+export { allAtOnce, BATCH_MAX, slowStart } from "./batches.ts";
+export { OwnWrites } from "./own_writes.ts";
+export * from "./ownership.ts";
+export * from "./reconciler.ts";
+export * from "./resources.ts";
 export { EventRecorder, referenceTo } from "./recorder.ts";
 export { createSystem } from "./system.ts";

@@ -1,0 +1,78 @@
+/**
+ * Reading one's own writes: a controller that has just created or deleted children must not decide
+ * again before its cache shows them, or it creates them twice.
+ *
+ * A cache knows the newest revision it reflects, and a write's answer names the revision it made: until
+ * the cache has reached that one, the key waits. Deletions wait until the cache has lost the object or
+ * sees it being deleted. The events that bring the cache there wake the key; a wait that is longer than
+ * `OWN_WRITES_MS_MAX` (upstream's expectations time out likewise) is given up.
+ */
+import type { Informer } from "../../api/client/contract.ts";
+import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
+import { keyOf } from "../../api/client/contract.ts";
+import type { Clock } from "../../kv/clock.ts";
+
+/** How long a cache may be behind a write before it is no longer waited for. */
+export const OWN_WRITES_MS_MAX = 5 * 60_000;
+
+interface Expected {
+  revision: number;
+  /** Keys and uids of children whose deletion was asked for. */
+  deleted: Map<string, string>;
+  at: number;
+}
+
+/** The writes of one controller to one kind of children, by the controller's key. */
+export class OwnWrites {
+  readonly #informer: Informer;
+  readonly #clock: Clock;
+  readonly #expected = new Map<string, Expected>();
+
+  constructor(informer: Informer, clock: Clock) {
+    this.#informer = informer;
+    this.#clock = clock;
+  }
+
+  /** Something was created or changed for `key`; `answer` is what the API said. */
+  wrote(key: string, answer: DeepReadonly<KubeObject>): void {
+    const expected = this.#of(key);
+    const revision = Number(answer.metadata.resourceVersion);
+    if (revision > expected.revision) expected.revision = revision;
+  }
+
+  /** A child of `key` was told to go. */
+  deleted(key: string, child: DeepReadonly<KubeObject>): void {
+    this.#of(key).deleted.set(keyOf(child), child.metadata.uid);
+  }
+
+  /** Whether the cache shows all that was written for `key`. */
+  seen(key: string): boolean {
+    const expected = this.#expected.get(key);
+    if (!expected) return true;
+    if (this.#clock.monotonic() - expected.at < OWN_WRITES_MS_MAX) {
+      if (Number(this.#informer.resourceVersion) < expected.revision) return false;
+      for (const [childKey, uid] of expected.deleted) {
+        const child = this.#informer.get(childKey);
+        if (child?.metadata.uid === uid && !child.metadata.deletionTimestamp) return false;
+        expected.deleted.delete(childKey);
+      }
+    }
+    this.#expected.delete(key);
+    return true;
+  }
+
+  /** Nothing is waited for any more: the object of `key` is gone. */
+  forget(key: string): void {
+    this.#expected.delete(key);
+  }
+
+  #of(key: string): Expected {
+    let expected = this.#expected.get(key);
+    if (!expected) {
+      expected = { revision: 0, deleted: new Map(), at: 0 };
+      this.#expected.set(key, expected);
+    }
+    expected.at = this.#clock.monotonic();
+    return expected;
+  }
+}
