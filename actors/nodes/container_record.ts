@@ -2,6 +2,7 @@
  * What a node knows of one container of a pod: the state that the pod worker moves and that the
  * status is computed from. Plain data; one record per container of the spec, kept over its restarts.
  */
+import type { DeepReadonly } from "../../api/machinery/types.ts";
 import type { ContainerOf, ContainerStatus, Pod, StateTerminated } from "./types.ts";
 import { timestamp } from "./types.ts";
 import type { ContainerKind, Runtime } from "./runtimes/runtime.ts";
@@ -83,7 +84,7 @@ export function containerNamed(pod: Pod, name: string): ContainerOf | undefined 
 /** Takes over what the API knows of a container from a former life of the node. */
 export function restore(
   record: ContainerRecord,
-  status: ContainerStatus,
+  status: DeepReadonly<ContainerStatus>,
   recovered: boolean,
   now: number,
 ): void {

@@ -218,6 +218,7 @@ export interface Condition {
   status: "True" | "False" | "Unknown";
   observedGeneration?: number;
   lastProbeTime?: string | null;
+  lastHeartbeatTime?: string;
   lastTransitionTime?: string;
   reason?: string;
   message?: string;

@@ -183,3 +183,9 @@ export interface Controller<S = unknown> {
   start?(context: ActorContext): Promise<S> | S;
   reconcile(key: string, context: ActorContext, state: S): Promise<Outcome> | Outcome;
 }
+
+/**
+ * The annotation of a Node that has no Lease of its own: the name of the Lease in `kube-node-lease` that
+ * its host renews for all its nodes. Whoever judges such a node by its lease looks at that one.
+ */
+export const NODE_HOST_ANNOTATION = "plesio.dev/host";

@@ -1,0 +1,222 @@
+/**
+ * Starts one container: image, environment, volumes, create, start, postStart hook, in upstream's order
+ * and with upstream's Events (`pkg/kubelet/kuberuntime/kuberuntime_container.go`, `images/`). Policy
+ * (when to start, when again) is the pod worker's; this only does it, and says how it failed.
+ */
+import type { ContainerRecord } from "./container_record.ts";
+import { environmentOf, expand } from "./env.ts";
+import type { FieldFacts } from "./fields.ts";
+import { HookError, runHook } from "./hooks.ts";
+import type { WorkerPorts } from "./ports.ts";
+import {
+  type ContainerEnd,
+  type ContainerSpec,
+  type Runtime,
+  RuntimeError,
+  type Sandbox,
+} from "./runtimes/runtime.ts";
+import { type ContainerOf, describePod, type Pod } from "./types.ts";
+
+/** What starting a container needs of its pod. */
+export interface StartContext {
+  ports: WorkerPorts;
+  pod: Pod;
+  sandbox: Sandbox;
+  facts: FieldFacts;
+  signal: AbortSignal;
+  /** Called once when the container has ended. */
+  ended(record: ContainerRecord, id: string, end: ContainerEnd): void;
+  /** Called when it runs, before its postStart hook. */
+  running(record: ContainerRecord, container: ContainerOf): void;
+}
+
+/** Records an Event about a container. */
+export function containerEvent(
+  ports: WorkerPorts,
+  pod: Pod,
+  record: ContainerRecord,
+  type: "Normal" | "Warning",
+  reason: string,
+  message: string,
+): void {
+  if (!ports.events) return;
+  const list = record.kind === "app"
+    ? "containers"
+    : record.kind === "ephemeral"
+    ? "ephemeralContainers"
+    : "initContainers";
+  const { name, namespace, uid, resourceVersion } = pod.metadata;
+  ports.recorder.event(
+    {
+      apiVersion: "v1",
+      kind: "Pod",
+      name,
+      namespace,
+      uid,
+      resourceVersion,
+      fieldPath: `spec.${list}{${record.name}}`,
+    },
+    type,
+    reason,
+    message,
+  );
+}
+
+/** See the module's text. Rejects with a RuntimeError or HookError whose message says why. */
+export async function startContainer(
+  context: StartContext,
+  record: ContainerRecord,
+  container: ContainerOf,
+): Promise<void> {
+  const { ports, pod, sandbox, signal } = context;
+  const runtime = runtimeFor(ports.runtimes, pod, record.image);
+  if (!runtime) throw new RuntimeError("ErrImagePull", noRuntime(record.image, ports.runtimes));
+  record.runtime = runtime;
+  await pull(context, runtime, record, container);
+  const { env, mounts } = await surroundings(context, runtime, container);
+  signal.throwIfAborted();
+  checkNonRoot(pod, container, runtime);
+  const lookup = (name: string) => env.get(name);
+  const spec: ContainerSpec = {
+    sandbox,
+    container,
+    kind: record.kind,
+    attempt: record.restarts,
+    env,
+    command: container.command?.map((word) => expand(word, lookup)),
+    args: container.args?.map((word) => expand(word, lookup)),
+    mounts,
+    imageId: record.imageId,
+  };
+  const created = runtime.create(spec);
+  const id = typeof created === "string" ? created : await created;
+  record.id = id;
+  containerEvent(ports, pod, record, "Normal", "Created", "Container created");
+  if (signal.aborted) {
+    await runtime.remove(id);
+    signal.throwIfAborted();
+  }
+  const starting = runtime.start(id, (end) => context.ended(record, id, end));
+  if (starting) await starting;
+  context.running(record, container);
+  containerEvent(ports, pod, record, "Normal", "Started", "Container started");
+  await postStart(context, runtime, record, container);
+}
+
+/** Environment and mounts; for containers without processes only whether they could be made. */
+async function surroundings(context: StartContext, runtime: Runtime, container: ContainerOf) {
+  const { ports, pod, facts } = context;
+  // Where pods come in thousands nobody looks at a simulated environment.
+  if (!runtime.real && !ports.volumes) return { env: NO_ENV, mounts: [] };
+  const env = await environmentOf(pod, container, facts, ports.sources);
+  const mounts = runtime.real && ports.volumes
+    ? await ports.volumes.mounts(pod, container, env)
+    : [];
+  return { env, mounts };
+}
+
+const NO_ENV: ReadonlyMap<string, string> = new Map();
+
+async function pull(
+  context: StartContext,
+  runtime: Runtime,
+  record: ContainerRecord,
+  container: ContainerOf,
+): Promise<void> {
+  const { ports, pod, signal } = context;
+  const policy = container.imagePullPolicy ?? "IfNotPresent";
+  const pulling = runtime.pull(record.image, policy, signal);
+  if (pulling instanceof Promise) {
+    // What is there answers at once; only a real download is worth an Event.
+    const early = await Promise.race([pulling.then(() => true, () => true), tick()]);
+    if (!early) {
+      const text = `Pulling image "${record.image}"`;
+      containerEvent(ports, pod, record, "Normal", "Pulling", text);
+    }
+  }
+  let image;
+  try {
+    image = await pulling;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const text = `Failed to pull image "${record.image}": ${(error as Error).message}`;
+    if (!(error instanceof RuntimeError) || error.reason === "ErrImagePull") {
+      containerEvent(ports, pod, record, "Warning", "Failed", text);
+      throw new RuntimeError("ErrImagePull", (error as Error).message);
+    }
+    throw error;
+  }
+  record.imageId = image.imageId;
+  if (!runtime.real) {
+    const text = `Container "${record.name}" is simulated: no runtime of this node runs image ` +
+      `"${record.image}"`;
+    containerEvent(ports, pod, record, "Normal", "Simulated", text);
+    return;
+  }
+  const text = image.present
+    ? `Container image "${record.image}" already present on machine and can be accessed by the pod`
+    : `Successfully pulled image "${record.image}" in ${image.tookMs}ms ` +
+      `(${image.tookMs}ms including waiting). Image size: ${image.sizeBytes ?? 0} bytes.`;
+  containerEvent(ports, pod, record, "Normal", "Pulled", text);
+}
+
+async function tick(): Promise<boolean> {
+  for (let i = 0; i < 8; i++) await undefined;
+  return false;
+}
+
+function checkNonRoot(pod: Pod, container: ContainerOf, runtime: Runtime): void {
+  if (!runtime.real) return;
+  const of = container.securityContext, all = pod.spec.securityContext;
+  if (!(of?.runAsNonRoot ?? all?.runAsNonRoot)) return;
+  const user = of?.runAsUser ?? all?.runAsUser;
+  const where = `(pod: "${describePod(pod)}", container: ${container.name})`;
+  if (user === undefined) {
+    throw new RuntimeError(
+      "CreateContainerConfigError",
+      `container has runAsNonRoot and image will run as root ${where}`,
+    );
+  }
+  if (user === 0) {
+    throw new RuntimeError(
+      "CreateContainerConfigError",
+      `container's runAsUser breaks non-root policy ${where}`,
+    );
+  }
+}
+
+async function postStart(
+  context: StartContext,
+  runtime: Runtime,
+  record: ContainerRecord,
+  container: ContainerOf,
+): Promise<void> {
+  const hook = container.lifecycle?.postStart;
+  if (!hook || !runtime.real || record.phase !== "running") return;
+  const { ports, pod, facts, signal } = context;
+  const target = { ports, pod, container, record, ip: facts.podIPs[0] ?? "" };
+  try {
+    await runHook(hook, target, signal);
+  } catch (error) {
+    if (signal.aborted) throw error;
+    containerEvent(ports, pod, record, "Warning", "FailedPostStartHook", "PostStartHook failed");
+    throw new HookError(`PostStartHook: ${(error as Error).message}`);
+  }
+}
+
+/** The runtime a container runs on: the one its RuntimeClass names, else the first that can run its image. */
+export function runtimeFor(
+  runtimes: readonly Runtime[],
+  pod: Pod,
+  image: string,
+): Runtime | undefined {
+  const wish = pod.spec.runtimeClassName;
+  const named = wish && runtimes.find((r) => r.name === wish);
+  if (named) return named.runs(image) ? named : undefined;
+  return runtimes.find((r) => r.runs(image));
+}
+
+function noRuntime(image: string, runtimes: readonly Runtime[]): string {
+  const names = runtimes.map((r) => r.name).join(", ");
+  return `no runtime of this node (${names}) can run image "${image}"`;
+}

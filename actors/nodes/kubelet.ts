@@ -1,0 +1,230 @@
+/**
+ * A node: registers itself, keeps its lease, and runs one actor per pod that is bound to it
+ * (`node/<name>/pod/<uid>`). What to do for a pod is the pod worker's; the kubelet only sees to it that
+ * every pod of the node has one, and that it hears of what it depends on.
+ *
+ * Its keys: `heartbeat` (lease, and status when it is due), `status` (status now), `end/<uid>` (a pod
+ * actor that has done its work). A pod's own actor has one key, `sync`.
+ */
+import type { Change } from "../../api/client/contract.ts";
+import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
+import type { ActorContext, ActorHandle, Behaviour } from "../runtime/mod.ts";
+import type { Timer } from "../../kv/clock.ts";
+import { registerNode, renewLease, reportNode } from "./heartbeat.ts";
+import type { Network } from "./network/network.ts";
+import { LEASE_RENEW_MS, type NodeDescription, STATUS_REPORT_MS } from "./node_status.ts";
+import { cachedObjects, type Objects } from "./objects.ts";
+import { PodWorker } from "./pod_worker.ts";
+import type { NodeFacts, PodVolumes, ProbeDialer, WorkerPorts } from "./ports.ts";
+import type { Runtime } from "./runtimes/runtime.ts";
+import { CONFIG_MAPS, NODES, type Pod, PODS, SECRETS } from "./types.ts";
+
+/** What a kubelet is made of. */
+export interface KubeletParts {
+  description: NodeDescription;
+  runtimes: readonly Runtime[];
+  network: Network;
+  dnsIP?: string;
+  domain: string;
+  resolv: string;
+  dial?: ProbeDialer;
+  /** Makes the volumes' keeper; absent on nodes without real containers. */
+  volumes?(objects: Objects, context: ActorContext): PodVolumes;
+  /** Ends what a former life of this node left running. Called before anything is started. */
+  leftovers?(): Promise<void>;
+}
+
+/** A kubelet while it runs. */
+export interface KubeletState {
+  readonly pods: Map<string, { worker: PodWorker; handle: ActorHandle }>;
+  readonly facts: { -readonly [K in keyof NodeFacts]: NodeFacts[K] };
+  readonly ports: WorkerPorts;
+  readonly startedAt: number;
+  node: DeepReadonly<KubeObject>;
+  reportedAt: number;
+  timer?: Timer;
+  unsubscribe: (() => void)[];
+}
+
+/** See the module's text. `running` is told the state of each life, for the node's API. */
+export function kubelet(
+  parts: KubeletParts,
+  running: (state: KubeletState | undefined) => void,
+): Behaviour<KubeletState> {
+  return {
+    start: async (context) => {
+      const state = await begin(parts, context);
+      running(state);
+      watch(state, parts, context);
+      return state;
+    },
+    handle: (key, state, context) => handle(key, state, parts, context),
+    stop: async (state) => {
+      running(undefined);
+      state.timer?.cancel();
+      for (const unsubscribe of state.unsubscribe) unsubscribe();
+      for (const { worker } of state.pods.values()) await worker.close();
+    },
+  };
+}
+
+async function begin(parts: KubeletParts, context: ActorContext): Promise<KubeletState> {
+  const { description } = parts;
+  const { clock, client, informers, recorder, log } = context;
+  await parts.leftovers?.();
+  const node = await registerNode(client, description, clock.now());
+  await renewLease(client, description.name, clock.now(), node);
+  informers.for(PODS);
+  informers.for(NODES);
+  const objects = cachedObjects(client, informers);
+  const facts = {
+    name: description.name,
+    addresses: description.addresses,
+    podCIDR: node.spec?.podCIDR as string | undefined,
+    allocatable: description.allocatable ?? description.capacity,
+    dnsIP: parts.dnsIP,
+    domain: parts.domain,
+    resolv: parts.resolv,
+  };
+  const ports: WorkerPorts = {
+    clock,
+    client,
+    recorder,
+    log,
+    runtimes: parts.runtimes,
+    network: parts.network,
+    volumes: parts.volumes?.(objects, context),
+    sources: objects,
+    dial: parts.dial,
+    events: true,
+  };
+  const self = { apiVersion: "v1", kind: "Node", name: description.name, uid: description.name };
+  recorder.event(self, "Normal", "Starting", "Starting kubelet.");
+  const text = `Node ${description.name} status is now: NodeReady`;
+  recorder.event(self, "Normal", "NodeReady", text);
+  const now = clock.now();
+  return {
+    pods: new Map(),
+    facts,
+    ports,
+    startedAt: now,
+    node,
+    reportedAt: now,
+    unsubscribe: [],
+  };
+}
+
+function watch(state: KubeletState, parts: KubeletParts, context: ActorContext): void {
+  const { informers, clock } = context;
+  const { name } = parts.description;
+  const tick = () => {
+    state.timer = clock.timer("background", LEASE_RENEW_MS, () => {
+      context.send(context.address, "heartbeat");
+      tick();
+    });
+  };
+  tick();
+  state.unsubscribe.push(
+    informers.for<Pod>(PODS).subscribe((change) => podChanged(change, state, context)),
+    informers.for(NODES).subscribe(({ key, object }) => {
+      if (key === name) nodeChanged(object, state, context);
+    }),
+    informers.for(CONFIG_MAPS).subscribe((change) => sourceChanged("configMap", change, state)),
+    informers.for(SECRETS).subscribe((change) => sourceChanged("secret", change, state)),
+  );
+}
+
+function podChanged(change: Change<Pod>, state: KubeletState, context: ActorContext): void {
+  const { old, object } = change as { old?: Pod; object?: Pod };
+  const { name } = state.facts;
+  if (old && old.spec.nodeName === name && old.metadata.uid !== object?.metadata.uid) {
+    state.pods.get(old.metadata.uid)?.handle.send("sync");
+  }
+  if (object?.spec.nodeName !== name) return;
+  const { uid } = object.metadata;
+  const known = state.pods.get(uid);
+  if (known) return known.handle.send("sync");
+  let handle: ActorHandle | undefined = undefined;
+  const worker = new PodWorker(state.ports, state.facts, object, () => handle?.send("sync"));
+  handle = context.spawn(`pod/${uid}`, podActor(worker, state, change.key), {
+    backoffMsMin: 100,
+    backoffMsMax: 60_000,
+  });
+  state.pods.set(uid, { worker, handle });
+  handle.send("sync");
+}
+
+function podActor(worker: PodWorker, state: KubeletState, key: string): Behaviour<PodWorker> {
+  return {
+    start: () => worker,
+    handle: async (_key, _worker, context) => {
+      const seen = context.informers.for<Pod>(PODS).get(key) as Pod | undefined;
+      const outcome = await worker.step(seen);
+      if (worker.done) context.send(`node/${state.facts.name}`, `end/${worker.uid}`);
+      return outcome;
+    },
+  };
+}
+
+function nodeChanged(
+  node: DeepReadonly<KubeObject> | undefined,
+  state: KubeletState,
+  context: ActorContext,
+): void {
+  const send = (key: string) => context.send(context.address, key);
+  if (!node) return send("status"); // somebody deleted it: it is registered again
+  state.node = node;
+  const podCIDR = node.spec?.podCIDR as string | undefined;
+  if (podCIDR && podCIDR !== state.facts.podCIDR) {
+    state.facts.podCIDR = podCIDR;
+    for (const { worker } of state.pods.values()) worker.retrySetup();
+  }
+  const conditions = node.status?.conditions as readonly { type: string; status: string }[];
+  if (conditions?.some((c) => c.type === "Ready" && c.status !== "True")) send("status");
+}
+
+/** A ConfigMap or Secret changed: pods that use it as a volume get it, or try again to. */
+function sourceChanged(
+  kind: "configMap" | "secret",
+  change: Change<KubeObject>,
+  state: KubeletState,
+) {
+  const { namespace, name } = (change.object ?? change.old)!.metadata;
+  for (const { worker } of state.pods.values()) {
+    const { pod } = worker;
+    if (pod.metadata.namespace !== namespace || !pod.spec.volumes) continue;
+    const named = pod.spec.volumes.some((volume) => {
+      const source = volume[kind] as { name?: string; secretName?: string } | undefined;
+      return (source?.name ?? source?.secretName) === name ||
+        volume.projected?.sources?.some((s) => s[kind]?.name === name);
+    });
+    if (named) worker.refreshVolumes();
+  }
+}
+
+async function handle(
+  key: string,
+  state: KubeletState,
+  parts: KubeletParts,
+  context: ActorContext,
+): Promise<void> {
+  const { client, clock } = context;
+  const { description } = parts;
+  if (key.startsWith("end/")) {
+    const uid = key.slice("end/".length);
+    const pod = state.pods.get(uid);
+    if (!pod?.worker.done) return;
+    state.pods.delete(uid);
+    await pod.handle.stop();
+    return;
+  }
+  const now = clock.now();
+  if (key === "status" || now - state.reportedAt >= STATUS_REPORT_MS) {
+    const cached = context.informers.for(NODES).get(description.name);
+    state.node = cached
+      ? await reportNode(client, description, cached, now)
+      : await registerNode(client, description, now);
+    state.reportedAt = now;
+  }
+  if (key === "heartbeat") await renewLease(client, description.name, now, state.node);
+}

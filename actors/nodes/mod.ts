@@ -1,0 +1,35 @@
+/**
+ * Nodes: kubelets, the runtimes they run containers on, volumes and pod networks.
+ *
+ * One pod, in order: the scheduler binds it → the kubelet (`kubelet.ts`) sees it in its cache and starts
+ * an actor for it → the pod worker (`pod_worker.ts`) makes volumes, address and sandbox, then starts its
+ * containers on a runtime (`runtimes/`) → what they do becomes the pod's status (`pod_status.ts`).
+ * Simulated nodes in thousands share one actor (`simulated_nodes.ts`) and the same pod worker.
+ *
+ * Promises, quoted by tests:
+ *
+ * - newest-wish: a pod that changes or goes while something is under way is heard at once.
+ * - one-write: a simulated pod becomes Running with a single status write.
+ * - order: init containers run one by one; sidecars before and after what they serve.
+ * - grace: no container outlives its grace period, and none is killed before it.
+ * - no-leftovers: what a former life of a node left running ends before anything is started.
+ * - labelled: a simulated container never looks like a real one (node label, Event, logs, exec).
+ *
+ * What it does not do: isolation between tenants. An isolate is a process of this machine's user.
+ */
+export { dialerOf, type NodeOptions, type RunningNode, startNode } from "./node.ts";
+export {
+  type SimulatedNodes,
+  type SimulatedNodesOptions,
+  startSimulatedNodes,
+} from "./simulated_nodes.ts";
+export {
+  claimRanges,
+  LoopbackNetwork,
+  type Network,
+  type Ranges,
+  VirtualNetwork,
+} from "./network/network.ts";
+export { SimulatedRuntime } from "./runtimes/simulated.ts";
+export { parseStages, Stages } from "./runtimes/stages.ts";
+export type { Runtime } from "./runtimes/runtime.ts";

@@ -1,0 +1,134 @@
+/**
+ * Starts a node: a kubelet actor with its runtimes, network and volumes, and the API by which the
+ * server reaches its pods. What can be run here is run by the `isolate` runtime, everything else is
+ * simulated and says so.
+ */
+import type { Client } from "../../api/client/contract.ts";
+import type { NodeApi, NodeDialer } from "../../api/client/node_api.ts";
+import { unavailable } from "../../api/machinery/errors.ts";
+import type { ActorContext, System } from "../runtime/mod.ts";
+import type { Clock } from "../../kv/clock.ts";
+import { kubelet, type KubeletState } from "./kubelet.ts";
+import { type Network, VirtualNetwork } from "./network/network.ts";
+import type { NodeDescription } from "./node_status.ts";
+import type { PodWorker } from "./pod_worker.ts";
+import type { PodVolumes, ProbeDialer } from "./ports.ts";
+import type { Objects } from "./objects.ts";
+import { hostFacts } from "./runtimes/host.ts";
+import type { Runtime } from "./runtimes/runtime.ts";
+import { nodeApi } from "./server.ts";
+import type { SimulatedNodes } from "./simulated_nodes.ts";
+import { nodeUsage } from "./usage.ts";
+import { SimulatedRuntime } from "./runtimes/simulated.ts";
+
+/** Options of `startNode`, with their defaults. */
+export interface NodeOptions {
+  name: string;
+  /** Its number among the nodes of this machine (0): it decides its address. */
+  index?: number;
+  clock: Clock;
+  /** The node's own identity (the system's client). */
+  client?: Client;
+  /** In order: the first that can run an image runs it (only `simulated`). */
+  runtimes?: readonly Runtime[];
+  /** Pods' addresses (names only, `VirtualNetwork`). Shared by the nodes of a machine. */
+  network?: Network;
+  /** Makes the keeper of volumes; needed by runtimes with processes. */
+  volumes?(objects: Objects, context: ActorContext): PodVolumes;
+  /** Ends what a former life of this node left running. */
+  leftovers?(): Promise<void>;
+  dial?: ProbeDialer;
+  /** The address of the DNS service. */
+  dnsIP?: string;
+  domain?: string;
+  labels?: Record<string, string>;
+  taints?: readonly { key: string; value?: string; effect: string }[];
+  /** Cpu and memory of this machine, 110 pods. */
+  capacity?: Record<string, string>;
+}
+
+/** A node while it runs. */
+export interface RunningNode {
+  readonly name: string;
+  readonly api: NodeApi;
+  /** Ends its pods' processes; their objects stay, and resume with the next start. */
+  stop(): Promise<void>;
+}
+
+/** Starts it; see the module's text. */
+export function startNode(system: System, options: NodeOptions): RunningNode {
+  const { name, index = 0, clock, domain = "cluster.local" } = options;
+  const host = hostFacts();
+  const runtimes = options.runtimes ?? [new SimulatedRuntime({ clock })];
+  const network = options.network ?? new VirtualNetwork();
+  const description: NodeDescription = {
+    ...host,
+    name,
+    hostname: name,
+    addresses: [network.nodeAddress(index)],
+    runtime: runtimes[0].name,
+    runtimeVersion: `${runtimes[0].name}://${runtimes[0].version}`,
+    capacity: options.capacity ?? {
+      cpu: String(host.cpus),
+      memory: `${Math.floor(host.memoryBytes / 1024)}Ki`,
+      pods: "110",
+      "ephemeral-storage": `${Math.floor(host.diskBytes / 1024)}Ki`,
+      "hugepages-1Gi": "0",
+      "hugepages-2Mi": "0",
+    },
+    labels: options.labels,
+    taints: options.taints,
+  };
+  let state: KubeletState | undefined;
+  const parts = {
+    description,
+    runtimes,
+    network,
+    dnsIP: options.dnsIP,
+    domain,
+    resolv: host.resolv,
+    dial: options.dial,
+    volumes: options.volumes,
+    leftovers: options.leftovers,
+  };
+  const handle = system.spawn(`node/${name}`, kubelet(parts, (s) => state = s), {
+    component: "kubelet",
+    host: name,
+    client: options.client,
+    workers: 4,
+  });
+  const workers = function* (): Iterable<PodWorker> {
+    for (const { worker } of state?.pods.values() ?? []) yield worker;
+  };
+  const api = nodeApi({
+    name,
+    worker: (uid) => state?.pods.get(uid)?.worker,
+    workers,
+    now: () => clock.now(),
+    usage: () => {
+      const startedAt = state?.startedAt ?? clock.now();
+      const node = { name, startedAt, capacityBytes: host.memoryBytes };
+      return nodeUsage(node, workers(), clock.now());
+    },
+  });
+  const stop = async () => {
+    await handle.stop();
+    for (const runtime of runtimes) await runtime.close();
+  };
+  return { name, api, stop };
+}
+
+/** Finds nodes of this process by name: what `mod.ts` hands to the API server. */
+export function dialerOf(
+  nodes: () => Iterable<RunningNode>,
+  simulated: () => Iterable<SimulatedNodes>,
+): NodeDialer {
+  return async (name) => {
+    for (const node of nodes()) if (node.name === name) return node.api;
+    for (const host of simulated()) {
+      const api = host.api(name);
+      if (api) return api;
+    }
+    throw unavailable(`node "${name}" cannot be reached: it is not of this process`);
+  };
+}

@@ -1,0 +1,156 @@
+/** A Node object as a function of facts: labels, capacity, conditions, addresses, nodeInfo. Pure. */
+import type { KubeObject } from "../../api/machinery/types.ts";
+import { type Condition, timestamp } from "./types.ts";
+
+/** What a node says of itself. */
+export interface NodeDescription {
+  name: string;
+  hostname: string;
+  addresses: readonly string[];
+  /** `isolate`, `simulated`, `cri`. */
+  runtime: string;
+  /** `isolate://2.9.6` */
+  runtimeVersion: string;
+  capacity: Record<string, string>;
+  allocatable?: Record<string, string>;
+  os: string;
+  architecture: string;
+  kernelVersion: string;
+  osImage: string;
+  machineID: string;
+  bootID: string;
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+  taints?: readonly { key: string; value?: string; effect: string }[];
+}
+
+/** What this node claims to be a kubelet of. */
+export const KUBELET_VERSION = "v1.36.0+plesio";
+
+/** The labels a node puts on itself. */
+export function nodeLabels(d: NodeDescription): Record<string, string> {
+  return {
+    "beta.kubernetes.io/arch": d.architecture,
+    "beta.kubernetes.io/os": d.os,
+    "kubernetes.io/arch": d.architecture,
+    "kubernetes.io/hostname": d.name,
+    "kubernetes.io/os": d.os,
+    "plesio.dev/runtime": d.runtime,
+    ...d.labels,
+  };
+}
+
+/** The Node to be created. */
+export function nodeObject(d: NodeDescription, now: number): object {
+  return {
+    apiVersion: "v1",
+    kind: "Node",
+    metadata: {
+      name: d.name,
+      labels: nodeLabels(d),
+      annotations: {
+        "volumes.kubernetes.io/controller-managed-attach-detach": "true",
+        ...d.annotations,
+      },
+    },
+    spec: d.taints?.length ? { taints: d.taints } : {},
+    status: nodeStatus(d, undefined, now),
+  };
+}
+
+/** The status of a healthy node; times of conditions are carried over. */
+export function nodeStatus(
+  d: NodeDescription,
+  old: { conditions?: readonly Condition[]; images?: unknown } | undefined,
+  now: number,
+): KubeObject["status"] {
+  return {
+    capacity: d.capacity,
+    allocatable: d.allocatable ?? d.capacity,
+    conditions: conditions(old?.conditions ?? [], timestamp(now)),
+    addresses: [
+      ...d.addresses.map((address) => ({ type: "InternalIP", address })),
+      { type: "Hostname", address: d.hostname },
+    ],
+    daemonEndpoints: { kubeletEndpoint: { Port: 10250 } },
+    nodeInfo: {
+      machineID: d.machineID,
+      systemUUID: d.machineID,
+      bootID: d.bootID,
+      kernelVersion: d.kernelVersion,
+      osImage: d.osImage,
+      containerRuntimeVersion: d.runtimeVersion,
+      kubeletVersion: KUBELET_VERSION,
+      kubeProxyVersion: "",
+      operatingSystem: d.os,
+      architecture: d.architecture,
+    },
+    images: old?.images ?? [],
+  };
+}
+
+const CONDITIONS = [
+  [
+    "MemoryPressure",
+    "False",
+    "KubeletHasSufficientMemory",
+    "kubelet has sufficient memory available",
+  ],
+  ["DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"],
+  ["PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"],
+  ["Ready", "True", "KubeletReady", "kubelet is posting ready status"],
+] as const;
+
+function conditions(old: readonly Condition[], now: string): Condition[] {
+  const own: Condition[] = CONDITIONS.map(([type, status, reason, message]) => {
+    const before = old.find((c) => c.type === type);
+    return {
+      type,
+      status,
+      lastHeartbeatTime: now,
+      lastTransitionTime: before?.status === status ? before.lastTransitionTime : now,
+      reason,
+      message,
+    };
+  });
+  const foreign = old.filter((c) => !CONDITIONS.some(([type]) => type === c.type));
+  return [...own, ...foreign];
+}
+
+/** The Lease whose renewals say that a node is alive. */
+export function leaseObject(name: string, holder: string, now: number, owner?: KubeObject): object {
+  return {
+    apiVersion: "coordination.k8s.io/v1",
+    kind: "Lease",
+    metadata: {
+      name,
+      namespace: "kube-node-lease",
+      ...(owner
+        ? {
+          ownerReferences: [{
+            apiVersion: "v1",
+            kind: "Node",
+            name: owner.metadata.name,
+            uid: owner.metadata.uid,
+          }],
+        }
+        : {}),
+    },
+    spec: {
+      holderIdentity: holder,
+      leaseDurationSeconds: LEASE_SECONDS,
+      renewTime: microTime(now),
+    },
+  };
+}
+
+/** How long a lease lasts and how often it is renewed. */
+export const LEASE_SECONDS = 40;
+export const LEASE_RENEW_MS = 10_000;
+/** How often a status that has not changed is written. */
+export const STATUS_REPORT_MS = 300_000;
+
+/** A time to the microsecond. */
+export function microTime(ms: number): string {
+  return new Date(ms).toISOString().replace("Z", "000Z");
+}

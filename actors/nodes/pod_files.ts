@@ -1,0 +1,87 @@
+/**
+ * The files that every pod finds without asking: /etc/hosts and /etc/resolv.conf, and its host name.
+ * Pure; in upstream's layout (`pkg/kubelet/kubelet_pods.go`, `network/dns/dns.go`).
+ */
+import type { NodeFacts } from "./ports.ts";
+import type { Pod } from "./types.ts";
+
+/** The pod's host name: at most 63 characters, as a label must be. */
+export function hostnameOf(pod: Pod, domain: string): string {
+  const name = (pod.spec.hostname || pod.metadata.name).slice(0, 63).replace(/[-.]+$/, "");
+  if (!pod.spec.setHostnameAsFQDN || !pod.spec.subdomain) return name;
+  return `${name}.${pod.spec.subdomain}.${pod.metadata.namespace}.svc.${domain}`;
+}
+
+/** /etc/hosts. `localhost` is the pod's own address where pods share the machine's loopback. */
+export function hostsFile(pod: Pod, ips: readonly string[], domain: string): string {
+  const local = ips[0] ?? "127.0.0.1";
+  const name = hostnameOf(pod, domain);
+  const lines = [
+    "# Kubernetes-managed hosts file.",
+    `${local}\tlocalhost`,
+    "fe00::0\tip6-localnet",
+    "fe00::0\tip6-mcastprefix",
+    "fe00::1\tip6-allnodes",
+    "fe00::2\tip6-allrouters",
+  ];
+  const { subdomain } = pod.spec;
+  for (const ip of ips) {
+    const full = subdomain && !name.includes(".")
+      ? `${name}.${subdomain}.${pod.metadata.namespace}.svc.${domain}\t`
+      : "";
+    lines.push(`${ip}\t${full}${name}`);
+  }
+  if (pod.spec.hostAliases?.length) {
+    lines.push("", "# Entries added by HostAliases.");
+    for (const { ip, hostnames } of pod.spec.hostAliases) {
+      lines.push(`${ip}\t${(hostnames ?? []).join("\t")}`);
+    }
+  }
+  return lines.join("\n") + "\n";
+}
+
+/** /etc/resolv.conf by the pod's DNS policy. `host` is the machine's own. */
+export function resolvFile(pod: Pod, node: NodeFacts, host: string): string {
+  const { dnsPolicy = "ClusterFirst", hostNetwork, dnsConfig } = pod.spec;
+  const own = parseResolv(host);
+  let servers: string[] = [], searches: string[] = [];
+  const options = new Map<string, string | undefined>();
+  const cluster = dnsPolicy === "ClusterFirstWithHostNet" ||
+    (dnsPolicy === "ClusterFirst" && !hostNetwork);
+  if (cluster && node.dnsIP) {
+    servers = [node.dnsIP];
+    const { namespace } = pod.metadata;
+    searches = [`${namespace}.svc.${node.domain}`, `svc.${node.domain}`, node.domain];
+    searches.push(...own.searches);
+    options.set("ndots", "5");
+  } else if (dnsPolicy !== "None") {
+    servers = own.servers;
+    searches = own.searches;
+    for (const option of own.options) {
+      const [name, value] = option.split(":");
+      options.set(name, value);
+    }
+  }
+  servers = [...new Set([...servers, ...(dnsConfig?.nameservers ?? [])])];
+  searches = [...new Set([...searches, ...(dnsConfig?.searches ?? [])])];
+  for (const { name, value } of dnsConfig?.options ?? []) options.set(name, value);
+  let text = "";
+  if (searches.length) text += `search ${searches.join(" ")}\n`;
+  for (const server of servers) text += `nameserver ${server}\n`;
+  const words = [...options].map(([name, value]) =>
+    value === undefined ? name : `${name}:${value}`
+  );
+  if (words.length) text += `options ${words.join(" ")}\n`;
+  return text;
+}
+
+function parseResolv(text: string) {
+  const result = { servers: [] as string[], searches: [] as string[], options: [] as string[] };
+  for (const line of text.split("\n")) {
+    const [word, ...rest] = line.trim().split(/\s+/);
+    if (word === "nameserver") result.servers.push(...rest);
+    else if (word === "search") result.searches = rest;
+    else if (word === "options") result.options.push(...rest);
+  }
+  return result;
+}

@@ -1,0 +1,673 @@
+/**
+ * One pod on one node: the state machine from bound to gone, the same whatever runs its containers.
+ *
+ * It is level-triggered. `step` looks at the newest pod and at what its containers are doing, begins
+ * whatever is due next, and writes the status when it has changed. Nothing in it waits for a container:
+ * pulls, starts, hooks and grace periods run beside it and name the pod again when they end. So the
+ * newest wish always counts: a pod that is deleted while its image is pulled stops pulling.
+ *
+ * Order: volumes → network → sandbox → init containers one by one (sidecars until they have started)
+ * → app containers. Stopping: app containers together, then sidecars in reverse order, within one grace
+ * period. Then the final status, clean-up, and the delete with grace 0 that only a kubelet sends.
+ *
+ * Facts matched: pkg/kubelet/kubelet.go (SyncPod, SyncTerminatingPod, SyncTerminatedPod) and
+ * kuberuntime/kuberuntime_manager.go (computePodActions, doBackOff), v1.36.
+ */
+import { ApiError } from "../../api/machinery/types.ts";
+import type { Outcome } from "../runtime/mod.ts";
+import type { Timer } from "../../kv/clock.ts";
+import {
+  containerNamed,
+  type ContainerRecord,
+  kindOf,
+  newRecord,
+  recordsOf,
+  restartsAfter,
+  restore,
+} from "./container_record.ts";
+import { containerEvent, startContainer } from "./container_start.ts";
+import { ContainerRestarts } from "./container_restarts.ts";
+import { ContainerStops } from "./container_stops.ts";
+import type { FieldFacts } from "./fields.ts";
+import { HookError } from "./hooks.ts";
+import { hostnameOf, hostsFile, resolvFile } from "./pod_files.ts";
+import { initialized, letsPass, podStatus, sameStatus } from "./pod_status.ts";
+import { MountError, type NodeFacts, type WorkerPorts } from "./ports.ts";
+import { ContainerProbes, hasProbes } from "./probes.ts";
+import { type ContainerEnd, RuntimeError, type Sandbox } from "./runtimes/runtime.ts";
+import { type ContainerOf, type Pod, PODS, type PodStatus, timestamp } from "./types.ts";
+
+/** How long a status may wait for a start that is under way, so that quick starts take one write. */
+const PATIENCE_MS = 250;
+/** Turns of the microtask queue within which a runtime that never waits has started everything. */
+const TURNS_MAX = 64;
+/** First and longest wait between attempts to make volumes and network. */
+const SETUP_RETRY_MS_MIN = 500;
+const SETUP_RETRY_MS_MAX = 122_000;
+/** The grace of a pod that is gone from the API already. */
+const FORCED_GRACE_MS = 1000;
+/** Conflicts that one status write survives. */
+const CONFLICTS_MAX = 5;
+
+const DEADLINE_TEXT = "Pod was active on the node longer than the specified deadline";
+
+/** See the module's text. */
+export class PodWorker {
+  readonly uid: string;
+  readonly records: ContainerRecord[];
+  /** True once the pod is gone from the API and nothing is left of it here. */
+  done = false;
+  readonly #ports: WorkerPorts;
+  readonly #node: NodeFacts;
+  readonly #wake: () => void;
+  readonly #restarts: ContainerRestarts;
+  readonly #stops: ContainerStops;
+  readonly #abort = new AbortController();
+  readonly #tasks = new Set<Promise<void>>();
+  readonly #probes = new Map<string, ContainerProbes>();
+  readonly #endings = new Map<string, (() => void)[]>();
+  #pod: Pod;
+  #gone = false;
+  #started: string;
+  #sandbox: Sandbox | undefined;
+  #podIPs: readonly string[];
+  #setup: "none" | "running" | "ready" | "clean" = "none";
+  #setupRetryAt = 0;
+  #setupRetryMs = 0;
+  #failed: { reason: string; message: string } | undefined;
+  /** When the pod must have stopped; set once, may only come nearer. */
+  #stopBy: number | undefined;
+  #busySince: number | undefined;
+  #refreshTimer: Timer | undefined;
+  #sent: { status: PodStatus; resourceVersion: string } | undefined;
+  #deleteSent = false;
+  /** While a step is looking, whoever names the pod is heard without a message. */
+  #inStep = false;
+  #named = false;
+
+  constructor(ports: WorkerPorts, node: NodeFacts, pod: Pod, wake: () => void) {
+    this.#ports = ports;
+    this.#node = node;
+    this.#pod = pod;
+    this.#wake = () => {
+      if (this.#inStep) this.#named = true;
+      else wake();
+    };
+    this.uid = pod.metadata.uid;
+    this.records = recordsOf(pod);
+    this.#restarts = new ContainerRestarts(ports);
+    this.#stops = new ContainerStops(ports, () => this.#pod, this.#wake);
+    this.#started = pod.status?.startTime ?? timestamp(ports.clock.now());
+    this.#podIPs = pod.status?.podIPs?.map((p) => p.ip) ?? [];
+    if (pod.status?.reason === "DeadlineExceeded") {
+      this.#failed = { reason: pod.status.reason, message: pod.status.message ?? "" };
+    }
+    this.#restore();
+  }
+
+  get pod(): Pod {
+    return this.#pod;
+  }
+
+  /** Fields that containers may ask for. */
+  get facts(): FieldFacts {
+    return {
+      hostIPs: this.#node.addresses,
+      podIPs: this.#podIPs,
+      allocatable: this.#node.allocatable,
+    };
+  }
+
+  /** Resolves when the current start of a container has ended (at once when it does not run). */
+  whenEnded(container: string): Promise<void> {
+    const record = this.records.find((r) => r.name === container);
+    if (record?.phase !== "running") return Promise.resolve();
+    return new Promise((resolve) => {
+      const list = this.#endings.get(container) ?? [];
+      list.push(resolve);
+      this.#endings.set(container, list);
+    });
+  }
+
+  /** Brings the pod one step on; `seen` is what the cache has, undefined when it has no such pod. */
+  async step(seen: Pod | undefined): Promise<Outcome> {
+    if (this.done) return;
+    this.#note(seen);
+    this.#inStep = true;
+    this.#advance();
+    // A runtime that never waits is done within this turn: its whole start becomes one write.
+    for (let turns = 0; this.#tasks.size && turns < TURNS_MAX; turns++) {
+      await undefined;
+      if (!this.#named) continue;
+      this.#named = false;
+      this.#advance();
+    }
+    this.#inStep = false;
+    if (this.#named) {
+      this.#named = false;
+      this.#advance();
+    }
+    const now = this.#ports.clock.now();
+    if (this.#tasks.size && !this.#stopping) {
+      this.#busySince ??= now;
+      const left = this.#busySince + PATIENCE_MS - now;
+      if (left > 0) return { afterMs: left };
+    } else this.#busySince = undefined;
+    await this.#report();
+    await this.#finish();
+    return this.#next();
+  }
+
+  /** Ends all containers at once and forgets the pod here: the node is stopping. The API is not told. */
+  async close(): Promise<void> {
+    this.#abort.abort();
+    this.#refreshTimer?.cancel();
+    this.#stops.cancel();
+    for (const probes of this.#probes.values()) probes.stop();
+    await Promise.allSettled(this.#tasks);
+  }
+
+  get #stopping(): boolean {
+    return this.#stopBy !== undefined;
+  }
+
+  /** Nothing runs and nothing will be started. */
+  get #over(): boolean {
+    if (this.records.some((r) => r.phase === "running" || r.phase === "starting")) return false;
+    return this.#stopping || this.#finished();
+  }
+
+  /** The containers have done what they were started for: only sidecars may still run. */
+  #finished(): boolean {
+    for (const r of this.records) {
+      if (r.kind === "sidecar" || r.kind === "ephemeral") continue;
+      if (r.phase === "exited") {
+        if (!this.#again(r)) {
+          if (r.kind === "init" && r.end!.exitCode !== 0) return true; // a failed init ends the pod
+          continue;
+        }
+      } else if (r.kind === "init" && initialized(this.records)) continue;
+      return false;
+    }
+    return true;
+  }
+
+  #again(record: ContainerRecord): boolean {
+    const container = containerNamed(this.#pod, record.name);
+    return !!container &&
+      restartsAfter(this.#pod, container, record.kind, record.end?.exitCode ?? 0);
+  }
+
+  #note(seen: Pod | undefined): void {
+    if (!seen || seen.metadata.uid !== this.uid) {
+      this.#gone = true;
+      return;
+    }
+    // Our own write may be ahead of the cache.
+    const newer = Number(seen.metadata.resourceVersion) >=
+      Number(this.#pod.metadata.resourceVersion);
+    if (!newer) return;
+    this.#pod = seen;
+    for (const c of seen.spec.ephemeralContainers ?? []) {
+      if (!this.records.some((r) => r.name === c.name)) {
+        this.records.push(newRecord(c, kindOf(c, "ephemeral")));
+      }
+    }
+    for (const record of this.records) {
+      // A new image means a new container (the only field of a container that may change).
+      const image = containerNamed(seen, record.name)?.image;
+      if (image === undefined || image === record.image) continue;
+      record.image = image;
+      if (record.phase === "running") {
+        const text = `Container ${record.name} definition changed, will be restarted`;
+        this.#stops.stop(record, this.#graceMs(), text);
+      }
+    }
+  }
+
+  #graceMs(): number {
+    const { deletionGracePeriodSeconds, deletionTimestamp } = this.#pod.metadata;
+    const seconds = deletionTimestamp
+      ? deletionGracePeriodSeconds
+      : this.#pod.spec.terminationGracePeriodSeconds;
+    return (seconds ?? 30) * 1000;
+  }
+
+  // --- what is due ------------------------------------------------------------------------------------
+
+  #advance(): void {
+    const { clock } = this.#ports;
+    const now = clock.now();
+    if (this.#gone) this.#stopWithin(FORCED_GRACE_MS);
+    else if (this.#pod.metadata.deletionTimestamp) this.#stopWithin(this.#graceMs());
+    else if (this.#pod.status?.phase === "Failed" || this.#pod.status?.phase === "Succeeded") {
+      this.#stopWithin(this.#graceMs());
+    } else if (this.#deadlineAt() <= now && !this.#failed) {
+      this.#failed = { reason: "DeadlineExceeded", message: DEADLINE_TEXT };
+      this.#event("Normal", "DeadlineExceeded", DEADLINE_TEXT);
+      this.#stopWithin(this.#graceMs());
+    } else if (this.#failed) this.#stopWithin(this.#graceMs());
+    else if (!this.#stopping && this.#finished()) this.#stopWithin(this.#graceMs());
+    if (this.#stopping) {
+      this.#abortStarts();
+      this.#stops.advance(this.records, this.#stopBy!);
+      return;
+    }
+    if (this.#setup === "none" && this.#setupRetryAt <= now) this.#run(this.#prepare());
+    if (this.#setup === "ready") this.#startDue(now);
+  }
+
+  #abortStarts(): void {
+    if (!this.#abort.signal.aborted) this.#abort.abort(new Error("the pod is being stopped"));
+  }
+
+  #stopWithin(graceMs: number): void {
+    const by = this.#ports.clock.now() + graceMs;
+    if (this.#stopBy === undefined || by < this.#stopBy) this.#stopBy = by;
+  }
+
+  #deadlineAt(): number {
+    const seconds = this.#pod.spec.activeDeadlineSeconds;
+    return seconds === undefined ? Infinity : Date.parse(this.#started) + seconds * 1000;
+  }
+
+  #startDue(now: number): void {
+    const ready = initialized(this.records);
+    let blocked = false;
+    for (const record of this.records) {
+      if (record.kind === "ephemeral") {
+        if (record.phase === "absent") this.#start(record, now);
+      } else if (record.kind === "app") {
+        if (!blocked) this.#start(record, now);
+      } else if (record.kind === "sidecar" && ready) {
+        this.#start(record, now);
+      } else if (!ready && !blocked) {
+        if (!letsPass(record)) {
+          this.#start(record, now);
+          blocked = true;
+        }
+      }
+    }
+  }
+
+  #start(record: ContainerRecord, now: number): void {
+    if (record.phase === "starting" || record.phase === "running") return;
+    if (record.phase === "exited" && !this.#again(record)) return;
+    if (!this.#restarts.mayStart(this.#pod, record, now)) return;
+    const container = containerNamed(this.#pod, record.name);
+    if (!container || !this.#sandbox) return;
+    if (record.phase === "exited") {
+      record.last = record.end;
+      record.end = undefined;
+      record.restarts++;
+      const { id, runtime } = record;
+      if (id) void Promise.resolve(runtime?.remove(id)).catch(() => {});
+    }
+    record.phase = "starting";
+    record.stopBy = undefined;
+    this.#run(this.#launch(record, container));
+  }
+
+  async #launch(record: ContainerRecord, container: ContainerOf): Promise<void> {
+    const { signal } = this.#abort;
+    try {
+      await startContainer(
+        {
+          ports: this.#ports,
+          pod: this.#pod,
+          sandbox: this.#sandbox!,
+          facts: this.facts,
+          signal,
+          ended: (r, id, end) => this.#ended(r, id, end),
+          running: (r, c) => this.#running(r, c),
+        },
+        record,
+        container,
+      );
+      record.waiting = undefined;
+      this.#restarts.succeeded(record);
+      if (record.phase === "running" && !hasProbes(container)) {
+        record.started = true;
+        record.ready = true;
+      }
+    } catch (error) {
+      this.#startFailed(record, error, signal.aborted);
+    }
+  }
+
+  #startFailed(record: ContainerRecord, error: unknown, aborted: boolean): void {
+    const now = this.#ports.clock.now();
+    if (error instanceof HookError) {
+      // It runs; the hook's failure kills it, and the restart policy does the rest.
+      if (record.phase === "running") {
+        this.#stops.stop(record, this.#graceMs(), "FailedPostStartHook");
+      }
+      return;
+    }
+    if (record.phase === "starting") record.phase = record.end ? "exited" : "absent";
+    if (aborted) return;
+    const reason = error instanceof RuntimeError ? error.reason : "CreateContainerError";
+    const message = (error as Error).message;
+    containerEvent(this.#ports, this.#pod, record, "Warning", "Failed", `Error: ${message}`);
+    if (reason === "StartError" || reason === "RunContainerError") {
+      // It was made but could not run: that counts as an end, and is retried as a crash is.
+      record.phase = "exited";
+      record.end = {
+        exitCode: 128,
+        reason: "StartError",
+        message,
+        startedAt: timestamp(0),
+        finishedAt: timestamp(now),
+        containerID: record.id,
+      };
+      return;
+    }
+    if (record.restarts > 0) {
+      record.phase = "exited";
+      record.end = record.last;
+      record.restarts--;
+    }
+    this.#restarts.failed(this.#pod, record, reason, message, now);
+  }
+
+  #running(record: ContainerRecord, container: ContainerOf): void {
+    record.phase = "running";
+    record.startedAt = this.#ports.clock.now();
+    record.end = undefined;
+    record.waiting = undefined;
+    record.stopBy = undefined;
+    record.started = false;
+    record.ready = false;
+    if (!record.runtime?.real || !hasProbes(container)) {
+      record.started = record.ready = !container.lifecycle?.postStart || !record.runtime?.real;
+      return;
+    }
+    const { pod } = this;
+    const target = { ports: this.#ports, pod, container, record, ip: this.#podIPs[0] ?? "" };
+    this.#probes.get(record.name)?.stop();
+    const probes = new ContainerProbes(target, {
+      changed: () => this.#wake(),
+      failed: (kind, graceSeconds) => {
+        const graceMs = graceSeconds === undefined ? this.#graceMs() : graceSeconds * 1000;
+        const text = `Container ${record.name} failed ${kind} probe, will be restarted`;
+        this.#stops.stop(record, graceMs, text);
+        this.#wake();
+      },
+    });
+    this.#probes.set(record.name, probes);
+  }
+
+  #ended(record: ContainerRecord, id: string, end: ContainerEnd): void {
+    if (record.id !== id) return;
+    record.phase = "exited";
+    record.ready = false;
+    record.started = false;
+    this.#probes.get(record.name)?.stop();
+    this.#probes.delete(record.name);
+    record.end = {
+      exitCode: end.exitCode,
+      ...(end.signal ? { signal: end.signal } : {}),
+      reason: end.reason ?? (end.exitCode === 0 ? "Completed" : "Error"),
+      ...(end.message ? { message: end.message } : {}),
+      startedAt: timestamp(end.startedAt),
+      finishedAt: timestamp(end.finishedAt),
+      containerID: id,
+    };
+    for (const resolve of this.#endings.get(record.name) ?? []) resolve();
+    this.#endings.delete(record.name);
+    this.#wake();
+  }
+
+  // --- volumes, network, sandbox ----------------------------------------------------------------------
+
+  async #prepare(): Promise<void> {
+    this.#setup = "running";
+    const { ports } = this;
+    const pod = this.#pod;
+    const node = this.#node;
+    try {
+      const real = this.#real();
+      const network = ports.network.setupPod(pod, node);
+      const { ips } = network instanceof Promise ? await network : network;
+      this.#podIPs = ips;
+      if (ports.volumes && real) await ports.volumes.setup(pod, this.facts);
+      else if (ports.volumes) await ports.volumes.check(pod);
+      const files = real || ports.volumes;
+      this.#sandbox = {
+        pod,
+        ips,
+        hostname: hostnameOf(pod, node.domain),
+        hosts: files ? hostsFile(pod, ips, node.domain) : "",
+        resolv: files ? resolvFile(pod, node, node.resolv) : "",
+      };
+      for (const runtime of ports.runtimes) {
+        const starting = runtime.startSandbox(this.#sandbox);
+        if (starting) await starting;
+      }
+      this.#setup = "ready";
+      if (real) this.#refreshLater(0);
+    } catch (error) {
+      this.#setup = "none";
+      this.#setupRetryMs = Math.min(
+        SETUP_RETRY_MS_MAX,
+        this.#setupRetryMs ? this.#setupRetryMs * 2 : SETUP_RETRY_MS_MIN,
+      );
+      this.#setupRetryAt = ports.clock.now() + this.#setupRetryMs;
+      const message = (error as Error).message;
+      if (error instanceof MountError) {
+        const text = `MountVolume.SetUp failed for volume "${error.volume}" : ${message}`;
+        this.#event("Warning", "FailedMount", text);
+      } else if (this.#setupRetryMs > SETUP_RETRY_MS_MIN * 4) {
+        const text = `Failed to create pod sandbox: ${message}`;
+        this.#event("Warning", "FailedCreatePodSandBox", text);
+      }
+    }
+  }
+
+  get ports(): WorkerPorts {
+    return this.#ports;
+  }
+
+  /** Whether any container of the pod is a process. */
+  #real(): boolean {
+    const { runtimes } = this.#ports;
+    if (runtimes.length === 1) return runtimes[0].real;
+    const wish = runtimes.find((r) => r.name === this.#pod.spec.runtimeClassName);
+    if (wish) return wish.real;
+    return this.records.some((r) => runtimes.find((one) => one.runs(r.image))?.real);
+  }
+
+  /** Tries volumes and network again now, if they wait for that: something they need has changed. */
+  retrySetup(): void {
+    this.#setupRetryAt = 0;
+    this.#wake();
+  }
+
+  /** Brings the files of the pod's volumes up to date soon: an object they come from has changed. */
+  refreshVolumes(): void {
+    if (this.#setup === "ready") this.#refreshLater(0);
+    else if (this.#setup === "none") this.retrySetup();
+  }
+
+  #refreshLater(delayMs: number): void {
+    const { volumes, clock, log } = this.#ports;
+    if (!volumes || this.#stopping) return;
+    this.#refreshTimer?.cancel();
+    this.#refreshTimer = clock.timer("background", delayMs, async () => {
+      try {
+        const next = await volumes.refresh(this.#pod, this.facts);
+        if (next !== undefined) this.#refreshLater(next);
+      } catch (error) {
+        log("warn", "volumes not refreshed", { pod: this.uid, error: String(error) });
+        this.#refreshLater(SETUP_RETRY_MS_MAX);
+      }
+    });
+  }
+
+  // --- status and end ---------------------------------------------------------------------------------
+
+  async #report(): Promise<void> {
+    if (this.#gone) return;
+    for (let tries = 0;; tries++) {
+      const pod = this.#pod;
+      const status = podStatus({
+        pod,
+        records: this.records,
+        sandboxReady: this.#setup === "ready",
+        hostIPs: this.#node.addresses,
+        podIPs: this.#podIPs,
+        startTime: this.#started,
+        now: this.#ports.clock.now(),
+        failed: this.#failed,
+        over: this.#over,
+      });
+      if (sameStatus(status, pod.status)) return;
+      const sent = this.#sent;
+      const { resourceVersion } = pod.metadata;
+      if (sent?.resourceVersion === resourceVersion && sameStatus(status, sent.status)) return;
+      // Where pods come in thousands a pod that is about to vanish needs no last words, unless
+      // somebody waits for them with a finalizer.
+      if (!this.#ports.events && this.#over && this.#dying() && !pod.metadata.finalizers?.length) {
+        return;
+      }
+      try {
+        const { name, namespace } = pod.metadata;
+        const target = { resource: PODS, namespace, name, subresource: "status" };
+        const written = await this.#ports.client.update<Pod>(target, { ...pod, status });
+        this.#pod = written as Pod;
+        this.#sent = { status, resourceVersion: written.metadata.resourceVersion };
+        return;
+      } catch (error) {
+        if (!(error instanceof ApiError) || error.code === 410) throw error;
+        if (error.code === 404) {
+          this.#gone = true;
+          return;
+        }
+        if (error.code !== 409 || tries >= CONFLICTS_MAX) throw error;
+        await this.#reread();
+        if (this.#gone) return;
+      }
+    }
+  }
+
+  async #reread(): Promise<void> {
+    const { name, namespace } = this.#pod.metadata;
+    try {
+      this.#note(await this.#ports.client.get<Pod>({ resource: PODS, namespace, name }) as Pod);
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.code !== 404) throw error;
+      this.#gone = true;
+    }
+  }
+
+  #dying(): boolean {
+    return this.#gone || this.#pod.metadata.deletionTimestamp !== undefined;
+  }
+
+  /** Once nothing runs any more: clean up, and let go of a pod that is being deleted. */
+  async #finish(): Promise<void> {
+    if (!this.#over || this.#tasks.size) return;
+    await this.#cleanUp();
+    if (!this.#dying()) return;
+    const { runtimes, client } = this.#ports;
+    if (!this.#gone && !this.#deleteSent) {
+      const { name, namespace, uid } = this.#pod.metadata;
+      try {
+        const target = { resource: PODS, namespace, name };
+        await client.delete(target, { gracePeriodSeconds: 0, preconditions: { uid } });
+      } catch (error) {
+        // 404: gone. 409: another pod has the name by now, so ours is gone too.
+        const code = error instanceof ApiError ? error.code : 0;
+        if (code !== 404 && code !== 409) throw error;
+      }
+      this.#deleteSent = true;
+    }
+    if (!this.#pod.metadata.finalizers?.length) this.#gone = true;
+    if (!this.#gone) return;
+    for (const runtime of runtimes) await runtime.forget(this.#pod);
+    this.done = true;
+  }
+
+  async #cleanUp(): Promise<void> {
+    if (this.#setup === "clean") return;
+    const { runtimes, network, volumes } = this.#ports;
+    this.#refreshTimer?.cancel();
+    for (const probes of this.#probes.values()) probes.stop();
+    for (const record of this.records) {
+      if (record.id && record.runtime) await record.runtime.remove(record.id);
+    }
+    for (const runtime of runtimes) await runtime.stopSandbox(this.uid);
+    if (volumes && this.#real()) await volumes.teardown(this.#pod);
+    await network.teardownPod(this.uid);
+    this.#setup = "clean";
+  }
+
+  /** When to look again without being named: a back-off, a retry or the deadline is over. */
+  #next(): Outcome {
+    if (this.done) return;
+    const now = this.#ports.clock.now();
+    let at = Infinity;
+    if (!this.#stopping) {
+      at = this.#deadlineAt();
+      if (this.#setup === "none") at = Math.min(at, this.#setupRetryAt);
+      for (const record of this.records) {
+        at = Math.min(at, this.#restarts.dueAt(record));
+      }
+    }
+    return at === Infinity ? undefined : { afterMs: Math.max(1, at - now) };
+  }
+
+  // --- small things -----------------------------------------------------------------------------------
+
+  #run(task: Promise<void>): void {
+    const tracked = task.catch((error) => {
+      this.#ports.log("error", "a pod's task failed", { pod: this.uid, error: String(error) });
+    }).finally(() => {
+      this.#tasks.delete(tracked);
+      this.#wake();
+    });
+    this.#tasks.add(tracked);
+  }
+
+  #event(type: "Normal" | "Warning", reason: string, message: string): void {
+    if (this.#ports.events) this.#ports.recorder.event(this.#pod, type, reason, message);
+  }
+
+  #restore(): void {
+    const status = this.#pod.status;
+    const known = [
+      ...(status?.initContainerStatuses ?? []),
+      ...(status?.containerStatuses ?? []),
+      ...(status?.ephemeralContainerStatuses ?? []),
+    ];
+    if (!known.some((s) => s.containerID)) return;
+    const now = this.#ports.clock.now();
+    let running = false;
+    for (const one of known) {
+      const record = this.records.find((r) => r.name === one.name);
+      if (!record || !one.containerID) continue;
+      const runtime = this.#ports.runtimes.find((r) => one.containerID!.startsWith(`${r.name}:`));
+      record.runtime = runtime;
+      const startedAt = Date.parse(one.state.running?.startedAt ?? "") || now;
+      const id = one.containerID;
+      const recovered = !!one.state.running && !!runtime?.recover(
+        this.#pod,
+        { name: one.name, id, startedAt },
+        (end) => this.#ended(record, id, end),
+      );
+      restore(record, one, recovered, now);
+      if (recovered) running = true;
+    }
+    // A pod taken over as it runs keeps its addresses and needs no new sandbox of a simulated runtime.
+    if (running && !this.#real()) this.#takeOver();
+  }
+
+  #takeOver(): void {
+    const pod = this.#pod;
+    const kept = this.#ports.network.setupPod(pod, this.#node);
+    if (!(kept instanceof Promise)) this.#podIPs = kept.ips;
+    const hostname = hostnameOf(pod, this.#node.domain);
+    this.#sandbox = { pod, ips: this.#podIPs, hostname, hosts: "", resolv: "" };
+    this.#setup = "ready";
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * What a pod worker is given by its node: one object shared by all pods of the node, so that 50,000
+ * of them cost no more than their own state.
+ */
+import type { Client } from "../../api/client/contract.ts";
+import type { Logger, Recorder } from "../runtime/mod.ts";
+import type { Clock } from "../../kv/clock.ts";
+import type { EnvSources } from "./env.ts";
+import type { FieldFacts } from "./fields.ts";
+import type { Network } from "./network/network.ts";
+import type { Mount, Runtime } from "./runtimes/runtime.ts";
+import type { ContainerOf, Pod } from "./types.ts";
+
+/** The node as its pods see it. */
+export interface NodeFacts {
+  readonly name: string;
+  readonly addresses: readonly string[];
+  readonly podCIDR: string | undefined;
+  readonly allocatable: Readonly<Record<string, string>>;
+  /** The DNS service, and the domain of the cluster. */
+  readonly dnsIP?: string;
+  readonly domain: string;
+  /** The machine's own resolv.conf. */
+  readonly resolv: string;
+}
+
+/** The volumes of a node's pods. */
+export interface PodVolumes {
+  /** Makes every volume of the pod; may be called again. Rejects with a MountError. */
+  setup(pod: Pod, facts: FieldFacts): Promise<void>;
+  /** Only looks whether the volumes could be made: for pods without processes. */
+  check(pod: Pod): Promise<void>;
+  /** Where a container sees them. Rejects with a RuntimeError `CreateContainerConfigError`. */
+  mounts(pod: Pod, container: ContainerOf, env: ReadonlyMap<string, string>): Promise<Mount[]>;
+  /** Brings configMap, secret, downwardAPI and token files up to date; resolves with ms until the next need. */
+  refresh(pod: Pod, facts: FieldFacts): Promise<number | undefined>;
+  teardown(pod: Pod): Promise<void>;
+}
+
+/** A volume that cannot be made (yet). */
+export class MountError extends Error {
+  override name = "MountError";
+  readonly volume: string;
+  constructor(volume: string, message: string) {
+    super(message);
+    this.volume = volume;
+  }
+}
+
+/** See the module's text. */
+export interface WorkerPorts {
+  readonly clock: Clock;
+  readonly client: Client;
+  readonly recorder: Recorder;
+  readonly log: Logger;
+  readonly runtimes: readonly Runtime[];
+  readonly network: Network;
+  readonly volumes?: PodVolumes;
+  readonly sources: EnvSources;
+  /** Dials, for probes and hooks. */
+  readonly dial?: ProbeDialer;
+  /** Record Events of containers; off where pods come in thousands. */
+  readonly events: boolean;
+}
+
+/** How probes and hooks reach a container from outside. */
+export interface ProbeDialer {
+  /** A GET; resolves with the status and up to 10 KiB of the body. Rejects with the cause in Go's words. */
+  http(
+    request: {
+      url: string;
+      /** Where to connect: the URL may name another host in its Host header. */
+      hostname: string;
+      port: number;
+      headers: readonly (readonly [string, string])[];
+      timeoutMs: number;
+    },
+  ): Promise<{ status: number; body: string; location?: string }>;
+  tcp(hostname: string, port: number, timeoutMs: number): Promise<void>;
+  grpc(hostname: string, port: number, service: string, timeoutMs: number): Promise<string>;
+}

@@ -1,0 +1,62 @@
+/**
+ * Facts of the machine that a node reports: processors, memory, names, the resolver's configuration.
+ * Read once; what cannot be read is left out or has the value that says so.
+ */
+
+export interface HostFacts {
+  cpus: number;
+  memoryBytes: number;
+  diskBytes: number;
+  hostname: string;
+  os: string;
+  architecture: string;
+  kernelVersion: string;
+  osImage: string;
+  machineID: string;
+  bootID: string;
+  resolv: string;
+}
+
+/** Reads them. */
+export function hostFacts(): HostFacts {
+  const os = Deno.build.os === "windows"
+    ? "windows"
+    : Deno.build.os === "darwin"
+    ? "darwin"
+    : "linux";
+  return {
+    cpus: navigator.hardwareConcurrency || 1,
+    memoryBytes: memory(),
+    diskBytes: 100 * 2 ** 30,
+    hostname: attempt(() => Deno.hostname(), "localhost"),
+    os,
+    architecture: Deno.build.arch === "aarch64" ? "arm64" : "amd64",
+    kernelVersion: attempt(() => Deno.osRelease(), "unknown"),
+    osImage: osImage(os),
+    machineID: text("/etc/machine-id").trim(),
+    bootID: text("/proc/sys/kernel/random/boot_id").trim(),
+    resolv: text("/etc/resolv.conf"),
+  };
+}
+
+function memory(): number {
+  const total = attempt(() => Deno.systemMemoryInfo().total, 0);
+  return total || 2 ** 30;
+}
+
+function osImage(os: string): string {
+  const line = text("/etc/os-release").split("\n").find((l) => l.startsWith("PRETTY_NAME="));
+  return line?.slice("PRETTY_NAME=".length).replaceAll('"', "") ?? os;
+}
+
+function text(path: string): string {
+  return attempt(() => Deno.readTextFileSync(path), "");
+}
+
+function attempt<T>(read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch {
+    return otherwise; // the platform does not have it, or does not let us see it
+  }
+}

@@ -1,0 +1,311 @@
+/**
+ * The host of simulated nodes: one actor for all of them, so that thousands of nodes and tens of
+ * thousands of pods cost one watch, one lease and no timers. Its pods run through the same state
+ * machine as real ones (`pod_worker.ts`), on a runtime that never waits: a pod becomes Running with one
+ * write. Events of containers and last words of deleted pods are left out unless asked for.
+ *
+ * Its keys: `node/<name>` (register or mend a node), `pod/<namespace>/<name>`, `lease`.
+ *
+ * Nodes carry the annotation `NODE_HOST_ANNOTATION`, the name of the host's Lease, by which the node
+ * lifecycle controller judges them.
+ */
+import type { NodeApi } from "../../api/client/node_api.ts";
+import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
+import type { Client } from "../../api/client/contract.ts";
+import {
+  type ActorContext,
+  type ActorHandle,
+  type Behaviour,
+  NODE_HOST_ANNOTATION,
+  type Outcome,
+  type System,
+} from "../runtime/mod.ts";
+import type { Timer } from "../../kv/clock.ts";
+import { registerNode, renewLease } from "./heartbeat.ts";
+import { type Network, VirtualNetwork } from "./network/network.ts";
+import { LEASE_RENEW_MS, type NodeDescription } from "./node_status.ts";
+import { PodWorker } from "./pod_worker.ts";
+import type { NodeFacts, WorkerPorts } from "./ports.ts";
+import type { Runtime } from "./runtimes/runtime.ts";
+import { SimulatedRuntime } from "./runtimes/simulated.ts";
+import type { Stages } from "./runtimes/stages.ts";
+import { nodeApi } from "./server.ts";
+import { NODES, type Pod, PODS } from "./types.ts";
+import { nodeUsage } from "./usage.ts";
+
+/** Options of `startSimulatedNodes`, with their defaults. */
+export interface SimulatedNodesOptions {
+  /** How many (1). */
+  count?: number;
+  /** Names are `<prefix><n>` (`simulated-`). */
+  prefix?: string;
+  /** The number of the first one (0). */
+  first?: number;
+  /** Of each (32 cpu, 256Gi memory, 110 pods). */
+  capacity?: Record<string, string>;
+  labels?: Record<string, string>;
+  /** Labels of each node by its number, such as a zone. */
+  labelsOf?(index: number): Record<string, string>;
+  taints?: readonly { key: string; value?: string; effect: string }[];
+  /** Record Events of containers (false). */
+  events?: boolean;
+  /** What containers do (stages/default.yaml). */
+  stages?: Stages;
+  client?: Client;
+  network?: Network;
+  /** Handlers that may write at once (256): they share group commits. */
+  workers?: number;
+}
+
+/** Simulated nodes while they run. */
+export interface SimulatedNodes {
+  readonly names: readonly string[];
+  /** The API of one of them; undefined when the name is not of this host. */
+  api(node: string): NodeApi | undefined;
+  /** Resolves when all are registered. */
+  readonly registered: Promise<void>;
+  stop(): Promise<void>;
+}
+
+const CAPACITY = {
+  cpu: "32",
+  memory: "256Gi",
+  pods: "110",
+  "ephemeral-storage": "1Ti",
+  "hugepages-1Gi": "0",
+  "hugepages-2Mi": "0",
+};
+
+type Facts = { -readonly [K in keyof NodeFacts]: NodeFacts[K] };
+
+interface HostState {
+  ports: WorkerPorts;
+  facts: Map<string, Facts>;
+  byKey: Map<string, PodWorker>;
+  byUid: Map<string, PodWorker>;
+  startedAt: number;
+  timer?: Timer;
+  unsubscribe: (() => void)[];
+}
+
+/** Starts them; see the module's text. */
+export function startSimulatedNodes(
+  system: System,
+  options: SimulatedNodesOptions = {},
+): SimulatedNodes {
+  const { count = 1, prefix = "simulated-", first = 0, workers = 256 } = options;
+  const lease = `${prefix}host`;
+  const network = options.network ?? new VirtualNetwork();
+  const descriptions = new Map<string, NodeDescription>();
+  for (let i = first; i < first + count; i++) {
+    const description = describe(`${prefix}${i}`, lease, network.nodeAddress(i), i, options);
+    descriptions.set(description.name, description);
+  }
+  let state: HostState | undefined;
+  const waiting = new Set(descriptions.keys());
+  const { promise: registered, resolve } = Promise.withResolvers<void>();
+  const told = (name: string) => {
+    waiting.delete(name);
+    if (!waiting.size) resolve();
+  };
+  const handle: ActorHandle = system.spawn(
+    `node/${prefix}host`,
+    hostBehaviour({ descriptions, lease, network, options, told, running: (s) => state = s }),
+    {
+      workers,
+      component: "kubelet",
+      client: options.client,
+      keysMax: 1 << 20,
+      backoffMsMin: 100,
+      backoffMsMax: 60_000,
+    },
+  );
+  return {
+    names: [...descriptions.keys()],
+    registered,
+    api: (node) => descriptions.has(node) ? apiOf(node, () => state) : undefined,
+    stop: () => handle.stop(),
+  };
+}
+
+function describe(
+  name: string,
+  lease: string,
+  address: string,
+  index: number,
+  options: SimulatedNodesOptions,
+): NodeDescription {
+  return {
+    name,
+    hostname: name,
+    addresses: [address],
+    runtime: "simulated",
+    runtimeVersion: "simulated://1.0.0",
+    capacity: options.capacity ?? CAPACITY,
+    os: "linux",
+    architecture: "amd64",
+    kernelVersion: "simulated",
+    osImage: "simulated",
+    machineID: "",
+    bootID: "",
+    labels: { ...options.labels, ...options.labelsOf?.(index) },
+    annotations: { [NODE_HOST_ANNOTATION]: lease },
+    taints: options.taints,
+  };
+}
+
+interface HostParts {
+  descriptions: ReadonlyMap<string, NodeDescription>;
+  lease: string;
+  network: Network;
+  options: SimulatedNodesOptions;
+  told(name: string): void;
+  running(state: HostState | undefined): void;
+}
+
+function hostBehaviour(parts: HostParts): Behaviour<HostState> {
+  return {
+    start: (context) => begin(parts, context),
+    handle: (key, state, context) => {
+      if (key.startsWith("pod/")) return stepPod(key.slice(4), state, context);
+      if (key === "lease") return renewLease(context.client, parts.lease, context.clock.now());
+      return register(key.slice("node/".length), state, parts, context);
+    },
+    stop: async (state) => {
+      parts.running(undefined);
+      state.timer?.cancel();
+      for (const unsubscribe of state.unsubscribe) unsubscribe();
+      for (const worker of state.byKey.values()) await worker.close();
+    },
+  };
+}
+
+function begin(parts: HostParts, context: ActorContext): HostState {
+  const { clock, client, recorder, log, informers } = context;
+  const runtime: Runtime = new SimulatedRuntime({ clock, stages: parts.options.stages });
+  const ports: WorkerPorts = {
+    clock,
+    client,
+    recorder,
+    log,
+    runtimes: [runtime],
+    network: parts.network,
+    sources: NO_SOURCES,
+    events: parts.options.events ?? false,
+  };
+  const state: HostState = {
+    ports,
+    facts: new Map(),
+    byKey: new Map(),
+    byUid: new Map(),
+    startedAt: clock.now(),
+    unsubscribe: [],
+  };
+  for (const d of parts.descriptions.values()) {
+    state.facts.set(d.name, {
+      name: d.name,
+      addresses: d.addresses,
+      podCIDR: undefined,
+      allocatable: d.capacity,
+      domain: "cluster.local",
+      resolv: "",
+    });
+    context.send(context.address, `node/${d.name}`);
+  }
+  const tick = () => {
+    context.send(context.address, "lease");
+    state.timer = clock.timer("background", LEASE_RENEW_MS, tick);
+  };
+  tick();
+  parts.running(state);
+  state.unsubscribe.push(
+    informers.for(NODES).subscribe(({ key, object }) => {
+      const facts = state.facts.get(key);
+      if (!facts) return;
+      if (!object) context.send(context.address, `node/${key}`); // deleted: it comes back
+      else noteNode(facts, object, context);
+    }),
+    informers.for<Pod>(PODS).subscribe(({ key, object, old }) => {
+      const node = (object ?? old)!.spec.nodeName;
+      if (node && state.facts.has(node)) context.send(context.address, `pod/${key}`);
+    }),
+  );
+  return state;
+}
+
+/** Environments and volumes are not made for pods without processes. */
+const NO_SOURCES: WorkerPorts["sources"] = {
+  configMap: () => undefined,
+  secret: () => undefined,
+  services: () => [],
+};
+
+function noteNode(facts: Facts, node: DeepReadonly<KubeObject>, context: ActorContext): void {
+  facts.podCIDR ??= node.spec?.podCIDR as string | undefined;
+  const conditions = node.status?.conditions as readonly { type: string; status: string }[];
+  if (conditions?.some((c) => c.type === "Ready" && c.status !== "True")) {
+    context.send(context.address, `node/${facts.name}`);
+  }
+}
+
+async function register(
+  name: string,
+  state: HostState,
+  parts: HostParts,
+  context: ActorContext,
+): Promise<void> {
+  const description = parts.descriptions.get(name);
+  const facts = state.facts.get(name);
+  if (!description || !facts) return;
+  const { client, clock } = context;
+  const node = await registerNode(client, description, clock.now());
+  facts.podCIDR ??= node.spec?.podCIDR as string | undefined;
+  parts.told(name);
+}
+
+async function stepPod(key: string, state: HostState, context: ActorContext): Promise<Outcome> {
+  const seen = context.informers.for<Pod>(PODS).get(key) as Pod | undefined;
+  let worker = state.byKey.get(key);
+  if (worker && worker.uid !== seen?.metadata.uid) {
+    // Its pod is gone, perhaps with another of the same name in its place.
+    const outcome = await worker.step(undefined);
+    if (!worker.done) return outcome;
+    forget(state, key, worker);
+    worker = undefined;
+  }
+  if (!worker) {
+    const facts = seen?.spec.nodeName ? state.facts.get(seen.spec.nodeName) : undefined;
+    if (!seen || !facts) return;
+    const wake = () => context.send(context.address, `pod/${key}`);
+    worker = new PodWorker(state.ports, facts, seen, wake);
+    state.byKey.set(key, worker);
+    state.byUid.set(worker.uid, worker);
+  }
+  const outcome = await worker.step(seen);
+  if (worker.done) forget(state, key, worker);
+  return outcome;
+}
+
+function forget(state: HostState, key: string, worker: PodWorker): void {
+  if (state.byKey.get(key) === worker) state.byKey.delete(key);
+  state.byUid.delete(worker.uid);
+}
+
+function apiOf(node: string, state: () => HostState | undefined): NodeApi {
+  const workers = function* (): Iterable<PodWorker> {
+    for (const worker of state()?.byKey.values() ?? []) {
+      if (worker.pod.spec.nodeName === node) yield worker;
+    }
+  };
+  return nodeApi({
+    name: node,
+    worker: (uid) => state()?.byUid.get(uid),
+    workers,
+    now: () => state()?.ports.clock.now() ?? 0,
+    usage: () => {
+      const now = state()?.ports.clock.now() ?? 0;
+      const startedAt = state()?.startedAt ?? now;
+      return nodeUsage({ name: node, startedAt, capacityBytes: 256 * 2 ** 30 }, workers(), now);
+    },
+  });
+}
