@@ -6,8 +6,23 @@ import type { AdmissionPlugin } from "../contract.ts";
 import type { PluginContext } from "../admission.ts";
 import { clusterRoleAggregation } from "../aggregation.ts";
 import { rbacEscalation } from "../rbac_escalation.ts";
+import { limitRanger } from "./limit_ranger.ts";
 import { namespaceLifecycle } from "./namespace_lifecycle.ts";
+import { defaultIngressClass, denyServiceExternalIps } from "./network.ts";
+import { podSecurity } from "./pod_security.ts";
+import { priority } from "./priority.ts";
+import { runtimeClass } from "./runtime_class.ts";
 import { serviceAccount } from "./service_account.ts";
+import {
+  defaultStorageClass,
+  persistentVolumeClaimResize,
+  storageObjectInUseProtection,
+} from "./storage.ts";
+import {
+  defaultTolerationSeconds,
+  extendedResourceToleration,
+  taintNodesByCondition,
+} from "./tolerations.ts";
 
 /** One row: the name, how to make it, and whether it is off until it is asked for. */
 interface Row {
@@ -16,10 +31,25 @@ interface Row {
   off?: boolean;
 }
 
+const on = (plugin: AdmissionPlugin): Row => ({ name: plugin.name, make: () => plugin });
+const off = (plugin: AdmissionPlugin): Row => ({ ...on(plugin), off: true });
+
 const ROWS: readonly Row[] = [
-  { name: "NamespaceLifecycle", make: () => namespaceLifecycle },
+  on(namespaceLifecycle),
+  on(limitRanger),
   { name: "ServiceAccount", make: serviceAccount },
-  { name: "ClusterRoleAggregation", make: () => clusterRoleAggregation },
+  on(taintNodesByCondition),
+  on(podSecurity),
+  on(priority),
+  on(defaultTolerationSeconds),
+  off(extendedResourceToleration),
+  on(defaultStorageClass),
+  on(storageObjectInUseProtection),
+  on(persistentVolumeClaimResize),
+  on(runtimeClass),
+  on(defaultIngressClass),
+  off(denyServiceExternalIps),
+  on(clusterRoleAggregation),
   { name: "RBACEscalation", make: (context) => rbacEscalation(context.authorizer) },
 ];
 

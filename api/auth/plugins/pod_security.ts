@@ -1,0 +1,224 @@
+/**
+ * PodSecurity: a namespace's labels say how much its pods may do (enforce), and what is only reported to the
+ * writer (warn) or the audit log (audit). Controllers' templates are never refused, only reported on.
+ */
+import { invalid as invalidObject } from "../../machinery/errors.ts";
+import { invalid } from "../../machinery/field_errors.ts";
+import type { Cause, DeepReadonly, KubeObject } from "../../machinery/types.ts";
+import { refusal } from "../admission.ts";
+import type { Admission, AdmissionPlugin } from "../contract.ts";
+import { type Level, type Violation, violations } from "./pod_security_checks.ts";
+
+type Labels = DeepReadonly<Record<string, string>> | undefined;
+
+interface LevelVersion {
+  level: Level;
+  /** A minor version, or Infinity for `latest`. */
+  minor: number;
+}
+
+interface Policy {
+  enforce: LevelVersion;
+  audit: LevelVersion;
+  warn: LevelVersion;
+}
+
+const PREFIX = "pod-security.kubernetes.io/";
+const LEVELS: readonly Level[] = ["privileged", "baseline", "restricted"];
+/** Pods looked at when a namespace's level is raised. */
+const PODS_CHECKED_MAX = 3000;
+const NO_POD = new Set([
+  "exec",
+  "attach",
+  "binding",
+  "eviction",
+  "log",
+  "portforward",
+  "proxy",
+  "status",
+  "token",
+]);
+/** Where the pod template is. */
+const TEMPLATES: Readonly<Record<string, (object: KubeObject) => KubeObject | undefined>> = {
+  "replicationcontrollers": (o) => o.spec?.template,
+  "podtemplates": (o) => o.template,
+  "apps/replicasets": (o) => o.spec?.template,
+  "apps/deployments": (o) => o.spec?.template,
+  "apps/statefulsets": (o) => o.spec?.template,
+  "apps/daemonsets": (o) => o.spec?.template,
+  "batch/jobs": (o) => o.spec?.template,
+  "batch/cronjobs": (o) => o.spec?.jobTemplate?.spec?.template,
+};
+
+function resourceOf(a: Admission): string {
+  return a.kind.group ? `${a.kind.group}/${a.kind.plural}` : a.kind.plural;
+}
+
+/** Upstream's PodSecurity, with every default privileged. */
+export const podSecurity: AdmissionPlugin = {
+  name: "PodSecurity",
+  handles(a) {
+    if (a.operation !== "CREATE" && a.operation !== "UPDATE") return false;
+    const resource = resourceOf(a);
+    if (resource === "pods") return !NO_POD.has(a.subresource);
+    return !a.subresource && (resource === "namespaces" || resource in TEMPLATES);
+  },
+  validate(a) {
+    const resource = resourceOf(a);
+    if (resource === "namespaces") return checkNamespace(a);
+    const namespace = a.view.get(`/registry/namespaces/${a.namespace}`)?.value;
+    // Most namespaces say nothing about pods: nothing to do.
+    if (!namespace?.metadata.labels) return;
+    const { policy, errors } = policyOf(namespace.metadata.labels);
+    const enforce = resource === "pods";
+    const silent = policy.audit.level === "privileged" && policy.warn.level === "privileged" &&
+      (!enforce || policy.enforce.level === "privileged");
+    if (silent && errors.length === 0) return;
+    const pod = enforce ? a.object! : TEMPLATES[resource](a.object!);
+    if (!pod) return;
+    if (enforce && a.old && !significant(pod, a.old)) return;
+    evaluate(a, pod, policy, { errors, enforce });
+  },
+};
+
+function evaluate(
+  a: Admission,
+  pod: KubeObject,
+  policy: Policy,
+  { errors, enforce }: { errors: Cause[]; enforce: boolean },
+): void {
+  if (errors.length) {
+    const texts = errors.map((c) => `${c.field}: ${c.message}`);
+    const text = texts.length === 1 ? texts[0] : `[${texts.join(", ")}]`;
+    a.annotate(`${PREFIX}error`, `Failed to parse policy: ${text}`);
+  }
+  const results = new Map<string, Violation[]>();
+  const judge = (wanted: LevelVersion) => {
+    const name = describe(wanted);
+    let found = results.get(name);
+    if (!found) results.set(name, found = violations(wanted, pod.spec, pod.metadata));
+    return found;
+  };
+  const text = (mode: string, wanted: LevelVersion, found: Violation[]) =>
+    `${mode} PodSecurity ${JSON.stringify(describe(wanted))}: ${
+      found.map(({ reason, detail }) => detail ? `${reason} (${detail})` : reason).join(", ")
+    }`;
+  const enforced = enforce ? judge(policy.enforce) : [];
+  if (enforce) a.annotate(`${PREFIX}enforce-policy`, describe(policy.enforce));
+  const audited = judge(policy.audit);
+  if (audited.length) {
+    a.annotate(`${PREFIX}audit-violations`, text("would violate", policy.audit, audited));
+  }
+  if (enforced.length) throw refusal(a, text("violates", policy.enforce, enforced));
+  const warned = judge(policy.warn);
+  if (warned.length) a.warn(text("would violate", policy.warn, warned));
+}
+
+function describe({ level, minor }: LevelVersion): string {
+  return `${level}:${minor === Infinity ? "latest" : `v1.${minor}`}`;
+}
+
+/** Labels as a policy: what cannot be read is enforced strictly, and neither audited nor warned of. */
+function policyOf(labels: Labels): { policy: Policy; errors: Cause[] } {
+  const errors: Cause[] = [];
+  const base = (): LevelVersion => ({ level: "privileged", minor: Infinity });
+  const policy: Policy = { enforce: base(), audit: base(), warn: base() };
+  if (!labels) return { policy, errors };
+  let enforceRead = false;
+  for (const mode of ["enforce", "audit", "warn"] as const) {
+    const level = labels[PREFIX + mode];
+    if (level !== undefined) {
+      if (LEVELS.includes(level as Level)) {
+        policy[mode].level = level as Level;
+        if (mode === "enforce") enforceRead = true;
+      } else {
+        policy[mode].level = mode === "enforce" ? "restricted" : "privileged";
+        const text = `must be one of ${LEVELS.join(", ")}`;
+        errors.push(invalid(`metadata.labels[${PREFIX}${mode}]`, level, text));
+      }
+    }
+    const version = labels[`${PREFIX}${mode}-version`];
+    if (version === undefined || version === "latest") continue;
+    const match = /^v1\.([0-9]|[1-9][0-9]*)$/.exec(version);
+    if (match) policy[mode].minor = Number(match[1]);
+    else {
+      const field = `metadata.labels[${PREFIX}${mode}-version]`;
+      errors.push(invalid(field, version, 'must be "latest" or "v1.x"'));
+    }
+  }
+  if (
+    labels[`${PREFIX}warn`] === undefined && enforceRead && stricter(policy.enforce, policy.warn)
+  ) {
+    policy.warn.level = policy.enforce.level;
+    if (labels[`${PREFIX}warn-version`] === undefined) policy.warn.minor = policy.enforce.minor;
+  }
+  return { policy, errors };
+}
+
+function stricter(a: LevelVersion, b: LevelVersion): boolean {
+  return LEVELS.indexOf(a.level) > LEVELS.indexOf(b.level);
+}
+
+function checkNamespace(a: Admission): void {
+  const { policy, errors } = policyOf(a.object!.metadata.labels);
+  const before = a.operation === "UPDATE" ? policyOf(a.old?.metadata.labels) : undefined;
+  if (errors.length && JSON.stringify(errors) !== JSON.stringify(before?.errors ?? [])) {
+    throw invalidObject("", "Namespace", a.object!.metadata.name, errors);
+  }
+  if (!before) return;
+  const { enforce } = policy;
+  const old = before.policy.enforce;
+  if (enforce.level === "privileged") return;
+  if (enforce.minor === old.minor && !stricter(enforce, old)) return;
+  for (const line of existingViolations(a, a.object!.metadata.name, enforce)) a.warn(line);
+}
+
+/** What a raised level would have refused among the pods that run already. */
+function existingViolations(a: Admission, namespace: string, enforce: LevelVersion): string[] {
+  const total = a.view.count(`/registry/pods/${namespace}/`);
+  const byReason = new Map<string, string[]>();
+  let checked = 0;
+  for (const { value } of a.view.scan(`/registry/pods/${namespace}/`)) {
+    if (checked++ >= PODS_CHECKED_MAX) break;
+    const reason = violations(enforce, value.spec, value.metadata).map((v) => v.reason).join(", ");
+    if (!reason) continue;
+    const names = byReason.get(reason);
+    if (names) names.push(value.metadata.name);
+    else byReason.set(reason, [value.metadata.name]);
+  }
+  const lines: string[] = [];
+  if (total > PODS_CHECKED_MAX) {
+    lines.push(
+      `new PodSecurity enforce level only checked against the first ${PODS_CHECKED_MAX} of ` +
+        `${total} existing pods`,
+    );
+  }
+  if (byReason.size) {
+    lines.push(
+      `existing pods in namespace ${JSON.stringify(namespace)} violate the new PodSecurity ` +
+        `enforce level ${JSON.stringify(describe(enforce))}`,
+    );
+  }
+  const details = [...byReason].map(([reason, names]) => {
+    const others = names.length - 1;
+    const more = others === 0 ? "" : ` (and ${others} other ${others === 1 ? "pod" : "pods"})`;
+    return `${names[0]}${more}: ${reason}`;
+  });
+  return [...lines, ...details.sort()];
+}
+
+/** Of what a pod's update may change only images and ephemeral containers matter. */
+function significant(pod: KubeObject, old: DeepReadonly<KubeObject>): boolean {
+  for (const part of ["containers", "initContainers"]) {
+    const now = pod.spec?.[part] ?? [];
+    const before = old.spec?.[part] ?? [];
+    if (now.length !== before.length) return true;
+    for (let i = 0; i < now.length; i++) if (now[i].image !== before[i].image) return true;
+  }
+  for (const container of pod.spec?.ephemeralContainers ?? []) {
+    const before = (old.spec?.ephemeralContainers ?? [])
+      .find((c: { name: string }) => c.name === container.name);
+    if (!before || before.image !== container.image) return true;
+  }
+  return false;
+}
