@@ -13,6 +13,7 @@ import { deleteChunks } from "./compact.ts";
 import { chunkKey } from "./keys.ts";
 import { CHUNKS_PER_COMMIT } from "./limits.ts";
 import type { Log } from "./log.ts";
+import { patiently } from "./patience.ts";
 import type { Change } from "./state.ts";
 
 interface Prepared {
@@ -77,11 +78,13 @@ export class ChunkWriter<T> {
       const prepared = { key, bytes, chunks, isWritten: false };
       this.#prepared.push(prepared);
       for (let at = 0; at < parts.length; at += CHUNKS_PER_COMMIT) {
-        const op = this.#log.kv.atomic();
-        for (let i = at; i < Math.min(at + CHUNKS_PER_COMMIT, parts.length); i++) {
-          op.set(chunkKey(this.#log.space, id, i), parts[i]);
-        }
-        await op.commit();
+        await patiently(this.#clock, () => {
+          const op = this.#log.kv.atomic();
+          for (let i = at; i < Math.min(at + CHUNKS_PER_COMMIT, parts.length); i++) {
+            op.set(chunkKey(this.#log.space, id, i), parts[i]);
+          }
+          return op.commit();
+        });
       }
       prepared.isWritten = true;
     }

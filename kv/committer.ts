@@ -43,6 +43,7 @@ import {
 import { eventOf, type Log, storedBytesMax } from "./log.ts";
 import { INTERNAL_PUT, PUT } from "./codec.ts";
 import { type Change, type Root, StateView, WriteDraft } from "./state.ts";
+import { isLocked, lockedPauseMs } from "./patience.ts";
 import type { Rivals } from "./rivals.ts";
 import { checkTerm } from "./lease.ts";
 
@@ -427,7 +428,13 @@ export class Committer<T> {
         return result.ok ? { versionstamp: result.versionstamp } : "moved";
       } catch (error) {
         const failure = databaseError(error);
-        if (error instanceof TypeError || this.#closed !== undefined) return failure;
+        if (this.#closed !== undefined) return failure;
+        if (isLocked(error)) {
+          await this.#o.clock.sleep(lockedPauseMs(this.#o.clock));
+          continue;
+        }
+        // Deno KV refused it unseen: a limit of its own that ours should have caught.
+        if (error instanceof TypeError && !this.#o.owner) return failure;
         // Where we own the file, commits end before the next begins: an unchanged head is the truth.
         if (this.#o.owner && tries >= COMMIT_TRIES_MAX && await this.#isUnchanged(formed)) {
           return failure;
@@ -522,7 +529,7 @@ export class Committer<T> {
       throw error;
     }
     this.#putBack(formed);
-    if (++this.#losses >= LOSSES_BEFORE_WANT) await this.#o.rivals?.want();
+    if (++this.#losses >= LOSSES_BEFORE_WANT) this.#o.rivals?.want();
   }
 
   #putBack(formed: Formed<T>): void {

@@ -19,6 +19,7 @@ import {
   PRESSURE_SHARE,
   PRESSURE_TARGET_SHARE,
 } from "./limits.ts";
+import { patiently } from "./patience.ts";
 
 /** Records that may be deleted, in the order in which they were superseded. Three numbers each. */
 class Superseded {
@@ -271,7 +272,7 @@ export class Compactor<T> {
       bytes += record.size;
       records++;
     }
-    await op.commit();
+    await patiently(this.#clock, () => op.commit());
     for (let i = 0; i < records; i++) chunks.delete(this.#superseded.peek(i)!.revision);
     this.#superseded.drop(records);
     this.logBytes -= bytes;

@@ -18,6 +18,7 @@ import {
   STORE_BYTES_MAX,
   STORE_BYTES_MIN,
 } from "./limits.ts";
+import { patiently } from "./patience.ts";
 import { MailboxQueue, type MailTransport, NativeQueue } from "./queue.ts";
 import { SEAL_KEY_BYTES, Sealer } from "./seal.ts";
 import { restoreInto, takeSnapshot } from "./snapshot.ts";
@@ -163,7 +164,7 @@ async function openOn<T>(
     leaseMs: options.leaseMs,
   });
   const expiry = new EventsExpiry(events, clock, options.eventsTtlMs ?? EVENTS_TTL_MS);
-  return new LogDatabase({ backend, objects, events, queue, terms, expiry, sealer, codec });
+  return new LogDatabase({ backend, objects, events, queue, terms, expiry, sealer, clock });
 }
 
 interface DatabaseParts<T> {
@@ -174,7 +175,7 @@ interface DatabaseParts<T> {
   terms: LeaseTerms;
   expiry: EventsExpiry<T>;
   sealer: Sealer;
-  codec: Codec<T>;
+  clock: Clock;
 }
 
 class LogDatabase<T> implements Database<T> {
@@ -195,7 +196,12 @@ class LogDatabase<T> implements Database<T> {
     const { kv } = parts.backend;
     this.settings = {
       get: (name) => getSetting(kv, parts.sealer, name),
-      set: (name, value) => setSetting(kv, parts.sealer, { name, value }),
+      set: (name, value) =>
+        patiently(parts.clock, () => setSetting(kv, parts.sealer, { name, value })).catch(
+          (error) => {
+            throw databaseError(error);
+          },
+        ),
     };
   }
 
@@ -303,9 +309,5 @@ async function setSetting(
       "object",
     );
   }
-  try {
-    await kv.set(settingKey(name), sealer.seal("setting/" + name, value));
-  } catch (error) {
-    throw databaseError(error);
-  }
+  await kv.set(settingKey(name), sealer.seal("setting/" + name, value));
 }

@@ -16,6 +16,7 @@ import type { Clock, Timer } from "./clock.ts";
 import { type Term, TermOverError, type Terms } from "./contract.ts";
 import { leaseKey, termKey } from "./keys.ts";
 import { LEASE_MS, LEASE_RENEW_EVERY_MS } from "./limits.ts";
+import { patiently } from "./patience.ts";
 import type { Root } from "./state.ts";
 import type { LogStore } from "./store.ts";
 
@@ -161,7 +162,8 @@ export class LeaseTerms implements Terms {
     const now = clock.monotonic();
     if (now - this.#renewedAt < LEASE_RENEW_EVERY_MS) return true;
     try {
-      await kv.set(leaseKey(this.holder), ++this.#count);
+      this.#count++;
+      await patiently(clock, () => kv.set(leaseKey(this.holder), this.#count));
       this.#renewedAt = now;
     } catch {
       if (clock.monotonic() - this.#renewedAt >= this.#leaseMs) this.#lapse();

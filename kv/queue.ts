@@ -16,6 +16,7 @@ import { ClosedError, type Mail, type Queue } from "./contract.ts";
 import type { MailOutlet } from "./committer.ts";
 import { MAIL_BELL_KEY, MAIL_PREFIX, mailKey, UNDELIVERED_PREFIX, undeliveredKey } from "./keys.ts";
 import { MAIL_BACKOFF_MS, MAIL_HANDLERS_MAX, UNDELIVERED_MAX } from "./limits.ts";
+import { patiently } from "./patience.ts";
 import { checkMail } from "./state.ts";
 
 /** What takes a message over. */
@@ -68,9 +69,7 @@ export class NativeQueue implements MailTransport {
   async send(mail: Mail): Promise<void> {
     checkMail(mail);
     if (this.#closed) throw new ClosedError("The queue is closed");
-    const op = this.#kv.atomic();
-    this.attach(op, mail);
-    await op.commit();
+    await sendBy(this, this.#kv, this.#clock, mail);
   }
 
   listen(handler: MailHandler): void {
@@ -132,9 +131,7 @@ export class MailboxQueue implements MailTransport {
   async send(mail: Mail): Promise<void> {
     checkMail(mail);
     if (this.#closed) throw new ClosedError("The queue is closed");
-    const op = this.#kv.atomic();
-    this.attach(op, mail);
-    await op.commit();
+    await sendBy(this, this.#kv, this.#clock, mail);
     this.sent([mail]);
   }
 
@@ -252,6 +249,15 @@ export class MailboxQueue implements MailTransport {
 
 function letterOf(mail: Mail, clock: Clock): Letter {
   return { to: mail.to, key: mail.key, id: clock.uuid(), sentMs: clock.now(), failed: 0 };
+}
+
+/** Sends one message in a commit of its own. */
+async function sendBy(outlet: MailOutlet, kv: Deno.Kv, clock: Clock, mail: Mail): Promise<void> {
+  await patiently(clock, () => {
+    const op = kv.atomic();
+    outlet.attach(op, mail);
+    return op.commit();
+  });
 }
 
 function isLetter(value: unknown): value is Letter {

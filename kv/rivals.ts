@@ -7,6 +7,7 @@
 
 import type { Clock } from "./clock.ts";
 import { type Space, wantKey } from "./keys.ts";
+import { patiently } from "./patience.ts";
 import { WRITER_SEEN_MS } from "./limits.ts";
 
 /** The other writers of a store, as far as they were seen lately. */
@@ -38,7 +39,13 @@ export class Rivals {
   }
 
   /** Says that this process wants its turn. */
-  async want(): Promise<void> {
-    await this.#kv.set(wantKey(this.#space), this.#writer);
+  want(): void {
+    const said = patiently(
+      this.#clock,
+      () => this.#kv.set(wantKey(this.#space), this.#writer),
+    );
+    said.catch(() => {
+      // It is a wish; the next lost commit says it again.
+    });
   }
 }

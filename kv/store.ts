@@ -294,6 +294,8 @@ export class LogStore<T> implements Store<T> {
 
   /** One head read serves every caller that came before it began. */
   async #readHead(): Promise<View<T>> {
+    // Callers of this turn share the read.
+    await undefined;
     while (this.#freshRunning !== undefined) await this.#freshRunning.catch(() => {});
     this.#freshNext = undefined;
     const reading = this.log.head();

@@ -1,0 +1,28 @@
+/** The store's contract over every back end that this machine has. */
+
+import { RealClock } from "../../kv/mod.ts";
+import { openDatabase } from "../../kv/mod.ts";
+import { type StoreBench, storeContract, thingCodec } from "./store.ts";
+
+storeContract("memory", () =>
+  Promise.resolve({
+    durable: false,
+    open: (options) => openDatabase({ codec: thingCodec, clock: new RealClock(), ...options }),
+    dispose: () => Promise.resolve(),
+  }));
+
+async function fileBench(owner: boolean): Promise<StoreBench> {
+  const folder = await Deno.makeTempDir({ prefix: "plesio-kv-" });
+  const path = `${folder}/data/plesio.db`;
+  return {
+    durable: true,
+    open: (options) =>
+      openDatabase({ path, owner, codec: thingCodec, clock: new RealClock(), ...options }),
+    bytes: () => Deno.readFile(path),
+    dispose: () => Deno.remove(folder, { recursive: true }),
+  };
+}
+
+storeContract("file", () => fileBench(true), { has: ["durable"] });
+
+storeContract("shared file", () => fileBench(false), { has: ["durable", "shared"] });
