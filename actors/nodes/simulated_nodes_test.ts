@@ -1,0 +1,148 @@
+import { assert, assertEquals } from "@std/assert";
+import { ApiError } from "../../api/machinery/types.ts";
+import { openBox } from "./fixture_test.ts";
+import { startSimulatedNodes } from "./simulated_nodes.ts";
+import { LEASES, NODES, PODS } from "./types.ts";
+
+const nginx = { containers: [{ name: "c", image: "nginx:1.27" }] };
+
+Deno.test("startSimulatedNodes() registers its nodes and renews one lease for all", async () => {
+  await using box = await openBox();
+  const nodes = startSimulatedNodes(box.system, { count: 3, labelsOf: (i) => ({ zone: `z${i}` }) });
+  await nodes.registered;
+  const node = await box.client.get({ resource: NODES, name: "simulated-1" });
+  assertEquals(node.metadata.labels?.["plesio.dev/runtime"], "simulated");
+  assertEquals(node.metadata.labels?.zone, "z1");
+  assertEquals(node.metadata.annotations?.["plesio.dev/host"], "simulated-host");
+  assertEquals(node.status.nodeInfo.containerRuntimeVersion, "simulated://1.0.0");
+  assertEquals(node.status.conditions.at(-1).type, "Ready");
+  const lease = { resource: LEASES, namespace: "kube-node-lease", name: "simulated-host" };
+  const first = await box.until("a lease", () => box.client.get(lease).catch(() => undefined));
+  await box.manual.advance(10_000);
+  await box.until("a renewal", async () => {
+    const { spec } = await box.client.get(lease);
+    return spec.renewTime !== first.spec.renewTime;
+  });
+});
+
+Deno.test("one-write: a simulated pod becomes Running with a single status write", async () => {
+  await using box = await openBox();
+  await startSimulatedNodes(box.system, {}).registered;
+  const made = await box.pod("a", "simulated-0", nginx);
+  const running = await box.until("Running", async () => {
+    const pod = await box.get("a");
+    return pod.status?.phase === "Running" && pod;
+  });
+  const revisions = Number(running.metadata.resourceVersion) -
+    Number(made.metadata.resourceVersion);
+  assertEquals(revisions, 1);
+  const status = running.status!;
+  assertEquals(status.containerStatuses?.[0].ready, true);
+  assert(status.containerStatuses?.[0].containerID?.startsWith("simulated://"));
+  assertEquals(
+    status.conditions?.map((c) => `${c.type}=${c.status}`),
+    [
+      "PodReadyToStartContainers=True",
+      "Initialized=True",
+      "Ready=True",
+      "ContainersReady=True",
+      "PodScheduled=True",
+    ],
+  );
+  assert(status.podIP && status.hostIP && status.startTime && status.qosClass === "BestEffort");
+});
+
+Deno.test("a simulated pod goes when it is deleted, and its name can be used again", async () => {
+  await using box = await openBox();
+  await startSimulatedNodes(box.system, {}).registered;
+  const ready = (uid: string) => async () => {
+    const pod = await box.get("a").catch(() => undefined);
+    return pod?.metadata.uid !== uid && pod?.status?.phase === "Running" && pod;
+  };
+  await box.pod("a", "simulated-0", nginx);
+  const first = await box.until("Running", ready(""));
+  await box.client.delete({ resource: PODS, namespace: "default", name: "a" });
+  await box.until("gone", async () => {
+    try {
+      await box.get("a");
+      return false;
+    } catch (error) {
+      return (error as ApiError).code === 404;
+    }
+  });
+  await box.pod("a", "simulated-0", nginx);
+  await box.until("Running again", ready(first.metadata.uid));
+});
+
+Deno.test("stages: commands, init containers and jobs end as their stages say", async () => {
+  await using box = await openBox();
+  await startSimulatedNodes(box.system, {}).registered;
+  await box.pod("sleeper", "simulated-0", {
+    restartPolicy: "Never",
+    initContainers: [{ name: "init", image: "busybox" }],
+    containers: [{ name: "c", image: "busybox", command: ["sleep", "60"] }],
+  });
+  await box.pod("fails", "simulated-0", {
+    restartPolicy: "Never",
+    containers: [{ name: "c", image: "busybox", command: ["sh", "-c", "exit 3"] }],
+  });
+  const failed = await box.pass("Failed", 50, async () => {
+    const pod = await box.get("fails");
+    return pod.status?.phase === "Failed" && pod;
+  });
+  assertEquals(failed.status!.containerStatuses![0].state.terminated?.exitCode, 3);
+  assertEquals((await box.get("sleeper")).status?.phase, "Running");
+  const done = await box.pass("Succeeded", 5000, async () => {
+    const pod = await box.get("sleeper");
+    return pod.status?.phase === "Succeeded" && pod;
+  });
+  assertEquals(done.status!.initContainerStatuses![0].state.terminated?.reason, "Completed");
+  assertEquals(done.status!.containerStatuses![0].state.terminated?.reason, "Completed");
+  assertEquals(done.status!.conditions!.find((c) => c.type === "Ready")?.reason, "PodCompleted");
+});
+
+Deno.test("labelled: logs begin simulated:, exec and port-forward answer 400", async () => {
+  await using box = await openBox();
+  const nodes = startSimulatedNodes(box.system, {});
+  await nodes.registered;
+  const made = await box.pod("a", "simulated-0", nginx);
+  await box.until("Running", async () => (await box.get("a")).status?.phase === "Running");
+  const api = nodes.api("simulated-0")!;
+  const pod = { namespace: "default", name: "a", uid: made.metadata.uid };
+  const text = await new Response(await api.logs({ pod, container: "c" })).text();
+  assert(text.trim().split("\n").every((line) => line.startsWith("simulated: ")), text);
+  const tail = await api.logs({ pod, container: "c", tailLines: 1, timestamps: true });
+  assert(/^20\S+Z simulated: started container c\n$/.test(await new Response(tail).text()));
+  const options = { stdin: false, stdout: true, stderr: true, tty: false };
+  const refused = await api.exec({ pod, container: "c", command: ["ls"], ...options })
+    .catch((e) => e);
+  assertEquals(refused.code, 400);
+  assertEquals(
+    refused.message,
+    'container "c" of pod "a" is simulated: no process runs in it',
+  );
+  const forward = await api.portForward(pod, 80).catch((e) => e);
+  assertEquals(forward.code, 400);
+});
+
+Deno.test("a new life of the host takes running pods over without a write", async () => {
+  await using box = await openBox();
+  const nodes = startSimulatedNodes(box.system, {});
+  await nodes.registered;
+  await box.pod("a", "simulated-0", nginx);
+  const before = await box.until("Running", async () => {
+    const pod = await box.get("a");
+    return pod.status?.phase === "Running" && pod;
+  });
+  await nodes.stop();
+  const again = startSimulatedNodes(box.system, {});
+  await again.registered;
+  await box.pod("b", "simulated-0", nginx);
+  const other = await box.until("Running", async () => {
+    const pod = await box.get("b");
+    return pod.status?.phase === "Running" && pod;
+  });
+  const after = await box.get("a");
+  assertEquals(after.metadata.resourceVersion, before.metadata.resourceVersion);
+  assert(other.status!.podIP !== after.status!.podIP, "its address stays taken");
+});
