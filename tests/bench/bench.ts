@@ -1,0 +1,130 @@
+/**
+ * `deno task bench [--only REGEXP] [--json FILE]`: the figures of the README, all in one run, over TLS and
+ * a durable SQLite file, load generator included. Prints a table and, if asked, JSON.
+ *
+ * The columns beside ours are what kube-apiserver 1.20 with etcd 3.4 reached on such a machine, and the floor
+ * and aim we set ourselves.
+ */
+import { parseArgs } from "node:util";
+import { createPods, deploy, getPods, listPods, patchPods, post, watchLatency } from "./load.ts";
+import { Server } from "./server.ts";
+
+interface Row {
+  name: string;
+  unit: string;
+  peer?: number;
+  floor: number;
+  aim: number;
+  value: number;
+}
+
+const { values: options } = parseArgs({
+  args: Deno.args,
+  options: { only: { type: "string" }, json: { type: "string" } },
+});
+const only = options.only ? new RegExp(options.only) : undefined;
+const rows: Row[] = [];
+
+function note(
+  name: string,
+  unit: string,
+  value: number,
+  peer: number | undefined,
+  floor: number,
+  aim: number,
+): void {
+  rows.push({ name, unit, value, peer, floor, aim });
+  console.error(`${name}: ${value.toFixed(value < 10 ? 2 : 0)} ${unit}`);
+}
+
+const wants = (name: string) => !only || only.test(name);
+
+async function api(): Promise<void> {
+  await using server = await Server.start({ flags: ["--components", "api"] });
+  const { access } = server;
+  await createPods(access, 16, 1500, "warm");
+  note("create/s", "/s", await createPods(access, 16, 6000, "many"), 1270, 1500, 3800);
+  note("create/s, one connection", "/s", await createPods(access, 1, 1000, "one"), 577, 700, 1400);
+  await getPods(access, 16, 3000, "many", 6000);
+  note("get/s", "/s", await getPods(access, 16, 20_000, "many", 6000), 3300, 6000, 12_500);
+  note("merge patch/s", "/s", await patchPods(access, 16, 8000, "many", 6000), 1000, 1500, 4500);
+  const list = await listPods(access);
+  note(`LIST of 8,500 pods, ${(list.bytes / 1e6).toFixed(0)} MB`, "ms", list.ms, 177, 130, 80);
+  const lag = await watchLatency(access, 50, 400);
+  note("50 watchers, create to event, p99", "ms", lag.p99, 6.4, 6, 2);
+  note("memory of the API after that", "MB", await server.memory() / 1e6, 1130, 700, 300);
+}
+
+async function scheduling(): Promise<void> {
+  {
+    await using server = await Server.start({
+      flags: ["--nodes", "100", "--runtime", "simulated"],
+    });
+    const { bound, running } = await deploy(server.access, 1, 2000);
+    note("Deployment of 2,000 on 100 nodes, bound/s", "/s", bound, 400, 600, 2000);
+    note("the same, running/s", "/s", running, undefined, 600, 2000);
+  }
+  await using server = await Server.start({ flags: ["--nodes", "1000", "--runtime", "simulated"] });
+  const { bound, running } = await deploy(server.access, 5, 1000);
+  note("5 Deployments of 1,000 on 1,000 nodes, bound/s", "/s", bound, 140, 300, 1500);
+  note("the same, running/s", "/s", running, undefined, 300, 1500);
+  note("memory after that, whole control plane", "MB", await server.memory() / 1e6, 1300, 700, 300);
+}
+
+async function starts(): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "plesio-bench-" });
+  const first = await Server.start({ folder });
+  note("ready, first start", "s", first.readyMs / 1000, 4.3, 2, 0.5);
+  await first.stop();
+  const again = await Server.start({ folder });
+  note("ready, restart", "s", again.readyMs / 1000, 4.3, 2, 0.5);
+  await post(again.access, "/api/v1/namespaces", {
+    apiVersion: "v1",
+    kind: "Namespace",
+    metadata: { name: "x" },
+  });
+  await again.stop();
+  await Deno.remove(folder, { recursive: true });
+  const { Cluster } = await import("../../mod.ts");
+  const times: number[] = [];
+  for (let i = 0; i < 5; i++) {
+    const since = performance.now();
+    const cluster = await Cluster.start({ nodes: 2 });
+    times.push(performance.now() - since);
+    await cluster.stop();
+  }
+  note("in-process cluster ready, first", "ms", times[0], undefined, 150, 50);
+  note(
+    "in-process cluster ready, median of 5",
+    "ms",
+    times.sort((a, b) => a - b)[2],
+    undefined,
+    150,
+    50,
+  );
+}
+
+function table(): string {
+  const show = (value: number | undefined) =>
+    value === undefined
+      ? "–"
+      : value >= 10
+      ? Math.round(value).toLocaleString("en")
+      : value.toFixed(2);
+  const lines = rows.map((row) =>
+    `| ${row.name} | ${row.unit} | ${show(row.value)} | ${show(row.peer)} | ${show(row.floor)} | ${
+      show(row.aim)
+    } |`
+  );
+  return [
+    "| measure | unit | here | kube-apiserver + etcd | floor | aim |",
+    "| --- | --- | --- | --- | --- | --- |",
+    ...lines,
+  ].join("\n");
+}
+
+if (wants("api")) await api();
+if (wants("scheduling")) await scheduling();
+if (wants("starts")) await starts();
+console.log(table());
+if (options.json) await Deno.writeTextFile(options.json, JSON.stringify(rows, undefined, 2));
