@@ -1,0 +1,166 @@
+/**
+ * What a cluster has before anybody asks: the four namespaces, the bootstrap policy, the two system priority
+ * classes, the `kubernetes` Service with the address of this API server, the service range. Names and values are
+ * Kubernetes 1.36's. Run at every start: what is there stays, what an older release lacked is added.
+ */
+import type { Client, Target } from "../client/contract.ts";
+import { bootstrapRoleWrites } from "../auth/mod.ts";
+import { ApiError, type KubeObject } from "../machinery/types.ts";
+import type { Database } from "../../kv/contract.ts";
+import type { Clock } from "../../kv/clock.ts";
+
+/** What the bootstrap needs to know. */
+export interface BootstrapOptions {
+  database: Database<KubeObject>;
+  clock: Clock;
+  /** The administrator's. */
+  client: Client;
+  /** `10.96.0.0/12`. */
+  serviceRange: string;
+  /** The `kubernetes` Service's address: the first of the range. */
+  apiIP: string;
+  /** Where this server answers to pods; without one the Service has no endpoints. */
+  advertise?: { ip: string; port: number };
+  /** The cluster DNS service's address. */
+  dnsIP?: string;
+}
+
+const core = (plural: string) => ({ group: "", version: "v1", plural });
+const SLICES = { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" };
+const NAMESPACES = ["default", "kube-system", "kube-public", "kube-node-lease"];
+const PROVIDER = { component: "apiserver", provider: "kubernetes" };
+
+/** Brings a cluster's own objects up to date; see the module's text. */
+export async function bootstrap(options: BootstrapOptions): Promise<void> {
+  const { database, clock, client } = options;
+  await database.objects.write((draft) => {
+    const context = { now: clock.now(), uuid: () => clock.uuid() };
+    for (const { key, object } of bootstrapRoleWrites(draft, context)) draft.put(key, object);
+  });
+  await Promise.all(
+    NAMESPACES.map((name) =>
+      ensure(client, { resource: core("namespaces") }, { metadata: { name } })
+    ),
+  );
+  await Promise.all([
+    ...priorityClasses().map((object) =>
+      ensure(client, {
+        resource: { group: "scheduling.k8s.io", version: "v1", plural: "priorityclasses" },
+      }, object)
+    ),
+    ensure(client, {
+      resource: { group: "networking.k8s.io", version: "v1", plural: "servicecidrs" },
+    }, {
+      metadata: { name: "kubernetes" },
+      spec: { cidrs: [options.serviceRange] },
+    }),
+    ensure(client, { resource: core("services"), namespace: "default" }, {
+      metadata: { name: "kubernetes", labels: PROVIDER },
+      spec: {
+        clusterIP: options.apiIP,
+        ports: [{
+          name: "https",
+          port: 443,
+          protocol: "TCP",
+          targetPort: options.advertise?.port ?? 6443,
+        }],
+        sessionAffinity: "None",
+        type: "ClusterIP",
+      },
+    }),
+    options.dnsIP &&
+    ensure(
+      client,
+      { resource: core("services"), namespace: "kube-system" },
+      dnsService(options.dnsIP),
+    ),
+  ]);
+  if (options.advertise) await advertise(client, options.advertise);
+}
+
+function priorityClasses(): object[] {
+  return [
+    {
+      metadata: { name: "system-node-critical" },
+      value: 2_000_001_000,
+      description: "Used for system critical pods that must not be moved from their current node.",
+    },
+    {
+      metadata: { name: "system-cluster-critical" },
+      value: 2_000_000_000,
+      description:
+        "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+    },
+  ];
+}
+
+/** The name that installers give the DNS service, whoever answers behind it. */
+function dnsService(dnsIP: string): object {
+  return {
+    metadata: {
+      name: "kube-dns",
+      labels: {
+        "k8s-app": "kube-dns",
+        "kubernetes.io/cluster-service": "true",
+        "kubernetes.io/name": "CoreDNS",
+      },
+    },
+    spec: {
+      clusterIP: dnsIP,
+      ports: [
+        { name: "dns", port: 53, protocol: "UDP" },
+        { name: "dns-tcp", port: 53, protocol: "TCP" },
+      ],
+    },
+  };
+}
+
+/** Writes this server's address into the `kubernetes` Service's endpoints. */
+async function advertise(
+  client: Client,
+  { ip, port }: { ip: string; port: number },
+): Promise<void> {
+  const ports = [{ name: "https", port, protocol: "TCP" }];
+  const slice = {
+    apiVersion: "discovery.k8s.io/v1",
+    kind: "EndpointSlice",
+    metadata: { name: "kubernetes", labels: { "kubernetes.io/service-name": "kubernetes" } },
+    addressType: "IPv4",
+    endpoints: [{ addresses: [ip], conditions: { ready: true } }],
+    ports,
+  };
+  const endpoints = {
+    apiVersion: "v1",
+    kind: "Endpoints",
+    // The label keeps the mirroring controller from making a second slice of it.
+    metadata: { name: "kubernetes", labels: { "endpointslice.kubernetes.io/skip-mirror": "true" } },
+    subsets: [{ addresses: [{ ip }], ports }],
+  };
+  await put(
+    client,
+    { resource: core("endpoints"), namespace: "default", name: "kubernetes" },
+    endpoints,
+  );
+  await put(client, { resource: SLICES, namespace: "default", name: "kubernetes" }, slice);
+}
+
+/** Creates an object unless its name is taken. */
+async function ensure(client: Client, target: Target, object: object): Promise<void> {
+  await client.create(target, object).catch((error) => {
+    if (!(error instanceof ApiError && error.reason === "AlreadyExists")) throw error;
+  });
+}
+
+async function put(
+  client: Client,
+  target: Target & { name: string },
+  object: object,
+): Promise<void> {
+  const { name: _, ...collection } = target;
+  try {
+    await client.update(target, object);
+  } catch (error) {
+    if (!(error instanceof ApiError && error.code === 404)) throw error;
+    await ensure(client, collection, object);
+  }
+}
