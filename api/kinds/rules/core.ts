@@ -12,12 +12,14 @@ import * as defaults from "./core_defaults.ts";
 import * as prepare from "./core_prepare.ts";
 import { defaultPod, defaultPodTemplate } from "./pod_defaults.ts";
 import { podGracePeriod, preparePodCreate, preparePodUpdate } from "./pod_prepare.ts";
+import { podWarnings, validatePod, validatePodUpdate } from "./pod_validation.ts";
 import { statusHooks } from "./prepare.ts";
 import { prepareServiceCreate, prepareServiceUpdate } from "./service_prepare.ts";
 
 export { columns } from "./core_columns.ts";
 export { fields } from "./core_fields.ts";
 export { defaultPodSpec, defaultPodTemplate } from "./pod_defaults.ts";
+export { validatePodSpec, validatePodTemplate, validateTemplate } from "./pod_spec.ts";
 
 /** Hooks by kind. */
 export const hooks: Record<string, KindHooks> = {
@@ -25,6 +27,9 @@ export const hooks: Record<string, KindHooks> = {
     defaults: defaultPod,
     prepareCreate: preparePodCreate,
     prepareUpdate: preparePodUpdate,
+    validate: validatePod,
+    validateUpdate: validatePodUpdate,
+    warnings: podWarnings,
     gracePeriod: podGracePeriod,
   },
   PodTemplate: {
