@@ -8,6 +8,8 @@
  * Reading order: `server/core.ts` (the door), `server/list.ts`, `server/watch.ts`, `server/writes.ts`,
  * `server/deletes.ts`, then `server/app.ts` (HTTP).
  */
+import type { Buffer } from "node:buffer";
+import type { Socket } from "node:net";
 import type { Clock } from "../kv/clock.ts";
 import type { Database } from "../kv/contract.ts";
 import type { AdmissionPlugin, Authenticator, Authorizer } from "./auth/contract.ts";
@@ -15,8 +17,13 @@ import type { Auth } from "./auth/mod.ts";
 import type { Client, User } from "./client/contract.ts";
 import type { NodeDialer } from "./client/node_api.ts";
 import type { Kinds, KubeObject } from "./machinery/types.ts";
+import { type AppOptions, createApp } from "./server/app.ts";
 import type { Deps, VirtualAnswer } from "./server/deps.ts";
+import type { Call, Reply } from "./server/http.ts";
+import { listen, type Listener, type ListenOptions, nextTurn } from "./server/listen.ts";
 import { localClient } from "./server/local_client.ts";
+import { Metrics } from "./server/metrics.ts";
+import { OpenApi } from "./server/openapi.ts";
 
 export { createInformers } from "./client/informer.ts";
 export { objectCodec } from "./server/codec.ts";
@@ -39,12 +46,23 @@ export interface ApiOptions {
   virtual?: Readonly<Record<string, VirtualAnswer>>;
   /** Lets the event loop do other work in the middle of long scans (default: a timer, or nothing under a manual clock). */
   turn?: () => Promise<void>;
+  /** Adds routes to the app; whoever asks for them has been authorized for the path. */
+  routes?: AppOptions["routes"];
 }
 
 /** A running API. */
 export interface Api {
   /** The in-process client of a user; `agent` becomes the default field manager. */
   client(user: User, agent?: string): Client;
+  /** The API as a fetch handler. Client certificates come only through `listen`. */
+  fetch(request: Request): Promise<Response>;
+  /** Answers a call that is no fetch request. */
+  answer(call: Call): Promise<Reply>;
+  /** Takes over a socket that asks for WebSocket or SPDY. */
+  handleUpgrade(call: Call, socket: Socket, head: Buffer): void;
+  /** Opens a socket. */
+  listen(options: ListenOptions): Promise<Listener>;
+  readonly metrics: Metrics;
 }
 
 /** Makes an API over a database. */
@@ -62,9 +80,18 @@ export function createApi(options: ApiOptions): Api {
     review: options.review,
     tokens: options.tokens,
     virtual: options.virtual,
-    turn: options.turn ?? (clock.manual ? () => Promise.resolve() : () => clock.sleep(0)),
+    turn: options.turn ?? (clock.manual ? () => Promise.resolve() : nextTurn),
   };
+  const metrics = new Metrics();
+  const openapi = new OpenApi(deps.kinds);
+  const app = createApp(deps, { metrics, openapi, routes: options.routes });
+  const handleUpgrade: Api["handleUpgrade"] = (_call, socket) => void socket.destroy();
   return {
     client: (user, agent) => localClient(deps, user, agent),
+    fetch: (request) => app.fetch(request),
+    answer: (call) => app.answer(call),
+    handleUpgrade,
+    listen: (where) => listen({ answer: app.answer, upgrade: handleUpgrade }, where),
+    metrics,
   };
 }

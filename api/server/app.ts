@@ -1,0 +1,255 @@
+/**
+ * The Hono app: everything that is spoken over HTTP. Paths that name resources go to `front.ts`; the
+ * few that do not (health, version, discovery, OpenAPI, metrics) are routes here, behind the same
+ * authentication and authorization.
+ */
+import { type Context, Hono } from "hono";
+import type { User } from "../client/contract.ts";
+import { noSuchResource } from "../machinery/errors.ts";
+import { ApiError } from "../machinery/types.ts";
+import type { Deps } from "./deps.ts";
+import { Discovery } from "./discovery.ts";
+import {
+  answerResource,
+  authorizePath,
+  type Connector,
+  failure,
+  routeOf,
+  userOf,
+} from "./front.ts";
+import { healthReply, VERSION } from "./health.ts";
+import {
+  BODY_BYTES_MAX,
+  bodyTooLarge,
+  type Call,
+  isStream,
+  jsonReply,
+  type Reply,
+  textReply,
+} from "./http.ts";
+import type { Metrics } from "./metrics.ts";
+import type { OpenApi } from "./openapi.ts";
+
+/** What the app needs beside the server's parts. */
+export interface AppOptions {
+  connect?: Connector;
+  openapi: OpenApi;
+  metrics: Metrics;
+  /** Adds routes; whoever asks for them has been authenticated and authorized for the path. */
+  routes?: (app: Hono<Env>) => void;
+}
+
+/** What a route knows of its request. */
+export interface Env {
+  Variables: { call: Call; user: User };
+  Bindings: { call?: Call };
+}
+
+/** The HTTP side of an API. */
+export interface App {
+  hono: Hono<Env>;
+  /** Answers any call; never throws. Hot paths of node's server come here without a Request. */
+  answer(call: Call): Promise<Reply>;
+  fetch(request: Request, call?: Call): Promise<Response>;
+}
+
+/** Makes the app. */
+export function createApp(deps: Deps, options: AppOptions): App {
+  const hono = new Hono<Env>();
+  const discovery = new Discovery(deps.kinds);
+  const resource = async (call: Call): Promise<Reply | undefined> => {
+    let route;
+    try {
+      route = routeOf(call.path);
+    } catch (error) {
+      return failure(error);
+    }
+    if (!route) return undefined;
+    const began = deps.clock.monotonic();
+    const reply = await answerResource(deps, call, route, options.connect);
+    options.metrics.observe(call.method, route, reply.status, deps.clock.monotonic() - began);
+    return reply;
+  };
+  addRoutes(hono, deps, { ...options, discovery, resource });
+  const app: App = {
+    hono,
+    async answer(call) {
+      const first = call.path.charCodeAt(1) === 0x61 ? await resource(call) : undefined;
+      if (first) return first;
+      return await replyOfResponse(await app.fetch(requestOfCall(call), call));
+    },
+    async fetch(request, call) {
+      return await hono.fetch(request, { call });
+    },
+  };
+  return app;
+}
+
+function addRoutes(
+  hono: Hono<Env>,
+  deps: Deps,
+  options: AppOptions & {
+    discovery: Discovery;
+    resource: (call: Call) => Promise<Reply | undefined>;
+  },
+): void {
+  const { discovery, openapi, metrics, resource } = options;
+  hono.onError((error) => responseOf(failure(error)));
+  hono.notFound((c) => responseOf(notFoundReply(c.req.path)));
+  hono.use("*", async (c, next) => {
+    const call = c.env?.call ?? callOfRequest(c.req.raw);
+    c.set("call", call);
+    const reply = await resource(call);
+    if (reply) return responseOf(reply, call.method);
+    const user = await userOf(deps, call);
+    authorizePath(deps, user, call);
+    c.set("user", user);
+    await next();
+  });
+  hono.get("/version", () => responseOf(jsonReply(200, VERSION)));
+  hono.get("/", () => responseOf(jsonReply(200, { paths: rootPaths(deps) })));
+  for (const root of ["healthz", "livez", "readyz"]) {
+    const health = async (c: Context<Env>) => {
+      const { path, query } = c.get("call");
+      const reply = await healthReply(deps, path, new URLSearchParams(query));
+      return responseOf(reply ?? notFoundReply(path));
+    };
+    hono.get(`/${root}`, health);
+    hono.get(`/${root}/*`, health);
+  }
+  const discover = (c: Context<Env>) => responseOf(discoveryReply(discovery, c.get("call")));
+  for (const path of ["/api", "/api/*", "/apis", "/apis/*"]) hono.get(path, discover);
+  hono.get("/openapi/v3", (c) => responseOf(openapi.index(c.get("call"))));
+  hono.get("/openapi/v3/*", (c) => responseOf(openapi.v3(c.get("call"))));
+  hono.get("/openapi/v2", (c) => responseOf(openapi.v2(c.get("call"))));
+  hono.get("/metrics", () => responseOf(metrics.reply(deps)));
+  if (deps.tokens) {
+    const { tokens } = deps;
+    hono.get(
+      "/.well-known/openid-configuration",
+      () => responseOf(jsonReply(200, tokens.discovery())),
+    );
+    hono.get("/openid/v1/jwks", async () => {
+      const headers = { "content-type": "application/jwk-set+json" };
+      return responseOf(jsonReply(200, await tokens.jwks(), headers));
+    });
+  }
+  options.routes?.(hono);
+}
+
+function discoveryReply(discovery: Discovery, call: Call): Reply {
+  const path = call.path.replace(/\/+$/, "");
+  const document = discovery.document(path, call.header("accept"));
+  if (!document) return notFoundReply(path);
+  const { body, contentType, etag } = document;
+  if (!etag) return jsonReply(200, body, { "content-type": contentType });
+  const headers = { "content-type": contentType, etag, vary: "Accept", "cache-control": "public" };
+  if (call.header("if-none-match") === etag) return { status: 304, headers };
+  return jsonReply(200, body, headers);
+}
+
+/** A 404 that helps: old texts write `/api/GROUP`. */
+function notFoundReply(path: string): Reply {
+  const { status } = noSuchResource();
+  const group = /^\/api\/([a-z0-9.-]+)(\/.*)?$/.exec(path);
+  if (group && group[1] !== "v1") {
+    status.message =
+      `the server could not find the requested resource: only the core group lies under ` +
+      `/api; did you mean /apis/${group[1]}${group[2] ?? ""}?`;
+  }
+  return jsonReply(404, status);
+}
+
+function rootPaths(deps: Deps): string[] {
+  const paths = new Set(["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"]);
+  for (const path of ["/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks"]) paths.add(path);
+  paths.add("/.well-known/openid-configuration");
+  for (const { group, version } of deps.kinds.all()) {
+    if (!group) continue;
+    paths.add(`/apis/${group}`);
+    paths.add(`/apis/${group}/${version}`);
+  }
+  return [...paths].sort();
+}
+
+/** A fetch request as a call. */
+export function callOfRequest(request: Request): Call {
+  const url = request.url;
+  const start = url.indexOf("/", url.indexOf("://") + 3);
+  const end = url.indexOf("?", start);
+  const hash = url.indexOf("#", start);
+  const stop = hash < 0 ? url.length : hash;
+  return {
+    method: request.method,
+    path: start < 0 ? "/" : url.slice(start, end < 0 ? stop : end),
+    query: end < 0 ? "" : url.slice(end + 1, stop),
+    header: (name) => request.headers.get(name) ?? undefined,
+    headers: () => request.headers,
+    body: (max) => readAll(request, max),
+    signal: request.signal,
+  };
+}
+
+async function readAll(request: Request, max: number): Promise<Uint8Array> {
+  const length = request.headers.get("content-length");
+  if (length !== null && Number(length) > max) throw bodyTooLarge(max);
+  if (!request.body) return new Uint8Array();
+  const parts: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const part of request.body) {
+    bytes += part.length;
+    if (bytes > max) throw bodyTooLarge(max);
+    parts.push(part);
+  }
+  if (parts.length === 1) return parts[0];
+  const out = new Uint8Array(bytes);
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+function requestOfCall(call: Call): Request {
+  const url = `https://kubernetes${call.path}${call.query ? `?${call.query}` : ""}`;
+  const method = call.method === "TRACE" || call.method === "CONNECT" ? "OPTIONS" : call.method;
+  return new Request(url, { method });
+}
+
+/** A reply as a Response. */
+export function responseOf(reply: Reply, method = "GET"): Response {
+  const headers = new Headers();
+  for (const name in reply.headers) {
+    const value = reply.headers[name];
+    if (typeof value === "string") headers.set(name, value);
+    else for (const one of value) headers.append(name, one);
+  }
+  const empty = method === "HEAD" || reply.status === 304 || reply.status === 204;
+  const body = empty ? null : bodyInit(reply.body);
+  return new Response(body, { status: reply.status, headers });
+}
+
+function bodyInit(body: Reply["body"]): BodyInit | null {
+  if (!isStream(body)) return (body as Uint8Array<ArrayBuffer> | undefined) ?? null;
+  const pieces = body[Symbol.asyncIterator]();
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { done, value } = await pieces.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    async cancel() {
+      await pieces.return?.();
+    },
+  }, { highWaterMark: 1 });
+}
+
+async function replyOfResponse(response: Response): Promise<Reply> {
+  const headers: Record<string, string | string[]> = {};
+  for (const [name, value] of response.headers) headers[name] = value;
+  const body = response.body ? new Uint8Array(await response.arrayBuffer()) : undefined;
+  return { status: response.status, headers, body };
+}
+
+export { ApiError, BODY_BYTES_MAX, textReply };

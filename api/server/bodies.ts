@@ -1,0 +1,158 @@
+/**
+ * Bodies of requests: bytes and a content type to JSON values, patches and delete options. Whatever is wrong
+ * with them is the client's to hear of, as a 4xx in upstream's words.
+ */
+import { schemas } from "../kinds/schemas.ts";
+import type { Patch } from "../client/contract.ts";
+import { badRequest, invalid, unsupportedMediaType } from "../machinery/errors.ts";
+import { decodeWith } from "../machinery/schema.ts";
+import type { Json, Kind } from "../machinery/types.ts";
+import { parseJson } from "./parse.ts";
+import { bodyMedia, JSON_TYPE, PROTOBUF_TYPE, YAML_TYPE } from "./negotiate.ts";
+import { parseProtobuf } from "./parse.ts";
+import { parseYaml } from "./parse.ts";
+import { CUSTOM_PATCH_TYPES, PATCH_TYPES } from "./patching.ts";
+import type { Body, DeleteOptions } from "./request.ts";
+
+/** Reads a body that holds an object. */
+export function readBody(kind: Kind, bytes: Uint8Array, contentType: string | undefined): Body {
+  const media = bodyMedia(contentType);
+  if (!media) throw unsupportedMediaType([JSON_TYPE, YAML_TYPE, PROTOBUF_TYPE]);
+  if (media === "protobuf") {
+    if (kind.custom) throw unsupportedMediaType([JSON_TYPE, YAML_TYPE]);
+    return { value: parseProtobuf(kind, bytes), shared: false, duplicates: [] };
+  }
+  const { value, duplicates } = media === "yaml" ? parseYaml(bytes) : parseJson(bytes);
+  return { value, shared: false, duplicates };
+}
+
+/** Reads a patch. */
+export function readPatch(kind: Kind, bytes: Uint8Array, contentType = ""): Patch {
+  const end = contentType.indexOf(";");
+  const type = (end < 0 ? contentType : contentType.slice(0, end)).trim().toLowerCase();
+  const accepted = kind.custom ? CUSTOM_PATCH_TYPES : PATCH_TYPES;
+  if (!accepted.includes(type)) throw unsupportedMediaType(accepted);
+  if (type === "application/apply-patch+yaml") {
+    const body = parseYaml(bytes).value;
+    if (!isMap(body)) throw badRequest("error decoding YAML: the configuration is not an object");
+    return { type: "apply", body };
+  }
+  const { value } = parseJson(bytes);
+  if (type === "application/json-patch+json") {
+    if (!Array.isArray(value)) {
+      throw badRequest(
+        "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
+      );
+    }
+    return { type: "json", body: value as Json[] };
+  }
+  const body = value as { [key: string]: Json };
+  return type === "application/merge-patch+json"
+    ? { type: "merge", body }
+    : { type: "strategic", body };
+}
+
+function isMap(value: unknown): value is { [key: string]: Json } {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+const DELETE_OPTIONS = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+
+/** Reads DeleteOptions from a body, or from the query when there is none. */
+export function readDeleteOptions(
+  bytes: Uint8Array,
+  contentType: string | undefined,
+  query: URLSearchParams | undefined,
+): DeleteOptions {
+  const given = bytes.length > 0 ? optionsInBody(bytes, contentType) : optionsInQuery(query);
+  const { gracePeriodSeconds, propagationPolicy, orphanDependents, dryRun } = given;
+  checkOptions(given);
+  return {
+    gracePeriodSeconds,
+    propagationPolicy: propagationPolicy || undefined,
+    orphanDependents,
+    preconditions: given.preconditions,
+    dryRun: (dryRun?.length ?? 0) > 0,
+  };
+}
+
+interface RawOptions {
+  gracePeriodSeconds?: number;
+  propagationPolicy?: "Orphan" | "Background" | "Foreground";
+  orphanDependents?: boolean;
+  preconditions?: { uid?: string; resourceVersion?: string };
+  dryRun?: string[];
+}
+
+const FORM = {
+  group: "",
+  version: "v1",
+  kind: "DeleteOptions",
+  schema: DELETE_OPTIONS,
+  schemas,
+};
+
+function optionsInBody(bytes: Uint8Array, contentType: string | undefined): RawOptions {
+  const media = bodyMedia(contentType);
+  if (!media) throw unsupportedMediaType([JSON_TYPE, YAML_TYPE, PROTOBUF_TYPE]);
+  const value = media === "protobuf"
+    ? parseProtobuf(FORM, bytes)
+    : (media === "yaml" ? parseYaml(bytes) : parseJson(bytes)).value;
+  if (!isMap(value)) throw badRequest("the body of a delete must be DeleteOptions");
+  const kind = value.kind;
+  if (typeof kind === "string" && kind !== "" && kind !== "DeleteOptions") {
+    throw badRequest(`decoded object cannot be converted to DeleteOptions: ${kind}`);
+  }
+  try {
+    return decodeWith<RawOptions>(schemas, DELETE_OPTIONS, value).object;
+  } catch (error) {
+    throw badRequest(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function optionsInQuery(query: URLSearchParams | undefined): RawOptions {
+  if (!query) return {};
+  const grace = query.get("gracePeriodSeconds");
+  if (grace !== null && !/^-?[0-9]{1,15}$/.test(grace)) {
+    throw badRequest(`strconv.ParseInt: parsing ${JSON.stringify(grace)}: invalid syntax`);
+  }
+  const policy = query.get("propagationPolicy");
+  const orphan = query.get("orphanDependents");
+  return {
+    gracePeriodSeconds: grace === null ? undefined : Number(grace),
+    propagationPolicy: (policy ?? undefined) as RawOptions["propagationPolicy"],
+    orphanDependents: orphan === null ? undefined : orphan !== "false" && orphan !== "0",
+    dryRun: query.getAll("dryRun"),
+  };
+}
+
+function checkOptions(options: RawOptions): void {
+  const refuse = (reason: string, message: string, field: string) => {
+    throw invalid("meta.k8s.io", "DeleteOptions", "", [{ reason, message, field }]);
+  };
+  const { propagationPolicy: policy, orphanDependents, dryRun } = options;
+  if (policy && orphanDependents !== undefined) {
+    refuse(
+      "FieldValueInvalid",
+      `Invalid value: ${JSON.stringify(policy)}: ` +
+        "orphanDependents and deletionPropagation cannot be both set",
+      "propagationPolicy",
+    );
+  }
+  if (policy && policy !== "Orphan" && policy !== "Background" && policy !== "Foreground") {
+    refuse(
+      "FieldValueNotSupported",
+      `Unsupported value: ${JSON.stringify(policy)}: supported values: ` +
+        `"Foreground", "Background", "Orphan", "nil"`,
+      "propagationPolicy",
+    );
+  }
+  for (const value of dryRun ?? []) {
+    if (value === "All") continue;
+    refuse(
+      "FieldValueNotSupported",
+      `Unsupported value: ${JSON.stringify(value)}: supported values: "All"`,
+      "dryRun",
+    );
+  }
+}

@@ -1,0 +1,294 @@
+/**
+ * The HTTP door to resources: from a call to the one door (`core.ts`) and back. Its stages: receive,
+ * authenticate, impersonate, authorize, then the verb's.
+ */
+import { authenticateWith } from "../auth/authn.ts";
+import type { Attributes, Credentials } from "../auth/contract.ts";
+import type { User } from "../client/contract.ts";
+import { badRequest, methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
+import { parseIncludeObject } from "../machinery/table.ts";
+import { ApiError, type Kind } from "../machinery/types.ts";
+import { readBody, readDeleteOptions, readPatch } from "./bodies.ts";
+import { authorize, enter, run } from "./core.ts";
+import { asApiError, type Deps } from "./deps.ts";
+import { BODY_BYTES_MAX, type Call, type Reply, statusReply } from "./http.ts";
+import { contentTypeOf, negotiate, type Offer } from "./negotiate.ts";
+import { replyOf, type ReplyOptions } from "./reply.ts";
+import type { Answer, ApiRequest, RequestVerb } from "./request.ts";
+import { paramsOf, type Route, routeOf, verbOf } from "./route.ts";
+import { EventEncoder, watchPieces } from "./watch_reply.ts";
+
+/** Longest text of one `Warning` header. */
+const WARNING_LENGTH_MAX = 256;
+/** Warnings sent with one response. */
+const WARNINGS_MAX = 50;
+const APPLY_TYPE = "application/apply-patch+yaml";
+const NO_BYTES = new Uint8Array();
+
+/** Subresources that are streams or proxies: answered by others, once they are authorized. */
+const CONNECTED = new Set(["exec", "attach", "portforward", "proxy", "log"]);
+
+/** Hands over what is no plain request; undefined: not for streams. */
+export type Connector = (call: Call, request: ApiRequest) => Promise<Reply | undefined>;
+
+/** Whose request this is: authenticated, and impersonated if asked. */
+export async function userOf(deps: Deps, call: Call): Promise<User> {
+  const credentials: Credentials = {
+    header: call.header,
+    certificate: call.certificate,
+    path: call.path,
+  };
+  const found = authenticateWith(deps.authenticators, credentials);
+  const user = found instanceof Promise ? await found : found;
+  if (!impersonates(call)) return user;
+  if (!deps.impersonate) throw badRequest("impersonation is not available");
+  return deps.impersonate(user, call.headers());
+}
+
+function impersonates(call: Call): boolean {
+  if (call.header("impersonate-user") !== undefined) return true;
+  if (call.header("impersonate-group") !== undefined) return true;
+  if (call.header("impersonate-uid") !== undefined) return true;
+  for (const [name] of call.headers()) if (name.startsWith("impersonate-extra-")) return true;
+  return false;
+}
+
+/** Throws 403 unless the user may do this to a path that is no resource. */
+export function authorizePath(deps: Deps, user: User, call: Call): void {
+  authorize(deps, {
+    user,
+    verb: call.method === "HEAD" ? "get" : call.method.toLowerCase(),
+    resourceRequest: false,
+    group: "",
+    version: "",
+    resource: "",
+    subresource: "",
+    namespace: "",
+    name: "",
+    path: call.path,
+  });
+}
+
+/** Answers a call to a path under `/api` or `/apis` that names a resource. Never throws. */
+export async function answerResource(
+  deps: Deps,
+  call: Call,
+  route: Route,
+  connect?: Connector,
+): Promise<Reply> {
+  let request: ApiRequest | undefined;
+  let options: ReplyOptions | undefined;
+  try {
+    const user = await userOf(deps, call);
+    const query = new URLSearchParams(call.query);
+    const verb = verbOf(call.method, route, query);
+    if (!verb) {
+      throw methodNotAllowed({ group: route.group, resource: route.resource }, call.method);
+    }
+    const kind = kindOf(deps, user, route, verb);
+    request = requestOf(deps, call, { route, kind, verb, user, query });
+    if (CONNECTED.has(route.subresource) && connect) {
+      authorize(deps, attributes(request));
+      if (!kind.subresources.some((s) => s.name === route.subresource)) throw noSuchResource();
+      const reply = await connect(call, request);
+      if (reply) return withWarnings(reply, request.warnings);
+    }
+    options = optionsOf(call, request);
+    await readInto(call, request);
+    enter(deps, request, "receive");
+    const answer = await run(deps, request);
+    return withWarnings(write(deps, request, answer, options), request.warnings);
+  } catch (error) {
+    const reply = request?.verb === "watch" && options && watchFailure(error)
+      ? endedWatch(deps, request.kind, options, error)
+      : failure(error, request?.kind);
+    return request ? withWarnings(reply, request.warnings) : reply;
+  }
+}
+
+/** A failure's reply. */
+export function failure(error: unknown, kind?: Kind): Reply {
+  const known = asApiError(error, kind);
+  return statusReply(known.status);
+}
+
+function attributes(request: ApiRequest): Attributes {
+  const { kind, namespace, name, subresource, user, verb } = request;
+  return {
+    user,
+    verb,
+    resourceRequest: true,
+    group: kind.group,
+    version: kind.version,
+    resource: kind.plural,
+    subresource,
+    namespace,
+    name,
+    path: "",
+  };
+}
+
+/** The kind of a route. Who may not see it is told 403 and not whether it exists. */
+function kindOf(deps: Deps, user: User, route: Route, verb: RequestVerb): Kind {
+  const { group, version, resource } = route;
+  const kind = deps.kinds.byResource(group, version, resource);
+  if (
+    kind && kind.namespaced === (route.namespace !== "") || kind && misplaced(kind, route, verb)
+  ) {
+    return kind;
+  }
+  authorize(deps, {
+    user,
+    verb,
+    resourceRequest: true,
+    group,
+    version,
+    resource,
+    subresource: route.subresource,
+    namespace: route.namespace,
+    name: route.name,
+    path: "",
+  });
+  throw noSuchResource();
+}
+
+/** Namespaced kinds may be listed, watched and (virtual ones) posted without a namespace. */
+function misplaced(kind: Kind, route: Route, verb: RequestVerb): boolean {
+  if (!kind.namespaced) return false;
+  if (verb === "list" || verb === "watch") return !route.name;
+  if (verb === "deletecollection") {
+    throw methodNotAllowed({ group: kind.group, resource: kind.plural }, "delete");
+  }
+  if (route.name) return false;
+  throw badRequest("an empty namespace may not be set during creation");
+}
+
+function requestOf(
+  deps: Deps,
+  call: Call,
+  { route, kind, verb, user, query }: {
+    route: Route;
+    kind: Kind;
+    verb: RequestVerb;
+    user: User;
+    query: URLSearchParams;
+  },
+): ApiRequest {
+  const apply = verb === "patch" && call.header("content-type")?.startsWith(APPLY_TYPE) === true;
+  return {
+    verb,
+    kind,
+    namespace: route.namespace,
+    name: route.name,
+    subresource: route.subresource,
+    rest: route.rest,
+    user,
+    agent: agentOf(call.header("user-agent")),
+    params: route.subresource && CONNECTED.has(route.subresource)
+      ? { raw: query }
+      : paramsOf(verb, query, apply),
+    signal: call.signal,
+    warnings: [],
+    stages: deps.trace ? [] : undefined,
+  };
+}
+
+/** The field manager of a client that names none: its user agent up to the slash. */
+export function agentOf(agent: string | undefined): string {
+  if (!agent) return "unknown";
+  const end = agent.indexOf("/");
+  return (end < 0 ? agent : agent.slice(0, end)).slice(0, 128) || "unknown";
+}
+
+const OFFERS = new Map<number, Offer>();
+
+function offerOf(custom: boolean, list: boolean, watch: boolean): Offer {
+  const key = (custom ? 1 : 0) + (list ? 2 : 0) + (watch ? 4 : 0);
+  let offer = OFFERS.get(key);
+  if (!offer) {
+    // A watch shows single objects, so that its metadata is PartialObjectMetadata
+    offer = { protobuf: !custom, table: true, partial: true, list: list && !watch };
+    OFFERS.set(key, offer);
+  }
+  return offer;
+}
+
+function optionsOf(call: Call, request: ApiRequest): ReplyOptions {
+  const { kind, verb, params } = request;
+  const list = verb === "list" || verb === "deletecollection";
+  const offer = offerOf(kind.custom === true, list, verb === "watch");
+  const representation = negotiate(call.header("accept"), offer);
+  const includeObject = parseIncludeObject(params.raw?.get("includeObject"));
+  const pretty = params.raw?.get("pretty");
+  if (pretty === "true" || pretty === "1") {
+    return { representation: { ...representation, pretty: true }, includeObject };
+  }
+  return { representation, includeObject };
+}
+
+async function readInto(call: Call, request: ApiRequest): Promise<void> {
+  const { verb, kind, params } = request;
+  switch (verb) {
+    case "create":
+    case "update":
+      request.body = readBody(kind, await call.body(BODY_BYTES_MAX), call.header("content-type"));
+      return;
+    case "patch":
+      request.patch = readPatch(kind, await call.body(BODY_BYTES_MAX), call.header("content-type"));
+      if (request.patch.type === "apply") request.patch.force = params.force;
+      return;
+    case "delete":
+    case "deletecollection": {
+      const length = call.header("content-length");
+      const empty = length === "0" || (length === undefined && !call.header("content-type"));
+      const bytes = empty ? NO_BYTES : await call.body(BODY_BYTES_MAX);
+      request.deleteOptions = readDeleteOptions(bytes, call.header("content-type"), params.raw);
+    }
+  }
+}
+
+function write(deps: Deps, request: ApiRequest, answer: Answer, options: ReplyOptions): Reply {
+  if (!answer.watch) return replyOf(deps, answer, options);
+  const encoder = new EventEncoder(deps, request.kind, options);
+  return {
+    status: 200,
+    headers: { "content-type": contentTypeOf(options.representation, true) },
+    body: watchPieces(answer.watch, encoder),
+  };
+}
+
+/** Adds warnings to a reply, as RFC 2616 writes them. */
+export function withWarnings(reply: Reply, warnings: readonly string[]): Reply {
+  reply.headers["cache-control"] ??= "no-cache, private";
+  if (warnings.length === 0) return reply;
+  const seen = new Set(warnings);
+  const lines: string[] = [];
+  for (const text of seen) {
+    if (lines.length === WARNINGS_MAX) break;
+    lines.push(`299 - "${quoted(text)}"`);
+  }
+  reply.headers.warning = lines;
+  return reply;
+}
+
+function quoted(text: string): string {
+  // deno-lint-ignore no-control-regex -- nothing but printable ASCII may stand in a header
+  const plain = text.replace(/[\u0000-\u001f\u007f]+/g, " ").replace(/[^\x20-\x7e]/g, "?");
+  const short = plain.length > WARNING_LENGTH_MAX * 4
+    ? plain.slice(0, WARNING_LENGTH_MAX * 4)
+    : plain;
+  return short.replace(/[\\"]/g, (c) => `\\${c}`);
+}
+
+function endedWatch(deps: Deps, kind: Kind, options: ReplyOptions, error: ApiError): Reply {
+  const body = new EventEncoder(deps, kind, options).error(error);
+  const headers = { "content-type": contentTypeOf(options.representation, true) };
+  return { status: 200, headers, body };
+}
+
+/** A watch that could not begin is a stream of one ERROR event when history is what it lacked. */
+function watchFailure(error: unknown): error is ApiError {
+  return error instanceof ApiError && error.code === 410;
+}
+
+export { routeOf };

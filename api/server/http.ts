@@ -1,0 +1,83 @@
+/**
+ * HTTP as this server sees it: a call in, a reply out. `app.ts` makes calls of fetch requests, `listen.ts`
+ * of node's; neither the pipeline nor the representations know which one it was.
+ */
+import type { Credentials } from "../auth/contract.ts";
+import { tooLarge } from "../machinery/errors.ts";
+import type { Status } from "../machinery/types.ts";
+import { jsonBytes } from "./codec.ts";
+
+/** Largest body of a request (upstream's default). */
+export const BODY_BYTES_MAX = 3 * 1024 * 1024;
+
+/** One HTTP request. */
+export interface Call {
+  method: string;
+  /** Without the query. */
+  path: string;
+  /** Without the question mark. */
+  query: string;
+  /** A header by its lower-case name. */
+  header(name: string): string | undefined;
+  /** All headers, lower-case names. */
+  headers(): Iterable<readonly [string, string | readonly string[]]>;
+  /** The whole body; rejects with 413 when it is longer than `max`. */
+  body(max: number): Promise<Uint8Array>;
+  certificate?: Credentials["certificate"];
+  /** Aborted when the client has gone. */
+  signal?: AbortSignal;
+}
+
+/** What a body may be: at once, or in pieces. */
+export type ReplyBody = Uint8Array | AsyncIterable<Uint8Array> | undefined;
+
+/** One HTTP response. */
+export interface Reply {
+  status: number;
+  headers: Record<string, string | string[]>;
+  body?: ReplyBody;
+}
+
+/** Whether a body comes in pieces. */
+export function isStream(body: ReplyBody): body is AsyncIterable<Uint8Array> {
+  return body !== undefined && !(body instanceof Uint8Array);
+}
+
+/** 413, as upstream words it. */
+export function bodyTooLarge(max: number) {
+  return tooLarge(`Request entity too large: limit is ${max}`);
+}
+
+/** A JSON reply. */
+export function jsonReply(
+  status: number,
+  value: unknown,
+  headers: Record<string, string | string[]> = {},
+): Reply {
+  return {
+    status,
+    headers: { "content-type": "application/json", ...headers },
+    body: jsonBytes(value),
+  };
+}
+
+/** A plain text reply. */
+export function textReply(status: number, text: string): Reply {
+  return {
+    status,
+    headers: {
+      "content-type": "text/plain; charset=utf-8",
+      "x-content-type-options": "nosniff",
+    },
+    body: new TextEncoder().encode(text),
+  };
+}
+
+/** A failure as its Status. */
+export function statusReply(status: Status): Reply {
+  const reply = jsonReply(status.code, status);
+  const seconds = status.details?.retryAfterSeconds;
+  if (seconds) reply.headers["retry-after"] = String(seconds);
+  if (status.code === 401) reply.headers["www-authenticate"] = `Bearer realm="kubernetes"`;
+  return reply;
+}

@@ -1,0 +1,255 @@
+/**
+ * Sockets: HTTP/2 and HTTP/1.1 over TLS with client certificates, or plain HTTP on the loopback. node's
+ * requests become calls without a detour over fetch's objects.
+ *
+ * A client's certificate counts only when TLS says it was verified: node reports the subject of any.
+ */
+import type { Buffer } from "node:buffer";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Http2SecureServer } from "node:http2";
+import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
+import type { Credentials } from "../auth/contract.ts";
+import { bodyTooLarge, type Call, isStream, type Reply } from "./http.ts";
+
+/** Lets the event loop run what waits, at once. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Certificates in PEM. */
+export interface TlsFiles {
+  cert: string;
+  key: string;
+  /** Whose client certificates are good. */
+  ca: string;
+}
+
+/** How to listen. */
+export interface ListenOptions {
+  /** Default 127.0.0.1. */
+  host?: string;
+  /** 0: any free one. */
+  port: number;
+  /** Absent: plain HTTP. */
+  tls?: TlsFiles;
+}
+
+/** What a listener serves. */
+export interface Served {
+  answer(call: Call): Promise<Reply>;
+  /** Takes over a socket that asks for another protocol. */
+  upgrade(call: Call, socket: Socket, head: Buffer): void;
+}
+
+/** An open listener. */
+export interface Listener {
+  readonly host: string;
+  readonly port: number;
+  /** Uses other certificates from now on; open connections stay. */
+  reload(tls: TlsFiles): void;
+  /** Closes, and ends what is open after `graceMs` (default 0). */
+  close(options?: { graceMs?: number }): Promise<void>;
+}
+
+/** Connections that stay open after an error in a client's TLS handshake are none of ours. */
+const HTTP2_STREAMS_MAX = 1_000;
+
+/** Listens. Rejects with the system's error (EADDRINUSE, EACCES). */
+export async function listen(served: Served, options: ListenOptions): Promise<Listener> {
+  const { host = "127.0.0.1", port, tls } = options;
+  const sockets = new Set<Socket>();
+  const server = tls ? await secureServer(tls) : await plainServer();
+  server.on("connection", (socket: Socket) => {
+    sockets.add(socket);
+    socket.setNoDelay(true);
+    socket.on("close", () => sockets.delete(socket));
+    socket.on("error", () => socket.destroy());
+  });
+  server.on("request", (req: IncomingMessage, res: ServerResponse) => {
+    serve(served, req, res).catch(() => res.destroy());
+  });
+  server.on("upgrade", (req: IncomingMessage, socket: Socket, head: Buffer) => {
+    // An exception here would end the process
+    try {
+      socket.on("error", () => socket.destroy());
+      served.upgrade(callOf(req), socket, head);
+    } catch {
+      socket.destroy();
+    }
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(port, host, () => {
+      server.off("error", reject);
+      resolve();
+    });
+  });
+  const address = server.address() as { address: string; port: number };
+  return {
+    host: address.address,
+    port: address.port,
+    reload(files) {
+      (server as Http2SecureServer).setSecureContext?.(files);
+    },
+    async close({ graceMs = 0 } = {}) {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      if (graceMs > 0) await Promise.race([closed, new Promise((r) => setTimeout(r, graceMs))]);
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}
+
+async function secureServer(tls: TlsFiles): Promise<Http2SecureServer> {
+  const { createSecureServer } = await import("node:http2");
+  return createSecureServer({
+    ...tls,
+    allowHTTP1: true,
+    requestCert: true,
+    rejectUnauthorized: false,
+    settings: { maxConcurrentStreams: HTTP2_STREAMS_MAX },
+  });
+}
+
+async function plainServer(): Promise<Server> {
+  const { createServer } = await import("node:http");
+  return createServer();
+}
+
+const certificates = new WeakMap<object, Credentials["certificate"] | null>();
+
+/** The verified certificate of a connection's client. */
+function certificateOf(socket: TLSSocket | undefined): Credentials["certificate"] {
+  if (!socket || typeof socket.getPeerCertificate !== "function") return undefined;
+  const known = certificates.get(socket);
+  if (known !== undefined) return known ?? undefined;
+  let found: Credentials["certificate"];
+  if (socket.authorized) {
+    const { subject, raw } = socket.getPeerCertificate() ?? {};
+    if (raw && subject) {
+      const { CN, O } = subject as { CN?: string | string[]; O?: string | string[] };
+      const organizations = O === undefined ? [] : Array.isArray(O) ? O : [O];
+      const commonName = Array.isArray(CN) ? CN[0] : CN;
+      found = { subject: { commonName, organizations }, raw: new Uint8Array(raw) };
+    }
+  }
+  certificates.set(socket, found ?? null);
+  return found;
+}
+
+/** node's request as a call. */
+export function callOf(req: IncomingMessage): Call {
+  const url = req.url ?? "/";
+  const at = url.indexOf("?");
+  const headers = req.headers;
+  const socket = req.socket as TLSSocket;
+  return {
+    method: req.method ?? "GET",
+    path: at < 0 ? url : url.slice(0, at),
+    query: at < 0 ? "" : url.slice(at + 1),
+    header(name) {
+      const value = headers[name];
+      return Array.isArray(value) ? value.join(", ") : value;
+    },
+    *headers() {
+      for (const name in headers) {
+        const value = headers[name];
+        if (value !== undefined) yield [name, value];
+      }
+    },
+    body: (max) => readBody(req, max),
+    get certificate() {
+      return certificateOf(socket);
+    },
+  };
+}
+
+function readBody(req: IncomingMessage, max: number): Promise<Uint8Array> {
+  const length = Number(req.headers["content-length"] ?? 0);
+  if (length > max) return Promise.reject(bodyTooLarge(max));
+  return new Promise((resolve, reject) => {
+    const parts: Uint8Array[] = [];
+    let bytes = 0;
+    req.on("data", (part: Uint8Array) => {
+      bytes += part.length;
+      if (bytes > max) {
+        req.pause();
+        reject(bodyTooLarge(max));
+      } else parts.push(part);
+    });
+    req.on("end", () => resolve(parts.length === 1 ? parts[0] : joined(parts, bytes)));
+    req.on("error", reject);
+    req.on("aborted", () => reject(new Error("the client has gone")));
+  });
+}
+
+function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
+  const out = new Uint8Array(bytes);
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+async function serve(served: Served, req: IncomingMessage, res: ServerResponse): Promise<void> {
+  const gone = new AbortController();
+  res.on("close", () => gone.abort());
+  const call = Object.defineProperty(callOf(req), "signal", { value: gone.signal });
+  const reply = await served.answer(call);
+  if (gone.signal.aborted) {
+    if (isStream(reply.body)) await reply.body[Symbol.asyncIterator]().return?.();
+    return;
+  }
+  res.statusCode = reply.status;
+  for (const name in reply.headers) res.setHeader(name, reply.headers[name]);
+  const { body } = reply;
+  if (req.method === "HEAD") {
+    if (isStream(body)) await body[Symbol.asyncIterator]().return?.();
+    res.end();
+    return;
+  }
+  if (!isStream(body)) {
+    if (body) res.setHeader("content-length", body.length);
+    res.end(body);
+    return;
+  }
+  res.flushHeaders?.();
+  await pump(res, body, gone.signal);
+}
+
+/** Sends pieces as fast as they are taken. Ends early when the client goes. */
+async function pump(
+  res: ServerResponse,
+  body: AsyncIterable<Uint8Array>,
+  signal: AbortSignal,
+): Promise<void> {
+  const pieces = body[Symbol.asyncIterator]();
+  const stop = () => void pieces.return?.()?.then(undefined, () => {});
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    for (;;) {
+      const { done, value } = await pieces.next();
+      if (done || signal.aborted) break;
+      if (!res.write(value)) await drained(res, signal);
+    }
+  } finally {
+    signal.removeEventListener("abort", stop);
+    if (signal.aborted) stop();
+    else res.end();
+  }
+}
+
+function drained(res: ServerResponse, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      res.off("drain", done);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    res.on("drain", done);
+    signal.addEventListener("abort", done);
+  });
+}
