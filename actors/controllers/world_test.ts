@@ -1,0 +1,158 @@
+/**
+ * A world for controllers' tests: the real API on a store in memory, real informers, a manual clock, and
+ * the controllers that a test names. Tests look at the state of the cluster, never at calls.
+ */
+import { createInformers } from "../../api/mod.ts";
+import { bootstrapRoleWrites } from "../../api/auth/bootstrap_roles.ts";
+import { ADMIN, openApi } from "../../api/server/fixture.ts";
+import type { Client, Informers } from "../../api/client/contract.ts";
+import type { KubeObject, ResourceId } from "../../api/machinery/types.ts";
+import { formatTime } from "../../api/machinery/time.ts";
+import { ManualClock } from "../../kv/clock.ts";
+import { type Controller, createSystem, PODS, runController, type System } from "../runtime/mod.ts";
+import type { Obj } from "./objects.ts";
+
+/** See the module's text. */
+export interface World {
+  clock: ManualClock;
+  client: Client;
+  informers: Informers;
+  system: System;
+  /** Lets everything happen that is due, and what falls due within `withinMs`. */
+  settle(withinMs?: number): Promise<void>;
+  /** Moves time on, letting everything happen. */
+  advance(ms: number): Promise<void>;
+  list(resource: ResourceId, namespace?: string): Promise<readonly Obj[]>;
+  get(resource: ResourceId, name: string, namespace?: string): Promise<Obj>;
+  create(resource: ResourceId, object: object, namespace?: string): Promise<Obj>;
+  /** Sets a pod's status as a node would. */
+  podIs(pod: Obj, phase: string, options?: { ready?: boolean; node?: string }): Promise<void>;
+  /** Every pending pod runs and is ready. */
+  runPods(): Promise<number>;
+  /** Takes away pods that wait for their node to let go of them. */
+  finishDeletions(): Promise<void>;
+  events(): Promise<string[]>;
+  log: string[];
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Opens a world in which these controllers run. */
+// deno-lint-ignore no-explicit-any -- rows of any state
+export async function openWorld(controllers: readonly Controller<any>[]): Promise<World> {
+  const clock = new ManualClock();
+  const fixture = await openApi({ clock });
+  // Controllers act with the rights of their own accounts, as in a real cluster.
+  const { objects } = fixture.database;
+  const context = { now: clock.now(), uuid: () => clock.uuid() };
+  await objects.write((draft) => {
+    for (const { key, object } of bootstrapRoleWrites(draft, context)) draft.put(key, object);
+  });
+  const informers = createInformers(fixture.api.client(ADMIN, "informers"), clock);
+  const log: string[] = [];
+  const system = createSystem({
+    client: fixture.client,
+    informers,
+    clock,
+    log: (level, text, fields) => {
+      if (level !== "debug") log.push(`${level} ${text} ${JSON.stringify(fields)}`);
+    },
+  });
+  for (const controller of controllers) {
+    runController(system, controller, { client: fixture.client });
+  }
+  const { client } = fixture;
+  const quiet = async () => {
+    for (let still = 0, turns = 0; still < 4; turns++) {
+      await clock.turn();
+      const busy = system.busy().length + informers.busy().length +
+        fixture.database.objects.stats().pendingWrites;
+      still = busy > 0 ? 0 : still + 1;
+      if (turns > 200_000) throw new Error(`never quiet: ${system.busy()} ${log.slice(-5)}`);
+    }
+  };
+  const world: World = {
+    clock,
+    client,
+    informers,
+    system,
+    log,
+    async settle(withinMs = 2000) {
+      const until = clock.now() + withinMs;
+      await quiet();
+      for (let next = clock.nextWorkAt(); next !== undefined && next <= until;) {
+        await clock.advance(Math.max(0, next - clock.now()));
+        await quiet();
+        next = clock.nextWorkAt();
+      }
+    },
+    async advance(ms) {
+      const until = clock.now() + ms;
+      await quiet();
+      for (let next = clock.nextAt(); next !== undefined && next <= until; next = clock.nextAt()) {
+        await clock.advance(Math.max(0, next - clock.now()));
+        await quiet();
+      }
+      await clock.advance(until - clock.now());
+      await quiet();
+    },
+    list: async (resource, namespace) =>
+      (await client.list<KubeObject>({ resource, namespace })).items,
+    get: (resource, name, namespace = "default") =>
+      client.get<KubeObject>({ resource, namespace, name }),
+    create: (resource, object, namespace = "default") =>
+      client.create<KubeObject>({ resource, namespace }, object),
+    async podIs(pod, phase, { ready = phase === "Running", node = "node-1" } = {}) {
+      const at = formatTime(clock.now());
+      const { namespace, name } = pod.metadata;
+      const target = { resource: PODS, namespace, name };
+      let fresh = await client.get<KubeObject>(target);
+      if (!fresh.spec.nodeName) {
+        await client.create({ ...target, subresource: "binding" }, {
+          apiVersion: "v1",
+          kind: "Binding",
+          metadata: { name, namespace },
+          target: { kind: "Node", name: node },
+        });
+        fresh = await client.get<KubeObject>(target);
+      }
+      const status = {
+        phase,
+        podIP: "10.244.0.9",
+        podIPs: [{ ip: "10.244.0.9" }],
+        startTime: at,
+        conditions: [{
+          type: "Ready",
+          status: ready ? "True" : "False",
+          lastTransitionTime: at,
+        }],
+      };
+      await client.update({ ...target, subresource: "status" }, { ...fresh, status });
+    },
+    async runPods() {
+      let count = 0;
+      for (const pod of await world.list(PODS)) {
+        if (pod.status?.phase !== "Pending" || pod.metadata.deletionTimestamp) continue;
+        await world.podIs(pod, "Running");
+        count++;
+      }
+      return count;
+    },
+    async finishDeletions() {
+      for (const pod of await world.list(PODS)) {
+        if (!pod.metadata.deletionTimestamp) continue;
+        const { namespace, name } = pod.metadata;
+        await client.delete({ resource: PODS, namespace, name }, { gracePeriodSeconds: 0 });
+      }
+    },
+    async events() {
+      const events = await world.list({ group: "", version: "v1", plural: "events" });
+      return events.map((event) => `${event.type} ${event.reason} ${event.message}`).sort();
+    },
+    async [Symbol.asyncDispose]() {
+      await system.stop();
+      await informers.stop();
+      await fixture[Symbol.asyncDispose]();
+    },
+  };
+  return world;
+}
