@@ -195,7 +195,7 @@ export class Committer<T> {
     if (this.#running !== undefined || this.#closed !== undefined) return;
     this.#running = this.#run().finally(() => {
       this.#running = undefined;
-      if (this.#pending.length > 0) this.#wake();
+      if (this.#pending.length > 0 || this.#isStale) this.#wake();
     });
   }
 

@@ -149,6 +149,19 @@ export class Log<T> {
     return { head: decodeHead(entry.value), versionstamp: entry.versionstamp };
   }
 
+  /** Whether there are records, with a head or without. */
+  async hasRecords(): Promise<boolean> {
+    const range = { start: changeKey(this.space, 0), end: headKey(this.space) };
+    for await (const _ of this.kv.list(range, { limit: 1 })) return true;
+    return false;
+  }
+
+  /** Deletes all records and chunks: those of a restore that was cut short. */
+  async clear(): Promise<void> {
+    const range = { start: chunkPrefix(this.space), end: headKey(this.space) };
+    for await (const { key } of this.kv.list(range, { batchSize: 10 })) await this.kv.delete(key);
+  }
+
   /** How far the log is compacted. */
   async oldest(): Promise<number> {
     const entry = await this.kv.get<number>(oldestKey(this.space));

@@ -167,6 +167,7 @@ async function restoreStore<T>(
   const { kv, codec, sealer, clock } = options;
   const { space, sealed, entries } = part;
   const log = new Log<T>({ kv, space, codec, sealer, sealed });
+  await log.clear();
   const mark = { writer: "0".repeat(16), batch: 0, time: clock.now() };
   const ordered = [...entries].sort((a, b) => a.revision - b.revision);
   let op = kv.atomic();

@@ -469,6 +469,11 @@ export async function openStore<T>(options: StoreOptions<T>): Promise<LogStore<T
   });
   let loaded = await loadInto(log, compactor);
   if (loaded === undefined) {
+    if (await log.hasRecords()) {
+      throw new DatabaseError(
+        "The database is torn: its log has no head (a restore that was cut short must be repeated)",
+      );
+    }
     const head = { revision: 0, keys: 0, liveBytes: 0, sum: 0, writer: options.writer, batch: 0 };
     // Two processes may begin the same database: one of them makes the head, both read it.
     await kv.atomic().check({ key: headKey(space), versionstamp: null })
