@@ -5,7 +5,7 @@
 import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
 import { forbidden } from "../machinery/errors.ts";
-import type { ApiError, KubeObject } from "../machinery/types.ts";
+import type { ApiError, Kinds, KubeObject } from "../machinery/types.ts";
 import type { Admission, AdmissionPlugin, Authorizer } from "./contract.ts";
 
 /** What plugins may use beside the admission itself. */
@@ -14,6 +14,8 @@ export interface PluginContext {
   view: () => View<KubeObject>;
   clock: Clock;
   authorizer: Authorizer;
+  /** What is served, where the caller has it: quotas on custom resources count by it. */
+  kinds?: () => Kinds | undefined;
 }
 
 /** The name a refusal is about: the object's, or the prefix of a name that is still to be made. */

@@ -104,12 +104,18 @@ export const clusterRoleAggregation: AdmissionPlugin = {
   },
   commit(a, draft): void {
     const key = PREFIX + (a.object?.metadata.name || a.name);
-    const gone = a.operation === "DELETE" && !a.old?.metadata.finalizers?.length;
+    // At a delete the draft already shows what became of the role.
+    const gone = a.operation === "DELETE" && !draft.get(key);
     const pending = new Map<string, Role | undefined>();
-    if (gone) pending.set(key, undefined);
+    if (gone || lastFinalizerGone(a)) pending.set(key, undefined);
     else if (a.object) pending.set(key, a.object);
     for (const changed of aggregatedRules(draft, pending)) {
       if (changed.key !== key) draft.put(changed.key, changed.object);
     }
   },
 };
+
+function lastFinalizerGone({ object, old }: Admission): boolean {
+  return old?.metadata.deletionTimestamp !== undefined && object !== undefined &&
+    !object.metadata.finalizers?.length;
+}

@@ -27,7 +27,7 @@
 import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
 import type { User } from "../client/contract.ts";
-import type { KubeObject } from "../machinery/types.ts";
+import type { Kinds, KubeObject } from "../machinery/types.ts";
 import {
   anonymousAuthenticator,
   authenticateWith,
@@ -96,6 +96,8 @@ export interface AuthOptions {
   tokens?: ReadonlyMap<string, User>;
   /** Paths open to anybody (default: health and version). */
   anonymousPaths?: readonly string[];
+  /** What is served, for quotas on resources by name (default: built-in paths). */
+  kinds?: () => Kinds | undefined;
   /** Admission plugins to switch on or off beyond the default. */
   plugins?: { enable?: readonly string[]; disable?: readonly string[] };
 }
@@ -140,7 +142,10 @@ export function createAuth(options: AuthOptions): Auth {
     authenticate: (credentials) => authenticateWith(authenticators, credentials),
     impersonate: (user, headers) => impersonated(user, headers, authorizer),
     authorizer,
-    admission: createPlugins({ view, clock, authorizer }, options.plugins),
+    admission: createPlugins(
+      { view, clock, authorizer, kinds: options.kinds },
+      options.plugins,
+    ),
     tokens,
     review(resource) {
       const review = REVIEWS[resource];

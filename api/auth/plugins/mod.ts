@@ -11,6 +11,7 @@ import { namespaceLifecycle } from "./namespace_lifecycle.ts";
 import { defaultIngressClass, denyServiceExternalIps } from "./network.ts";
 import { podSecurity } from "./pod_security.ts";
 import { priority } from "./priority.ts";
+import { resourceQuota } from "./resource_quota.ts";
 import { runtimeClass } from "./runtime_class.ts";
 import { serviceAccount } from "./service_account.ts";
 import {
@@ -51,6 +52,7 @@ const ROWS: readonly Row[] = [
   off(denyServiceExternalIps),
   on(clusterRoleAggregation),
   { name: "RBACEscalation", make: (context) => rbacEscalation(context.authorizer) },
+  { name: "ResourceQuota", make: (context) => resourceQuota(context.kinds) },
 ];
 
 /** Names of all plugins, in order. */
