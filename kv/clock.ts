@@ -56,19 +56,12 @@ export class RealClock implements Clock {
   }
 
   timer(kind: TimerKind, delayMs: number, fn: () => void): Timer {
-    const dueAt = performance.now() + delayMs;
-    let id: ReturnType<typeof setTimeout>;
-    const arm = () => {
-      const leftMs = Math.max(0, dueAt - performance.now());
-      id = setTimeout(leftMs > HOST_DELAY_MS_MAX ? arm : fn, Math.min(leftMs, HOST_DELAY_MS_MAX));
-      if (kind === "background") id.unref();
-    };
-    arm();
-    return { cancel: () => clearTimeout(id) };
+    return hostTimer(delayMs, fn, kind === "background");
   }
 
   sleep(delayMs: number, options?: { kind?: TimerKind; signal?: AbortSignal }): Promise<void> {
-    return sleepOn(this, delayMs, options);
+    // Somebody waits: unlike a background timer, a sleep keeps the process alive.
+    return sleepOn((fn) => hostTimer(delayMs, fn, false), options?.signal);
   }
 
   turn(): Promise<void> {
@@ -145,7 +138,8 @@ export class ManualClock implements Clock {
   }
 
   sleep(delayMs: number, options?: { kind?: TimerKind; signal?: AbortSignal }): Promise<void> {
-    return sleepOn(this, delayMs, options);
+    const kind = options?.kind ?? "work";
+    return sleepOn((fn) => this.timer(kind, delayMs, fn), options?.signal);
   }
 
   turn(): Promise<void> {
@@ -258,26 +252,29 @@ function isBefore(a: ManualTimer, b: ManualTimer): boolean {
   return a.dueAt < b.dueAt || a.dueAt === b.dueAt && a.order < b.order;
 }
 
-function sleepOn(
-  clock: Clock,
-  delayMs: number,
-  options: { kind?: TimerKind; signal?: AbortSignal } = {},
-): Promise<void> {
-  const { kind = "work", signal } = options;
+function hostTimer(delayMs: number, fn: () => void, isIdle: boolean): Timer {
+  const dueAt = performance.now() + delayMs;
+  let id: ReturnType<typeof setTimeout>;
+  const arm = () => {
+    const leftMs = Math.max(0, dueAt - performance.now());
+    id = setTimeout(leftMs > HOST_DELAY_MS_MAX ? arm : fn, Math.min(leftMs, HOST_DELAY_MS_MAX));
+    if (isIdle) id.unref();
+  };
+  arm();
+  return { cancel: () => clearTimeout(id) };
+}
+
+function sleepOn(set: (fn: () => void) => Timer, signal: AbortSignal | undefined): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     const onAbort = () => {
       timer.cancel();
       reject(signal?.reason);
     };
-    const timer = clock.timer(kind, delayMs, () => {
+    const timer = set(() => {
       signal?.removeEventListener("abort", onAbort);
       resolve();
     });
     signal?.addEventListener("abort", onAbort, { once: true });
   });
-}
-
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
