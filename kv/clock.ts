@@ -278,3 +278,8 @@ function sleepOn(set: (fn: () => void) => Timer, signal: AbortSignal | undefined
     signal?.addEventListener("abort", onAbort, { once: true });
   });
 }
+
+/** Resolves in a later turn of the event loop, after what is due there. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
