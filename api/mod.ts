@@ -12,12 +12,12 @@ import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
 import type { Clock } from "../kv/clock.ts";
 import type { Database } from "../kv/contract.ts";
-import type { AdmissionPlugin, Authenticator, Authorizer } from "./auth/contract.ts";
+import type { AdmissionPlugin, Authenticator, Authorizer, Credentials } from "./auth/contract.ts";
 import type { Auth } from "./auth/mod.ts";
 import type { Client, User } from "./client/contract.ts";
 import type { NodeDialer } from "./client/node_api.ts";
 import type { Kinds, KubeObject } from "./machinery/types.ts";
-import { type AppOptions, createApp } from "./server/app.ts";
+import { type AppOptions, callOfRequest, createApp } from "./server/app.ts";
 import type { Deps, VirtualAnswer } from "./server/deps.ts";
 import type { Call, Reply } from "./server/http.ts";
 import { listen, type Listener, type ListenOptions, nextTurn } from "./server/listen.ts";
@@ -46,20 +46,30 @@ export interface ApiOptions {
   virtual?: Readonly<Record<string, VirtualAnswer>>;
   /** Lets the event loop do other work in the middle of long scans (default: a timer, or nothing under a manual clock). */
   turn?: () => Promise<void>;
+  /** Where Services get their addresses (default 10.96.0.0/12). */
+  serviceRange?: string;
   /** Adds routes to the app; whoever asks for them has been authorized for the path. */
   routes?: AppOptions["routes"];
+}
+
+/** What is known of a client before it says anything. */
+export interface ClientInfo {
+  /** Who it is: credentials are not looked at. */
+  user?: User;
+  /** Its certificate, verified. */
+  certificate?: Credentials["certificate"];
 }
 
 /** A running API. */
 export interface Api {
   /** The in-process client of a user; `agent` becomes the default field manager. */
   client(user: User, agent?: string): Client;
-  /** The API as a fetch handler. Client certificates come only through `listen`. */
-  fetch(request: Request): Promise<Response>;
+  /** The API as a fetch handler. `info` is what the caller knows of the client. */
+  fetch(request: Request, info?: ClientInfo): Promise<Response>;
   /** Answers a call that is no fetch request. */
   answer(call: Call): Promise<Reply>;
   /** Takes over a socket that asks for WebSocket or SPDY. */
-  handleUpgrade(call: Call, socket: Socket, head: Buffer): void;
+  upgrade(call: Call, socket: Socket, head: Buffer): void;
   /** Opens a socket. */
   listen(options: ListenOptions): Promise<Listener>;
   readonly metrics: Metrics;
@@ -85,13 +95,13 @@ export function createApi(options: ApiOptions): Api {
   const metrics = new Metrics();
   const openapi = new OpenApi(deps.kinds);
   const app = createApp(deps, { metrics, openapi, routes: options.routes });
-  const handleUpgrade: Api["handleUpgrade"] = (_call, socket) => void socket.destroy();
+  const upgrade: Api["upgrade"] = (_call, socket) => void socket.destroy();
   return {
     client: (user, agent) => localClient(deps, user, agent),
-    fetch: (request) => app.fetch(request),
+    fetch: (request, info) => app.fetch(request, { ...callOfRequest(request), ...info }),
     answer: (call) => app.answer(call),
-    handleUpgrade,
-    listen: (where) => listen({ answer: app.answer, upgrade: handleUpgrade }, where),
+    upgrade,
+    listen: (where) => listen({ answer: app.answer, upgrade }, where),
     metrics,
   };
 }

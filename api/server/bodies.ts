@@ -7,15 +7,17 @@ import type { Patch } from "../client/contract.ts";
 import { badRequest, invalid, unsupportedMediaType } from "../machinery/errors.ts";
 import { decodeWith } from "../machinery/schema.ts";
 import type { Json, Kind } from "../machinery/types.ts";
-import { parseJson } from "./parse.ts";
 import { bodyMedia, JSON_TYPE, PROTOBUF_TYPE, YAML_TYPE } from "./negotiate.ts";
-import { parseProtobuf } from "./parse.ts";
-import { parseYaml } from "./parse.ts";
+import { type Form, parseJson, parseProtobuf, parseYaml } from "./parse.ts";
 import { CUSTOM_PATCH_TYPES, PATCH_TYPES } from "./patching.ts";
 import type { Body, DeleteOptions } from "./request.ts";
 
 /** Reads a body that holds an object. */
-export function readBody(kind: Kind, bytes: Uint8Array, contentType: string | undefined): Body {
+export function readBody(
+  kind: Form & { custom?: boolean },
+  bytes: Uint8Array,
+  contentType: string | undefined,
+): Body {
   const media = bodyMedia(contentType);
   if (!media) throw unsupportedMediaType([JSON_TYPE, YAML_TYPE, PROTOBUF_TYPE]);
   if (media === "protobuf") {

@@ -10,6 +10,7 @@ import { parseIncludeObject } from "../machinery/table.ts";
 import { ApiError, type Kind } from "../machinery/types.ts";
 import { readBody, readDeleteOptions, readPatch } from "./bodies.ts";
 import { authorize, enter, run } from "./core.ts";
+import { formOf } from "./decoding.ts";
 import { asApiError, type Deps } from "./deps.ts";
 import { BODY_BYTES_MAX, type Call, type Reply, statusReply } from "./http.ts";
 import { contentTypeOf, negotiate, type Offer } from "./negotiate.ts";
@@ -33,6 +34,7 @@ export type Connector = (call: Call, request: ApiRequest) => Promise<Reply | und
 
 /** Whose request this is: authenticated, and impersonated if asked. */
 export async function userOf(deps: Deps, call: Call): Promise<User> {
+  if (call.user) return call.user;
   const credentials: Credentials = {
     header: call.header,
     certificate: call.certificate,
@@ -226,12 +228,22 @@ function optionsOf(call: Call, request: ApiRequest): ReplyOptions {
   return { representation, includeObject };
 }
 
+/** What a body is: of the kind, or of what the subresource speaks. */
+function formOfBody({ kind, subresource }: ApiRequest) {
+  const own = subresource ? kind.subresources.find((s) => s.name === subresource)?.kind : undefined;
+  return own ? formOf(own.group, own.version, own.kind) : kind;
+}
+
 async function readInto(call: Call, request: ApiRequest): Promise<void> {
   const { verb, kind, params } = request;
   switch (verb) {
     case "create":
     case "update":
-      request.body = readBody(kind, await call.body(BODY_BYTES_MAX), call.header("content-type"));
+      request.body = readBody(
+        formOfBody(request),
+        await call.body(BODY_BYTES_MAX),
+        call.header("content-type"),
+      );
       return;
     case "patch":
       request.patch = readPatch(kind, await call.body(BODY_BYTES_MAX), call.header("content-type"));

@@ -3,6 +3,7 @@
  * of node's; neither the pipeline nor the representations know which one it was.
  */
 import type { Credentials } from "../auth/contract.ts";
+import type { User } from "../client/contract.ts";
 import { tooLarge } from "../machinery/errors.ts";
 import type { Status } from "../machinery/types.ts";
 import { jsonBytes } from "./codec.ts";
@@ -24,6 +25,8 @@ export interface Call {
   /** The whole body; rejects with 413 when it is longer than `max`. */
   body(max: number): Promise<Uint8Array>;
   certificate?: Credentials["certificate"];
+  /** Whose call this is, where whoever hands it over knows: no credentials are looked at. */
+  user?: User;
   /** Aborted when the client has gone. */
   signal?: AbortSignal;
 }

@@ -45,6 +45,8 @@ const ACCEPTED = [JSON_TYPE, YAML_TYPE, PROTOBUF_TYPE];
 const REMEMBERED_MAX = 256;
 
 const JSON_REPRESENTATION: Representation = { media: "json", metaVersion: "v1" };
+/** Metadata has one form whatever the kind. */
+const ANY_MEDIA: Offer = { protobuf: true, table: true, partial: true, list: false };
 const parsed = new Map<string, readonly Clause[]>();
 
 /** An Accept header's clauses, best first. */
@@ -90,9 +92,9 @@ export function negotiate(accept: string | undefined, offer: Offer): Representat
   if (!accept || accept === JSON_TYPE || accept === "*/*") return JSON_REPRESENTATION;
   for (const { type, params, quality } of clausesOf(accept)) {
     if (quality === 0) continue;
-    const media = mediaOf(type, offer);
-    if (!media) continue;
     const as = params.get("as");
+    const media = mediaOf(type, as?.startsWith("Partial") ? ANY_MEDIA : offer);
+    if (!media || (as === "Table" && media === "protobuf")) continue;
     const pretty = params.get("pretty") === "1" || undefined;
     if (as === undefined) return { media, metaVersion: "v1", pretty };
     const version = params.get("v");

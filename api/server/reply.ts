@@ -18,7 +18,7 @@ import type { Deps } from "./deps.ts";
 import { formOf } from "./decoding.ts";
 import type { Reply, ReplyBody } from "./http.ts";
 import { contentTypeOf, type Representation } from "./negotiate.ts";
-import { protobufOf, yamlBytes } from "./parse.ts";
+import { protobufList, protobufOf, yamlBytes } from "./parse.ts";
 import type { Answer, Page } from "./request.ts";
 
 /** Size of the pieces a list is sent in. */
@@ -122,14 +122,14 @@ function transformedPage(
 function pageBody(deps: Deps, page: Page, representation: Representation): ReplyBody {
   const { kind, items } = page;
   if (representation.media === "json" && !representation.pretty) return jsonPage(deps, page);
-  const list = {
-    kind: listKindOf(kind),
-    apiVersion: apiVersionOf(kind),
-    metadata: listMeta(page),
-    items: items.map((item) => served(kind, item)),
-  };
-  const form = { ...kind, kind: listKindOf(kind), schema: `${kind.schema}List` };
-  return valueBytes(representation, form, list);
+  const objects = items.map((item) => served(kind, item));
+  const listKind = listKindOf(kind);
+  if (representation.media === "protobuf") {
+    return protobufList(kind, listKind, listMeta(page), objects);
+  }
+  const apiVersion = apiVersionOf(kind);
+  const list = { kind: listKind, apiVersion, metadata: listMeta(page), items: objects };
+  return valueBytes(representation, kind, list);
 }
 
 function jsonPage(deps: Deps, page: Page): ReplyBody {
