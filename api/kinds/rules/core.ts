@@ -8,13 +8,19 @@
 
 import type { KindHooks, KubeObject } from "../../machinery/types.ts";
 import { nameIsDns1035Label, nameIsDnsLabel } from "../../machinery/names.ts";
+import { validateClaim, validateClaimUpdate } from "./claim_validation.ts";
 import * as defaults from "./core_defaults.ts";
 import * as prepare from "./core_prepare.ts";
+import * as check from "./core_validation.ts";
+import { validateEvent } from "./event_validation.ts";
 import { defaultPod, defaultPodTemplate } from "./pod_defaults.ts";
 import { podGracePeriod, preparePodCreate, preparePodUpdate } from "./pod_prepare.ts";
 import { podWarnings, validatePod, validatePodUpdate } from "./pod_validation.ts";
 import { statusHooks } from "./prepare.ts";
+import { validateLimitRange, validateQuota, validateQuotaUpdate } from "./quota_validation.ts";
 import { prepareServiceCreate, prepareServiceUpdate } from "./service_prepare.ts";
+import { validateService, validateServiceUpdate } from "./service_validation.ts";
+import { validateVolume, validateVolumeUpdate } from "./volume_validation.ts";
 
 export { columns } from "./core_columns.ts";
 export { fields } from "./core_fields.ts";
@@ -36,45 +42,81 @@ export const hooks: Record<string, KindHooks> = {
     defaults: (object: KubeObject) => defaultPodTemplate(object.template),
     prepareCreate: prepare.prepareTemplateCreate,
     prepareUpdate: prepare.prepareTemplateUpdate,
+    validate: check.validatePodTemplateObject,
+    validateUpdate: check.validatePodTemplateObject,
   },
   ReplicationController: {
     defaults: defaults.defaultReplicationController,
     ...statusHooks({ generation: true, status: () => ({ replicas: 0 }) }),
+    validate: check.validateReplicationController,
+    validateUpdate: check.validateReplicationControllerUpdate,
   },
   Service: {
     defaults: defaults.defaultService,
     prepareCreate: prepareServiceCreate,
     prepareUpdate: prepareServiceUpdate,
+    validate: validateService,
+    validateUpdate: validateServiceUpdate,
     validateName: nameIsDns1035Label,
   },
-  Endpoints: { defaults: defaults.defaultEndpoints },
-  Node: { defaults: defaults.defaultNode, prepareUpdate: prepare.prepareNodeUpdate },
+  Endpoints: {
+    defaults: defaults.defaultEndpoints,
+    validate: check.validateEndpoints,
+    validateUpdate: check.validateEndpoints,
+  },
+  Node: {
+    defaults: defaults.defaultNode,
+    prepareCreate: prepare.prepareNodeCreate,
+    prepareUpdate: prepare.prepareNodeUpdate,
+    validate: check.validateNode,
+    validateUpdate: check.validateNodeUpdate,
+  },
   Namespace: {
     defaults: defaults.defaultNamespace,
     prepareCreate: prepare.prepareNamespaceCreate,
     prepareUpdate: prepare.prepareNamespaceUpdate,
+    validate: check.validateNamespace,
+    validateUpdate: check.validateNamespaceUpdate,
     validateName: nameIsDnsLabel,
   },
   PersistentVolume: {
     defaults: defaults.defaultPersistentVolume,
     prepareCreate: prepare.prepareVolumeCreate,
     prepareUpdate: prepare.prepareVolumeUpdate,
+    validate: validateVolume,
+    validateUpdate: validateVolumeUpdate,
   },
   PersistentVolumeClaim: {
     defaults: defaults.defaultPersistentVolumeClaim,
     prepareCreate: prepare.prepareClaimCreate,
     prepareUpdate: prepare.prepareClaimUpdate,
+    validate: validateClaim,
+    validateUpdate: validateClaimUpdate,
   },
-  Secret: { defaults: defaults.defaultSecret },
-  ConfigMap: {},
+  Secret: {
+    defaults: defaults.defaultSecret,
+    validate: check.validateSecret,
+    validateUpdate: check.validateSecretUpdate,
+  },
+  ConfigMap: {
+    validate: check.validateConfigMap,
+    validateUpdate: check.validateConfigMapUpdate,
+  },
   ServiceAccount: {
     prepareCreate: prepare.prepareServiceAccount,
     prepareUpdate: prepare.prepareServiceAccount,
   },
-  ResourceQuota: statusHooks(),
+  ResourceQuota: {
+    ...statusHooks(),
+    validate: validateQuota,
+    validateUpdate: validateQuotaUpdate,
+  },
   LimitRange: {
     defaults: defaults.defaultLimitRange,
     prepareCreate: prepare.prepareLimitRangeCreate,
+    validate: validateLimitRange,
+    validateUpdate: validateLimitRange,
   },
-  Event: {},
+  Event: { validate: validateEvent, validateUpdate: validateEvent },
+  Binding: { validate: check.validateBinding },
 };

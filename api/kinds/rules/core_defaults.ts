@@ -3,6 +3,7 @@
  * stand in the facts table and are set by the schema walk; what depends on other fields is here.
  */
 
+import { Buffer } from "node:buffer";
 import type { KubeObject } from "../../machinery/types.ts";
 import { defaultPodTemplate } from "./pod_defaults.ts";
 
@@ -91,9 +92,15 @@ export function defaultNode(node: KubeObject): void {
   if (status?.capacity && !status.allocatable) status.allocatable = { ...status.capacity };
 }
 
-/** Fills a Secret. */
+/** Fills a Secret: what was written as text joins the data, and is never stored as text. */
 export function defaultSecret(secret: KubeObject): void {
   secret.type ||= "Opaque";
+  const texts: Record<string, string> | undefined = secret.stringData;
+  if (texts === undefined) return;
+  delete secret.stringData;
+  if (!texts || isEmpty(texts)) return;
+  const data = secret.data ??= {};
+  for (const key in texts) data[key] = Buffer.from(texts[key], "utf8").toString("base64");
 }
 
 /** Fills a LimitRange: of containers, defaults follow from maximum and minimum. */

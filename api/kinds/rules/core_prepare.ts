@@ -44,6 +44,11 @@ function labelWithName(namespace: KubeObject): void {
 }
 
 /** A kubelet registers with its status, so that creation keeps it. */
+export function prepareNodeCreate(node: KubeObject): void {
+  node.spec ??= {};
+}
+
+/** The spec belongs to the object, the status to its subresource. */
 export function prepareNodeUpdate(node: KubeObject, old: Stored, context: KindContext): void {
   keep(node, old, context.subresource === "status" ? "spec" : "status");
 }
