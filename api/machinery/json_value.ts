@@ -32,12 +32,25 @@ export function sameJson(a: unknown, b: unknown): boolean {
 function sameMaps(a: JsonMap, b: JsonMap): boolean {
   let count = 0;
   for (const key in a) {
-    if (a[key] === undefined) continue;
+    const value = a[key];
+    if (value === undefined) continue;
     count++;
-    if (!Object.hasOwn(b, key) || !sameJson(a[key], b[key])) return false;
+    const other = b[key];
+    if (value === other) continue;
+    // No inherited value equals a JSON value but the empty prototype itself.
+    if (key === "__proto__" && !Object.hasOwn(b, key)) return false;
+    if (!sameJson(value, other)) return false;
   }
   for (const key in b) if (b[key] !== undefined) count--;
   return count === 0;
+}
+
+/** The value with the keys of all its objects sorted, as Go writes maps. */
+export function sortedKeys(value: Json): Json {
+  if (Array.isArray(value)) return value.map(sortedKeys);
+  if (!isMap(value)) return value;
+  const entries = Object.keys(value).sort().map((key) => [key, sortedKeys(value[key])]);
+  return Object.fromEntries(entries) as Json;
 }
 
 /** A value's type as Go's reflection names it after decoding into `interface{}`. */

@@ -4,7 +4,7 @@
  * around `{...}`, `range` and `end` are kubectl's own and not part of this.
  */
 import { goJson, goValue } from "./go_format.ts";
-import { getKey, isMap } from "./json_value.ts";
+import { getKey, isMap, sortedKeys } from "./json_value.ts";
 import type { Json } from "./types.ts";
 
 /** A path that cannot be parsed. */
@@ -307,11 +307,4 @@ function compare(a: Json, b: Json, operator: string): boolean {
 /** A found value as text: scalars as `%v` prints them, lists and maps as JSON with sorted keys. */
 export function jsonPathText(value: Json): string {
   return typeof value === "object" && value !== null ? goJson(sortedKeys(value)) : goValue(value);
-}
-
-function sortedKeys(value: Json): Json {
-  if (Array.isArray(value)) return value.map(sortedKeys);
-  if (!isMap(value)) return value;
-  const entries = Object.keys(value).sort().map((key) => [key, sortedKeys(value[key])]);
-  return Object.fromEntries(entries) as Json;
 }

@@ -1,0 +1,236 @@
+/**
+ * Sets of fields, in the very form that managedFields carry (FieldsV1), so that nothing is decoded or
+ * encoded: a tree of plain objects whose keys are path elements. `f:name` is a field or map key,
+ * `k:{"name":"a"}` the item of a keyed list, `v:"a"` the item of a set, `i:0` an index. An empty object is
+ * a member without children; `.` marks a member that has children too.
+ *
+ * Sets are immutable and share parts freely: no function here changes its arguments.
+ */
+
+/** A set of fields; also each of its inner nodes. */
+export interface FieldSet {
+  readonly [element: string]: FieldSet;
+}
+
+type Building = { [element: string]: FieldSet };
+
+/** A member without children. */
+export const LEAF: FieldSet = Object.freeze({});
+/** The set without any field. (As the root of a set an empty object means none.) */
+export const NO_FIELDS: FieldSet = LEAF;
+
+/** Whether a root holds no field. */
+export function isEmptySet(set: FieldSet): boolean {
+  for (const _ in set) return false;
+  return true;
+}
+
+/** Whether an inner node is a member itself (beside what lies below it). */
+function isMember(node: FieldSet): boolean {
+  if (node["."] !== undefined) return true;
+  return isEmptySet(node);
+}
+
+/** An inner node of a member flag and children, or undefined when there is neither. */
+function nodeOf(out: Building, children: number): FieldSet | undefined {
+  if (children > 0) return out;
+  return out["."] === undefined ? undefined : LEAF;
+}
+
+function start(member: boolean): Building {
+  return member ? { ".": LEAF } : {};
+}
+
+/** Fields in either. */
+export function union(a: FieldSet, b: FieldSet): FieldSet {
+  if (a === b || isEmptySet(b)) return a;
+  if (isEmptySet(a)) return b;
+  return unionChildren(a, b, {});
+}
+
+function unionChildren(a: FieldSet, b: FieldSet, out: Building): FieldSet {
+  for (const key in a) {
+    if (key === ".") continue;
+    const other = b[key];
+    out[key] = other === undefined ? a[key] : unionNodes(a[key], other);
+  }
+  for (const key in b) if (key !== "." && a[key] === undefined) out[key] = b[key];
+  return out;
+}
+
+function unionNodes(a: FieldSet, b: FieldSet): FieldSet {
+  if (a === b) return a;
+  const member = isMember(a) || isMember(b);
+  if (isEmptySet(a) && isEmptySet(b)) return LEAF;
+  return unionChildren(a, b, start(member));
+}
+
+/** Fields of `a` that are not in `b`. Fields below a member of `b` stay. */
+export function difference(a: FieldSet, b: FieldSet): FieldSet {
+  if (isEmptySet(a) || isEmptySet(b)) return a;
+  return differenceChildren(a, b, {}, false) ?? NO_FIELDS;
+}
+
+function differenceChildren(
+  a: FieldSet,
+  b: FieldSet,
+  out: Building,
+  deep: boolean,
+): FieldSet | undefined {
+  let children = 0;
+  for (const key in a) {
+    if (key === ".") continue;
+    const other = b[key];
+    const rest = other === undefined ? a[key] : differenceNodes(a[key], other, deep);
+    if (rest === undefined) continue;
+    out[key] = rest;
+    children++;
+  }
+  return nodeOf(out, children);
+}
+
+function differenceNodes(a: FieldSet, b: FieldSet, deep: boolean): FieldSet | undefined {
+  const gone = isMember(b);
+  if (gone && deep) return undefined;
+  return differenceChildren(a, b, start(isMember(a) && !gone), deep);
+}
+
+/** Fields of `a` that are neither in `b` nor below a member of `b`. */
+export function differenceBelow(a: FieldSet, b: FieldSet): FieldSet {
+  if (isEmptySet(a) || isEmptySet(b)) return a;
+  return differenceChildren(a, b, {}, true) ?? NO_FIELDS;
+}
+
+/** Fields in both. */
+export function intersection(a: FieldSet, b: FieldSet): FieldSet {
+  return intersectionChildren(a, b, {}) ?? NO_FIELDS;
+}
+
+function intersectionChildren(a: FieldSet, b: FieldSet, out: Building): FieldSet | undefined {
+  let children = 0;
+  for (const key in a) {
+    if (key === ".") continue;
+    const other = b[key];
+    if (other === undefined) continue;
+    const both = intersectionChildren(
+      a[key],
+      other,
+      start(isMember(a[key]) && isMember(other)),
+    );
+    if (both === undefined) continue;
+    out[key] = both;
+    children++;
+  }
+  return nodeOf(out, children);
+}
+
+/** Whether both hold the same fields. */
+export function sameSet(a: FieldSet, b: FieldSet): boolean {
+  if (a === b) return true;
+  let count = 0;
+  for (const key in a) {
+    if (key === ".") continue;
+    count++;
+    const other = b[key];
+    if (other === undefined || !sameNode(a[key], other)) return false;
+  }
+  for (const key in b) if (key !== ".") count--;
+  return count === 0;
+}
+
+function sameNode(a: FieldSet, b: FieldSet): boolean {
+  return a === b || (isMember(a) === isMember(b) && sameSet(a, b));
+}
+
+/** Whether the path is a member. */
+export function hasPath(set: FieldSet, path: readonly string[]): boolean {
+  let node: FieldSet | undefined = set;
+  for (const element of path) {
+    node = node[element];
+    if (node === undefined) return false;
+  }
+  return path.length > 0 && isMember(node);
+}
+
+/** Whether the set's child is a member itself. */
+export function hasElement(set: FieldSet, element: string): boolean {
+  const node = set[element];
+  return node !== undefined && isMember(node);
+}
+
+/** The set of these paths. */
+export function setOf(paths: readonly (readonly string[])[]): FieldSet {
+  let set = NO_FIELDS;
+  for (const path of paths) {
+    let node: FieldSet = LEAF;
+    for (let i = path.length - 1; i >= 0; i--) node = { [path[i]]: node };
+    set = union(set, node);
+  }
+  return set;
+}
+
+/** All members, each as its path, parents before children. */
+export function pathsOf(set: FieldSet): string[][] {
+  const paths: string[][] = [];
+  const visit = (node: FieldSet, path: string[]) => {
+    const keys = Object.keys(node).filter((key) => key !== ".").sort();
+    for (const key of keys) {
+      const below = [...path, key];
+      if (isMember(node[key])) paths.push(below);
+      visit(node[key], below);
+    }
+  };
+  visit(set, []);
+  return paths;
+}
+
+/** A path as conflicts print it: `.spec.containers[name="a"].image`. */
+export function pathText(path: readonly string[]): string {
+  let text = "";
+  for (const element of path) {
+    const rest = element.slice(2);
+    if (element[0] === "f") text += `.${rest}`;
+    else if (element[0] === "v") text += `[=${rest}]`;
+    else if (element[0] === "i") text += `[${rest}]`;
+    else {
+      const keys = JSON.parse(rest) as Record<string, unknown>;
+      const parts = Object.keys(keys).map((key) => `${key}=${JSON.stringify(keys[key])}`);
+      text += `[${parts.join(",")}]`;
+    }
+  }
+  return text;
+}
+
+/** How deep a set from outside may nest. */
+export const FIELD_SET_DEPTH_MAX = 200;
+
+/** Whether a value from outside is a set of fields. */
+export function isFieldSet(value: unknown, depth = 0): value is FieldSet {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  if (depth > FIELD_SET_DEPTH_MAX) return false;
+  const map = value as Record<string, unknown>;
+  for (const key in map) {
+    if (key === ".") continue;
+    if (key[1] !== ":" || !isElement(key) || !isFieldSet(map[key], depth + 1)) return false;
+  }
+  return true;
+}
+
+function isElement(key: string): boolean {
+  switch (key[0]) {
+    case "f":
+      return true;
+    case "i":
+      return /^i:-?[0-9]{1,9}$/.test(key);
+    case "k":
+    case "v":
+      try {
+        const value = JSON.parse(key.slice(2));
+        return key[0] === "v" ||
+          (typeof value === "object" && value !== null && !Array.isArray(value));
+      } catch {
+        return false; // Not JSON: no element of ours.
+      }
+  }
+  return false;
+}
