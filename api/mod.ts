@@ -17,6 +17,7 @@ import type { Auth } from "./auth/mod.ts";
 import type { Client, User } from "./client/contract.ts";
 import type { NodeDialer } from "./client/node_api.ts";
 import type { Kinds, KubeObject } from "./machinery/types.ts";
+import { SERVICE_RANGE } from "./server/allocators.ts";
 import { type AppOptions, callOfRequest, createApp } from "./server/app.ts";
 import type { Deps, VirtualAnswer } from "./server/deps.ts";
 import type { Call, Reply } from "./server/http.ts";
@@ -90,6 +91,7 @@ export function createApi(options: ApiOptions): Api {
     review: options.review,
     tokens: options.tokens,
     virtual: options.virtual,
+    serviceRange: options.serviceRange ?? SERVICE_RANGE,
     turn: options.turn ?? (clock.manual ? () => Promise.resolve() : nextTurn),
   };
   const metrics = new Metrics();

@@ -120,8 +120,8 @@ function addRoutes(
   const discover = (c: Context<Env>) => responseOf(discoveryReply(discovery, c.get("call")));
   for (const path of ["/api", "/api/*", "/apis", "/apis/*"]) hono.get(path, discover);
   hono.get("/openapi/v3", (c) => responseOf(openapi.index(c.get("call"))));
-  hono.get("/openapi/v3/*", (c) => responseOf(openapi.v3(c.get("call"))));
-  hono.get("/openapi/v2", (c) => responseOf(openapi.v2(c.get("call"))));
+  hono.get("/openapi/v3/*", async (c) => responseOf(await openapi.v3(c.get("call"))));
+  hono.get("/openapi/v2", async (c) => responseOf(await openapi.v2(c.get("call"))));
   hono.get("/metrics", () => responseOf(metrics.reply(deps)));
   if (deps.tokens) {
     const { tokens } = deps;

@@ -55,6 +55,8 @@ export interface Deps {
    * Answers of kinds that are not stored, by `plural.group` (``nodes.metrics.k8s.io`). `object` is what was posted; none at get and list.
    */
   virtual?: Readonly<Record<string, VirtualAnswer>>;
+  /** Where Services get their addresses. */
+  serviceRange: string;
   /** Hears of every request's stages; absent: nothing is noted. */
   trace?: (request: ApiRequest, ms: number) => void;
   /** Lets other work of the event loop run; long scans call it. */

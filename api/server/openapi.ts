@@ -1,26 +1,150 @@
-/** OpenAPI: the v3 index with hashes, a v3 document a group-version, v2 as JSON and protobuf. */
-import { noSuchResource } from "../machinery/errors.ts";
-import type { Kinds } from "../machinery/types.ts";
-import { type Call, type Reply, statusReply } from "./http.ts";
+/**
+ * OpenAPI: the v3 index with hashes, a v3 document a group-version, v2 as JSON and protobuf. Documents are made
+ * when they are first asked for, and kept until the kinds change. A hash says what a document is made
+ * of, so that the index needs none of them.
+ */
+import { createHash } from "node:crypto";
+import { noSuchResource, notAcceptable } from "../machinery/errors.ts";
+import type { Kind, Kinds } from "../machinery/types.ts";
+import { apiVersionOf, jsonBytes } from "./codec.ts";
+import { VERSION } from "./health.ts";
+import { type Call, jsonReply, type Reply, statusReply } from "./http.ts";
+import { clausesOf } from "./negotiate.ts";
 
-/** Makes the documents, at first use, and keeps them until the kinds change. */
+const V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const V3_PROTOBUF = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
+const YEAR_SECONDS = 365 * 24 * 3600;
+
+interface Made {
+  bytes: Uint8Array;
+  contentType: string;
+}
+
+/** Makes the documents. */
 export class OpenApi {
   readonly #kinds: Kinds;
+  #version = -1;
+  #documents = new Map<string, Promise<Made>>();
+  #hashes = new Map<string, string>();
 
   constructor(kinds: Kinds) {
     this.#kinds = kinds;
   }
 
+  #fresh(): void {
+    if (this.#version === this.#kinds.version) return;
+    this.#version = this.#kinds.version;
+    this.#documents.clear();
+    this.#hashes.clear();
+  }
+
+  /** `/openapi/v3`: where each group-version's document is. */
   index(_call: Call): Reply {
-    void this.#kinds;
-    return statusReply(noSuchResource().status);
+    this.#fresh();
+    const paths: Record<string, { serverRelativeURL: string }> = {};
+    for (const kind of this.#kinds.all()) {
+      const path = pathOf(kind);
+      if (paths[path]) continue;
+      paths[path] = { serverRelativeURL: `/openapi/v3/${path}?hash=${this.#hash(path)}` };
+    }
+    return jsonReply(200, { paths });
   }
 
-  v3(_call: Call): Reply {
-    return statusReply(noSuchResource().status);
+  #of(path: string): Kind[] {
+    return this.#kinds.all().filter((kind) => pathOf(kind) === path);
   }
 
-  v2(_call: Call): Reply {
-    return statusReply(noSuchResource().status);
+  #hash(path: string): string {
+    let hash = this.#hashes.get(path);
+    if (hash) return hash;
+    const digest = createHash("sha512").update(`${VERSION.gitVersion}\n${path}\n`);
+    for (const kind of this.#of(path)) {
+      digest.update(`${kind.kind}\n`);
+      if (kind.custom) digest.update(JSON.stringify(kind.schemas[kind.schema] ?? null));
+    }
+    this.#hashes.set(path, hash = digest.digest("hex").toUpperCase());
+    return hash;
   }
+
+  /** `/openapi/v3/apis/apps/v1`. */
+  async v3(call: Call): Promise<Reply> {
+    this.#fresh();
+    const path = call.path.replace(/^\/openapi\/v3\//, "").replace(/\/+$/, "");
+    const kinds = this.#of(path);
+    if (kinds.length === 0) return statusReply(noSuchResource().status);
+    const hash = this.#hash(path);
+    const asked = new URLSearchParams(call.query).get("hash");
+    if (asked !== null && asked !== hash) {
+      return { status: 301, headers: { location: `/openapi/v3/${path}?hash=${hash}` } };
+    }
+    if (call.header("if-none-match") === `"${hash}"`) {
+      return { status: 304, headers: { etag: `"${hash}"` } };
+    }
+    if (!accepts(call, "application/json") && accepts(call, V3_PROTOBUF)) {
+      return statusReply(notAcceptable(["application/json"]).status);
+    }
+    const { bytes, contentType } = await this.#make(path, async () => {
+      const { openApiV3 } = await import("../machinery/openapi_v3.ts");
+      const { group, version } = kinds[0];
+      const document = openApiV3({ group, version }, this.#kinds.all());
+      return { bytes: jsonBytes(document), contentType: "application/json" };
+    });
+    const headers: Record<string, string> = {
+      "content-type": contentType,
+      etag: `"${hash}"`,
+      vary: "Accept",
+    };
+    headers["cache-control"] = asked === null
+      ? "no-cache, private"
+      : `public, immutable, max-age=${YEAR_SECONDS}`;
+    return { status: 200, headers, body: bytes };
+  }
+
+  /** `/openapi/v2`, as JSON or as protobuf. */
+  async v2(call: Call): Promise<Reply> {
+    this.#fresh();
+    const protobuf = call.header("accept") !== undefined && wantsProtobuf(call);
+    const { bytes, contentType } = await this.#make(protobuf ? "v2/protobuf" : "v2", async () => {
+      const { openApiV2 } = await import("../machinery/openapi_v2.ts");
+      const document = openApiV2(this.#kinds.all(), VERSION.gitVersion);
+      if (!protobuf) return { bytes: jsonBytes(document), contentType: "application/json" };
+      const { openApiV2Protobuf } = await import("../machinery/openapi_v2_protobuf.ts");
+      return { bytes: openApiV2Protobuf(document), contentType: V2_PROTOBUF };
+    });
+    const etag = `"${createHash("sha256").update(bytes).digest("hex").toUpperCase()}"`;
+    const headers = { "content-type": contentType, etag, vary: "Accept" };
+    if (call.header("if-none-match") === etag) return { status: 304, headers };
+    return { status: 200, headers, body: bytes };
+  }
+
+  #make(key: string, make: () => Promise<Made>): Promise<Made> {
+    let made = this.#documents.get(key);
+    if (!made) {
+      made = make();
+      this.#documents.set(key, made);
+      made.catch(() => this.#documents.delete(key));
+    }
+    return made;
+  }
+}
+
+function pathOf(kind: Kind): string {
+  return `${kind.group ? "apis" : "api"}/${apiVersionOf(kind)}`;
+}
+
+function accepts(call: Call, type: string): boolean {
+  const accept = call.header("accept");
+  if (!accept) return type === "application/json";
+  return clausesOf(accept).some((clause) =>
+    clause.type === type || clause.type === "*/*" || clause.type === "application/*"
+  );
+}
+
+/** Whether the first type that can be had is the protobuf one. */
+function wantsProtobuf(call: Call): boolean {
+  for (const { type } of clausesOf(call.header("accept")!)) {
+    if (type === V2_PROTOBUF) return true;
+    if (type === "application/json" || type.endsWith("/*")) return false;
+  }
+  return false;
 }

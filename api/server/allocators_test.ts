@@ -1,0 +1,75 @@
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { ApiError } from "../machinery/types.ts";
+import { core, openApi } from "./fixture.ts";
+
+const at = { resource: core("services"), namespace: "default" };
+
+function service(name: string, spec: object = {}) {
+  return { metadata: { name }, spec: { ports: [{ port: 80 }], ...spec } };
+}
+
+Deno.test("services: each gets an address of its own, and gives it back", async () => {
+  await using f = await openApi({ serviceRange: "10.0.0.0/28" });
+  const all = await Promise.all(
+    Array.from({ length: 10 }, (_, i) => f.client.create(at, service(`s${i}`))),
+  );
+  const addresses = all.map((s) => s.spec.clusterIP as string);
+  assertEquals(new Set(addresses).size, 10);
+  for (const s of all) assertEquals([...s.spec.clusterIPs], [s.spec.clusterIP]);
+  const full = await assertRejects(() => f.client.create(at, service("more")), ApiError);
+  assert(full.message.includes("range is full"), full.message);
+  await f.client.delete({ ...at, name: "s3" });
+  const again = await f.client.create(at, service("again"));
+  assertEquals(again.spec.clusterIP, addresses[3]);
+});
+
+Deno.test("services: an address that is asked for must be free and in the range", async () => {
+  await using f = await openApi();
+  await f.client.create(at, service("a", { clusterIP: "10.96.0.10" }));
+  const taken = await assertRejects(
+    () => f.client.create(at, service("b", { clusterIP: "10.96.0.10" })),
+    ApiError,
+  );
+  assertEquals(
+    taken.message,
+    `Service "b" is invalid: spec.clusterIPs: Invalid value: ["10.96.0.10"]: ` +
+      `failed to allocate IP 10.96.0.10: provided IP is already allocated`,
+  );
+  await assertRejects(() => f.client.create(at, service("c", { clusterIP: "1.2.3.4" })), ApiError);
+});
+
+Deno.test("services: node ports follow the type", async () => {
+  await using f = await openApi();
+  const made = await f.client.create(at, service("n", { type: "NodePort" }));
+  const port = made.spec.ports[0].nodePort;
+  assert(port >= 30_086 && port <= 32_767);
+  const taken = await assertRejects(
+    () =>
+      f.client.create(
+        at,
+        service("m", { type: "NodePort", ports: [{ port: 80, nodePort: port }] }),
+      ),
+    ApiError,
+  );
+  assertEquals(
+    taken.message,
+    `Service "m" is invalid: spec.ports[0].nodePort: Invalid value: ${port}: ` +
+      `provided port is already allocated`,
+  );
+  const plain = await f.client.patch({ ...at, name: "n" }, {
+    type: "merge",
+    body: { spec: { type: "ClusterIP" } },
+  });
+  assertEquals(plain.spec.ports[0].nodePort, undefined);
+  assertEquals(plain.spec.clusterIP, made.spec.clusterIP);
+  await f.client.create(
+    at,
+    service("m", { type: "NodePort", ports: [{ port: 80, nodePort: port }] }),
+  );
+});
+
+Deno.test("services: a dry run claims nothing", async () => {
+  await using f = await openApi();
+  const dry = await f.client.create(at, service("d"), { dryRun: true });
+  await f.client.create(at, service("e", { clusterIP: dry.spec.clusterIP }));
+});
