@@ -186,12 +186,11 @@ function flagsOf(field: GoField, resolved: Resolved): number {
   const [, ...options] = field.json.split(",");
   const omitEmpty = options.includes("omitempty");
   const omitZero = options.includes("omitzero");
-  const required =
-    field.markers.has("required") || field.markers.has("kubebuilder:validation:Required")
-      ? true
-      : field.markers.has("optional") || field.markers.has("k8s:optional")
-      ? false
-      : !omitEmpty && !omitZero;
+  const required = field.markers.has("required")
+    ? true
+    : field.markers.has("optional") || field.markers.has("k8s:optional")
+    ? false
+    : !omitEmpty && !omitZero;
   return (resolved.pointer ? POINTER : 0) | (omitEmpty ? 0 : ALWAYS) | (required ? REQUIRED : 0) |
     (omitZero ? OMIT_ZERO : 0) | (field.deprecated ? DEPRECATED : 0);
 }

@@ -164,7 +164,7 @@ export const core_v1 = `{"AWSElasticBlockStoreVolumeSource":{"f":[["volumeID","s
 "PodTemplate":{"f":[["kind","s"],["apiVersion","s"],["metadata","@meta_v1.ObjectMeta",1],["template","@PodTemplateSpec",2]]},
 "PodTemplateList":{"f":[["kind","s"],["apiVersion","s"],["metadata","@meta_v1.ListMeta",1],["items","[@PodTemplate",2,6]]},
 "PodTemplateSpec":{"f":[["metadata","@meta_v1.ObjectMeta",1],["spec","@PodSpec",2]]},
-"PortStatus":{"f":[["port","i",1,6],["protocol","s",2,6,{"e":["SCTP","TCP","UDP"],"g":"v1.Protocol"}],["error","s",3,5]]},
+"PortStatus":{"f":[["port","i",1,6],["protocol","s",2,6,{"e":["SCTP","TCP","UDP"],"g":"v1.Protocol"}],["error","s",3,1]]},
 "PortworxVolumeSource":{"f":[["volumeID","s",1,6],["fsType","s",2],["readOnly","b",3]]},
 "Preconditions":{"f":[["uid","s",1,1,{"g":"types.UID"}]]},
 "PreferAvoidPodsEntry":{"f":[["podSignature","@PodSignature",1,6],["evictionTime","t",2],["reason","s",3],["message","s",4]]},

@@ -1,0 +1,380 @@
+/**
+ * Schemas as OpenAPI writes them, version 2 or 3: definitions by name with everything they refer to, and
+ * the `x-kubernetes-*` extensions that clients merge, apply and explain by.
+ */
+import { planOf, STRUCT } from "./plan.ts";
+import type { Field, Json, Kind, Schema, SchemaSet, SchemaValidations } from "./types.ts";
+
+/** An OpenAPI object. */
+export type OpenApi = { [key: string]: Json };
+
+/** The dialect. */
+export type Dialect = "v2" | "v3";
+
+const META = "io.k8s.apimachinery.pkg.apis.meta.v1";
+const CRD = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1";
+
+/** Scalars that are definitions of their own. */
+const SPECIAL: Partial<Record<Schema["type"], string>> = {
+  quantity: "io.k8s.apimachinery.pkg.api.resource.Quantity",
+  intOrString: "io.k8s.apimachinery.pkg.util.intstr.IntOrString",
+  time: `${META}.Time`,
+  microTime: `${META}.MicroTime`,
+  duration: `${META}.Duration`,
+  fieldsV1: `${META}.FieldsV1`,
+  raw: "io.k8s.apimachinery.pkg.runtime.RawExtension",
+};
+
+const UNIONS: Record<string, string> = {
+  json: `${CRD}.JSON`,
+  schemaOrBool: `${CRD}.JSONSchemaPropsOrBool`,
+  schemaOrArray: `${CRD}.JSONSchemaPropsOrArray`,
+  schemaOrStringArray: `${CRD}.JSONSchemaPropsOrStringArray`,
+};
+
+const V3_SCALARS: Record<string, OpenApi> = {
+  [SPECIAL.quantity!]: { oneOf: [{ type: "string" }, { type: "number" }] },
+  [SPECIAL.intOrString!]: {
+    format: "int-or-string",
+    oneOf: [{ type: "integer" }, { type: "string" }],
+  },
+};
+
+const SCALARS: Record<string, OpenApi> = {
+  [SPECIAL.quantity!]: { type: "string" },
+  [SPECIAL.intOrString!]: { type: "string", format: "int-or-string" },
+  [SPECIAL.time!]: { type: "string", format: "date-time" },
+  [SPECIAL.microTime!]: { type: "string", format: "date-time" },
+  [SPECIAL.duration!]: { type: "string" },
+  [SPECIAL.fieldsV1!]: { type: "object" },
+  [SPECIAL.raw!]: { type: "object" },
+  [`${META}.Patch`]: { type: "object" },
+  [UNIONS.json]: {},
+  [UNIONS.schemaOrBool]: {},
+  [UNIONS.schemaOrArray]: {},
+  [UNIONS.schemaOrStringArray]: {},
+};
+
+/** What a few fields of every object are, for `kubectl explain`. */
+const DESCRIPTIONS: Record<string, string> = {
+  apiVersion: "The group and version this object is written in.",
+  kind: "The kind of this object.",
+  metadata: "What all objects share: name, namespace, labels, owners, versions.",
+  spec: "What is wanted.",
+  status: "What was last observed. Written by the system.",
+  items: "The objects of this list.",
+};
+
+/** The group of a built-in package's last name. */
+const GROUPS: Record<string, string> = {
+  core: "",
+  meta: "",
+  apps: "apps",
+  autoscaling: "autoscaling",
+  batch: "batch",
+  policy: "policy",
+  rbac: "rbac.authorization.k8s.io",
+  flowcontrol: "flowcontrol.apiserver.k8s.io",
+};
+
+/** The definition name of a kind: built-in kinds' schemas are named so; custom ones by their group reversed. */
+export function definitionName(kind: Kind): string {
+  if (!kind.custom) return kind.schema;
+  return `${kind.group.split(".").reverse().join(".")}.${kind.version}.${kind.kind}`;
+}
+
+/** The definition name of a built-in kind that is no row of its own (Scale, Eviction, …). */
+export function builtInDefinition(group: string, version: string, kind: string): string {
+  return `io.k8s.api.${group.split(".")[0] || "core"}.${version}.${kind}`;
+}
+
+/** Collects definitions. */
+export class Definitions {
+  readonly #dialect: Dialect;
+  readonly #prefix: string;
+  readonly #done = new Map<string, OpenApi>();
+  readonly #open: [string, SchemaSet][] = [];
+
+  constructor(dialect: Dialect) {
+    this.#dialect = dialect;
+    this.#prefix = dialect === "v2" ? "#/definitions/" : "#/components/schemas/";
+  }
+
+  /** A reference to a built-in definition, which is made along with this. */
+  ref(schemas: SchemaSet, name: string): OpenApi {
+    if (!this.#done.has(name)) {
+      this.#done.set(name, {});
+      this.#open.push([name, schemas]);
+    }
+    return { $ref: this.#prefix + name };
+  }
+
+  /** A reference to a kind's definition. */
+  kind(kind: Kind): OpenApi {
+    const name = definitionName(kind);
+    if (kind.custom && !this.#done.has(name)) {
+      this.#done.set(name, this.#custom(kind));
+    }
+    return kind.custom ? { $ref: this.#prefix + name } : this.ref(kind.schemas, name);
+  }
+
+  /** A reference to a kind's list. */
+  list(kind: Kind): OpenApi {
+    const name = definitionName(kind).replace(/[^.]+$/, kind.listKind);
+    if (!kind.custom) return this.ref(kind.schemas, name);
+    if (!this.#done.has(name)) {
+      const items = this.kind(kind);
+      this.#done.set(name, {
+        description: `A list of ${kind.kind}.`,
+        type: "object",
+        required: ["items"],
+        properties: {
+          ...this.#typeMeta(),
+          items: { type: "array", description: DESCRIPTIONS.items, items },
+          metadata: {
+            ...this.#nested(this.ref(kind.schemas, `${META}.ListMeta`)),
+            description: DESCRIPTIONS.metadata,
+          },
+        },
+        "x-kubernetes-group-version-kind": [
+          { group: kind.group, kind: kind.listKind, version: kind.version },
+        ],
+      });
+    }
+    return { $ref: this.#prefix + name };
+  }
+
+  /** All definitions asked for and what they refer to, by name in order. */
+  finish(): OpenApi {
+    for (let next = this.#open.pop(); next; next = this.#open.pop()) {
+      this.#done.set(next[0], this.#definition(next[1], next[0]));
+    }
+    return Object.fromEntries([...this.#done].sort(([a], [b]) => a < b ? -1 : 1));
+  }
+
+  #typeMeta(): OpenApi {
+    return {
+      apiVersion: { type: "string", description: DESCRIPTIONS.apiVersion },
+      kind: { type: "string", description: DESCRIPTIONS.kind },
+    };
+  }
+
+  #definition(schemas: SchemaSet, name: string): OpenApi {
+    const scalar = (this.#dialect === "v3" && V3_SCALARS[name]) || SCALARS[name];
+    if (scalar) return scalar;
+    const schema = schemas[name];
+    if (!schema) throw new Error(`no schema ${name}`);
+    const out = this.#object(schemas, schema);
+    const topLevel = schema.properties?.apiVersion && schema.properties.kind &&
+      schema.properties.kind.proto === undefined;
+    const gvk = topLevel || name === `${META}.WatchEvent` ? gvkOf(name) : undefined;
+    if (gvk) out["x-kubernetes-group-version-kind"] = [gvk];
+    return out;
+  }
+
+  #object(schemas: SchemaSet, schema: Schema): OpenApi {
+    const out: OpenApi = { type: "object" };
+    const fields = Object.entries(schema.properties ?? {});
+    if (fields.length > 0) {
+      const properties: OpenApi = {};
+      for (const [key, field] of fields) properties[key] = this.#field(schemas, key, field);
+      out.properties = properties;
+    }
+    if (schema.required && schema.required.length > 0) out.required = [...schema.required];
+    if (schema.mapType) out["x-kubernetes-map-type"] = schema.mapType;
+    return out;
+  }
+
+  #field(schemas: SchemaSet, key: string, field: Field): OpenApi {
+    const made = this.#schema(schemas, field);
+    const beside: OpenApi = {};
+    const description = field.description ?? DESCRIPTIONS[key];
+    if (description) beside.description = description;
+    if (this.#dialect === "v3") {
+      const value = field.default ?? enforced(schemas, field, field.required1 === true);
+      if (value !== undefined) beside.default = value;
+    }
+    extensions(field, beside);
+    return { ...(made.$ref ? this.#nested(made) : made), ...beside };
+  }
+
+  /** A reference that something stands beside: OpenAPI 3 ignores what does, unless it is wrapped. */
+  #nested(ref: OpenApi): OpenApi {
+    return this.#dialect === "v3" ? { allOf: [ref] } : ref;
+  }
+
+  #schema(schemas: SchemaSet, schema: Schema): OpenApi {
+    switch (schema.type) {
+      case "object":
+        return schema.ref ? this.ref(schemas, schema.ref) : this.#object(schemas, schema);
+      case "map":
+        return schema.items
+          ? { type: "object", additionalProperties: this.#item(schemas, schema.items) }
+          : { type: "object" };
+      case "array":
+        return { type: "array", items: this.#item(schemas, schema.items!) };
+      case "integer":
+        return { type: "integer", format: schema.format ?? "int64" };
+      case "number":
+        return { type: "number", format: schema.format ?? "double" };
+      case "bytes":
+        return { type: "string", format: "byte" };
+      case "any":
+        return schema.format && UNIONS[schema.format]
+          ? this.ref(schemas, UNIONS[schema.format])
+          : {};
+      case "string":
+        return schema.enum ? { type: "string", enum: [...schema.enum] } : { type: "string" };
+      case "boolean":
+        return { type: "boolean" };
+      default:
+        return this.ref(schemas, SPECIAL[schema.type]!);
+    }
+  }
+
+  #item(schemas: SchemaSet, items: Schema): OpenApi {
+    const made = this.#schema(schemas, items);
+    if (this.#dialect === "v2") return made;
+    const value = enforced(schemas, items, true);
+    if (value === undefined) return made;
+    return { ...(made.$ref ? this.#nested(made) : made), default: value };
+  }
+
+  // --- custom resources -----------------------------------------------------------------------------------
+
+  #custom(kind: Kind): OpenApi {
+    const schema = kind.schemas[kind.schema];
+    const out = this.#customNode(kind.schemas, schema, true);
+    out["x-kubernetes-group-version-kind"] = [
+      { group: kind.group, kind: kind.kind, version: kind.version },
+    ];
+    return out;
+  }
+
+  #customNode(schemas: SchemaSet, schema: Field, root = false): OpenApi {
+    const v2 = this.#dialect === "v2";
+    const out: OpenApi = {};
+    if (schema.description) out.description = schema.description;
+    if (schema.default !== undefined && !v2) out.default = schema.default;
+    const type = CUSTOM_TYPES[schema.type];
+    const nullable = schema.nullable === true;
+    // OpenAPI 2 has no nullable: what cannot be said is left open.
+    if (type && !(v2 && (nullable || (schema.preserveUnknown && !root)))) out.type = type;
+    if (nullable && !v2) out.nullable = true;
+    if (schema.format && type) out.format = schema.format;
+    if (schema.type === "intOrString") out["x-kubernetes-int-or-string"] = true;
+    const hidden = v2 && schema.preserveUnknown === true && !root;
+    if ((schema.properties || root) && !hidden) {
+      const properties: OpenApi = {};
+      for (const [key, field] of Object.entries(schema.properties ?? {})) {
+        properties[key] = this.#customNode(schemas, field);
+      }
+      if (root || schema.embedded) this.#rootFields(schemas, properties);
+      out.properties = properties;
+    }
+    if (schema.items && !hidden) {
+      const items = this.#customNode(schemas, schema.items);
+      if (schema.type === "map") out.additionalProperties = items;
+      else out.items = items;
+    }
+    if (schema.required && schema.required.length > 0 && !hidden) {
+      out.required = [...schema.required];
+    }
+    if (schema.preserveUnknown) out["x-kubernetes-preserve-unknown-fields"] = true;
+    if (schema.embedded) out["x-kubernetes-embedded-resource"] = true;
+    extensions(schema, out);
+    validations(schema.validations, out, v2);
+    return out;
+  }
+
+  #rootFields(schemas: SchemaSet, properties: OpenApi): void {
+    Object.assign(properties, this.#typeMeta(), {
+      metadata: {
+        ...this.#nested(this.ref(schemas, `${META}.ObjectMeta`)),
+        description: DESCRIPTIONS.metadata,
+      },
+    });
+  }
+}
+
+const CUSTOM_TYPES: Partial<Record<Schema["type"], string>> = {
+  object: "object",
+  map: "object",
+  array: "array",
+  string: "string",
+  boolean: "boolean",
+  integer: "integer",
+  number: "number",
+};
+
+const VALIDATIONS_V2 = [
+  "minimum",
+  "maximum",
+  "exclusiveMinimum",
+  "exclusiveMaximum",
+  "multipleOf",
+  "minLength",
+  "maxLength",
+  "pattern",
+  "minItems",
+  "maxItems",
+  "uniqueItems",
+  "minProperties",
+  "maxProperties",
+  "enum",
+] as const;
+const JUNCTORS = ["allOf", "anyOf", "oneOf", "not"] as const;
+
+function validations(found: SchemaValidations | undefined, out: OpenApi, v2: boolean): void {
+  if (!found) return;
+  for (const key of VALIDATIONS_V2) {
+    if (found[key] !== undefined) out[key] = found[key] as Json;
+  }
+  if (!v2) {
+    for (const key of JUNCTORS) {
+      if (found[key] !== undefined) out[key] = JSON.parse(JSON.stringify(found[key]));
+    }
+  }
+  if (found.rules) out["x-kubernetes-validations"] = found.rules as unknown as Json;
+}
+
+function extensions(field: Field, out: OpenApi): void {
+  if (field.listType) out["x-kubernetes-list-type"] = field.listType;
+  if (field.listMapKeys) out["x-kubernetes-list-map-keys"] = [...field.listMapKeys];
+  if (field.mapType) out["x-kubernetes-map-type"] = field.mapType;
+  if (field.patchMergeKey) out["x-kubernetes-patch-merge-key"] = field.patchMergeKey;
+  if (field.patchStrategy) out["x-kubernetes-patch-strategy"] = field.patchStrategy.join(",");
+}
+
+/** The default OpenAPI 3 states for what Go always writes: structs empty, scalars zero. */
+function enforced(schemas: SchemaSet, schema: Field, always: boolean): Json | undefined {
+  if (schema.pointer) return undefined;
+  switch (schema.type) {
+    case "object":
+      return schema.ref && planOf(schemas, schema.ref).op === STRUCT &&
+          Object.keys(schemas[schema.ref].properties ?? {}).length > 0
+        ? {}
+        : undefined;
+    case "string":
+      return always ? "" : undefined;
+    case "boolean":
+      return always ? false : undefined;
+    case "integer":
+    case "number":
+      return always ? 0 : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** The group, version and kind of a built-in definition. */
+function gvkOf(name: string): OpenApi | undefined {
+  const parts = name.split(".");
+  const kind = parts.at(-1)!;
+  const version = parts.at(-2)!;
+  const last = parts.at(-3)!;
+  if (last === "apiregistration" || last === "apiextensions" || last === "metrics") {
+    return { group: `${last}.k8s.io`, kind, version };
+  }
+  return { group: GROUPS[last] ?? `${last}.k8s.io`, kind, version };
+}
