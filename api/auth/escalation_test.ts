@@ -110,6 +110,7 @@ Deno.test("clusterRoleAggregation() fills and empties aggregated roles in the sa
   assertEquals(state.view().get(sum)!.value.rules, [READ_PODS]);
   state.put("/registry/clusterroles/part", part);
   const gone = admission(state, { ...create, operation: "DELETE", old: part });
+  state.delete("/registry/clusterroles/part");
   await admit(clusterRoleAggregation, gone, state);
   assertEquals(state.view().get(sum)!.value.rules, []);
 });

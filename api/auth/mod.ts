@@ -38,7 +38,8 @@ import { inOrder } from "./authorize.ts";
 import type { AdmissionPlugin, Authenticator, Authorizer, Credentials } from "./contract.ts";
 import { type HeaderPairs, impersonated } from "./impersonate.ts";
 import { TokenKeys } from "./jwt.ts";
-import { createPlugins } from "./plugins/mod.ts";
+import { NodeAuthorizer } from "./node.ts";
+import { createPlugins, type PluginOptions } from "./plugins/mod.ts";
 import { RbacAuthorizer } from "./rbac.ts";
 import { type Review, type ReviewContext, REVIEWS } from "./reviews.ts";
 import { Tokens } from "./tokens.ts";
@@ -77,7 +78,7 @@ export {
   signRequest,
   type Usage,
 } from "./pki.ts";
-export { PLUGIN_NAMES } from "./plugins/mod.ts";
+export { PLUGIN_NAMES, type PluginOptions } from "./plugins/mod.ts";
 export { type ReviewContext } from "./reviews.ts";
 export { type TokenIdentity, Tokens } from "./tokens.ts";
 
@@ -99,7 +100,7 @@ export interface AuthOptions {
   /** What is served, for quotas on resources by name (default: built-in paths). */
   kinds?: () => Kinds | undefined;
   /** Admission plugins to switch on or off beyond the default. */
-  plugins?: { enable?: readonly string[]; disable?: readonly string[] };
+  plugins?: PluginOptions;
 }
 
 /** Identity, ready for the request pipeline. */
@@ -136,7 +137,7 @@ export function createAuth(options: AuthOptions): Auth {
     tokenAuthenticator(tokens),
     anonymousAuthenticator(options.anonymousPaths),
   ];
-  const authorizer = inOrder([new RbacAuthorizer(view)]);
+  const authorizer = inOrder([new NodeAuthorizer(view), new RbacAuthorizer(view)]);
   return {
     authenticators,
     authenticate: (credentials) => authenticateWith(authenticators, credentials),

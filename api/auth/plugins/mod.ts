@@ -6,10 +6,19 @@ import type { AdmissionPlugin } from "../contract.ts";
 import type { PluginContext } from "../admission.ts";
 import { clusterRoleAggregation } from "../aggregation.ts";
 import { rbacEscalation } from "../rbac_escalation.ts";
+import {
+  certificateApproval,
+  certificateSigning,
+  certificateSubjectRestriction,
+} from "./certificates.ts";
+import { type EventLimit, eventRateLimit } from "./event_rate_limit.ts";
 import { limitRanger } from "./limit_ranger.ts";
 import { namespaceLifecycle } from "./namespace_lifecycle.ts";
 import { defaultIngressClass, denyServiceExternalIps } from "./network.ts";
+import { nodeRestriction } from "./node_restriction.ts";
+import { ownerReferences } from "./owner_references.ts";
 import { podSecurity } from "./pod_security.ts";
+import { podTopologyLabels } from "./pod_topology_labels.ts";
 import { priority } from "./priority.ts";
 import { resourceQuota } from "./resource_quota.ts";
 import { runtimeClass } from "./runtime_class.ts";
@@ -25,10 +34,20 @@ import {
   taintNodesByCondition,
 } from "./tolerations.ts";
 
+/** Which plugins are on, and what those that are configured do. */
+export interface PluginOptions {
+  /** Names of plugins to switch on that are off by default. */
+  enable?: readonly string[];
+  /** Names of plugins to switch off. */
+  disable?: readonly string[];
+  /** Limits of EventRateLimit. */
+  eventLimits?: readonly EventLimit[];
+}
+
 /** One row: the name, how to make it, and whether it is off until it is asked for. */
 interface Row {
   name: string;
-  make: (context: PluginContext) => AdmissionPlugin;
+  make: (context: PluginContext, options: PluginOptions) => AdmissionPlugin;
   off?: boolean;
 }
 
@@ -39,17 +58,28 @@ const ROWS: readonly Row[] = [
   on(namespaceLifecycle),
   on(limitRanger),
   { name: "ServiceAccount", make: serviceAccount },
+  { name: "NodeRestriction", make: nodeRestriction },
   on(taintNodesByCondition),
   on(podSecurity),
   on(priority),
   on(defaultTolerationSeconds),
+  {
+    name: "EventRateLimit",
+    make: (_context, options) => eventRateLimit(options.eventLimits),
+    off: true,
+  },
   off(extendedResourceToleration),
   on(defaultStorageClass),
   on(storageObjectInUseProtection),
+  { name: "OwnerReferencesPermissionEnforcement", make: ownerReferences, off: true },
   on(persistentVolumeClaimResize),
   on(runtimeClass),
+  { name: "CertificateApproval", make: certificateApproval },
+  { name: "CertificateSigning", make: certificateSigning },
+  on(certificateSubjectRestriction),
   on(defaultIngressClass),
   off(denyServiceExternalIps),
+  on(podTopologyLabels),
   on(clusterRoleAggregation),
   { name: "RBACEscalation", make: (context) => rbacEscalation(context.authorizer) },
   { name: "ResourceQuota", make: (context) => resourceQuota(context.kinds) },
@@ -64,7 +94,7 @@ export const PLUGIN_NAMES: readonly string[] = ROWS.map((row) => row.name);
  */
 export function createPlugins(
   context: PluginContext,
-  options: { enable?: readonly string[]; disable?: readonly string[] } = {},
+  options: PluginOptions = {},
 ): AdmissionPlugin[] {
   const { enable = [], disable = [] } = options;
   for (const name of [...enable, ...disable]) {
@@ -74,5 +104,5 @@ export function createPlugins(
   }
   return ROWS
     .filter((row) => enable.includes(row.name) || (!row.off && !disable.includes(row.name)))
-    .map((row) => row.make(context));
+    .map((row) => row.make(context, options));
 }

@@ -6,6 +6,7 @@ import { generateName, isPod, type PluginContext, refusal } from "../admission.t
 import type { Admission, AdmissionPlugin } from "../contract.ts";
 import type { DeepReadonly, KubeObject } from "../../machinery/types.ts";
 import { TOKEN_SECONDS_POD } from "../limits.ts";
+import { secretNames } from "../pod_references.ts";
 
 const MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount";
 const VOLUME_PREFIX = "kube-api-access-";
@@ -147,43 +148,14 @@ function isTrue(text: string | undefined): boolean {
 function checkMirror(a: Admission): void {
   const spec: Any = a.object!.spec ?? {};
   if (spec.serviceAccountName) throw refusal(a, "a mirror pod may not reference service accounts");
-  if (usesSecrets(spec)) throw refusal(a, "a mirror pod may not reference secrets");
+  if (!secretNames(a.object!).next().done) {
+    throw refusal(a, "a mirror pod may not reference secrets");
+  }
   for (const volume of spec.volumes ?? []) {
     if (volume.projected?.sources?.some((s: Any) => s.serviceAccountToken)) {
       throw refusal(a, "a mirror pod may not use ServiceAccountToken volume projections");
     }
   }
-}
-
-const VOLUME_SECRET_REFS = [
-  "azureFile.secretName",
-  "cephfs.secretRef",
-  "csi.nodePublishSecretRef",
-  "flexVolume.secretRef",
-  "iscsi.secretRef",
-  "rbd.secretRef",
-  "scaleIO.secretRef",
-  "secret",
-  "storageos.secretRef",
-];
-
-function usesSecrets(spec: Any): boolean {
-  if (spec.imagePullSecrets?.length) return true;
-  for (const volume of spec.volumes ?? []) {
-    if (volume.projected?.sources?.some((s: Any) => s.secret)) return true;
-    for (const path of VOLUME_SECRET_REFS) {
-      const [source, field] = path.split(".");
-      if (field ? volume[source]?.[field] : volume[source]) return true;
-    }
-  }
-  const containers = [
-    ...spec.initContainers ?? [],
-    ...spec.containers ?? [],
-    ...spec.ephemeralContainers ?? [],
-  ];
-  return containers.some((c: Any) =>
-    c.env?.some((e: Any) => e.valueFrom?.secretKeyRef) || c.envFrom?.some((e: Any) => e.secretRef)
-  );
 }
 
 function referenceProblem(spec: Any, account: DeepReadonly<KubeObject>): string | undefined {

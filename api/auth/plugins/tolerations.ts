@@ -95,7 +95,7 @@ export function mergeTolerations(first: Toleration[], second: Toleration[]): Tol
     for (const kept of merged) if (covers(kept, all[i])) continue next;
     for (let j = i + 1; j < all.length; j++) {
       // Of two equal ones the earlier stays.
-      if (covers(all[j], all[i]) && !covers(all[i], all[j])) continue next;
+      if (!same(all[j], all[i]) && covers(all[j], all[i])) continue next;
     }
     merged.push(all[i]);
   }
@@ -107,11 +107,9 @@ function covers(wide: Toleration, narrow: Toleration): boolean {
   if (same(wide, narrow)) return true;
   if (wide.key !== narrow.key && (wide.key || wide.operator !== "Exists")) return false;
   if (wide.effect && wide.effect !== narrow.effect) return false;
-  if (wide.effect === "NoExecute" || narrow.effect === "NoExecute") {
-    if (wide.tolerationSeconds !== undefined) {
-      const seconds = narrow.tolerationSeconds;
-      if (seconds === undefined || seconds > wide.tolerationSeconds) return false;
-    }
+  if (wide.effect === "NoExecute" && wide.tolerationSeconds !== undefined) {
+    const seconds = narrow.tolerationSeconds;
+    if (seconds === undefined || seconds > wide.tolerationSeconds) return false;
   }
   if (!wide.operator || wide.operator === "Equal") {
     return (!narrow.operator || narrow.operator === "Equal") &&
