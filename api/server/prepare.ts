@@ -78,11 +78,12 @@ export function prepareCreate(deps: Deps, request: ApiRequest, object: KubeObjec
   checkNamespace(request, object);
   const context = contextOf(deps, request);
   if (hasSubresource(kind, "status") && !kind.hooks.prepareCreate) delete object.status;
-  kind.hooks.prepareCreate?.(object, context);
-  if (kind.generation) meta.generation = 1;
+  // Before the kind's hook, as upstream: a Job's selector and a Namespace's label hold uid and name.
   meta.uid = deps.clock.uuid();
   meta.creationTimestamp = timeText(context.now);
   if (!meta.name && meta.generateName) meta.name = generatedName(deps, meta.generateName);
+  kind.hooks.prepareCreate?.(object, context);
+  if (kind.generation) meta.generation = 1;
 }
 
 /** Validates an object that is to be created; throws 422. */
