@@ -36,7 +36,7 @@ export async function openBackend(
     return { kv, close: () => kv.close() };
   }
   makeFolder(path);
-  const lock = options.owner ? lockFile(path) : undefined;
+  const lock = lockFile(path, options.owner);
   try {
     if (options.owner) await prepareFile(path);
     const isNew = sizeOf(path) === 0;
@@ -48,11 +48,11 @@ export async function openBackend(
       sealKey,
       close: () => {
         kv.close();
-        lock?.close();
+        lock.close();
       },
     };
   } catch (error) {
-    lock?.close();
+    lock.close();
     throw error;
   }
 }
@@ -80,8 +80,11 @@ function makeFolder(path: string): void {
   }
 }
 
-/** Takes the lock of a database file. The system gives it up when the process ends, however it ends. */
-function lockFile(path: string): Deno.FsFile {
+/**
+ * Takes the lock of a database file: for itself alone as an owner, else beside others that are none. The
+ * system gives it up when the process ends, however it ends.
+ */
+function lockFile(path: string, isAlone: boolean): Deno.FsFile {
   let file: Deno.FsFile;
   try {
     file = Deno.openSync(path + ".lock", { create: true, write: true, mode: 0o600 });
@@ -90,7 +93,7 @@ function lockFile(path: string): Deno.FsFile {
       cause: error,
     });
   }
-  if (file.tryLockSync(true)) return file;
+  if (file.tryLockSync(isAlone)) return file;
   file.close();
   throw new DatabaseError(
     `The database "${path}" is in use by another process: one process owns a database file`,

@@ -206,19 +206,19 @@ class LogDatabase<T> implements Database<T> {
   }
 
   async snapshot(): Promise<Uint8Array> {
-    const { objects, events, backend, sealer } = this.#parts;
+    const { objects, events, backend, sealer, clock } = this.#parts;
     const settings: [string, Uint8Array][] = [];
     for await (const { key } of backend.kv.list({ prefix: SETTING_PREFIX })) {
       const name = key[1] as string;
       const value = await getSetting(backend.kv, sealer, name);
       if (value !== undefined) settings.push([name, value]);
     }
-    return takeSnapshot({
+    return await takeSnapshot({
       clusterId: objects.clusterId,
       objects: { revision: objects.view().revision, root: objects.root() },
       events: { revision: events.view().revision, root: events.root() },
       settings,
-    });
+    }, clock);
   }
 
   close(): Promise<void> {

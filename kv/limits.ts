@@ -36,6 +36,8 @@ export const GROUP_BYTES_MAX = 780_000;
 export const GROUP_BYTES_WANTED = 600_000;
 /** Writes of one group, where more are waiting. */
 export const GROUP_WRITES_MAX = 200;
+/** How long writes may run before their group is committed: nothing else runs in the process then. */
+export const GROUP_FORM_MS_MAX = 4;
 /** Mutations of one group. */
 export const GROUP_MUTATIONS_MAX = 990;
 /** Bytes of keys that a group may carry. */
@@ -65,7 +67,7 @@ export const KEEP_REVISIONS = 1_000;
 /** As `KEEP_REVISIONS`, by age. */
 export const KEEP_MS = 5 * 60_000;
 /** Deletes of one compaction commit: more would hold up the writer. */
-export const COMPACT_DELETES_PER_COMMIT = 64;
+export const COMPACT_DELETES_PER_COMMIT = 32;
 /** How often compaction looks for work. */
 export const COMPACT_EVERY_MS = 5_000;
 /** Bytes of history held in memory; older history is read from the log. */

@@ -50,35 +50,51 @@ interface Entry {
   readonly bytes: Uint8Array;
 }
 
-/** The bytes of a snapshot. */
-export function takeSnapshot<T>(source: SnapshotSource<T>): Uint8Array {
+/** Objects copied between two turns of the event loop. */
+const OBJECTS_PER_TURN = 500;
+
+/** The bytes of a snapshot. Lets others run in between: the source is a state that stays as it is. */
+export async function takeSnapshot<T>(
+  source: SnapshotSource<T>,
+  clock: Clock,
+): Promise<Uint8Array> {
   const preface: Preface = {
     clusterId: source.clusterId,
     o: source.objects.revision,
     e: source.events.revision,
   };
-  const frames: Uint8Array[] = [encoder.encode(JSON.stringify(preface))];
+  const frames: Uint8Array[] = [
+    encoder.encode(MAGIC),
+    framed(encoder.encode(JSON.stringify(preface))),
+  ];
   for (const [kind, { root }] of [["o", source.objects], ["e", source.events]] as const) {
     for (const { key, revision, bytes } of btree.scan(root, "", undefined)) {
-      frames.push(frameOf({ kind, revision, key, bytes }));
+      frames.push(framed(frameOf({ kind, revision, key, bytes })));
+      if (frames.length % OBJECTS_PER_TURN === 0) await clock.turn();
     }
   }
   for (const [key, bytes] of source.settings) {
-    frames.push(frameOf({ kind: "s", revision: 0, key, bytes }));
+    frames.push(framed(frameOf({ kind: "s", revision: 0, key, bytes })));
   }
-  let length = MAGIC.length + 4 + DIGEST_BYTES;
-  for (const frame of frames) length += 4 + frame.length;
-  const whole = new Uint8Array(length);
-  const view = new DataView(whole.buffer);
-  encoder.encodeInto(MAGIC, whole);
-  let at = MAGIC.length;
-  for (const frame of frames) {
-    view.setUint32(at, frame.length);
-    whole.set(frame, at + 4);
-    at += 4 + frame.length;
+  frames.push(new Uint8Array(4));
+  const hash = createHash("sha256");
+  const whole = new Uint8Array(frames.reduce((sum, { length }) => sum + length, DIGEST_BYTES));
+  let at = 0;
+  for (let i = 0; i < frames.length; i++) {
+    hash.update(frames[i]);
+    whole.set(frames[i], at);
+    at += frames[i].length;
+    if (i % OBJECTS_PER_TURN === 0) await clock.turn();
   }
-  at += 4;
-  whole.set(createHash("sha256").update(whole.subarray(0, at)).digest(), at);
+  whole.set(hash.digest(), at);
+  return whole;
+}
+
+/** A frame behind its length. */
+function framed(frame: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(4 + frame.length);
+  new DataView(whole.buffer).setUint32(0, frame.length);
+  whole.set(frame, 4);
   return whole;
 }
 

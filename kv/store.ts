@@ -5,7 +5,7 @@
 
 import * as btree from "./btree.ts";
 import type { Clock, Timer } from "./clock.ts";
-import { decodeHead, encodeHead, type GroupMark } from "./codec.ts";
+import { decodeHead, encodeHead, type GroupMark, INTERNAL_PUT, PUT } from "./codec.ts";
 import {
   ClosedError,
   type Codec,
@@ -20,18 +20,17 @@ import {
   type WatchOptions,
   type WriteFn,
 } from "./contract.ts";
-import { Committer, type Head, type MailOutlet } from "./committer.ts";
+import { Committer, type MailOutlet } from "./committer.ts";
 import { Compactor } from "./compact.ts";
+import type { Head } from "./former.ts";
 import { type Group, History } from "./history.ts";
 import { headKey, type Space, wantKey } from "./keys.ts";
 import { HEAD_TICK_MS, HISTORY_BYTES_MAX, REACHED_TIMEOUT_MS, STORE_BYTES_MAX } from "./limits.ts";
-import { type Loaded, Log, type LogRecord, type Tail } from "./log.ts";
+import { eventOf, type Loaded, Log, type LogRecord, type Tail } from "./log.ts";
 import { Rivals } from "./rivals.ts";
 import type { Sealer } from "./seal.ts";
 import { type Change, type Root, StateView, type WriteDraft } from "./state.ts";
 import { Hub } from "./watch.ts";
-import { eventOf } from "./log.ts";
-import { INTERNAL_PUT, PUT } from "./codec.ts";
 
 /** What a store needs. */
 export interface StoreOptions<T> {
