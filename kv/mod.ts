@@ -71,4 +71,5 @@ export type { Clock, Timer, TimerKind } from "./clock.ts";
 export { MANUAL_START_MS, ManualClock, RealClock } from "./clock.ts";
 export { type DatabaseOptions, FORMAT_VERSION, openDatabase } from "./database.ts";
 export { deepFreeze } from "./item.ts";
+export { MemoryKv } from "./memory_kv.ts";
 export * as limits from "./limits.ts";

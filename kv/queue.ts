@@ -56,12 +56,7 @@ export class NativeQueue implements MailTransport {
   }
 
   attach(op: Deno.AtomicOperation, mail: Mail): void {
-    const letter = letterOf(mail, this.#clock);
-    op.enqueue(letter, {
-      delay: mail.delayMs ?? 0,
-      backoffSchedule: [...MAIL_BACKOFF_MS],
-      keysIfUndelivered: [undeliveredKey(letter.sentMs, letter.id)],
-    });
+    enqueueLetter(op, letterOf(mail, this.#clock), mail.delayMs ?? 0);
   }
 
   sent(): void {}
@@ -78,7 +73,12 @@ export class NativeQueue implements MailTransport {
     this.#kv.listenQueue(async (value: unknown) => {
       // A message that is not ours cannot be told apart later either: it is dropped.
       if (this.#closed || !isLetter(value)) return;
-      await handler({ to: value.to, key: value.key });
+      try {
+        await handler({ to: value.to, key: value.key });
+      } catch {
+        // Done here rather than left to Deno KV, which writes each failure to the terminal.
+        await this.#fail(value);
+      }
     }).catch(() => {
       // The database is closed.
     });
@@ -91,6 +91,16 @@ export class NativeQueue implements MailTransport {
   close(): Promise<void> {
     this.#closed = true;
     return Promise.resolve();
+  }
+
+  /** Sends a message again later, or keeps it among the undelivered. */
+  async #fail(letter: Letter): Promise<void> {
+    const again = { ...letter, failed: letter.failed + 1 };
+    const backoffMs = MAIL_BACKOFF_MS[letter.failed];
+    const op = this.#kv.atomic();
+    if (backoffMs === undefined) op.set(undeliveredKey(letter.sentMs, letter.id), again);
+    else enqueueLetter(op, again, backoffMs);
+    await op.commit();
   }
 }
 
@@ -249,6 +259,14 @@ export class MailboxQueue implements MailTransport {
 
 function letterOf(mail: Mail, clock: Clock): Letter {
   return { to: mail.to, key: mail.key, id: clock.uuid(), sentMs: clock.now(), failed: 0 };
+}
+
+function enqueueLetter(op: Deno.AtomicOperation, letter: Letter, delayMs: number): void {
+  op.enqueue(letter, {
+    delay: delayMs,
+    backoffSchedule: [...MAIL_BACKOFF_MS],
+    keysIfUndelivered: [undeliveredKey(letter.sentMs, letter.id)],
+  });
 }
 
 /** Sends one message in a commit of its own. */

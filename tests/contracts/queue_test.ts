@@ -1,6 +1,6 @@
 /** The queue's contract over both transports. */
 
-import { type Clock, ManualClock, openDatabase, RealClock } from "../../kv/mod.ts";
+import { type Clock, ManualClock, MemoryKv, openDatabase, RealClock } from "../../kv/mod.ts";
 import { type QueueBench, queueContract } from "./queue.ts";
 import { thingCodec } from "./store.ts";
 
@@ -12,6 +12,17 @@ queueContract(
 );
 queueContract("native, file", () => file(new RealClock(), "native"));
 queueContract("mailbox, file, manual clock", () => file(new ManualClock(), "mailbox"));
+
+queueContract("mailbox, simulated, manual clock", () => {
+  const clock = new ManualClock();
+  const kv = new MemoryKv();
+  return Promise.resolve({
+    durable: true,
+    clock,
+    open: (options) => openDatabase({ kv: kv.open(), codec: thingCodec, clock, ...options }),
+    dispose: () => Promise.resolve(),
+  });
+});
 
 function memory(clock: Clock, queue: "native" | "mailbox"): QueueBench {
   return {

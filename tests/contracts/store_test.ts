@@ -1,7 +1,6 @@
 /** The store's contract over every back end that this machine has. */
 
-import { RealClock } from "../../kv/mod.ts";
-import { openDatabase } from "../../kv/mod.ts";
+import { MemoryKv, openDatabase, RealClock } from "../../kv/mod.ts";
 import { type StoreBench, storeContract, thingCodec } from "./store.ts";
 
 storeContract("memory", () =>
@@ -26,3 +25,14 @@ async function fileBench(owner: boolean): Promise<StoreBench> {
 storeContract("file", () => fileBench(true), { has: ["durable"] });
 
 storeContract("shared file", () => fileBench(false), { has: ["durable", "shared"] });
+
+storeContract("simulated", () => {
+  const memory = new MemoryKv();
+  const options = { owner: false, queue: "mailbox", codec: thingCodec } as const;
+  return Promise.resolve({
+    durable: true,
+    open: (more) =>
+      openDatabase({ kv: memory.open(), clock: new RealClock(), ...options, ...more }),
+    dispose: () => Promise.resolve(),
+  });
+}, { has: ["durable", "shared"] });
