@@ -124,8 +124,15 @@ function resolve(text: string, pkg: GoPackage, all: Packages): Resolved {
     const of = resolve(text.slice(2), pkg, all);
     return { code: `[${of.code}`, pointer: false, enum: of.enum, go: of.go && `[]${of.go}` };
   }
-  const map = text.match(/^map\[[\w.]+\](.+)$/);
-  if (map) return { code: `{${resolve(map[1], pkg, all).code}`, pointer: false };
+  const map = text.match(/^map\[([\w.]+)\](.+)$/);
+  if (map) {
+    const key = resolve(map[1], pkg, all);
+    const of = resolve(map[2], pkg, all);
+    const value = of.go ??
+      (of.struct && `${of.struct.path.split("/").at(-1)}.${of.struct.type.name}`);
+    const go = key.go && value ? `map[${key.go}]${value}` : undefined;
+    return { code: `{${of.code}`, pointer: false, go };
+  }
   if (BUILTIN[text]) return { code: BUILTIN[text], pointer: false };
   const [alias, name] = text.includes(".") ? text.split(".") : ["", text];
   const path = alias ? pkg.imports.get(alias) : pkg.path;
@@ -208,7 +215,7 @@ function fieldsOf(
   type: GoType,
   pkg: GoPackage,
   all: Packages,
-  within: readonly number[],
+  within: readonly [number, string][],
 ): FieldFacts[] {
   const out: FieldFacts[] = [];
   for (const field of type.fields!) {
@@ -220,7 +227,8 @@ function fieldsOf(
       if (!resolved.struct) {
         throw new Error(`${pkg.path}.${type.name}: cannot inline ${field.type}`);
       }
-      const path = number ? [...within, number] : within;
+      const struct = field.type.split(".").at(-1)!;
+      const path: [number, string][] = number ? [...within, [number, struct]] : [...within];
       const inner = fieldsOf(resolved.struct.type, all.load(resolved.struct.path), all, path);
       // Without a number of its own (TypeMeta), what is inlined is not in protobuf.
       out.push(
@@ -231,7 +239,10 @@ function fieldsOf(
       continue;
     }
     const rest = restOf(field, pkg, resolved);
-    if (within.length > 0) rest.w = [...within];
+    if (within.length > 0) {
+      rest.w = within.map(([n]) => n);
+      rest.n = within.map(([, name]) => name).join(".");
+    }
     const facts: FieldFacts = [name, resolved.code];
     const flags = flagsOf(field, resolved);
     const hasRest = Object.keys(rest).length > 0;

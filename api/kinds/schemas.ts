@@ -8,8 +8,8 @@
  * f FieldsV1, r raw extension, a any, j JSON, 0 1 2 the CRD schema unions, `@Type` or `@package.Type` a
  * struct, `[x` a list, `{x` a map, `w[x` a list that is a message in protobuf. Flags: 1 pointer, 2 without
  * omitempty, 4 required by OpenAPI, 8 omitzero, 16 deprecated. Rest: lt and lk list type and map keys, mt
- * map type, ps and pk patch strategy and merge key, d default, e enumeration, g Go type name, w the
- * numbers of the messages around it.
+ * map type, ps and pk patch strategy and merge key, d default, e enumeration, g Go type name, w and n
+ * the numbers and names of the messages around it.
  */
 import type { Field, Json, Schema, SchemaSet, SchemaType } from "../machinery/types.ts";
 import { packages } from "./generated/schemas/mod.ts";
@@ -96,6 +96,7 @@ function fieldOf(facts: FieldFacts, prefix: string): Field {
   }
   if (rest.g) field.goType = rest.g as string;
   if (rest.w) field.within = rest.w as number[];
+  if (rest.n) field.withinNames = rest.n as string;
   return field;
 }
 

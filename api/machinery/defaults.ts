@@ -3,7 +3,7 @@
  * takes code is in the kinds' hooks and runs after this.
  */
 import { edit } from "./edit.ts";
-import { LIST, MAP, type Plan, planOf, STRUCT } from "./plan.ts";
+import { LIST, MAP, type Plan, type PlanField, planOf, STRUCT } from "./plan.ts";
 import type { SchemaSet } from "./types.ts";
 
 type Values = Record<string, unknown>;
@@ -22,7 +22,7 @@ function hasDefaults(plan: Plan, open: Set<Plan> = new Set()): boolean {
   let found = false;
   if (plan.items && hasDefaults(plan.items, open)) found = true;
   for (const field of plan.fields.values()) {
-    if (field.field.default !== undefined || hasDefaults(field.plan, open)) found = true;
+    if (isDeclared(field) || hasDefaults(field.plan, open)) found = true;
   }
   open.delete(plan);
   // Inside a cycle a "no" may be early; only the outermost answer and every "yes" is final.
@@ -30,13 +30,28 @@ function hasDefaults(plan: Plan, open: Set<Plan> = new Set()): boolean {
   return found;
 }
 
+/** The fields of a struct that need a look. */
+function defaultedFields(plan: Plan): PlanField[] {
+  return plan.defaulted ??= [...plan.fields.values()].filter((f) =>
+    isDeclared(f) || hasDefaults(f.plan)
+  );
+}
+
+/** A default that Go would leave out again when it writes the object is none. */
+function isDeclared(field: PlanField): boolean {
+  const { default: fallback, proto } = field.field;
+  const zero = fallback === "" || fallback === 0 || fallback === false;
+  return fallback !== undefined &&
+    !(zero && proto !== undefined && field.omitEmpty && !field.pointer);
+}
+
 function fillStruct(plan: Plan, object: Values): void {
-  for (const field of plan.fields.values()) {
+  for (const field of defaultedFields(plan)) {
     const value = object[field.name];
-    const fallback = field.field.default;
+    const fallback = isDeclared(field) ? field.field.default : undefined;
     if (fallback !== undefined && (value === undefined || (value === "" && !field.pointer))) {
       object[field.name] = edit(fallback);
-    } else if (typeof value === "object" && value !== null && hasDefaults(field.plan)) {
+    } else if (typeof value === "object" && value !== null) {
       fillValue(field.plan, value);
     }
   }

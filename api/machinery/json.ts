@@ -5,6 +5,7 @@
  * The usual body costs the engine's parse and two short passes that count keys, once in the text and once
  * in the value: only if the counts differ is a key doubled, and only then its path is looked for.
  */
+export { summarize } from "./json_summary.ts";
 import { JsonScanner } from "./json_scanner.ts";
 import { DEPTH_MAX } from "./schema.ts";
 
@@ -101,18 +102,4 @@ function wellFormed(value: unknown): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([key, item]) => [key.toWellFormed(), wellFormed(item)]),
   );
-}
-
-const HEX = "0123456789abcdef";
-
-/** How upstream shows the start of a body it could not read. */
-export function summarize(body: Uint8Array | string, max = 30): string {
-  const bytes = typeof body === "string" ? new TextEncoder().encode(body) : body;
-  if (bytes.length === 0) return "<empty>";
-  const head = bytes.subarray(0, max);
-  const more = bytes.length > max ? " ..." : "";
-  if (bytes[0] === 123) return DECODER.decode(head) + more;
-  let hex = "";
-  for (const byte of head) hex += HEX[byte >> 4] + HEX[byte & 15];
-  return hex + more;
 }

@@ -66,8 +66,10 @@ export interface Plan {
   embedded: boolean;
   /** LIST: a message of its own in protobuf. */
   wrapped: boolean;
-  /** Whether anything at or below declares a default; settled at first use. */
+  /** Whether anything at or below declares a default; settled at first use, as is the next. */
   defaults?: boolean;
+  /** The fields that declare one, or have one below. */
+  defaulted?: PlanField[];
 }
 
 /** A field of a struct. */
@@ -170,6 +172,7 @@ export function zeroOf(plan: Plan): Json {
       return out;
     }
     case STRING:
+    case BYTES:
       return "";
     case BOOLEAN:
       return false;

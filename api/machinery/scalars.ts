@@ -3,22 +3,20 @@
  * check returns the canonical form, or says in Go's words why the value is none.
  */
 import { canonicalQuantity, quantityProblem } from "./quantity.ts";
-import {
-  formatDuration,
-  formatMicroTime,
-  formatTime,
-  parseDuration,
-  parseTime,
-  timeProblem,
-} from "./time.ts";
+import { formatDuration, formatTime, parseDuration, parseTime, timeProblem } from "./time.ts";
 
-/** A value that cannot be decoded. `goType` set: the text must name the field, as Go does. */
+/**
+ * A value that cannot be decoded. `goType` set: the text must name the field, as Go does. `final`: Go's
+ * decoder stops at it (its types that decode themselves), while it notes others and goes on.
+ */
 export class ScalarProblem {
   readonly text: string;
   readonly goType: string;
-  constructor(text: string, goType = "") {
+  readonly final: boolean;
+  constructor(text: string, goType = "", final = false) {
     this.text = text;
     this.goType = goType;
+    this.final = final;
   }
 }
 
@@ -44,18 +42,29 @@ export function checkTime(value: unknown): string | ScalarProblem {
 const ZULU_MICRO =
   /^\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{6}Z$/;
 
-/** RFC 3339 to UTC with six digits after the point. */
+/** RFC 3339 to UTC with exactly six digits after the point. */
 export function checkMicroTime(value: unknown): string | ScalarProblem {
   if (typeof value !== "string") return new ScalarProblem(valueText(value), "string");
   if (ZULU_MICRO.test(value)) return value;
+  const layout = "2006-01-02T15:04:05.000000Z07:00";
+  const head = /^(.{16,18}:\d\d)(\..{6})?(.*)$/s.exec(value);
   const ms = parseTime(value);
-  if (ms === undefined) {
-    return new ScalarProblem(
-      timeProblem(value, "2006-01-02T15:04:05.000000Z07:00") ?? `cannot parse ${value}`,
-    );
+  // Go's layout wants the six digits; its general layout takes any number of them.
+  if (head && parseTime(`${head[1]}Z`) !== undefined) {
+    const quoted = `parsing time ${JSON.stringify(value)} as "${layout}": cannot parse `;
+    if (!/^\.\d{6}$/.test(head[2] ?? "")) {
+      return new ScalarProblem(
+        `${quoted}${JSON.stringify((head[2] ?? "") + head[3])} as ".000000"`,
+      );
+    }
+    if (ms === undefined || /^\d/.test(head[3])) {
+      return new ScalarProblem(`${quoted}${JSON.stringify(head[3])} as "Z07:00"`);
+    }
   }
-  const digits = (value.match(/\.(\d+)/)?.[1] ?? "").padEnd(6, "0").slice(0, 6);
-  return `${formatMicroTime(ms).slice(0, 20)}${digits}Z`;
+  if (ms === undefined || !head?.[2]) {
+    return new ScalarProblem(timeProblem(value, layout) ?? `cannot parse ${value}`);
+  }
+  return `${formatTime(Math.floor(ms / 1000) * 1000).slice(0, 19)}${head[2]}Z`;
 }
 
 /** Canonical forms seen before: manifests repeat a few quantities all day long. */

@@ -41,6 +41,7 @@ import {
   ScalarProblem,
   valueText,
 } from "./scalars.ts";
+import { summarize } from "./json_summary.ts";
 import type { Kind, KubeObject, SchemaSet } from "./types.ts";
 
 /** What a request may ask of unknown and duplicate fields. */
@@ -61,11 +62,13 @@ export const OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 type Values = Record<string, unknown>;
 
-/** The state of one walk. `path` holds field names, map keys (as `[key]`) and list indices. */
+/** The state of one walk. `path` holds fields (or their names), map keys (as `[key]`) and list indices. */
 interface Walk {
-  path: (string | number | [string])[];
+  path: (PlanField | string | number | [string])[];
   unknown: string[];
   error: string;
+  /** No later error replaces this one. */
+  final: boolean;
   schemas: SchemaSet;
 }
 
@@ -79,7 +82,7 @@ export function decode(
   mode: FieldValidation,
   duplicates: readonly string[] = [],
 ): { object: KubeObject; warnings: string[] } {
-  const walk: Walk = { path: [], unknown: [], error: "", schemas: kind.schemas };
+  const walk: Walk = { path: [], unknown: [], error: "", final: false, schemas: kind.schemas };
   const object = decodeRoot(kind, value, walk) as unknown as KubeObject;
   if (walk.error) throw cannotHandle(kind, walk.error);
   if (mode === "Ignore") return { object, warnings: [] };
@@ -104,22 +107,36 @@ export function cannotHandle(
 
 function decodeRoot(kind: Kind, value: unknown, walk: Walk): Values {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    const type = `struct { APIVersion string "json:\\"apiVersion,omitempty\\""; ` +
-      `Kind string "json:\\"kind,omitempty\\"" }`;
-    throw badRequest(
-      `couldn't get version/kind; json parse error: json: cannot unmarshal ${valueText(value)} ` +
-        `into Go value of type ${type}`,
-    );
+    throw unrecognized(kind, value, `Go value of type ${TYPE_META}`, value);
+  }
+  const values = value as Values;
+  for (const name of ["apiVersion", "kind"]) {
+    const given = values[name];
+    if (given !== undefined && given !== null && typeof given !== "string") {
+      throw unrecognized(kind, value, `Go struct field .${name} of type string`, given);
+    }
   }
   const plan = planOf(kind.schemas, kind.schema);
   const out = kind.custom
-    ? pruneObject(plan, value as Values, walk, true)
-    : decodeStruct(plan, value as Values, walk);
+    ? pruneObject(plan, values, walk, true)
+    : decodeStruct(plan, values, walk);
   const apiVersion = kind.group ? `${kind.group}/${kind.version}` : kind.version;
   if (out.apiVersion !== apiVersion || out.kind !== kind.kind) {
     return { ...out, apiVersion, kind: kind.kind };
   }
   return out;
+}
+
+/** What Go reads apiVersion and kind with; its errors name it. */
+const TYPE_META = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; ' +
+  'Kind string "json:\\"kind,omitempty\\"" }';
+
+function unrecognized(kind: Kind, body: unknown, into: string, given: unknown) {
+  return badRequest(
+    `the object provided is unrecognized (must be of type ${kind.kind}): couldn't get version/kind; ` +
+      `json parse error: json: cannot unmarshal ${valueText(given)} into ${into} ` +
+      `(${summarize(JSON.stringify(body) ?? "")})`,
+  );
 }
 
 /**
@@ -131,7 +148,7 @@ export function decodeWith<T = KubeObject>(
   name: string,
   value: unknown,
 ): { object: T; unknown: string[] } {
-  const walk: Walk = { path: [], unknown: [], error: "", schemas };
+  const walk: Walk = { path: [], unknown: [], error: "", final: false, schemas };
   const plan = planOf(schemas, name);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new DecodeError(
@@ -156,9 +173,26 @@ function fieldPath(walk: Walk, last: string): string {
   let text = "";
   for (const step of walk.path) {
     if (typeof step === "number") text += `[${step}]`;
-    else text += (text ? "." : "") + (typeof step === "string" ? step : step[0]);
+    else text += (text ? "." : "") + nameOf(step);
   }
   return text ? `${text}.${last}` : last;
+}
+
+function nameOf(step: PlanField | string | [string]): string {
+  return typeof step === "string" ? step : Array.isArray(step) ? step[0] : step.name;
+}
+
+/** Go's path of a field: no indices, no map keys, but the structs it inlines. */
+function goPath(walk: Walk): string {
+  const names: string[] = [];
+  for (const step of walk.path) {
+    if (typeof step === "string") names.push(step);
+    else if (typeof step === "object" && !Array.isArray(step)) {
+      if (step.field.withinNames) names.push(step.field.withinNames);
+      names.push(step.name);
+    }
+  }
+  return names.join(".");
 }
 
 function noteUnknown(walk: Walk, name: string): void {
@@ -167,14 +201,14 @@ function noteUnknown(walk: Walk, name: string): void {
   }
 }
 
-/** Notes a type error; the first one is the answer. Go's path has neither indices nor map keys. */
+/** Notes a type error; the first one is the answer, but a final one goes before others. */
 function fail(walk: Walk, owner: Plan, problem: ScalarProblem): undefined {
-  if (walk.error) return undefined;
+  if (walk.final || (walk.error && !problem.final)) return undefined;
+  walk.final = problem.final;
   if (!problem.goType) walk.error = problem.text;
   else {
-    const path = walk.path.filter((s) => typeof s === "string").join(".");
     walk.error = `json: cannot unmarshal ${problem.text} into Go struct field ` +
-      `${owner.goName}.${path} of type ${problem.goType}`;
+      `${owner.goName}.${goPath(walk)} of type ${problem.goType}`;
   }
   return undefined;
 }
@@ -195,7 +229,7 @@ function decodeStruct(plan: Plan, value: Values, walk: Walk): Values {
       if (item === "" && field.omitEmpty && !field.pointer) continue;
       made = item;
     } else {
-      walk.path.push(name);
+      walk.path.push(field);
       made = decodeField(field, item, walk, plan);
       walk.path.pop();
       if (made === undefined) continue;
@@ -249,7 +283,7 @@ function decodeValue(
       }
       return fail(walk, owner, new ScalarProblem(valueText(item), goType));
     case LIST:
-      if (Array.isArray(item)) return decodeList(plan, item, walk, owner);
+      if (Array.isArray(item)) return decodeList(plan, item, walk, owner, goType);
       return fail(walk, owner, new ScalarProblem(valueText(item), goType));
     case MAP:
       if (typeof item === "object" && !Array.isArray(item)) {
@@ -310,11 +344,20 @@ function decodeScalar(
       made = edit(item);
       break;
   }
-  return made instanceof ScalarProblem ? fail(walk, owner, made) : made;
+  if (!(made instanceof ScalarProblem)) return made;
+  const final = plan.op !== INTEGER && plan.op !== BYTES;
+  return fail(walk, owner, new ScalarProblem(made.text, made.goType, final));
 }
 
-function decodeList(plan: Plan, value: unknown[], walk: Walk, owner: Plan): unknown[] {
+function decodeList(
+  plan: Plan,
+  value: unknown[],
+  walk: Walk,
+  owner: Plan,
+  goType: string,
+): unknown[] {
   const items = plan.items!;
+  const itemType = goType.startsWith("[]") ? goType.slice(2) : items.goType;
   const out = new Array(value.length);
   for (let i = 0; i < value.length; i++) {
     const item = value[i];
@@ -324,7 +367,7 @@ function decodeList(plan: Plan, value: unknown[], walk: Walk, owner: Plan): unkn
       out[i] = item;
     } else {
       walk.path.push(i);
-      out[i] = decodeValue(items, item, walk, owner, items.goType);
+      out[i] = decodeValue(items, item, walk, owner, itemType);
       walk.path.pop();
     }
   }
@@ -349,24 +392,32 @@ function decodeMap(plan: Plan, value: Values, walk: Walk, owner: Plan): Values {
   return out;
 }
 
+const UNION_TEXT = "boolean or JSON schema expected";
+
 /** A CRD's `items`, `additionalProperties` and `dependencies`: decoded leniently, as upstream does. */
 function decodeUnion(plan: Plan, item: unknown, walk: Walk, owner: Plan): unknown {
-  const inner: Walk = { path: walk.path, unknown: [], error: "", schemas: walk.schemas };
+  const inner: Walk = {
+    path: walk.path,
+    unknown: [],
+    error: "",
+    final: false,
+    schemas: walk.schemas,
+  };
   let made: unknown;
   if (Array.isArray(item)) {
     made = plan.format === "schemaOrArray"
       ? item.map((i) => decodeValue(plan.items!, i ?? {}, inner, owner, plan.items!.goType))
       : item.map((i) => decodeString(i, inner, owner));
     if (plan.format === "schemaOrBool") {
-      return fail(walk, owner, new ScalarProblem("boolean or JSON schema expected"));
+      return fail(walk, owner, new ScalarProblem(UNION_TEXT, "", true));
     }
   } else if (typeof item === "object") {
     made = decodeStruct(plan.items!, item as Values, inner);
   } else if (plan.format === "schemaOrBool") {
     if (typeof item === "boolean") return item;
-    return fail(walk, owner, new ScalarProblem("boolean or JSON schema expected"));
+    return fail(walk, owner, new ScalarProblem(UNION_TEXT, "", true));
   }
-  if (inner.error && !walk.error) walk.error = inner.error;
+  if (inner.error) fail(walk, owner, new ScalarProblem(inner.error, "", true));
   return made;
 }
 
@@ -388,7 +439,7 @@ function pruneObject(plan: Plan, value: Values, walk: Walk, root: boolean): Valu
     } else {
       const field = plan.fields.get(name);
       if (field) {
-        walk.path.push(name);
+        walk.path.push(field);
         setOwn(out, name, pruneValue(field.plan, item, walk));
         walk.path.pop();
       } else if (plan.preserve) setOwn(out, name, edit(item));
@@ -431,6 +482,6 @@ function decodeMetadata(item: unknown, walk: Walk): unknown {
 
 /** Drops from a custom object what its schema does not know; returns a copy. */
 export function prune(schemas: SchemaSet, name: string, value: unknown): Values {
-  const walk: Walk = { path: [], unknown: [], error: "", schemas };
+  const walk: Walk = { path: [], unknown: [], error: "", final: false, schemas };
   return pruneObject(planOf(schemas, name), value as Values, walk, true);
 }

@@ -138,6 +138,8 @@ export interface Field extends Schema {
   omitZero?: boolean;
   /** In protobuf this field lies inside messages of these numbers, outermost first (structs that Go inlines). */
   within?: readonly number[];
+  /** The Go structs of `within`, as Go's errors name them: `ProbeHandler`. */
+  withinNames?: string;
   /** How Go's errors name the type where the schema does not tell: `v1.PullPolicy`. */
   goType?: string;
   patchStrategy?: ("merge" | "replace" | "retainKeys")[];

@@ -15,7 +15,7 @@ export const networking_v1 = `{"HTTPIngressPath":{"f":[["path","s",1],["pathType
 "IngressLoadBalancerIngress":{"f":[["ip","s",1],["hostname","s",2],["ports","[@IngressPortStatus",4,0,{"lt":"atomic"}]]},
 "IngressLoadBalancerStatus":{"f":[["ingress","[@IngressLoadBalancerIngress",1,0,{"lt":"atomic"}]]},
 "IngressPortStatus":{"f":[["port","i",1,6],["protocol","s",2,6,{"e":["SCTP","TCP","UDP"],"g":"v1.Protocol"}],["error","s",3,1]]},
-"IngressRule":{"f":[["host","s",1],["http","@HTTPIngressRuleValue",1,1,{"w":[2]}]]},
+"IngressRule":{"f":[["host","s",1],["http","@HTTPIngressRuleValue",1,1,{"w":[2],"n":"IngressRuleValue"}]]},
 "IngressRuleValue":{"f":[["http","@HTTPIngressRuleValue",1,1]]},
 "IngressServiceBackend":{"f":[["name","s",1,6],["port","@ServiceBackendPort",2]]},
 "IngressSpec":{"f":[["ingressClassName","s",4,1],["defaultBackend","@IngressBackend",1,1],["tls","[@IngressTLS",2,0,{"lt":"atomic"}],["rules","[@IngressRule",3,0,{"lt":"atomic"}]]},
