@@ -21,10 +21,18 @@ import { SERVICE_RANGE } from "./server/allocators.ts";
 import { type AppOptions, callOfRequest, createApp } from "./server/app.ts";
 import type { Deps, VirtualAnswer } from "./server/deps.ts";
 import type { Call, Reply } from "./server/http.ts";
-import { listen, type Listener, type ListenOptions, nextTurn } from "./server/listen.ts";
+import {
+  hostConnect,
+  hostFetch,
+  listen,
+  type Listener,
+  type ListenOptions,
+  nextTurn,
+} from "./server/listen.ts";
 import { localClient } from "./server/local_client.ts";
 import { Metrics } from "./server/metrics.ts";
 import { OpenApi } from "./server/openapi.ts";
+import { connectPlain, upgrade as takeOver } from "./server/streams.ts";
 
 export { createInformers } from "./client/informer.ts";
 export { objectCodec } from "./server/codec.ts";
@@ -49,6 +57,8 @@ export interface ApiOptions {
   turn?: () => Promise<void>;
   /** Where Services get their addresses (default 10.96.0.0/12). */
   serviceRange?: string;
+  /** Reaches what proxies ask for (default: this machine's network). */
+  transport?: (request: Request) => Promise<Response>;
   /** Adds routes to the app; whoever asks for them has been authorized for the path. */
   routes?: AppOptions["routes"];
 }
@@ -91,13 +101,20 @@ export function createApi(options: ApiOptions): Api {
     review: options.review,
     tokens: options.tokens,
     virtual: options.virtual,
+    transport: options.transport ?? hostFetch,
+    connect: hostConnect,
     serviceRange: options.serviceRange ?? SERVICE_RANGE,
     turn: options.turn ?? (clock.manual ? () => Promise.resolve() : nextTurn),
   };
   const metrics = new Metrics();
   const openapi = new OpenApi(deps.kinds);
-  const app = createApp(deps, { metrics, openapi, routes: options.routes });
-  const upgrade: Api["upgrade"] = (_call, socket) => void socket.destroy();
+  const app = createApp(deps, {
+    metrics,
+    openapi,
+    routes: options.routes,
+    connect: (call, request) => connectPlain(deps, call, request),
+  });
+  const upgrade: Api["upgrade"] = (call, socket, head) => void takeOver(deps, call, socket, head);
   return {
     client: (user, agent) => localClient(deps, user, agent),
     fetch: (request, info) => app.fetch(request, { ...callOfRequest(request), ...info }),

@@ -2,6 +2,7 @@
  * What the server is made of, handed to every part of it: the database, the kinds, identity, the clock.
  * Also the few things all verbs ask of them: where an object lies, which store holds it.
  */
+import type { Socket } from "node:net";
 import type { Clock } from "../../kv/clock.ts";
 import {
   ClosedError,
@@ -57,6 +58,10 @@ export interface Deps {
   virtual?: Readonly<Record<string, VirtualAnswer>>;
   /** Where Services get their addresses. */
   serviceRange: string;
+  /** Reaches what proxies ask for. */
+  transport: (request: Request) => Promise<Response>;
+  /** Opens a connection to it, for protocols that are not HTTP. */
+  connect: (host: string, port: number) => Promise<Socket>;
   /** Hears of every request's stages; absent: nothing is noted. */
   trace?: (request: ApiRequest, ms: number) => void;
   /** Lets other work of the event loop run; long scans call it. */

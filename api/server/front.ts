@@ -81,16 +81,10 @@ export async function answerResource(
   let request: ApiRequest | undefined;
   let options: ReplyOptions | undefined;
   try {
-    const user = await userOf(deps, call);
-    const query = new URLSearchParams(call.query);
-    const verb = verbOf(call.method, route, query);
-    if (!verb) {
-      throw methodNotAllowed({ group: route.group, resource: route.resource }, call.method);
-    }
-    const kind = kindOf(deps, user, route, verb);
-    request = requestOf(deps, call, { route, kind, verb, user, query });
+    request = await requestFor(deps, call, route);
+    const { kind } = request;
     if (CONNECTED.has(route.subresource) && connect) {
-      authorize(deps, attributes(request));
+      authorize(deps, attributesOfRequest(request));
       if (!kind.subresources.some((s) => s.name === route.subresource)) throw noSuchResource();
       const reply = await connect(call, request);
       if (reply) return withWarnings(reply, request.warnings);
@@ -114,7 +108,18 @@ export function failure(error: unknown, kind?: Kind): Reply {
   return statusReply(known.status);
 }
 
-function attributes(request: ApiRequest): Attributes {
+/** What a call asks of which resource, for whom. */
+export async function requestFor(deps: Deps, call: Call, route: Route): Promise<ApiRequest> {
+  const user = await userOf(deps, call);
+  const query = new URLSearchParams(call.query);
+  const verb = verbOf(call.method, route, query);
+  if (!verb) throw methodNotAllowed({ group: route.group, resource: route.resource }, call.method);
+  const kind = kindOf(deps, user, route, verb);
+  return requestOf(deps, call, { route, kind, verb, user, query });
+}
+
+/** Upstream's attributes of a request for a stream. */
+export function attributesOfRequest(request: ApiRequest): Attributes {
   const { kind, namespace, name, subresource, user, verb } = request;
   return {
     user,

@@ -27,6 +27,8 @@ export interface Call {
   certificate?: Credentials["certificate"];
   /** Whose call this is, where whoever hands it over knows: no credentials are looked at. */
   user?: User;
+  /** node's own request, for libraries that want one. */
+  raw?: unknown;
   /** Aborted when the client has gone. */
   signal?: AbortSignal;
 }

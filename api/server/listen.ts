@@ -17,6 +17,25 @@ export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
+/** Sends an HTTP request from this machine. */
+export function hostFetch(request: Request): Promise<Response> {
+  return fetch(request);
+}
+
+/** Opens a connection from this machine. */
+export async function hostConnect(host: string, port: number): Promise<Socket> {
+  const { connect } = await import("node:net");
+  return await new Promise((resolve, reject) => {
+    const socket = connect({ host, port });
+    socket.once("error", reject);
+    socket.once("connect", () => {
+      socket.off("error", reject);
+      socket.setNoDelay(true);
+      resolve(socket);
+    });
+  });
+}
+
 /** Certificates in PEM. */
 export interface TlsFiles {
   cert: string;
@@ -159,6 +178,7 @@ export function callOf(req: IncomingMessage): Call {
       }
     },
     body: (max) => readBody(req, max),
+    raw: req,
     get certificate() {
       return certificateOf(socket);
     },

@@ -1,0 +1,227 @@
+/**
+ * The `proxy` subresource: HTTP to a pod, to one of a Service's endpoints, or to a node, through this server.
+ * A name may carry a scheme and a port: `https:web:8443`.
+ */
+import type { Buffer } from "node:buffer";
+import type { Socket } from "node:net";
+import { badRequest, notFound, unavailable } from "../machinery/errors.ts";
+import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
+import type { Deps } from "./deps.ts";
+import type { Call, Reply } from "./http.ts";
+import type { ApiRequest } from "./request.ts";
+
+/** Largest body that is passed on. */
+const PROXY_BODY_BYTES_MAX = 64 * 1024 * 1024;
+
+/** Headers that belong to one connection. */
+const OF_CONNECTION = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "host",
+  "content-length",
+]);
+/** Credentials are for this server, not for those behind it. */
+const SECRET = new Set(["authorization", "cookie"]);
+
+/** Where a proxied request goes. */
+interface Place {
+  scheme: string;
+  host: string;
+  port: number;
+}
+
+/** A name as proxies write it. */
+function nameParts(text: string): { scheme: string; name: string; port: string } {
+  const parts = text.split(":");
+  if (parts.length === 1) return { scheme: "", name: parts[0], port: "" };
+  if (parts.length === 2) return { scheme: "", name: parts[0], port: parts[1] };
+  if (parts.length === 3 && (parts[0] === "http" || parts[0] === "https" || parts[0] === "")) {
+    return { scheme: parts[0], name: parts[1], port: parts[2] };
+  }
+  throw badRequest(`invalid proxy target ${JSON.stringify(text)}: want [scheme:]name[:port]`);
+}
+
+/** Answers a request for a proxy. */
+export async function proxyReply(deps: Deps, call: Call, request: ApiRequest): Promise<Reply> {
+  const rest = request.rest ?? "";
+  if (!rest && (call.method === "GET" || call.method === "HEAD")) {
+    const query = call.query ? `?${call.query}` : "";
+    return { status: 301, headers: { location: `${call.path}/${query}` } };
+  }
+  if (request.kind.plural === "nodes") return await nodeReply(deps, call, request, rest);
+  const { scheme, host, port } = await placeOf(deps, request);
+  const url = `${scheme}://${hostText(host)}:${port}${rest || "/"}${
+    call.query ? `?${call.query}` : ""
+  }`;
+  const where = `${request.kind.plural.slice(0, -1)} ${JSON.stringify(request.name)}`;
+  return await pass(call, url, where, (outgoing) => deps.transport(outgoing));
+}
+
+function hostText(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
+}
+
+async function nodeReply(
+  deps: Deps,
+  call: Call,
+  request: ApiRequest,
+  rest: string,
+): Promise<Reply> {
+  const { name } = nameParts(request.name);
+  if (!deps.database.objects.view().get(`${request.kind.path}/${name}`)) {
+    throw notFound({ group: "", resource: "nodes" }, name);
+  }
+  if (!deps.dialer) throw unavailable(`node ${name} cannot be reached from here`);
+  const node = await deps.dialer(name);
+  const url = `http://${name}${rest || "/"}${call.query ? `?${call.query}` : ""}`;
+  return await pass(call, url, `node ${JSON.stringify(name)}`, (outgoing) => node.fetch(outgoing));
+}
+
+async function pass(
+  call: Call,
+  url: string,
+  where: string,
+  send: (request: Request) => Promise<Response>,
+): Promise<Reply> {
+  const headers = new Headers();
+  for (const [name, value] of call.headers()) {
+    if (name.startsWith(":") || OF_CONNECTION.has(name) || SECRET.has(name)) continue;
+    if (name.startsWith("impersonate-")) continue;
+    headers.set(name, typeof value === "string" ? value : value.join(", "));
+  }
+  const hasBody = call.method !== "GET" && call.method !== "HEAD";
+  const body = hasBody ? await call.body(PROXY_BODY_BYTES_MAX) : undefined;
+  let response: Response;
+  try {
+    response = await send(
+      new Request(url, {
+        method: call.method,
+        headers,
+        body: body?.length ? body as Uint8Array<ArrayBuffer> : undefined,
+        redirect: "manual",
+        signal: call.signal,
+      }),
+    );
+  } catch (error) {
+    throw unavailable(
+      `error trying to reach ${where}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+  const out: Record<string, string | string[]> = {};
+  for (const [name, value] of response.headers) {
+    // The body has been unpacked on its way here
+    if (OF_CONNECTION.has(name) || name === "content-encoding") continue;
+    out[name] = name === "set-cookie" ? response.headers.getSetCookie() : value;
+  }
+  return { status: response.status, headers: out, body: response.body ?? undefined };
+}
+
+type Item = DeepReadonly<KubeObject>;
+
+async function placeOf(deps: Deps, request: ApiRequest): Promise<Place> {
+  const { scheme, name, port } = nameParts(request.name);
+  const view = await deps.database.objects.fresh();
+  const found = view.get(`${request.kind.path}/${request.namespace}/${name}`)?.value;
+  if (!found) throw notFound({ group: "", resource: request.kind.plural }, name);
+  if (request.kind.plural === "pods") return podPlace(found, scheme, port);
+  const slices: Item[] = [];
+  for (const item of view.scan(`/registry/endpointslices/${request.namespace}/`)) {
+    const slice = item.value;
+    if (slice.metadata.labels?.["kubernetes.io/service-name"] === name) slices.push(slice);
+  }
+  return servicePlace(found, slices, { scheme, port, random: deps.clock.random() });
+}
+
+function podPlace(pod: Item, scheme: string, port: string): Place {
+  const host = pod.status?.podIP;
+  if (!host) throw badRequest(`address not allowed: pod ${pod.metadata.name} has no address`);
+  let number = Number(port);
+  if (port === "") {
+    for (const container of (pod.spec?.containers ?? []) as Item[]) {
+      number ||= container.ports?.[0]?.containerPort ?? 0;
+    }
+    number ||= 80;
+  } else if (!Number.isInteger(number)) {
+    number = 0;
+    for (const container of (pod.spec?.containers ?? []) as Item[]) {
+      for (const one of container.ports ?? []) if (one.name === port) number = one.containerPort;
+    }
+  }
+  if (!number || number > 65535) {
+    throw badRequest(`pod ${pod.metadata.name} has no port ${JSON.stringify(port)}`);
+  }
+  return { scheme: scheme || "http", host, port: number };
+}
+
+function servicePlace(
+  service: Item,
+  slices: readonly Item[],
+  { scheme, port, random }: { scheme: string; port: string; random: number },
+): Place {
+  const name = service.metadata.name;
+  const ports = (service.spec?.ports ?? []) as { name?: string; port: number }[];
+  const asked = port === ""
+    ? ports[0]
+    : ports.find((p) => p.name === port || String(p.port) === port);
+  if (!asked) {
+    throw unavailable(
+      `no service port ${JSON.stringify(port)} found for service ${JSON.stringify(name)}`,
+    );
+  }
+  const places: Place[] = [];
+  for (const slice of slices) {
+    for (const one of (slice.ports ?? []) as { name?: string; port?: number }[]) {
+      if ((one.name ?? "") !== (asked.name ?? "") || !one.port) continue;
+      for (const endpoint of (slice.endpoints ?? []) as Item[]) {
+        if (endpoint.conditions?.ready === false) continue;
+        for (const host of (endpoint.addresses ?? []) as string[]) {
+          places.push({ scheme: scheme || "http", host, port: one.port });
+        }
+      }
+    }
+  }
+  if (places.length === 0) {
+    throw unavailable(`no endpoints available for service ${JSON.stringify(name)}`);
+  }
+  return places[Math.floor(random * places.length)];
+}
+
+/** Joins a client's upgraded connection with one to the place it asked for. */
+export async function proxyWebSocket(
+  deps: Deps,
+  call: Call,
+  request: ApiRequest,
+  { socket, head }: { socket: Socket; head: Buffer },
+): Promise<void> {
+  const { host, port } = await placeOf(deps, request);
+  let far: Socket;
+  try {
+    far = await deps.connect(host, port);
+  } catch (error) {
+    throw unavailable(`error trying to reach ${request.name}: ${(error as Error).message}`);
+  }
+  const path = `${request.rest || "/"}${call.query ? `?${call.query}` : ""}`;
+  const lines = [`${call.method} ${path} HTTP/1.1`, `host: ${hostText(host)}:${port}`];
+  for (const [name, value] of call.headers()) {
+    if (name === "host" || SECRET.has(name) || name.startsWith("impersonate-")) continue;
+    lines.push(`${name}: ${typeof value === "string" ? value : value.join(", ")}`);
+  }
+  far.write(`${lines.join("\r\n")}\r\n\r\n`);
+  if (head.length) far.write(head);
+  far.pipe(socket);
+  socket.pipe(far);
+  const end = () => {
+    far.destroy();
+    socket.destroy();
+  };
+  for (const one of [far, socket]) {
+    one.on("close", end);
+    one.on("error", end);
+  }
+}

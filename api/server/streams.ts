@@ -1,0 +1,324 @@
+/**
+ * What is not one question and one answer: logs, exec, attach, port-forward, proxies, watches over
+ * WebSocket. Whoever asks is authenticated and authorized first; the node is asked before the protocol
+ * is switched, so that a refusal is still an HTTP answer.
+ */
+import type { Buffer } from "node:buffer";
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import { withoutTokenProtocol } from "../auth/authn.ts";
+import type { NodeApi, PodRef, RemoteProcess } from "../client/node_api.ts";
+import { badRequest, methodNotAllowed, noSuchResource, unavailable } from "../machinery/errors.ts";
+import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
+import { served } from "./codec.ts";
+import { authorize } from "./core.ts";
+import { type Deps, subjectOf } from "./deps.ts";
+import {
+  EXEC_PROTOCOLS,
+  EXEC_SPDY_PROTOCOLS,
+  serveProcess,
+  serveProcessSpdy,
+  SpdyStreams,
+  type Wanted,
+} from "./exec.ts";
+import { attributesOfRequest, failure, requestFor } from "./front.ts";
+import type { Call, Reply } from "./http.ts";
+import { getObject } from "./list.ts";
+import { logReply } from "./logs.ts";
+import {
+  FORWARD_PROTOCOLS,
+  FORWARD_SPDY_PROTOCOL,
+  Forwards,
+  portsOf,
+  serveChannels,
+  tunnel,
+  TUNNEL_PROTOCOL,
+} from "./port_forward.ts";
+import { proxyReply, proxyWebSocket } from "./proxy.ts";
+import type { ApiRequest } from "./request.ts";
+import { flag, routeOf } from "./route.ts";
+import { SpdySession, type SpdyTransport } from "./spdy.ts";
+import { acceptWebSocket, offeredProtocols, type Socketed } from "./web_socket.ts";
+import { serveWatchSocket } from "./watch_socket.ts";
+
+type Pod = DeepReadonly<KubeObject>;
+
+/** Answers, without another protocol, what `CONNECTED` names. */
+export async function connectPlain(deps: Deps, call: Call, request: ApiRequest): Promise<Reply> {
+  switch (request.subresource) {
+    case "log":
+      return await logReply(deps, request);
+    case "proxy":
+      return await proxyReply(deps, call, request);
+    default:
+      throw badRequest("Upgrade request required");
+  }
+}
+
+/** Takes over a socket whose client asks for WebSocket or SPDY. Never throws. */
+export async function upgrade(deps: Deps, call: Call, socket: Socket, head: Buffer): Promise<void> {
+  try {
+    const route = routeOf(call.path);
+    if (!route) throw noSuchResource();
+    const request = await requestFor(deps, call, route);
+    authorize(deps, attributesOfRequest(request));
+    const { kind, subresource } = request;
+    if (subresource && !kind.subresources.some((s) => s.name === subresource)) {
+      throw noSuchResource();
+    }
+    const door: Door = { deps, call, request, socket, head };
+    const protocol = call.header("upgrade")?.toLowerCase();
+    if (protocol === "websocket") await webSocket(door);
+    else if (protocol === "spdy/3.1") await spdy(door);
+    else throw badRequest("unable to upgrade: unknown protocol");
+  } catch (error) {
+    refuse(socket, failure(error));
+  }
+}
+
+interface Door {
+  deps: Deps;
+  call: Call;
+  request: ApiRequest;
+  socket: Socket;
+  head: Buffer;
+}
+
+/** Answers a request that was to be upgraded with a plain failure. */
+function refuse(socket: Socket, reply: Reply): void {
+  if (socket.destroyed) return;
+  const body = reply.body instanceof Uint8Array ? reply.body : new Uint8Array();
+  const lines = [`HTTP/1.1 ${reply.status} Refused`];
+  for (const name in reply.headers) lines.push(`${name}: ${reply.headers[name]}`);
+  lines.push(`content-length: ${body.length}`, "connection: close", "", "");
+  socket.write(lines.join("\r\n"));
+  socket.end(body);
+}
+
+function handshake(door: Door, offered: readonly string[], known: readonly string[]) {
+  const wanted = withoutTokenProtocol(offered);
+  const chosen = wanted.find((p) => known.includes(p));
+  if (wanted.length && !chosen) {
+    throw badRequest(`unable to upgrade: no subprotocol of ${wanted.join(", ")} is supported`);
+  }
+  return acceptWebSocket(door.call.raw as IncomingMessage, door.socket, door.head, chosen);
+}
+
+async function webSocket(door: Door): Promise<void> {
+  const { deps, call, request } = door;
+  const offered = offeredProtocols(call.header("sec-websocket-protocol"));
+  if (request.verb === "watch") {
+    return await serveWatchSocket(deps, call, request, {
+      accept: () => handshake(door, offered, ["", "v4.channel.k8s.io"]),
+    });
+  }
+  switch (request.subresource) {
+    case "exec":
+    case "attach": {
+      authorize(deps, { ...attributesOfRequest(request), verb: "create" });
+      const { process, wanted } = await startProcess(deps, request);
+      const socket = await orClose(process, handshake(door, offered, EXEC_PROTOCOLS));
+      return await serveProcess(socket, process, wanted);
+    }
+    case "portforward": {
+      authorize(deps, { ...attributesOfRequest(request), verb: "create" });
+      return await forwardWebSocket(door, offered);
+    }
+    case "log":
+      return await logSocket(
+        door,
+        await handshake(door, offered, ["binary.k8s.io", "base64.binary.k8s.io"]),
+      );
+    case "proxy":
+      return await proxyWebSocket(deps, call, request, door);
+    default:
+      throw methodNotAllowed(subjectOf(request.kind), "websocket");
+  }
+}
+
+async function orClose(process: RemoteProcess, socket: Promise<Socketed>): Promise<Socketed> {
+  try {
+    return await socket;
+  } catch (error) {
+    process.close();
+    throw error;
+  }
+}
+
+async function logSocket(door: Door, socket: Socketed): Promise<void> {
+  const reply = await logReply(door.deps, door.request);
+  const base64 = socket.protocol.startsWith("base64");
+  let gone = false;
+  void socket.closed.then(() => gone = true);
+  if (reply.body && !(reply.body instanceof Uint8Array)) {
+    for await (const data of reply.body) {
+      if (gone) break;
+      await socket.send(base64 ? btoa(String.fromCharCode(...data)) : data);
+    }
+  }
+  socket.close(1000);
+}
+
+async function forwardWebSocket(door: Door, offered: readonly string[]): Promise<void> {
+  const { deps, request } = door;
+  const { pod, node } = await podAndNode(deps, request);
+  const forwarding = { node, pod: refOf(pod) };
+  const ports = portsOf(request.params.raw ?? new URLSearchParams());
+  if (!offered.includes(TUNNEL_PROTOCOL) && ports.length === 0) {
+    throw badRequest(`query parameter "ports" is required`);
+  }
+  const socket = await handshake(door, offered, FORWARD_PROTOCOLS);
+  if (socket.protocol !== TUNNEL_PROTOCOL) return await serveChannels(socket, ports, forwarding);
+  const forwards = new Forwards(forwarding);
+  const transport = { send: (data: Uint8Array) => socket.send(data), close: () => socket.close() };
+  const session = new SpdySession(transport, (stream) => forwards.add(stream));
+  tunnel(socket, session);
+  await session.closed;
+}
+
+/** The request's pod, and the node that runs it. */
+export async function podAndNode(
+  deps: Deps,
+  request: ApiRequest,
+): Promise<{ pod: Pod; node: NodeApi }> {
+  const { item, kind } = await getObject(deps, { ...request, params: {} });
+  const pod = served(kind, item!);
+  const name = pod.spec?.nodeName;
+  if (!name) throw badRequest(`pod ${request.name} does not have a host assigned`);
+  if (!deps.dialer) throw unavailable(`node ${name} cannot be reached from here`);
+  return { pod, node: await deps.dialer(name) };
+}
+
+/** What a node needs to know of a pod. */
+export function refOf(pod: Pod): PodRef {
+  const { namespace = "", name, uid } = pod.metadata;
+  return { namespace, name, uid };
+}
+
+/** The container that is meant; throws 400 in upstream's words. */
+export function containerOf(pod: Pod, asked: string): string {
+  const spec = pod.spec ?? {};
+  const names = (list: unknown) => ((list ?? []) as { name: string }[]).map((c) => c.name);
+  const containers = names(spec.containers);
+  const init = names(spec.initContainers);
+  const ephemeral = names(spec.ephemeralContainers);
+  const name = pod.metadata.name;
+  if (asked) {
+    if (containers.includes(asked) || init.includes(asked) || ephemeral.includes(asked)) {
+      return asked;
+    }
+    throw badRequest(`container ${asked} is not valid for pod ${name}`);
+  }
+  if (containers.length === 1) return containers[0];
+  if (containers.length === 0) {
+    throw badRequest(`a container name must be specified for pod ${name}`);
+  }
+  let text = `a container name must be specified for pod ${name}, choose one of: [${
+    containers.join(" ")
+  }]`;
+  if (init.length) text += ` or one of the init containers: [${init.join(" ")}]`;
+  if (ephemeral.length) text += ` or one of the ephemeral containers: [${ephemeral.join(" ")}]`;
+  throw badRequest(text);
+}
+
+async function startProcess(
+  deps: Deps,
+  request: ApiRequest,
+): Promise<{ process: RemoteProcess; wanted: Wanted }> {
+  const query = request.params.raw ?? new URLSearchParams();
+  const { pod, node } = await podAndNode(deps, request);
+  const container = containerOf(pod, query.get("container") ?? "");
+  const tty = flag(query, "tty");
+  const wanted: Wanted = {
+    stdin: flag(query, "stdin"),
+    stdout: flag(query, "stdout"),
+    // A terminal has one output
+    stderr: flag(query, "stderr") && !tty,
+    tty,
+  };
+  if (!wanted.stdin && !wanted.stdout && !wanted.stderr) {
+    throw badRequest("you must specify at least 1 of stdin, stdout, stderr");
+  }
+  const asked = { pod: refOf(pod), container, ...wanted };
+  if (request.subresource === "attach") return { process: await node.attach(asked), wanted };
+  const command = query.getAll("command");
+  if (command.length === 0) throw badRequest("you must specify a command to execute");
+  return { process: await node.exec({ ...asked, command }), wanted };
+}
+
+/** The first of a client's SPDY subprotocols that is known. */
+function chosenSpdy(call: Call, known: readonly string[]): string {
+  const offered = offeredProtocols(call.header("x-stream-protocol-version"));
+  if (offered.length === 0) return known[known.length - 1];
+  const chosen = offered.find((p) => known.includes(p));
+  if (chosen) return chosen;
+  throw badRequest(
+    `unable to upgrade: unable to negotiate protocol: client supports [${offered.join(" ")}], ` +
+      `server accepts [${known.join(" ")}]`,
+  );
+}
+
+async function spdy(door: Door): Promise<void> {
+  const { deps, call, request } = door;
+  switch (request.subresource) {
+    case "exec":
+    case "attach": {
+      const protocol = chosenSpdy(call, EXEC_SPDY_PROTOCOLS);
+      const { process, wanted } = await startProcess(deps, request);
+      const streams = new SpdyStreams(wanted, protocol);
+      const session = openSession(door, protocol, (stream) => streams.add(stream));
+      try {
+        await streams.complete(deps);
+      } catch {
+        process.close();
+        return session.close();
+      }
+      return await serveProcessSpdy(session, streams, process, protocol);
+    }
+    case "portforward": {
+      const protocol = chosenSpdy(call, [FORWARD_SPDY_PROTOCOL]);
+      const { pod, node } = await podAndNode(deps, request);
+      const forwards = new Forwards({ node, pod: refOf(pod) });
+      await openSession(door, protocol, (stream) => forwards.add(stream)).closed;
+      return;
+    }
+    default:
+      throw methodNotAllowed(subjectOf(request.kind), "upgrade");
+  }
+}
+
+/** Switches a connection to SPDY. */
+function openSession(
+  { socket, head }: Door,
+  protocol: string,
+  onStream: ConstructorParameters<typeof SpdySession>[1],
+): SpdySession {
+  socket.write(
+    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n" +
+      `X-Stream-Protocol-Version: ${protocol}\r\n\r\n`,
+  );
+  const transport: SpdyTransport = {
+    send: (bytes) =>
+      new Promise((resolve) => {
+        if (socket.destroyed || socket.write(bytes)) return resolve();
+        const done = () => {
+          socket.off("drain", done);
+          socket.off("close", done);
+          resolve();
+        };
+        socket.on("drain", done);
+        socket.on("close", done);
+      }),
+    close: () => void socket.end(),
+  };
+  const session = new SpdySession(transport, onStream);
+  const take = (data: Uint8Array) => {
+    socket.pause();
+    void session.receive(data.slice()).then(() => socket.resume());
+  };
+  socket.on("data", take);
+  socket.on("close", () => session.close());
+  if (head.length) take(head);
+  socket.resume();
+  return session;
+}
