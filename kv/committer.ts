@@ -48,6 +48,8 @@ export interface MailOutlet {
 export interface CommitterHost<T> {
   /** A group is durable: make it visible. */
   publish(group: Group<T>, mark: GroupMark, head: Head<T>): void;
+  /** The database is lost for good: nothing more will be written or seen. */
+  lost(error: ClosedError): void;
   /** Another process wrote: read what it did. Returns whether `batch` of ours is in it. */
   catchUp(batch: number): Promise<boolean>;
 }
@@ -159,8 +161,10 @@ export class Committer<T> {
   /** An error outside a commit: reading failed. Says whether it is worth going on. */
   async #survive(error: unknown): Promise<boolean> {
     if (error instanceof DatabaseError) {
-      this.#closed = new ClosedError("The store lost its database", { cause: error });
-      for (const write of this.#pending.splice(0)) write.reject(this.#closed);
+      const closed = new ClosedError("The store lost its database", { cause: error });
+      this.#closed = closed;
+      for (const write of this.#pending.splice(0)) write.reject(closed);
+      this.#o.host.lost(closed);
       return false;
     }
     this.#isStale = true;

@@ -20,7 +20,7 @@ import {
   type WatchOptions,
   type WriteFn,
 } from "./contract.ts";
-import { Committer, type MailOutlet } from "./committer.ts";
+import { Committer, databaseError, type MailOutlet } from "./committer.ts";
 import { Compactor } from "./compact.ts";
 import type { Head } from "./former.ts";
 import { type Group, History } from "./history.ts";
@@ -100,6 +100,7 @@ export class LogStore<T> implements Store<T> {
       host: {
         publish: (group, mark, newHead) => this.#publish(group, mark, newHead),
         catchUp: (batch) => this.#catchUp(batch),
+        lost: (error) => this.#hub.fail(error),
       },
     });
     this.#hub = new Hub({
@@ -185,7 +186,11 @@ export class LogStore<T> implements Store<T> {
   }
 
   async compact(options: { keepRevisions?: number; keepMs?: number } = {}): Promise<number> {
-    await this.#compactor.compactTo(this.#compactor.wished(options));
+    try {
+      await this.#compactor.compactTo(this.#compactor.wished(options));
+    } catch (error) {
+      throw databaseError(error);
+    }
     return this.#compactor.oldest;
   }
 
