@@ -1,0 +1,255 @@
+/**
+ * Runs first in every isolate, before the program. It makes the process live at its pod's address:
+ * listening on all addresses, or on localhost, means the pod's own; so does connecting to localhost.
+ * Where the process has no root of its own it also maps the paths of the container to the host's, and
+ * asks the cluster's DNS for the cluster's names. And it ends the process when its node has died.
+ *
+ * Mapped: `Deno.listen`, `listenTls`, `serve`, `connect`, `connectTls`, `listenDatagram`; `node:net` and
+ * what is built on it; `fetch`, `WebSocket`; and, by path, the functions of `Deno` named in `ONE_PATH`
+ * and `TWO_PATHS`. Named imports of `node:fs` cannot be mapped; `node:fs` as an object can.
+ */
+import net from "node:net";
+
+/** What the node says of the container: the variable `PLESIO_ISOLATE`, JSON. */
+export interface Inside {
+  /** The pod's address; absent with hostNetwork. */
+  ip?: string;
+  /** The node's pid. */
+  parent: number;
+  /** Container path → host path, when there is no root of its own. */
+  paths?: [string, string][];
+  /** What every other absolute path lies under. */
+  root?: string;
+  /** The cluster's DNS, when resolv.conf is not the pod's. */
+  dns?: { server: string; searches: string[] };
+}
+
+const text = Deno.env.get("PLESIO_ISOLATE");
+Deno.env.delete("PLESIO_ISOLATE");
+/** Read by `commands.ts`, which starts further processes. */
+export const inside: Inside & { grants?: unknown } = text ? JSON.parse(text) : { parent: 0 };
+export const insideText: string | undefined = text;
+
+// deno-lint-ignore no-explicit-any
+type Any = any;
+const deno = Deno as Any;
+
+const WILDCARDS = new Set(["0.0.0.0", "::", "[::]", "", "*"]);
+const LOCAL = new Set(["localhost", "127.0.0.1", "::1", "[::1]", "ip6-localhost"]);
+
+function mapHost(host: string | undefined): string {
+  if (host === undefined || WILDCARDS.has(host) || LOCAL.has(host)) return inside.ip!;
+  return host;
+}
+
+function mapNetwork(): void {
+  for (const name of ["listen", "listenTls", "listenDatagram"]) {
+    const original = deno[name];
+    if (!original) continue;
+    deno[name] = (options: Any) =>
+      original(options?.path ? options : { ...options, hostname: mapHost(options?.hostname) });
+  }
+  for (const name of ["connect", "connectTls"]) {
+    const original = deno[name];
+    deno[name] = (options: Any) =>
+      original(options?.path ? options : { ...options, hostname: mapHost(options?.hostname) });
+  }
+  const serve = deno.serve;
+  const served = (...all: Any[]) => {
+    // (handler) | (options) | (options, handler)
+    const options = typeof all[0] === "function" ? {} : all[0];
+    const handler = typeof all[0] === "function" ? all[0] : all[1];
+    const where = options.path ? options : { ...options, hostname: mapHost(options.hostname) };
+    return handler ? serve(where, handler) : serve(where);
+  };
+  Object.defineProperty(deno, "serve", { value: served, configurable: true, enumerable: true });
+  mapNodeNet();
+  const fetched = globalThis.fetch;
+  globalThis.fetch = ((input: Any, init?: Any) => {
+    const url = mapUrl(input instanceof Request ? input.url : String(input));
+    if (!url) return fetched(input, init);
+    return fetched(input instanceof Request ? new Request(url, input) : url, init);
+  }) as typeof fetch;
+  const Socket = globalThis.WebSocket;
+  globalThis.WebSocket = class extends Socket {
+    constructor(url: Any, protocols?: Any) {
+      super(mapUrl(String(url)) ?? url, protocols);
+    }
+  } as typeof WebSocket;
+}
+
+function mapUrl(text: string): string | undefined {
+  if (!/^(https?|wss?):/i.test(text)) return undefined;
+  const url = new URL(text);
+  if (!LOCAL.has(url.hostname) && url.hostname !== "0.0.0.0") return undefined;
+  url.hostname = inside.ip!;
+  return url.href;
+}
+
+function mapNodeNet(): void {
+  const server = net.Server.prototype as Any;
+  const listen = server.listen;
+  server.listen = function (...all: Any[]) {
+    const [first, second] = all;
+    if (first === null || first === undefined || typeof first === "function") {
+      all.unshift({ port: 0, host: inside.ip });
+      if (typeof all[1] !== "function") all.splice(1, 1);
+    } else if (typeof first === "object") {
+      if (first.path === undefined && first.fd === undefined && !first._handle) {
+        all[0] = { ...first, host: mapHost(first.host) };
+      }
+    } else if (typeof first === "number" || /^\d+$/.test(first)) {
+      if (typeof second === "string") all[1] = mapHost(second);
+      else all.splice(1, second === undefined || second === null ? 1 : 0, inside.ip!);
+    }
+    return listen.apply(this, all);
+  };
+  const socket = net.Socket.prototype as Any;
+  const connect = socket.connect;
+  socket.connect = function (...all: Any[]) {
+    // Node hands its own normalised arguments on as one array: they are [options, callback].
+    const first = all[0];
+    const options = Array.isArray(first) ? first[0] : first;
+    if (options && typeof options === "object") {
+      if (options.path === undefined && !options.fd) options.host = mapHost(options.host);
+    } else if (typeof first === "number" || /^\d+$/.test(String(first))) {
+      if (typeof all[1] === "string") all[1] = mapHost(all[1]);
+      else all.splice(1, 0, inside.ip!);
+    }
+    return connect.apply(this, all);
+  };
+}
+
+// --- paths ----------------------------------------------------------------------------------------------
+
+const ONE_PATH =
+  ("readTextFile readFile writeTextFile writeFile open create mkdir readDir remove stat " +
+    "lstat chmod chown truncate utime chdir").split(" ");
+const TWO_PATHS = ["rename", "copyFile", "link"];
+const NODE_ONE_PATH =
+  ("readFile writeFile appendFile open mkdir readdir rm rmdir unlink stat lstat exists " +
+    "access chmod chown truncate utimes createReadStream createWriteStream opendir mkdtemp").split(
+      " ",
+    );
+
+/** The host's path of a container's path. */
+export function hostPath(path: string): string {
+  if (!path.startsWith("/")) return path; // relative to the working folder, which is the host's already
+  let best: [string, string] | undefined;
+  for (const pair of inside.paths ?? []) {
+    const [at] = pair;
+    const under = path === at || path.startsWith(at.endsWith("/") ? at : `${at}/`);
+    if (under && at.length > (best?.[0].length ?? -1)) best = pair;
+  }
+  if (best) return best[1] + path.slice(best[0].length);
+  if (!inside.root || path.startsWith(inside.root)) return path;
+  if (inside.paths?.some(([, host]) => path === host || path.startsWith(`${host}/`))) return path;
+  return inside.root + path;
+}
+
+function insidePath(path: string): string {
+  for (const [at, host] of inside.paths ?? []) {
+    if (path === host || path.startsWith(`${host}/`)) return at + path.slice(host.length);
+  }
+  if (inside.root && path.startsWith(inside.root)) return path.slice(inside.root.length) || "/";
+  return path;
+}
+
+function mapPath(path: Any): Any {
+  if (path instanceof URL && path.protocol === "file:") {
+    return hostPath(decodeURIComponent(path.pathname));
+  }
+  return typeof path === "string" ? hostPath(path) : path;
+}
+
+async function mapPaths(): Promise<void> {
+  const wrap = (owner: Any, name: string, count: number) => {
+    const original = owner[name];
+    if (typeof original !== "function") return;
+    owner[name] = (...all: Any[]) => {
+      for (let i = 0; i < count; i++) all[i] = mapPath(all[i]);
+      return original.apply(owner, all);
+    };
+  };
+  for (const name of ONE_PATH) {
+    wrap(deno, name, 1);
+    wrap(deno, `${name}Sync`, 1);
+  }
+  for (const name of TWO_PATHS) {
+    wrap(deno, name, 2);
+    wrap(deno, `${name}Sync`, 2);
+  }
+  for (const name of ["realPath", "readLink"]) {
+    const later = deno[name], now = deno[`${name}Sync`];
+    deno[name] = async (path: Any) => insidePath(await later(mapPath(path)));
+    deno[`${name}Sync`] = (path: Any) => insidePath(now(mapPath(path)));
+  }
+  const cwd = deno.cwd;
+  deno.cwd = () => insidePath(cwd());
+  const fs = (await import("node:fs")).default as Any;
+  for (const owner of [fs, fs.promises]) {
+    for (const name of NODE_ONE_PATH) {
+      wrap(owner, name, 1);
+      wrap(owner, `${name}Sync`, 1);
+    }
+    for (const name of ["rename", "copyFile", "link", "cp"]) {
+      wrap(owner, name, 2);
+      wrap(owner, `${name}Sync`, 2);
+    }
+  }
+}
+
+// --- names ----------------------------------------------------------------------------------------------
+
+function mapNames(dns: NonNullable<Inside["dns"]>): void {
+  const known = (host: string) =>
+    !/^[\d.]+$|:/.test(host) && (!host.includes(".") || /\.svc(\.|$)|\.local$/.test(host));
+  const lookup = async (host: string): Promise<string | undefined> => {
+    for (const suffix of ["", ...dns.searches]) {
+      const name = suffix ? `${host}.${suffix}` : host;
+      try {
+        const nameServer = { ipAddr: dns.server, port: 53 };
+        const [first] = await Deno.resolveDns(name, "A", { nameServer });
+        if (first) return first;
+      } catch {
+        // Not this name: the next suffix.
+      }
+    }
+  };
+  const fetched = globalThis.fetch;
+  globalThis.fetch = (async (input: Any, init?: Any) => {
+    const url = new URL(input instanceof Request ? input.url : String(input), "http://x");
+    const address = known(url.hostname) ? await lookup(url.hostname) : undefined;
+    if (!address) return await fetched(input, init);
+    const request = new Request(input, init);
+    const headers = new Headers(request.headers);
+    headers.set("host", url.host);
+    url.hostname = address;
+    return await fetched(new Request(url, request), { headers });
+  }) as typeof fetch;
+  for (const name of ["connect", "connectTls"]) {
+    const original = deno[name];
+    deno[name] = async (options: Any) => {
+      const address = options?.hostname && known(options.hostname)
+        ? await lookup(options.hostname)
+        : undefined;
+      return await original(address ? { ...options, hostname: address } : options);
+    };
+  }
+}
+
+// --- the node's death ---------------------------------------------------------------------------------
+
+const WATCH_MS = 1000;
+
+function watchParent(parent: number): void {
+  const timer = setInterval(() => {
+    if (Deno.ppid !== parent) Deno.exit(137);
+  }, WATCH_MS);
+  Deno.unrefTimer(timer);
+}
+
+if (inside.ip) mapNetwork();
+if (inside.dns) mapNames(inside.dns);
+if (inside.root) await mapPaths();
+if (inside.parent && Deno.ppid === inside.parent) watchParent(inside.parent);

@@ -1,0 +1,63 @@
+/** Output that several may listen to, and a process as whoever execs sees it. */
+import type { RemoteProcess } from "../../../api/client/node_api.ts";
+import type { IsolateProcess } from "./isolate_process.ts";
+import type { Pty } from "./pty.ts";
+
+/** Bytes that a listener may be behind before it is let go. */
+const BEHIND_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Hands what is written to everyone who listens now. A listener that cannot keep up is let go. */
+export class Tee {
+  readonly #listeners = new Set<ReadableStreamDefaultController<Uint8Array>>();
+  #closed = false;
+
+  write(chunk: Uint8Array): void {
+    for (const listener of this.#listeners) {
+      if ((listener.desiredSize ?? 0) < 0) this.#drop(listener);
+      else listener.enqueue(chunk);
+    }
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const listener of this.#listeners) this.#drop(listener);
+  }
+
+  subscribe(): { stream: ReadableStream<Uint8Array>; cancel(): void } {
+    let own: ReadableStreamDefaultController<Uint8Array>;
+    const stream = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        own = controller;
+        if (this.#closed) controller.close();
+        else this.#listeners.add(controller);
+      },
+      cancel: () => void this.#listeners.delete(own),
+    }, { highWaterMark: BEHIND_BYTES_MAX, size: (chunk) => chunk?.byteLength ?? 0 });
+    return { stream, cancel: () => this.#drop(own) };
+  }
+
+  #drop(listener: ReadableStreamDefaultController<Uint8Array>): void {
+    if (!this.#listeners.delete(listener)) return;
+    try {
+      listener.close();
+    } catch {
+      // Its reader has cancelled.
+    }
+  }
+}
+
+/** A process, on its own pipes or on a terminal, for the API. Closing kills it. */
+export function remoteProcess(process: IsolateProcess, pty: Pty | undefined): RemoteProcess {
+  const ended = process.ended.then(({ exitCode }) => {
+    pty?.close();
+    return { exitCode };
+  });
+  return {
+    stdin: pty ? pty.writable : process.stdin,
+    stdout: pty ? pty.readable : process.stdout,
+    stderr: process.stderr,
+    resize: (size) => pty?.resize(size),
+    ended,
+    close: () => process.signal("SIGKILL"),
+  };
+}
