@@ -1,22 +1,99 @@
 /**
- * The table of controllers: one row each. `controllersFor` makes the rows with what some of them need
- * beside the API.
+ * The controllers: everything that makes the cluster what its objects say.
+ *
+ * Each is one file with one exported row; `controllerRows` is the table of them, and `startControllers`
+ * starts those that are switched on, each as the singleton actor `controller/<name>` with the rights of its
+ * own ServiceAccount. They read caches and write through the API; they never call one another.
+ *
+ * What they promise: names, annotations, events, conditions and counts are upstream's; every step can be
+ * repeated; nothing they hold is the only copy; what was written is seen before it is decided on again.
+ *
+ * What is not here: attach and detach of volumes, cloud providers, certificate signing.
+ *
+ * Reading order: `replicaset.ts` (a simple loop), `deployment.ts` with its three neighbours,
+ * `garbage_collector.ts`, then what you need.
+ *
+ * ```ts
+ * import { startControllers } from "./mod.ts";
+ * import type { ControllerPorts } from "./mod.ts";
+ * import type { Client } from "../../api/client/contract.ts";
+ * import type { System } from "../runtime/mod.ts";
+ *
+ * function start(system: System, client: Client, ports: ControllerPorts) {
+ *   startControllers(system, { client, ports, enabled: "*,-cronjob" });
+ * }
+ * ```
  */
-import type { Controller } from "../runtime/mod.ts";
+import type { Client } from "../../api/client/contract.ts";
+import {
+  type ActorHandle,
+  asAccount,
+  type Controller,
+  runController,
+  type System,
+} from "../runtime/mod.ts";
+import { deploymentController } from "./deployment.ts";
+import { garbageCollector } from "./garbage_collector.ts";
+import { namespaceController } from "./namespace.ts";
+import { nodeIpamController } from "./node_ipam.ts";
+import { podGarbageCollector } from "./pod_gc.ts";
+import type { ControllerPorts, FreeController } from "./ports.ts";
 import { replicaSetController, replicationController } from "./replicaset.ts";
+import { rootCaPublisher } from "./root_ca_publisher.ts";
+import { serviceAccountController } from "./serviceaccount.ts";
+import { serviceAccountTokenController } from "./serviceaccount_token.ts";
 
-/** What controllers need beside the API. */
-export interface ControllerOptions {
-  /** Where nodes' podCIDRs come from (default 10.244.0.0/16). */
-  podRange?: string;
-  /** Where load balancers' addresses come from (default: the last /24 of the service range). */
-  loadBalancerRange?: string;
+export type { ControllerPorts, FreeController, ServedKinds } from "./ports.ts";
+
+/** A row: a controller of one kind, or an actor of its own. */
+// deno-lint-ignore no-explicit-any -- rows of any state
+export type ControllerRow = Controller<any> | FreeController;
+
+/** All controllers, in the order in which they start. */
+export function controllerRows(ports: ControllerPorts): ControllerRow[] {
+  return [
+    namespaceController(ports),
+    serviceAccountController,
+    rootCaPublisher(ports),
+    serviceAccountTokenController(ports),
+    nodeIpamController(ports),
+    deploymentController,
+    replicaSetController,
+    replicationController,
+    garbageCollector(ports),
+    podGarbageCollector,
+  ];
 }
 
-/** All rows. */
-export function controllersFor(_options: ControllerOptions = {}): readonly Controller[] {
-  return [replicaSetController, replicationController] as unknown as readonly Controller[];
+/** Whether a list such as `*,-cronjob` or `deployment,replicaset` switches a name on. */
+export function isEnabled(list: string, name: string): boolean {
+  const words = list.split(",").map((word) => word.trim());
+  if (words.includes(`-${name}`)) return false;
+  return words.includes("*") || words.includes(name);
 }
 
-/** All names. */
-export const CONTROLLERS: readonly string[] = controllersFor().map((controller) => controller.name);
+/** Starts a row. `client` is one that may act as others. */
+export function startController(
+  system: System,
+  row: ControllerRow,
+  options: { client: Client },
+): ActorHandle {
+  if (!("behaviour" in row)) return runController(system, row, options);
+  return system.spawn(`controller/${row.name}`, row.behaviour, {
+    workers: row.workers,
+    component: row.component ?? row.account,
+    singleton: true,
+    client: asAccount(options.client, row.account),
+  });
+}
+
+/** Starts the controllers that are switched on (default: all). */
+export function startControllers(
+  system: System,
+  options: { client: Client; ports: ControllerPorts; enabled?: string },
+): ActorHandle[] {
+  const { client, ports, enabled = "*" } = options;
+  return controllerRows(ports)
+    .filter((row) => isEnabled(enabled, row.name))
+    .map((row) => startController(system, row, { client }));
+}

@@ -4,12 +4,14 @@
  */
 import { createInformers } from "../../api/mod.ts";
 import { bootstrapRoleWrites } from "../../api/auth/bootstrap_roles.ts";
+import { createKinds } from "../../api/kinds/mod.ts";
 import { ADMIN, openApi } from "../../api/server/fixture.ts";
 import type { Client, Informers } from "../../api/client/contract.ts";
 import type { KubeObject, ResourceId } from "../../api/machinery/types.ts";
 import { formatTime } from "../../api/machinery/time.ts";
 import { ManualClock } from "../../kv/clock.ts";
-import { type Controller, createSystem, PODS, runController, type System } from "../runtime/mod.ts";
+import { createSystem, PODS, type System } from "../runtime/mod.ts";
+import { type ControllerPorts, type ControllerRow, startController } from "./mod.ts";
 import type { Obj } from "./objects.ts";
 
 /** See the module's text. */
@@ -37,10 +39,12 @@ export interface World {
 }
 
 /** Opens a world in which these controllers run. */
-// deno-lint-ignore no-explicit-any -- rows of any state
-export async function openWorld(controllers: readonly Controller<any>[]): Promise<World> {
+export async function openWorld(
+  rows: readonly ControllerRow[] | ((ports: ControllerPorts) => readonly ControllerRow[]),
+): Promise<World> {
   const clock = new ManualClock();
-  const fixture = await openApi({ clock });
+  const kinds = createKinds();
+  const fixture = await openApi({ clock, kinds });
   // Controllers act with the rights of their own accounts, as in a real cluster.
   const { objects } = fixture.database;
   const context = { now: clock.now(), uuid: () => clock.uuid() };
@@ -57,8 +61,13 @@ export async function openWorld(controllers: readonly Controller<any>[]): Promis
       if (level !== "debug") log.push(`${level} ${text} ${JSON.stringify(fields)}`);
     },
   });
-  for (const controller of controllers) {
-    runController(system, controller, { client: fixture.client });
+  const ports: ControllerPorts = {
+    kinds,
+    rootCa: () => Promise.resolve("PEM"),
+    legacyToken: ({ namespace, name }) => `token of ${namespace}/${name}`,
+  };
+  for (const row of typeof rows === "function" ? rows(ports) : rows) {
+    startController(system, row, { client: fixture.client });
   }
   const { client } = fixture;
   const quiet = async () => {

@@ -15,8 +15,11 @@ import { controllerOf, indexOwnership } from "./ownership.ts";
 /** The field manager of all controllers, as upstream's. */
 export const CONTROLLER_AGENT = "kube-controller-manager";
 
-/** The client of a ServiceAccount in kube-system. */
+/** The client of a ServiceAccount in kube-system, or of the user that a name with a colon is. */
 export function asAccount(client: Client, account: string): Client {
+  if (account.includes(":")) {
+    return client.as({ name: account, groups: ["system:authenticated"] }, CONTROLLER_AGENT);
+  }
   return client.as({
     name: `system:serviceaccount:kube-system:${account}`,
     groups: [

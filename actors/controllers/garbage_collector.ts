@@ -1,0 +1,365 @@
+/**
+ * The garbage collector: deletes what no owner holds any more, lets owners that are deleted in the
+ * foreground go after their dependents, and frees the dependents of those that are deleted as orphans.
+ *
+ * It watches every kind that can be listed, watched and deleted, custom resources included. Its graph
+ * (`garbage_graph.ts`) says whom to look at; before anything is deleted the owners are asked for once
+ * more, at the server, because a cache may be behind.
+ *
+ * Keys: `delete/<uid>`, `orphan/<uid>`, and `kinds` when the set of kinds may have changed.
+ *
+ * Behaviour matched: pkg/controller/garbagecollector, v1.36.
+ */
+import type { Informer } from "../../api/client/contract.ts";
+import type {
+  DeepReadonly,
+  Kind,
+  KubeObject,
+  OwnerReference,
+  ResourceId,
+} from "../../api/machinery/types.ts";
+import {
+  type ActorContext,
+  codeOf,
+  CUSTOM_RESOURCE_DEFINITIONS,
+  isGone,
+  type Outcome,
+} from "../runtime/mod.ts";
+import { FOREGROUND, GarbageGraph, type Node, ORPHAN, type Task } from "./garbage_graph.ts";
+import type { Obj } from "./objects.ts";
+import {
+  type ControllerPorts,
+  type FreeController,
+  type ServedKinds,
+  storedKinds,
+} from "./ports.ts";
+
+type Owner = DeepReadonly<OwnerReference>;
+
+interface State {
+  graph: GarbageGraph;
+  kinds: ServedKinds;
+  version: number;
+  /** Names of the resources that are watched, with their caches. */
+  watched: Map<string, Informer>;
+  /** Owners the server said are not there; the oldest are forgotten. */
+  absent: Set<string>;
+}
+
+/** How many absent owners are remembered, as upstream. */
+const ABSENT_MAX = 500;
+/** After a CRD changed, its kinds are looked for until they are there. */
+const KINDS_AGAIN_MS = 1000;
+
+/** The row. */
+export function garbageCollector({ kinds }: Pick<ControllerPorts, "kinds">): FreeController {
+  return {
+    name: "garbagecollector",
+    account: "generic-garbage-collector",
+    component: "garbage-collector-controller",
+    workers: 20,
+    behaviour: {
+      start(context): State {
+        const state: State = {
+          graph: new GarbageGraph(),
+          kinds,
+          version: -1,
+          watched: new Map(),
+          absent: new Set(),
+        };
+        watchKinds(context, state);
+        context.informers.for(CUSTOM_RESOURCE_DEFINITIONS).subscribe(({ old, object }) => {
+          if (old?.metadata.generation === object?.metadata.generation && old?.status) return;
+          context.send(context.address, "kinds");
+        });
+        return state;
+      },
+      handle,
+    },
+  };
+}
+
+function handle(key: string, state: State, context: ActorContext): Promise<Outcome> | Outcome {
+  if (key === "kinds") {
+    // The server learns of a CRD at about the time we do: look twice.
+    const seen = state.version;
+    watchKinds(context, state);
+    return seen === state.version ? undefined : { afterMs: KINDS_AGAIN_MS };
+  }
+  const slash = key.indexOf("/");
+  const node = state.graph.nodes.get(key.slice(slash + 1));
+  if (!node) return;
+  return key.startsWith("orphan/") ? orphan(context, state, node) : collect(context, state, node);
+}
+
+// --- watching ---------------------------------------------------------------------------------------
+
+function isIgnored(kind: Kind): boolean {
+  return kind.store === "events";
+}
+
+/** Subscribes to kinds that are not watched yet. */
+function watchKinds(context: ActorContext, state: State): void {
+  if (state.kinds.version === state.version) return;
+  state.version = state.kinds.version;
+  for (const kind of storedKinds(state.kinds)) {
+    if (isIgnored(kind) || state.watched.has(kind.path)) continue;
+    const resource = { group: kind.group, version: kind.version, plural: kind.plural };
+    const informer = context.informers.for(resource);
+    state.watched.set(kind.path, informer);
+    informer.subscribe(({ old, object }) => {
+      let tasks: Task[];
+      // An object that was replaced by one of the same name is gone, too.
+      const replaced = old && object && old.metadata.uid !== object.metadata.uid;
+      if (!object) tasks = state.graph.remove(old!.metadata.uid);
+      else {
+        tasks = replaced ? state.graph.remove(old.metadata.uid) : [];
+        const more = state.graph.put(
+          resource,
+          object,
+          (owner, of) => isCached(state, { owner, object: of }),
+        );
+        if (more.length > 0) tasks = tasks.concat(more);
+      }
+      for (const { verb, uid } of tasks) context.send(context.address, `${verb}/${uid}`);
+    });
+  }
+}
+
+/** The kind an owner reference names. */
+function kindOf(state: State, owner: Owner): Kind | undefined {
+  const slash = owner.apiVersion.indexOf("/");
+  const group = slash < 0 ? "" : owner.apiVersion.slice(0, slash);
+  return state.kinds.byKind(group, owner.apiVersion.slice(slash + 1), owner.kind);
+}
+
+/** Whether the cache of the owner's kind has it. */
+function isCached(
+  state: State,
+  { owner, object }: { owner: Owner; object: Obj },
+): boolean {
+  const kind = kindOf(state, owner);
+  const informer = kind && state.watched.get(kind.path);
+  if (!informer) return false;
+  const { namespace } = object.metadata;
+  const key = kind.namespaced && namespace ? `${namespace}/${owner.name}` : owner.name;
+  return informer.get(key)?.metadata.uid === owner.uid;
+}
+
+// --- collecting -------------------------------------------------------------------------------------
+
+async function live(context: ActorContext, node: Node): Promise<Obj | undefined> {
+  const { resource, namespace, name, uid } = node;
+  try {
+    const object = await context.client.get<KubeObject>({ resource, namespace, name });
+    return object.metadata.uid === uid ? object : undefined;
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
+}
+
+/** Looks at one object: does anything still hold it? */
+async function collect(context: ActorContext, state: State, node: Node): Promise<void> {
+  if (node.deleting && !node.foreground) return;
+  if (node.foreground) return await collectForeground(context, state, node);
+  const object = await live(context, node);
+  if (!object) {
+    for (const { verb, uid } of state.graph.remove(node.uid)) {
+      context.send(context.address, `${verb}/${uid}`);
+    }
+    return;
+  }
+  const owners = object.metadata.ownerReferences ?? [];
+  if (owners.length === 0 || object.metadata.deletionTimestamp) return;
+  const sorted = await sortOwners(context, state, { node, owners });
+  const { solid, dangling, waiting } = sorted;
+  if (solid.length > 0) {
+    if (dangling.length + waiting.length === 0) return;
+    const gone = new Set([...dangling, ...waiting].map(({ uid }) => uid));
+    await writeOwners(context, node, object, owners.filter(({ uid }) => !gone.has(uid)));
+    return;
+  }
+  if (dangling.length + waiting.length === 0) return;
+  let policy: "Foreground" | "Background" | "Orphan" = "Background";
+  if (waiting.length > 0 && state.graph.dependentsOf(node.uid).length > 0) {
+    policy = "Foreground";
+    // A circle of owners that wait for each other is broken here.
+    if (state.graph.dependentsOf(node.uid).some((dependent) => dependent.foreground)) {
+      const unblocked = owners.map((owner) => ({ ...owner, blockOwnerDeletion: false }));
+      await writeOwners(context, node, object, unblocked);
+      return;
+    }
+  } else if (object.metadata.finalizers?.includes(ORPHAN)) policy = "Orphan";
+  else if (object.metadata.finalizers?.includes(FOREGROUND)) policy = "Foreground";
+  await remove(context, object, node.resource, policy);
+}
+
+async function remove(
+  context: ActorContext,
+  object: Obj,
+  resource: ResourceId,
+  propagationPolicy: "Foreground" | "Background" | "Orphan",
+): Promise<void> {
+  const { namespace, name, uid, resourceVersion } = object.metadata;
+  try {
+    await context.client.delete({ resource, namespace, name }, {
+      propagationPolicy,
+      preconditions: { uid, resourceVersion },
+    });
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+}
+
+/** An owner that is deleted in the foreground goes when nothing blocks it any more. */
+async function collectForeground(
+  context: ActorContext,
+  state: State,
+  node: Node,
+): Promise<void> {
+  const blocking = state.graph.blockingOf(node.uid);
+  if (blocking.length === 0) return await dropFinalizer(context, node, FOREGROUND);
+  for (const dependent of blocking) {
+    if (!dependent.foreground) context.send(context.address, `delete/${dependent.uid}`);
+  }
+}
+
+/** Takes this owner's name out of all its dependents, then lets it go. */
+async function orphan(context: ActorContext, state: State, node: Node): Promise<void> {
+  if (!node.orphaning) return;
+  for (const dependent of state.graph.dependentsOf(node.uid)) {
+    const object = await live(context, dependent);
+    const owners = object?.metadata.ownerReferences ?? [];
+    const kept = owners.filter(({ uid }) => uid !== node.uid);
+    if (object && kept.length < owners.length) {
+      await writeOwners(context, dependent, object, kept);
+    }
+  }
+  await dropFinalizer(context, node, ORPHAN);
+}
+
+async function dropFinalizer(
+  context: ActorContext,
+  node: Node,
+  finalizer: string,
+): Promise<void> {
+  const object = await live(context, node);
+  const finalizers = object?.metadata.finalizers;
+  if (!object || !finalizers?.includes(finalizer)) return;
+  await patchMetadata(context, node, object, {
+    finalizers: finalizers.filter((name) => name !== finalizer),
+  });
+}
+
+async function writeOwners(
+  context: ActorContext,
+  node: Node,
+  object: Obj,
+  owners: readonly Owner[],
+): Promise<void> {
+  await patchMetadata(context, node, object, {
+    ownerReferences: owners.length > 0 ? owners as never : null,
+  });
+}
+
+async function patchMetadata(
+  context: ActorContext,
+  { resource, namespace, name }: Node,
+  object: Obj,
+  change: Record<string, string[] | null>,
+): Promise<void> {
+  const { resourceVersion, uid } = object.metadata;
+  try {
+    await context.client.patch<KubeObject>({ resource, namespace, name }, {
+      type: "merge",
+      body: { metadata: { resourceVersion, uid, ...change } },
+    });
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+}
+
+// --- owners -----------------------------------------------------------------------------------------
+
+/** An object's owners: those that are there, those that are not, those that wait for it to go. */
+async function sortOwners(
+  context: ActorContext,
+  state: State,
+  { node, owners }: { node: Node; owners: readonly Owner[] },
+): Promise<{ solid: Owner[]; dangling: Owner[]; waiting: Owner[] }> {
+  const solid: Owner[] = [];
+  const dangling: Owner[] = [];
+  const waiting: Owner[] = [];
+  for (const owner of owners) {
+    const found = await findOwner(context, state, { node, owner });
+    if (found === undefined) dangling.push(owner);
+    else if (found !== "unknown" && waits(found)) waiting.push(owner);
+    else solid.push(owner);
+  }
+  return { solid, dangling, waiting };
+}
+
+function waits(owner: Obj): boolean {
+  return owner.metadata.deletionTimestamp !== undefined &&
+    (owner.metadata.finalizers?.includes(FOREGROUND) ?? false);
+}
+
+/** The owner, or undefined when it is gone, or `unknown` when the reference cannot be followed. */
+async function findOwner(
+  context: ActorContext,
+  state: State,
+  { node, owner }: { node: Node; owner: Owner },
+): Promise<Obj | "unknown" | undefined> {
+  const kind = kindOf(state, owner);
+  if (!kind) {
+    throw new Error(
+      `cannot find kind "${owner.kind}" in "${owner.apiVersion}", an owner of ` +
+        `${node.kind} "${node.name}"`,
+    );
+  }
+  // A namespaced owner of a cluster-scoped object is not valid, and nothing that can be looked up.
+  if (kind.namespaced && !node.namespace) {
+    sayInvalid(context, node, owner);
+    return "unknown";
+  }
+  const namespace = kind.namespaced ? node.namespace : undefined;
+  const absent = `${namespace ?? ""}/${owner.uid}`;
+  if (state.absent.has(absent)) return undefined;
+  const resource = { group: kind.group, version: kind.version, plural: kind.plural };
+  try {
+    const found = await context.client.get<KubeObject>({ resource, namespace, name: owner.name });
+    if (found.metadata.uid === owner.uid) return found;
+  } catch (error) {
+    if (codeOf(error) !== 404) throw error;
+  }
+  if (isOfOtherNamespace(state, { kind, owner, node })) sayInvalid(context, node, owner);
+  state.absent.add(absent);
+  if (state.absent.size > ABSENT_MAX) state.absent.delete(state.absent.values().next().value!);
+  return undefined;
+}
+
+/** Whether an object of this uid is elsewhere: then the reference was made across namespaces. */
+function isOfOtherNamespace(
+  state: State,
+  { kind, owner, node }: { kind: Kind; owner: Owner; node: Node },
+): boolean {
+  const informer = state.watched.get(kind.path);
+  if (!kind.namespaced || !informer) return false;
+  for (const other of informer.list()) {
+    if (other.metadata.uid === owner.uid) return other.metadata.namespace !== node.namespace;
+  }
+  return false;
+}
+
+function sayInvalid(context: ActorContext, node: Node, owner: Owner): void {
+  const { namespace = "", name, uid, kind, apiVersion } = node;
+  const owned = `[${owner.apiVersion}/${owner.kind}, namespace: ${namespace}, ` +
+    `name: ${owner.name}, uid: ${owner.uid}]`;
+  context.recorder.event(
+    { apiVersion, kind, name, uid, ...(namespace ? { namespace } : {}) },
+    "Warning",
+    "OwnerRefInvalidNamespace",
+    `ownerRef ${owned} does not exist in namespace ${JSON.stringify(namespace)}`,
+  );
+}

@@ -1,0 +1,139 @@
+import { assert, assertEquals } from "@std/assert";
+import { CONFIG_MAPS, PODS, REPLICA_SETS } from "../runtime/mod.ts";
+import { garbageCollector } from "./garbage_collector.ts";
+import type { Obj } from "./objects.ts";
+import { replicaSetController } from "./replicaset.ts";
+import { openWorld, type World } from "./world_test.ts";
+
+function ownedBy(owner: Obj, extra: object = {}) {
+  const { apiVersion, kind, metadata: { name, uid } } = owner;
+  return { apiVersion, kind, name, uid, ...extra };
+}
+
+async function configMap(world: World, name: string, owners: object[] = [], namespace?: string) {
+  return await world.create(
+    CONFIG_MAPS,
+    { apiVersion: "v1", kind: "ConfigMap", metadata: { name, ownerReferences: owners } },
+    namespace,
+  );
+}
+
+async function names(world: World) {
+  return (await world.list(CONFIG_MAPS, "default")).map((object) => object.metadata.name).sort();
+}
+
+async function remove(
+  world: World,
+  name: string,
+  propagationPolicy: "Foreground" | "Background" | "Orphan",
+) {
+  await world.client.delete({ resource: CONFIG_MAPS, namespace: "default", name }, {
+    propagationPolicy,
+  });
+}
+
+Deno.test("gc background: dependents go after their owner, and theirs after them", async () => {
+  await using world = await openWorld((ports) => [garbageCollector(ports)]);
+  const a = await configMap(world, "a");
+  const b = await configMap(world, "b", [ownedBy(a)]);
+  await configMap(world, "c", [ownedBy(b)]);
+  await configMap(world, "other");
+  await world.settle();
+  assertEquals(await names(world), ["a", "b", "c", "other"]);
+  await remove(world, "a", "Background");
+  await world.settle();
+  assertEquals(await names(world), ["other"]);
+});
+
+Deno.test("gc background: an object stays while one of its owners does, and forgets the other", async () => {
+  await using world = await openWorld((ports) => [garbageCollector(ports)]);
+  const a = await configMap(world, "a");
+  const b = await configMap(world, "b");
+  await configMap(world, "c", [ownedBy(a), ownedBy(b)]);
+  await world.settle();
+  await remove(world, "a", "Background");
+  await world.settle();
+  const c = await world.get(CONFIG_MAPS, "c");
+  assertEquals(c.metadata.ownerReferences?.map(({ name }) => name), ["b"]);
+});
+
+Deno.test("gc absent owners: an owner of another uid is no owner", async () => {
+  await using world = await openWorld((ports) => [garbageCollector(ports)]);
+  const a = await configMap(world, "a");
+  await configMap(world, "c", [{ ...ownedBy(a), uid: "00000000-0000-4000-8000-000000000001" }]);
+  await world.settle();
+  assertEquals(await names(world), ["a"]);
+});
+
+Deno.test("gc foreground: the owner goes after those that block it", async () => {
+  await using world = await openWorld((ports) => [garbageCollector(ports)]);
+  const a = await configMap(world, "a");
+  await world.client.create({ resource: CONFIG_MAPS, namespace: "default" }, {
+    metadata: {
+      name: "b",
+      finalizers: ["example.com/hold"],
+      ownerReferences: [ownedBy(a, { blockOwnerDeletion: true, controller: true })],
+    },
+  });
+  await world.settle();
+  await remove(world, "a", "Foreground");
+  await world.settle();
+  assertEquals(await names(world), ["a", "b"]);
+  const held = await world.get(CONFIG_MAPS, "a");
+  assertEquals(held.metadata.finalizers, ["foregroundDeletion"]);
+  assert((await world.get(CONFIG_MAPS, "b")).metadata.deletionTimestamp);
+  await world.client.patch({ resource: CONFIG_MAPS, namespace: "default", name: "b" }, {
+    type: "merge",
+    body: { metadata: { finalizers: null } },
+  });
+  await world.settle();
+  assertEquals(await names(world), []);
+});
+
+Deno.test("gc orphan: dependents lose their owner and stay", async () => {
+  await using world = await openWorld((ports) => [garbageCollector(ports)]);
+  const a = await configMap(world, "a");
+  await configMap(world, "b", [ownedBy(a)]);
+  await world.settle();
+  await remove(world, "a", "Orphan");
+  await world.settle();
+  assertEquals(await names(world), ["b"]);
+  assertEquals((await world.get(CONFIG_MAPS, "b")).metadata.ownerReferences, undefined);
+});
+
+Deno.test("gc says when an owner is in another namespace", async () => {
+  await using world = await openWorld((ports) => [garbageCollector(ports)]);
+  const a = await configMap(world, "a", [], "kube-system");
+  await configMap(world, "c", [ownedBy(a)]);
+  await world.settle();
+  assertEquals(await names(world), []);
+  const [event] = await world.events();
+  assertEquals(
+    event,
+    `Warning OwnerRefInvalidNamespace ownerRef [v1/ConfigMap, namespace: default, name: a, ` +
+      `uid: ${a.metadata.uid}] does not exist in namespace "default"`,
+  );
+});
+
+Deno.test("gc takes a replica set's pods, many at once", async () => {
+  await using world = await openWorld((ports) => [garbageCollector(ports), replicaSetController]);
+  await world.create(REPLICA_SETS, {
+    metadata: { name: "web" },
+    spec: {
+      replicas: 50,
+      selector: { matchLabels: { app: "web" } },
+      template: {
+        metadata: { labels: { app: "web" } },
+        spec: { containers: [{ name: "c", image: "nginx" }] },
+      },
+    },
+  });
+  await world.settle();
+  assertEquals((await world.list(PODS)).length, 50);
+  await world.client.delete({ resource: REPLICA_SETS, namespace: "default", name: "web" }, {
+    propagationPolicy: "Background",
+  });
+  await world.settle();
+  assertEquals((await world.list(PODS)).length, 0);
+  assertEquals(world.log, []);
+});

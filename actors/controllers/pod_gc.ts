@@ -1,0 +1,135 @@
+/**
+ * Pod garbage: pods of nodes that are no more, pods that were deleted before they had a node, and, beyond
+ * a threshold, the oldest of those that ended.
+ *
+ * Behaviour matched: pkg/controller/podgc/gc_controller.go, v1.36.
+ */
+import { formatTime } from "../../api/machinery/time.ts";
+import type { KubeObject } from "../../api/machinery/types.ts";
+import {
+  type ActorContext,
+  allAtOnce,
+  every,
+  isGone,
+  NODES,
+  type Outcome,
+  PODS,
+  targetOf,
+} from "../runtime/mod.ts";
+import { byAge, conditionOf, type Obj } from "./objects.ts";
+import { isFinished } from "./pods.ts";
+import type { FreeController } from "./ports.ts";
+
+/** How often the world is looked through. */
+export const POD_GC_MS = 20_000;
+/** How long a node must have been missing before its pods go. */
+export const QUARANTINE_MS = 40_000;
+/** How many ended pods may stay. */
+export const TERMINATED_PODS_MAX = 12_500;
+
+const OUT_OF_SERVICE = "node.kubernetes.io/out-of-service";
+
+interface State {
+  /** Since when a node that pods name is missing, by the monotonic clock. */
+  missing: Map<string, number>;
+}
+
+export const podGarbageCollector: FreeController = {
+  name: "podgc",
+  account: "pod-garbage-collector",
+  workers: 1,
+  behaviour: {
+    start(context): State {
+      const pods = context.informers.for(PODS);
+      pods.index("nodeName", (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : []);
+      context.informers.for(NODES);
+      every(context, POD_GC_MS, "all");
+      return { missing: new Map() };
+    },
+    handle,
+  },
+};
+
+async function handle(_key: string, state: State, context: ActorContext): Promise<Outcome> {
+  const pods = context.informers.for(PODS);
+  const ended: Obj[] = [];
+  const orphans: Obj[] = [];
+  const stuck: Obj[] = [];
+  const missing = missingNodes(state, context);
+  for (const pod of pods.list()) {
+    const { nodeName } = pod.spec;
+    const { deletionTimestamp } = pod.metadata;
+    if (nodeName && missing.has(nodeName)) orphans.push(pod);
+    else if (deletionTimestamp && (!nodeName || isOutOfService(context, nodeName))) stuck.push(pod);
+    else if (isFinished(pod)) ended.push(pod);
+  }
+  const surplus = ended.length - TERMINATED_PODS_MAX;
+  if (surplus > 0) {
+    // Evicted pods have nothing left to tell and go first.
+    const evicted = (pod: Obj) => Number(pod.status?.reason !== "Evicted");
+    ended.sort((a, b) => evicted(a) - evicted(b) || byAge(a, b));
+    stuck.push(...ended.slice(0, surplus));
+  }
+  await allAtOnce(stuck, (pod) => remove(context, pod));
+  await allAtOnce(orphans, async (pod) => {
+    await markOrphan(context, pod);
+    await remove(context, pod);
+  });
+}
+
+/** Nodes that pods name and that have been missing for long enough; asked for once more at the server. */
+function missingNodes(state: State, context: ActorContext): Set<string> {
+  const now = context.clock.monotonic();
+  const nodes = context.informers.for(NODES);
+  const named = new Set<string>();
+  for (const pod of context.informers.for(PODS).list()) {
+    const { nodeName } = pod.spec;
+    if (nodeName && !nodes.get(nodeName)) named.add(nodeName);
+  }
+  for (const name of state.missing.keys()) if (!named.has(name)) state.missing.delete(name);
+  const due = new Set<string>();
+  for (const name of named) {
+    const since = state.missing.get(name);
+    if (since === undefined) state.missing.set(name, now);
+    else if (now - since >= QUARANTINE_MS) due.add(name);
+  }
+  return due;
+}
+
+function isOutOfService(context: ActorContext, nodeName: string): boolean {
+  const node = context.informers.for(NODES).get(nodeName);
+  if (!node || conditionOf(node.status, "Ready")?.status === "True") return false;
+  return (node.spec?.taints ?? []).some(({ key }: { key: string }) => key === OUT_OF_SERVICE);
+}
+
+/** A pod whose node is gone ends as Failed, so that its owner counts it so. */
+async function markOrphan(context: ActorContext, pod: Obj): Promise<void> {
+  if (isFinished(pod)) return;
+  const condition = {
+    type: "DisruptionTarget",
+    status: "True",
+    reason: "DeletionByPodGC",
+    message: "PodGC: node no longer exists",
+    lastTransitionTime: formatTime(context.clock.now()),
+  };
+  const status = { phase: "Failed", conditions: [condition] };
+  try {
+    await context.client.patch<KubeObject>(targetOf(PODS, pod, "status"), {
+      type: "strategic",
+      body: { metadata: { uid: pod.metadata.uid }, status },
+    });
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+}
+
+async function remove(context: ActorContext, pod: Obj): Promise<void> {
+  try {
+    await context.client.delete(targetOf(PODS, pod), {
+      gracePeriodSeconds: 0,
+      preconditions: { uid: pod.metadata.uid },
+    });
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+}

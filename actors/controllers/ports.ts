@@ -1,0 +1,51 @@
+/** What controllers need beside the API: facts of the cluster that whoever starts them knows. */
+import type { Kind, Kinds } from "../../api/machinery/types.ts";
+import type { Behaviour } from "../runtime/mod.ts";
+
+/** The kinds that are served now. In the server's process its own registry; elsewhere discovery. */
+export type ServedKinds = Pick<Kinds, "version" | "all" | "byKind" | "byResource">;
+
+/** See the module's text. */
+export interface ControllerPorts {
+  kinds: ServedKinds;
+  /** The cluster CA's certificate, PEM: what pods verify the API server with. Asked for at first use. */
+  rootCa(): Promise<string>;
+  /** A token for a Secret of type kubernetes.io/service-account-token; without one none is made. */
+  legacyToken?(account: {
+    namespace: string;
+    name: string;
+    uid: string;
+    secret: string;
+  }): string | Promise<string>;
+  /** Where pods' addresses come from (default 10.244.0.0/16), and the size of a node's part (24). */
+  clusterCidr?: string;
+  nodeMask?: number;
+  /** Where LoadBalancer Services' addresses come from (default: the service range's last /24). */
+  loadBalancerCidr?: string;
+  /** The folder under which the local-path provisioner makes volumes (default `/var/lib/plesio/volumes`). */
+  localPathRoot?: string;
+}
+
+/** A controller that is not about one kind: an actor with an account. */
+export interface FreeController {
+  name: string;
+  account: string;
+  component?: string;
+  workers?: number;
+  // deno-lint-ignore no-explicit-any -- rows of any state
+  behaviour: Behaviour<any>;
+}
+
+/** Kinds that hold objects of their own which can be listed, watched and deleted; one version of each. */
+export function storedKinds(kinds: ServedKinds): Kind[] {
+  const found = new Map<string, Kind>();
+  for (const kind of kinds.all()) {
+    if (kind.virtual) continue;
+    const { verbs } = kind;
+    if (!verbs.includes("list") || !verbs.includes("watch") || !verbs.includes("delete")) continue;
+    const present = found.get(kind.path);
+    // Of several versions under one path the first without a conversion is the cheapest.
+    if (!present || present.storage && !kind.storage) found.set(kind.path, kind);
+  }
+  return [...found.values()];
+}
