@@ -46,14 +46,16 @@ function validateAppArmor(profile: Obj, path: Path, r: Report): void {
   } else r.notSupported(path.child("type"), type, PROFILE_TYPES);
 }
 
-/** Checks the parts that both kinds of security context have. */
-function validateShared(context: Obj, path: Path, r: Report): void {
+function validateIds(context: Obj, path: Path, r: Report): void {
   if (isSet(context.runAsUser)) {
     r.check(isUserId(context.runAsUser), path.child("runAsUser"), context.runAsUser);
   }
   if (isSet(context.runAsGroup)) {
     r.check(isGroupId(context.runAsGroup), path.child("runAsGroup"), context.runAsGroup);
   }
+}
+
+function validateProfiles(context: Obj, path: Path, r: Report): void {
   if (isSet(context.seccompProfile)) {
     validateSeccomp(context.seccompProfile, path.child("seccompProfile"), r);
   }
@@ -75,6 +77,7 @@ export function validateContainerSecurity(
   hostUsers: boolean,
 ): void {
   const { procMount, allowPrivilegeEscalation, privileged, capabilities } = context;
+  validateIds(context, path, r);
   if (isSet(procMount)) {
     const at = path.child("procMount");
     if (!PROC_MOUNTS.includes(procMount)) r.notSupported(at, procMount, PROC_MOUNTS);
@@ -89,7 +92,7 @@ export function validateContainerSecurity(
       r.invalid(path, context, `${text} \`capabilities.Add\` CAP_SYS_ADMIN`);
     }
   }
-  validateShared(context, path, r);
+  validateProfiles(context, path, r);
 }
 
 const SYSCTL_BYTES_MAX = 253;
@@ -138,6 +141,7 @@ export function validatePodSecurity(context: Obj, spec: Obj, path: Path, r: Repo
   if (isSet(context.fsGroup)) {
     r.check(isGroupId(context.fsGroup), path.child("fsGroup"), context.fsGroup);
   }
+  validateIds(context, path, r);
   context.supplementalGroups?.forEach((id: number, i: number) => {
     r.check(isGroupId(id), path.child("supplementalGroups").index(i), id);
   });
@@ -150,7 +154,7 @@ export function validatePodSecurity(context: Obj, spec: Obj, path: Path, r: Repo
     const value = context[field];
     if (isSet(value) && !values.includes(value)) r.notSupported(path.child(field), value, values);
   }
-  validateShared(context, path, r);
+  validateProfiles(context, path, r);
 }
 
 // --- Windows ----------------------------------------------------------------------------------------
