@@ -42,12 +42,6 @@ export interface View<T> {
   scan(prefix: string, options?: { after?: string }): Iterable<Item<T>>;
   /** How many keys begin with `prefix` (and come after `after`). Counts without visiting items. */
   count(prefix: string, options?: { after?: string }): number;
-  /**
-   * The highest revision among the items whose key begins with `prefix` (0: none), without visiting items.
-   * Together with `count` it tells whether anything under the prefix changed. Optional: who needs it and does
-   * not find it scans.
-   */
-  newest?(prefix: string): number;
 }
 
 /** The state as a write function sees it: the head, the writes before it in its group, and its own. */
