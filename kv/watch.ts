@@ -58,7 +58,9 @@ export class Hub<T> {
   readonly #channels: Map<string, Channel<T>> = new Map();
   #lengths: Length[] = [];
   readonly #all: Set<Watcher<T>> = new Set();
+  readonly #withProgress: Set<Watcher<T>> = new Set();
   #progressTimer: Timer | undefined;
+  #progressEveryMs = Infinity;
   #closed = false;
 
   constructor(source: WatchSource<T>, clock: Clock) {
@@ -79,7 +81,10 @@ export class Hub<T> {
       watcher.fail(new StoreError(`Cannot watch: ${WATCHERS_MAX} watches are open already`));
     } else {
       this.#all.add(watcher);
-      this.#armProgress();
+      if (watcher.progressEveryMs !== Infinity) {
+        this.#withProgress.add(watcher);
+        this.#armProgress();
+      }
     }
     return watcher;
   }
@@ -133,6 +138,7 @@ export class Hub<T> {
   /** A watcher has ended. */
   leave(watcher: Watcher<T>): void {
     this.#all.delete(watcher);
+    this.#withProgress.delete(watcher);
     const channel = this.#channels.get(watcher.prefix);
     if (channel === undefined || !channel.watchers.delete(watcher)) return;
     if (channel.watchers.size > 0) return;
@@ -154,15 +160,20 @@ export class Hub<T> {
     }
   }
 
+  /** Sets the one timer that tells all watchers who asked for it how far the head is. */
   #armProgress(): void {
-    if (this.#progressTimer !== undefined || this.#closed) return;
+    if (this.#closed) return;
     let everyMs = Infinity;
-    for (const watcher of this.#all) everyMs = Math.min(everyMs, watcher.progressEveryMs);
+    for (const watcher of this.#withProgress) everyMs = Math.min(everyMs, watcher.progressEveryMs);
+    if (this.#progressTimer !== undefined && this.#progressEveryMs <= everyMs) return;
+    this.#progressTimer?.cancel();
+    this.#progressTimer = undefined;
     if (everyMs === Infinity) return;
+    this.#progressEveryMs = everyMs;
     this.#progressTimer = this.clock.timer("background", everyMs, () => {
       this.#progressTimer = undefined;
       const revision = this.source.revision();
-      for (const watcher of this.#all) watcher.progress(revision);
+      for (const watcher of this.#withProgress) watcher.progress(revision);
       this.#armProgress();
     });
   }
