@@ -130,7 +130,7 @@ function resolve(text: string, pkg: GoPackage, all: Packages): Resolved {
     const of = resolve(map[2], pkg, all);
     const value = of.go ??
       (of.struct && `${of.struct.path.split("/").at(-1)}.${of.struct.type.name}`);
-    const go = key.go && value ? `map[${key.go}]${value}` : undefined;
+    const go = value && (key.go || of.go) ? `map[${key.go ?? "string"}]${value}` : undefined;
     return { code: `{${of.code}`, pointer: false, go };
   }
   if (BUILTIN[text]) return { code: BUILTIN[text], pointer: false };
@@ -157,7 +157,7 @@ function resolveNamed(target: GoPackage, name: string, all: Packages): Resolved 
   }
   const of = resolve(type.underlying!, target, all);
   if (of.code.startsWith("[") && type.markers.has("protobuf.nullable")) {
-    return { code: `w${of.code}`, pointer: false };
+    return { code: `w${of.code}`, pointer: false, go: `${target.path.split("/").at(-1)}.${name}` };
   }
   const listed = type.markers.has("enum") ? target.enums.get(name) : undefined;
   const go = `${target.path.split("/").at(-1)}.${name}`;

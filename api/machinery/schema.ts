@@ -287,7 +287,7 @@ function decodeValue(
       return fail(walk, owner, new ScalarProblem(valueText(item), goType));
     case MAP:
       if (typeof item === "object" && !Array.isArray(item)) {
-        return decodeMap(plan, item as Values, walk, owner);
+        return decodeMap(plan, item as Values, walk, owner, goType);
       }
       return fail(walk, owner, new ScalarProblem(valueText(item), goType));
     case STRING:
@@ -374,8 +374,15 @@ function decodeList(
   return out;
 }
 
-function decodeMap(plan: Plan, value: Values, walk: Walk, owner: Plan): Values {
+function decodeMap(
+  plan: Plan,
+  value: Values,
+  walk: Walk,
+  owner: Plan,
+  goType: string,
+): Values {
   const items = plan.items!;
+  const itemType = goType.startsWith("map[") ? goType.slice(goType.indexOf("]") + 1) : items.goType;
   const out: Values = {};
   for (const key in value) {
     const item = value[key];
@@ -384,7 +391,7 @@ function decodeMap(plan: Plan, value: Values, walk: Walk, owner: Plan): Values {
     else if (items.op === STRING && typeof item === "string") made = item;
     else {
       walk.path.push([key]);
-      made = decodeValue(items, item, walk, owner, items.goType);
+      made = decodeValue(items, item, walk, owner, itemType);
       walk.path.pop();
     }
     setOwn(out, key, made);

@@ -8,4 +8,4 @@ export const authentication_v1 = `{"BoundObjectReference":{"f":[["kind","s",1],[
 "TokenReview":{"f":[["kind","s"],["apiVersion","s"],["metadata","@meta_v1.ObjectMeta",1],["spec","@TokenReviewSpec",2,6],["status","@TokenReviewStatus",3]]},
 "TokenReviewSpec":{"f":[["token","s",1,4],["audiences","[s",2,0,{"lt":"atomic"}]]},
 "TokenReviewStatus":{"f":[["authenticated","b",1],["user","@UserInfo",2],["audiences","[s",4,0,{"lt":"atomic"}],["error","s",3]]},
-"UserInfo":{"f":[["username","s",1],["uid","s",2],["groups","[s",3,0,{"lt":"atomic"}],["extra","{w[s",4]]}}`;
+"UserInfo":{"f":[["username","s",1],["uid","s",2],["groups","[s",3,0,{"lt":"atomic"}],["extra","{w[s",4,0,{"g":"map[string]v1.ExtraValue"}]]}}`;

@@ -11,6 +11,6 @@ export const authorization_v1 = `{"FieldSelectorAttributes":{"f":[["rawSelector"
 "SelfSubjectRulesReview":{"f":[["kind","s"],["apiVersion","s"],["metadata","@meta_v1.ObjectMeta",1],["spec","@SelfSubjectRulesReviewSpec",2,6],["status","@SubjectRulesReviewStatus",3]]},
 "SelfSubjectRulesReviewSpec":{"f":[["namespace","s",1]]},
 "SubjectAccessReview":{"f":[["kind","s"],["apiVersion","s"],["metadata","@meta_v1.ObjectMeta",1],["spec","@SubjectAccessReviewSpec",2,6],["status","@SubjectAccessReviewStatus",3]]},
-"SubjectAccessReviewSpec":{"f":[["resourceAttributes","@ResourceAttributes",1,1],["nonResourceAttributes","@NonResourceAttributes",2,1],["user","s",3],["groups","[s",4,0,{"lt":"atomic"}],["extra","{w[s",5],["uid","s",6]]},
+"SubjectAccessReviewSpec":{"f":[["resourceAttributes","@ResourceAttributes",1,1],["nonResourceAttributes","@NonResourceAttributes",2,1],["user","s",3],["groups","[s",4,0,{"lt":"atomic"}],["extra","{w[s",5,0,{"g":"map[string]v1.ExtraValue"}],["uid","s",6]]},
 "SubjectAccessReviewStatus":{"f":[["allowed","b",1,6],["denied","b",4],["reason","s",2],["evaluationError","s",3]]},
 "SubjectRulesReviewStatus":{"f":[["resourceRules","[@ResourceRule",1,6,{"lt":"atomic"}],["nonResourceRules","[@NonResourceRule",2,6,{"lt":"atomic"}],["incomplete","b",3,6],["evaluationError","s",4]]}}`;

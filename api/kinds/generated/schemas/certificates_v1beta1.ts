@@ -2,7 +2,7 @@
 export const certificates_v1beta1 = `{"CertificateSigningRequest":{"f":[["kind","s"],["apiVersion","s"],["metadata","@meta_v1.ObjectMeta",1],["spec","@CertificateSigningRequestSpec",2,6],["status","@CertificateSigningRequestStatus",3]]},
 "CertificateSigningRequestCondition":{"f":[["type","s",1,6,{"g":"v1beta1.RequestConditionType"}],["status","s",6,2,{"g":"v1.ConditionStatus"}],["reason","s",2],["message","s",3],["lastUpdateTime","t",4],["lastTransitionTime","t",5]]},
 "CertificateSigningRequestList":{"f":[["kind","s"],["apiVersion","s"],["metadata","@meta_v1.ListMeta",1],["items","[@CertificateSigningRequest",2,6]]},
-"CertificateSigningRequestSpec":{"f":[["request","B",1,6],["signerName","s",7,1],["expirationSeconds","i",8,1],["usages","[s",5,0,{"lt":"atomic","g":"[]v1beta1.KeyUsage"}],["username","s",2],["uid","s",3],["groups","[s",4,0,{"lt":"atomic"}],["extra","{w[s",6]]},
+"CertificateSigningRequestSpec":{"f":[["request","B",1,6],["signerName","s",7,1],["expirationSeconds","i",8,1],["usages","[s",5,0,{"lt":"atomic","g":"[]v1beta1.KeyUsage"}],["username","s",2],["uid","s",3],["groups","[s",4,0,{"lt":"atomic"}],["extra","{w[s",6,0,{"g":"map[string]v1beta1.ExtraValue"}]]},
 "CertificateSigningRequestStatus":{"f":[["conditions","[@CertificateSigningRequestCondition",1,0,{"lt":"map","lk":["type"]}],["certificate","B",2]]},
 "ClusterTrustBundle":{"f":[["kind","s"],["apiVersion","s"],["metadata","@meta_v1.ObjectMeta",1],["spec","@ClusterTrustBundleSpec",2,6]]},
 "ClusterTrustBundleList":{"f":[["kind","s"],["apiVersion","s"],["metadata","@meta_v1.ListMeta",1],["items","[@ClusterTrustBundle",2,6]]},
