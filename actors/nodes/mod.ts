@@ -18,6 +18,7 @@
  * What it does not do: isolation between tenants. An isolate is a process of this machine's user.
  */
 export { dialerOf, type NodeOptions, type RunningNode, startNode } from "./node.ts";
+export { type IsolateNodeOptions, startIsolateNode } from "./isolate_node.ts";
 export {
   type SimulatedNodes,
   type SimulatedNodesOptions,

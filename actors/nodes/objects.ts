@@ -44,7 +44,7 @@ async function fresh(
   name: string,
 ): Promise<DeepReadonly<KubeObject> | undefined> {
   try {
-    return await client.get({ resource, namespace: namespace || undefined, name });
+    return await client.get<KubeObject>({ resource, namespace: namespace || undefined, name });
   } catch (error) {
     if (error instanceof ApiError && error.code === 404) return undefined;
     throw error;

@@ -60,3 +60,8 @@ function attempt<T>(read: () => T, otherwise: T): T {
     return otherwise; // the platform does not have it, or does not let us see it
   }
 }
+
+/** A path that does not depend on the working folder. */
+export function absolutePath(path: string): string {
+  return /^(\/|[A-Za-z]:)/.test(path) ? path : `${Deno.cwd()}/${path}`;
+}

@@ -53,6 +53,8 @@ export interface IsolateOptions {
   clock: Clock;
   /** Where pods' folders, logs and records lie. */
   folder: string;
+  /** Where what all nodes of a machine share lies: modules, the cache of images (`folder`). */
+  shared?: string;
   /** Where a pod's port is dialled; the pod's address unless told. */
   endpoint?(ip: string, port: number): { hostname: string; port: number };
   /** Only this view (the best that works). */
@@ -82,6 +84,8 @@ interface Isolate {
   ended?: Promise<ProcessStatus>;
 }
 
+const views = new Map<string, Promise<ViewName>>();
+
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /** Of the message a container may leave behind. */
 const MESSAGE_BYTES_MAX = 4096;
@@ -94,6 +98,7 @@ export class IsolateRuntime implements Runtime {
   readonly #options: IsolateOptions;
   readonly #folder: string;
   readonly #modules: string;
+  readonly #denoDir: string;
   readonly #records: ProcessRecords;
   readonly #isolates = new Map<string, Isolate>();
   readonly #addresses = new Map<string, string>();
@@ -104,7 +109,9 @@ export class IsolateRuntime implements Runtime {
   constructor(options: IsolateOptions) {
     this.#options = options;
     this.#folder = options.folder;
-    this.#modules = `${options.folder}/modules`;
+    const shared = options.shared ?? options.folder;
+    this.#modules = `${shared}/modules`;
+    this.#denoDir = `${shared}/deno-dir`;
     this.#records = new ProcessRecords(`${options.folder}/processes`);
   }
 
@@ -119,7 +126,7 @@ export class IsolateRuntime implements Runtime {
   }
 
   async #prepare(): Promise<ViewName> {
-    for (const folder of [this.#modules, `${this.#modules}/inside`, `${this.#folder}/deno-dir`]) {
+    for (const folder of [this.#modules, `${this.#modules}/inside`, this.#denoDir]) {
       Deno.mkdirSync(folder, { recursive: true });
     }
     const files = ["preload", "commands", "shell", "tar"].map((name) => `inside/${name}.ts`);
@@ -130,8 +137,11 @@ export class IsolateRuntime implements Runtime {
         : await (await fetch(source)).text();
       await Deno.writeTextFile(`${this.#modules}/${file}`, text);
     }
-    return this.#options.view ??
-      await chooseView(`${this.#folder}/probe`, this.#modules);
+    if (this.#options.view) return this.#options.view;
+    // What the machine allows does not change from node to node.
+    let view = views.get(this.#modules);
+    if (!view) views.set(this.#modules, view = chooseView(`${this.#modules}/probe`, this.#modules));
+    return await view;
   }
 
   runs(image: string): boolean {
@@ -140,7 +150,7 @@ export class IsolateRuntime implements Runtime {
 
   pull(image: string, policy: string, signal: AbortSignal): PulledImage | Promise<PulledImage> {
     if (!isModule(image)) return { imageId: `isolate://deno@${this.version}`, present: true };
-    return pullImage(image, policy, `${this.#folder}/deno-dir`, this.#options.clock, signal);
+    return pullImage(image, policy, this.#denoDir, this.#options.clock, signal);
   }
 
   async startSandbox(sandbox: Sandbox): Promise<void> {
@@ -253,7 +263,7 @@ export class IsolateRuntime implements Runtime {
       ["HOME", own ? "/root" : `${root}/root`],
       ["HOSTNAME", hostname],
       ["DENO_VERSION", this.version],
-      ["DENO_DIR", own ? DENO_DIR_INSIDE : `${this.#folder}/deno-dir`],
+      ["DENO_DIR", own ? DENO_DIR_INSIDE : this.#denoDir],
       ["DENO_NO_UPDATE_CHECK", "1"],
       ["DENO_NO_PROMPT", "1"],
       ...spec.env,
@@ -374,7 +384,7 @@ export class IsolateRuntime implements Runtime {
       root,
       mounts: spec.mounts,
       modules: this.#modules,
-      denoDir: `${this.#folder}/deno-dir`,
+      denoDir: this.#denoDir,
       readOnlyRoot: one?.readOnlyRootFilesystem ?? false,
       cwd: own ? cwd : this.#hostPath(isolate, cwd),
       uid: one?.runAsUser ?? all?.runAsUser,

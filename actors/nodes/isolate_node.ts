@@ -1,0 +1,66 @@
+/**
+ * A node of this machine: isolates for the images they can run, simulated containers (labelled) for all
+ * others, volumes in folders, probes over the machine's own network.
+ */
+import type { Client } from "../../api/client/contract.ts";
+import type { System } from "../runtime/mod.ts";
+import type { Clock } from "../../kv/clock.ts";
+import type { Network } from "./network/network.ts";
+import { hostDialer } from "./network/dial.ts";
+import { type RunningNode, startNode } from "./node.ts";
+import { absolutePath } from "./runtimes/host.ts";
+import { IsolateRuntime } from "./runtimes/isolate.ts";
+import type { ViewName } from "./runtimes/isolate_view.ts";
+import type { Runtime } from "./runtimes/runtime.ts";
+import { SimulatedRuntime } from "./runtimes/simulated.ts";
+import { PodTokens } from "./volumes/tokens.ts";
+import { HostVolumes } from "./volumes/volumes.ts";
+
+/** Options of `startIsolateNode`, with their defaults. */
+export interface IsolateNodeOptions {
+  name: string;
+  /** Its number among the nodes of this machine (0). */
+  index?: number;
+  clock: Clock;
+  /** The data folder of the machine: nodes lie in `<folder>/nodes/<name>`, what they share in `<folder>/shared`. */
+  folder: string;
+  /** Shared by the nodes of the machine. */
+  network: Network;
+  /** The node's own identity (the system's client). */
+  client?: Client;
+  dnsIP?: string;
+  domain?: string;
+  labels?: Record<string, string>;
+  capacity?: Record<string, string>;
+  /** Images that no isolate can run are simulated (true), or fail to be pulled. */
+  simulated?: boolean;
+  /** Only this view of pods (the best that works). */
+  view?: ViewName;
+}
+
+/** Starts one. */
+export function startIsolateNode(system: System, options: IsolateNodeOptions): RunningNode {
+  const { name, clock, network, simulated = true } = options;
+  const folder = `${absolutePath(options.folder)}/nodes/${name}`;
+  const isolates = new IsolateRuntime({
+    clock,
+    folder,
+    shared: `${absolutePath(options.folder)}/shared`,
+    endpoint: (ip, port) => network.endpoint(ip, port),
+    dnsIP: options.dnsIP,
+    domain: options.domain,
+    view: options.view,
+  });
+  const runtimes: Runtime[] = [isolates];
+  if (simulated) runtimes.push(new SimulatedRuntime({ clock }));
+  return startNode(system, {
+    ...options,
+    runtimes,
+    dial: hostDialer,
+    leftovers: async () => void await isolates.endLeftovers(),
+    volumes: (objects, context) => {
+      const tokens = new PodTokens(context.client, clock);
+      return new HostVolumes({ folder, objects, tokens, clock });
+    },
+  });
+}

@@ -1,0 +1,158 @@
+/**
+ * Dials containers for probes and hooks: HTTP, TCP, gRPC health. Failures are told in Go's words, which
+ * is what people know from Events.
+ */
+import http from "node:http";
+import http2 from "node:http2";
+import https from "node:https";
+import net from "node:net";
+import type { ProbeDialer } from "../ports.ts";
+
+/** Of a body that is kept. */
+const BODY_BYTES_MAX = 10 * 1024;
+
+/** See the module's text. */
+export const hostDialer: ProbeDialer = { http: get, tcp, grpc };
+
+function inGo(error: NodeJS.ErrnoException, hostname: string, port: number): string {
+  const at = `dial tcp ${hostname}:${port}`;
+  switch (error.code) {
+    case "ECONNREFUSED":
+      return `${at}: connect: connection refused`;
+    case "EHOSTUNREACH":
+      return `${at}: connect: no route to host`;
+    case "ENETUNREACH":
+      return `${at}: connect: network is unreachable`;
+    case "ECONNRESET":
+      return `read tcp ${hostname}:${port}: read: connection reset by peer`;
+    case "ENOTFOUND":
+      return `dial tcp: lookup ${hostname}: no such host`;
+  }
+  return error.message === "socket hang up" ? "EOF" : error.message;
+}
+
+function get(request: Parameters<ProbeDialer["http"]>[0]): ReturnType<ProbeDialer["http"]> {
+  const { url, hostname, port, headers, timeoutMs } = request;
+  const target = new URL(url);
+  return new Promise((resolve, reject) => {
+    const fail = (why: string) => reject(new Error(`Get "${url}": ${why}`));
+    const make = target.protocol === "https:" ? https.request : http.request;
+    const own = Object.fromEntries(headers);
+    const sent = make({
+      hostname,
+      port,
+      path: target.pathname + target.search,
+      headers: { host: target.host, connection: "close", ...own },
+      agent: false,
+      rejectUnauthorized: false,
+    }, (response) => {
+      let body = "";
+      response.setEncoding("utf8");
+      response.on("data", (chunk: string) => {
+        if (body.length < BODY_BYTES_MAX) body += chunk;
+      });
+      response.on("end", () => {
+        clearTimeout(timer);
+        const { statusCode = 0 } = response;
+        const location = elsewhere(response.headers.location, target);
+        resolve({ status: statusCode, body: body.slice(0, BODY_BYTES_MAX), location });
+      });
+      response.on("error", (error) => fail(inGo(error, hostname, port)));
+    });
+    const timer = setTimeout(() => {
+      fail("context deadline exceeded (Client.Timeout exceeded while awaiting headers)");
+      sent.destroy();
+    }, timeoutMs);
+    sent.on("error", (error) => {
+      clearTimeout(timer);
+      fail(inGo(error, hostname, port));
+    });
+    sent.end();
+  });
+}
+
+/** A redirect to another host, which a probe does not follow. */
+function elsewhere(location: string | undefined, from: URL): string | undefined {
+  if (!location) return undefined;
+  return new URL(location, from).hostname === from.hostname ? undefined : location;
+}
+
+function tcp(hostname: string, port: number, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = net.connect({ host: hostname, port });
+    const timer = setTimeout(() => {
+      socket.destroy();
+      reject(new Error(`dial tcp ${hostname}:${port}: i/o timeout`));
+    }, timeoutMs);
+    socket.on("connect", () => {
+      clearTimeout(timer);
+      socket.destroy();
+      resolve();
+    });
+    socket.on("error", (error) => {
+      clearTimeout(timer);
+      reject(new Error(inGo(error, hostname, port)));
+    });
+  });
+}
+
+const SERVING = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
+
+/** `grpc.health.v1.Health/Check`: one message each way, small enough to write by hand. */
+function grpc(hostname: string, port: number, service: string, timeoutMs: number): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const session = http2.connect(`http://${hostname}:${port}`);
+    const end = (error?: string, status?: string) => {
+      clearTimeout(timer);
+      session.destroy();
+      if (error) reject(new Error(error));
+      else resolve(status!);
+    };
+    const timer = setTimeout(() => {
+      end(
+        `timeout: failed to connect service "${hostname}:${port}" within ${timeoutMs / 1000}s: ` +
+          "context deadline exceeded",
+      );
+    }, timeoutMs);
+    session.on("error", (error: NodeJS.ErrnoException) => {
+      end(
+        `error: failed to connect service at "${hostname}:${port}": ${inGo(error, hostname, port)}`,
+      );
+    });
+    const stream = session.request({
+      ":method": "POST",
+      ":path": "/grpc.health.v1.Health/Check",
+      "content-type": "application/grpc",
+      te: "trailers",
+      "user-agent": "kube-probe/1.36",
+    });
+    let answer = new Uint8Array();
+    let code = "0";
+    const note = (headers: Record<string, unknown>) => {
+      if (headers["grpc-status"] !== undefined) code = String(headers["grpc-status"]);
+    };
+    stream.on("response", note);
+    stream.on("trailers", note);
+    stream.on("data", (chunk: Uint8Array) => {
+      const all = new Uint8Array(answer.length + chunk.length);
+      all.set(answer);
+      all.set(chunk, answer.length);
+      answer = all;
+    });
+    stream.on("error", (error: NodeJS.ErrnoException) => end(inGo(error, hostname, port)));
+    stream.on("end", () => {
+      if (code === "12") {
+        end(
+          "error: this server does not implement the grpc health protocol " +
+            "(grpc.health.v1.Health): unknown service grpc.health.v1.Health",
+        );
+      } else if (code === "5") end(undefined, "SERVICE_UNKNOWN");
+      else if (code !== "0") end(`error: health rpc failed: code ${code}`);
+      // Five bytes of framing, then field 1 as a varint (absent when 0).
+      else end(undefined, SERVING[answer[5] === 8 ? answer[6] : 0] ?? "UNKNOWN");
+    });
+    const name = new TextEncoder().encode(service);
+    const message = name.length ? [10, name.length, ...name] : [];
+    stream.end(Uint8Array.from([0, 0, 0, 0, message.length, ...message]));
+  });
+}
