@@ -288,6 +288,11 @@ export interface Kind {
 
 /** What a schema cannot say. Hooks get private copies and may change `object` in place. */
 export interface KindHooks {
+  /**
+   * Awaited before the first write of this kind is decoded or validated: what its other hooks need is loaded
+   * then and not at start (CustomResourceDefinitions: RE2 and CEL).
+   */
+  load?(): Promise<void>;
   /** Fills what upstream's SetDefaults functions fill. After decoding, and again after each mutation. */
   defaults?(object: KubeObject): void;
   /** Clears what a creator may not set (status), sets initial values. */

@@ -1,0 +1,265 @@
+import { assertEquals } from "@std/assert";
+import type { Json, KubeObject, SchemaSet } from "../types.ts";
+import { applyDefaults } from "../defaults.ts";
+import { edit } from "../edit.ts";
+import { causeText } from "../field_errors.ts";
+import { decode } from "../schema.ts";
+import {
+  type Crd,
+  customKinds,
+  defaultDefinition,
+  definitionErrors,
+  loadCrdEngine,
+  noteStoredVersion,
+  type Props,
+  rootSchema,
+  scalePathsOf,
+  statusOf,
+  valueErrors,
+} from "./mod.ts";
+
+await loadCrdEngine();
+
+const BASE: SchemaSet = {
+  "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta": {
+    type: "object",
+    properties: {
+      name: { type: "string" },
+      namespace: { type: "string" },
+      uid: { type: "string" },
+      labels: { type: "map", items: { type: "string" } },
+    },
+  },
+};
+
+function crd(schema: Props, change: (crd: Crd) => void = () => {}): Crd {
+  const made = {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: "widgets.example.com", uid: "", resourceVersion: "", creationTimestamp: "" },
+    spec: {
+      group: "example.com",
+      names: { plural: "widgets", kind: "Widget", shortNames: ["wd"] },
+      scope: "Namespaced",
+      versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: schema } }],
+    },
+  } as unknown as Crd;
+  defaultDefinition(made);
+  noteStoredVersion(made);
+  change(made);
+  return made;
+}
+
+const SPEC: Props = {
+  type: "object",
+  properties: {
+    spec: {
+      type: "object",
+      required: ["size"],
+      properties: {
+        size: { type: "integer", minimum: 1, maximum: 10, default: 3 },
+        color: { type: "string", enum: ["red", "green"], nullable: true },
+        name: { type: "string", pattern: "^[a-z]+$", maxLength: 5 },
+        port: {
+          "x-kubernetes-int-or-string": true,
+          anyOf: [{ type: "integer" }, { type: "string" }],
+        },
+        when: { type: "string", format: "date-time" },
+        tags: {
+          type: "array",
+          items: { type: "string" },
+          "x-kubernetes-list-type": "set",
+          maxItems: 3,
+        },
+        labels: { type: "object", additionalProperties: { type: "string" }, minProperties: 1 },
+        free: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+        items: {
+          type: "array",
+          "x-kubernetes-list-type": "map",
+          "x-kubernetes-list-map-keys": ["id"],
+          items: {
+            type: "object",
+            required: ["id"],
+            properties: { id: { type: "string" }, n: { type: "number", multipleOf: 0.5 } },
+          },
+        },
+      },
+      oneOf: [{ required: ["size"] }, { required: ["name"] }],
+    },
+    status: { type: "object", properties: { replicas: { type: "integer" } } },
+  },
+};
+
+Deno.test("definitionErrors() accepts a good definition and names what is wrong with a bad one", () => {
+  assertEquals(definitionErrors(crd(SPEC)), []);
+  const errors = (schema: Props, change?: (crd: Crd) => void) =>
+    definitionErrors(crd(schema, change)).map(causeText);
+  const at = "spec.versions[0].schema.openAPIV3Schema";
+  assertEquals(errors({ type: "object", properties: { a: {} } }), [
+    `${at}.properties[a].type: Required value: must not be empty for specified object fields`,
+  ]);
+  assertEquals(errors({ type: "object", properties: { a: { type: "array" } } }), [
+    `${at}.properties[a].items: Required value: must be specified`,
+  ]);
+  assertEquals(errors({ type: "object", properties: { a: { type: "string", pattern: "[" } } }), [
+    `${at}.properties[a].pattern: Invalid value: "[": must be a valid regular expression, but ` +
+    "isn't: error parsing regexp: missing closing ]: `[`",
+  ]);
+  assertEquals(errors({ type: "object", properties: { a: { type: "integer", default: "x" } } }), [
+    `${at}.properties[a].default: Invalid value: "string":  in body must be of type integer: "string"`,
+  ]);
+  assertEquals(
+    errors({
+      type: "object",
+      properties: { a: { type: "string" } },
+      anyOf: [{ properties: { b: { minLength: 1 } } }],
+    }),
+    [
+      `${at}.properties[b]: Required value: because it is defined in ${at}.anyOf[0].properties[b]`,
+    ],
+  );
+  assertEquals(errors(SPEC, (c) => c.spec.names.plural = "Widgets"), [
+    `metadata.name: Invalid value: "widgets.example.com": must be spec.names.plural+"."+spec.group`,
+    'spec.names.plural: Invalid value: "Widgets": a DNS-1035 label must consist of lower case ' +
+    "alphanumeric characters or '-', start with an alphabetic character, and end with an " +
+    "alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is " +
+    "'[a-z]([-a-z0-9]*[a-z0-9])?')",
+  ]);
+  assertEquals(
+    errors(SPEC, (c) => c.spec.versions[0].storage = false).slice(0, 1)[0].slice(-56),
+    [
+      "must have exactly one version marked as storage version",
+    ][0].padStart(56),
+  );
+  assertEquals(
+    errors(SPEC, (c) => {
+      c.spec.versions[0].selectableFields = [{ jsonPath: ".spec.tags" }];
+      c.spec.versions[0].additionalPrinterColumns = [{ name: "A", type: "x", jsonPath: "a" }];
+    }),
+    [
+      'spec.versions[0].additionalPrinterColumns[0].type: Invalid value: "x": must be one of ' +
+      "boolean,date,integer,number,string",
+      'spec.versions[0].additionalPrinterColumns[0].JSONPath: Invalid value: "a": must be a simple ' +
+      "json path starting with .",
+      'spec.versions[0].selectableFields[0].jsonPath: Invalid value: ".spec.tags": must point to a ' +
+      "field of type string, boolean or integer. Enum string fields and strings with formats are " +
+      "allowed.",
+    ],
+  );
+});
+
+Deno.test("valueErrors() judges objects in upstream's words", () => {
+  const schema = rootSchema(SPEC);
+  const errors = (spec: Json, old?: Json) =>
+    valueErrors(schema, { spec }, old === undefined ? undefined : { spec: old }).map(causeText);
+  assertEquals(
+    errors({ size: 3, port: "http", free: { any: [1] }, when: "2026-01-01T00:00:00Z" }),
+    [],
+  );
+  assertEquals(errors({ size: 0 }), [
+    "spec.size: Invalid value: 0: spec.size in body should be greater than or equal to 1",
+  ]);
+  assertEquals(errors({ size: "x" }), [
+    'spec.size: Invalid value: "string": spec.size in body must be of type integer: "string"',
+  ]);
+  assertEquals(errors({ size: 1, color: "blue" }), [
+    'spec.color: Unsupported value: "blue": supported values: "red", "green"',
+  ]);
+  assertEquals(errors({ size: 1, color: null }), []);
+  assertEquals(errors({ size: null }), [
+    'spec.size: Invalid value: "null": spec.size in body must be of type integer: "null"',
+  ]);
+  assertEquals(errors({ size: 1, port: true }), [
+    'spec.port: Invalid value: "boolean": spec.port in body must be of type integer,string: "boolean"',
+  ]);
+  assertEquals(errors({ size: 1, tags: ["a", "b", "a", "c"] }), [
+    "spec.tags: Too many: 4: must have at most 3 items",
+    'spec.tags[2]: Duplicate value: "a"',
+  ]);
+  assertEquals(errors({ size: 1, labels: {} }), [
+    "spec.labels: Invalid value: 0: spec.labels in body should have at least 1 properties",
+  ]);
+  assertEquals(errors({ size: 1, items: [{ id: "a", n: 0.3 }, { id: "a" }] }), [
+    "spec.items[0].n: Invalid value: 0.3: spec.items[0].n in body should be a multiple of 0.5",
+    'spec.items[1]: Duplicate value: {"id":"a"}',
+  ]);
+  assertEquals(errors({ size: 1, when: "soon" }), [
+    'spec.when: Invalid value: "soon": spec.when in body must be of type date-time: "soon"',
+  ]);
+  assertEquals(errors({ size: 1, name: "Abcdef" }), [
+    '<nil>: Invalid value: "": "spec" must validate one and only one schema (oneOf). Found 2 valid ' +
+    "alternatives",
+    "spec.name: Too long: may not be more than 5 bytes",
+    "spec.name: Invalid value: \"Abcdef\": spec.name in body should match '^[a-z]+$'",
+  ]);
+  assertEquals(errors({ color: "red" }), [
+    '<nil>: Invalid value: "": "spec" must validate one and only one schema (oneOf). Found none valid',
+    "spec.size: Required value",
+    "spec.size: Required value",
+  ]);
+  assertEquals(errors({ size: 99, color: "red" }, { size: 99 }), []);
+});
+
+Deno.test("customKinds() makes rows that decode, prune, default and select", async () => {
+  const [kind] = await customKinds(
+    crd(SPEC, (c) => {
+      const [version] = c.spec.versions;
+      version.subresources = {
+        status: {},
+        scale: { specReplicasPath: ".spec.size", statusReplicasPath: ".status.replicas" },
+      };
+      version.selectableFields = [{ jsonPath: ".spec.color" }];
+    }),
+    BASE,
+  );
+  assertEquals(kind.subresources.map((s) => s.name), ["status", "scale"]);
+  assertEquals(kind.path, "/registry/example.com/widgets");
+  assertEquals(scalePathsOf(crd(SPEC).spec.versions[0]), undefined);
+  const { object, warnings } = decode(kind, {
+    apiVersion: "example.com/v1",
+    kind: "Widget",
+    metadata: { name: "w", labels: { a: "b" } },
+    spec: { size: null, color: "red", junk: 1, free: { kept: { deep: 1 } }, labels: { x: "y" } },
+  }, "Warn");
+  assertEquals(warnings, ['unknown field "spec.junk"']);
+  applyDefaults(kind.schemas, kind.schema, object);
+  kind.hooks.defaults!(object);
+  assertEquals(object.spec, {
+    size: 3,
+    color: "red",
+    free: { kept: { deep: 1 } },
+    labels: { x: "y" },
+  });
+  assertEquals(kind.fields!["spec.color"](object), "red");
+  const context = { now: 0, user: "", subresource: "", uuid: () => "" };
+  assertEquals(kind.hooks.validate!(object, context), []);
+  const bad = edit<KubeObject>(object);
+  bad.spec.size = 50;
+  assertEquals(kind.hooks.validateUpdate!(bad, object, context).length, 1);
+});
+
+Deno.test("statusOf() accepts names once", () => {
+  const one = crd(SPEC);
+  one.status = statusOf(one, [], "2026-01-01T00:00:00Z");
+  assertEquals(one.status.acceptedNames?.kind, "Widget");
+  assertEquals(one.status.conditions?.map((c) => [c.type, c.status]), [
+    ["NamesAccepted", "True"],
+    ["Established", "True"],
+  ]);
+  assertEquals(statusOf(one, [], "2027-01-01T00:00:00Z"), one.status);
+  const two = crd(SPEC, (c) => {
+    c.metadata.name = "gadgets.example.com";
+    c.spec.names = {
+      plural: "gadgets",
+      singular: "gadget",
+      kind: "Gadget",
+      listKind: "GadgetList",
+      shortNames: ["wd"],
+    };
+  });
+  const status = statusOf(two, [one], "2026-01-01T00:00:00Z");
+  assertEquals(status.conditions?.map((c) => [c.type, c.status, c.message]), [
+    ["NamesAccepted", "False", '"wd" is already in use'],
+    ["Established", "False", "not all names are accepted"],
+  ]);
+});
