@@ -68,6 +68,7 @@ export class LeaseTerms implements Terms {
   readonly holder: string;
   readonly #o: TermsOptions;
   readonly #leaseMs: number;
+  readonly #renewEveryMs: number;
   readonly #held: Map<string, { term: Term; end: () => void; over: Promise<void> }> = new Map();
   readonly #seen: Map<string, Seen> = new Map();
   #count = 0;
@@ -79,6 +80,7 @@ export class LeaseTerms implements Terms {
     this.#o = options;
     this.holder = options.holder;
     this.#leaseMs = options.leaseMs ?? LEASE_MS;
+    this.#renewEveryMs = Math.min(LEASE_RENEW_EVERY_MS, this.#leaseMs / 3);
     options.store.onGroup((group) => {
       if (this.#held.size === 0) return;
       for (const { item } of group.changes) {
@@ -160,7 +162,7 @@ export class LeaseTerms implements Terms {
   async #renew(): Promise<boolean> {
     const { kv, clock } = this.#o;
     const now = clock.monotonic();
-    if (now - this.#renewedAt < LEASE_RENEW_EVERY_MS) return true;
+    if (now - this.#renewedAt < this.#renewEveryMs) return true;
     try {
       this.#count++;
       await patiently(clock, () => kv.set(leaseKey(this.holder), this.#count));
@@ -181,11 +183,11 @@ export class LeaseTerms implements Terms {
 
   #arm(): void {
     if (this.#closed || this.#timer !== undefined) return;
-    this.#timer = this.#o.clock.timer("background", LEASE_RENEW_EVERY_MS, () => {
+    this.#timer = this.#o.clock.timer("background", this.#renewEveryMs, () => {
       this.#timer = undefined;
       this.#renewedAt = Math.min(
         this.#renewedAt,
-        this.#o.clock.monotonic() - LEASE_RENEW_EVERY_MS,
+        this.#o.clock.monotonic() - this.#renewEveryMs,
       );
       void this.#renew();
     });
