@@ -36,12 +36,14 @@ import { deploymentController } from "./deployment.ts";
 import { garbageCollector } from "./garbage_collector.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node_ipam.ts";
+import { nodeLifecycleController } from "./node_lifecycle.ts";
 import { podGarbageCollector } from "./pod_gc.ts";
 import type { ControllerPorts, FreeController } from "./ports.ts";
 import { replicaSetController, replicationController } from "./replicaset.ts";
 import { rootCaPublisher } from "./root_ca_publisher.ts";
 import { serviceAccountController } from "./serviceaccount.ts";
 import { serviceAccountTokenController } from "./serviceaccount_token.ts";
+import { taintEvictionController } from "./taint_eviction.ts";
 
 export type { ControllerPorts, FreeController, ServedKinds } from "./ports.ts";
 
@@ -62,6 +64,8 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     replicationController,
     garbageCollector(ports),
     podGarbageCollector,
+    nodeLifecycleController,
+    taintEvictionController,
   ];
 }
 

@@ -1,0 +1,287 @@
+/**
+ * Node lifecycle: a node that stops renewing its lease is not ready; its taints say so, its pods no longer
+ * count as ready, and what does not tolerate it is evicted (by `taint_eviction.ts`).
+ *
+ * Whether a node lives is judged by what this process sees change (the lease's renewTime, else the Ready
+ * condition's heartbeat), by its own monotonic clock: two machines' clocks are never compared. A node with the
+ * annotation `plesio.dev/host` is judged by its host's lease.
+ *
+ * NoExecute taints are given at a limited rate per zone, slower in a zone where most nodes are gone, and not at
+ * all when every zone is: then it is more likely we who are cut off.
+ *
+ * Behaviour matched: pkg/controller/nodelifecycle/node_lifecycle_controller.go, v1.36.
+ */
+import { formatTime } from "../../api/machinery/time.ts";
+import type { Json } from "../../api/machinery/types.ts";
+import {
+  type ActorContext,
+  allAtOnce,
+  every,
+  isGone,
+  LEASES,
+  NODE_HOST_ANNOTATION,
+  NODES,
+  PODS,
+  targetOf,
+} from "../runtime/mod.ts";
+import { type Condition, conditionOf, type Obj } from "./objects.ts";
+import type { FreeController } from "./ports.ts";
+
+/** How often nodes are looked at, how long one may be silent, and how long a new one. */
+export const MONITOR_MS = 5_000;
+export const GRACE_MS = 50_000;
+export const STARTUP_GRACE_MS = 60_000;
+/** NoExecute taints per second in a healthy zone, and in a large one that is mostly gone. */
+export const EVICTION_RATE = 0.1;
+export const EVICTION_RATE_SLOW = 0.01;
+/** From this share of unready nodes on (and more than two) a zone is disrupted; a large one has more nodes than this. */
+export const UNHEALTHY_SHARE = 0.55;
+export const LARGE_ZONE = 50;
+
+const PREFIX = "node.kubernetes.io/";
+/** What the conditions of a node mean as taints: condition, status, taint. */
+const CONDITION_TAINTS: readonly (readonly [string, string, string])[] = [
+  ["Ready", "False", "not-ready"],
+  ["Ready", "Unknown", "unreachable"],
+  ["MemoryPressure", "True", "memory-pressure"],
+  ["DiskPressure", "True", "disk-pressure"],
+  ["PIDPressure", "True", "pid-pressure"],
+  ["NetworkUnavailable", "True", "network-unavailable"],
+];
+const OWN_NO_SCHEDULE = new Set([
+  ...CONDITION_TAINTS.map(([, , name]) => PREFIX + name),
+  `${PREFIX}unschedulable`,
+]);
+const OWN_NO_EXECUTE = new Set([`${PREFIX}not-ready`, `${PREFIX}unreachable`]);
+const JUDGED = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
+
+interface Taint {
+  key: string;
+  value?: string;
+  effect: string;
+  timeAdded?: string;
+}
+
+interface Seen {
+  /** What changed last, and when we saw it. */
+  mark: string;
+  at: number;
+}
+
+interface Zone {
+  tokens: number;
+  at: number;
+  rate: number;
+}
+
+interface State {
+  seen: Map<string, Seen>;
+  zones: Map<string, Zone>;
+  unsubscribe: () => void;
+}
+
+const ALL = "all";
+
+/** One key: all nodes are looked at together, because zones are judged by all of theirs. */
+export const nodeLifecycleController: FreeController = {
+  name: "nodelifecycle",
+  account: "node-controller",
+  component: "node-controller",
+  workers: 1,
+  behaviour: {
+    start(context): State {
+      context.informers.for(LEASES);
+      const pods = context.informers.for(PODS);
+      pods.index("nodeName", (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : []);
+      const unsubscribe = context.informers.for(NODES).subscribe(() =>
+        context.send(context.address, ALL)
+      );
+      every(context, MONITOR_MS, ALL);
+      return { seen: new Map(), zones: new Map(), unsubscribe };
+    },
+    handle: (_key, state, context) => monitor(state, context),
+    stop: (state) => state.unsubscribe(),
+  },
+};
+
+async function monitor(state: State, context: ActorContext): Promise<void> {
+  const nodes = [...context.informers.for(NODES).list()];
+  const names = new Set(nodes.map((node) => node.metadata.name));
+  for (const name of state.seen.keys()) if (!names.has(name)) state.seen.delete(name);
+  const readyOf = new Map<string, Condition["status"]>();
+  await allAtOnce(nodes, async (node) => {
+    readyOf.set(node.metadata.name, await judge(node, state, context));
+  });
+  const rates = zoneRates(nodes, readyOf, state, context.clock.monotonic());
+  await allAtOnce(nodes, (node) => retaint(node, readyOf.get(node.metadata.name)!, rates, context));
+}
+
+/** Decides whether a node lives, writes what that changes, and answers its Ready status. */
+async function judge(node: Obj, state: State, context: ActorContext): Promise<Condition["status"]> {
+  const { name } = node.metadata;
+  const now = context.clock.monotonic();
+  const mark = markOf(node, context);
+  const known = state.seen.get(name);
+  const ready = conditionOf(node.status, "Ready");
+  if (!known || known.mark !== mark) state.seen.set(name, { mark, at: now });
+  const silent = now - (known?.mark === mark ? known.at : now);
+  if (silent <= (ready ? GRACE_MS : STARTUP_GRACE_MS)) {
+    if (ready && ready.status !== "True") await unreadyPods(node, context);
+    return ready?.status ?? "Unknown";
+  }
+  if (ready?.status !== "Unknown") {
+    await writeUnknown(node, context);
+    context.recorder.event(
+      node,
+      "Normal",
+      "NodeNotReady",
+      `Node ${name} status is now: NodeNotReady`,
+    );
+  }
+  await unreadyPods(node, context);
+  return "Unknown";
+}
+
+/** Something that changes whenever the node gives a sign of life. */
+function markOf(node: Obj, context: ActorContext): string {
+  const host = node.metadata.annotations?.[NODE_HOST_ANNOTATION] ?? node.metadata.name;
+  const lease = context.informers.for(LEASES).get(`kube-node-lease/${host}`);
+  const heartbeat =
+    (conditionOf(node.status, "Ready") as { lastHeartbeatTime?: string } | undefined)
+      ?.lastHeartbeatTime;
+  return `${lease?.spec?.renewTime ?? ""} ${heartbeat ?? ""}`;
+}
+
+async function writeUnknown(node: Obj, context: ActorContext): Promise<void> {
+  const now = formatTime(context.clock.now());
+  const conditions = JUDGED.flatMap((type) => {
+    const old = conditionOf(node.status, type) as
+      | (Condition & { lastHeartbeatTime?: string })
+      | undefined;
+    if (old?.status === "Unknown") return [];
+    return [{
+      type,
+      status: "Unknown",
+      reason: old ? "NodeStatusUnknown" : "NodeStatusNeverUpdated",
+      message: old ? "Kubelet stopped posting node status." : "Kubelet never posted node status.",
+      lastHeartbeatTime: old?.lastHeartbeatTime ?? node.metadata.creationTimestamp,
+      lastTransitionTime: now,
+    }];
+  });
+  await context.client.patch(targetOf(NODES, node, "status"), {
+    type: "strategic",
+    body: { metadata: { uid: node.metadata.uid }, status: { conditions } },
+  });
+}
+
+/** Pods of a node that is not ready are not ready either, whatever they said last. */
+async function unreadyPods(node: Obj, context: ActorContext): Promise<void> {
+  const pods = context.informers.for(PODS).byIndex("nodeName", node.metadata.name);
+  const ready = pods.filter((pod) => conditionOf(pod.status, "Ready")?.status === "True");
+  await allAtOnce(ready, async (pod) => {
+    const condition = {
+      type: "Ready",
+      status: "False",
+      lastTransitionTime: formatTime(context.clock.now()),
+    };
+    context.recorder.event(pod, "Warning", "NodeNotReady", "Node is not ready");
+    try {
+      await context.client.patch(targetOf(PODS, pod, "status"), {
+        type: "strategic",
+        body: { metadata: { uid: pod.metadata.uid }, status: { conditions: [condition] } },
+      });
+    } catch (error) {
+      if (!isGone(error)) throw error;
+    }
+  });
+}
+
+/** Brings a node's own taints in line with its conditions. */
+async function retaint(
+  node: Obj,
+  ready: Condition["status"],
+  rates: ReadonlyMap<string, Zone>,
+  context: ActorContext,
+): Promise<void> {
+  const old = (node.spec?.taints ?? []) as readonly Taint[];
+  const timeAdded = formatTime(context.clock.now());
+  const wanted: Taint[] = [];
+  const have = (key: string, effect: string) =>
+    old.find((t) => t.key === key && t.effect === effect);
+  for (const [type, status, name] of CONDITION_TAINTS) {
+    const actual = type === "Ready" ? ready : conditionOf(node.status, type)?.status;
+    if (actual === status) wanted.push({ key: PREFIX + name, effect: "NoSchedule" });
+  }
+  if (node.spec?.unschedulable) {
+    wanted.push({ key: `${PREFIX}unschedulable`, effect: "NoSchedule" });
+  }
+  if (ready !== "True") {
+    const key = PREFIX + (ready === "Unknown" ? "unreachable" : "not-ready");
+    // Changing from one to the other is no new eviction; only the first costs a token.
+    const evicting = old.some((t) => t.effect === "NoExecute" && OWN_NO_EXECUTE.has(t.key));
+    if (evicting || take(rates.get(zoneOf(node)), context.clock.monotonic())) {
+      wanted.push({ key, effect: "NoExecute" });
+    }
+  }
+  const kept = old.filter((t) =>
+    !(t.effect === "NoSchedule" && OWN_NO_SCHEDULE.has(t.key)) &&
+    !(t.effect === "NoExecute" && OWN_NO_EXECUTE.has(t.key))
+  );
+  const own = wanted.map((t) => have(t.key, t.effect) ?? { ...t, timeAdded });
+  const same = own.length + kept.length === old.length && own.every((t) => old.includes(t));
+  if (same) return;
+  // The resourceVersion makes sure that nobody else's taint is lost.
+  const { uid, resourceVersion } = node.metadata;
+  await context.client.patch(targetOf(NODES, node), {
+    type: "merge",
+    body: {
+      metadata: { uid, resourceVersion },
+      spec: { taints: [...kept, ...own] as unknown as Json[] },
+    },
+  });
+}
+
+function zoneOf(node: Obj): string {
+  const labels = node.metadata.labels ?? {};
+  return `${labels["topology.kubernetes.io/region"] ?? ""}:${
+    labels["topology.kubernetes.io/zone"] ?? ""
+  }`;
+}
+
+/** How fast each zone may be evicted from now. */
+function zoneRates(
+  nodes: readonly Obj[],
+  readyOf: ReadonlyMap<string, Condition["status"]>,
+  state: State,
+  now: number,
+): ReadonlyMap<string, Zone> {
+  const counts = new Map<string, { ready: number; unready: number }>();
+  for (const node of nodes) {
+    const count = counts.get(zoneOf(node)) ?? { ready: 0, unready: 0 };
+    if (readyOf.get(node.metadata.name) === "True") count.ready++;
+    else count.unready++;
+    counts.set(zoneOf(node), count);
+  }
+  const cutOff = nodes.length > 0 && [...counts.values()].every(({ ready }) => ready === 0);
+  for (const [name, { ready, unready }] of counts) {
+    const share = unready / (ready + unready);
+    const disrupted = unready > 2 && share >= UNHEALTHY_SHARE;
+    const slow = ready + unready > LARGE_ZONE ? EVICTION_RATE_SLOW : 0;
+    const rate = cutOff ? 0 : disrupted && ready > 0 ? slow : EVICTION_RATE;
+    const zone = state.zones.get(name) ?? { tokens: 1, at: now, rate };
+    zone.rate = rate;
+    state.zones.set(name, zone);
+  }
+  for (const name of state.zones.keys()) if (!counts.has(name)) state.zones.delete(name);
+  return state.zones;
+}
+
+/** Takes a token if there is one. */
+function take(zone: Zone | undefined, now: number): boolean {
+  if (!zone) return false;
+  zone.tokens = Math.min(1, zone.tokens + ((now - zone.at) / 1000) * zone.rate);
+  zone.at = now;
+  if (zone.rate === 0 || zone.tokens < 1) return false;
+  zone.tokens--;
+  return true;
+}

@@ -1,0 +1,147 @@
+/**
+ * Taint eviction: a pod leaves its node when the node has a NoExecute taint that the pod does not tolerate,
+ * or tolerates for a while only and the while is over.
+ *
+ * The while begins when the taint was added, if the taint says when, so that a restart changes nothing.
+ *
+ * Behaviour matched: pkg/controller/tainteviction/taint_eviction.go, v1.36.
+ */
+import { formatTime } from "../../api/machinery/time.ts";
+import {
+  type ActorContext,
+  type Controller,
+  isGone,
+  NODES,
+  type Outcome,
+  PODS,
+  targetOf,
+} from "../runtime/mod.ts";
+import { conditionOf, type Obj, timeOf } from "./objects.ts";
+import { isFinished } from "./pods.ts";
+
+interface Taint {
+  key: string;
+  value?: string;
+  effect: string;
+  timeAdded?: string;
+}
+
+interface Toleration {
+  key?: string;
+  operator?: string;
+  value?: string;
+  effect?: string;
+  tolerationSeconds?: number;
+}
+
+interface State {
+  /** Pods that are to go, and since when: for the event that says so, and the one that takes it back. */
+  marked: Map<string, number>;
+}
+
+const BY_NODE = "nodeName";
+
+export const taintEvictionController: Controller<State> = {
+  name: "taint-eviction",
+  account: "node-controller",
+  component: "taint-eviction-controller",
+  for: PODS,
+  watches: [{
+    resource: NODES,
+    keys(node, old, context) {
+      if (JSON.stringify(node.spec?.taints) === JSON.stringify(old?.spec?.taints) && old) return [];
+      const pods = context.informers.for(PODS).byIndex(BY_NODE, node.metadata.name);
+      return pods.map((pod) => `${pod.metadata.namespace}/${pod.metadata.name}`);
+    },
+  }],
+  workers: 20,
+  start(context) {
+    context.informers.for(PODS).index(
+      BY_NODE,
+      (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : [],
+    );
+    return { marked: new Map() };
+  },
+  reconcile,
+};
+
+async function reconcile(key: string, context: ActorContext, state: State): Promise<Outcome> {
+  const pod = context.informers.for(PODS).get(key);
+  const node = pod?.spec.nodeName && context.informers.for(NODES).get(pod.spec.nodeName);
+  if (!pod || !node || pod.metadata.deletionTimestamp || isFinished(pod)) {
+    state.marked.delete(key);
+    return;
+  }
+  const taints = ((node.spec?.taints ?? []) as readonly Taint[]).filter((t) =>
+    t.effect === "NoExecute"
+  );
+  const now = context.clock.now();
+  const since = state.marked.get(key) ?? now;
+  const leaveAt = leavesAt(taints, pod.spec.tolerations ?? [], since);
+  if (leaveAt === undefined) {
+    if (state.marked.delete(key)) {
+      context.recorder.event(
+        pod,
+        "Normal",
+        "TaintManagerEviction",
+        `Cancelling deletion of Pod ${key}`,
+      );
+    }
+    return;
+  }
+  if (leaveAt > now) {
+    state.marked.set(key, since);
+    return { afterMs: leaveAt - now };
+  }
+  state.marked.delete(key);
+  await evict(pod, key, context);
+}
+
+/** When a pod must go, in ms; undefined: it may stay. */
+export function leavesAt(
+  taints: readonly Taint[],
+  tolerations: readonly Toleration[],
+  since: number,
+): number | undefined {
+  let earliest: number | undefined;
+  for (const taint of taints) {
+    const tolerating = tolerations.filter((toleration) => tolerates(toleration, taint));
+    if (tolerating.length === 0) return since;
+    for (const { tolerationSeconds } of tolerating) {
+      if (tolerationSeconds === undefined) continue;
+      const at = (timeOf(taint.timeAdded) || since) + Math.max(tolerationSeconds, 0) * 1000;
+      earliest = Math.min(earliest ?? at, at);
+    }
+  }
+  return earliest;
+}
+
+function tolerates(toleration: Toleration, taint: Taint): boolean {
+  if (toleration.effect && toleration.effect !== taint.effect) return false;
+  if (toleration.key && toleration.key !== taint.key) return false;
+  if (toleration.operator === "Exists") return true;
+  return toleration.key !== undefined && (toleration.value ?? "") === (taint.value ?? "");
+}
+
+async function evict(pod: Obj, key: string, context: ActorContext): Promise<void> {
+  context.recorder.event(pod, "Normal", "TaintManagerEviction", `Marking for deletion Pod ${key}`);
+  const { uid } = pod.metadata;
+  try {
+    if (conditionOf(pod.status, "DisruptionTarget")?.status !== "True") {
+      const condition = {
+        type: "DisruptionTarget",
+        status: "True",
+        reason: "DeletionByTaintManager",
+        message: "Taint manager: deleting due to NoExecute taint",
+        lastTransitionTime: formatTime(context.clock.now()),
+      };
+      await context.client.patch(targetOf(PODS, pod, "status"), {
+        type: "strategic",
+        body: { metadata: { uid }, status: { conditions: [condition] } },
+      });
+    }
+    await context.client.delete(targetOf(PODS, pod), { preconditions: { uid } });
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+}

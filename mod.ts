@@ -1,0 +1,686 @@
+/**
+ * Plesio: Kubernetes as actors. This file is the composition root: it opens the store, builds the API over it
+ * and starts the actors, for a program that embeds a cluster (`Cluster.start`), for the command line
+ * (`deno task start`) and for `deno serve` (the default export).
+ *
+ * Reading order of everything behind it: the README's "One pod, from POST to Running".
+ *
+ * ```ts
+ * import { Cluster } from "./mod.ts";
+ *
+ * await using cluster = await Cluster.start({ nodes: 2 });
+ * await cluster.client.create(
+ *   { resource: { group: "", version: "v1", plural: "configmaps" }, namespace: "default" },
+ *   { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "hello" }, data: { a: "1" } },
+ * );
+ * await cluster.settle();
+ * ```
+ */
+import { startControlPlane } from "./actors/mod.ts";
+import {
+  claimRanges,
+  dialerOf,
+  LoopbackNetwork,
+  type Network,
+  type Ranges,
+  type RunningNode,
+  type SimulatedNodes,
+  startNode,
+  startSimulatedNodes,
+} from "./actors/nodes/mod.ts";
+import { dns } from "./actors/nodes/network/dns.ts";
+import { proxy } from "./actors/nodes/network/proxy.ts";
+import { createLogger } from "./actors/runtime/log.ts";
+import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
+import { type Material, openMaterial, openTokenKeys } from "./api/auth/material.ts";
+import { createAuth, createKubeconfig, mergeKubeconfig, serverNames } from "./api/auth/mod.ts";
+import type { Client, Informers, User } from "./api/client/contract.ts";
+import { createKinds } from "./api/kinds/mod.ts";
+import type { Kinds, KubeObject } from "./api/machinery/types.ts";
+import { type Api, createApi, createInformers, objectCodec } from "./api/mod.ts";
+import { bootstrap } from "./api/server/bootstrap.ts";
+import type { Listener } from "./api/server/listen.ts";
+import { parseArgs } from "node:util";
+import {
+  type Clock,
+  type Database,
+  DatabaseError,
+  ManualClock,
+  openDatabase,
+  RealClock,
+} from "./kv/mod.ts";
+
+/** The administrator: what a cluster's own kubeconfig and `cluster.client` act as. */
+export const ADMIN: User = {
+  name: "kubernetes-admin",
+  groups: ["system:masters", "system:authenticated"],
+};
+
+/** Turns of the event loop without anything to do that count as quiet. */
+const QUIET_TURNS = 5;
+/** Under a real clock: how long it must be quiet, in ms. */
+const QUIET_MS = 20;
+
+/** What a cluster is started with. */
+export interface ClusterOptions {
+  /** Nodes (default 2). */
+  nodes?: number;
+  /** What runs their pods (default `simulated`; `auto`: isolates for what they can run). */
+  runtime?: "auto" | "isolate" | "simulated";
+  /** A folder for everything durable (default: nothing is, all lives in memory). */
+  data?: string;
+  /** `manual` (default: time moves by `clock.advance` and `settle` alone), `real`, or a clock of your own. */
+  clock?: "manual" | "real" | Clock;
+  /** Seed of a manual clock's chance. */
+  seed?: number;
+  /** Which parts run (default all). `api` alone is what envtest gives. */
+  components?: readonly Component[];
+  /** Which controllers run: a list of `*`, `name`, `-name` (default `*`). */
+  controllers?: string;
+  /** A snapshot to begin with. */
+  snapshot?: Uint8Array;
+  /** Hard bound of the database, in bytes. */
+  bytesMax?: number;
+  /** Serve beta kinds too (default false). */
+  beta?: boolean;
+  /** Labels of the i-th node. */
+  nodeLabels?: (index: number) => Record<string, string>;
+  /** Bearer tokens and whose they are (default none). */
+  tokens?: ReadonlyMap<string, User>;
+  log?: Logger;
+}
+
+/** The parts of a cluster. */
+export type Component = "api" | "controllers" | "scheduler" | "nodes" | "network";
+const COMPONENTS: readonly Component[] = ["api", "controllers", "scheduler", "nodes", "network"];
+
+/** How a cluster is reached over the network. */
+export interface ListenOptions {
+  /** Default 127.0.0.1: nothing beyond this machine unless asked. */
+  host?: string;
+  /** Default 6443; 0 takes a free one. */
+  port?: number;
+  /** Listen although the clock is manual: clients' time and the cluster's will differ. */
+  underManualClock?: boolean;
+}
+
+interface Parts {
+  options: ClusterOptions;
+  clock: Clock;
+  database: Database<KubeObject>;
+  kinds: Kinds;
+  api: Api;
+  system: System;
+  informers: Informers;
+  client: Client;
+  ranges: Ranges | undefined;
+  log: Logger;
+}
+
+/** A whole cluster in this process. */
+export class Cluster {
+  /** Acts as the administrator, by way of authorization and admission like everybody. */
+  readonly client: Client;
+  readonly clock: Clock;
+  readonly api: Api;
+  readonly informers: Informers;
+  readonly #parts: Parts;
+  readonly #nodes: RunningNode[];
+  readonly #simulated: SimulatedNodes[];
+  readonly #listening: Listener[] = [];
+  #material: Promise<Material> | undefined;
+  #stopped: Promise<void> | undefined;
+
+  private constructor(parts: Parts, nodes: RunningNode[], simulated: SimulatedNodes[]) {
+    this.#parts = parts;
+    this.#nodes = nodes;
+    this.#simulated = simulated;
+    this.client = parts.client;
+    this.clock = parts.clock;
+    this.api = parts.api;
+    this.informers = parts.informers;
+  }
+
+  /** Starts one. Resolves when the API answers; nodes and controllers are on their way (see `settle`). */
+  static async start(options: ClusterOptions = {}): Promise<Cluster> {
+    const { components = COMPONENTS, log = () => undefined } = options;
+    const clock = clockOf(options);
+    const nodes: RunningNode[] = [];
+    const simulated: SimulatedNodes[] = [];
+    const real = options.runtime === "auto" || options.runtime === "isolate";
+    if (real && clock.manual) {
+      throw new TypeError(
+        `Cannot run real processes under a manual clock: runtime "${options.runtime}" wants clock "real"`,
+      );
+    }
+    const database = await openDatabase<KubeObject>({
+      path: options.data ? `${options.data}/cluster.db` : ":memory:",
+      codec: objectCodec,
+      clock,
+      sealed: (key) => key.startsWith("/registry/secrets/"),
+      ...(options.snapshot && { restore: options.snapshot }),
+      ...(options.bytesMax && { bytesMax: options.bytesMax }),
+    });
+    try {
+      const ranges = real && components.includes("network") ? await claimRanges() : undefined;
+      const parts = await build(
+        { options, clock, database, ranges, log },
+        dialerOf(() => nodes, () => simulated),
+      );
+      const cluster = new Cluster(parts, nodes, simulated);
+      startControlPlane(parts.system, {
+        client: parts.client,
+        ports: {
+          kinds: parts.kinds,
+          rootCa: async () => (await cluster.#identity()).authority.certificatePem,
+          clusterCidr: ranges?.podRange,
+          ...(options.data && { localPathRoot: `${options.data}/volumes` }),
+        },
+        controllers: components.includes("controllers") ? options.controllers : "",
+        scheduler: components.includes("scheduler"),
+      });
+      if (components.includes("nodes")) await startNodes(parts, nodes, simulated);
+      return cluster;
+    } catch (error) {
+      await database.close();
+      throw error;
+    }
+  }
+
+  /** Answers a request as the server would, without sockets; as the administrator unless it says who it is. */
+  fetch = (request: Request | string, init?: RequestInit): Promise<Response> => {
+    const asked = typeof request === "string" ? new URL(request, "https://plesio").href : request;
+    const call = new Request(asked, init);
+    return this.api.fetch(call, call.headers.has("authorization") ? {} : { user: ADMIN });
+  };
+
+  /** Begins to listen (TLS, client certificates, HTTP/1.1 and 2). */
+  async listen(options: ListenOptions = {}): Promise<{ host: string; port: number; url: string }> {
+    const { host = "127.0.0.1", port = 6443 } = options;
+    if (this.clock.manual && !options.underManualClock) {
+      throw new TypeError(
+        'Cannot listen under a manual clock: start the cluster with clock "real", or say underManualClock',
+      );
+    }
+    const { authority, server } = await this.#identity(host);
+    const tls = { cert: server.certificatePem, key: server.keyPem, ca: authority.certificatePem };
+    const listener = await this.api.listen({ host, port, tls });
+    this.#listening.push(listener);
+    return { host, port: listener.port, url: urlOf(listener) };
+  }
+
+  /** A kubeconfig for the administrator; the cluster must be listening. */
+  async kubeconfig(): Promise<string> {
+    return createKubeconfig(await this.access());
+  }
+
+  /** What a kubeconfig says, to be merged into another one. */
+  async access() {
+    const [listening] = this.#listening;
+    if (!listening) throw new Error("Cannot make a kubeconfig: the cluster does not listen");
+    const { authority, admin } = await this.#identity();
+    return {
+      server: urlOf(listening),
+      authorityPem: authority.certificatePem,
+      certificatePem: admin.certificatePem,
+      keyPem: admin.keyPem,
+    };
+  }
+
+  /**
+   * Lets everything happen that has something to do: mail, watches, commits, and under a manual clock what is
+   * due at later times, up to `within` ms ahead (default 60,000). Rejects with the actors still busy when it
+   * does not come to rest (under a real clock: within that time).
+   */
+  async settle({ within = 60_000 }: { within?: number } = {}): Promise<void> {
+    const { clock } = this;
+    if (!(clock instanceof ManualClock)) {
+      await this.#quiet(clock.monotonic() + within);
+      return;
+    }
+    const until = clock.now() + within;
+    for (;;) {
+      await this.#quiet(undefined);
+      const next = clock.nextWorkAt();
+      if (next === undefined || next > until) return;
+      await clock.advance(Math.max(next - clock.now(), 0));
+    }
+  }
+
+  /** Every actor of this process. */
+  actors(): ActorReport[] {
+    return this.#parts.system.report();
+  }
+
+  /** The whole state as bytes, to start another cluster from. */
+  snapshot(): Promise<Uint8Array> {
+    return this.#parts.database.snapshot();
+  }
+
+  /** Another cluster that begins where this one is now; both go on independently. */
+  async fork(options: Omit<ClusterOptions, "snapshot" | "data"> = {}): Promise<Cluster> {
+    const { data: _, ...same } = this.#parts.options;
+    return await Cluster.start({ ...same, ...options, snapshot: await this.snapshot() });
+  }
+
+  /** Stops in reverse order of starting. Everything answered is durable. */
+  stop(): Promise<void> {
+    return this.#stopped ??= this.#stop();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  async #stop(): Promise<void> {
+    const { system, informers, database, ranges } = this.#parts;
+    await Promise.all(this.#listening.map((listening) => listening.close()));
+    await Promise.all(this.#nodes.map((node) => node.stop()));
+    await Promise.all(this.#simulated.map((nodes) => nodes.stop()));
+    await system.stop();
+    await informers.stop();
+    await database.close();
+    await ranges?.release();
+  }
+
+  #identity(host?: string): Promise<Material> {
+    const { database, clock, ranges } = this.#parts;
+    const hosts = [host, ranges && advertised(ranges).ip].filter((name) => name !== undefined);
+    return this.#material ??= openMaterial(database.settings, clock, {
+      names: serverNames({ serviceIp: ranges?.apiIP ?? "10.96.0.1", hosts }),
+    });
+  }
+
+  /** Waits until nothing has anything to do now. */
+  async #quiet(until: number | undefined): Promise<void> {
+    const { clock } = this;
+    let quiet = 0;
+    let since = clock.monotonic();
+    while (quiet < QUIET_TURNS || (until !== undefined && clock.monotonic() - since < QUIET_MS)) {
+      await clock.turn();
+      if (this.#busy().length === 0) {
+        quiet++;
+        continue;
+      }
+      quiet = 0;
+      since = clock.monotonic();
+      if (until !== undefined && since > until) {
+        throw new Error(`Still busy: ${this.#busy().join(", ")}`);
+      }
+    }
+  }
+
+  #busy(): string[] {
+    const { system, informers, database } = this.#parts;
+    const busy = [...system.busy(), ...informers.busy()];
+    if (database.objects.stats().pendingWrites > 0) busy.push("store/objects");
+    if (database.events.stats().pendingWrites > 0) busy.push("store/events");
+    return busy;
+  }
+}
+
+function urlOf({ host, port }: { host: string; port: number }): string {
+  return `https://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+function clockOf({ clock = "manual", seed }: ClusterOptions): Clock {
+  if (clock === "real") return new RealClock();
+  return clock === "manual" ? new ManualClock({ seed }) : clock;
+}
+
+/** Where pods reach the API server: an address of the pod range that no node gives out. */
+function advertised(ranges: Ranges): { ip: string; port: number } {
+  const [a, b] = ranges.podRange.split(".");
+  return { ip: `${a}.${b}.255.254`, port: 6443 };
+}
+
+type Ground = Pick<Parts, "options" | "clock" | "database" | "ranges" | "log">;
+
+async function build(ground: Ground, dialer: ReturnType<typeof dialerOf>): Promise<Parts> {
+  const { options, clock, database, ranges, log } = ground;
+  const auth = createAuth({
+    view: () => database.objects.view(),
+    clock,
+    tokenKeys: await openTokenKeys(database.settings),
+    tokens: options.tokens,
+  });
+  const kinds = createKinds({ beta: options.beta });
+  const serviceRange = ranges?.serviceRange ?? "10.96.0.0/12";
+  const api = createApi({ ...auth, database, kinds, clock, dialer, serviceRange });
+  const client = api.client(ADMIN, "plesio");
+  const informers = createInformers(
+    api.client(
+      { name: "system:apiserver", groups: ["system:masters", "system:authenticated"] },
+      "plesio",
+    ),
+    clock,
+  );
+  await bootstrap({
+    database,
+    clock,
+    client,
+    serviceRange,
+    apiIP: ranges?.apiIP ?? "10.96.0.1",
+    dnsIP: ranges?.dnsIP ?? "10.96.0.10",
+    ...(ranges && { advertise: advertised(ranges) }),
+  });
+  const system = createSystem({
+    client,
+    informers,
+    clock,
+    queue: database.queue,
+    terms: database.terms,
+    log,
+  });
+  return { ...ground, kinds, api, client, informers, system };
+}
+
+/** Nodes of this machine: `plesio-0`, `plesio-1`, …, all simulated, or running what they can for real. */
+async function startNodes(
+  parts: Parts,
+  nodes: RunningNode[],
+  simulated: SimulatedNodes[],
+): Promise<void> {
+  const { options, clock, system, ranges } = parts;
+  const count = options.nodes ?? 2;
+  if (count === 0) return;
+  if (!ranges) {
+    simulated.push(startSimulatedNodes(system, {
+      count,
+      prefix: "plesio-",
+      events: count <= EVENTFUL_NODES_MAX,
+      labelsOf: options.nodeLabels,
+    }));
+    return;
+  }
+  const network = new LoopbackNetwork(ranges);
+  await Promise.resolve();
+  for (let index = 0; index < count; index++) {
+    nodes.push(
+      startNode(system, { name: `plesio-${index}`, index, clock, network, dnsIP: ranges.dnsIP }),
+    );
+  }
+  startNetwork(parts, network, count);
+}
+
+/** Up to so many simulated nodes tell of their containers by Events: above it is scale that is looked for. */
+const EVENTFUL_NODES_MAX = 10;
+
+/** The service proxy and DNS of this machine. */
+function startNetwork({ system, ranges }: Parts, network: Network, nodes: number): void {
+  const nodePortAddresses = [
+    "127.0.0.1",
+    ...Array.from({ length: nodes }, (_, i) => network.nodeAddress(i)),
+  ];
+  const prefixes = [ranges!.podRange, ranges!.serviceRange].map(prefixOf);
+  const local = (address: string) => prefixes.some((prefix) => prefix(address));
+  system.spawn(
+    "proxy/plesio",
+    proxy({
+      nodePortAddresses: () => nodePortAddresses,
+      local,
+      locate: ({ ip, port }) => local(ip) ? network.endpoint(ip, port) : undefined,
+    }),
+    { workers: 16, component: "kube-proxy" },
+  );
+  system.spawn(
+    "dns/plesio",
+    dns({ address: ranges!.dnsIP, zone: "cluster.local", upstreams: [] }),
+    {
+      component: "coredns",
+    },
+  );
+}
+
+/** Whether an address is of a range. */
+function prefixOf(range: string): (address: string) => boolean {
+  const [base, bits] = range.split("/");
+  const number = (address: string) =>
+    address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
+  const size = 2 ** (32 - Number(bits));
+  const first = Math.floor(number(base) / size);
+  return (address) => Math.floor(number(address) / size) === first;
+}
+
+// --- deno serve ---------------------------------------------------------------------------------------------
+
+let served: Promise<Cluster> | undefined;
+
+/** `deno serve mod.ts`: opens at the first request. `PLESIO_ADMIN_TOKEN` is the administrator's bearer token. */
+export default {
+  async fetch(request: Request): Promise<Response> {
+    const token = Deno.env.get("PLESIO_ADMIN_TOKEN");
+    served ??= Cluster.start({
+      clock: "real",
+      data: Deno.env.get("PLESIO_DATA"),
+      ...(token && { tokens: new Map([[token, ADMIN]]) }),
+    });
+    return await (await served).api.fetch(request);
+  },
+};
+
+// --- deno task start ----------------------------------------------------------------------------------------
+
+const HELP = `Starts a Kubernetes cluster on this machine.
+
+deno task start [flags]
+  --port 6443               where the API listens
+  --host 127.0.0.1          on which address
+  --data .plesio            folder of everything durable
+  --memory                  keep nothing on disk
+  --nodes 2                 how many nodes; 0 gives a control plane alone
+  --runtime auto            auto: processes for what can be run here, the rest simulated;
+                            isolate, simulated: only that
+  --kubeconfig FILE         write the kubeconfig there, and leave your own alone
+  --components LIST         of ${COMPONENTS.join(",")} (default: all)
+  --controllers LIST        as kube-controller-manager's: *, name, -name
+  --beta                    serve beta kinds too
+  --log-level info          debug, info, warn, error
+  --log-format text|json    default: text on a terminal, else json
+`;
+
+const FLAGS = {
+  port: { type: "string", default: "6443" },
+  host: { type: "string", default: "127.0.0.1" },
+  data: { type: "string" },
+  memory: { type: "boolean", default: false },
+  nodes: { type: "string", default: "2" },
+  runtime: { type: "string", default: "auto" },
+  kubeconfig: { type: "string" },
+  components: { type: "string", default: COMPONENTS.join(",") },
+  controllers: { type: "string", default: "*" },
+  beta: { type: "boolean", default: false },
+  "log-level": { type: "string", default: "warn" },
+  "log-format": { type: "string" },
+  help: { type: "boolean", default: false },
+} as const;
+
+/** A mistake of the person at the keyboard: shown without a stack. */
+class UsageError extends Error {
+  override name = "UsageError";
+}
+
+function readFlags(args: string[]) {
+  try {
+    const { values } = parseArgs({ args, options: FLAGS, strict: true, allowNegative: true });
+    return {
+      ...values,
+      port: numberIn("port", values.port, 0, 65_535),
+      nodes: numberIn("nodes", values.nodes, 0, NODES_MAX),
+      runtime: oneOf("runtime", values.runtime, ["auto", "isolate", "simulated"]),
+      components: values.components.split(",").map((name) => oneOf("components", name, COMPONENTS)),
+      level: oneOf("log-level", values["log-level"], ["debug", "info", "warn", "error"]),
+      format: oneOf(
+        "log-format",
+        values["log-format"] ?? (Deno.stderr.isTerminal() ? "text" : "json"),
+        ["text", "json"],
+      ),
+    };
+  } catch (error) {
+    throw error instanceof TypeError ? new UsageError(error.message) : error;
+  }
+}
+
+/** Nodes one process may host. */
+const NODES_MAX = 10_000;
+
+function numberIn(flag: string, text: string, min: number, max: number): number {
+  const value = Number(text);
+  if (!/^\d+$/.test(text) || value < min || value > max) {
+    throw new UsageError(`--${flag} must be a number from ${min} to ${max}, not "${text}"`);
+  }
+  return value;
+}
+
+function oneOf<T extends string>(flag: string, text: string, known: readonly T[]): T {
+  const found = known.find((word) => word === text);
+  if (!found) throw new UsageError(`--${flag} must be one of ${known.join(", ")}, not "${text}"`);
+  return found;
+}
+
+/** Starts a cluster by the command line and runs until it is told to stop. */
+async function main(args: string[]): Promise<void> {
+  const flags = readFlags(args);
+  if (flags.help) {
+    console.log(HELP);
+    return;
+  }
+  const stopping = Promise.withResolvers<string>();
+  // `deno task` delivers an interrupt twice: the second one finds the first at work.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    if (Deno.build.os !== "windows" || signal !== "SIGTERM") {
+      Deno.addSignalListener(signal, () => stopping.resolve(signal));
+    }
+  }
+  const own = flags.kubeconfig ? undefined : await readOwnKubeconfig();
+  const data = flags.memory ? undefined : flags.data ?? ".plesio";
+  if (data) await Deno.mkdir(data, { recursive: true, mode: 0o700 });
+  const log = createLogger({
+    clock: new RealClock(),
+    level: flags.level,
+    format: flags.format,
+    write: (line) => console.error(line),
+  });
+  const { port, host, nodes, runtime, components, controllers, beta } = flags;
+  say(data ? `Opening ${data}/cluster.db` : "Opening a database in memory");
+  const cluster = await Cluster.start({
+    clock: "real",
+    data,
+    nodes,
+    runtime,
+    components,
+    controllers,
+    beta,
+    log,
+  });
+  try {
+    const { url } = await cluster.listen({ port, host }).catch((error) => {
+      throw explained(error, `${host}:${port}`);
+    });
+    const files = await writeKubeconfigs(await cluster.access(), flags.kubeconfig, data, own);
+    for (const line of files) say(line);
+    if (nodes > 0 && components.includes("nodes")) {
+      say(`Starting ${nodes} node${nodes === 1 ? "" : "s"} (${runtime})`);
+    }
+    console.log(`Plesio is ready at ${url}`);
+    if (!flags.kubeconfig) say("Try: kubectl get nodes");
+    say(`Stopping (${await stopping.promise})`);
+  } finally {
+    await cluster.stop();
+  }
+}
+
+function say(line: string): void {
+  console.log(line);
+}
+
+function explained(error: unknown, place: string): unknown {
+  const { code } = error as { code?: string };
+  if (code === "EADDRINUSE" || error instanceof Deno.errors.AddrInUse) {
+    return new UsageError(
+      `Cannot listen on ${place}: the port is in use; stop what uses it or choose another with --port`,
+    );
+  }
+  if (code === "EACCES" || error instanceof Deno.errors.PermissionDenied) {
+    return new UsageError(
+      `Cannot listen on ${place}: not allowed; choose a port above 1023 with --port`,
+    );
+  }
+  if (code === "EADDRNOTAVAIL") {
+    return new UsageError(`Cannot listen on ${place}: not an address of this machine`);
+  }
+  return error;
+}
+
+interface OwnKubeconfig {
+  path: string;
+  text: string;
+}
+
+/** The user's kubeconfig, or an empty one where it would be. */
+async function readOwnKubeconfig(): Promise<OwnKubeconfig | undefined> {
+  const home = Deno.env.get("HOME") ?? Deno.env.get("USERPROFILE");
+  const named = Deno.env.get("KUBECONFIG")?.split(Deno.build.os === "windows" ? ";" : ":").find((
+    path,
+  ) => path !== "");
+  const path = named ?? (home && `${home}/.kube/config`);
+  if (!path) return undefined;
+  let text = "";
+  try {
+    text = await Deno.readTextFile(path);
+    mergeKubeconfig(text, { server: "", authorityPem: "", certificatePem: "", keyPem: "" });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) {
+      const why = error instanceof Error ? error.message : String(error);
+      throw new UsageError(
+        `Cannot read your kubeconfig "${path}": ${why}; mend it, or leave it alone with --kubeconfig FILE`,
+      );
+    }
+  }
+  return { path, text };
+}
+
+type Access = Awaited<ReturnType<Cluster["access"]>>;
+
+/** Writes the kubeconfigs and says what was written. */
+async function writeKubeconfigs(
+  access: Access,
+  file: string | undefined,
+  data: string | undefined,
+  own: OwnKubeconfig | undefined,
+): Promise<string[]> {
+  const said: string[] = [];
+  const alone = file ?? (data && `${data}/kubeconfig`);
+  if (alone) {
+    await replaceFile(alone, createKubeconfig(access));
+    said.push(`Wrote ${alone}`);
+  }
+  if (!own) return said;
+  const merged = mergeKubeconfig(own.text, access);
+  if (merged !== own.text) await replaceFile(own.path, merged);
+  said.push(`Context "plesio" is current in ${own.path}`);
+  return said;
+}
+
+/** Puts a whole file in the place of another in one step, for its owner's eyes only. */
+async function replaceFile(path: string, text: string): Promise<void> {
+  // A link stays a link: what it points at is replaced.
+  const target = await Deno.realPath(path).catch(() => path);
+  const folder = target.slice(0, Math.max(target.lastIndexOf("/"), 0)) || ".";
+  await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+  const next = `${target}.${crypto.randomUUID().slice(0, 8)}.new`;
+  await Deno.writeTextFile(next, text, { mode: 0o600 });
+  await Deno.rename(next, target);
+}
+
+if (import.meta.main) {
+  try {
+    await main(Deno.args);
+    Deno.exit(0);
+  } catch (error) {
+    const known = error instanceof UsageError || error instanceof DatabaseError ||
+      error instanceof TypeError;
+    console.error(known ? `plesio: ${error.message}` : error);
+    Deno.exit(1);
+  }
+}
