@@ -130,7 +130,7 @@ for (const view of [undefined, "preload"] as const) {
         return seen.status?.conditions?.some((c) => c.type === "Ready" && c.status === "True") &&
           seen;
       }, 15_000);
-      assertEquals(await logs("site"), "hello from site blue\n");
+      assertMatch(await logs("site"), /^hello from site blue\n/);
       const response = await fetch(`http://${pod.status!.podIP}:8080/`);
       assertEquals(await response.text(), "I am blue");
       const six = await exec("site", ["deno", "eval", "console.log(6*7, Deno.env.get('COLOR'))"]);
@@ -246,7 +246,7 @@ Deno.test("isolate: what is not granted is refused, what is not there cannot sta
           "eval",
           `
           const tried = async (f) => { try { await f(); return "ok"; } catch (e) { return e.name; } };
-          console.log(await tried(() => new Deno.Command("ls").output()),
+          console.log(await tried(() => new Deno.Command("/usr/bin/deno").output()),
             await tried(() => Deno.readTextFile("/proc/1/environ")),
             await tried(() => Deno.readTextFile("/etc/shadow")),
             await tried(() => Deno.writeTextFile("/tmp/x", "")));`,
