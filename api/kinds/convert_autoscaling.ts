@@ -206,6 +206,7 @@ function toV2(hpa: KubeObject): void {
   }
   const utilization = status.currentCPUUtilizationPercentage;
   delete status.currentCPUUtilizationPercentage;
+  if (status.currentReplicas === 0) delete status.currentReplicas; // v2 leaves zero out
   const current = takeJson(hpa, CURRENT_METRICS_ANNOTATION);
   if (Array.isArray(current)) status.currentMetrics = current.map((m) => metricToV2(m, "current"));
   else if (utilization !== undefined) {
