@@ -249,7 +249,9 @@ export class SpdySession {
     this.#deflateBegun = true;
     const size = data.length;
     const length = [0x00, size & 0xff, size >> 8, ~size & 0xff, (~size >> 8) & 0xff];
-    return new Uint8Array([...head, ...length, ...data]);
+    // An empty block makes Go's reader hand over what it has, instead of asking for more
+    const flush = [0x00, 0x00, 0x00, 0xff, 0xff];
+    return new Uint8Array([...head, ...length, ...data, ...flush]);
   }
 
   async #headers(block: Uint8Array): Promise<Map<string, string>> {
