@@ -1,0 +1,402 @@
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { ApiError } from "../../api/machinery/types.ts";
+import { FakeDialer, FakeRuntime } from "./fake_runtime_test.ts";
+import { type Box, openBox } from "./fixture_test.ts";
+import { startNode } from "./node.ts";
+import { LEASES, NODES, type Pod, PODS } from "./types.ts";
+
+interface World extends Box {
+  runtime: FakeRuntime;
+  dial: FakeDialer;
+  /** Waits until the pod looks so; time stands still. */
+  see(name: string, what: string, look: (pod: Pod) => unknown): Promise<Pod>;
+  /** Moves time in steps until the pod looks so. */
+  await(name: string, what: string, stepMs: number, look: (pod: Pod) => unknown): Promise<Pod>;
+}
+
+async function withNode(use: (world: World) => Promise<void>): Promise<void> {
+  await using box = await openBox();
+  const runtime = new FakeRuntime(box.clock);
+  const dial = new FakeDialer();
+  const node = startNode(box.system, { name: "n0", clock: box.clock, runtimes: [runtime], dial });
+  await box.until(
+    "the node",
+    () => box.client.get({ resource: NODES, name: "n0" }).catch(() => undefined),
+  );
+  const looked = (name: string, look: (pod: Pod) => unknown) => async () => {
+    const pod = await box.get(name).catch(() => undefined);
+    return pod && look(pod) ? pod : undefined;
+  };
+  await use({
+    ...box,
+    runtime,
+    dial,
+    see: (name, what, look) => box.until(what, looked(name, look)),
+    await: (name, what, stepMs, look) => box.pass(what, stepMs, looked(name, look)),
+  });
+  await node.stop();
+}
+
+const c = { name: "c", image: "i" };
+const running = (pod: Pod) => pod.status?.phase === "Running";
+const gone = (box: Box, name: string) => async () => {
+  try {
+    await box.get(name);
+    return false;
+  } catch (error) {
+    return (error as ApiError).code === 404;
+  }
+};
+const remove = (box: Box, name: string, query = {}) =>
+  box.client.delete({ resource: PODS, namespace: "default", name }, query);
+
+Deno.test("kubelet: registers its node, keeps its lease, comes back when its Node is deleted", () =>
+  withNode(async (w) => {
+    const target = { resource: NODES, name: "n0" };
+    const node = await w.client.get(target);
+    assertEquals(node.metadata.labels?.["kubernetes.io/hostname"], "n0");
+    assertEquals(node.status.capacity.pods, "110");
+    assertEquals(node.status.nodeInfo.kubeletVersion, "v1.36.0+plesio");
+    const lease = { resource: LEASES, namespace: "kube-node-lease", name: "n0" };
+    const first = await w.until("a lease", () => w.client.get(lease).catch(() => undefined));
+    assertEquals(first.metadata.ownerReferences?.[0].uid, node.metadata.uid);
+    await w.manual.advance(10_000);
+    await w.until(
+      "a renewal",
+      async () => (await w.client.get(lease)).spec.renewTime !== first.spec.renewTime,
+    );
+    await w.client.delete(target);
+    await w.until("a new Node", async () => {
+      const again = await w.client.get(target).catch(() => undefined);
+      return again && again.metadata.uid !== node.metadata.uid;
+    });
+  }));
+
+Deno.test("kubelet: a status that somebody else made Unknown is mended at once", () =>
+  withNode(async (w) => {
+    const target = { resource: NODES, name: "n0", subresource: "status" };
+    const conditions = [{ type: "Ready", status: "Unknown", reason: "NodeStatusUnknown" }];
+    await w.client.patch(target, { type: "strategic", body: { status: { conditions } } });
+    await w.until("Ready again", async () => {
+      const { status } = await w.client.get({ resource: NODES, name: "n0" });
+      return status.conditions.some((x: { type: string; status: string }) =>
+        x.type === "Ready" && x.status === "True"
+      );
+    });
+  }));
+
+Deno.test("a pod runs, and its Events are upstream's", () =>
+  withNode(async (w) => {
+    await w.pod("a", "n0", { containers: [c] });
+    const pod = await w.see("a", "Running", running);
+    assertEquals(pod.status!.containerStatuses![0].ready, true);
+    await w.until("Events", async () =>
+      (await w.events()).some((e) => e.startsWith("Normal Started")));
+    assertEquals(
+      (await w.events()).filter((e) =>
+        /Created|Pulled|Started/.test(e)
+      ).sort(),
+      [
+        "Normal Created Container created",
+        'Normal Pulled Container image "i" already present on machine and can be accessed by the pod',
+        "Normal Started Container started",
+      ],
+    );
+  }));
+
+Deno.test("order: init containers run one by one, a sidecar gates on its startup probe", () =>
+  withNode(async (w) => {
+    w.dial.status = 503;
+    await w.pod("a", "n0", {
+      initContainers: [
+        { name: "one", image: "i" },
+        {
+          name: "side",
+          image: "i",
+          restartPolicy: "Always",
+          startupProbe: { httpGet: { port: 80 }, periodSeconds: 1, failureThreshold: 100 },
+        },
+        { name: "two", image: "i" },
+      ],
+      containers: [c],
+    });
+    await w.until("one", () => w.runtime.log.includes("start one"));
+    assertEquals((await w.get("a")).status?.phase, "Pending");
+    w.runtime.exit("one", 0);
+    await w.until("side", () => w.runtime.log.includes("start side"));
+    await w.manual.advance(3000);
+    assert(!w.runtime.log.includes("start two"));
+    w.dial.status = 200;
+    await w.pass("two", 500, () => w.runtime.log.includes("start two"));
+    w.runtime.exit("two", 0);
+    const pod = await w.see("a", "Running", running);
+    assertEquals(w.runtime.log, [
+      "start one",
+      "exit one 0",
+      "start side",
+      "start two",
+      "exit two 0",
+      "start c",
+    ]);
+    assertEquals(pod.status!.initContainerStatuses!.map((s) => s.ready), [true, true, true]);
+    await remove(w, "a");
+    await w.until("gone", gone(w, "a"));
+    assertEquals(w.runtime.log.slice(6), [
+      "TERM c 30000",
+      "exit c 0",
+      "TERM side 30000",
+      "exit side 0",
+    ]);
+  }));
+
+Deno.test("a failed init container of a pod that never restarts fails the pod", () =>
+  withNode(async (w) => {
+    await w.pod("a", "n0", {
+      restartPolicy: "Never",
+      initContainers: [{ name: "one", image: "i" }],
+      containers: [c],
+    });
+    await w.until("one", () => w.runtime.log.includes("start one"));
+    w.runtime.exit("one", 2);
+    const pod = await w.see("a", "Failed", (p) => p.status?.phase === "Failed");
+    assertEquals(pod.status!.containerStatuses![0].state.waiting?.reason, "PodInitializing");
+    assertEquals(pod.status!.conditions!.find((x) => x.type === "Initialized")?.status, "False");
+  }));
+
+Deno.test("crash back-off: at once, then 10 s, 20 s, 40 s, and forgotten after ten minutes", () =>
+  withNode(async (w) => {
+    await w.pod("a", "n0", { containers: [c] });
+    await w.see("a", "Running", running);
+    const count = () => w.runtime.log.filter((l) => l === "start c").length;
+    w.runtime.exit("c", 1);
+    await w.until("the second start", () => count() === 2);
+    for (const [i, seconds] of [10, 20, 40].entries()) {
+      w.runtime.exit("c", 1);
+      const pod = await w.see(
+        "a",
+        "CrashLoopBackOff",
+        (p) =>
+          p.status?.containerStatuses?.[0].state.waiting?.message?.startsWith(
+            `back-off ${seconds}s `,
+          ),
+      );
+      const status = pod.status!.containerStatuses![0];
+      const text = `back-off ${seconds}s restarting failed container=c ` +
+        `pod=a_default(${pod.metadata.uid})`;
+      assertEquals(status.state.waiting?.message, text);
+      assertEquals(status.lastState.terminated?.exitCode, 1);
+      assertEquals(pod.status!.phase, "Running");
+      await w.manual.advance(seconds * 1000 - 1500);
+      assertEquals(count(), 2 + i);
+      await w.manual.advance(2500);
+      await w.until("the next start", () => count() === 3 + i);
+    }
+    await w.see("a", "running", (p) => p.status?.containerStatuses?.[0].state.running);
+    await w.manual.advance(11 * 60_000);
+    w.runtime.exit("c", 1);
+    await w.until("a start at once", () => count() === 6);
+    const pod = await w.see(
+      "a",
+      "restarts",
+      (p) => p.status?.containerStatuses?.[0].restartCount === 5,
+    );
+    assertEquals(pod.status!.containerStatuses![0].restartCount, 5);
+    await w.until(
+      "the Event",
+      async () => (await w.events()).some((e) => e.startsWith("Warning BackOff ")),
+    );
+    const text = (await w.events()).find((e) => e.startsWith("Warning BackOff"))!;
+    assertMatch(text, /^Warning BackOff Back-off restarting failed container c in pod a_default\(/);
+  }));
+
+Deno.test("restart policies and rules decide what runs again", () =>
+  withNode(async (w) => {
+    const start = async (name: string, spec: object) => {
+      await w.pod(name, "n0", spec);
+      await w.see(name, "Running", running);
+    };
+    await start("never", { restartPolicy: "Never", containers: [{ name: "never", image: "i" }] });
+    w.runtime.exit("never", 1);
+    await w.see("never", "Failed", (p) => p.status?.phase === "Failed");
+    await start("fail", { restartPolicy: "OnFailure", containers: [{ name: "fail", image: "i" }] });
+    w.runtime.exit("fail", 1);
+    await w.until("again", () => w.runtime.log.filter((l) => l === "start fail").length === 2);
+    w.runtime.exit("fail", 0);
+    await w.see("fail", "Succeeded", (p) => p.status?.phase === "Succeeded");
+    const rule = { action: "Restart", exitCodes: { operator: "In", values: [42] } };
+    await start("rule", {
+      restartPolicy: "Never",
+      containers: [{
+        name: "rule",
+        image: "i",
+        restartPolicy: "Never",
+        restartPolicyRules: [rule],
+      }],
+    });
+    w.runtime.exit("rule", 42);
+    await w.until("again", () => w.runtime.log.filter((l) => l === "start rule").length === 2);
+    w.runtime.exit("rule", 1);
+    await w.see("rule", "Failed", (p) => p.status?.phase === "Failed");
+  }));
+
+Deno.test("grace: preStop runs first, the rest of the period follows, then the kill", () =>
+  withNode(async (w) => {
+    w.runtime.obedient = undefined;
+    let finish = () => {};
+    w.runtime.answer = () => new Promise((resolve) => finish = () => resolve({ exitCode: 0 }));
+    const preStop = { exec: { command: ["bye"] } };
+    await w.pod("a", "n0", { containers: [{ ...c, lifecycle: { preStop } }] });
+    await w.see("a", "Running", running);
+    await remove(w, "a", { gracePeriodSeconds: 10 });
+    await w.until("the hook", () => w.runtime.log.includes("exec c: bye"));
+    await w.manual.advance(4000);
+    finish();
+    await w.until("TERM", () => w.runtime.log.includes("TERM c 6000"));
+    await w.manual.advance(5999);
+    assert(!w.runtime.log.includes("exit c 137"));
+    await w.manual.advance(1);
+    assert(w.runtime.log.includes("exit c 137"));
+    await w.until("gone", gone(w, "a"));
+  }));
+
+Deno.test("newest-wish: a shorter grace period cuts a longer one", () =>
+  withNode(async (w) => {
+    w.runtime.obedient = undefined;
+    await w.pod("a", "n0", { containers: [c] });
+    await w.see("a", "Running", running);
+    await remove(w, "a", { gracePeriodSeconds: 600 });
+    await w.until("TERM", () => w.runtime.log.includes("TERM c 600000"));
+    await remove(w, "a", { gracePeriodSeconds: 5 });
+    await w.until("TERM again", () => w.runtime.log.includes("TERM c 5000"));
+    await w.manual.advance(5000);
+    await w.until("gone", gone(w, "a"));
+  }));
+
+Deno.test("a deadline fails the pod", () =>
+  withNode(async (w) => {
+    await w.pod("a", "n0", { activeDeadlineSeconds: 30, containers: [c] });
+    await w.see("a", "Running", running);
+    const pod = await w.await("a", "Failed", 5000, (p) => p.status?.phase === "Failed");
+    assertEquals(pod.status!.reason, "DeadlineExceeded");
+    assertEquals(
+      pod.status!.message,
+      "Pod was active on the node longer than the specified deadline",
+    );
+    assertEquals(w.runtime.log.at(-1), "exit c 0");
+  }));
+
+Deno.test("probes: readiness comes and goes, liveness restarts, with upstream's Events", () =>
+  withNode(async (w) => {
+    const probe = { httpGet: { port: 80, path: "/x" }, periodSeconds: 1, failureThreshold: 2 };
+    await w.pod("a", "n0", {
+      containers: [{
+        ...c,
+        readinessProbe: { ...probe, failureThreshold: 1 },
+        livenessProbe: probe,
+      }],
+    });
+    const ready = (p: Pod) => p.status?.containerStatuses?.[0].ready;
+    await w.await("a", "ready", 500, ready);
+    w.dial.status = 500;
+    const pod = await w.await("a", "not ready", 500, (p) => running(p) && !ready(p));
+    assertEquals(
+      pod.status!.conditions!.find((x) => x.type === "Ready")?.message,
+      "containers with unready status: [c]",
+    );
+    await w.await(
+      "a",
+      "a restart",
+      500,
+      (p) => p.status?.containerStatuses?.[0].restartCount === 1,
+    );
+    await w.until("Events", async () => {
+      const events = await w.events();
+      return events.includes(
+        "Warning Unhealthy Readiness probe failed: HTTP probe failed with statuscode: 500",
+      ) &&
+        events.includes(
+          "Warning Unhealthy Liveness probe failed: HTTP probe failed with statuscode: 500",
+        ) &&
+        events.includes("Normal Killing Container c failed liveness probe, will be restarted");
+    });
+    w.dial.status = 200;
+    await w.await("a", "ready again", 500, ready);
+  }));
+
+Deno.test("probes: an exec probe that takes too long fails", () =>
+  withNode(async (w) => {
+    w.runtime.answer = () => new Promise(() => {});
+    const livenessProbe = { exec: { command: ["slow"] }, timeoutSeconds: 2, failureThreshold: 1 };
+    await w.pod("a", "n0", { containers: [{ ...c, livenessProbe }] });
+    await w.await(
+      "a",
+      "a restart",
+      500,
+      (p) => p.status?.containerStatuses?.[0].restartCount === 1,
+    );
+    await w.until(
+      "the Event",
+      async () =>
+        (await w.events()).some((e) => e.includes('command timed out: "slow" timed out after 2s')),
+    );
+  }));
+
+Deno.test("a failed postStart hook kills the container", () =>
+  withNode(async (w) => {
+    w.runtime.answer = () => Promise.resolve({ exitCode: 1 });
+    const postStart = { exec: { command: ["hi"] } };
+    await w.pod("a", "n0", {
+      restartPolicy: "Never",
+      containers: [{ ...c, lifecycle: { postStart } }],
+    });
+    await w.see("a", "an end", (p) => p.status?.containerStatuses?.[0].state.terminated);
+    await w.until("the Event", async () =>
+      (await w.events()).includes("Warning FailedPostStartHook PostStartHook failed"));
+  }));
+
+Deno.test("images that cannot be pulled: ErrImagePull, then ImagePullBackOff, then it runs", () =>
+  withNode(async (w) => {
+    w.runtime.pullError = "no such thing";
+    await w.pod("a", "n0", { containers: [c] });
+    const reason = (p: Pod) => p.status?.containerStatuses?.[0].state.waiting?.reason;
+    const first = await w.see("a", "ErrImagePull", (p) => reason(p) === "ErrImagePull");
+    assertEquals(first.status!.phase, "Pending");
+    await w.await("a", "ImagePullBackOff", 2000, (p) => reason(p) === "ImagePullBackOff");
+    w.runtime.pullError = undefined;
+    await w.await("a", "Running", 5000, running);
+  }));
+
+Deno.test("configuration that is missing: CreateContainerConfigError until it is there", () =>
+  withNode(async (w) => {
+    const env = [{ name: "A", valueFrom: { configMapKeyRef: { name: "cm", key: "k" } } }];
+    await w.pod("a", "n0", { containers: [{ ...c, env }] });
+    const waiting = (p: Pod) => p.status?.containerStatuses?.[0].state.waiting;
+    const pod = await w.see(
+      "a",
+      "the error",
+      (p) => waiting(p)?.reason === "CreateContainerConfigError",
+    );
+    assertEquals(waiting(pod)?.message, 'configmap "cm" not found');
+    await w.client.create(
+      { resource: { group: "", version: "v1", plural: "configmaps" }, namespace: "default" },
+      { metadata: { name: "cm" }, data: { k: "v" } },
+    );
+    await w.await("a", "Running", 1000, running);
+    assertEquals(w.runtime.containers.at(-1)!.spec.env.get("A"), "v");
+  }));
+
+Deno.test("an ephemeral container is started when it is added", () =>
+  withNode(async (w) => {
+    await w.pod("a", "n0", { containers: [c] });
+    await w.see("a", "Running", running);
+    const ephemeralContainers = [{ name: "debug", image: "i" }];
+    await w.client.patch(
+      { resource: PODS, namespace: "default", name: "a", subresource: "ephemeralcontainers" },
+      { type: "strategic", body: { spec: { ephemeralContainers } } },
+    );
+    await w.see("a", "debug", (p) => p.status?.ephemeralContainerStatuses?.[0].state.running);
+    w.runtime.exit("debug", 0);
+    const pod = await w.see("a", "its end", (p) =>
+      p.status?.ephemeralContainerStatuses?.[0].state.terminated);
+    assertEquals(pod.status!.phase, "Running");
+  }));
