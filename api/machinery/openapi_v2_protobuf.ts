@@ -19,21 +19,29 @@ export function openApiV2Protobuf(document: OpenApi): Uint8Array<ArrayBuffer> {
   const out = new BackwardWriter(1 << 20);
   const definitions = document.securityDefinitions as Record<string, OpenApi> | undefined;
   if (definitions) message(out, 13, definitions, writeSecurityDefinitions);
-  each(out, 12, document.security as OpenApi[] | undefined, (o, requirement) => {
-    named(o, 1, requirement as Record<string, string[]>, (w, scopes) => texts(w, 1, scopes));
-  });
-  message(out, 9, document.definitions as Record<string, OpenApi>, (o, d) => {
-    named(o, 1, d, writeSchema);
-  });
-  message(out, 8, document.paths as Record<string, OpenApi>, (o, paths) => {
-    named(o, 2, paths, writePath);
-  });
-  message(out, 2, document.info as OpenApi, (o, info) => {
-    text(o, 2, info.version);
-    text(o, 1, info.title);
-  });
+  each(out, 12, document.security as OpenApi[] | undefined, writeRequirement);
+  message(out, 9, document.definitions as Record<string, OpenApi>, writeDefinitions);
+  message(out, 8, document.paths as Record<string, OpenApi>, writePaths);
+  message(out, 2, document.info as OpenApi, writeInfo);
   text(out, 1, document.swagger);
   return out.finish();
+}
+
+function writeRequirement(out: BackwardWriter, requirement: OpenApi): void {
+  named(out, 1, requirement as Record<string, string[]>, (o, scopes) => texts(o, 1, scopes));
+}
+
+function writeDefinitions(out: BackwardWriter, definitions: Record<string, OpenApi>): void {
+  named(out, 1, definitions, writeSchema);
+}
+
+function writePaths(out: BackwardWriter, paths: Record<string, OpenApi>): void {
+  named(out, 2, paths, writePath);
+}
+
+function writeInfo(out: BackwardWriter, info: OpenApi): void {
+  text(out, 2, info.version);
+  text(out, 1, info.title);
 }
 
 function message<T>(out: BackwardWriter, number: number, value: T, write: Write<T>): void {

@@ -449,12 +449,12 @@ function pruneObject(plan: Plan, value: Values, walk: Walk, root: boolean): Valu
         walk.path.push(field);
         setOwn(out, name, pruneValue(field.plan, item, walk));
         walk.path.pop();
-      } else if (plan.preserve) setOwn(out, name, edit(item));
-      else if (plan.items && plan.op === MAP) {
+      } else if (plan.op === MAP && plan.items) {
         walk.path.push([name]);
         setOwn(out, name, pruneValue(plan.items, item, walk));
         walk.path.pop();
-      } else noteUnknown(walk, name);
+      } else if (plan.preserve || plan.op === MAP) setOwn(out, name, edit(item));
+      else noteUnknown(walk, name);
     }
   }
   if (root && out.metadata === undefined) out.metadata = {};
