@@ -3,7 +3,8 @@
  * nobody, who may see health and version only. Wrong credentials are always 401, never anonymous.
  */
 import { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
+import { createHash, X509Certificate } from "node:crypto";
+import type { Clock } from "../../kv/clock.ts";
 import type { User } from "../client/contract.ts";
 import { unauthorized } from "../machinery/errors.ts";
 import type { Authenticator, Credentials } from "./contract.ts";
@@ -15,30 +16,55 @@ import type { Tokens } from "./tokens.ts";
 /** Paths that need no credentials. Health checks have one path per check below these. */
 export const ANONYMOUS_PATHS: readonly string[] = ["/healthz", "/livez", "/readyz", "/version"];
 
-/** A client certificate that the TLS layer verified: the common name is the user, organizations are groups. */
-export function certificateAuthenticator(): Authenticator {
-  const byBytes = new WeakMap<Uint8Array, User>();
-  const byHash = new Map<string, User>();
+interface Holder {
+  user: User;
+  /** Wall time in ms. */
+  notAfter: number;
+}
+
+/**
+ * A client certificate that the TLS layer verified: the common name is the user, organizations are groups. A
+ * connection may outlive its certificate, so that its end is looked at with every request.
+ */
+export function certificateAuthenticator(clock: Pick<Clock, "now">): Authenticator {
+  const byBytes = new WeakMap<Uint8Array, Holder>();
+  const byHash = new Map<string, Holder>();
   return {
     authenticate({ certificate }: Credentials): User | undefined {
       if (!certificate?.subject.commonName) return undefined;
-      const known = byBytes.get(certificate.raw);
-      if (known) return known;
-      const hash = createHash("sha256").update(certificate.raw).digest("hex");
-      let user = byHash.get(hash);
-      if (!user) {
-        user = makeUser({
-          name: certificate.subject.commonName,
-          groups: certificate.subject.organizations,
-          extra: { "authentication.kubernetes.io/credential-id": [`X509SHA256=${hash}`] },
-        });
-        if (byHash.size >= USERS_MAX) byHash.clear();
-        byHash.set(hash, user);
+      const { raw } = certificate;
+      let holder = byBytes.get(raw);
+      if (!holder) {
+        const hash = createHash("sha256").update(raw).digest("hex");
+        holder = byHash.get(hash);
+        if (!holder) {
+          if (byHash.size >= USERS_MAX) byHash.clear();
+          byHash.set(hash, holder = holderOf(certificate, hash));
+        }
+        byBytes.set(raw, holder);
       }
-      byBytes.set(certificate.raw, user);
-      return user;
+      if (clock.now() > holder.notAfter) throw unauthorized();
+      return holder.user;
     },
   };
+}
+
+function holderOf(
+  { subject, raw }: NonNullable<Credentials["certificate"]>,
+  hash: string,
+): Holder {
+  let notAfter: number;
+  try {
+    notAfter = Date.parse(new X509Certificate(raw).validTo);
+  } catch {
+    throw unauthorized();
+  }
+  const user = makeUser({
+    name: subject.commonName!,
+    groups: subject.organizations,
+    extra: { "authentication.kubernetes.io/credential-id": [`X509SHA256=${hash}`] },
+  });
+  return { user, notAfter };
 }
 
 /** Bearer tokens. */

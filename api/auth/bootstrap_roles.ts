@@ -11,6 +11,7 @@ import type { PolicyRule } from "./contract.ts";
 import { aggregatedRules } from "./aggregation.ts";
 import { uncovered } from "./rbac_rules.ts";
 import {
+  ADDON_ROLES,
   CLUSTER_BINDINGS,
   CLUSTER_ROLES,
   NAMESPACE_BINDINGS,
@@ -126,7 +127,7 @@ export function bootstrapPolicy(): BootstrapWrite[] {
     subjects: [`ServiceAccount kube-system/${row.name.slice("system:controller:".length)}`],
   }));
   const objects = [
-    ...[...CLUSTER_ROLES, ...CONTROLLER_ROLES, ...NAMESPACE_ROLES].map(roleObject),
+    ...[...CLUSTER_ROLES, ...ADDON_ROLES, ...CONTROLLER_ROLES, ...NAMESPACE_ROLES].map(roleObject),
     ...[...CLUSTER_BINDINGS, ...controllerBindings, ...NAMESPACE_BINDINGS].map(bindingObject),
   ];
   return objects.map((object) => ({ key: keyOf(object), object }));

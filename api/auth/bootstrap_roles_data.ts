@@ -305,6 +305,17 @@ export const CLUSTER_ROLES: readonly RoleRow[] = [
   },
 ];
 
+/** Roles that upstream's add-ons bring and this server has built in. */
+export const ADDON_ROLES: readonly RoleRow[] = [
+  {
+    name: "system:aggregated-metrics-reader",
+    aggregateTo: "view",
+    rules: [
+      "read metrics.k8s.io nodes,pods",
+    ],
+  },
+];
+
 /** Who has the ClusterRoles above from the start. */
 export const CLUSTER_BINDINGS: readonly BindingRow[] = [
   {

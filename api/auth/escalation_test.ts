@@ -20,12 +20,11 @@ function setup(...held: PolicyRule[]) {
     subjects: [{ kind: "User", name: "alice" }],
   });
   const authorizer = inOrder([new RbacAuthorizer(() => state.view())]);
-  const plugin = rbacEscalation(authorizer);
   const write = (given: Partial<Admission> & { resource: string }) =>
     messageOf(() =>
-      admit(plugin, admission(state, { group: GROUP, user: alice, ...given }), state)
+      admit(rbacEscalation, admission(state, { group: GROUP, user: alice, ...given }), state)
     );
-  return { state, authorizer, plugin, write };
+  return { state, authorizer, write };
 }
 
 const role = (name: string, ...rules: PolicyRule[]) =>

@@ -307,16 +307,18 @@ export function boundClaims(options: {
   };
 }
 
-/** The claims of a token that lives in a Secret, for the token controller. */
-export function legacyClaims(
-  account: DeepReadonly<KubeObject>,
-  secret: DeepReadonly<KubeObject>,
-): Claims {
-  const { namespace = "", name, uid } = account.metadata;
+/** The claims of a token that lives in a Secret; it has no end of its own. */
+export function legacyClaims(account: {
+  namespace: string;
+  name: string;
+  uid: string;
+  secret: string;
+}): Claims {
+  const { namespace, name, uid, secret } = account;
   return {
     iss: LEGACY_ISSUER,
     "kubernetes.io/serviceaccount/namespace": namespace,
-    "kubernetes.io/serviceaccount/secret.name": secret.metadata.name,
+    "kubernetes.io/serviceaccount/secret.name": secret,
     "kubernetes.io/serviceaccount/service-account.name": name,
     "kubernetes.io/serviceaccount/service-account.uid": uid,
     sub: serviceAccountUser(namespace, name),

@@ -54,7 +54,7 @@ export {
   type BootstrapWrite,
   controllerAccounts,
 } from "./bootstrap_roles.ts";
-export { type Claims, legacyClaims, TokenError, TokenKeys } from "./jwt.ts";
+export { type Claims, TokenError, TokenKeys } from "./jwt.ts";
 export {
   type Access,
   createKubeconfig,
@@ -133,7 +133,7 @@ export function createAuth(options: AuthOptions): Auth {
     statics: options.tokens,
   });
   const authenticators = [
-    certificateAuthenticator(),
+    certificateAuthenticator(clock),
     tokenAuthenticator(tokens),
     anonymousAuthenticator(options.anonymousPaths),
   ];

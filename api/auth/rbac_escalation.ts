@@ -9,7 +9,7 @@
 import { forbidden, notFound } from "../machinery/errors.ts";
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
 import type { View } from "../../kv/contract.ts";
-import type { Admission, AdmissionPlugin, Authorizer, PolicyRule } from "./contract.ts";
+import type { Admission, AdmissionPlugin, PolicyRule } from "./contract.ts";
 import { MASTERS } from "./names.ts";
 import { RbacAuthorizer, rulesOf } from "./rbac.ts";
 import { compact, describeRule, quoteList, type Rule, uncovered } from "./rbac_rules.ts";
@@ -21,45 +21,34 @@ const FULL: PolicyRule[] = [
 ];
 
 /** The plugin that guards roles and bindings. Last of the validating ones: it judges the final object. */
-export function rbacEscalation(authorizer: Authorizer): AdmissionPlugin {
-  return {
-    name: "RBACEscalation",
-    handles: (a) =>
-      a.kind.group === GROUP && !a.subresource &&
-      (a.operation === "CREATE" || a.operation === "UPDATE"),
-    validate: (a) => check(a, a.view, authorizer),
-    commit: (a, draft) => check(a, draft, authorizer),
-  };
-}
+export const rbacEscalation: AdmissionPlugin = {
+  name: "RBACEscalation",
+  handles: (a) =>
+    a.kind.group === GROUP && !a.subresource &&
+    (a.operation === "CREATE" || a.operation === "UPDATE"),
+  validate: (a) => check(a, a.view),
+  commit: (a, draft) => check(a, draft),
+};
 
-function check(
-  a: Admission,
-  view: View<KubeObject>,
-  authorizer: Authorizer,
-): void {
+function check(a: Admission, view: View<KubeObject>): void {
   if (a.user.groups.includes(MASTERS) || !a.object) return;
   if (a.old && onlyGarbageFieldsChanged(a.object, a.old)) return;
-  if (a.kind.plural === "roles" || a.kind.plural === "clusterroles") {
-    checkRole(a, view, authorizer);
-  } else {
-    checkBinding(a, view, authorizer);
-  }
+  // A draft changes under its revision: nothing of an earlier check may be used again.
+  const rbac = new RbacAuthorizer(() => view);
+  if (a.kind.plural === "roles" || a.kind.plural === "clusterroles") checkRole(a, rbac);
+  else checkBinding(a, rbac, view);
 }
 
-function checkRole(
-  a: Admission,
-  view: View<KubeObject>,
-  authorizer: Authorizer,
-): void {
+function checkRole(a: Admission, rbac: RbacAuthorizer): void {
   const object = a.object!;
   const subject = { group: GROUP, resource: a.kind.plural };
   // A create has no name yet, so that `escalate` limited to names does not reach it.
   const name = a.operation === "CREATE" ? "" : a.name;
-  if (permitted(a, authorizer, "escalate", a.kind.plural, name)) return;
-  const refused = missing(a, view, object.rules ?? []);
+  if (permitted(a, rbac, "escalate", a.kind.plural, name)) return;
+  const refused = missing(a, rbac, object.rules ?? []);
   if (refused) throw forbidden(subject, object.metadata.name, refused);
   if (aggregates(object) || aggregates(a.old)) {
-    if (missing(a, view, FULL)) {
+    if (missing(a, rbac, FULL)) {
       throw forbidden(
         subject,
         object.metadata.name,
@@ -69,11 +58,7 @@ function checkRole(
   }
 }
 
-function checkBinding(
-  a: Admission,
-  view: View<KubeObject>,
-  authorizer: Authorizer,
-): void {
+function checkBinding(a: Admission, rbac: RbacAuthorizer, view: View<KubeObject>): void {
   const { roleRef, metadata } = a.object!;
   if (!roleRef) return;
   const resource = roleRef.kind === "Role"
@@ -81,21 +66,21 @@ function checkBinding(
     : roleRef.kind === "ClusterRole"
     ? "clusterroles"
     : undefined;
-  if (resource && permitted(a, authorizer, "bind", resource, roleRef.name)) return;
+  if (resource && permitted(a, rbac, "bind", resource, roleRef.name)) return;
   const granted = rulesOf(view, roleRef, a.namespace);
   if (granted.error && resource) throw notFound({ group: GROUP, resource }, roleRef.name);
-  const refused = missing(a, view, granted.rules);
+  const refused = missing(a, rbac, granted.rules);
   if (refused) throw forbidden({ group: GROUP, resource: a.kind.plural }, metadata.name, refused);
 }
 
 function permitted(
   a: Admission,
-  authorizer: Authorizer,
+  rbac: RbacAuthorizer,
   verb: string,
   resource: string,
   name: string,
 ): boolean {
-  return authorizer.authorize({
+  return rbac.authorize({
     user: a.user,
     verb,
     resourceRequest: true,
@@ -112,11 +97,10 @@ function permitted(
 /** What the user lacks of `wanted`, as upstream's sentence; undefined when nothing. */
 function missing(
   a: Admission,
-  view: View<KubeObject>,
+  rbac: RbacAuthorizer,
   wanted: readonly Rule[],
 ): string | undefined {
-  // A draft changes under its revision: nothing of an earlier check may be used again.
-  const held = new RbacAuthorizer(() => view).rules(a.user, a.namespace);
+  const held = rbac.rules(a.user, a.namespace);
   const lacking = uncovered(held.rules, wanted);
   if (lacking.length === 0) return undefined;
   const lines = [...new Set(compact(lacking).map(describeRule))].sort();

@@ -3,6 +3,7 @@ import type { User } from "../client/contract.ts";
 import { forbiddenRequest, inOrder } from "./authorize.ts";
 import { bootstrapPolicy, bootstrapRoleWrites } from "./bootstrap_roles.ts";
 import type { Attributes, PolicyRule } from "./contract.ts";
+import { DECISIONS_MAX, NAMESPACES_INDEXED_MAX } from "./limits.ts";
 import { RbacAuthorizer } from "./rbac.ts";
 import { State } from "./state_fixture.ts";
 
@@ -217,7 +218,7 @@ function bootstrapped(): State {
 Deno.test("bootstrapRoleWrites() creates upstream's roles once, and restores what was taken away", () => {
   const state = bootstrapped();
   const context = { now: 0, uuid: () => "u" };
-  assertEquals(state.view().count("/registry/clusterroles/"), 31 + 38);
+  assertEquals(state.view().count("/registry/clusterroles/"), 31 + 1 + 38);
   assertEquals(state.view().count("/registry/clusterrolebindings/"), 12 + 38);
   const discovery = state.view().get("/registry/clusterroles/system:discovery")!.value;
   state.put("/registry/clusterroles/system:discovery", { ...discovery, rules: [] });
@@ -253,6 +254,7 @@ Deno.test("bootstrapPolicy() fills admin, edit and view by aggregation", () => {
     rbac.authorize(ask(user(who), verb, what, { group, namespace: "ns" })).allowed;
   assert(may("view", "list", "pods"));
   assert(may("view", "get", "pods/log"));
+  assert(may("view", "list", "pods", "metrics.k8s.io"));
   assert(!may("view", "get", "secrets"));
   assert(!may("view", "create", "pods"));
   assert(may("edit", "create", "pods/exec"));
@@ -279,4 +281,28 @@ Deno.test("bootstrapPolicy() lets everybody discover and nobody else more", () =
   const controller = user("system:serviceaccount:kube-system:deployment-controller");
   assert(rbac.authorize(ask(controller, "create", "replicasets", { group: "apps" })).allowed);
   assert(!rbac.authorize(ask(controller, "get", "secrets")).allowed);
+});
+
+Deno.test("RbacAuthorizer() stays right when it has more to remember than it may", () => {
+  const state = new State();
+  role(state, "r", "", {
+    verbs: ["get"],
+    apiGroups: [""],
+    resources: ["pods"],
+    resourceNames: ["p7"],
+  });
+  bind(state, "b", "", "ClusterRole r", { kind: "User", name: "alice" });
+  const rbac = new RbacAuthorizer(() => state.view());
+  for (let i = 0; i <= DECISIONS_MAX + 10; i++) {
+    const { allowed } = rbac.authorize(ask(alice, "get", "pods", { name: `p${i}` }));
+    assertEquals(allowed, i === 7);
+  }
+  assert(rbac.authorize(ask(alice, "get", "pods", { name: "p7" })).allowed);
+  for (let i = 0; i <= NAMESPACES_INDEXED_MAX + 1; i++) {
+    rbac.authorize(ask(alice, "list", "pods", { namespace: `n${i}` }));
+  }
+  role(state, "local", "n0", { verbs: ["list"], apiGroups: [""], resources: ["pods"] });
+  bind(state, "l", "n0", "Role local", { kind: "User", name: "alice" });
+  assert(rbac.authorize(ask(alice, "list", "pods", { namespace: "n0" })).allowed);
+  assert(!rbac.authorize(ask(alice, "list", "pods", { namespace: "n1" })).allowed);
 });

@@ -15,6 +15,7 @@ import {
   type Claims,
   issuerOf,
   LEGACY_ISSUER,
+  legacyClaims,
   TokenError,
   type TokenKeys,
   userOfClaims,
@@ -45,6 +46,8 @@ export interface TokenOptions {
   audiences?: readonly string[];
   /** Tokens that stand for a user for ever. */
   statics?: ReadonlyMap<string, User>;
+  /** Verified tokens that are remembered (default `TOKENS_CACHED_MAX`). */
+  cachedMax?: number;
 }
 
 /** A token's user, and the audiences for which it was good. */
@@ -73,6 +76,7 @@ export class Tokens {
   readonly #view: () => View<KubeObject>;
   readonly #clock: Clock;
   readonly #issuers: ReadonlySet<string>;
+  readonly #cachedMax: number;
   readonly #statics = new Map<string, TokenIdentity>();
   readonly #known = new Map<string, Known>();
 
@@ -80,6 +84,7 @@ export class Tokens {
     this.issuer = options.issuer ?? "https://kubernetes.default.svc.cluster.local";
     this.audiences = options.audiences ?? [this.issuer];
     this.keys = options.keys;
+    this.#cachedMax = options.cachedMax ?? TOKENS_CACHED_MAX;
     this.#view = options.view;
     this.#clock = options.clock;
     this.#issuers = new Set([this.issuer, LEGACY_ISSUER, ...options.otherIssuers ?? []]);
@@ -155,7 +160,7 @@ export class Tokens {
     const now = this.#clock.now();
     const identity = { user: userOfClaims(claims, { view, now, token }), audiences: good };
     if (audiences === this.audiences) {
-      if (this.#known.size >= TOKENS_CACHED_MAX) this.#forget();
+      if (this.#known.size >= this.#cachedMax) this.#forget();
       // The user object of a token stays the same one, because authorizers remember by it.
       const user = this.#known.get(hash)?.identity.user ?? identity.user;
       const kept = { user, audiences: good };
@@ -165,9 +170,14 @@ export class Tokens {
     return identity;
   }
 
+  /** How many verified tokens are remembered now. */
+  get cached(): number {
+    return this.#known.size;
+  }
+
   /** Drops the older half of what is remembered. */
   #forget(): void {
-    let drop = this.#known.size >> 1;
+    let drop = (this.#known.size + 1) >> 1;
     for (const hash of this.#known.keys()) {
       if (drop-- <= 0) return;
       this.#known.delete(hash);
@@ -201,7 +211,6 @@ export class Tokens {
   async issue(
     target: { namespace: string; name: string },
     request: KubeObject,
-    warn: (text: string) => void = () => {},
   ): Promise<KubeObject> {
     const account = this.#account(target, request);
     const spec = request.spec ?? {};
@@ -214,7 +223,6 @@ export class Tokens {
     const bound = this.#bound(target, account, spec.boundObjectRef);
     const extend = bound.pod !== undefined && seconds === TOKEN_SECONDS_POD &&
       audiences.every((audience) => this.audiences.includes(audience));
-    void warn;
     const now = this.#clock.now();
     const token = await this.keys.sign(boundClaims({
       issuer: this.issuer,
@@ -305,6 +313,16 @@ export class Tokens {
     if (!nodeName) return { pod: { name, uid } };
     const nodeUid = view.get(`/registry/minions/${nodeName}`)?.value.metadata.uid;
     return { node: { name: nodeName, ...(nodeUid ? { uid: nodeUid } : {}) }, pod: { name, uid } };
+  }
+
+  /** A token for a Secret of type kubernetes.io/service-account-token: it lives as long as that. */
+  legacyToken(account: {
+    namespace: string;
+    name: string;
+    uid: string;
+    secret: string;
+  }): Promise<string> {
+    return this.keys.sign(legacyClaims(account));
   }
 
   /** `/.well-known/openid-configuration`. */

@@ -8,8 +8,8 @@ import {
   tokenAuthenticator,
   withoutTokenProtocol,
 } from "./authn.ts";
-import { legacyClaims, TokenKeys } from "./jwt.ts";
-import { createTokenKey } from "./pki.ts";
+import { TokenKeys } from "./jwt.ts";
+import { createAuthority, createTokenKey, fromPem, issueClient } from "./pki.ts";
 import { messageOf, State, stillClock, stored } from "./state_fixture.ts";
 import { Tokens } from "./tokens.ts";
 
@@ -215,9 +215,9 @@ Deno.test("TokenKeys() verifies tokens of a key that no longer signs", async () 
 
 Deno.test("Tokens.authenticate() knows tokens that live in Secrets", async () => {
   const { state, tokens } = setup();
-  const account = state.view().get("/registry/serviceaccounts/ns/sa")!.value;
   const secret = stored({ metadata: { name: "sa-token", namespace: "ns" } });
-  const token = await tokens.keys.sign(legacyClaims(account, secret));
+  const account = { namespace: "ns", name: "sa", uid: "uid-sa", secret: "sa-token" };
+  const token = await tokens.legacyToken(account);
   const key = "/registry/secrets/ns/sa-token";
   state.put(key, { ...secret, data: { token: Buffer.from(token).toString("base64") } });
   assertEquals((await tokens.authenticate(token)).user.name, "system:serviceaccount:ns:sa");
@@ -273,15 +273,27 @@ function credentials(path: string, headers: Record<string, string> = {}): Creden
 }
 
 Deno.test("authenticateWith() tries certificates, tokens and the open paths", async () => {
-  const { tokens } = setup();
+  const { tokens, clock, set } = setup();
   tokens.addStatic("secret", { name: "carol", groups: ["ops"] });
-  const all = [certificateAuthenticator(), tokenAuthenticator(tokens), anonymousAuthenticator()];
+  const all = [
+    certificateAuthenticator(clock),
+    tokenAuthenticator(tokens),
+    anonymousAuthenticator(),
+  ];
   const who = async (given: Credentials) => (await authenticateWith(all, given)).name;
-  const raw = new Uint8Array([1, 2, 3]);
+  const issued = await issueClient(await createAuthority(clock), clock, { commonName: "dan" });
+  const raw = fromPem(issued.certificatePem);
   const certificate = { subject: { commonName: "dan", organizations: ["ops"] }, raw };
   assertEquals(await who({ ...credentials("/api"), certificate }), "dan");
   const user = authenticateWith(all, { ...credentials("/api"), certificate });
   assert(user === authenticateWith(all, { ...credentials("/api"), certificate }));
+  set(issued.notAfter + 1000);
+  assertThrows(
+    () => authenticateWith(all, { ...credentials("/api"), certificate }),
+    Error,
+    "Unauthorized",
+  );
+  set(START);
   assertEquals(await who(credentials("/api", { authorization: "Bearer secret" })), "carol");
   assertEquals(await who(credentials("/api", { authorization: "bearer secret" })), "carol");
   const encoded = Buffer.from("secret").toString("base64url");
@@ -317,4 +329,16 @@ Deno.test("authenticateWith() tries certificates, tokens and the open paths", as
     Error,
     "Unauthorized",
   );
+});
+
+Deno.test("Tokens.authenticate() remembers a bounded number of tokens", async () => {
+  const { state, clock } = setup();
+  const keys = new TokenKeys([keyPem]);
+  const tokens = new Tokens({ view: () => state.view(), clock, keys, cachedMax: 4 });
+  for (let i = 0; i < 10; i++) {
+    const request = { kind: "TokenRequest", metadata: {}, spec: {} } as never;
+    const { status } = await tokens.issue({ namespace: "ns", name: "sa" }, request);
+    await tokens.authenticate(status.token);
+    assert(tokens.cached <= 4);
+  }
 });

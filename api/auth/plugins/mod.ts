@@ -81,7 +81,7 @@ const ROWS: readonly Row[] = [
   off(denyServiceExternalIps),
   on(podTopologyLabels),
   on(clusterRoleAggregation),
-  { name: "RBACEscalation", make: (context) => rbacEscalation(context.authorizer) },
+  on(rbacEscalation),
   { name: "ResourceQuota", make: (context) => resourceQuota(context.kinds) },
 ];
 
