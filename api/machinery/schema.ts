@@ -465,7 +465,7 @@ function pruneValue(plan: Plan, item: unknown, walk: Walk): unknown {
   if (typeof item !== "object" || item === null) return item;
   if (Array.isArray(item)) {
     if (!plan.items || plan.op !== LIST) {
-      return plan.preserve || plan.op === ANY ? edit(item) : edit(item);
+      return edit(item);
     }
     return item.map((element, i) => {
       walk.path.push(i);
