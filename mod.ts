@@ -25,7 +25,7 @@ import {
   type Ranges,
   type RunningNode,
   type SimulatedNodes,
-  startNode,
+  startIsolateNode,
   startSimulatedNodes,
 } from "./actors/nodes/mod.ts";
 import { dns } from "./actors/nodes/network/dns.ts";
@@ -394,11 +394,19 @@ async function startNodes(
     return;
   }
   const network = new LoopbackNetwork(ranges);
-  await Promise.resolve();
+  const folder = options.data ?? await Deno.makeTempDir({ prefix: "plesio-" });
   for (let index = 0; index < count; index++) {
-    nodes.push(
-      startNode(system, { name: `plesio-${index}`, index, clock, network, dnsIP: ranges.dnsIP }),
-    );
+    nodes.push(startIsolateNode(system, {
+      name: `plesio-${index}`,
+      index,
+      clock,
+      folder,
+      network,
+      dnsIP: ranges.dnsIP,
+      labels: options.nodeLabels?.(index),
+      simulated: options.runtime !== "isolate",
+      temporary: options.data === undefined,
+    }));
   }
   startNetwork(parts, network, count);
 }

@@ -8,7 +8,7 @@ import type { Clock } from "../../kv/clock.ts";
 import type { Network } from "./network/network.ts";
 import { hostDialer } from "./network/dial.ts";
 import { type RunningNode, startNode } from "./node.ts";
-import { absolutePath } from "./runtimes/host.ts";
+import { absolutePath, removeFolder } from "./runtimes/host.ts";
 import { IsolateRuntime } from "./runtimes/isolate.ts";
 import type { ViewName } from "./runtimes/isolate_view.ts";
 import type { Runtime } from "./runtimes/runtime.ts";
@@ -34,6 +34,8 @@ export interface IsolateNodeOptions {
   capacity?: Record<string, string>;
   /** Images that no isolate can run are simulated (true), or fail to be pulled. */
   simulated?: boolean;
+  /** The folder goes with the last node that uses it (false). */
+  temporary?: boolean;
   /** Only this view of pods (the best that works). */
   view?: ViewName;
 }
@@ -53,7 +55,7 @@ export function startIsolateNode(system: System, options: IsolateNodeOptions): R
   });
   const runtimes: Runtime[] = [isolates];
   if (simulated) runtimes.push(new SimulatedRuntime({ clock }));
-  return startNode(system, {
+  const node = startNode(system, {
     ...options,
     runtimes,
     dial: hostDialer,
@@ -63,4 +65,9 @@ export function startIsolateNode(system: System, options: IsolateNodeOptions): R
       return new HostVolumes({ folder, objects, tokens, clock });
     },
   });
+  const stop = async () => {
+    await node.stop();
+    if (options.temporary) removeFolder(absolutePath(options.folder));
+  };
+  return { ...node, stop };
 }

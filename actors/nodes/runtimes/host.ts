@@ -65,3 +65,12 @@ function attempt<T>(read: () => T, otherwise: T): T {
 export function absolutePath(path: string): string {
   return /^(\/|[A-Za-z]:)/.test(path) ? path : `${Deno.cwd()}/${path}`;
 }
+
+/** Removes a folder and all in it; what another node still uses of it is left to that one. */
+export function removeFolder(path: string): void {
+  try {
+    Deno.removeSync(path, { recursive: true });
+  } catch {
+    // Gone already, or in use.
+  }
+}
