@@ -7,6 +7,7 @@
  */
 import { Buffer } from "node:buffer";
 import { createHash, timingSafeEqual } from "node:crypto";
+import type { CryptoKey as Key } from "jose";
 import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
 import type { User } from "../client/contract.ts";
@@ -57,7 +58,7 @@ export class TokenError extends Error {
 
 interface PublicKey {
   id: string;
-  key: CryptoKey;
+  key: Key;
   jwk: Record<string, unknown>;
 }
 
@@ -67,7 +68,7 @@ interface PublicKey {
  */
 export class TokenKeys {
   readonly #privatePems: readonly string[];
-  #loaded: Promise<{ signing: CryptoKey; publics: PublicKey[] }> | undefined;
+  #loaded: Promise<{ signing: Key; publics: PublicKey[] }> | undefined;
 
   constructor(privatePems: readonly string[]) {
     if (privatePems.length === 0) throw new TypeError("no key to sign ServiceAccount tokens with");
@@ -78,13 +79,15 @@ export class TokenKeys {
     return this.#loaded ??= (async () => {
       const jose = await import("jose");
       const publics: PublicKey[] = [];
-      let signing: CryptoKey | undefined;
+      let signing: Key | undefined;
       for (const pem of this.#privatePems) {
         const key = await jose.importPKCS8(pem, "ES256", { extractable: true });
         signing ??= key;
         const { d: _d, ...jwk } = await jose.exportJWK(key);
-        const verifying = await jose.importJWK(jwk, "ES256", { extractable: true }) as CryptoKey;
-        const id = keyId(new Uint8Array(await crypto.subtle.exportKey("spki", verifying)));
+        const verifying = await jose.importJWK(jwk, "ES256", { extractable: true }) as Key;
+        const id = keyId(
+          new Uint8Array(await crypto.subtle.exportKey("spki", verifying as unknown as CryptoKey)),
+        );
         publics.push({ id, key: verifying, jwk: { use: "sig", kid: id, alg: "ES256", ...jwk } });
       }
       return { signing: signing!, publics };

@@ -46,6 +46,8 @@ export interface TokenOptions {
   audiences?: readonly string[];
   /** Tokens that stand for a user for ever. */
   statics?: ReadonlyMap<string, User>;
+  /** Longer requests are shortened to this many seconds, with a warning (default: they are not). */
+  secondsMax?: number;
   /** Verified tokens that are remembered (default `TOKENS_CACHED_MAX`). */
   cachedMax?: number;
 }
@@ -77,6 +79,7 @@ export class Tokens {
   readonly #clock: Clock;
   readonly #issuers: ReadonlySet<string>;
   readonly #cachedMax: number;
+  readonly #secondsMax: number;
   readonly #statics = new Map<string, TokenIdentity>();
   readonly #known = new Map<string, Known>();
 
@@ -85,6 +88,7 @@ export class Tokens {
     this.audiences = options.audiences ?? [this.issuer];
     this.keys = options.keys;
     this.#cachedMax = options.cachedMax ?? TOKENS_CACHED_MAX;
+    this.#secondsMax = options.secondsMax ?? Infinity;
     this.#view = options.view;
     this.#clock = options.clock;
     this.#issuers = new Set([this.issuer, LEGACY_ISSUER, ...options.otherIssuers ?? []]);
@@ -211,16 +215,23 @@ export class Tokens {
   async issue(
     target: { namespace: string; name: string },
     request: KubeObject,
+    warn: (text: string) => void = () => {},
   ): Promise<KubeObject> {
     const account = this.#account(target, request);
     const spec = request.spec ?? {};
     const audiences: string[] = spec.audiences?.length ? spec.audiences : [...this.audiences];
-    const seconds: number = spec.expirationSeconds ?? TOKEN_SECONDS_DEFAULT;
+    let seconds: number = spec.expirationSeconds ?? TOKEN_SECONDS_DEFAULT;
     const causes = checkSeconds(seconds);
     if (causes.length) {
       throw invalidObject("authentication.k8s.io", "TokenRequest", "", causes);
     }
     const bound = this.#bound(target, account, spec.boundObjectRef);
+    if (seconds > this.#secondsMax) {
+      warn(
+        `requested expiration of ${seconds} seconds shortened to ${this.#secondsMax} seconds`,
+      );
+      seconds = this.#secondsMax;
+    }
     const extend = bound.pod !== undefined && seconds === TOKEN_SECONDS_POD &&
       audiences.every((audience) => this.audiences.includes(audience));
     const now = this.#clock.now();

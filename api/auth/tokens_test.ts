@@ -342,3 +342,23 @@ Deno.test("Tokens.authenticate() remembers a bounded number of tokens", async ()
     assert(tokens.cached <= 4);
   }
 });
+
+Deno.test("Tokens.issue() shortens what is longer than allowed, with a warning", async () => {
+  const { state, clock } = setup();
+  const keys = new TokenKeys([keyPem]);
+  const tokens = new Tokens({ view: () => state.view(), clock, keys, secondsMax: 7200 });
+  const warnings: string[] = [];
+  const request = {
+    kind: "TokenRequest",
+    metadata: {},
+    spec: { expirationSeconds: 9000 },
+  } as never;
+  const { spec, status } = await tokens.issue(
+    { namespace: "ns", name: "sa" },
+    request,
+    (text) => warnings.push(text),
+  );
+  assertEquals(warnings, ["requested expiration of 9000 seconds shortened to 7200 seconds"]);
+  assertEquals(spec.expirationSeconds, 7200);
+  assertEquals(status.expirationTimestamp, "2026-01-01T02:00:00Z");
+});
