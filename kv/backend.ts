@@ -23,7 +23,7 @@ export interface Backend {
 
 /** Whether a path names a file rather than memory or a service. */
 export function isFile(path: string): boolean {
-  return path !== ":memory:" && path !== "" && !/^https?:\/\//.test(path);
+  return path !== "" && !/^:\w+:$/.test(path) && !/^https?:\/\//.test(path);
 }
 
 /** Opens `path`. Throws DatabaseError when it cannot be used. */

@@ -19,6 +19,7 @@ import {
   STORE_BYTES_MIN,
 } from "./limits.ts";
 import { patiently } from "./patience.ts";
+import { MemoryKv } from "./memory_kv.ts";
 import { MailboxQueue, type MailTransport, NativeQueue } from "./queue.ts";
 import { SEAL_KEY_BYTES, Sealer } from "./seal.ts";
 import { restoreInto, takeSnapshot } from "./snapshot.ts";
@@ -29,7 +30,10 @@ export const FORMAT_VERSION = 1;
 
 /** How to open a database. */
 export interface DatabaseOptions<T> {
-  /** `":memory:"` (default), a file, the URL of a KV Connect service, or "" for Deno's default. */
+  /**
+   * `":memory:"` (default), `":simulated:"` (memory that never leaves the microtask queue: `MemoryKv`), a
+   * file, the URL of a KV Connect service, or "" for Deno's default.
+   */
   path?: string;
   /** An opened Deno KV to use instead of a path; closed with the database. */
   kv?: Deno.Kv;
@@ -71,6 +75,7 @@ interface FormatRecord {
   readonly probe: Uint8Array;
 }
 
+const SIMULATED_PATH = ":simulated:";
 const PROBE_PATH = "plesio";
 
 /**
@@ -87,10 +92,11 @@ const PROBE_PATH = "plesio";
 export async function openDatabase<T>(options: DatabaseOptions<T>): Promise<Database<T>> {
   checkOptions(options);
   const { clock, path = ":memory:" } = options;
-  const owner = options.owner ??
-    (options.kv === undefined && (path === ":memory:" || isFile(path)));
-  const backend = options.kv !== undefined
-    ? backendOf(options.kv)
+  const isAlone = path === ":memory:" || path === SIMULATED_PATH || isFile(path);
+  const owner = options.owner ?? (options.kv === undefined && isAlone);
+  const given = options.kv ?? (path === SIMULATED_PATH ? new MemoryKv().open() : undefined);
+  const backend = given !== undefined
+    ? backendOf(given)
     : await openBackend(path, { owner, newKey: () => clock.bytes(SEAL_KEY_BYTES) });
   try {
     return await openOn(backend, owner, options);
@@ -125,7 +131,8 @@ async function openOn<T>(
     await restoreInto({ kv, codec, sealer, sealed: options.sealed, clock, bytes: options.restore });
   }
   const clusterId = (await findFormat(kv, clock, sealer)).clusterId ?? format.clusterId;
-  const isNative = (options.queue ?? (owner && !clock.manual ? "native" : "mailbox")) === "native";
+  const canQueue = owner && !clock.manual && options.path !== SIMULATED_PATH;
+  const isNative = (options.queue ?? (canQueue ? "native" : "mailbox")) === "native";
   const queue = isNative
     ? new NativeQueue({ kv, clock })
     : new MailboxQueue({ kv, clock, shared: !owner });
@@ -154,6 +161,9 @@ async function openOn<T>(
     codec: options.eventsCodec ?? codec,
     bytesMax: options.eventsBytesMax ?? EVENTS_BYTES_MAX,
     termsRoot: () => objects.root(),
+  }).catch(async (error) => {
+    await objects.close();
+    throw error;
   });
   const terms = new LeaseTerms({
     store: objects,

@@ -10,6 +10,19 @@ storeContract("memory", () =>
     dispose: () => Promise.resolve(),
   }));
 
+storeContract("simulated, alone", () =>
+  Promise.resolve({
+    durable: false,
+    open: (options) =>
+      openDatabase({
+        path: ":simulated:",
+        codec: thingCodec,
+        clock: new RealClock(),
+        ...options,
+      }),
+    dispose: () => Promise.resolve(),
+  }));
+
 async function fileBench(owner: boolean): Promise<StoreBench> {
   const folder = await Deno.makeTempDir({ prefix: "plesio-kv-" });
   const path = `${folder}/data/plesio.db`;
