@@ -1,16 +1,11 @@
 /**
- * The OpenAPI 2 document in protobuf, as older kubectl and Helm ask for it
- * (`application/com.github.proto-openapi.spec.v2@v1.0+protobuf`): gnostic's `openapi.v2.Document`.
+ * The OpenAPI 2 document in protobuf, as older kubectl and Helm ask for it: gnostic's `openapi.v2.Document`.
  *
  * Written backwards, so each function names its fields from the highest number down.
  */
 import type { OpenApi } from "./openapi_schema.ts";
 import { BackwardWriter } from "./protobuf_write.ts";
 import type { Json } from "./types.ts";
-
-/** The document's media type. */
-export const OPENAPI_V2_PROTOBUF_TYPE =
-  "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 
 type Write<T> = (out: BackwardWriter, value: T) => void;
 

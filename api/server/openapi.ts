@@ -11,7 +11,12 @@ import { VERSION } from "./health.ts";
 import { type Call, jsonReply, type Reply, statusReply } from "./http.ts";
 import { clausesOf } from "./negotiate.ts";
 
-const V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/** What clients ask for, and what they are answered: the older name is no media type that Go could parse. */
+const V2_PROTOBUF_ASKED = [
+  "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+  "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+];
+const V2_PROTOBUF = V2_PROTOBUF_ASKED[1];
 const V3_PROTOBUF = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
 const YEAR_SECONDS = 365 * 24 * 3600;
 
@@ -143,7 +148,7 @@ function accepts(call: Call, type: string): boolean {
 /** Whether the first type that can be had is the protobuf one. */
 function wantsProtobuf(call: Call): boolean {
   for (const { type } of clausesOf(call.header("accept")!)) {
-    if (type === V2_PROTOBUF) return true;
+    if (V2_PROTOBUF_ASKED.includes(type)) return true;
     if (type === "application/json" || type.endsWith("/*")) return false;
   }
   return false;
