@@ -33,6 +33,9 @@ import {
   type System,
 } from "../runtime/mod.ts";
 import { deploymentController } from "./deployment.ts";
+import { endpointsController } from "./endpoints.ts";
+import { endpointSliceController } from "./endpointslice.ts";
+import { endpointSliceMirroringController } from "./endpointslice_mirroring.ts";
 import { garbageCollector } from "./garbage_collector.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node_ipam.ts";
@@ -62,6 +65,9 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     deploymentController,
     replicaSetController,
     replicationController,
+    endpointSliceController,
+    endpointSliceMirroringController,
+    endpointsController,
     garbageCollector(ports),
     podGarbageCollector,
     nodeLifecycleController,

@@ -1,0 +1,227 @@
+/**
+ * EndpointSlices of Services with a selector: where their pods can be reached, and which are ready.
+ *
+ * Slices have generated names; `OwnWrites` keeps a Service back until the cache shows what was written for
+ * it. Events of pods are gathered for a moment, so that a rollout does not write a slice per pod.
+ *
+ * Behaviour matched: pkg/controller/endpointslice and k8s.io/endpointslice, v1.36.
+ */
+import type { Informer } from "../../api/client/contract.ts";
+import { sameJson } from "../../api/machinery/json_value.ts";
+import type { KubeObject } from "../../api/machinery/types.ts";
+import {
+  type ActorContext,
+  allAtOnce,
+  type Controller,
+  controllerReference,
+  ENDPOINT_SLICES,
+  isGone,
+  NODES,
+  type Outcome,
+  OwnWrites,
+  PODS,
+  SERVICES,
+  targetOf,
+} from "../runtime/mod.ts";
+import {
+  addressesOf,
+  type AddressType,
+  addressTypesOf,
+  hasHostname,
+  HEADLESS,
+  isEndpoint,
+  isHeadless,
+  podsOf,
+  portsOf,
+  SERVICE_NAME,
+  servicesOf,
+} from "./endpoint_facts.ts";
+import type { Obj } from "./objects.ts";
+import { isNamespaceGoing, isReady, textOf } from "./pods.ts";
+import { type Endpoint, type Group, groupKey, planSlices } from "./slice_plan.ts";
+
+export const MANAGED_BY = "endpointslice.kubernetes.io/managed-by";
+const MANAGER = "endpointslice-controller.k8s.io";
+const ZONE = "topology.kubernetes.io/zone";
+const RESERVED = new Set([SERVICE_NAME, MANAGED_BY, HEADLESS]);
+/** How long events of pods are gathered. */
+const GATHER_MS = 50;
+
+interface State {
+  slices: Informer;
+  writes: OwnWrites;
+}
+
+export const endpointSliceController: Controller<State> = {
+  name: "endpointslice",
+  account: "endpointslice-controller",
+  for: SERVICES,
+  reads: [NODES],
+  watches: [
+    { resource: PODS, keys: servicesOf },
+    {
+      resource: ENDPOINT_SLICES,
+      keys({ metadata }) {
+        if (metadata.labels?.[MANAGED_BY] !== MANAGER) return [];
+        return [`${metadata.namespace}/${metadata.labels[SERVICE_NAME]}`];
+      },
+    },
+  ],
+  gatherMs: () => GATHER_MS,
+  start(context) {
+    const slices = context.informers.for(ENDPOINT_SLICES);
+    slices.index("serviceName", serviceIndex);
+    return { slices, writes: new OwnWrites(slices, context.clock) };
+  },
+  reconcile,
+};
+
+/** `namespace/service` of a slice: the index all readers of slices share. */
+export function serviceIndex(slice: Obj): string[] {
+  const name = slice.metadata.labels?.[SERVICE_NAME];
+  return name ? [`${slice.metadata.namespace}/${name}`] : [];
+}
+
+/** Brings the slices of one Service to what its pods are. */
+export async function reconcile(
+  key: string,
+  context: ActorContext,
+  { slices, writes }: State,
+): Promise<Outcome> {
+  const service = context.informers.for(SERVICES).get(key);
+  if (!service) {
+    // The garbage collector takes the slices.
+    writes.forget(key);
+    return;
+  }
+  const { selector, type } = service.spec;
+  if (!selector || type === "ExternalName" || service.metadata.deletionTimestamp) return;
+  if (!writes.seen(key)) return;
+  const present = slices.byIndex("serviceName", key).filter((slice) =>
+    slice.metadata.labels?.[MANAGED_BY] === MANAGER && !slice.metadata.deletionTimestamp &&
+    slice.metadata.ownerReferences?.some((owner) => owner.uid === service.metadata.uid)
+  );
+  const pods = podsOf(service, context.informers.for(PODS).list(service.metadata.namespace));
+  const groups = groupsOf(service, pods, (name) => context.informers.for(NODES).get(name));
+  const labels = labelsOf(service);
+  const plan = planSlices(groups, present, (slice) => !sameJson(slice.metadata.labels, labels));
+  try {
+    await allAtOnce(plan.update, async ({ slice, endpoints }) => {
+      const metadata = { ...slice.metadata, labels };
+      const made = await context.client.update<KubeObject>(
+        targetOf(ENDPOINT_SLICES, slice),
+        { ...slice, metadata, endpoints },
+      );
+      writes.wrote(key, made);
+    });
+    await allAtOnce(plan.create, async (slice) => {
+      writes.wrote(key, await create(context, service, { ...slice, labels }));
+    });
+    await allAtOnce(plan.remove, async (slice) => {
+      writes.deleted(key, slice);
+      await context.client.delete(targetOf(ENDPOINT_SLICES, slice)).catch((error) => {
+        if (!isGone(error)) throw error;
+      });
+    });
+  } catch (error) {
+    if (isNamespaceGoing(error)) return;
+    const text = `Error updating Endpoint Slices for Service ${key}: ${textOf(error)}`;
+    context.recorder.event(service, "Warning", "FailedToUpdateEndpointSlices", text);
+    throw error;
+  }
+}
+
+async function create(
+  { client }: ActorContext,
+  service: Obj,
+  slice: { labels: Record<string, string>; endpoints: Endpoint[] } & Record<string, unknown>,
+): Promise<Obj> {
+  const { namespace, name } = service.metadata;
+  const { labels, ...rest } = slice;
+  return await client.create<KubeObject>({ resource: ENDPOINT_SLICES, namespace }, {
+    apiVersion: "discovery.k8s.io/v1",
+    kind: "EndpointSlice",
+    metadata: {
+      generateName: `${name}-`,
+      namespace,
+      labels,
+      ownerReferences: [controllerReference(service)],
+    },
+    ...rest,
+  });
+}
+
+/** The labels of a Service's slices. Pure. */
+export function labelsOf(service: Obj): Record<string, string> {
+  const labels: Record<string, string> = {};
+  const own = service.metadata.labels ?? {};
+  for (const name in own) if (!RESERVED.has(name)) labels[name] = own[name];
+  if (isHeadless(service)) labels[HEADLESS] = "";
+  labels[SERVICE_NAME] = service.metadata.name;
+  labels[MANAGED_BY] = MANAGER;
+  return labels;
+}
+
+/** The endpoints there should be, in groups of equal family and ports. Pure. */
+export function groupsOf(
+  service: Obj,
+  pods: readonly Obj[],
+  nodeOf: (name: string) => Obj | undefined,
+): Group[] {
+  const groups: Group[] = [];
+  for (const addressType of addressTypesOf(service)) {
+    const found = new Map<string, Group>();
+    for (const pod of pods) {
+      if (!isEndpoint(pod, true)) continue;
+      const addresses = addressesOf(pod, addressType);
+      if (addresses.length === 0) continue;
+      const ports = portsOf(service, pod);
+      const key = groupKey(addressType, ports);
+      let group = found.get(key);
+      if (!group) found.set(key, group = { addressType, ports, endpoints: [] });
+      group.endpoints.push(endpointOf(pod, service, { addresses, nodeOf }));
+    }
+    if (found.size === 0) found.set("", { addressType, ports: [], endpoints: [] });
+    groups.push(...found.values());
+  }
+  return groups;
+}
+
+function endpointOf(
+  pod: Obj,
+  service: Obj,
+  { addresses, nodeOf }: { addresses: string[]; nodeOf: (name: string) => Obj | undefined },
+): Endpoint {
+  const serving = isReady(pod);
+  const terminating = pod.metadata.deletionTimestamp !== undefined;
+  const ready = Boolean(service.spec.publishNotReadyAddresses) || serving && !terminating;
+  const { namespace, name, uid } = pod.metadata;
+  const endpoint: Endpoint = {
+    addresses,
+    conditions: { ready, serving, terminating },
+    targetRef: { kind: "Pod", namespace: namespace!, name, uid },
+  };
+  const { nodeName } = pod.spec;
+  if (nodeName) {
+    endpoint.nodeName = nodeName;
+    const zone = nodeOf(nodeName)?.metadata.labels?.[ZONE];
+    if (zone) endpoint.zone = zone;
+  }
+  if (hasHostname(pod, service)) endpoint.hostname = pod.spec.hostname;
+  const hints = ready ? hintsFor(service.spec.trafficDistribution, endpoint) : undefined;
+  if (hints) endpoint.hints = hints;
+  return endpoint;
+}
+
+/** What a Service's traffic distribution makes of an endpoint's place. */
+function hintsFor(distribution: string | undefined, endpoint: Endpoint): Endpoint["hints"] {
+  const near = distribution === "PreferClose" || distribution === "PreferSameZone";
+  const node = distribution === "PreferSameNode" && endpoint.nodeName;
+  if (!near && !node) return undefined;
+  const hints: Endpoint["hints"] = {};
+  if (endpoint.zone) hints.forZones = [{ name: endpoint.zone }];
+  if (node) hints.forNodes = [{ name: node }];
+  return hints.forZones || hints.forNodes ? hints : undefined;
+}
+
+export type { AddressType };
