@@ -19,6 +19,7 @@ import type { NodeDialer } from "./client/node_api.ts";
 import type { Kinds, KubeObject } from "./machinery/types.ts";
 import { SERVICE_RANGE } from "./server/allocators.ts";
 import { type AppOptions, callOfRequest, createApp } from "./server/app.ts";
+import { Definitions } from "./server/crds.ts";
 import type { Deps, VirtualAnswer } from "./server/deps.ts";
 import type { Call, Reply } from "./server/http.ts";
 import {
@@ -106,6 +107,7 @@ export function createApi(options: ApiOptions): Api {
     serviceRange: options.serviceRange ?? SERVICE_RANGE,
     turn: options.turn ?? (clock.manual ? () => Promise.resolve() : nextTurn),
   };
+  deps.starting = new Definitions(deps).start().finally(() => deps.starting = undefined);
   const metrics = new Metrics();
   const openapi = new OpenApi(deps.kinds);
   const app = createApp(deps, {

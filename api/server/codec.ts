@@ -80,11 +80,15 @@ const converted = new WeakMap<object, Map<Kind, DeepReadonly<KubeObject>>>();
 export function served(kind: Kind, item: Item<KubeObject>): DeepReadonly<KubeObject> {
   const value = item.value;
   const storage = kind.storage;
-  if (!storage || value.apiVersion === apiVersionOf(kind)) return value;
+  if (value.apiVersion === apiVersionOf(kind)) return value;
+  // Stored by a definition whose storage version was another one
+  const convert = storage?.fromStorage ??
+    ((object: DeepReadonly<KubeObject>) =>
+      ({ ...object, apiVersion: apiVersionOf(kind) }) as KubeObject);
   let forms = converted.get(value);
   if (!forms) converted.set(value, forms = new Map());
   let form = forms.get(kind);
-  if (!form) forms.set(kind, form = storage.fromStorage(value));
+  if (!form) forms.set(kind, form = convert(value));
   return form;
 }
 

@@ -56,6 +56,7 @@ export async function run(deps: Deps, request: ApiRequest): Promise<Answer> {
     enter(deps, request, "authorize");
     authorize(deps, attributesOf(request));
     checkServed(request);
+    if (request.kind.hooks.load) await request.kind.hooks.load();
     enter(deps, request, request.verb);
     const answer = await dispatch(deps, request);
     enter(deps, request, "answer");

@@ -56,6 +56,8 @@ export interface Deps {
    * Answers of kinds that are not stored, by `plural.group` (``nodes.metrics.k8s.io`). `object` is what was posted; none at get and list.
    */
   virtual?: Readonly<Record<string, VirtualAnswer>>;
+  /** Settles once custom resources are served; requests wait for it. Undefined from then on. */
+  starting?: Promise<void>;
   /** Where Services get their addresses. */
   serviceRange: string;
   /** Reaches what proxies ask for. */

@@ -4,7 +4,9 @@
  */
 import { authenticateWith } from "../auth/authn.ts";
 import type { Attributes, Credentials } from "../auth/contract.ts";
+import type { Term } from "../../kv/contract.ts";
 import type { User } from "../client/contract.ts";
+import { TERM_HEADER } from "../client/http.ts";
 import { badRequest, methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
 import { parseIncludeObject } from "../machinery/table.ts";
 import { ApiError, type Kind } from "../machinery/types.ts";
@@ -110,6 +112,7 @@ export function failure(error: unknown, kind?: Kind): Reply {
 
 /** What a call asks of which resource, for whom. */
 export async function requestFor(deps: Deps, call: Call, route: Route): Promise<ApiRequest> {
+  if (deps.starting) await deps.starting;
   const user = await userOf(deps, call);
   const query = new URLSearchParams(call.query);
   const verb = verbOf(call.method, route, query);
@@ -194,10 +197,25 @@ function requestOf(
     params: route.subresource && CONNECTED.has(route.subresource)
       ? { raw: query }
       : paramsOf(verb, query, apply),
+    term: termOf(call.header(TERM_HEADER)),
     signal: call.signal,
     warnings: [],
     stages: deps.trace ? [] : undefined,
   };
+}
+
+/** The term a client's writes depend on. */
+function termOf(text: string | undefined): Term | undefined {
+  if (text === undefined) return undefined;
+  try {
+    const { name, holder, fence } = JSON.parse(text);
+    if (typeof name === "string" && typeof holder === "string" && Number.isInteger(fence)) {
+      return { name, holder, fence };
+    }
+  } catch {
+    // Said below
+  }
+  throw badRequest(`the header ${TERM_HEADER} is no term`);
 }
 
 /** The field manager of a client that names none: its user agent up to the slash. */

@@ -26,12 +26,15 @@ import type { Answer, ApiRequest, Frame, FrameStream, Page, RequestVerb } from "
 export function localClient(deps: Deps, user: User, agent = "plesio", term?: Term): Client {
   const door: Door = { deps, user, agent, term };
   return {
-    get: (target, query) => object(door, request(door, "get", target, query)),
-    list: (target, query) => list(door, request(door, "list", target, query)),
+    get: (target, query) => object(door, () => request(door, "get", target, query)),
+    list: (target, query) => list(door, () => request(door, "list", target, query)),
     watch: (target, query, options) => watch(door, target, query, options?.signal),
-    create: (target, body, query) => object(door, write(door, "create", target, { body, query })),
-    update: (target, body, query) => object(door, write(door, "update", target, { body, query })),
-    patch: (target, patch, query) => object(door, write(door, "patch", target, { patch, query })),
+    create: (target, body, query) =>
+      object(door, () => write(door, "create", target, { body, query })),
+    update: (target, body, query) =>
+      object(door, () => write(door, "update", target, { body, query })),
+    patch: (target, patch, query) =>
+      object(door, () => write(door, "patch", target, { patch, query })),
     delete: (target, query) => remove(door, target, query),
     deleteCollection: (target, query) => removeAll(door, target, query),
     as: (other, as) => localClient(deps, other, as ?? agent, term),
@@ -100,12 +103,18 @@ function objectOf(answer: Answer): DeepReadonly<KubeObject> {
   return answer.status as unknown as DeepReadonly<KubeObject>;
 }
 
-async function object<T>(door: Door, made: ApiRequest): Promise<DeepReadonly<T>> {
-  return objectOf(await run(door.deps, made)) as unknown as DeepReadonly<T>;
+/** Asks, once custom resources are served too. Bad targets reject like everything else. */
+async function ask(door: Door, make: () => ApiRequest): Promise<Answer> {
+  if (door.deps.starting) await door.deps.starting;
+  return await run(door.deps, make());
 }
 
-async function list<T>(door: Door, made: ApiRequest): Promise<DeepReadonly<KubeList<T>>> {
-  const answer = await run(door.deps, made);
+async function object<T>(door: Door, make: () => ApiRequest): Promise<DeepReadonly<T>> {
+  return objectOf(await ask(door, make)) as unknown as DeepReadonly<T>;
+}
+
+async function list<T>(door: Door, make: () => ApiRequest): Promise<DeepReadonly<KubeList<T>>> {
+  const answer = await ask(door, make);
   if (!answer.page) return answer.object as unknown as DeepReadonly<KubeList<T>>;
   return listOf(answer.page) as unknown as DeepReadonly<KubeList<T>>;
 }
@@ -130,9 +139,7 @@ async function watch<T>(
   query?: WatchQuery,
   signal?: AbortSignal,
 ): Promise<ClientWatch<T>> {
-  const made = request(door, "watch", target, query);
-  made.signal = signal;
-  const answer = await run(door.deps, made);
+  const answer = await ask(door, () => ({ ...request(door, "watch", target, query), signal }));
   return eventsOf<T>(answer.watch!);
 }
 
@@ -176,9 +183,8 @@ async function remove(
   target: Target & { name: string },
   query: DeleteQuery = {},
 ): Promise<DeepReadonly<KubeObject>> {
-  const made = request(door, "delete", target);
-  made.deleteOptions = { ...query };
-  return objectOf(await run(door.deps, made));
+  const deleteOptions = { ...query };
+  return objectOf(await ask(door, () => ({ ...request(door, "delete", target), deleteOptions })));
 }
 
 async function removeAll(
@@ -187,7 +193,9 @@ async function removeAll(
   query: ListQuery & DeleteQuery = {},
 ): Promise<void> {
   const { dryRun, gracePeriodSeconds, propagationPolicy, preconditions, ...listQuery } = query;
-  const made = request(door, "deletecollection", target, listQuery);
-  made.deleteOptions = { dryRun, gracePeriodSeconds, propagationPolicy, preconditions };
-  await run(door.deps, made);
+  const deleteOptions = { dryRun, gracePeriodSeconds, propagationPolicy, preconditions };
+  await ask(door, () => ({
+    ...request(door, "deletecollection", target, listQuery),
+    deleteOptions,
+  }));
 }

@@ -66,8 +66,7 @@ async function answerToken(deps: Deps, request: ApiRequest): Promise<Answer> {
   await mutate(deps, admission);
   await review(deps, admission);
   const { namespace, name } = request;
-  const warn = (text: string) => void request.warnings.push(text);
-  const issued = await deps.tokens.issue({ namespace, name }, object, warn);
+  const issued = await deps.tokens.issue({ namespace, name }, object);
   return { code: 201, kind: TOKEN_REQUEST, object: issued };
 }
 

@@ -1,0 +1,201 @@
+/**
+ * CustomResourceDefinitions at work: each one's names are accepted or refused, its versions become rows of
+ * the table of kinds, its objects go before it does. The watch on definitions is the only input, so that every
+ * process over one database serves the same kinds.
+ */
+import { loadCrdEngine } from "../machinery/crd/engine.ts";
+import {
+  CLEANUP_FINALIZER,
+  type Crd,
+  customKinds,
+  isTrue,
+  scalePathsOf,
+  statusOf,
+  withCondition,
+} from "../machinery/crd/mod.ts";
+import { edit } from "../machinery/edit.ts";
+import { sameJson } from "../machinery/json_value.ts";
+import { schemas } from "../kinds/schemas.ts";
+import type { User } from "../client/contract.ts";
+import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+import { type Deps, timeText } from "./deps.ts";
+import { deleteObject } from "./deletes.ts";
+import type { ApiRequest } from "./request.ts";
+import { setScalePaths } from "./scale.ts";
+
+const PATH = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
+/** Objects of a definition that are deleted at once. */
+const DELETES_AT_ONCE = 64;
+const SYSTEM: User = { name: "system:apiserver", groups: ["system:masters"] };
+
+type Definition = DeepReadonly<Crd>;
+
+/** Serves what the stored definitions say. */
+export class Definitions {
+  readonly #deps: Deps;
+  readonly #rows = new Map<string, readonly Kind[]>();
+  readonly #emptying = new Set<string>();
+  #work: Promise<void> = Promise.resolve();
+
+  constructor(deps: Deps) {
+    this.#deps = deps;
+  }
+
+  /** Serves what is there, then follows changes until the store closes. Resolves when all that was there is served. */
+  async start(): Promise<void> {
+    const store = this.#deps.database.objects;
+    const view = await store.fresh();
+    const watch = store.watch({ prefix: PATH, after: view.revision });
+    for (const item of view.scan(PATH)) this.#queue(item.key.slice(PATH.length));
+    await this.#work;
+    void this.#follow(watch);
+  }
+
+  async #follow(watch: ReturnType<Deps["database"]["objects"]["watch"]>): Promise<void> {
+    try {
+      for await (const { events } of watch) {
+        for (const { key } of events) this.#queue(key.slice(PATH.length));
+      }
+    } catch {
+      // The store has closed, and with it everything that could be served
+    }
+  }
+
+  #queue(name: string): void {
+    // What fails here has met a closed store, or a definition that its validation should have refused
+    this.#work = this.#work.then(() => this.#sync(name)).catch(() => {});
+  }
+
+  async #sync(name: string): Promise<void> {
+    const view = this.#deps.database.objects.view();
+    const item = view.get(PATH + name);
+    if (!item) return this.#forget(name);
+    const crd = item.value as Definition;
+    if (crd.metadata.deletionTimestamp) return await this.#end(name, crd);
+    await loadCrdEngine();
+    const others: Definition[] = [];
+    for (const other of view.scan(PATH)) others.push(other.value as Definition);
+    const status = statusOf(crd, others, timeText(this.#deps.clock.now()));
+    const next = { ...crd, status } as Definition;
+    if (isTrue(next, "Established")) await this.#serve(name, next);
+    const held = crd.metadata.finalizers?.includes(CLEANUP_FINALIZER);
+    if (held && sameJson(status, crd.status)) return;
+    await this.#write(name, item.revision, (copy) => {
+      copy.status = edit(status) as Crd["status"];
+      if (!held) copy.metadata.finalizers = [...copy.metadata.finalizers ?? [], CLEANUP_FINALIZER];
+    });
+  }
+
+  async #serve(
+    name: string,
+    crd: Definition,
+    verbs?: readonly Kind["verbs"][number][],
+  ): Promise<void> {
+    let rows = await customKinds(crd, schemas);
+    if (verbs) rows = rows.map((row) => ({ ...row, verbs }));
+    for (const version of crd.spec.versions) {
+      const { group, names } = crd.spec;
+      setScalePaths(`${group}/${version.name}/${names.plural}`, scalePathsOf(version));
+    }
+    this.#rows.set(name, rows);
+    this.#deps.kinds.setCustom(name, rows);
+  }
+
+  #forget(name: string): void {
+    for (const row of this.#rows.get(name) ?? []) {
+      setScalePaths(`${row.group}/${row.version}/${row.plural}`, undefined);
+    }
+    this.#rows.delete(name);
+    this.#deps.kinds.setCustom(name, []);
+    // A name that was taken may be free now
+    const view = this.#deps.database.objects.view();
+    for (const { key, value } of view.scan(PATH)) {
+      if (!isTrue(value as Definition, "NamesAccepted")) this.#queue(key.slice(PATH.length));
+    }
+  }
+
+  /** Changes a definition as it was at a revision; one that moved since comes again by the watch. */
+  async #write(name: string, revision: number, change: (crd: Crd) => void): Promise<void> {
+    await this.#deps.database.objects.write((draft) => {
+      const current = draft.get(PATH + name);
+      if (!current || current.revision !== revision) return;
+      const copy = edit(current.value) as Crd;
+      change(copy);
+      const gone = copy.metadata.deletionTimestamp && !copy.metadata.finalizers?.length;
+      if (gone) draft.delete(PATH + name, copy);
+      else draft.put(PATH + name, copy);
+    });
+  }
+
+  /** A definition that is being deleted: its objects go first. */
+  async #end(name: string, crd: Definition): Promise<void> {
+    if (!crd.metadata.finalizers?.includes(CLEANUP_FINALIZER)) return;
+    if (this.#emptying.has(name)) return;
+    this.#emptying.add(name);
+    await this.#serve(name, crd, [
+      "get",
+      "list",
+      "watch",
+      "update",
+      "patch",
+      "delete",
+      "deletecollection",
+    ]);
+    // Objects with finalizers may take long: other definitions do not wait
+    void this.#empty(name, crd).catch(() => {}).finally(() => this.#emptying.delete(name));
+  }
+
+  async #empty(name: string, crd: Definition): Promise<void> {
+    const store = this.#deps.database.objects;
+    const prefix = `/registry/${crd.spec.group}/${crd.spec.names.plural}/`;
+    const watch = store.watch({ prefix, after: store.view().revision });
+    try {
+      await this.#deleteAll(name, prefix);
+      if (store.view().count(prefix) > 0) {
+        for await (const _ of watch) if (store.view().count(prefix) === 0) break;
+      }
+    } finally {
+      watch.close();
+    }
+    const now = timeText(this.#deps.clock.now());
+    const current = store.view().get(PATH + name);
+    if (!current) return;
+    await this.#write(name, current.revision, (copy) => {
+      copy.metadata.finalizers = copy.metadata.finalizers?.filter((f) => f !== CLEANUP_FINALIZER);
+      const conditions = withCondition(copy.status?.conditions ?? [], {
+        type: "Terminating",
+        status: "False",
+        reason: "InstanceDeletionCompleted",
+        message: "removed all instances",
+      }, now);
+      copy.status = { ...copy.status, conditions };
+    });
+  }
+
+  async #deleteAll(name: string, prefix: string): Promise<void> {
+    const [kind] = this.#rows.get(name) ?? [];
+    if (!kind) return;
+    const items = [...this.#deps.database.objects.view().scan(prefix)];
+    for (let at = 0; at < items.length; at += DELETES_AT_ONCE) {
+      const some = items.slice(at, at + DELETES_AT_ONCE);
+      await Promise.all(some.map(({ value }) => this.#deleteOne(kind, value)));
+    }
+  }
+
+  async #deleteOne(kind: Kind, object: DeepReadonly<KubeObject>): Promise<void> {
+    const request: ApiRequest = {
+      verb: "delete",
+      kind,
+      namespace: object.metadata.namespace ?? "",
+      name: object.metadata.name,
+      subresource: "",
+      user: SYSTEM,
+      agent: "plesio",
+      params: {},
+      deleteOptions: { propagationPolicy: "Background" },
+      warnings: [],
+    };
+    // One that has gone already is as good; one that is refused keeps its definition
+    await deleteObject(this.#deps, request).catch(() => {});
+  }
+}
