@@ -1,10 +1,11 @@
 /**
  * Kubeconfig files as text: a new one for this cluster, and its entries merged into a file the user already
  * has. Merging touches nothing but the entries of our name: every other entry and field stays, whatever
- * they are; a file that cannot be understood is an error and never overwritten.
+ * they are, and so do comments wherever the file is in block style; a file that cannot be understood is an error and never overwritten.
  */
 import { Buffer } from "node:buffer";
 import { parse, stringify } from "@std/yaml";
+import { editText, type ListChange } from "./kubeconfig_text.ts";
 
 /** What a kubeconfig says about a cluster and who uses it. */
 export interface Access {
@@ -32,6 +33,8 @@ interface Config {
   contexts: Entry[];
   users: Entry[];
 }
+
+const PARTS = ["clusters", "contexts", "users"] as const;
 
 const base64 = (text: string) => Buffer.from(text, "utf8").toString("base64");
 
@@ -67,8 +70,8 @@ export function createKubeconfig(access: Access): string {
 }
 
 /**
- * `text` with this cluster's entries added or replaced and its context made current. An empty text gives a new
- * file. Throws `TypeError` when the text is not a kubeconfig.
+ * `text` with this cluster's entries added or replaced and its context made current; comments and notation of
+ * the rest stay. An empty text gives a new file. Throws `TypeError` when the text is not a kubeconfig.
  */
 export function mergeKubeconfig(text: string, access: Access): string {
   const config = read(text);
@@ -78,18 +81,55 @@ export function mergeKubeconfig(text: string, access: Access): string {
   replace(config.contexts, context);
   replace(config.users, user);
   config["current-context"] = context.name;
-  return stringify(config, { lineWidth: -1 });
+  const { name } = context;
+  return written(text, config, {
+    changes: [
+      { section: "clusters", name, entry: cluster },
+      { section: "contexts", name, entry: context },
+      { section: "users", name, entry: user },
+    ],
+    currentContext: name,
+  });
 }
 
 /** `text` without the entries of `name`; the current context is cleared if it was that one. */
 export function removeFromKubeconfig(text: string, name = "plesio"): string {
   const config = read(text);
   if (!config) return text;
-  for (const part of ["clusters", "contexts", "users"] as const) {
-    config[part] = config[part].filter((entry) => entry.name !== name);
+  for (const part of PARTS) config[part] = config[part].filter((entry) => entry.name !== name);
+  const current = config["current-context"] === name;
+  if (current) config["current-context"] = "";
+  return written(text, config, {
+    changes: PARTS.map((section) => ({ section, name })),
+    ...(current ? { currentContext: "" } : {}),
+  });
+}
+
+/** The text edited in place if that says exactly what is wanted, else written anew. */
+function written(
+  text: string,
+  wanted: Config,
+  edit: { changes: ListChange[]; currentContext?: string },
+): string {
+  const edited = editText(text, edit.changes, edit.currentContext);
+  if (edited !== undefined) {
+    try {
+      if (sameValue(read(edited), wanted)) return edited;
+    } catch {
+      // What came out cannot be read: the other way remains.
+    }
   }
-  if (config["current-context"] === name) config["current-context"] = "";
-  return stringify(config, { lineWidth: -1 });
+  return stringify(wanted, { lineWidth: -1 });
+}
+
+function sameValue(a: unknown, b: unknown): boolean {
+  if (a === b || (a instanceof Date && b instanceof Date && +a === +b)) return true;
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
+  const left = a as Record<string, unknown>;
+  const right = b as Record<string, unknown>;
+  const keys = Object.keys(left);
+  return Array.isArray(a) === Array.isArray(b) && keys.length === Object.keys(right).length &&
+    keys.every((key) => sameValue(left[key], right[key]));
 }
 
 function replace(list: Entry[], entry: Entry): void {
@@ -115,7 +155,7 @@ function read(text: string): Config | undefined {
   if (config.kind !== undefined && config.kind !== "Config") {
     throw new TypeError(`cannot read the kubeconfig: its kind is ${JSON.stringify(config.kind)}`);
   }
-  for (const part of ["clusters", "contexts", "users"] as const) {
+  for (const part of PARTS) {
     const list = config[part] ?? [];
     if (!Array.isArray(list) || list.some((e) => typeof e !== "object" || e === null)) {
       throw new TypeError(`cannot read the kubeconfig: ${part} is not a list of entries`);

@@ -82,3 +82,64 @@ Deno.test("mergeKubeconfig() refuses what is no kubeconfig", () => {
     assertThrows(() => mergeKubeconfig(text, ACCESS), TypeError, message);
   }
 });
+
+const BY_HAND = `# my clusters
+apiVersion: v1
+kind: Config
+clusters:   # two of them
+  # the old one
+  - name: old
+    cluster:
+      server: https://old   # do not touch
+      port: 0123
+  - cluster: {server: "https://stale"}
+    name: plesio
+  # the last
+  - name: last
+    cluster: {server: https://last}
+contexts: []
+users:
+- name: me
+  user:
+    auth-provider:
+      config:
+        expiry: 2030-01-01T00:00:00Z
+        number: 12345678901234567890
+
+# end
+current-context: old # mine
+preferences: {}
+`;
+
+Deno.test("mergeKubeconfig() keeps comments and notation of what is not its own", () => {
+  const merged = mergeKubeconfig(BY_HAND, ACCESS);
+  for (const line of BY_HAND.split("\n")) {
+    if (line.includes("stale") || line.includes("contexts:") || line.includes("current-context")) {
+      continue;
+    }
+    if (line.trim() !== "name: plesio") assertEquals(merged.includes(line), true, line);
+  }
+  assertEquals(merged.includes("stale"), false);
+  assertEquals(merged.includes("current-context: plesio"), true);
+  const { clusters, contexts, users } = read(merged);
+  assertEquals(clusters.map((c: { name: string }) => c.name), ["old", "plesio", "last"]);
+  assertEquals(contexts.length, 1);
+  assertEquals(users.map((u: { name: string }) => u.name), ["me", "plesio"]);
+  const removed = removeFromKubeconfig(merged);
+  assertEquals(read(removed).clusters.length, 2);
+  assertEquals(read(removed).contexts, []);
+  assertEquals(removed.includes("# the last"), true);
+});
+
+Deno.test("mergeKubeconfig() finds another way where lines cannot be edited", () => {
+  const flow =
+    '{"clusters": [{"name": "a", "cluster": {"server": "x"}}], "users": [], "contexts": []}';
+  const { clusters } = read(mergeKubeconfig(flow, ACCESS));
+  assertEquals(clusters.map((c: { name: string }) => c.name), ["a", "plesio"]);
+  const anchored = "clusters: &all\n- name: a\n  cluster: {server: x}\nother: *all\n";
+  const merged = read(mergeKubeconfig(anchored, ACCESS));
+  assertEquals(merged.clusters.length, 2);
+  assertEquals(merged.other.length, 1);
+  const empty = read(mergeKubeconfig("clusters:\ncontexts: null\n", ACCESS));
+  assertEquals([empty.clusters.length, empty.contexts.length, empty.users.length], [1, 1, 1]);
+});
