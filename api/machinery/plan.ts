@@ -152,6 +152,7 @@ function isFilled(made: PlanField): boolean {
     case STRUCT:
     case QUANTITY:
     case INT_OR_STRING:
+    case DURATION:
       return true;
     case STRING:
     case BOOLEAN:
@@ -178,6 +179,8 @@ export function zeroOf(plan: Plan): Json {
       return false;
     case QUANTITY:
       return "0";
+    case DURATION:
+      return "0s";
     case MAP:
       return {};
     case LIST:
