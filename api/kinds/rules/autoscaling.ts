@@ -1,9 +1,312 @@
-/** Rules of the autoscaling group: what a schema cannot say. None yet. */
-import type { Column, Kind, KindHooks } from "../../machinery/types.ts";
+/**
+ * Rules of the autoscaling group: HorizontalPodAutoscalers (upstream's `pkg/apis/autoscaling`). v1 says less;
+ * its rules stand under `HorizontalPodAutoscaler.v1`.
+ */
+
+import type {
+  Cause,
+  Column,
+  DeepReadonly,
+  Kind,
+  KindContext,
+  KindHooks,
+  KubeObject,
+} from "../../machinery/types.ts";
+import { nameIsPathSegment } from "../../machinery/names.ts";
+import { tryParseQuantity } from "../../machinery/quantity.ts";
+import { checkLabelSelector } from "../../machinery/selectors.ts";
+import { AGE_COLUMN, column, NAME_COLUMN, type Row } from "./cells.ts";
+import { statusHooks } from "./prepare.ts";
+import { nonNegativeStatus } from "./replica_validation.ts";
+import { isSet, type Path, Report, SPEC } from "./report.ts";
+
+// deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
+type Obj = any;
+type Stored = DeepReadonly<KubeObject>;
+
+const CPU_PERCENT = 80;
+const WINDOW_SECONDS_MAX = 3600;
+const PERIOD_SECONDS_MAX = 1800;
+const SELECT_POLICIES = ["Disabled", "Max", "Min"];
+const POLICY_TYPES = ["Percent", "Pods"];
+const METRIC_TYPES = ["ContainerResource", "External", "Object", "Pods", "Resource"];
+/** A metric's type and the field that describes it. */
+const SOURCES: Record<string, string> = {
+  ContainerResource: "containerResource",
+  External: "external",
+  Object: "object",
+  Pods: "pods",
+  Resource: "resource",
+};
+
+function defaultAutoscaler(autoscaler: KubeObject): void {
+  const spec: Obj = autoscaler.spec ??= {};
+  spec.minReplicas ??= 1;
+  if (!spec.metrics?.length) {
+    const target = { type: "Utilization", averageUtilization: CPU_PERCENT };
+    spec.metrics = [{ type: "Resource", resource: { name: "cpu", target } }];
+  }
+  const { scaleUp, scaleDown } = spec.behavior ?? {};
+  if (scaleUp) {
+    scaleUp.stabilizationWindowSeconds ??= 0;
+    scaleUp.selectPolicy ??= "Max";
+    scaleUp.policies ??= [
+      { type: "Pods", value: 4, periodSeconds: 15 },
+      { type: "Percent", value: 100, periodSeconds: 15 },
+    ];
+  }
+  if (scaleDown) {
+    scaleDown.selectPolicy ??= "Max";
+    scaleDown.policies ??= [{ type: "Percent", value: 100, periodSeconds: 15 }];
+  }
+}
+
+function defaultV1(autoscaler: KubeObject): void {
+  (autoscaler.spec ??= {}).minReplicas ??= 1;
+}
+
+function validateReference(reference: Obj, path: Path, r: Report): void {
+  for (const field of ["kind", "name"]) {
+    const value = reference?.[field] ?? "";
+    if (value === "") r.required(path.child(field));
+    else r.check(nameIsPathSegment(value, false), path.child(field), value);
+  }
+}
+
+function validateReplicas(spec: Obj, r: Report): void {
+  const { minReplicas: min, maxReplicas: max = 0 } = spec;
+  if (isSet(min) && min < 1) {
+    r.invalid(SPEC.child("minReplicas"), min, "must be greater than or equal to 1");
+  }
+  if (max < 1) r.invalid(SPEC.child("maxReplicas"), max, "must be greater than 0");
+  if (isSet(min) && max < min) {
+    r.invalid(SPEC.child("maxReplicas"), max, "must be greater than or equal to `minReplicas`");
+  }
+  validateReference(spec.scaleTargetRef, SPEC.child("scaleTargetRef"), r);
+}
+
+function validateTarget(target: Obj, path: Path, r: Report): void {
+  const { type = "", averageUtilization, averageValue, value } = target ?? {};
+  if (type === "") r.required(path.child("type"), "must specify a metric target type");
+  else if (!["Utilization", "Value", "AverageValue"].includes(type)) {
+    r.invalid(path.child("type"), type, "must be either Utilization, Value, or AverageValue");
+  }
+  for (const [name, amount] of [["value", value], ["averageValue", averageValue]]) {
+    const parsed = isSet(amount) ? tryParseQuantity(amount) : undefined;
+    if (parsed && parsed.sign !== 1) r.invalid(path.child(name), amount, "must be positive");
+  }
+  if (isSet(averageUtilization) && averageUtilization < 1) {
+    r.invalid(path.child("averageUtilization"), averageUtilization, "must be greater than 0");
+  }
+}
+
+function validateIdentifier(metric: Obj, path: Path, r: Report): void {
+  const { name = "", selector } = metric ?? {};
+  if (name === "") r.required(path.child("name"), "must specify a metric name");
+  else r.check(nameIsPathSegment(name, false), path.child("name"), name);
+  r.add(checkLabelSelector(`${path.child("selector")}`, selector));
+}
+
+function validateSource(type: string, source: Obj, path: Path, r: Report): void {
+  const target = source.target ?? {};
+  const targetAt = path.child("target");
+  validateTarget(target, targetAt, r);
+  const { averageUtilization, averageValue, value } = target;
+  if (type === "Resource" || type === "ContainerResource") {
+    if (!source.name) r.required(path.child("name"), "must specify a resource name");
+    if (type === "ContainerResource" && !source.container) {
+      r.required(path.child("container"), "must specify a container");
+    }
+    if (!isSet(averageUtilization) && !isSet(averageValue)) {
+      const text = "must set either a target raw value or a target utilization";
+      r.required(targetAt.child("averageUtilization"), text);
+    }
+    if (isSet(averageUtilization) && isSet(averageValue)) {
+      const text = "may not set both a target raw value and a target utilization";
+      r.forbidden(targetAt.child("averageValue"), text);
+    }
+    return;
+  }
+  validateIdentifier(source.metric, path.child("metric"), r);
+  if (type === "Object") {
+    validateReference(source.describedObject, path.child("describedObject"), r);
+  }
+  if (type === "Pods") {
+    const amount = isSet(averageValue) ? tryParseQuantity(averageValue) : undefined;
+    if (!amount || amount.sign !== 1) {
+      r.required(targetAt.child("averageValue"), "must specify a positive target averageValue");
+    }
+  } else if (!isSet(value) && !isSet(averageValue)) {
+    const text = type === "Object"
+      ? "must set either a target value or averageValue"
+      : "must set either a target value for metric or a per-pod target";
+    r.required(targetAt.child("averageValue"), text);
+  } else if (type === "External" && isSet(value) && isSet(averageValue)) {
+    const text = "may not set both a target value for metric and a per-pod target";
+    r.forbidden(targetAt.child("value"), text);
+  }
+}
+
+function validateMetric(metric: Obj, path: Path, r: Report): void {
+  const { type = "" } = metric;
+  if (type === "") r.required(path.child("type"), "must specify a metric source type");
+  else if (!METRIC_TYPES.includes(type)) r.notSupported(path.child("type"), type, METRIC_TYPES);
+  const wanted = SOURCES[type];
+  for (const field of Object.values(SOURCES)) {
+    if (!isSet(metric[field]) || field === wanted) continue;
+    const text = "must populate the given metric source only";
+    r.forbidden(path.child(field), text);
+  }
+  if (!wanted) return;
+  const source = metric[wanted];
+  if (isSet(source)) validateSource(type, source, path.child(wanted), r);
+  else r.required(path.child(wanted), "must populate information for the given metric source");
+}
+
+function validateRules(rules: Obj, path: Path, r: Report): void {
+  const { stabilizationWindowSeconds: window, selectPolicy, policies = [] } = rules;
+  const windowAt = path.child("stabilizationWindowSeconds");
+  if (isSet(window) && window < 0) {
+    r.invalid(windowAt, window, "must be greater than or equal to zero");
+  }
+  if (window > WINDOW_SECONDS_MAX) {
+    r.invalid(windowAt, window, `must be less than or equal to ${WINDOW_SECONDS_MAX}`);
+  }
+  if (isSet(selectPolicy) && !SELECT_POLICIES.includes(selectPolicy)) {
+    r.notSupported(path.child("selectPolicy"), selectPolicy, SELECT_POLICIES);
+  }
+  const tolerance = isSet(rules.tolerance) ? tryParseQuantity(rules.tolerance) : undefined;
+  if (tolerance && tolerance.sign < 0) {
+    r.invalid(path.child("tolerance"), rules.tolerance, "must be greater than or equal to 0");
+  }
+  const policiesAt = path.child("policies");
+  if (policies.length === 0) r.required(policiesAt, "must specify at least one Policy");
+  policies.forEach(({ type = "", value = 0, periodSeconds: period = 0 }: Obj, i: number) => {
+    const at = policiesAt.index(i);
+    if (!POLICY_TYPES.includes(type)) r.notSupported(at.child("type"), type, POLICY_TYPES);
+    if (value <= 0) r.invalid(at.child("value"), value, "must be greater than zero");
+    if (period <= 0) r.invalid(at.child("periodSeconds"), period, "must be greater than zero");
+    if (period > PERIOD_SECONDS_MAX) {
+      const text = `must be less than or equal to ${PERIOD_SECONDS_MAX}`;
+      r.invalid(at.child("periodSeconds"), period, text);
+    }
+  });
+}
+
+function validateAutoscaler(autoscaler: Stored): Cause[] {
+  const r = new Report();
+  const spec: Obj = autoscaler.spec ?? {};
+  validateReplicas(spec, r);
+  spec.metrics?.forEach((metric: Obj, i: number) => {
+    validateMetric(metric, SPEC.child("metrics").index(i), r);
+  });
+  for (const side of ["scaleUp", "scaleDown"]) {
+    const rules = spec.behavior?.[side];
+    if (isSet(rules)) validateRules(rules, SPEC.child("behavior", side), r);
+  }
+  return r.causes;
+}
+
+function validateV1(autoscaler: Stored): Cause[] {
+  const r = new Report();
+  const spec: Obj = autoscaler.spec ?? {};
+  validateReplicas(spec, r);
+  const percent = spec.targetCPUUtilizationPercentage;
+  if (isSet(percent) && percent < 1) {
+    r.invalid(SPEC.child("targetCPUUtilizationPercentage"), percent, "must be greater than 0");
+  }
+  return r.causes;
+}
+
+function updated(check: (object: Stored) => Cause[]): NonNullable<KindHooks["validateUpdate"]> {
+  return (object: Stored, _old: Stored, context: KindContext) => {
+    if (context.subresource !== "status") return check(object);
+    const r = new Report();
+    nonNegativeStatus(object.status ?? {}, ["currentReplicas", "desiredReplicas"], r);
+    return r.causes;
+  };
+}
+
+const status = statusHooks({ status: () => ({ desiredReplicas: 0 }) });
 
 /** Hooks by kind. */
-export const hooks: Record<string, KindHooks> = {};
+export const hooks: Record<string, KindHooks> = {
+  HorizontalPodAutoscaler: {
+    defaults: defaultAutoscaler,
+    ...status,
+    validate: validateAutoscaler,
+    validateUpdate: updated(validateAutoscaler),
+  },
+  "HorizontalPodAutoscaler.v1": {
+    defaults: defaultV1,
+    ...status,
+    validate: validateV1,
+    validateUpdate: updated(validateV1),
+  },
+};
+
+const METRICS_SHOWN = 2;
+
+function metricText(metric: Obj, current: Obj): string {
+  const field = SOURCES[metric.type];
+  if (!field) return "<unknown type>";
+  const source = metric[field] ?? {}, now = current?.[field]?.current ?? {};
+  const target = source.target ?? {};
+  if (metric.type === "Resource" || metric.type === "ContainerResource") {
+    if (isSet(target.averageValue)) {
+      return `${source.name}: ${now.averageValue ?? "<unknown>"}/${target.averageValue}`;
+    }
+    const used = isSet(now.averageUtilization) ? `${now.averageUtilization}%` : "<unknown>";
+    const wanted = isSet(target.averageUtilization) ? `${target.averageUtilization}%` : "<auto>";
+    return `${source.name}: ${used}/${wanted}`;
+  }
+  if (metric.type === "Pods") {
+    return `${now.averageValue ?? "<unknown>"}/${target.averageValue ?? "0"}`;
+  }
+  if (isSet(target.averageValue)) {
+    return `${now.averageValue ?? "<unknown>"}/${target.averageValue} (avg)`;
+  }
+  return `${now.value ?? "<unknown>"}/${target.value ?? "0"}`;
+}
+
+function metricsText(row: Row): string {
+  const metrics: Obj[] = row.spec?.metrics ?? [];
+  if (metrics.length === 0) return "<none>";
+  const current: Obj[] = row.status?.currentMetrics ?? [];
+  const texts = metrics.slice(0, METRICS_SHOWN).map((metric, i) => metricText(metric, current[i]));
+  const text = texts.join(", ");
+  return metrics.length > METRICS_SHOWN
+    ? `${text} + ${metrics.length - METRICS_SHOWN} more...`
+    : text;
+}
+
+function v1Text({ spec, status }: Row): string {
+  const target = spec?.targetCPUUtilizationPercentage;
+  if (!isSet(target)) return "<none>";
+  const now = status?.currentCPUUtilizationPercentage;
+  return `cpu: ${isSet(now) ? `${now}%` : "<unknown>"}/${target}%`;
+}
+
+function autoscalerColumns(targets: (row: Row) => string): Column[] {
+  return [
+    NAME_COLUMN,
+    column("Reference", ({ spec }) => {
+      const { kind = "", name = "" } = spec?.scaleTargetRef ?? {};
+      return `${kind}/${name}`;
+    }),
+    column("Targets", targets),
+    column("MinPods", (o) => isSet(o.spec?.minReplicas) ? String(o.spec.minReplicas) : "<unset>"),
+    column("MaxPods", (o) => o.spec?.maxReplicas ?? 0),
+    column("Replicas", (o) => o.status?.currentReplicas ?? 0),
+    AGE_COLUMN,
+  ];
+}
+
 /** Columns by kind. */
-export const columns: Record<string, Column[]> = {};
+export const columns: Record<string, Column[]> = {
+  HorizontalPodAutoscaler: autoscalerColumns(metricsText),
+  "HorizontalPodAutoscaler.v1": autoscalerColumns(v1Text),
+};
+
 /** Selectable fields by kind. */
 export const fields: Record<string, Kind["fields"]> = {};

@@ -1,9 +1,332 @@
-/** Rules of the storage group: what a schema cannot say. None yet. */
-import type { Column, Kind, KindHooks } from "../../machinery/types.ts";
+/** Rules of the storage group: classes, attachments, CSI drivers and nodes (upstream's `pkg/apis/storage`). */
+
+import type {
+  Cause,
+  Column,
+  DeepReadonly,
+  Kind,
+  KindHooks,
+  KubeObject,
+} from "../../machinery/types.ts";
+import { isQualifiedName, nameIsDnsSubdomain } from "../../machinery/names.ts";
+import { tryParseQuantity } from "../../machinery/quantity.ts";
+import { checkLabelSelector } from "../../machinery/selectors.ts";
+import { AGE_COLUMN, column, NAME_COLUMN, type Row } from "./cells.ts";
+import { semanticEqual } from "./equality.ts";
+import { raiseGeneration, statusHooks } from "./prepare.ts";
+import { isSet, Path, Report, ROOT, SPEC } from "./report.ts";
+import { validateCsiDriverName } from "./volume_sources.ts";
+
+// deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
+type Obj = any;
+type Stored = DeepReadonly<KubeObject>;
+
+const PARAMETERS_MAX = 512;
+const PARAMETERS_BYTES_MAX = 256 * 1024;
+
+function validateParameters(parameters: Obj, path: Path, r: Report): void {
+  const names = Object.keys(parameters ?? {});
+  if (names.length > PARAMETERS_MAX) {
+    r.tooLong(path, PARAMETERS_MAX);
+    return;
+  }
+  let size = 0;
+  for (const name of names) {
+    if (name === "") r.invalid(path, name, "field can not be empty.");
+    size += name.length + (parameters[name] ?? "").length;
+  }
+  if (size > PARAMETERS_BYTES_MAX) r.tooLong(path, PARAMETERS_BYTES_MAX);
+}
+
+function validateDriver(name: string, path: Path, r: Report): void {
+  if (name === "") r.required(path);
+  else r.check(isQualifiedName(name.toLowerCase()), path, name);
+}
+
+const RECLAIM_POLICIES = ["Delete", "Retain"];
+const BINDING_MODES = ["Immediate", "WaitForFirstConsumer"];
+
+function validateStorageClass(object: Stored): Cause[] {
+  const r = new Report();
+  validateDriver(object.provisioner ?? "", new Path("provisioner"), r);
+  validateParameters(object.parameters, new Path("parameters"), r);
+  const { reclaimPolicy, volumeBindingMode: mode, allowedTopologies = [] } = object;
+  if (reclaimPolicy && !RECLAIM_POLICIES.includes(reclaimPolicy)) {
+    r.notSupported(new Path("reclaimPolicy"), reclaimPolicy, RECLAIM_POLICIES);
+  }
+  if (!isSet(mode)) r.required(new Path("volumeBindingMode"));
+  else if (!BINDING_MODES.includes(mode)) {
+    r.notSupported(new Path("volumeBindingMode"), mode, BINDING_MODES);
+  }
+  allowedTopologies.forEach((term: Obj, i: number) => {
+    const at = new Path("allowedTopologies").index(i);
+    const keys = new Set<string>();
+    term.matchLabelExpressions?.forEach(({ key = "", values = [] }: Obj, j: number) => {
+      const ruleAt = at.child("matchLabelExpressions").index(j);
+      if (values.length === 0) r.required(ruleAt.child("values"));
+      values.forEach((value: string, k: number) => {
+        if (values.indexOf(value) < k) r.duplicate(ruleAt.child("values").index(k), value);
+      });
+      r.check(isQualifiedName(key), ruleAt.child("key"), key);
+      if (keys.has(key)) r.duplicate(ruleAt.child("key"), key);
+      keys.add(key);
+    });
+  });
+  return r.causes;
+}
+
+function validateStorageClassUpdate(object: Stored, old: Stored): Cause[] {
+  const r = new Report();
+  for (const field of ["parameters", "provisioner", "reclaimPolicy"]) {
+    if (semanticEqual(object[field] ?? {}, old[field] ?? {})) continue;
+    r.forbidden(new Path(field), `updates to ${field} are forbidden.`);
+  }
+  if (object.volumeBindingMode !== old.volumeBindingMode) {
+    r.invalid(
+      new Path("volumeBindingMode"),
+      object.volumeBindingMode ?? null,
+      "field is immutable",
+    );
+  }
+  return r.causes;
+}
+
+function validateAttachment(object: Stored): Cause[] {
+  const r = new Report();
+  const { attacher = "", nodeName = "", source = {} } = object.spec ?? {};
+  validateCsiDriverName(attacher, SPEC.child("attacher"), r);
+  r.check(nameIsDnsSubdomain(nodeName, false), SPEC.child("nodeName"), nodeName);
+  const { persistentVolumeName: name, inlineVolumeSpec: inline } = source;
+  const at = SPEC.child("source");
+  if (isSet(name) && isSet(inline)) {
+    r.forbidden(at, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+  } else if (isSet(name)) {
+    if (name === "") {
+      r.required(at.child("persistentVolumeName"), "must specify non empty persistentVolumeName");
+    }
+  } else if (!isSet(inline)) {
+    r.required(at, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+  }
+  return r.causes;
+}
+
+function validateCsiNode(object: Stored): Cause[] {
+  const r = new Report();
+  const names = new Set<string>();
+  (object.spec?.drivers ?? []).forEach((driver: Obj, i: number) => {
+    const { name = "", nodeID = "", topologyKeys = [], allocatable } = driver;
+    const at = SPEC.child("drivers").index(i);
+    validateCsiDriverName(name, at.child("name"), r);
+    if (nodeID === "") r.required(at.child("nodeID"));
+    if (nodeID.length > 192) {
+      r.invalid(at.child("nodeID"), nodeID, "must be 192 characters or less");
+    }
+    if (allocatable?.count < 0) {
+      const text = "must be greater than or equal to 0";
+      r.invalid(at.child("allocatable", "count"), allocatable.count, text);
+    }
+    if (names.has(name)) r.duplicate(at.child("name"), name);
+    names.add(name);
+    topologyKeys.forEach((key: string) => r.check(isQualifiedName(key), at, key));
+  });
+  return r.causes;
+}
+
+const FS_POLICIES = ["File", "None", "ReadWriteOnceWithFSType"];
+const MODES = ["Ephemeral", "Persistent"];
+
+function validateCsiDriver(object: Stored): Cause[] {
+  const r = new Report();
+  const spec: Obj = object.spec ?? {};
+  validateCsiDriverName(object.metadata.name, new Path("metadata").child("name"), r);
+  for (const field of ["attachRequired", "podInfoOnMount", "storageCapacity"]) {
+    if (!isSet(spec[field])) r.required(SPEC.child(field));
+  }
+  if (!isSet(spec.fsGroupPolicy)) r.required(SPEC.child("fsGroupPolicy"));
+  else if (!FS_POLICIES.includes(spec.fsGroupPolicy)) {
+    r.notSupported(SPEC.child("fsGroupPolicy"), spec.fsGroupPolicy, FS_POLICIES);
+  }
+  for (const mode of spec.volumeLifecycleModes ?? []) {
+    if (!MODES.includes(mode)) r.notSupported(SPEC.child("volumeLifecycleModes"), mode, MODES);
+  }
+  const audiences = new Set<string>();
+  (spec.tokenRequests ?? []).forEach(
+    ({ audience = "", expirationSeconds: seconds }: Obj, i: number) => {
+      const at = SPEC.child("tokenRequests").index(i);
+      if (audiences.has(audience)) r.duplicate(at.child("audience"), audience);
+      audiences.add(audience);
+      if (!isSet(seconds)) return;
+      const secondsAt = at.child("expirationSeconds");
+      if (seconds < 600) {
+        r.invalid(secondsAt, seconds, "may not specify a duration less than 10 minutes");
+      }
+      if (seconds > 2 ** 32) {
+        r.invalid(secondsAt, seconds, "may not specify a duration larger than 2^32 seconds");
+      }
+    },
+  );
+  return r.causes;
+}
+
+function validateCapacity(object: Stored): Cause[] {
+  const r = new Report();
+  const { storageClassName = "", nodeTopology, capacity, maximumVolumeSize: size } = object;
+  r.check(
+    nameIsDnsSubdomain(storageClassName, false),
+    new Path("storageClassName"),
+    storageClassName,
+  );
+  if (isSet(nodeTopology)) r.add(checkLabelSelector("nodeTopology", nodeTopology));
+  for (const [name, text] of [["capacity", capacity], ["maximumVolumeSize", size]]) {
+    const amount = isSet(text) ? tryParseQuantity(text) : undefined;
+    if (amount && amount.sign < 0) {
+      r.invalid(new Path(name), amount.toString(), "must be greater than or equal to 0");
+    }
+  }
+  return r.causes;
+}
+
+function validateAttributesClass(object: Stored): Cause[] {
+  const r = new Report();
+  validateDriver(object.driverName ?? "", new Path("driverName"), r);
+  validateParameters(object.parameters, new Path("parameters"), r);
+  if (Object.keys(object.parameters ?? {}).length === 0) {
+    r.required(new Path("parameters"), "must contain at least one key/value pair");
+  }
+  return r.causes;
+}
+
+function immutable(...fields: string[]): NonNullable<KindHooks["validateUpdate"]> {
+  return (object, old) => {
+    const r = new Report();
+    for (const field of fields) {
+      if (semanticEqual(object[field], old[field])) continue;
+      r.invalid(
+        field === "spec" ? SPEC : ROOT.child(field),
+        object[field] ?? null,
+        "field is immutable",
+      );
+    }
+    return r.causes;
+  };
+}
+
+const counted: Pick<KindHooks, "prepareCreate" | "prepareUpdate"> = {
+  prepareCreate(object) {
+    object.metadata.generation = 1;
+  },
+  prepareUpdate(object, old) {
+    raiseGeneration(object, old, ["spec"]);
+  },
+};
 
 /** Hooks by kind. */
-export const hooks: Record<string, KindHooks> = {};
+export const hooks: Record<string, KindHooks> = {
+  StorageClass: {
+    defaults(object) {
+      object.reclaimPolicy ??= "Delete";
+      object.volumeBindingMode ??= "Immediate";
+    },
+    validate: validateStorageClass,
+    validateUpdate: validateStorageClassUpdate,
+  },
+  VolumeAttachment: {
+    ...statusHooks({ status: () => ({ attached: false }) }),
+    validate: validateAttachment,
+    validateUpdate: (object, old, context) =>
+      context.subresource === "status" ? [] : immutable("spec")(object, old, context),
+  },
+  CSINode: { validate: validateCsiNode, validateUpdate: validateCsiNode },
+  CSIDriver: {
+    defaults(object) {
+      const spec: Obj = object.spec ??= {};
+      spec.attachRequired ??= true;
+      spec.podInfoOnMount ??= false;
+      spec.storageCapacity ??= false;
+      spec.fsGroupPolicy ??= "ReadWriteOnceWithFSType";
+      spec.requiresRepublish ??= false;
+      spec.seLinuxMount ??= false;
+      if (!spec.volumeLifecycleModes?.length) spec.volumeLifecycleModes = ["Persistent"];
+    },
+    ...counted,
+    validate: validateCsiDriver,
+    validateUpdate: validateCsiDriver,
+  },
+  CSIStorageCapacity: {
+    validate: validateCapacity,
+    validateUpdate: immutable("nodeTopology", "storageClassName"),
+  },
+  VolumeAttributesClass: {
+    validate: validateAttributesClass,
+    validateUpdate: immutable("driverName", "parameters"),
+  },
+};
+
+const DEFAULT_CLASS = [
+  "storageclass.kubernetes.io/is-default-class",
+  "storageclass.beta.kubernetes.io/is-default-class",
+];
+const DEFAULT_ATTRIBUTES = ["volumeattributesclass.kubernetes.io/is-default-class"];
+
+function nameColumn(annotations: readonly string[]): Column {
+  return column("Name", ({ metadata }: Row) => {
+    const marked = annotations.some((key) => metadata.annotations?.[key] === "true");
+    return marked ? `${metadata.name} (default)` : metadata.name;
+  }, { format: "name" });
+}
+
+const BOOLEAN = { type: "boolean" } as const;
+
 /** Columns by kind. */
-export const columns: Record<string, Column[]> = {};
+export const columns: Record<string, Column[]> = {
+  StorageClass: [
+    nameColumn(DEFAULT_CLASS),
+    column("Provisioner", (o) => o.provisioner ?? ""),
+    column("ReclaimPolicy", (o) => o.reclaimPolicy ?? "Delete"),
+    column("VolumeBindingMode", (o) => o.volumeBindingMode ?? "Immediate"),
+    column("AllowVolumeExpansion", (o) => o.allowVolumeExpansion ?? false),
+    AGE_COLUMN,
+  ],
+  VolumeAttributesClass: [
+    nameColumn(DEFAULT_ATTRIBUTES),
+    column("DriverName", (o) => o.driverName ?? ""),
+    AGE_COLUMN,
+  ],
+  VolumeAttachment: [
+    NAME_COLUMN,
+    column("Attacher", (o) => o.spec?.attacher ?? "", { format: "name" }),
+    column("PV", (o) => o.spec?.source?.persistentVolumeName ?? ""),
+    column("Node", (o) => o.spec?.nodeName ?? ""),
+    column("Attached", (o) => o.status?.attached ?? false, BOOLEAN),
+    AGE_COLUMN,
+  ],
+  CSINode: [
+    NAME_COLUMN,
+    column("Drivers", (o) => (o.spec?.drivers ?? []).length, { type: "integer" }),
+    AGE_COLUMN,
+  ],
+  CSIDriver: [
+    NAME_COLUMN,
+    column("AttachRequired", (o) => o.spec?.attachRequired ?? true, BOOLEAN),
+    column("PodInfoOnMount", (o) => o.spec?.podInfoOnMount ?? false, BOOLEAN),
+    column("StorageCapacity", (o) => o.spec?.storageCapacity ?? false, BOOLEAN),
+    column(
+      "TokenRequests",
+      (o) =>
+        o.spec?.tokenRequests
+          ? o.spec.tokenRequests.map((t: Obj) => t.audience).join(",")
+          : "<unset>",
+    ),
+    column("RequiresRepublish", (o) => o.spec?.requiresRepublish ?? false, BOOLEAN),
+    column("Modes", (o) => (o.spec?.volumeLifecycleModes ?? []).join(",") || "<none>"),
+    AGE_COLUMN,
+  ],
+  CSIStorageCapacity: [
+    NAME_COLUMN,
+    column("StorageClassName", (o) => o.storageClassName ?? ""),
+    column("Capacity", (o) => o.capacity ?? "<unset>"),
+  ],
+};
+
 /** Selectable fields by kind. */
 export const fields: Record<string, Kind["fields"]> = {};
