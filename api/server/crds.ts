@@ -30,6 +30,10 @@ const SYSTEM: User = { name: "system:apiserver", groups: ["system:masters"] };
 
 type Definition = DeepReadonly<Crd>;
 
+function sameResource(a: Kind, b: Kind): boolean {
+  return a.group === b.group && a.version === b.version && a.plural === b.plural;
+}
+
 /** Serves what the stored definitions say. */
 export class Definitions {
   readonly #deps: Deps;
@@ -92,6 +96,11 @@ export class Definitions {
     verbs?: readonly Kind["verbs"][number][],
   ): Promise<void> {
     let rows = await customKinds(crd, schemas);
+    // A definition never takes the place, or the storage, of a built-in kind
+    const built = this.#deps.kinds.all().filter((kind) => !kind.custom);
+    rows = rows.filter((row) =>
+      !built.some((kind) => kind.path === row.path || sameResource(kind, row))
+    );
     if (verbs) rows = rows.map((row) => ({ ...row, verbs }));
     for (const version of crd.spec.versions) {
       const { group, names } = crd.spec;
