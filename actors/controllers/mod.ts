@@ -32,6 +32,7 @@ import {
   runController,
   type System,
 } from "../runtime/mod.ts";
+import { daemonSetController } from "./daemonset.ts";
 import { deploymentController } from "./deployment.ts";
 import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
@@ -46,6 +47,7 @@ import { replicaSetController, replicationController } from "./replicaset.ts";
 import { rootCaPublisher } from "./root_ca_publisher.ts";
 import { serviceAccountController } from "./serviceaccount.ts";
 import { serviceAccountTokenController } from "./serviceaccount_token.ts";
+import { statefulSetController } from "./statefulset.ts";
 import { taintEvictionController } from "./taint_eviction.ts";
 
 export type { ControllerPorts, FreeController, ServedKinds } from "./ports.ts";
@@ -65,6 +67,8 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     deploymentController,
     replicaSetController,
     replicationController,
+    statefulSetController,
+    daemonSetController,
     endpointSliceController,
     endpointSliceMirroringController,
     endpointsController,

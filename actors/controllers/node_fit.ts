@@ -1,0 +1,114 @@
+/**
+ * Whether a pod may be on a node, as far as DaemonSets and evictions decide it: node name, node affinity,
+ * taints and tolerations. Pure.
+ *
+ * Behaviour matched: k8s.io/component-helpers/scheduling/corev1, v1.36.
+ */
+import { type LabelOperator, requirement, Selector } from "../../api/machinery/selectors.ts";
+import type { Obj } from "./objects.ts";
+
+/** A taint of a node. */
+export interface Taint {
+  key: string;
+  value?: string;
+  effect: "NoSchedule" | "PreferNoSchedule" | "NoExecute";
+  timeAdded?: string;
+}
+
+/** A toleration of a pod. */
+export interface Toleration {
+  key?: string;
+  operator?: string;
+  value?: string;
+  effect?: string;
+  tolerationSeconds?: number;
+}
+
+interface Expression {
+  key: string;
+  operator: string;
+  values?: readonly string[];
+}
+
+interface Term {
+  matchExpressions?: readonly Expression[];
+  matchFields?: readonly Expression[];
+}
+
+const OPERATORS: Record<string, LabelOperator> = {
+  In: "in",
+  NotIn: "notin",
+  Exists: "exists",
+  DoesNotExist: "!",
+  Gt: "gt",
+  Lt: "lt",
+};
+
+/** Whether one toleration bears one taint. */
+export function tolerates(toleration: Toleration, taint: Taint): boolean {
+  if (toleration.effect && toleration.effect !== taint.effect) return false;
+  if (toleration.key && toleration.key !== taint.key) return false;
+  switch (toleration.operator ?? "Equal") {
+    case "":
+    case "Equal":
+      return (toleration.value ?? "") === (taint.value ?? "") && Boolean(toleration.key);
+    case "Exists":
+      return true;
+    case "Lt":
+      return isInteger(taint.value) && isInteger(toleration.value) &&
+        Number(taint.value) < Number(toleration.value);
+    case "Gt":
+      return isInteger(taint.value) && isInteger(toleration.value) &&
+        Number(taint.value) > Number(toleration.value);
+    default:
+      return false;
+  }
+}
+
+function isInteger(text: string | undefined): boolean {
+  return text !== undefined && /^-?[0-9]+$/.test(text);
+}
+
+/** The first taint of these effects that no toleration bears. */
+export function untolerated(
+  taints: readonly Taint[],
+  tolerations: readonly Toleration[],
+  effects: readonly string[],
+): Taint | undefined {
+  return taints.find((taint) =>
+    effects.includes(taint.effect) &&
+    !tolerations.some((toleration) => tolerates(toleration, taint))
+  );
+}
+
+/** Whether a node is one that a pod's nodeSelector and required node affinity ask for. */
+export function matchesAffinity(spec: Obj["spec"], node: Obj): boolean {
+  const labels = node.metadata.labels ?? {};
+  for (const key in spec.nodeSelector) if (labels[key] !== spec.nodeSelector[key]) return false;
+  const required = spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution;
+  if (!required) return true;
+  return (required.nodeSelectorTerms ?? []).some((term: Term) => matchesTerm(term, node));
+}
+
+function matchesTerm(term: Term, node: Obj): boolean {
+  const { matchExpressions = [], matchFields = [] } = term;
+  if (matchExpressions.length + matchFields.length === 0) return false;
+  return matchesAll(matchExpressions, node.metadata.labels ?? {}) &&
+    matchesAll(matchFields, { "metadata.name": node.metadata.name });
+}
+
+function matchesAll(
+  expressions: readonly Expression[],
+  values: Readonly<Record<string, string>>,
+): boolean {
+  if (expressions.length === 0) return true;
+  try {
+    const requirements = expressions.map(({ key, operator, values: wanted }) =>
+      requirement(key, OPERATORS[operator], wanted ?? [])
+    );
+    return new Selector(requirements).matches(values);
+  } catch (error) {
+    // What cannot be read selects nothing, as upstream.
+    return error === undefined;
+  }
+}
