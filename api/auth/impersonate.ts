@@ -1,25 +1,41 @@
 /**
- * Acting as somebody else, by the headers `Impersonate-User`, `-Group`, `-Uid` and `-Extra-<key>`. The
- * asker must be allowed the verb `impersonate` on each thing it takes on.
+ * Acting as somebody else, by the headers `Impersonate-User`, `-Group`, `-Uid` and `-Extra-<key>`.
+ *
+ * Two kinds of right. The old one: the verb `impersonate` on each thing that is taken on, for any request. The
+ * constrained one (1.36): the verb `impersonate:<mode>` on it and `impersonate-on:<mode>:<verb>` on what is
+ * requested, so that somebody may, say, list pods as a node and nothing else. Modes are tried from the
+ * narrowest to the old one; the first that applies and allows wins, else the first refusal is told.
  */
 import type { User } from "../client/contract.ts";
 import { badRequest } from "../machinery/errors.ts";
+import { checkDomainPrefixedPath, isDns1123Subdomain } from "../machinery/names.ts";
+import type { ApiError } from "../machinery/types.ts";
 import { forbiddenRequest } from "./authorize.ts";
 import type { Attributes, Authorizer } from "./contract.ts";
 import {
   ANONYMOUS_NAME,
   AUTHENTICATED,
+  MASTERS,
+  NODE_PREFIX,
+  NODES,
   serviceAccountGroups,
   splitServiceAccount,
   UNAUTHENTICATED,
 } from "./names.ts";
+import { quoteList } from "./rbac_rules.ts";
 
 const PREFIX = "impersonate-";
 const EXTRA = "impersonate-extra-";
-const AUTHENTICATION = "authentication.k8s.io";
+const AUTHENTICATION = { group: "authentication.k8s.io", version: "v1" };
+const NODE_NAME = "authentication.kubernetes.io/node-name";
+/** From so many checks on, one for all (`*`) is tried first. */
+const MANY_CHECKS = 4;
 
 /** Headers as name and value; a text may hold several values joined by `, `, as `Headers` does. */
 export type HeaderPairs = Iterable<readonly [string, string | readonly string[]]>;
+
+/** What is requested, by whom does not matter. */
+export type Requested = Omit<Attributes, "user">;
 
 interface Wanted {
   user: string;
@@ -29,43 +45,175 @@ interface Wanted {
 }
 
 /**
- * Whom a request acts as: `user` itself when no header asks for anybody else. Throws 400 for groups and the
- * like without a user, 403 for what the asker may not take on.
+ * Whom a request acts as: `user` itself when no header asks for anybody else. `requested` is what the request
+ * does; without it only the unconstrained right counts. Throws 400 for groups and the like without a user,
+ * 403 for what the asker may not take on.
  */
-export function impersonated(user: User, headers: HeaderPairs, authorizer: Authorizer): User {
+export function impersonated(
+  user: User,
+  headers: HeaderPairs,
+  authorizer: Authorizer,
+  requested?: Requested,
+): User {
   const wanted = read(headers);
   if (!wanted) return user;
-  const groupsGiven = wanted.groups.length > 0;
-  const account = splitServiceAccount(wanted.user);
-  const check = (resource: string, name: string, more: Partial<Attributes> = {}) => {
+  let refused: ApiError | undefined;
+  for (const mode of requested ? modesFor(user, wanted) : []) {
+    const no = checkMode(mode, { user, wanted, authorizer, requested: requested! });
+    if (!no) return actual(wanted, true);
+    refused ??= no;
+  }
+  const check = checkerOf(user, authorizer);
+  const old = checkFields(check, wanted, { verb: "impersonate", group: "", version: "v1" });
+  if (old) throw refused ?? old;
+  return actual(wanted, false);
+}
+
+interface Checks {
+  user: User;
+  wanted: Wanted;
+  authorizer: Authorizer;
+  requested: Requested;
+}
+
+/** The constrained modes that this could be, the narrowest first. */
+function modesFor(user: User, wanted: Wanted): string[] {
+  const nameOnly = !wanted.uid && wanted.groups.length === 0 && wanted.extra.size === 0;
+  const node = nodeName(wanted.user);
+  if (node !== undefined) {
+    if (!nameOnly) return [];
+    const own = user.extra?.[NODE_NAME];
+    const associated = splitServiceAccount(user.name) !== undefined && own?.length === 1 &&
+      own[0] === node;
+    return associated ? ["associated-node", "arbitrary-node"] : ["arbitrary-node"];
+  }
+  if (splitServiceAccount(wanted.user)) return nameOnly ? ["serviceaccount"] : [];
+  return ["user-info"];
+}
+
+function nodeName(user: string): string | undefined {
+  if (!user.startsWith(NODE_PREFIX)) return undefined;
+  const name = user.slice(NODE_PREFIX.length);
+  return isDns1123Subdomain(name).length === 0 ? name : undefined;
+}
+
+function checkMode(mode: string, checks: Checks): ApiError | undefined {
+  const check = checkerOf(checks.user, checks.authorizer);
+  const { requested, wanted } = checks;
+  const on = check({ ...requested, verb: `impersonate-on:${mode}:${requested.verb}` });
+  if (on) return on;
+  return checkFields(check, wanted, { verb: `impersonate:${mode}`, ...AUTHENTICATION, mode });
+}
+
+/** Asks for a right; `never` is why it could not be given to anybody. */
+type Check = (attributes: Partial<Attributes>, never?: string) => ApiError | undefined;
+
+function checkerOf(user: User, authorizer: Authorizer): Check {
+  return (more, never) => {
     const attributes: Attributes = {
-      user,
-      verb: "impersonate",
+      verb: "",
       resourceRequest: true,
       group: "",
       version: "",
-      resource,
+      resource: "",
       subresource: "",
       namespace: "",
-      name,
+      name: "",
       path: "",
       ...more,
+      user,
     };
+    if (never) return forbiddenRequest(attributes, { allowed: false, reason: never });
     const decision = authorizer.authorize(attributes);
-    if (!decision.allowed) throw forbiddenRequest(attributes, decision);
+    return decision.allowed ? undefined : forbiddenRequest(attributes, decision);
   };
-  if (account) check("serviceaccounts", account.name, { namespace: account.namespace });
-  else check("users", wanted.user);
-  for (const group of wanted.groups) check("groups", group);
-  const authentication = { group: AUTHENTICATION, version: "v1" };
-  for (const [key, values] of wanted.extra) {
-    for (const value of values) {
-      check("userextras", value, { ...authentication, subresource: key });
-    }
+}
+
+/** How a mode asks for names and groups. */
+interface Asking {
+  verb: string;
+  group: string;
+  version: string;
+  mode?: string;
+}
+
+/** The first thing of `wanted` that may not be taken on. */
+function checkFields(check: Check, wanted: Wanted, asking: Asking): ApiError | undefined {
+  const { verb, group, version, mode } = asking;
+  const names = { verb, group, version };
+  const account = splitServiceAccount(wanted.user);
+  const node = mode && nodeName(wanted.user);
+  let refused: ApiError | undefined;
+  if (account) {
+    const { namespace, name } = account;
+    refused = check({ ...names, resource: "serviceaccounts", namespace, name });
+  } else if (node) {
+    // The right to be one's own node is for whichever node that is.
+    const name = mode === "associated-node" ? "*" : node;
+    refused = check({ ...names, resource: "nodes", name });
+  } else refused = check({ ...names, resource: "users", name: wanted.user });
+  if (!refused && wanted.uid) {
+    refused = check({ verb, ...AUTHENTICATION, resource: "uids", name: wanted.uid });
   }
-  if (wanted.uid) check("uids", wanted.uid, authentication);
+  return refused ?? checkGroups(check, wanted, asking) ?? checkExtra(check, wanted, asking);
+}
+
+function checkGroups(check: Check, wanted: Wanted, asking: Asking): ApiError | undefined {
+  const { verb, group, version } = asking;
+  const { groups } = wanted;
+  const ask = (name: string, never?: string) =>
+    check({ verb, group, version, resource: "groups", name }, never);
+  if (asking.mode) {
+    if (groups.includes("")) return ask("", "impersonating the empty string group is not allowed");
+    if (groups.includes(MASTERS)) {
+      return ask(MASTERS, "impersonating the system:masters group is not allowed");
+    }
+    if (groups.length >= MANY_CHECKS && !ask("*")) return undefined;
+  }
+  for (const name of groups) {
+    const refused = ask(name);
+    if (refused) return refused;
+  }
+  return undefined;
+}
+
+function checkExtra(check: Check, wanted: Wanted, asking: Asking): ApiError | undefined {
+  const ask = (subresource: string, name: string, never?: string) =>
+    check(
+      { verb: asking.verb, ...AUTHENTICATION, resource: "userextras", subresource, name },
+      never,
+    );
+  const pairs = [...wanted.extra].flatMap(([key, values]) => values.map((v) => [key, v] as const));
+  if (asking.mode) {
+    for (const [key, value] of pairs) {
+      const problem = extraProblem(key, value);
+      if (problem) return ask("", "", problem);
+    }
+    if (pairs.length >= MANY_CHECKS && !ask("*", "*")) return undefined;
+  }
+  for (const [key, value] of pairs) {
+    const refused = ask(key, value);
+    if (refused) return refused;
+  }
+  return undefined;
+}
+
+function extraProblem(key: string, value: string): string | undefined {
+  if (key === "") return "impersonating the empty string key in extra is not allowed";
+  const [cause] = checkDomainPrefixedPath("extra.key", key);
+  if (cause) {
+    return `impersonating an invalid key in extra is not allowed: ${cause.field}: ${cause.message}`;
+  }
+  if (value === "") return "impersonating the empty string value in extra is not allowed";
+  return undefined;
+}
+
+/** The user as it acts, with the groups that its name brings. */
+function actual(wanted: Wanted, constrained: boolean): User {
   const groups = [...wanted.groups];
-  if (account && !groupsGiven) groups.push(...serviceAccountGroups(account.namespace));
+  const account = splitServiceAccount(wanted.user);
+  if (account && groups.length === 0) groups.push(...serviceAccountGroups(account.namespace));
+  if (constrained && nodeName(wanted.user) !== undefined) groups.push(NODES);
   addSystemGroup(wanted.user, groups);
   return Object.freeze({
     name: wanted.user,
@@ -103,7 +251,7 @@ function read(headers: HeaderPairs): Wanted | undefined {
   if (!wanted) return undefined;
   if (wanted.user) return wanted;
   if (wanted.groups.length || wanted.uid || wanted.extra.size) {
-    throw badRequest(`requested ${describe(wanted)} without impersonating a user`);
+    throw badRequest(`requested ${describe(wanted)} without impersonating a user name`);
   }
   return undefined;
 }
@@ -116,14 +264,12 @@ function unescapeKey(key: string): string {
   }
 }
 
-/** What was asked for, in the form upstream prints object references. */
-function describe(wanted: Wanted): string {
-  const ref = (kind: string, name: string, apiVersion: string, path: string) =>
-    `{${kind}  ${name}  ${apiVersion}  ${path}}`;
-  const parts = wanted.groups.map((group) => ref("Group", group, "", ""));
-  for (const [key, values] of wanted.extra) {
-    for (const value of values) parts.push(ref("UserExtra", value, `${AUTHENTICATION}/v1`, key));
-  }
-  if (wanted.uid) parts.push(ref("UID", wanted.uid, `${AUTHENTICATION}/v1`, ""));
-  return `[${parts.join(" ")}]`;
+/** What was asked for, as Go prints the struct. */
+function describe({ uid, groups, extra }: Wanted): string {
+  const strings = (list: readonly string[]) =>
+    `[]string{${quoteList(list).slice(1, -1).replace(/" "/g, '", "')}}`;
+  const pairs = [...extra].map(([key, values]) => `${JSON.stringify(key)}:${strings(values)}`);
+  const group = groups.length ? strings(groups) : "[]string(nil)";
+  const extras = `map[string][]string${pairs.length ? `{${pairs.join(", ")}}` : "(nil)"}`;
+  return `&user.DefaultInfo{Name:"", UID:${JSON.stringify(uid)}, Groups:${group}, Extra:${extras}}`;
 }

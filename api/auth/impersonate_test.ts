@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import type { User } from "../client/contract.ts";
 import { inOrder } from "./authorize.ts";
 import { impersonated } from "./impersonate.ts";
 import { NodeAuthorizer } from "./node.ts";
@@ -109,7 +110,105 @@ Deno.test("impersonated() asks for the right to each thing", async () => {
   );
   assertEquals(
     await as(["impersonate-group", "g"]),
-    "requested [{Group  g    }] without impersonating a user",
+    'requested &user.DefaultInfo{Name:"", UID:"", Groups:[]string{"g"}, ' +
+      "Extra:map[string][]string(nil)} without impersonating a user name",
+  );
+});
+
+Deno.test("impersonated() constrains to what is requested, where that right is all there is", async () => {
+  const { authorizer, grant } = setup();
+  const listPods = {
+    verb: "list",
+    resourceRequest: true,
+    group: "",
+    version: "v1",
+    resource: "pods",
+    subresource: "",
+    namespace: "ns",
+    name: "",
+    path: "",
+  };
+  const as = (who: string, requested = listPods, asker: User = alice) =>
+    impersonated(asker, [["impersonate-user", who]], authorizer, requested);
+  assertEquals(
+    await messageOf(() => as("bob")),
+    'pods is forbidden: User "alice" cannot impersonate-on:user-info:list resource "pods" in API ' +
+      'group "" in the namespace "ns"',
+  );
+  const authentication = "authentication.k8s.io";
+  grant(
+    "alice",
+    { verbs: ["impersonate-on:user-info:list"], apiGroups: [""], resources: ["pods"] },
+    {
+      verbs: ["impersonate:user-info"],
+      apiGroups: [authentication],
+      resources: ["users"],
+      resourceNames: ["bob"],
+    },
+  );
+  assertEquals(as("bob").groups, ["system:authenticated"]);
+  assertEquals(
+    await messageOf(() => as("bob", { ...listPods, verb: "delete" })),
+    'pods is forbidden: User "alice" cannot impersonate-on:user-info:delete resource "pods" in ' +
+      'API group "" in the namespace "ns"',
+  );
+  assertEquals(
+    await messageOf(() => as("carol")),
+    'users.authentication.k8s.io "carol" is forbidden: User "alice" cannot impersonate:user-info ' +
+      'resource "users" in API group "authentication.k8s.io" at the cluster scope',
+  );
+  assertEquals(as("system:node:n1", listPods, root).groups, [
+    "system:nodes",
+    "system:authenticated",
+  ]);
+  const agent: User = {
+    name: "system:serviceaccount:ns:agent",
+    groups: [],
+    extra: { "authentication.kubernetes.io/node-name": ["n1"] },
+  };
+  grant(
+    agent.name,
+    { verbs: ["impersonate-on:associated-node:list"], apiGroups: [""], resources: ["pods"] },
+    {
+      verbs: ["impersonate:associated-node"],
+      apiGroups: [authentication],
+      resources: ["nodes"],
+    },
+  );
+  assertEquals(as("system:node:n1", listPods, agent).name, "system:node:n1");
+  const roaming: User = { ...agent, name: "system:serviceaccount:ns:roaming" };
+  grant(
+    roaming.name,
+    { verbs: ["impersonate-on:arbitrary-node:list"], apiGroups: [""], resources: ["pods"] },
+    { verbs: ["impersonate:arbitrary-node"], apiGroups: [authentication], resources: ["nodes"] },
+  );
+  assertEquals(as("system:node:n1", listPods, roaming).name, "system:node:n1");
+  assertEquals(as("system:node:n2", listPods, roaming).name, "system:node:n2");
+  const everything = [
+    { verbs: ["impersonate-on:user-info:list"], apiGroups: [""], resources: ["pods"] },
+    { verbs: ["impersonate:user-info"], apiGroups: [authentication], resources: ["*"] },
+  ];
+  grant("alice", ...everything);
+  const withGroup = (...groups: string[]) =>
+    messageOf(() =>
+      impersonated(
+        alice,
+        [["impersonate-user", "bob"], ["impersonate-group", groups]],
+        authorizer,
+        listPods,
+      )
+    );
+  assertEquals(await withGroup("a", "b", "c", "d"), "");
+  assertEquals(
+    await withGroup("system:masters"),
+    'groups.authentication.k8s.io "system:masters" is forbidden: User "alice" cannot ' +
+      'impersonate:user-info resource "groups" in API group "authentication.k8s.io" at the ' +
+      "cluster scope: impersonating the system:masters group is not allowed",
+  );
+  assertEquals(
+    await messageOf(() => as("system:node:n2", listPods, agent)),
+    'pods is forbidden: User "system:serviceaccount:ns:agent" cannot ' +
+      'impersonate-on:arbitrary-node:list resource "pods" in API group "" in the namespace "ns"',
   );
 });
 

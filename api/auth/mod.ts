@@ -36,7 +36,7 @@ import {
 } from "./authn.ts";
 import { inOrder } from "./authorize.ts";
 import type { AdmissionPlugin, Authenticator, Authorizer, Credentials } from "./contract.ts";
-import { type HeaderPairs, impersonated } from "./impersonate.ts";
+import { type HeaderPairs, impersonated, type Requested } from "./impersonate.ts";
 import { TokenKeys } from "./jwt.ts";
 import { NodeAuthorizer } from "./node.ts";
 import { createPlugins, type PluginOptions } from "./plugins/mod.ts";
@@ -108,8 +108,8 @@ export interface Auth {
   readonly authenticators: readonly Authenticator[];
   /** The user of a request; throws or rejects with ApiError 401. */
   authenticate(credentials: Credentials): User | Promise<User>;
-  /** The user the request acts as; throws ApiError 400 or 403. */
-  impersonate(user: User, headers: HeaderPairs): User;
+  /** The user the request acts as; `requested` is what it does. Throws ApiError 400 or 403. */
+  impersonate(user: User, headers: HeaderPairs, requested?: Requested): User;
   readonly authorizer: Authorizer;
   readonly admission: readonly AdmissionPlugin[];
   readonly tokens: Tokens;
@@ -141,7 +141,7 @@ export function createAuth(options: AuthOptions): Auth {
   return {
     authenticators,
     authenticate: (credentials) => authenticateWith(authenticators, credentials),
-    impersonate: (user, headers) => impersonated(user, headers, authorizer),
+    impersonate: (user, headers, requested) => impersonated(user, headers, authorizer, requested),
     authorizer,
     admission: createPlugins(
       { view, clock, authorizer, kinds: options.kinds },
