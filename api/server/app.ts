@@ -185,6 +185,10 @@ export function callOfRequest(request: Request): Call {
     query: end < 0 ? "" : url.slice(end + 1, stop),
     header: (name) => request.headers.get(name) ?? undefined,
     headers: () => request.headers,
+    hasHeaders: (prefix) => {
+      for (const name of request.headers.keys()) if (name.startsWith(prefix)) return true;
+      return false;
+    },
     body: (max) => readAll(request, max),
     signal: request.signal,
   };

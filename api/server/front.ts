@@ -44,17 +44,9 @@ export async function userOf(deps: Deps, call: Call): Promise<User> {
   };
   const found = authenticateWith(deps.authenticators, credentials);
   const user = found instanceof Promise ? await found : found;
-  if (!impersonates(call)) return user;
+  if (!call.hasHeaders("impersonate-")) return user;
   if (!deps.impersonate) throw badRequest("impersonation is not available");
   return deps.impersonate(user, call.headers());
-}
-
-function impersonates(call: Call): boolean {
-  if (call.header("impersonate-user") !== undefined) return true;
-  if (call.header("impersonate-group") !== undefined) return true;
-  if (call.header("impersonate-uid") !== undefined) return true;
-  for (const [name] of call.headers()) if (name.startsWith("impersonate-extra-")) return true;
-  return false;
 }
 
 /** Throws 403 unless the user may do this to a path that is no resource. */
@@ -198,7 +190,7 @@ function requestOf(
       ? { raw: query }
       : paramsOf(verb, query, apply),
     term: termOf(call.header(TERM_HEADER)),
-    signal: call.signal,
+    signal: verb === "watch" ? call.signal : undefined,
     warnings: [],
     stages: deps.trace ? [] : undefined,
   };

@@ -164,6 +164,7 @@ Deno.test("fuzz: bad input of any kind is refused with a 4xx Status, never a 5xx
         user: ADMIN,
         header: (name) => name === "content-type" ? type : undefined,
         headers: () => [],
+        hasHeaders: () => false,
         body: (max) =>
           body!.length > max ? Promise.reject(bodyTooLarge(max)) : Promise.resolve(body!),
       };

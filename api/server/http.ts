@@ -22,6 +22,8 @@ export interface Call {
   header(name: string): string | undefined;
   /** All headers, lower-case names. */
   headers(): Iterable<readonly [string, string | readonly string[]]>;
+  /** Whether there is a header whose name begins so. */
+  hasHeaders(prefix: string): boolean;
   /** The whole body; rejects with 413 when it is longer than `max`. */
   body(max: number): Promise<Uint8Array>;
   certificate?: Credentials["certificate"];
@@ -46,6 +48,25 @@ export interface Reply {
 /** Whether a body comes in pieces. */
 export function isStream(body: ReplyBody): body is AsyncIterable<Uint8Array> {
   return body !== undefined && !(body instanceof Uint8Array);
+}
+
+/** A stream as pieces. Leaving early cancels it at once, even while a piece is awaited. */
+export function piecesOf(stream: ReadableStream<Uint8Array>): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      const reader = stream.getReader();
+      return {
+        async next() {
+          const { done, value } = await reader.read();
+          return done ? { done, value: undefined } : { done, value };
+        },
+        async return() {
+          await reader.cancel().catch(() => {});
+          return { done: true, value: undefined };
+        },
+      };
+    },
+  };
 }
 
 /** 413, as upstream words it. */

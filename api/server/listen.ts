@@ -177,6 +177,10 @@ export function callOf(req: IncomingMessage): Call {
         if (value !== undefined) yield [name, value];
       }
     },
+    hasHeaders(prefix) {
+      for (const name in headers) if (name.startsWith(prefix)) return true;
+      return false;
+    },
     body: (max) => readBody(req, max),
     raw: req,
     get certificate() {
@@ -214,12 +218,30 @@ function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
   return out;
 }
 
+/** Whether a client has gone; a signal of it is made only for those who ask. */
+class Gone {
+  yes = false;
+  #controller: AbortController | undefined;
+
+  constructor(res: ServerResponse) {
+    res.on("close", () => {
+      this.yes = true;
+      this.#controller?.abort();
+    });
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.yes) this.#controller.abort();
+    return this.#controller.signal;
+  }
+}
+
 async function serve(served: Served, req: IncomingMessage, res: ServerResponse): Promise<void> {
-  const gone = new AbortController();
-  res.on("close", () => gone.abort());
-  const call = Object.defineProperty(callOf(req), "signal", { value: gone.signal });
+  const gone = new Gone(res);
+  const call = Object.defineProperty(callOf(req), "signal", { get: () => gone.signal });
   const reply = await served.answer(call);
-  if (gone.signal.aborted) {
+  if (gone.yes) {
     if (isStream(reply.body)) await reply.body[Symbol.asyncIterator]().return?.();
     return;
   }

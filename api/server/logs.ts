@@ -4,7 +4,7 @@ import { badRequest, invalid, unavailable } from "../machinery/errors.ts";
 import type { Cause } from "../machinery/types.ts";
 import { served } from "./codec.ts";
 import type { Deps } from "./deps.ts";
-import type { Reply } from "./http.ts";
+import { piecesOf, type Reply } from "./http.ts";
 import { getObject } from "./list.ts";
 import type { ApiRequest } from "./request.ts";
 import { flag } from "./route.ts";
@@ -23,7 +23,7 @@ export async function logReply(deps: Deps, request: ApiRequest): Promise<Reply> 
   if (!deps.dialer) throw unavailable(`node ${pod.spec.nodeName} cannot be reached from here`);
   const node = await deps.dialer(pod.spec.nodeName);
   const body = await node.logs({ ...options, pod: refOf(pod), container });
-  return { status: 200, headers, body };
+  return { status: 200, headers, body: piecesOf(body) };
 }
 
 type Options = Omit<LogQuery, "pod" | "container">;

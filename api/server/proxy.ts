@@ -7,7 +7,7 @@ import type { Socket } from "node:net";
 import { badRequest, notFound, unavailable } from "../machinery/errors.ts";
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
 import type { Deps } from "./deps.ts";
-import type { Call, Reply } from "./http.ts";
+import { type Call, piecesOf, type Reply } from "./http.ts";
 import type { ApiRequest } from "./request.ts";
 
 /** Largest body that is passed on. */
@@ -119,7 +119,11 @@ async function pass(
     if (OF_CONNECTION.has(name) || name === "content-encoding") continue;
     out[name] = name === "set-cookie" ? response.headers.getSetCookie() : value;
   }
-  return { status: response.status, headers: out, body: response.body ?? undefined };
+  return {
+    status: response.status,
+    headers: out,
+    body: response.body ? piecesOf(response.body) : undefined,
+  };
 }
 
 type Item = DeepReadonly<KubeObject>;

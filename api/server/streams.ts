@@ -148,11 +148,12 @@ async function orClose(process: RemoteProcess, socket: Promise<Socketed>): Promi
 async function logSocket(door: Door, socket: Socketed): Promise<void> {
   const reply = await logReply(door.deps, door.request);
   const base64 = socket.protocol.startsWith("base64");
-  let gone = false;
-  void socket.closed.then(() => gone = true);
   if (reply.body && !(reply.body instanceof Uint8Array)) {
-    for await (const data of reply.body) {
-      if (gone) break;
+    const pieces = reply.body[Symbol.asyncIterator]();
+    void socket.closed.then(() => pieces.return?.());
+    for (;;) {
+      const { done, value: data } = await pieces.next();
+      if (done) break;
       await socket.send(base64 ? btoa(String.fromCharCode(...data)) : data);
     }
   }
