@@ -212,7 +212,7 @@ Deno.test("impersonated() constrains to what is requested, where that right is a
   );
 });
 
-const keyPem = await createTokenKey();
+const keyPem = createTokenKey();
 
 function reviews() {
   const { state, authorizer, grant } = setup();

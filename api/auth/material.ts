@@ -69,7 +69,7 @@ export async function openMaterial(
 /** The keys of ServiceAccount tokens alone: all that a cluster without sockets needs. */
 export async function openTokenKeys(settings: Settings): Promise<readonly string[]> {
   let keys = await read<string[]>(settings, TOKENS);
-  if (!keys) await write(settings, TOKENS, keys = [await createTokenKey()]);
+  if (!keys) await write(settings, TOKENS, keys = [createTokenKey()]);
   return keys;
 }
 

@@ -16,12 +16,23 @@
  * Reading order: `contract.ts`, `authn.ts`, `tokens.ts`, `jwt.ts`; `rbac.ts`, `rbac_escalation.ts`,
  * `bootstrap_roles.ts`, `node.ts`; `admission.ts`, `plugins/mod.ts`; `reviews.ts`; `pki.ts`, `kubeconfig.ts`.
  *
- * ```ts ignore
- * const auth = createAuth({ view: () => store.view(), clock, tokenKeys: [await createTokenKey()] });
- * const user = await auth.authenticate(credentials);
- * const decision = auth.authorizer.authorize(attributes);
- * if (!decision.allowed) throw forbiddenRequest(attributes, decision);
- * for (const plugin of auth.admission) if (plugin.handles(a)) await plugin.mutate?.(a);
+ * ```ts
+ * import { assertEquals } from "@std/assert";
+ * import { createAuth, createTokenKey } from "./mod.ts";
+ * import { State, stillClock } from "./state_fixture.ts";
+ *
+ * const state = new State(); // a store's view, in real life
+ * const auth = createAuth({
+ *   view: () => state.view(),
+ *   clock: stillClock().clock,
+ *   tokenKeys: [createTokenKey()],
+ *   tokens: new Map([["secret", { name: "carol", groups: ["system:masters"] }]]),
+ * });
+ * const header = (name: string) => name === "authorization" ? "Bearer secret" : undefined;
+ * const user = await auth.authenticate({ path: "/api/v1/pods", header });
+ * const list = { user, verb: "list", resourceRequest: true, resource: "pods", group: "" };
+ * const rest = { version: "v1", subresource: "", namespace: "", name: "", path: "" };
+ * assertEquals(auth.authorizer.authorize({ ...list, ...rest }).allowed, true);
  * ```
  */
 import type { Clock } from "../../kv/clock.ts";

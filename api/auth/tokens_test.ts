@@ -14,7 +14,7 @@ import { messageOf, State, stillClock, stored } from "./state_fixture.ts";
 import { Tokens } from "./tokens.ts";
 
 const START = Date.parse("2026-01-01T00:00:00Z");
-const keyPem = await createTokenKey();
+const keyPem = createTokenKey();
 
 function setup() {
   const state = new State();
@@ -189,7 +189,7 @@ Deno.test("Tokens.authenticate() refuses forged tokens and other audiences", asy
   const claims = { ...claimsOf(good), sub: "system:serviceaccount:kube-system:root" };
   const forged = [head, Buffer.from(JSON.stringify(claims)).toString("base64url"), signature];
   assert(await messageOf(() => tokens.authenticate(forged.join("."))));
-  const other = new TokenKeys([await createTokenKey()]);
+  const other = new TokenKeys([createTokenKey()]);
   assertEquals(
     await messageOf(async () => tokens.authenticate(await other.sign(claimsOf(good)))),
     "invalid signature, no keys found",
@@ -204,7 +204,7 @@ Deno.test("Tokens.authenticate() refuses forged tokens and other audiences", asy
 Deno.test("TokenKeys() verifies tokens of a key that no longer signs", async () => {
   const { state, clock, issue } = setup();
   const token = await issue();
-  const keys = new TokenKeys([await createTokenKey(), keyPem]);
+  const keys = new TokenKeys([createTokenKey(), keyPem]);
   const tokens = new Tokens({ view: () => state.view(), clock, keys });
   assertEquals((await tokens.authenticate(token)).user.uid, "uid-sa");
   const { keys: published } = await tokens.jwks();
