@@ -6,6 +6,7 @@ import type { AdmissionPlugin } from "../contract.ts";
 import type { PluginContext } from "../admission.ts";
 import { clusterRoleAggregation } from "../aggregation.ts";
 import { rbacEscalation } from "../rbac_escalation.ts";
+import { alwaysPullImages } from "./always_pull_images.ts";
 import {
   certificateApproval,
   certificateSigning,
@@ -60,6 +61,7 @@ const ROWS: readonly Row[] = [
   { name: "ServiceAccount", make: serviceAccount },
   { name: "NodeRestriction", make: nodeRestriction },
   on(taintNodesByCondition),
+  off(alwaysPullImages),
   on(podSecurity),
   on(priority),
   on(defaultTolerationSeconds),

@@ -649,3 +649,94 @@ Deno.test("OwnerReferencesPermissionEnforcement asks for the right to delete", a
     'pods "web" is forbidden: cannot set an ownerRef on a resource you can\'t delete: , <nil>',
   );
 });
+
+Deno.test("CertificateSigning lets only those sign who may sign for the signer", async () => {
+  const { state, plugin } = setup();
+  const csr = (status: Any): Any => ({
+    metadata: { name: "csr" },
+    spec: { signerName: "acme.com/web" },
+    status,
+  });
+  const sign = (object: Any, user = { name: "alice", groups: ["devs"] }) =>
+    run(state, plugin("CertificateSigning"), {
+      resource: "certificatesigningrequests",
+      group: "certificates.k8s.io",
+      subresource: "status",
+      operation: "UPDATE",
+      namespace: "",
+      name: "csr",
+      user,
+      old: csr({ conditions: [] }),
+      object,
+    } as never);
+  assertEquals(await sign(csr({ conditions: [], other: 1 })), "");
+  assertEquals(
+    await sign(csr({ certificate: "x" })),
+    'certificatesigningrequests.certificates.k8s.io "csr" is forbidden: user not permitted to ' +
+      'sign requests with signerName "acme.com/web"',
+  );
+  const masters = { name: "root", groups: ["system:masters"] };
+  assertEquals(await sign(csr({ certificate: "x" }), masters), "");
+});
+
+Deno.test("CertificateSubjectRestriction keeps system:masters out of client certificates", async () => {
+  const { state, plugin } = setup();
+  await import("reflect-metadata");
+  const x509 = await import("@peculiar/x509");
+  const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+  const keys = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const request = async (organization: string) => {
+    const made = await x509.Pkcs10CertificateRequestGenerator.create({
+      name: [{ O: [organization] }, { CN: ["x"] }],
+      keys: keys as CryptoKeyPair,
+      signingAlgorithm: algorithm,
+    });
+    return btoa(made.toString("pem"));
+  };
+  const create = async (spec: Any) =>
+    await run(state, plugin("CertificateSubjectRestriction"), {
+      resource: "certificatesigningrequests",
+      group: "certificates.k8s.io",
+      namespace: "",
+      object: { metadata: { name: "csr" }, spec } as never,
+    } as never);
+  const signerName = "kubernetes.io/kube-apiserver-client";
+  assertEquals(await create({ signerName, request: await request("ops") }), "");
+  assertEquals(await create({ signerName: "a.b/c", request: "nonsense" }), "");
+  const head = 'certificatesigningrequests.certificates.k8s.io "csr" is forbidden: ';
+  assertEquals(
+    await create({ signerName, request: await request("system:masters") }),
+    `${head}use of kubernetes.io/kube-apiserver-client signer with system:masters group is not ` +
+      "allowed",
+  );
+  assert((await create({ signerName, request: "bm8=" })).startsWith(`${head}failed to parse CSR`));
+});
+
+Deno.test("ExtendedResourceToleration and AlwaysPullImages do what they say when asked for", async () => {
+  const { state, plugin } = setup(["ExtendedResourceToleration", "AlwaysPullImages"]);
+  const object = pod({
+    containers: [{
+      name: "c",
+      image: "a",
+      imagePullPolicy: "Never",
+      resources: { requests: { "acme.com/gpu": "1", cpu: "1", "x.kubernetes.io/y": "1" } },
+    }],
+    volumes: [{ name: "v", image: { reference: "r" } }],
+  });
+  await run(state, plugin("ExtendedResourceToleration"), { resource: "pods", object });
+  assertEquals(object.spec.tolerations, [
+    { key: "acme.com/gpu", operator: "Exists", effect: "NoSchedule" },
+  ]);
+  const pull = plugin("AlwaysPullImages");
+  const a = admission(state, { resource: "pods", namespace: "ns", object });
+  assertEquals(
+    await messageOf(() => pull.validate!(a)),
+    'pods "web" is forbidden: [spec.containers[0].imagePullPolicy: Unsupported value: "Never": ' +
+      'supported values: "Always", spec.volumes[0].image.pullPolicy: Unsupported value: "": ' +
+      'supported values: "Always"]',
+  );
+  assertEquals(await run(state, pull, { resource: "pods", object }), "");
+  assertEquals(object.spec.containers[0].imagePullPolicy, "Always");
+  const same = { resource: "pods", operation: "UPDATE" as const, object, old: object };
+  assertEquals(pull.handles(admission(state, same)), false);
+});
