@@ -1,15 +1,39 @@
-/** CEL: being written. */
-import type { Cause, Json, Schema } from "../types.ts";
-
-/** The errors of a schema's rules. */
-export function ruleErrors(_path: string, _schema: Schema): Cause[] {
-  return [];
-}
-/** Whether a schema holds rules. */
-export function hasRules(_schema: Schema): boolean {
-  return false;
-}
-/** Broken rules. */
-export function evaluateRules(_schema: Schema, _value: Json, _old?: Json): Cause[] {
-  return [];
-}
+/**
+ * CEL, the Common Expression Language, as Kubernetes speaks it: rules of custom resources, admission
+ * policies, match conditions.
+ *
+ * cel-js parses; types (`types.ts`), code (`compile.ts`, `macros.ts`), functions (`core_library.ts`,
+ * `extensions.ts`, `semver.ts`) and costs are ours, because what Kubernetes promises lies there:
+ *
+ * - *typed*: expressions are checked against schemas when they are written; errors read as cel-go's.
+ * - *bounded*: every node charges what upstream charges; past the limit evaluation stops
+ *   (`CALL_COST_MAX`, `OBJECT_COST_MAX`), and rules that could cost too much are refused (estimates).
+ * - *linear*: regular expressions run on RE2.
+ * - *lazy*: this module and cel-js are loaded with the first expression (`../crd/engine.ts`); objects are
+ *   wrapped as far as an expression looks.
+ *
+ * Not done: message construction (`Object{...}`), the authorizer library, two-variable `exists` over
+ * objects of known fields.
+ *
+ * ```ts
+ * import { loadCrdEngine } from "../crd/mod.ts";
+ * await loadCrdEngine();
+ * const { compileExpression } = await import("./mod.ts");
+ * const program = compileExpression("object.spec.replicas <= 5", { object: {} }, "bool");
+ * console.assert(program.evaluate({ object: { spec: { replicas: 3 } } }) === true);
+ * ```
+ */
+export {
+  CALL_COST_MAX,
+  CelError,
+  CompileError,
+  compileExpression,
+  CostError,
+  OBJECT_COST_MAX,
+  Program,
+  RULE_ESTIMATE_MAX,
+  SCHEMA_ESTIMATE_MAX,
+  type VariableSpec,
+} from "./expression.ts";
+export { evaluateRules, hasRules, ruleErrors } from "./rules.ts";
+export { toJson } from "./values.ts";

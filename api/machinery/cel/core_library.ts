@@ -1,0 +1,351 @@
+/** CEL's standard definitions: operators, conversions, strings, times. */
+import { parseDuration, parseTime } from "../time.ts";
+import { regexpEngine } from "../crd/regexp.ts";
+import { bothTextsCost, define, matchCost, method, textCost } from "./registry.ts";
+import {
+  CelError,
+  compare,
+  Duration,
+  equal,
+  listSchema,
+  NONE,
+  Optional,
+  sizeOf,
+  textOf,
+  Timestamp,
+  typeName,
+  TypeValue,
+  Uint,
+  type Value,
+  withListSchema,
+} from "./values.ts";
+
+const INT_MAX = 2n ** 63n - 1n;
+const INT_MIN = -(2n ** 63n);
+const UINT_MAX = 2n ** 64n - 1n;
+
+/** An int, if it is in range. */
+export function toInt(value: bigint): bigint {
+  if (value > INT_MAX || value < INT_MIN) throw new CelError("integer overflow");
+  return value;
+}
+
+function toUint(value: bigint): Uint {
+  if (value > UINT_MAX || value < 0n) throw new CelError("unsigned integer overflow");
+  return new Uint(value);
+}
+
+function nonZero(value: bigint, what: string): bigint {
+  if (value === 0n) throw new CelError(what);
+  return value;
+}
+
+function arithmetic(): void {
+  define("_+_", ["int", "int"], "int", (a: bigint, b: bigint) => toInt(a + b));
+  define("_-_", ["int", "int"], "int", (a: bigint, b: bigint) => toInt(a - b));
+  define("_*_", ["int", "int"], "int", (a: bigint, b: bigint) => toInt(a * b));
+  define("_/_", ["int", "int"], "int", (a: bigint, b: bigint) => {
+    return toInt(a / nonZero(b, "division by zero"));
+  });
+  define("_%_", ["int", "int"], "int", (a: bigint, b: bigint) => {
+    return a % nonZero(b, "modulus by zero");
+  });
+  define("-_", ["int"], "int", (a: bigint) => toInt(-a));
+  define("_+_", ["uint", "uint"], "uint", (a: Uint, b: Uint) => toUint(a.value + b.value));
+  define("_-_", ["uint", "uint"], "uint", (a: Uint, b: Uint) => toUint(a.value - b.value));
+  define("_*_", ["uint", "uint"], "uint", (a: Uint, b: Uint) => toUint(a.value * b.value));
+  define("_/_", ["uint", "uint"], "uint", (a: Uint, b: Uint) => {
+    return new Uint(a.value / nonZero(b.value, "division by zero"));
+  });
+  define("_%_", ["uint", "uint"], "uint", (a: Uint, b: Uint) => {
+    return new Uint(a.value % nonZero(b.value, "modulus by zero"));
+  });
+  define("_+_", ["double", "double"], "double", (a: number, b: number) => a + b);
+  define("_-_", ["double", "double"], "double", (a: number, b: number) => a - b);
+  define("_*_", ["double", "double"], "double", (a: number, b: number) => a * b);
+  define("_/_", ["double", "double"], "double", (a: number, b: number) => a / b);
+  define("-_", ["double"], "double", (a: number) => -a);
+  define("_+_", ["string", "string"], "string", (a: string, b: string) => a + b, bothTextsCost);
+  define("_+_", ["bytes", "bytes"], "bytes", (a: Uint8Array, b: Uint8Array) => {
+    return new Uint8Array([...a, ...b]);
+  }, bothTextsCost);
+  define("_+_", ["list<A>", "list<A>"], "list<A>", addLists, bothTextsCost);
+  define("_+_", ["timestamp", "duration"], "timestamp", (a: Timestamp, b: Duration) => {
+    return new Timestamp(a.ms + b.ms);
+  });
+  define("_+_", ["duration", "timestamp"], "timestamp", (a: Duration, b: Timestamp) => {
+    return new Timestamp(a.ms + b.ms);
+  });
+  define("_+_", ["duration", "duration"], "duration", (a: Duration, b: Duration) => {
+    return new Duration(a.ms + b.ms);
+  });
+  define("_-_", ["timestamp", "timestamp"], "duration", (a: Timestamp, b: Timestamp) => {
+    return new Duration(a.ms - b.ms);
+  });
+  define("_-_", ["timestamp", "duration"], "timestamp", (a: Timestamp, b: Duration) => {
+    return new Timestamp(a.ms - b.ms);
+  });
+  define("_-_", ["duration", "duration"], "duration", (a: Duration, b: Duration) => {
+    return new Duration(a.ms - b.ms);
+  });
+  define("!_", ["bool"], "bool", (a: boolean) => !a);
+}
+
+/** Lists join; sets unite; keyed lists take the right side's items over the left's of the same keys. */
+function addLists(a: Value[], b: Value[]): Value[] {
+  const schema = listSchema(a);
+  if (!schema) return [...a, ...b];
+  const out = [...a];
+  const keys = schema.listMapKeys ?? [];
+  const same = (x: Value, y: Value) => {
+    if (schema.listType === "set") return equal(x, y);
+    const field = (v: Value, name: string) => (v as { json?: Record<string, Value> }).json?.[name];
+    return keys.every((name) => field(x, name) === field(y, name));
+  };
+  for (const item of b) {
+    const at = out.findIndex((other) => same(other, item));
+    if (at < 0) out.push(item);
+    else out[at] = item;
+  }
+  return withListSchema(out, schema);
+}
+
+const ORDERED = ["bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration"];
+const NUMERIC = ["int", "uint", "double"];
+
+function comparison(): void {
+  const cost = (args: readonly Value[]) =>
+    Math.max(1, Math.ceil(Math.min(sizeOf(args[0]), sizeOf(args[1])) * 0.1));
+  const pairs: [string, string][] = ORDERED.map((type) => [type, type]);
+  for (const a of NUMERIC) for (const b of NUMERIC) if (a !== b) pairs.push([a, b]);
+  for (const [a, b] of pairs) {
+    define("_<_", [a, b], "bool", (x, y) => (compare(x, y) ?? NaN) < 0, cost);
+    define("_<=_", [a, b], "bool", (x, y) => (compare(x, y) ?? NaN) <= 0, cost);
+    define("_>_", [a, b], "bool", (x, y) => (compare(x, y) ?? NaN) > 0, cost);
+    define("_>=_", [a, b], "bool", (x, y) => (compare(x, y) ?? NaN) >= 0, cost);
+  }
+  define("@in", ["A", "list<A>"], "bool", (item: Value, list: Value[]) => {
+    return list.some((other) => equal(item, other));
+  }, (args) => Math.max(1, sizeOf(args[1])));
+  define("@in", ["A", "map<A,B>"], "bool", (item: Value, map: Map<Value, Value>) => map.has(item));
+}
+
+function sizes(): void {
+  const count = (text: string) => {
+    let n = 0n;
+    for (const _ of text) n++;
+    return n;
+  };
+  for (
+    const [type, run, cost] of [
+      ["string", count, textCost],
+      ["bytes", (v: Uint8Array) => BigInt(v.length), undefined],
+      ["list<A>", (v: Value[]) => BigInt(v.length), undefined],
+      ["map<A,B>", (v: Map<Value, Value>) => BigInt(v.size), undefined],
+    ] as const
+  ) {
+    define("size", [type], "int", run, cost);
+    method(type, "size", [], "int", run, cost);
+  }
+}
+
+function parseInteger(text: string, what: string): bigint {
+  if (!/^[+-]?[0-9]+$/.test(text) || text.length > 25) {
+    throw new CelError(`type conversion error from 'string' to '${what}'`);
+  }
+  return BigInt(text.replace(/^\+/, ""));
+}
+
+function fromDouble(value: number): bigint {
+  if (!Number.isFinite(value)) throw new CelError("integer overflow");
+  return toInt(BigInt(Math.trunc(value)));
+}
+
+function conversions(): void {
+  const same = (v: Value) => v;
+  for (
+    const type of ["int", "uint", "double", "string", "bytes", "bool", "timestamp", "duration"]
+  ) {
+    define(type, [type], type, same);
+  }
+  define("dyn", ["A"], "dyn", same);
+  define("type", ["A"], "type", (v: Value) => new TypeValue(typeName(v)));
+  define("int", ["uint"], "int", (v: Uint) => toInt(v.value));
+  define("int", ["double"], "int", fromDouble);
+  define("int", ["string"], "int", (v: string) => toInt(parseInteger(v, "int")));
+  define("int", ["timestamp"], "int", (v: Timestamp) => BigInt(Math.floor(v.ms / 1000)));
+  define("uint", ["int"], "uint", toUint);
+  define("uint", ["double"], "uint", (v: number) => toUint(fromDouble(v)));
+  define("uint", ["string"], "uint", (v: string) => toUint(parseInteger(v, "uint")));
+  define("double", ["int"], "double", (v: bigint) => Number(v));
+  define("double", ["uint"], "double", (v: Uint) => Number(v.value));
+  define("double", ["string"], "double", (v: string) => {
+    const value = v.trim() === "" ? NaN : Number(v);
+    if (Number.isNaN(value) && v !== "NaN") {
+      throw new CelError("type conversion error from 'string' to 'double'");
+    }
+    return value;
+  });
+  define("bool", ["string"], "bool", (v: string) => {
+    if (["1", "t", "T", "true", "TRUE", "True"].includes(v)) return true;
+    if (["0", "f", "F", "false", "FALSE", "False"].includes(v)) return false;
+    throw new CelError("type conversion error from 'string' to 'bool'");
+  });
+  for (const type of ["int", "uint", "double", "bool", "bytes", "timestamp", "duration"]) {
+    define("string", [type], "string", textOf, textCost);
+  }
+  define("bytes", ["string"], "bytes", (v: string) => new TextEncoder().encode(v), textCost);
+  define("timestamp", ["string"], "timestamp", (v: string) => {
+    const ms = parseTime(v);
+    if (ms === undefined) throw new CelError("type conversion error from 'string' to 'timestamp'");
+    return new Timestamp(ms);
+  });
+  define("timestamp", ["int"], "timestamp", (v: bigint) => new Timestamp(Number(v) * 1000));
+  define("duration", ["string"], "duration", (v: string) => {
+    try {
+      return new Duration(parseDuration(v));
+    } catch {
+      throw new CelError("type conversion error from 'string' to 'duration'");
+    }
+  });
+}
+
+/** Whether a text holds a match of a pattern; patterns are RE2's and kept compiled by the engine's cache. */
+export function matches(text: string, pattern: string): boolean {
+  return compiledPattern(pattern).matcher(text).find();
+}
+
+type Pattern = ReturnType<ReturnType<typeof regexpEngine>["RE2JS"]["compile"]>;
+const patterns = new Map<string, Pattern>();
+const PATTERNS_MAX = 512;
+
+/** A pattern, compiled once. */
+export function compiledPattern(text: string): Pattern {
+  const known = patterns.get(text);
+  if (known) return known;
+  let made: Pattern;
+  try {
+    made = regexpEngine().RE2JS.compile(text);
+  } catch (error) {
+    throw new CelError(error instanceof Error ? error.message : String(error));
+  }
+  if (patterns.size >= PATTERNS_MAX) patterns.clear();
+  patterns.set(text, made);
+  return made;
+}
+
+function texts(): void {
+  method(
+    "string",
+    "contains",
+    ["string"],
+    "bool",
+    (a: string, b: string) => a.includes(b),
+    (args) => {
+      return Math.max(1, Math.ceil(sizeOf(args[0]) * 0.1) * Math.ceil(sizeOf(args[1]) * 0.1));
+    },
+  );
+  const prefixCost = (args: readonly Value[]) => Math.ceil(sizeOf(args[1]) * 0.1);
+  method("string", "startsWith", ["string"], "bool", (a: string, b: string) => {
+    return a.startsWith(b);
+  }, prefixCost);
+  method("string", "endsWith", ["string"], "bool", (a: string, b: string) => {
+    return a.endsWith(b);
+  }, prefixCost);
+  method("string", "matches", ["string"], "bool", matches, matchCost);
+  define("matches", ["string", "string"], "bool", matches, matchCost);
+}
+
+const TIME_PARTS: Record<string, (date: Date) => number> = {
+  getFullYear: (date) => date.getUTCFullYear(),
+  getMonth: (date) => date.getUTCMonth(),
+  getDayOfMonth: (date) => date.getUTCDate() - 1,
+  getDate: (date) => date.getUTCDate(),
+  getDayOfWeek: (date) => date.getUTCDay(),
+  getDayOfYear: (date) =>
+    Math.floor((date.getTime() - Date.UTC(date.getUTCFullYear(), 0, 1)) / 86400000),
+  getHours: (date) => date.getUTCHours(),
+  getMinutes: (date) => date.getUTCMinutes(),
+  getSeconds: (date) => date.getUTCSeconds(),
+  getMilliseconds: (date) => date.getUTCMilliseconds(),
+};
+
+/** The moment as a date whose UTC fields are those of the zone. */
+function inZone(ms: number, zone: string): Date {
+  const offset = /^([+-]?)(\d{2}):(\d{2})$/.exec(zone);
+  if (offset) {
+    const minutes = Number(offset[2]) * 60 + Number(offset[3]);
+    return new Date(ms + (offset[1] === "-" ? -minutes : minutes) * 60000);
+  }
+  let parts: Intl.DateTimeFormatPart[];
+  try {
+    parts = new Intl.DateTimeFormat("en-US", {
+      timeZone: zone,
+      hourCycle: "h23",
+      year: "numeric",
+      month: "numeric",
+      day: "numeric",
+      hour: "numeric",
+      minute: "numeric",
+      second: "numeric",
+    }).formatToParts(new Date(ms));
+  } catch {
+    throw new CelError(`unknown time zone ${zone}`);
+  }
+  const part = (type: string) => Number(parts.find((p) => p.type === type)!.value);
+  const date = new Date(0);
+  date.setUTCFullYear(part("year"), part("month") - 1, part("day"));
+  date.setUTCHours(part("hour"), part("minute"), part("second"), ((ms % 1000) + 1000) % 1000);
+  return date;
+}
+
+function times(): void {
+  for (const name in TIME_PARTS) {
+    const part = TIME_PARTS[name];
+    method("timestamp", name, [], "int", (v: Timestamp) => BigInt(part(new Date(v.ms))));
+    method("timestamp", name, ["string"], "int", (v: Timestamp, zone: string) => {
+      return BigInt(part(inZone(v.ms, zone)));
+    });
+  }
+  const units = { getHours: 3600000, getMinutes: 60000, getSeconds: 1000, getMilliseconds: 1 };
+  for (const [name, unit] of Object.entries(units)) {
+    method("duration", name, [], "int", (v: Duration) => BigInt(Math.trunc(v.ms / unit)));
+  }
+}
+
+function isZeroValue(value: Value): boolean {
+  if (value === null || value === false || value === "" || value === 0 || value === 0n) return true;
+  if (Array.isArray(value)) return value.length === 0;
+  if (value instanceof Map) return value.size === 0;
+  return value instanceof Uint && value.value === 0n;
+}
+
+function optionals(): void {
+  define("optional.of", ["A"], "optional<A>", (v: Value) => new Optional(true, v));
+  define("optional.none", [], "optional<A>", () => NONE);
+  define("optional.ofNonZeroValue", ["A"], "optional<A>", (v: Value) => {
+    return isZeroValue(v) ? NONE : new Optional(true, v);
+  });
+  method("optional<A>", "hasValue", [], "bool", (v: Optional) => v.has);
+  method("optional<A>", "value", [], "A", (v: Optional) => {
+    if (!v.has) throw new CelError("optional.none() dereference");
+    return v.value;
+  });
+  method("optional<A>", "orValue", ["A"], "A", (v: Optional, other: Value) => {
+    return v.has ? v.value : other;
+  });
+  method("optional<A>", "or", ["optional<A>"], "optional<A>", (v: Optional, other: Optional) => {
+    return v.has ? v : other;
+  });
+}
+
+/** Defines everything here. */
+export function defineCore(): void {
+  arithmetic();
+  comparison();
+  sizes();
+  conversions();
+  texts();
+  times();
+  optionals();
+}

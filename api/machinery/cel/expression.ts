@@ -1,0 +1,146 @@
+/** Expressions as the rest of the server uses them: compiled once, evaluated with a cost limit. */
+import type { Json, Schema } from "../types.ts";
+import { type Code, Compiler, CostError, Run } from "./compile.ts";
+import { parseType } from "./registry.ts";
+import { assignable, DYN, optionalOf, type Type, typeOfSchema, typeText } from "./types.ts";
+import { CelError, NONE, Optional, type Value, wrap, wrapDyn } from "./values.ts";
+
+/** Cost of one evaluation (upstream: about 0.1 s). */
+export const CALL_COST_MAX = 1_000_000;
+/** Cost of all rules over one object (upstream: about 1 s). */
+export const OBJECT_COST_MAX = 10_000_000;
+/** Estimated cost of one rule. */
+export const RULE_ESTIMATE_MAX = 10_000_000;
+/** Estimated cost of all rules of a schema. */
+export const SCHEMA_ESTIMATE_MAX = 100_000_000;
+
+/** What a variable is: of a schema (objects as JSON), or of a named type such as `string` or `dyn`. */
+export interface VariableSpec {
+  schema?: Schema;
+  type?: string;
+  /** May be missing; expressions see an optional. */
+  optional?: boolean;
+}
+
+/** An expression that cannot be compiled. The message is cel-go's, with the place marked. */
+export class CompileError extends Error {
+  override name = "CompileError";
+}
+
+/** A compiled expression. Evaluations share nothing and may run one after another only. */
+export class Program {
+  readonly text: string;
+  readonly #code: Code;
+  readonly #slots: number;
+  readonly #variables: readonly [string, VariableSpec][];
+  readonly #used: ReadonlySet<string>;
+
+  constructor(compiler: Compiler, code: Code, variables: readonly [string, VariableSpec][]) {
+    this.text = compiler.text;
+    this.#code = code;
+    this.#slots = compiler.slots;
+    this.#variables = variables;
+    this.#used = compiler.used;
+  }
+
+  /** The type of the result, as errors name it. */
+  get type(): string {
+    return typeText(this.#code.type);
+  }
+
+  /** The most an evaluation may cost, by the sizes that the schemas allow. */
+  get estimate(): number {
+    return this.#code.cost;
+  }
+
+  /** Whether the expression mentions a variable. */
+  uses(name: string): boolean {
+    return this.#used.has(name);
+  }
+
+  /**
+   * Evaluates. Throws CelError for what the expression ran into, CostError past the limit; `spent` is
+   * told the cost either way.
+   */
+  evaluate(
+    values: Readonly<Record<string, unknown>>,
+    options: { limit?: number; spent?: (cost: number) => void } = {},
+  ): Value {
+    const slots = new Array<Value>(this.#slots);
+    this.#variables.forEach(([name, spec], i) => {
+      if (this.#used.has(name)) slots[i] = given(spec, values[name]);
+    });
+    const run = new Run(slots, options.limit ?? CALL_COST_MAX);
+    try {
+      return this.#code.run(run);
+    } catch (error) {
+      if (error instanceof RangeError) throw new CelError("expression nests too deeply");
+      throw error;
+    } finally {
+      options.spent?.(run.cost);
+    }
+  }
+}
+
+function given(spec: VariableSpec, value: unknown): Value {
+  if (value === undefined) return spec.optional ? NONE : null;
+  const made = spec.schema
+    ? wrap(spec.schema, value as Json)
+    : spec.type === undefined || spec.type === "dyn"
+    ? wrapDyn(value)
+    : value;
+  return spec.optional ? new Optional(true, made) : made;
+}
+
+function typeOf(spec: VariableSpec): Type {
+  const type = spec.schema
+    ? typeOfSchema(spec.schema) ?? DYN
+    : spec.type === undefined
+    ? DYN
+    : parseType(spec.type);
+  return spec.optional ? optionalOf(type) : type;
+}
+
+/** Longest expression. */
+export const EXPRESSION_LENGTH_MAX = 64 * 1024;
+
+/**
+ * Compiles an expression over the given variables. `result`: the type it must have. Throws CompileError.
+ */
+export function compileExpression(
+  text: string,
+  variables: Readonly<Record<string, VariableSpec>>,
+  result?: string,
+): Program {
+  if (text.length > EXPRESSION_LENGTH_MAX) {
+    throw new CompileError(`expression is longer than ${EXPRESSION_LENGTH_MAX} characters`);
+  }
+  const entries = Object.entries(variables);
+  const types = new Map(
+    entries.map(([name, spec]) => [name, { type: typeOf(spec), schema: spec.schema }]),
+  );
+  const compiler = new Compiler(text, types);
+  const code = compiler.compile();
+  if (compiler.errors.length) {
+    throw new CompileError(compiler.errors.map((e) => marked(text, e)).join("\n"));
+  }
+  if (result !== undefined) {
+    const wanted = parseType(result);
+    const exact = code.type.kind === wanted.kind || code.type.kind === "dyn";
+    if (!exact || !assignable(wanted, code.type, new Map())) {
+      throw new CompileError(`must evaluate to ${result}`);
+    }
+  }
+  return new Program(compiler, code, entries);
+}
+
+/** An error as cel-go prints it: place, message, the line, a mark under it. */
+function marked(text: string, { pos, message }: { pos: number; message: string }): string {
+  const before = text.slice(0, pos);
+  const line = before.split("\n").length;
+  const column = pos - (before.lastIndexOf("\n") + 1);
+  const shown = text.split("\n")[line - 1] ?? "";
+  return `ERROR: <input>:${line}:${column + 1}: ${message}\n | ${shown}\n | ${".".repeat(column)}^`;
+}
+
+export { CelError, CostError };

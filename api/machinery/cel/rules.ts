@@ -1,0 +1,376 @@
+/**
+ * x-kubernetes-validations: the rules of a schema's nodes, compiled when a definition is written and kept
+ * beside the schema, evaluated over objects within a budget.
+ */
+import type { Cause, Field, Json, Schema, ValidationRule } from "../types.ts";
+import { duplicate, forbidden, invalid, required } from "../field_errors.ts";
+import { isMap, type JsonMap, sameJson } from "../json_value.ts";
+import { CostError } from "./compile.ts";
+import {
+  CALL_COST_MAX,
+  CompileError,
+  compileExpression,
+  OBJECT_COST_MAX,
+  type Program,
+  RULE_ESTIMATE_MAX,
+  SCHEMA_ESTIMATE_MAX,
+  type VariableSpec,
+} from "./expression.ts";
+import { sizeEstimate } from "./estimate.ts";
+import { CelError } from "./values.ts";
+
+/** Bytes of a message that an expression makes. */
+const MESSAGE_BYTES_MAX = 5 * 1024;
+/**
+ * Our estimates know less than upstream's of what values may be; schemas that upstream accepts must not be
+ * refused, so that only estimates this many times over the limit are.
+ */
+export const ESTIMATE_SLACK = 10;
+
+interface CompiledRule {
+  rule: ValidationRule;
+  program?: Program;
+  message?: Program;
+  problem?: string;
+  messageProblem?: string;
+  usesOldSelf: boolean;
+  fieldPath: string;
+}
+
+const compiled = new WeakMap<Schema, readonly CompiledRule[]>();
+
+function rulesOf(schema: Schema): readonly CompiledRule[] {
+  const rules = schema.validations?.rules;
+  if (!rules?.length) return [];
+  let made = compiled.get(schema);
+  if (!made) compiled.set(schema, made = rules.map((rule) => compileRule(schema, rule)));
+  return made;
+}
+
+function compileRule(schema: Schema, rule: ValidationRule): CompiledRule {
+  const variables: Record<string, VariableSpec> = {
+    self: { schema },
+    oldSelf: { schema, optional: rule.optionalOldSelf === true },
+  };
+  const made: CompiledRule = { rule, usesOldSelf: false, fieldPath: "" };
+  const path = rule.fieldPath?.trim() ?? "";
+  made.fieldPath = path.startsWith(".") || path.startsWith("[") ? path : path && `.${path}`;
+  if (rule.rule.trim() === "") return made;
+  try {
+    made.program = compileExpression(rule.rule, variables);
+    if (made.program.type !== "bool") {
+      made.problem = "cel expression must evaluate to a bool";
+      made.program = undefined;
+    }
+  } catch (error) {
+    if (!(error instanceof CompileError)) throw error;
+    made.problem = `compilation failed: ${error.message}`;
+  }
+  made.usesOldSelf = made.program?.uses("oldSelf") ?? false;
+  if (!rule.messageExpression || !made.program) return made;
+  try {
+    made.message = compileExpression(rule.messageExpression, variables);
+    if (made.message.type !== "string") {
+      made.messageProblem = "messageExpression must evaluate to a string";
+      made.message = undefined;
+    }
+  } catch (error) {
+    if (!(error instanceof CompileError)) throw error;
+    made.messageProblem = `messageExpression compilation failed: ${error.message}`;
+  }
+  return made;
+}
+
+const ruled = new WeakMap<Schema, boolean>();
+
+/** Whether a schema or anything in it holds rules. */
+export function hasRules(schema: Schema): boolean {
+  let known = ruled.get(schema);
+  if (known === undefined) {
+    known = !!schema.validations?.rules?.length || (!!schema.items && hasRules(schema.items)) ||
+      Object.values(schema.properties ?? {}).some((field) => !field.ref && hasRules(field));
+    ruled.set(schema, known);
+  }
+  return known;
+}
+
+// --- definitions --------------------------------------------------------------------------------------
+
+/** Where a node stands in its schema. */
+interface Place {
+  path: string;
+  /** How often the node may occur in one object. */
+  count: number;
+  /** The first list above whose items cannot be told apart over an update. */
+  uncorrelatable?: string;
+}
+
+/** What is wrong with a schema's rules, in upstream's words. */
+export function ruleErrors(path: string, schema: Schema): Cause[] {
+  const causes: Cause[] = [];
+  const total = checkNode(schema, { path, count: 1 }, causes);
+  if (total > SCHEMA_ESTIMATE_MAX * ESTIMATE_SLACK) {
+    const what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
+    causes.push(forbidden(path, costText(what, total, SCHEMA_ESTIMATE_MAX)));
+  }
+  return causes;
+}
+
+function costText(what: string, cost: number, limit: number): string {
+  const factor = cost / limit;
+  const text = factor > 100 ? "more than 100x" : `${factor.toFixed(factor < 1.5 ? 6 : 1)}x`;
+  return `${what} exceeds budget by factor of ${text} (try simplifying the rule, or adding maxItems, ` +
+    "maxProperties, and maxLength where arrays, maps, and strings are declared)";
+}
+
+/** A rule as upstream's errors show it. */
+function shownRule(rule: ValidationRule): Json {
+  return {
+    Rule: rule.rule,
+    Message: rule.message ?? "",
+    MessageExpression: rule.messageExpression ?? "",
+    Reason: rule.reason ?? null,
+    FieldPath: rule.fieldPath ?? "",
+    OptionalOldSelf: rule.optionalOldSelf ?? null,
+  };
+}
+
+/** Checks a node and those below; returns the estimated cost of all their rules. */
+function checkNode(schema: Schema, place: Place, causes: Cause[]): number {
+  let total = 0;
+  rulesOf(schema).forEach((made, i) => {
+    const at = `${place.path}.x-kubernetes-validations[${i}]`;
+    total += checkRule(schema, made, at, place, causes);
+  });
+  if (schema.items && hasRules(schema.items)) {
+    const list = schema.type === "array";
+    const keyed = !list || schema.listType === "map";
+    total += checkNode(schema.items, {
+      path: `${place.path}.${list ? "items" : "additionalProperties"}`,
+      count: place.count * Math.max(1, sizeEstimate(schema)),
+      uncorrelatable: place.uncorrelatable ?? (keyed ? undefined : place.path),
+    }, causes);
+  }
+  for (const [name, field] of Object.entries(schema.properties ?? {})) {
+    if (field.ref || !hasRules(field)) continue;
+    total += checkNode(field, { ...place, path: `${place.path}.properties[${name}]` }, causes);
+  }
+  return total;
+}
+
+function checkRule(
+  schema: Schema,
+  made: CompiledRule,
+  at: string,
+  place: Place,
+  causes: Cause[],
+): number {
+  const { rule, program, message } = made;
+  if (made.problem) causes.push(invalid(`${at}.rule`, shownRule(rule), made.problem));
+  if (made.messageProblem) {
+    causes.push(invalid(`${at}.messageExpression`, shownRule(rule), made.messageProblem));
+  }
+  if (made.fieldPath && !pathExists(schema, made.fieldPath)) {
+    causes.push(invalid(`${at}.fieldPath`, rule.fieldPath, "must be a valid path"));
+  }
+  if (made.usesOldSelf) {
+    if (place.uncorrelatable !== undefined) {
+      const why = "oldSelf cannot be used on the uncorrelatable portion of the schema within " +
+        place.uncorrelatable;
+      causes.push(invalid(`${at}.rule`, rule.rule, why));
+    }
+  } else if (rule.optionalOldSelf !== undefined && program) {
+    const why = "may not be set if oldSelf is not used in rule";
+    causes.push(invalid(`${at}.optionalOldSelf`, rule.optionalOldSelf, why));
+  }
+  const costs = [[program, "rule", "rule"], [message, "messageExpression", "messageExpression"]];
+  let total = 0;
+  for (const [code, key, name] of costs as [Program | undefined, string, string][]) {
+    if (!code) continue;
+    const cost = code.estimate * (key === "rule" ? place.count : 1);
+    total += cost;
+    if (cost <= RULE_ESTIMATE_MAX * ESTIMATE_SLACK) continue;
+    causes.push(
+      forbidden(`${at}.${key}`, costText(`estimated ${name} cost`, cost, RULE_ESTIMATE_MAX)),
+    );
+  }
+  return total;
+}
+
+/** Whether a path such as `.spec.names['a']` leads to something in a schema. */
+function pathExists(schema: Schema, path: string): boolean {
+  let at: Schema | undefined = schema;
+  const steps = path.matchAll(/\.([^.[\]]+)|\[(?:'((?:[^'\\]|\\.)*)'|([^\]]*))\]/g);
+  let length = 0;
+  for (const step of steps) {
+    length += step[0].length;
+    const name = step[1] ?? step[2];
+    if (name === undefined || !at) return false;
+    at = at.properties?.[name] ?? (at.type === "map" ? at.items : undefined);
+  }
+  return length === path.length && at !== undefined;
+}
+
+// --- objects ------------------------------------------------------------------------------------------
+
+/** Raised when no rule may run any more. */
+class BudgetSpent extends Error {}
+
+class Evaluation {
+  readonly causes: Cause[] = [];
+  #budget = OBJECT_COST_MAX;
+
+  /** `fresh`: nothing above is as it was, so that this may be judged. */
+  visit(schema: Schema, path: string, value: Json, old: Json | undefined, fresh: boolean): void {
+    if (value === null || value === undefined || !hasRules(schema)) return;
+    const unchanged = old !== undefined && sameJson(value, old);
+    for (const made of rulesOf(schema)) {
+      this.#rule(schema, made, path, value, old, fresh && !unchanged);
+    }
+    if (Array.isArray(value)) {
+      if (schema.items) this.#items(schema, path, value, old, fresh && !unchanged);
+    } else if (isMap(value)) this.#members(schema, path, value, old, fresh);
+  }
+
+  #items(schema: Schema, path: string, list: Json[], old: Json | undefined, fresh: boolean): void {
+    const before = new Map<string, Json>();
+    const key = (item: Json) =>
+      JSON.stringify(
+        (schema.listMapKeys ?? []).map((name) => isMap(item) ? item[name] ?? null : null),
+      );
+    if (schema.listType === "map" && Array.isArray(old)) {
+      for (const item of old) before.set(key(item), item);
+    }
+    list.forEach((item, i) => {
+      const was = schema.listType === "map" ? before.get(key(item)) : undefined;
+      this.visit(schema.items!, `${path}[${i}]`, item, was, fresh);
+    });
+  }
+
+  #members(
+    schema: Schema,
+    path: string,
+    map: JsonMap,
+    old: Json | undefined,
+    fresh: boolean,
+  ): void {
+    const before = isMap(old) ? old : undefined;
+    for (const name of Object.keys(map)) {
+      const field: Field | undefined = schema.properties?.[name] ?? schema.items;
+      if (!field || field.ref) continue;
+      const at = schema.items ? `${path}[${name}]` : path ? `${path}.${name}` : name;
+      const was = before && Object.hasOwn(before, name) ? before[name] : undefined;
+      this.visit(field, at, map[name], was, fresh);
+    }
+  }
+
+  #rule(
+    schema: Schema,
+    made: CompiledRule,
+    path: string,
+    value: Json,
+    old: Json | undefined,
+    fresh: boolean,
+  ): void {
+    const { rule, program } = made;
+    const type = schema.type === "map" ? "object" : schema.type;
+    const where = path || "<nil>";
+    if (made.problem) {
+      this.causes.push(invalid(where, type, `rule compile error: ${made.problem}`));
+      return;
+    }
+    if (!program) return;
+    // Transition rules need something to compare with, unless they take its absence.
+    if (made.usesOldSelf && (old === undefined || old === null) && !rule.optionalOldSelf) return;
+    if (!made.usesOldSelf && !fresh) return;
+    const values = { self: value, oldSelf: old ?? undefined };
+    let result: unknown;
+    try {
+      result = this.#run(program, values);
+    } catch (error) {
+      if (error instanceof CostError) {
+        const why =
+          `'${error.message}': no further validation rules will be run due to call cost ` +
+          `exceeds limit for rule: ${ruleText(rule)}`;
+        this.#stop(where, type, this.#budget <= 0 ? SPENT_TEXT : why);
+      }
+      if (!(error instanceof CelError)) throw error;
+      const why = error.message.startsWith("no such overload")
+        ? `'${error.message}': call arguments did not match a supported operator, function or macro ` +
+          `signature for rule: ${ruleText(rule)}`
+        : `${error.message} evaluating rule: ${ruleText(rule)}`;
+      this.causes.push(invalid(where, type, why));
+      return;
+    }
+    if (result === true) return;
+    const at = made.fieldPath ? (path + made.fieldPath).replace(/^\./, "") : where;
+    this.causes.push(broken(at, type, value, this.#message(made, values), rule.reason));
+  }
+
+  #run(program: Program, values: Record<string, unknown>): unknown {
+    return program.evaluate(values, {
+      limit: Math.min(CALL_COST_MAX, this.#budget),
+      spent: (cost) => this.#budget -= cost,
+    });
+  }
+
+  #stop(path: string, type: string, why: string): never {
+    this.causes.push(invalid(path, type, why));
+    throw new BudgetSpent();
+  }
+
+  #message(made: CompiledRule, values: Record<string, unknown>): string {
+    const { rule, message } = made;
+    if (message) {
+      try {
+        const text = this.#run(message, values);
+        if (typeof text === "string" && isGoodMessage(text)) return text.trim();
+      } catch (error) {
+        // A message that cannot be made is replaced by the plain one.
+        if (!(error instanceof CelError) && !(error instanceof CostError)) throw error;
+      }
+    }
+    return rule.message?.trim() || `failed rule: ${ruleText(rule)}`;
+  }
+}
+
+function isGoodMessage(text: string): boolean {
+  return text.trim() !== "" && text.length <= MESSAGE_BYTES_MAX && !/[\r\n]/.test(text.trim());
+}
+
+const SPENT_TEXT =
+  "validation failed due to running out of cost budget, no further validation rules will be run";
+
+function ruleText(rule: ValidationRule): string {
+  return rule.message?.trim() || rule.rule.trim();
+}
+
+function broken(
+  path: string,
+  type: string,
+  value: Json,
+  text: string,
+  reason: string | undefined,
+): Cause {
+  switch (reason) {
+    case "FieldValueForbidden":
+      return forbidden(path, text);
+    case "FieldValueRequired":
+      return required(path, text);
+    case "FieldValueDuplicate":
+      return duplicate(path, value);
+  }
+  if (type !== "object" && type !== "array") return invalid(path, value, text);
+  return { reason: "FieldValueInvalid", message: `Invalid value: ${text}`, field: path };
+}
+
+/** The rules that an object breaks. `old`: what is stored, on update. */
+export function evaluateRules(schema: Schema, value: Json, old?: Json): Cause[] {
+  const evaluation = new Evaluation();
+  try {
+    evaluation.visit(schema, "", value, old, true);
+  } catch (error) {
+    if (!(error instanceof BudgetSpent)) throw error;
+  }
+  return evaluation.causes;
+}

@@ -1,0 +1,252 @@
+/**
+ * The types of CEL: what the checker reasons in and how errors name them.
+ */
+import type { Schema } from "../types.ts";
+
+/** A type. `a` and `b` are element, or key and value, types. */
+export interface Type {
+  readonly kind:
+    | "dyn"
+    | "bool"
+    | "int"
+    | "uint"
+    | "double"
+    | "string"
+    | "bytes"
+    | "null"
+    | "timestamp"
+    | "duration"
+    | "type"
+    | "list"
+    | "map"
+    | "object"
+    | "optional"
+    | "opaque"
+    | "param";
+  readonly a?: Type;
+  readonly b?: Type;
+  /** Of an object, an opaque type or a type parameter. */
+  readonly name?: string;
+  /** Of an object: by the name that expressions use (see `escapeName`). */
+  readonly fields?: ReadonlyMap<string, ObjectField>;
+}
+
+/** A field of an object. */
+export interface ObjectField {
+  /** The field's name in JSON. */
+  readonly name: string;
+  readonly schema: Schema;
+  readonly type: Type;
+}
+
+const simple = (kind: Type["kind"]): Type => ({ kind });
+
+export const DYN = simple("dyn");
+export const BOOL = simple("bool");
+export const INT = simple("int");
+export const UINT = simple("uint");
+export const DOUBLE = simple("double");
+export const STRING = simple("string");
+export const BYTES = simple("bytes");
+export const NULL = simple("null");
+export const TIMESTAMP = simple("timestamp");
+export const DURATION = simple("duration");
+export const TYPE = simple("type");
+
+/** `list(a)`. */
+export function listOf(a: Type): Type {
+  return { kind: "list", a };
+}
+
+/** `map(key, value)`. */
+export function mapOf(a: Type, b: Type): Type {
+  return { kind: "map", a, b };
+}
+
+/** `optional_type(a)`. */
+export function optionalOf(a: Type): Type {
+  return { kind: "optional", a };
+}
+
+/** A type as cel-go's errors print it. */
+export function typeText(type: Type): string {
+  switch (type.kind) {
+    case "list":
+      return `list(${typeText(type.a!)})`;
+    case "map":
+      return `map(${typeText(type.a!)}, ${typeText(type.b!)})`;
+    case "optional":
+      return `optional_type(${typeText(type.a!)})`;
+    case "object":
+    case "opaque":
+    case "param":
+      return type.name!;
+    default:
+      return type.kind;
+  }
+}
+
+/** What type parameters stand for in one call. */
+export type Bindings = Map<string, Type>;
+
+/** Kinds that may be null. */
+const NULLABLE = new Set(["object", "opaque", "timestamp", "duration", "optional", "null"]);
+
+/** Whether a value of type `from` can stand where `to` is wanted; binds type parameters. */
+export function assignable(to: Type, from: Type, bindings: Bindings): boolean {
+  if (to.kind === "param") {
+    const bound = bindings.get(to.name!);
+    if (!bound) {
+      bindings.set(to.name!, from);
+      return true;
+    }
+    if (assignable(bound, from, bindings)) return true;
+    if (!assignable(from, bound, bindings)) return false;
+    bindings.set(to.name!, from);
+    return true;
+  }
+  if (to.kind === "dyn" || from.kind === "dyn") return true;
+  if (from.kind === "param") return true;
+  if (from.kind === "null") return NULLABLE.has(to.kind);
+  if (to.kind !== from.kind) return false;
+  if (to.kind === "object") return to === from || to.fields === from.fields;
+  if (to.kind === "opaque") return to.name === from.name;
+  if (to.a && from.a && !assignable(to.a, from.a, bindings)) return false;
+  return !(to.b && from.b) || assignable(to.b, from.b, bindings);
+}
+
+/** The type with its parameters replaced; unbound ones are dyn. */
+export function bound(type: Type, bindings: Bindings): Type {
+  if (type.kind === "param") return bindings.get(type.name!) ?? DYN;
+  if (!type.a) return type;
+  return {
+    ...type,
+    a: bound(type.a, bindings),
+    b: type.b && bound(type.b, bindings),
+  };
+}
+
+/** The type of a value that is of either type. */
+export function joined(a: Type, b: Type): Type {
+  if (a === b) return a;
+  if (assignable(a, b, new Map())) return b.kind === "dyn" ? b : a;
+  return assignable(b, a, new Map()) ? b : DYN;
+}
+
+// --- schemas ------------------------------------------------------------------------------------------
+
+const KEYWORDS = new Set([
+  "true",
+  "false",
+  "null",
+  "in",
+  "as",
+  "break",
+  "const",
+  "continue",
+  "else",
+  "for",
+  "function",
+  "if",
+  "import",
+  "let",
+  "loop",
+  "package",
+  "namespace",
+  "return",
+  "var",
+  "void",
+  "while",
+]);
+
+/**
+ * How expressions name a field: `__` `.` `-` `/` and reserved words are spelled out. Undefined for names
+ * that expressions cannot reach.
+ */
+export function escapeName(name: string): string | undefined {
+  if (KEYWORDS.has(name)) return `__${name}__`;
+  if (!/^[A-Za-z_./-][A-Za-z0-9_./-]*$/.test(name)) return undefined;
+  return name.replaceAll("__", "__underscores__").replaceAll(".", "__dot__")
+    .replaceAll("-", "__dash__").replaceAll("/", "__slash__");
+}
+
+const META_FIELDS: ReadonlyMap<string, ObjectField> = new Map(
+  ["name", "generateName"].map((
+    name,
+  ) => [name, { name, schema: { type: "string" } as Schema, type: STRING }]),
+);
+const META: Type = { kind: "object", name: "metadata", fields: META_FIELDS };
+
+const known = new WeakMap<Schema, Type | null>();
+
+/** The type of a schema's values; undefined where expressions may not look (unknown fields). */
+export function typeOfSchema(schema: Schema, name = "selfType"): Type | undefined {
+  const before = known.get(schema);
+  if (before !== undefined) return before ?? undefined;
+  const made = makeType(schema, name);
+  known.set(schema, made ?? null);
+  return made;
+}
+
+function makeType(schema: Schema, name: string): Type | undefined {
+  switch (schema.type) {
+    case "string":
+      return stringType(schema.format);
+    case "boolean":
+      return BOOL;
+    case "integer":
+      return INT;
+    case "number":
+      return DOUBLE;
+    case "intOrString":
+      return DYN;
+    case "array": {
+      const item = schema.items && typeOfSchema(schema.items, `${name}.@items`);
+      return item && listOf(item);
+    }
+    case "map": {
+      const value = schema.items && typeOfSchema(schema.items, `${name}.@values`);
+      return value && mapOf(STRING, value);
+    }
+    case "object":
+      return objectType(schema, name);
+    case "bytes":
+      return BYTES;
+    case "quantity":
+      return DYN;
+    case "time":
+    case "microTime":
+      return TIMESTAMP;
+    case "duration":
+      return DURATION;
+  }
+  return undefined;
+}
+
+function stringType(format: string | undefined): Type {
+  switch (format) {
+    case "byte":
+      return BYTES;
+    case "duration":
+      return DURATION;
+    case "date":
+    case "date-time":
+      return TIMESTAMP;
+  }
+  return STRING;
+}
+
+function objectType(schema: Schema, name: string): Type | undefined {
+  const entries = Object.entries(schema.properties ?? {});
+  if (entries.length === 0 && schema.preserveUnknown) return undefined;
+  const fields = new Map<string, ObjectField>();
+  const type: Type = { kind: "object", name, fields };
+  known.set(schema, type);
+  for (const [key, field] of entries) {
+    const escaped = escapeName(key);
+    if (escaped === undefined) continue;
+    const inner = field.ref ? META : typeOfSchema(field, `${name}.${key}`);
+    if (inner) fields.set(escaped, { name: key, schema: field, type: inner });
+  }
+  return type;
+}
