@@ -21,12 +21,14 @@ import {
   claimRanges,
   dialerOf,
   LoopbackNetwork,
+  metricsApi,
   type Network,
   type Ranges,
   type RunningNode,
   type SimulatedNodes,
   startIsolateNode,
   startSimulatedNodes,
+  usageOf,
 } from "./actors/nodes/mod.ts";
 import { dns } from "./actors/nodes/network/dns.ts";
 import { proxy } from "./actors/nodes/network/proxy.ts";
@@ -166,6 +168,7 @@ export class Cluster {
       const parts = await build(
         { options, clock, database, ranges, log },
         dialerOf(() => nodes, () => simulated),
+        metricsApi(() => usageOf(nodes, simulated)),
       );
       const cluster = new Cluster(parts, nodes, simulated);
       startControlPlane(parts.system, {
@@ -336,7 +339,11 @@ function advertised(ranges: Ranges): { ip: string; port: number } {
 
 type Ground = Pick<Parts, "options" | "clock" | "database" | "ranges" | "log">;
 
-async function build(ground: Ground, dialer: ReturnType<typeof dialerOf>): Promise<Parts> {
+async function build(
+  ground: Ground,
+  dialer: ReturnType<typeof dialerOf>,
+  virtual: ReturnType<typeof metricsApi>,
+): Promise<Parts> {
   const { options, clock, database, ranges, log } = ground;
   const auth = createAuth({
     view: () => database.objects.view(),
@@ -346,7 +353,7 @@ async function build(ground: Ground, dialer: ReturnType<typeof dialerOf>): Promi
   });
   const kinds = createKinds({ beta: options.beta });
   const serviceRange = ranges?.serviceRange ?? "10.96.0.0/12";
-  const api = createApi({ ...auth, database, kinds, clock, dialer, serviceRange });
+  const api = createApi({ ...auth, database, kinds, clock, dialer, virtual, serviceRange });
   const client = api.client(ADMIN, "plesio");
   const informers = createInformers(
     api.client(

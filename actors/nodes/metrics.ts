@@ -15,12 +15,14 @@ export interface PodUsage {
   namespace: string;
   name: string;
   uid: string;
+  labels: Record<string, string>;
   startedAt: number;
   containers: ContainerUsage[];
 }
 
 export interface NodeUsage {
   node: string;
+  labels: Record<string, string>;
   at: number;
   startedAt: number;
   /** The node as a whole. */

@@ -17,7 +17,8 @@
  *
  * What it does not do: isolation between tenants. An isolate is a process of this machine's user.
  */
-export { dialerOf, type NodeOptions, type RunningNode, startNode } from "./node.ts";
+export { dialerOf, type NodeOptions, type RunningNode, startNode, usageOf } from "./node.ts";
+export { metricsApi } from "./metrics_api.ts";
 export { type IsolateNodeOptions, startIsolateNode } from "./isolate_node.ts";
 export {
   type SimulatedNodes,

@@ -10,7 +10,8 @@ import type { ActorContext, System } from "../runtime/mod.ts";
 import type { Clock } from "../../kv/clock.ts";
 import { kubelet, type KubeletState } from "./kubelet.ts";
 import { type Network, VirtualNetwork } from "./network/network.ts";
-import type { NodeDescription } from "./node_status.ts";
+import { type NodeDescription, nodeLabels } from "./node_status.ts";
+import type { NodeUsage } from "./metrics.ts";
 import type { PodWorker } from "./pod_worker.ts";
 import type { PodVolumes, ProbeDialer } from "./ports.ts";
 import type { Objects } from "./objects.ts";
@@ -51,6 +52,8 @@ export interface NodeOptions {
 export interface RunningNode {
   readonly name: string;
   readonly api: NodeApi;
+  /** What it and its pods use now. */
+  usage(): Promise<NodeUsage>;
   /** Ends its pods' processes; their objects stay, and resume with the next start. */
   stop(): Promise<void>;
 }
@@ -100,22 +103,19 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
   const workers = function* (): Iterable<PodWorker> {
     for (const { worker } of state?.pods.values() ?? []) yield worker;
   };
-  const api = nodeApi({
-    name,
-    worker: (uid) => state?.pods.get(uid)?.worker,
-    workers,
-    now: () => clock.now(),
-    usage: () => {
-      const startedAt = state?.startedAt ?? clock.now();
-      const node = { name, startedAt, capacityBytes: host.memoryBytes };
-      return nodeUsage(node, workers(), clock.now());
-    },
-  });
+  const labels = nodeLabels(description);
+  const usage = () => {
+    const startedAt = state?.startedAt ?? clock.now();
+    const node = { name, labels, startedAt, capacityBytes: host.memoryBytes };
+    return nodeUsage(node, workers(), clock.now());
+  };
+  const worker = (uid: string) => state?.pods.get(uid)?.worker;
+  const api = nodeApi({ name, worker, workers, now: () => clock.now(), usage });
   const stop = async () => {
     await handle.stop();
     for (const runtime of runtimes) await runtime.close();
   };
-  return { name, api, stop };
+  return { name, api, usage, stop };
 }
 
 /** Finds nodes of this process by name: what `mod.ts` hands to the API server. */
@@ -131,4 +131,14 @@ export function dialerOf(
     }
     throw unavailable(`node "${name}" cannot be reached: it is not of this process`);
   };
+}
+
+/** What all nodes of this process use: what `metricsApi` asks. */
+export async function usageOf(
+  nodes: Iterable<RunningNode>,
+  simulated: Iterable<SimulatedNodes>,
+): Promise<NodeUsage[]> {
+  const all = await Promise.all([...nodes].map((node) => node.usage()));
+  for (const host of simulated) all.push(...await host.usage());
+  return all;
 }

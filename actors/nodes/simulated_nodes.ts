@@ -21,9 +21,11 @@ import {
   type System,
 } from "../runtime/mod.ts";
 import type { Timer } from "../../kv/clock.ts";
+import { parseQuantity } from "../../api/machinery/quantity.ts";
+import type { NodeUsage } from "./metrics.ts";
 import { registerNode, renewLease } from "./heartbeat.ts";
 import { type Network, VirtualNetwork } from "./network/network.ts";
-import { LEASE_RENEW_MS, type NodeDescription } from "./node_status.ts";
+import { LEASE_RENEW_MS, type NodeDescription, nodeLabels } from "./node_status.ts";
 import { PodWorker } from "./pod_worker.ts";
 import type { NodeFacts, WorkerPorts } from "./ports.ts";
 import type { Runtime } from "./runtimes/runtime.ts";
@@ -62,6 +64,8 @@ export interface SimulatedNodes {
   readonly names: readonly string[];
   /** The API of one of them; undefined when the name is not of this host. */
   api(node: string): NodeApi | undefined;
+  /** What each of them is said to use. */
+  usage(): Promise<NodeUsage[]>;
   /** Resolves when all are registered. */
   readonly registered: Promise<void>;
   stop(): Promise<void>;
@@ -123,7 +127,11 @@ export function startSimulatedNodes(
   return {
     names: [...descriptions.keys()],
     registered,
-    api: (node) => descriptions.has(node) ? apiOf(node, () => state) : undefined,
+    api: (node) => {
+      const description = descriptions.get(node);
+      return description && apiOf(description, () => state);
+    },
+    usage: () => usageOf(descriptions, state),
     stop: () => handle.stop(),
   };
 }
@@ -291,21 +299,49 @@ function forget(state: HostState, key: string, worker: PodWorker): void {
   state.byUid.delete(worker.uid);
 }
 
-function apiOf(node: string, state: () => HostState | undefined): NodeApi {
+/** One pass over all pods, however many nodes there are. */
+function usageOf(
+  descriptions: ReadonlyMap<string, NodeDescription>,
+  state: HostState | undefined,
+): Promise<NodeUsage[]> {
+  const byNode = new Map<string, PodWorker[]>();
+  for (const worker of state?.byKey.values() ?? []) {
+    const node = worker.pod.spec.nodeName ?? "";
+    const list = byNode.get(node);
+    if (list) list.push(worker);
+    else byNode.set(node, [worker]);
+  }
+  const all = [...descriptions.values()];
+  return Promise.all(all.map((d) => usageOfOne(d, byNode.get(d.name) ?? [], state)));
+}
+
+function usageOfOne(
+  description: NodeDescription,
+  workers: Iterable<PodWorker>,
+  state: HostState | undefined,
+): Promise<NodeUsage> {
+  const now = state?.ports.clock.now() ?? 0;
+  const node = {
+    name: description.name,
+    labels: nodeLabels(description),
+    startedAt: state?.startedAt ?? now,
+    capacityBytes: parseQuantity(description.capacity.memory ?? "0").value(),
+  };
+  return nodeUsage(node, workers, now);
+}
+
+function apiOf(description: NodeDescription, state: () => HostState | undefined): NodeApi {
+  const { name } = description;
   const workers = function* (): Iterable<PodWorker> {
     for (const worker of state()?.byKey.values() ?? []) {
-      if (worker.pod.spec.nodeName === node) yield worker;
+      if (worker.pod.spec.nodeName === name) yield worker;
     }
   };
   return nodeApi({
-    name: node,
+    name,
     worker: (uid) => state()?.byUid.get(uid),
     workers,
     now: () => state()?.ports.clock.now() ?? 0,
-    usage: () => {
-      const now = state()?.ports.clock.now() ?? 0;
-      const startedAt = state()?.startedAt ?? now;
-      return nodeUsage({ name: node, startedAt, capacityBytes: 256 * 2 ** 30 }, workers(), now);
-    },
+    usage: () => usageOfOne(description, workers(), state()),
   });
 }

@@ -4,8 +4,9 @@
  */
 import { badRequest, methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
 import { edit } from "../machinery/edit.ts";
-import type { KubeObject } from "../machinery/types.ts";
+import type { Kind, KubeObject } from "../machinery/types.ts";
 import { admissionOf, mutate, review } from "./admit.ts";
+import { objectCodec } from "./codec.ts";
 import { bindPod } from "./binding.ts";
 import { decodeAs, decodeBody, formOf } from "./decoding.ts";
 import { type Deps, subjectOf } from "./deps.ts";
@@ -14,6 +15,7 @@ import { getObject } from "./list.ts";
 import { checkUpdate } from "./prepare.ts";
 import type { Answer, ApiRequest } from "./request.ts";
 import { getScale, writeScale } from "./scale.ts";
+import { answerUsage } from "./usage.ts";
 import { change, patchObject, updateObject } from "./writes.ts";
 
 const TOKEN_REQUEST = formOf("authentication.k8s.io", "v1", "TokenRequest");
@@ -70,6 +72,18 @@ async function answerToken(deps: Deps, request: ApiRequest): Promise<Answer> {
   return { code: 201, kind: TOKEN_REQUEST, object: issued };
 }
 
+const listForms = new WeakMap<Kind, Kind>();
+
+/** A row for a kind's list as one object. */
+function listForm(kind: Kind): Kind {
+  let form = listForms.get(kind);
+  if (!form) {
+    form = { ...kind, kind: kind.listKind, schema: `${kind.schema}List` };
+    listForms.set(kind, form);
+  }
+  return form;
+}
+
 /** Answers a request for a kind that is not stored: reviews, bindings, metrics. */
 export async function answerVirtual(deps: Deps, request: ApiRequest): Promise<Answer> {
   const { kind, verb } = request;
@@ -81,10 +95,20 @@ export async function answerVirtual(deps: Deps, request: ApiRequest): Promise<An
     const answered = await asked(object, { user, namespace, now: deps.clock.now() });
     return { code: 201, kind, object: answered };
   }
+  if (kind.group === "metrics.k8s.io") {
+    return {
+      code: 200,
+      kind: verb === "list" ? listForm(kind) : kind,
+      object: await answerUsage(deps, request),
+    };
+  }
   const name = kind.group ? `${kind.plural}.${kind.group}` : kind.plural;
   const answer = deps.virtual?.[name];
   if (!answer) throw methodNotAllowed(subjectOf(kind), verb);
-  if (verb !== "create") return { code: 200, kind, object: await answer(undefined, request) };
+  if (verb !== "create") {
+    const form = verb === "list" ? listForm(kind) : kind;
+    return { code: 200, kind: form, object: await answer(undefined, request) };
+  }
   if (!request.body) throw badRequest("a body is required");
   const { object } = decodeBody(deps, request);
   if (request.namespace) object.metadata.namespace ??= request.namespace;
