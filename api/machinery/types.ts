@@ -220,6 +220,12 @@ export interface KindContext {
   /** Wall time in ms. */
   now: number;
   user: string;
+  /** All that is known of the user, for kinds that record it (CertificateSigningRequests). */
+  requester?: {
+    readonly uid?: string;
+    readonly groups: readonly string[];
+    readonly extra?: Readonly<Record<string, readonly string[]>>;
+  };
   /** The subresource that is written, or empty. */
   subresource: string;
   uuid: () => string;

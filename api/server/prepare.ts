@@ -36,6 +36,7 @@ export function contextOf(deps: Deps, request: ApiRequest): KindContext {
   return {
     now: deps.clock.now(),
     user: request.user.name,
+    requester: request.user,
     subresource: request.subresource,
     uuid: () => deps.clock.uuid(),
   };

@@ -1,9 +1,343 @@
-/** Rules of the certificates group: what a schema cannot say. None yet. */
-import type { Column, Kind, KindHooks } from "../../machinery/types.ts";
+/**
+ * Rules of the certificates group (upstream's `pkg/apis/certificates`): signing requests, trust bundles, and
+ * pods' certificate requests. A request's PEM is checked for its form; its signature is the signer's business.
+ */
+
+import type {
+  Cause,
+  Column,
+  DeepReadonly,
+  Kind,
+  KindContext,
+  KindHooks,
+  KubeObject,
+} from "../../machinery/types.ts";
+import { formatTime, humanDuration } from "../../machinery/time.ts";
+import { AGE_COLUMN, column, NAME_COLUMN } from "./cells.ts";
+import { semanticEqual } from "./equality.ts";
+import { validateSignerName } from "./pod_volumes.ts";
+import { keep, statusHooks } from "./prepare.ts";
+import { isSet, METADATA, Report, SPEC, STATUS } from "./report.ts";
+
+// deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
+type Obj = any;
+type Stored = DeepReadonly<KubeObject>;
+
+const LEGACY_SIGNER = "kubernetes.io/legacy-unknown";
+const EXPIRATION_SECONDS_MIN = 600;
+const TRUE_ONLY = new Set(["Approved", "Denied", "Failed"]);
+const STATUSES = ["False", "True", "Unknown"];
+const USAGES = [
+  "any",
+  "cert sign",
+  "client auth",
+  "code signing",
+  "content commitment",
+  "crl sign",
+  "data encipherment",
+  "decipher only",
+  "digital signature",
+  "email protection",
+  "encipher only",
+  "ipsec end system",
+  "ipsec tunnel",
+  "ipsec user",
+  "key agreement",
+  "key encipherment",
+  "microsoft sgc",
+  "netscape sgc",
+  "ocsp signing",
+  "s/mime",
+  "server auth",
+  "signing",
+  "timestamping",
+];
+
+// --- what a write may touch ------------------------------------------------------------------------------
+
+function prepareCreate(csr: KubeObject, context: KindContext): void {
+  const spec: Obj = csr.spec ??= {};
+  const { uid, groups, extra } = context.requester ?? { groups: [] };
+  for (const field of ["username", "uid", "groups", "extra"]) delete spec[field];
+  if (context.user) spec.username = context.user;
+  if (uid) spec.uid = uid;
+  if (groups.length > 0) spec.groups = [...groups];
+  if (extra && Object.keys(extra).length > 0) {
+    spec.extra = Object.fromEntries(Object.entries(extra).map(([k, v]) => [k, [...v]]));
+  }
+  csr.status = {};
+}
+
+function conditionsOf(csr: Stored): readonly Obj[] {
+  return csr.status?.conditions ?? [];
+}
+
+/** Keeps the stored conditions of a type where the write has as many of them. */
+function preserve(csr: KubeObject, old: Stored, type: string): void {
+  const before = conditionsOf(old).filter((c) => c.type === type);
+  const mine = conditionsOf(csr).map((c, i) => c.type === type ? i : -1).filter((i) => i >= 0);
+  if (before.length !== mine.length) return;
+  mine.forEach((at, i) => csr.status.conditions[at] = before[i]);
+}
+
+function stampConditions(csr: KubeObject, old: Stored, now: string): void {
+  for (const condition of csr.status?.conditions ?? []) {
+    if (Object.isFrozen(condition)) continue; // a stored one, stamped before
+    condition.lastUpdateTime ??= now;
+    condition.lastTransitionTime ??= conditionsOf(old).find((c) =>
+      c.type === condition.type && c.status === condition.status && c.lastTransitionTime
+    )?.lastTransitionTime ?? now;
+  }
+}
+
+function prepareUpdate(csr: KubeObject, old: Stored, context: KindContext): void {
+  keep(csr, old, "spec");
+  const now = formatTime(context.now);
+  if (context.subresource === "status") {
+    preserve(csr, old, "Approved");
+    preserve(csr, old, "Denied");
+    stampConditions(csr, old, now);
+  } else if (context.subresource === "approval") {
+    stampConditions(csr, old, now);
+    const conditions = csr.status?.conditions;
+    csr.status = { ...old.status, conditions };
+    if (conditions === undefined) delete csr.status.conditions;
+  } else keep(csr, old, "status");
+}
+
+// --- validation ------------------------------------------------------------------------------------------
+
+/** The label of a PEM text's first block. */
+function pemLabel(base64: string): string | undefined {
+  let text: string;
+  try {
+    text = new TextDecoder().decode(Uint8Array.fromBase64(base64));
+  } catch {
+    return undefined;
+  }
+  const match = /-----BEGIN ([A-Z0-9 ]+)-----\s+([A-Za-z0-9+/=\s]+)-----END \1-----/.exec(text);
+  return match?.[1];
+}
+
+function validateUsages(usages: readonly string[], r: Report): void {
+  const path = SPEC.child("usages");
+  if (usages.length === 0) r.required(path);
+  usages.forEach((usage, i) => {
+    if (!USAGES.includes(usage)) r.notSupported(path.index(i), usage, USAGES);
+  });
+  usages.forEach((usage, i) => {
+    if (usages.indexOf(usage) < i) r.duplicate(path.index(i), usage);
+  });
+}
+
+function validateConditions(csr: Stored, r: Report): void {
+  const path = STATUS.child("conditions");
+  const seen = new Set<string>();
+  conditionsOf(csr).forEach((condition, i) => {
+    const { type, status } = condition;
+    if (!type) r.required(path.index(i).child("type"));
+    const allowed = TRUE_ONLY.has(type) ? ["True"] : STATUSES;
+    if (!status) r.required(path.index(i).child("status"));
+    else if (!allowed.includes(status)) {
+      r.notSupported(path.index(i).child("status"), status, allowed);
+    }
+    const other = type === "Approved" ? "Denied" : type === "Denied" ? "Approved" : "";
+    if (other && seen.has(other)) {
+      r.invalid(path, type, "Approved and Denied conditions are mutually exclusive");
+    }
+    if (seen.has(type)) r.duplicate(path.index(i).child("type"), type);
+    seen.add(type);
+  });
+}
+
+function validate(csr: Stored): Cause[] {
+  const r = new Report();
+  const { spec } = csr;
+  if (pemLabel(spec.request ?? "") !== "CERTIFICATE REQUEST") {
+    r.invalid(
+      SPEC.child("request"),
+      spec.request ?? "",
+      "PEM block type must be CERTIFICATE REQUEST",
+    );
+  }
+  validateUsages(spec.usages ?? [], r);
+  if (spec.signerName === LEGACY_SIGNER) {
+    r.invalid(
+      SPEC.child("signerName"),
+      spec.signerName,
+      "the legacy signerName is not allowed via this API version",
+    );
+  } else validateSignerName(spec.signerName ?? "", SPEC.child("signerName"), r);
+  if (isSet(spec.expirationSeconds) && spec.expirationSeconds < EXPIRATION_SECONDS_MIN) {
+    r.invalid(
+      SPEC.child("expirationSeconds"),
+      spec.expirationSeconds,
+      "may not specify a duration less than 600 seconds (10 minutes)",
+    );
+  }
+  validateConditions(csr, r);
+  const { certificate } = csr.status ?? {};
+  if (certificate && pemLabel(certificate) !== "CERTIFICATE") {
+    r.invalid(
+      STATUS.child("certificate"),
+      "<certificate data>",
+      "must contain at least one CERTIFICATE PEM block",
+    );
+  }
+  return r.causes;
+}
+
+function validateUpdate(csr: Stored, old: Stored, context: KindContext): Cause[] {
+  const r = new Report();
+  const path = STATUS.child("conditions");
+  const of = (object: Stored, type: string) => conditionsOf(object).filter((c) => c.type === type);
+  for (const type of TRUE_ONLY) {
+    if (of(csr, type).length < of(old, type).length) {
+      r.forbidden(path, `updates may not remove a condition of type "${type}"`);
+    }
+  }
+  if (context.subresource !== "approval") {
+    for (const type of ["Approved", "Denied"]) {
+      const before = of(old, type), after = of(csr, type);
+      if (after.length > before.length) {
+        r.forbidden(path, `updates may not add a condition of type "${type}"`);
+      } else if (after.length === before.length && !semanticEqual(after, before)) {
+        r.forbidden(path, `updates may not modify a condition of type "${type}"`);
+      }
+    }
+  }
+  const before = old.status?.certificate ?? "", after = csr.status?.certificate ?? "";
+  if (before !== after) {
+    if (context.subresource !== "status") {
+      r.forbidden(STATUS.child("certificate"), "updates may not set certificate content");
+    } else if (before) {
+      r.forbidden(
+        STATUS.child("certificate"),
+        "updates may not modify existing certificate content",
+      );
+    }
+  }
+  return r.causes;
+}
+
+/** A bundle's name begins with its signer's, slashes as colons. */
+function validateBundle(bundle: Stored): Cause[] {
+  const r = new Report();
+  const { signerName, trustBundle } = bundle.spec;
+  const { name } = bundle.metadata;
+  if (signerName) {
+    const prefix = `${signerName.replaceAll("/", ":")}:`;
+    if (!name.startsWith(prefix)) {
+      r.invalid(
+        METADATA.child("name"),
+        name,
+        `ClusterTrustBundle for signerName ${signerName} must be named with prefix ${prefix}`,
+      );
+    }
+    validateSignerName(signerName, SPEC.child("signerName"), r);
+  } else if (name.includes(":")) {
+    r.invalid(
+      METADATA.child("name"),
+      name,
+      'ClusterTrustBundle without signer name must not have ":" in its name',
+    );
+  }
+  if (!/-----BEGIN CERTIFICATE-----/.test(trustBundle ?? "")) {
+    r.invalid(
+      SPEC.child("trustBundle"),
+      "<value omitted>",
+      "must contain at least one trust anchor",
+    );
+  }
+  return r.causes;
+}
 
 /** Hooks by kind. */
-export const hooks: Record<string, KindHooks> = {};
+export const hooks: Record<string, KindHooks> = {
+  CertificateSigningRequest: {
+    prepareCreate,
+    prepareUpdate,
+    validate,
+    validateUpdate,
+    validateName: () => [],
+  },
+  ClusterTrustBundle: {
+    validate: validateBundle,
+    validateUpdate(bundle, old) {
+      const r = new Report();
+      if ((bundle.spec.signerName ?? "") !== (old.spec.signerName ?? "")) {
+        r.invalid(SPEC.child("signerName"), bundle.spec.signerName ?? "", "field is immutable");
+      }
+      return r.causes;
+    },
+    validateName: () => [],
+  },
+  PodCertificateRequest: {
+    ...statusHooks(),
+    validateUpdate(request, old) {
+      const r = new Report();
+      if (!semanticEqual(request.spec, old.spec)) {
+        r.invalid(SPEC, request.spec, "field is immutable");
+      }
+      return r.causes;
+    },
+  },
+};
+
+// --- columns ---------------------------------------------------------------------------------------------
+
+function csrState(csr: Stored): string {
+  const has = (type: string) => conditionsOf(csr).some((c) => c.type === type);
+  const decided = has("Denied") ? "Denied" : has("Approved") ? "Approved" : "Pending";
+  return decided + (has("Failed") ? ",Failed" : "") + (csr.status?.certificate ? ",Issued" : "");
+}
+
+function certificateState(request: Stored): string {
+  const has = (type: string) =>
+    conditionsOf(request).some((c) => c.type === type && c.status === "True");
+  return ["Denied", "Failed", "Issued"].find(has) ?? "Pending";
+}
+
+const SIGNER_COLUMN = column("SignerName", ({ spec }) => spec?.signerName || "<none>", {
+  description: "Who is to sign",
+});
+
 /** Columns by kind. */
-export const columns: Record<string, Column[]> = {};
+export const columns: Record<string, Column[]> = {
+  CertificateSigningRequest: [
+    NAME_COLUMN,
+    AGE_COLUMN,
+    SIGNER_COLUMN,
+    column("Requestor", ({ spec }) => spec?.username ?? "", { description: "Who asks" }),
+    column(
+      "RequestedDuration",
+      ({ spec }) =>
+        isSet(spec?.expirationSeconds) ? humanDuration(spec.expirationSeconds * 1000) : "<none>",
+      {
+        description: "How long the certificate is to be valid",
+      },
+    ),
+    column("Condition", csrState, { description: "What was decided and done" }),
+  ],
+  ClusterTrustBundle: [NAME_COLUMN, SIGNER_COLUMN],
+  PodCertificateRequest: [
+    NAME_COLUMN,
+    column("PodName", ({ spec }) => spec?.podName ?? ""),
+    column("ServiceAccountName", ({ spec }) => spec?.serviceAccountName ?? ""),
+    column("NodeName", ({ spec }) => spec?.nodeName ?? ""),
+    column("SignerName", ({ spec }) => spec?.signerName ?? ""),
+    column("State", certificateState),
+    AGE_COLUMN,
+  ],
+};
+
 /** Selectable fields by kind. */
-export const fields: Record<string, Kind["fields"]> = {};
+export const fields: Record<string, Kind["fields"]> = {
+  CertificateSigningRequest: { "spec.signerName": ({ spec }) => spec?.signerName ?? "" },
+  ClusterTrustBundle: { "spec.signerName": ({ spec }) => spec?.signerName ?? "" },
+  PodCertificateRequest: {
+    "spec.signerName": ({ spec }) => spec?.signerName ?? "",
+    "spec.podName": ({ spec }) => spec?.podName ?? "",
+    "spec.nodeName": ({ spec }) => spec?.nodeName ?? "",
+  },
+};

@@ -245,7 +245,7 @@ function validateTrustBundle(source: Obj, at: Path, r: Report): void {
 }
 
 /** `domain/path`: who signs. */
-function validateSignerName(name: string, path: Path, r: Report): void {
+export function validateSignerName(name: string, path: Path, r: Report): void {
   if (name === "") return r.required(path);
   const slash = name.indexOf("/");
   if (slash < 0 || name.indexOf("/", slash + 1) >= 0) {
