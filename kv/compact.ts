@@ -1,7 +1,9 @@
 /**
  * Trims history. Superseded records, and only those, are deleted in small commits between the groups of
- * the committer; the compacted revision is raised first, by check-and-set, so that processes do not
- * collide and a reader can tell "compacted" from "torn".
+ * the committer; the compacted revision is raised first, by check-and-set, so that a reader can tell
+ * "compacted" from "torn". They are deleted in the order in which they were superseded, and none is left
+ * out: a tombstone must outlive every older record of its key. Where several processes share a database,
+ * one that has deleted everything up to a revision says so, and the others need not.
  *
  * Five minutes and the newest thousand revisions are kept as a wish. The size is a bound: when the log
  * comes near it, history shortens, down to nothing.
@@ -9,7 +11,7 @@
 
 import type { Clock, Timer } from "./clock.ts";
 import type { Log, SupersededRecord } from "./log.ts";
-import { changeKey, chunkKey, chunkPrefix, oldestKey } from "./keys.ts";
+import { changeKey, chunkKey, chunkPrefix, oldestKey, sweptKey } from "./keys.ts";
 import {
   CHUNK_SWEEP_MS,
   COMPACT_DELETES_PER_COMMIT,
@@ -236,21 +238,42 @@ export class Compactor<T> {
   }
 
   async #compactTo(wanted: number): Promise<void> {
-    const key = oldestKey(this.#log.space);
-    const entry = await this.#log.kv.get<number>(key);
-    const target = Math.max(Math.min(wanted, this.#host.revision()), entry.value ?? 0, this.oldest);
-    if (target !== entry.value) {
-      const raised = await this.#log.kv.atomic().check(entry).set(key, target).commit();
+    const { kv, space } = this.#log;
+    const [entry, swept] = await kv.getMany<[number, number]>([oldestKey(space), sweptKey(space)]);
+    // As far as this process has read: the rest is for when it has caught up.
+    const theirs = Math.min(entry.value ?? 0, this.#host.revision());
+    if (theirs > this.oldest) this.#raise(theirs);
+    this.#forgetUpTo(Math.min(swept.value ?? 0, this.oldest));
+    const target = Math.max(Math.min(wanted, this.#host.revision()), this.oldest);
+    if (target > (entry.value ?? 0)) {
+      const op = kv.atomic().check(entry).set(oldestKey(space), target);
+      const raised = await patiently(this.#clock, () => op.commit());
       if (!raised.ok) return;
+      this.#raise(target);
     }
-    this.oldest = target;
-    this.#host.trimmed(target);
-    this.timeline.trim(target);
     for (;;) {
       const next = this.#superseded.peek(0);
       if (next === undefined || next.at > target || this.#closed) return;
       await this.#host.betweenGroups();
       await this.#deleteSome(target);
+    }
+  }
+
+  #raise(oldest: number): void {
+    this.oldest = oldest;
+    this.#host.trimmed(oldest);
+    this.timeline.trim(oldest);
+  }
+
+  /**
+   * Another process has deleted everything superseded up to `swept`. That it only meant to is not enough:
+   * were it gone half way, an older state of an object would outlive the record of its deletion.
+   */
+  #forgetUpTo(swept: number): void {
+    for (let next; (next = this.#superseded.peek(0)) !== undefined && next.at <= swept;) {
+      this.#log.chunks.delete(next.revision);
+      this.logBytes -= next.size;
+      this.#superseded.drop(1);
     }
   }
 
@@ -272,6 +295,8 @@ export class Compactor<T> {
       bytes += record.size;
       records++;
     }
+    const next = this.#superseded.peek(records);
+    if (next === undefined || next.at > target) op.set(sweptKey(space), target);
     await patiently(this.#clock, () => op.commit());
     for (let i = 0; i < records; i++) chunks.delete(this.#superseded.peek(i)!.revision);
     this.#superseded.drop(records);

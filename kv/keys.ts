@@ -8,6 +8,7 @@
  * | `[space, "change", revision]` | one log record |
  * | `[space, "head"]` | the head: the key that every commit checks |
  * | `[space, "oldest"]` | how far the log is compacted |
+ * | `[space, "swept"]` | up to where everything superseded is deleted |
  * | `[space, "want"]` | a writer that keeps losing says so |
  * | `["lease", holder]` | a process is alive (plain, outside the log) |
  * | `["mail", dueMs, id]` | a message of the mailbox transport |
@@ -57,6 +58,10 @@ export function changeRange(space: Space, first: number, last: number): Deno.KvL
 /** How far the log is compacted. */
 export function oldestKey(space: Space): Deno.KvKey {
   return [space, "oldest"];
+}
+/** Up to where everything superseded is deleted. */
+export function sweptKey(space: Space): Deno.KvKey {
+  return [space, "swept"];
 }
 /** Where a writer that keeps losing leaves its name. */
 export function wantKey(space: Space): Deno.KvKey {

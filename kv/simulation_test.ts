@@ -115,8 +115,10 @@ class Simulation {
     const opening = openDatabase({ kv, codec, clock: this.clock, owner: false, leaseMs: LEASE_MS });
     const name = `p${this.#born++}`;
     await this.until(opening);
-    const database = await opening.catch(() => undefined);
-    // A fault at opening: as a process that ends at once.
+    const database = await opening.catch((error) => {
+      // A fault at opening: as a process that ends at once.
+      assert(/connection lost/.test(error.message), error.message);
+    });
     if (database === undefined) return kv.close();
     const last = database.objects.view().revision;
     const process: Process = { name, kv, database, seen: [], last, isDead: false };

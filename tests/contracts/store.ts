@@ -988,6 +988,25 @@ const SHARED: Case[] = [
         })),
   },
   {
+    name: "processes do not compact the same history twice",
+    needs: "shared",
+    run: (bench) =>
+      using(bench, (_, one) =>
+        using(bench, async (_, other) => {
+          await makeHistory(one, 60);
+          const last = one.view().revision;
+          await other.reached(last);
+          assertEquals(other.stats().logBytes, one.stats().logBytes);
+          assertEquals(await one.compact({ keepRevisions: 30, keepMs: 0 }), last - 30);
+          assertEquals(await other.compact({ keepRevisions: 40, keepMs: 0 }), last - 30);
+          assertEquals(other.stats().logBytes, one.stats().logBytes);
+          await assertRejects(() => other.at(last - 31), CompactedError);
+          assertEquals(await other.compact({ keepRevisions: 10, keepMs: 0 }), last - 10);
+          assertEquals(await one.compact({ keepRevisions: 0, keepMs: 0 }), last);
+          assertEquals(one.stats().logBytes, one.stats().liveBytes);
+        })),
+  },
+  {
     name: "a term is another process's until its lease lapsed by the observer's own clock",
     needs: "shared",
     run: async (bench) => {
