@@ -1,5 +1,6 @@
 /**
- * What each controller may do, as Kubernetes 1.36 defines it. A table in the notation of
+ * What each controller may do: as Kubernetes 1.36 defines it, with `patch` beside `update` where our
+ * controllers send patches, and the local-path provisioner, which is ours. A table in the notation of
  * `bootstrap_roles.ts`. Each role is bound to the ServiceAccount in kube-system that it is named after.
  */
 // deno-fmt-ignore-file -- one rule a line keeps the table readable
@@ -91,7 +92,7 @@ export const CONTROLLER_ROLES: readonly RoleRow[] = [
       "read core replicationcontrollers",
       "read policy poddisruptionbudgets",
       "read apps statefulsets",
-      "update policy poddisruptionbudgets/status",
+      "patch,update policy poddisruptionbudgets/status",
       "patch,update core pods/status",
       "get * */scale",
       "create,patch,update core,events.k8s.io events",
@@ -181,6 +182,16 @@ export const CONTROLLER_ROLES: readonly RoleRow[] = [
     ],
   },
   {
+    name: "system:controller:local-path-provisioner",
+    rules: [
+      "read,create,delete core persistentvolumes",
+      "read core persistentvolumeclaims",
+      "read,create storage.k8s.io storageclasses",
+      "read core nodes",
+      "create,patch,update core,events.k8s.io events",
+    ],
+  },
+  {
     name: "system:controller:namespace-controller",
     rules: [
       "read,delete core namespaces",
@@ -201,10 +212,10 @@ export const CONTROLLER_ROLES: readonly RoleRow[] = [
   {
     name: "system:controller:persistent-volume-binder",
     rules: [
-      "read,create,delete,update core persistentvolumes",
-      "update core persistentvolumes/status",
-      "read,update core persistentvolumeclaims",
-      "update core persistentvolumeclaims/status",
+      "read,create,delete,patch,update core persistentvolumes",
+      "patch,update core persistentvolumes/status",
+      "read,patch,update core persistentvolumeclaims",
+      "patch,update core persistentvolumeclaims/status",
       "read,create,delete core pods",
       "read storage.k8s.io storageclasses",
       "list,watch core nodes",
@@ -223,14 +234,14 @@ export const CONTROLLER_ROLES: readonly RoleRow[] = [
   {
     name: "system:controller:pv-protection-controller",
     rules: [
-      "read,update core persistentvolumes",
+      "read,patch,update core persistentvolumes",
       "create,patch,update core,events.k8s.io events",
     ],
   },
   {
     name: "system:controller:pvc-protection-controller",
     rules: [
-      "read,update core persistentvolumeclaims",
+      "read,patch,update core persistentvolumeclaims",
       "update core persistentvolumeclaims/status",
       "read core pods",
       "create,patch,update core,events.k8s.io events",
@@ -321,7 +332,7 @@ export const CONTROLLER_ROLES: readonly RoleRow[] = [
   {
     name: "system:controller:service-controller",
     rules: [
-      "read core services",
+      "read,patch core services",
       "patch,update core services/status",
       "list,watch core nodes",
       "create,patch,update core,events.k8s.io events",

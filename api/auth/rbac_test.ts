@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { User } from "../client/contract.ts";
 import { forbiddenRequest, inOrder } from "./authorize.ts";
-import { bootstrapPolicy, bootstrapRoleWrites } from "./bootstrap_roles.ts";
+import { bootstrapPolicy, bootstrapRoleWrites, controllerAccounts } from "./bootstrap_roles.ts";
 import type { Attributes, PolicyRule } from "./contract.ts";
 import { DECISIONS_MAX, NAMESPACES_INDEXED_MAX } from "./limits.ts";
 import { RbacAuthorizer } from "./rbac.ts";
@@ -218,8 +218,11 @@ function bootstrapped(): State {
 Deno.test("bootstrapRoleWrites() creates upstream's roles once, and restores what was taken away", () => {
   const state = bootstrapped();
   const context = { now: 0, uuid: () => "u" };
-  assertEquals(state.view().count("/registry/clusterroles/"), 31 + 1 + 38);
-  assertEquals(state.view().count("/registry/clusterrolebindings/"), 12 + 38);
+  assertEquals(state.view().count("/registry/clusterroles/"), 31 + 1 + controllerAccounts().length);
+  assertEquals(
+    state.view().count("/registry/clusterrolebindings/"),
+    12 + controllerAccounts().length,
+  );
   const discovery = state.view().get("/registry/clusterroles/system:discovery")!.value;
   state.put("/registry/clusterroles/system:discovery", { ...discovery, rules: [] });
   const repaired = bootstrapRoleWrites(state.view(), context);
