@@ -36,13 +36,12 @@ export type Connector = (call: Call, request: ApiRequest) => Promise<Reply | und
 
 /** Whose request this is: authenticated, and impersonated if asked. */
 export async function userOf(deps: Deps, call: Call): Promise<User> {
-  if (call.user) return call.user;
   const credentials: Credentials = {
     header: call.header,
     certificate: call.certificate,
     path: call.path,
   };
-  const found = authenticateWith(deps.authenticators, credentials);
+  const found = call.user ?? authenticateWith(deps.authenticators, credentials);
   const user = found instanceof Promise ? await found : found;
   if (!call.hasHeaders("impersonate-")) return user;
   if (!deps.impersonate) throw badRequest("impersonation is not available");
@@ -108,9 +107,19 @@ export async function requestFor(deps: Deps, call: Call, route: Route): Promise<
   const user = await userOf(deps, call);
   const query = new URLSearchParams(call.query);
   const verb = verbOf(call.method, route, query);
-  if (!verb) throw methodNotAllowed({ group: route.group, resource: route.resource }, call.method);
+  if (!verb) throw wrongMethod();
   const kind = kindOf(deps, user, route, verb);
   return requestOf(deps, call, { route, kind, verb, user, query });
+}
+
+/** 405: the path is there, the method is not. */
+function wrongMethod(): ApiError {
+  return new ApiError({
+    code: 405,
+    reason: "MethodNotAllowed",
+    message: "the server does not allow this method on the requested resource",
+    details: {},
+  });
 }
 
 /** Upstream's attributes of a request for a stream. */

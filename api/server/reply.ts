@@ -99,6 +99,10 @@ export function transformed(
   const version = metaVersion(representation);
   if (representation.as !== "Table") return partialMetadata(object, version);
   if (object.kind === "Status" || object.kind === "Table") return object;
+  if (Array.isArray(object.items)) {
+    const options = { now: deps.clock.now(), includeObject, version };
+    return tableOf(kind, object.items as KubeObject[], {}, options);
+  }
   const meta = { resourceVersion: object.metadata?.resourceVersion };
   const now = deps.clock.now();
   return tableOf(kind, [object], meta, { now, includeObject, version, noHeaders });

@@ -93,11 +93,11 @@ export function verbOf(
       if (route.watch || (!route.subresource && flag(query, "watch"))) return "watch";
       return route.name ? "get" : "list";
     case "POST":
-      return "create";
+      return route.name && !route.subresource ? undefined : "create";
     case "PUT":
-      return "update";
+      return route.name ? "update" : undefined;
     case "PATCH":
-      return "patch";
+      return route.name ? "patch" : undefined;
     case "DELETE":
       return route.name ? "delete" : "deletecollection";
     default:

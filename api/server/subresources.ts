@@ -2,11 +2,10 @@
  * Everything below an object: what `status`, `scale`, `binding`, `eviction` and the others do. Streams
  * (`exec`, `attach`, `portforward`, `proxy`, `log`) are answered at the HTTP door, by streams.ts and proxy.ts.
  */
-import { badRequest, methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
+import { badRequest, methodNotAllowed, noSuchResource, notFound } from "../machinery/errors.ts";
 import { edit } from "../machinery/edit.ts";
 import type { Kind, KubeObject } from "../machinery/types.ts";
 import { admissionOf, mutate, review } from "./admit.ts";
-import { objectCodec } from "./codec.ts";
 import { bindPod } from "./binding.ts";
 import { decodeAs, decodeBody, formOf } from "./decoding.ts";
 import { type Deps, subjectOf } from "./deps.ts";
@@ -15,7 +14,6 @@ import { getObject } from "./list.ts";
 import { checkUpdate } from "./prepare.ts";
 import type { Answer, ApiRequest } from "./request.ts";
 import { getScale, writeScale } from "./scale.ts";
-import { answerUsage } from "./usage.ts";
 import { change, patchObject, updateObject } from "./writes.ts";
 
 const TOKEN_REQUEST = formOf("authentication.k8s.io", "v1", "TokenRequest");
@@ -72,6 +70,30 @@ async function answerToken(deps: Deps, request: ApiRequest): Promise<Answer> {
   return { code: 201, kind: TOKEN_REQUEST, object: issued };
 }
 
+const COMPONENTS: Readonly<Record<string, string>> = {
+  "controller-manager": "ok",
+  "etcd-0": "ok",
+  scheduler: "ok",
+};
+
+/** The old summary of a control plane's health. Whoever reads it has been answered by all of it. */
+function componentStatuses(request: ApiRequest): Answer {
+  const { kind, name } = request;
+  const items = Object.entries(COMPONENTS).filter(([one]) => !name || one === name).map(
+    ([one, message]) => ({
+      apiVersion: "v1",
+      kind: "ComponentStatus",
+      metadata: { name: one },
+      conditions: [{ type: "Healthy", status: "True", message }],
+    }),
+  );
+  if (name && items.length === 0) throw notFound(subjectOf(kind), name);
+  const list = { apiVersion: "v1", kind: kind.listKind, metadata: {}, items };
+  const object = (name ? items[0] : list) as unknown as KubeObject;
+  request.warnings.push("v1 ComponentStatus is deprecated in v1.19+");
+  return { code: 200, kind: name ? kind : listForm(kind), object };
+}
+
 const listForms = new WeakMap<Kind, Kind>();
 
 /** A row for a kind's list as one object. */
@@ -95,13 +117,7 @@ export async function answerVirtual(deps: Deps, request: ApiRequest): Promise<An
     const answered = await asked(object, { user, namespace, now: deps.clock.now() });
     return { code: 201, kind, object: answered };
   }
-  if (kind.group === "metrics.k8s.io") {
-    return {
-      code: 200,
-      kind: verb === "list" ? listForm(kind) : kind,
-      object: await answerUsage(deps, request),
-    };
-  }
+  if (kind.group === "" && kind.plural === "componentstatuses") return componentStatuses(request);
   const name = kind.group ? `${kind.plural}.${kind.group}` : kind.plural;
   const answer = deps.virtual?.[name];
   if (!answer) throw methodNotAllowed(subjectOf(kind), verb);

@@ -1,0 +1,253 @@
+import { assert, assertEquals } from "@std/assert";
+import { CONFIG_MAPS, type Fixture, openApi, pod, PODS } from "./fixture.ts";
+import { ADMIN } from "./fixture.ts";
+import { unwrapUnknown } from "../machinery/protobuf.ts";
+
+const MAPS = "/api/v1/namespaces/default/configmaps";
+const maps = { resource: CONFIG_MAPS, namespace: "default" };
+
+interface Options {
+  method?: string;
+  body?: unknown;
+  headers?: Record<string, string>;
+  user?: { name: string; groups: string[] };
+}
+
+async function ask(f: Fixture, path: string, options: Options = {}): Promise<Response> {
+  const { method = "GET", body, headers = {}, user = ADMIN } = options;
+  if (body !== undefined) headers["content-type"] ??= "application/json";
+  const text = body === undefined
+    ? undefined
+    : typeof body === "string"
+    ? body
+    : JSON.stringify(body);
+  return await f.api.fetch(new Request(`http://x${path}`, { method, body: text, headers }), {
+    user,
+  });
+}
+
+/** The next events of a watch. */
+function reader(response: Response) {
+  const lines = response.body!.getReader();
+  const decoder = new TextDecoder();
+  let rest = "";
+  return {
+    async next() {
+      for (;;) {
+        const end = rest.indexOf("\n");
+        if (end >= 0) {
+          const line = rest.slice(0, end);
+          rest = rest.slice(end + 1);
+          return JSON.parse(line);
+        }
+        const { done, value } = await lines.read();
+        if (done) return undefined;
+        rest += decoder.decode(value, { stream: true });
+      }
+    },
+    stop: () => lines.cancel(),
+  };
+}
+
+Deno.test("http: an object is sent with its resourceVersion, and without managed trickery", async () => {
+  await using f = await openApi();
+  const made = await ask(f, MAPS, {
+    method: "POST",
+    body: { metadata: { name: "a" }, data: { k: "ü" } },
+  });
+  assertEquals(made.status, 201);
+  const object = await made.json();
+  assertEquals(object.kind, "ConfigMap");
+  const got = await (await ask(f, `${MAPS}/a`)).json();
+  assertEquals(got, object);
+  const item = await f.client.get({ ...maps, name: "a" });
+  assertEquals(got.metadata.resourceVersion, item.metadata.resourceVersion);
+});
+
+Deno.test("http: lists carry items without their type, in pieces when they are long", async () => {
+  await using f = await openApi();
+  const data = { x: "y".repeat(2_000) };
+  await Promise.all(
+    Array.from(
+      { length: 100 },
+      (_, i) => f.client.create(maps, { metadata: { name: `m${i}` }, data }),
+    ),
+  );
+  const list = await (await ask(f, MAPS)).json();
+  assertEquals([list.kind, list.apiVersion, list.items.length], ["ConfigMapList", "v1", 100]);
+  assertEquals(list.items[0].kind, undefined);
+  assert(
+    list.items.every((o: { metadata: { resourceVersion: string } }) => o.metadata.resourceVersion),
+  );
+  const page = await (await ask(f, `${MAPS}?limit=30`)).json();
+  assertEquals(page.metadata.remainingItemCount, 70);
+});
+
+Deno.test("http: a continue token expires with its history, and gives another one", async () => {
+  await using f = await openApi();
+  for (const name of ["a", "b", "c"]) await f.client.create(maps, { metadata: { name } });
+  const page = await (await ask(f, `${MAPS}?limit=1`)).json();
+  for (let i = 0; i < 20; i++) {
+    const body = { data: { i: String(i) } };
+    await f.client.patch({ ...maps, name: "a" }, { type: "merge", body });
+  }
+  await f.database.objects.compact({ keepRevisions: 1, keepMs: 0 });
+  const gone = await ask(f, `${MAPS}?limit=1&continue=${page.metadata.continue}`);
+  assertEquals(gone.status, 410);
+  const status = await gone.json();
+  assertEquals(status.reason, "Expired");
+  const rest = await (await ask(f, `${MAPS}?continue=${status.metadata.continue}`)).json();
+  assertEquals(rest.items.map((o: { metadata: { name: string } }) => o.metadata.name), ["b", "c"]);
+  const watch = await ask(f, `${MAPS}?watch=true&resourceVersion=${page.metadata.resourceVersion}`);
+  assertEquals(watch.status, 200);
+  const event = await reader(watch).next();
+  assertEquals([event.type, event.object.code, event.object.reason], ["ERROR", 410, "Expired"]);
+});
+
+Deno.test("http: a watch streams events; sendInitialEvents ends with a bookmark", async () => {
+  await using f = await openApi();
+  await f.client.create(maps, { metadata: { name: "a" } });
+  const query =
+    "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+  const events = reader(await ask(f, `${MAPS}?${query}`));
+  assertEquals((await events.next()).object.metadata.name, "a");
+  const bookmark = await events.next();
+  assertEquals(bookmark.type, "BOOKMARK");
+  assertEquals(bookmark.object.metadata.annotations, { "k8s.io/initial-events-end": "true" });
+  await f.client.create(maps, { metadata: { name: "b" } });
+  const added = await events.next();
+  assertEquals([added.type, added.object.kind, added.object.metadata.name], [
+    "ADDED",
+    "ConfigMap",
+    "b",
+  ]);
+  await f.client.delete({ ...maps, name: "b" });
+  const deleted = await events.next();
+  assertEquals(deleted.type, "DELETED");
+  assert(
+    Number(deleted.object.metadata.resourceVersion) > Number(added.object.metadata.resourceVersion),
+  );
+  await events.stop();
+});
+
+Deno.test("http: Table and PartialObjectMetadata", async () => {
+  await using f = await openApi();
+  await f.client.create({ resource: PODS, namespace: "default" }, pod("p"));
+  const path = "/api/v1/namespaces/default/pods";
+  const accept = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
+  const table = await (await ask(f, path, { headers: { accept } })).json();
+  assertEquals(table.kind, "Table");
+  assertEquals(table.columnDefinitions[0].name, "Name");
+  assertEquals(table.rows[0].cells.slice(0, 3), ["p", "0/1", "Pending"]);
+  assertEquals(table.rows[0].object.kind, "PartialObjectMetadata");
+  const partial = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+  const list = await (await ask(f, path, { headers: { accept: partial } })).json();
+  assertEquals([list.kind, list.items[0].spec], ["PartialObjectMetadataList", undefined]);
+  const none = await ask(f, path, { headers: { accept: "image/png" } });
+  assertEquals([none.status, (await none.json()).reason], [406, "NotAcceptable"]);
+});
+
+Deno.test("http: protobuf and YAML answers", async () => {
+  await using f = await openApi();
+  await f.client.create(maps, { metadata: { name: "a" }, data: { x: "1" } });
+  const accept = "application/vnd.kubernetes.protobuf";
+  const response = await ask(f, `${MAPS}/a`, { headers: { accept } });
+  assertEquals(response.headers.get("content-type"), accept);
+  const { kind, apiVersion } = unwrapUnknown(new Uint8Array(await response.arrayBuffer()));
+  assertEquals([kind, apiVersion], ["ConfigMap", "v1"]);
+  const missing = await ask(f, `${MAPS}/zz`, { headers: { accept } });
+  assertEquals(missing.status, 404);
+  const yaml = await ask(f, `${MAPS}/a`, { headers: { accept: "application/yaml" } });
+  assert((await yaml.text()).includes("kind: ConfigMap"));
+  const list = await ask(f, MAPS, { headers: { accept } });
+  assertEquals(unwrapUnknown(new Uint8Array(await list.arrayBuffer())).kind, "ConfigMapList");
+});
+
+Deno.test("http: field validation warns or refuses", async () => {
+  await using f = await openApi();
+  const body = `{"metadata":{"name":"w"},"dta":{"a":"1"},"data":{"a":"1","a":"2"}}`;
+  const strict = await ask(f, `${MAPS}?fieldValidation=Strict`, { method: "POST", body });
+  assertEquals(strict.status, 400);
+  const { message } = await strict.json();
+  assert(
+    message.includes(`strict decoding error: duplicate field "data.a", unknown field "dta"`),
+    message,
+  );
+  const warned = await ask(f, MAPS, { method: "POST", body });
+  assertEquals(warned.status, 201);
+  assertEquals(
+    warned.headers.get("warning"),
+    `299 - "duplicate field \\"data.a\\"", 299 - "unknown field \\"dta\\""`,
+  );
+});
+
+Deno.test("http: what a user may not do is 403 in upstream's words", async () => {
+  await using f = await openApi();
+  const user = { name: "eve", groups: ["system:authenticated"] };
+  const refused = await ask(f, MAPS, { user });
+  assertEquals(refused.status, 403);
+  assertEquals(
+    (await refused.json()).message,
+    `configmaps is forbidden: User "eve" cannot list resource "configmaps" in API group "" in the namespace "default"`,
+  );
+  const acting = await ask(f, MAPS, { headers: { "impersonate-user": "eve" } });
+  assertEquals(acting.status, 403);
+  const anonymous = await f.api.fetch(new Request(`http://x${MAPS}`));
+  assertEquals(anonymous.status, 401);
+});
+
+Deno.test("http: discovery old and new, with its ETag", async () => {
+  await using f = await openApi();
+  const accept =
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+  const response = await ask(f, "/apis", { headers: { accept } });
+  const etag = response.headers.get("etag")!;
+  assert(response.headers.get("content-type")!.includes("as=APIGroupDiscoveryList"));
+  const groups = await response.json();
+  assertEquals(groups.apiVersion, "apidiscovery.k8s.io/v2");
+  assert(groups.items.some((g: { metadata: { name: string } }) => g.metadata.name === "apps"));
+  const again = await ask(f, "/apis", { headers: { accept, "if-none-match": etag } });
+  assertEquals(again.status, 304);
+  const old = await (await ask(f, "/apis/apps/v1")).json();
+  assert(old.resources.some((r: { name: string }) => r.name === "deployments/scale"));
+  const wrong = await ask(f, "/api/apps/v1/deployments");
+  assertEquals(wrong.status, 404);
+});
+
+Deno.test("http: methods, paths, health", async () => {
+  await using f = await openApi();
+  const put = await ask(f, MAPS, { method: "PUT", body: {} });
+  assertEquals(put.status, 405);
+  const nowhere = await ask(f, "/apis/none.io/v1/things");
+  assertEquals([nowhere.status, (await nowhere.json()).message], [
+    404,
+    "the server could not find the requested resource",
+  ]);
+  const head = await ask(f, MAPS, { method: "HEAD" });
+  assertEquals([head.status, await head.text()], [200, ""]);
+  const health = await ask(f, "/readyz?verbose");
+  assert((await health.text()).endsWith("readyz check passed\n"));
+  assertEquals((await (await ask(f, "/version")).json()).gitVersion, "v1.36.0+plesio");
+  const metrics = await (await ask(f, "/metrics")).text();
+  assert(metrics.includes(`apiserver_request_total{code="405"`));
+});
+
+Deno.test("http: server-side apply, conflict, force", async () => {
+  await using f = await openApi();
+  const apply = (manager: string, x: string, more = "") =>
+    ask(f, `${MAPS}/s?fieldManager=${manager}${more}`, {
+      method: "PATCH",
+      headers: { "content-type": "application/apply-patch+yaml" },
+      body: { apiVersion: "v1", kind: "ConfigMap", data: { x } },
+    });
+  assertEquals((await apply("one", "1")).status, 201);
+  const refused = await apply("two", "2");
+  assertEquals(refused.status, 409);
+  const status = await refused.json();
+  assertEquals(status.details.causes[0].reason, "FieldManagerConflict");
+  assertEquals(status.message, `Apply failed with 1 conflict: conflict with "one": .data.x`);
+  assertEquals((await apply("two", "2", "&force=true")).status, 200);
+  const same = await (await apply("two", "2")).json();
+  const got = await (await ask(f, `${MAPS}/s`)).json();
+  assertEquals(same.metadata.resourceVersion, got.metadata.resourceVersion);
+});
