@@ -1,1 +1,206 @@
-/** Being written by the lead: leave. */
+/**
+ * The local-path provisioner, `plesio.dev/local-path`: a folder on the chosen node for each claim. It brings
+ * the default StorageClass `standard` with it.
+ *
+ * A volume is made when the scheduler has chosen a node for the claim's first consumer (or at once, for a class
+ * that binds immediately), is tied to that node, and is taken away with its folder when it is released and its
+ * policy says Delete.
+ *
+ * Its keys: `class`, `claim/<namespace>/<name>`, `volume/<name>`.
+ */
+import { ApiError } from "../../api/machinery/types.ts";
+import {
+  type ActorContext,
+  isGone,
+  NODES,
+  type Outcome,
+  PERSISTENT_VOLUME_CLAIMS,
+  PERSISTENT_VOLUMES,
+  STORAGE_CLASSES,
+  targetOf,
+} from "../runtime/mod.ts";
+import type { Obj } from "./objects.ts";
+import {
+  classOf,
+  PROVISIONED_BY,
+  SELECTED_NODE,
+  STORAGE_PROVISIONER,
+} from "./persistent_volumes.ts";
+import type { ControllerPorts, FreeController } from "./ports.ts";
+
+/** The provisioner's name, and its class's. */
+export const LOCAL_PATH = "plesio.dev/local-path";
+export const STANDARD = "standard";
+/** The folder of the volumes where none was named. */
+export const LOCAL_PATH_ROOT = "/var/lib/plesio/volumes";
+
+type Ports = Pick<ControllerPorts, "localPathRoot" | "removeFolder">;
+
+interface State {
+  unsubscribe: (() => void)[];
+}
+
+export function localPathProvisioner(ports: Ports): FreeController {
+  return {
+    name: "local-path-provisioner",
+    account: "local-path-provisioner",
+    component: "plesio.dev/local-path",
+    workers: 4,
+    behaviour: {
+      start(context): State {
+        const { informers } = context;
+        informers.for(NODES);
+        informers.for(STORAGE_CLASSES);
+        const look = (key: string) => context.send(context.address, key);
+        look("class");
+        return {
+          unsubscribe: [
+            informers.for(PERSISTENT_VOLUME_CLAIMS).subscribe(({ key, object }) =>
+              object && look(`claim/${key}`)
+            ),
+            informers.for(PERSISTENT_VOLUMES).subscribe(({ key, object }) =>
+              object && look(`volume/${key}`)
+            ),
+          ],
+        };
+      },
+      handle: (key, _state, context) => handle(key, ports, context),
+      stop(state) {
+        for (const end of state.unsubscribe) end();
+      },
+    },
+  };
+}
+
+async function handle(key: string, ports: Ports, context: ActorContext): Promise<Outcome> {
+  if (key === "class") return await ensureClass(context);
+  const name = key.slice(key.indexOf("/") + 1);
+  if (key.startsWith("claim/")) {
+    const claim = context.informers.for(PERSISTENT_VOLUME_CLAIMS).get(name);
+    if (claim) await provision(claim, ports, context);
+  } else {
+    const volume = context.informers.for(PERSISTENT_VOLUMES).get(name);
+    if (volume) await reclaim(volume, ports, context);
+  }
+}
+
+async function ensureClass(context: ActorContext): Promise<void> {
+  await create(context, STORAGE_CLASSES, {
+    apiVersion: "storage.k8s.io/v1",
+    kind: "StorageClass",
+    metadata: {
+      name: STANDARD,
+      annotations: { "storageclass.kubernetes.io/is-default-class": "true" },
+    },
+    provisioner: LOCAL_PATH,
+    reclaimPolicy: "Delete",
+    volumeBindingMode: "WaitForFirstConsumer",
+  });
+}
+
+async function create(
+  context: ActorContext,
+  resource: typeof STORAGE_CLASSES,
+  object: object,
+): Promise<boolean> {
+  try {
+    await context.client.create({ resource }, object);
+    return true;
+  } catch (error) {
+    if (error instanceof ApiError && error.reason === "AlreadyExists") return false;
+    throw error;
+  }
+}
+
+async function provision(claim: Obj, ports: Ports, context: ActorContext): Promise<void> {
+  if (claim.spec.volumeName || claim.metadata.deletionTimestamp) return;
+  if (claim.metadata.annotations?.[STORAGE_PROVISIONER] !== LOCAL_PATH) return;
+  const storageClass = classOf(claim, context);
+  if (storageClass?.provisioner !== LOCAL_PATH) return;
+  const node = claim.metadata.annotations?.[SELECTED_NODE] ?? anyNode(context);
+  if (!node) return;
+  const { namespace, name, uid } = claim.metadata;
+  const volumeName = `pvc-${uid}`;
+  if (context.informers.for(PERSISTENT_VOLUMES).get(volumeName)) return;
+  const say = (type: "Normal" | "Warning", reason: string, text: string) =>
+    context.recorder.event(claim, type, reason, text);
+  if (claim.spec.volumeMode === "Block") {
+    say(
+      "Warning",
+      "ProvisioningFailed",
+      `failed to provision volume with StorageClass "${storageClass.metadata.name}": block volumes are not supported`,
+    );
+    return;
+  }
+  say(
+    "Normal",
+    "Provisioning",
+    `External provisioner is provisioning volume for claim "${namespace}/${name}"`,
+  );
+  const made = await create(context, PERSISTENT_VOLUMES, {
+    apiVersion: "v1",
+    kind: "PersistentVolume",
+    metadata: { name: volumeName, annotations: { [PROVISIONED_BY]: LOCAL_PATH } },
+    spec: {
+      accessModes: claim.spec.accessModes,
+      capacity: { storage: claim.spec.resources?.requests?.storage },
+      claimRef: {
+        apiVersion: "v1",
+        kind: "PersistentVolumeClaim",
+        namespace,
+        name,
+        uid,
+        resourceVersion: claim.metadata.resourceVersion,
+      },
+      hostPath: {
+        path: `${ports.localPathRoot ?? LOCAL_PATH_ROOT}/${volumeName}_${namespace}_${name}`,
+        type: "DirectoryOrCreate",
+      },
+      mountOptions: storageClass.mountOptions,
+      nodeAffinity: {
+        required: {
+          nodeSelectorTerms: [{
+            matchExpressions: [{
+              key: "kubernetes.io/hostname",
+              operator: "In",
+              values: [hostnameOf(node, context)],
+            }],
+          }],
+        },
+      },
+      persistentVolumeReclaimPolicy: storageClass.reclaimPolicy ?? "Delete",
+      storageClassName: storageClass.metadata.name,
+      volumeMode: claim.spec.volumeMode,
+    },
+  });
+  if (made) say("Normal", "ProvisioningSucceeded", `Successfully provisioned volume ${volumeName}`);
+}
+
+function anyNode(context: ActorContext): string | undefined {
+  for (const node of context.informers.for(NODES).list()) {
+    if (!node.spec?.unschedulable) return node.metadata.name;
+  }
+}
+
+function hostnameOf(node: string, context: ActorContext): string {
+  return context.informers.for(NODES).get(node)?.metadata.labels?.["kubernetes.io/hostname"] ??
+    node;
+}
+
+/** Takes away a released volume of ours, its folder first. */
+async function reclaim(volume: Obj, ports: Ports, context: ActorContext): Promise<void> {
+  if (volume.status?.phase !== "Released" || volume.metadata.deletionTimestamp) return;
+  if (volume.metadata.annotations?.[PROVISIONED_BY] !== LOCAL_PATH) return;
+  if (volume.spec.persistentVolumeReclaimPolicy !== "Delete") return;
+  const root = ports.localPathRoot ?? LOCAL_PATH_ROOT;
+  const path = volume.spec.hostPath?.path as string | undefined;
+  // Only what lies below our own folder: a volume's path is a user's to write.
+  if (path?.startsWith(`${root}/pvc-`) && !path.includes("..")) await ports.removeFolder?.(path);
+  try {
+    await context.client.delete(targetOf(PERSISTENT_VOLUMES, volume), {
+      preconditions: { uid: volume.metadata.uid },
+    });
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+}

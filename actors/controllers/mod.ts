@@ -34,21 +34,30 @@ import {
 } from "../runtime/mod.ts";
 import { daemonSetController } from "./daemonset.ts";
 import { deploymentController } from "./deployment.ts";
+import { disruptionController } from "./disruption.ts";
 import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
 import { endpointSliceMirroringController } from "./endpointslice_mirroring.ts";
 import { garbageCollector } from "./garbage_collector.ts";
+import { localPathProvisioner } from "./local_path.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node_ipam.ts";
 import { nodeLifecycleController } from "./node_lifecycle.ts";
+import { persistentVolumeBinder } from "./persistent_volumes.ts";
 import { podGarbageCollector } from "./pod_gc.ts";
 import type { ControllerPorts, FreeController } from "./ports.ts";
 import { replicaSetController, replicationController } from "./replicaset.ts";
 import { rootCaPublisher } from "./root_ca_publisher.ts";
+import { serviceLoadBalancers } from "./service_lb.ts";
 import { serviceAccountController } from "./serviceaccount.ts";
 import { serviceAccountTokenController } from "./serviceaccount_token.ts";
 import { statefulSetController } from "./statefulset.ts";
 import { taintEvictionController } from "./taint_eviction.ts";
+import {
+  claimProtectionController,
+  ephemeralVolumeController,
+  volumeProtectionController,
+} from "./volume_protection.ts";
 
 export type { ControllerPorts, FreeController, ServedKinds } from "./ports.ts";
 
@@ -76,6 +85,13 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     podGarbageCollector,
     nodeLifecycleController,
     taintEvictionController,
+    disruptionController,
+    persistentVolumeBinder,
+    localPathProvisioner(ports),
+    claimProtectionController,
+    volumeProtectionController,
+    ephemeralVolumeController,
+    serviceLoadBalancers(ports),
   ];
 }
 

@@ -24,6 +24,8 @@ export interface ControllerPorts {
   loadBalancerCidr?: string;
   /** The folder under which the local-path provisioner makes volumes (default `/var/lib/plesio/volumes`). */
   localPathRoot?: string;
+  /** Removes such a volume's folder on this machine; absent where there are no real folders. */
+  removeFolder?(path: string): Promise<void>;
 }
 
 /** A controller that is not about one kind: an actor with an account. */

