@@ -4,7 +4,7 @@
  */
 import type { Item } from "../../kv/contract.ts";
 import { ApiError, type Kind, type KubeObject } from "../machinery/types.ts";
-import { atRevision, itemJson, jsonBytes, served } from "./codec.ts";
+import { atRevision, itemJson, served } from "./codec.ts";
 import { asApiError, type Deps } from "./deps.ts";
 import { bookmarkOf } from "./local_client.ts";
 import { protobufEvent } from "./parse.ts";
@@ -81,7 +81,7 @@ export class EventEncoder {
     if (!representation.as) {
       return representation.media === "protobuf"
         ? protobufEvent(type, kind, object)
-        : jsonBytes({ type, object });
+        : lineOf({ type, object });
     }
     const options = { ...this.#options, noHeaders: this.#headersSent };
     this.#headersSent = true;
