@@ -4,10 +4,11 @@
  */
 import type { User } from "../client/contract.ts";
 import { badRequest, invalid as invalidObject } from "../machinery/errors.ts";
-import { invalid, required } from "../machinery/field_errors.ts";
+import { invalid } from "../machinery/field_errors.ts";
 import type { Cause, KubeObject } from "../machinery/types.ts";
 import type { Attributes, Authorizer, PolicyRule } from "./contract.ts";
 import { TokenError } from "./jwt.ts";
+import { checkSelector, selectorText } from "./review_selectors.ts";
 import type { Tokens } from "./tokens.ts";
 
 /** What the reviews need. */
@@ -169,6 +170,8 @@ function subjectOf(spec: Spec): User {
 
 function decide(object: KubeObject, user: User, { authorizer }: ReviewContext): KubeObject {
   const { resourceAttributes: resource, nonResourceAttributes: path } = object.spec;
+  const fields = selectorText("fieldSelector", resource?.fieldSelector);
+  const labels = selectorText("labelSelector", resource?.labelSelector);
   const attributes: Attributes = {
     user,
     verb: (resource ?? path).verb ?? "",
@@ -180,36 +183,17 @@ function decide(object: KubeObject, user: User, { authorizer }: ReviewContext): 
     namespace: resource?.namespace ?? "",
     name: resource?.name ?? "",
     path: path?.path ?? "",
-    ...(selectorText(resource?.fieldSelector, false)),
-    ...(selectorText(resource?.labelSelector, true)),
+    ...(fields.text ? { fieldSelector: fields.text } : {}),
+    ...(labels.text ? { labelSelector: labels.text } : {}),
   };
   const decision = authorizer.authorize(attributes);
+  const problems = [fields.problem, labels.problem].filter((text) => text !== undefined);
   object.status = {
     allowed: decision.allowed,
     ...(decision.reason ? { reason: decision.reason } : {}),
+    ...(problems.length ? { evaluationError: problems.join("; ") } : {}),
   };
   return object;
-}
-
-/** A selector of a review as the text that a request would carry. */
-function selectorText(
-  selector: { rawSelector?: string; requirements?: Spec[] } | undefined,
-  label: boolean,
-): Partial<Attributes> {
-  if (!selector) return {};
-  const field = label ? "labelSelector" : "fieldSelector";
-  if (selector.rawSelector) return { [field]: selector.rawSelector };
-  const terms: string[] = [];
-  for (const { key, operator, values = [] } of selector.requirements ?? []) {
-    const list = values.join(",");
-    if (!label) {
-      if (values.length === 1) terms.push(`${key}${operator === "NotIn" ? "!=" : "="}${list}`);
-    } else if (operator === "In") terms.push(`${key} in (${list})`);
-    else if (operator === "NotIn") terms.push(`${key} notin (${list})`);
-    else if (operator === "Exists") terms.push(key);
-    else if (operator === "DoesNotExist") terms.push(`!${key}`);
-  }
-  return terms.length ? { [field]: terms.join(",") } : {};
 }
 
 function refuse(object: KubeObject, causes: readonly Cause[]): void {
@@ -236,26 +220,8 @@ function checkSpec(spec: Spec, subject: boolean): Cause[] {
   if (subject && !spec.user && !spec.groups?.length) {
     causes.push(invalid("spec.user", "", "at least one of user or group must be specified"));
   }
-  for (const name of ["fieldSelector", "labelSelector"]) {
-    const selector = resource?.[name];
-    const field = `spec.resourceAttributes.${name}`;
-    if (!selector) continue;
-    const raw = selector.rawSelector;
-    const requirements = selector.requirements?.length > 0;
-    if (raw && requirements) {
-      causes.push(invalid(
-        `${field}.rawSelector`,
-        raw,
-        "may not specified at the same time as requirements",
-      ));
-    }
-    if (!raw && !requirements) {
-      causes.push(required(
-        `${field}.requirements`,
-        `when ${field} is specified, requirements or rawSelector is required`,
-      ));
-    }
-  }
+  causes.push(...checkSelector("fieldSelector", resource?.fieldSelector));
+  causes.push(...checkSelector("labelSelector", resource?.labelSelector));
   return causes;
 }
 
