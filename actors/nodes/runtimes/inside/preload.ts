@@ -243,6 +243,8 @@ function mapNames(dns: NonNullable<Inside["dns"]>): void {
 const WATCH_MS = 1000;
 
 function watchParent(parent: number): void {
+  // It may have died before this process had even begun.
+  if (Deno.ppid !== parent) Deno.exit(137);
   const timer = setInterval(() => {
     if (Deno.ppid !== parent) Deno.exit(137);
   }, WATCH_MS);
@@ -252,4 +254,4 @@ function watchParent(parent: number): void {
 if (inside.ip) mapNetwork();
 if (inside.dns) mapNames(inside.dns);
 if (inside.root) await mapPaths();
-if (inside.parent && Deno.ppid === inside.parent) watchParent(inside.parent);
+if (inside.parent) watchParent(inside.parent);
