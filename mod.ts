@@ -35,11 +35,17 @@ import { proxy } from "./actors/nodes/network/proxy.ts";
 import { createLogger } from "./actors/runtime/log.ts";
 import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
 import { type Material, openMaterial, openTokenKeys } from "./api/auth/material.ts";
-import { createAuth, createKubeconfig, mergeKubeconfig, serverNames } from "./api/auth/mod.ts";
+import {
+  createAuth,
+  createKubeconfig,
+  mergeKubeconfig,
+  serverNames,
+  type Tokens,
+} from "./api/auth/mod.ts";
 import type { Client, Informers, User } from "./api/client/contract.ts";
 import { createKinds } from "./api/kinds/mod.ts";
 import type { Kinds, KubeObject } from "./api/machinery/types.ts";
-import { type Api, createApi, createInformers, objectCodec } from "./api/mod.ts";
+import { type Api, type ApiOptions, createApi, createInformers, objectCodec } from "./api/mod.ts";
 import { bootstrap } from "./api/server/bootstrap.ts";
 import type { Listener } from "./api/server/listen.ts";
 import { parseArgs } from "node:util";
@@ -113,6 +119,7 @@ interface Parts {
   kinds: Kinds;
   api: Api;
   system: System;
+  tokens: Tokens;
   informers: Informers;
   client: Client;
   ranges: Ranges | undefined;
@@ -176,8 +183,13 @@ export class Cluster {
         ports: {
           kinds: parts.kinds,
           rootCa: async () => (await cluster.#identity()).authority.certificatePem,
-          clusterCidr: ranges?.podRange,
-          ...(options.data && { localPathRoot: `${options.data}/volumes` }),
+          legacyToken: (account) => parts.tokens.legacyToken(account),
+          clusterCidr: ranges?.podRange ?? POD_RANGE,
+          ...(ranges && { loadBalancerCidr: lastOf(ranges.serviceRange) }),
+          ...(options.data && {
+            localPathRoot: `${await Deno.realPath(options.data)}/volumes`,
+            removeFolder,
+          }),
         },
         controllers: components.includes("controllers") ? options.controllers : "",
         scheduler: components.includes("scheduler"),
@@ -209,6 +221,12 @@ export class Cluster {
     const tls = { cert: server.certificatePem, key: server.keyPem, ca: authority.certificatePem };
     const listener = await this.api.listen({ host, port, tls });
     this.#listening.push(listener);
+    const { ranges } = this.#parts;
+    // Pods reach the server by the `kubernetes` Service, whose endpoint this is.
+    if (ranges && this.#listening.length === 1) {
+      const { ip, port } = advertised(ranges);
+      this.#listening.push(await this.api.listen({ host: ip, port, tls }));
+    }
     return { host, port: listener.port, url: urlOf(listener) };
   }
 
@@ -332,10 +350,30 @@ function clockOf({ clock = "manual", seed }: ClusterOptions): Clock {
 }
 
 /** Where pods reach the API server: an address of the pod range that no node gives out. */
-function advertised(ranges: Ranges): { ip: string; port: number } {
-  const [a, b] = ranges.podRange.split(".");
+function advertised(ranges: Ranges | undefined): { ip: string; port: number } {
+  const [a, b] = (ranges?.podRange ?? POD_RANGE).split(".");
   return { ip: `${a}.${b}.255.254`, port: 6443 };
 }
+
+/** Keys shown at once at most. */
+const KEYS_SHOWN_MAX = 1_000;
+
+/** What lies in the store: an object under its key, else the keys that begin so. */
+function registry({ objects, events }: Database<KubeObject>, path: string): unknown {
+  const key = path.replace(/^\/debug/, "");
+  const view = key.startsWith("/registry/events") ? events.view() : objects.view();
+  const item = view.get(key);
+  if (item) return { key, revision: item.revision, value: item.value };
+  const keys: string[] = [];
+  for (const { key: found } of view.scan(key)) {
+    if (keys.push(found) === KEYS_SHOWN_MAX) break;
+  }
+  return { prefix: key, revision: view.revision, count: view.count(key), keys };
+}
+
+/** Ranges of a cluster whose addresses are only names. */
+const POD_RANGE = "10.244.0.0/16";
+const SERVICE_RANGE = "10.96.0.0/12";
 
 type Ground = Pick<Parts, "options" | "clock" | "database" | "ranges" | "log">;
 
@@ -352,8 +390,12 @@ async function build(
     tokens: options.tokens,
   });
   const kinds = createKinds({ beta: options.beta });
-  const serviceRange = ranges?.serviceRange ?? "10.96.0.0/12";
-  const api = createApi({ ...auth, database, kinds, clock, dialer, virtual, serviceRange });
+  const serviceRange = ranges?.serviceRange ?? SERVICE_RANGE;
+  const routes: ApiOptions["routes"] = (app) => {
+    app.get("/debug/actors", (c) => c.json({ actors: system.report() }));
+    app.get("/debug/registry/*", (c) => c.json(registry(database, c.req.path)));
+  };
+  const api = createApi({ ...auth, database, kinds, clock, dialer, virtual, serviceRange, routes });
   const client = api.client(ADMIN, "plesio");
   const informers = createInformers(
     api.client(
@@ -369,7 +411,7 @@ async function build(
     serviceRange,
     apiIP: ranges?.apiIP ?? "10.96.0.1",
     dnsIP: ranges?.dnsIP ?? "10.96.0.10",
-    ...(ranges && { advertise: advertised(ranges) }),
+    advertise: advertised(ranges),
   });
   const system = createSystem({
     client,
@@ -379,7 +421,7 @@ async function build(
     terms: database.terms,
     log,
   });
-  return { ...ground, kinds, api, client, informers, system };
+  return { ...ground, kinds, api, client, informers, system, tokens: auth.tokens };
 }
 
 /** Nodes of this machine: `plesio-0`, `plesio-1`, …, all simulated, or running what they can for real. */
@@ -445,6 +487,22 @@ function startNetwork({ system, ranges }: Parts, network: Network, nodes: number
       component: "coredns",
     },
   );
+}
+
+/** The last /24 of a range: where load balancers' addresses come from. */
+function lastOf(range: string): string {
+  const [base, bits] = range.split("/");
+  const octets = base.split(".").map(Number);
+  const size = 2 ** (32 - Number(bits));
+  const last = octets.reduce((sum, octet) => sum * 256 + octet, 0) + size - 256;
+  return `${[24, 16, 8, 0].map((shift) => Math.floor(last / 2 ** shift) % 256).join(".")}/24`;
+}
+
+/** Removes a folder; one that is gone is removed. */
+async function removeFolder(path: string): Promise<void> {
+  await Deno.remove(path, { recursive: true }).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
 }
 
 /** Whether an address is of a range. */

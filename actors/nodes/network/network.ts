@@ -44,37 +44,95 @@ export interface Ranges {
   release(): Promise<void>;
 }
 
-const ROOT_RANGES = {
-  podRange: "10.244.0.0/16",
-  serviceRange: "10.96.0.0/12",
-  dnsIP: "10.96.0.10",
-  apiIP: "10.96.0.1",
-};
+/** A range of 65,536 addresses for pods and one for services: `a.b`, and `a.b` with its bits. */
+interface Candidate {
+  pods: string;
+  services: string;
+  serviceBits: number;
+}
 
-const LOOPBACK_RANGES = {
-  podRange: "127.244.0.0/16",
-  serviceRange: "127.96.0.0/16",
-  dnsIP: "127.96.0.10",
-  apiIP: "127.96.0.1",
-};
+/** In order of preference; several clusters on one machine take one each. */
+const ROOT_CANDIDATES: readonly Candidate[] = [
+  { pods: "10.244", services: "10.96", serviceBits: 12 },
+  ...[245, 246, 247, 248].map((pods, i) => ({
+    pods: `10.${pods}`,
+    services: `10.${112 + i}`,
+    serviceBits: 16,
+  })),
+];
+const LOOPBACK_CANDIDATES: readonly Candidate[] = [244, 245, 246, 247, 248, 249, 250, 251].map((
+  pods,
+  i,
+) => ({
+  pods: `127.${pods}`,
+  services: `127.${96 + i}`,
+  serviceBits: 16,
+}));
 
-/** Makes the usual ranges local if this machine lets us, else takes those inside 127/8. */
+/** The port, on an address that is given to nobody, that is held while a process uses a range. */
+const CLAIM_PORT = 10_255;
+
+/** Makes ranges local if this machine lets us, else takes some inside 127/8; others on this machine have theirs. */
 export async function claimRanges(): Promise<Ranges> {
-  const nothing = { release: () => Promise.resolve() };
-  if (Deno.build.os !== "linux" || Deno.uid() !== 0) return { ...LOOPBACK_RANGES, ...nothing };
-  const made: string[] = [];
-  for (const range of [ROOT_RANGES.podRange, ROOT_RANGES.serviceRange]) {
-    const outcome = await route("add", range);
-    if (outcome === "failed") {
-      for (const undo of made) await route("del", undo);
-      return { ...LOOPBACK_RANGES, ...nothing };
-    }
-    if (outcome === "done") made.push(range);
+  const root = Deno.build.os === "linux" && Deno.uid() === 0;
+  for (const candidate of root ? ROOT_CANDIDATES : []) {
+    const claimed = await claimRouted(candidate);
+    if (claimed === "refused") break;
+    if (claimed) return claimed;
   }
-  const release = async () => {
+  for (const candidate of LOOPBACK_CANDIDATES) {
+    const lock = hold(candidate);
+    if (lock) return rangesOf(candidate, () => Promise.resolve(lock.close()));
+  }
+  throw new Error(
+    "Cannot give pods and services addresses: all ranges of this machine are in use by other clusters",
+  );
+}
+
+/** Claims a range by routes; undefined: another process has it; refused: this machine has no such routes. */
+async function claimRouted(candidate: Candidate): Promise<Ranges | "refused" | undefined> {
+  const { pods, services, serviceBits } = candidate;
+  const made: string[] = [];
+  const undo = async () => {
     for (const range of made.splice(0)) await route("del", range);
   };
-  return { ...ROOT_RANGES, release };
+  for (const range of [`${pods}.0.0/16`, `${services}.0.0/${serviceBits}`]) {
+    const outcome = await route("add", range);
+    if (outcome === "failed") {
+      await undo();
+      return "refused";
+    }
+    // What a killed process left behind is taken over, and taken away by us.
+    made.push(range);
+  }
+  const lock = hold(candidate);
+  if (!lock) return undefined;
+  return rangesOf(candidate, async () => {
+    lock.close();
+    await undo();
+  });
+}
+
+/** Holds a range against other processes; undefined when one of them has it. */
+function hold({ pods }: Candidate): Deno.Listener | undefined {
+  try {
+    return Deno.listen({ hostname: `${pods}.255.253`, port: CLAIM_PORT });
+  } catch {
+    return undefined; // in use, or not an address of this machine
+  }
+}
+
+function rangesOf(
+  { pods, services, serviceBits }: Candidate,
+  release: () => Promise<void>,
+): Ranges {
+  return {
+    podRange: `${pods}.0.0/16`,
+    serviceRange: `${services}.0.0/${serviceBits}`,
+    dnsIP: `${services}.0.10`,
+    apiIP: `${services}.0.1`,
+    release,
+  };
 }
 
 async function route(verb: "add" | "del", range: string): Promise<"done" | "there" | "failed"> {
