@@ -251,3 +251,125 @@ Deno.test("http: server-side apply, conflict, force", async () => {
   const got = await (await ask(f, `${MAPS}/s`)).json();
   assertEquals(same.metadata.resourceVersion, got.metadata.resourceVersion);
 });
+
+Deno.test("http: custom resources come and go with their definition", async () => {
+  await using f = await openApi();
+  const crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+  const definition = {
+    apiVersion: "apiextensions.k8s.io/v1",
+    kind: "CustomResourceDefinition",
+    metadata: { name: "widgets.example.com" },
+    spec: {
+      group: "example.com",
+      scope: "Namespaced",
+      names: { plural: "widgets", kind: "Widget" },
+      versions: [{
+        name: "v1",
+        served: true,
+        storage: true,
+        subresources: { status: {} },
+        schema: {
+          openAPIV3Schema: {
+            type: "object",
+            properties: {
+              spec: {
+                type: "object",
+                properties: {
+                  size: { type: "integer", minimum: 1 },
+                  n: { type: "integer", default: 2 },
+                },
+              },
+              status: { type: "object", properties: { ok: { type: "boolean" } } },
+            },
+          },
+        },
+      }],
+    },
+  };
+  const events = reader(await ask(f, `${crds}?watch=true`));
+  assertEquals((await ask(f, crds, { method: "POST", body: definition })).status, 201);
+  for (;;) {
+    const { object } = await events.next();
+    const conditions = object.status?.conditions ?? [];
+    if (
+      conditions.some((c: { type: string; status: string }) =>
+        c.type === "Established" && c.status === "True"
+      )
+    ) break;
+  }
+  const path = "/apis/example.com/v1/namespaces/default/widgets";
+  const widget = {
+    apiVersion: "example.com/v1",
+    kind: "Widget",
+    metadata: { name: "w" },
+    spec: { size: 1 },
+  };
+  const made = await (await ask(f, path, { method: "POST", body: widget })).json();
+  assertEquals([made.spec, made.metadata.generation], [{ n: 2, size: 1 }, 1]);
+  const bad = await ask(f, path, {
+    method: "POST",
+    body: { ...widget, metadata: { name: "b" }, spec: { size: 0 } },
+  });
+  assertEquals(bad.status, 422);
+  const status = await ask(f, `${path}/w/status`, {
+    method: "PATCH",
+    headers: { "content-type": "application/merge-patch+json" },
+    body: { spec: { size: 5 }, status: { ok: true } },
+  });
+  const after = await status.json();
+  assertEquals([after.spec.size, after.status], [1, { ok: true }]);
+  const strategic = await ask(f, `${path}/w`, {
+    method: "PATCH",
+    headers: { "content-type": "application/strategic-merge-patch+json" },
+    body: {},
+  });
+  assertEquals(strategic.status, 415);
+  await ask(f, `${crds}/widgets.example.com`, { method: "DELETE" });
+  for (;;) if ((await events.next()).type === "DELETED") break;
+  await events.stop();
+  assertEquals(f.database.objects.view().count("/registry/example.com/widgets/"), 0);
+});
+
+Deno.test("http: an eviction asks the budget, and the budget is exact", async () => {
+  await using f = await openApi();
+  const at = { resource: PODS, namespace: "default" };
+  const budgets = {
+    resource: { group: "policy", version: "v1", plural: "poddisruptionbudgets" },
+    namespace: "default",
+  };
+  for (const name of ["a", "b", "c"]) {
+    await f.client.create(at, pod(name, { app: "x" }));
+    await f.client.create({ ...at, name, subresource: "binding" }, { target: { name: "n" } });
+    await f.client.patch({ ...at, name, subresource: "status" }, {
+      type: "merge",
+      body: { status: { phase: "Running", conditions: [{ type: "Ready", status: "True" }] } },
+    });
+  }
+  const made = await f.client.create(budgets, {
+    metadata: { name: "pdb" },
+    spec: { minAvailable: 2, selector: { matchLabels: { app: "x" } } },
+  });
+  await f.client.patch({ ...budgets, name: "pdb", subresource: "status" }, {
+    type: "merge",
+    body: {
+      status: {
+        observedGeneration: made.metadata.generation!,
+        disruptionsAllowed: 1,
+        currentHealthy: 3,
+        desiredHealthy: 2,
+        expectedPods: 3,
+      },
+    },
+  });
+  const evict = (name: string) =>
+    ask(f, `/api/v1/namespaces/default/pods/${name}/eviction`, {
+      method: "POST",
+      body: { apiVersion: "policy/v1", kind: "Eviction", metadata: { name } },
+    });
+  const codes = await Promise.all(["a", "b", "c"].map(async (name) => (await evict(name)).status));
+  assertEquals(codes.sort(), [201, 429, 429]);
+  const refused = await evict("c");
+  const { message, details } = await refused.json();
+  assertEquals(message, "Cannot evict pod as it would violate the pod's disruption budget.");
+  assertEquals(details.causes[0].reason, "DisruptionBudget");
+});

@@ -93,16 +93,20 @@ export function protobufOf(form: Form | undefined, value: KubeObject): Uint8Arra
   return toEnvelope(known.schemas, known.schema, value);
 }
 
-/** Writes a list as protobuf. */
+/** One item of a list as protobuf, without an envelope. */
+export function protobufItem(kind: Kind, object: object): Uint8Array {
+  return toProtobuf(kind.schemas, kind.schema, object);
+}
+
+/** A list as protobuf, of items that are encoded already. */
 export function protobufList(
   kind: Kind,
   listKind: string,
   meta: object,
-  items: readonly object[],
+  items: readonly Uint8Array[],
 ): Uint8Array {
-  const encoded = items.map((item) => toProtobuf(kind.schemas, kind.schema, item));
   const metadata = toProtobuf(schemas, `${META}ListMeta`, meta);
-  return listEnvelope(apiVersionOf(kind), listKind, metadata, encoded);
+  return listEnvelope(apiVersionOf(kind), listKind, metadata, items);
 }
 
 /** Writes a watch event as protobuf, with its length before it. */

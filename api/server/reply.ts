@@ -18,7 +18,7 @@ import type { Deps } from "./deps.ts";
 import { formOf } from "./decoding.ts";
 import type { Reply, ReplyBody } from "./http.ts";
 import { contentTypeOf, type Representation } from "./negotiate.ts";
-import { protobufList, protobufOf, yamlBytes } from "./parse.ts";
+import { protobufItem, protobufList, protobufOf, yamlBytes } from "./parse.ts";
 import type { Answer, Page } from "./request.ts";
 
 /** Size of the pieces a list is sent in. */
@@ -126,14 +126,49 @@ function transformedPage(
 function pageBody(deps: Deps, page: Page, representation: Representation): ReplyBody {
   const { kind, items } = page;
   if (representation.media === "json" && !representation.pretty) return jsonPage(deps, page);
-  const objects = items.map((item) => served(kind, item));
-  const listKind = listKindOf(kind);
-  if (representation.media === "protobuf") {
-    return protobufList(kind, listKind, listMeta(page), objects);
-  }
-  const apiVersion = apiVersionOf(kind);
-  const list = { kind: listKind, apiVersion, metadata: listMeta(page), items: objects };
+  if (representation.media === "protobuf") return protobufPage(deps, page);
+  const list = {
+    kind: listKindOf(kind),
+    apiVersion: apiVersionOf(kind),
+    metadata: listMeta(page),
+    items: items.map((item) => served(kind, item)),
+  };
   return valueBytes(representation, kind, list);
+}
+
+/** Lets other work run now and then in the middle of a long list. */
+class Turns {
+  readonly #deps: Deps;
+  #since: number;
+
+  constructor(deps: Deps) {
+    this.#deps = deps;
+    this.#since = deps.clock.monotonic();
+  }
+
+  get due(): boolean {
+    return this.#deps.clock.monotonic() - this.#since > LIST_TURN_MS;
+  }
+
+  async take(): Promise<void> {
+    await this.#deps.turn();
+    this.#since = this.#deps.clock.monotonic();
+  }
+}
+
+/** Items between two looks at the clock. */
+const LOOK_EVERY = 16;
+
+/** A list as protobuf. Its length stands at its beginning, so that it is sent only when it is whole. */
+async function* protobufPage(deps: Deps, page: Page): AsyncGenerator<Uint8Array> {
+  const { kind, items } = page;
+  const turns = new Turns(deps);
+  const encoded: Uint8Array[] = [];
+  for (let i = 0; i < items.length; i++) {
+    if (i % LOOK_EVERY === 0 && turns.due) await turns.take();
+    encoded.push(protobufItem(kind, served(kind, items[i])));
+  }
+  yield protobufList(kind, listKindOf(kind), listMeta(page), encoded);
 }
 
 function jsonPage(deps: Deps, page: Page): ReplyBody {
@@ -165,14 +200,11 @@ async function* jsonPieces(
 ): AsyncGenerator<Uint8Array> {
   const writer = new PieceWriter(PIECE_BYTES);
   writer.text(open);
-  let since = deps.clock.monotonic();
+  const turns = new Turns(deps);
   for (let i = 0; i < items.length; i++) {
     if (!writer.fits(items[i])) {
       yield writer.take();
-      if (deps.clock.monotonic() - since > LIST_TURN_MS) {
-        await deps.turn();
-        since = deps.clock.monotonic();
-      }
+      if (turns.due) await turns.take();
     }
     writer.item(kind, items[i], i > 0);
   }
