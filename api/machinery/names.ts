@@ -82,6 +82,11 @@ export function maxLengthText(length: number): string {
   return `must be no more than ${length} characters`;
 }
 
+/** The text of a label that is too long: upstream counts those in bytes and says so. */
+export function maxBytesText(length: number): string {
+  return `must be no more than ${length} bytes`;
+}
+
 /** The text of a value that matches no expression, with examples of ones that do. */
 export function regexText(message: string, pattern: string, ...examples: string[]): string {
   if (!examples.length) return `${message} (regex used for validation is '${pattern}')`;
@@ -207,11 +212,15 @@ export function isQualifiedName(value: string): string[] {
   const name = parts[parts.length - 1];
   if (parts.length === 2) {
     if (parts[0] === "") messages.push(`prefix part ${EMPTY_TEXT}`);
-    else for (const m of isDns1123Subdomain(parts[0])) messages.push(`prefix part ${m}`);
+    else {
+      for (const m of isDns1123Subdomain(parts[0])) {
+        messages.push(`prefix part ${m.replace(/ characters$/, " bytes")}`);
+      }
+    }
   }
   if (name === "") messages.push(`name part ${EMPTY_TEXT}`);
   else if (byteLength(name) > LABEL_LENGTH_MAX) {
-    messages.push(`name part ${maxLengthText(LABEL_LENGTH_MAX)}`);
+    messages.push(`name part ${maxBytesText(LABEL_LENGTH_MAX)}`);
   }
   if (!LABEL_KEY_RE.test(name)) messages.push(shape("name part "));
   return messages;
@@ -219,7 +228,7 @@ export function isQualifiedName(value: string): string[] {
 
 /** A label's value: empty, or at most 63 characters. */
 export function isLabelValue(value: string): string[] {
-  return matches(
+  const messages = matches(
     value,
     LABEL_LENGTH_MAX,
     LABEL_VALUE_RE,
@@ -229,6 +238,8 @@ export function isLabelValue(value: string): string[] {
     "my_value",
     "12345",
   );
+  if (value.length > LABEL_LENGTH_MAX) messages[0] = maxBytesText(LABEL_LENGTH_MAX);
+  return messages;
 }
 
 /** A C identifier, of any length. */

@@ -125,13 +125,16 @@ function remove({ container, key }: Place, op: string, path: string): void {
     if (index < 0) throw badIndex(op, path, key);
     container.splice(index, 1);
   } else {
-    if (!Object.hasOwn(container, key)) {
-      throw unprocessable(
-        `error in ${op} for path: '${path}': Unable to remove nonexistent key: ${key}: missing value`,
-      );
-    }
+    checkPresent({ container, key }, op, path);
     delete container[key];
   }
+}
+
+function checkPresent({ container, key }: Place, op: string, path: string): void {
+  if (Object.hasOwn(container, key)) return;
+  throw unprocessable(
+    `error in ${op} for path: '${path}': Unable to remove nonexistent key: ${key}: missing value`,
+  );
 }
 
 function badIndex(op: string, path: string, key: string): ApiError {
@@ -182,11 +185,11 @@ function lookup(document: Json, { from }: Operation, op: string): Json | undefin
       `${op} operation does not apply: doc is missing from path: ${from}: missing value`,
     );
   }
-  const value = get(place);
-  if (value === undefined) {
-    throw unprocessable(`error in ${op} for from: '${from}': missing value`);
-  }
-  return value;
+  if (Array.isArray(place.container)) {
+    const index = indexOf(place.key, place.container.length - 1);
+    if (index < 0) throw badIndex(op, from, place.key);
+  } else if (op === "move") checkPresent(place, op, place.key);
+  return get(place) ?? null;
 }
 
 function applyOperation(document: Json, operation: Operation): Json {
@@ -208,8 +211,9 @@ function applyOperation(document: Json, operation: Operation): Json {
   const place = find(document, path);
   if (!place) {
     const what = moved === undefined ? "path" : "destination path";
+    const shown = op === "add" || op === "remove" ? goQuote(path) : path;
     throw unprocessable(
-      `${op} operation does not apply: doc is missing ${what}: ${goQuote(path)}: missing value`,
+      `${op} operation does not apply: doc is missing ${what}: ${shown}: missing value`,
     );
   }
   if (op === "remove") remove(place, op, path);
@@ -218,16 +222,17 @@ function applyOperation(document: Json, operation: Operation): Json {
   return document;
 }
 
+/** Upstream's library also "replaces" a key that is not there; patches in the wild rely on it. */
 function replace(place: Place, value: Json | undefined, path: string): void {
-  if (get(place) === undefined) {
+  const fresh = edit(value ?? null);
+  if (!Array.isArray(place.container)) return setOwn(place.container, place.key, fresh);
+  const index = indexOf(place.key, place.container.length - 1);
+  if (index < 0) {
     throw unprocessable(
       `replace operation does not apply: doc is missing key: ${path}: missing value`,
     );
   }
-  const fresh = edit(value ?? null);
-  if (Array.isArray(place.container)) {
-    place.container[indexOf(place.key, place.container.length - 1)] = fresh;
-  } else setOwn(place.container, place.key, fresh);
+  place.container[index] = fresh;
 }
 
 function checkTest(document: Json, path: string, value: Json | undefined): void {
@@ -238,6 +243,10 @@ function checkTest(document: Json, path: string, value: Json | undefined): void 
       throw unprocessable(
         `test operation does not apply: is missing path: ${path}: missing value`,
       );
+    }
+    const { container, key } = place;
+    if (Array.isArray(container) && indexOf(key, container.length - 1) < 0) {
+      throw badIndex("test", path, key);
     }
     actual = get(place);
   }
@@ -276,6 +285,19 @@ function mergeMaps(target: Readonly<JsonMap>, patch: JsonMap): JsonMap {
 }
 
 function merged(target: Json | undefined, patch: Json): Json {
-  if (!isMap(patch)) return edit(patch);
+  if (Array.isArray(patch)) return withoutNulls(edit(patch));
+  if (!isMap(patch)) return patch;
   return mergeMaps(isMap(target) ? target : {}, patch);
+}
+
+/** Upstream's library takes the null members of objects inside a patch's lists out, as it does elsewhere. */
+function withoutNulls(value: Json): Json {
+  if (Array.isArray(value)) value.forEach(withoutNulls);
+  else if (isMap(value)) {
+    for (const key of Object.keys(value)) {
+      if (value[key] === null) delete value[key];
+      else withoutNulls(value[key]);
+    }
+  }
+  return value;
 }

@@ -17,6 +17,7 @@ export class QuantityError extends Error {
 
 const FORMAT_TEXT =
   "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+const NUMERIC_TEXT = "unable to parse numeric part of quantity";
 const SUFFIX_TEXT = "unable to parse quantity's suffix";
 
 /** Exponents beyond this are refused, so that no arithmetic takes for ever. */
@@ -344,6 +345,9 @@ function parse(text: string): Quantity {
   const { base, exponent, format } = readSuffix(match[4]);
   const digits = whole + fraction;
   if (digits.length > QUANTITY_EXPONENT_MAX) throw new QuantityError(FORMAT_TEXT);
+  if (base === 2 && !/^[+-]?\.?[0-9]/.test(text) && binaryRoom("0", exponent) < 0) {
+    throw new QuantityError(NUMERIC_TEXT);
+  }
   let value: Integer = digits.length <= 15 ? Number(digits) : small(BigInt(digits));
   const mantissa = value;
   if (base === 2) value = multiply(value, exponent <= 50 ? 2 ** exponent : 2n ** 60n);
@@ -353,6 +357,11 @@ function parse(text: string): Quantity {
     return new Quantity(value, scale, format, text);
   }
   return settle(value, scale, format);
+}
+
+/** Digits to spare before upstream's fast path gives up on a binary amount. */
+function binaryRoom(digits: string, exponent: number): number {
+  return 15 - digits.length - Math.trunc(exponent * 3 / 10) - 1;
 }
 
 /** Where upstream's fast path keeps the text as it was written. */
@@ -365,8 +374,7 @@ function isWrittenCanonically(
   scale: number,
 ): boolean {
   if (base === 2) {
-    const room = 15 - digits.length - Math.trunc(exponent * 3 / 10) - 1;
-    return fraction === "" && room >= 0 && Number(mantissa) % 8 !== 0;
+    return fraction === "" && binaryRoom(digits, exponent) >= 0 && Number(mantissa) % 8 !== 0;
   }
   return digits.length <= INT64_DIGITS && scale >= NANO && scale % 3 === 0 &&
     !digits.endsWith("000") && digits[0] !== "0";

@@ -268,7 +268,10 @@ export function parseFieldSelector(text: string | null | undefined): FieldSelect
     if (part === "") continue;
     const match = /^([^]*?)(!=|==|=)([^]*)$/.exec(part);
     if (!match) throw new SelectorError(`invalid selector: '${text}'; can't understand '${part}'`);
-    terms.push({ field: match[1], value: unescape(match[3]), not: match[2] === "!=" });
+    const value = unescape(match[3]);
+    // A term that names nothing restricts nothing.
+    if (match[1] === "" && value === "") continue;
+    terms.push({ field: match[1], value, not: match[2] === "!=" });
   }
   return new FieldSelector(terms);
 }

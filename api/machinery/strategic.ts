@@ -193,15 +193,37 @@ function applyElementOrder(original: JsonMap, patch: JsonMap, type: TypeAt): voi
     checkOrder(change ?? [], order, field.mergeKey);
     if (!current && !change) continue;
     elementType([...(current ?? []), ...(change ?? [])]);
+    const server = serverOrder(current ?? [], change ?? [], field);
     let merged: Json[];
     if (!change) merged = current!;
     else if (!current) merged = withoutDirectives(change) as Json[];
     else if (field.merge) merged = mergeLists(edit(current), change, field, false);
     else merged = change;
     const [listed, unlisted] = partition(merged, order, field.mergeKey);
-    setOwn(original, key, inOrder(listed, unlisted, order, current ?? [], field.mergeKey));
+    setOwn(original, key, inOrder(listed, unlisted, order, server, field.mergeKey));
     delete patch[key];
   }
+}
+
+/**
+ * The order that counts as the server's. Upstream deletes items in place, so that as many new ones take
+ * their room at the end of it.
+ */
+function serverOrder(current: Json[], change: Json[], field: FieldAt): Json[] {
+  const { mergeKey } = field;
+  if (!field.merge || mergeKey === "") return current;
+  const deleted = new Set<Json | undefined>();
+  for (const item of change) {
+    if (isMap(item) && item[DIRECTIVE] === "delete") deleted.add(keyOf(item, mergeKey));
+  }
+  const kept = current.filter((item) => !deleted.has(keyOf(item, mergeKey)));
+  const room = current.length - kept.length;
+  if (room === 0) return current;
+  const known = new Set(kept.map((item) => keyOf(item, mergeKey)));
+  const fresh = change.filter((item) =>
+    isMap(item) && item[DIRECTIVE] === undefined && !known.has(keyOf(item, mergeKey))
+  );
+  return [...kept, ...fresh.slice(0, room)];
 }
 
 /** The items of a patch must come in the order that `$setElementOrder` lists them. */
@@ -216,9 +238,6 @@ function checkOrder(patch: Json[], order: Json[], mergeKey: string): void {
     }
     if (keyOf(item, mergeKey, true) === keyOf(order[i], mergeKey, true)) at++;
     i++;
-  }
-  while (at < patch.length && isMap(patch[at]) && Object.hasOwn(patch[at] as JsonMap, DIRECTIVE)) {
-    at++;
   }
   if (at < patch.length) {
     throw badRequest(

@@ -3,6 +3,8 @@
  * nothing here reads a clock.
  */
 
+import { goQuote } from "./go_format.ts";
+
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
@@ -57,44 +59,46 @@ function daysOf(year: number, month: number): number {
 }
 
 const LAYOUT = "2006-01-02T15:04:05Z07:00";
-const PIECES: [RegExp, string][] = [
+
+/** What Go reads in turn: the piece, how the layout names it, its range if that is checked at once. */
+const PIECES: [RegExp, string, string?, number?, number?][] = [
   [/^\d{4}/, "2006"],
   [/^-/, "-"],
-  [/^\d{2}/, "01"],
+  [/^\d{2}/, "01", "month", 1, 12],
   [/^-/, "-"],
   [/^\d{2}/, "02"],
   [/^T/, "T"],
-  [/^\d{1,2}/, "15"],
+  [/^\d{1,2}/, "15", "hour", 0, 23],
   [/^:/, ":"],
-  [/^\d{2}/, "04"],
+  [/^\d{2}/, "04", "minute", 0, 59],
   [/^:/, ":"],
-  [/^\d{2}(?:[.,]\d+)?/, "05"],
+  [/^\d{2}(?:[.,]\d+)?/, "05", "second", 0, 59.999999999999],
   [/^(?:Z|[+-]\d{2}:\d{2})/, "Z07:00"],
 ];
 
 /** Go's message of a text that is not RFC 3339; undefined when it is. */
 export function timeProblem(text: string, layout = LAYOUT): string | undefined {
   if (parseTime(text) !== undefined) return undefined;
-  const quoted = JSON.stringify(text);
-  const head = `parsing time ${quoted} as ${JSON.stringify(layout)}: cannot parse `;
+  const quoted = goQuote(text);
+  const head = `parsing time ${quoted} as ${goQuote(layout)}: cannot parse `;
   let rest = text;
-  for (const [piece, name] of PIECES) {
+  for (const [piece, name, range, min, max] of PIECES) {
     const match = piece.exec(rest);
-    if (!match) return `${head}${JSON.stringify(rest)} as ${JSON.stringify(name)}`;
+    if (!match) return `${head}${goQuote(rest)} as ${goQuote(name)}`;
+    const value = Number(match[0].replace(",", "."));
+    if (range && (value < min! || value > max!)) {
+      return `parsing time ${quoted}: ${range} out of range`;
+    }
     rest = rest.slice(match[0].length);
   }
-  if (rest) return `parsing time ${quoted}: extra text: ${JSON.stringify(rest)}`;
-  return `parsing time ${quoted}: ${outOfRange(text)} out of range`;
-}
-
-function outOfRange(text: string): string {
-  const [, year, month, day, hour, minute, second] = RFC3339.exec(text)!;
-  if (Number(month) < 1 || Number(month) > 12) return "month";
-  if (Number(hour) > 23) return "hour";
-  if (Number(minute) > 59) return "minute";
-  if (Number(second) > 59) return "second";
-  if (Number(day) < 1 || Number(day) > daysOf(Number(year), Number(month))) return "day";
-  return "time zone offset hour";
+  if (rest) return `parsing time ${quoted}: extra text: ${goQuote(rest)}`;
+  const offset = /[+-](\d{2}):(\d{2})$/.exec(text);
+  const zone = offset && Number(offset[1]) > 24
+    ? "time zone offset hour"
+    : offset && Number(offset[2]) > 60
+    ? "time zone offset minute"
+    : "day";
+  return `parsing time ${quoted}: ${zone} out of range`;
 }
 
 // --- Go durations -------------------------------------------------------------------------------------
@@ -117,7 +121,7 @@ export class DurationError extends Error {
 
 /** Parses a Go duration such as `1h15m30.5s` into milliseconds. Throws DurationError. */
 export function parseDuration(text: string): number {
-  const bad = () => new DurationError(`time: invalid duration ${JSON.stringify(text)}`);
+  const bad = () => new DurationError(`time: invalid duration ${goQuote(text)}`);
   let rest = text;
   let sign = 1;
   if (rest[0] === "-" || rest[0] === "+") {
@@ -134,16 +138,23 @@ export function parseDuration(text: string): number {
     const unit = /^[^0-9.]*/.exec(rest)![0];
     rest = rest.slice(unit.length);
     if (unit === "") {
-      throw new DurationError(`time: missing unit in duration ${JSON.stringify(text)}`);
+      throw new DurationError(`time: missing unit in duration ${goQuote(text)}`);
     }
     if (!Object.hasOwn(UNITS, unit)) {
-      const name = JSON.stringify(unit);
-      throw new DurationError(`time: unknown unit ${name} in duration ${JSON.stringify(text)}`);
+      const name = goQuote(unit);
+      throw new DurationError(`time: unknown unit ${name} in duration ${goQuote(text)}`);
     }
-    total += Number(number[0]) * UNITS[unit];
+    // Go keeps whole nanoseconds.
+    total += wholeNanos(Number(number[0]) * UNITS[unit] * 1e6) / 1e6;
     if (total > 9223372036854.776) throw bad();
   }
   return sign * total;
+}
+
+/** Truncated, but for what floating point made of a whole number. */
+function wholeNanos(value: number): number {
+  const near = Math.round(value);
+  return Math.abs(value - near) <= near * 1e-15 ? near : Math.floor(value);
 }
 
 /** A duration as Go prints it: `1h0m0s`, `1m30s`, `1.5s`, `250ms`, `0s`. */
@@ -164,7 +175,8 @@ export function formatDuration(ms: number): string {
 }
 
 function trimmed(value: number): string {
-  return String(Number(value.toFixed(9)));
+  const text = value.toFixed(9);
+  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
 }
 
 // --- durations for people -----------------------------------------------------------------------------
