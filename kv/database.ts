@@ -58,7 +58,7 @@ export interface DatabaseOptions<T> {
   /** History to keep where there is room (defaults `KEEP_REVISIONS`, `KEEP_MS`). */
   keepRevisions?: number;
   keepMs?: number;
-  /** How mail travels (default: native where the process owns a real database and a real clock). */
+  /** How mail travels (default: mailbox; see `queue.ts` for what is wrong with native). */
   queue?: "native" | "mailbox";
   /** How long a lease lasts (default `LEASE_MS`). */
   leaseMs?: number;
@@ -131,9 +131,7 @@ async function openOn<T>(
     await restoreInto({ kv, codec, sealer, sealed: options.sealed, clock, bytes: options.restore });
   }
   const clusterId = (await findFormat(kv, clock, sealer)).clusterId ?? format.clusterId;
-  const canQueue = owner && !clock.manual && options.path !== SIMULATED_PATH;
-  const isNative = (options.queue ?? (canQueue ? "native" : "mailbox")) === "native";
-  const queue = isNative
+  const queue = options.queue === "native"
     ? new NativeQueue({ kv, clock })
     : new MailboxQueue({ kv, clock, shared: !owner });
   const shared = {

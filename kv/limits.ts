@@ -72,6 +72,8 @@ export const COMPACT_DELETES_PER_COMMIT = 32;
 export const COMPACT_EVERY_MS = 5_000;
 /** Bytes of history held in memory; older history is read from the log. */
 export const HISTORY_BYTES_MAX = 32 * 1024 * 1024;
+/** Older states, rebuilt from the log, that are kept for the next page of a list. */
+export const REBUILT_VIEWS_MAX = 8;
 /** How long an event of the events store lives. */
 export const EVENTS_TTL_MS = 3_600_000;
 /** How often expired events are looked for. */
@@ -113,6 +115,8 @@ export const UNDELIVERED_MAX = 1_000;
 export const MAIL_BYTES_MAX = 8_192;
 /** Deliveries of mail that run at the same time. */
 export const MAIL_HANDLERS_MAX = 64;
+/** Deliveries recorded in one commit. */
+export const MAIL_ACKS_PER_COMMIT = 200;
 /** Backoff before the second and later deliveries of a message. */
 export const MAIL_BACKOFF_MS: readonly number[] = [100, 1_000, 5_000, 30_000, 60_000];
 /** The longest delay of a message. */
@@ -149,6 +153,7 @@ relate(GROUP_KEY_BYTES_MAX < KV_COMMIT_KEY_BYTES_MAX, "a group's keys leave room
 relate(GROUP_MUTATIONS_MAX < WATCH_CATCH_UP_EVENTS, "a group fits into one batch of catching up");
 relate(COMPACT_DELETES_PER_COMMIT <= KV_MUTATIONS_MAX, "a compaction commit fits");
 relate(LEASE_RENEW_EVERY_MS * 2 < LEASE_MS, "a lease survives one lost renewal");
+relate(MAIL_ACKS_PER_COMMIT * 2 <= KV_MUTATIONS_MAX, "a commit of deliveries fits");
 relate(MAIL_BACKOFF_MS.length <= KV_BACKOFF_STEPS_MAX, "the backoff schedule fits");
 relate(MAIL_BACKOFF_MS.every((ms) => ms <= KV_BACKOFF_MS_MAX), "each backoff fits");
 relate(PRESSURE_TARGET_SHARE < PRESSURE_SHARE && PRESSURE_SHARE < 1, "pressure comes first");

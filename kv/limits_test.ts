@@ -183,6 +183,21 @@ Deno.test("HISTORY_BYTES_MAX: older history is read from the log instead", async
   await close();
 });
 
+Deno.test("REBUILT_VIEWS_MAX: states from the log are kept for the next page, not for ever", async () => {
+  const { objects, close } = await opened({ historyBytesMax: 0 });
+  for (let n = 1; n <= 50; n++) await objects.write((draft) => draft.put("/a/1", { n }));
+  const first = await objects.at(1);
+  assert(await objects.at(1) === first);
+  for (let n = 2; n <= limits.REBUILT_VIEWS_MAX; n++) await objects.at(n);
+  assert(await objects.at(1) === first);
+  for (let n = 2; n <= limits.REBUILT_VIEWS_MAX + 2; n++) await objects.at(n);
+  assert(await objects.at(1) !== first);
+  assertEquals((await objects.at(1)).get("/a/1")?.value.n, 1);
+  await objects.compact({ keepRevisions: 0, keepMs: 0 });
+  await assertRejects(() => objects.at(1));
+  await close();
+});
+
 Deno.test("EVENTS_BYTES_MAX: under pressure the oldest events go early", async () => {
   const clock = new ManualClock();
   const database = await open({ clock, eventsBytesMax: limits.STORE_BYTES_MIN });

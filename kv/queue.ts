@@ -1,10 +1,10 @@
 /**
  * Durable mail, by two transports with one contract (`tests/contracts/queue.ts`).
  *
- * - `NativeQueue`: Deno KV's own queue. Some 50 ms late, unordered, at least once, and silent across
- *   processes: for one process that owns its database.
- * - `MailboxQueue`: records under a mailbox key, rung by a bell key. For databases without a queue (KV
- *   Connect, Deploy), for several processes, and under a manual clock, which the native one does not know.
+ * - `MailboxQueue`, the default: records under a mailbox key. Delivered at once in the process that sent
+ *   it; a bell key wakes other processes. Works on every Deno KV and under a manual clock.
+ * - `NativeQueue`, on request: Deno KV's own queue. Some 50 ms late, silent across processes, and on a
+ *   full disk or a damaged file its thread ends the whole process (Deno 2.9), which no caller can catch.
  *
  * A handler takes the key over and returns; what it does with it is its own matter. If it throws, the
  * message comes again after a backoff, and after the last one it is kept among the undelivered. A message
@@ -15,7 +15,12 @@ import type { Clock, Timer } from "./clock.ts";
 import { ClosedError, type Mail, type Queue } from "./contract.ts";
 import type { MailOutlet } from "./committer.ts";
 import { MAIL_BELL_KEY, MAIL_PREFIX, mailKey, UNDELIVERED_PREFIX, undeliveredKey } from "./keys.ts";
-import { MAIL_BACKOFF_MS, MAIL_HANDLERS_MAX, UNDELIVERED_MAX } from "./limits.ts";
+import {
+  MAIL_ACKS_PER_COMMIT,
+  MAIL_BACKOFF_MS,
+  MAIL_HANDLERS_MAX,
+  UNDELIVERED_MAX,
+} from "./limits.ts";
 import { patiently } from "./patience.ts";
 import { checkMail } from "./state.ts";
 
@@ -33,6 +38,14 @@ interface Letter {
   readonly sentMs: number;
   /** Deliveries that failed. */
   readonly failed: number;
+}
+
+/** A delivery to be recorded. */
+interface Ack {
+  readonly key: Deno.KvKey;
+  /** Where the message goes that failed, and when it is due there. */
+  readonly again?: { key: Deno.KvKey; value: Letter; dueMs?: number };
+  resolve(): void;
 }
 
 /** What a queue needs. */
@@ -110,6 +123,8 @@ export class MailboxQueue implements MailTransport {
   readonly #clock: Clock;
   readonly #shared: boolean;
   readonly #underWay: Set<string> = new Set();
+  #acks: Ack[] = [];
+  #flushing: Promise<void> | undefined;
   #handler: MailHandler | undefined;
   #passing: Promise<void> | undefined;
   #again = false;
@@ -162,6 +177,7 @@ export class MailboxQueue implements MailTransport {
     this.#free?.();
     this.#bell?.cancel().catch(() => {});
     await this.#passing;
+    await this.#flushing;
   }
 
   /** Looks at the mailbox now, or once more if it is being looked at. */
@@ -197,9 +213,7 @@ export class MailboxQueue implements MailTransport {
         await new Promise<void>((resolve) => this.#free = resolve);
       }
       this.#underWay.add(value.id);
-      this.#deliver(key, value).catch(() => {
-        // The record is still there: the next pass sees it.
-      }).finally(() => {
+      void this.#deliver(key, value).finally(() => {
         this.#underWay.delete(value.id);
         this.#free?.();
       });
@@ -207,28 +221,48 @@ export class MailboxQueue implements MailTransport {
   }
 
   async #deliver(key: Deno.KvKey, letter: Letter): Promise<void> {
-    let failed = false;
+    let again: Ack["again"];
     try {
       await this.#handler!({ to: letter.to, key: letter.key });
     } catch {
-      failed = true;
+      if (this.#closed) return;
+      again = this.#nextTry(letter);
     }
-    if (this.#closed && failed) return;
-    const op = this.#kv.atomic().delete(key);
-    if (!failed) {
-      await op.commit();
-      return;
-    }
-    const again = { ...letter, failed: letter.failed + 1 };
+    await new Promise<void>((resolve) => {
+      this.#acks.push({ key, again, resolve });
+      this.#flushing ??= this.#flush().finally(() => this.#flushing = undefined);
+    });
+  }
+
+  /** Where a message that failed goes. */
+  #nextTry(letter: Letter): Ack["again"] {
+    const value = { ...letter, failed: letter.failed + 1 };
     const backoffMs = MAIL_BACKOFF_MS[letter.failed];
-    if (backoffMs === undefined) {
-      op.set(undeliveredKey(letter.sentMs, letter.id), again);
-      await op.commit();
-      return;
-    }
+    if (backoffMs === undefined) return { key: undeliveredKey(letter.sentMs, letter.id), value };
     const dueMs = this.#clock.now() + backoffMs;
-    await op.set(mailKey(dueMs, letter.id), again).commit();
-    this.#wakeAt(dueMs);
+    return { key: mailKey(dueMs, letter.id), value, dueMs };
+  }
+
+  /** Records what was delivered: everything that waits in one commit. */
+  async #flush(): Promise<void> {
+    while (this.#acks.length > 0) {
+      const acks = this.#acks.splice(0, MAIL_ACKS_PER_COMMIT);
+      const op = this.#kv.atomic();
+      for (const { key, again } of acks) {
+        op.delete(key);
+        if (again !== undefined) op.set(again.key, again.value);
+      }
+      try {
+        await patiently(this.#clock, () => op.commit());
+      } catch {
+        // The records are still there: a later pass delivers them again.
+        if (!this.#closed) this.#wakeAt(this.#clock.now() + MAIL_BACKOFF_MS[1]);
+      }
+      for (const { again, resolve } of acks) {
+        resolve();
+        if (again?.dueMs !== undefined) this.#wakeAt(again.dueMs);
+      }
+    }
   }
 
   #wakeAt(dueMs: number): void {

@@ -25,7 +25,13 @@ import { Compactor } from "./compact.ts";
 import type { Head } from "./former.ts";
 import { type Group, History } from "./history.ts";
 import { headKey, type Space, wantKey } from "./keys.ts";
-import { HEAD_TICK_MS, HISTORY_BYTES_MAX, REACHED_TIMEOUT_MS, STORE_BYTES_MAX } from "./limits.ts";
+import {
+  HEAD_TICK_MS,
+  HISTORY_BYTES_MAX,
+  REACHED_TIMEOUT_MS,
+  REBUILT_VIEWS_MAX,
+  STORE_BYTES_MAX,
+} from "./limits.ts";
 import { eventOf, type Loaded, Log, type LogRecord, type Tail } from "./log.ts";
 import { Rivals } from "./rivals.ts";
 import type { Sealer } from "./seal.ts";
@@ -72,6 +78,7 @@ export class LogStore<T> implements Store<T> {
   readonly #hub: Hub<T>;
   readonly #rivals: Rivals | undefined;
   #history: History<T>;
+  readonly #rebuilt: Map<number, Promise<View<T>>> = new Map();
   #listeners: GroupListener<T>[] = [];
   #reaching: Reaching<T>[] = [];
   #freshNext: Promise<View<T>> | undefined;
@@ -133,8 +140,26 @@ export class LogStore<T> implements Store<T> {
     this.#checkRevision(revision);
     const { base } = this.#history;
     if (revision >= base.revision) return new StateView(revision, this.#history.rootAt(revision));
-    const root = await this.log.undo(base.root, base.revision, revision);
-    return new StateView(revision, root);
+    return await this.#rebuild(revision);
+  }
+
+  /** A state that is no longer in memory, from the log. The pages of one list ask for it many times. */
+  #rebuild(revision: number): Promise<View<T>> {
+    const known = this.#rebuilt.get(revision);
+    // The one that was asked for last goes last.
+    this.#rebuilt.delete(revision);
+    const { base } = this.#history;
+    const view = known ??
+      this.log.undo(base.root, base.revision, revision).then((root) =>
+        new StateView(revision, root)
+      );
+    this.#rebuilt.set(revision, view);
+    view.catch(() => this.#rebuilt.delete(revision));
+    for (const oldest of this.#rebuilt.keys()) {
+      if (this.#rebuilt.size <= REBUILT_VIEWS_MAX) break;
+      this.#rebuilt.delete(oldest);
+    }
+    return view;
   }
 
   reached(revision: number, options: { timeoutMs?: number } = {}): Promise<View<T>> {
@@ -207,6 +232,9 @@ export class LogStore<T> implements Store<T> {
   /** For the compactor: history before `oldest` is gone. */
   trimmed(oldest: number): void {
     this.#history.trim(oldest);
+    for (const revision of this.#rebuilt.keys()) {
+      if (revision < oldest) this.#rebuilt.delete(revision);
+    }
   }
 
   /** For the compactor: resolves after the commit under way. */
