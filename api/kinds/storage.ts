@@ -62,7 +62,9 @@ function draRows(
   template?: Row["storage"],
   slice?: Row["storage"],
   deviceClass?: Row["storage"],
+  suffix = "",
 ): Row[] {
+  const rules = (kind: string) => suffix ? { rules: kind + suffix } : {};
   return [
     {
       kind: "DeviceClass",
@@ -71,9 +73,21 @@ function draRows(
       generation: true,
       storage: deviceClass,
     },
-    { kind: "ResourceClaim", plural: "resourceclaims", sub: "status", storage: claim },
-    { kind: "ResourceClaimTemplate", plural: "resourceclaimtemplates", storage: template },
     {
+      kind: "ResourceClaim",
+      plural: "resourceclaims",
+      sub: "status",
+      storage: claim,
+      ...rules("ResourceClaim"),
+    },
+    {
+      kind: "ResourceClaimTemplate",
+      plural: "resourceclaimtemplates",
+      storage: template,
+      ...rules("ResourceClaimTemplate"),
+    },
+    {
+      ...rules("ResourceSlice"),
       kind: "ResourceSlice",
       plural: "resourceslices",
       cluster: true,
@@ -125,5 +139,6 @@ export const resourceBeta1: Group = {
     DRA_CLAIM_TEMPLATE,
     DRA_SLICE,
     renamed("resource.k8s.io", "v1beta1", "v1"),
+    ".v1beta1",
   ),
 };

@@ -4,9 +4,11 @@
  */
 
 import {
-  checkFullyQualifiedName,
   isDns1123Label,
+  isDns1123Subdomain,
+  LABEL_LENGTH_MAX,
   nameIsDnsSubdomain,
+  SUBDOMAIN_LENGTH_MAX,
 } from "../../machinery/names.ts";
 import { tryParseQuantity } from "../../machinery/quantity.ts";
 import { checkLabelSelector } from "../../machinery/selectors.ts";
@@ -247,16 +249,39 @@ function validateTrustBundle(source: Obj, at: Path, r: Report): void {
 /** `domain/path`: who signs. */
 export function validateSignerName(name: string, path: Path, r: Report): void {
   if (name === "") return r.required(path);
-  const slash = name.indexOf("/");
-  if (slash < 0 || name.indexOf("/", slash + 1) >= 0) {
+  const [domain, rest, ...more] = name.split("/");
+  if (rest === undefined || more.length > 0) {
     return r.invalid(
       path,
       name,
       "must be a fully qualified domain and path of the form 'example.com/signer-name'",
     );
   }
-  r.add(checkFullyQualifiedName(`${path}`, name.slice(0, slash)));
-  r.check(nameIsDnsSubdomain(name.slice(slash + 1), false), path, name.slice(slash + 1));
+  if (domain.length > SUBDOMAIN_LENGTH_MAX) r.tooLong(path, SUBDOMAIN_LENGTH_MAX);
+  validateDotted(domain, isDns1123Label, path, r);
+  if (!domain.includes(".")) {
+    r.invalid(path, domain, "should be a domain with at least two segments separated by dots");
+  }
+  validateDotted(rest, isDns1123Subdomain, path, r);
+  if (name.length > SIGNER_NAME_LENGTH_MAX) r.tooLong(path, SIGNER_NAME_LENGTH_MAX);
+}
+
+const SIGNER_NAME_LENGTH_MAX = 2 * SUBDOMAIN_LENGTH_MAX + LABEL_LENGTH_MAX + 2;
+
+/** Checks the parts between dots; the first bad one says enough. */
+function validateDotted(
+  text: string,
+  check: (part: string) => string[],
+  path: Path,
+  r: Report,
+): void {
+  for (const part of text.split(".")) {
+    const problems = check(part);
+    for (const problem of problems) {
+      r.invalid(path, text, `validating label ${JSON.stringify(part)}: ${problem}`);
+    }
+    if (problems.length > 0) return;
+  }
 }
 
 const KEY_TYPES = ["ECDSAP256", "ECDSAP384", "ECDSAP521", "ED25519", "RSA3072", "RSA4096"];

@@ -1,0 +1,148 @@
+import { assertEquals } from "@std/assert";
+import { edit } from "../../machinery/edit.ts";
+import { decode } from "../../machinery/schema.ts";
+import type { Kind, KindContext, KubeObject } from "../../machinery/types.ts";
+import { createKinds } from "../registry.ts";
+
+const kinds = createKinds();
+const context: KindContext = { now: 0, user: "u", subresource: "", uuid: () => "" };
+
+function kindOf(name: string): Kind {
+  return kinds.all().find((kind) => kind.kind === name)!;
+}
+
+/** Decodes, defaults and prepares an object as a create does. */
+function make(name: string, value: object): KubeObject {
+  const kind = kindOf(name);
+  const { object } = decode(kind, value, "Strict");
+  kind.hooks.defaults?.(object);
+  kind.hooks.prepareCreate?.(object, context);
+  return object;
+}
+
+function problems(object: KubeObject): string[] {
+  const causes = kindOf(object.kind).hooks.validate!(object, context);
+  return causes.map((c) => `${c.field}: ${c.message}`);
+}
+
+function cells(object: KubeObject): Record<string, unknown> {
+  return Object.fromEntries(
+    kindOf(object.kind).columns.map((c) => [c.name, c.cell!(object, 0)]),
+  );
+}
+
+Deno.test("APIServices: names, priorities, and local ones are there at once", () => {
+  const good = make("APIService", {
+    metadata: { name: "v1.example.com" },
+    spec: { group: "example.com", version: "v1", groupPriorityMinimum: 100, versionPriority: 10 },
+  });
+  assertEquals(problems(good), []);
+  assertEquals(cells(good).Service, "Local");
+  assertEquals(cells(good).Available, "True");
+  const bad = make("APIService", {
+    metadata: { name: "x" },
+    spec: { version: "v2", service: { name: "s" }, caBundle: "AAAA", insecureSkipTLSVerify: true },
+  });
+  assertEquals(problems(bad), [
+    'metadata.name: Invalid value: "x": must be `spec.version+"."+spec.group`: "v2."',
+    "spec.group: Required value: only v1 may have an empty group and it better be legacy kube",
+    "spec.groupPriorityMinimum: Invalid value: 0: must be positive and less than 20000",
+    "spec.versionPriority: Invalid value: 0: must be positive and less than 1000",
+    "spec.service.namespace: Required value",
+    "spec.insecureSkipTLSVerify: Invalid value: true: may not be true if caBundle is present",
+  ]);
+  assertEquals(bad.spec.service.port, 443);
+});
+
+Deno.test("flow schemas and priority levels", () => {
+  const schema = make("FlowSchema", {
+    metadata: { name: "a" },
+    spec: {
+      priorityLevelConfiguration: { name: "b" },
+      distinguisherMethod: { type: "ByUser" },
+      rules: [{
+        subjects: [{ kind: "User", user: { name: "*" } }, { kind: "Group" }, { kind: "x" }],
+        resourceRules: [{ verbs: ["*", "get"], apiGroups: ["*"], resources: ["*"] }],
+        nonResourceRules: [{ verbs: ["get"], nonResourceURLs: ["/a", "b", "/c*"] }],
+      }],
+    },
+  });
+  assertEquals(problems(schema), [
+    "spec.rules[0].subjects[1].group: Required value: group is required when subject kind is 'Group'",
+    'spec.rules[0].subjects[2].kind: Unsupported value: "x": supported values: "Group", ' +
+    '"ServiceAccount", "User"',
+    'spec.rules[0].resourceRules[0].verbs: Invalid value: ["*","get"]: if \'*\' is present, must not ' +
+    "specify other verbs",
+    "spec.rules[0].resourceRules[0].namespaces: Required value: resource rules that are not cluster " +
+    "scoped must supply at least one namespace",
+    'spec.rules[0].nonResourceRules[0].nonResourceURLs[1]: Invalid value: "b": must start with slash',
+    'spec.rules[0].nonResourceRules[0].nonResourceURLs[2]: Invalid value: "/c*": wildcard can only ' +
+    "do suffix matching",
+  ]);
+  assertEquals(cells(schema).MatchingPrecedence, 1000);
+  const level = make("PriorityLevelConfiguration", {
+    metadata: { name: "b" },
+    spec: { type: "Limited", limited: { limitResponse: { type: "Queue", queuing: {} } } },
+  });
+  assertEquals(problems(level), []);
+  assertEquals(cells(level), {
+    Name: "b",
+    Type: "Limited",
+    NominalConcurrencyShares: "30",
+    Queues: "64",
+    HandSize: "8",
+    QueueLengthLimit: "50",
+    Age: "<unknown>",
+  });
+  const wrong = edit(level);
+  wrong.spec.limited.limitResponse.queuing.handSize = 11;
+  wrong.spec.exempt = {};
+  assertEquals(problems(wrong), [
+    "spec.exempt: Forbidden: must be nil if the type is Limited",
+    "spec.limited.limitResponse.queuing.handSize: Invalid value: 11: required entropy bits of " +
+    "deckSize 64 and handSize 11 should not be greater than 60",
+  ]);
+});
+
+Deno.test("resource claims and slices", () => {
+  const claim = make("ResourceClaim", {
+    metadata: { name: "c" },
+    spec: {
+      devices: {
+        requests: [
+          { name: "a", exactly: { deviceClassName: "gpu" } },
+          {
+            name: "a",
+            firstAvailable: [{ name: "x", deviceClassName: "", allocationMode: "All" }],
+          },
+          { name: "b" },
+        ],
+        constraints: [{ requests: ["a/x", "zz"], matchAttribute: "example.com/numa" }],
+      },
+    },
+  });
+  assertEquals(claim.spec.devices.requests[0].exactly.count, 1);
+  assertEquals(problems(claim), [
+    "spec.devices.requests[1].firstAvailable[0].deviceClassName: Required value",
+    'spec.devices.requests[1]: Duplicate value: "a"',
+    "spec.devices.requests[2]: Required value: exactly one of `exactly` or `firstAvailable` is required",
+    'spec.devices.constraints[0].requests[1]: Invalid value: "zz": must be the name of a request in ' +
+    "the claim or the name of a request and a subrequest separated by '/'",
+  ]);
+  assertEquals(cells(claim).State, "pending");
+  const slice = make("ResourceSlice", {
+    metadata: { name: "s" },
+    spec: {
+      driver: "gpu.example.com",
+      pool: { name: "p", generation: 0, resourceSliceCount: 1 },
+      nodeName: "n",
+      allNodes: true,
+      devices: [{ name: "d" }, { name: "d" }],
+    },
+  });
+  assertEquals(problems(slice), [
+    'spec: Invalid value: "{`nodeName`, `allNodes`}": exactly one of `nodeName`, `nodeSelector`, ' +
+    "`allNodes`, `perDeviceNodeSelection` is required, but multiple fields are set",
+    'spec.devices[1]: Duplicate value: "d"',
+  ]);
+});
