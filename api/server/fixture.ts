@@ -13,6 +13,9 @@ export const ADMIN: User = {
   groups: ["system:masters", "system:authenticated"],
 };
 
+/** A bearer token of theirs. */
+export const ADMIN_TOKEN = "admin-token";
+
 /** A running API; `await using` closes it. */
 export interface Fixture {
   api: Api;
@@ -39,6 +42,7 @@ export async function openApi(
     view: () => database.objects.view(),
     clock,
     tokenKeys: [await tokenKey()],
+    tokens: new Map([[ADMIN_TOKEN, ADMIN]]),
   });
   const api = createApi({ database, kinds: createKinds(), clock, ...auth, ...options });
   const client = api.client(ADMIN, "test");
