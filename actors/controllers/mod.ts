@@ -32,6 +32,8 @@ import {
   runController,
   type System,
 } from "../runtime/mod.ts";
+import { clusterRoleAggregationController } from "./clusterrole_aggregation.ts";
+import { cronJobController } from "./cronjob.ts";
 import { daemonSetController } from "./daemonset.ts";
 import { deploymentController } from "./deployment.ts";
 import { disruptionController } from "./disruption.ts";
@@ -39,6 +41,7 @@ import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
 import { endpointSliceMirroringController } from "./endpointslice_mirroring.ts";
 import { garbageCollector } from "./garbage_collector.ts";
+import { jobController } from "./job.ts";
 import { localPathProvisioner } from "./local_path.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node_ipam.ts";
@@ -53,6 +56,7 @@ import { serviceAccountController } from "./serviceaccount.ts";
 import { serviceAccountTokenController } from "./serviceaccount_token.ts";
 import { statefulSetController } from "./statefulset.ts";
 import { taintEvictionController } from "./taint_eviction.ts";
+import { ttlAfterFinishedController } from "./ttl_after_finished.ts";
 import {
   claimProtectionController,
   ephemeralVolumeController,
@@ -78,10 +82,14 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     replicationController,
     statefulSetController,
     daemonSetController,
+    jobController,
+    cronJobController,
+    ttlAfterFinishedController,
     endpointSliceController,
     endpointSliceMirroringController,
     endpointsController,
     garbageCollector(ports),
+    clusterRoleAggregationController,
     podGarbageCollector,
     nodeLifecycleController,
     taintEvictionController,

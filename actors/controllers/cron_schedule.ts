@@ -1,0 +1,257 @@
+/**
+ * Cron schedules: five fields, names of months and days, `@hourly` and its like, time zones. Pure.
+ *
+ * Accepts what github.com/robfig/cron/v3's standard parser accepts, and finds the same times, those around
+ * the changes of daylight saving included: a time that does not exist that day is skipped.
+ */
+
+/** What a field may hold, and the names for its numbers. */
+interface FieldRule {
+  name: string;
+  min: number;
+  max: number;
+  names?: Record<string, number>;
+}
+
+const MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+
+const FIELDS: readonly FieldRule[] = [
+  { name: "minute", min: 0, max: 59 },
+  { name: "hour", min: 0, max: 23 },
+  { name: "day of month", min: 1, max: 31 },
+  {
+    name: "month",
+    min: 1,
+    max: 12,
+    names: Object.fromEntries(MONTHS.map((month, i) => [month, i + 1])),
+  },
+  { name: "day of week", min: 0, max: 6, names: Object.fromEntries(DAYS.map((d, i) => [d, i])) },
+];
+
+const DESCRIPTORS: Record<string, string> = {
+  "@yearly": "0 0 1 1 *",
+  "@annually": "0 0 1 1 *",
+  "@monthly": "0 0 1 * *",
+  "@weekly": "0 0 * * 0",
+  "@daily": "0 0 * * *",
+  "@midnight": "0 0 * * *",
+  "@hourly": "0 * * * *",
+};
+
+const MINUTE = 60_000;
+/** No schedule is searched further than this; `30 2 30 2 *` has no time at all. */
+const SEARCH_DAYS_MAX = 366 * 5;
+
+/** A schedule that cannot be read. */
+export class ScheduleError extends Error {
+  override name = "ScheduleError";
+}
+
+/** The wall clock somewhere. */
+interface Wall {
+  year: number;
+  month: number;
+  day: number;
+  hour: number;
+  minute: number;
+}
+
+/** When something is due. */
+export interface Schedule {
+  /** The first time after `after`, in ms since 1970; undefined when there is none. */
+  next(after: number): number | undefined;
+}
+
+/** Reads a schedule. A zone in its text (`TZ=…`) wins over `timeZone`; without any it is UTC. */
+export function parseSchedule(text: string, timeZone?: string): Schedule {
+  let rest = text.trim();
+  const zone = /^(?:TZ|CRON_TZ)=(\S+)\s+/.exec(rest);
+  if (zone) {
+    timeZone = zone[1];
+    rest = rest.slice(zone[0].length).trim();
+  }
+  const wall = wallClock(timeZone);
+  const every = /^@every\s+(.+)$/.exec(rest);
+  if (every) return everySchedule(every[1]);
+  if (rest.startsWith("@")) {
+    const meaning = DESCRIPTORS[rest.toLowerCase()];
+    if (!meaning) throw new ScheduleError(`unrecognized descriptor: ${rest}`);
+    rest = meaning;
+  }
+  const parts = rest.split(/\s+/).filter(Boolean);
+  if (parts.length !== 5) {
+    throw new ScheduleError(
+      `expected exactly 5 fields, found ${parts.length}: [${parts.join(" ")}]`,
+    );
+  }
+  const fields = parts.map((part, i) => parseField(part, FIELDS[i]));
+  return { next: (after) => nextTime(fields, wall, after) };
+}
+
+function everySchedule(text: string): Schedule {
+  const units: Record<string, number> = { h: 3600_000, m: MINUTE, s: 1000, ms: 1 };
+  let ms = 0;
+  const rest = text.replace(/(\d+(?:\.\d+)?)(ms|h|m|s)/g, (_, number, unit) => {
+    ms += Number(number) * units[unit];
+    return "";
+  });
+  if (rest !== "" || ms <= 0) throw new ScheduleError(`failed to parse duration @every ${text}`);
+  const step = Math.max(1000, Math.floor(ms / 1000) * 1000);
+  return { next: (after) => Math.floor(after / 1000) * 1000 + step };
+}
+
+// --- fields -----------------------------------------------------------------------------------------
+
+/** The values a field allows; `star` when it says nothing about days. */
+interface Field {
+  values: ReadonlySet<number>;
+  star: boolean;
+}
+
+function parseField(text: string, rule: FieldRule): Field {
+  const values = new Set<number>();
+  let star = false;
+  for (const part of text.split(",")) {
+    const [range, stepText, ...more] = part.split("/");
+    if (more.length > 0) throw new ScheduleError(`too many slashes: ${part}`);
+    let step = 1;
+    if (stepText !== undefined) {
+      step = readNumber(stepText, rule);
+      if (step === 0) throw new ScheduleError(`step of range should be a positive number: ${part}`);
+    }
+    const [low, high] = bounds(range, rule, stepText !== undefined);
+    if ((range === "*" || range === "?") && step === 1) star = true;
+    for (let value = low; value <= high; value += step) values.add(value);
+  }
+  return { values, star };
+}
+
+function bounds(range: string, rule: FieldRule, stepped: boolean): [number, number] {
+  if (range === "*" || range === "?") return [rule.min, rule.max];
+  const [lowText, highText, ...more] = range.split("-");
+  if (more.length > 0) throw new ScheduleError(`too many hyphens: ${range}`);
+  const low = readNumber(lowText, rule);
+  const high = highText !== undefined ? readNumber(highText, rule) : stepped ? rule.max : low;
+  if (low < rule.min) {
+    throw new ScheduleError(`beginning of range (${low}) below minimum (${rule.min}): ${range}`);
+  }
+  if (high > rule.max) {
+    throw new ScheduleError(`end of range (${high}) above maximum (${rule.max}): ${range}`);
+  }
+  if (low > high) {
+    throw new ScheduleError(`beginning of range (${low}) beyond end of range (${high}): ${range}`);
+  }
+  return [low, high];
+}
+
+function readNumber(text: string, rule: FieldRule): number {
+  const named = rule.names?.[text.toLowerCase()];
+  if (named !== undefined) return named;
+  if (!/^\d+$/.test(text)) throw new ScheduleError(`failed to parse int from ${text}`);
+  return Number(text);
+}
+
+// --- times ------------------------------------------------------------------------------------------
+
+function dayMatches([, , days, , weekdays]: Field[], { year, month, day }: Wall): boolean {
+  const inMonth = days.values.has(day);
+  const inWeek = weekdays.values.has(new Date(Date.UTC(year, month - 1, day)).getUTCDay());
+  // Both restricted: either is enough; else both have to hold.
+  return days.star || weekdays.star ? inMonth && inWeek : inMonth || inWeek;
+}
+
+function nextTime(fields: Field[], wall: WallClock, after: number): number | undefined {
+  const [minutes, hours, , months] = fields;
+  const start = wall.at(Math.floor(after / MINUTE) * MINUTE + MINUTE);
+  const date = new Date(Date.UTC(start.year, start.month - 1, start.day));
+  const hourList = [...hours.values].sort((a, b) => a - b);
+  const minuteList = [...minutes.values].sort((a, b) => a - b);
+  for (let i = 0; i < SEARCH_DAYS_MAX; i++) {
+    const day: Wall = {
+      year: date.getUTCFullYear(),
+      month: date.getUTCMonth() + 1,
+      day: date.getUTCDate(),
+      hour: 0,
+      minute: 0,
+    };
+    if (months.values.has(day.month) && dayMatches(fields, day)) {
+      for (const hour of hourList) {
+        for (const minute of minuteList) {
+          const at = wall.momentOf({ ...day, hour, minute }, after);
+          if (at !== undefined && at > after) return at;
+        }
+      }
+    }
+    date.setUTCDate(date.getUTCDate() + 1);
+  }
+  return undefined;
+}
+
+interface WallClock {
+  at(ms: number): Wall;
+  /** The first moment after `after` at which the clock shows this; undefined when it never does. */
+  momentOf(wall: Wall, after: number): number | undefined;
+}
+
+function wallClock(timeZone: string | undefined): WallClock {
+  if (!timeZone || timeZone === "UTC" || timeZone === "Etc/UTC") {
+    return {
+      at: (ms) => fromDate(new Date(ms)),
+      momentOf: (wall) => utc(wall),
+    };
+  }
+  const format = zoneFormat(timeZone);
+  const at = (ms: number): Wall => {
+    const parts: Record<string, number> = {};
+    for (const { type, value } of format.formatToParts(new Date(ms))) parts[type] = Number(value);
+    const { year, month, day, hour, minute } = parts;
+    return { year, month, day, hour: hour % 24, minute };
+  };
+  return {
+    at,
+    momentOf(wall, after) {
+      const guess = utc(wall);
+      // The offset on either side of a change gives the candidates; what reads back is a moment.
+      const offsets = new Set(
+        [-86_400_000, 0, 86_400_000].map((shift) =>
+          utc(at(guess + shift)) - Math.floor((guess + shift) / MINUTE) * MINUTE
+        ),
+      );
+      const moments = [...offsets].map((offset) => guess - offset)
+        .filter((moment) => utc(at(moment)) === guess).sort((a, b) => a - b);
+      return moments.find((moment) => moment > after) ?? moments[0];
+    },
+  };
+}
+
+function zoneFormat(timeZone: string): Intl.DateTimeFormat {
+  try {
+    return new Intl.DateTimeFormat("en-US", {
+      timeZone,
+      hourCycle: "h23",
+      year: "numeric",
+      month: "numeric",
+      day: "numeric",
+      hour: "numeric",
+      minute: "numeric",
+    });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new ScheduleError(`unknown time zone ${timeZone}`);
+  }
+}
+
+function utc({ year, month, day, hour, minute }: Wall): number {
+  return Date.UTC(year, month - 1, day, hour, minute);
+}
+
+function fromDate(date: Date): Wall {
+  return {
+    year: date.getUTCFullYear(),
+    month: date.getUTCMonth() + 1,
+    day: date.getUTCDate(),
+    hour: date.getUTCHours(),
+    minute: date.getUTCMinutes(),
+  };
+}
