@@ -53,7 +53,6 @@ function validateIpAddress(address: Stored): Cause[] {
   const r = new Report();
   const ref = address.spec?.parentRef;
   const at = SPEC.child("parentRef");
-  r.add(checkIp("metadata.name", address.metadata.name));
   if (!isSet(ref)) r.required(at);
   else {
     if (!ref.resource) r.required(at.child("resource"));
