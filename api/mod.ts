@@ -9,7 +9,6 @@
  * `server/deletes.ts`, then `server/app.ts` (HTTP).
  */
 import type { Buffer } from "node:buffer";
-import type { Socket } from "node:net";
 import type { Clock } from "../kv/clock.ts";
 import type { Database } from "../kv/contract.ts";
 import type { AdmissionPlugin, Authenticator, Authorizer, Credentials } from "./auth/contract.ts";
@@ -29,6 +28,7 @@ import {
   type Listener,
   type ListenOptions,
   nextTurn,
+  type Socket,
 } from "./server/listen.ts";
 import { localClient } from "./server/local_client.ts";
 import { Metrics } from "./server/metrics.ts";

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { ApiError } from "../machinery/types.ts";
-import { ADMIN, CONFIG_MAPS, openApi } from "../server/fixture.ts";
+import { ADMIN, CONFIG_MAPS, openApi } from "../server/fixture_test.ts";
 import { httpClient } from "./http.ts";
 import { createInformers } from "./informer.ts";
 

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ApiError } from "../machinery/types.ts";
-import { core, openApi } from "./fixture.ts";
+import { core, openApi } from "./fixture_test.ts";
 
 const at = { resource: core("services"), namespace: "default" };
 

@@ -78,9 +78,7 @@ export function createApp(deps: Deps, options: AppOptions): App {
       if (first) return first;
       return await replyOfResponse(await app.fetch(requestOfCall(call), call));
     },
-    async fetch(request, call) {
-      return await hono.fetch(request, { call });
-    },
+    fetch: async (request, call) => await hono.fetch(request, { call }),
   };
   return app;
 }

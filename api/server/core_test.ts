@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ApiError } from "../machinery/types.ts";
 import { createInformers } from "../mod.ts";
-import { CONFIG_MAPS, openApi, pod, PODS } from "./fixture.ts";
+import { CONFIG_MAPS, openApi, pod, PODS } from "./fixture_test.ts";
 
 const at = { resource: PODS, namespace: "default" };
 const maps = { resource: CONFIG_MAPS, namespace: "default" };

@@ -2,7 +2,7 @@
  * What the server is made of, handed to every part of it: the database, the kinds, identity, the clock.
  * Also the few things all verbs ask of them: where an object lies, which store holds it.
  */
-import type { Socket } from "node:net";
+import type { Socket } from "./listen.ts";
 import type { Clock } from "../../kv/clock.ts";
 import {
   ClosedError,

@@ -2,7 +2,7 @@ import { assert } from "@std/assert";
 import { createKinds } from "../kinds/mod.ts";
 import type { Kind } from "../machinery/types.ts";
 import { apiVersionOf } from "./codec.ts";
-import { ADMIN, openApi } from "./fixture.ts";
+import { ADMIN, openApi } from "./fixture_test.ts";
 import { bodyTooLarge, type Call } from "./http.ts";
 
 /** A small generator of repeatable numbers (mulberry32). */

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
-import { CONFIG_MAPS, type Fixture, openApi, pod, PODS } from "./fixture.ts";
-import { ADMIN } from "./fixture.ts";
+import { CONFIG_MAPS, type Fixture, openApi, pod, PODS } from "./fixture_test.ts";
+import { ADMIN } from "./fixture_test.ts";
 import { unwrapUnknown } from "../machinery/protobuf.ts";
 
 const MAPS = "/api/v1/namespaces/default/configmaps";

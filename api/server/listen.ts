@@ -12,6 +12,8 @@ import type { TLSSocket } from "node:tls";
 import type { Credentials } from "../auth/contract.ts";
 import { bodyTooLarge, type Call, isStream, type Reply } from "./http.ts";
 
+export type { IncomingMessage, Socket };
+
 /** Lets the event loop run what waits, at once. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));

@@ -3,7 +3,7 @@
  * A name may carry a scheme and a port: `https:web:8443`.
  */
 import type { Buffer } from "node:buffer";
-import type { Socket } from "node:net";
+import type { Socket } from "./listen.ts";
 import { badRequest, notFound, unavailable } from "../machinery/errors.ts";
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
 import type { Deps } from "./deps.ts";

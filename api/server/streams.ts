@@ -4,8 +4,7 @@
  * is switched, so that a refusal is still an HTTP answer.
  */
 import type { Buffer } from "node:buffer";
-import type { IncomingMessage } from "node:http";
-import type { Socket } from "node:net";
+import type { IncomingMessage, Socket } from "./listen.ts";
 import { withoutTokenProtocol } from "../auth/authn.ts";
 import type { NodeApi, PodRef, RemoteProcess } from "../client/node_api.ts";
 import { badRequest, methodNotAllowed, noSuchResource, unavailable } from "../machinery/errors.ts";

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import WebSocket from "ws";
 import type { NodeApi, RemoteProcess } from "../client/node_api.ts";
 import { badRequest } from "../machinery/errors.ts";
-import { ADMIN_TOKEN, CONFIG_MAPS, type Fixture, openApi, pod, PODS } from "./fixture.ts";
+import { ADMIN_TOKEN, CONFIG_MAPS, type Fixture, openApi, pod, PODS } from "./fixture_test.ts";
 import { spdyDictionary } from "./spdy_dictionary.ts";
 import { SpdySession, type SpdyStream } from "./spdy.ts";
 

@@ -3,8 +3,7 @@
  * library that speaks the protocol is loaded at the first one.
  */
 import type { Buffer } from "node:buffer";
-import type { IncomingMessage } from "node:http";
-import type { Socket } from "node:net";
+import type { IncomingMessage, Socket } from "./listen.ts";
 import type { WebSocket } from "ws";
 
 /** Largest message that is taken. */
