@@ -5,7 +5,7 @@
 import { createInformers } from "../../api/mod.ts";
 import { bootstrapRoleWrites } from "../../api/auth/bootstrap_roles.ts";
 import { createKinds } from "../../api/kinds/mod.ts";
-import { ADMIN, openApi } from "../../api/server/fixture.ts";
+import { ADMIN, openApi } from "../../api/server/fixture_test.ts";
 import type { Client, Informers } from "../../api/client/contract.ts";
 import type { KubeObject, ResourceId } from "../../api/machinery/types.ts";
 import { formatTime } from "../../api/machinery/time.ts";
