@@ -8,6 +8,7 @@ import {
   DatabaseError,
   type DatabaseOptions,
   ManualClock,
+  MemoryKv,
   openDatabase,
   RealClock,
   type Store,
@@ -175,6 +176,28 @@ Deno.test("a full disk refuses writes in words, loses nothing, and passes", asyn
   hook.commit = (commit) => commit();
   assertEquals(await increment(database.objects), 2);
   assertEquals(database.objects.view().revision, 2);
+  await database.close();
+});
+
+Deno.test("mail is not repeated because its delivery cannot be recorded", async () => {
+  const clock = new ManualClock();
+  const hook = { commit: (commit: Commit) => commit() };
+  const database = await open({ kv: hooked(new MemoryKv().open(), hook), clock, owner: true });
+  const seen: string[] = [];
+  const arrived = Promise.withResolvers<void>();
+  await database.queue.send({ to: "a", key: "1" });
+  hook.commit = () => Promise.reject(new Error("database or disk is full"));
+  database.queue.listen(({ key }) => {
+    seen.push(key);
+    arrived.resolve();
+  });
+  await arrived.promise;
+  for (let i = 0; i < 10; i++) await clock.advance(1_000);
+  hook.commit = (commit) => commit();
+  await clock.advance(1_000);
+  await database.queue.send({ to: "a", key: "2" });
+  for (let i = 0; i < 10; i++) await clock.advance(1_000);
+  assertEquals(seen, ["1", "2"]);
   await database.close();
 });
 

@@ -123,6 +123,7 @@ export class MailboxQueue implements MailTransport {
   readonly #clock: Clock;
   readonly #shared: boolean;
   readonly #underWay: Set<string> = new Set();
+  readonly #closing = new AbortController();
   #acks: Ack[] = [];
   #flushing: Promise<void> | undefined;
   #handler: MailHandler | undefined;
@@ -173,6 +174,7 @@ export class MailboxQueue implements MailTransport {
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#closing.abort();
     this.#timer?.cancel();
     this.#free?.();
     this.#bell?.cancel().catch(() => {});
@@ -255,14 +257,26 @@ export class MailboxQueue implements MailTransport {
       try {
         await patiently(this.#clock, () => op.commit());
       } catch {
-        // The records are still there: a later pass delivers them again.
-        if (!this.#closed) this.#wakeAt(this.#clock.now() + MAIL_BACKOFF_MS[1]);
+        // Until it is recorded the messages count as under way, and are not delivered again here.
+        this.#acks.unshift(...acks);
+        if (!await this.#pause(MAIL_BACKOFF_MS[1])) return;
+        continue;
       }
       for (const { again, resolve } of acks) {
         resolve();
         if (again?.dueMs !== undefined) this.#wakeAt(again.dueMs);
       }
     }
+  }
+
+  /** Waits; false when the queue was closed meanwhile. */
+  async #pause(ms: number): Promise<boolean> {
+    try {
+      await this.#clock.sleep(ms, { kind: "background", signal: this.#closing.signal });
+    } catch {
+      // Closed.
+    }
+    return !this.#closed;
   }
 
   #wakeAt(dueMs: number): void {
