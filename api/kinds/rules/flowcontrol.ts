@@ -228,9 +228,7 @@ function validateShares(level: Obj, path: Path, r: Report): void {
 
 /** Bits that dealing a hand from a deck takes from a request's hash. */
 function entropyBits(deck: number, hand: number): number {
-  let combinations = 0;
-  for (let i = 0; i < hand; i++) combinations += Math.log2(deck - i);
-  return Math.ceil(combinations);
+  return Math.ceil(Math.log2(deck) * hand);
 }
 
 function validateQueuing(queuing: Obj, path: Path, r: Report): void {
