@@ -84,7 +84,7 @@ function equip(a: Admission, account: DeepReadonly<KubeObject>, context: PluginC
 }
 
 function mountToken(spec: Any, { clock }: PluginContext): void {
-  const existing = spec.volumes?.find((v: Any) => v.name.startsWith(VOLUME_PREFIX));
+  const existing = spec.volumes?.find((v: Any) => v.name?.startsWith(VOLUME_PREFIX));
   const volume: string = existing?.name ?? generateName(VOLUME_PREFIX, clock);
   let needed = false;
   for (const container of [...spec.initContainers ?? [], ...spec.containers ?? []]) {
