@@ -76,6 +76,8 @@ export class Committer<T> {
   readonly #preparing: Set<ChunkWriter<T>> = new Set();
   #running: Promise<void> | undefined;
   #committing: Promise<unknown> | undefined;
+  /** Writes in the group that is being committed. */
+  #underWay = 0;
   #isStale = false;
   #batch = 0;
   #losses = 0;
@@ -87,9 +89,9 @@ export class Committer<T> {
     this.head = options.head;
   }
 
-  /** Writes that wait for their group. */
+  /** Writes that are not answered yet. */
   get pending(): number {
-    return this.#pending.length + this.#preparing.size;
+    return this.#pending.length + this.#preparing.size + this.#underWay;
   }
 
   /** Runs a write: see `Store.write`. */
@@ -189,8 +191,10 @@ export class Committer<T> {
     const startedAt = this.#o.clock.monotonic();
     const committing = this.#commit(formed, mark).catch(databaseError);
     this.#committing = committing;
+    this.#underWay = formed.answers.length;
     const outcome = await committing;
     this.#committing = undefined;
+    this.#underWay = 0;
     if (outcome === "moved") return await this.#lose(formed, mark);
     if (outcome instanceof Error) return fail(formed, outcome);
     this.commits++;

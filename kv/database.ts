@@ -3,7 +3,7 @@
  * (format, sealing key, owner) before it touches anything.
  */
 
-import { type Backend, isFile, openBackend } from "./backend.ts";
+import { type Backend, isFile, openBackend } from "./open.ts";
 import type { Clock } from "./clock.ts";
 import { hexOf, WRITER_BYTES } from "./codec.ts";
 import { databaseError } from "./committer.ts";
