@@ -3,7 +3,7 @@ import type { Clock } from "../../kv/clock.ts";
 import { ManualClock } from "../../kv/clock.ts";
 import type { Client, Informers } from "../../api/client/contract.ts";
 import { createInformers } from "../../api/mod.ts";
-import { openApi } from "../../api/server/fixture.ts";
+import { openApi } from "../../api/server/fixture_test.ts";
 import { createSystem, type System } from "../runtime/mod.ts";
 import { type Pod, PODS } from "./types.ts";
 
