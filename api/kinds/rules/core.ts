@@ -107,6 +107,7 @@ export const hooks: Record<string, KindHooks> = {
     prepareUpdate: prepare.prepareServiceAccount,
   },
   ResourceQuota: {
+    defaults: defaults.defaultResourceQuota,
     ...statusHooks(),
     validate: validateQuota,
     validateUpdate: validateQuotaUpdate,

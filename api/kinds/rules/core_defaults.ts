@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import type { KubeObject } from "../../machinery/types.ts";
 import { defaultPodTemplate } from "./pod_defaults.ts";
+import { roundAmounts } from "./pod_resources.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
 type Obj = any;
@@ -60,6 +61,7 @@ export function defaultPersistentVolume(volume: KubeObject): void {
   spec.persistentVolumeReclaimPolicy ||= "Retain";
   spec.volumeMode ??= "Filesystem";
   if (spec.hostPath) spec.hostPath.type ??= "";
+  roundAmounts(spec.capacity);
 }
 
 /** Fills a PersistentVolumeClaim, also inside a StatefulSet. */
@@ -68,6 +70,10 @@ export function defaultPersistentVolumeClaim(claim: Obj): void {
   const spec: Obj = claim.spec ??= {};
   spec.volumeMode ??= "Filesystem";
   spec.resources ??= {};
+  roundAmounts(spec.resources.limits);
+  roundAmounts(spec.resources.requests);
+  roundAmounts(claim.status.capacity);
+  roundAmounts(claim.status.allocatedResources);
 }
 
 /** Fills Endpoints. */
@@ -90,6 +96,15 @@ export function defaultNamespace(namespace: KubeObject): void {
 export function defaultNode(node: KubeObject): void {
   const status: Obj = node.status;
   if (status?.capacity && !status.allocatable) status.allocatable = { ...status.capacity };
+  roundAmounts(status?.capacity);
+  roundAmounts(status?.allocatable);
+}
+
+/** Fills a ResourceQuota. */
+export function defaultResourceQuota({ spec, status }: KubeObject): void {
+  roundAmounts(spec?.hard);
+  roundAmounts(status?.hard);
+  roundAmounts(status?.used);
 }
 
 /** Fills a Secret: what was written as text joins the data, and is never stored as text. */
@@ -106,6 +121,10 @@ export function defaultSecret(secret: KubeObject): void {
 /** Fills a LimitRange: of containers, defaults follow from maximum and minimum. */
 export function defaultLimitRange(range: KubeObject): void {
   for (const item of range.spec?.limits ?? []) {
+    const { max, min, maxLimitRequestRatio } = item;
+    for (const list of [max, min, item.default, item.defaultRequest, maxLimitRequestRatio]) {
+      roundAmounts(list);
+    }
     if (item.type !== "Container") continue;
     const limits = { ...item.max, ...item.default };
     const requests = { ...item.min, ...limits, ...item.defaultRequest };

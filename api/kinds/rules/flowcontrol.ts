@@ -277,7 +277,7 @@ function validatePriorityLevel({ metadata, spec = {} }: Stored): Cause[] {
   const r = new Report();
   const { type = "", exempt, limited } = spec;
   if ((metadata.name === EXEMPT) !== (type === "Exempt")) {
-    const text = "type must be 'Exempt' if and only if name is 'exempt'";
+    const text = "must be 'Exempt' if and only if `name` is 'exempt'";
     r.invalid(SPEC.child("type"), type, text);
   }
   if (type === "Exempt") {

@@ -610,8 +610,7 @@ Deno.test("flow control", async (t) => {
       name: "exempt",
       object: { spec: { type: "Exempt" } },
       says: [
-        "spec.type: Invalid value: \"Exempt\": type must be 'Exempt' if and only if name is " +
-        "'exempt'",
+        "spec.type: Invalid value: \"Exempt\": must be 'Exempt' if and only if `name` is 'exempt'",
       ],
     },
   ]);

@@ -6,7 +6,7 @@
  * All functions change their argument in place and do nothing the second time.
  */
 
-import { defaultPodResources } from "./pod_resources.ts";
+import { defaultPodResources, roundAmounts } from "./pod_resources.ts";
 import { defaultPullPolicy } from "./image_reference.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
@@ -79,6 +79,8 @@ export function defaultPodSpec(spec: Obj): void {
   spec.securityContext ??= {};
   spec.terminationGracePeriodSeconds ??= GRACE_SECONDS;
   spec.schedulerName ||= "default-scheduler";
+  if (spec.overhead) roundAmounts(spec.overhead);
+  if (spec.resources) roundResources(spec.resources);
   // The old name of serviceAccountName is still written: clients of both fields see the same value.
   if (spec.serviceAccountName) spec.serviceAccount = spec.serviceAccountName;
   else if (spec.serviceAccount) spec.serviceAccountName = spec.serviceAccount;
@@ -102,6 +104,7 @@ export function defaultContainer(container: Obj): void {
   container.terminationMessagePolicy ||= "File";
   // A struct without omission in Go: every stored container shows it.
   container.resources ??= {};
+  roundResources(container.resources);
   if (Array.isArray(container.ports)) {
     for (const port of container.ports) if (isObject(port)) port.protocol ||= "TCP";
   }
@@ -186,6 +189,11 @@ function requestsFromLimits(container: Obj): void {
   if (!isObject(resources) || !isObject(resources.limits)) return;
   const requests = resources.requests ??= {};
   for (const name in resources.limits) requests[name] ??= resources.limits[name];
+}
+
+function roundResources({ limits, requests }: Obj): void {
+  if (limits) roundAmounts(limits);
+  if (requests) roundAmounts(requests);
 }
 
 function hostPorts(containers: Obj): void {

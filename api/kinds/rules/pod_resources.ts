@@ -60,6 +60,19 @@ export function aggregate(spec: Obj, side: Side): Amounts {
   return total;
 }
 
+const MILLI = -3;
+
+/** Rounds the amounts of a list up to thousandths, the finest that resources come in. */
+export function roundAmounts(list: Obj): void {
+  for (const name in list ?? {}) {
+    const text = list[name];
+    // Amounts are canonical here: finer ones end in n or u, or have an exponent.
+    if (typeof text !== "string" || !/[nu]$|e-/.test(text)) continue;
+    const amount = tryParseQuantity(text);
+    if (amount) list[name] = amount.roundUp(MILLI).toString();
+  }
+}
+
 /** Fills `spec.resources` where it is given in part. */
 export function defaultPodResources(spec: Obj): void {
   const resources = spec.resources;

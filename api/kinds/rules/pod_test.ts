@@ -703,3 +703,25 @@ Deno.test("chooseContainer() and log options follow upstream", () => {
     ": Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
   ]);
 });
+
+Deno.test("amounts come in thousandths", () => {
+  const limits = {
+    cpu: "0.0001",
+    memory: "1e-6",
+    "example.com/a": "2n",
+    "ephemeral-storage": "1Gi",
+  };
+  const pod = podWith((p) => p.spec.containers[0].resources = { limits });
+  const { requests } = decoded("v1/Pod", pod).spec.containers[0].resources;
+  assertEquals(requests, {
+    cpu: "1m",
+    memory: "1e-3",
+    "example.com/a": "1m",
+    "ephemeral-storage": "1Gi",
+  });
+  const quota = decoded("v1/ResourceQuota", {
+    metadata: { name: "x" },
+    spec: { hard: { cpu: "1u" } },
+  });
+  assertEquals(quota.spec.hard, { cpu: "1m" });
+});
