@@ -50,8 +50,11 @@ export interface CommitterHost<T> {
   publish(group: Group<T>, mark: GroupMark, head: Head<T>): void;
   /** The database is lost for good: nothing more will be written or seen. */
   lost(error: ClosedError): void;
-  /** Another process wrote: read what it did. Returns whether `batch` of ours is in it. */
-  catchUp(batch: number): Promise<boolean>;
+  /**
+   * Another process wrote: read what it did. Returns whether `batch` of ours is in it; undefined when
+   * that cannot be told, because compaction has been there.
+   */
+  catchUp(batch: number): Promise<boolean | undefined>;
 }
 
 /** What a committer needs. */
@@ -195,7 +198,9 @@ export class Committer<T> {
     const outcome = await committing;
     this.#committing = undefined;
     this.#underWay = 0;
-    if (outcome === "moved") return await this.#lose(formed, mark);
+    if (outcome === "moved" || outcome === "moved, unsure") {
+      return await this.#lose(formed, mark, outcome === "moved, unsure");
+    }
     if (outcome instanceof Error) return fail(formed, outcome);
     this.commits++;
     this.commitMsLast = this.#o.clock.monotonic() - startedAt;
@@ -237,13 +242,15 @@ export class Committer<T> {
   async #commit(
     formed: Formed<T>,
     mark: GroupMark,
-  ): Promise<{ versionstamp: string } | "moved" | Error> {
+  ): Promise<{ versionstamp: string } | "moved" | "moved, unsure" | Error> {
     const parts = this.#parts(formed, mark);
     let pauseMs = COMMIT_RETRY_MS;
+    let isUnsure = false;
     for (let tries = 1;; tries++) {
       try {
         const result = await this.#operation(formed, parts).commit();
-        return result.ok ? { versionstamp: result.versionstamp } : "moved";
+        if (result.ok) return { versionstamp: result.versionstamp };
+        return isUnsure ? "moved, unsure" : "moved";
       } catch (error) {
         const failure = databaseError(error);
         if (this.#closed !== undefined) return failure;
@@ -253,6 +260,7 @@ export class Committer<T> {
         }
         // Deno KV refused it unseen: a limit of its own that ours should have caught.
         if (error instanceof TypeError && !this.#o.owner) return failure;
+        isUnsure = true;
         // Where we own the file, commits end before the next begins: an unchanged head is the truth.
         if (this.#o.owner && tries >= COMMIT_TRIES_MAX && await this.#isUnchanged(formed)) {
           return failure;
@@ -335,19 +343,36 @@ export class Committer<T> {
   }
 
   /** The head moved under a group: was it the group itself, sent once more than it had to be? */
-  async #lose(formed: Formed<T>, mark: GroupMark): Promise<void> {
-    try {
-      if (await this.#o.host.catchUp(mark.batch)) {
-        answer(formed);
-        if (formed.mails.length > 0) this.#o.mail.sent(formed.mails);
-        return;
-      }
-    } catch (error) {
-      this.#putBack(formed);
-      throw error;
+  async #lose(formed: Formed<T>, mark: GroupMark, isUnsure: boolean): Promise<void> {
+    const isOurs = await this.#findOut(formed, mark);
+    if (isOurs) {
+      answer(formed);
+      if (formed.mails.length > 0) this.#o.mail.sent(formed.mails);
+      return;
+    }
+    if (isOurs === undefined && isUnsure) {
+      return fail(
+        formed,
+        new StoreError("The outcome of the write is unknown: the log that would tell is gone"),
+      );
     }
     this.#putBack(formed);
     if (++this.#losses >= LOSSES_BEFORE_WANT) this.#o.rivals?.want();
+  }
+
+  /** Reads what moved the head, however often that takes: until then nobody can be answered. */
+  async #findOut(formed: Formed<T>, mark: GroupMark): Promise<boolean | undefined> {
+    for (;;) {
+      try {
+        return await this.#o.host.catchUp(mark.batch);
+      } catch (error) {
+        if (error instanceof DatabaseError || this.#closed !== undefined) {
+          this.#putBack(formed);
+          throw error;
+        }
+        await this.#o.clock.sleep(COMMIT_RETRY_MS_MAX / 10);
+      }
+    }
   }
 
   #putBack(formed: Formed<T>): void {

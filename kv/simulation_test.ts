@@ -90,9 +90,28 @@ class Simulation {
     }
   }
 
-  /** A handle whose commits take their time, and fail before or after they land. */
+  /** A handle whose commits take their time, and fail before or after they land; reads fail as well. */
   #faultyKv(): Deno.Kv {
     const kv = this.#memory.open();
+    const fail = () => {
+      if (this.faults && this.#random(60) === 0) throw new Error("connection lost reading");
+    };
+    const [get, getMany, list] = [kv.get.bind(kv), kv.getMany.bind(kv), kv.list.bind(kv)];
+    Object.assign(kv, {
+      get: async (key: Deno.KvKey) => (fail(), await get(key)),
+      getMany: async (keys: Deno.KvKey[]) => (fail(), await getMany(keys)),
+      list: (selector: Deno.KvListSelector, options: Deno.KvListOptions) => {
+        const entries = list(selector, options);
+        const next = entries.next.bind(entries);
+        entries.next = () => {
+          if (this.faults && this.#random(600) === 0) {
+            return Promise.reject(new Error("connection lost listing"));
+          }
+          return next();
+        };
+        return entries;
+      },
+    });
     const atomic = kv.atomic.bind(kv);
     kv.atomic = () => {
       const op = atomic();
@@ -145,8 +164,10 @@ class Simulation {
         }
         return;
       } catch (error) {
-        if (!(error instanceof CompactedError)) return;
-        process.last = process.database.objects.view().revision;
+        if (error instanceof CompactedError) {
+          process.last = process.database.objects.view().revision;
+        } else if (!/connection lost/.test(String(error))) return;
+        await this.clock.sleep(10);
       }
     }
   }

@@ -346,16 +346,19 @@ export class LogStore<T> implements Store<T> {
   }
 
   /** Reads what other processes committed. Only the committer calls this, between groups. */
-  async #catchUp(batch: number): Promise<boolean> {
+  async #catchUp(batch: number): Promise<boolean | undefined> {
     const before = this.#committer.head;
-    const tail = await this.log.tail(before.view.revision);
+    const { revision } = before.view;
+    const tail = await this.log.tail(revision);
     if (tail.versionstamp === before.versionstamp) return false;
-    const isDense = tail.head.revision === before.view.revision + tail.records.length &&
-      tail.records.every(({ revision }, i) => revision === before.view.revision + 1 + i);
-    if (!isDense || !await this.#applyTail(before, tail)) await this.#reload();
     const isOurs = (mark: { writer: string; batch: number } | undefined) =>
       mark !== undefined && mark.writer === this.#o.writer && mark.batch === batch;
-    return isOurs(tail.head) || tail.records.some(({ group }) => isOurs(group));
+    const isFound = isOurs(tail.head) || tail.records.some(({ group }) => isOurs(group));
+    const isDense = tail.head.revision === revision + tail.records.length &&
+      tail.records.every((record, i) => record.revision === revision + 1 + i);
+    if (isDense && await this.#applyTail(before, tail)) return isFound;
+    await this.#reload();
+    return isFound ? true : undefined;
   }
 
   /** Folds the tail into the state, group by group. False when it does not follow from the state. */
