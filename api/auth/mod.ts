@@ -65,6 +65,7 @@ export {
   type BootstrapWrite,
   controllerAccounts,
 } from "./bootstrap_roles.ts";
+export { type Approval, approvalsFor, signedStatus } from "./csr_signer.ts";
 export { type Claims, TokenError, TokenKeys } from "./jwt.ts";
 export {
   type Access,

@@ -26,14 +26,39 @@ export interface CertificateSubject {
   organizations: readonly string[];
 }
 
-export type Usage =
-  | "digital signature"
-  | "key encipherment"
-  | "content commitment"
-  | "cert sign"
-  | "crl sign"
-  | "server auth"
-  | "client auth";
+/** What a key may be used for, in the words of `certificates.k8s.io`: bits of the key usage extension. */
+const KEY_USAGES: Readonly<Record<string, number>> = {
+  "signing": 0x1,
+  "digital signature": 0x1,
+  "content commitment": 0x2,
+  "key encipherment": 0x4,
+  "data encipherment": 0x8,
+  "key agreement": 0x10,
+  "cert sign": 0x20,
+  "crl sign": 0x40,
+  "encipher only": 0x80,
+  "decipher only": 0x100,
+};
+
+/** The same for the extended key usage extension: object identifiers. */
+const EXTENDED_USAGES: Readonly<Record<string, string>> = {
+  "any": "2.5.29.37.0",
+  "server auth": "1.3.6.1.5.5.7.3.1",
+  "client auth": "1.3.6.1.5.5.7.3.2",
+  "code signing": "1.3.6.1.5.5.7.3.3",
+  "email protection": "1.3.6.1.5.5.7.3.4",
+  "s/mime": "1.3.6.1.5.5.7.3.4",
+  "ipsec end system": "1.3.6.1.5.5.7.3.5",
+  "ipsec tunnel": "1.3.6.1.5.5.7.3.6",
+  "ipsec user": "1.3.6.1.5.5.7.3.7",
+  "timestamping": "1.3.6.1.5.5.7.3.8",
+  "ocsp signing": "1.3.6.1.5.5.7.3.9",
+  "microsoft sgc": "1.3.6.1.4.1.311.10.3.3",
+  "netscape sgc": "2.16.840.1.113730.4.1",
+};
+
+/** A usage in the words of `certificates.k8s.io`; unknown ones are an error when signing. */
+export type Usage = string;
 
 const DAY_MS = 24 * 3600 * 1000;
 /** Certificates begin a little earlier, for readers whose clocks are behind. */
@@ -212,8 +237,7 @@ async function sign(authority: Issued, clock: Clock, wanted: Wanted): Promise<Is
   // Nothing outlives who vouches for it.
   span.notAfter = Math.min(span.notAfter, root.notAfter.getTime());
   const { commonName, organizations } = wanted.subject;
-  const flags = { flags: 0, extended: [] as string[] };
-  for (const usage of wanted.usages) addUsage(x509, usage, flags);
+  const { flags, extended } = usagesOf(wanted.usages);
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: serial(clock),
     subject: [
@@ -228,8 +252,8 @@ async function sign(authority: Issued, clock: Clock, wanted: Wanted): Promise<Is
     signingKey: await importKey(authority.keyPem),
     extensions: [
       new x509.BasicConstraintsExtension(false, undefined, true),
-      ...(flags.flags ? [new x509.KeyUsagesExtension(flags.flags, true)] : []),
-      ...(flags.extended.length ? [new x509.ExtendedKeyUsageExtension(flags.extended)] : []),
+      ...(flags ? [new x509.KeyUsagesExtension(flags, true)] : []),
+      ...(extended.length ? [new x509.ExtendedKeyUsageExtension(extended)] : []),
       await x509.AuthorityKeyIdentifierExtension.create(root),
       ...(wanted.names.length
         ? [new x509.SubjectAlternativeNameExtension(wanted.names.map(alternativeName))]
@@ -239,19 +263,17 @@ async function sign(authority: Issued, clock: Clock, wanted: Wanted): Promise<Is
   return { certificatePem: pem(certificate), keyPem: "", ...span };
 }
 
-function addUsage(
-  x509: Awaited<ReturnType<typeof library>>,
-  usage: Usage,
-  to: { flags: number; extended: string[] },
-): void {
-  const { KeyUsageFlags: flags, ExtendedKeyUsage: extended } = x509;
-  if (usage === "server auth") to.extended.push(extended.serverAuth);
-  else if (usage === "client auth") to.extended.push(extended.clientAuth);
-  else if (usage === "digital signature") to.flags |= flags.digitalSignature;
-  else if (usage === "key encipherment") to.flags |= flags.keyEncipherment;
-  else if (usage === "content commitment") to.flags |= flags.nonRepudiation;
-  else if (usage === "cert sign") to.flags |= flags.keyCertSign;
-  else if (usage === "crl sign") to.flags |= flags.cRLSign;
+function usagesOf(usages: readonly Usage[]): { flags: number; extended: string[] } {
+  const found = { flags: 0, extended: [] as string[] };
+  for (const usage of usages) {
+    const flag = KEY_USAGES[usage];
+    const extended = EXTENDED_USAGES[usage];
+    if (flag !== undefined) found.flags |= flag;
+    else if (extended === undefined) {
+      throw new TypeError(`unrecognized usage ${JSON.stringify(usage)}`);
+    } else if (!found.extended.includes(extended)) found.extended.push(extended);
+  }
+  return found;
 }
 
 function alternativeName(value: string): { type: "dns" | "ip"; value: string } {
