@@ -16,7 +16,7 @@ import {
   post,
   watchLatency,
 } from "./load.ts";
-import { Server } from "./server.ts";
+import { Server } from "../e2e/server.ts";
 
 interface Row {
   name: string;

@@ -1,7 +1,7 @@
 /**
  * Load over real connections: the same requests the peers were measured with, from this process.
  */
-import { type Access, RawConnection } from "./raw_http.ts";
+import { type Access, RawConnection } from "../e2e/raw_http.ts";
 
 const encoder = new TextEncoder();
 
