@@ -60,6 +60,10 @@ export interface ApiOptions {
   serviceRange?: string;
   /** Reaches what proxies ask for (default: this machine's network). */
   transport?: (request: Request) => Promise<Response>;
+  /** Hears of every request once it is answered, with the stages it went through. */
+  trace?: Deps["trace"];
+  /** Hears of exceptions that became a 500: our own bugs. */
+  onError?: Deps["onError"];
   /** Adds routes to the app; whoever asks for them has been authorized for the path. */
   routes?: AppOptions["routes"];
 }
@@ -102,6 +106,8 @@ export function createApi(options: ApiOptions): Api {
     review: options.review,
     tokens: options.tokens,
     virtual: options.virtual,
+    trace: options.trace,
+    onError: options.onError,
     transport: options.transport ?? hostFetch,
     connect: hostConnect,
     serviceRange: options.serviceRange ?? SERVICE_RANGE,

@@ -3,25 +3,21 @@
  * request into an `ApiRequest` and writes the `Answer`; the in-process client makes the request itself and
  * takes the answer's shared objects as they are.
  *
- * Stages, in order, as a trace names them: receive, authenticate, impersonate (these three at the HTTP
- * door), authorize, then those of the verb: decode, mutate, prepare, validate, commit, answer.
+ * Stages, in order, as a trace names them: receive (at the HTTP door: authentication, impersonation and the
+ * body lie before it), authorize, then those of the verb: decode, mutate, prepare, validate, admit, commit;
+ * answer.
  */
 import { forbiddenRequest } from "../auth/authorize.ts";
 import type { Attributes } from "../auth/contract.ts";
 import { methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
 import type { Kind, Verb } from "../machinery/types.ts";
 import { deleteCollection, deleteObject } from "./deletes.ts";
-import { asApiError, type Deps, subjectOf } from "./deps.ts";
+import { asApiError, type Deps, enter, subjectOf } from "./deps.ts";
 import { getObject, listPage } from "./list.ts";
 import type { Answer, ApiRequest, RequestVerb } from "./request.ts";
 import { answerSubresource, answerVirtual } from "./subresources.ts";
 import { beginWatch } from "./watch.ts";
 import { createObject, patchObject, updateObject } from "./writes.ts";
-
-/** Notes that a request has entered a stage; does nothing unless somebody traces. */
-export function enter(deps: Deps, request: ApiRequest, stage: string): void {
-  request.stages?.push({ stage, at: deps.clock.monotonic() });
-}
 
 /** Upstream's attributes of a request. */
 export function attributesOf(request: ApiRequest): Attributes {
@@ -62,7 +58,11 @@ export async function run(deps: Deps, request: ApiRequest): Promise<Answer> {
     enter(deps, request, "answer");
     return answer;
   } catch (error) {
-    throw asApiError(error, request.kind, request.name);
+    const known = asApiError(error, request.kind, request.name);
+    if (known !== error && known.code === 500) deps.onError?.(error, request);
+    throw known;
+  } finally {
+    if (request.stages) deps.trace?.(request);
   }
 }
 

@@ -65,9 +65,16 @@ export interface Deps {
   /** Opens a connection to it, for protocols that are not HTTP. */
   connect: (host: string, port: number) => Promise<Socket>;
   /** Hears of every request's stages; absent: nothing is noted. */
-  trace?: (request: ApiRequest, ms: number) => void;
+  trace?: (request: ApiRequest) => void;
+  /** Hears of exceptions that became a 500. */
+  onError?: (error: unknown, request: ApiRequest) => void;
   /** Lets other work of the event loop run; long scans call it. */
   turn: () => Promise<void>;
+}
+
+/** Notes that a request has entered a stage; does nothing unless somebody traces. */
+export function enter(deps: Deps, request: ApiRequest, stage: string): void {
+  request.stages?.push({ stage, at: deps.clock.monotonic() });
 }
 
 /** The store a kind's objects lie in. */

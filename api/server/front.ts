@@ -11,9 +11,9 @@ import { badRequest, methodNotAllowed, noSuchResource } from "../machinery/error
 import { parseIncludeObject } from "../machinery/table.ts";
 import { ApiError, type Kind } from "../machinery/types.ts";
 import { readBody, readDeleteOptions, readPatch } from "./bodies.ts";
-import { authorize, enter, run } from "./core.ts";
+import { authorize, run } from "./core.ts";
 import { formOf } from "./decoding.ts";
-import { asApiError, type Deps } from "./deps.ts";
+import { asApiError, type Deps, enter } from "./deps.ts";
 import { BODY_BYTES_MAX, type Call, type Reply, statusReply } from "./http.ts";
 import { contentTypeOf, negotiate, type Offer } from "./negotiate.ts";
 import { replyOf, type ReplyOptions } from "./reply.ts";

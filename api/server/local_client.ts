@@ -75,6 +75,7 @@ function request(
     term,
     params: { ...query },
     warnings: [],
+    stages: deps.trace ? [] : undefined,
   };
 }
 

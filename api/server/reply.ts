@@ -61,6 +61,9 @@ function bodyOf(deps: Deps, answer: Answer, options: ReplyOptions): ReplyBody {
     return valueBytes(representation, STATUS, answer.status as unknown as KubeObject);
   }
   if (page && !representation.as) return pageBody(deps, page, representation);
+  if (page && representation.media === "json" && !representation.pretty) {
+    return transformedPieces(deps, page, options);
+  }
   if (page) return valueBytes(representation, undefined, transformedPage(deps, page, options));
   const plain = representation.as === undefined && representation.media === "json";
   if (item && plain && !representation.pretty) return itemJson(kind, item, { after: "\n" });
@@ -121,6 +124,32 @@ function transformedPage(
     includeObject,
     version,
   });
+}
+
+/** A list as Table or metadata, in pieces: rows are made, and written, a few at a time. */
+async function* transformedPieces(
+  deps: Deps,
+  page: Page,
+  options: ReplyOptions,
+): AsyncGenerator<Uint8Array> {
+  const table = options.representation.as === "Table";
+  const empty = transformedPage(deps, { ...page, items: [] }, options);
+  const open = JSON.stringify(empty);
+  // Rows and items come last in both documents
+  let text = open.slice(0, -"]}".length);
+  const turns = new Turns(deps);
+  for (let at = 0; at < page.items.length; at += LOOK_EVERY) {
+    const some = { ...page, items: page.items.slice(at, at + LOOK_EVERY) };
+    const part = transformedPage(deps, some, options) as { rows?: unknown[]; items?: unknown[] };
+    const json = JSON.stringify(table ? part.rows : part.items);
+    text += (at > 0 ? "," : "") + json.slice(1, -1);
+    if (text.length > PIECE_BYTES) {
+      yield encoder.encode(text);
+      text = "";
+    }
+    if (turns.due) await turns.take();
+  }
+  yield encoder.encode(`${text}]}\n`);
 }
 
 function pageBody(deps: Deps, page: Page, representation: Representation): ReplyBody {

@@ -9,9 +9,9 @@ import { alreadyExists, conflict, notFound } from "../machinery/errors.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
 import { claimsOf } from "./allocators.ts";
-import { objectCodec, served } from "./codec.ts";
+import { atRevision, objectCodec, served } from "./codec.ts";
 import { decodeBody, fillDefaults } from "./decoding.ts";
-import { type Deps, keyFor, storeOf, subjectOf } from "./deps.ts";
+import { type Deps, enter, keyFor, storeOf, subjectOf } from "./deps.ts";
 import { removedByUpdate } from "./deletes.ts";
 import { equalButManaged, equalJson } from "./equal.ts";
 import { patched } from "./patching.ts";
@@ -61,6 +61,7 @@ export function itemAfter(
 
 /** Answers a create. */
 export async function createObject(deps: Deps, request: ApiRequest): Promise<Answer> {
+  enter(deps, request, "decode");
   const { object } = decodeBody(deps, request);
   return await createDecoded(deps, request, object);
 }
@@ -81,12 +82,17 @@ export async function createDecoded(
     options: writeOptions(request, "CreateOptions"),
   });
   if (kind.namespaced && !object.metadata.namespace) object.metadata.namespace = request.namespace;
+  enter(deps, request, "mutate");
   if (await mutate(deps, admission)) fillDefaults(kind, object);
+  enter(deps, request, "prepare");
   prepareCreate(deps, request, object);
   if (apply) apply(object);
   else tracked(deps, request, undefined, object);
+  enter(deps, request, "validate");
   validateNew(deps, request, object);
+  enter(deps, request, "admit");
   await review(deps, admission);
+  enter(deps, request, "commit");
   const store = storeOf(deps, kind);
   const plugins = committers(deps, admission);
   const claims = claimsOf(kind);
@@ -143,13 +149,16 @@ function answerOf(
   store: Store<KubeObject>,
   request: ApiRequest,
   written: Written | undefined,
+  base?: Item<KubeObject>,
 ): Answer {
   const { kind } = request;
   const { key, value, revision } = written!;
   if (!request.params.dryRun) {
     return { code: 200, kind, item: itemAfter(store, key, revision, value) };
   }
-  const item = { key, revision: 0, value, bytes: new Uint8Array() };
+  // What was not written keeps the resourceVersion of what is there
+  const shown = base ? atRevision(value, base.revision) as KubeObject : value;
+  const item = { key, revision: 0, value: shown, bytes: new Uint8Array() };
   return { code: 200, kind, object: served(kind, item) };
 }
 
@@ -259,6 +268,7 @@ async function tryChange(
 ): Promise<Answer | undefined> {
   const { kind } = request;
   const old = served(kind, base);
+  enter(deps, request, "decode");
   const { object, applied } = how.produce(old, attempt);
   checkUpdate(request, object, old);
   const admission = admissionOf(deps, request, {
@@ -268,7 +278,9 @@ async function tryChange(
     options: writeOptions(request, request.patch ? "PatchOptions" : "UpdateOptions"),
   });
   const managedBefore = object.metadata.managedFields;
+  enter(deps, request, "mutate");
   if (await mutate(deps, admission)) fillDefaults(kind, object);
+  enter(deps, request, "prepare");
   prepareUpdate(deps, request, object, old);
   if (applied) object.metadata.managedFields = managedBefore;
   else {
@@ -276,7 +288,9 @@ async function tryChange(
     if (silent && equalButManaged(object, old)) return { code: 200, kind, item: base };
     tracked(deps, request, old, object);
   }
+  enter(deps, request, "validate");
   validateChanged(deps, request, object, old);
+  enter(deps, request, "admit");
   await review(deps, admission);
   if (applied && equalButManaged(object, old) && sameManaged(object, old)) {
     return { code: 200, kind, item: base };
@@ -307,6 +321,7 @@ async function commitChange(
   },
 ): Promise<Answer | undefined> {
   const { kind } = request;
+  enter(deps, request, "commit");
   const store = storeOf(deps, kind);
   const plugins = committers(deps, admission);
   const claims = claimsOf(kind);
@@ -333,5 +348,5 @@ async function commitChange(
     };
     return { code: 200, kind, object: served(kind, item) };
   }
-  return answerOf(store, request, written);
+  return answerOf(store, request, written, base);
 }
