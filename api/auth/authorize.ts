@@ -29,12 +29,14 @@ export function inOrder(authorizers: readonly Authorizer[]): Authorizer {
       // What system:masters may do is in no rule but that of its binding to cluster-admin.
       const rules: PolicyRule[] = [];
       const errors: string[] = [];
+      let incomplete = false;
       for (const authorizer of authorizers) {
         const found = authorizer.rules(user, namespace);
         rules.push(...found.rules);
         errors.push(...found.errors);
+        incomplete ||= found.incomplete === true;
       }
-      return { rules, errors };
+      return { rules, errors, incomplete };
     },
   };
 }

@@ -57,7 +57,12 @@ export interface Authorizer {
   /** Synchronous: it reads the head view. */
   authorize(attributes: Attributes): Decision;
   /** All rules of a user in a namespace, for SelfSubjectRulesReview and the escalation check. */
-  rules(user: User, namespace: string): { rules: PolicyRule[]; errors: string[] };
+  rules(user: User, namespace: string): {
+    rules: PolicyRule[];
+    errors: string[];
+    /** The user has rights beyond these that cannot be listed. */
+    incomplete?: boolean;
+  };
 }
 
 export type Operation = "CREATE" | "UPDATE" | "DELETE" | "CONNECT";

@@ -55,11 +55,10 @@ export class NodeAuthorizer implements Authorizer {
     this.#rules = CLUSTER_ROLES.find((r) => r.name === "system:node")!.rules.map(parseRule);
   }
 
-  rules(user: User): { rules: PolicyRule[]; errors: string[] } {
-    const errors = nodeOf(user) === undefined
-      ? []
-      : ["node authorizer does not support user rule resolution"];
-    return { rules: [], errors };
+  rules(user: User): ReturnType<Authorizer["rules"]> {
+    if (nodeOf(user) === undefined) return { rules: [], errors: [] };
+    const errors = ["node authorizer does not support user rule resolution"];
+    return { rules: [], errors, incomplete: true };
   }
 
   authorize(a: Attributes): Decision {

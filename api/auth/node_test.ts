@@ -98,3 +98,12 @@ Deno.test("NodeAuthorizer() gives a node its own and what its pods need", async 
     });
   }
 });
+
+Deno.test("NodeAuthorizer() says that a node's rights cannot be listed", () => {
+  const { authorizer } = authorized();
+  assertEquals(authorizer.rules({ name: "system:node:n1", groups: ["system:nodes"] }, "ns"), {
+    rules: [],
+    errors: ["node authorizer does not support user rule resolution"],
+    incomplete: true,
+  });
+});

@@ -127,7 +127,7 @@ export function selfSubjectAccessReview(object: KubeObject, context: ReviewConte
 export function selfSubjectRulesReview(object: KubeObject, context: ReviewContext): KubeObject {
   const namespace = object.spec?.namespace;
   if (!namespace) throw badRequest("no namespace on request");
-  const { rules, errors } = context.authorizer.rules(context.user, namespace);
+  const { rules, errors, incomplete } = context.authorizer.rules(context.user, namespace);
   return {
     kind: object.kind,
     apiVersion: object.apiVersion,
@@ -137,7 +137,7 @@ export function selfSubjectRulesReview(object: KubeObject, context: ReviewContex
       resourceRules: rules.filter((r) => r.resources?.length).map(resourceRule),
       nonResourceRules: rules.filter((r) => r.nonResourceURLs?.length)
         .map(({ verbs, nonResourceURLs }) => ({ verbs, nonResourceURLs })),
-      incomplete: false,
+      incomplete: incomplete === true,
       ...(errors.length ? { evaluationError: joined(errors) } : {}),
     },
   } as unknown as KubeObject;
