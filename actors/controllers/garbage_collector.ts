@@ -50,6 +50,8 @@ interface State {
 const ABSENT_MAX = 500;
 /** After a CRD changed, its kinds are looked for until they are there. */
 const KINDS_AGAIN_MS = 1000;
+/** Kinds whose caches begin in one turn of the event loop. */
+const KINDS_AT_ONCE = 4;
 
 /** The row. */
 export function garbageCollector({ kinds }: Pick<ControllerPorts, "kinds">): FreeController {
@@ -67,7 +69,7 @@ export function garbageCollector({ kinds }: Pick<ControllerPorts, "kinds">): Fre
           watched: new Map(),
           absent: new Set(),
         };
-        watchKinds(context, state);
+        context.send(context.address, "kinds");
         context.informers.for(CUSTOM_RESOURCE_DEFINITIONS).subscribe(({ old, object }) => {
           if (old?.metadata.generation === object?.metadata.generation && old?.status) return;
           context.send(context.address, "kinds");
@@ -79,17 +81,19 @@ export function garbageCollector({ kinds }: Pick<ControllerPorts, "kinds">): Fre
   };
 }
 
-function handle(key: string, state: State, context: ActorContext): Promise<Outcome> | Outcome {
+async function handle(key: string, state: State, context: ActorContext): Promise<Outcome> {
   if (key === "kinds") {
     // The server learns of a CRD at about the time we do: look twice.
     const seen = state.version;
-    watchKinds(context, state);
+    await watchKinds(context, state);
     return seen === state.version ? undefined : { afterMs: KINDS_AGAIN_MS };
   }
   const slash = key.indexOf("/");
   const node = state.graph.nodes.get(key.slice(slash + 1));
   if (!node) return;
-  return key.startsWith("orphan/") ? orphan(context, state, node) : collect(context, state, node);
+  return key.startsWith("orphan/")
+    ? await orphan(context, state, node)
+    : await collect(context, state, node);
 }
 
 // --- watching ---------------------------------------------------------------------------------------
@@ -98,32 +102,42 @@ function isIgnored(kind: Kind): boolean {
   return kind.store === "events";
 }
 
-/** Subscribes to kinds that are not watched yet. */
-function watchKinds(context: ActorContext, state: State): void {
+/**
+ * Subscribes to kinds that are not watched yet, a few at a time: there are many, and a cluster that starts
+ * has more urgent things to do. Owners of kinds that are not watched yet are asked for at the server.
+ */
+async function watchKinds(context: ActorContext, state: State): Promise<void> {
   if (state.kinds.version === state.version) return;
   state.version = state.kinds.version;
+  let begun = 0;
   for (const kind of storedKinds(state.kinds)) {
     if (isIgnored(kind) || state.watched.has(kind.path)) continue;
-    const resource = { group: kind.group, version: kind.version, plural: kind.plural };
-    const informer = context.informers.for(resource);
-    state.watched.set(kind.path, informer);
-    informer.subscribe(({ old, object }) => {
-      let tasks: Task[];
-      // An object that was replaced by one of the same name is gone, too.
-      const replaced = old && object && old.metadata.uid !== object.metadata.uid;
-      if (!object) tasks = state.graph.remove(old!.metadata.uid);
-      else {
-        tasks = replaced ? state.graph.remove(old.metadata.uid) : [];
-        const more = state.graph.put(
-          resource,
-          object,
-          (owner, of) => isCached(state, { owner, object: of }),
-        );
-        if (more.length > 0) tasks = tasks.concat(more);
-      }
-      for (const { verb, uid } of tasks) context.send(context.address, `${verb}/${uid}`);
-    });
+    if (++begun % KINDS_AT_ONCE === 0) await context.clock.turn();
+    if (context.signal.aborted) return;
+    watchKind(context, state, kind);
   }
+}
+
+function watchKind(context: ActorContext, state: State, kind: Kind): void {
+  const resource = { group: kind.group, version: kind.version, plural: kind.plural };
+  const informer = context.informers.for(resource);
+  state.watched.set(kind.path, informer);
+  informer.subscribe(({ old, object }) => {
+    let tasks: Task[];
+    // An object that was replaced by one of the same name is gone, too.
+    const replaced = old && object && old.metadata.uid !== object.metadata.uid;
+    if (!object) tasks = state.graph.remove(old!.metadata.uid);
+    else {
+      tasks = replaced ? state.graph.remove(old.metadata.uid) : [];
+      const more = state.graph.put(
+        resource,
+        object,
+        (owner, of) => isCached(state, { owner, object: of }),
+      );
+      if (more.length > 0) tasks = tasks.concat(more);
+    }
+    for (const { verb, uid } of tasks) context.send(context.address, `${verb}/${uid}`);
+  });
 }
 
 /** The kind an owner reference names. */
