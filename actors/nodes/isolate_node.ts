@@ -59,6 +59,7 @@ export function startIsolateNode(system: System, options: IsolateNodeOptions): R
     ...options,
     runtimes,
     dial: hostDialer,
+    sweep: (uids) => isolates.sweep(uids),
     leftovers: async () => void await isolates.endLeftovers(),
     volumes: (objects, context) => {
       const tokens = new PodTokens(context.client, clock);

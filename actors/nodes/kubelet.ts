@@ -3,7 +3,7 @@
  * (`node/<name>/pod/<uid>`). What to do for a pod is the pod worker's; the kubelet only sees to it that
  * every pod of the node has one, and that it hears of what it depends on.
  *
- * Its keys: `heartbeat` (lease, and status when it is due), `status` (status now), `end/<uid>` (a pod
+ * Its keys: `sweep` (once, when the pods of the node are known), `heartbeat` (lease, and status when it is due), `status` (status now), `end/<uid>` (a pod
  * actor that has done its work). A pod's own actor has one key, `sync`.
  */
 import type { Change } from "../../api/client/contract.ts";
@@ -32,6 +32,8 @@ export interface KubeletParts {
   volumes?(objects: Objects, context: ActorContext): PodVolumes;
   /** Ends what a former life of this node left running. Called before anything is started. */
   leftovers?(): Promise<void>;
+  /** Removes what is kept of pods that are not among these. */
+  sweep?(uids: ReadonlySet<string>): void;
 }
 
 /** A kubelet while it runs. */
@@ -56,6 +58,7 @@ export function kubelet(
       const state = await begin(parts, context);
       running(state);
       watch(state, parts, context);
+      context.send(context.address, "sweep");
       return state;
     },
     handle: (key, state, context) => handle(key, state, parts, context),
@@ -218,6 +221,7 @@ async function handle(
     await pod.handle.stop();
     return;
   }
+  if (key === "sweep") return parts.sweep?.(new Set(state.pods.keys()));
   const now = clock.now();
   if (key === "status" || now - state.reportedAt >= STATUS_REPORT_MS) {
     const cached = context.informers.for(NODES).get(description.name);

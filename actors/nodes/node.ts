@@ -38,6 +38,8 @@ export interface NodeOptions {
   volumes?(objects: Objects, context: ActorContext): PodVolumes;
   /** Ends what a former life of this node left running. */
   leftovers?(): Promise<void>;
+  /** Removes what is kept of pods that are not among these. */
+  sweep?(uids: ReadonlySet<string>): void;
   dial?: ProbeDialer;
   /** The address of the DNS service. */
   dnsIP?: string;
@@ -93,6 +95,7 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     dial: options.dial,
     volumes: options.volumes,
     leftovers: options.leftovers,
+    sweep: options.sweep,
   };
   const handle = system.spawn(`node/${name}`, kubelet(parts, (s) => state = s), {
     component: "kubelet",

@@ -86,6 +86,8 @@ interface Isolate {
 
 const views = new Map<string, Promise<ViewName>>();
 
+/** How long processes may take to end when the node stops. */
+const CLOSE_MS = 1000;
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /** Of the message a container may leave behind. */
 const MESSAGE_BYTES_MAX = 4096;
@@ -148,9 +150,13 @@ export class IsolateRuntime implements Runtime {
     return isIsolateImage(image);
   }
 
-  pull(image: string, policy: string, signal: AbortSignal): PulledImage | Promise<PulledImage> {
-    if (!isModule(image)) return { imageId: `isolate://deno@${this.version}`, present: true };
-    return pullImage(image, policy, this.#denoDir, this.#options.clock, signal);
+  /** The image's id also names the view: it is the one field of a status that is ours to word. */
+  async pull(image: string, policy: string, signal: AbortSignal): Promise<PulledImage> {
+    const view = (await this.view()).replaceAll(" ", "-");
+    const pulled = isModule(image)
+      ? await pullImage(image, policy, this.#denoDir, this.#options.clock, signal)
+      : { imageId: `isolate://deno@${this.version}`, present: true };
+    return { ...pulled, imageId: `${pulled.imageId}#${view}` };
   }
 
   async startSandbox(sandbox: Sandbox): Promise<void> {
@@ -548,14 +554,30 @@ export class IsolateRuntime implements Runtime {
     return isolate.meter.read(isolate.process.pid, this.#options.clock.now());
   }
 
+  /** Ends all processes: asks first, and kills what is still there after `CLOSE_MS`. */
   async close(): Promise<void> {
     const all = [...this.#isolates.values()];
     for (const isolate of all) {
       isolate.timer?.cancel();
       for (const exec of isolate.execs) exec.signal("SIGKILL");
-      isolate.process?.signal("SIGKILL");
+      isolate.process?.signal("SIGTERM");
     }
+    const timer = setTimeout(() => {
+      for (const isolate of all) isolate.process?.signal("SIGKILL");
+    }, CLOSE_MS);
     await Promise.allSettled(all.map((isolate) => isolate.ended));
+    clearTimeout(timer);
+  }
+
+  /** Removes folders and logs of pods that are no more: they went while the node was away. */
+  sweep(known: ReadonlySet<string>): void {
+    for (const uid of namesIn(`${this.#folder}/pods`)) {
+      if (!known.has(uid)) remove(`${this.#folder}/pods/${uid}`);
+    }
+    for (const name of namesIn(`${this.#folder}/logs`)) {
+      const uid = name.slice(name.lastIndexOf("_") + 1);
+      if (!known.has(uid)) remove(`${this.#folder}/logs/${name}`);
+    }
   }
 
   #isolate(id: string): Isolate {
@@ -567,6 +589,14 @@ export class IsolateRuntime implements Runtime {
   #logPath(pod: Pod, container: string, attempt: number): string {
     const { namespace, name, uid } = pod.metadata;
     return `${this.#folder}/logs/${namespace}_${name}_${uid}/${container}/${attempt}.log`;
+  }
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return [...Deno.readDirSync(folder)].map((entry) => entry.name);
+  } catch {
+    return []; // nothing was ever run
   }
 }
 
