@@ -146,3 +146,81 @@ Deno.test("resource claims and slices", () => {
     'spec.devices[1]: Duplicate value: "d"',
   ]);
 });
+
+Deno.test("webhook configurations are defaulted and checked", () => {
+  const hook = {
+    name: "a.example.com",
+    clientConfig: { service: { name: "s", namespace: "n", path: "/a//b" } },
+    rules: [{
+      operations: ["CREATE"],
+      apiGroups: [""],
+      apiVersions: ["v1"],
+      resources: ["pods", "pods/*", "pods/status"],
+    }],
+    sideEffects: "None",
+    admissionReviewVersions: ["v1"],
+  };
+  const made = make("MutatingWebhookConfiguration", { metadata: { name: "m" }, webhooks: [hook] });
+  const { rules, clientConfig, ...rest } = made.webhooks[0];
+  assertEquals(rules[0].scope, "*");
+  assertEquals(clientConfig.service.port, 443);
+  assertEquals(rest.failurePolicy, "Fail");
+  assertEquals(rest.matchPolicy, "Equivalent");
+  assertEquals(rest.namespaceSelector, {});
+  assertEquals(rest.timeoutSeconds, 10);
+  assertEquals(rest.reinvocationPolicy, "Never");
+  assertEquals(made.metadata.generation, 1);
+  assertEquals(problems(made), [
+    "webhooks[0].rules[0].resources[2]: Invalid value: \"pods/status\": if 'pods/*' is present, must " +
+    "not specify pods/status",
+    'webhooks[0].clientConfig.service.path: Invalid value: "/a//b": segment[1] may not be empty',
+  ]);
+  const bad = make("ValidatingWebhookConfiguration", {
+    metadata: { name: "v" },
+    webhooks: [{ name: "x", clientConfig: { url: "http://u@h/p?q#f" }, timeoutSeconds: 31 }],
+  });
+  assertEquals(problems(bad), [
+    'webhooks[0].name: Invalid value: "x": should be a domain with at least three segments separated ' +
+    "by dots",
+    "webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun",
+    "webhooks[0].timeoutSeconds: Invalid value: 31: the timeout value must be between 1 and 30 seconds",
+    "webhooks[0].clientConfig.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; " +
+    "desired format: https://host[/path]",
+    'webhooks[0].clientConfig.url: Invalid value: "u": user information is not permitted in the URL',
+    'webhooks[0].clientConfig.url: Invalid value: "f": fragments are not permitted in the URL',
+    'webhooks[0].clientConfig.url: Invalid value: "q": query parameters are not permitted in the URL',
+    "webhooks[0].admissionReviewVersions: Required value: must specify one of v1, v1beta1",
+  ]);
+});
+
+Deno.test("admission policies and their bindings", () => {
+  const policy = make("ValidatingAdmissionPolicy", {
+    metadata: { name: "p" },
+    spec: {
+      matchConstraints: {
+        resourceRules: [{
+          apiGroups: ["apps"],
+          apiVersions: ["v1"],
+          operations: ["CREATE"],
+          resources: ["deployments"],
+        }],
+      },
+      validations: [{ expression: "object.spec.replicas <= 5" }],
+    },
+  });
+  assertEquals(problems(policy), []);
+  assertEquals(policy.spec.failurePolicy, "Fail");
+  assertEquals(policy.spec.matchConstraints.resourceRules[0].scope, "*");
+  assertEquals(cells(policy).Validations, 1);
+  const binding = make("ValidatingAdmissionPolicyBinding", {
+    metadata: { name: "b" },
+    spec: { policyName: "p", validationActions: ["Deny", "Warn"], paramRef: {} },
+  });
+  assertEquals(problems(binding), [
+    "spec.paramRef: Required value: one of name or selector must be specified",
+    "spec.paramRef.parameterNotFoundAction: Required value",
+    'spec.validationActions: Invalid value: ["Deny","Warn"]: must not contain both Deny and Warn ' +
+    "(repeating the same validation failure information in the API response and headers serves no " +
+    "purpose)",
+  ]);
+});
