@@ -373,3 +373,57 @@ Deno.test("http: an eviction asks the budget, and the budget is exact", async ()
   assertEquals(message, "Cannot evict pod as it would violate the pod's disruption budget.");
   assertEquals(details.causes[0].reason, "DisruptionBudget");
 });
+
+Deno.test("http: scale is read, patched and applied; its owner is noted where the replicas lie", async () => {
+  await using f = await openApi();
+  const path = "/apis/apps/v1/namespaces/default/deployments";
+  const template = {
+    metadata: { labels: { a: "b" } },
+    spec: { containers: [{ name: "c", image: "x:1" }] },
+  };
+  const body = {
+    metadata: { name: "d" },
+    spec: { replicas: 2, selector: { matchLabels: { a: "b" } }, template },
+  };
+  assertEquals((await ask(f, path, { method: "POST", body })).status, 201);
+  const scale = await (await ask(f, `${path}/d/scale`)).json();
+  assertEquals([scale.kind, scale.spec.replicas, scale.status.selector], ["Scale", 2, "a=b"]);
+  const patch = (type: string, body: unknown, query = "") =>
+    ask(f, `${path}/d/scale${query}`, { method: "PATCH", headers: { "content-type": type }, body });
+  const merged = await patch("application/merge-patch+json", { spec: { replicas: 3 } });
+  assertEquals((await merged.json()).spec.replicas, 3);
+  const applied = await patch(
+    "application/apply-patch+yaml",
+    { apiVersion: "autoscaling/v1", kind: "Scale", metadata: { name: "d" }, spec: { replicas: 5 } },
+    "?fieldManager=me&force=true",
+  );
+  assertEquals([applied.status, (await applied.json()).spec.replicas], [200, 5]);
+  const deployment = await (await ask(f, `${path}/d`)).json();
+  assertEquals([deployment.spec.replicas, deployment.metadata.generation], [5, 3]);
+  const mine = deployment.metadata.managedFields.find((e: { manager: string }) =>
+    e.manager === "me"
+  );
+  assertEquals([mine.operation, mine.subresource, mine.apiVersion], ["Apply", "scale", "apps/v1"]);
+  const bad = await patch("application/merge-patch+json", { spec: { replicas: -1 } });
+  assertEquals(bad.status, 422);
+});
+
+Deno.test("http: a dry run answers as if, and changes nothing", async () => {
+  await using f = await openApi();
+  await f.client.create(maps, { metadata: { name: "d" }, data: { a: "1" } });
+  const before = await (await ask(f, `${MAPS}/d`)).json();
+  const dry = await ask(f, `${MAPS}/d?dryRun=All`, {
+    method: "PATCH",
+    headers: { "content-type": "application/merge-patch+json" },
+    body: { data: { a: "2" } },
+  });
+  const shown = await dry.json();
+  assertEquals([shown.data.a, shown.metadata.resourceVersion], [
+    "2",
+    before.metadata.resourceVersion,
+  ]);
+  await ask(f, `${MAPS}/d?dryRun=All`, { method: "DELETE" });
+  assertEquals(await (await ask(f, `${MAPS}/d`)).json(), before);
+  const wrong = await ask(f, `${MAPS}/d?dryRun=Some`, { method: "DELETE" });
+  assertEquals(wrong.status, 422);
+});

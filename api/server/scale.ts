@@ -5,14 +5,17 @@
 import { invalid, notFound } from "../machinery/errors.ts";
 import { edit } from "../machinery/edit.ts";
 import { formatLabels, labelSelector } from "../machinery/selectors.ts";
-import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
-import { served } from "./codec.ts";
+import type { DeepReadonly, Kind, KubeObject, ManagedFieldsEntry } from "../machinery/types.ts";
+import { apply, parentEntries, scaleEntries } from "../machinery/apply/mod.ts";
+import type { Patch } from "../client/contract.ts";
+import { apiVersionOf, served } from "./codec.ts";
 import { decodeAs, formOf } from "./decoding.ts";
-import { type Deps, headView, keyFor, subjectOf } from "./deps.ts";
+import { type Deps, headView, keyFor, subjectOf, timeText } from "./deps.ts";
 import { getObject } from "./list.ts";
 import { patchPlain } from "./patching.ts";
 import { checkUpdate } from "./prepare.ts";
 import type { Answer, ApiRequest } from "./request.ts";
+import { managerOf } from "./tracking.ts";
 import { change, PATCH_ATTEMPTS_MAX } from "./writes.ts";
 
 /** Where a custom resource keeps what Scale shows: field names. */
@@ -87,12 +90,40 @@ export async function writeScale(deps: Deps, request: ApiRequest): Promise<Answe
   const answer = await change(deps, { ...request, body: undefined }, {
     attemptsMax: sent?.metadata.resourceVersion ? 1 : PATCH_ATTEMPTS_MAX,
     produce: (old) => {
+      if (request.patch?.type === "apply") return applyScale(deps, request, old);
       const scale = sent ?? patchPlain(request, SCALE, scaleOf(kind, old));
       return { object: scaled(request, old, scale) };
     },
   });
   const object = answer.object ?? served(kind, answer.item!);
   return { code: 200, kind: SCALE, object: scaleOf(kind, object) };
+}
+
+/** Applies a Scale: who owns the replicas is noted where they lie. */
+function applyScale(
+  deps: Deps,
+  request: ApiRequest,
+  old: DeepReadonly<KubeObject>,
+): { object: KubeObject; applied: boolean } {
+  const { kind } = request;
+  const apiVersion = apiVersionOf(kind);
+  const paths = { [apiVersion]: pathsOf(kind).spec.map((name) => `f:${name}`) };
+  const scale = scaleOf(kind, old);
+  const entries = old.metadata.managedFields as ManagedFieldsEntry[] | undefined;
+  scale.metadata.managedFields = scaleEntries(entries, paths);
+  const { body, force } = request.patch as Extract<Patch, { type: "apply" }>;
+  const { object: merged } = apply(SCALE.schemas, SCALE.schema, scale, body, {
+    manager: managerOf(request),
+    apiVersion: "autoscaling/v1",
+    kind: "Scale",
+    time: timeText(deps.clock.now()),
+    subresource: "scale",
+    force,
+  });
+  const object = scaled(request, old, merged);
+  const managed = parentEntries(entries, merged.metadata.managedFields, apiVersion, paths);
+  object.metadata.managedFields = managed;
+  return { object, applied: true };
 }
 
 function scaled(
