@@ -383,13 +383,14 @@ async function build(
   virtual: ReturnType<typeof metricsApi>,
 ): Promise<Parts> {
   const { options, clock, database, ranges, log } = ground;
+  const kinds = createKinds({ beta: options.beta });
   const auth = createAuth({
     view: () => database.objects.view(),
+    kinds: () => kinds,
     clock,
     tokenKeys: await openTokenKeys(database.settings),
     tokens: options.tokens,
   });
-  const kinds = createKinds({ beta: options.beta });
   const serviceRange = ranges?.serviceRange ?? SERVICE_RANGE;
   const routes: ApiOptions["routes"] = (app) => {
     app.get("/debug/actors", (c) => c.json({ actors: system.report() }));
