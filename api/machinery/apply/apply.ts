@@ -1,6 +1,6 @@
 /**
  * Server-side apply: a configuration is laid over an object, fields its manager no longer mentions go
- * unless somebody else applies them, and changing what somebody else owns is a conflict unless forced.
+ * unless somebody else owns them, and changing what somebody else owns is a conflict unless forced.
  */
 import {
   ApiError,
@@ -350,7 +350,7 @@ class ApplyRun {
     return (version(apiVersion)?.convert(object as never) ?? object) as unknown as Json;
   }
 
-  /** Takes out what this manager applied before and does not mention now, unless others apply it. */
+  /** Takes out what this manager applied before and does not mention now, unless others own it. */
   #prune(merged: Json, managed: readonly Managed[], last: Managed | undefined): Json {
     if (!last || isEmptySet(last.fields)) return merged;
     const at = this.#at(last.apiVersion);
@@ -373,7 +373,6 @@ class ApplyRun {
   ): Json {
     const owned = new Map<string, FieldSet>();
     for (const one of managed) {
-      if (one.operation !== "Apply") continue;
       owned.set(one.apiVersion, union(owned.get(one.apiVersion) ?? NO_FIELDS, one.fields));
     }
     const versions = [...owned.keys()].sort((a, b) =>

@@ -186,7 +186,7 @@ Deno.test("apply() conflicts, forced or not", () => {
   assertEquals(owners(shared)["kubectl/Update"].includes(".data.a"), true);
 });
 
-Deno.test("apply() prunes what its manager drops unless another applier has it", () => {
+Deno.test("apply() prunes what its manager drops unless somebody else has it", () => {
   let object = applied(undefined, { data: { a: "1", b: "1" }, metadata: { name: "t" } }, "one");
   object = applied(object, { data: { b: "1" } }, "two");
   object = applied(object, { data: { c: "1" } }, "one");
@@ -195,6 +195,38 @@ Deno.test("apply() prunes what its manager drops unless another applier has it",
   object = applied(object, {}, "two");
   assertEquals(object.data, { c: "1" });
   assertEquals(owners(object), { "one/Apply": [".data.c"] });
+  object = updated(object, { ...object, data: { c: "2" } } as KubeObject, "three");
+  object = applied(object, { data: { c: "2", d: "1" } }, "one");
+  object = applied(object, { data: { d: "1" } }, "one");
+  assertEquals(object.data, { c: "2", d: "1" });
+  assertEquals(owners(object), { "one/Apply": [".data.d"], "three/Update": [".data.c"] });
+});
+
+Deno.test("apply() keeps a map that it empties but did not make", () => {
+  let object = updated(undefined, thing({ data: { a: "1" } }), "two");
+  object = applied(object, { data: { b: "1" } }, "one");
+  object = updated(object, { ...object, data: { b: "1" } } as KubeObject, "two");
+  object = applied(object, {}, "one");
+  assertEquals(object.data, {});
+  assertEquals(owners(object), { "two/Update": [".data"] });
+});
+
+Deno.test("trackUpdate() owns duplicates of a list together", () => {
+  const write = (old: KubeObject | undefined, values: string[]) =>
+    updated(old, thing({ spec: { items: values.map((value) => ({ name: "a", value })) } }), "one");
+  const item = '.spec.items[name="a",port=80]';
+  const items = (object: KubeObject) =>
+    owners(object)["one/Update"].filter((path) => path.startsWith(item)).map((path) =>
+      path.slice(item.length)
+    );
+  let object = write(undefined, ["1", "2"]);
+  assertEquals(items(object), [""]);
+  object = write(object, ["1", "3"]);
+  assertEquals(items(object), [""]);
+  object = write(object, ["1"]);
+  assertEquals(items(object), ["", ".name", ".value"]);
+  object = write(object, ["1", "1"]);
+  assertEquals(items(object), [""]);
 });
 
 Deno.test("apply() merges keyed lists, sets and atomic values", () => {
@@ -408,8 +440,7 @@ function modelApply(
   }
   for (const k of last) {
     if (k in wanted) continue;
-    if ([...appliers].some(([m, set]) => m !== who && set.has(k))) continue;
+    if (others(appliers, updaters, who, "Apply").some((set) => set.has(k))) continue;
     values.delete(k);
-    for (const set of others(appliers, updaters, who, "Apply")) set.delete(k);
   }
 }

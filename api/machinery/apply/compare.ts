@@ -4,7 +4,7 @@
  */
 import { sameJson } from "../json_value.ts";
 import type { Json } from "../types.ts";
-import { type FieldSet, LEAF, NO_FIELDS, union } from "./field_set.ts";
+import { type FieldSet, LEAF, NO_FIELDS } from "./field_set.ts";
 import {
   DEDUCED,
   elementOf,
@@ -135,7 +135,11 @@ class CompareWalk {
     b: readonly Json[] | null | undefined,
   ): FieldSet | undefined {
     if (!a?.length && !b?.length) return this.#whole(a as Json, b as Json);
-    if (a && b && sameItems(shape, a, b)) return this.#pairs(shape, a, b);
+    if (a && b && sameItems(shape, a, b)) {
+      const changed = this.#pairs(shape, a, b);
+      if (changed === undefined && this.removed === undefined) return undefined;
+      if (!hasDuplicates(shape, b)) return changed;
+    }
     const changed: Building = a === undefined ? { ".": LEAF } : {};
     const removed: Building = b === undefined ? { ".": LEAF } : {};
     let changes = a === undefined ? 1 : 0;
@@ -144,7 +148,7 @@ class CompareWalk {
     const right = indexItems(shape, b);
     for (const [element, item] of left) {
       const other = right.get(element);
-      const change = this.node(shape.items!, item, other);
+      const change = this.#item(shape.items!, item, other);
       const removal = this.removed;
       if (change !== undefined) {
         changed[element] = change;
@@ -157,13 +161,34 @@ class CompareWalk {
     }
     for (const [element, item] of right) {
       if (left.has(element)) continue;
-      const change = this.node(shape.items!, undefined, item);
+      const change = this.#item(shape.items!, undefined, item);
       if (change === undefined) continue;
       changed[element] = change;
       changes++;
     }
     this.removed = removals === 0 ? undefined : removed;
     return changes === 0 ? undefined : changed;
+  }
+
+  /** What duplicates hold is owned together; what lies below a path that is no longer one is not. */
+  #item(
+    shape: Shape,
+    a: Json | Duplicates | undefined,
+    b: Json | Duplicates | undefined,
+  ): FieldSet | undefined {
+    if (a instanceof Duplicates) {
+      if (b instanceof Duplicates) {
+        this.removed = undefined;
+        return sameJson(a.items, b.items) ? undefined : LEAF;
+      }
+      const change = b === undefined ? undefined : this.node(shape, undefined, b);
+      this.removed = LEAF;
+      return change;
+    }
+    if (!(b instanceof Duplicates)) return this.node(shape, a, b);
+    if (a === undefined) this.removed = undefined;
+    else this.node(shape, a, undefined);
+    return LEAF;
   }
 }
 
@@ -183,16 +208,32 @@ function sameItems(shape: Shape, a: readonly Json[], b: readonly Json[]): boolea
   return true;
 }
 
-/** Items by path element; of duplicates, which stored objects may have, all together as one value. */
-function indexItems(shape: Shape, list: readonly Json[] | null | undefined): Map<string, Json> {
-  const items = new Map<string, Json>();
+/** Items of a list that cannot be told apart; stored objects may have them. */
+class Duplicates {
+  readonly items: Json[];
+  constructor(items: Json[]) {
+    this.items = items;
+  }
+}
+
+function indexItems(
+  shape: Shape,
+  list: readonly Json[] | null | undefined,
+): Map<string, Json | Duplicates> {
+  const items = new Map<string, Json | Duplicates>();
   if (!list) return items;
   for (let i = 0; i < list.length; i++) {
     const element = elementOf(shape, list[i]) ?? `i:${i}`;
     const before = items.get(element);
-    items.set(element, before === undefined ? list[i] : [before, list[i]]);
+    if (before === undefined) items.set(element, list[i]);
+    else if (before instanceof Duplicates) before.items.push(list[i]);
+    else items.set(element, new Duplicates([before, list[i]]));
   }
   return items;
+}
+
+function hasDuplicates(shape: Shape, list: readonly Json[]): boolean {
+  return new Set(list.map((item, i) => elementOf(shape, item) ?? i)).size < list.length;
 }
 
 function own(map: Values, key: string): Json | undefined {
@@ -260,8 +301,8 @@ function fieldsOfList(shape: Shape, list: readonly Json[]): FieldSet | undefined
   let count = 0;
   for (let i = 0; i < list.length; i++) {
     const element = elementOf(shape, list[i]) ?? `i:${i}`;
-    const node = asMember(fieldsAt(shape.items!, list[i]));
-    out[element] = out[element] === undefined ? node : asMember(union(out[element], node));
+    // Duplicates, which stored objects may have, are owned together and as a whole.
+    out[element] = out[element] === undefined ? asMember(fieldsAt(shape.items!, list[i])) : LEAF;
     count++;
   }
   return count === 0 ? undefined : out;

@@ -5,7 +5,7 @@
 import { setOwn } from "../edit.ts";
 import type { Json } from "../types.ts";
 import { goList, goValue } from "../go_format.ts";
-import { type FieldSet, hasElement, LEAF, NO_FIELDS, pathText } from "./field_set.ts";
+import { type FieldSet, hasElement, isEmptySet, LEAF, NO_FIELDS, pathText } from "./field_set.ts";
 import { DEDUCED, elementOf, FIELDS, KEYED_LIST, KEYS, SET_LIST, type Shape } from "./shape.ts";
 
 type JsonMap = { [key: string]: Json };
@@ -70,24 +70,27 @@ function mergeLists(shape: Shape, live: Json[], over: Json[]): Json[] {
   const right = over.map((item, i) => elementOf(shape, item) ?? `i:${i}`);
   const liveItems = new Map<string, Json>();
   left.forEach((element, i) => {
-    if (!liveItems.has(element)) liveItems.set(element, live[i]);
+    // Duplicates, which stored objects may have, give way to the configuration's item as a whole.
+    liveItems.set(element, liveItems.has(element) ? null : live[i]);
   });
   const wanted = new Set(right);
   const shared = right.filter((element) => liveItems.has(element));
+  const merged = new Set<string>();
   const out: Json[] = [];
   let nextShared = 0;
   let l = 0;
   let r = 0;
   const take = (i: number) => {
     const before = liveItems.get(right[i]);
+    merged.add(right[i]);
     out.push(before === undefined ? over[i] : mergeObjects(shape.items!, before, over[i]));
-    if (right[i] === shared[nextShared]) nextShared++;
   };
   while (l < left.length || r < right.length) {
     if (l < left.length && r < right.length) {
       if (left[l] === right[r]) {
         take(r++);
         l++;
+        nextShared++;
         continue;
       }
       // Shared, but not the one whose turn it is by the configuration's order.
@@ -96,46 +99,50 @@ function mergeLists(shape: Shape, live: Json[], over: Json[]): Json[] {
         continue;
       }
     }
-    if (l < left.length && !wanted.has(left[l])) out.push(live[l++]);
-    else if (r < right.length) take(r++);
-    else l++;
+    if (l < left.length) {
+      if (!wanted.has(left[l])) {
+        out.push(live[l++]);
+        continue;
+      }
+      if (merged.has(left[l])) l++;
+    }
+    if (r < right.length) {
+      take(r);
+      if (right[r++] === shared[nextShared]) nextShared++;
+    }
   }
   return out;
 }
 
 /**
- * `value` without the members of `set`. What becomes empty becomes null, so that it still counts as set;
- * decoding drops it.
+ * `value` without the members of `set`. A map or list that loses what it held stays, empty; so does an
+ * atomic one of which parts are members.
  */
 export function removeFields(shape: Shape, value: Json, set: FieldSet): Json {
-  switch (shape.kind) {
-    case FIELDS:
-    case KEYS:
-    case DEDUCED:
-      if (isMap(value)) return removeFromMap(shape, value, set);
-      return value;
-    case KEYED_LIST:
-    case SET_LIST:
-      if (Array.isArray(value)) return removeFromList(shape, value, set);
-      return value;
+  if (isEmptySet(set)) return value;
+  if (Array.isArray(value)) {
+    const items = shape.kind === KEYED_LIST || shape.kind === SET_LIST;
+    return items ? removeFromList(shape, value, set) : [];
   }
-  // Something below an atomic value is owned by nobody.
-  return typeof value === "object" ? null : value;
+  if (!isMap(value)) return value;
+  const members = shape.kind === FIELDS || shape.kind === KEYS || shape.kind === DEDUCED;
+  return members ? removeFromMap(shape, value, set) : {};
 }
 
 function removeFromMap(shape: Shape, map: JsonMap, set: FieldSet): Json {
   const out: JsonMap = {};
-  let count = 0;
   for (const key in map) {
     const field = shape.fields.get(key);
     const element = field?.element ?? `f:${key}`;
     const node = set[element];
     if (node !== undefined && hasElement(set, element)) continue;
-    const value = node === undefined ? map[key] : removeFields(below(shape, key), map[key], node);
-    setOwn(out, key, value);
-    count++;
+    setOwn(
+      out,
+      key,
+      node === undefined ? map[key] : removeFields(below(shape, key), map[key], node),
+    );
   }
-  return count === 0 ? null : out;
+  return out;
 }
 
 function removeFromList(shape: Shape, list: Json[], set: FieldSet): Json {
@@ -146,7 +153,7 @@ function removeFromList(shape: Shape, list: Json[], set: FieldSet): Json {
     if (node !== undefined && hasElement(set, element)) return;
     out.push(node === undefined ? item : removeFields(shape.items!, item, node));
   });
-  return out.length === 0 ? null : out;
+  return out;
 }
 
 /** The set with every struct field on the way to a member being a member itself. */

@@ -9,7 +9,7 @@
  * Promises:
  * - *conflict*: an apply that would change a value which another manager owns changes nothing and names
  *   every such field; forced, it takes them over. Equal values are owned together.
- * - *prune*: a field that an applier leaves out goes, if it was its own and no other applier has it.
+ * - *prune*: a field that an applier leaves out goes, if it was its own and nobody else has it.
  * - *whole*: atomic lists and maps are owned as one value; sets and keyed lists item by item.
  * - *silence*: an apply that changes neither values nor owners changes no timestamp either.
  * - *bound*: at most ten updaters are kept apart, older ones become `ancient-changes`.
