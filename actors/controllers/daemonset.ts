@@ -20,6 +20,7 @@ import {
   indexOwnership,
   NODES,
   type Outcome,
+  OWN_WRITES_MS_MAX,
   OwnWrites,
   PODS,
   slowStart,
@@ -164,7 +165,7 @@ export async function reconcile(
       failure = error;
     }
     await truncate(pass, history, pods);
-  }
+  } else outcome = { afterMs: OWN_WRITES_MS_MAX };
   await writeStatus(pass, history);
   if (failure) throw failure;
   const afterMs = nextAvailableMs(pods, set.spec.minReadySeconds ?? 0, now);
@@ -275,8 +276,8 @@ async function write(
     if (error !== undefined) throw error;
   }
   await allAtOnce(surplus, async (pod) => {
-    state.writes.deleted(key, pod);
     await deletePod(context, set, pod);
+    state.writes.deleted(key, pod);
   });
 }
 

@@ -18,6 +18,7 @@ import {
   isGone,
   NODES,
   type Outcome,
+  OWN_WRITES_MS_MAX,
   OwnWrites,
   PODS,
   SERVICES,
@@ -96,7 +97,7 @@ export async function reconcile(
   }
   const { selector, type } = service.spec;
   if (!selector || type === "ExternalName" || service.metadata.deletionTimestamp) return;
-  if (!writes.seen(key)) return;
+  if (!writes.seen(key)) return { afterMs: OWN_WRITES_MS_MAX };
   const present = slices.byIndex("serviceName", key).filter((slice) =>
     slice.metadata.labels?.[MANAGED_BY] === MANAGER && !slice.metadata.deletionTimestamp &&
     slice.metadata.ownerReferences?.some((owner) => owner.uid === service.metadata.uid)
@@ -118,10 +119,10 @@ export async function reconcile(
       writes.wrote(key, await create(context, service, { ...slice, labels }));
     });
     await allAtOnce(plan.remove, async (slice) => {
-      writes.deleted(key, slice);
       await context.client.delete(targetOf(ENDPOINT_SLICES, slice)).catch((error) => {
         if (!isGone(error)) throw error;
       });
+      writes.deleted(key, slice);
     });
   } catch (error) {
     if (isNamespaceGoing(error)) return;

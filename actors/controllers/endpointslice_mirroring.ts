@@ -15,6 +15,8 @@ import {
   ENDPOINT_SLICES,
   ENDPOINTS,
   isGone,
+  type Outcome,
+  OWN_WRITES_MS_MAX,
   OwnWrites,
   SERVICES,
   targetOf,
@@ -65,8 +67,8 @@ export async function reconcile(
   key: string,
   context: ActorContext,
   { slices, writes }: State,
-): Promise<void> {
-  if (!writes.seen(key)) return;
+): Promise<Outcome> {
+  if (!writes.seen(key)) return { afterMs: OWN_WRITES_MS_MAX };
   const present = slices.byIndex("serviceName", key).filter((slice) =>
     slice.metadata.labels?.[MANAGED_BY] === MANAGER && !slice.metadata.deletionTimestamp
   );
@@ -101,10 +103,10 @@ export async function reconcile(
       writes.wrote(key, await context.client.create<KubeObject>(target, body));
     });
     await allAtOnce(plan.remove, async (slice) => {
-      writes.deleted(key, slice);
       await context.client.delete(targetOf(ENDPOINT_SLICES, slice)).catch((error) => {
         if (!isGone(error)) throw error;
       });
+      writes.deleted(key, slice);
     });
   } catch (error) {
     if (!isNamespaceGoing(error)) throw error;

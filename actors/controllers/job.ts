@@ -362,9 +362,9 @@ async function make(
 /** Takes pods that shall count for nothing: the finalizer goes first. */
 async function take({ key, context, state, job }: Pass, pods: readonly Obj[]): Promise<void> {
   await allAtOnce(pods, async (pod) => {
-    state.writes.deleted(key, pod);
     await dropFinalizer(context, pod);
     await deletePod(context, job, pod);
+    state.writes.deleted(key, pod);
   });
 }
 

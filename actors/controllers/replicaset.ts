@@ -22,6 +22,7 @@ import {
   indexOwnership,
   orphansIn,
   type Outcome,
+  OWN_WRITES_MS_MAX,
   OwnWrites,
   PODS,
   REPLICA_SETS,
@@ -157,7 +158,8 @@ export async function reconcile(
   }
   if (failure) throw failure.error;
   const minReady = owner.spec.minReadySeconds ?? 0;
-  const afterMs = nextAvailableMs(active, minReady, now);
+  const afterMs = nextAvailableMs(active, minReady, now) ??
+    (inSync ? undefined : OWN_WRITES_MS_MAX);
   return afterMs === undefined ? undefined : { afterMs };
 }
 
@@ -209,11 +211,10 @@ async function scale(
   const victims = victimsOf(context, state, { owner, active, count: -missing });
   try {
     await allAtOnce(victims, async (pod) => {
-      state.writes.deleted(key, pod);
       await deletePod(context, owner, pod);
+      state.writes.deleted(key, pod);
     });
   } catch (error) {
-    state.writes.forget(key);
     return { reason: "FailedDelete", error };
   }
 }

@@ -369,13 +369,12 @@ async function create({ context, set, state, key }: Pass, pod: Obj): Promise<voi
 async function remove({ context, set, state, key }: Pass, pod: Obj): Promise<void> {
   const said = `delete Pod ${pod.metadata.name} in StatefulSet ${set.metadata.name}`;
   try {
-    state.writes.deleted(key, pod);
     await context.client.delete(targetOf(PODS, pod), {
       preconditions: { uid: pod.metadata.uid },
     });
+    state.writes.deleted(key, pod);
   } catch (error) {
     if (isGone(error)) return;
-    state.writes.forget(key);
     const text = `${said} failed error: ${textOf(error)}`;
     context.recorder.event(set, "Warning", "FailedDelete", text);
     throw error;

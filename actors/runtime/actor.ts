@@ -172,9 +172,10 @@ export class Actor<S> implements Supervised, ActorHandle {
       },
       failed: (key, error, retryMs) => {
         this.#note(error);
-        // A conflict is the usual way to learn that the world moved; it is no news to anybody.
-        const conflict = (error as { reason?: string } | undefined)?.reason === "Conflict";
-        this.#ports.log(conflict ? "debug" : "warn", "handler failed", {
+        // Conflicts and objects gone meanwhile are the usual ways to learn that the world moved.
+        const { reason } = (error ?? {}) as { reason?: string };
+        const usual = reason === "Conflict" || reason === "NotFound";
+        this.#ports.log(usual ? "debug" : "warn", "handler failed", {
           actor: this.address,
           key,
           error: this.#lastError,

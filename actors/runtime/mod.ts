@@ -34,7 +34,7 @@
 export * from "./contract.ts";
 export { allAtOnce, BATCH_MAX, slowStart } from "./batches.ts";
 export { every } from "./periodic.ts";
-export { OwnWrites } from "./own_writes.ts";
+export { OWN_WRITES_MS_MAX, OwnWrites } from "./own_writes.ts";
 export * from "./ownership.ts";
 export * from "./reconciler.ts";
 export * from "./resources.ts";
