@@ -15,7 +15,7 @@
  */
 import { ApiError } from "../../api/machinery/types.ts";
 import type { Outcome } from "../runtime/mod.ts";
-import type { Timer } from "../../kv/clock.ts";
+import { ContainerLives } from "./container_lives.ts";
 import {
   containerNamed,
   type ContainerRecord,
@@ -25,25 +25,17 @@ import {
   restartsAfter,
   restore,
 } from "./container_record.ts";
-import { containerEvent, startContainer } from "./container_start.ts";
 import { ContainerRestarts } from "./container_restarts.ts";
 import { ContainerStops } from "./container_stops.ts";
-import type { FieldFacts } from "./fields.ts";
-import { HookError } from "./hooks.ts";
-import { hostnameOf, hostsFile, resolvFile } from "./pod_files.ts";
+import { PodSandbox } from "./pod_sandbox.ts";
 import { initialized, letsPass, podStatus, sameStatus } from "./pod_status.ts";
-import { MountError, type NodeFacts, type WorkerPorts } from "./ports.ts";
-import { ContainerProbes, hasProbes } from "./probes.ts";
-import { type ContainerEnd, RuntimeError, type Sandbox } from "./runtimes/runtime.ts";
-import { type ContainerOf, type Pod, PODS, type PodStatus, timestamp } from "./types.ts";
+import type { NodeFacts, WorkerPorts } from "./ports.ts";
+import { type Pod, PODS, type PodStatus, timestamp } from "./types.ts";
 
 /** How long a status may wait for a start that is under way, so that quick starts take one write. */
 const PATIENCE_MS = 250;
 /** Turns of the microtask queue within which a runtime that never waits has started everything. */
 const TURNS_MAX = 64;
-/** First and longest wait between attempts to make volumes and network. */
-const SETUP_RETRY_MS_MIN = 500;
-const SETUP_RETRY_MS_MAX = 122_000;
 /** The grace of a pod that is gone from the API already. */
 const FORCED_GRACE_MS = 1000;
 /** Conflicts that one status write survives. */
@@ -62,23 +54,17 @@ export class PodWorker {
   readonly #wake: () => void;
   readonly #restarts: ContainerRestarts;
   readonly #stops: ContainerStops;
-  readonly #abort = new AbortController();
+  readonly #sandbox: PodSandbox;
+  readonly #lives: ContainerLives;
   readonly #tasks = new Set<Promise<void>>();
-  readonly #probes = new Map<string, ContainerProbes>();
-  readonly #endings = new Map<string, (() => void)[]>();
+  #abort: AbortController | undefined;
   #pod: Pod;
   #gone = false;
   #started: string;
-  #sandbox: Sandbox | undefined;
-  #podIPs: readonly string[];
-  #setup: "none" | "running" | "ready" | "clean" = "none";
-  #setupRetryAt = 0;
-  #setupRetryMs = 0;
   #failed: { reason: string; message: string } | undefined;
   /** When the pod must have stopped; set once, may only come nearer. */
   #stopBy: number | undefined;
   #busySince: number | undefined;
-  #refreshTimer: Timer | undefined;
   #sent: { status: PodStatus; resourceVersion: string } | undefined;
   #deleteSent = false;
   /** While a step is looking, whoever names the pod is heard without a message. */
@@ -96,9 +82,18 @@ export class PodWorker {
     this.uid = pod.metadata.uid;
     this.records = recordsOf(pod);
     this.#restarts = new ContainerRestarts(ports);
+    this.#sandbox = new PodSandbox(ports, node, pod);
     this.#stops = new ContainerStops(ports, () => this.#pod, this.#wake);
     this.#started = pod.status?.startTime ?? timestamp(ports.clock.now());
-    this.#podIPs = pod.status?.podIPs?.map((p) => p.ip) ?? [];
+    this.#lives = new ContainerLives({
+      ports,
+      sandbox: this.#sandbox,
+      restarts: this.#restarts,
+      stops: this.#stops,
+      pod: () => this.#pod,
+      graceMs: () => this.#graceMs(),
+      wake: this.#wake,
+    });
     if (pod.status?.reason === "DeadlineExceeded") {
       this.#failed = { reason: pod.status.reason, message: pod.status.message ?? "" };
     }
@@ -109,24 +104,10 @@ export class PodWorker {
     return this.#pod;
   }
 
-  /** Fields that containers may ask for. */
-  get facts(): FieldFacts {
-    return {
-      hostIPs: this.#node.addresses,
-      podIPs: this.#podIPs,
-      allocatable: this.#node.allocatable,
-    };
-  }
-
   /** Resolves when the current start of a container has ended (at once when it does not run). */
   whenEnded(container: string): Promise<void> {
     const record = this.records.find((r) => r.name === container);
-    if (record?.phase !== "running") return Promise.resolve();
-    return new Promise((resolve) => {
-      const list = this.#endings.get(container) ?? [];
-      list.push(resolve);
-      this.#endings.set(container, list);
-    });
+    return record?.phase === "running" ? this.#lives.whenEnded(container) : Promise.resolve();
   }
 
   /** Brings the pod one step on; `seen` is what the cache has, undefined when it has no such pod. */
@@ -160,10 +141,10 @@ export class PodWorker {
 
   /** Ends all containers at once and forgets the pod here: the node is stopping. The API is not told. */
   async close(): Promise<void> {
-    this.#abort.abort();
-    this.#refreshTimer?.cancel();
+    this.#abortStarts();
+    this.#sandbox.cancel();
     this.#stops.cancel();
-    for (const probes of this.#probes.values()) probes.stop();
+    this.#lives.cancel();
     await Promise.allSettled(this.#tasks);
   }
 
@@ -213,16 +194,8 @@ export class PodWorker {
         this.records.push(newRecord(c, kindOf(c, "ephemeral")));
       }
     }
-    for (const record of this.records) {
-      // A new image means a new container (the only field of a container that may change).
-      const image = containerNamed(seen, record.name)?.image;
-      if (image === undefined || image === record.image) continue;
-      record.image = image;
-      if (record.phase === "running") {
-        const text = `Container ${record.name} definition changed, will be restarted`;
-        this.#stops.stop(record, this.#graceMs(), text);
-      }
-    }
+    // A new image means a new container (the only field of a container that may change).
+    for (const record of this.records) this.#lives.imageChanged(record, seen);
   }
 
   #graceMs(): number {
@@ -253,11 +226,15 @@ export class PodWorker {
       this.#stops.advance(this.records, this.#stopBy!);
       return;
     }
-    if (this.#setup === "none" && this.#setupRetryAt <= now) this.#run(this.#prepare());
-    if (this.#setup === "ready") this.#startDue(now);
+    const sandbox = this.#sandbox;
+    if (sandbox.state === "none" && sandbox.retryAt <= now) {
+      this.#run(sandbox.make(this.#pod, this.records));
+    }
+    if (sandbox.state === "ready") this.#startDue(now);
   }
 
   #abortStarts(): void {
+    this.#abort ??= new AbortController();
     if (!this.#abort.signal.aborted) this.#abort.abort(new Error("the pod is being stopped"));
   }
 
@@ -295,7 +272,7 @@ export class PodWorker {
     if (record.phase === "exited" && !this.#again(record)) return;
     if (!this.#restarts.mayStart(this.#pod, record, now)) return;
     const container = containerNamed(this.#pod, record.name);
-    if (!container || !this.#sandbox) return;
+    if (!container || !this.#sandbox.sandbox) return;
     if (record.phase === "exited") {
       record.last = record.end;
       record.end = undefined;
@@ -305,203 +282,20 @@ export class PodWorker {
     }
     record.phase = "starting";
     record.stopBy = undefined;
-    this.#run(this.#launch(record, container));
-  }
-
-  async #launch(record: ContainerRecord, container: ContainerOf): Promise<void> {
-    const { signal } = this.#abort;
-    try {
-      await startContainer(
-        {
-          ports: this.#ports,
-          pod: this.#pod,
-          sandbox: this.#sandbox!,
-          facts: this.facts,
-          signal,
-          ended: (r, id, end) => this.#ended(r, id, end),
-          running: (r, c) => this.#running(r, c),
-        },
-        record,
-        container,
-      );
-      record.waiting = undefined;
-      this.#restarts.succeeded(record);
-      if (record.phase === "running" && !hasProbes(container)) {
-        record.started = true;
-        record.ready = true;
-      }
-    } catch (error) {
-      this.#startFailed(record, error, signal.aborted);
-    }
-  }
-
-  #startFailed(record: ContainerRecord, error: unknown, aborted: boolean): void {
-    const now = this.#ports.clock.now();
-    if (error instanceof HookError) {
-      // It runs; the hook's failure kills it, and the restart policy does the rest.
-      if (record.phase === "running") {
-        this.#stops.stop(record, this.#graceMs(), "FailedPostStartHook");
-      }
-      return;
-    }
-    if (record.phase === "starting") record.phase = record.end ? "exited" : "absent";
-    if (aborted) return;
-    const reason = error instanceof RuntimeError ? error.reason : "CreateContainerError";
-    const message = (error as Error).message;
-    containerEvent(this.#ports, this.#pod, record, "Warning", "Failed", `Error: ${message}`);
-    if (reason === "StartError" || reason === "RunContainerError") {
-      // It was made but could not run: that counts as an end, and is retried as a crash is.
-      record.phase = "exited";
-      record.end = {
-        exitCode: 128,
-        reason: "StartError",
-        message,
-        startedAt: timestamp(0),
-        finishedAt: timestamp(now),
-        containerID: record.id,
-      };
-      return;
-    }
-    if (record.restarts > 0) {
-      record.phase = "exited";
-      record.end = record.last;
-      record.restarts--;
-    }
-    this.#restarts.failed(this.#pod, record, reason, message, now);
-  }
-
-  #running(record: ContainerRecord, container: ContainerOf): void {
-    record.phase = "running";
-    record.startedAt = this.#ports.clock.now();
-    record.end = undefined;
-    record.waiting = undefined;
-    record.stopBy = undefined;
-    record.started = false;
-    record.ready = false;
-    if (!record.runtime?.real || !hasProbes(container)) {
-      record.started = record.ready = !container.lifecycle?.postStart || !record.runtime?.real;
-      return;
-    }
-    const { pod } = this;
-    const target = { ports: this.#ports, pod, container, record, ip: this.#podIPs[0] ?? "" };
-    this.#probes.get(record.name)?.stop();
-    const probes = new ContainerProbes(target, {
-      changed: () => this.#wake(),
-      failed: (kind, graceSeconds) => {
-        const graceMs = graceSeconds === undefined ? this.#graceMs() : graceSeconds * 1000;
-        const text = `Container ${record.name} failed ${kind} probe, will be restarted`;
-        this.#stops.stop(record, graceMs, text);
-        this.#wake();
-      },
-    });
-    this.#probes.set(record.name, probes);
-  }
-
-  #ended(record: ContainerRecord, id: string, end: ContainerEnd): void {
-    if (record.id !== id) return;
-    record.phase = "exited";
-    record.ready = false;
-    record.started = false;
-    this.#probes.get(record.name)?.stop();
-    this.#probes.delete(record.name);
-    record.end = {
-      exitCode: end.exitCode,
-      ...(end.signal ? { signal: end.signal } : {}),
-      reason: end.reason ?? (end.exitCode === 0 ? "Completed" : "Error"),
-      ...(end.message ? { message: end.message } : {}),
-      startedAt: timestamp(end.startedAt),
-      finishedAt: timestamp(end.finishedAt),
-      containerID: id,
-    };
-    for (const resolve of this.#endings.get(record.name) ?? []) resolve();
-    this.#endings.delete(record.name);
-    this.#wake();
-  }
-
-  // --- volumes, network, sandbox ----------------------------------------------------------------------
-
-  async #prepare(): Promise<void> {
-    this.#setup = "running";
-    const { ports } = this;
-    const pod = this.#pod;
-    const node = this.#node;
-    try {
-      const real = this.#real();
-      const network = ports.network.setupPod(pod, node);
-      const { ips } = network instanceof Promise ? await network : network;
-      this.#podIPs = ips;
-      if (ports.volumes && real) await ports.volumes.setup(pod, this.facts);
-      else if (ports.volumes) await ports.volumes.check(pod);
-      const files = real || ports.volumes;
-      this.#sandbox = {
-        pod,
-        ips,
-        hostname: hostnameOf(pod, node.domain),
-        hosts: files ? hostsFile(pod, ips, node.domain) : "",
-        resolv: files ? resolvFile(pod, node, node.resolv) : "",
-      };
-      for (const runtime of ports.runtimes) {
-        const starting = runtime.startSandbox(this.#sandbox);
-        if (starting) await starting;
-      }
-      this.#setup = "ready";
-      if (real) this.#refreshLater(0);
-    } catch (error) {
-      this.#setup = "none";
-      this.#setupRetryMs = Math.min(
-        SETUP_RETRY_MS_MAX,
-        this.#setupRetryMs ? this.#setupRetryMs * 2 : SETUP_RETRY_MS_MIN,
-      );
-      this.#setupRetryAt = ports.clock.now() + this.#setupRetryMs;
-      const message = (error as Error).message;
-      if (error instanceof MountError) {
-        const text = `MountVolume.SetUp failed for volume "${error.volume}" : ${message}`;
-        this.#event("Warning", "FailedMount", text);
-      } else if (this.#setupRetryMs > SETUP_RETRY_MS_MIN * 4) {
-        const text = `Failed to create pod sandbox: ${message}`;
-        this.#event("Warning", "FailedCreatePodSandBox", text);
-      }
-    }
-  }
-
-  get ports(): WorkerPorts {
-    return this.#ports;
-  }
-
-  /** Whether any container of the pod is a process. */
-  #real(): boolean {
-    const { runtimes } = this.#ports;
-    if (runtimes.length === 1) return runtimes[0].real;
-    const wish = runtimes.find((r) => r.name === this.#pod.spec.runtimeClassName);
-    if (wish) return wish.real;
-    return this.records.some((r) => runtimes.find((one) => one.runs(r.image))?.real);
+    this.#abort ??= new AbortController();
+    this.#run(this.#lives.begin(record, container, this.#abort.signal));
   }
 
   /** Tries volumes and network again now, if they wait for that: something they need has changed. */
   retrySetup(): void {
-    this.#setupRetryAt = 0;
+    this.#sandbox.retryAt = 0;
     this.#wake();
   }
 
   /** Brings the files of the pod's volumes up to date soon: an object they come from has changed. */
   refreshVolumes(): void {
-    if (this.#setup === "ready") this.#refreshLater(0);
-    else if (this.#setup === "none") this.retrySetup();
-  }
-
-  #refreshLater(delayMs: number): void {
-    const { volumes, clock, log } = this.#ports;
-    if (!volumes || this.#stopping) return;
-    this.#refreshTimer?.cancel();
-    this.#refreshTimer = clock.timer("background", delayMs, async () => {
-      try {
-        const next = await volumes.refresh(this.#pod, this.facts);
-        if (next !== undefined) this.#refreshLater(next);
-      } catch (error) {
-        log("warn", "volumes not refreshed", { pod: this.uid, error: String(error) });
-        this.#refreshLater(SETUP_RETRY_MS_MAX);
-      }
-    });
+    if (this.#sandbox.state === "none") this.retrySetup();
+    else if (!this.#stopping) this.#sandbox.refresh(this.#pod);
   }
 
   // --- status and end ---------------------------------------------------------------------------------
@@ -513,9 +307,9 @@ export class PodWorker {
       const status = podStatus({
         pod,
         records: this.records,
-        sandboxReady: this.#setup === "ready",
+        sandboxReady: this.#sandbox.state === "ready",
         hostIPs: this.#node.addresses,
-        podIPs: this.#podIPs,
+        podIPs: this.#sandbox.ips,
         startTime: this.#started,
         now: this.#ports.clock.now(),
         failed: this.#failed,
@@ -567,7 +361,8 @@ export class PodWorker {
   /** Once nothing runs any more: clean up, and let go of a pod that is being deleted. */
   async #finish(): Promise<void> {
     if (!this.#over || this.#tasks.size) return;
-    await this.#cleanUp();
+    this.#lives.cancel();
+    await this.#sandbox.cleanUp(this.#pod, this.records);
     if (!this.#dying()) return;
     const { runtimes, client } = this.#ports;
     if (!this.#gone && !this.#deleteSent) {
@@ -588,20 +383,6 @@ export class PodWorker {
     this.done = true;
   }
 
-  async #cleanUp(): Promise<void> {
-    if (this.#setup === "clean") return;
-    const { runtimes, network, volumes } = this.#ports;
-    this.#refreshTimer?.cancel();
-    for (const probes of this.#probes.values()) probes.stop();
-    for (const record of this.records) {
-      if (record.id && record.runtime) await record.runtime.remove(record.id);
-    }
-    for (const runtime of runtimes) await runtime.stopSandbox(this.uid);
-    if (volumes && this.#real()) await volumes.teardown(this.#pod);
-    await network.teardownPod(this.uid);
-    this.#setup = "clean";
-  }
-
   /** When to look again without being named: a back-off, a retry or the deadline is over. */
   #next(): Outcome {
     if (this.done) return;
@@ -609,7 +390,7 @@ export class PodWorker {
     let at = Infinity;
     if (!this.#stopping) {
       at = this.#deadlineAt();
-      if (this.#setup === "none") at = Math.min(at, this.#setupRetryAt);
+      if (this.#sandbox.state === "none") at = Math.min(at, this.#sandbox.retryAt);
       for (const record of this.records) {
         at = Math.min(at, this.#restarts.dueAt(record));
       }
@@ -653,21 +434,14 @@ export class PodWorker {
       const recovered = !!one.state.running && !!runtime?.recover(
         this.#pod,
         { name: one.name, id, startedAt },
-        (end) => this.#ended(record, id, end),
+        (end) => this.#lives.ended(record, id, end),
       );
       restore(record, one, recovered, now);
       if (recovered) running = true;
     }
     // A pod taken over as it runs keeps its addresses and needs no new sandbox of a simulated runtime.
-    if (running && !this.#real()) this.#takeOver();
-  }
-
-  #takeOver(): void {
-    const pod = this.#pod;
-    const kept = this.#ports.network.setupPod(pod, this.#node);
-    if (!(kept instanceof Promise)) this.#podIPs = kept.ips;
-    const hostname = hostnameOf(pod, this.#node.domain);
-    this.#sandbox = { pod, ips: this.#podIPs, hostname, hosts: "", resolv: "" };
-    this.#setup = "ready";
+    if (running && !this.#sandbox.isReal(this.#pod, this.records)) {
+      this.#sandbox.takeOver(this.#pod);
+    }
   }
 }

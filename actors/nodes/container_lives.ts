@@ -1,0 +1,176 @@
+/**
+ * The lives of a pod's containers: begins one (by `startContainer`), keeps its record true while it
+ * runs (probes, hooks) and when it ends, and says what a failed start means. When a life may begin is
+ * the pod worker's and `ContainerRestarts`' business.
+ */
+import { containerNamed, type ContainerRecord } from "./container_record.ts";
+import type { ContainerRestarts } from "./container_restarts.ts";
+import { containerEvent, startContainer } from "./container_start.ts";
+import type { ContainerStops } from "./container_stops.ts";
+import { HookError } from "./hooks.ts";
+import type { PodSandbox } from "./pod_sandbox.ts";
+import type { WorkerPorts } from "./ports.ts";
+import { ContainerProbes, hasProbes } from "./probes.ts";
+import { type ContainerEnd, RuntimeError } from "./runtimes/runtime.ts";
+import { type ContainerOf, type Pod, timestamp } from "./types.ts";
+
+/** What the lives need of their pod. */
+export interface LivesOptions {
+  ports: WorkerPorts;
+  sandbox: PodSandbox;
+  restarts: ContainerRestarts;
+  stops: ContainerStops;
+  pod(): Pod;
+  graceMs(): number;
+  wake(): void;
+}
+
+/** See the module's text. */
+export class ContainerLives {
+  readonly #options: LivesOptions;
+  #probes: Map<string, ContainerProbes> | undefined;
+  #endings: Map<string, (() => void)[]> | undefined;
+
+  constructor(options: LivesOptions) {
+    this.#options = options;
+  }
+
+  /** Begins a life; never rejects. */
+  async begin(record: ContainerRecord, container: ContainerOf, signal: AbortSignal): Promise<void> {
+    const { ports, sandbox, restarts, pod } = this.#options;
+    try {
+      await startContainer(
+        {
+          ports,
+          pod: pod(),
+          sandbox: sandbox.sandbox!,
+          facts: sandbox.facts,
+          signal,
+          ended: (r, id, end) => this.ended(r, id, end),
+          running: (r, c) => this.#running(r, c),
+        },
+        record,
+        container,
+      );
+      record.waiting = undefined;
+      restarts.succeeded(record);
+      if (record.phase === "running" && !hasProbes(container)) {
+        record.started = true;
+        record.ready = true;
+      }
+    } catch (error) {
+      this.#failed(record, error as Error, signal.aborted);
+    }
+  }
+
+  #failed(record: ContainerRecord, error: Error, aborted: boolean): void {
+    const { ports, stops, restarts, pod, graceMs } = this.#options;
+    const now = ports.clock.now();
+    if (error instanceof HookError) {
+      // It runs; the hook's failure kills it, and the restart policy does the rest.
+      if (record.phase === "running") stops.stop(record, graceMs(), "FailedPostStartHook");
+      return;
+    }
+    if (record.phase === "starting") record.phase = record.end ? "exited" : "absent";
+    if (aborted) return;
+    const reason = error instanceof RuntimeError ? error.reason : "CreateContainerError";
+    const { message } = error;
+    containerEvent(ports, pod(), record, "Warning", "Failed", `Error: ${message}`);
+    if (reason === "StartError") {
+      // It was made but could not run: that counts as an end, and is retried as a crash is.
+      record.phase = "exited";
+      record.end = {
+        exitCode: 128,
+        reason,
+        message,
+        startedAt: timestamp(0),
+        finishedAt: timestamp(now),
+        containerID: record.id,
+      };
+      return;
+    }
+    if (record.restarts > 0) {
+      record.phase = "exited";
+      record.end = record.last;
+      record.restarts--;
+    }
+    restarts.failed(pod(), record, reason, message, now);
+  }
+
+  #running(record: ContainerRecord, container: ContainerOf): void {
+    const { ports, sandbox, stops, pod, graceMs, wake } = this.#options;
+    record.phase = "running";
+    record.startedAt = ports.clock.now();
+    record.end = undefined;
+    record.waiting = undefined;
+    record.stopBy = undefined;
+    record.started = false;
+    record.ready = false;
+    const real = record.runtime?.real ?? false;
+    if (!real || !hasProbes(container)) {
+      record.started = record.ready = !real || !container.lifecycle?.postStart;
+      return;
+    }
+    const target = { ports, pod: pod(), container, record, ip: sandbox.ips[0] ?? "" };
+    const probes = new ContainerProbes(target, {
+      changed: wake,
+      failed: (kind, graceSeconds) => {
+        const ms = graceSeconds === undefined ? graceMs() : graceSeconds * 1000;
+        const text = `Container ${record.name} failed ${kind} probe, will be restarted`;
+        stops.stop(record, ms, text);
+        wake();
+      },
+    });
+    this.#probes ??= new Map();
+    this.#probes.get(record.name)?.stop();
+    this.#probes.set(record.name, probes);
+  }
+
+  /** Notes the end of a life. */
+  ended(record: ContainerRecord, id: string, end: ContainerEnd): void {
+    if (record.id !== id) return;
+    record.phase = "exited";
+    record.ready = false;
+    record.started = false;
+    this.#probes?.get(record.name)?.stop();
+    this.#probes?.delete(record.name);
+    record.end = {
+      exitCode: end.exitCode,
+      ...(end.signal ? { signal: end.signal } : {}),
+      reason: end.reason ?? (end.exitCode === 0 ? "Completed" : "Error"),
+      ...(end.message ? { message: end.message } : {}),
+      startedAt: timestamp(end.startedAt),
+      finishedAt: timestamp(end.finishedAt),
+      containerID: id,
+    };
+    for (const resolve of this.#endings?.get(record.name) ?? []) resolve();
+    this.#endings?.delete(record.name);
+    this.#options.wake();
+  }
+
+  /** Resolves when a container that runs has ended. */
+  whenEnded(container: string): Promise<void> {
+    return new Promise((resolve) => {
+      this.#endings ??= new Map();
+      const list = this.#endings.get(container);
+      if (list) list.push(resolve);
+      else this.#endings.set(container, [resolve]);
+    });
+  }
+
+  /** Stops all probes. */
+  cancel(): void {
+    for (const probes of this.#probes?.values() ?? []) probes.stop();
+    this.#probes = undefined;
+  }
+
+  /** A container whose image has changed is stopped, and so begins anew. */
+  imageChanged(record: ContainerRecord, pod: Pod): void {
+    const image = containerNamed(pod, record.name)?.image;
+    if (image === undefined || image === record.image) return;
+    record.image = image;
+    if (record.phase !== "running") return;
+    const text = `Container ${record.name} definition changed, will be restarted`;
+    this.#options.stops.stop(record, this.#options.graceMs(), text);
+  }
+}
