@@ -1,0 +1,184 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { ManualClock } from "../../../kv/clock.ts";
+import type { Objects } from "../objects.ts";
+import { MountError } from "../ports.ts";
+import type { Container, Pod, Volume } from "../types.ts";
+import { writeAtomically } from "./atomic_writer.ts";
+import { HostVolumes } from "./volumes.ts";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const facts = { hostIPs: [], podIPs: [], allocatable: { memory: "1Gi" } };
+
+async function inFolder(use: (folder: string) => Promise<void>) {
+  const folder = await Deno.makeTempDir();
+  try {
+    await use(folder);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+Deno.test("writeAtomically() moves all files at once, and only when something changed", () =>
+  inFolder(async (folder) => {
+    const file = (text: string, mode = 0o644) => ({ bytes: bytes(text), mode });
+    const write = (files: [string, ReturnType<typeof file>][], stamp: string) =>
+      writeAtomically(folder, new Map(files), stamp);
+    assertEquals(await write([["a", file("1")], ["d/b", file("2", 0o400)]], "s1"), true);
+    assertEquals(await Deno.readLink(`${folder}/a`), "..data/a");
+    assertEquals(await Deno.readLink(`${folder}/..data`), "..s1");
+    assertEquals(await Deno.readTextFile(`${folder}/d/b`), "2");
+    assertEquals((await Deno.stat(`${folder}/d/b`)).mode! & 0o777, 0o400);
+    assertEquals(await write([["a", file("1")], ["d/b", file("2", 0o400)]], "s2"), false);
+    assertEquals(await write([["a", file("3")], ["c", file("4")]], "s3"), true);
+    const names = [...Deno.readDirSync(folder)].map((e) => e.name).sort();
+    assertEquals(names, ["..data", "..s3", "a", "c"]);
+    assertEquals(await Deno.readTextFile(`${folder}/a`), "3");
+    assertEquals(await write([], "s3"), true);
+    assertEquals([...Deno.readDirSync(folder)].some((e) => e.name === "a"), false);
+  }));
+
+function world(folder: string) {
+  const kept = new Map<string, object>();
+  const find = (kind: string) => (_namespace: string, name: string) =>
+    kept.get(`${kind}/${name}`) as never;
+  const objects: Objects = {
+    configMap: find("configmap"),
+    secret: find("secret"),
+    services: () => [],
+    claim: (namespace, name) => Promise.resolve(find("claim")(namespace, name)),
+    persistentVolume: (name) => Promise.resolve(find("volume")("", name)),
+  };
+  const tokens = {
+    token: () => Promise.resolve({ token: "t", refreshInMs: 1000 }),
+    forget: () => {},
+  };
+  const clock = new ManualClock();
+  const volumes = new HostVolumes({ folder, objects, tokens: tokens as never, clock });
+  const pod = (...list: Volume[]) =>
+    ({
+      metadata: { name: "p", namespace: "ns", uid: "u", labels: { b: "2", a: '1"' } },
+      spec: { containers: [{ name: "c" }], volumes: list },
+    }) as unknown as Pod;
+  const read = (volume: string, path: string) =>
+    Deno.readTextFile(`${folder}/pods/u/volumes/${volume}/${path}`);
+  return { kept, volumes, pod, read, clock };
+}
+
+Deno.test("HostVolumes makes files of objects, with items, modes and what may be missing", () =>
+  inFolder(async (folder) => {
+    const { kept, volumes, pod, read } = world(folder);
+    kept.set("configmap/cm", { data: { k: "v", other: "w" }, binaryData: { bin: btoa("\x01") } });
+    kept.set("secret/s", { data: { pw: btoa("geheim") } });
+    await volumes.setup(
+      pod(
+        { name: "cm", configMap: { name: "cm" } },
+        {
+          name: "items",
+          configMap: { name: "cm", items: [{ key: "k", path: "x/y", mode: 0o440 }] },
+        },
+        { name: "s", secret: { secretName: "s", defaultMode: 0o400 } },
+        { name: "none", configMap: { name: "zip", optional: true } },
+        {
+          name: "down",
+          downwardAPI: {
+            items: [
+              { path: "labels", fieldRef: { fieldPath: "metadata.labels" } },
+              { path: "mem", resourceFieldRef: { containerName: "c", resource: "limits.memory" } },
+            ],
+          },
+        },
+        {
+          name: "all",
+          projected: {
+            sources: [
+              { serviceAccountToken: { path: "token" } },
+              { configMap: { name: "cm", items: [{ key: "k", path: "k" }] } },
+            ],
+          },
+        },
+      ),
+      facts,
+    );
+    assertEquals([await read("cm", "k"), await read("cm", "bin")], ["v", "\x01"]);
+    assertEquals(await read("items", "x/y"), "v");
+    assertEquals(await read("s", "pw"), "geheim");
+    assertEquals(await read("down", "labels"), 'a="1\\""\nb="2"');
+    assertEquals(await read("down", "mem"), String(2 ** 30));
+    assertEquals([await read("all", "token"), await read("all", "k")], ["t", "v"]);
+    const mode = (path: string) => Deno.statSync(`${folder}/pods/u/volumes/${path}`).mode! & 0o777;
+    assertEquals([mode("s/pw"), mode("items/x/y")], [0o400, 0o440]);
+  }));
+
+Deno.test("HostVolumes says what it waits for", () =>
+  inFolder(async (folder) => {
+    const { kept, volumes, pod } = world(folder);
+    kept.set("configmap/cm", { data: {} });
+    kept.set("claim/open", {
+      metadata: { namespace: "ns" },
+      status: { phase: "Pending" },
+      spec: {},
+    });
+    const cases: [Volume, string][] = [
+      [{ name: "v", configMap: { name: "x" } }, 'configmap "x" not found'],
+      [{ name: "v", secret: { secretName: "x" } }, 'secret "x" not found'],
+      [
+        { name: "v", configMap: { name: "cm", items: [{ key: "k", path: "k" }] } },
+        "configmap references non-existent config key: k",
+      ],
+      [
+        { name: "v", hostPath: { path: `${folder}/none`, type: "Directory" } },
+        `hostPath type check failed: ${folder}/none is not a directory`,
+      ],
+      [
+        { name: "v", persistentVolumeClaim: { claimName: "x" } },
+        'persistentvolumeclaim "x" not found',
+      ],
+      [{ name: "v", persistentVolumeClaim: { claimName: "open" } }, "PVC ns/open is not bound"],
+      [{ name: "v", nfs: {} }, "volumes of the kind nfs are not supported by this node"],
+    ];
+    for (const [volume, message] of cases) {
+      const error = await assertRejects(() => volumes.setup(pod(volume), facts), MountError);
+      assertEquals([error.volume, error.message], ["v", message]);
+    }
+  }));
+
+Deno.test("HostVolumes refreshes, mounts subPaths, and goes", () =>
+  inFolder(async (folder) => {
+    const { kept, volumes, pod, read } = world(folder);
+    kept.set("configmap/cm", { data: { k: "v" } });
+    const path = `${folder}/host`;
+    const of = pod(
+      { name: "cm", configMap: { name: "cm" } },
+      { name: "e", emptyDir: {} },
+      { name: "h", hostPath: { path, type: "DirectoryOrCreate" } },
+    );
+    await volumes.setup(of, facts);
+    kept.set("configmap/cm", { data: { k: "new" } });
+    await volumes.refresh(of, facts);
+    assertEquals(await read("cm", "k"), "new");
+    const container: Container = {
+      name: "c",
+      volumeMounts: [
+        { name: "cm", mountPath: "/cm" },
+        { name: "e", mountPath: "/e/", subPathExpr: "$(POD)" },
+        { name: "h", mountPath: "/h", readOnly: true },
+      ],
+    };
+    const mounts = await volumes.mounts(of, container, new Map([["POD", "p"]]));
+    assertEquals(mounts.map((m) => [m.containerPath, m.readOnly]), [
+      ["/cm", true],
+      ["/e", false],
+      ["/h", true],
+    ]);
+    assertEquals(mounts[1].hostPath, `${folder}/pods/u/volumes/e/p`);
+    await Deno.symlink("/etc", `${path}/out`);
+    const escape = { name: "c", volumeMounts: [{ name: "h", mountPath: "/x", subPath: "out" }] };
+    await assertRejects(
+      () => volumes.mounts(of, escape, new Map()),
+      Error,
+      "leads out of its volume",
+    );
+    await volumes.teardown(of);
+    await assertRejects(() => read("cm", "k"), Deno.errors.NotFound);
+    assertEquals(Deno.statSync(path).isDirectory, true);
+  }));
