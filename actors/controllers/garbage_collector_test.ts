@@ -137,3 +137,48 @@ Deno.test("gc takes a replica set's pods, many at once", async () => {
   assertEquals((await world.list(PODS)).length, 0);
   assertEquals(world.log, []);
 });
+
+Deno.test("gc foreground: a circle of owners is broken", async () => {
+  await using world = await openWorld((ports) => [garbageCollector(ports)]);
+  const a = await configMap(world, "a");
+  const b = await configMap(world, "b", [ownedBy(a, { blockOwnerDeletion: true })]);
+  const c = await configMap(world, "c", [ownedBy(b, { blockOwnerDeletion: true })]);
+  await world.client.patch({ resource: CONFIG_MAPS, namespace: "default", name: "a" }, {
+    type: "merge",
+    body: { metadata: { ownerReferences: [ownedBy(c, { blockOwnerDeletion: true }) as never] } },
+  });
+  await world.settle();
+  await remove(world, "a", "Foreground");
+  await world.settle();
+  assertEquals(await names(world), []);
+});
+
+Deno.test("gc: one owner goes in the foreground, a dependent with another owner stays", async () => {
+  await using world = await openWorld((ports) => [garbageCollector(ports)]);
+  const a = await configMap(world, "a");
+  const b = await configMap(world, "b");
+  await configMap(world, "both", [ownedBy(a, { blockOwnerDeletion: true }), ownedBy(b)]);
+  await configMap(world, "one", [ownedBy(a, { blockOwnerDeletion: true })]);
+  await world.settle();
+  await remove(world, "a", "Foreground");
+  await world.settle();
+  assertEquals(await names(world), ["b", "both"]);
+});
+
+Deno.test("gc leaves a cluster-scoped object whose owner is namespaced, and says so", async () => {
+  await using world = await openWorld((ports) => [garbageCollector(ports)]);
+  const a = await configMap(world, "a");
+  const resource = { group: "", version: "v1", plural: "persistentvolumes" };
+  await world.client.create({ resource }, {
+    metadata: { name: "pv", ownerReferences: [ownedBy(a)] },
+    spec: {
+      capacity: { storage: "1Gi" },
+      accessModes: ["ReadWriteOnce"],
+      hostPath: { path: "/tmp/x" },
+    },
+  });
+  await remove(world, "a", "Background");
+  await world.settle();
+  assertEquals((await world.list(resource)).map((pv) => pv.metadata.name), ["pv"]);
+  assert((await world.events())[0].startsWith("Warning OwnerRefInvalidNamespace"));
+});

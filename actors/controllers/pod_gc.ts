@@ -70,9 +70,18 @@ async function handle(_key: string, state: State, context: ActorContext): Promis
     ended.sort((a, b) => evicted(a) - evicted(b) || byAge(a, b));
     stuck.push(...ended.slice(0, surplus));
   }
-  await allAtOnce(stuck, (pod) => remove(context, pod));
+  await allAtOnce(stuck, async (pod) => {
+    await markFailed(context, pod);
+    await remove(context, pod);
+  });
   await allAtOnce(orphans, async (pod) => {
-    await markOrphan(context, pod);
+    await markFailed(context, pod, {
+      type: "DisruptionTarget",
+      status: "True",
+      reason: "DeletionByPodGC",
+      message: "PodGC: node no longer exists",
+      lastTransitionTime: formatTime(context.clock.now()),
+    });
     await remove(context, pod);
   });
 }
@@ -102,17 +111,14 @@ function isOutOfService(context: ActorContext, nodeName: string): boolean {
   return (node.spec?.taints ?? []).some(({ key }: { key: string }) => key === OUT_OF_SERVICE);
 }
 
-/** A pod whose node is gone ends as Failed, so that its owner counts it so. */
-async function markOrphan(context: ActorContext, pod: Obj): Promise<void> {
+/** A pod that nobody runs ends as Failed, so that its owner counts it so. */
+async function markFailed(
+  context: ActorContext,
+  pod: Obj,
+  condition?: Record<string, string>,
+): Promise<void> {
   if (isFinished(pod)) return;
-  const condition = {
-    type: "DisruptionTarget",
-    status: "True",
-    reason: "DeletionByPodGC",
-    message: "PodGC: node no longer exists",
-    lastTransitionTime: formatTime(context.clock.now()),
-  };
-  const status = { phase: "Failed", conditions: [condition] };
+  const status = { phase: "Failed", ...(condition ? { conditions: [condition] } : {}) };
   try {
     await context.client.patch<KubeObject>(targetOf(PODS, pod, "status"), {
       type: "strategic",
