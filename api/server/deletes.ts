@@ -219,10 +219,20 @@ export function checkPreconditions(
 
 class Undone extends Error {}
 
+const JOB_WARNING = "child pods are preserved by default when jobs are deleted; " +
+  "set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
+
+function saysPolicy(options: DeleteOptions): boolean {
+  return options.propagationPolicy !== undefined || options.orphanDependents !== undefined;
+}
+
 /** Answers a delete. */
 export async function deleteObject(deps: Deps, request: ApiRequest): Promise<Answer> {
   const { kind, namespace, name } = request;
   const options = request.deleteOptions ?? {};
+  if (kind.group === "batch" && kind.plural === "jobs" && !saysPolicy(options)) {
+    request.warnings.push(JOB_WARNING);
+  }
   const store = storeOf(deps, kind);
   const key = keyFor(kind, namespace, name);
   const base = store.view().get(key);

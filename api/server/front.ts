@@ -31,6 +31,12 @@ const NO_BYTES = new Uint8Array();
 /** Subresources that are streams or proxies: answered by others, once they are authorized. */
 const CONNECTED = new Set(["exec", "attach", "portforward", "proxy", "log"]);
 
+/** What is served still and should not be used any more, with upstream's advice. */
+const DEPRECATED: Readonly<Record<string, string>> = {
+  "/v1/endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+  "/v1/componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
+};
+
 /** Hands over what is no plain request; undefined: not for streams. */
 export type Connector = (call: Call, request: ApiRequest) => Promise<Reply | undefined>;
 
@@ -82,6 +88,8 @@ export async function answerResource(
       const reply = await connect(call, request);
       if (reply) return withWarnings(reply, request.warnings);
     }
+    const deprecated = DEPRECATED[`${kind.group}/${kind.version}/${kind.plural}`];
+    if (deprecated) request.warnings.push(deprecated);
     options = optionsOf(call, request);
     await readInto(call, request);
     enter(deps, request, "receive");

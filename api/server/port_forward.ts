@@ -28,6 +28,7 @@ interface Pair {
 export class Forwards {
   readonly #forwarding: Forwarding;
   readonly #pairs = new Map<string, Pair>();
+  readonly #connections = new Set<Duplex>();
 
   constructor(forwarding: Forwarding) {
     this.#forwarding = forwarding;
@@ -49,15 +50,24 @@ export class Forwards {
     void this.#forward(pair.data, pair.error, Number(port));
   }
 
+  /** Ends what is open: the client has gone. */
+  close(): void {
+    for (const connection of this.#connections) connection.close();
+  }
+
   async #forward(data: SpdyStream, error: SpdyStream, port: number): Promise<void> {
     const { node, pod } = this.#forwarding;
     try {
       checkPort(port);
       const connection = await node.portForward(pod, port);
+      this.#connections.add(connection);
       await Promise.all([
         pour(data.readable, connection),
         pull(connection, (bytes) => data.write(bytes)).then(() => data.end()),
-      ]);
+      ]).finally(() => {
+        this.#connections.delete(connection);
+        connection.close();
+      });
     } catch (cause) {
       await error.write(utf8(failureText(port, pod, cause)));
     }

@@ -174,6 +174,7 @@ async function forwardWebSocket(door: Door, offered: readonly string[]): Promise
   const session = new SpdySession(transport, (stream) => forwards.add(stream));
   tunnel(socket, session);
   await session.closed;
+  forwards.close();
 }
 
 /** The request's pod, and the node that runs it. */
@@ -280,6 +281,7 @@ async function spdy(door: Door): Promise<void> {
       const { pod, node } = await podAndNode(deps, request);
       const forwards = new Forwards({ node, pod: refOf(pod) });
       await openSession(door, protocol, (stream) => forwards.add(stream)).closed;
+      forwards.close();
       return;
     }
     default:

@@ -90,7 +90,6 @@ function componentStatuses(request: ApiRequest): Answer {
   if (name && items.length === 0) throw notFound(subjectOf(kind), name);
   const list = { apiVersion: "v1", kind: kind.listKind, metadata: {}, items };
   const object = (name ? items[0] : list) as unknown as KubeObject;
-  request.warnings.push("v1 ComponentStatus is deprecated in v1.19+");
   return { code: 200, kind: name ? kind : listForm(kind), object };
 }
 

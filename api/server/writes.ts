@@ -175,6 +175,7 @@ function writeOptions(request: ApiRequest, kind: string): Record<string, unknown
 /** Kinds that an update creates when they are absent (upstream: AllowCreateOnUpdate). */
 const CREATED_BY_UPDATE = new Set([
   "endpoints",
+  "endpointslices",
   "events",
   "leases",
   "limitranges",
@@ -183,7 +184,6 @@ const CREATED_BY_UPDATE = new Set([
   "clusterroles",
   "clusterrolebindings",
   "services",
-  "runtimeclasses",
 ]);
 
 /** Answers an update. */
