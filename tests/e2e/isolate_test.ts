@@ -10,7 +10,7 @@ Deno.serve({ port: 8080 }, () => new Response("I am " + Deno.readTextFileSync("/
 for (const view of [undefined, "preload"] as const) {
   const how = view ?? "a root of its own";
   Deno.test(`isolate with ${how}: volumes, env, logs, exec, port-forward, probe, stop`, () =>
-    withNode(async ({ box, node, phase, logs, exec }) => {
+    withNode(async ({ box, node, logs, exec }) => {
       const maps = {
         resource: { group: "", version: "v1", plural: "configmaps" },
         namespace: "default",
