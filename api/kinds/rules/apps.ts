@@ -6,11 +6,13 @@
 import type { Column, DeepReadonly, Kind, KindHooks, KubeObject } from "../../machinery/types.ts";
 import { formatLabels, formatLabelSelector } from "../../machinery/selectors.ts";
 import * as check from "./apps_validation.ts";
-import { AGE_COLUMN, column, NAME_COLUMN, templateColumns } from "./cells.ts";
+import { AGE_COLUMN, column, NAME_COLUMN, type Row, templateColumns } from "./cells.ts";
 import { defaultPersistentVolumeClaim } from "./core_defaults.ts";
 import { semanticEqual } from "./equality.ts";
 import { defaultPodTemplate } from "./pod_defaults.ts";
+import { claimWarnings, workloadWarnings } from "./pod_warnings.ts";
 import { statusHooks } from "./prepare.ts";
+import { SPEC } from "./report.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
 type Obj = any;
@@ -130,6 +132,25 @@ function daemonHooks(): Pick<KindHooks, "prepareCreate" | "prepareUpdate"> {
   };
 }
 
+function templateOf(named: boolean): NonNullable<KindHooks["warnings"]> {
+  return workloadWarnings((object) => object.spec?.template, SPEC.child("template"), named);
+}
+
+const ofTemplate = templateOf(false);
+
+function statefulSetWarnings(set: Row, old?: Row): string[] {
+  if (old && set.spec === old.spec) return [];
+  const lines = ofTemplate(set, old);
+  set.spec?.volumeClaimTemplates?.forEach((claim: Obj, i: number) => {
+    claimWarnings(claim.spec, SPEC.child("volumeClaimTemplates").index(i), lines);
+  });
+  if ((set.spec?.revisionHistoryLimit ?? 0) < 0) {
+    const text = "a negative value retains all historical revisions; a value >= 0 is recommended";
+    lines.push(`${SPEC.child("revisionHistoryLimit")}: ${text}`);
+  }
+  return lines;
+}
+
 /** Hooks by kind. */
 export const hooks: Record<string, KindHooks> = {
   Deployment: {
@@ -137,24 +158,28 @@ export const hooks: Record<string, KindHooks> = {
     ...workloadHooks(),
     validate: check.validateDeployment,
     validateUpdate: check.validateDeploymentUpdate,
+    warnings: templateOf(true),
   },
   ReplicaSet: {
     defaults: defaultReplicaSet,
     ...plain(() => ({ replicas: 0 })),
     validate: check.validateReplicaSet,
     validateUpdate: check.validateReplicaSetUpdate,
+    warnings: templateOf(true),
   },
   DaemonSet: {
     defaults: defaultDaemonSet,
     ...daemonHooks(),
     validate: check.validateDaemonSet,
     validateUpdate: check.validateDaemonSetUpdate,
+    warnings: templateOf(false),
   },
   StatefulSet: {
     defaults: defaultStatefulSet,
     ...plain(() => ({ replicas: 0, availableReplicas: 0 })),
     validate: check.validateStatefulSet,
     validateUpdate: check.validateStatefulSetUpdate,
+    warnings: statefulSetWarnings,
     validateName: check.statefulSetName,
   },
   ControllerRevision: {

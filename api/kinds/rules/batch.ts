@@ -17,9 +17,10 @@ import { AGE_COLUMN, column, NAME_COLUMN, type Row, templateColumns } from "./ce
 import { isTimeZone, scheduleProblem } from "./cron_schedule.ts";
 import { JOB_LABELS, validateJob, validateJobSpec, validateJobUpdate } from "./job_validation.ts";
 import { defaultPodTemplate } from "./pod_defaults.ts";
+import { workloadWarnings } from "./pod_warnings.ts";
 import { statusHooks } from "./prepare.ts";
 import { nonNegative } from "./replica_validation.ts";
-import { isSet, METADATA, Report, SPEC } from "./report.ts";
+import { isSet, METADATA, type Path, Report, SPEC } from "./report.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
 type Obj = any;
@@ -143,6 +144,26 @@ function validateCronJob(cron: DeepReadonly<KubeObject>): Cause[] {
   return r.causes;
 }
 
+const COMPLETIONS_TRACKED = 100_000;
+const PARALLELISM_TRACKED = 10_000;
+
+/** Warnings of a Job's spec, which is at `path` and got by `specOf`. */
+function jobWarnings(
+  specOf: (object: Row) => Obj,
+  path: Path,
+): NonNullable<KindHooks["warnings"]> {
+  return workloadWarnings((o) => specOf(o)?.template, path.child("template"), true, (object) => {
+    const { completionMode, completions = 0, parallelism = 0 } = specOf(object) ?? {};
+    const many = completions > COMPLETIONS_TRACKED && parallelism > PARALLELISM_TRACKED;
+    if (completionMode !== "Indexed" || !many) return [];
+    const text =
+      "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism " +
+      "higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number " +
+      "of indexes fail";
+    return [`${path}: ${text}`];
+  });
+}
+
 /** Hooks by kind. */
 export const hooks: Record<string, KindHooks> = {
   Job: {
@@ -154,6 +175,7 @@ export const hooks: Record<string, KindHooks> = {
     prepareUpdate: status.prepareUpdate,
     validate: validateJob,
     validateUpdate: validateJobUpdate,
+    warnings: jobWarnings((job) => job.spec, SPEC),
   },
   CronJob: {
     defaults: defaultCronJob,
@@ -165,6 +187,10 @@ export const hooks: Record<string, KindHooks> = {
       validateCronSpec(cron.spec ?? {}, old.spec, r);
       return r.causes;
     },
+    warnings: jobWarnings(
+      (cron) => cron.spec?.jobTemplate?.spec,
+      SPEC.child("jobTemplate", "spec"),
+    ),
   },
 };
 

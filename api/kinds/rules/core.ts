@@ -12,12 +12,16 @@ import { validateClaim, validateClaimUpdate } from "./claim_validation.ts";
 import * as defaults from "./core_defaults.ts";
 import * as prepare from "./core_prepare.ts";
 import * as check from "./core_validation.ts";
+import * as warn from "./core_warnings.ts";
+import { semanticEqual } from "./equality.ts";
 import { validateEvent } from "./event_validation.ts";
 import { defaultPod, defaultPodTemplate } from "./pod_defaults.ts";
 import { podGracePeriod, preparePodCreate, preparePodUpdate } from "./pod_prepare.ts";
-import { podWarnings, validatePod, validatePodUpdate } from "./pod_validation.ts";
+import { validatePod, validatePodUpdate } from "./pod_validation.ts";
+import { podWarnings, templateWarnings, workloadWarnings } from "./pod_warnings.ts";
 import { statusHooks } from "./prepare.ts";
 import { validateLimitRange, validateQuota, validateQuotaUpdate } from "./quota_validation.ts";
+import { Path, SPEC } from "./report.ts";
 import { prepareServiceCreate, prepareServiceUpdate } from "./service_prepare.ts";
 import { validateService, validateServiceUpdate } from "./service_validation.ts";
 import { validateVolume, validateVolumeUpdate } from "./volume_validation.ts";
@@ -44,12 +48,17 @@ export const hooks: Record<string, KindHooks> = {
     prepareUpdate: prepare.prepareTemplateUpdate,
     validate: check.validatePodTemplateObject,
     validateUpdate: check.validatePodTemplateObject,
+    warnings: (object, old) =>
+      semanticEqual(object.template, old?.template)
+        ? []
+        : templateWarnings(object.template, new Path("template")),
   },
   ReplicationController: {
     defaults: defaults.defaultReplicationController,
     ...statusHooks({ generation: true, status: () => ({ replicas: 0 }) }),
     validate: check.validateReplicationController,
     validateUpdate: check.validateReplicationControllerUpdate,
+    warnings: workloadWarnings((o) => o.spec?.template, SPEC.child("template"), true),
   },
   Service: {
     defaults: defaults.defaultService,
@@ -58,6 +67,7 @@ export const hooks: Record<string, KindHooks> = {
     validate: validateService,
     validateUpdate: validateServiceUpdate,
     validateName: nameIsDns1035Label,
+    warnings: warn.serviceWarnings,
   },
   Endpoints: {
     defaults: defaults.defaultEndpoints,
@@ -70,6 +80,7 @@ export const hooks: Record<string, KindHooks> = {
     prepareUpdate: prepare.prepareNodeUpdate,
     validate: check.validateNode,
     validateUpdate: check.validateNodeUpdate,
+    warnings: warn.nodeWarnings,
   },
   Namespace: {
     defaults: defaults.defaultNamespace,
@@ -85,6 +96,7 @@ export const hooks: Record<string, KindHooks> = {
     prepareUpdate: prepare.prepareVolumeUpdate,
     validate: validateVolume,
     validateUpdate: validateVolumeUpdate,
+    warnings: warn.persistentVolumeWarnings,
   },
   PersistentVolumeClaim: {
     defaults: defaults.defaultPersistentVolumeClaim,
@@ -92,6 +104,7 @@ export const hooks: Record<string, KindHooks> = {
     prepareUpdate: prepare.prepareClaimUpdate,
     validate: validateClaim,
     validateUpdate: validateClaimUpdate,
+    warnings: warn.persistentVolumeClaimWarnings,
   },
   Secret: {
     defaults: defaults.defaultSecret,
@@ -105,6 +118,7 @@ export const hooks: Record<string, KindHooks> = {
   ServiceAccount: {
     prepareCreate: prepare.prepareServiceAccount,
     prepareUpdate: prepare.prepareServiceAccount,
+    warnings: warn.serviceAccountWarnings,
   },
   ResourceQuota: {
     defaults: defaults.defaultResourceQuota,

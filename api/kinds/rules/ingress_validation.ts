@@ -21,7 +21,8 @@ import { validateBalancerHost } from "./service_validation.ts";
 type Obj = any;
 type Stored = DeepReadonly<KubeObject>;
 
-const CLASS_ANNOTATION = "kubernetes.io/ingress.class";
+/** Where the class of an Ingress stood before it had a field. */
+export const CLASS_ANNOTATION = "kubernetes.io/ingress.class";
 const PATH_TYPES = ["Exact", "ImplementationSpecific", "Prefix"];
 const BAD_SEQUENCES = ["//", "/./", "/../", "%2f", "%2F"];
 const BAD_SUFFIXES = ["/..", "/."];

@@ -13,6 +13,7 @@ import { formatLabelSelector } from "../../machinery/selectors.ts";
 import { AGE_COLUMN, column, NAME_COLUMN, type Row } from "./cells.ts";
 import { semanticEqual } from "./equality.ts";
 import {
+  CLASS_ANNOTATION,
   validateIngress,
   validateIngressClass,
   validateIngressClassUpdate,
@@ -95,6 +96,11 @@ export const hooks: Record<string, KindHooks> = {
     ...statusHooks({ generation: true, status: () => ({ loadBalancer: {} }) }),
     validate: validateIngress,
     validateUpdate: validateIngressUpdate,
+    warnings({ metadata }, old) {
+      if (old || !metadata.annotations || !(CLASS_ANNOTATION in metadata.annotations)) return [];
+      const text = "is deprecated, please use 'spec.ingressClassName' instead";
+      return [`annotation "${CLASS_ANNOTATION}" ${text}`];
+    },
   },
   IngressClass: {
     defaults(object) {

@@ -5,8 +5,7 @@
  */
 
 import type { Cause, DeepReadonly, KindContext, KubeObject } from "../../machinery/types.ts";
-import { isDns1123Label, rangeText } from "../../machinery/names.ts";
-import { goList } from "../../machinery/go_format.ts";
+import { rangeText } from "../../machinery/names.ts";
 import { changedFields, equalExcept, semanticEqual } from "./equality.ts";
 import { validateNodeChange } from "./pod_gated_update.ts";
 import type { PodOptions } from "./pod_options.ts";
@@ -206,15 +205,4 @@ function validateEphemeralUpdate(pod: Stored, old: Stored): Cause[] {
     }
   }
   return r.causes;
-}
-
-/** Lines of warning for a new pod. */
-export function podWarnings(pod: Stored, old?: Stored): string[] {
-  if (old) return [];
-  const messages = isDns1123Label(pod.metadata.name ?? "");
-  if (messages.length === 0) return [];
-  const text =
-    "metadata.name: this is used in the Pod's hostname, which can result in surprising " +
-    "behavior; a DNS label is recommended:";
-  return [`${text} ${goList(messages)}`];
 }
