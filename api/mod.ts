@@ -31,6 +31,7 @@ import {
   type Socket,
 } from "./server/listen.ts";
 import { localClient } from "./server/local_client.ts";
+import { Flow } from "./server/flow.ts";
 import { Metrics } from "./server/metrics.ts";
 import { OpenApi } from "./server/openapi.ts";
 import { connectPlain, upgrade as takeOver } from "./server/streams.ts";
@@ -106,6 +107,7 @@ export function createApi(options: ApiOptions): Api {
     review: options.review,
     tokens: options.tokens,
     virtual: options.virtual,
+    flow: new Flow(),
     trace: options.trace,
     onError: options.onError,
     transport: options.transport ?? hostFetch,
@@ -115,6 +117,7 @@ export function createApi(options: ApiOptions): Api {
   };
   deps.starting = new Definitions(deps).start().finally(() => deps.starting = undefined);
   const metrics = new Metrics();
+  metrics.add(() => deps.flow.lines());
   const openapi = new OpenApi(deps.kinds);
   const app = createApp(deps, {
     metrics,

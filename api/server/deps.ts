@@ -28,6 +28,7 @@ import {
   tooLarge,
   unavailable,
 } from "../machinery/errors.ts";
+import type { Flow } from "./flow.ts";
 import type { ApiRequest } from "./request.ts";
 import { ApiError, type Kind, type Kinds, type KubeObject } from "../machinery/types.ts";
 
@@ -64,6 +65,7 @@ export interface Deps {
   transport: (request: Request) => Promise<Response>;
   /** Opens a connection to it, for protocols that are not HTTP. */
   connect: (host: string, port: number) => Promise<Socket>;
+  flow: Flow;
   /** Hears of every request's stages; absent: nothing is noted. */
   trace?: (request: ApiRequest) => void;
   /** Hears of exceptions that became a 500. */

@@ -91,10 +91,17 @@ export async function answerResource(
     const deprecated = DEPRECATED[`${kind.group}/${kind.version}/${kind.plural}`];
     if (deprecated) request.warnings.push(deprecated);
     options = optionsOf(call, request);
-    await readInto(call, request);
-    enter(deps, request, "receive");
-    const answer = await run(deps, request);
-    return withWarnings(write(deps, request, answer, options), request.warnings);
+    const leave = request.verb === "watch"
+      ? undefined
+      : deps.flow.enter(request.user, request.verb);
+    try {
+      await readInto(call, request);
+      enter(deps, request, "receive");
+      const answer = await run(deps, request);
+      return withWarnings(write(deps, request, answer, options), request.warnings);
+    } finally {
+      leave?.();
+    }
   } catch (error) {
     const reply = request?.verb === "watch" && options && watchFailure(error)
       ? endedWatch(deps, request.kind, options, error)

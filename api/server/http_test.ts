@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { CONFIG_MAPS, type Fixture, openApi, pod, PODS } from "./fixture_test.ts";
 import { ADMIN } from "./fixture_test.ts";
+import { WRITES_MAX } from "./flow.ts";
 import { unwrapUnknown } from "../machinery/protobuf.ts";
 
 const MAPS = "/api/v1/namespaces/default/configmaps";
@@ -426,4 +427,29 @@ Deno.test("http: a dry run answers as if, and changes nothing", async () => {
   assertEquals(await (await ask(f, `${MAPS}/d`)).json(), before);
   const wrong = await ask(f, `${MAPS}/d?dryRun=Some`, { method: "DELETE" });
   assertEquals(wrong.status, 422);
+});
+
+Deno.test("http: more writes at once than the limit are told to come again", async () => {
+  const authorizer = {
+    authorize: () => ({ allowed: true }),
+    rules: () => ({ rules: [], errors: [] }),
+  };
+  await using f = await openApi({ authorizer });
+  const bodies: ((bytes: Uint8Array) => void)[] = [];
+  const call = (n: number) =>
+    f.api.answer({
+      method: "POST",
+      path: MAPS,
+      query: "",
+      user: { name: "eve", groups: [] },
+      header: () => undefined,
+      headers: () => [],
+      hasHeaders: () => false,
+      body: () => new Promise((resolve) => bodies[n] = resolve),
+    });
+  const waiting = Array.from({ length: WRITES_MAX }, (_, i) => call(i));
+  const refused = await call(WRITES_MAX);
+  assertEquals([refused.status, refused.headers["retry-after"]], [429, "1"]);
+  bodies.forEach((answer, i) => answer(new TextEncoder().encode(`{"metadata":{"name":"n${i}"}}`)));
+  assert((await Promise.all(waiting)).every((reply) => reply.status === 201));
 });
