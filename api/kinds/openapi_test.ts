@@ -2,8 +2,10 @@ import { assertEquals } from "@std/assert";
 import { openApiV2 } from "../machinery/openapi_v2.ts";
 import { openApiV2Protobuf } from "../machinery/openapi_v2_protobuf.ts";
 import { openApiV3, openApiV3Paths } from "../machinery/openapi_v3.ts";
+import { FIELDS, TYPES } from "../machinery/openapi_descriptions.ts";
 import type { Kind } from "../machinery/types.ts";
 import { createKinds } from "./registry.ts";
+import { schemaNames, schemas } from "./schemas.ts";
 
 // deno-lint-ignore no-explicit-any -- OpenAPI documents
 type Doc = any;
@@ -81,6 +83,7 @@ Deno.test("a pod's schema carries what clients merge and explain by", () => {
   const spec = schemas["io.k8s.api.core.v1.PodSpec"];
   const { containers, restartPolicy, nodeSelector } = spec.properties;
   assertEquals(containers, {
+    description: "The containers that run side by side. At least one.",
     type: "array",
     items: { allOf: [{ $ref: "#/components/schemas/io.k8s.api.core.v1.Container" }], default: {} },
     "x-kubernetes-list-type": "map",
@@ -88,7 +91,8 @@ Deno.test("a pod's schema carries what clients merge and explain by", () => {
     "x-kubernetes-patch-merge-key": "name",
     "x-kubernetes-patch-strategy": "merge",
   });
-  assertEquals(restartPolicy, { type: "string", enum: ["Always", "Never", "OnFailure"] });
+  assertEquals(restartPolicy.type, "string");
+  assertEquals(restartPolicy.enum, ["Always", "Never", "OnFailure"]);
   assertEquals(nodeSelector["x-kubernetes-map-type"], "atomic");
   assertEquals(spec.required, ["containers"]);
   assertEquals(spec.properties.volumes["x-kubernetes-patch-strategy"], "merge,retainKeys");
@@ -183,4 +187,21 @@ Deno.test("version 2 in protobuf begins as gnostic's document does", () => {
   const head = "0a03322e30" + "1215" + "0a0a4b756265726e65746573" + "120776312e33362e30";
   assertEquals(made.subarray(0, head.length / 2).toHex(), head);
   assertEquals(made.length > 10_000, true);
+});
+
+Deno.test("what explain says is of types and fields that exist", () => {
+  const types = new Map<string, Set<string>>();
+  for (const name of schemaNames()) {
+    const type = name.slice(name.lastIndexOf(".") + 1);
+    const fields = types.get(type) ?? new Set();
+    types.set(type, fields);
+    for (const field in schemas[name].properties) fields.add(field);
+  }
+  for (const type in TYPES) assertEquals(types.has(type), true, type);
+  for (const key in FIELDS) {
+    const [type, field] = key.split(".");
+    assertEquals(types.get(type)?.has(field), true, key);
+  }
+  const list = core.components.schemas["io.k8s.api.core.v1.PodList"];
+  assertEquals(list.description, "A list of objects of kind Pod.");
 });

@@ -2,6 +2,7 @@
  * Schemas as OpenAPI writes them, version 2 or 3: definitions by name with everything they refer to, and
  * the `x-kubernetes-*` extensions that clients merge, apply and explain by.
  */
+import { fieldDescription, typeDescription } from "./openapi_descriptions.ts";
 import { planOf, STRUCT } from "./plan.ts";
 import type { Field, Json, Kind, Schema, SchemaSet, SchemaValidations } from "./types.ts";
 
@@ -55,15 +56,7 @@ const SCALARS: Record<string, OpenApi> = {
   [UNIONS.schemaOrStringArray]: {},
 };
 
-/** What a few fields of every object are, for `kubectl explain`. */
-const DESCRIPTIONS: Record<string, string> = {
-  apiVersion: "The group and version this object is written in.",
-  kind: "The kind of this object.",
-  metadata: "What all objects share: name, namespace, labels, owners, versions.",
-  spec: "What is wanted.",
-  status: "What was last observed. Written by the system.",
-  items: "The objects of this list.",
-};
+const METADATA = fieldDescription("", "metadata")!;
 
 /** The group of a built-in package's last name. */
 const GROUPS: Record<string, string> = {
@@ -130,10 +123,10 @@ export class Definitions {
         required: ["items"],
         properties: {
           ...this.#typeMeta(),
-          items: { type: "array", description: DESCRIPTIONS.items, items },
+          items: { type: "array", description: fieldDescription("", "items")!, items },
           metadata: {
             ...this.#nested(this.ref(kind.schemas, `${META}.ListMeta`)),
-            description: DESCRIPTIONS.metadata,
+            description: METADATA,
           },
         },
         "x-kubernetes-group-version-kind": [
@@ -154,8 +147,8 @@ export class Definitions {
 
   #typeMeta(): OpenApi {
     return {
-      apiVersion: { type: "string", description: DESCRIPTIONS.apiVersion },
-      kind: { type: "string", description: DESCRIPTIONS.kind },
+      apiVersion: { type: "string", description: fieldDescription("", "apiVersion")! },
+      kind: { type: "string", description: fieldDescription("", "kind")! },
     };
   }
 
@@ -164,7 +157,10 @@ export class Definitions {
     if (scalar) return scalar;
     const schema = schemas[name];
     if (!schema) throw new Error(`no schema ${name}`);
-    const out = this.#object(schemas, schema);
+    const type = name.slice(name.lastIndexOf(".") + 1);
+    const out = this.#object(schemas, schema, type);
+    const description = typeDescription(type);
+    if (description) out.description = description;
     const topLevel = schema.properties?.apiVersion && schema.properties.kind &&
       schema.properties.kind.proto === undefined;
     const gvk = topLevel || name === `${META}.WatchEvent` ? gvkOf(name) : undefined;
@@ -172,12 +168,12 @@ export class Definitions {
     return out;
   }
 
-  #object(schemas: SchemaSet, schema: Schema): OpenApi {
+  #object(schemas: SchemaSet, schema: Schema, type = ""): OpenApi {
     const out: OpenApi = { type: "object" };
     const fields = Object.entries(schema.properties ?? {});
     if (fields.length > 0) {
       const properties: OpenApi = {};
-      for (const [key, field] of fields) properties[key] = this.#field(schemas, key, field);
+      for (const [key, field] of fields) properties[key] = this.#field(schemas, type, key, field);
       out.properties = properties;
     }
     if (schema.required && schema.required.length > 0) out.required = [...schema.required];
@@ -185,10 +181,10 @@ export class Definitions {
     return out;
   }
 
-  #field(schemas: SchemaSet, key: string, field: Field): OpenApi {
+  #field(schemas: SchemaSet, type: string, key: string, field: Field): OpenApi {
     const made = this.#schema(schemas, field);
     const beside: OpenApi = {};
-    const description = field.description ?? DESCRIPTIONS[key];
+    const description = field.description ?? fieldDescription(type, key);
     if (description) beside.description = description;
     if (this.#dialect === "v3") {
       const value = field.default ?? enforced(schemas, field, field.required1 === true);
@@ -291,7 +287,7 @@ export class Definitions {
     Object.assign(properties, this.#typeMeta(), {
       metadata: {
         ...this.#nested(this.ref(schemas, `${META}.ObjectMeta`)),
-        description: DESCRIPTIONS.metadata,
+        description: METADATA,
       },
     });
   }
