@@ -240,7 +240,8 @@ async function startDue(
   if (due === undefined) return outcome;
   const deadline = cron.spec.startingDeadlineSeconds;
   if (deadline !== undefined && deadline !== null && due + deadline * 1000 < now) {
-    const text = `Missed scheduled time to start a job: ${formatTime(due)}`;
+    const at = new Date(due).toUTCString().replace("GMT", "+0000");
+    const text = `Missed scheduled time to start a job: ${at}`;
     context.recorder.event(cron, "Warning", "MissSchedule", text);
     return outcome;
   }
