@@ -7,7 +7,8 @@
  * | 1 | kind (put, delete, internal put, internal delete) and flags |
  * | 2 | length of the key |
  * | 8 | previous revision of the same object, 0 for none |
- * | 24 | only in the first record of a group: writer, batch, wall time |
+ * | 8 | wall time of the commit |
+ * | 16 | only in the first record of a group: writer, batch |
  * | 22 | only if chunked: id of the chunks, their number, length of the whole |
  * | … | the key |
  * | … | the value, unless chunked or (at most deletes) absent |
@@ -36,14 +37,14 @@ const WITH_BODY = 0x40;
 export const WRITER_BYTES = 8;
 /** See WRITER_BYTES. */
 export const CHUNK_ID_BYTES = 16;
-const GROUP_BYTES = WRITER_BYTES + 16;
+const HEADER_BYTES = 20;
+const GROUP_BYTES = WRITER_BYTES + 8;
 const CHUNKED_BYTES = CHUNK_ID_BYTES + 2 + 4;
 
-/** Who committed a group, its number among that writer's, and when by its wall clock. */
+/** Who committed a group, and its number among that writer's. */
 export interface GroupMark {
   readonly writer: string;
   readonly batch: number;
-  readonly time: number;
 }
 
 /** Where an object's bytes are that did not fit. */
@@ -60,6 +61,8 @@ export interface ChangeRecord {
   readonly sealed: boolean;
   readonly key: string;
   readonly previous: number;
+  /** When it was committed, by the writer's wall clock. */
+  readonly time: number;
   readonly group?: GroupMark;
   readonly chunks?: Chunks;
   readonly body?: Uint8Array;
@@ -76,7 +79,7 @@ export function fitsInline(key: string, bodyBytes: number): boolean {
 /** The bytes of a record. */
 export function encodeRecord(record: ChangeRecord): Uint8Array {
   const { group, chunks, body, key } = record;
-  const head = 12 + (group ? GROUP_BYTES : 0) + (chunks ? CHUNKED_BYTES : 0);
+  const head = HEADER_BYTES + (group ? GROUP_BYTES : 0) + (chunks ? CHUNKED_BYTES : 0);
   const bodyLength = body === undefined ? 0 : body.length;
   const whole = new Uint8Array(head + key.length * 3 + bodyLength);
   const view = new DataView(whole.buffer);
@@ -86,11 +89,11 @@ export function encodeRecord(record: ChangeRecord): Uint8Array {
     (body ? WITH_BODY : 0);
   view.setUint16(2, keyLength);
   view.setFloat64(4, record.previous);
-  let at = 12;
+  view.setFloat64(12, record.time);
+  let at = HEADER_BYTES;
   if (group) {
     writeHex(whole, at, group.writer);
     view.setFloat64(at + WRITER_BYTES, group.batch);
-    view.setFloat64(at + WRITER_BYTES + 8, group.time);
     at += GROUP_BYTES;
   }
   if (chunks) {
@@ -114,18 +117,19 @@ export function decodeRecord(whole: unknown, revision: number): ChangeRecord {
 }
 
 function decodeChecked(whole: Uint8Array): ChangeRecord {
-  if (!(whole instanceof Uint8Array) || whole.length < 12) throw new TypeError("not a record");
+  if (!(whole instanceof Uint8Array) || whole.length < HEADER_BYTES) {
+    throw new TypeError("not a record");
+  }
   const view = new DataView(whole.buffer, whole.byteOffset, whole.byteLength);
   const flags = whole[1];
   const kind = (flags & KIND_MASK) as Kind;
   if (whole[0] > 1 || kind < PUT || kind > INTERNAL_DELETE) throw new TypeError("unknown kind");
-  let at = 12;
+  let at = HEADER_BYTES;
   let group: GroupMark | undefined;
   if (flags & FIRST_OF_GROUP) {
     group = {
       writer: readHex(whole, at, WRITER_BYTES),
       batch: view.getFloat64(at + WRITER_BYTES),
-      time: view.getFloat64(at + WRITER_BYTES + 8),
     };
     at += GROUP_BYTES;
   }
@@ -145,6 +149,7 @@ function decodeChecked(whole: Uint8Array): ChangeRecord {
     sealed: whole[0] === 1,
     key: decoder.decode(whole.subarray(at, bodyAt)),
     previous: view.getFloat64(4),
+    time: view.getFloat64(12),
     group,
     chunks,
     body: flags & WITH_BODY ? whole.subarray(bodyAt) : undefined,

@@ -17,16 +17,25 @@ import { DatabaseError } from "./contract.ts";
 import { KEY_LENGTH_MAX, KV_VALUE_BYTES_MAX } from "./limits.ts";
 import { Sealer } from "./seal.ts";
 
-const group = { writer: "0123456789abcdef", batch: 7, time: 1_767_225_600_000 };
+const group = { writer: "0123456789abcdef", batch: 7 };
+const time = 1_767_225_600_000;
 const chunks = { id: "00112233445566778899aabbccddeeff", count: 48, length: 3_000_000 };
 
 const RECORDS: Record<string, ChangeRecord> = {
-  "a put": { kind: PUT, sealed: false, key: "/a/b", previous: 0, body: new Uint8Array([1, 2]) },
+  "a put": {
+    kind: PUT,
+    sealed: false,
+    key: "/a/b",
+    previous: 0,
+    time,
+    body: new Uint8Array([1, 2]),
+  },
   "a sealed put": {
     kind: PUT,
     sealed: true,
     key: "/é/日本",
     previous: 2 ** 40,
+    time,
     body: new Uint8Array(3),
   },
   "the first of a group": {
@@ -34,11 +43,12 @@ const RECORDS: Record<string, ChangeRecord> = {
     sealed: false,
     key: "/a",
     previous: 1,
+    time,
     group,
     body: new Uint8Array(0),
   },
-  "a chunked one": { kind: PUT, sealed: false, key: "/a", previous: 1, group, chunks },
-  "a delete": { kind: DELETE, sealed: false, key: "/a", previous: 9 },
+  "a chunked one": { kind: PUT, sealed: false, key: "/a", previous: 1, time, group, chunks },
+  "a delete": { kind: DELETE, sealed: false, key: "/a", previous: 9, time },
 };
 
 for (const [name, record] of Object.entries(RECORDS)) {

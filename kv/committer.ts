@@ -47,7 +47,7 @@ export interface MailOutlet {
 /** What the committer asks of its store. */
 export interface CommitterHost<T> {
   /** A group is durable: make it visible. */
-  publish(group: Group<T>, mark: GroupMark, head: Head<T>): void;
+  publish(group: Group<T>, head: Head<T>): void;
   /** The database is lost for good: nothing more will be written or seen. */
   lost(error: ClosedError): void;
   /**
@@ -66,6 +66,12 @@ export interface CommitterOptions<T> extends FormerOptions<T> {
   host: CommitterHost<T>;
   /** Whether no other process can write: then a failure is certain. */
   owner: boolean;
+}
+
+/** An entry of a commit. */
+interface Part {
+  readonly key: Deno.KvKey;
+  readonly value: Uint8Array;
 }
 
 /** See the module's text. */
@@ -186,13 +192,10 @@ export class Committer<T> {
       if (!await this.#isFresh(formed)) return this.#putBack(formed);
       return answer(formed);
     }
-    const mark: GroupMark = {
-      writer: this.#o.writer,
-      batch: ++this.#batch,
-      time: this.#o.clock.now(),
-    };
+    const mark: GroupMark = { writer: this.#o.writer, batch: ++this.#batch };
+    const time = this.#o.clock.now();
     const startedAt = this.#o.clock.monotonic();
-    const committing = this.#commit(formed, mark).catch(databaseError);
+    const committing = this.#commit(formed, mark, time).catch(databaseError);
     this.#committing = committing;
     this.#underWay = formed.answers.length;
     const outcome = await committing;
@@ -205,7 +208,7 @@ export class Committer<T> {
     this.commits++;
     this.commitMsLast = this.#o.clock.monotonic() - startedAt;
     this.#losses = 0;
-    this.#land(formed, mark, outcome.versionstamp);
+    this.#land(formed, time, outcome.versionstamp);
     const pauseMs = this.#o.rivals?.pauseMs(this.commitMsLast) ?? 0;
     if (pauseMs > 0) await this.#o.clock.sleep(pauseMs);
   }
@@ -242,8 +245,9 @@ export class Committer<T> {
   async #commit(
     formed: Formed<T>,
     mark: GroupMark,
+    time: number,
   ): Promise<{ versionstamp: string } | "moved" | "moved, unsure" | Error> {
-    const parts = this.#parts(formed, mark);
+    const parts = this.#parts(formed, mark, time);
     let pauseMs = COMMIT_RETRY_MS;
     let isUnsure = false;
     for (let tries = 1;; tries++) {
@@ -281,13 +285,14 @@ export class Committer<T> {
   }
 
   /** Keys and values of a group's commit. */
-  #parts(formed: Formed<T>, mark: GroupMark): { key: Deno.KvKey; value: Uint8Array }[] {
+  #parts(formed: Formed<T>, mark: GroupMark, time: number): Part[] {
     const { changes, chunks } = formed;
     const { log } = this.#o;
-    const parts: { key: Deno.KvKey; value: Uint8Array }[] = [];
+    const parts: Part[] = [];
     for (let i = 0; i < changes.length; i++) {
       const change = changes[i];
-      const value = log.record(change, i === 0 ? mark : undefined, chunks.get(change));
+      const group = i === 0 ? mark : undefined;
+      const value = log.record(change, { time, group, chunks: chunks.get(change) });
       parts.push({ key: changeKey(log.space, change.item.revision), value });
     }
     if (changes.length === 0) return parts;
@@ -305,7 +310,7 @@ export class Committer<T> {
 
   #operation(
     formed: Formed<T>,
-    parts: readonly { key: Deno.KvKey; value: Uint8Array }[],
+    parts: readonly Part[],
   ): Deno.AtomicOperation {
     const { log, mail } = this.#o;
     const op = log.kv.atomic();
@@ -316,9 +321,9 @@ export class Committer<T> {
   }
 
   /** The group is durable. */
-  #land(formed: Formed<T>, mark: GroupMark, versionstamp: string): void {
+  #land(formed: Formed<T>, time: number, versionstamp: string): void {
     try {
-      if (formed.changes.length > 0) this.#publish(formed, mark, versionstamp);
+      if (formed.changes.length > 0) this.#publish(formed, time, versionstamp);
     } finally {
       answer(formed);
       if (formed.mails.length > 0) this.#o.mail.sent(formed.mails);
@@ -327,7 +332,7 @@ export class Committer<T> {
   }
 
   /** Makes a group visible. */
-  #publish(formed: Formed<T>, mark: GroupMark, versionstamp: string): void {
+  #publish(formed: Formed<T>, time: number, versionstamp: string): void {
     const { changes, root, revision, liveBytes, sum, chunks } = formed;
     const view = new StateView(revision, root);
     this.head = { view, versionstamp, liveBytes, sum };
@@ -338,8 +343,9 @@ export class Committer<T> {
       const event = eventOf(change);
       if (event !== undefined) events.push(event);
     }
-    const group = { first: changes[0].item.revision, last: revision, changes, events, root };
-    this.#o.host.publish(group, mark, this.head);
+    const { revision: first } = changes[0].item;
+    const group = { first, last: revision, time, changes, events, root };
+    this.#o.host.publish(group, this.head);
   }
 
   /** The head moved under a group: was it the group itself, sent once more than it had to be? */

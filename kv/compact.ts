@@ -64,15 +64,18 @@ class Superseded {
   }
 }
 
+/** How exactly it is known when a revision was committed. */
+const MARK_EVERY_MS = 1_000;
+
 /** When revisions were committed, to the second. */
 export class Timeline {
   #revisions: number[] = [];
   #times: number[] = [];
 
-  /** A group that begins at `revision` was committed at `time` (wall). */
+  /** `revision` was committed at `time` (wall). Called in order of revisions. */
   mark(revision: number, time: number): void {
     const last = this.#times.length - 1;
-    if (last >= 0 && time - this.#times[last] < 1_000) return;
+    if (last >= 0 && time - this.#times[last] < MARK_EVERY_MS) return;
     this.#revisions.push(revision);
     this.#times.push(time);
   }
@@ -80,7 +83,6 @@ export class Timeline {
   /** A revision such that everything up to it was committed at or before `time`; 0 if there is none. */
   revisionAt(time: number, head: number): number {
     const times = this.#times;
-    if (times.length > 0 && times[times.length - 1] + 1_000 < time) return head;
     let low = 0;
     let high = times.length;
     while (low < high) {
@@ -88,13 +90,16 @@ export class Timeline {
       if (times[middle] <= time) low = middle + 1;
       else high = middle;
     }
-    return low === 0 ? 0 : this.#revisions[low - 1];
+    if (low === 0) return 0;
+    // What has no mark of its own was committed within a second of the mark before.
+    if (times[low - 1] + MARK_EVERY_MS > time) return this.#revisions[low - 1];
+    return low === times.length ? head : this.#revisions[low] - 1;
   }
 
-  /** Forgets what lies before `revision`. */
-  trim(revision: number): void {
+  /** Forgets what is older than `time`. */
+  trim(time: number): void {
     let count = 0;
-    while (count + 1 < this.#revisions.length && this.#revisions[count + 1] <= revision) count++;
+    while (count + 1 < this.#times.length && this.#times[count + 1] <= time) count++;
     if (count < 64) return;
     this.#revisions.splice(0, count);
     this.#times.splice(0, count);
@@ -121,6 +126,8 @@ export interface CompactorOptions<T> {
   bytesMax: number;
   keepRevisions?: number;
   keepMs?: number;
+  /** For how long it is known when a revision was committed (default `keepMs`). */
+  rememberMs?: number;
 }
 
 /** Compaction of one store. */
@@ -138,6 +145,7 @@ export class Compactor<T> {
   readonly #host: CompactorHost;
   readonly #keepRevisions: number;
   readonly #keepMs: number;
+  readonly #rememberMs: number;
   readonly #superseded = new Superseded();
   readonly #unnamedSince: Map<string, number> = new Map();
   #running: Promise<void> = Promise.resolve();
@@ -153,6 +161,7 @@ export class Compactor<T> {
     this.bytesMax = options.bytesMax;
     this.#keepRevisions = options.keepRevisions ?? KEEP_REVISIONS;
     this.#keepMs = options.keepMs ?? KEEP_MS;
+    this.#rememberMs = Math.max(this.#keepMs, options.rememberMs ?? 0);
   }
 
   /** Forgets what the log holds: it is about to be read again. */
@@ -229,6 +238,7 @@ export class Compactor<T> {
   }
 
   async #tick(): Promise<void> {
+    this.timeline.trim(this.#clock.now() - this.#rememberMs);
     const target = this.wished();
     const next = this.#superseded.peek(0);
     if (next !== undefined && next.at <= target) await this.compactTo(target);
@@ -262,7 +272,6 @@ export class Compactor<T> {
   #raise(oldest: number): void {
     this.oldest = oldest;
     this.#host.trimmed(oldest);
-    this.timeline.trim(oldest);
   }
 
   /**

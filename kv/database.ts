@@ -158,6 +158,7 @@ async function openOn<T>(
     space: "e",
     codec: options.eventsCodec ?? codec,
     bytesMax: options.eventsBytesMax ?? EVENTS_BYTES_MAX,
+    rememberMs: options.eventsTtlMs ?? EVENTS_TTL_MS,
     termsRoot: () => objects.root(),
   }).catch(async (error) => {
     await objects.close();

@@ -15,6 +15,8 @@ export interface Group<T> {
   /** The revisions of its first and last change. */
   readonly first: number;
   readonly last: number;
+  /** When it was committed, by its writer's wall clock. */
+  readonly time: number;
   readonly changes: readonly Change<T>[];
   readonly events: readonly Event<T>[];
   /** The state after it. */

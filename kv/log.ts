@@ -63,8 +63,8 @@ export interface SupersededRecord {
 /** Told of what the log holds while it is read at opening. */
 export interface LoadObserver {
   superseded(record: SupersededRecord): void;
-  /** The first revision of a group and its time. */
-  group(revision: number, time: number): void;
+  /** A revision and when it was committed. */
+  committed(revision: number, time: number): void;
 }
 
 /** The state that the log comes to. */
@@ -113,8 +113,12 @@ export class Log<T> {
     return this.#sealer !== undefined && this.#sealed(key) ? this.#sealer.seal(key, bytes) : bytes;
   }
 
-  /** The record of a change. `chunks`: where its bytes went if they do not fit. */
-  record(change: Change<T>, group: GroupMark | undefined, chunks: Chunks | undefined): Uint8Array {
+  /** The record of a change. `group`: if it is its first. `chunks`: where bytes went that do not fit. */
+  record(
+    change: Change<T>,
+    at: { time: number; group?: GroupMark; chunks?: Chunks },
+  ): Uint8Array {
+    const { time, group, chunks } = at;
     const { item, previous, kind, withBody } = change;
     const sealed = this.#sealer !== undefined && this.#sealed(item.key);
     const inline = withBody && chunks === undefined;
@@ -123,6 +127,7 @@ export class Log<T> {
       sealed,
       key: item.key,
       previous: previous === undefined ? 0 : previous.revision,
+      time,
       group,
       chunks,
       body: inline ? this.stored(item.key, item.bytes) : undefined,
@@ -386,7 +391,7 @@ class Fold {
     this.#last = revision;
     const size = sizeOfRecord(record);
     this.logBytes += size;
-    if (record.group) this.#observer.group(revision, record.group.time);
+    this.#observer.committed(revision, record.time);
     if (record.chunks) this.chunks.set(revision, record.chunks);
     const before = this.live.get(key);
     if (before !== undefined) {

@@ -184,7 +184,8 @@ async function restoreStore<T>(
   const { space, sealed, entries } = part;
   const log = new Log<T>({ kv, space, codec, sealer, sealed });
   await log.clear();
-  const mark = { writer: "0".repeat(16), batch: 0, time: clock.now() };
+  const mark = { writer: "0".repeat(16), batch: 0 };
+  const time = clock.now();
   const ordered = [...entries].sort((a, b) => a.revision - b.revision);
   let op = kv.atomic();
   let bytes = 0;
@@ -195,7 +196,8 @@ async function restoreStore<T>(
     const item = new StoredItem<T>(key, revision, value, codec);
     const kind = key.startsWith("/") ? PUT : INTERNAL_PUT;
     const change: Change<T> = { kind, item, previous: undefined, withBody: true };
-    const record = log.record(change, mark, await chunksOf(log, clock, change));
+    const chunks = await chunksOf(log, clock, change);
+    const record = log.record(change, { time, group: mark, chunks });
     op.set(changeKey(space, revision), record);
     bytes += record.length;
     liveBytes += item.size;

@@ -56,6 +56,8 @@ export interface StoreOptions<T> {
   historyBytesMax?: number;
   keepRevisions?: number;
   keepMs?: number;
+  /** For how long it is known when a revision was committed (default: as long as history is kept). */
+  rememberMs?: number;
   termsRoot?: () => Root<unknown>;
 }
 
@@ -105,7 +107,7 @@ export class LogStore<T> implements Store<T> {
       rivals: this.#rivals,
       head: headOf(head.revision, root, versionstamp, head),
       host: {
-        publish: (group, mark, newHead) => this.#publish(group, mark, newHead),
+        publish: (group, newHead) => this.#publish(group, newHead),
         catchUp: (batch) => this.#catchUp(batch),
         lost: (error) => this.#hub.fail(error),
       },
@@ -296,10 +298,10 @@ export class LogStore<T> implements Store<T> {
   }
 
   /** Makes a group visible to readers, watchers and listeners. */
-  #publish(group: Group<T>, mark: GroupMark, head: Head<T>): void {
+  #publish(group: Group<T>, head: Head<T>): void {
     this.#committer.head = head;
     const compactor = this.#compactor;
-    compactor.timeline.mark(group.first, mark.time);
+    compactor.timeline.mark(group.first, group.time);
     for (const { item, previous, kind, withBody } of group.changes) {
       const { revision } = item;
       const size = withBody ? item.size : item.size - item.bytes.length;
@@ -367,7 +369,7 @@ export class LogStore<T> implements Store<T> {
     const groups: { group: Group<T>; mark: GroupMark }[] = [];
     let { root } = before.view;
     for (let at = 0; at < records.length;) {
-      const mark = records[at].group;
+      const { group: mark, time } = records[at];
       if (mark === undefined) return false;
       const changes: Change<T>[] = [];
       do {
@@ -386,7 +388,8 @@ export class LogStore<T> implements Store<T> {
         if (event !== undefined) events.push(event);
       }
       const last = changes[changes.length - 1].item.revision;
-      const group = { first: changes[0].item.revision, last, changes, events, root };
+      const { revision: first } = changes[0].item;
+      const group = { first, last, time, changes, events, root };
       groups.push({ group, mark });
     }
     if (groups.length === 0) {
@@ -397,7 +400,7 @@ export class LogStore<T> implements Store<T> {
     for (const { group, mark } of groups) {
       this.#rivals?.seen(mark.writer);
       const view = new StateView(group.last, group.root);
-      this.#publish(group, mark, group.last === head.revision ? last : { ...last, view });
+      this.#publish(group, group.last === head.revision ? last : { ...last, view });
     }
     return true;
   }
@@ -470,7 +473,7 @@ async function loadInto<T>(
 ): Promise<Loaded<T> | undefined> {
   const loaded = await log.load({
     superseded: ({ revision, at, size }) => compactor.superseded(revision, at, size),
-    group: (revision, time) => compactor.timeline.mark(revision, time),
+    committed: (revision, time) => compactor.timeline.mark(revision, time),
   });
   if (loaded === undefined) return undefined;
   compactor.oldest = loaded.oldest;
@@ -495,6 +498,7 @@ export async function openStore<T>(options: StoreOptions<T>): Promise<LogStore<T
     bytesMax: options.bytesMax ?? STORE_BYTES_MAX,
     keepRevisions,
     keepMs,
+    rememberMs: options.rememberMs,
     host: {
       revision: () => store!.view().revision,
       preparedChunks: () => store!.preparedChunks(),

@@ -799,6 +799,42 @@ const AROUND: Case[] = [
     },
   },
   {
+    name: "events expire on time whatever compaction forgot, also after a restart",
+    run: async (bench) => {
+      const clock = new ManualClock();
+      const passTo = async (at: number) => {
+        while (clock.monotonic() < at) {
+          await clock.advance(10_000);
+          await clock.turn();
+        }
+      };
+      const minute = 60_000;
+      // One event a minute: those of the first `count` minutes are older than an hour then.
+      const expectGone = async ({ events }: Database<Thing>, count: number) => {
+        const at = limits.EVENTS_TTL_MS + (count - 1) * minute;
+        await passTo(at);
+        const left = () => [...events.view().scan("/")].map(({ value }) => value.count);
+        for (let i = 1; i <= 5 && left()[0] !== count; i++) {
+          await passTo(at + i * 10_000);
+          await new Promise((resolve) => setTimeout(resolve, 5));
+        }
+        assertEquals(left(), range(50 - count).map((i) => i + count));
+      };
+      const database = await bench.open({ clock });
+      for (let i = 0; i < 50; i++) {
+        await passTo(i * minute);
+        const key = `/events/${String(i).padStart(3, "0")}`;
+        await putThing(database.events, key, i);
+        await putThing(database.events, key, i);
+      }
+      await within(database.events.compact({ keepRevisions: 0, keepMs: 0 }));
+      await expectGone(database, 10);
+      await database.close();
+      if (!bench.durable) return;
+      await using(bench, (again) => expectGone(again, 20), { clock });
+    },
+  },
+  {
     name: "settings are kept, and sealed",
     run: async (bench) => {
       const secret = encoder.encode("a very secret setting");
