@@ -3,10 +3,38 @@
  *
  * - `api.client(user)` is the in-process client: it calls the pipeline with objects, and gets the store's own
  *   frozen ones. `createInformers(client, clock)` keeps caches by it.
- * - `api.fetch(request)` is the same pipeline as HTTP.
+ * - `api.fetch(request)` is the same pipeline as HTTP; `api.listen(options)` puts it behind sockets.
+ * - `httpClient(options)` is the client's interface to a server elsewhere.
  *
- * Reading order: `server/core.ts` (the door), `server/list.ts`, `server/watch.ts`, `server/writes.ts`,
- * `server/deletes.ts`, then `server/app.ts` (HTTP).
+ * What it promises:
+ *
+ * - **One door.** Every read and write, ours and anybody's, is authorized; every write is defaulted, admitted and
+ *   validated, over HTTP or not.
+ * - **Exact writes.** Existence, resourceVersion, uid, quotas, budgets, addresses and ports are decided inside the
+ *   store's write. An update that names a resourceVersion meets 409 when the object moved; patches and applies start
+ *   again, five times at most.
+ * - **One revision a list.** All pages of a list show the revision of the first; a token whose history is gone is 410
+ *   and comes with another one.
+ * - **Whole watches.** Events come in order, none twice, none left out; who is too slow is told 410, not skipped.
+ * - **No 500 from bad input.** Whatever is sent, the answer is a Status that says what is wrong with it.
+ * - **No turn for long.** Lists, Tables and replays give way to other work every few milliseconds.
+ * - **Nothing copied twice.** Stored bytes are sent as they lie, with the resourceVersion put in; an event is encoded
+ *   once for all who watch.
+ *
+ * What it does not do: keep certificates and keys (`auth/`), run controllers, reach nodes (a dialer is handed in),
+ * call webhooks, proxy to aggregated API servers.
+ *
+ * Reading order: `server/core.ts` (the door), `server/request.ts`, `server/list.ts`, `server/watch.ts`,
+ * `server/writes.ts`, `server/deletes.ts`, `server/subresources.ts`; then HTTP: `server/front.ts`, `server/reply.ts`,
+ * `server/app.ts`, `server/listen.ts`; then `server/streams.ts` and `server/crds.ts`.
+ *
+ * ```ts ignore
+ * const database = await openDatabase({ codec: objectCodec, clock });
+ * const auth = createAuth({ view: () => database.objects.view(), clock, tokenKeys });
+ * const api = createApi({ database, kinds: createKinds(), clock, ...auth });
+ * const client = api.client({ name: "me", groups: ["system:masters"] });
+ * await client.create({ resource: { group: "", version: "v1", plural: "namespaces" } }, { metadata: { name: "a" } });
+ * ```
  */
 import type { Buffer } from "node:buffer";
 import type { Clock } from "../kv/clock.ts";
@@ -36,6 +64,7 @@ import { Metrics } from "./server/metrics.ts";
 import { OpenApi } from "./server/openapi.ts";
 import { connectPlain, upgrade as takeOver } from "./server/streams.ts";
 
+export { httpClient, type HttpClientOptions } from "./client/http.ts";
 export { createInformers } from "./client/informer.ts";
 export { objectCodec } from "./server/codec.ts";
 

@@ -247,19 +247,20 @@ async function serve(served: Served, req: IncomingMessage, res: ServerResponse):
     if (isStream(reply.body)) await reply.body[Symbol.asyncIterator]().return?.();
     return;
   }
-  res.statusCode = reply.status;
-  for (const name in reply.headers) res.setHeader(name, reply.headers[name]);
-  const { body } = reply;
+  const { status, headers, body } = reply;
   if (req.method === "HEAD") {
     if (isStream(body)) await body[Symbol.asyncIterator]().return?.();
+    res.writeHead(status, headers);
     res.end();
     return;
   }
   if (!isStream(body)) {
-    if (body) res.setHeader("content-length", body.length);
+    if (body) headers["content-length"] = String(body.length);
+    res.writeHead(status, headers);
     res.end(body);
     return;
   }
+  res.writeHead(status, headers);
   res.flushHeaders?.();
   await pump(res, body, gone.signal);
 }
