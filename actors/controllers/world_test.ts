@@ -10,7 +10,7 @@ import type { Client, Informers } from "../../api/client/contract.ts";
 import type { KubeObject, ResourceId } from "../../api/machinery/types.ts";
 import { formatTime } from "../../api/machinery/time.ts";
 import { ManualClock } from "../../kv/clock.ts";
-import { createSystem, PODS, type System } from "../runtime/mod.ts";
+import { createSystem, PODS } from "../runtime/mod.ts";
 import { type ControllerPorts, type ControllerRow, startController } from "./mod.ts";
 import type { Obj } from "./objects.ts";
 
@@ -19,7 +19,8 @@ export interface World {
   clock: ManualClock;
   client: Client;
   informers: Informers;
-  system: System;
+  /** Ends the controllers and starts new ones, as after a crash. */
+  restart(): Promise<void>;
   /** Lets everything happen that is due, and what falls due within `withinMs`. */
   settle(withinMs?: number): Promise<void>;
   /** Moves time on, letting everything happen. */
@@ -41,6 +42,7 @@ export interface World {
 /** Opens a world in which these controllers run. */
 export async function openWorld(
   rows: readonly ControllerRow[] | ((ports: ControllerPorts) => readonly ControllerRow[]),
+  options: { wrap?: (client: Client) => Client } = {},
 ): Promise<World> {
   const clock = new ManualClock();
   const kinds = createKinds();
@@ -53,22 +55,27 @@ export async function openWorld(
   });
   const informers = createInformers(fixture.api.client(ADMIN, "informers"), clock);
   const log: string[] = [];
-  const system = createSystem({
-    client: fixture.client,
-    informers,
-    clock,
-    log: (level, text, fields) => {
-      if (level !== "debug") log.push(`${level} ${text} ${JSON.stringify(fields)}`);
-    },
-  });
+  const actors = options.wrap ? options.wrap(fixture.client) : fixture.client;
+  const boot = () => {
+    const made = createSystem({
+      client: actors,
+      informers,
+      clock,
+      log: (level, text, fields) => {
+        if (level !== "debug") log.push(`${level} ${text} ${JSON.stringify(fields)}`);
+      },
+    });
+    for (const row of typeof rows === "function" ? rows(ports) : rows) {
+      startController(made, row, { client: actors });
+    }
+    return made;
+  };
   const ports: ControllerPorts = {
     kinds,
     rootCa: () => Promise.resolve("PEM"),
     legacyToken: ({ namespace, name }) => `token of ${namespace}/${name}`,
   };
-  for (const row of typeof rows === "function" ? rows(ports) : rows) {
-    startController(system, row, { client: fixture.client });
-  }
+  let system = boot();
   const { client } = fixture;
   const quiet = async () => {
     for (let still = 0, turns = 0; still < 4; turns++) {
@@ -83,8 +90,11 @@ export async function openWorld(
     clock,
     client,
     informers,
-    system,
     log,
+    async restart() {
+      await system.stop();
+      system = boot();
+    },
     async settle(withinMs = 2000) {
       const until = clock.now() + withinMs;
       await quiet();
