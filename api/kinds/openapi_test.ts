@@ -2,6 +2,8 @@ import { assertEquals } from "@std/assert";
 import { openApiV2 } from "../machinery/openapi_v2.ts";
 import { openApiV2Protobuf } from "../machinery/openapi_v2_protobuf.ts";
 import { openApiV3, openApiV3Paths } from "../machinery/openapi_v3.ts";
+import { createHash } from "node:crypto";
+import { OPENAPI_EDITION } from "../machinery/openapi_edition.ts";
 import { FIELDS, TYPES } from "../machinery/openapi_descriptions.ts";
 import type { Kind } from "../machinery/types.ts";
 import { createKinds } from "./registry.ts";
@@ -204,4 +206,20 @@ Deno.test("what explain says is of types and fields that exist", () => {
   }
   const list = core.components.schemas["io.k8s.api.core.v1.PodList"];
   assertEquals(list.description, "A list of objects of kind Pod.");
+});
+
+Deno.test("the edition names what the documents say", () => {
+  const digest = createHash("sha256");
+  const builtIn = createKinds().all();
+  for (const path of openApiV3Paths(builtIn)) {
+    const [, first, second] = path.split("/");
+    const gv = second ? { group: first, version: second } : { group: "", version: first };
+    digest.update(JSON.stringify(openApiV3(gv, builtIn)));
+  }
+  const edition = digest.update(JSON.stringify(openApiV2(builtIn))).digest("hex").slice(0, 16);
+  if (Deno.args.includes("--update")) {
+    const url = new URL("../machinery/openapi_edition.ts", import.meta.url);
+    const text = Deno.readTextFileSync(url);
+    Deno.writeTextFileSync(url, text.replace(/(OPENAPI_EDITION = ")[^"]*/, `$1${edition}`));
+  } else assertEquals(OPENAPI_EDITION, edition);
 });

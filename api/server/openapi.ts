@@ -5,6 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { noSuchResource, notAcceptable } from "../machinery/errors.ts";
+import { OPENAPI_EDITION } from "../machinery/openapi_edition.ts";
 import type { Kind, Kinds } from "../machinery/types.ts";
 import { apiVersionOf, jsonBytes } from "./codec.ts";
 import { VERSION } from "./health.ts";
@@ -62,7 +63,8 @@ export class OpenApi {
   #hash(path: string): string {
     let hash = this.#hashes.get(path);
     if (hash) return hash;
-    const digest = createHash("sha512").update(`${VERSION.gitVersion}\n${path}\n`);
+    const digest = createHash("sha512");
+    digest.update(`${VERSION.gitVersion}\n${OPENAPI_EDITION}\n${path}\n`);
     for (const kind of this.#of(path)) {
       digest.update(`${kind.kind}\n`);
       if (kind.custom) digest.update(JSON.stringify(kind.schemas[kind.schema] ?? null));
