@@ -1,6 +1,7 @@
 /**
- * Clients in other languages, unmodified, each a small program of ours: Go's client-go with protobuf, and
- * Python's `kubernetes`. They are skipped where their language or library is missing, never in CI.
+ * Clients as people have them, unmodified, each driven by a small program of ours: `@kubernetes/client-node`, Go's
+ * client-go with protobuf, Python's `kubernetes`. They are skipped where their language or library is
+ * missing, never in CI.
  */
 import { assert, assertEquals } from "@std/assert";
 import { Server } from "../e2e/server.ts";
@@ -62,4 +63,20 @@ Deno.test({
     assert(success, text + errors);
     assertEquals(text, "nodes 2\nwatched ADDED MODIFIED DELETED\nexec 42\nnot found\n");
   },
+});
+
+Deno.test("client-node: typed calls, informer, logs, exec, port-forward", async () => {
+  await using server = await Server.start();
+  const program = new URL("client_node.ts", HERE).pathname;
+  const { text, success, errors } = await run(Deno.execPath(), ["run", "-A", program], {
+    env: { KUBECONFIG: server.kubeconfig },
+  });
+  assert(success, text + errors);
+  assertEquals(text.trim().split("\n"), [
+    "typed create, read, patch, conflict",
+    "informer, with its connection broken in between",
+    "log, followed",
+    "exec, with its exit code",
+    "port-forward",
+  ]);
 });
