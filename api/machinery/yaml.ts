@@ -104,5 +104,11 @@ function expand(value: unknown, length: number): unknown {
 
 /** A value as YAML, keys sorted, as upstream answers. */
 export function toYaml(value: unknown): string {
-  return stringify(value, { sortKeys: true, lineWidth: -1, skipInvalid: true, useAnchors: false });
+  return stringify(value, {
+    sortKeys: true,
+    lineWidth: -1,
+    skipInvalid: true,
+    useAnchors: false,
+    arrayIndent: false,
+  });
 }

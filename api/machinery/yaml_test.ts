@@ -35,6 +35,6 @@ Deno.test("bombs, depth and bad syntax are refused", () => {
 Deno.test("values are written with sorted keys", () => {
   assertEquals(
     toYaml({ b: 1, a: { d: "true", c: ["x"] } }),
-    "a:\n  c:\n    - x\n  d: 'true'\nb: 1\n",
+    "a:\n  c:\n  - x\n  d: 'true'\nb: 1\n",
   );
 });
