@@ -5,6 +5,7 @@
 import type { Buffer } from "node:buffer";
 import type { Socket } from "./listen.ts";
 import { badRequest, notFound, unavailable } from "../machinery/errors.ts";
+import { cidrContains, parseCidr, parseIp, unmapped } from "../machinery/ip.ts";
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
 import type { Deps } from "./deps.ts";
 import { type Call, piecesOf, type Reply } from "./http.ts";
@@ -27,7 +28,11 @@ const OF_CONNECTION = new Set([
   "content-length",
 ]);
 /** Credentials are for this server, not for those behind it. */
-const SECRET = new Set(["authorization", "cookie"]);
+const SECRET = new Set(["authorization"]);
+/** This machine's own addresses, and those of its link: not to be reached through the API. */
+const OWN = ["127.0.0.0/8", "::1/128", "169.254.0.0/16", "fe80::/10", "0.0.0.0/8"].map((text) =>
+  parseCidr(text)!
+);
 
 /** Where a proxied request goes. */
 interface Place {
@@ -128,18 +133,43 @@ async function pass(
 
 type Item = DeepReadonly<KubeObject>;
 
+/**
+ * Throws 400 for an address of this machine itself: whoever may write a pod's status would reach what listens
+ * here for others. Pods' own ranges may lie there, where nothing else could be made local.
+ */
+function checkAddress(deps: Deps, host: string): void {
+  const ip = parseIp(host);
+  if (!ip) throw badRequest("address not allowed");
+  const plain = unmapped(ip);
+  if (!OWN.some((range) => cidrContains(range, plain))) return;
+  for (const item of deps.database.objects.view().scan("/registry/minions/")) {
+    const spec = item.value.spec ?? {};
+    for (const text of (spec.podCIDRs ?? [spec.podCIDR]) as (string | undefined)[]) {
+      const range = text ? parseCidr(text) : undefined;
+      if (range && cidrContains(range, plain)) return;
+    }
+  }
+  throw badRequest("address not allowed");
+}
+
 async function placeOf(deps: Deps, request: ApiRequest): Promise<Place> {
   const { scheme, name, port } = nameParts(request.name);
   const view = await deps.database.objects.fresh();
   const found = view.get(`${request.kind.path}/${request.namespace}/${name}`)?.value;
   if (!found) throw notFound({ group: "", resource: request.kind.plural }, name);
-  if (request.kind.plural === "pods") return podPlace(found, scheme, port);
+  if (request.kind.plural === "pods") {
+    const place = podPlace(found, scheme, port);
+    checkAddress(deps, place.host);
+    return place;
+  }
   const slices: Item[] = [];
   for (const item of view.scan(`/registry/endpointslices/${request.namespace}/`)) {
     const slice = item.value;
     if (slice.metadata.labels?.["kubernetes.io/service-name"] === name) slices.push(slice);
   }
-  return servicePlace(found, slices, { scheme, port, random: deps.clock.random() });
+  const place = servicePlace(found, slices, { scheme, port, random: deps.clock.random() });
+  checkAddress(deps, place.host);
+  return place;
 }
 
 function podPlace(pod: Item, scheme: string, port: string): Place {

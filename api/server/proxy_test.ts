@@ -1,0 +1,77 @@
+import { assertEquals } from "@std/assert";
+import { ADMIN, core, type Fixture, openApi, pod, PODS } from "./fixture_test.ts";
+
+const at = { resource: PODS, namespace: "default" };
+
+async function withPod(ip: string) {
+  const asked: string[] = [];
+  const f = await openApi({
+    transport: async (request) => {
+      asked.push(
+        `${request.method} ${request.url} ${request.headers.get("authorization")} ${await request
+          .text()}`,
+      );
+      return new Response("far away", { status: 201, headers: { "x-far": "1" } });
+    },
+  });
+  await f.client.create(at, pod("p"));
+  await f.client.patch({ ...at, name: "p", subresource: "status" }, {
+    type: "merge",
+    body: { status: { podIP: ip, podIPs: [{ ip }] } },
+  });
+  return { f, asked };
+}
+
+async function ask(f: Fixture, path: string, init: RequestInit = {}): Promise<[number, string]> {
+  const response = await f.api.fetch(new Request(`http://x${path}`, init), { user: ADMIN });
+  return [response.status, await response.text()];
+}
+
+const POD = "/api/v1/namespaces/default/pods/p:8080/proxy";
+
+Deno.test("proxy: a request to a pod goes to its address, without the caller's credentials", async () => {
+  const { f, asked } = await withPod("10.244.0.5");
+  const init = { method: "POST", body: "hello", headers: { authorization: "Bearer x" } };
+  assertEquals(await ask(f, `${POD}/a/b?c=d`, init), [201, "far away"]);
+  assertEquals(asked, ["POST http://10.244.0.5:8080/a/b?c=d null hello"]);
+  assertEquals((await ask(f, POD))[0], 301);
+  await f[Symbol.asyncDispose]();
+});
+
+Deno.test("proxy: this machine's own addresses are refused, unless they are a node's", async () => {
+  const { f } = await withPod("127.0.0.1");
+  const [status, text] = await ask(f, `${POD}/`);
+  assertEquals([status, JSON.parse(text).message], [400, "address not allowed"]);
+  await f.client.create({ resource: core("nodes") }, {
+    metadata: { name: "n" },
+    spec: { podCIDR: "127.0.0.0/24", podCIDRs: ["127.0.0.0/24"] },
+  });
+  assertEquals((await ask(f, `${POD}/`))[0], 201);
+  await f[Symbol.asyncDispose]();
+});
+
+Deno.test("proxy: a Service's request goes to a ready endpoint, or nowhere", async () => {
+  const { f, asked } = await withPod("10.244.0.5");
+  await f.client.create({ resource: core("services"), namespace: "default" }, {
+    metadata: { name: "s" },
+    spec: { ports: [{ name: "web", port: 80 }] },
+  });
+  const path = "/api/v1/namespaces/default/services/s:web/proxy/x";
+  const [status, text] = await ask(f, path);
+  assertEquals([status, JSON.parse(text).message], [503, `no endpoints available for service "s"`]);
+  await f.client.create({
+    resource: { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" },
+    namespace: "default",
+  }, {
+    metadata: { name: "s-1", labels: { "kubernetes.io/service-name": "s" } },
+    addressType: "IPv4",
+    ports: [{ name: "web", port: 8080, protocol: "TCP" }],
+    endpoints: [{ addresses: ["10.244.0.9"] }, {
+      addresses: ["10.244.0.8"],
+      conditions: { ready: false },
+    }],
+  });
+  assertEquals((await ask(f, path))[0], 201);
+  assertEquals(asked, ["GET http://10.244.0.9:8080/x null "]);
+  await f[Symbol.asyncDispose]();
+});
