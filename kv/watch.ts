@@ -6,7 +6,7 @@
  * pushes to it. All watchers of a prefix share one batch per commit, made once. A watcher whose buffer is
  * full is closed with an error: it is never skipped silently.
  *
- * The six promises, each a test in `tests/contracts/store.ts`:
+ * The six promises, each a test in `tests/contracts/store_watch.ts`:
  *
  * - ordered: revisions of a watch only grow;
  * - unique: no event comes twice;
