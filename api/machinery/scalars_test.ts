@@ -81,7 +81,12 @@ Deno.test("base64 is checked and made canonical", () => {
     ["QR==", "QQ=="],
     ["", ""],
     ["a$Vs", "! illegal base64 data at input byte 1"],
-    ["abc", "! illegal base64 data at input byte 3"],
+    ["abc", "! illegal base64 data at input byte 0"],
+    ["ab=", "! illegal base64 data at input byte 3"],
+    ["ab==c", "! illegal base64 data at input byte 4"],
+    ["ab=c", "! illegal base64 data at input byte 2"],
+    ["a===", "! illegal base64 data at input byte 1"],
+    ["abcd=", "! illegal base64 data at input byte 4"],
   ]);
   const large = "A".repeat(4 * 262144);
   assertEquals(checkBytes(large), large);
