@@ -78,6 +78,7 @@ export function prepareVolumeUpdate(volume: KubeObject, old: Stored, context: Ki
 export function prepareClaimCreate(claim: KubeObject): void {
   claim.status = { phase: "Pending" };
   const spec: Obj = claim.spec ??= {};
+  dropDisabled(spec);
   dropOldSource(spec);
   normalizeSources(spec);
 }
@@ -90,8 +91,14 @@ export function prepareClaimUpdate(claim: KubeObject, old: Stored, context: Kind
   }
   keep(claim, old, "status");
   const spec: Obj = claim.spec ??= {}, before: Obj = old.spec ?? {};
+  if (!before.dataSourceRef) dropDisabled(spec);
   if (!before.dataSource && !before.dataSourceRef) dropOldSource(spec);
   else normalizeSources(spec);
+}
+
+/** Sources in other namespaces are a feature that is off in Kubernetes 1.36. */
+function dropDisabled(spec: Obj): void {
+  if (spec.dataSourceRef?.namespace) delete spec.dataSourceRef;
 }
 
 /** The old field takes claims and snapshots only; anything else was always ignored. */

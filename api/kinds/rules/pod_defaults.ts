@@ -49,6 +49,7 @@ const VOLUME_SOURCES = [
 /** Mode of files from ConfigMaps, Secrets, the downward API and projections: 0644. */
 const FILE_MODE = 0o644;
 const TOKEN_SECONDS = 3600;
+const CERTIFICATE_SECONDS = 86_400;
 const GRACE_SECONDS = 30;
 
 /** Fills a Pod. */
@@ -173,6 +174,9 @@ function defaultProjected(projected: Obj): void {
   for (const source of projected.sources) {
     if (isObject(source?.serviceAccountToken)) {
       source.serviceAccountToken.expirationSeconds ??= TOKEN_SECONDS;
+    }
+    if (isObject(source?.podCertificate)) {
+      source.podCertificate.maxExpirationSeconds ??= CERTIFICATE_SECONDS;
     }
     if (isObject(source?.downwardAPI)) defaultDownwardItems(source.downwardAPI.items);
   }
