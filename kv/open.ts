@@ -167,15 +167,22 @@ async function prepareFile(path: string): Promise<void> {
       throw new DatabaseError(`Cannot use "${path}": it is a database of something else`);
     }
     for (const probe of names.size > 0 ? PROBES : []) database.prepare(probe).all();
-    if (freePages * 2 > pages && freePages * pageBytes > VACUUM_FREE_BYTES_MIN) {
-      database.exec("VACUUM");
-    }
+    if (freePages * 2 > pages && freePages * pageBytes > VACUUM_FREE_BYTES_MIN) vacuum(database);
   } catch (error) {
     if (error instanceof DatabaseError) throw error;
-    if (/locked|busy/.test(textOf(error))) throw databaseError(error);
+    if (/locked|busy|full|I\/O/.test(textOf(error))) throw databaseError(error);
     throw new DatabaseError(`The database "${path}" is torn: ${textOf(error)}`, { cause: error });
   } finally {
     database?.close();
+  }
+}
+
+/** Rewrites the file without its free pages. That takes room of its own, for a moment. */
+function vacuum(database: { exec(sql: string): void }): void {
+  try {
+    database.exec("VACUUM");
+  } catch {
+    // A large file is better than none: the next start tries again.
   }
 }
 
