@@ -5,6 +5,7 @@
 import { schemas } from "../kinds/schemas.ts";
 import type { Patch } from "../client/contract.ts";
 import { badRequest, invalid, unsupportedMediaType } from "../machinery/errors.ts";
+import { summarize } from "../machinery/json_summary.ts";
 import { decodeWith } from "../machinery/schema.ts";
 import type { Json, Kind } from "../machinery/types.ts";
 import { bodyMedia, JSON_TYPE, PROTOBUF_TYPE, YAML_TYPE } from "./negotiate.ts";
@@ -24,8 +25,15 @@ export function readBody(
     if (kind.custom) throw unsupportedMediaType([JSON_TYPE, YAML_TYPE]);
     return { value: parseProtobuf(kind, bytes), shared: false, duplicates: [] };
   }
-  const { value, duplicates } = media === "yaml" ? parseYaml(bytes) : parseJson(bytes);
-  return { value, shared: false, duplicates };
+  try {
+    const { value, duplicates } = media === "yaml" ? parseYaml(bytes) : parseJson(bytes);
+    return { value, shared: false, duplicates };
+  } catch (error) {
+    throw badRequest(
+      `the object provided is unrecognized (must be of type ${kind.kind}): ` +
+        `${(error as Error).message} (${summarize(bytes)})`,
+    );
+  }
 }
 
 /** Reads a patch. */

@@ -50,11 +50,12 @@ function checkType(kind: Kind, value: unknown): void {
   const expected = apiVersionOf(kind);
   if (typeof given === "string" && given !== "" && given !== kind.kind) {
     const version = typeof apiVersion === "string" ? apiVersion : expected;
+    const short = version.slice(version.lastIndexOf("/") + 1);
+    const family = kind.group === "" ? "core" : kind.group.split(".")[0];
     throw cannotHandle(
       kind,
-      `no kind ${JSON.stringify(given)} is registered for this resource, expected ` +
-        JSON.stringify(kind.kind),
-      { version, kind: given },
+      `converting (${short}.${given}) to (${family}.${kind.kind}): unknown conversion`,
+      { version: short, kind: given },
     );
   }
   if (typeof apiVersion === "string" && apiVersion !== "" && apiVersion !== expected) {

@@ -453,3 +453,39 @@ Deno.test("http: more writes at once than the limit are told to come again", asy
   bodies.forEach((answer, i) => answer(new TextEncoder().encode(`{"metadata":{"name":"n${i}"}}`)));
   assert((await Promise.all(waiting)).every((reply) => reply.status === 201));
 });
+
+Deno.test("http: bodies that are no such object are refused in upstream's words", async () => {
+  await using f = await openApi();
+  const pods = "/api/v1/namespaces/default/pods";
+  const post = async (body: string, type = "application/json") => {
+    const response = await ask(f, pods, {
+      method: "POST",
+      body,
+      headers: { "content-type": type },
+    });
+    return [response.status, (await response.json()).message];
+  };
+  const [code, text] = await post(`{"apiVersion": "v1",`);
+  assertEquals(code, 400);
+  assert(
+    text.startsWith(
+      "the object provided is unrecognized (must be of type Pod): couldn't get version/kind; json parse error: ",
+    ),
+    text,
+  );
+  assertEquals(await post(`{"apiVersion":"apps/v1","kind":"Deployment"}`), [
+    400,
+    `Deployment in version "v1" cannot be handled as a Pod: converting (v1.Deployment) to (core.Pod): unknown conversion`,
+  ]);
+  assertEquals(await post(`{"metadata":{"name":"x","namespace":"other"}}`), [
+    400,
+    "the namespace of the provided object does not match the namespace sent on the request",
+  ]);
+  assertEquals((await post("<pod/>", "application/xml"))[0], 415);
+  const [typed, wrong] = await post(`{"metadata":{"name":"x"},"spec":{"containers":"y"}}`);
+  assertEquals(typed, 400);
+  assert(
+    wrong.includes("json: cannot unmarshal string into Go struct field PodSpec.spec.containers"),
+    wrong,
+  );
+});
