@@ -315,7 +315,9 @@ export function canonicalQuantity(input: string | number): string {
   return parseQuantity(input).toString();
 }
 
-const SHAPE = /^([+-]?)0*([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*[-+]?[0-9]*)$/;
+/** The last part may begin with what the first could have taken: a text must be short to be tried. */
+const TEXT_LENGTH_MAX = QUANTITY_EXPONENT_MAX + 100;
+const SHAPE = /^([+-]?)([0-9]*)(?:\.([0-9]*))?([eEinumkKMGTP]*[-+]?[0-9]*)$/;
 
 interface Suffix {
   base: 2 | 10;
@@ -336,11 +338,11 @@ function readSuffix(suffix: string): Suffix {
 }
 
 function parse(text: string): Quantity {
-  if (text === "") throw new QuantityError(FORMAT_TEXT);
+  if (text === "" || text.length > TEXT_LENGTH_MAX) throw new QuantityError(FORMAT_TEXT);
   const match = SHAPE.exec(text);
   if (!match) throw new QuantityError(FORMAT_TEXT);
   const negative = match[1] === "-";
-  const whole = match[2] || "0";
+  const whole = match[2].replace(/^0+/, "") || "0";
   const fraction = match[3] ?? "";
   const { base, exponent, format } = readSuffix(match[4]);
   const digits = whole + fraction;

@@ -70,16 +70,18 @@ export function checkMicroTime(value: unknown): string | ScalarProblem {
 /** Canonical forms seen before: manifests repeat a few quantities all day long. */
 const quantities = new Map<string, string>();
 const QUANTITIES_MAX = 2048;
+/** Longer than any amount of anything: numbers have at most 19 digits before a suffix or exponent. */
+const QUANTITY_LENGTH_MAX = 100;
+const QUANTITY_PROBLEM = "quantities must match the regular expression " +
+  "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
 /** A quantity in canonical form. */
 export function checkQuantity(value: unknown): string | ScalarProblem {
   if (typeof value !== "string" && typeof value !== "number") {
-    return new ScalarProblem(
-      "quantities must match the regular expression " +
-        "'^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
-    );
+    return new ScalarProblem(QUANTITY_PROBLEM);
   }
   const text = typeof value === "string" ? value.trim() : String(value);
+  if (text.length > QUANTITY_LENGTH_MAX) return new ScalarProblem(QUANTITY_PROBLEM);
   const known = quantities.get(text);
   if (known !== undefined) return known;
   const problem = quantityProblem(text);
