@@ -1,7 +1,9 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ApiError } from "../machinery/types.ts";
 import { createInformers } from "../mod.ts";
-import { CONFIG_MAPS, openApi, pod, PODS } from "./fixture_test.ts";
+import { ManualClock } from "../../kv/mod.ts";
+import type { Client } from "../client/contract.ts";
+import { CONFIG_MAPS, NAMESPACES, openApi, pod, PODS } from "./fixture_test.ts";
 
 const at = { resource: PODS, namespace: "default" };
 const maps = { resource: CONFIG_MAPS, namespace: "default" };
@@ -142,4 +144,111 @@ Deno.test("informers: cache, index, subscribe", async () => {
   assertEquals(changes, ["+default/before", "+default/after", "-default/before"]);
   assertEquals(cache.byIndex("x", "1").map((o) => o.metadata.name), ["after"]);
   await informers.stop();
+});
+
+Deno.test("watch: it ends at its timeout, with a bookmark", async () => {
+  const clock = new ManualClock();
+  await using f = await openApi({ clock });
+  const watch = await f.client.watch(maps, { timeoutSeconds: 5, allowWatchBookmarks: true });
+  const made = await f.client.create(maps, { metadata: { name: "a" } });
+  const seen: string[] = [];
+  const done = (async () => {
+    for await (const events of watch) {
+      for (const { type, object } of events) {
+        seen.push(`${type} ${object.metadata.resourceVersion}`);
+      }
+    }
+  })();
+  await clock.advance(5_000);
+  await done;
+  const revision = made.metadata.resourceVersion;
+  assertEquals(seen, [`ADDED ${revision}`, `BOOKMARK ${revision}`]);
+});
+
+Deno.test("watch: a name watched sees that object only, and its whole life", async () => {
+  await using f = await openApi();
+  const watch = await f.client.watch({ ...maps, name: "web" }, { resourceVersion: "1" });
+  await f.client.create(maps, { metadata: { name: "web-2" } });
+  await f.client.create(maps, { metadata: { name: "web" } });
+  await f.client.delete({ ...maps, name: "web" });
+  const seen: string[] = [];
+  for await (const events of watch) {
+    for (const { type, object } of events) seen.push(`${type} ${object.metadata.name}`);
+    if (seen.length === 2) watch.close();
+  }
+  assertEquals(seen, ["ADDED web", "DELETED web"]);
+});
+
+Deno.test("informers: after 410 they list again and tell the difference", async () => {
+  await using f = await openApi();
+  await f.client.create(maps, { metadata: { name: "stays" } });
+  await f.client.create(maps, { metadata: { name: "goes" } });
+  const gate = Promise.withResolvers<void>();
+  let watches = 0;
+  const client: Client = {
+    ...f.client,
+    watch: async (target, query, options) => {
+      if (++watches > 1) return await f.client.watch(target, query, options);
+      await gate.promise;
+      throw new ApiError({ code: 410, reason: "Expired", message: "too old resource version" });
+    },
+  };
+  const informers = createInformers(client, f.clock);
+  const cache = informers.for(CONFIG_MAPS);
+  await cache.whenSynced();
+  const changes: string[] = [];
+  const told = Promise.withResolvers<void>();
+  cache.subscribe(({ key, old, object }) => {
+    changes.push(`${old ? "o" : ""}${object ? "n" : ""} ${key}`);
+    if (changes.length === 4) told.resolve();
+  });
+  await f.client.delete({ ...maps, name: "goes" });
+  await f.client.create(maps, { metadata: { name: "comes" } });
+  gate.resolve();
+  await told.promise;
+  assertEquals(changes, ["n default/goes", "n default/stays", "n default/comes", "o default/goes"]);
+  await informers.stop();
+});
+
+Deno.test("namespaces: deletion waits for the finalizer, then the namespace goes", async () => {
+  await using f = await openApi();
+  const namespaces = { resource: NAMESPACES };
+  await f.client.create(namespaces, { metadata: { name: "n" } });
+  const going = await f.client.delete({ ...namespaces, name: "n" });
+  assertEquals([going.status.phase, going.spec.finalizers.length], ["Terminating", 1]);
+  const refused = await assertRejects(
+    () => f.client.create({ ...maps, namespace: "n" }, { metadata: { name: "late" } }),
+    ApiError,
+  );
+  assertEquals(refused.code, 403);
+  const finalize = { ...namespaces, name: "n", subresource: "finalize" };
+  await f.client.update(finalize, { ...going, spec: { finalizers: [] } });
+  await assertRejects(() => f.client.get({ ...namespaces, name: "n" }), ApiError);
+});
+
+Deno.test("delete: propagation becomes finalizers, preconditions are kept", async () => {
+  await using f = await openApi();
+  await f.client.create(maps, { metadata: { name: "a" } });
+  const wrong = await assertRejects(
+    () => f.client.delete({ ...maps, name: "a" }, { preconditions: { uid: "other" } }),
+    ApiError,
+  );
+  assertEquals(wrong.code, 409);
+  const going = await f.client.delete({ ...maps, name: "a" }, { propagationPolicy: "Foreground" });
+  assertEquals([...going.metadata.finalizers!], ["foregroundDeletion"]);
+  const orphan = await f.client.delete({ ...maps, name: "a" }, { propagationPolicy: "Orphan" });
+  assertEquals([...orphan.metadata.finalizers!], ["orphan"]);
+});
+
+Deno.test("create: a generated name that is taken is generated again", async () => {
+  let draws = 0;
+  const clock = new ManualClock();
+  // The first ten draws are alike: two names would be the same
+  clock.random = () => draws++ < 10 ? 0.5 : (draws * 7 % 27) / 27;
+  await using f = await openApi({ clock });
+  draws = 0;
+  const one = await f.client.create(maps, { metadata: { generateName: "x-" } });
+  const two = await f.client.create(maps, { metadata: { generateName: "x-" } });
+  assert(one.metadata.name !== two.metadata.name);
+  assert(/^x-[b-df-hj-np-tv-z2-9]{5}$/.test(two.metadata.name), two.metadata.name);
 });
