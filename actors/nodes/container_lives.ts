@@ -10,6 +10,7 @@ import type { ContainerStops } from "./container_stops.ts";
 import { HookError } from "./hooks.ts";
 import type { PodSandbox } from "./pod_sandbox.ts";
 import type { WorkerPorts } from "./ports.ts";
+import { sameStatus } from "./pod_status.ts";
 import { ContainerProbes, hasProbes } from "./probes.ts";
 import { type ContainerEnd, RuntimeError } from "./runtimes/runtime.ts";
 import { type ContainerOf, type Pod, timestamp } from "./types.ts";
@@ -100,6 +101,7 @@ export class ContainerLives {
   #running(record: ContainerRecord, container: ContainerOf): void {
     const { ports, sandbox, stops, pod, graceMs, wake } = this.#options;
     record.phase = "running";
+    record.resources = container.resources;
     record.startedAt = ports.clock.now();
     record.end = undefined;
     record.waiting = undefined;
@@ -164,13 +166,31 @@ export class ContainerLives {
     this.#probes = undefined;
   }
 
-  /** A container whose image has changed is stopped, and so begins anew. */
-  imageChanged(record: ContainerRecord, pod: Pod): void {
-    const image = containerNamed(pod, record.name)?.image;
+  /** What of a container may change: with a new image it begins anew, new resources it gets as it runs. */
+  changed(record: ContainerRecord, pod: Pod): void {
+    const container = containerNamed(pod, record.name);
+    if (record.phase === "running" && container?.resources !== record.resources) {
+      this.#resize(record, container!, pod);
+    }
+    const image = container?.image;
     if (image === undefined || image === record.image) return;
     record.image = image;
     if (record.phase !== "running") return;
     const text = `Container ${record.name} definition changed, will be restarted`;
     this.#options.stops.stop(record, this.#options.graceMs(), text);
+  }
+
+  #resize(record: ContainerRecord, container: ContainerOf, pod: Pod): void {
+    const { ports } = this.#options;
+    // Another object that says the same is what a cache hands out after any change of the pod.
+    if (!sameStatus(container.resources, record.resources)) {
+      try {
+        record.runtime?.resize?.(record.id!, container);
+      } catch (error) {
+        const text = `Container ${record.name} cannot be resized: ${(error as Error).message}`;
+        return containerEvent(ports, pod, record, "Warning", "ResizeError", text);
+      }
+    }
+    record.resources = container.resources;
   }
 }

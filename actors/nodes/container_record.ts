@@ -31,6 +31,8 @@ export interface ContainerRecord {
   started: boolean;
   /** Readiness probe passes (or there is none). */
   ready: boolean;
+  /** The resources it runs with. */
+  resources?: ContainerOf["resources"];
   /** Set while it is being stopped: when the grace period is over. */
   stopBy?: number;
   /** Set by a failed liveness or startup probe: it is started again whatever its policy's exit code says. */

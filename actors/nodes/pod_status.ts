@@ -88,10 +88,10 @@ export function containerStatus(pod: Pod, record: ContainerRecord): ContainerSta
   }
   if (record.id) status.containerID = record.id;
   if (record.kind !== "ephemeral") status.started = record.phase === "running" && record.started;
-  const requests = container?.resources?.requests;
-  if (requests && record.phase === "running") {
-    status.allocatedResources = requests as Record<string, string>;
-    status.resources = container.resources as ContainerStatus["resources"];
+  const resources = record.resources ?? container?.resources;
+  if (resources?.requests && record.phase === "running") {
+    status.allocatedResources = resources.requests as Record<string, string>;
+    status.resources = resources as ContainerStatus["resources"];
   }
   if (container?.volumeMounts?.length) {
     status.volumeMounts = container.volumeMounts.map((m) => ({

@@ -194,8 +194,7 @@ export class PodWorker {
         this.records.push(newRecord(c, kindOf(c, "ephemeral")));
       }
     }
-    // A new image means a new container (the only field of a container that may change).
-    for (const record of this.records) this.#lives.imageChanged(record, seen);
+    for (const record of this.records) this.#lives.changed(record, seen);
   }
 
   #graceMs(): number {

@@ -173,3 +173,44 @@ Deno.test("isolate: what is not granted is refused, what is not there cannot sta
     assertEquals(terminated?.reason, "StartError");
     assertEquals(terminated?.message, 'exec: "nginx": executable file not found in $PATH');
   }));
+
+Deno.test("isolate: the SecurityContext decides; last words are kept", () =>
+  withNode(async ({ box, phase, logs }) => {
+    const tried =
+      `const tried = (f) => { try { f(); return "ok"; } catch (e) { return e.name; } };`;
+    const run = async (name: string, code: string, securityContext: object, end: string) => {
+      await box.pod(name, "n0", {
+        restartPolicy: "Never",
+        containers: [{
+          name: "c",
+          image: DENO,
+          args: ["eval", tried + code],
+          workingDir: "/w",
+          securityContext,
+          volumeMounts: [{ name: "d", mountPath: "/data" }],
+        }],
+        volumes: [{ name: "d", emptyDir: {} }],
+      });
+      const pod = await phase(name, end);
+      return { log: await logs(name), end: pod.status!.containerStatuses![0].state.terminated };
+    };
+    const write = `console.log(Deno.cwd(), ["/data/x", "/tmp/x"].map((path) =>
+      tried(() => Deno.writeTextFileSync(path, "1"))).join());`;
+    const readOnly = { readOnlyRootFilesystem: true };
+    assertEquals((await run("ro", write, readOnly, "Succeeded")).log, "/w ok,NotCapable\n");
+    const last = `Deno.writeTextFileSync("/dev/termination-log", "last words"); Deno.exit(2);`;
+    const said =
+      `console.log(tried(() => new Deno.Command("deno", { args: ["-V"] }).outputSync()));`;
+    const privileged = await run("priv", said + last, { privileged: true }, "Failed");
+    assertEquals(privileged.log, "ok\n");
+    assertEquals([privileged.end?.exitCode, privileged.end?.message], [2, "last words"]);
+    if (Deno.uid() !== 0) return; // another user takes root
+    const user = { runAsUser: 1000, runAsGroup: 2000, runAsNonRoot: true };
+    const who = await run(
+      "user",
+      `console.log(Deno.uid(), Deno.gid());` + write,
+      user,
+      "Succeeded",
+    );
+    assertEquals(who.log, "1000 2000\n/w ok,ok\n");
+  }));

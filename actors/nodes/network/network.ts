@@ -72,21 +72,30 @@ const LOOPBACK_CANDIDATES: readonly Candidate[] = [244, 245, 246, 247, 248, 249,
 /** The port, on an address that is given to nobody, that is held while a process uses a range. */
 const CLAIM_PORT = 10_255;
 
-/** Makes ranges local if this machine lets us, else takes some inside 127/8; others on this machine have theirs. */
-export async function claimRanges(): Promise<Ranges> {
+/**
+ * Makes ranges local if this machine lets us, else takes some inside 127/8; other clusters on this machine have
+ * theirs. `podRange` is what this cluster had before: its pods' and services' addresses are of it.
+ */
+export async function claimRanges(podRange?: string): Promise<Ranges> {
   const root = Deno.build.os === "linux" && Deno.uid() === 0;
-  for (const candidate of root ? ROOT_CANDIDATES : []) {
+  for (const candidate of sorted(root ? ROOT_CANDIDATES : [], podRange)) {
     const claimed = await claimRouted(candidate);
     if (claimed === "refused") break;
     if (claimed) return claimed;
   }
-  for (const candidate of LOOPBACK_CANDIDATES) {
+  for (const candidate of sorted(LOOPBACK_CANDIDATES, podRange)) {
     const lock = hold(candidate);
     if (lock) return rangesOf(candidate, () => Promise.resolve(lock.close()));
   }
   throw new Error(
     "Cannot give pods and services addresses: all ranges of this machine are in use by other clusters",
   );
+}
+
+/** The wanted one first. */
+function sorted(candidates: readonly Candidate[], podRange: string | undefined): Candidate[] {
+  const wanted = ({ pods }: Candidate) => `${pods}.0.0/16` === podRange ? 0 : 1;
+  return [...candidates].sort((a, b) => wanted(a) - wanted(b));
 }
 
 /** Claims a range by routes; undefined: another process has it; refused: this machine has no such routes. */

@@ -16,6 +16,8 @@ export interface Cgroup {
   readonly joins: readonly string[];
   /** Whether the kernel killed something in it for lack of memory. */
   oomKilled(): boolean;
+  /** Other limits from now on. */
+  resize(limits: CgroupLimits): void;
   remove(): void;
 }
 
@@ -35,17 +37,30 @@ export function makeCgroup(name: string, limits: CgroupLimits): Cgroup | undefin
   }
 }
 
-function versionOne(name: string, { memoryBytes, milliCpu }: CgroupLimits): Cgroup | undefined {
+function versionOne(name: string, limits: CgroupLimits): Cgroup | undefined {
+  const folders = limitOne(name, limits);
+  if (!folders.length) return undefined;
+  return {
+    joins: folders.map((folder) => `${folder}/cgroup.procs`),
+    oomKilled: () => /oom_kill [1-9]/.test(read(`${ROOT}/memory/${name}/memory.oom_control`)),
+    resize: (other) => void limitOne(name, other),
+    remove: () => folders.forEach(removeFolder),
+  };
+}
+
+function limitOne(name: string, { memoryBytes, milliCpu }: CgroupLimits): string[] {
   const folders: string[] = [];
   if (memoryBytes && exists(`${ROOT}/memory`)) {
     const folder = `${ROOT}/memory/${name}`;
     Deno.mkdirSync(folder, { recursive: true });
     folders.push(folder);
+    // The bound with swap must never be under the one without: it goes first when both grow.
+    const grows = Number(read(`${folder}/memory.limit_in_bytes`)) < memoryBytes;
+    const both = `${folder}/memory.memsw.limit_in_bytes`;
+    if (grows && exists(both)) write(both, memoryBytes);
     write(`${folder}/memory.limit_in_bytes`, memoryBytes);
     // Swap would only hide the limit; kernels without swap accounting do not have the file.
-    if (exists(`${folder}/memory.memsw.limit_in_bytes`)) {
-      write(`${folder}/memory.memsw.limit_in_bytes`, memoryBytes);
-    }
+    if (exists(both)) write(both, memoryBytes);
   }
   if (milliCpu && exists(`${ROOT}/cpu`)) {
     const folder = `${ROOT}/cpu/${name}`;
@@ -56,15 +71,10 @@ function versionOne(name: string, { memoryBytes, milliCpu }: CgroupLimits): Cgro
       write(`${folder}/cpu.cfs_quota_us`, quota(milliCpu));
     }
   }
-  if (!folders.length) return undefined;
-  return {
-    joins: folders.map((folder) => `${folder}/cgroup.procs`),
-    oomKilled: () => /oom_kill [1-9]/.test(read(`${ROOT}/memory/${name}/memory.oom_control`)),
-    remove: () => folders.forEach(removeFolder),
-  };
+  return folders;
 }
 
-function versionTwo(name: string, { memoryBytes, milliCpu }: CgroupLimits): Cgroup {
+function versionTwo(name: string, limits: CgroupLimits): Cgroup {
   const parts = name.split("/");
   let folder = ROOT;
   for (const part of parts) {
@@ -73,16 +83,21 @@ function versionTwo(name: string, { memoryBytes, milliCpu }: CgroupLimits): Cgro
     folder += `/${part}`;
     Deno.mkdirSync(folder, { recursive: true });
   }
+  limitTwo(folder, limits);
+  return {
+    joins: [`${folder}/cgroup.procs`],
+    oomKilled: () => /oom_kill [1-9]/.test(read(`${folder}/memory.events`)),
+    resize: (other) => limitTwo(folder, other),
+    remove: () => removeFolder(folder),
+  };
+}
+
+function limitTwo(folder: string, { memoryBytes, milliCpu }: CgroupLimits): void {
   if (memoryBytes) {
     write(`${folder}/memory.max`, memoryBytes);
     if (exists(`${folder}/memory.swap.max`)) write(`${folder}/memory.swap.max`, 0);
   }
   if (milliCpu) write(`${folder}/cpu.max`, `${quota(milliCpu)} ${PERIOD_US}`);
-  return {
-    joins: [`${folder}/cgroup.procs`],
-    oomKilled: () => /oom_kill [1-9]/.test(read(`${folder}/memory.events`)),
-    remove: () => removeFolder(folder),
-  };
 }
 
 function quota(milliCpu: number): number {

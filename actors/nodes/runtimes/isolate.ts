@@ -10,7 +10,7 @@ import type { Duplex, RemoteProcess } from "../../../api/client/node_api.ts";
 import { badRequest, internal, notFound } from "../../../api/machinery/errors.ts";
 import { parseQuantity } from "../../../api/machinery/quantity.ts";
 import type { Clock, Timer } from "../../../kv/clock.ts";
-import type { Pod } from "../types.ts";
+import type { ContainerOf, Pod } from "../types.ts";
 import { type Cgroup, makeCgroup } from "./cgroup.ts";
 import { type IsolateProcess, ProcessMeter, type ProcessStatus, spawn } from "./isolate_process.ts";
 import {
@@ -213,7 +213,7 @@ export class IsolateRuntime implements Runtime {
       grants,
       log,
       env: this.#environment(full, root, view, grants),
-      cgroup: makeCgroup(`plesio/${uid}/${spec.container.name}`, limitsOf(spec)),
+      cgroup: makeCgroup(`plesio/${uid}/${spec.container.name}`, limitsOf(spec.container)),
       out: new Tee(),
       err: new Tee(),
       meter: new ProcessMeter(),
@@ -428,6 +428,17 @@ export class IsolateRuntime implements Runtime {
     });
   }
 
+  resize(id: string, container: ContainerOf): void {
+    const isolate = this.#isolate(id);
+    const limits = limitsOf(container);
+    if (isolate.cgroup) return isolate.cgroup.resize(limits);
+    const { uid } = isolate.spec.sandbox.pod.metadata;
+    isolate.cgroup = makeCgroup(`plesio/${uid}/${container.name}`, limits);
+    for (const file of isolate.cgroup?.joins ?? []) {
+      Deno.writeTextFileSync(file, String(isolate.process?.pid ?? ""));
+    }
+  }
+
   remove(id: string): void {
     const isolate = this.#isolates.get(id);
     if (!isolate) return;
@@ -600,8 +611,8 @@ function namesIn(folder: string): string[] {
   }
 }
 
-function limitsOf(spec: ContainerSpec) {
-  const { memory, cpu } = spec.container.resources?.limits ?? {};
+function limitsOf(container: ContainerOf) {
+  const { memory, cpu } = container.resources?.limits ?? {};
   return {
     memoryBytes: memory === undefined ? undefined : parseQuantity(memory).value(),
     milliCpu: cpu === undefined ? undefined : parseQuantity(cpu).milliValue(),

@@ -128,6 +128,8 @@ export interface Runtime {
   start(id: string, ended: (end: ContainerEnd) => void): Soon<void>;
   /** Signals it, and kills it when it is still there after the grace period. May be called again with less. */
   stop(id: string, graceMs: number, signal?: string): void;
+  /** Other limits for a container that runs; throws when they cannot be had. Absent: they mean nothing here. */
+  resize?(id: string, container: ContainerOf): void;
   /** Forgets an ended container. Its log stays. */
   remove(id: string): Soon<void>;
   /** Takes over a container that ran in a former life of the node; false when it is gone. */
