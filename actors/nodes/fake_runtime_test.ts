@@ -74,6 +74,9 @@ export class FakeRuntime implements Runtime {
     else if (graceMs <= 0) kill();
     else this.#clock.timer("work", graceMs, kill);
   }
+  resize(_id: string, container: ContainerSpec["container"]): void {
+    this.log.push(`resize ${container.name} ${container.resources?.limits?.memory}`);
+  }
   remove(): void {}
   recover(): boolean {
     return false;

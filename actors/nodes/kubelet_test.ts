@@ -2,11 +2,12 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ApiError } from "../../api/machinery/types.ts";
 import { FakeDialer, FakeRuntime } from "./fake_runtime_test.ts";
 import { type Box, openBox } from "./fixture_test.ts";
-import { startNode } from "./node.ts";
+import { type RunningNode, startNode } from "./node.ts";
 import { LEASES, NODES, type Pod, PODS } from "./types.ts";
 
 interface World extends Box {
   runtime: FakeRuntime;
+  node: RunningNode;
   dial: FakeDialer;
   /** Waits until the pod looks so; time stands still. */
   see(name: string, what: string, look: (pod: Pod) => unknown): Promise<Pod>;
@@ -30,6 +31,7 @@ async function withNode(use: (world: World) => Promise<void>): Promise<void> {
   await use({
     ...box,
     runtime,
+    node,
     dial,
     see: (name, what, look) => box.until(what, looked(name, look)),
     await: (name, what, stepMs, look) => box.pass(what, stepMs, looked(name, look)),
@@ -399,4 +401,58 @@ Deno.test("an ephemeral container is started when it is added", () =>
     const pod = await w.see("a", "its end", (p) =>
       p.status?.ephemeralContainerStatuses?.[0].state.terminated);
     assertEquals(pod.status!.phase, "Running");
+  }));
+
+Deno.test("resources change in place, and the status shows what is in force", () =>
+  withNode(async (w) => {
+    const resources = (memory: string) => ({ limits: { memory }, requests: { memory } });
+    await w.pod("a", "n0", { containers: [{ ...c, resources: resources("64Mi") }] });
+    await w.see("a", "Running", running);
+    const containers = [{ name: "c", resources: resources("128Mi") }];
+    await w.client.patch(
+      { resource: PODS, namespace: "default", name: "a", subresource: "resize" },
+      { type: "strategic", body: { spec: { containers } } },
+    );
+    const pod = await w.see(
+      "a",
+      "the new limit",
+      (p) => p.status?.containerStatuses?.[0].resources?.limits?.memory === "128Mi",
+    );
+    assertEquals(w.runtime.log, ["start c", "resize c 128Mi"]);
+    assertEquals(pod.status!.containerStatuses![0].restartCount, 0);
+  }));
+
+Deno.test("a pod that vanishes without notice is ended all the same", () =>
+  withNode(async (w) => {
+    await w.pod("a", "n0", { containers: [c] });
+    await w.see("a", "Running", running);
+    await remove(w, "a", { gracePeriodSeconds: 0 });
+    await w.until("its end", () => w.runtime.log.includes("exit c 0"));
+    assertEquals(w.runtime.log.slice(1), ["TERM c 1000", "exit c 0"]);
+  }));
+
+Deno.test("a new life of the node starts its containers again, and counts that", () =>
+  withNode(async (w) => {
+    await w.pod("a", "n0", { containers: [c] });
+    await w.pod("done", "n0", { restartPolicy: "Never", containers: [{ name: "d", image: "i" }] });
+    await w.see("a", "Running", running);
+    await w.see("done", "Running", running);
+    w.runtime.exit("d", 0);
+    const before = await w.see("done", "Succeeded", (p) => p.status?.phase === "Succeeded");
+    await w.node.stop();
+    const runtime = new FakeRuntime(w.clock);
+    const node = startNode(w.system, { name: "n0", clock: w.clock, runtimes: [runtime] });
+    const pod = await w.see(
+      "a",
+      "a restart",
+      (p) => p.status?.containerStatuses?.[0].restartCount === 1 && running(p),
+    );
+    const { lastState, state } = pod.status!.containerStatuses![0];
+    assert(state.running);
+    assertEquals(lastState.terminated?.reason, "ContainerStatusUnknown");
+    assertEquals(lastState.terminated?.exitCode, 137);
+    assertEquals(runtime.log, ["start c"]);
+    const after = await w.get("done");
+    assertEquals(after.metadata.resourceVersion, before.metadata.resourceVersion);
+    await node.stop();
   }));
