@@ -46,7 +46,10 @@ export interface View<T> {
 
 /** The state as a write function sees it: the head, the writes before it in its group, and its own. */
 export interface Draft<T> extends View<T> {
-  /** Replaces or creates; returns the revision that this put will have if its group commits. */
+  /**
+   * Replaces or creates; returns the revision that this put will have if its group commits. The value is
+   * the store's from then on (it is stamped, then frozen); parts of it may be frozen values of others.
+   */
   put(key: string, value: T): number;
   /**
    * Removes an existing key (absent: no effect, returns undefined). `last`, if given, is what the

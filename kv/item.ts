@@ -2,9 +2,10 @@
  * An object as the store holds it: its encoded bytes, and its value, decoded at first use and the same
  * object at every use.
  *
- * A value that was put here is kept rather than decoded again. Until its commit it may still be given up
- * (the write runs again), so it is neither frozen nor final; `settle` makes it both. Freezing waits for
- * the first reader after the commit: many values are never read as such.
+ * A value that was put here is kept rather than decoded again, and is the store's from then on. Until its
+ * commit it may still be given up (the write runs again), and stamping changes it in place: so whoever reads
+ * the item before, in the same group, gets a copy of its own instead. Freezing waits for the first reader
+ * after the commit: many values are never read as such.
  */
 
 import type { Codec, Item } from "./contract.ts";
@@ -30,7 +31,6 @@ export class StoredItem<T> implements Item<T> {
   readonly #codec: Codec<T>;
   #value: T | undefined;
   #state: number;
-  #settled: boolean;
 
   /** `value`, if given, is a value that was put and is not committed yet. */
   constructor(
@@ -46,18 +46,14 @@ export class StoredItem<T> implements Item<T> {
     this.#codec = codec;
     this.#value = value;
     this.#state = value === undefined ? ENCODED : PUT;
-    this.#settled = value === undefined;
   }
 
-  /** The decoded value. Deep-frozen once the item is committed. */
+  /** The decoded value, deep-frozen. */
   get value(): T {
     if (this.#state === FROZEN) return this.#value as T;
-    if (this.#state === ENCODED) this.#value = this.#codec.decode(this.bytes, this.revision);
-    else if (this.#state === PUT) this.#stamp();
-    if (this.#settled) {
-      deepFreeze(this.#value);
-      this.#state = FROZEN;
-    }
+    if (this.#state !== STAMPED) this.#value = this.#codec.decode(this.bytes, this.revision);
+    deepFreeze(this.#value);
+    this.#state = FROZEN;
     return this.#value as T;
   }
 
@@ -68,18 +64,14 @@ export class StoredItem<T> implements Item<T> {
 
   /** The write that made this item is committed. */
   settle(): void {
-    if (this.#state === PUT) this.#stamp();
-    this.#settled = true;
+    if (this.#state !== PUT) return;
+    this.#value = this.#codec.stamp(this.#value as T, this.revision);
+    this.#state = STAMPED;
   }
 
   /** This state of the object, at another revision (that of its deletion). */
   at(revision: number): StoredItem<T> {
     return new StoredItem(this.key, revision, this.bytes, this.#codec);
-  }
-
-  #stamp(): void {
-    this.#value = this.#codec.stamp(this.#value as T, this.revision);
-    this.#state = STAMPED;
   }
 }
 
