@@ -30,13 +30,13 @@ const PERIOD_SECONDS_MAX = 1800;
 const SELECT_POLICIES = ["Disabled", "Max", "Min"];
 const POLICY_TYPES = ["Percent", "Pods"];
 const METRIC_TYPES = ["ContainerResource", "External", "Object", "Pods", "Resource"];
-/** A metric's type and the field that describes it. */
+/** A metric's type and the field that describes it, in the order they are looked at. */
 const SOURCES: Record<string, string> = {
-  ContainerResource: "containerResource",
-  External: "external",
   Object: "object",
+  External: "external",
   Pods: "pods",
   Resource: "resource",
+  ContainerResource: "containerResource",
 };
 
 function defaultAutoscaler(autoscaler: KubeObject): void {
@@ -149,18 +149,25 @@ function validateSource(type: string, source: Obj, path: Path, r: Report): void 
 
 function validateMetric(metric: Obj, path: Path, r: Report): void {
   const { type = "" } = metric;
+  const unknown = () => r.notSupported(path.child("type"), type, METRIC_TYPES);
   if (type === "") r.required(path.child("type"), "must specify a metric source type");
-  else if (!METRIC_TYPES.includes(type)) r.notSupported(path.child("type"), type, METRIC_TYPES);
   const wanted = SOURCES[type];
-  for (const field of Object.values(SOURCES)) {
-    if (!isSet(metric[field]) || field === wanted) continue;
-    const text = "must populate the given metric source only";
-    r.forbidden(path.child(field), text);
+  if (!wanted) unknown();
+  const present = Object.keys(SOURCES).filter((name) => isSet(metric[SOURCES[name]]));
+  // Of several sources the first is looked at, whatever the type says.
+  if (present.length > 0) {
+    const field = SOURCES[present[0]];
+    validateSource(present[0], metric[field], path.child(field), r);
   }
-  if (!wanted) return;
-  const source = metric[wanted];
-  if (isSet(source)) validateSource(type, source, path.child(wanted), r);
-  else r.required(path.child(wanted), "must populate information for the given metric source");
+  if (!wanted) unknown();
+  else if (!isSet(metric[wanted])) {
+    r.required(path.child(wanted), "must populate information for the given metric source");
+  }
+  if (present.length === 1) return;
+  for (const name of present) {
+    const text = "must populate the given metric source only";
+    if (name !== type) r.forbidden(path.child(SOURCES[name]), text);
+  }
 }
 
 function validateRules(rules: Obj, path: Path, r: Report): void {
