@@ -171,7 +171,9 @@ export class Cluster {
       ...(options.bytesMax && { bytesMax: options.bytesMax }),
     });
     try {
-      const ranges = real && components.includes("network") ? await claimRanges() : undefined;
+      const ranges = real && components.includes("network")
+        ? await keptRanges(database)
+        : undefined;
       const parts = await build(
         { options, clock, database, ranges, log },
         dialerOf(() => nodes, () => simulated),
@@ -348,6 +350,16 @@ function clockOf({ clock = "manual", seed }: ClusterOptions): Clock {
   if (clock === "real") return new RealClock();
   return clock === "manual" ? new ManualClock({ seed }) : clock;
 }
+
+/** The ranges this cluster has had since it was made, if no other cluster of this machine has them now. */
+async function keptRanges({ settings }: Database<KubeObject>): Promise<Ranges> {
+  const kept = await settings.get(POD_RANGE_SETTING);
+  const ranges = await claimRanges(kept && new TextDecoder().decode(kept));
+  await settings.set(POD_RANGE_SETTING, new TextEncoder().encode(ranges.podRange));
+  return ranges;
+}
+
+const POD_RANGE_SETTING = "network/pod-range";
 
 /** Where pods reach the API server: an address of the pod range that no node gives out. */
 function advertised(ranges: Ranges | undefined): { ip: string; port: number } {
