@@ -115,7 +115,8 @@ export class ManualClock implements Clock {
   }
 
   now(): number {
-    return this.#now;
+    // Whole, as the host's: timers may fall due between two milliseconds.
+    return Math.floor(this.#now);
   }
 
   monotonic(): number {

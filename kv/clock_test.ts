@@ -23,6 +23,15 @@ Deno.test("ManualClock stands still, and calls timers in order of time, then of 
   await assertRejects(() => clock.advance(-1), RangeError, "goes forward");
 });
 
+Deno.test("ManualClock.now() is whole, whatever fractions timers were set with", async () => {
+  const clock = new ManualClock();
+  const seen: number[] = [];
+  clock.timer("work", 1.7, () => seen.push(clock.now() - MANUAL_START_MS));
+  await clock.advance(2.5);
+  assertEquals(seen, [1]);
+  assertEquals([clock.now() - MANUAL_START_MS, clock.monotonic()], [2, 2.5]);
+});
+
 Deno.test("ManualClock.advance() lets chains of sleeps get through", async () => {
   const clock = new ManualClock();
   let laps = 0;

@@ -221,19 +221,43 @@ function readSealKey(path: string, newKey: () => Uint8Array, isNew: boolean): Ui
       `The sealing key "${keyPath}" is missing: without it the database "${path}" cannot be read`,
     );
   }
-  const key = newKey();
+  return keepSealKey(keyPath, newKey());
+}
+
+/** Writes a new key, whole and on disk before its database can hold anything that needs it. */
+function keepSealKey(keyPath: string, key: Uint8Array): Uint8Array {
   try {
-    // Whole and on disk before its database can hold anything that needs it.
-    using file = Deno.openSync(keyPath, { createNew: true, write: true, mode: 0o600 });
-    let at = 0;
-    while (at < key.length) at += file.writeSync(key.subarray(at));
-    file.syncSync();
+    const folder = keyPath.slice(
+      0,
+      Math.max(keyPath.lastIndexOf("/"), keyPath.lastIndexOf("\\")) + 1,
+    );
+    const draft = Deno.makeTempFileSync({ dir: folder || ".", prefix: ".key-" });
+    try {
+      using file = Deno.openSync(draft, { write: true });
+      for (let at = 0; at < key.length;) at += file.writeSync(key.subarray(at));
+      file.syncSync();
+      placeKey(draft, keyPath);
+    } finally {
+      Deno.removeSync(draft);
+    }
+    return key;
   } catch (error) {
+    if (error instanceof Deno.errors.AlreadyExists) return Deno.readFileSync(keyPath);
     throw new DatabaseError(`Cannot write the sealing key "${keyPath}": ${textOf(error)}`, {
       cause: error,
     });
   }
-  return key;
+}
+
+/** Gives a file its name. One that is taken stays: another process was faster, and its key is the one. */
+function placeKey(draft: string, keyPath: string): void {
+  try {
+    Deno.linkSync(draft, keyPath);
+  } catch (error) {
+    if (error instanceof Deno.errors.AlreadyExists) throw error;
+    // A file system without links.
+    Deno.copyFileSync(draft, keyPath);
+  }
 }
 
 function textOf(error: unknown): string {
