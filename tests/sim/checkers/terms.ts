@@ -1,0 +1,64 @@
+/**
+ * A deposed singleton never writes: what only one actor of the cluster does is done by the process that
+ * holds this actor's term in the log, at that very place in the log. Fences only grow.
+ */
+import { type Change, controllerOf } from "../truth.ts";
+import type { Checker, Sight } from "./checker.ts";
+
+/** See the module's text. */
+export function termsChecker(sight: Sight): Checker {
+  const { fail } = sight;
+  const name = "terms";
+  const holders = new Map<string, string>();
+  const terms = new Map<string, { holder: string; fence: number }>();
+  return {
+    name,
+    opened(process) {
+      holders.set(process.running.database.terms.holder, process.name);
+    },
+    commit({ steps, process }) {
+      for (const step of steps) {
+        if ("term" in step) {
+          const { name: actor, fence, holder } = step.term;
+          const before = terms.get(actor);
+          if (before && fence < before.fence) {
+            fail(name, `the fence of ${actor} went from ${before.fence} to ${fence}`);
+          }
+          if (before && fence === before.fence && holder !== before.holder && holder !== "") {
+            fail(name, `term ${fence} of ${actor} has two holders`);
+          }
+          terms.set(actor, { holder, fence });
+          continue;
+        }
+        const actor = actorOf(step);
+        const term = actor && terms.get(actor);
+        if (!actor) continue;
+        const leader = term && holders.get(term.holder);
+        // A process that is still opening has not told its name.
+        if (term && term.holder !== "" && leader === undefined) continue;
+        if (leader === process) continue;
+        fail(name, `${process} did as ${actor} (${step.key}@${step.revision}), led by ${leader}`);
+      }
+    },
+  };
+}
+
+/** Whose work a change is, if only one actor does such a thing. */
+function actorOf({ key, type, object, before }: Change): string | undefined {
+  if (type === "delete" || !object) return undefined;
+  if (key.startsWith("/registry/pods/")) {
+    if (!before) {
+      const owner = controllerOf(object);
+      return owner && `controller/${owner.kind.toLowerCase()}`;
+    }
+    if (object.spec.nodeName && !before.object?.spec.nodeName) return "scheduler/default";
+    return undefined;
+  }
+  if (before) return undefined;
+  if (key.startsWith("/registry/replicasets/")) {
+    return controllerOf(object) && "controller/deployment";
+  }
+  const labels = object.metadata.labels ?? {};
+  const by = labels["endpointslice.kubernetes.io/managed-by"];
+  return by === "endpointslice-controller.k8s.io" ? "controller/endpointslice" : undefined;
+}

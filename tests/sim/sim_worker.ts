@@ -1,0 +1,31 @@
+/** Runs seeds in a worker: orders come as messages, results go back. */
+import { mutationOf } from "./mutations.ts";
+import { type RunOptions, runSeed } from "./world.ts";
+
+/** A run as it travels to a worker. */
+export interface Order {
+  seed: number;
+  steps?: number;
+  shared?: boolean;
+  mutation?: string;
+}
+
+/** What `runSeed` is called with. */
+export function optionsOf({ seed, steps, shared, mutation }: Order): RunOptions {
+  return { seed, steps, shared, ...(mutation && { mutation: mutationOf(mutation) }) };
+}
+
+/** What a worker's global scope has; the window's types know nothing of it. */
+interface Scope {
+  onmessage?: (event: MessageEvent<Order>) => void;
+  postMessage(message: unknown): void;
+}
+
+// Imported by the main program it is only a module.
+if (
+  typeof (globalThis as { window?: unknown; WorkerGlobalScope?: unknown }).WorkerGlobalScope !==
+    "undefined"
+) {
+  const scope = globalThis as unknown as Scope;
+  scope.onmessage = async ({ data }) => scope.postMessage(await runSeed(optionsOf(data)));
+}
