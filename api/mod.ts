@@ -144,7 +144,10 @@ export function createApi(options: ApiOptions): Api {
     serviceRange: options.serviceRange ?? SERVICE_RANGE,
     turn: options.turn ?? (clock.manual ? () => Promise.resolve() : nextTurn),
   };
-  deps.starting = new Definitions(deps).start().finally(() => deps.starting = undefined);
+  // A store that closed before this was done says so to every request itself
+  deps.starting = new Definitions(deps).start().catch(() => {}).finally(() =>
+    deps.starting = undefined
+  );
   const metrics = new Metrics();
   metrics.add(() => deps.flow.lines());
   const openapi = new OpenApi(deps.kinds);
