@@ -30,7 +30,7 @@ import {
   startSimulatedNodes,
   usageOf,
 } from "./actors/nodes/mod.ts";
-import { dns } from "./actors/nodes/network/dns.ts";
+import { dns, type DnsPlace } from "./actors/nodes/network/dns.ts";
 import { proxy } from "./actors/nodes/network/proxy.ts";
 import { createLogger } from "./actors/runtime/log.ts";
 import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
@@ -456,6 +456,7 @@ async function startNodes(
     return;
   }
   const network = new LoopbackNetwork(ranges);
+  let dnsPort: number | undefined;
   const folder = options.data ?? await Deno.makeTempDir({ prefix: "plesio-" });
   for (let index = 0; index < count; index++) {
     nodes.push(startIsolateNode(system, {
@@ -465,19 +466,25 @@ async function startNodes(
       folder,
       network,
       dnsIP: ranges.dnsIP,
+      dnsPort: () => dnsPort,
       labels: options.nodeLabels?.(index),
       simulated: options.runtime !== "isolate",
       temporary: options.data === undefined,
     }));
   }
-  startNetwork(parts, network, count);
+  startNetwork(parts, network, count, ({ port }) => dnsPort = port);
 }
 
 /** Up to so many simulated nodes tell of their containers by Events: above it is scale that is looked for. */
 const EVENTFUL_NODES_MAX = 10;
 
 /** The service proxy and DNS of this machine. */
-function startNetwork({ system, ranges }: Parts, network: Network, nodes: number): void {
+function startNetwork(
+  { system, ranges }: Parts,
+  network: Network,
+  nodes: number,
+  ready: (place: DnsPlace) => void,
+): void {
   const nodePortAddresses = [
     "127.0.0.1",
     ...Array.from({ length: nodes }, (_, i) => network.nodeAddress(i)),
@@ -495,7 +502,7 @@ function startNetwork({ system, ranges }: Parts, network: Network, nodes: number
   );
   system.spawn(
     "dns/plesio",
-    dns({ address: ranges!.dnsIP, zone: "cluster.local", upstreams: [] }),
+    dns({ address: ranges!.dnsIP, zone: "cluster.local", upstreams: [], ready }),
     {
       component: "coredns",
     },

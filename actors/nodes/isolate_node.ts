@@ -29,6 +29,8 @@ export interface IsolateNodeOptions {
   /** The node's own identity (the system's client). */
   client?: Client;
   dnsIP?: string;
+  /** Where the cluster's DNS answers, once it does (port 53). */
+  dnsPort?(): number | undefined;
   domain?: string;
   labels?: Record<string, string>;
   capacity?: Record<string, string>;
@@ -50,6 +52,7 @@ export function startIsolateNode(system: System, options: IsolateNodeOptions): R
     shared: `${absolutePath(options.folder)}/shared`,
     endpoint: (ip, port) => network.endpoint(ip, port),
     dnsIP: options.dnsIP,
+    dnsPort: options.dnsPort,
     domain: options.domain,
     view: options.view,
   });

@@ -61,6 +61,8 @@ export interface IsolateOptions {
   view?: ViewName;
   /** The cluster's DNS, for the view that has no resolv.conf of its own. */
   dnsIP?: string;
+  /** Where that answers, if not on port 53: names are then asked for by the preload module in every view. */
+  dnsPort?(): number | undefined;
   domain?: string;
 }
 
@@ -253,6 +255,7 @@ export class IsolateRuntime implements Runtime {
     const own = view !== "preload";
     const { pod, hostname, ips } = spec.sandbox;
     const { dnsIP, domain = "cluster.local" } = this.#options;
+    const dnsPort = this.#options.dnsPort?.() ?? 53;
     const searches = [`${pod.metadata.namespace}.svc.${domain}`, `svc.${domain}`, domain];
     const inside = {
       ip: grants.host,
@@ -261,8 +264,11 @@ export class IsolateRuntime implements Runtime {
       ...(own ? {} : {
         root,
         paths: spec.mounts.map((m) => [m.containerPath, m.hostPath]),
-        dns: dnsIP && ips.length ? { server: dnsIP, searches } : undefined,
       }),
+      // A resolv.conf names no ports.
+      dns: dnsIP && ips.length && (!own || dnsPort !== 53)
+        ? { server: dnsIP, port: dnsPort, searches }
+        : undefined,
     };
     return new Map([
       ["PATH", DEFAULT_PATH],

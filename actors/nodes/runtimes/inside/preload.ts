@@ -21,7 +21,7 @@ export interface Inside {
   /** What every other absolute path lies under. */
   root?: string;
   /** The cluster's DNS, when resolv.conf is not the pod's. */
-  dns?: { server: string; searches: string[] };
+  dns?: { server: string; port: number; searches: string[] };
 }
 
 const text = Deno.env.get("PLESIO_ISOLATE");
@@ -208,7 +208,7 @@ function mapNames(dns: NonNullable<Inside["dns"]>): void {
     for (const suffix of ["", ...dns.searches]) {
       const name = suffix ? `${host}.${suffix}` : host;
       try {
-        const nameServer = { ipAddr: dns.server, port: 53 };
+        const nameServer = { ipAddr: dns.server, port: dns.port };
         const [first] = await Deno.resolveDns(name, "A", { nameServer });
         if (first) return first;
       } catch {
