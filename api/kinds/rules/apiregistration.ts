@@ -46,7 +46,7 @@ function prepareUpdate(service: KubeObject, old: Stored, context: KindContext): 
 function validate(service: Stored): Cause[] {
   const r = new Report();
   const { spec } = service;
-  const name = service.metadata.name;
+  const name = service.metadata.name ?? "";
   const wanted = `${spec.version ?? ""}.${spec.group ?? ""}`;
   if (name !== wanted && isPathSegmentName(name).length === 0) {
     const message = `must be \`spec.version+"."+spec.group\`: ${JSON.stringify(wanted)}`;

@@ -58,7 +58,7 @@ function defaultJobTemplate(spec: Obj): void {
 function generateSelector(job: KubeObject): void {
   const spec: Obj = job.spec;
   if (spec.manualSelector === true) return;
-  const { uid, name } = job.metadata;
+  const { uid = "", name = "" } = job.metadata;
   const labels = ((spec.template ??= {}).metadata ??= {}).labels ??= {};
   labels[JOB_LABELS.oldName] ??= name;
   labels[JOB_LABELS.name] ??= name;

@@ -224,7 +224,7 @@ function validateUpdate(csr: Stored, old: Stored, context: KindContext): Cause[]
 function validateBundle(bundle: Stored): Cause[] {
   const r = new Report();
   const { signerName, trustBundle } = bundle.spec;
-  const { name } = bundle.metadata;
+  const name = bundle.metadata.name ?? "";
   if (signerName) {
     const prefix = `${signerName.replaceAll("/", ":")}:`;
     if (!name.startsWith(prefix)) {

@@ -138,7 +138,7 @@ const MODES = ["Ephemeral", "Persistent"];
 function validateCsiDriver(object: Stored): Cause[] {
   const r = new Report();
   const spec: Obj = object.spec ?? {};
-  validateCsiDriverName(object.metadata.name, new Path("metadata").child("name"), r);
+  validateCsiDriverName(object.metadata.name ?? "", new Path("metadata").child("name"), r);
   for (const field of ["attachRequired", "podInfoOnMount", "storageCapacity"]) {
     if (!isSet(spec[field])) r.required(SPEC.child(field));
   }
