@@ -423,8 +423,10 @@ Deno.test("openDatabase() refuses a bound that cannot work", async () => {
 
 Deno.test("a closed store refuses writes and ends what waits", async () => {
   const database = await open({});
+  const waiting = assertRejects(() => database.objects.reached(99), Error, "closed");
   const last = increment(database.objects);
   await database.close();
+  await waiting;
   await last.catch(() => {});
   await assertRejects(() => increment(database.objects), Error, "closed");
   await assertRejects(() => database.objects.reached(99), Error, "closed");

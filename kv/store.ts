@@ -67,6 +67,7 @@ export type GroupListener<T> = (group: Group<T>) => void;
 interface Reaching<T> {
   readonly revision: number;
   resolve(view: View<T>): void;
+  reject(error: Error): void;
 }
 
 /** See `Store` in contract.ts. Made by `openStore`. */
@@ -185,6 +186,10 @@ export class LogStore<T> implements Store<T> {
         timer.cancel();
         resolve(reachedView);
       },
+      reject: (error: Error) => {
+        timer.cancel();
+        reject(error);
+      },
     };
     this.#reaching.push(waiting);
     return promise;
@@ -278,6 +283,7 @@ export class LogStore<T> implements Store<T> {
     await this.#committer.close(reason);
     await this.#compactor.close();
     this.#hub.close();
+    for (const waiting of this.#reaching.splice(0)) waiting.reject(reason);
   }
 
   #checkRevision(revision: number): void {
