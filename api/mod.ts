@@ -62,7 +62,6 @@ import { localClient } from "./server/local_client.ts";
 import { Flow } from "./server/flow.ts";
 import { Metrics } from "./server/metrics.ts";
 import { OpenApi } from "./server/openapi.ts";
-import { connectPlain, upgrade as takeOver } from "./server/streams.ts";
 
 export { httpClient, type HttpClientOptions } from "./client/http.ts";
 export { createInformers } from "./client/informer.ts";
@@ -121,6 +120,11 @@ export interface Api {
   readonly metrics: Metrics;
 }
 
+/** WebSocket, SPDY and what they need take long to load, and most processes never do. */
+function streams() {
+  return import("./server/streams.ts");
+}
+
 /** Makes an API over a database. */
 export function createApi(options: ApiOptions): Api {
   const { clock } = options;
@@ -155,9 +159,11 @@ export function createApi(options: ApiOptions): Api {
     metrics,
     openapi,
     routes: options.routes,
-    connect: (call, request) => connectPlain(deps, call, request),
+    connect: async (call, request) => (await streams()).connectPlain(deps, call, request),
   });
-  const upgrade: Api["upgrade"] = (call, socket, head) => void takeOver(deps, call, socket, head);
+  const upgrade: Api["upgrade"] = async (call, socket, head) => {
+    await (await streams()).upgrade(deps, call, socket, head);
+  };
   return {
     client: (user, agent) => localClient(deps, user, agent),
     fetch: (request, info) => app.fetch(request, { ...callOfRequest(request), ...info }),
