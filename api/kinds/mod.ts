@@ -5,3 +5,5 @@
 export { createKinds, type KindsOptions } from "./registry.ts";
 export { schemaNames, schemas } from "./schemas.ts";
 export { kindsOf } from "./rows.ts";
+/** Types of objects, one namespace a group-version: `core_v1.Pod`. */
+export type * from "./generated/types.ts";

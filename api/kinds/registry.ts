@@ -46,12 +46,19 @@ class Registry implements Kinds {
       this.#byResource.delete(`${kind.group}/${kind.version}/${kind.plural}`);
       this.#byKind.delete(`${kind.group}/${kind.version}/${kind.kind}`);
     }
-    const rows = kinds.map(withBuiltInSchemas);
+    const rows = kinds.filter((k) => !this.#isBuiltIn(k)).map(withBuiltInSchemas);
     for (const kind of rows) this.#add(kind);
     if (rows.length === 0) this.#custom.delete(name);
     else this.#custom.set(name, rows);
     this.#all = [...this.#builtIn, ...[...this.#custom.values()].flat()];
     this.version++;
+  }
+
+  /** A custom kind never takes a built-in one's place. */
+  #isBuiltIn(kind: Kind): boolean {
+    const resource = this.byResource(kind.group, kind.version, kind.plural);
+    const named = this.byKind(kind.group, kind.version, kind.kind);
+    return (resource !== undefined && !resource.custom) || (named !== undefined && !named.custom);
   }
 
   #add(kind: Kind): void {

@@ -95,3 +95,19 @@ Deno.test("names, verbs and subresources are upstream's", () => {
     if (expected !== undefined) assertEquals(describe(kind), expected, name(kind));
   }
 });
+
+Deno.test("custom kinds come and go, and never take a built-in one's place", () => {
+  const registry = createKinds();
+  const pods = registry.byKind("", "v1", "Pod")!;
+  const widget = { ...pods, group: "example.com", kind: "Widget", plural: "widgets", custom: true };
+  const before = registry.version;
+  registry.setCustom("widgets.example.com", [widget, { ...pods, custom: true }]);
+  assertEquals(registry.version, before + 1);
+  assertEquals(registry.byResource("example.com", "v1", "widgets")?.kind, "Widget");
+  assertEquals(registry.byKind("", "v1", "Pod"), pods);
+  registry.setCustom("widgets.example.com", []);
+  assertEquals(registry.byResource("example.com", "v1", "widgets"), undefined);
+  assertEquals(registry.byKind("", "v1", "Pod"), pods);
+  registry.setCustom("widgets.example.com", []);
+  assertEquals(registry.version, before + 2);
+});
