@@ -45,15 +45,20 @@ function isDeclared(field: PlanField): boolean {
     !(zero && proto !== undefined && field.omitEmpty && !field.pointer);
 }
 
+/** Whether an empty text counts as none: Go's plain strings, but not what custom resources hold. */
+function isPlainText(field: PlanField): boolean {
+  return !field.pointer && field.field.proto !== undefined;
+}
+
 function fillStruct(plan: Plan, object: Values): void {
   for (const field of defaultedFields(plan)) {
     const value = object[field.name];
     const fallback = isDeclared(field) ? field.field.default : undefined;
-    if (fallback !== undefined && (value === undefined || (value === "" && !field.pointer))) {
+    if (fallback !== undefined && (value === undefined || (value === "" && isPlainText(field)))) {
       object[field.name] = edit(fallback);
-    } else if (typeof value === "object" && value !== null) {
-      fillValue(field.plan, value);
     }
+    const now = object[field.name];
+    if (typeof now === "object" && now !== null) fillValue(field.plan, now);
   }
 }
 

@@ -2,7 +2,7 @@
  * CustomResourceDefinitions themselves: defaults and validation, upstream's rules and wording
  * (apiextensions `validation.go`). Needs the engine: see `engine.ts`.
  */
-import type { Cause, DeepReadonly, Json, KubeObject } from "../types.ts";
+import type { Cause, DeepReadonly, Field, Json, KubeObject } from "../types.ts";
 import {
   duplicate,
   FIELD_IMMUTABLE_TEXT,
@@ -18,7 +18,7 @@ import { goQuote } from "../go_format.ts";
 import { celEngine } from "./engine.ts";
 import { type Props, rootSchema, schemaOf } from "./json_schema.ts";
 import { openApiErrors } from "./openapi_checks.ts";
-import { structuralErrors } from "./structural.ts";
+import { structuralErrors, unsupported } from "./structural.ts";
 import { valueErrors } from "./values.ts";
 
 /** Fields of one version that selectors may name. */
@@ -123,8 +123,11 @@ export function definitionErrors(object: DeepReadonly<KubeObject>, old?: Readonl
   }
   checkGroup(spec.group ?? "", causes);
   checkScope(spec.scope, causes);
-  checkVersions(crd, old, causes);
+  checkPreserved(spec, causes);
+  const shared = sharedOf(spec.versions ?? []);
+  checkVersions(crd, old, shared, causes);
   checkNames(spec.names ?? {} as CrdNames, causes);
+  checkShared(crd, old, shared, causes);
   checkConversion(spec.conversion, causes);
   if (old) {
     const fixed = (at: string, now: unknown, then: unknown) => {
@@ -150,6 +153,76 @@ export function definitionErrors(object: DeepReadonly<KubeObject>, old?: Readonl
 /** Whether a condition of a CRD holds. */
 export function isTrue(crd: ReadonlyCrd, type: string): boolean {
   return crd.status?.conditions?.some((c) => c.type === type && c.status === "True") ?? false;
+}
+
+/**
+ * What all versions say alike. Upstream keeps that once, and its errors name it there: `spec.validation`
+ * rather than `spec.versions[0].schema`.
+ */
+type Shared = Pick<
+  DeepReadonly<CrdVersion>,
+  "schema" | "subresources" | "additionalPrinterColumns" | "selectableFields"
+>;
+
+const SHARED_KEYS = [
+  "schema",
+  "subresources",
+  "additionalPrinterColumns",
+  "selectableFields",
+] as const;
+
+function sharedOf(versions: readonly DeepReadonly<CrdVersion>[]): Shared {
+  const [first, ...others] = versions;
+  const shared: Record<string, unknown> = {};
+  if (!first) return shared;
+  for (const key of SHARED_KEYS) {
+    if (others.every((version) => sameJson(version[key], first[key]))) shared[key] = first[key];
+  }
+  return shared as Shared;
+}
+
+/** Whether a version's schema is what it was before. */
+function isSchemaKept(version: DeepReadonly<CrdVersion>, old: ReadonlyCrd | undefined): boolean {
+  const before = old?.spec.versions.find((one) => one.name === version.name);
+  return before !== undefined && sameJson(before.schema, version.schema);
+}
+
+function checkShared(
+  crd: ReadonlyCrd,
+  old: ReadonlyCrd | undefined,
+  shared: Shared,
+  causes: Cause[],
+): void {
+  const { versions } = crd.spec;
+  if (!versions?.length) return;
+  if (shared.schema && !versions.every((version) => isSchemaKept(version, old))) {
+    const status = versions.some((version) => version.subresources?.status);
+    checkSchema(shared.schema, status, "spec.validation", causes);
+  }
+  checkScale(shared.subresources, "spec.subresources", causes);
+  checkColumns(shared.additionalPrinterColumns, "spec.additionalPrinterColumns", causes);
+  const at = "spec.selectableFields";
+  if (shared.selectableFields?.length && !shared.schema) {
+    causes.push(invalid(at, "", "may only be set when validations.schema is included"));
+  } else checkSelectable(shared.selectableFields, shared.schema, at, causes);
+}
+
+/** What cannot go with fields that no schema knows. */
+function checkPreserved(spec: ReadonlyCrd["spec"], causes: Cause[]): void {
+  if (!spec.preserveUnknownFields) return;
+  const hasDefaults = (props: unknown): boolean =>
+    isMap(props) && (props.default !== undefined || isMap(props.properties) &&
+        Object.values(props.properties).some(hasDefaults) ||
+      hasDefaults(props.items) || hasDefaults(props.additionalProperties));
+  if (spec.versions?.some((version) => hasDefaults(version.schema?.openAPIV3Schema))) {
+    const why = "must be false in order to use defaults in the schema";
+    causes.push(invalid("spec.preserveUnknownFields", true, why));
+  }
+  const strategy = spec.conversion?.strategy;
+  if (strategy !== undefined && strategy !== "None") {
+    const why = "must be None if spec.preserveUnknownFields is true";
+    causes.push(invalid("spec.conversion.strategy", strategy, why));
+  }
 }
 
 function checkGroup(group: string, causes: Cause[]): void {
@@ -201,24 +274,41 @@ function checkNames(names: DeepReadonly<CrdNames>, causes: Cause[]): void {
   }
 }
 
-function checkVersions(crd: ReadonlyCrd, old: ReadonlyCrd | undefined, causes: Cause[]): void {
+function checkVersions(
+  crd: ReadonlyCrd,
+  old: ReadonlyCrd | undefined,
+  shared: Shared,
+  causes: Cause[],
+): void {
   const versions = crd.spec.versions ?? [];
   const path = "spec.versions";
   versions.forEach((version, i) => {
+    if (version.schema?.openAPIV3Schema) return;
+    causes.push(required(`${path}[${i}].schema.openAPIV3Schema`, ""));
+  });
+  versions.forEach((version, i) => {
     const at = `${path}[${i}]`;
-    if (!version.schema?.openAPIV3Schema) {
-      causes.push(required(`${at}.schema.openAPIV3Schema`, ""));
-    }
     const messages = isDns1035Label(version.name ?? "");
     if (messages.length) causes.push(invalid(`${at}.name`, version.name, nameList(messages)));
     checkDeprecation(version, at, causes);
-    const before = old?.spec.versions.find((one) => one.name === version.name);
-    const unchanged = before !== undefined && sameJson(before.schema, version.schema);
     // A schema that was accepted stays accepted, whatever later rules would say of it.
-    if (!unchanged) checkSchema(version, `${at}.schema`, causes);
-    checkScale(version, `${at}.subresources`, causes);
-    checkColumns(version, `${at}.additionalPrinterColumns`, causes);
-    checkSelectable(version, `${at}.selectableFields`, causes);
+    if (version.schema && !shared.schema && !isSchemaKept(version, old)) {
+      const status = version.subresources?.status !== undefined;
+      checkSchema(version.schema, status, `${at}.schema`, causes);
+    }
+    if (!shared.subresources) checkScale(version.subresources, `${at}.subresources`, causes);
+    if (!shared.additionalPrinterColumns) {
+      const below = `${at}.additionalPrinterColumns`;
+      checkColumns(version.additionalPrinterColumns, below, causes);
+    }
+    if (shared.selectableFields) return;
+    // Upstream looks into the version's own schema only, which it lacks where all have the same.
+    const schema = shared.schema ? undefined : version.schema;
+    const below = `${at}.selectableFields`;
+    if (version.selectableFields?.length && !schema?.openAPIV3Schema) {
+      const why = "may only be set when `version.schema.openAPIV3Schema` is not included";
+      causes.push(invalid(below, "", why));
+    } else checkSelectable(version.selectableFields, schema, below, causes);
   });
   const names = versions.map((version) => version.name);
   if (new Set(names).size !== names.length) {
@@ -228,6 +318,9 @@ function checkVersions(crd: ReadonlyCrd, old: ReadonlyCrd | undefined, causes: C
     const why = "must have exactly one version marked as storage version";
     causes.push(invalid(path, versions, why));
   }
+  const first = versions[0]?.name;
+  const messages = first ? isDns1035Label(first) : [];
+  if (messages.length) causes.push(invalid("spec.version", first, nameList(messages)));
 }
 
 function checkDeprecation(version: DeepReadonly<CrdVersion>, at: string, causes: Cause[]): void {
@@ -274,12 +367,17 @@ const ROOT_KEYS_TEXT = "[Description Type Format Title Maximum ExclusiveMaximum 
   "ExclusiveMinimum MaxLength MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Required " +
   "Items Properties ExternalDocs Example XPreserveUnknownFields XValidations]";
 
-function checkSchema(version: DeepReadonly<CrdVersion>, at: string, causes: Cause[]): void {
-  const props = version.schema?.openAPIV3Schema as Props | undefined;
+function checkSchema(
+  schema: NonNullable<Shared["schema"]>,
+  status: boolean,
+  at: string,
+  causes: Cause[],
+): void {
+  const props = schema.openAPIV3Schema as Props | undefined;
   if (!props) return;
   const path = `${at}.openAPIV3Schema`;
   const found: Cause[] = [];
-  if (version.subresources?.status) {
+  if (status) {
     for (const key of Object.keys(props)) {
       if (ROOT_KEYS.has(key)) continue;
       const why = `only ${ROOT_KEYS_TEXT} fields are allowed at the root of the schema if the ` +
@@ -291,20 +389,30 @@ function checkSchema(version: DeepReadonly<CrdVersion>, at: string, causes: Caus
   if (props.nullable) {
     found.push(forbidden(`${path}.nullable`, "nullable cannot be true at the root"));
   }
-  const structure = structuralErrors(path, props);
-  found.push(...structure);
-  if (structure.length === 0) found.push(...defaultErrors(path, props));
+  const why = unsupported(props);
+  if (why === undefined) {
+    const structure = structuralErrors(path, props);
+    found.push(...structure);
+    if (structure.length === 0) found.push(...defaultErrors(path, props));
+  }
   found.push(...openApiErrors(path, props));
+  if (why !== undefined && found.length === 0) found.push(invalid(path, "", why));
   if (found.length === 0) found.push(...celEngine().ruleErrors(path, rootSchema(props)));
   causes.push(...found);
 }
 
-/** Defaults must be values that their own schema allows. */
+/** Defaults must be values that their own schema allows. (Below additionalProperties none may be.) */
 function defaultErrors(path: string, props: Props): Cause[] {
   const causes: Cause[] = [];
-  if (props.default !== undefined && props.default !== null) {
+  const value = props.default;
+  if (value !== undefined && value !== null) {
     const at = `${path}.default`;
-    for (const cause of valueErrors(schemaOf(props), props.default)) {
+    const schema = schemaOf(props);
+    if (!isPruned(schema, value)) causes.push(invalid(at, value, "must not have unknown fields"));
+    const found = valueErrors(schema, value);
+    const { evaluateRules, hasRules } = celEngine();
+    if (found.length === 0 && hasRules(schema)) found.push(...evaluateRules(schema, value));
+    for (const cause of found) {
       const field = cause.field && cause.field !== "<nil>" ? `${at}.${cause.field}` : at;
       causes.push({ ...cause, field });
     }
@@ -313,11 +421,19 @@ function defaultErrors(path: string, props: Props): Cause[] {
     causes.push(...defaultErrors(`${path}.properties[${name}]`, props.properties![name]));
   }
   if (isMap(props.items)) causes.push(...defaultErrors(`${path}.items`, props.items as Props));
-  if (isMap(props.additionalProperties)) {
-    const below = props.additionalProperties as Props;
-    causes.push(...defaultErrors(`${path}.additionalProperties`, below));
-  }
   return causes;
+}
+
+/** Whether a value holds nothing that its schema does not know. */
+function isPruned(schema: Field | undefined, value: Json): boolean {
+  if (Array.isArray(value)) return value.every((item) => isPruned(schema?.items, item));
+  if (!isMap(value)) return true;
+  return Object.keys(value).every((name) => {
+    if (schema?.embedded && ["apiVersion", "kind", "metadata"].includes(name)) return true;
+    const field = schema?.properties?.[name] ?? schema?.items;
+    if (!field) return schema?.preserveUnknown ?? false;
+    return isPruned(field, value[name]);
+  });
 }
 
 /** A path in dot notation; upstream asks no more of columns and scales. */
@@ -327,8 +443,8 @@ function simplePath(text: string, at: string): Cause[] {
     : [invalid(at, text, "must be a simple json path starting with .")];
 }
 
-function checkScale(version: DeepReadonly<CrdVersion>, path: string, causes: Cause[]): void {
-  const scale = version.subresources?.scale;
+function checkScale(subresources: Shared["subresources"], path: string, causes: Cause[]): void {
+  const scale = subresources?.scale;
   if (!scale) return;
   for (
     const [key, under] of [["specReplicasPath", ".spec."], [
@@ -370,8 +486,12 @@ const COLUMN_FORMATS = [
   "password",
 ];
 
-function checkColumns(version: DeepReadonly<CrdVersion>, path: string, causes: Cause[]): void {
-  version.additionalPrinterColumns?.forEach((column, i) => {
+function checkColumns(
+  columns: Shared["additionalPrinterColumns"],
+  path: string,
+  causes: Cause[],
+): void {
+  columns?.forEach((column, i) => {
     const at = `${path}[${i}]`;
     if (!column.name) causes.push(required(`${at}.name`, ""));
     const types = `must be one of ${COLUMN_TYPES.join(",")}`;
@@ -388,24 +508,41 @@ function checkColumns(version: DeepReadonly<CrdVersion>, path: string, causes: C
   });
 }
 
-function checkSelectable(version: DeepReadonly<CrdVersion>, path: string, causes: Cause[]): void {
+/** The schema that a path leads to, or why it leads nowhere. */
+function fieldAt(props: Props | undefined, path: string): { found?: Props; why?: string } {
+  const tokens = path.match(/[.[\]]|[^.[\]]+/g) ?? [];
+  let found = props;
+  for (let i = 0; i < tokens.length; i++) {
+    if (tokens[i] === "[") return { why: "array notation is not allowed" };
+    if (tokens[i] !== ".") return { why: `expected [ or . but got: ${tokens[i]}` };
+    const name = tokens[++i] ?? "";
+    const below = found?.properties ? found.properties[name] : found?.additionalProperties;
+    if (!isMap(below)) return { why: "does not refer to a valid field" };
+    found = below as Props;
+  }
+  return { found };
+}
+
+function checkSelectable(
+  fields: Shared["selectableFields"],
+  schema: Shared["schema"],
+  path: string,
+  causes: Cause[],
+): void {
   const seen = new Set<string>();
-  version.selectableFields?.forEach((field, i) => {
+  fields?.forEach((field, i) => {
     const at = `${path}[${i}].jsonPath`;
     const text = field.jsonPath;
     if (!text) {
       causes.push(required(at, ""));
       return;
     }
-    const names = text.startsWith(".") ? text.slice(1).split(".") : [];
-    let found: Props | undefined = version.schema?.openAPIV3Schema as Props | undefined;
-    for (const name of names) found = found?.properties?.[name];
-    if (names.length === 0 || names[0] === "" || (!found && names[0] !== "metadata")) {
-      const why = `is an invalid path: does not refer to a valid field`;
-      causes.push(invalid(at, text, why));
+    const { found, why } = fieldAt(schema?.openAPIV3Schema as Props | undefined, text);
+    if (why !== undefined) {
+      causes.push(invalid(at, text, `is an invalid path: ${why}`));
       return;
     }
-    if (names[0] === "metadata") {
+    if (/^\.metadata(\.|$)/.test(text)) {
       causes.push(invalid(at, text, "must not point to fields in metadata"));
     }
     if (!["string", "boolean", "integer"].includes(found?.type ?? "")) {
@@ -438,6 +575,10 @@ function checkConversion(
       const why = "should not be set when strategy is not set to Webhook";
       causes.push(forbidden(`${path}.webhookClientConfig`, why));
     }
+    if ((webhook?.conversionReviewVersions as unknown[] | undefined)?.length) {
+      const why = "should not be set when strategy is not set to Webhook";
+      causes.push(forbidden(`${path}.conversionReviewVersions`, why));
+    }
     return;
   }
   const config = webhook?.clientConfig as Record<string, Json> | undefined;
@@ -451,7 +592,16 @@ function checkConversion(
   const versions = (webhook?.conversionReviewVersions ?? []) as string[];
   const at = `${path}.conversionReviewVersions`;
   if (!versions.length) causes.push(required(at, ""));
-  else if (!versions.some((v) => v === "v1" || v === "v1beta1")) {
+  versions.forEach((version, i) => {
+    if (versions.indexOf(version) < i) {
+      causes.push(invalid(`${at}[${i}]`, version, "duplicate version"));
+      return;
+    }
+    for (const message of isDns1035Label(version)) {
+      causes.push(invalid(`${at}[${i}]`, version, message));
+    }
+  });
+  if (versions.length && !versions.some((v) => v === "v1" || v === "v1beta1")) {
     causes.push(invalid(at, versions, "must include at least one of v1, v1beta1"));
   }
 }

@@ -75,7 +75,7 @@ const FORMATS: Record<string, (text: string) => boolean> = {
   ssn: (text) => /^\d{3}[- ]?\d{2}[- ]?\d{4}$/.test(text),
   hexcolor: (text) => /^#?(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})$/.test(text),
   rgbcolor: (text) => /^rgb\(\s*(?:\d{1,3}\s*,\s*){2}\d{1,3}\s*\)$/i.test(text),
-  byte: (text) => BASE64.test(text),
+  byte: (text) => text !== "" && BASE64.test(text),
   password: () => true,
   date: isDate,
   duration: (text) => DURATION.test(text),

@@ -14,7 +14,7 @@ import type {
   SchemaSet,
   Subresource,
 } from "../types.ts";
-import { edit } from "../edit.ts";
+import { edit, setOwn } from "../edit.ts";
 import { invalid } from "../field_errors.ts";
 import { isMap } from "../json_value.ts";
 import type { Crd, CrdVersion } from "./definition.ts";
@@ -153,7 +153,7 @@ function fieldsOf(version: CrdVersion): Kind["fields"] {
 function hooksOf(crd: Crd, version: CrdVersion, schema: Field): KindHooks {
   const status = version.subresources?.status !== undefined;
   const hooks: KindHooks = {
-    defaults: (object) => defaultNulls(schema, object as unknown as Json),
+    defaults: (object) => fillDefaults(schema, object as unknown as Json),
     validate: (object) => objectErrors(schema, object),
     validateUpdate: (object, old, context) =>
       objectErrors(schema, object, old, status && context.subresource === "status"),
@@ -175,6 +175,7 @@ function deprecationOf(crd: Crd, version: CrdVersion): string | undefined {
 const UNCHECKED_TEXT = "some validation rules were not checked because the object was invalid; " +
   "correct the existing errors to complete validation";
 const BLOCKING = new Set([
+  "FieldValueNotSupported",
   "FieldValueRequired",
   "FieldValueTooLong",
   "FieldValueTooMany",
@@ -198,21 +199,38 @@ function objectErrors(
   return [...causes, ...evaluateRules(schema, object as unknown as Json, old as unknown as Json)];
 }
 
-/** A null where there is a default and null is not allowed counts as nothing: it gets the default. */
-function defaultNulls(schema: Field, value: Json): void {
+/**
+ * Defaults as custom resources know them: nulls that may not be go, or get the default; defaults are
+ * filled in themselves.
+ */
+function fillDefaults(schema: Field, value: Json): void {
   if (Array.isArray(value)) {
-    if (schema.items) { for (const item of value) defaultNulls(schema.items, item); }
+    const items: Field | undefined = schema.items;
+    if (!items) return;
+    value.forEach((item, i) => {
+      const absent = item === null && !items.nullable && items.default !== undefined;
+      if (absent) value[i] = edit(items.default!);
+      fillDefaults(items, value[i]);
+    });
     return;
   }
   if (!isMap(value)) return;
+  for (const name in schema.properties) {
+    const fallback = schema.properties[name].default;
+    if (fallback !== undefined && value[name] === undefined) setOwn(value, name, edit(fallback));
+  }
   for (const name of Object.keys(value)) {
     const field: Field | undefined = schema.properties && Object.hasOwn(schema.properties, name)
       ? schema.properties[name]
       : schema.items;
     if (!field || field.ref) continue;
-    if (value[name] === null && !field.nullable && field.default !== undefined) {
+    if (value[name] === null && !field.nullable) {
+      if (field.default === undefined) {
+        delete value[name];
+        continue;
+      }
       value[name] = edit(field.default);
     }
-    defaultNulls(field, value[name]);
+    fillDefaults(field, value[name]);
   }
 }

@@ -20,6 +20,43 @@ export function structuralErrors(path: string, props: Props): Cause[] {
   return causes.sort((a, b) => key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0);
 }
 
+const UNSUPPORTED = [
+  ["id", "id"],
+  ["$schema", "schema"],
+  ["$ref", "$ref"],
+  ["patternProperties", "patternProperties"],
+  ["dependencies", "dependencies"],
+  ["additionalItems", "additionalItems"],
+  ["definitions", "definitions"],
+] as const;
+
+/** Why a schema cannot be looked at as a structural one at all; undefined when it can. */
+export function unsupported(props: Props): string | undefined {
+  for (const [key, name] of UNSUPPORTED) {
+    const value = (props as { [key: string]: unknown })[key];
+    if (value === undefined || value === null || value === "") continue;
+    if (isMap(value) && Object.keys(value).length === 0 && key !== "additionalItems") continue;
+    return `OpenAPIV3Schema '${name}' is not supported`;
+  }
+  if (Array.isArray(props.items) && props.items.length) {
+    return "OpenAPIV3Schema 'items' must be a schema, but is an array";
+  }
+  const below: unknown[] = [
+    props.not,
+    ...(props.allOf ?? []),
+    ...(props.anyOf ?? []),
+    ...(props.oneOf ?? []),
+    props.items,
+    ...Object.values(props.properties ?? {}),
+    props.additionalProperties,
+  ];
+  for (const one of below) {
+    const why = isMap(one) ? unsupported(one as Props) : undefined;
+    if (why) return why;
+  }
+  return undefined;
+}
+
 const TYPE_TEXT: Record<Level, string> = {
   root: "must not be empty at the root",
   item: "must not be empty for specified array items",

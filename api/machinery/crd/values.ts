@@ -5,6 +5,7 @@
  */
 import type { Cause, Field, Json, Schema, SchemaValidations } from "../types.ts";
 import {
+  causeText,
   duplicate,
   invalid,
   notSupported,
@@ -25,7 +26,16 @@ export const VALUE_ERRORS_MAX = 100;
 export function valueErrors(schema: Field, value: Json, old?: Json, path = ""): Cause[] {
   const causes: Cause[] = [];
   check(schema, value, old, path, causes, path === "");
-  return causes;
+  for (const cause of causes) {
+    if (cause.field === "") cause.field = "<nil>";
+    else if (cause.field[0] === ".") cause.field = cause.field.slice(1);
+  }
+  // What several parts of a schema find wrong is said once.
+  const said = new Set<string>();
+  return causes.filter((cause) => {
+    const text = causeText(cause);
+    return !said.has(text) && said.add(text);
+  });
 }
 
 function join(path: string, name: string): string {
@@ -48,6 +58,16 @@ function jsonType(value: Json): string {
   if (Array.isArray(value)) return "array";
   if (typeof value === "number") return Number.isInteger(value) ? "integer" : "number";
   return typeof value === "boolean" || typeof value === "string" ? typeof value : "object";
+}
+
+const NUMBER_FORMATS = new Set(["int32", "int64", "float", "double"]);
+
+/** The names of the type that is wanted and of the one that is there, of formatted values by format. */
+function typeNames(schema: Schema, type: string): [string, string] {
+  const formatted = schema.format && !["string", "array", "null"].includes(type) &&
+    (NUMBER_FORMATS.has(schema.format) || formatCheck(schema.format));
+  if (!formatted) return [typeText(schema), type];
+  return [schema.format!, type === "integer" ? "int64" : type === "number" ? "float64" : ""];
 }
 
 function isOfType(schema: Schema, type: string): boolean {
@@ -75,13 +95,18 @@ function check(
   root = false,
 ): void {
   if (causes.length >= VALUE_ERRORS_MAX) return;
-  if (old !== undefined && sameJson(value, old)) return;
+  if (old !== undefined && !root && sameJson(value, old)) return;
   const type = jsonType(value);
-  if (type === "null" && (schema.nullable || schema.type === "any")) return;
-  if (!isOfType(schema, type)) {
-    const text = `${path} in body must be of type ${typeText(schema)}: ${goQuote(type)}`;
-    causes.push(typeInvalid(path, type, text));
+  if (type === "null" && (schema.nullable || schema.type === "any")) {
     enumeration(schema.validations, value, path, causes);
+    return;
+  }
+  if (!isOfType(schema, type)) {
+    const [wanted, got] = typeNames(schema, type);
+    const text = `${path} in body must be of type ${wanted}: ${goQuote(got)}`;
+    causes.push(typeInvalid(path, got, text));
+    if (type === "null") enumeration(schema.validations, value, path, causes);
+    else if (schema.validations) validate(schema.validations, value, path, causes);
     return;
   }
   if (schema.validations) validate(schema.validations, value, path, causes);
@@ -99,14 +124,23 @@ function format(schema: Schema, value: string, path: string, causes: Cause[]): v
   causes.push(typeInvalid(path, value, text));
 }
 
+/** Numbers beyond the schema's integers; that goes for the limits too, whose error comes without a path. */
 function integerRange(schema: Schema, value: number, path: string, causes: Cause[]): void {
   if (schema.type !== "integer") return;
   const limit = schema.format === "int32" ? 2 ** 31 : 2 ** 63;
-  if (value >= -limit && value < limit) return;
-  const format = schema.format || "int64";
-  causes.push(
-    invalid(path, value, `Checked value must be of type integer with format ${format} in ${path}`),
-  );
+  const type = schema.format ? `with format ${schema.format}` : "(default format)";
+  const { multipleOf, maximum, minimum } = schema.validations ?? {};
+  const numbers = [
+    ["Checked", value],
+    ["MultipleOf", multipleOf],
+    ["Maximum boundary", maximum],
+    ["Minimum boundary", minimum],
+  ] as const;
+  for (const [what, number] of numbers) {
+    if (number === undefined) continue;
+    if (Number.isInteger(number) && number >= -limit && number < limit) continue;
+    causes.push(junction(`${what} value must be of type integer ${type} in ${path}`));
+  }
 }
 
 function items(
@@ -188,9 +222,9 @@ function members(
     if (field?.ref) {
       if (field.validations) validate(field.validations, value, join(path, name), causes);
     } else if (field) check(field, value, was(name), join(path, name), causes);
-    else if (schema.items) check(schema.items, value, was(name), join(path, name), causes);
+    else if (schema.items) check(schema.items, value, was(name), `${path}.${name}`, causes);
   }
-  for (const name of schema.required ?? []) {
+  for (const name of new Set(schema.required)) {
     if (map[name] === undefined) causes.push(required(join(path, name), ""));
   }
   if (schema.embedded && !root) {
@@ -203,6 +237,10 @@ function members(
 // --- value validations --------------------------------------------------------------------------------
 
 function validate(v: SchemaValidations, value: Json, path: string, causes: Cause[]): void {
+  if (value === null) {
+    enumeration(v, value, path, causes);
+    return;
+  }
   junctors(v, value, path, causes);
   if (typeof value === "string") text(v, value, path, causes);
   else if (typeof value === "number") number(v, value, path, causes);
@@ -219,7 +257,7 @@ function enumeration(
 ): void {
   if (!v?.enum?.length || v.enum.some((one) => sameJson(one, value))) return;
   const names = v.enum.map((one) => typeof one === "string" ? one : JSON.stringify(one));
-  causes.push(notSupported(path, value, names));
+  causes.push(notSupported(path, sortedKeys(value), names));
 }
 
 /** Length in characters, as Go counts runes. */
@@ -229,15 +267,14 @@ function runes(value: string): number {
   return count;
 }
 
+/** The first thing wrong with a text. */
 function text(v: SchemaValidations, value: string, path: string, causes: Cause[]): void {
   const { minLength, maxLength, pattern } = v;
   if (maxLength !== undefined && value.length > maxLength && runes(value) > maxLength) {
     causes.push(tooLong(path, maxLength));
-  }
-  if (minLength !== undefined && runes(value) < minLength) {
+  } else if (minLength !== undefined && runes(value) < minLength) {
     causes.push(invalid(path, value, `${path} in body should be at least ${minLength} chars long`));
-  }
-  if (pattern !== undefined && !patternOf(pattern).test(value)) {
+  } else if (pattern !== undefined && !patternOf(pattern).test(value)) {
     causes.push(invalid(path, value, `${path} in body should match '${pattern}'`));
   }
 }
@@ -291,7 +328,7 @@ function object(v: SchemaValidations, value: JsonMap, path: string, causes: Caus
     if (value[name] === undefined || !Object.hasOwn(value, name)) continue;
     validate(v.properties![name], value[name], join(path, name), causes);
   }
-  for (const name of v.required ?? []) {
+  for (const name of new Set(v.required)) {
     if (value[name] === undefined) causes.push(required(join(path, name), ""));
   }
 }
