@@ -269,6 +269,10 @@ export class IsolateRuntime implements Runtime {
       dns: dnsIP && ips.length && (!own || dnsPort !== 53)
         ? { server: dnsIP, port: dnsPort, searches }
         : undefined,
+      // A machine that refuses us port 53 refuses services' low ports, too: they answer higher.
+      shifted: dnsIP && dnsPort > 1023
+        ? { prefix: `${dnsIP.split(".").slice(0, 2).join(".")}.`, by: dnsPort - 53 }
+        : undefined,
     };
     return new Map([
       ["PATH", DEFAULT_PATH],

@@ -22,6 +22,8 @@ export interface Inside {
   root?: string;
   /** The cluster's DNS, when resolv.conf is not the pod's. */
   dns?: { server: string; port: number; searches: string[] };
+  /** Where services' ports below 1024 answer higher: addresses that begin so, and how much higher. */
+  shifted?: { prefix: string; by: number };
 }
 
 const text = Deno.env.get("PLESIO_ISOLATE");
@@ -109,15 +111,36 @@ function mapNodeNet(): void {
   socket.connect = function (...all: Any[]) {
     // Node hands its own normalised arguments on as one array: they are [options, callback].
     const first = all[0];
-    const options = Array.isArray(first) ? first[0] : first;
-    if (options && typeof options === "object") {
-      if (options.path === undefined && !options.fd) options.host = mapHost(options.host);
-    } else if (typeof first === "number" || /^\d+$/.test(String(first))) {
-      if (typeof all[1] === "string") all[1] = mapHost(all[1]);
-      else all.splice(1, 0, inside.ip!);
+    if (Array.isArray(first)) mapOptions(first[0]);
+    else if (first && typeof first === "object") mapOptions(first);
+    else if (typeof first === "number" || /^\d+$/.test(String(first))) {
+      const named = typeof all[1] === "string";
+      const options = { port: Number(first), host: named ? all[1] : undefined };
+      all.splice(0, named ? 2 : 1, mapOptions(options));
     }
     return connect.apply(this, all);
   };
+}
+
+function mapOptions(options: Any): Any {
+  if (!options || options.path !== undefined || options.fd) return options;
+  options.host = mapHost(options.host);
+  options.port = mapPort(options.host, Number(options.port));
+  if (inside.dns && !options.lookup && isClusterName(options.host)) {
+    options.lookup = (host: string, how: Any, done: Any) => {
+      lookup(host).then((address) => {
+        if (!address) done(new Error(`getaddrinfo ENOTFOUND ${host}`));
+        else if (how?.all) done(null, [{ address, family: 4 }]);
+        else done(null, address, 4);
+      });
+    };
+  }
+  return options;
+}
+
+function mapPort(host: string, port: number): number {
+  const { shifted } = inside;
+  return shifted && port < 1024 && host.startsWith(shifted.prefix) ? port + shifted.by : port;
 }
 
 // --- paths ----------------------------------------------------------------------------------------------
@@ -201,39 +224,49 @@ async function mapPaths(): Promise<void> {
 
 // --- names ----------------------------------------------------------------------------------------------
 
-function mapNames(dns: NonNullable<Inside["dns"]>): void {
-  const known = (host: string) =>
-    !/^[\d.]+$|:/.test(host) && (!host.includes(".") || /\.svc(\.|$)|\.local$/.test(host));
-  const lookup = async (host: string): Promise<string | undefined> => {
-    for (const suffix of ["", ...dns.searches]) {
-      const name = suffix ? `${host}.${suffix}` : host;
-      try {
-        const nameServer = { ipAddr: dns.server, port: dns.port };
-        const [first] = await Deno.resolveDns(name, "A", { nameServer });
-        if (first) return first;
-      } catch {
-        // Not this name: the next suffix.
-      }
+/** Whether a name may be the cluster's: the machine's resolver is asked for all others. */
+function isClusterName(host: string): boolean {
+  return !/^[\d.]+$|:/.test(host) && (!host.includes(".") || /\.svc(\.|$)|\.local$/.test(host));
+}
+
+async function lookup(host: string): Promise<string | undefined> {
+  const { server, port, searches } = inside.dns!;
+  for (const suffix of ["", ...searches]) {
+    const name = suffix ? `${host}.${suffix}` : host;
+    try {
+      const nameServer = { ipAddr: server, port };
+      const [first] = await Deno.resolveDns(name, "A", { nameServer });
+      if (first) return first;
+    } catch {
+      // Not this name: the next suffix.
     }
-  };
+  }
+}
+
+function mapNames(): void {
   const fetched = globalThis.fetch;
   globalThis.fetch = (async (input: Any, init?: Any) => {
     const url = new URL(input instanceof Request ? input.url : String(input), "http://x");
-    const address = known(url.hostname) ? await lookup(url.hostname) : undefined;
-    if (!address) return await fetched(input, init);
+    if (!/^https?:$/.test(url.protocol)) return await fetched(input, init);
+    const address = isClusterName(url.hostname) ? await lookup(url.hostname) : undefined;
+    const port = Number(url.port || (url.protocol === "https:" ? 443 : 80));
+    const mapped = mapPort(address ?? url.hostname, port);
+    if (!address && mapped === port) return await fetched(input, init);
+    const { client } = init ?? {};
     const request = new Request(input, init);
     const headers = new Headers(request.headers);
     headers.set("host", url.host);
-    url.hostname = address;
-    return await fetched(new Request(url, request), { headers });
+    if (address) url.hostname = address;
+    url.port = String(mapped);
+    return await fetched(new Request(url, request), { headers, client });
   }) as typeof fetch;
   for (const name of ["connect", "connectTls"]) {
     const original = deno[name];
     deno[name] = async (options: Any) => {
-      const address = options?.hostname && known(options.hostname)
-        ? await lookup(options.hostname)
-        : undefined;
-      return await original(address ? { ...options, hostname: address } : options);
+      const host = options?.hostname;
+      if (!host) return await original(options);
+      const hostname = (isClusterName(host) ? await lookup(host) : undefined) ?? host;
+      return await original({ ...options, hostname, port: mapPort(hostname, options.port) });
     };
   }
 }
@@ -252,6 +285,6 @@ function watchParent(parent: number): void {
 }
 
 if (inside.ip) mapNetwork();
-if (inside.dns) mapNames(inside.dns);
+if (inside.dns) mapNames();
 if (inside.root) await mapPaths();
 if (inside.parent) watchParent(inside.parent);
