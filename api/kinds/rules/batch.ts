@@ -35,15 +35,19 @@ function defaultJob(job: KubeObject): void {
   if (!isSet(spec.completions) && !isSet(spec.parallelism)) spec.completions = spec.parallelism = 1;
   spec.parallelism ??= 1;
   spec.backoffLimit ??= isSet(spec.backoffLimitPerIndex) ? INT32_MAX : BACKOFF_LIMIT;
-  const labels = spec.template?.metadata?.labels;
-  if (labels && Object.keys(job.metadata.labels ?? {}).length === 0) {
-    job.metadata.labels = { ...labels };
-  }
+  labelsOfTemplate(job);
   spec.completionMode ??= "NonIndexed";
   spec.suspend ??= false;
   spec.podReplacementPolicy ??= spec.podFailurePolicy ? "Failed" : "TerminatingOrFailed";
   spec.manualSelector ??= false;
   defaultJobTemplate(spec);
+}
+
+/** A Job without labels of its own has its template's. */
+function labelsOfTemplate({ metadata, spec }: KubeObject): void {
+  const labels = spec.template?.metadata?.labels;
+  if (!labels || Object.keys(metadata.labels ?? {}).length > 0) return;
+  metadata.labels = { ...labels };
 }
 
 /** What Jobs and templates of Jobs share. */
@@ -170,6 +174,7 @@ export const hooks: Record<string, KindHooks> = {
     defaults: defaultJob,
     prepareCreate(job, context) {
       generateSelector(job);
+      labelsOfTemplate(job);
       status.prepareCreate(job, context);
     },
     prepareUpdate: status.prepareUpdate,

@@ -181,6 +181,7 @@ Deno.test("jobs: selector and defaults are made", () => {
     "controller-uid": "u-1",
     "batch.kubernetes.io/controller-uid": "u-1",
   });
+  assertEquals(object.metadata.labels, template.metadata.labels);
 });
 
 Deno.test("jobs: validation", async (t) => {
