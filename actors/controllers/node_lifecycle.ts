@@ -27,6 +27,8 @@ import {
 import { type Condition, conditionOf, type Obj } from "./objects.ts";
 import type { FreeController } from "./ports.ts";
 
+/** How long changes of nodes are gathered before all are looked at. */
+const GATHER_MS = 100;
 /** How often nodes are looked at, how long one may be silent, and how long a new one. */
 export const MONITOR_MS = 5_000;
 export const GRACE_MS = 50_000;
@@ -94,7 +96,7 @@ export const nodeLifecycleController: FreeController = {
       const pods = context.informers.for(PODS);
       pods.index("nodeName", (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : []);
       const unsubscribe = context.informers.for(NODES).subscribe(() =>
-        context.send(context.address, ALL)
+        context.send(context.address, ALL, { delayMs: GATHER_MS })
       );
       every(context, MONITOR_MS, ALL);
       return { seen: new Map(), zones: new Map(), unsubscribe };

@@ -176,6 +176,14 @@ export class SchedulingQueue {
     }
   }
 
+  /** A pod got its node: events no longer concern it. It stays known until `remove` or `refused`. */
+  placed(uid: string): void {
+    const queued = this.#pods.get(uid);
+    if (!queued || queued.place !== "trying") return;
+    queued.missed = [];
+    this.#listening.delete(queued);
+  }
+
   /** A try failed. `plugins` refused it; empty: an error, so it comes back after its backoff anyway. */
   refused(uid: string, plugins: ReadonlySet<string>, now: number): void {
     const queued = this.#pods.get(uid);

@@ -239,6 +239,7 @@ export class Scheduler {
       }
     }
     this.#cluster.place(info, choice.node.name, true);
+    this.#queue.placed(info.uid);
     this.#event("AssignedPodAdd", info);
     this.#bindings++;
     this.#bind(info, choice).finally(() => {
