@@ -19,6 +19,8 @@ const V2_PROTOBUF_ASKED = [
 ];
 const V2_PROTOBUF = V2_PROTOBUF_ASKED[1];
 const V3_PROTOBUF = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
+/** Documents kept; those of definitions that have gone are among them. */
+const DOCUMENTS_MAX = 200;
 const YEAR_SECONDS = 365 * 24 * 3600;
 
 interface Made {
@@ -40,7 +42,10 @@ export class OpenApi {
   #fresh(): void {
     if (this.#version === this.#kinds.version) return;
     this.#version = this.#kinds.version;
-    this.#documents.clear();
+    // A document of v3 is kept by its hash: a definition that comes changes those of its group alone
+    if (this.#documents.size > DOCUMENTS_MAX) this.#documents.clear();
+    this.#documents.delete("v2");
+    this.#documents.delete("v2/protobuf");
     this.#hashes.clear();
   }
 
@@ -90,7 +95,7 @@ export class OpenApi {
     if (!accepts(call, "application/json") && accepts(call, V3_PROTOBUF)) {
       return statusReply(notAcceptable(["application/json"]).status);
     }
-    const { bytes, contentType } = await this.#make(path, async () => {
+    const { bytes, contentType } = await this.#make(`${path}?${hash}`, async () => {
       const { openApiV3 } = await import("../machinery/openapi_v3.ts");
       const { group, version } = kinds[0];
       const document = openApiV3({ group, version }, this.#kinds.all());
