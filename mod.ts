@@ -163,7 +163,7 @@ export class Cluster {
       );
     }
     const database = await openDatabase<KubeObject>({
-      path: options.data ? `${options.data}/cluster.db` : ":memory:",
+      path: options.data ? `${options.data}/cluster.db` : clock.manual ? ":simulated:" : ":memory:",
       codec: objectCodec,
       clock,
       sealed: (key) => key.startsWith("/registry/secrets/"),
