@@ -8,6 +8,7 @@ import { validateAnnotations, validateLabels } from "./meta.ts";
 import { validatePodAnnotations } from "./pod_spec.ts";
 import {
   collisionsGrow,
+  findsPods,
   intOrPercent,
   isEmptySelector,
   nonNegative,
@@ -285,9 +286,7 @@ function validateStatefulTemplate(spec: Obj, r: Report): void {
   const at = SPEC.child("template");
   const template = spec.template ?? {};
   const { labels, annotations } = template.metadata ?? {};
-  const match = isSet(spec.selector) && !isEmptySelector(spec.selector)
-    ? selects(spec.selector, labels)
-    : true;
+  const match = findsPods(spec.selector, labels);
   if (match === undefined) r.invalid(SPEC.child("selector"), spec.selector, "");
   else {
     if (!match) {

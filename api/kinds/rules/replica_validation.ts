@@ -60,6 +60,15 @@ export function isEmptySelector(selector: Obj): boolean {
       (selector.matchExpressions?.length ?? 0) === 0;
 }
 
+/**
+ * Whether a workload's selector finds the pods of its template. None at all finds nothing; an empty one is
+ * reported elsewhere. Undefined where the selector cannot be made.
+ */
+export function findsPods(selector: Obj, labels: Obj): boolean | undefined {
+  if (!isSet(selector)) return false;
+  return isEmptySelector(selector) ? true : selects(selector, labels);
+}
+
 /** Checks the selector of a workload: there, well formed, not empty. */
 export function validateSelector(selector: Obj, r: Report, what: string): void {
   const at = SPEC.child("selector");
@@ -78,9 +87,7 @@ export function validateReplicaTemplate(
   const at = SPEC.child("template");
   const template = spec.template ?? {};
   const labels = template.metadata?.labels;
-  const match = isSet(spec.selector) && !isEmptySelector(spec.selector)
-    ? selects(spec.selector, labels)
-    : true;
+  const match = findsPods(spec.selector, labels);
   if (match === undefined) return r.invalid(SPEC.child("selector"), spec.selector, selectorText);
   if (!match) {
     const text = "`selector` does not match template `labels`";

@@ -53,6 +53,16 @@ Deno.test("apps: validation on create", async (t) => {
   const cases: { kind: string; name: string; spec: Obj; says: string[] }[] = [
     {
       kind: "Deployment",
+      name: "no selector",
+      spec: { selector: undefined },
+      says: [
+        "spec.selector: Required value",
+        'spec.template.metadata.labels: Invalid value: {"app":"web"}: `selector` does not match template ' +
+        "`labels`",
+      ],
+    },
+    {
+      kind: "Deployment",
       name: "selector that finds nothing",
       spec: { selector: { matchLabels: { app: "x" } } },
       says: [
