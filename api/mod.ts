@@ -162,7 +162,12 @@ export function createApi(options: ApiOptions): Api {
     connect: async (call, request) => (await streams()).connectPlain(deps, call, request),
   });
   const upgrade: Api["upgrade"] = async (call, socket, head) => {
-    await (await streams()).upgrade(deps, call, socket, head);
+    try {
+      await (await streams()).upgrade(deps, call, socket, head);
+    } catch {
+      // Nobody is left to tell: the connection is what was asked to be taken over
+      socket.destroy();
+    }
   };
   return {
     client: (user, agent) => localClient(deps, user, agent),

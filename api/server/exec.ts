@@ -124,7 +124,11 @@ async function drain(
   to: ((data: Uint8Array) => Promise<void>) | undefined,
 ): Promise<void> {
   if (!from) return;
-  for await (const data of from) await to?.(data);
+  try {
+    for await (const data of from) await to?.(data);
+  } catch {
+    // An output that breaks off has been shown as far as it went
+  }
 }
 
 /** A stream that is filled by calls; `push` waits while the reader is behind. */
@@ -247,7 +251,8 @@ export async function serveProcessSpdy(
   protocol: string,
 ): Promise<void> {
   const resizes = streams.get("resize");
-  if (resizes) void takeSizes(resizes, process);
+  // Sizes that cannot be read any more change nothing
+  if (resizes) takeSizes(resizes, process).catch(() => {});
   const stdout = streams.get("stdout");
   const stderr = streams.get("stderr");
   await tie(process, {

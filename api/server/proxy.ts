@@ -231,8 +231,9 @@ export async function proxyWebSocket(
   deps: Deps,
   call: Call,
   request: ApiRequest,
-  { socket, head }: { socket: Socket; head: Buffer },
+  door: { socket: Socket; head: Buffer; switched: boolean },
 ): Promise<void> {
+  const { socket, head } = door;
   const { host, port } = await placeOf(deps, request);
   let far: Socket;
   try {
@@ -240,6 +241,7 @@ export async function proxyWebSocket(
   } catch (error) {
     throw unavailable(`error trying to reach ${request.name}: ${(error as Error).message}`);
   }
+  door.switched = true;
   const path = `${request.rest || "/"}${call.query ? `?${call.query}` : ""}`;
   const lines = [`${call.method} ${path} HTTP/1.1`, `host: ${hostText(host)}:${port}`];
   for (const [name, value] of call.headers()) {

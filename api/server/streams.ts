@@ -56,6 +56,7 @@ export async function connectPlain(deps: Deps, call: Call, request: ApiRequest):
 
 /** Takes over a socket whose client asks for WebSocket or SPDY. Never throws. */
 export async function upgrade(deps: Deps, call: Call, socket: Socket, head: Buffer): Promise<void> {
+  let door: Door | undefined;
   try {
     const route = routeOf(call.path);
     if (!route) throw noSuchResource();
@@ -65,13 +66,15 @@ export async function upgrade(deps: Deps, call: Call, socket: Socket, head: Buff
     if (subresource && !kind.subresources.some((s) => s.name === subresource)) {
       throw noSuchResource();
     }
-    const door: Door = { deps, call, request, socket, head };
+    door = { deps, call, request, socket, head, switched: false };
     const protocol = call.header("upgrade")?.toLowerCase();
     if (protocol === "websocket") await webSocket(door);
     else if (protocol === "spdy/3.1") await spdy(door);
     else throw badRequest("unable to upgrade: unknown protocol");
   } catch (error) {
-    refuse(socket, failure(error));
+    // Once the protocol is another one, an HTTP answer would be noise in it
+    if (door?.switched) socket.destroy();
+    else refuse(socket, failure(error));
   }
 }
 
@@ -81,6 +84,8 @@ interface Door {
   request: ApiRequest;
   socket: Socket;
   head: Buffer;
+  /** The protocol has been switched. */
+  switched: boolean;
 }
 
 /** Answers a request that was to be upgraded with a plain failure. */
@@ -100,6 +105,7 @@ function handshake(door: Door, offered: readonly string[], known: readonly strin
   if (wanted.length && !chosen) {
     throw badRequest(`unable to upgrade: no subprotocol of ${wanted.join(", ")} is supported`);
   }
+  door.switched = true;
   return acceptWebSocket(door.call.raw as IncomingMessage, door.socket, door.head, chosen);
 }
 
@@ -124,10 +130,7 @@ async function webSocket(door: Door): Promise<void> {
       return await forwardWebSocket(door, offered);
     }
     case "log":
-      return await logSocket(
-        door,
-        await handshake(door, offered, ["binary.k8s.io", "base64.binary.k8s.io"]),
-      );
+      return await logSocket(door, offered);
     case "proxy":
       return await proxyWebSocket(deps, call, request, door);
     default:
@@ -144,8 +147,9 @@ async function orClose(process: RemoteProcess, socket: Promise<Socketed>): Promi
   }
 }
 
-async function logSocket(door: Door, socket: Socketed): Promise<void> {
+async function logSocket(door: Door, offered: readonly string[]): Promise<void> {
   const reply = await logReply(door.deps, door.request);
+  const socket = await handshake(door, offered, ["binary.k8s.io", "base64.binary.k8s.io"]);
   const base64 = socket.protocol.startsWith("base64");
   if (reply.body && !(reply.body instanceof Uint8Array)) {
     const pieces = reply.body[Symbol.asyncIterator]();
@@ -291,10 +295,12 @@ async function spdy(door: Door): Promise<void> {
 
 /** Switches a connection to SPDY. */
 function openSession(
-  { socket, head }: Door,
+  door: Door,
   protocol: string,
   onStream: ConstructorParameters<typeof SpdySession>[1],
 ): SpdySession {
+  const { socket, head } = door;
+  door.switched = true;
   socket.write(
     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n" +
       `X-Stream-Protocol-Version: ${protocol}\r\n\r\n`,
