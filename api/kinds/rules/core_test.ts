@@ -219,7 +219,7 @@ Deno.test("config maps: keys, sizes, immutability", () => {
     'data[a]: Invalid value: "a": duplicate of key present in binaryData',
   ]);
   assertEquals(says({ data: { a: "x".repeat(1024 * 1024 + 1) } }), [
-    ": Too long: may not be more than 1048576 bytes",
+    "[]: Too long: may not be more than 1048576 bytes",
   ]);
   const old = create("v1/ConfigMap", {
     metadata: { name: "c" },

@@ -700,7 +700,7 @@ Deno.test("chooseContainer() and log options follow upstream", () => {
   const causes = validatePodLogOptions({ tailLines: -1, sinceSeconds: 1, sinceTime: "x" });
   assertEquals(causes.map((c) => `${c.field}: ${c.message}`), [
     "tailLines: Invalid value: -1: must be greater than or equal to 0",
-    ": Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
+    "[]: Forbidden: at most one of `sinceTime` or `sinceSeconds` may be specified",
   ]);
 });
 

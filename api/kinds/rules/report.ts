@@ -38,8 +38,10 @@ export class Path {
   }
 
   toString(): string {
-    const parent = this.#parent === undefined ? "" : this.#parent.toString();
-    if (this.#key) return `${parent}[${this.#step}]`;
+    const above = this.#parent;
+    const top = above === undefined || (above.#step === "" && !above.#key);
+    const parent = top ? "" : above.toString();
+    if (this.#key || this.#step === "") return `${parent}[${this.#step}]`;
     return parent === "" ? `${this.#step}` : `${parent}.${this.#step}`;
   }
 }
@@ -48,7 +50,7 @@ export class Path {
 export const METADATA = new Path("metadata");
 export const SPEC = new Path("spec");
 export const STATUS = new Path("status");
-/** The whole object. */
+/** The whole object: `[]` by itself, and nothing before a field. */
 export const ROOT = new Path("");
 
 /** Collects causes. */
