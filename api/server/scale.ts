@@ -4,7 +4,7 @@
  */
 import { invalid, notFound } from "../machinery/errors.ts";
 import { edit } from "../machinery/edit.ts";
-import { formatLabels, labelSelector } from "../machinery/selectors.ts";
+import { labelSelector, selectorOf } from "../machinery/selectors.ts";
 import type { DeepReadonly, Kind, KubeObject, ManagedFieldsEntry } from "../machinery/types.ts";
 import { apply, parentEntries, scaleEntries } from "../machinery/apply/mod.ts";
 import type { Patch } from "../client/contract.ts";
@@ -69,7 +69,7 @@ function selectorText(kind: Kind, object: DeepReadonly<KubeObject>, paths: Scale
   if (kind.custom) return "";
   const selector = object.spec?.selector;
   if (!selector) return "";
-  if (kind.group === "") return formatLabels(selector);
+  if (kind.group === "") return selectorOf(selector).toString();
   return labelSelector(selector).toString();
 }
 
