@@ -42,13 +42,14 @@ Deno.test("singleton: after its term has passed none of its writes lands, even b
   const quiet = async () => {
     for (let i = 0; i < 20 || system.busy().length > 0; i++) await clock.turn();
   };
+  while (taken.length === 0) await clock.turn();
   await quiet();
   leader.send("during");
-  await quiet();
+  while (outcomes.length === 0) await clock.turn();
   assertEquals(outcomes, ["during landed"]);
   await terms.release(taken[0]);
   leader.send("after");
-  await quiet();
+  while (outcomes.length === 1) await clock.turn();
   assertEquals(outcomes.length, 2);
   assertEquals(outcomes[1].startsWith("after refused"), true, outcomes[1]);
   await system.stop();
