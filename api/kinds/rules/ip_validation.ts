@@ -5,11 +5,14 @@ import { type Ip, parseIp, unmapped } from "../../machinery/ip.ts";
 import { type Path, type Report } from "./report.ts";
 
 /**
- * Where addresses of other networks cannot be made local, the cluster's own pods and services live in these
- * two blocks of the loopback range: 127.244.0.0/16 and 127.96.0.0/16.
+ * Where addresses of other networks cannot be made local, clusters' own pods and services live in blocks of
+ * the loopback range, one pair for each cluster of a machine: 127.244.0.0/16 to 127.251.0.0/16 for pods,
+ * 127.96.0.0/16 to 127.103.0.0/16 for services (`actors/nodes/network/network.ts`).
  */
 function isClusterLoopback(ip: Ip): boolean {
-  return ip.family === 4 && ip.bytes[0] === 127 && (ip.bytes[1] === 244 || ip.bytes[1] === 96);
+  if (ip.family !== 4 || ip.bytes[0] !== 127) return false;
+  const block = ip.bytes[1];
+  return (block >= 244 && block <= 251) || (block >= 96 && block <= 103);
 }
 
 /** Checks that an address is one at all; returns whether it is. */
