@@ -104,22 +104,35 @@ function isIgnored(kind: Kind): boolean {
 
 /**
  * Subscribes to kinds that are not watched yet, a few at a time: there are many, and a cluster that starts
- * has more urgent things to do. Owners of kinds that are not watched yet are asked for at the server.
+ * has more urgent things to do. Nothing is looked at before the built-in kinds' caches are there, or every
+ * object would seem to have lost owners that are only listed later.
  */
 async function watchKinds(context: ActorContext, state: State): Promise<void> {
   if (state.kinds.version === state.version) return;
   state.version = state.kinds.version;
-  let begun = 0;
-  for (const kind of storedKinds(state.kinds)) {
-    if (isIgnored(kind) || state.watched.has(kind.path)) continue;
-    if (++begun % KINDS_AT_ONCE === 0) await context.clock.turn();
-    if (context.signal.aborted) return;
-    watchKind(context, state, kind);
+  const { signal } = context;
+  const fresh = storedKinds(state.kinds).filter((kind) =>
+    !isIgnored(kind) && !state.watched.has(kind.path)
+  );
+  const stopped = new Promise<void>((resolve) => {
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+  for (const [i, kind] of fresh.entries()) {
+    if (i % KINDS_AT_ONCE === KINDS_AT_ONCE - 1) await context.clock.turn();
+    if (signal.aborted) return;
+    // A custom kind may go away before it was listed: it is not waited for.
+    const informer = context.informers.for(resourceOf(kind));
+    if (!kind.custom) await Promise.race([informer.whenSynced(), stopped]);
   }
+  for (const kind of fresh) if (!signal.aborted) watchKind(context, state, kind);
+}
+
+function resourceOf({ group, version, plural }: Kind): ResourceId {
+  return { group, version, plural };
 }
 
 function watchKind(context: ActorContext, state: State, kind: Kind): void {
-  const resource = { group: kind.group, version: kind.version, plural: kind.plural };
+  const resource = resourceOf(kind);
   const informer = context.informers.for(resource);
   state.watched.set(kind.path, informer);
   informer.subscribe(({ old, object }) => {
@@ -340,7 +353,7 @@ async function findOwner(
   const namespace = kind.namespaced ? node.namespace : undefined;
   const absent = `${namespace ?? ""}/${owner.uid}`;
   if (state.absent.has(absent)) return undefined;
-  const resource = { group: kind.group, version: kind.version, plural: kind.plural };
+  const resource = resourceOf(kind);
   try {
     const found = await context.client.get<KubeObject>({ resource, namespace, name: owner.name });
     if (found.metadata.uid === owner.uid) return found;

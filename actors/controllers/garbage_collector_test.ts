@@ -182,3 +182,18 @@ Deno.test("gc leaves a cluster-scoped object whose owner is namespaced, and says
   assertEquals((await world.list(resource)).map((pv) => pv.metadata.name), ["pv"]);
   assert((await world.events())[0].startsWith("Warning OwnerRefInvalidNamespace"));
 });
+
+Deno.test("gc collects what lost its owner while nobody looked", async () => {
+  await using world = await openWorld((ports) => [garbageCollector(ports)]);
+  const a = await configMap(world, "a");
+  const b = await configMap(world, "b");
+  await configMap(world, "of-a", [ownedBy(a)]);
+  await configMap(world, "of-b", [ownedBy(b)]);
+  await world.settle();
+  await world.restart(async () => {
+    await remove(world, "a", "Background");
+  });
+  await world.settle();
+  assertEquals(await names(world), ["b", "of-b"]);
+  assertEquals(world.log, []);
+});

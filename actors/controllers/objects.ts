@@ -24,7 +24,10 @@ export function conditionOf(
   status: { conditions?: readonly Condition[] } | undefined,
   type: string,
 ): Condition | undefined {
-  return status?.conditions?.find((condition) => condition.type === type);
+  const conditions = status?.conditions;
+  if (conditions === undefined) return undefined;
+  for (const condition of conditions) if (condition.type === type) return condition;
+  return undefined;
 }
 
 /** The moment a timestamp names, in ms; 0 for none. */

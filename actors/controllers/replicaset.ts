@@ -259,7 +259,7 @@ export function statusOf(
     if (template.matches(pod.metadata.labels)) fullyLabeledReplicas++;
     if (!isReady(pod)) continue;
     readyReplicas++;
-    if (isAvailable(pod, minReady, now)) availableReplicas++;
+    if (minReady === 0 || isAvailable(pod, minReady, now)) availableReplicas++;
   }
   const status = compact({
     replicas: active.length,

@@ -20,7 +20,7 @@ export interface World {
   client: Client;
   informers: Informers;
   /** Ends the controllers and starts new ones, as after a crash. */
-  restart(): Promise<void>;
+  restart(between?: () => Promise<void>): Promise<void>;
   /** Lets everything happen that is due, and what falls due within `withinMs`. */
   settle(withinMs?: number): Promise<void>;
   /** Moves time on, letting everything happen. */
@@ -91,8 +91,9 @@ export async function openWorld(
     client,
     informers,
     log,
-    async restart() {
+    async restart(between) {
       await system.stop();
+      await between?.();
       system = boot();
     },
     async settle(withinMs = 2000) {
