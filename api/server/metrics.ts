@@ -35,12 +35,19 @@ interface Series {
   count: number;
   sum: number;
   buckets: Uint32Array;
+  /** Answers by status code. */
+  codes: Map<number, number>;
 }
+
+/** Sets of labels that are kept apart. */
+export const SERIES_MAX = 2_000;
+const OTHERS = `group="other",resource="other",scope="",subresource="",verb="other",version=""`;
 
 /** Counts requests; `extra` adds lines of others. */
 export class Metrics {
-  readonly #requests = new Map<string, number>();
-  readonly #durations = new Map<string, Series>();
+  /** By what is asked, before anything of it is looked at closely. */
+  readonly #series = new Map<string, Series>();
+  readonly #byLabels = new Map<string, Series>();
   readonly #extra: (() => string)[] = [];
 
   /** Adds a source of lines to what `/metrics` shows. */
@@ -51,34 +58,47 @@ export class Metrics {
   /** Notes an answered request. */
   observe(method: string, route: Route, status: number, ms: number): void {
     const scope = route.name ? "resource" : route.namespace ? "namespace" : "cluster";
-    const labels =
-      `group="${label(route.group)}",resource="${label(route.resource)}",scope="${scope}",` +
-      `subresource="${label(route.subresource)}",verb="${method}",version="${
-        label(route.version)
-      }"`;
-    const counted = `code="${status}",${labels}`;
-    this.#requests.set(counted, (this.#requests.get(counted) ?? 0) + 1);
-    let series = this.#durations.get(labels);
+    const { group, version, resource, subresource } = route;
+    const key = `${method} ${scope} ${group}/${version}/${resource}/${subresource}`;
+    let series = this.#series.get(key);
     if (!series) {
-      series = { labels, count: 0, sum: 0, buckets: new Uint32Array(BUCKETS.length) };
-      this.#durations.set(labels, series);
+      const labels = `group="${label(group)}",resource="${label(resource)}",scope="${scope}",` +
+        `subresource="${label(subresource)}",verb="${label(method)}",version="${label(version)}"`;
+      series = this.#seriesOf(labels);
+      // Who asks for what is not there must not fill the memory
+      if (this.#series.size < SERIES_MAX) this.#series.set(key, series);
     }
+    series.codes.set(status, (series.codes.get(status) ?? 0) + 1);
     const seconds = ms / 1000;
     series.count++;
     series.sum += seconds;
     for (let i = BUCKETS.length - 1; i >= 0 && seconds <= BUCKETS[i]; i--) series.buckets[i]++;
   }
 
+  #seriesOf(labels: string): Series {
+    const full = this.#byLabels.size >= SERIES_MAX;
+    const shown = full ? OTHERS : labels;
+    let series = this.#byLabels.get(shown);
+    if (!series) {
+      const buckets = new Uint32Array(BUCKETS.length);
+      series = { labels: shown, count: 0, sum: 0, buckets, codes: new Map() };
+      this.#byLabels.set(shown, series);
+    }
+    return series;
+  }
+
   /** Everything, as text. */
   text(deps: Deps): string {
     const lines: string[] = [];
     head(lines, "apiserver_request_total", "counter", "Requests, by code");
-    for (const [labels, count] of this.#requests) {
-      lines.push(`apiserver_request_total{${labels}} ${count}`);
+    for (const { labels, codes } of this.#byLabels.values()) {
+      for (const [code, count] of codes) {
+        lines.push(`apiserver_request_total{code="${code}",${labels}} ${count}`);
+      }
     }
     const name = "apiserver_request_duration_seconds";
     head(lines, name, "histogram", "Time to answer, in seconds");
-    for (const { labels, count, sum, buckets } of this.#durations.values()) {
+    for (const { labels, count, sum, buckets } of this.#byLabels.values()) {
       BUCKETS.forEach((le, i) => lines.push(`${name}_bucket{${labels},le="${le}"} ${buckets[i]}`));
       lines.push(`${name}_bucket{${labels},le="+Inf"} ${count}`);
       lines.push(`${name}_sum{${labels}} ${sum}`, `${name}_count{${labels}} ${count}`);
