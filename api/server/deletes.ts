@@ -235,7 +235,7 @@ export async function deleteObject(deps: Deps, request: ApiRequest): Promise<Ans
   }
   const store = storeOf(deps, kind);
   const key = keyFor(kind, namespace, name);
-  const base = store.view().get(key);
+  const base = (await store.fresh()).get(key);
   if (!base) throw notFound(subjectOf(kind), name);
   checkPreconditions(kind, base.value, options);
   const admission = admissionOf(deps, request, {

@@ -234,7 +234,7 @@ export async function change(deps: Deps, request: ApiRequest, how: Change): Prom
   const store = storeOf(deps, kind);
   const key = keyFor(kind, namespace, name);
   for (let attempt = 0; attempt < how.attemptsMax; attempt++) {
-    const base = store.view().get(key);
+    const base = (await store.fresh()).get(key);
     if (!base) {
       const object = how.absent?.();
       if (!object) throw notFound(subjectOf(kind), name);
