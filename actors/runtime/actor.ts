@@ -57,6 +57,7 @@ export class Actor<S> implements Supervised, ActorHandle {
   #lastAt: number | undefined;
   #stopped: Promise<void> | undefined;
   #recorder: EventRecorder | undefined;
+  readonly #parentRecorder: (() => EventRecorder) | undefined;
 
   constructor(
     ports: ActorPorts,
@@ -66,6 +67,8 @@ export class Actor<S> implements Supervised, ActorHandle {
       options: SpawnOptions;
       client: Client;
       parent: Supervisor;
+      /** A parent's, for a child that speaks in its name. */
+      recorder?: () => EventRecorder;
     },
   ) {
     this.#ports = ports;
@@ -74,6 +77,7 @@ export class Actor<S> implements Supervised, ActorHandle {
     this.#options = settings.options;
     this.#client = settings.client;
     this.#parent = settings.parent;
+    this.#parentRecorder = settings.recorder;
     this.#mailbox = this.#newMailbox();
   }
 
@@ -216,12 +220,16 @@ export class Actor<S> implements Supervised, ActorHandle {
       send: (to, key, options) => ports.send(to, key, options),
       spawn: (name, behaviour, options = {}) => {
         const address = `${this.address}/${name}`;
+        const { component, host } = this.#options;
+        const shares = (options.component ?? component) === component &&
+          (options.host ?? host) === host;
         const child = new Actor(ports, {
           address,
           behaviour,
-          options: { component: this.#options.component, host: this.#options.host, ...options },
+          options: { component, host, ...options },
           client: this.#client,
           parent: children,
+          recorder: shares ? getRecorder : undefined,
         });
         children.adopt(child);
         return {
@@ -235,6 +243,7 @@ export class Actor<S> implements Supervised, ActorHandle {
   }
 
   #recorderOf(): EventRecorder {
+    if (this.#parentRecorder) return this.#parentRecorder();
     this.#recorder ??= new EventRecorder({
       client: this.#client,
       clock: this.#ports.clock,
