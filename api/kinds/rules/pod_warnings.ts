@@ -78,14 +78,23 @@ export function nodeTermWarnings(term: Obj, path: Path, lines: string[]): void {
   });
 }
 
-/** Warns of an amount of bytes that is not whole. */
-export function fractionWarning(list: Obj, name: string, path: Path, lines: string[]): void {
+const LIMITS = ["resources", "limits"] as const;
+const REQUESTS = ["resources", "requests"] as const;
+
+/** Warns of an amount of bytes that is not whole, in the list that is `steps` below `path`. */
+function fractionWarning(
+  list: Obj,
+  name: string,
+  path: Path,
+  steps: readonly [string, ...string[]],
+  lines: string[],
+): void {
   const amount = list?.[name];
   // Canonical amounts with a fraction end in m, or have an exponent.
   if (typeof amount !== "string" || !/m$|e-/.test(amount)) return;
   if (tryParseQuantity(amount)!.milliValue() % 1000 === 0) return;
   const text = `fractional byte value ${goQuote(amount)} is invalid, must be an integer`;
-  lines.push(`${path.key(name)}: ${text}`);
+  lines.push(`${path.child(...steps).key(name)}: ${text}`);
 }
 
 /** Warns of an address that is not written as it should be. */
@@ -190,9 +199,8 @@ function volumeWarnings(volumes: Obj[], path: Path, lines: string[]): void {
 
 /** Warns of a claim for a fraction of a byte. */
 export function claimWarnings(spec: Obj, path: Path, lines: string[]): void {
-  const at = path.child("resources");
-  fractionWarning(spec?.resources?.requests, "storage", at.child("requests"), lines);
-  fractionWarning(spec?.resources?.limits, "storage", at.child("limits"), lines);
+  fractionWarning(spec?.resources?.requests, "storage", path, REQUESTS, lines);
+  fractionWarning(spec?.resources?.limits, "storage", path, LIMITS, lines);
 }
 
 // --- pods -------------------------------------------------------------------------------------------
@@ -265,7 +273,8 @@ function envWarnings(env: Obj[], path: Path, lines: string[]): void {
 }
 
 interface SeenPort {
-  at: Path;
+  container: Path;
+  index: number;
   hostPort: number;
   hostIP: string;
 }
@@ -276,13 +285,13 @@ function portWarnings(
   seen: Map<string, SeenPort[]>,
   lines: string[],
 ): void {
-  container.ports?.forEach((port: Obj, i: number) => {
+  const place = (container: Path, i: number) => container.child("ports").index(i);
+  container.ports.forEach((port: Obj, index: number) => {
     const { name = "", hostPort = 0, containerPort, protocol, hostIP = "" } = port;
-    const at = path.child("ports").index(i);
     if (hostIP !== "" && hostPort === 0) {
       const text = `{Name:${name} HostPort:0 ContainerPort:${containerPort} ` +
         `Protocol:${protocol} HostIP:${hostIP}}`;
-      lines.push(`${at}: hostIP set without hostPort: ${text}`);
+      lines.push(`${place(path, index)}: hostIP set without hostPort: ${text}`);
     }
     const key = `${containerPort}/${protocol}`;
     const others = seen.get(key);
@@ -294,10 +303,13 @@ function portWarnings(
         : hostPort === other.hostPort && (hostIP === "") !== (other.hostIP === "")
         ? "dangerously ambiguous"
         : "";
-      if (how) lines.push(`${at}: ${how} port definition with ${other.at}`);
+      if (how === "") continue;
+      const where = `${place(path, index)}: ${how} port definition with`;
+      lines.push(`${where} ${place(other.container, other.index)}`);
     }
-    if (others) others.push({ at, hostPort, hostIP });
-    else seen.set(key, [{ at, hostPort, hostIP }]);
+    const known = { container: path, index, hostPort, hostIP };
+    if (others) others.push(known);
+    else seen.set(key, [known]);
   });
 }
 
@@ -324,22 +336,24 @@ function specWarnings(meta: Obj, spec: Obj, root: Path, template: boolean): stri
     });
   }
   for (const name of BYTE_RESOURCES) {
-    if (spec.overhead) fractionWarning(spec.overhead, name, path.child("overhead"), lines);
+    if (spec.overhead) fractionWarning(spec.overhead, name, path, ["overhead"], lines);
   }
   if (annotations && SECCOMP_POD in annotations && !isSet(spec.securityContext?.seccompProfile)) {
     lines.push(`${annotationAt.key(SECCOMP_POD)}: ${SECCOMP_TEXT}`);
   }
+  const ports = new Map<string, SeenPort[]>();
+  const portLines: string[] = [];
   eachContainer(spec, path, (container, at) => {
     if (annotations) profileWarnings(annotations, spec, container, annotationAt, template, lines);
     const { limits, requests } = container.resources ?? {};
     for (const name of BYTE_RESOURCES) {
-      if (limits) fractionWarning(limits, name, at.child("resources", "limits"), lines);
-      if (requests) fractionWarning(requests, name, at.child("resources", "requests"), lines);
+      if (limits) fractionWarning(limits, name, at, LIMITS, lines);
+      if (requests) fractionWarning(requests, name, at, REQUESTS, lines);
     }
     if (container.env?.length > 1) envWarnings(container.env, at, lines);
+    if (container.ports) portWarnings(container, at, ports, portLines);
   });
-  const ports = new Map<string, SeenPort[]>();
-  eachContainer(spec, path, (container, at) => portWarnings(container, at, ports, lines));
+  lines.push(...portLines);
   if (spec.terminationGracePeriodSeconds < 0) {
     const text = "must be >= 0; negative values are invalid and will be treated as 1";
     lines.push(`${path.child("terminationGracePeriodSeconds")}: ${text}`);
