@@ -19,7 +19,7 @@ export const TERM_RETRY_MS = 2_000;
 /** Events that wait to be written; beyond it new ones are dropped, as upstream's broadcaster does. */
 export const EVENTS_WAITING_MAX = 32_768;
 /** Event writes under way at once, for one process. */
-export const EVENT_WRITERS = 64;
+export const EVENT_WRITERS = 16;
 /** Sources, aggregates and written events that the recorder remembers. */
 export const EVENT_MEMORY_MAX = 4_096;
 /** Events of one source about one object: so many at once, then one each `EVENT_SPAM_REFILL_MS`. */
