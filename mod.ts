@@ -22,7 +22,6 @@ import {
   dialerOf,
   LoopbackNetwork,
   metricsApi,
-  type Network,
   type Ranges,
   type RunningNode,
   type SimulatedNodes,
@@ -30,8 +29,7 @@ import {
   startSimulatedNodes,
   usageOf,
 } from "./actors/nodes/mod.ts";
-import { dns, type DnsPlace } from "./actors/nodes/network/dns.ts";
-import { proxy } from "./actors/nodes/network/proxy.ts";
+import { lastBlock, startNetwork } from "./actors/nodes/network/machine.ts";
 import { createLogger } from "./actors/runtime/log.ts";
 import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
 import { type Material, openMaterial, openTokenKeys } from "./api/auth/material.ts";
@@ -56,6 +54,7 @@ import {
   ManualClock,
   openDatabase,
   RealClock,
+  type Timer,
 } from "./kv/mod.ts";
 
 /** The administrator: what a cluster's own kubeconfig and `cluster.client` act as. */
@@ -66,6 +65,8 @@ export const ADMIN: User = {
 
 /** Turns of the event loop without anything to do that count as quiet. */
 const QUIET_TURNS = 5;
+/** How often certificates are looked at, in ms. */
+const RENEW_CHECK_MS = 12 * 3600 * 1000;
 /** Under a real clock: how long it must be quiet, in ms. */
 const QUIET_MS = 20;
 
@@ -108,6 +109,8 @@ export interface ListenOptions {
   host?: string;
   /** Default 6443; 0 takes a free one. */
   port?: number;
+  /** Called when the administrator's certificate was renewed: kubeconfigs are to be written anew. */
+  renewed?: () => void;
   /** Listen although the clock is manual: clients' time and the cluster's will differ. */
   underManualClock?: boolean;
 }
@@ -138,6 +141,7 @@ export class Cluster {
   readonly #simulated: SimulatedNodes[];
   readonly #listening: Listener[] = [];
   #material: Promise<Material> | undefined;
+  #renewal: Timer | undefined;
   #stopped: Promise<void> | undefined;
 
   private constructor(parts: Parts, nodes: RunningNode[], simulated: SimulatedNodes[]) {
@@ -187,7 +191,7 @@ export class Cluster {
           rootCa: async () => (await cluster.#identity()).authority.certificatePem,
           legacyToken: (account) => parts.tokens.legacyToken(account),
           clusterCidr: ranges?.podRange ?? POD_RANGE,
-          ...(ranges && { loadBalancerCidr: lastOf(ranges.serviceRange) }),
+          ...(ranges && { loadBalancerCidr: lastBlock(ranges.serviceRange) }),
           ...(options.data && {
             localPathRoot: `${await Deno.realPath(options.data)}/volumes`,
             removeFolder,
@@ -229,7 +233,33 @@ export class Cluster {
       const { ip, port } = advertised(ranges);
       this.#listening.push(await this.api.listen({ host: ip, port, tls }));
     }
+    this.#renewLater(host, options.renewed);
     return { host, port: listener.port, url: urlOf(listener) };
+  }
+
+  /** Looks twice a day whether a certificate is due; renews it without closing a connection. */
+  #renewLater(host: string, renewed: () => void = () => undefined): void {
+    const renew = async () => {
+      const before = await this.#identity(host);
+      this.#material = undefined;
+      const { authority, server, admin } = await this.#identity(host);
+      if (server.certificatePem !== before.server.certificatePem) {
+        const tls = {
+          cert: server.certificatePem,
+          key: server.keyPem,
+          ca: authority.certificatePem,
+        };
+        for (const listener of this.#listening) listener.reload(tls);
+      }
+      if (admin.certificatePem !== before.admin.certificatePem) renewed();
+    };
+    this.#renewal = this.clock.timer("background", RENEW_CHECK_MS, () => {
+      if (this.#stopped) return;
+      renew().catch((error) =>
+        this.#parts.log("error", "could not renew certificates", { error: String(error) })
+      )
+        .finally(() => this.#renewLater(host, renewed));
+    });
   }
 
   /** A kubeconfig for the administrator; the cluster must be listening. */
@@ -297,6 +327,7 @@ export class Cluster {
 
   async #stop(): Promise<void> {
     const { system, informers, database, ranges } = this.#parts;
+    this.#renewal?.cancel();
     await Promise.all(this.#listening.map((listening) => listening.close()));
     await Promise.all(this.#nodes.map((node) => node.stop()));
     await Promise.all(this.#simulated.map((nodes) => nodes.stop()));
@@ -472,67 +503,17 @@ async function startNodes(
       temporary: options.data === undefined,
     }));
   }
-  startNetwork(parts, network, count, ({ port }) => dnsPort = port);
+  startNetwork(system, { ranges, network, nodes: count, dnsReady: ({ port }) => dnsPort = port });
 }
 
 /** Up to so many simulated nodes tell of their containers by Events: above it is scale that is looked for. */
 const EVENTFUL_NODES_MAX = 10;
-
-/** The service proxy and DNS of this machine. */
-function startNetwork(
-  { system, ranges }: Parts,
-  network: Network,
-  nodes: number,
-  ready: (place: DnsPlace) => void,
-): void {
-  const nodePortAddresses = [
-    "127.0.0.1",
-    ...Array.from({ length: nodes }, (_, i) => network.nodeAddress(i)),
-  ];
-  const prefixes = [ranges!.podRange, ranges!.serviceRange].map(prefixOf);
-  const local = (address: string) => prefixes.some((prefix) => prefix(address));
-  system.spawn(
-    "proxy/plesio",
-    proxy({
-      nodePortAddresses: () => nodePortAddresses,
-      local,
-      locate: ({ ip, port }) => local(ip) ? network.endpoint(ip, port) : undefined,
-    }),
-    { workers: 16, component: "kube-proxy" },
-  );
-  system.spawn(
-    "dns/plesio",
-    dns({ address: ranges!.dnsIP, zone: "cluster.local", upstreams: [], ready }),
-    {
-      component: "coredns",
-    },
-  );
-}
-
-/** The last /24 of a range: where load balancers' addresses come from. */
-function lastOf(range: string): string {
-  const [base, bits] = range.split("/");
-  const octets = base.split(".").map(Number);
-  const size = 2 ** (32 - Number(bits));
-  const last = octets.reduce((sum, octet) => sum * 256 + octet, 0) + size - 256;
-  return `${[24, 16, 8, 0].map((shift) => Math.floor(last / 2 ** shift) % 256).join(".")}/24`;
-}
 
 /** Removes a folder; one that is gone is removed. */
 async function removeFolder(path: string): Promise<void> {
   await Deno.remove(path, { recursive: true }).catch((error) => {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   });
-}
-
-/** Whether an address is of a range. */
-function prefixOf(range: string): (address: string) => boolean {
-  const [base, bits] = range.split("/");
-  const number = (address: string) =>
-    address.split(".").reduce((sum, part) => sum * 256 + Number(part), 0);
-  const size = 2 ** (32 - Number(bits));
-  const first = Math.floor(number(base) / size);
-  return (address) => Math.floor(number(address) / size) === first;
 }
 
 // --- deno serve ---------------------------------------------------------------------------------------------
@@ -667,11 +648,16 @@ async function main(args: string[]): Promise<void> {
     log,
   });
   try {
-    const { url } = await cluster.listen({ port, host }).catch((error) => {
+    const write = async () =>
+      await writeKubeconfigs(await cluster.access(), flags.kubeconfig, data, own);
+    const renewed = () =>
+      void write().catch((error) =>
+        log("error", "could not write a kubeconfig", { error: String(error) })
+      );
+    const { url } = await cluster.listen({ port, host, renewed }).catch((error) => {
       throw explained(error, `${host}:${port}`);
     });
-    const files = await writeKubeconfigs(await cluster.access(), flags.kubeconfig, data, own);
-    for (const line of files) say(line);
+    for (const line of await write()) say(line);
     if (nodes > 0 && components.includes("nodes")) {
       say(`Starting ${nodes} node${nodes === 1 ? "" : "s"} (${runtime})`);
     }
