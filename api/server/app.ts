@@ -6,27 +6,12 @@
 import { type Context, Hono } from "hono";
 import type { User } from "../client/contract.ts";
 import { noSuchResource } from "../machinery/errors.ts";
-import { ApiError } from "../machinery/types.ts";
 import type { Deps } from "./deps.ts";
 import { Discovery } from "./discovery.ts";
-import {
-  answerResource,
-  authorizePath,
-  type Connector,
-  failure,
-  routeOf,
-  userOf,
-} from "./front.ts";
+import { answerResource, authorizePath, type Connector, failure, userOf } from "./front.ts";
+import { routeOf } from "./route.ts";
 import { healthReply, VERSION } from "./health.ts";
-import {
-  BODY_BYTES_MAX,
-  bodyTooLarge,
-  type Call,
-  isStream,
-  jsonReply,
-  type Reply,
-  textReply,
-} from "./http.ts";
+import { bodyTooLarge, type Call, isStream, jsonReply, type Reply } from "./http.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenApi } from "./openapi.ts";
 
@@ -220,7 +205,7 @@ function requestOfCall(call: Call): Request {
 }
 
 /** A reply as a Response. */
-export function responseOf(reply: Reply, method = "GET"): Response {
+function responseOf(reply: Reply, method = "GET"): Response {
   const headers = new Headers();
   for (const name in reply.headers) {
     const value = reply.headers[name];
@@ -253,5 +238,3 @@ async function replyOfResponse(response: Response): Promise<Reply> {
   const body = response.body ? new Uint8Array(await response.arrayBuffer()) : undefined;
   return { status: response.status, headers, body };
 }
-
-export { ApiError, BODY_BYTES_MAX, textReply };

@@ -20,7 +20,7 @@ import { beginWatch } from "./watch.ts";
 import { createObject, patchObject, updateObject } from "./writes.ts";
 
 /** Upstream's attributes of a request. */
-export function attributesOf(request: ApiRequest): Attributes {
+function attributesOf(request: ApiRequest): Attributes {
   const { kind, params } = request;
   return {
     user: request.user,

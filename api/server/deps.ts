@@ -13,7 +13,6 @@ import {
   StoreError,
   TermOverError,
   TooLargeError,
-  type View,
 } from "../../kv/contract.ts";
 import type { AdmissionPlugin, Authenticator, Authorizer } from "../auth/contract.ts";
 import type { Auth } from "../auth/mod.ts";
@@ -145,9 +144,4 @@ export function revisionOf(text: string): number {
     });
   }
   return Number(text);
-}
-
-/** The state a write is based on: of the store that holds the kind. */
-export function headView(deps: Deps, kind: Kind): View<KubeObject> {
-  return storeOf(deps, kind).view();
 }

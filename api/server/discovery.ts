@@ -161,7 +161,7 @@ function aggregatedForm(accept: string | undefined): string {
 }
 
 /** Upstream's order of versions: GA before beta before alpha, higher first. */
-export function compareVersions(a: string, b: string): number {
+function compareVersions(a: string, b: string): number {
   const left = parsed(a);
   const right = parsed(b);
   if (!left || !right) return left ? -1 : right ? 1 : a < b ? -1 : 1;

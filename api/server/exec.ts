@@ -55,7 +55,7 @@ interface Ends {
 }
 
 /** How a process ended, as the Status that clients read the exit code from. */
-export function statusOfEnd(end: ProcessEnd): Record<string, unknown> {
+function statusOfEnd(end: ProcessEnd): Record<string, unknown> {
   if (end.error !== undefined) {
     return {
       metadata: {},

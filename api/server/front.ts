@@ -18,7 +18,7 @@ import { BODY_BYTES_MAX, type Call, type Reply, statusReply } from "./http.ts";
 import { contentTypeOf, negotiate, type Offer } from "./negotiate.ts";
 import { replyOf, type ReplyOptions } from "./reply.ts";
 import type { Answer, ApiRequest, RequestVerb } from "./request.ts";
-import { paramsOf, type Route, routeOf, verbOf } from "./route.ts";
+import { paramsOf, type Route, verbOf } from "./route.ts";
 import { EventEncoder, watchPieces } from "./watch_reply.ts";
 
 /** Longest text of one `Warning` header. */
@@ -235,7 +235,7 @@ function termOf(text: string | undefined): Term | undefined {
 }
 
 /** The field manager of a client that names none: its user agent up to the slash. */
-export function agentOf(agent: string | undefined): string {
+function agentOf(agent: string | undefined): string {
   if (!agent) return "unknown";
   const end = agent.indexOf("/");
   return (end < 0 ? agent : agent.slice(0, end)).slice(0, 128) || "unknown";
@@ -309,7 +309,7 @@ function write(deps: Deps, request: ApiRequest, answer: Answer, options: ReplyOp
 }
 
 /** Adds warnings to a reply, as RFC 2616 writes them. */
-export function withWarnings(reply: Reply, warnings: readonly string[]): Reply {
+function withWarnings(reply: Reply, warnings: readonly string[]): Reply {
   reply.headers["cache-control"] ??= "no-cache, private";
   if (warnings.length === 0) return reply;
   const seen = new Set(warnings);
@@ -341,5 +341,3 @@ function endedWatch(deps: Deps, kind: Kind, options: ReplyOptions, error: ApiErr
 function watchFailure(error: unknown): error is ApiError {
   return error instanceof ApiError && error.code === 410;
 }
-
-export { routeOf };

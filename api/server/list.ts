@@ -5,7 +5,7 @@
 import { Buffer } from "node:buffer";
 import { CompactedError, FutureRevisionError, type Item, type View } from "../../kv/contract.ts";
 import { badRequest, expired, invalid, notFound } from "../machinery/errors.ts";
-import { ApiError, type Cause, type Kind, type KubeObject } from "../machinery/types.ts";
+import type { Cause, Kind, KubeObject } from "../machinery/types.ts";
 import {
   type Deps,
   futureRevision,
@@ -223,9 +223,4 @@ async function scan(deps: Deps, view: View<KubeObject>, { prefix, after, limit, 
     items.push(item);
   }
   return { items, more: false };
-}
-
-/** True for errors that a reader meets by reading on after the history was trimmed. */
-export function isExpired(error: unknown): boolean {
-  return error instanceof ApiError && error.code === 410;
 }

@@ -160,7 +160,7 @@ function certificateOf(socket: TLSSocket | undefined): Credentials["certificate"
 }
 
 /** node's request as a call. */
-export function callOf(req: IncomingMessage): Call {
+function callOf(req: IncomingMessage): Call {
   const url = req.url ?? "/";
   const at = url.indexOf("?");
   const headers = req.headers;

@@ -8,6 +8,7 @@ import { strategicPatch } from "../machinery/strategic.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import { decodeValue } from "./decoding.ts";
 import type { Deps } from "./deps.ts";
+import { patchError } from "./patch_errors.ts";
 import type { ApiRequest } from "./request.ts";
 import { applied } from "./tracking.ts";
 
@@ -38,14 +39,28 @@ export function patchPlain(
   old: DeepReadonly<KubeObject>,
 ): KubeObject {
   const patch = request.patch!;
+  const value = patchedValue(patch, kind, old);
+  try {
+    return decodeValue(request, kind, value);
+  } catch (error) {
+    throw patchError(error, patch.type, patch.body, value);
+  }
+}
+
+/** The object with the patch in it, whatever that made of it. */
+function patchedValue(
+  patch: NonNullable<ApiRequest["patch"]>,
+  kind: Kind,
+  old: DeepReadonly<KubeObject>,
+): unknown {
   switch (patch.type) {
     case "json":
-      return decodeValue(request, kind, jsonPatch(old, patch.body));
+      return jsonPatch(old, patch.body);
     case "merge":
-      return decodeValue(request, kind, mergePatch(old, patch.body));
+      return mergePatch(old, patch.body);
     case "strategic":
       if (kind.custom) throw unsupportedMediaType(CUSTOM_PATCH_TYPES);
-      return decodeValue(request, kind, strategicPatch(kind.schemas, kind.schema, old, patch.body));
+      return strategicPatch(kind.schemas, kind.schema, old, patch.body);
     case "apply":
       // Apply needs the fields' owners, which only stored objects have
       throw badRequest("apply is not supported here; use a merge patch");

@@ -197,7 +197,7 @@ function carryOver(request: ApiRequest, object: KubeObject, old: DeepReadonly<Ku
 }
 
 /** Whether anything but metadata and status differs. */
-export function specChanged(a: DeepReadonly<KubeObject>, b: DeepReadonly<KubeObject>): boolean {
+function specChanged(a: DeepReadonly<KubeObject>, b: DeepReadonly<KubeObject>): boolean {
   for (const key in a) {
     if (key === "metadata" || key === "status") continue;
     if (!equalJson(a[key], b[key])) return true;

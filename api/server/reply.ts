@@ -47,7 +47,7 @@ function metaVersion(representation: Representation): MetaVersion {
 }
 
 /** metadata of a page as a list shows it. */
-export function listMeta(page: Page): ListMeta {
+function listMeta(page: Page): ListMeta {
   const meta: ListMeta = { resourceVersion: String(page.revision) };
   if (page.continue) meta.continue = page.continue;
   if (page.remaining) meta.remainingItemCount = page.remaining;
@@ -75,7 +75,7 @@ function bodyOf(deps: Deps, answer: Answer, options: ReplyOptions): ReplyBody {
 }
 
 /** Any value in a representation; `form` tells protobuf what it is. */
-export function valueBytes(
+function valueBytes(
   representation: Representation,
   form: Kind | undefined,
   value: unknown,

@@ -2,7 +2,7 @@
  * The `scale` subresource: one small object over the replicas of many kinds. Custom resources say in their
  * CRD where those lie; everything else keeps them in spec.replicas and status.replicas.
  */
-import { invalid, notFound } from "../machinery/errors.ts";
+import { invalid } from "../machinery/errors.ts";
 import { edit } from "../machinery/edit.ts";
 import { labelSelector, selectorOf } from "../machinery/selectors.ts";
 import type { DeepReadonly, Kind, KubeObject, ManagedFieldsEntry } from "../machinery/types.ts";
@@ -10,7 +10,7 @@ import { apply, parentEntries, scaleEntries } from "../machinery/apply/mod.ts";
 import type { Patch } from "../client/contract.ts";
 import { apiVersionOf, served } from "./codec.ts";
 import { decodeAs, formOf } from "./decoding.ts";
-import { type Deps, headView, keyFor, subjectOf, timeText } from "./deps.ts";
+import { type Deps, timeText } from "./deps.ts";
 import { getObject } from "./list.ts";
 import { patchPlain } from "./patching.ts";
 import { checkUpdate } from "./prepare.ts";
@@ -82,10 +82,7 @@ export async function getScale(deps: Deps, request: ApiRequest): Promise<Answer>
 
 /** Answers an update or patch of a scale. */
 export async function writeScale(deps: Deps, request: ApiRequest): Promise<Answer> {
-  const { kind, namespace, name } = request;
-  if (!headView(deps, kind).get(keyFor(kind, namespace, name))) {
-    throw notFound(subjectOf(kind), name);
-  }
+  const { kind } = request;
   const sent = request.patch ? undefined : decodeAs(request, SCALE).object;
   const answer = await change(deps, { ...request, body: undefined }, {
     attemptsMax: sent?.metadata.resourceVersion ? 1 : PATCH_ATTEMPTS_MAX,

@@ -182,7 +182,7 @@ async function forwardWebSocket(door: Door, offered: readonly string[]): Promise
 }
 
 /** The request's pod, and the node that runs it. */
-export async function podAndNode(
+async function podAndNode(
   deps: Deps,
   request: ApiRequest,
 ): Promise<{ pod: Pod; node: NodeApi }> {

@@ -170,7 +170,7 @@ async function* initialFrames(
 }
 
 /** What a selector's watcher sees of events. */
-export function framesOf(
+function framesOf(
   events: readonly Event<KubeObject>[],
   matches?: (item: Item<KubeObject>) => boolean,
 ): Frame[] {

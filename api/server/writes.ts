@@ -34,7 +34,7 @@ export const PATCH_ATTEMPTS_MAX = 5;
 const UPDATE_ATTEMPTS_MAX = 100;
 
 /** Thrown inside a write to take it back: carries what it would have answered. */
-export class DryRun extends Error {
+class DryRun extends Error {
   readonly value: KubeObject;
   constructor(value: KubeObject) {
     super("dry run");
@@ -43,7 +43,7 @@ export class DryRun extends Error {
 }
 
 /** The stored form of an object of a kind. */
-export function storedForm(kind: Kind, object: KubeObject): KubeObject {
+function storedForm(kind: Kind, object: KubeObject): KubeObject {
   return kind.storage ? kind.storage.toStorage(object) : object;
 }
 
@@ -67,7 +67,7 @@ export async function createObject(deps: Deps, request: ApiRequest): Promise<Ans
 }
 
 /** Creates a decoded object, which belongs to the request. */
-export async function createDecoded(
+async function createDecoded(
   deps: Deps,
   request: ApiRequest,
   object: KubeObject,
