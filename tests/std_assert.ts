@@ -2,7 +2,7 @@
  * `@std/assert`, typed. The copy of it that npm has carries no types, and `assert` without its signature
  * narrows nothing. Where JSR can be reached, the import map names `jsr:@std/assert` instead of this file.
  */
-import * as std from "npm:deno-std@1.4.0/assert/mod.js";
+import * as std from "deno-std/assert";
 
 // deno-lint-ignore no-explicit-any -- a constructor of any error
 type ErrorClass<E extends Error> = abstract new (...args: any[]) => E;
