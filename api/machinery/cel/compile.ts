@@ -5,7 +5,7 @@
  */
 import { Environment } from "@marcbachmann/cel-js";
 import type { Schema } from "../types.ts";
-import { defineCore } from "./core_library.ts";
+import { compiledPattern, defineCore } from "./core_library.ts";
 import { sizeEstimate } from "./estimate.ts";
 import { defineExtensions } from "./extensions.ts";
 import { expandMacro } from "./macros.ts";
@@ -87,6 +87,8 @@ export interface Code {
   size: number;
   /** Where the value comes from the object: its schema. */
   schema?: Schema;
+  /** Of a literal: its value, and where it stands. */
+  constant?: { value: Value; pos: number };
 }
 
 /** What a name stands for. */
@@ -116,6 +118,23 @@ const TYPE_NAMES = new Set([
   "type",
 ]);
 
+const PROTOBUF_TYPES = new Set(["google.protobuf.Timestamp", "google.protobuf.Duration"]);
+
+/** Type conversions, which are made at once of literals. */
+const CONVERSIONS = new Set([
+  "int",
+  "uint",
+  "double",
+  "bool",
+  "string",
+  "bytes",
+  "timestamp",
+  "duration",
+]);
+const PATTERN_FUNCTIONS = new Set(["matches", "find", "findAll"]);
+/** Functions whose literal arguments belong to what is checked. */
+const LITERAL_CHECKS = new Set(["matches", "timestamp", "duration"]);
+
 /** Failure of a node that did not check; never runs, because the expression is refused. */
 const BROKEN: Code = { type: DYN, run: () => null, cost: 0, size: 1 };
 
@@ -123,6 +142,10 @@ const BROKEN: Code = { type: DYN, run: () => null, cost: 0, size: 1 };
 export class Compiler {
   readonly text: string;
   readonly errors: { pos: number; message: string }[] = [];
+  /** What is found out only where everything else is right. */
+  readonly #late: { pos: number; message: string }[] = [];
+  /** Why no program can be made of what is right otherwise. */
+  instantiation: string | undefined;
   /** Names of outside variables that the expression uses. */
   readonly used = new Set<string>();
   #scope = new Map<string, Variable>();
@@ -154,7 +177,18 @@ export class Compiler {
       this.errors.push({ pos: found.range?.start ?? 0, message });
       return BROKEN;
     }
-    return this.node(ast);
+    const code = this.node(ast);
+    if (this.errors.length === 0) this.errors.push(...this.#late);
+    this.errors.sort((a, b) => a.pos - b.pos);
+    return code;
+  }
+
+  /** Where errors about a node point: of selections and indexing that is the dot or bracket. */
+  at(ast: Node): number {
+    if (ast.op === ".") return ast.pos - 1;
+    if (ast.op === ".?") return ast.pos - 2;
+    if (ast.op === "[]" || ast.op === "[?]") return this.text.indexOf("[", ast.args[0].end);
+    return ast.pos;
   }
 
   fail(pos: number, message: string): Code {
@@ -183,7 +217,7 @@ export class Compiler {
   node(ast: Node): Code {
     switch (ast.op) {
       case "value":
-        return this.#literal(ast.args);
+        return this.#literal(ast);
       case "id":
         return this.#identifier(ast);
       case ".":
@@ -208,8 +242,9 @@ export class Compiler {
       case "==":
       case "!=":
         return this.#equality(ast);
-      case "!_":
       case "-_":
+        return this.#negation(ast);
+      case "!_":
         return this.resolve(ast.op, false, [this.node(ast.args)], ast.pos);
       case "in":
         return this.resolve(
@@ -223,6 +258,21 @@ export class Compiler {
     return this.resolve(`_${ast.op}_`, false, args, this.#operator(ast));
   }
 
+  /** The lowest integer is written with a sign before a number that is none without it. */
+  #isMinimum(ast: Node): boolean {
+    return ast.args === 2n ** 63n && this.text[ast.start - 1] === "-";
+  }
+
+  /** Numbers with a sign are literals too. */
+  #negation(ast: Node): Code {
+    const inner = this.node(ast.args);
+    const code = this.resolve(ast.op, false, [inner], ast.pos);
+    const value = inner.constant?.value;
+    if (typeof value === "bigint") code.constant = { value: -value, pos: ast.pos };
+    if (typeof value === "number") code.constant = { value: -value, pos: ast.pos };
+    return code;
+  }
+
   /** Where the operator of a binary expression stands. */
   #operator(ast: Node): number {
     const [left, right] = ast.args as Node[];
@@ -230,9 +280,13 @@ export class Compiler {
     return at >= 0 && at < right.start ? at : ast.pos;
   }
 
-  #literal(value: unknown): Code {
-    const [type, constant] = literal(value);
-    return { type, run: () => constant, cost: 0, size: sizeOf(constant) };
+  #literal(ast: Node): Code {
+    const [type, value] = literal(ast.args);
+    if (typeof value === "bigint" && BigInt.asIntN(64, value) !== value && !this.#isMinimum(ast)) {
+      return this.fail(ast.pos, "invalid int literal");
+    }
+    const constant = { value, pos: ast.pos };
+    return { type, run: () => value, cost: 0, size: sizeOf(value), constant };
   }
 
   #identifier(ast: Node): Code {
@@ -265,10 +319,15 @@ export class Compiler {
 
   #select(ast: Node): Code {
     const [left, name] = ast.args as [Node, string];
+    const protobuf = `google.protobuf.${name}`;
+    if (PROTOBUF_TYPES.has(protobuf) && this.text.slice(ast.start, ast.end) === protobuf) {
+      const value = new TypeValue(protobuf);
+      return { type: TYPE, run: () => value, cost: 1, size: 1 };
+    }
     const target = this.node(left);
     const optional = ast.op === ".?" || target.type.kind === "optional";
     const inner = target.type.kind === "optional" ? target.type.a! : target.type;
-    const found = this.#fieldType(inner, name, ast.pos - 1, target.schema);
+    const found = this.#fieldType(inner, name, this.at(ast), target.schema);
     if (!found) return BROKEN;
     const { type, schema } = found;
     const base = {
@@ -377,12 +436,13 @@ export class Compiler {
   #has(ast: Node, args: Node[]): Code {
     const [field] = args;
     if (args.length !== 1 || (field.op !== "." && field.op !== ".?")) {
-      return this.fail(ast.pos, "invalid argument to has() macro");
+      return this.fail(this.at(field ?? ast), "invalid argument to has() macro");
     }
     const [left, name] = field.args as [Node, string];
     const target = this.node(left);
     const inner = target.type.kind === "optional" ? target.type.a! : target.type;
-    if (!this.#fieldType(inner, name, field.pos - 1, target.schema)) return BROKEN;
+    const paren = this.text.indexOf("(", ast.start);
+    if (!this.#fieldType(inner, name, paren, target.schema)) return BROKEN;
     return {
       type: BOOL,
       cost: target.cost + 1,
@@ -416,6 +476,9 @@ export class Compiler {
 
   /** Chooses among a function's overloads and makes the call. */
   resolve(name: string, receiver: boolean, args: Code[], pos: number): Code {
+    if (!isFunction(name)) {
+      return this.fail(pos, `undeclared reference to '${name}' (in container '')`);
+    }
     if (args.includes(BROKEN)) return BROKEN;
     const count = args.length - (receiver ? 1 : 0);
     const matching: { overload: Overload; result: Type }[] = [];
@@ -426,15 +489,13 @@ export class Compiler {
       }
     }
     if (matching.length === 0) {
-      if (!isFunction(name)) {
-        return this.fail(pos, `undeclared reference to '${name}' (in container '')`);
-      }
       const types = args.map((arg) => typeText(arg.type));
       const applied = receiver
         ? `${types[0]}.(${types.slice(1).join(", ")})`
         : `(${types.join(", ")})`;
       return this.fail(pos, `found no matching overload for '${name}' applied to '${applied}'`);
     }
+    this.#checkConstants(name, matching[0].overload, args);
     const result = matching.map((one) => one.result).reduce(joined);
     const sizes = args.map((arg) => new Sized(arg.size));
     const own = Math.max(...matching.map((one) => one.overload.cost?.(sizes) ?? 1));
@@ -447,6 +508,22 @@ export class Compiler {
         ? staticCall(matching[0].overload, args)
         : dynamicCall(name, matching.map((one) => one.overload), args),
     };
+  }
+
+  /** Calls that cannot succeed whatever the object says. */
+  #checkConstants(name: string, overload: Overload, args: Code[]): void {
+    const isPattern = PATTERN_FUNCTIONS.has(name);
+    const literal = args[isPattern ? 1 : 0]?.constant;
+    if (!literal) return;
+    try {
+      if (isPattern) compiledPattern(literal.value as string);
+      else if (CONVERSIONS.has(name) && args.length === 1) overload.run(literal.value);
+    } catch (error) {
+      if (!(error instanceof CelError)) throw error;
+      if (LITERAL_CHECKS.has(name)) {
+        this.#late.push({ pos: literal.pos, message: `invalid ${name} argument` });
+      } else this.instantiation ??= error.message;
+    }
   }
 
   #list(ast: Node): Code {
@@ -470,10 +547,8 @@ export class Compiler {
     for (const [code, node] of items.slice(1)) {
       if (!assignable(type, code.type, new Map()) && !assignable(code.type, type, new Map())) {
         if (this.#mixed) return DYN;
-        this.fail(
-          node.pos,
-          `expected type '${typeText(type)}' but found '${typeText(code.type)}'`,
-        );
+        const message = `expected type '${typeText(type)}' but found '${typeText(code.type)}'`;
+        this.#late.push({ pos: this.at(node), message });
         return DYN;
       }
       type = joined(type, code.type);
@@ -494,9 +569,7 @@ export class Compiler {
         run.charge(30);
         const map = new Map<Value, Value>();
         for (const [k, v] of entries) {
-          const key = k.run(run);
-          if (map.has(key)) throw new CelError(`repeated key: ${String(key)}`);
-          map.set(key, v.run(run));
+          map.set(k.run(run), v.run(run));
         }
         return map;
       },
@@ -528,10 +601,10 @@ export class Compiler {
 
   #logic(ast: Node): Code {
     const [left, right] = (ast.args as Node[]).map((arg) => this.node(arg));
-    if (![left, right].every((code) => assignable(BOOL, code.type, new Map()))) {
-      const applied = `(${typeText(left.type)}, ${typeText(right.type)})`;
-      const why = `found no matching overload for '_${ast.op}_' applied to '${applied}'`;
-      return this.fail(this.#operator(ast), why);
+    const bad = [left, right].findIndex((code) => !assignable(BOOL, code.type, new Map()));
+    if (bad >= 0) {
+      const why = `expected type 'bool' but found '${typeText([left, right][bad].type)}'`;
+      return this.fail(this.at(ast.args[bad]), why);
     }
     const decisive = ast.op === "||";
     return {
@@ -545,8 +618,7 @@ export class Compiler {
   #equality(ast: Node): Code {
     const [left, right] = (ast.args as Node[]).map((arg) => this.node(arg));
     const same = assignable(left.type, right.type, new Map()) ||
-      assignable(right.type, left.type, new Map()) ||
-      left.type.kind === "null" || right.type.kind === "null";
+      assignable(right.type, left.type, new Map());
     if (!same) {
       const applied = `(${typeText(left.type)}, ${typeText(right.type)})`;
       const why = `found no matching overload for '_${ast.op}_' applied to '${applied}'`;
@@ -612,9 +684,7 @@ function itemOf(value: Value, at: Value): Value | undefined {
 function indexType(target: Type, index: Type): Type | undefined {
   if (target.kind === "dyn") return DYN;
   if (target.kind === "list") {
-    return index.kind === "int" || index.kind === "uint" || index.kind === "dyn"
-      ? target.a
-      : undefined;
+    return index.kind === "int" || index.kind === "dyn" ? target.a : undefined;
   }
   if (target.kind !== "map") return undefined;
   return assignable(target.a!, index, new Map()) ? target.b : undefined;
@@ -634,7 +704,8 @@ function dynamicCall(name: string, candidates: Overload[], args: Code[]): Code["
     const values = args.map((arg) => arg.run(run));
     const chosen = candidates.find((one) => one.params.every((param, i) => fits(param, values[i])));
     if (!chosen) {
-      throw new CelError(`no such overload: ${name}(${values.map(typeName).join(", ")})`);
+      const which = /^[@_]|_$/.test(name) ? "" : `: ${name}(${values.map(typeName).join(", ")})`;
+      throw new CelError(`no such overload${which}`);
     }
     run.charge(chosen.cost ? chosen.cost(values) : 1);
     return chosen.run(...values);
@@ -652,9 +723,14 @@ function logic(left: Code, right: Code, decisive: boolean, run: Run): boolean {
     if (!(error instanceof CelError)) throw error;
     failure = error;
   }
-  const value = right.run(run);
-  if (value === decisive) return decisive;
+  try {
+    const value = right.run(run);
+    if (value === decisive) return decisive;
+    if (typeof value !== "boolean") failure ??= new CelError("no such overload");
+  } catch (error) {
+    if (!(error instanceof CelError)) throw error;
+    failure ??= error;
+  }
   if (failure) throw failure;
-  if (typeof value !== "boolean") throw new CelError("no such overload");
   return !decisive;
 }

@@ -71,10 +71,10 @@ function arithmetic(): void {
   }, bothTextsCost);
   define("_+_", ["list<A>", "list<A>"], "list<A>", addLists, bothTextsCost);
   define("_+_", ["timestamp", "duration"], "timestamp", (a: Timestamp, b: Duration) => {
-    return new Timestamp(a.ms + b.ms);
+    return moment(a.ms + b.ms);
   });
   define("_+_", ["duration", "timestamp"], "timestamp", (a: Duration, b: Timestamp) => {
-    return new Timestamp(a.ms + b.ms);
+    return moment(a.ms + b.ms);
   });
   define("_+_", ["duration", "duration"], "duration", (a: Duration, b: Duration) => {
     return new Duration(a.ms + b.ms);
@@ -83,12 +83,21 @@ function arithmetic(): void {
     return new Duration(a.ms - b.ms);
   });
   define("_-_", ["timestamp", "duration"], "timestamp", (a: Timestamp, b: Duration) => {
-    return new Timestamp(a.ms - b.ms);
+    return moment(a.ms - b.ms);
   });
   define("_-_", ["duration", "duration"], "duration", (a: Duration, b: Duration) => {
     return new Duration(a.ms - b.ms);
   });
   define("!_", ["bool"], "bool", (a: boolean) => !a);
+}
+
+const FIRST_MOMENT = Date.parse("0001-01-01T00:00:00Z");
+const LAST_MOMENT = Date.UTC(9999, 11, 31, 23, 59, 59) + 999.999999;
+
+/** A timestamp within the years 1 to 9999. */
+function moment(ms: number): Timestamp {
+  if (ms < FIRST_MOMENT || ms > LAST_MOMENT) throw new CelError("timestamp overflow");
+  return new Timestamp(ms);
 }
 
 /** Lists join; sets unite; keyed lists take the right side's items over the left's of the same keys. */
@@ -197,15 +206,17 @@ function conversions(): void {
   define("bytes", ["string"], "bytes", (v: string) => new TextEncoder().encode(v), textCost);
   define("timestamp", ["string"], "timestamp", (v: string) => {
     const ms = parseTime(v);
-    if (ms === undefined) throw new CelError("type conversion error from 'string' to 'timestamp'");
+    if (ms === undefined) {
+      throw new CelError("type conversion error from 'string' to 'google.protobuf.Timestamp'");
+    }
     return new Timestamp(ms);
   });
-  define("timestamp", ["int"], "timestamp", (v: bigint) => new Timestamp(Number(v) * 1000));
+  define("timestamp", ["int"], "timestamp", (v: bigint) => moment(Number(v) * 1000));
   define("duration", ["string"], "duration", (v: string) => {
     try {
       return new Duration(parseDuration(v));
     } catch {
-      throw new CelError("type conversion error from 'string' to 'duration'");
+      throw new CelError("type conversion error from 'string' to 'google.protobuf.Duration'");
     }
   });
 }

@@ -25,6 +25,12 @@ export interface VariableSpec {
 /** An expression that cannot be compiled. The message is cel-go's, with the place marked. */
 export class CompileError extends Error {
   override name = "CompileError";
+  /** What failed, as upstream calls it. */
+  readonly stage: string;
+  constructor(message: string, stage = "compilation") {
+    super(message);
+    this.stage = stage;
+  }
 }
 
 /** A compiled expression. Evaluations share nothing and may run one after another only. */
@@ -123,6 +129,9 @@ export function compileExpression(
   const code = compiler.compile();
   if (compiler.errors.length) {
     throw new CompileError(compiler.errors.map((e) => marked(text, e)).join("\n"));
+  }
+  if (compiler.instantiation !== undefined) {
+    throw new CompileError(compiler.instantiation, "program instantiation");
   }
   if (result !== undefined) {
     const wanted = parseType(result);

@@ -36,8 +36,21 @@ import {
   searchCost,
   textCost,
 } from "./registry.ts";
-import { CelError, compare, equal, NONE, Opaque, Optional, textOf, type Value } from "./values.ts";
+import {
+  CelError,
+  compare,
+  Duration,
+  equal,
+  NONE,
+  Opaque,
+  Optional,
+  textOf,
+  type Value,
+} from "./values.ts";
 import { defineSemver } from "./semver.ts";
+
+/** Longest list that `lists.range` makes. */
+const RANGE_MAX = 10_000n;
 
 function index(value: bigint, length: number): number {
   if (value < 0n || value > BigInt(length)) throw new CelError(`index out of range: ${value}`);
@@ -53,7 +66,8 @@ function strings(): void {
     return BigInt(s.indexOf(t));
   }, searchCost);
   method("string", "indexOf", ["string", "int"], "int", (s: string, t: string, from: bigint) => {
-    return BigInt(s.indexOf(t, index(from, s.length)));
+    if (from < 0n) throw new CelError(`index out of range: ${from}`);
+    return from > BigInt(s.length) ? -1n : BigInt(s.indexOf(t, Number(from)));
   }, searchCost);
   method("string", "lastIndexOf", ["string"], "int", (s: string, t: string) => {
     return BigInt(s.lastIndexOf(t));
@@ -67,10 +81,11 @@ function strings(): void {
   method("string", "upperAscii", [], "string", (s: string) => {
     return s.replace(/[a-z]+/g, (c) => c.toUpperCase());
   }, textCost);
-  method("string", "trim", [], "string", (s: string) => s.trim(), textCost);
-  method("string", "reverse", [], "string", (s: string) => [...s].reverse().join(""), textCost);
+  method("string", "trim", [], "string", (s: string) => {
+    return s.replace(/^[\t-\r\x85\p{Z}]+|[\t-\r\x85\p{Z}]+$/gu, "");
+  }, textCost);
   method("string", "replace", ["string", "string"], "string", (s: string, a: string, b: string) => {
-    return s.split(a).join(b);
+    return replaceSome(s, a, b, -1n);
   }, textCost);
   method("string", "replace", ["string", "string", "int"], "string", replaceSome, textCost);
   method(
@@ -96,18 +111,16 @@ function strings(): void {
   define("strings.quote", ["string"], "string", (s: string) => JSON.stringify(s), textCost);
 }
 
+/** Replaces up to `count` texts, all when that is negative. An empty one is before every character. */
 function replaceSome(s: string, a: string, b: string, count: bigint): string {
-  if (count < 0n) return s.split(a).join(b);
-  let out = s;
-  let at = 0;
-  for (let n = 0n; n < count; n++) {
-    const found = out.indexOf(a, at);
-    if (found < 0) break;
-    out = out.slice(0, found) + b + out.slice(found + a.length);
-    at = found + b.length + (a === "" ? 1 : 0);
-    if (at > out.length) break;
+  const limit = count < 0n ? Infinity : Number(count);
+  if (a === "") {
+    const characters = ["", ...s];
+    return characters.map((one, i) => i < limit ? one + b : one).join("");
   }
-  return out;
+  const parts = s.split(a);
+  if (parts.length - 1 <= limit) return parts.join(b);
+  return [parts.slice(0, limit + 1).join(b), ...parts.slice(limit + 1)].join(a);
 }
 
 function splitSome(s: string, by: string, count: bigint): string[] {
@@ -180,6 +193,17 @@ function lists(): void {
     (v: number[]) => v.reduce((a, b) => a + b, 0),
     itemsCost,
   );
+  method("list<duration>", "sum", [], "duration", (v: Duration[]) => {
+    return new Duration(v.reduce((sum, one) => sum + one.ms, 0));
+  }, itemsCost);
+  const end = (item: Value | undefined) => item === undefined ? NONE : new Optional(true, item);
+  method("list<A>", "first", [], "optional<A>", (v: Value[]) => end(v[0]));
+  method("list<A>", "last", [], "optional<A>", (v: Value[]) => end(v.at(-1)));
+  method("list<list<A>>", "flatten", [], "list<A>", (v: Value[][]) => v.flat(), itemsCost);
+  define("lists.range", ["int"], "list<int>", (count: bigint) => {
+    if (count > RANGE_MAX) throw new CelError(`lists.range: more than ${RANGE_MAX} items`);
+    return Array.from({ length: Math.max(0, Number(count)) }, (_, i) => BigInt(i));
+  }, () => 10);
   method("list<A>", "indexOf", ["A"], "int", (list: Value[], item: Value) => {
     return BigInt(list.findIndex((other) => equal(other, item)));
   }, itemsCost);
@@ -297,6 +321,7 @@ function quantities(): void {
       throw error;
     }
   }, textCost);
+  define("sign", ["quantity"], "int", (q: Opaque) => BigInt(of(q).sign));
   method("quantity", "sign", [], "int", (q: Opaque) => BigInt(of(q).sign));
   method("quantity", "isInteger", [], "bool", (q: Opaque) => of(q).asInt64() !== undefined);
   method("quantity", "asInteger", [], "int", (q: Opaque) => {

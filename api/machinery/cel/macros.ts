@@ -43,9 +43,6 @@ export function expandMacro(
   receiver: Node,
   args: Node[],
 ): Code | undefined {
-  if (name === "bind" && args.length === 3 && isNamed(receiver, "cel", compiler)) {
-    return bind(compiler, args);
-  }
   if ((name === "optMap" || name === "optFlatMap") && args.length === 2) {
     return optionalMap(compiler, name, receiver, args);
   }
@@ -53,13 +50,9 @@ export function expandMacro(
   const plan = planOf(name, args);
   if (!plan) return undefined;
   if (plan.names.some((node) => node.op !== "id")) {
-    return compiler.fail(args[0].pos, "argument must be a simple name");
+    return compiler.fail(compiler.at(args[0]), "argument must be a simple name");
   }
   return comprehension(compiler, name, receiver, plan);
-}
-
-function isNamed(node: Node, name: string, compiler: Compiler): boolean {
-  return node.op === "id" && node.args === name && !compiler.isVariable(name);
 }
 
 interface Plan {
@@ -114,7 +107,7 @@ function comprehension(
   if (!types) {
     const why = `expression of type '${typeText(range.type)}' cannot be range of a comprehension ` +
       "(must be list, map, or dynamic)";
-    return compiler.fail(receiver.pos, why);
+    return compiler.fail(compiler.at(receiver), why);
   }
   let predicate: Code | undefined;
   let result: Code | undefined;
@@ -244,26 +237,6 @@ function transformMap(loop: Loop, predicate: Code | undefined, result: Code, run
     return true;
   });
   return out;
-}
-
-function bind(compiler: Compiler, args: Node[]): Code {
-  const [name, init, body] = args;
-  if (name.op !== "id") {
-    return compiler.fail(name.pos, "cel.bind() variable name must be a simple identifier");
-  }
-  const value = compiler.node(init);
-  const { slots, code } = compiler.within(
-    [{ name: name.args, type: value.type, schema: value.schema }],
-    () => compiler.node(body),
-  );
-  return {
-    ...code,
-    cost: value.cost + code.cost,
-    run(run) {
-      run.slots[slots[0]] = value.run(run);
-      return code.run(run);
-    },
-  };
 }
 
 function optionalMap(compiler: Compiler, name: string, receiver: Node, args: Node[]): Code {

@@ -64,7 +64,7 @@ function compileRule(schema: Schema, rule: ValidationRule): CompiledRule {
     }
   } catch (error) {
     if (!(error instanceof CompileError)) throw error;
-    made.problem = `compilation failed: ${error.message}`;
+    made.problem = `${error.stage} failed: ${error.message}`;
   }
   made.usesOldSelf = made.program?.uses("oldSelf") ?? false;
   if (!rule.messageExpression || !made.program) return made;
@@ -76,7 +76,7 @@ function compileRule(schema: Schema, rule: ValidationRule): CompiledRule {
     }
   } catch (error) {
     if (!(error instanceof CompileError)) throw error;
-    made.messageProblem = `messageExpression compilation failed: ${error.message}`;
+    made.messageProblem = `messageExpression ${error.stage} failed: ${error.message}`;
   }
   return made;
 }

@@ -201,11 +201,11 @@ function makeType(schema: Schema, name: string): Type | undefined {
     case "intOrString":
       return DYN;
     case "array": {
-      const item = schema.items && typeOfSchema(schema.items, `${name}.@items`);
+      const item = schema.items && typeOfSchema(schema.items, `${name}.@idx`);
       return item && listOf(item);
     }
     case "map": {
-      const value = schema.items && typeOfSchema(schema.items, `${name}.@values`);
+      const value = schema.items && typeOfSchema(schema.items, `${name}.@elem`);
       return value && mapOf(STRING, value);
     }
     case "object":

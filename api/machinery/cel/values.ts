@@ -5,6 +5,7 @@
  */
 import type { Json, Schema } from "../types.ts";
 import { goNumber } from "../go_format.ts";
+import { Quantity } from "../quantity.ts";
 import { isMap, type JsonMap, sameJson } from "../json_value.ts";
 import { formatTime, parseDuration, parseTime } from "../time.ts";
 import { type Type, typeOfSchema } from "./types.ts";
@@ -88,7 +89,7 @@ export class ObjectValue {
     const field = this.type.fields!.get(name);
     if (!field || !Object.hasOwn(this.json, field.name)) return undefined;
     const json = this.json[field.name];
-    if (json === undefined) return undefined;
+    if (json === undefined || json === null) return undefined;
     return wrapField(field.schema, field.type, json);
   }
 }
@@ -271,7 +272,11 @@ export function equal(a: Value, b: Value): boolean {
   if (a instanceof Optional) {
     return b instanceof Optional && a.has === b.has && (!a.has || equal(a.value, b.value));
   }
-  return a instanceof Opaque && b instanceof Opaque && a.type === b.type && a.text === b.text;
+  if (!(a instanceof Opaque) || !(b instanceof Opaque) || a.type !== b.type) return false;
+  if (a.value instanceof Quantity && b.value instanceof Quantity) {
+    return a.value.compare(b.value) === 0;
+  }
+  return a.text === b.text;
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
@@ -335,6 +340,11 @@ export function textOf(value: Value): string {
 function doubleText(value: number): string {
   if (value === Infinity) return "+Inf";
   if (value === -Infinity) return "-Inf";
+  // Go's `%g`: an exponent below 1e-4 and from 1e6 on.
+  const size = Math.abs(value);
+  if (size >= 1e6 || (size < 1e-4 && size > 0)) {
+    return value.toExponential().replace(/e([+-])(\d)$/, "e$10$2");
+  }
   return goNumber(value);
 }
 
