@@ -46,6 +46,11 @@ export const taintEvictionController: Controller<State> = {
   account: "node-controller",
   component: "taint-eviction-controller",
   for: PODS,
+  // A pod's own events matter only where its node drives pods out; other nodes' changes name their pods.
+  selects(pod, context) {
+    const node = pod.spec.nodeName && context.informers.for(NODES).get(pod.spec.nodeName);
+    return node?.spec?.taints?.some((taint: Taint) => taint.effect === "NoExecute") ?? false;
+  },
   watches: [{
     resource: NODES,
     keys(node, old, context) {

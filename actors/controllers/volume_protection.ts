@@ -93,6 +93,7 @@ export const ephemeralVolumeController: Controller<void> = {
   account: "ephemeral-volume-controller",
   component: "ephemeral_volume",
   for: PODS,
+  selects: (pod) => pod.spec.volumes?.some((volume: Volume) => volume.ephemeral) ?? false,
   reads: [PERSISTENT_VOLUME_CLAIMS],
   async reconcile(key, context): Promise<Outcome> {
     const pod = context.informers.for(PODS).get(key);

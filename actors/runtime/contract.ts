@@ -156,6 +156,11 @@ export interface Controller<S = unknown> {
   account: string;
   /** Keys are of this resource. */
   for: ResourceId;
+  /**
+   * Whether a change of a `for` object (its last state, when it is gone) has to be looked at; default: each.
+   * Called for each event, so it must be cheap.
+   */
+  selects?(object: DeepReadonly<KubeObject>, context: ActorContext): boolean;
   /** The kind of `for`, such as `Deployment`: owner references to it become keys. */
   kind?: string;
   /** Resources whose controller owner is mapped to a key. */

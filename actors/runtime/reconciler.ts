@@ -61,7 +61,10 @@ function subscribe<S>(controller: Controller<S>, context: ActorContext): void {
   const gather = !gatherMs ? send : (key: string) => {
     context.send(context.address, key, { delayMs: gatherMs.call(controller, key, context) });
   };
-  context.informers.for(controller.for).subscribe((change) => send(change.key));
+  context.informers.for(controller.for).subscribe(({ key, old, object }) => {
+    if (controller.selects && !controller.selects((object ?? old)!, context)) return;
+    send(key);
+  });
   for (const resource of controller.owns ?? []) {
     subscribeOwned(context.informers.for(resource), controller, gather);
   }

@@ -70,6 +70,20 @@ Deno.test("controller: other resources are mapped, and events gathered for as lo
   await system.stop();
 });
 
+Deno.test("controller: its own objects are looked at only where it says so", async () => {
+  const ports = fedPorts();
+  const system = createSystem(ports);
+  const seen: string[] = [];
+  const row = controller(seen, { selects: ({ metadata }) => metadata.name !== "dull" });
+  runController(system, row, { client: ports.client });
+  await turn();
+  ports.informers.fed(REPLICA_SETS).put(thing("ReplicaSet", "dull"));
+  ports.informers.fed(REPLICA_SETS).put(thing("ReplicaSet", "web"));
+  await turn();
+  assertEquals(seen, ["default/web"]);
+  await system.stop();
+});
+
 Deno.test("asAccount() acts as the account in kube-system, or as the user that is named", () => {
   const users: User[] = [];
   const client = { as: (user: User) => users.push(user) } as unknown as Client;
