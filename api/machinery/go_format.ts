@@ -73,17 +73,17 @@ export function goValue(value: unknown): string {
   return `map[${parts.join(" ")}]`;
 }
 
-/** A number as `%v` prints a float64 (exponent from 21 digits on), or an integer when it is one. */
+/** A number as `%v` prints an integer when it is one, or a float64. */
 export function goNumber(value: number): string {
   if (Number.isInteger(value) && Math.abs(value) < 1e21) return value.toFixed(0);
-  const text = String(value);
-  const at = text.indexOf("e");
-  if (at < 0) {
-    // Go switches to an exponent below 1e-4, JavaScript only below 1e-6.
-    if (value !== 0 && Math.abs(value) < 1e-4) return goExponent(value.toExponential());
-    return text;
-  }
-  return goExponent(text);
+  return goFloat(value);
+}
+
+/** A float64 as `%v` and `%g` print it: with an exponent below 1e-4 and from 1e6 on. */
+export function goFloat(value: number): string {
+  const size = Math.abs(value);
+  const plain = size === 0 || (size >= 1e-4 && size < 1e6);
+  return plain || !Number.isFinite(value) ? String(value) : goExponent(value.toExponential());
 }
 
 function goExponent(text: string): string {

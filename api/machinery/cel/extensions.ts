@@ -49,6 +49,11 @@ import {
 } from "./values.ts";
 import { defineSemver } from "./semver.ts";
 
+/** JSON may have spaces around quantities, expressions may not: they make it no quantity. */
+function unspaced(text: string): string {
+  return /^\s|\s$/.test(text) ? "?" : text;
+}
+
 /** Longest list that `lists.range` makes. */
 const RANGE_MAX = 10_000n;
 
@@ -310,12 +315,12 @@ function quantities(): void {
     "isQuantity",
     ["string"],
     "bool",
-    (v: string) => tryParseQuantity(v) !== undefined,
+    (v: string) => tryParseQuantity(unspaced(v)) !== undefined,
     textCost,
   );
   define("quantity", ["string"], "quantity", (v: string) => {
     try {
-      return wrap(parseQuantity(v));
+      return wrap(parseQuantity(unspaced(v)));
     } catch (error) {
       if (error instanceof QuantityError) throw new CelError(error.message);
       throw error;

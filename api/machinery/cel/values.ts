@@ -4,7 +4,7 @@
  * is converted that a rule does not look at.
  */
 import type { Json, Schema } from "../types.ts";
-import { goNumber } from "../go_format.ts";
+import { goFloat } from "../go_format.ts";
 import { Quantity } from "../quantity.ts";
 import { isMap, type JsonMap, sameJson } from "../json_value.ts";
 import { formatTime, parseDuration, parseTime } from "../time.ts";
@@ -340,12 +340,7 @@ export function textOf(value: Value): string {
 function doubleText(value: number): string {
   if (value === Infinity) return "+Inf";
   if (value === -Infinity) return "-Inf";
-  // Go's `%g`: an exponent below 1e-4 and from 1e6 on.
-  const size = Math.abs(value);
-  if (size >= 1e6 || (size < 1e-4 && size > 0)) {
-    return value.toExponential().replace(/e([+-])(\d)$/, "e$10$2");
-  }
-  return goNumber(value);
+  return goFloat(value);
 }
 
 function timestampText(ms: number): string {
