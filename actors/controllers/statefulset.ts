@@ -106,6 +106,8 @@ export async function reconcile(
     state.writes.forget(key);
     return;
   }
+  // Its children are the garbage collector's now. A revision made here would be deleted there, and so on.
+  if (set.metadata.deletionTimestamp) return;
   const { client } = context;
   const pods = await claim({
     client,
@@ -128,8 +130,7 @@ export async function reconcile(
   const now = context.clock.now();
   const pass: Pass = { key, context, state, set, history, current, now };
   let failure: unknown;
-  const { deletionTimestamp } = set.metadata;
-  if (!deletionTimestamp && state.writes.seen(key)) {
+  if (state.writes.seen(key)) {
     try {
       await step(pass, pods);
     } catch (error) {

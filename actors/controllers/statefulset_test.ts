@@ -147,3 +147,22 @@ Deno.test("statefulset gives each pod its claims, and takes them back when told 
   await rounds(world);
   assertEquals(await claims(), ["data-db-0"]);
 });
+
+Deno.test("statefulset that is being deleted makes no revisions for the collector to delete", async () => {
+  await using world = await openWorld((ports) => [
+    statefulSetController,
+    garbageCollector(ports),
+  ]);
+  await world.create(STATEFUL_SETS, set(1));
+  await rounds(world);
+  const before = (await world.list(PODS)).length;
+  await world.client.delete({ resource: STATEFUL_SETS, namespace: "default", name: "db" }, {
+    propagationPolicy: "Foreground",
+  });
+  // The pod's node does not answer: the set stays for as long as its pod does.
+  await world.settle();
+  assertEquals([before, await world.list(CONTROLLER_REVISIONS)], [1, []]);
+  await world.finishDeletions();
+  await world.settle();
+  assertEquals(await world.list(STATEFUL_SETS), []);
+});
