@@ -56,6 +56,7 @@ export class Process {
   #dead = false;
   paused = false;
   readonly nodes = new Map<string, SimulatedNodes>();
+  readonly #stopping = new Map<string, Promise<unknown>>();
 
   constructor(options: ProcessOptions) {
     this.#o = options;
@@ -127,12 +128,20 @@ export class Process {
 
   /** Starts a host of simulated nodes here. */
   startNodes(prefix: string, count: number): void {
-    this.nodes.set(prefix, startSimulatedNodes(this.running.system, { prefix, count }));
+    const start = () => {
+      if (this.#dead) return;
+      this.nodes.set(prefix, startSimulatedNodes(this.running.system, { prefix, count }));
+    };
+    // The host of a former life may still be on its way out.
+    const stopping = this.#stopping.get(prefix);
+    if (!stopping) start();
+    else void stopping.then(start);
   }
 
   /** Stops a host of nodes: its machines are gone, with everything on them. */
   stopNodes(prefix: string): void {
-    void this.nodes.get(prefix)?.stop();
+    const stopped = this.nodes.get(prefix)?.stop().then(() => this.#stopping.delete(prefix));
+    if (stopped) this.#stopping.set(prefix, stopped);
     this.nodes.delete(prefix);
   }
 

@@ -11,7 +11,7 @@ import { ManualClock, MemoryKv } from "../../kv/mod.ts";
 import { type Checker, createCheckers, type Sight } from "./checkers/mod.ts";
 import type { Mutation } from "./mutations.ts";
 import { Process } from "./process.ts";
-import { CALM, type Trouble } from "./sim_kv.ts";
+import { CALM, type Trouble, type Written } from "./sim_kv.ts";
 import { Truth } from "./truth.ts";
 import { type Ask, cordonOf, nextAsk } from "./workload.ts";
 
@@ -47,6 +47,8 @@ export interface RunResult {
 const REST_MS_MAX = 25 * 60_000;
 /** How often it is looked at meanwhile. */
 const REST_LOOK_MS = 20_000;
+/** More revisions than this are no life but a loop. */
+const REVISIONS_MAX = 6_000;
 /** Hosts of nodes: their prefix, how many nodes, and which process they are beside. */
 const HOSTS = [{ prefix: "left-", count: 2 }, { prefix: "right-", count: 1 }] as const;
 
@@ -122,6 +124,8 @@ export class World {
   #fail(checker: string, text: string): void {
     this.#say(`WRONG (${checker}) ${text}`);
     this.#failure ??= { step: this.#step, checker, text };
+    // Whatever loops must come to an end.
+    for (const process of this.#processes) process?.kill();
   }
 
   #stopIfWrong(): void {
@@ -154,10 +158,7 @@ export class World {
       shared: this.#shared,
       trouble: () => this.#trouble,
       mutation: this.#o.mutation,
-      landed: (name, written) => {
-        const commit = this.truth.land(name, this.clock.now(), written);
-        if (commit) { for (const checker of this.#checkers) checker.commit?.(commit); }
-      },
+      landed: (name, written) => this.#landed(name, written),
       log: (level, text, fields) => {
         if (level !== "debug") {
           this.#say(`${process.name} ${level} ${text} ${JSON.stringify(fields)}`);
@@ -181,6 +182,17 @@ export class World {
       const home = this.#shared ? i % this.#processes.length : 0;
       if (home === place && !this.#downHosts.has(prefix)) process.startNodes(prefix, count);
     });
+  }
+
+  #landed(process: string, written: readonly Written[]): void {
+    const commit = this.truth.land(process, this.clock.now(), written);
+    if (!commit) return;
+    for (const checker of this.#checkers) checker.commit?.(commit);
+    if (this.truth.revision <= REVISIONS_MAX) return;
+    const last = [...this.truth.changes.values()].slice(-4).map(({ type, key }) =>
+      `${type} ${key}`
+    );
+    this.#fail("world", `${REVISIONS_MAX} revisions, the last ${last.join(", ")}`);
   }
 
   /** Lets everything happen that can happen now: nothing leaves the microtask queue. */
