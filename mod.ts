@@ -752,9 +752,10 @@ async function replaceFile(path: string, text: string): Promise<void> {
   await Deno.rename(next, target);
 }
 
-if (import.meta.main) {
+// `deno serve` runs this file as its main module too, without arguments.
+if (import.meta.main && Deno.args[0] === "start") {
   try {
-    await main(Deno.args);
+    await main(Deno.args.slice(1));
     Deno.exit(0);
   } catch (error) {
     const known = error instanceof UsageError || error instanceof DatabaseError ||

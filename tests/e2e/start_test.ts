@@ -43,7 +43,7 @@ async function readyNodes(server: Server): Promise<number> {
 /** Runs the command to its end. */
 async function run(flags: string[], env: Record<string, string> = {}) {
   const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "mod.ts", ...flags],
+    args: ["run", "-A", "mod.ts", "start", ...flags],
     cwd: ROOT,
     env,
     stdout: "piped",
@@ -229,6 +229,7 @@ Deno.test("start: merges its context into one's own kubeconfig and touches nothi
       "run",
       "-A",
       "mod.ts",
+      "start",
       "--data",
       `${folder}/data`,
       "--port",
