@@ -229,6 +229,13 @@ async function startDue(
   }
   const now = context.clock.now();
   const { due, next, missed } = dueTime(cron, schedule, now);
+  if (due === undefined && next === undefined) {
+    // Well-formed, but no day is ever like that: the 31st of February
+    const text = `invalid schedule: ${cron.spec.schedule} : ` +
+      "time difference between two schedules is less than 1 second";
+    context.recorder.event(cron, "Warning", "InvalidSchedule", text);
+    return;
+  }
   const outcome: Outcome = next === undefined
     ? undefined
     : { afterMs: Math.max(1, next - now + WAKE_DELTA_MS) };

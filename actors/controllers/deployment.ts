@@ -45,11 +45,10 @@ import {
   isComplete,
   progressing,
   rolloutStatus,
-  sameStatus,
   withCondition,
   writeStatus,
 } from "./deployment_status.ts";
-import { byAge, conditionOf, type Obj, timeOf } from "./objects.ts";
+import { byAge, conditionOf, type Obj, sameStatus, timeOf } from "./objects.ts";
 import { isFinished } from "./pods.ts";
 
 interface State {

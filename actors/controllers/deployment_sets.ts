@@ -11,7 +11,6 @@ import {
   codeOf,
   controllerOf,
   controllerReference,
-  DEPLOYMENTS,
   REPLICA_SETS,
   targetOf,
 } from "../runtime/mod.ts";
@@ -291,5 +290,3 @@ export function sizesFor(deployment: Obj): Record<string, string> {
     [MAX_REPLICAS]: String(desired + maxSurge(deployment)),
   };
 }
-
-export { DEPLOYMENTS };

@@ -8,7 +8,7 @@ import type { KubeObject } from "../../api/machinery/types.ts";
 import { formatTime } from "../../api/machinery/time.ts";
 import { type ActorContext, DEPLOYMENTS, targetOf } from "../runtime/mod.ts";
 import { maxUnavailable, sizeOf, totalStatus } from "./deployment_scale.ts";
-import { compact, type Condition, conditionOf, type Obj, sameStatus, timeOf } from "./objects.ts";
+import { compact, type Condition, conditionOf, type Obj, timeOf } from "./objects.ts";
 
 type Status = Obj["status"];
 
@@ -202,5 +202,3 @@ export function deadlineAfterMs(deployment: Obj, status: Status, now: number): n
   const dueMs = deployment.spec.progressDeadlineSeconds * 1000;
   return Math.max(1000, timeOf(condition.lastUpdateTime) + dueMs - now + 1000);
 }
-
-export { sameStatus };

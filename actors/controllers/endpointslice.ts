@@ -26,7 +26,6 @@ import {
 } from "../runtime/mod.ts";
 import {
   addressesOf,
-  type AddressType,
   addressTypesOf,
   hasHostname,
   HEADLESS,
@@ -224,5 +223,3 @@ function hintsFor(distribution: string | undefined, endpoint: Endpoint): Endpoin
   if (node) hints.forNodes = [{ name: node }];
   return hints.forZones || hints.forNodes ? hints : undefined;
 }
-
-export type { AddressType };

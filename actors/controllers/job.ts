@@ -1,9 +1,7 @@
 /**
  * Jobs: pods that run to an end, counted once each.
  *
- * Every pod of a Job carries a finalizer until it is counted. Counting takes three writes, so that a crash
- * between any two counts nothing twice and forgets nothing: its uid goes into the status, its finalizer is
- * removed, its uid becomes a number. Indexed Jobs count indexes, which need no such care.
+ * One pass judges (`job_rules.ts`), makes or takes pods (`job_pods.ts`), and counts (`job_tracking.ts`).
  *
  * Behaviour matched: pkg/controller/job/job_controller.go, v1.36.
  */
@@ -16,7 +14,6 @@ import {
   allAtOnce,
   childrenOf,
   claim,
-  codeOf,
   type Controller,
   controllerOf,
   isGone,
@@ -26,9 +23,7 @@ import {
   OwnWrites,
   PODS,
   slowStart,
-  targetOf,
 } from "../runtime/mod.ts";
-import { formatIndexes, indexOf, parseIndexes } from "./job_indexes.ts";
 import { jobPod, missingIndexes, TRACKING, victimsOf } from "./job_pods.ts";
 import {
   BACKOFF_MS_MAX,
@@ -37,15 +32,12 @@ import {
   type Counts,
   deadlineAfterMs,
   finishedCondition,
-  hasFailed,
-  indexIsLost,
   isIndexed,
   onlyReplacesFailed,
-  policyFor,
-  type Verdict,
   verdictOf,
 } from "./job_rules.ts";
-import { compact, type Condition, conditionOf, type Obj, sameStatus } from "./objects.ts";
+import { dropFinalizer, type Pass, type Tally, tallyOf, track } from "./job_tracking.ts";
+import { type Condition, conditionOf, type Obj } from "./objects.ts";
 import {
   createPod,
   deletePod,
@@ -54,6 +46,11 @@ import {
   isReady,
   isTerminating,
 } from "./pods.ts";
+
+/** A pass, and what the controller keeps. */
+interface Work extends Pass {
+  state: State;
+}
 
 interface State {
   jobs: Informer;
@@ -107,16 +104,6 @@ export const jobController: Controller<State> = {
   reconcile,
 };
 
-/** One pass over one Job. */
-interface Pass {
-  key: string;
-  context: ActorContext;
-  state: State;
-  job: Obj;
-  now: number;
-  pods: readonly Obj[];
-}
-
 /** Brings one Job a step further. */
 export async function reconcile(
   key: string,
@@ -140,7 +127,7 @@ export async function reconcile(
   const selector = labelSelector(job.spec.selector);
   const children = state.pods;
   const pods = await claim({ client, children, owner: job, resource: JOBS, selector });
-  const pass: Pass = { key, context, state, job, now: context.clock.now(), pods };
+  const pass: Work = { key, context, state, job, now: context.clock.now(), pods };
   return await work(pass);
 }
 
@@ -162,7 +149,7 @@ async function freeOrphan(context: ActorContext, state: State, key: string): Pro
   await dropFinalizer(context, pod);
 }
 
-async function work(pass: Pass): Promise<Outcome> {
+async function work(pass: Work): Promise<Outcome> {
   const { key, context, state, job, now } = pass;
   const active = pass.pods.filter(isActive);
   const tally = tallyOf(pass);
@@ -205,70 +192,10 @@ async function work(pass: Pass): Promise<Outcome> {
   return !outcome || outcome.afterMs > afterMs ? { afterMs } : outcome;
 }
 
-// --- counting ---------------------------------------------------------------------------------------
-
-interface Tally {
-  succeeded: number;
-  failed: number;
-  completed: Set<number>;
-  failedIndexes: Set<number>;
-  policyMessage?: string;
-  /** Pods that ended and are not in the status yet. */
-  newSucceeded: Obj[];
-  newFailed: Obj[];
-  /** Pods whose end counts for nothing: by policy, or of an index that is done. */
-  ignored: Obj[];
-}
-
-function uncountedOf(job: Obj): { succeeded: string[]; failed: string[] } {
-  const { succeeded = [], failed = [] } = job.status?.uncountedTerminatedPods ?? {};
-  return { succeeded: [...succeeded], failed: [...failed] };
-}
-
-/** How many pods succeeded and failed, those included that are not in the status yet. Pure. */
-function tallyOf({ job, pods }: Pass): Tally {
-  const uncounted = uncountedOf(job);
-  const completions = job.spec.completions ?? 0;
-  const indexed = isIndexed(job);
-  const tally: Tally = {
-    succeeded: (job.status?.succeeded ?? 0) + uncounted.succeeded.length,
-    failed: (job.status?.failed ?? 0) + uncounted.failed.length,
-    completed: parseIndexes(indexed ? job.status?.completedIndexes : "", completions),
-    failedIndexes: parseIndexes(indexed ? job.status?.failedIndexes : "", completions),
-    newSucceeded: [],
-    newFailed: [],
-    ignored: [],
-  };
-  for (const pod of pods) {
-    if (!pod.metadata.finalizers?.includes(TRACKING)) continue;
-    const { uid } = pod.metadata;
-    if (uncounted.succeeded.includes(uid) || uncounted.failed.includes(uid)) continue;
-    const index = indexed ? indexOf(pod) : undefined;
-    if (pod.status?.phase === "Succeeded") {
-      if (!indexed) tally.newSucceeded.push(pod);
-      else {
-        tally.ignored.push(pod);
-        if (index !== undefined && index < completions && !tally.failedIndexes.has(index)) {
-          tally.completed.add(index);
-        }
-      }
-    } else if (hasFailed(job, pod)) {
-      const { action, message } = policyFor(job, pod);
-      if (action === "FailJob") tally.policyMessage ??= message;
-      if (action === "Ignore") tally.ignored.push(pod);
-      else tally.newFailed.push(pod);
-      if (index !== undefined && indexIsLost(job, pod) && !tally.completed.has(index)) {
-        tally.failedIndexes.add(index);
-      }
-    }
-  }
-  tally.failed += tally.newFailed.length;
-  tally.succeeded = indexed ? tally.completed.size : tally.succeeded + tally.newSucceeded.length;
-  return tally;
-}
+// --- pauses ---------------------------------------------------------------------------------------
 
 /** Remembers failures in a row: the next pods come after a growing pause. */
-function noteBackoff({ key, state, now }: Pass, { newSucceeded, newFailed }: Tally): void {
+function noteBackoff({ key, state, now }: Work, { newSucceeded, newFailed }: Tally): void {
   if (newSucceeded.length > 0) state.backoff.delete(key);
   else if (newFailed.length > 0) {
     const failures = (state.backoff.get(key)?.failures ?? 0) + newFailed.length;
@@ -304,7 +231,7 @@ function suspension(
 // --- making and taking pods -------------------------------------------------------------------------
 
 async function manage(
-  pass: Pass,
+  pass: Work,
   { active, tally }: { active: readonly Obj[]; tally: Tally },
 ): Promise<{ active: number; outcome: Outcome }> {
   const { job, key, state, now } = pass;
@@ -341,7 +268,7 @@ function wantedOf(job: Obj, active: number, tally: Tally): number {
 }
 
 async function make(
-  { key, context, state, job, pods, now }: Pass,
+  { key, context, state, job, pods, now }: Work,
   { active, tally, missing }: { active: readonly Obj[]; tally: Tally; missing: number },
 ): Promise<{ active: number; outcome: Outcome }> {
   const done = new Set([...tally.completed, ...tally.failedIndexes]);
@@ -360,183 +287,10 @@ async function make(
 }
 
 /** Takes pods that shall count for nothing: the finalizer goes first. */
-async function take({ key, context, state, job }: Pass, pods: readonly Obj[]): Promise<void> {
+async function take({ key, context, state, job }: Work, pods: readonly Obj[]): Promise<void> {
   await allAtOnce(pods, async (pod) => {
     await dropFinalizer(context, pod);
     await deletePod(context, job, pod);
     state.writes.deleted(key, pod);
   });
-}
-
-// --- tracking ---------------------------------------------------------------------------------------
-
-interface Draft {
-  status: Record<string, unknown>;
-  conditions: Condition[];
-  tally: Tally;
-  verdict: Verdict | undefined;
-}
-
-/** Writes the status and lets counted pods go; the order is the module's point. */
-async function track(pass: Pass, draft: Draft): Promise<void> {
-  const { context, job, pods } = pass;
-  const { tally, verdict, status } = draft;
-  const held = new Set<string>();
-  for (const pod of pods) {
-    if (pod.metadata.finalizers?.includes(TRACKING)) held.add(pod.metadata.uid);
-  }
-  const uncounted = uncountedOf(job);
-  settle(status, uncounted, (uid) => !held.has(uid), isIndexed(job));
-  for (const pod of tally.newSucceeded) uncounted.succeeded.push(pod.metadata.uid);
-  for (const pod of tally.newFailed) uncounted.failed.push(pod.metadata.uid);
-  if (isIndexed(job)) {
-    status.completedIndexes = formatIndexes(tally.completed);
-    status.succeeded = tally.completed.size;
-    if (job.spec.backoffLimitPerIndex !== undefined) {
-      status.failedIndexes = formatIndexes(tally.failedIndexes);
-    }
-  }
-  draft.conditions = withVerdict(pass, draft.conditions, verdict);
-  let written = await writeStatus(pass, job, { ...draft, uncounted });
-  // Pods of an index that may be tried again are held until their heir is there: they know the count.
-  const release = pods.filter((pod) =>
-    held.has(pod.metadata.uid) && isCounted(pod, uncounted, tally) &&
-    (verdict !== undefined || !isNeeded(job, pod, { pods, tally }))
-  );
-  await allAtOnce(release, (pod) => dropFinalizer(context, pod));
-  const released = new Set(release.map((pod) => pod.metadata.uid));
-  settle(status, uncounted, (uid) => released.has(uid) || !held.has(uid), isIndexed(job));
-  finish(pass, { ...draft, uncounted });
-  written = await writeStatus(pass, written, { ...draft, uncounted });
-  sayFinished(pass, written);
-}
-
-/** Turns uids whose pods are let go into numbers. */
-function settle(
-  status: Record<string, unknown>,
-  uncounted: { succeeded: string[]; failed: string[] },
-  isFree: (uid: string) => boolean,
-  indexed: boolean,
-): void {
-  for (const name of ["succeeded", "failed"] as const) {
-    const kept = uncounted[name].filter((uid) => !isFree(uid));
-    const freed = uncounted[name].length - kept.length;
-    uncounted[name] = kept;
-    if (freed > 0 && !(indexed && name === "succeeded")) {
-      status[name] = ((status[name] as number | undefined) ?? 0) + freed;
-    }
-  }
-}
-
-function isCounted(
-  { metadata: { uid } }: Obj,
-  uncounted: { succeeded: string[]; failed: string[] },
-  tally: Tally,
-): boolean {
-  return uncounted.succeeded.includes(uid) || uncounted.failed.includes(uid) ||
-    tally.ignored.some((pod) => pod.metadata.uid === uid);
-}
-
-/** Whether a failed pod still has to tell how often its index failed. */
-function isNeeded(
-  job: Obj,
-  pod: Obj,
-  { pods, tally }: { pods: readonly Obj[]; tally: Tally },
-): boolean {
-  if (!isIndexed(job) || job.spec.backoffLimitPerIndex === undefined) return false;
-  const index = indexOf(pod);
-  if (index === undefined || pod.status?.phase === "Succeeded") return false;
-  if (tally.completed.has(index) || tally.failedIndexes.has(index)) return false;
-  return !pods.some((other) => isActive(other) && indexOf(other) === index);
-}
-
-function withVerdict(
-  { now }: Pass,
-  conditions: Condition[],
-  verdict: Verdict | undefined,
-): Condition[] {
-  if (!verdict || conditionOf({ conditions }, verdict.type)?.status === "True") return conditions;
-  const at = formatTime(now);
-  return [...conditions, {
-    type: verdict.type,
-    status: "True",
-    lastProbeTime: at,
-    lastTransitionTime: at,
-    reason: verdict.reason,
-    message: verdict.message,
-  }];
-}
-
-/** The last condition, when every pod has ended and is counted. */
-function finish(
-  pass: Pass,
-  draft: Draft & { uncounted: { succeeded: string[]; failed: string[] } },
-): void {
-  const { verdict, status, uncounted } = draft;
-  if (!verdict || uncounted.succeeded.length + uncounted.failed.length > 0) return;
-  const running = (status.active as number) + (status.terminating as number) +
-    pass.pods.filter(isActive).length;
-  if (running > 0) return;
-  const at = formatTime(pass.now);
-  const complete = verdict.type === "SuccessCriteriaMet";
-  draft.conditions.push({
-    type: complete ? "Complete" : "Failed",
-    status: "True",
-    lastProbeTime: at,
-    lastTransitionTime: at,
-    reason: verdict.reason,
-    message: verdict.message,
-  });
-  if (complete) status.completionTime = at;
-}
-
-async function writeStatus(
-  { context }: Pass,
-  job: Obj,
-  { status, conditions, uncounted }: Draft & {
-    uncounted: { succeeded: string[]; failed: string[] };
-  },
-): Promise<Obj> {
-  const next = compact({
-    ...status,
-    conditions,
-    uncountedTerminatedPods: compact(uncounted),
-  }, ["ready", "terminating"] as never[]);
-  if (sameStatus(next, job.status)) return job;
-  return await context.client.update<KubeObject>(targetOf(JOBS, job, "status"), {
-    ...job,
-    status: next,
-  });
-}
-
-function sayFinished({ context, job }: Pass, written: Obj): void {
-  const condition = finishedCondition(written);
-  if (!condition) return;
-  if (condition.type === "Failed") {
-    context.recorder.event(job, "Warning", condition.reason ?? "", condition.message ?? "");
-    return;
-  }
-  const { completions } = job.spec;
-  if (completions !== undefined && (written.status.succeeded ?? 0) > completions) {
-    const text = "Too many succeeded pods running after completion count reached";
-    context.recorder.event(job, "Warning", "TooManySucceededPods", text);
-  }
-  context.recorder.event(job, "Normal", "Completed", "Job completed");
-}
-
-async function dropFinalizer(context: ActorContext, pod: Obj): Promise<void> {
-  if (!pod.metadata.finalizers?.includes(TRACKING)) return;
-  try {
-    await context.client.patch<KubeObject>(targetOf(PODS, pod), {
-      type: "strategic",
-      body: {
-        metadata: {
-          uid: pod.metadata.uid,
-          "$deleteFromPrimitiveList/finalizers": [TRACKING],
-        },
-      },
-    });
-  } catch (error) {
-    if (!isGone(error) && codeOf(error) !== 409) throw error;
-  }
 }
