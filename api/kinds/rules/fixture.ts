@@ -10,7 +10,7 @@ import type { Cause, Kind, KindContext, KubeObject } from "../../machinery/types
 import { createKinds } from "../mod.ts";
 import { validateMeta, validateMetaUpdate } from "./meta.ts";
 
-const kinds = createKinds();
+const kinds = createKinds({ beta: true });
 
 /** The time of all tests here: 2026-01-02T03:04:05Z. */
 export const NOW = Date.UTC(2026, 0, 2, 3, 4, 5);
