@@ -217,11 +217,11 @@ export class World {
   /** One step: a request or trouble, then a little time, which may end in the middle of something. */
   async #act(): Promise<void> {
     const dice = this.#below(100);
-    if (dice < 80) this.#ask();
-    else if (dice < 86) await this.#crash();
-    else if (dice < 90) this.#toggleHost();
-    else if (dice < 95) this.#newTrouble();
-    else if (this.#shared) this.#togglePause();
+    if (dice < 78) this.#ask();
+    else if (dice < 84) await this.#crash();
+    else if (dice < 88) this.#toggleHost();
+    else if (dice < 92) this.#newTrouble();
+    else if (this.#shared) await this.#cutOff();
     for (const [place, process] of this.#processes.entries()) {
       if (!process?.up && this.#chance(0.4)) await this.#open(place);
     }
@@ -232,10 +232,10 @@ export class World {
     else await this.#pass(this.#below(30_000));
   }
 
-  #ask(): void {
+  #ask(by?: Process): void {
     const up = this.#up();
     if (up.length === 0) return;
-    const process = up[this.#below(up.length)];
+    const process = by ?? up[this.#below(up.length)];
     const random = () => this.clock.random();
     const { client } = process.running;
     const ask = nextAsk({ client, truth: this.truth, random });
@@ -298,13 +298,21 @@ export class World {
     this.#say(`trouble: ${parts.join(", ")}`);
   }
 
-  #togglePause(): void {
+  /** A process is cut off from its database, in the middle of work if it can be, and comes back later. */
+  async #cutOff(): Promise<void> {
     const up = this.#up();
-    if (up.length < 2) return;
+    if (up.length < 2 || up.some(({ paused }) => paused)) return;
     const process = up[this.#below(up.length)];
-    this.#say(`${process.name} ${process.paused ? "wakes" : "is cut off"}`);
-    if (process.paused) process.resume();
-    else process.pause();
+    for (let i = this.#below(4); i > 0; i--) this.#ask(process);
+    for (let i = this.#below(600); i > 0; i--) await Promise.resolve();
+    if (this.#chance(0.5)) await this.#pass(this.#below(20));
+    this.#say(`${process.name} is cut off`);
+    process.pause();
+    this.clock.timer("background", 1_000 + this.#below(40_000), () => {
+      if (process.dead || !process.paused) return;
+      this.#say(`${process.name} is back`);
+      process.resume();
+    });
   }
 
   /** Ends the trouble and waits until nothing is wrong; returns the seconds that took. */
