@@ -304,6 +304,27 @@ Deno.test("definitionErrors() names what all versions share where upstream keeps
   ]);
 });
 
+Deno.test("formats accept what upstream's accept", () => {
+  const cases: [string, string[], string[]][] = [
+    ["hostname", ["a", "a-b", "a.bc", "a-b-c.de"], ["", "a-b-c", "1.2.3.4", "a_b", "a.b1", "a."]],
+    ["ipv4", ["1.2.3.4", "01.2.3.4"], ["1.2.3", "256.1.1.1", "::1"]],
+    ["cidr", ["10.0.0.0/8", "::/0"], ["10.0.0.1/33", "10.0.0.1"]],
+    ["duration", ["1h30m", "2 weeks", "-1s", ".5s", "0"], ["", "10", "1x"]],
+    ["date-time", ["2026-01-02T03:04:05Z", "2026-01-02t03:04:05z"], ["2026-01-02", "soon"]],
+    ["byte", ["YQ=="], ["", "YQ"]],
+    ["email", ["a@b", "A B <a@b.c>"], ["a@", "@b"]],
+    ["creditcard", ["4111 1111 1111 1111"], ["4111111111111112"]],
+    ["mac", ["00:11:22:33:44:55", "001122334455"], ["00:11"]],
+    ["rgbcolor", ["rgb(0,1,255)"], ["rgb(256,0,0)"]],
+    ["nonsense", ["anything"], []],
+  ];
+  for (const [format, good, bad] of cases) {
+    const schema = rootSchema({ type: "object", properties: { x: { type: "string", format } } });
+    for (const x of good) assertEquals(valueErrors(schema, { x }), [], `${format}: ${x}`);
+    for (const x of bad) assertEquals(valueErrors(schema, { x }).length, 1, `${format}: ${x}`);
+  }
+});
+
 Deno.test("statusOf() accepts names once", () => {
   const one = crd(SPEC);
   one.status = statusOf(one, [], "2026-01-01T00:00:00Z");

@@ -413,6 +413,8 @@ function defaultErrors(path: string, props: Props): Cause[] {
     const { evaluateRules, hasRules } = celEngine();
     if (found.length === 0 && hasRules(schema)) found.push(...evaluateRules(schema, value));
     for (const cause of found) {
+      // What is unique in lists is a matter of objects.
+      if (cause.reason === "FieldValueDuplicate") continue;
       const field = cause.field && cause.field !== "<nil>" ? `${at}.${cause.field}` : at;
       causes.push({ ...cause, field });
     }
