@@ -39,7 +39,12 @@ export async function acceptWebSocket(
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: MESSAGE_BYTES_MAX,
-    handleProtocols: () => protocol ?? false,
+  });
+  // The tunnel's name (`SPDY/3.1+portforward.k8s.io`) is no token of RFC 6455, and `ws` would refuse it: the
+  // subprotocol has been chosen before, and is answered by hand
+  delete request.headers["sec-websocket-protocol"];
+  server.on("headers", (lines) => {
+    if (protocol) lines.push(`Sec-WebSocket-Protocol: ${protocol}`);
   });
   const accepted = await new Promise<WebSocket>((resolve, reject) => {
     socket.once("close", () => reject(new Error("the client has gone")));
