@@ -240,6 +240,14 @@ Deno.test("delete: propagation becomes finalizers, preconditions are kept", asyn
   assertEquals([...orphan.metadata.finalizers!], ["orphan"]);
 });
 
+Deno.test("delete: a second one that takes the last finalizer away removes the object", async () => {
+  await using f = await openApi();
+  await f.client.create(maps, { metadata: { name: "a" } });
+  await f.client.delete({ ...maps, name: "a" }, { propagationPolicy: "Orphan" });
+  await f.client.delete({ ...maps, name: "a" }, { propagationPolicy: "Background" });
+  await assertRejects(() => f.client.get({ ...maps, name: "a" }), ApiError, "not found");
+});
+
 Deno.test("create: a generated name that is taken is generated again", async () => {
   let draws = 0;
   const clock = new ManualClock();

@@ -105,7 +105,7 @@ export function fateOf(
   if (meta.deletionTimestamp) {
     const running = meta.deletionGracePeriodSeconds;
     if (running !== undefined && running > 0) return shorten(kind, old, options, now);
-    if (held || (meta.finalizers?.length ?? 0) > 0) {
+    if (held) {
       if (sameList(finalizers, meta.finalizers ?? [])) return { type: "pending" };
       const object = edit(old) as KubeObject;
       object.metadata.finalizers = finalizers;
