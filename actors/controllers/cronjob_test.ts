@@ -114,6 +114,16 @@ Deno.test("cronjob starts a job at each of its times, named after the minute", a
   assertEquals(world.log, []);
 });
 
+Deno.test("cronjob tells of a schedule that no day ever meets", async () => {
+  await using world = await openWorld([cronJobController]);
+  await world.create(CRON_JOBS, cron({ schedule: "59 23 31 2 *" }));
+  await world.advance(1000);
+  assertEquals(await world.events(), [
+    "Warning InvalidSchedule invalid schedule: 59 23 31 2 * : " +
+    "time difference between two schedules is less than 1 second",
+  ]);
+});
+
 Deno.test("cronjob forbids, replaces, or lets jobs overlap", async () => {
   for (
     const [policy, expected] of [["Forbid", 1], ["Replace", 1], ["Allow", 3]] as const

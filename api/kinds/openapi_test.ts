@@ -184,6 +184,18 @@ Deno.test("custom kinds are published", () => {
   assertEquals(v2.definitions["com.example.stable.v1.WidgetList"].required, ["items"]);
 });
 
+Deno.test("version 2 lists no fields of a kind that takes any", () => {
+  const schemas = { Widget: { ...WIDGET.schemas.Widget, preserveUnknown: true } };
+  Object.setPrototypeOf(schemas, kinds[0].schemas);
+  const v2: Doc = openApiV2([{ ...WIDGET, schemas } as Kind]);
+  assertEquals(v2.definitions["com.example.stable.v1.Widget"], {
+    type: "object",
+    "x-kubernetes-group-version-kind": [
+      { group: "stable.example.com", kind: "Widget", version: "v1" },
+    ],
+  });
+});
+
 Deno.test("version 2 in protobuf begins as gnostic's document does", () => {
   const made = openApiV2Protobuf(openApiV2([kinds[0], kinds.at(-1)!], "v1.36.0"));
   const head = "0a03322e30" + "1215" + "0a0a4b756265726e65746573" + "120776312e33362e30";

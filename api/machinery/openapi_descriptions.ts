@@ -123,6 +123,7 @@ export const TYPES: Readonly<Record<string, string>> = {
 
 /** By type and field. */
 export const FIELDS: Readonly<Record<string, string>> = {
+  "ServiceList.items": "List of services.",
   "ObjectMeta.name": "Unique among objects of the kind in the namespace. Cannot be changed.",
   "ObjectMeta.generateName": "A beginning; the server adds the rest to make a name.",
   "ObjectMeta.namespace": "The namespace the object lives in. Cannot be changed.",

@@ -9,6 +9,8 @@ export interface Parameter {
   name: string;
   in: "query" | "path";
   type: "string" | "boolean" | "integer";
+  /** What it does, where the name does not say it. */
+  description?: string;
 }
 
 /** What a body or an answer is. */
@@ -50,11 +52,11 @@ export interface PathEntry {
   operations: Operation[];
 }
 
-const query = (name: string, type: Parameter["type"] = "string"): Parameter => ({
-  name,
-  in: "query",
-  type,
-});
+const query = (
+  name: string,
+  type: Parameter["type"] = "string",
+  description?: string,
+): Parameter => ({ name, in: "query", type, ...(description && { description }) });
 const inPath = (name: string): Parameter => ({ name, in: "path", type: "string" });
 
 const PRETTY = query("pretty");
@@ -62,17 +64,18 @@ const DRY_RUN = query("dryRun");
 const FIELD_MANAGER = query("fieldManager");
 const FIELD_VALIDATION = query("fieldValidation");
 const WRITE = [DRY_RUN, FIELD_MANAGER, FIELD_VALIDATION];
+const WATCH = "Watch for changes to the described resources, from the given resourceVersion on.";
 const SELECT = [
   query("continue"),
-  query("fieldSelector"),
-  query("labelSelector"),
+  query("fieldSelector", "string", "Narrows the list of returned objects by their fields."),
+  query("labelSelector", "string", "Narrows the list of returned objects by their labels."),
   query("limit", "integer"),
   query("resourceVersion"),
   query("resourceVersionMatch"),
   query("sendInitialEvents", "boolean"),
   query("timeoutSeconds", "integer"),
 ];
-const LIST = [query("allowWatchBookmarks", "boolean"), ...SELECT, query("watch", "boolean")];
+const LIST = [query("allowWatchBookmarks", "boolean"), ...SELECT, query("watch", "boolean", WATCH)];
 const DELETE = [
   DRY_RUN,
   query("gracePeriodSeconds", "integer"),

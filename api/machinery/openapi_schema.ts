@@ -240,7 +240,9 @@ export class Definitions {
 
   #custom(kind: Kind): OpenApi {
     const schema = kind.schemas[kind.schema];
-    const out = this.#customNode(kind.schemas, schema, true);
+    // OpenAPI 2 cannot say that more fields may come, and kubectl refuses those that are not listed: list none
+    const open = this.#dialect === "v2" && schema.preserveUnknown === true;
+    const out = open ? { type: "object" } : this.#customNode(kind.schemas, schema, true);
     out["x-kubernetes-group-version-kind"] = [
       { group: kind.group, kind: kind.kind, version: kind.version },
     ];

@@ -66,6 +66,7 @@ function parameterV2(parameter: Parameter): OpenApi {
     type: parameter.type,
     uniqueItems: true,
   };
+  if (parameter.description) out.description = parameter.description;
   if (parameter.in === "path") out.required = true;
   return out;
 }

@@ -107,6 +107,7 @@ function parameterV3(parameter: Parameter): OpenApi {
     in: parameter.in,
     schema: { type: parameter.type, uniqueItems: true },
   };
+  if (parameter.description) out.description = parameter.description;
   if (parameter.in === "path") out.required = true;
   return out;
 }

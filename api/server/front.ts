@@ -88,7 +88,8 @@ export async function answerResource(
       const reply = await connect(call, request);
       if (reply) return withWarnings(reply, request.warnings);
     }
-    const deprecated = DEPRECATED[`${kind.group}/${kind.version}/${kind.plural}`];
+    const deprecated = kind.deprecationWarning ??
+      DEPRECATED[`${kind.group}/${kind.version}/${kind.plural}`];
     if (deprecated) request.warnings.push(deprecated);
     options = optionsOf(call, request);
     const leave = request.verb === "watch"

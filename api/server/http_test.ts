@@ -489,3 +489,36 @@ Deno.test("http: bodies that are no such object are refused in upstream's words"
     wrong,
   );
 });
+
+Deno.test("http: a deprecated version of a custom kind says so, whatever is asked of it", async () => {
+  await using f = await openApi();
+  const version = (name: string, more: object) => ({
+    name,
+    served: true,
+    storage: name === "v1",
+    schema: { openAPIV3Schema: { type: "object" } },
+    ...more,
+  });
+  await f.client.create({
+    resource: { group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions" },
+  }, {
+    metadata: { name: "olds.example.com" },
+    spec: {
+      group: "example.com",
+      scope: "Namespaced",
+      names: { plural: "olds", kind: "Old" },
+      versions: [version("v1", {}), version("v1beta1", { deprecated: true })],
+    },
+  });
+  const path = (v: string) => `/apis/example.com/${v}/namespaces/default/olds`;
+  const deadline = performance.now() + 5000;
+  let response = await ask(f, path("v1beta1"));
+  while (response.status === 404 && performance.now() < deadline) {
+    response = await ask(f, path("v1beta1"));
+  }
+  assertEquals(
+    response.headers.get("warning"),
+    '299 - "example.com/v1beta1 Old is deprecated; use example.com/v1 Old"',
+  );
+  assertEquals((await ask(f, path("v1"))).headers.get("warning"), null);
+});

@@ -90,10 +90,12 @@ function customKind(crd: Crd, version: CrdVersion, base: SchemaSet): Kind {
     generation: true,
     columns: columnsOf(version),
     custom: true,
-    hooks: hooksOf(crd, version, schema),
+    hooks: hooksOf(version, schema),
   };
   if (names.shortNames?.length) kind.shortNames = names.shortNames;
   if (names.categories?.length) kind.categories = names.categories;
+  const warning = deprecationOf(crd, version);
+  if (warning) kind.deprecationWarning = warning;
   const fields = fieldsOf(version);
   if (fields) kind.fields = fields;
   if (storage.name !== version.name) {
@@ -150,7 +152,7 @@ function fieldsOf(version: CrdVersion): Kind["fields"] {
   return fields;
 }
 
-function hooksOf(crd: Crd, version: CrdVersion, schema: Field): KindHooks {
+function hooksOf(version: CrdVersion, schema: Field): KindHooks {
   const status = version.subresources?.status !== undefined;
   const hooks: KindHooks = {
     defaults: (object) => fillDefaults(schema, object as unknown as Json),
@@ -158,8 +160,6 @@ function hooksOf(crd: Crd, version: CrdVersion, schema: Field): KindHooks {
     validateUpdate: (object, old, context) =>
       objectErrors(schema, object, old, status && context.subresource === "status"),
   };
-  const warning = deprecationOf(crd, version);
-  if (warning) hooks.warnings = () => [warning];
   return hooks;
 }
 
