@@ -36,7 +36,7 @@ import { pullImage } from "./isolate_image.ts";
 import { LogWriter, readLog } from "./logs.ts";
 import { ProcessRecords } from "./process_records.ts";
 import { openPty, type Pty } from "./pty.ts";
-import { remoteProcess, Tee } from "./isolate_streams.ts";
+import { duplexOf, remoteProcess, Tee } from "./isolate_streams.ts";
 import {
   type ContainerEnd,
   type ContainerSpec,
@@ -547,17 +547,7 @@ export class IsolateRuntime implements Runtime {
     try {
       const connection = await Deno.connect(at);
       connection.setNoDelay(true);
-      return {
-        readable: connection.readable,
-        writable: connection.writable,
-        close: () => {
-          try {
-            connection.close();
-          } catch {
-            // Both directions had ended.
-          }
-        },
-      };
+      return duplexOf(connection);
     } catch (error) {
       const why = error instanceof Deno.errors.ConnectionRefused
         ? `dial tcp4 127.0.0.1:${port}: connect: connection refused`

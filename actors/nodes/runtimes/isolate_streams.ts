@@ -1,5 +1,5 @@
-/** Output that several may listen to, and a process as whoever execs sees it. */
-import type { RemoteProcess } from "../../../api/client/node_api.ts";
+/** Output that several may listen to, a process as whoever execs sees it, a connection as bytes both ways. */
+import type { Duplex, RemoteProcess } from "../../../api/client/node_api.ts";
 import type { IsolateProcess } from "./isolate_process.ts";
 import type { Pty } from "./pty.ts";
 
@@ -59,5 +59,46 @@ export function remoteProcess(process: IsolateProcess, pty: Pty | undefined): Re
     resize: (size) => pty?.resize(size),
     ended,
     close: () => process.signal("SIGKILL"),
+  };
+}
+
+/** A connection as bytes both ways. Closing it ends what is being read: that is no failure. */
+export function duplexOf(connection: Deno.Conn): Duplex {
+  let closed = false;
+  const close = () => {
+    if (closed) return;
+    closed = true;
+    try {
+      connection.close();
+    } catch {
+      // Both directions had ended.
+    }
+  };
+  const buffer = new Uint8Array(64 * 1024);
+  return {
+    readable: new ReadableStream<Uint8Array>({
+      async pull(controller) {
+        try {
+          const size = await connection.read(buffer);
+          if (size === null) controller.close();
+          else controller.enqueue(buffer.slice(0, size));
+        } catch (error) {
+          if (closed) controller.close();
+          else controller.error(error);
+        }
+      },
+      cancel: close,
+    }, { highWaterMark: 0 }),
+    writable: new WritableStream<Uint8Array>({
+      async write(chunk) {
+        for (let at = 0; at < chunk.length;) at += await connection.write(chunk.subarray(at));
+      },
+      // The other side may still have something to say.
+      close: async () => {
+        if (!closed) await connection.closeWrite().catch(() => {});
+      },
+      abort: close,
+    }),
+    close,
   };
 }
