@@ -12,8 +12,9 @@
  * - *lazy*: this module and cel-js are loaded with the first expression (`../crd/engine.ts`); objects are
  *   wrapped as far as an expression looks.
  *
- * Not done: message construction (`Object{...}`), the authorizer library, two-variable `exists` over
- * objects of known fields.
+ * Not done: message construction (`Object{...}`), optional entries (`[?x]`, `{?k: v}`), `sortBy`,
+ * `transformMapEntry`, the authorizer library, two-variable `exists` over objects of known fields; literal
+ * arguments of `format` are not checked before they are used.
  *
  * ```ts
  * import { loadCrdEngine } from "../crd/mod.ts";
