@@ -439,7 +439,17 @@ async function build(
     app.get("/debug/actors", (c) => c.json({ actors: system.report() }));
     app.get("/debug/registry/*", (c) => c.json(registry(database, c.req.path)));
   };
-  const api = createApi({ ...auth, database, kinds, clock, dialer, virtual, serviceRange, routes });
+  const api = createApi({
+    ...auth,
+    database,
+    kinds,
+    clock,
+    dialer,
+    virtual,
+    serviceRange,
+    routes,
+    onError: (error) => log("error", "a request failed", { error: String(error) }),
+  });
   const client = api.client(ADMIN, "plesio");
   const informers = createInformers(
     api.client(
@@ -450,6 +460,7 @@ async function build(
   );
   await bootstrap({
     database,
+    kinds,
     clock,
     client,
     serviceRange,
