@@ -1,16 +1,21 @@
 /**
  * What a cluster has before anybody asks: the four namespaces, the bootstrap policy, the two system priority
- * classes, the `kubernetes` Service with the address of this API server, the service range. Names and values are
- * Kubernetes 1.36's. Run at every start: what is there stays, what an older release lacked is added.
+ * classes, the `kubernetes` Service with the address of this API server, the service range, what flow control
+ * is told by, the APIServices of built-in kinds. Names and values are Kubernetes 1.36's. Run at every start:
+ * what is there stays, what an older release lacked is added.
  */
 import type { Client, Target } from "../client/contract.ts";
 import { bootstrapRoleWrites } from "../auth/mod.ts";
-import { ApiError, type KubeObject } from "../machinery/types.ts";
+import { ApiError, type Kinds, type KubeObject } from "../machinery/types.ts";
 import type { Database } from "../../kv/contract.ts";
 import type { Clock } from "../../kv/clock.ts";
+import { keepBuiltInServices } from "./api_services.ts";
+import { keepFlowObjects } from "./flow_objects.ts";
 
 /** What the bootstrap needs to know. */
 export interface BootstrapOptions {
+  /** What is served, for its APIServices; without it there are none. */
+  kinds?: Kinds;
   database: Database<KubeObject>;
   clock: Clock;
   /** The administrator's. */
@@ -36,6 +41,8 @@ export async function bootstrap(options: BootstrapOptions): Promise<void> {
   await database.objects.write((draft) => {
     const context = { now: clock.now(), uuid: () => clock.uuid() };
     for (const { key, object } of bootstrapRoleWrites(draft, context)) draft.put(key, object);
+    keepFlowObjects(draft, context);
+    if (options.kinds) keepBuiltInServices(draft, options.kinds.all(), context);
   });
   await Promise.all(
     NAMESPACES.map((name) =>

@@ -18,6 +18,7 @@ import { sameJson } from "../machinery/json_value.ts";
 import { schemas } from "../kinds/schemas.ts";
 import type { User } from "../client/contract.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+import { customServiceChanges, keepCustomServices } from "./api_services.ts";
 import { type Deps, timeText } from "./deps.ts";
 import { deleteObject } from "./deletes.ts";
 import type { ApiRequest } from "./request.ts";
@@ -73,7 +74,7 @@ export class Definitions {
   async #sync(name: string): Promise<void> {
     const view = this.#deps.database.objects.view();
     const item = view.get(PATH + name);
-    if (!item) return this.#forget(name);
+    if (!item) return await this.#forget(name);
     const crd = item.value as Definition;
     if (crd.metadata.deletionTimestamp) return await this.#end(name, crd);
     await loadCrdEngine();
@@ -82,6 +83,7 @@ export class Definitions {
     const status = statusOf(crd, others, timeText(this.#deps.clock.now()));
     const next = { ...crd, status } as Definition;
     if (isTrue(next, "Established")) await this.#serve(name, next);
+    await this.#register(crd.spec.group, others);
     const held = crd.metadata.finalizers?.includes(CLEANUP_FINALIZER);
     if (held && sameJson(status, crd.status)) return;
     await this.#write(name, item.revision, (copy) => {
@@ -110,17 +112,28 @@ export class Definitions {
     this.#deps.kinds.setCustom(name, rows);
   }
 
-  #forget(name: string): void {
+  async #forget(name: string): Promise<void> {
     for (const row of this.#rows.get(name) ?? []) {
       setScalePaths(`${row.group}/${row.version}/${row.plural}`, undefined);
     }
     this.#rows.delete(name);
     this.#deps.kinds.setCustom(name, []);
     // A name that was taken may be free now
-    const view = this.#deps.database.objects.view();
-    for (const { key, value } of view.scan(PATH)) {
+    const left: Definition[] = [];
+    for (const { key, value } of this.#deps.database.objects.view().scan(PATH)) {
       if (!isTrue(value as Definition, "NamesAccepted")) this.#queue(key.slice(PATH.length));
+      left.push(value as Definition);
     }
+    await this.#register(name.slice(name.indexOf(".") + 1), left);
+  }
+
+  /** Keeps the APIServices of a group's versions. */
+  async #register(group: string, definitions: readonly Definition[]): Promise<void> {
+    const { database, clock } = this.#deps;
+    const changes = customServiceChanges(database.objects.view(), group, definitions);
+    if (changes.add.length === 0 && changes.remove.length === 0) return;
+    const context = { now: clock.now(), uuid: () => clock.uuid() };
+    await database.objects.write((draft) => keepCustomServices(draft, group, changes, context));
   }
 
   /** Changes a definition as it was at a revision; one that moved since comes again by the watch. */
