@@ -176,7 +176,9 @@ function* functionsOf(lines: readonly string[]) {
       continue;
     }
     const [, indent, keyword, name] = match;
-    if (!keyword && !(indent.length === 2 && lines[i].endsWith("{"))) continue;
+    if (!keyword && !(indent.length === 2 && lines[i].endsWith("{") && !lines[i].includes("=>"))) {
+      continue;
+    }
     const end = lines.findIndex((line, j) =>
       j > i && (line === `${indent}}` || line === `${indent}},`)
     );

@@ -396,12 +396,10 @@ function succeeds(run: (text: string) => unknown): (text: string) => boolean {
   };
 }
 
+const wrapIp = (ip: Ip) => new Opaque("net.IP", ip, formatIp(ip));
+const ipOf = (v: Opaque) => v.value as Ip;
+
 function addresses(): void {
-  const wrapIp = (ip: Ip) => new Opaque("net.IP", ip, formatIp(ip));
-  const wrapCidr = (cidr: Cidr) =>
-    new Opaque("net.CIDR", cidr, `${formatIp(cidr.ip)}/${cidr.bits}`);
-  const ipOf = (v: Opaque) => v.value as Ip;
-  const cidrOf = (v: Opaque) => v.value as Cidr;
   define("isIP", ["string"], "bool", succeeds(strictIp), textCost);
   define("ip", ["string"], "net.IP", (v: string) => wrapIp(strictIp(v)), textCost);
   define(
@@ -434,6 +432,12 @@ function addresses(): void {
     return !broadcast && !unspecified(b) && !loopback(b, six) && !multicast(b, six) &&
       !linkLocal(b, six);
   });
+}
+
+function networks(): void {
+  const wrapCidr = (cidr: Cidr) =>
+    new Opaque("net.CIDR", cidr, `${formatIp(cidr.ip)}/${cidr.bits}`);
+  const cidrOf = (v: Opaque) => v.value as Cidr;
   define("isCIDR", ["string"], "bool", succeeds(strictCidr), textCost);
   define("cidr", ["string"], "net.CIDR", (v: string) => wrapCidr(strictCidr(v)), textCost);
   define("string", ["net.CIDR"], "string", textOf);
@@ -513,6 +517,7 @@ export function defineExtensions(): void {
   urls();
   quantities();
   addresses();
+  networks();
   formats();
   defineSemver();
 }
