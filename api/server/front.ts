@@ -28,6 +28,9 @@ const WARNINGS_MAX = 50;
 const APPLY_TYPE = "application/apply-patch+yaml";
 const NO_BYTES = new Uint8Array();
 
+/** User agents that people read answers with. */
+const PEOPLE = new Set(["curl", "Wget", "Mozilla"]);
+
 /** Subresources that are streams or proxies: answered by others, once they are authorized. */
 const CONNECTED = new Set(["exec", "attach", "portforward", "proxy", "log"]);
 
@@ -262,7 +265,11 @@ function optionsOf(call: Call, request: ApiRequest): ReplyOptions {
   const representation = negotiate(call.header("accept"), offer);
   const includeObject = parseIncludeObject(params.raw?.get("includeObject"));
   const pretty = params.raw?.get("pretty");
-  if (pretty === "true" || pretty === "1") {
+  // People get indented objects, as upstream does it; their lists stay compact, as those may be long
+  const person = pretty === undefined || pretty === null
+    ? PEOPLE.has(request.agent) && !list && verb !== "watch"
+    : pretty === "true" || pretty === "1";
+  if (person) {
     return { representation: { ...representation, pretty: true }, includeObject };
   }
   return { representation, includeObject };

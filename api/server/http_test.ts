@@ -522,3 +522,15 @@ Deno.test("http: a deprecated version of a custom kind says so, whatever is aske
   );
   assertEquals((await ask(f, path("v1"))).headers.get("warning"), null);
 });
+
+Deno.test("http: people get indented objects", async () => {
+  await using f = await openApi();
+  const of = async (agent: string, query = "") => {
+    const path = `/api/v1/namespaces/default${query}`;
+    return await (await ask(f, path, { headers: { "user-agent": agent } })).text();
+  };
+  assert((await of("curl/8.5.0")).startsWith('{\n  "'));
+  assert((await of("curl/8.5.0", "?pretty=false")).startsWith('{"'));
+  assert((await of("kubectl/v1.36.0")).startsWith('{"'));
+  assert((await of("kubectl/v1.36.0", "?pretty=true")).startsWith('{\n  "'));
+});
