@@ -97,10 +97,14 @@ export async function reconcile(
   const { selector, type } = service.spec;
   if (!selector || type === "ExternalName" || service.metadata.deletionTimestamp) return;
   if (!writes.seen(key)) return { afterMs: OWN_WRITES_MS_MAX };
-  const present = slices.byIndex("serviceName", key).filter((slice) =>
-    slice.metadata.labels?.[MANAGED_BY] === MANAGER && !slice.metadata.deletionTimestamp &&
-    slice.metadata.ownerReferences?.some((owner) => owner.uid === service.metadata.uid)
+  const managed = slices.byIndex("serviceName", key).filter((slice) =>
+    slice.metadata.labels?.[MANAGED_BY] === MANAGER && !slice.metadata.deletionTimestamp
   );
+  const isOwn = (slice: Obj) =>
+    slice.metadata.ownerReferences?.some((owner) => owner.uid === service.metadata.uid) ?? false;
+  const present = managed.filter(isOwn);
+  // Left by a former Service of that name whose deletion orphaned them: nobody else takes them away.
+  const strange = managed.filter((slice) => !isOwn(slice));
   const pods = podsOf(service, context.informers.for(PODS).list(service.metadata.namespace));
   const groups = groupsOf(service, pods, (name) => context.informers.for(NODES).get(name));
   const labels = labelsOf(service);
@@ -117,7 +121,7 @@ export async function reconcile(
     await allAtOnce(plan.create, async (slice) => {
       writes.wrote(key, await create(context, service, { ...slice, labels }));
     });
-    await allAtOnce(plan.remove, async (slice) => {
+    await allAtOnce([...plan.remove, ...strange], async (slice) => {
       await context.client.delete(targetOf(ENDPOINT_SLICES, slice)).catch((error) => {
         if (!isGone(error)) throw error;
       });

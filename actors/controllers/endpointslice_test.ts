@@ -158,3 +158,24 @@ Deno.test("planSlices() writes as few slices as it can", () => {
   assertEquals([fewer.update.length, fewer.remove.map((s) => s.metadata.name)], [0, ["half"]]);
   assertEquals(groupKey("IPv4", ports) === groupKey("IPv6", ports), false);
 });
+
+Deno.test("slices of a former service of the same name, orphaned by its deletion, are taken away", async () => {
+  await using world = await openWorld(ROWS);
+  await world.create(ENDPOINT_SLICES, {
+    metadata: {
+      name: "web-old",
+      labels: {
+        "kubernetes.io/service-name": "web",
+        "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+      },
+    },
+    addressType: "IPv4",
+    endpoints: [{ addresses: ["10.244.0.7"], conditions: { ready: true } }],
+  });
+  await world.settle();
+  assertEquals((await world.list(ENDPOINT_SLICES, "default")).length, 1);
+  await service(world);
+  await world.settle();
+  const slices = await world.list(ENDPOINT_SLICES, "default");
+  assertEquals(slices.map((slice) => slice.endpoints ?? []), [[]]);
+});
