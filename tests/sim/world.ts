@@ -49,6 +49,8 @@ const REST_MS_MAX = 25 * 60_000;
 const REST_LOOK_MS = 20_000;
 /** More revisions than this are no life but a loop. */
 const REVISIONS_MAX = 6_000;
+/** … and these for each step beyond a hundred. */
+const REVISIONS_PER_STEP = 30;
 /** Hosts of nodes: their prefix, how many nodes, and which process they are beside. */
 const HOSTS = [{ prefix: "left-", count: 2 }, { prefix: "right-", count: 1 }] as const;
 
@@ -188,11 +190,12 @@ export class World {
     const commit = this.truth.land(process, this.clock.now(), written);
     if (!commit) return;
     for (const checker of this.#checkers) checker.commit?.(commit);
-    if (this.truth.revision <= REVISIONS_MAX) return;
+    const max = REVISIONS_MAX + Math.max(0, (this.#o.steps ?? 0) - 100) * REVISIONS_PER_STEP;
+    if (this.truth.revision <= max) return;
     const last = [...this.truth.changes.values()].slice(-4).map(({ type, key }) =>
       `${type} ${key}`
     );
-    this.#fail("world", `${REVISIONS_MAX} revisions, the last ${last.join(", ")}`);
+    this.#fail("world", `${max} revisions, the last ${last.join(", ")}`);
   }
 
   /** Lets everything happen that can happen now: nothing leaves the microtask queue. */
