@@ -247,12 +247,15 @@ function agentOf(agent: string | undefined): string {
 
 const OFFERS = new Map<number, Offer>();
 
-function offerOf(custom: boolean, list: boolean, watch: boolean): Offer {
-  const key = (custom ? 1 : 0) + (list ? 2 : 0) + (watch ? 4 : 0);
+function offerOf(kind: Kind, list: boolean, watch: boolean): Offer {
+  const custom = kind.custom === true;
+  // Reviews and the like have no rows to be shown in
+  const review = kind.virtual === true && !kind.verbs.includes("list");
+  const key = (custom ? 1 : 0) + (list ? 2 : 0) + (watch ? 4 : 0) + (review ? 8 : 0);
   let offer = OFFERS.get(key);
   if (!offer) {
     // A watch shows single objects, so that its metadata is PartialObjectMetadata
-    offer = { protobuf: !custom, table: true, partial: true, list: list && !watch };
+    offer = { protobuf: !custom, table: !review, partial: !review, list: list && !watch };
     OFFERS.set(key, offer);
   }
   return offer;
@@ -261,7 +264,7 @@ function offerOf(custom: boolean, list: boolean, watch: boolean): Offer {
 function optionsOf(call: Call, request: ApiRequest): ReplyOptions {
   const { kind, verb, params } = request;
   const list = verb === "list" || verb === "deletecollection";
-  const offer = offerOf(kind.custom === true, list, verb === "watch");
+  const offer = offerOf(kind, list, verb === "watch");
   const representation = negotiate(call.header("accept"), offer);
   const includeObject = parseIncludeObject(params.raw?.get("includeObject"));
   const pretty = params.raw?.get("pretty");

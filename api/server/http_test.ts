@@ -534,3 +534,16 @@ Deno.test("http: people get indented objects", async () => {
   assert((await of("kubectl/v1.36.0")).startsWith('{"'));
   assert((await of("kubectl/v1.36.0", "?pretty=true")).startsWith('{\n  "'));
 });
+
+Deno.test("http: a review is no table", async () => {
+  await using f = await openApi();
+  const response = await ask(f, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {
+    method: "POST",
+    body: JSON.stringify({ spec: { nonResourceAttributes: { path: "/", verb: "get" } } }),
+    headers: {
+      "content-type": "application/json",
+      accept: "application/json;as=Table;v=v1;g=meta.k8s.io",
+    },
+  });
+  assertEquals([response.status, (await response.json()).reason], [406, "NotAcceptable"]);
+});
