@@ -7,6 +7,7 @@
  * trouble stops, everything is brought up again, and time passes until the checkers find nothing wrong, or
  * too much of it has passed.
  */
+import { loadCrdEngine } from "../../api/machinery/crd/engine.ts";
 import { ManualClock, MemoryKv } from "../../kv/mod.ts";
 import { type Checker, createCheckers, type Sight } from "./checkers/mod.ts";
 import type { Mutation } from "./mutations.ts";
@@ -351,6 +352,8 @@ export class World {
 }
 
 /** One run of one seed. */
-export function runSeed(options: RunOptions): Promise<RunResult> {
-  return new World(options).run();
+export async function runSeed(options: RunOptions): Promise<RunResult> {
+  // Modules loaded at first use come when the host has them: the first run must not differ from the next.
+  await loadCrdEngine();
+  return await new World(options).run();
 }
