@@ -152,7 +152,7 @@ export function tooLarge(message: string): ApiError {
   return new ApiError({ code: 413, reason: "RequestEntityTooLarge", message });
 }
 
-/** 429. */
+/** 429. Without seconds the client decides when to ask again. */
 export function tooManyRequests(
   message: string,
   retryAfterSeconds: number,
@@ -162,7 +162,7 @@ export function tooManyRequests(
     code: 429,
     reason: "TooManyRequests",
     message,
-    details: { retryAfterSeconds, causes },
+    details: { ...(retryAfterSeconds > 0 && { retryAfterSeconds }), causes },
   });
 }
 

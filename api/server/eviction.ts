@@ -129,10 +129,11 @@ function excused(pod: Pod, budget: Pod): boolean {
 function charged(budget: Pod, pod: Pod, now: number): KubeObject {
   const { name, generation = 0 } = budget.metadata;
   const status = budget.status ?? {};
-  const refuse = (message: string) =>
-    tooManyRequests(REFUSAL, RETRY_SECONDS, [{ reason: "DisruptionBudget", message }]);
+  const refuse = (message: string, seconds: number) =>
+    tooManyRequests(REFUSAL, seconds, [{ reason: "DisruptionBudget", message }]);
   if ((status.observedGeneration ?? 0) < generation) {
-    throw refuse(`The disruption budget ${name} is still being processed by the server.`);
+    const text = `The disruption budget ${name} is still being processed by the server.`;
+    throw refuse(text, RETRY_SECONDS);
   }
   const subject = { group: "policy", resource: "poddisruptionbudget" };
   const allowed = status.disruptionsAllowed ?? 0;
@@ -145,10 +146,8 @@ function charged(budget: Pod, pod: Pod, now: number): KubeObject {
     );
   }
   if (allowed === 0) {
-    const { desiredHealthy = 0, currentHealthy = 0 } = status;
-    throw refuse(
-      `The disruption budget ${name} needs ${desiredHealthy} healthy pods and has ${currentHealthy} currently`,
-    );
+    // Nobody knows when: without a time, clients decide for themselves instead of waiting in the request
+    throw refuse(whyNone(budget), 0);
   }
   const copy = edit(budget) as KubeObject;
   copy.status.disruptionsAllowed = allowed - 1;
@@ -157,4 +156,22 @@ function charged(budget: Pod, pod: Pod, now: number): KubeObject {
     [pod.metadata.name]: timeText(now),
   };
   return copy;
+}
+
+/** Why a budget allows nothing now. */
+function whyNone(budget: Pod): string {
+  const { name } = budget.metadata;
+  const { conditions = [], desiredHealthy = 0, currentHealthy = 0 } = budget.status ?? {};
+  const condition =
+    (conditions as { type: string; status: string; reason: string; message: string }[])
+      .find((one) => one.type === "DisruptionAllowed" && one.status === "False" && one.message);
+  const none = `The disruption budget ${name} does not allow evicting pods currently`;
+  if (condition?.reason === "SyncFailed") {
+    return `${none} because it failed sync: ${condition.message}`;
+  }
+  if (currentHealthy <= desiredHealthy) {
+    return `The disruption budget ${name} needs ${desiredHealthy} healthy pods and has ` +
+      `${currentHealthy} currently`;
+  }
+  return condition ? `${none} (${condition.reason}): ${condition.message}` : none;
 }

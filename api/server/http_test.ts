@@ -372,7 +372,12 @@ Deno.test("http: an eviction asks the budget, and the budget is exact", async ()
   const refused = await evict("c");
   const { message, details } = await refused.json();
   assertEquals(message, "Cannot evict pod as it would violate the pod's disruption budget.");
-  assertEquals(details.causes[0].reason, "DisruptionBudget");
+  assertEquals(details.causes, [{
+    reason: "DisruptionBudget",
+    message: "The disruption budget pdb does not allow evicting pods currently",
+  }]);
+  // With a time, client-go would wait inside the request, and `kubectl drain --timeout` would not end
+  assertEquals([refused.headers.get("retry-after"), details.retryAfterSeconds], [null, undefined]);
 });
 
 Deno.test("http: scale is read, patched and applied; its owner is noted where the replicas lie", async () => {
