@@ -87,11 +87,43 @@ export function decode(
   if (walk.error) throw cannotHandle(kind, walk.error);
   if (mode === "Ignore") return { object, warnings: [] };
   if (duplicates.length === 0 && walk.unknown.length === 0) return { object, warnings: [] };
-  const problems = [...duplicates.map(duplicateText), ...walk.unknown].slice(0, STRICT_ERRORS_MAX);
+  const problems = inOrder(value, duplicates, walk.unknown).slice(0, STRICT_ERRORS_MAX);
   if (mode === "Strict" && problems.length > 0) {
     throw cannotHandle(kind, `strict decoding error: ${problems.join(", ")}`);
   }
   return { object, warnings: problems };
+}
+
+/** Both kinds of problems as Go's decoder meets them: by place; what is unknown is not looked into. */
+function inOrder(
+  value: unknown,
+  duplicates: readonly string[],
+  unknown: readonly string[],
+): string[] {
+  if (duplicates.length === 0) return [...unknown];
+  if (unknown.length === 0 || duplicates[0].startsWith("yaml: ")) {
+    return [...duplicates.map(duplicateText), ...unknown];
+  }
+  const places = new Map<string, number>();
+  const visit = (item: unknown, path: string): void => {
+    if (typeof item !== "object" || item === null) return;
+    const list = Array.isArray(item);
+    for (const key in item) {
+      const at = list ? `${path}[${key}]` : path ? `${path}.${key}` : key;
+      places.set(at, places.size);
+      visit((item as Values)[key], at);
+    }
+  };
+  visit(value, "");
+  const pathOf = (text: string) => JSON.parse(text.slice("unknown field ".length)) as string;
+  const foreign = unknown.map(pathOf);
+  const known = duplicates.filter((path) =>
+    !foreign.some((one) => path === one || path.startsWith(`${one}.`) || path.startsWith(`${one}[`))
+  );
+  return [
+    ...unknown.map((text, i) => ({ text, path: foreign[i] })),
+    ...known.map((path) => ({ text: duplicateText(path), path })),
+  ].sort((a, b) => (places.get(a.path) ?? 0) - (places.get(b.path) ?? 0)).map(({ text }) => text);
 }
 
 /** `Pod in version "v1" cannot be handled as a Pod: …`. */

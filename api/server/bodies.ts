@@ -36,18 +36,25 @@ export function readBody(
   }
 }
 
-/** Reads a patch. */
-export function readPatch(kind: Kind, bytes: Uint8Array, contentType = ""): Patch {
+/** Reads a patch. `note` is told of keys that are there twice, before what comes of them is known. */
+export function readPatch(
+  kind: Kind,
+  bytes: Uint8Array,
+  contentType = "",
+  note?: (duplicates: string[], apply: boolean) => void,
+): Patch {
   const end = contentType.indexOf(";");
   const type = (end < 0 ? contentType : contentType.slice(0, end)).trim().toLowerCase();
   const accepted = kind.custom ? CUSTOM_PATCH_TYPES : PATCH_TYPES;
   if (!accepted.includes(type)) throw unsupportedMediaType(accepted);
   if (type === "application/apply-patch+yaml") {
-    const body = parseYaml(bytes).value;
+    const { value: body, duplicates } = parseYaml(bytes);
+    if (duplicates.length) note?.(duplicates, true);
     if (!isMap(body)) throw badRequest("error decoding YAML: the configuration is not an object");
     return { type: "apply", body };
   }
-  const { value } = parseJson(bytes);
+  const { value, duplicates } = parseJson(bytes);
+  if (duplicates.length) note?.(duplicates, false);
   if (type === "application/json-patch+json") {
     if (!Array.isArray(value)) {
       throw badRequest(

@@ -284,6 +284,17 @@ function formOfBody({ kind, subresource }: ApiRequest) {
   return own ? formOf(own.group, own.version, own.kind) : kind;
 }
 
+/** Keys that are twice in a patch: refused under Strict, warned of under Warn. */
+function noteDuplicates({ params, warnings }: ApiRequest, found: string[], apply: boolean): void {
+  const mode = params.fieldValidation ?? "Warn";
+  if (mode === "Ignore") return;
+  const texts = apply ? found : found.map((path) => `duplicate field ${JSON.stringify(path)}`);
+  if (mode === "Warn") warnings.push(...texts);
+  else if (apply) {
+    throw badRequest(`error strict decoding YAML: error converting YAML to JSON: ${texts[0]}`);
+  } else throw badRequest(`strict decoding error: ${texts.join(", ")}`);
+}
+
 async function readInto(call: Call, request: ApiRequest): Promise<void> {
   const { verb, kind, params } = request;
   switch (verb) {
@@ -296,7 +307,12 @@ async function readInto(call: Call, request: ApiRequest): Promise<void> {
       );
       return;
     case "patch":
-      request.patch = readPatch(kind, await call.body(BODY_BYTES_MAX), call.header("content-type"));
+      request.patch = readPatch(
+        kind,
+        await call.body(BODY_BYTES_MAX),
+        call.header("content-type"),
+        (duplicates, apply) => noteDuplicates(request, duplicates, apply),
+      );
       if (request.patch.type === "apply") request.patch.force = params.force;
       return;
     case "delete":

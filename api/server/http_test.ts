@@ -171,14 +171,14 @@ Deno.test("http: field validation warns or refuses", async () => {
   assertEquals(strict.status, 400);
   const { message } = await strict.json();
   assert(
-    message.includes(`strict decoding error: duplicate field "data.a", unknown field "dta"`),
+    message.includes(`strict decoding error: unknown field "dta", duplicate field "data.a"`),
     message,
   );
   const warned = await ask(f, MAPS, { method: "POST", body });
   assertEquals(warned.status, 201);
   assertEquals(
     warned.headers.get("warning"),
-    `299 - "duplicate field \\"data.a\\"", 299 - "unknown field \\"dta\\""`,
+    `299 - "unknown field \\"dta\\"", 299 - "duplicate field \\"data.a\\""`,
   );
 });
 
@@ -551,4 +551,41 @@ Deno.test("http: a review is no table", async () => {
     },
   });
   assertEquals([response.status, (await response.json()).reason], [406, "NotAcceptable"]);
+});
+
+Deno.test("http: fields that are unknown or twice there are told in the order of the body", async () => {
+  await using f = await openApi();
+  const send = async (method: string, path: string, type: string, body: string) => {
+    const response = await ask(f, `/api/v1/namespaces/default/${path}fieldValidation=Strict`, {
+      method,
+      body,
+      headers: { "content-type": type },
+    });
+    return [response.status, (await response.json()).message];
+  };
+  const json = "application/json";
+  const [code, text] = await send(
+    "POST",
+    "pods?",
+    json,
+    `{"metadata":{"name":"x"},"spec":{"one":1,"two":1,"two":2,"nodeName":"a","nodeName":"b",` +
+      `"containers":[{"name":"c","image":"i","three":3,"image":"j"}]}}`,
+  );
+  assertEquals(code, 400);
+  assertEquals(
+    text.slice(text.indexOf("strict")),
+    `strict decoding error: unknown field "spec.one", unknown field "spec.two", ` +
+      `duplicate field "spec.nodeName", duplicate field "spec.containers[0].image", ` +
+      `unknown field "spec.containers[0].three"`,
+  );
+  const apply =
+    `kind: ConfigMap\napiVersion: v1\nmetadata:\n  name: y\ndata:\n  a: "1"\n  a: "2"\n`;
+  assertEquals(
+    await send("PATCH", "configmaps/y?fieldManager=m&", "application/apply-patch+yaml", apply),
+    [
+      400,
+      "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n" +
+      `  line 7: key "a" already set in map`,
+    ],
+  );
 });
