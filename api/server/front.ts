@@ -288,7 +288,13 @@ function formOfBody({ kind, subresource }: ApiRequest) {
 function noteDuplicates({ params, warnings }: ApiRequest, found: string[], apply: boolean): void {
   const mode = params.fieldValidation ?? "Warn";
   if (mode === "Ignore") return;
-  const texts = apply ? found : found.map((path) => `duplicate field ${JSON.stringify(path)}`);
+  const texts = found.map((path) => {
+    if (!apply) return `duplicate field ${JSON.stringify(path)}`;
+    if (path.startsWith("yaml: ")) return path;
+    // JSON is YAML too, on one line as clients send it
+    const key = JSON.stringify(path.slice(path.lastIndexOf(".") + 1));
+    return `yaml: unmarshal errors:\n  line 1: key ${key} already set in map`;
+  });
   if (mode === "Warn") warnings.push(...texts);
   else if (apply) {
     throw badRequest(`error strict decoding YAML: error converting YAML to JSON: ${texts[0]}`);
