@@ -335,7 +335,7 @@ async function dropHistory(context: ActorContext, { deployment, old }: Sets): Pr
   const surplus = alive.length - limit;
   if (surplus <= 0) return;
   alive.sort((a, b) =>
-    revisionOf(a) - revisionOf(b) ||
+    Number(revisionOf(a) - revisionOf(b)) ||
     timeOf(a.metadata.creationTimestamp) - timeOf(b.metadata.creationTimestamp)
   );
   const unused = alive.slice(0, surplus).filter((set) =>

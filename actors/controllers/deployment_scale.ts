@@ -157,7 +157,11 @@ export function annotatedCount(set: Obj, name: string): number | undefined {
   return text !== undefined && /^[0-9]+$/.test(text) ? Number(text) : undefined;
 }
 
-/** The revision of a ReplicaSet or a Deployment; 0 when it has none. */
-export function revisionOf(object: Obj): number {
-  return annotatedCount(object, REVISION) ?? 0;
+/**
+ * The revision of a ReplicaSet or a Deployment; 0 when it has none. Whole: people write revisions of 64
+ * bits, and the next one is exactly one more.
+ */
+export function revisionOf(object: Obj): bigint {
+  const text = object.metadata.annotations?.[REVISION];
+  return text !== undefined && /^[0-9]+$/.test(text) ? BigInt(text) : 0n;
 }

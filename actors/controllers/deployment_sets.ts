@@ -89,7 +89,7 @@ export async function arrangeSets(
 ): Promise<Sets | undefined> {
   const present = findNew(deployment, sets);
   const old = sets.filter((set) => set.metadata.uid !== present?.metadata.uid);
-  const revision = old.reduce((max, set) => Math.max(max, revisionOf(set)), 0) + 1;
+  const revision = 1n + old.map(revisionOf).reduce((max, next) => next > max ? next : max, 0n);
   if (present) return await keepNew(context, { deployment, newSet: present, old }, revision);
   if (!create) return { deployment, old };
   return await makeNew(context, { deployment, old }, revision);
@@ -98,7 +98,7 @@ export async function arrangeSets(
 async function keepNew(
   context: ActorContext,
   { deployment, newSet, old }: Sets & { newSet: Obj },
-  revision: number,
+  revision: bigint,
 ): Promise<Sets> {
   const annotations = annotationsFor(deployment, newSet, { revision, exists: true });
   const minReady = deployment.spec.minReadySeconds ?? 0;
@@ -144,7 +144,7 @@ async function writeRevision(
 async function makeNew(
   context: ActorContext,
   { deployment, old }: Sets,
-  revision: number,
+  revision: bigint,
 ): Promise<Sets | undefined> {
   const set = newSetFor(deployment, old, revision);
   const { namespace } = deployment.metadata;
@@ -178,7 +178,7 @@ async function makeNew(
 }
 
 /** The ReplicaSet of the present template, as it is created. Pure. */
-export function newSetFor(deployment: Obj, old: readonly Obj[], revision: number): Obj {
+export function newSetFor(deployment: Obj, old: readonly Obj[], revision: bigint): Obj {
   const { template, selector, minReadySeconds } = deployment.spec;
   const hash = templateHash(template, deployment.status?.collisionCount);
   const labels = { ...template.metadata?.labels, [HASH_LABEL]: hash };
@@ -255,7 +255,7 @@ async function sayCreateFailed(
 export function annotationsFor(
   deployment: Obj,
   set: Obj,
-  { revision, exists }: { revision: number; exists: boolean },
+  { revision, exists }: { revision: bigint; exists: boolean },
 ): Record<string, string> | undefined {
   const present = set.metadata.annotations ?? {};
   const next: Record<string, string> = { ...present };

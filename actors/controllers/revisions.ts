@@ -111,9 +111,21 @@ async function make(
   throw new Error(`cannot name a revision of "${name}": 16 hashes collided`);
 }
 
-/** What a revision keeps: the template, as a patch that replaces it. */
-function dataOf(owner: Obj): Record<string, unknown> {
-  return { spec: { template: { ...owner.spec.template, $patch: "replace" } } };
+/**
+ * What a revision keeps: the template, as a patch that replaces it. Its names are in order, as programs in
+ * Go write them: they find the present revision by comparing the bytes.
+ */
+export function dataOf(owner: Obj): Record<string, unknown> {
+  return { spec: { template: inOrder({ ...owner.spec.template, $patch: "replace" }) } };
+}
+
+function inOrder(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(inOrder);
+  if (value === null || typeof value !== "object") return value;
+  const from = value as Record<string, unknown>;
+  const to: Record<string, unknown> = {};
+  for (const name of Object.keys(from).sort()) to[name] = inOrder(from[name]);
+  return to;
 }
 
 /** The owner as it was at a revision. */
