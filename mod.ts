@@ -37,6 +37,7 @@ import {
   createAuth,
   createKubeconfig,
   mergeKubeconfig,
+  PLUGIN_NAMES,
   serverNames,
   type Tokens,
 } from "./api/auth/mod.ts";
@@ -94,6 +95,8 @@ export interface ClusterOptions {
   beta?: boolean;
   /** Labels of the i-th node. */
   nodeLabels?: (index: number) => Record<string, string>;
+  /** Admission plugins to switch on or off beside upstream's default. */
+  admission?: { enable?: readonly string[]; disable?: readonly string[] };
   /** Bearer tokens and whose they are (default none). */
   tokens?: ReadonlyMap<string, User>;
   log?: Logger;
@@ -430,6 +433,7 @@ async function build(
   const auth = createAuth({
     view: () => database.objects.view(),
     kinds: () => kinds,
+    plugins: options.admission,
     clock,
     tokenKeys: await openTokenKeys(database.settings),
     tokens: options.tokens,
@@ -559,6 +563,8 @@ deno task start [flags]
   --kubeconfig FILE         write the kubeconfig there, and leave your own alone
   --components LIST         of ${COMPONENTS.join(",")} (default: all)
   --controllers LIST        as kube-controller-manager's: *, name, -name
+  --enable-admission-plugins LIST, --disable-admission-plugins LIST
+                            as kube-apiserver's
   --beta                    serve beta kinds too
   --log-level info          debug, info, warn, error
   --log-format text|json    default: text on a terminal, else json
@@ -575,6 +581,8 @@ const FLAGS = {
   components: { type: "string", default: COMPONENTS.join(",") },
   controllers: { type: "string", default: "*" },
   beta: { type: "boolean", default: false },
+  "enable-admission-plugins": { type: "string", default: "" },
+  "disable-admission-plugins": { type: "string", default: "" },
   "log-level": { type: "string", default: "warn" },
   "log-format": { type: "string" },
   help: { type: "boolean", default: false },
@@ -594,6 +602,10 @@ function readFlags(args: string[]) {
       nodes: numberIn("nodes", values.nodes, 0, NODES_MAX),
       runtime: oneOf("runtime", values.runtime, ["auto", "isolate", "simulated"]),
       components: values.components.split(",").map((name) => oneOf("components", name, COMPONENTS)),
+      admission: {
+        enable: pluginsOf(values["enable-admission-plugins"]),
+        disable: pluginsOf(values["disable-admission-plugins"]),
+      },
       level: oneOf("log-level", values["log-level"], ["debug", "info", "warn", "error"]),
       format: oneOf(
         "log-format",
@@ -604,6 +616,12 @@ function readFlags(args: string[]) {
   } catch (error) {
     throw error instanceof TypeError ? new UsageError(error.message) : error;
   }
+}
+
+function pluginsOf(list: string): string[] {
+  return list.split(",").filter(Boolean).map((name) =>
+    oneOf("…-admission-plugins", name, PLUGIN_NAMES)
+  );
 }
 
 /** Nodes one process may host. */
@@ -646,7 +664,7 @@ async function main(args: string[]): Promise<void> {
     format: flags.format,
     write: (line) => console.error(line),
   });
-  const { port, host, nodes, runtime, components, controllers, beta } = flags;
+  const { port, host, nodes, runtime, components, controllers, beta, admission } = flags;
   say(data ? `Opening ${data}/cluster.db` : "Opening a database in memory");
   const cluster = await Cluster.start({
     clock: "real",
@@ -656,6 +674,7 @@ async function main(args: string[]): Promise<void> {
     components,
     controllers,
     beta,
+    admission,
     log,
   });
   try {

@@ -274,11 +274,16 @@ async function pump(
   const pieces = body[Symbol.asyncIterator]();
   const stop = () => void pieces.return?.()?.then(undefined, () => {});
   signal.addEventListener("abort", stop, { once: true });
+  // Past node's own framing a piece is one write, and its frame is shared by all who are sent it.
+  const socket = res.chunkedEncoding ? res.socket : null;
+  const to = socket ?? res;
   try {
     for (;;) {
       const { done, value } = await pieces.next();
       if (done || signal.aborted) break;
-      if (!res.write(value)) await drained(res, signal);
+      // A chunk of no length would end the answer.
+      if (value.length === 0) continue;
+      if (!to.write(socket ? chunkOf(value) : value)) await drained(to, signal);
     }
   } finally {
     signal.removeEventListener("abort", stop);
@@ -287,7 +292,24 @@ async function pump(
   }
 }
 
-function drained(res: ServerResponse, signal: AbortSignal): Promise<void> {
+const chunks = new WeakMap<Uint8Array, Uint8Array>();
+const encoder = new TextEncoder();
+
+/** A piece as a chunk of HTTP/1.1: its length in hexadecimal, itself, each with a line's end. */
+function chunkOf(piece: Uint8Array): Uint8Array {
+  const known = chunks.get(piece);
+  if (known) return known;
+  const head = encoder.encode(`${piece.length.toString(16)}\r\n`);
+  const chunk = new Uint8Array(head.length + piece.length + 2);
+  chunk.set(head);
+  chunk.set(piece, head.length);
+  chunk[chunk.length - 2] = 13;
+  chunk[chunk.length - 1] = 10;
+  chunks.set(piece, chunk);
+  return chunk;
+}
+
+function drained(res: ServerResponse | Socket, signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {
       res.off("drain", done);
