@@ -6,9 +6,9 @@
 
 /** Fields that mean the same wherever they occur. */
 const SHARED: Record<string, string> = {
-  apiVersion: "The group and version this object is written in.",
-  kind: "The kind of this object.",
-  metadata: "What all objects share: name, namespace, labels, owners, versions.",
+  apiVersion: "APIVersion defines the group and version this object is written in.",
+  kind: "Kind says what this object is, by the name of its type.",
+  metadata: "Standard object's metadata: name, namespace, labels, owners, versions.",
   spec: "What is wanted.",
   status: "What was last observed. Written by the system.",
   items: "The objects of this list.",
@@ -133,7 +133,8 @@ export const FIELDS: Readonly<Record<string, string>> = {
   "ObjectMeta.resourceVersion":
     "Changes with every write. Sent back, it guards against lost updates.",
   "ObjectMeta.generation": "Counts the changes of what is wanted.",
-  "ObjectMeta.creationTimestamp": "When the server made the object.",
+  "ObjectMeta.creationTimestamp":
+    "CreationTimestamp is a timestamp: when the server made the object.",
   "ObjectMeta.deletionTimestamp":
     "When the object is to be gone. Set by the server when it is deleted.",
   "ObjectMeta.deletionGracePeriodSeconds": "How long the object had to end in good order.",

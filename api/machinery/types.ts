@@ -289,6 +289,8 @@ export interface Kind {
   virtual?: boolean;
   /** Objects of custom resources. */
   custom?: boolean;
+  /** Its schema declares defaults: they are filled in what was stored before they were declared, too. */
+  readDefaults?: boolean;
   /** What every request for it is warned of, if it should not be used any more. */
   deprecationWarning?: string;
   hooks: KindHooks;

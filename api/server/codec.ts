@@ -4,6 +4,8 @@
  * so that reading never turns an object into text again.
  */
 import type { Codec, Item } from "../../kv/contract.ts";
+import { applyDefaults } from "../machinery/defaults.ts";
+import { edit } from "../machinery/edit.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 
 const encoder = new TextEncoder();
@@ -68,6 +70,7 @@ function prefixOf(kind: Kind): Uint8Array {
 
 /** The length of the stored head when `bytes` can be sent as they are, else 0. */
 export function headLength(kind: Kind, bytes: Uint8Array): number {
+  if (kind.readDefaults) return 0;
   const prefix = prefixOf(kind);
   if (bytes.length <= prefix.length) return 0;
   for (let i = 0; i < prefix.length; i++) if (bytes[i] !== prefix[i]) return 0;
@@ -80,7 +83,8 @@ const converted = new WeakMap<object, Map<Kind, DeepReadonly<KubeObject>>>();
 export function served(kind: Kind, item: Item<KubeObject>): DeepReadonly<KubeObject> {
   const value = item.value;
   const storage = kind.storage;
-  if (value.apiVersion === apiVersionOf(kind)) return value;
+  const same = value.apiVersion === apiVersionOf(kind);
+  if (same && !kind.readDefaults) return value;
   // Stored by a definition whose storage version was another one
   const convert = storage?.fromStorage ??
     ((object: DeepReadonly<KubeObject>) =>
@@ -88,7 +92,15 @@ export function served(kind: Kind, item: Item<KubeObject>): DeepReadonly<KubeObj
   let forms = converted.get(value);
   if (!forms) converted.set(value, forms = new Map());
   let form = forms.get(kind);
-  if (!form) forms.set(kind, form = convert(value));
+  if (!form) {
+    form = same ? value : convert(value);
+    if (kind.readDefaults) {
+      const copy = edit<KubeObject>(form);
+      applyDefaults(kind.schemas, kind.schema, copy);
+      form = copy;
+    }
+    forms.set(kind, form);
+  }
   return form;
 }
 

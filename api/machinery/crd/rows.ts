@@ -92,6 +92,7 @@ function customKind(crd: Crd, version: CrdVersion, base: SchemaSet): Kind {
     custom: true,
     hooks: hooksOf(version, schema),
   };
+  if (JSON.stringify(version.schema ?? {}).includes('"default":')) kind.readDefaults = true;
   if (names.shortNames?.length) kind.shortNames = names.shortNames;
   if (names.categories?.length) kind.categories = names.categories;
   const warning = deprecationOf(crd, version);
