@@ -50,6 +50,7 @@ import { persistentVolumeBinder } from "./persistent_volumes.ts";
 import { podGarbageCollector } from "./pod_gc.ts";
 import type { ControllerPorts, FreeController } from "./ports.ts";
 import { replicaSetController, replicationController } from "./replicaset.ts";
+import { resourceQuotaController } from "./resource_quota.ts";
 import { rootCaPublisher } from "./root_ca_publisher.ts";
 import { serviceLoadBalancers } from "./service_lb.ts";
 import { serviceAccountController } from "./serviceaccount.ts";
@@ -94,6 +95,7 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     nodeLifecycleController,
     taintEvictionController,
     disruptionController,
+    resourceQuotaController,
     persistentVolumeBinder,
     localPathProvisioner(ports),
     claimProtectionController,

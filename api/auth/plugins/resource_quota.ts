@@ -71,12 +71,15 @@ function settle(a: Admission, draft: Draft<KubeObject>, paths: PathOf): void {
   const object = a.operation === "DELETE" ? draft.get(key)?.value : remaining(a);
   const pending: Pending = { key, object };
   if (isQuota && a.object && a.operation !== "DELETE") {
+    const written = a.subresource === "status" ? a.object.status?.hard : undefined;
     a.object.status = countedStatus(a.object, draft, {
       namespace: a.namespace,
       paths,
       pending,
       now: a.now,
     });
+    // Who writes the status gets the limits as written; the controller takes them back to the spec's
+    if (written) a.object.status.hard = written as Record<string, string>;
   }
   for (const item of draft.scan(`${QUOTAS}${a.namespace}/`)) {
     if (item.key === key) continue;

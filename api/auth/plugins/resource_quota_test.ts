@@ -202,6 +202,9 @@ Deno.test("resourceQuota() counts anew when a quota is made, changed or found wr
   // Somebody writes nonsense into the status: it does not stick.
   await ns.update("resourcequotas", "q", (q) => q.status.used = { pods: "0" }, "status");
   assertEquals(ns.used("q"), { pods: "3" });
+  // Limits written into the status stay until the controller takes them back.
+  await ns.update("resourcequotas", "q", (q) => q.status.hard = { pods: "9" }, "status");
+  assertEquals(ns.get("resourcequotas", "q").status, { hard: { pods: "9" }, used: { pods: "3" } });
   // A sum that drifted upwards refuses nothing.
   const quota = ns.get("resourcequotas", "q");
   const drifted = { ...quota, status: { ...quota.status, used: { pods: "3" } } };
