@@ -16,6 +16,7 @@ import {
   controllerReference,
   CRON_JOBS,
   isGone,
+  isNamespaceGoing,
   JOBS,
   type ObjectRef,
   type Outcome,
@@ -24,7 +25,7 @@ import {
 import { parseSchedule, type Schedule } from "./cron_schedule.ts";
 import { finishedCondition } from "./job_rules.ts";
 import { byAge, type Obj, sameStatus, timeOf } from "./objects.ts";
-import { isNamespaceGoing, textOf } from "./pods.ts";
+import { textOf } from "./pods.ts";
 
 interface State {
   crons: Informer;

@@ -11,6 +11,7 @@ import {
   codeOf,
   controllerOf,
   controllerReference,
+  isNamespaceGoing,
   REPLICA_SETS,
   targetOf,
 } from "../runtime/mod.ts";
@@ -26,7 +27,7 @@ import {
   sizeOf,
 } from "./deployment_scale.ts";
 import { byAge, conditionOf, type Obj } from "./objects.ts";
-import { isNamespaceGoing, textOf } from "./pods.ts";
+import { textOf } from "./pods.ts";
 import { templateHash } from "./template_hash.ts";
 
 /** The label by which ReplicaSets of one Deployment are told apart. */

@@ -11,6 +11,7 @@ import {
   type Controller,
   ENDPOINTS,
   isGone,
+  isNamespaceGoing,
   PODS,
   SERVICES,
   splitKey,
@@ -29,7 +30,7 @@ import {
   servicesOf,
 } from "./endpoint_facts.ts";
 import type { Obj } from "./objects.ts";
-import { isNamespaceGoing, isReady, textOf } from "./pods.ts";
+import { isReady, textOf } from "./pods.ts";
 
 const MANAGED_BY = "endpoints.kubernetes.io/managed-by";
 const MANAGER = "endpoint-controller";

@@ -16,6 +16,7 @@ import {
   controllerReference,
   ENDPOINT_SLICES,
   isGone,
+  isNamespaceGoing,
   NODES,
   type Outcome,
   OWN_WRITES_MS_MAX,
@@ -37,7 +38,7 @@ import {
   servicesOf,
 } from "./endpoint_facts.ts";
 import type { Obj } from "./objects.ts";
-import { isNamespaceGoing, isReady, textOf } from "./pods.ts";
+import { isReady, textOf } from "./pods.ts";
 import { type Endpoint, type Group, groupKey, planSlices } from "./slice_plan.ts";
 
 export const MANAGED_BY = "endpointslice.kubernetes.io/managed-by";

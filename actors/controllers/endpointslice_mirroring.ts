@@ -15,6 +15,7 @@ import {
   ENDPOINT_SLICES,
   ENDPOINTS,
   isGone,
+  isNamespaceGoing,
   type Outcome,
   OWN_WRITES_MS_MAX,
   OwnWrites,
@@ -24,7 +25,6 @@ import {
 import { type EndpointPort, familyOf, SERVICE_NAME } from "./endpoint_facts.ts";
 import { MANAGED_BY, serviceIndex } from "./endpointslice.ts";
 import type { Obj } from "./objects.ts";
-import { isNamespaceGoing } from "./pods.ts";
 import { type Endpoint, type Group, planSlices } from "./slice_plan.ts";
 
 const MANAGER = "endpointslicemirroring-controller.k8s.io";

@@ -17,6 +17,7 @@ import {
   type Controller,
   controllerOf,
   isGone,
+  isNamespaceGoing,
   JOBS,
   keyOf,
   type Outcome,
@@ -38,14 +39,7 @@ import {
 } from "./job_rules.ts";
 import { dropFinalizer, type Pass, type Tally, tallyOf, track } from "./job_tracking.ts";
 import { type Condition, conditionOf, type Obj } from "./objects.ts";
-import {
-  createPod,
-  deletePod,
-  isActive,
-  isNamespaceGoing,
-  isReady,
-  isTerminating,
-} from "./pods.ts";
+import { createPod, deletePod, isActive, isReady, isTerminating } from "./pods.ts";
 
 /** A pass, and what the controller keeps. */
 interface Work extends Pass {

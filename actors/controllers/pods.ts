@@ -9,6 +9,7 @@ import {
   codeOf,
   controllerReference,
   isGone,
+  isNamespaceGoing,
   PODS,
   targetOf,
 } from "../runtime/mod.ts";
@@ -159,12 +160,6 @@ export function podFromTemplate(template: Obj["spec"], owner: Obj): Record<strin
   if (annotations) metadata.annotations = annotations;
   if (finalizers) metadata.finalizers = finalizers;
   return { apiVersion: "v1", kind: "Pod", metadata, spec: template.spec };
-}
-
-/** Whether a refusal only says that the namespace is going away. */
-export function isNamespaceGoing(error: unknown): boolean {
-  const status = (error as { status?: { details?: { causes?: { reason?: string }[] } } })?.status;
-  return status?.details?.causes?.some((cause) => cause.reason === "NamespaceTerminating") ?? false;
 }
 
 /** Creates a pod for an owner and says so; rejects when the API refuses. */

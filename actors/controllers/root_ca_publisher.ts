@@ -9,11 +9,11 @@ import {
   codeOf,
   CONFIG_MAPS,
   type Controller,
+  isNamespaceGoing,
   NAMESPACES,
   targetOf,
 } from "../runtime/mod.ts";
 import { sameJson } from "../../api/machinery/json_value.ts";
-import { isNamespaceGoing } from "./pods.ts";
 import type { ControllerPorts } from "./ports.ts";
 
 export const ROOT_CA_NAME = "kube-root-ca.crt";

@@ -20,6 +20,7 @@ import type {
   SpawnOptions,
 } from "./contract.ts";
 import { Mailbox } from "./mailbox.ts";
+import { isNamespaceGoing } from "./ownership.ts";
 import { EventRecorder } from "./recorder.ts";
 import { type Supervised, Supervisor } from "./supervisor.ts";
 import { TrackedInformers } from "./tracked_informers.ts";
@@ -176,9 +177,9 @@ export class Actor<S> implements Supervised, ActorHandle {
       },
       failed: (key, error, retryMs) => {
         this.#note(error);
-        // Conflicts and objects gone meanwhile are the usual ways to learn that the world moved.
+        // Conflicts, and objects and namespaces that go, are the usual ways to learn that the world moved.
         const { reason } = (error ?? {}) as { reason?: string };
-        const usual = reason === "Conflict" || reason === "NotFound";
+        const usual = reason === "Conflict" || reason === "NotFound" || isNamespaceGoing(error);
         this.#ports.log(usual ? "debug" : "warn", "handler failed", {
           actor: this.address,
           key,

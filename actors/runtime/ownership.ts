@@ -155,3 +155,9 @@ export function codeOf(error: unknown): number | undefined {
 export function isGone(error: unknown): boolean {
   return codeOf(error) === 404;
 }
+
+/** Whether a refusal only says that the namespace is going away. */
+export function isNamespaceGoing(error: unknown): boolean {
+  const status = (error as { status?: { details?: { causes?: { reason?: string }[] } } })?.status;
+  return status?.details?.causes?.some((cause) => cause.reason === "NamespaceTerminating") ?? false;
+}
