@@ -7,10 +7,10 @@ import {
   type ActorContext,
   codeOf,
   type Controller,
+  isNamespaceGoing,
   NAMESPACES,
   SERVICE_ACCOUNTS,
 } from "../runtime/mod.ts";
-import { isNamespaceGoing } from "./pods.ts";
 
 const NAME = "default";
 
