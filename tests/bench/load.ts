@@ -154,30 +154,27 @@ export async function watchLatency(
   watchers: number,
   creates: number,
 ): Promise<{ p50: number; p99: number }> {
-  const sent = new Map<string, number>();
+  // Creates are sent one by one and events come in order: the k-th event is of the k-th create.
+  const sentAt: number[] = [];
   const latencies: number[] = [];
   const namespace = "default";
   const revision = await headRevision(access);
   const open: RawConnection[] = [];
-  let seen = 0;
   const { promise: all, resolve } = Promise.withResolvers<void>();
   for (let w = 0; w < watchers; w++) {
     const connection = await RawConnection.open(access);
     open.push(connection);
-    const decoder = new TextDecoder();
     const follow = async () => {
-      let held = "";
+      let events = 0;
       const path =
         `/api/v1/namespaces/${namespace}/configmaps?watch=true&resourceVersion=${revision}`;
       for await (const piece of connection.stream(path)) {
         const now = performance.now();
-        held += decoder.decode(piece, { stream: true });
-        for (let end; (end = held.indexOf("\n")) >= 0; held = held.slice(end + 1)) {
-          const since = sent.get(/"name":"(lag-\d+)"/.exec(held.slice(0, end))?.[1] ?? "");
-          if (since === undefined) continue;
-          latencies.push(now - since);
-          if (++seen === watchers * creates) resolve();
+        for (let end = piece.indexOf(10); end >= 0; end = piece.indexOf(10, end + 1)) {
+          if (events >= WARM_CREATES) latencies.push(now - sentAt[events]);
+          events++;
         }
+        if (latencies.length === watchers * creates) resolve();
       }
     };
     follow().catch(() => undefined);
@@ -192,7 +189,7 @@ export async function watchLatency(
       metadata: { name },
       data: { pad: "x".repeat(2000) },
     };
-    if (i >= 0) sent.set(name, performance.now());
+    sentAt.push(performance.now());
     await writer.request(
       "POST",
       `/api/v1/namespaces/${namespace}/configmaps`,
