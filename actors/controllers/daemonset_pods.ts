@@ -3,7 +3,8 @@
  *
  * Behaviour matched: pkg/controller/daemon/daemon_controller.go and util/daemonset_util.go, v1.36.
  */
-import { matchesAffinity, type Taint, type Toleration, untolerated } from "./node_fit.ts";
+import type { Taint, Toleration } from "../../api/machinery/taints.ts";
+import { matchesAffinity, untolerated } from "./node_fit.ts";
 import type { Obj } from "./objects.ts";
 import { podFromTemplate } from "./pods.ts";
 import { POD_REVISION_LABEL } from "./revisions.ts";

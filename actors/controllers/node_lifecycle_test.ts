@@ -121,7 +121,7 @@ Deno.test("node lifecycle marks a cordoned node", async () => {
 });
 
 Deno.test("leavesAt() is the earliest end of what is tolerated, at once for what is not", () => {
-  const taint = { key: "a", effect: "NoExecute" };
+  const taint = { key: "a", effect: "NoExecute" as const };
   assertEquals(leavesAt([], [], 5), undefined);
   assertEquals(leavesAt([taint], [], 5), 5);
   assertEquals(leavesAt([taint], [{ operator: "Exists" }], 5), undefined);

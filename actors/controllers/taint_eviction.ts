@@ -6,6 +6,7 @@
  *
  * Behaviour matched: pkg/controller/tainteviction/taint_eviction.go, v1.36.
  */
+import { type Taint, tolerates, type Toleration } from "../../api/machinery/taints.ts";
 import { formatTime } from "../../api/machinery/time.ts";
 import {
   type ActorContext,
@@ -18,21 +19,6 @@ import {
 } from "../runtime/mod.ts";
 import { conditionOf, type Obj, timeOf } from "./objects.ts";
 import { isFinished } from "./pods.ts";
-
-interface Taint {
-  key: string;
-  value?: string;
-  effect: string;
-  timeAdded?: string;
-}
-
-interface Toleration {
-  key?: string;
-  operator?: string;
-  value?: string;
-  effect?: string;
-  tolerationSeconds?: number;
-}
 
 interface State {
   /** Pods that are to go, and since when: for the event that says so, and the one that takes it back. */
@@ -119,13 +105,6 @@ export function leavesAt(
     }
   }
   return earliest;
-}
-
-function tolerates(toleration: Toleration, taint: Taint): boolean {
-  if (toleration.effect && toleration.effect !== taint.effect) return false;
-  if (toleration.key && toleration.key !== taint.key) return false;
-  if (toleration.operator === "Exists") return true;
-  return toleration.key !== undefined && (toleration.value ?? "") === (taint.value ?? "");
 }
 
 async function evict(pod: Obj, key: string, context: ActorContext): Promise<void> {

@@ -8,6 +8,7 @@
  * costs nothing per node: that is where a plain pod's speed comes from.
  */
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
+import type { Taint, Toleration } from "../../api/machinery/taints.ts";
 import type { Cluster } from "./cluster.ts";
 
 export type Pod = DeepReadonly<KubeObject>;
@@ -79,19 +80,7 @@ export interface NodeInfo {
   images: Map<string, number>;
 }
 
-export interface Taint {
-  key: string;
-  value?: string;
-  effect: "NoSchedule" | "PreferNoSchedule" | "NoExecute";
-}
-
-export interface Toleration {
-  key?: string;
-  operator?: "Exists" | "Equal" | "Lt" | "Gt";
-  value?: string;
-  effect?: string;
-  tolerationSeconds?: number;
-}
+export type { Taint, Toleration };
 
 /** Why a pod does not go on a node. Unresolvable: no eviction there could help. */
 export interface Refusal {

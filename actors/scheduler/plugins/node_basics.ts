@@ -2,6 +2,7 @@
  * The plugins that look at a pod and a node alone: SchedulingGates, NodeName, NodeUnschedulable, NodePorts,
  * TaintToleration, ImageLocality. Semantics, weights and texts are kube-scheduler's (v1.36).
  */
+import { tolerates as bears } from "../../../api/machinery/taints.ts";
 import {
   type HostPort,
   NODE_SCORE_MAX,
@@ -121,18 +122,7 @@ export function tolerates(
   tolerations: readonly Toleration[] | undefined,
   taint: Readonly<Taint>,
 ): boolean {
-  return tolerations?.some((toleration) => {
-    if (toleration.effect && toleration.effect !== taint.effect) return false;
-    if (toleration.key && toleration.key !== taint.key) return false;
-    switch (toleration.operator ?? "Equal") {
-      case "Exists":
-        return true;
-      case "Equal":
-        return toleration.key !== undefined && (toleration.value ?? "") === (taint.value ?? "");
-      default:
-        return false;
-    }
-  }) ?? false;
+  return tolerations?.some((toleration) => bears(toleration, taint)) ?? false;
 }
 
 /** Image sizes below the first score nothing per container, above the second no more (upstream's thresholds). */
