@@ -33,21 +33,15 @@ import { lastBlock, startNetwork } from "./actors/nodes/network/machine.ts";
 import { createLogger } from "./actors/runtime/log.ts";
 import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
 import { type Material, openMaterial, openTokenKeys } from "./api/auth/material.ts";
-import {
-  createAuth,
-  createKubeconfig,
-  mergeKubeconfig,
-  PLUGIN_NAMES,
-  serverNames,
-  type Tokens,
-} from "./api/auth/mod.ts";
+import { createAuth, createKubeconfig, serverNames, type Tokens } from "./api/auth/mod.ts";
 import type { Client, Informers, User } from "./api/client/contract.ts";
+import { readOwnKubeconfig, writeKubeconfigs } from "./api/config/files.ts";
+import { COMPONENTS, type Flags, helpText, readFlags, UsageError } from "./api/config/flags.ts";
 import { createKinds } from "./api/kinds/mod.ts";
 import type { Kinds, KubeObject } from "./api/machinery/types.ts";
 import { type Api, type ApiOptions, createApi, createInformers, objectCodec } from "./api/mod.ts";
 import { bootstrap } from "./api/server/bootstrap.ts";
 import type { Listener } from "./api/server/listen.ts";
-import { parseArgs } from "node:util";
 import {
   type Clock,
   type Database,
@@ -103,8 +97,7 @@ export interface ClusterOptions {
 }
 
 /** The parts of a cluster. */
-export type Component = "api" | "controllers" | "scheduler" | "nodes" | "network";
-const COMPONENTS: readonly Component[] = ["api", "controllers", "scheduler", "nodes", "network"];
+export type Component = (typeof COMPONENTS)[number];
 
 /** How a cluster is reached over the network. */
 export interface ListenOptions {
@@ -550,102 +543,36 @@ export default {
 
 // --- deno task start ----------------------------------------------------------------------------------------
 
-const HELP = `Starts a Kubernetes cluster on this machine.
-
-deno task start [flags]
-  --port 6443               where the API listens
-  --host 127.0.0.1          on which address
-  --data .plesio            folder of everything durable
-  --memory                  keep nothing on disk
-  --nodes 2                 how many nodes; 0 gives a control plane alone
-  --runtime auto            auto: processes for what can be run here, the rest simulated;
-                            isolate, simulated: only that
-  --kubeconfig FILE         write the kubeconfig there, and leave your own alone
-  --components LIST         of ${COMPONENTS.join(",")} (default: all)
-  --controllers LIST        as kube-controller-manager's: *, name, -name
-  --enable-admission-plugins LIST, --disable-admission-plugins LIST
-                            as kube-apiserver's
-  --beta                    serve beta kinds too
-  --log-level info          debug, info, warn, error
-  --log-format text|json    default: text on a terminal, else json
-`;
-
-const FLAGS = {
-  port: { type: "string", default: "6443" },
-  host: { type: "string", default: "127.0.0.1" },
-  data: { type: "string" },
-  memory: { type: "boolean", default: false },
-  nodes: { type: "string", default: "2" },
-  runtime: { type: "string", default: "auto" },
-  kubeconfig: { type: "string" },
-  components: { type: "string", default: COMPONENTS.join(",") },
-  controllers: { type: "string", default: "*" },
-  beta: { type: "boolean", default: false },
-  "enable-admission-plugins": { type: "string", default: "" },
-  "disable-admission-plugins": { type: "string", default: "" },
-  "log-level": { type: "string", default: "warn" },
-  "log-format": { type: "string" },
-  help: { type: "boolean", default: false },
-} as const;
-
-/** A mistake of the person at the keyboard: shown without a stack. */
-class UsageError extends Error {
-  override name = "UsageError";
-}
-
-function readFlags(args: string[]) {
-  try {
-    const { values } = parseArgs({ args, options: FLAGS, strict: true, allowNegative: true });
-    return {
-      ...values,
-      port: numberIn("port", values.port, 0, 65_535),
-      nodes: numberIn("nodes", values.nodes, 0, NODES_MAX),
-      runtime: oneOf("runtime", values.runtime, ["auto", "isolate", "simulated"]),
-      components: values.components.split(",").map((name) => oneOf("components", name, COMPONENTS)),
-      admission: {
-        enable: pluginsOf(values["enable-admission-plugins"]),
-        disable: pluginsOf(values["disable-admission-plugins"]),
-      },
-      level: oneOf("log-level", values["log-level"], ["debug", "info", "warn", "error"]),
-      format: oneOf(
-        "log-format",
-        values["log-format"] ?? (Deno.stderr.isTerminal() ? "text" : "json"),
-        ["text", "json"],
-      ),
-    };
-  } catch (error) {
-    throw error instanceof TypeError ? new UsageError(error.message) : error;
-  }
-}
-
-function pluginsOf(list: string): string[] {
-  return list.split(",").filter(Boolean).map((name) =>
-    oneOf("…-admission-plugins", name, PLUGIN_NAMES)
-  );
-}
-
-/** Nodes one process may host. */
-const NODES_MAX = 10_000;
-
-function numberIn(flag: string, text: string, min: number, max: number): number {
-  const value = Number(text);
-  if (!/^\d+$/.test(text) || value < min || value > max) {
-    throw new UsageError(`--${flag} must be a number from ${min} to ${max}, not "${text}"`);
-  }
-  return value;
-}
-
-function oneOf<T extends string>(flag: string, text: string, known: readonly T[]): T {
-  const found = known.find((word) => word === text);
-  if (!found) throw new UsageError(`--${flag} must be one of ${known.join(", ")}, not "${text}"`);
-  return found;
+/** What the flags ask for; the files that they name are read here. */
+async function optionsOf(flags: Flags, data: string | undefined): Promise<ClusterOptions> {
+  const { nodes, runtime, components, controllers, beta } = flags;
+  const format = flags["log-format"] ?? (Deno.stderr.isTerminal() ? "text" : "json");
+  return {
+    clock: "real",
+    data,
+    nodes,
+    runtime,
+    components,
+    controllers,
+    beta,
+    admission: {
+      enable: flags["enable-admission-plugins"],
+      disable: flags["disable-admission-plugins"],
+    },
+    log: createLogger({
+      clock: new RealClock(),
+      level: flags["log-level"],
+      format,
+      write: (line) => console.error(line),
+    }),
+  };
 }
 
 /** Starts a cluster by the command line and runs until it is told to stop. */
 async function main(args: string[]): Promise<void> {
   const flags = readFlags(args);
   if (flags.help) {
-    console.log(HELP);
+    console.log(helpText());
     return;
   }
   const stopping = Promise.withResolvers<string>();
@@ -655,52 +582,34 @@ async function main(args: string[]): Promise<void> {
       Deno.addSignalListener(signal, () => stopping.resolve(signal));
     }
   }
-  const own = flags.kubeconfig ? undefined : await readOwnKubeconfig();
+  const env = (name: string) => Deno.env.get(name);
+  const own = flags.kubeconfig ? undefined : await readOwnKubeconfig(env);
   const data = flags.memory ? undefined : flags.data ?? ".plesio";
+  const options = await optionsOf(flags, data);
   if (data) await Deno.mkdir(data, { recursive: true, mode: 0o700 });
-  const log = createLogger({
-    clock: new RealClock(),
-    level: flags.level,
-    format: flags.format,
-    write: (line) => console.error(line),
-  });
-  const { port, host, nodes, runtime, components, controllers, beta, admission } = flags;
-  say(data ? `Opening ${data}/cluster.db` : "Opening a database in memory");
-  const cluster = await Cluster.start({
-    clock: "real",
-    data,
-    nodes,
-    runtime,
-    components,
-    controllers,
-    beta,
-    admission,
-    log,
-  });
+  console.log(data ? `Opening ${data}/cluster.db` : "Opening a database in memory");
+  const cluster = await Cluster.start(options);
   try {
-    const write = async () =>
-      await writeKubeconfigs(await cluster.access(), flags.kubeconfig, data, own);
+    const file = flags.kubeconfig ?? (data && `${data}/kubeconfig`);
+    const write = async () => await writeKubeconfigs(await cluster.access(), { file, own });
     const renewed = () =>
       void write().catch((error) =>
-        log("error", "could not write a kubeconfig", { error: String(error) })
+        options.log!("error", "could not write a kubeconfig", { error: String(error) })
       );
+    const { port, host, nodes, components } = flags;
     const { url } = await cluster.listen({ port, host, renewed }).catch((error) => {
       throw explained(error, `${host}:${port}`);
     });
-    for (const line of await write()) say(line);
+    for (const line of await write()) console.log(line);
     if (nodes > 0 && components.includes("nodes")) {
-      say(`Starting ${nodes} node${nodes === 1 ? "" : "s"} (${runtime})`);
+      console.log(`Starting ${nodes} node${nodes === 1 ? "" : "s"} (${flags.runtime})`);
     }
     console.log(`Plesio is ready at ${url}`);
-    if (!flags.kubeconfig) say("Try: kubectl get nodes");
-    say(`Stopping (${await stopping.promise})`);
+    if (!flags.kubeconfig) console.log("Try: kubectl get nodes");
+    console.log(`Stopping (${await stopping.promise})`);
   } finally {
     await cluster.stop();
   }
-}
-
-function say(line: string): void {
-  console.log(line);
 }
 
 function explained(error: unknown, place: string): unknown {
@@ -719,67 +628,6 @@ function explained(error: unknown, place: string): unknown {
     return new UsageError(`Cannot listen on ${place}: not an address of this machine`);
   }
   return error;
-}
-
-interface OwnKubeconfig {
-  path: string;
-  text: string;
-}
-
-/** The user's kubeconfig, or an empty one where it would be. */
-async function readOwnKubeconfig(): Promise<OwnKubeconfig | undefined> {
-  const home = Deno.env.get("HOME") ?? Deno.env.get("USERPROFILE");
-  const named = Deno.env.get("KUBECONFIG")?.split(Deno.build.os === "windows" ? ";" : ":").find((
-    path,
-  ) => path !== "");
-  const path = named ?? (home && `${home}/.kube/config`);
-  if (!path) return undefined;
-  let text = "";
-  try {
-    text = await Deno.readTextFile(path);
-    mergeKubeconfig(text, { server: "", authorityPem: "", certificatePem: "", keyPem: "" });
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) {
-      const why = error instanceof Error ? error.message : String(error);
-      throw new UsageError(
-        `Cannot read your kubeconfig "${path}": ${why}; mend it, or leave it alone with --kubeconfig FILE`,
-      );
-    }
-  }
-  return { path, text };
-}
-
-type Access = Awaited<ReturnType<Cluster["access"]>>;
-
-/** Writes the kubeconfigs and says what was written. */
-async function writeKubeconfigs(
-  access: Access,
-  file: string | undefined,
-  data: string | undefined,
-  own: OwnKubeconfig | undefined,
-): Promise<string[]> {
-  const said: string[] = [];
-  const alone = file ?? (data && `${data}/kubeconfig`);
-  if (alone) {
-    await replaceFile(alone, createKubeconfig(access));
-    said.push(`Wrote ${alone}`);
-  }
-  if (!own) return said;
-  const merged = mergeKubeconfig(own.text, access);
-  if (merged !== own.text) await replaceFile(own.path, merged);
-  said.push(`Context "plesio" is current in ${own.path}`);
-  return said;
-}
-
-/** Puts a whole file in the place of another in one step, for its owner's eyes only. */
-async function replaceFile(path: string, text: string): Promise<void> {
-  // A link stays a link: what it points at is replaced.
-  const target = await Deno.realPath(path).catch(() => path);
-  const folder = target.slice(0, Math.max(target.lastIndexOf("/"), 0)) || ".";
-  await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
-  const next = `${target}.${crypto.randomUUID().slice(0, 8)}.new`;
-  await Deno.writeTextFile(next, text, { mode: 0o600 });
-  await Deno.rename(next, target);
 }
 
 // `deno serve` runs this file as its main module too, without arguments.

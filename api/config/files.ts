@@ -1,0 +1,80 @@
+/**
+ * Files of the person at the keyboard: configuration files that flags name, and the kubeconfigs that a start
+ * writes. The only file of `api/config` that touches files.
+ */
+import { createKubeconfig, mergeKubeconfig } from "../auth/kubeconfig.ts";
+import type { Access } from "../auth/kubeconfig.ts";
+import { UsageError } from "./flags.ts";
+
+/** The text of a file that a flag names; undefined where the flag was not given. Throws UsageError. */
+export async function readConfig(flag: string, path: string | undefined) {
+  if (path === undefined) return undefined;
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    throw new UsageError(`Cannot read --${flag} "${path}": ${textOf(error)}`);
+  }
+}
+
+/** A user's kubeconfig. */
+export interface OwnKubeconfig {
+  path: string;
+  text: string;
+}
+
+/** The user's kubeconfig, or an empty one where it would be; `env` reads the environment. */
+export async function readOwnKubeconfig(
+  env: (name: string) => string | undefined,
+): Promise<OwnKubeconfig | undefined> {
+  const home = env("HOME") ?? env("USERPROFILE");
+  const separator = Deno.build.os === "windows" ? ";" : ":";
+  const named = env("KUBECONFIG")?.split(separator).find((path) => path !== "");
+  const path = named ?? (home && `${home}/.kube/config`);
+  if (!path) return undefined;
+  let text = "";
+  try {
+    text = await Deno.readTextFile(path);
+    mergeKubeconfig(text, { server: "", authorityPem: "", certificatePem: "", keyPem: "" });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) {
+      throw new UsageError(
+        `Cannot read your kubeconfig "${path}": ${
+          textOf(error)
+        }; mend it, or leave it alone with --kubeconfig FILE`,
+      );
+    }
+  }
+  return { path, text };
+}
+
+/** Writes the kubeconfigs and says what was written. */
+export async function writeKubeconfigs(
+  access: Access,
+  { file, own }: { file: string | undefined; own: OwnKubeconfig | undefined },
+): Promise<string[]> {
+  const said: string[] = [];
+  if (file) {
+    await replaceFile(file, createKubeconfig(access));
+    said.push(`Wrote ${file}`);
+  }
+  if (!own) return said;
+  const merged = mergeKubeconfig(own.text, access);
+  if (merged !== own.text) await replaceFile(own.path, merged);
+  said.push(`Context "plesio" is current in ${own.path}`);
+  return said;
+}
+
+/** Puts a whole file in the place of another in one step, for its owner's eyes only. */
+async function replaceFile(path: string, text: string): Promise<void> {
+  // A link stays a link: what it points at is replaced.
+  const target = await Deno.realPath(path).catch(() => path);
+  const folder = target.slice(0, Math.max(target.lastIndexOf("/"), 0)) || ".";
+  await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+  const next = `${target}.${crypto.randomUUID().slice(0, 8)}.new`;
+  await Deno.writeTextFile(next, text, { mode: 0o600 });
+  await Deno.rename(next, target);
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,236 @@
+/**
+ * The command line of `deno task start` as a table: a flag's name, its type, its default, what it means. The help
+ * text, parsing and the type of the result come from it; a new flag is a new row. Where kube-apiserver or
+ * kube-controller-manager has a flag of the same meaning, it has the same name and the same values.
+ *
+ * Pure: the arguments come in, values or a `UsageError` come out. Whose name ends in `-file` or `-config` names a
+ * file that the caller reads.
+ */
+import { parseArgs } from "node:util";
+import { PLUGIN_NAMES } from "../auth/mod.ts";
+import { parseDuration } from "../machinery/time.ts";
+
+/** The parts of a cluster that can be left out. */
+export const COMPONENTS = ["api", "controllers", "scheduler", "nodes", "network"] as const;
+
+/** Nodes one process may host. */
+export const NODES_MAX = 10_000;
+
+/** A mistake of the person at the keyboard: shown without a stack. */
+export class UsageError extends Error {
+  override name = "UsageError";
+}
+
+/** One row: how the text after the flag is read, and what is told of it. */
+export interface Flag<T> {
+  /** Stands for the value in the help text; a switch has none. */
+  placeholder?: string;
+  help: string;
+  /** The value when the flag is not given. */
+  default: T;
+  /** Reads a value. Throws UsageError naming the flag. */
+  read(text: string, flag: string): T;
+  /** May be given several times; the texts are joined by commas. */
+  many?: boolean;
+}
+
+/** Any text. */
+export function text(help: string, placeholder = "TEXT"): Flag<string | undefined> {
+  return { help, placeholder, default: undefined, read: (value) => value };
+}
+
+/** Any text, with a default. */
+export function textOr(fallback: string, help: string): Flag<string> {
+  return { help, placeholder: fallback, default: fallback, read: (value) => value };
+}
+
+/** A path of a file that is read. */
+export function file(help: string): Flag<string | undefined> {
+  return text(help, "FILE");
+}
+
+/** On or off: `--name`, `--no-name`, `--name=true`. */
+export function flag(help: string, fallback = false): Flag<boolean> {
+  return {
+    help,
+    default: fallback,
+    read(value, name) {
+      if (value === "true" || value === "") return true;
+      if (value === "false") return false;
+      throw new UsageError(`--${name} must be true or false, not "${value}"`);
+    },
+  };
+}
+
+/** A whole number within bounds. */
+export function integer(
+  fallback: number,
+  help: string,
+  { min = 0, max = 2 ** 31 - 1 }: { min?: number; max?: number } = {},
+): Flag<number> {
+  return {
+    help,
+    placeholder: String(fallback),
+    default: fallback,
+    read(value, name) {
+      const number = Number(value);
+      if (!/^\d+$/.test(value) || number < min || number > max) {
+        throw new UsageError(`--${name} must be a number from ${min} to ${max}, not "${value}"`);
+      }
+      return number;
+    },
+  };
+}
+
+/** A Go duration such as `1m30s`, in ms. */
+export function duration(fallback: string, help: string): Flag<number> {
+  return {
+    help,
+    placeholder: fallback,
+    default: parseDuration(fallback),
+    read(value, name) {
+      try {
+        return parseDuration(value);
+      } catch {
+        throw new UsageError(`--${name} must be a duration such as 1m30s, not "${value}"`);
+      }
+    },
+  };
+}
+
+/** One of several words. */
+export function choice<const T extends string>(
+  known: readonly T[],
+  fallback: T,
+  help: string,
+): Flag<T> {
+  return {
+    help,
+    placeholder: known.join("|"),
+    default: fallback,
+    read: (value, name) => oneOf(name, value, known),
+  };
+}
+
+/** Words separated by commas: any, or of `known`. May be given several times. */
+export function list<const T extends string = string>(
+  help: string,
+  { known, fallback = [] }: { known?: readonly T[]; fallback?: readonly T[] } = {},
+): Flag<readonly T[]> {
+  return {
+    help,
+    placeholder: "LIST",
+    default: fallback,
+    many: true,
+    read(value, name) {
+      const words = value.split(",").map((word) => word.trim()).filter(Boolean);
+      return known ? words.map((word) => oneOf(name, word, known)) : words as T[];
+    },
+  };
+}
+
+function oneOf<T extends string>(flag: string, text: string, known: readonly T[]): T {
+  const found = known.find((word) => word === text);
+  if (!found) throw new UsageError(`--${flag} must be one of ${known.join(", ")}, not "${text}"`);
+  return found;
+}
+
+/** Every flag of `deno task start`. */
+export const FLAGS = {
+  port: integer(6443, "where the API listens", { max: 65_535 }),
+  host: textOr("127.0.0.1", "on which address"),
+  data: text("folder of everything durable (default .plesio)", "DIR"),
+  memory: flag("keep nothing on disk"),
+  nodes: integer(2, "how many nodes; 0 gives a control plane alone", { max: NODES_MAX }),
+  runtime: choice(
+    ["auto", "isolate", "simulated"],
+    "auto",
+    "auto: processes for what can be run here, the rest simulated; isolate, simulated: only that",
+  ),
+  kubeconfig: text("write the kubeconfig there, and leave your own alone", "FILE"),
+  components: list(`of ${COMPONENTS.join(",")} (default: all)`, {
+    known: COMPONENTS,
+    fallback: COMPONENTS,
+  }),
+  controllers: textOr("*", "as kube-controller-manager's: *, name, -name"),
+  "enable-admission-plugins": list("plugins to switch on beside the default ones", {
+    known: PLUGIN_NAMES,
+  }),
+  "disable-admission-plugins": list("default plugins to switch off", { known: PLUGIN_NAMES }),
+  beta: flag("serve beta kinds too"),
+  "log-level": choice(["debug", "info", "warn", "error"], "warn", "least level that is logged"),
+  "log-format": {
+    help: "default: text on a terminal, else json",
+    placeholder: "text|json",
+    default: undefined,
+    read: (value, name) => oneOf(name, value, ["text", "json"]),
+  } as Flag<"text" | "json" | undefined>,
+  help: flag("this text"),
+} as const satisfies Record<string, Flag<unknown>>;
+
+/** The value of every flag. */
+export type Flags = {
+  -readonly [Name in keyof typeof FLAGS]: (typeof FLAGS)[Name] extends Flag<infer T> ? T : never;
+};
+
+const TABLE: Readonly<Record<string, Flag<unknown>>> = FLAGS;
+
+/** Reads arguments. Throws UsageError for an unknown flag or a value that is none. */
+export function readFlags(args: readonly string[]): Flags {
+  const values: Record<string, unknown> = {};
+  for (const name in TABLE) values[name] = TABLE[name].default;
+  const given = new Map<string, string>();
+  for (const token of tokensOf(args)) {
+    if (token.kind === "positional") {
+      throw new UsageError(`Unexpected argument "${token.value}"; flags begin with --`);
+    }
+    if (token.kind !== "option") continue;
+    const off = token.name.startsWith("no-") && TABLE[token.name.slice(3)];
+    const name = off ? token.name.slice(3) : token.name;
+    const row = TABLE[name];
+    if (!row) throw new UsageError(`Unknown flag "${token.rawName}"; --help lists them`);
+    if (off && row.placeholder) {
+      throw new UsageError(`--${name} has a value: it cannot be switched off`);
+    }
+    if (row.placeholder && token.value === undefined) {
+      throw new UsageError(`--${name} needs a value`);
+    }
+    const value = off ? "false" : token.value ?? "";
+    const before = given.get(name);
+    given.set(name, row.many && before ? `${before},${value}` : value);
+  }
+  for (const [name, value] of given) values[name] = TABLE[name].read(value, name);
+  return values as Flags;
+}
+
+function tokensOf(args: readonly string[]) {
+  const options = Object.fromEntries(
+    Object.entries(TABLE).map(([name, row]) =>
+      [name, { type: row.placeholder ? "string" : "boolean" }] as const
+    ),
+  );
+  // Not strict: what is wrong is said in our own words above
+  return parseArgs({
+    args: [...args],
+    options,
+    strict: false,
+    allowPositionals: true,
+    tokens: true,
+  })
+    .tokens;
+}
+
+/** Width of the column of flags in the help text. */
+const FLAG_COLUMN = 28;
+
+/** The help text. */
+export function helpText(): string {
+  const lines = ["Starts a Kubernetes cluster on this machine.", "", "deno task start [flags]"];
+  for (const name in TABLE) {
+    const { help, placeholder } = TABLE[name];
+    const head = `  --${name}${placeholder ? ` ${placeholder}` : ""}`;
+    if (head.length >= FLAG_COLUMN) lines.push(head, " ".repeat(FLAG_COLUMN) + help);
+    else lines.push(head.padEnd(FLAG_COLUMN) + help);
+  }
+  return lines.join("\n") + "\n";
+}
