@@ -35,8 +35,9 @@ import { type ActorReport, createSystem, type Logger, type System } from "./acto
 import { type Material, openMaterial, openTokenKeys } from "./api/auth/material.ts";
 import { createAuth, createKubeconfig, serverNames, type Tokens } from "./api/auth/mod.ts";
 import type { Client, Informers, User } from "./api/client/contract.ts";
-import { readOwnKubeconfig, writeKubeconfigs } from "./api/config/files.ts";
+import { readConfig, readOwnKubeconfig, writeKubeconfigs } from "./api/config/files.ts";
 import { COMPONENTS, type Flags, helpText, readFlags, UsageError } from "./api/config/flags.ts";
+import { type ServerOptions, serverOptions } from "./api/config/server.ts";
 import { createKinds } from "./api/kinds/mod.ts";
 import type { Kinds, KubeObject } from "./api/machinery/types.ts";
 import { type Api, type ApiOptions, createApi, createInformers, objectCodec } from "./api/mod.ts";
@@ -66,7 +67,7 @@ const RENEW_CHECK_MS = 12 * 3600 * 1000;
 const QUIET_MS = 20;
 
 /** What a cluster is started with. */
-export interface ClusterOptions {
+export interface ClusterOptions extends ServerOptions {
   /** Nodes (default 2). */
   nodes?: number;
   /** What runs their pods (default `simulated`; `auto`: isolates for what they can run). */
@@ -85,14 +86,8 @@ export interface ClusterOptions {
   snapshot?: Uint8Array;
   /** Hard bound of the database, in bytes. */
   bytesMax?: number;
-  /** Serve beta kinds too (default false). */
-  beta?: boolean;
   /** Labels of the i-th node. */
   nodeLabels?: (index: number) => Record<string, string>;
-  /** Admission plugins to switch on or off beside upstream's default. */
-  admission?: { enable?: readonly string[]; disable?: readonly string[] };
-  /** Bearer tokens and whose they are (default none). */
-  tokens?: ReadonlyMap<string, User>;
   log?: Logger;
 }
 
@@ -545,7 +540,7 @@ export default {
 
 /** What the flags ask for; the files that they name are read here. */
 async function optionsOf(flags: Flags, data: string | undefined): Promise<ClusterOptions> {
-  const { nodes, runtime, components, controllers, beta } = flags;
+  const { nodes, runtime, components, controllers } = flags;
   const format = flags["log-format"] ?? (Deno.stderr.isTerminal() ? "text" : "json");
   return {
     clock: "real",
@@ -554,11 +549,7 @@ async function optionsOf(flags: Flags, data: string | undefined): Promise<Cluste
     runtime,
     components,
     controllers,
-    beta,
-    admission: {
-      enable: flags["enable-admission-plugins"],
-      disable: flags["disable-admission-plugins"],
-    },
+    ...await serverOptions(flags, readConfig),
     log: createLogger({
       clock: new RealClock(),
       level: flags["log-level"],

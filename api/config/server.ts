@@ -1,0 +1,33 @@
+/**
+ * How an API server is configured beyond its defaults: the same options for a program that embeds a cluster and
+ * for the command line, whose flags and files become these here.
+ */
+import type { User } from "../client/contract.ts";
+import type { Flags } from "./flags.ts";
+
+/** Options of the API server. Each has a default that needs no configuration. */
+export interface ServerOptions {
+  /** Serve beta kinds too (default false). */
+  beta?: boolean;
+  /** Admission plugins to switch on or off beside upstream's default. */
+  admission?: { enable?: readonly string[]; disable?: readonly string[] };
+  /** Bearer tokens and whose they are (default none). */
+  tokens?: ReadonlyMap<string, User>;
+}
+
+/** Reads the text of the file that a flag names; undefined where the flag was not given. */
+export type ReadConfig = (
+  flag: string & keyof Flags,
+  path: string | undefined,
+) => Promise<string | undefined>;
+
+/** The options that flags ask for. Throws UsageError for what cannot be read or is wrong. */
+export async function serverOptions(flags: Flags, _read: ReadConfig): Promise<ServerOptions> {
+  return {
+    beta: flags.beta,
+    admission: {
+      enable: flags["enable-admission-plugins"],
+      disable: flags["disable-admission-plugins"],
+    },
+  };
+}
