@@ -43,6 +43,7 @@ import type { AdmissionPlugin, Authenticator, Authorizer, Credentials } from "./
 import type { Auth } from "./auth/mod.ts";
 import type { Client, User } from "./client/contract.ts";
 import type { NodeDialer } from "./client/node_api.ts";
+import type { Outbound } from "./client/outbound.ts";
 import type { Kinds, KubeObject } from "./machinery/types.ts";
 import { SERVICE_RANGE } from "./server/allocators.ts";
 import { type AppOptions, callOfRequest, createApp } from "./server/app.ts";
@@ -51,7 +52,9 @@ import type { Deps, VirtualAnswer } from "./server/deps.ts";
 import type { Call, Reply } from "./server/http.ts";
 import {
   hostConnect,
+  hostDial,
   hostFetch,
+  hostRequest,
   listen,
   type Listener,
   type ListenOptions,
@@ -62,6 +65,7 @@ import { localClient } from "./server/local_client.ts";
 import { Flow } from "./server/flow.ts";
 import { Metrics } from "./server/metrics.ts";
 import { OpenApi } from "./server/openapi.ts";
+import { createOutbound } from "./server/outbound.ts";
 
 export { httpClient, type HttpClientOptions } from "./client/http.ts";
 export { createInformers } from "./client/informer.ts";
@@ -89,6 +93,8 @@ export interface ApiOptions {
   serviceRange?: string;
   /** Reaches what proxies ask for (default: this machine's network). */
   transport?: (request: Request) => Promise<Response>;
+  /** Reaches webhooks, aggregated servers and the like (default: this machine's network). */
+  outbound?: Outbound;
   /** Hears of every request once it is answered, with the stages it went through. */
   trace?: Deps["trace"];
   /** Hears of exceptions that became a 500: our own bugs. */
@@ -125,6 +131,14 @@ function streams() {
   return import("./server/streams.ts");
 }
 
+/** The way out over this machine's network. Whoever makes identity as well gives both the same. */
+export function hostOutbound(
+  { database, clock }: Pick<ApiOptions, "database" | "clock">,
+): Outbound {
+  const view = () => database.objects.view();
+  return createOutbound({ view, clock, request: hostRequest, dial: hostDial });
+}
+
 /** Makes an API over a database. */
 export function createApi(options: ApiOptions): Api {
   const { clock } = options;
@@ -145,6 +159,7 @@ export function createApi(options: ApiOptions): Api {
     onError: options.onError,
     transport: options.transport ?? hostFetch,
     connect: hostConnect,
+    outbound: options.outbound ?? hostOutbound(options),
     serviceRange: options.serviceRange ?? SERVICE_RANGE,
     turn: options.turn ?? (clock.manual ? () => Promise.resolve() : nextTurn),
   };

@@ -39,6 +39,7 @@ const CONTRACTS = [
   "kv/clock.ts",
   "api/client/contract.ts",
   "api/client/node_api.ts",
+  "api/client/outbound.ts",
 ];
 
 /** Where the host's clock, chance, network, files and processes may be touched. */

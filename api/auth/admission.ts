@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
+import type { Outbound } from "../client/outbound.ts";
 import { forbidden } from "../machinery/errors.ts";
 import type { ApiError, Kinds, KubeObject } from "../machinery/types.ts";
 import type { Admission, AdmissionPlugin, Authorizer } from "./contract.ts";
@@ -16,6 +17,8 @@ export interface PluginContext {
   authorizer: Authorizer;
   /** What is served, where the caller has it: quotas on custom resources count by it. */
   kinds?: () => Kinds | undefined;
+  /** Reaches webhooks. */
+  outbound?: () => Outbound;
 }
 
 /** The name a refusal is about: the object's, or the prefix of a name that is still to be made. */

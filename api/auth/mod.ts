@@ -38,6 +38,7 @@
 import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
 import type { User } from "../client/contract.ts";
+import type { Outbound } from "../client/outbound.ts";
 import type { Kinds, KubeObject } from "../machinery/types.ts";
 import {
   anonymousAuthenticator,
@@ -111,6 +112,8 @@ export interface AuthOptions {
   anonymousPaths?: readonly string[];
   /** What is served, for quotas on resources by name (default: built-in paths). */
   kinds?: () => Kinds | undefined;
+  /** Reaches webhooks; asked for at the first one (default: none can be reached). */
+  outbound?: () => Outbound;
   /** Admission plugins to switch on or off beyond the default. */
   plugins?: PluginOptions;
 }
@@ -156,7 +159,7 @@ export function createAuth(options: AuthOptions): Auth {
     impersonate: (user, headers, requested) => impersonated(user, headers, authorizer, requested),
     authorizer,
     admission: createPlugins(
-      { view, clock, authorizer, kinds: options.kinds },
+      { view, clock, authorizer, kinds: options.kinds, outbound: options.outbound },
       options.plugins,
     ),
     tokens,

@@ -17,6 +17,7 @@ import {
 import type { AdmissionPlugin, Authenticator, Authorizer } from "../auth/contract.ts";
 import type { Auth } from "../auth/mod.ts";
 import type { NodeDialer } from "../client/node_api.ts";
+import type { Outbound } from "../client/outbound.ts";
 import {
   conflict,
   expired,
@@ -64,6 +65,8 @@ export interface Deps {
   transport: (request: Request) => Promise<Response>;
   /** Opens a connection to it, for protocols that are not HTTP. */
   connect: (host: string, port: number) => Promise<Socket>;
+  /** Reaches webhooks, aggregated servers and the like. */
+  outbound: Outbound;
   flow: Flow;
   /** Hears of every request's stages; absent: nothing is noted. */
   trace?: (request: ApiRequest) => void;

@@ -5,7 +5,7 @@ import { createAuth, createTokenKey } from "../auth/mod.ts";
 import type { Client, User } from "../client/contract.ts";
 import { createKinds } from "../kinds/mod.ts";
 import type { KubeObject } from "../machinery/types.ts";
-import { type Api, type ApiOptions, createApi, objectCodec } from "../mod.ts";
+import { type Api, type ApiOptions, createApi, hostOutbound, objectCodec } from "../mod.ts";
 
 /** The user that may do everything. */
 export const ADMIN: User = {
@@ -38,13 +38,17 @@ export async function openApi(
 ): Promise<Fixture> {
   const clock = options.clock ?? new RealClock();
   const database = await openDatabase<KubeObject>({ codec: objectCodec, clock });
+  const outbound = options.outbound ?? hostOutbound({ database, clock });
+  const kinds = createKinds();
   const auth = createAuth({
     view: () => database.objects.view(),
     clock,
+    kinds: () => kinds,
+    outbound: () => outbound,
     tokenKeys: [await tokenKey()],
     tokens: new Map([[ADMIN_TOKEN, ADMIN]]),
   });
-  const api = createApi({ database, kinds: createKinds(), clock, ...auth, ...options });
+  const api = createApi({ database, kinds, clock, outbound, ...auth, ...options });
   const client = api.client(ADMIN, "test");
   for (const name of ["default", "kube-system"]) {
     await client.create({ resource: NAMESPACES }, { metadata: { name } });

@@ -38,6 +38,80 @@ export async function hostConnect(host: string, port: number): Promise<Socket> {
   });
 }
 
+/** Where this machine connects to. */
+export interface HostPlace {
+  host: string;
+  port: number;
+  /** Absent: no TLS. PEM throughout; `name` is what the certificate must carry. */
+  tls?: { name: string; ca?: string; cert?: string; key?: string; insecure?: boolean };
+}
+
+/** One request of ours; aborting the signal ends it, and the answer's body. */
+export interface HostMessage {
+  method: string;
+  path: string;
+  headers: Record<string, string>;
+  body?: Uint8Array;
+  signal: AbortSignal;
+}
+
+/** Sends a request and hands over the answer once its head is there. Redirects are answers like others. */
+export type HostRequest = (place: HostPlace, message: HostMessage) => Promise<{
+  status: number;
+  headers: Record<string, string | string[]>;
+  body: AsyncIterable<Uint8Array>;
+}>;
+
+/** What node's TLS wants to know. A name that is an address is checked, but not sent. */
+function trustOf(tls: NonNullable<HostPlace["tls"]>) {
+  const { ca, cert, key, name, insecure } = tls;
+  const servername = /^[0-9.]+$|:/.test(name) ? "" : name;
+  return { ca, cert, key, servername, rejectUnauthorized: !insecure };
+}
+
+/** Sends an HTTP request from this machine, over a connection that is kept for the next one. */
+export const hostRequest: HostRequest = async (place, message) => {
+  const { host, port, tls } = place;
+  const { request } = tls ? await import("node:https") : await import("node:http");
+  const { method, path, headers, signal } = message;
+  const once = () =>
+    new Promise<IncomingMessage>((resolve, reject) => {
+      const options = { host, port, method, path, headers, signal, ...tls && trustOf(tls) };
+      const outgoing = request(options, resolve);
+      outgoing.on("error", (error: Error) => {
+        reject(Object.assign(error, { reused: outgoing.reusedSocket }));
+      });
+      outgoing.end(message.body);
+    });
+  let answer: IncomingMessage;
+  try {
+    answer = await once();
+  } catch (error) {
+    // The other side may close a kept connection in the moment that we use it
+    const { reused, code } = error as { reused?: boolean; code?: string };
+    if (!reused || code !== "ECONNRESET" || signal.aborted) throw error;
+    answer = await once();
+  }
+  const found: Record<string, string | string[]> = {};
+  for (const [name, value] of Object.entries(answer.headers)) if (value) found[name] = value;
+  return { status: answer.statusCode ?? 0, headers: found, body: answer };
+};
+
+/** Opens a connection from this machine, with TLS where the place has it. */
+export async function hostDial({ host, port, tls }: HostPlace): Promise<Socket> {
+  if (!tls) return await hostConnect(host, port);
+  const { connect } = await import("node:tls");
+  return await new Promise((resolve, reject) => {
+    const socket = connect({ host, port, ...trustOf(tls) });
+    socket.once("error", reject);
+    socket.once("secureConnect", () => {
+      socket.off("error", reject);
+      socket.setNoDelay(true);
+      resolve(socket);
+    });
+  });
+}
+
 /** Certificates in PEM. */
 export interface TlsFiles {
   cert: string;

@@ -3,6 +3,7 @@
  * A name may carry a scheme and a port: `https:web:8443`.
  */
 import type { Buffer } from "node:buffer";
+import type { View } from "../../kv/contract.ts";
 import type { Socket } from "./listen.ts";
 import { badRequest, notFound, unavailable } from "../machinery/errors.ts";
 import { cidrContains, parseCidr, parseIp, unmapped } from "../machinery/ip.ts";
@@ -134,22 +135,48 @@ async function pass(
 type Item = DeepReadonly<KubeObject>;
 
 /**
- * Throws 400 for an address of this machine itself: whoever may write a pod's status would reach what listens
- * here for others. Pods' own ranges may lie there, where nothing else could be made local.
+ * False for an address of this machine itself: whoever may write a pod's status would reach what listens here for
+ * others. Pods' own ranges may lie there, where nothing else could be made local.
  */
-function checkAddress(deps: Deps, host: string): void {
+export function addressAllowed(view: View<KubeObject>, host: string): boolean {
   const ip = parseIp(host);
-  if (!ip) throw badRequest("address not allowed");
+  if (!ip) return false;
   const plain = unmapped(ip);
-  if (!OWN.some((range) => cidrContains(range, plain))) return;
-  for (const item of deps.database.objects.view().scan("/registry/minions/")) {
+  if (!OWN.some((range) => cidrContains(range, plain))) return true;
+  for (const item of view.scan("/registry/minions/")) {
     const spec = item.value.spec ?? {};
     for (const text of (spec.podCIDRs ?? [spec.podCIDR]) as (string | undefined)[]) {
       const range = text ? parseCidr(text) : undefined;
-      if (range && cidrContains(range, plain)) return;
+      if (range && cidrContains(range, plain)) return true;
     }
   }
-  throw badRequest("address not allowed");
+  return false;
+}
+
+function checkAddress(view: View<KubeObject>, host: string): void {
+  if (!addressAllowed(view, host)) throw badRequest("address not allowed");
+}
+
+/** The ready endpoints of a Service's port, by the port's name. */
+export function endpointsOf(
+  view: View<KubeObject>,
+  service: { namespace: string; name: string },
+  portName: string,
+): { host: string; port: number }[] {
+  const places: { host: string; port: number }[] = [];
+  for (const { value } of view.scan(`/registry/endpointslices/${service.namespace}/`)) {
+    if (value.metadata.labels?.["kubernetes.io/service-name"] !== service.name) continue;
+    for (const one of (value.ports ?? []) as { name?: string; port?: number }[]) {
+      if ((one.name ?? "") !== portName || !one.port) continue;
+      for (const endpoint of (value.endpoints ?? []) as Item[]) {
+        if (endpoint.conditions?.ready === false) continue;
+        for (const host of (endpoint.addresses ?? []) as string[]) {
+          places.push({ host, port: one.port });
+        }
+      }
+    }
+  }
+  return places;
 }
 
 async function placeOf(deps: Deps, request: ApiRequest): Promise<Place> {
@@ -159,16 +186,11 @@ async function placeOf(deps: Deps, request: ApiRequest): Promise<Place> {
   if (!found) throw notFound({ group: "", resource: request.kind.plural }, name);
   if (request.kind.plural === "pods") {
     const place = podPlace(found, scheme, port);
-    checkAddress(deps, place.host);
+    checkAddress(view, place.host);
     return place;
   }
-  const slices: Item[] = [];
-  for (const item of view.scan(`/registry/endpointslices/${request.namespace}/`)) {
-    const slice = item.value;
-    if (slice.metadata.labels?.["kubernetes.io/service-name"] === name) slices.push(slice);
-  }
-  const place = servicePlace(found, slices, { scheme, port, random: deps.clock.random() });
-  checkAddress(deps, place.host);
+  const place = servicePlace(found, view, { scheme, port, random: deps.clock.random() });
+  checkAddress(view, place.host);
   return place;
 }
 
@@ -195,7 +217,7 @@ function podPlace(pod: Item, scheme: string, port: string): Place {
 
 function servicePlace(
   service: Item,
-  slices: readonly Item[],
+  view: View<KubeObject>,
   { scheme, port, random }: { scheme: string; port: string; random: number },
 ): Place {
   const name = service.metadata.name;
@@ -208,22 +230,12 @@ function servicePlace(
       `no service port ${JSON.stringify(port)} found for service ${JSON.stringify(name)}`,
     );
   }
-  const places: Place[] = [];
-  for (const slice of slices) {
-    for (const one of (slice.ports ?? []) as { name?: string; port?: number }[]) {
-      if ((one.name ?? "") !== (asked.name ?? "") || !one.port) continue;
-      for (const endpoint of (slice.endpoints ?? []) as Item[]) {
-        if (endpoint.conditions?.ready === false) continue;
-        for (const host of (endpoint.addresses ?? []) as string[]) {
-          places.push({ scheme: scheme || "http", host, port: one.port });
-        }
-      }
-    }
-  }
+  const { namespace = "" } = service.metadata;
+  const places = endpointsOf(view, { namespace, name }, asked.name ?? "");
   if (places.length === 0) {
     throw unavailable(`no endpoints available for service ${JSON.stringify(name)}`);
   }
-  return places[Math.floor(random * places.length)];
+  return { scheme: scheme || "http", ...places[Math.floor(random * places.length)] };
 }
 
 /** Joins a client's upgraded connection with one to the place it asked for. */

@@ -1,0 +1,297 @@
+/**
+ * The way out (`api/client/outbound.ts`) over this machine's sockets: finds where an endpoint lies, bounds time and
+ * bytes, puts what went wrong into Go's words.
+ *
+ * A Service is looked up in the head view: one of its ready endpoints, chosen at random, under the name
+ * `<name>.<namespace>.svc`. ExternalName is refused, and so are this machine's own addresses: else whoever may write a
+ * Service could make the server speak to what listens here for others.
+ */
+import type { Clock } from "../../kv/clock.ts";
+import type { View } from "../../kv/contract.ts";
+import {
+  type Endpoint,
+  type Outbound,
+  type OutboundAnswer,
+  OutboundError,
+  type OutboundReply,
+  type OutboundRequest,
+} from "../client/outbound.ts";
+import type { KubeObject } from "../machinery/types.ts";
+import type { HostPlace, HostRequest, Socket } from "./listen.ts";
+import { addressAllowed, endpointsOf } from "./proxy.ts";
+
+/** Longest time without being told. */
+const TIMEOUT_MS = 30_000;
+/** Most bytes of a collected answer without being told. */
+export const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
+/** Where a Service is spoken to without being told. */
+const SERVICE_PORT = 443;
+
+/** What the way out is made of. */
+export interface OutboundOptions {
+  /** The head of the store. */
+  view: () => View<KubeObject>;
+  clock: Clock;
+  /** Sends one request from this machine. */
+  request: HostRequest;
+  /** Opens one connection from this machine. */
+  dial: (place: HostPlace) => Promise<Socket>;
+}
+
+/** Where an endpoint lies: what is dialled, and what is said there. */
+interface Route {
+  place: HostPlace;
+  /** The Host header, and how errors name the place. */
+  authority: string;
+  scheme: string;
+  path: string;
+  query: string;
+}
+
+/** Makes the way out. */
+export function createOutbound(options: OutboundOptions): Outbound {
+  return {
+    open: (endpoint, request) => open(options, endpoint, request),
+    send: (endpoint, request) => send(options, endpoint, request),
+    async connect(endpoint) {
+      const route = routeOf(options, endpoint);
+      try {
+        return await options.dial(route.place);
+      } catch (error) {
+        throw inWords(error, route.place);
+      }
+    },
+  };
+}
+
+function unresolved(message: string): OutboundError {
+  return new OutboundError(message, "unresolved");
+}
+
+/** A Service's place: one of its ready endpoints. */
+function serviceAddress(
+  { view, clock }: OutboundOptions,
+  { namespace, name, port = SERVICE_PORT }: NonNullable<Endpoint["service"]>,
+): { host: string; port: number } {
+  const state = view();
+  const service = state.get(`/registry/services/${namespace}/${name}`)?.value;
+  if (!service) throw unresolved(`service ${JSON.stringify(name)} not found`);
+  if (service.spec?.type === "ExternalName") {
+    throw unresolved(`unsupported service type ${JSON.stringify(service.spec.type)}`);
+  }
+  const ports = (service.spec?.ports ?? []) as { name?: string; port: number }[];
+  const asked = ports.find((one) => one.port === port);
+  if (!asked) throw unresolved(`no service port ${port} found for service ${JSON.stringify(name)}`);
+  const places = endpointsOf(state, { namespace, name }, asked.name ?? "");
+  if (places.length === 0) {
+    throw unresolved(`no endpoints available for service ${JSON.stringify(name)}`);
+  }
+  const place = places[Math.floor(clock.random() * places.length)];
+  if (!addressAllowed(state, place.host)) throw unresolved("address not allowed");
+  return place;
+}
+
+function routeOf(options: OutboundOptions, endpoint: Endpoint): Route {
+  const { caBundle: ca, certificate, insecureSkipTlsVerify } = endpoint;
+  const trust = { ca, ...certificate, insecure: insecureSkipTlsVerify };
+  if (endpoint.service) {
+    const { namespace, name, port = SERVICE_PORT, path = "" } = endpoint.service;
+    const { host, port: there } = serviceAddress(options, endpoint.service);
+    const called = `${name}.${namespace}.svc`;
+    const tls = { ...trust, name: endpoint.serverName ?? called };
+    return {
+      place: { host, port: there, tls },
+      authority: `${called}:${port}`,
+      scheme: "https",
+      path,
+      query: "",
+    };
+  }
+  const url = new URL(endpoint.url ?? "");
+  const secure = url.protocol === "https:";
+  if (!secure && url.protocol !== "http:") {
+    throw unresolved(`unsupported protocol scheme ${JSON.stringify(url.protocol.slice(0, -1))}`);
+  }
+  const host = url.hostname.replace(/^\[|\]$/g, "");
+  return {
+    place: {
+      host,
+      port: Number(url.port) || (secure ? 443 : 80),
+      tls: secure ? { ...trust, name: endpoint.serverName ?? host } : undefined,
+    },
+    authority: url.host,
+    scheme: secure ? "https" : "http",
+    path: url.pathname === "/" ? "" : url.pathname,
+    query: url.search.slice(1),
+  };
+}
+
+/** The parts of a path, joined by one slash. */
+function joined(one: string, two = ""): string {
+  if (!two) return one || "/";
+  return `${one.replace(/\/+$/, "")}/${two.replace(/^\/+/, "")}`;
+}
+
+/** A signal that aborts at a time or with another one; `done` lets go of both. */
+function deadline(clock: Clock, timeoutMs: number, other?: AbortSignal) {
+  const controller = new AbortController();
+  const abort = () => controller.abort();
+  const timer = clock.timer("work", timeoutMs, abort);
+  if (other?.aborted) abort();
+  other?.addEventListener("abort", abort, { once: true });
+  return {
+    signal: controller.signal,
+    done() {
+      timer.cancel();
+      other?.removeEventListener("abort", abort);
+    },
+  };
+}
+
+interface Open extends OutboundReply {
+  route: Route;
+  /** `Post "https://…"`. */
+  said: string;
+}
+
+async function openUntil(
+  options: OutboundOptions,
+  endpoint: Endpoint,
+  request: OutboundRequest,
+  signal: AbortSignal,
+): Promise<Open> {
+  const { method } = request;
+  const route = routeOf(options, endpoint);
+  const query = [route.query, request.query].filter(Boolean).join("&");
+  const path = joined(route.path, request.path) + (query ? `?${query}` : "");
+  const verb = method[0] + method.slice(1).toLowerCase();
+  const said = `${verb} "${route.scheme}://${route.authority}${path}"`;
+  const headers: Record<string, string> = { ...request.headers, host: route.authority };
+  if (endpoint.bearerToken) headers.authorization = `Bearer ${endpoint.bearerToken}`;
+  if (request.body) headers["content-length"] = String(request.body.length);
+  try {
+    const message = { method, path, headers, body: request.body, signal };
+    const reply = await options.request(route.place, message);
+    return { ...reply, route, said };
+  } catch (error) {
+    if (signal.aborted) throw late(said);
+    throw inWords(error, route.place, said);
+  }
+}
+
+function late(said: string): OutboundError {
+  return new OutboundError(`${said}: context deadline exceeded`, "timeout");
+}
+
+async function open(
+  options: OutboundOptions,
+  endpoint: Endpoint,
+  request: OutboundRequest,
+): Promise<OutboundReply> {
+  // The bound on time is on the head alone: a watch's body goes on for as long as its asker stays
+  const whole = new AbortController();
+  const stop = () => whole.abort();
+  request.signal?.addEventListener("abort", stop, { once: true });
+  if (request.signal?.aborted) stop();
+  const timer = options.clock.timer("work", request.timeoutMs ?? TIMEOUT_MS, stop);
+  try {
+    const reply = await openUntil(options, endpoint, request, whole.signal);
+    const { status, headers, said } = reply;
+    const body = bounded(reply.body, request.bytesMax ?? Infinity, said);
+    return { status, headers, body };
+  } finally {
+    timer.cancel();
+  }
+}
+
+async function* bounded(
+  body: AsyncIterable<Uint8Array>,
+  max: number,
+  said: string,
+): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  for await (const piece of body) {
+    bytes += piece.length;
+    if (bytes > max) {
+      throw new OutboundError(`${said}: the answer is larger than ${max} bytes`, "tooLarge");
+    }
+    yield piece;
+  }
+}
+
+async function send(
+  options: OutboundOptions,
+  endpoint: Endpoint,
+  request: OutboundRequest,
+): Promise<OutboundAnswer> {
+  const until = deadline(options.clock, request.timeoutMs ?? TIMEOUT_MS, request.signal);
+  try {
+    const reply = await openUntil(options, endpoint, request, until.signal);
+    try {
+      const pieces: Uint8Array[] = [];
+      const max = request.bytesMax ?? ANSWER_BYTES_MAX;
+      for await (const piece of bounded(reply.body, max, reply.said)) pieces.push(piece);
+      return { status: reply.status, headers: reply.headers, body: whole(pieces) };
+    } catch (error) {
+      if (until.signal.aborted) throw late(reply.said);
+      throw inWords(error, reply.route.place, reply.said);
+    }
+  } finally {
+    until.done();
+  }
+}
+
+function whole(pieces: readonly Uint8Array[]): Uint8Array {
+  if (pieces.length === 1) return pieces[0];
+  const out = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    out.set(piece, at);
+    at += piece.length;
+  }
+  return out;
+}
+
+const UNKNOWN_AUTHORITY = "x509: certificate signed by unknown authority";
+/** What node says of a certificate, and what Go does. */
+const CERTIFICATE_TEXTS: Readonly<Record<string, string>> = {
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: UNKNOWN_AUTHORITY,
+  UNABLE_TO_GET_ISSUER_CERT: UNKNOWN_AUTHORITY,
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: UNKNOWN_AUTHORITY,
+  SELF_SIGNED_CERT_IN_CHAIN: UNKNOWN_AUTHORITY,
+  DEPTH_ZERO_SELF_SIGNED_CERT: UNKNOWN_AUTHORITY,
+  CERT_HAS_EXPIRED: "x509: certificate has expired or is not yet valid",
+  CERT_NOT_YET_VALID: "x509: certificate has expired or is not yet valid",
+};
+
+/** An error of this machine's network in Go's words. */
+function inWords(error: unknown, { host, port, tls }: HostPlace, said = ""): OutboundError {
+  if (error instanceof OutboundError) return error;
+  const { code = "", message } = error as { code?: string; message?: string };
+  const before = said ? `${said}: ` : "";
+  const at = `${host.includes(":") ? `[${host}]` : host}:${port}`;
+  const bad = (why: string) =>
+    new OutboundError(`${before}tls: failed to verify certificate: ${why}`, "certificate");
+  if (CERTIFICATE_TEXTS[code]) return bad(CERTIFICATE_TEXTS[code]);
+  if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
+    const names = /altnames?: (DNS:.*)$|not in the cert's list: (.*)$/.exec(message ?? "");
+    const valid = (names?.[1] ?? names?.[2] ?? "").replaceAll(/DNS:|IP Address:/g, "");
+    return bad(
+      valid
+        ? `x509: certificate is valid for ${valid}, not ${tls?.name}`
+        : `x509: certificate is not valid for any names, but wanted to match ${tls?.name}`,
+    );
+  }
+  const why = code === "ECONNREFUSED"
+    ? `dial tcp ${at}: connect: connection refused`
+    : code === "ENOTFOUND" || code === "EAI_AGAIN"
+    ? `dial tcp: lookup ${host}: no such host`
+    : code === "EHOSTUNREACH"
+    ? `dial tcp ${at}: connect: no route to host`
+    : code === "ENETUNREACH"
+    ? `dial tcp ${at}: connect: network is unreachable`
+    : code === "ECONNRESET"
+    ? `read tcp ${at}: read: connection reset by peer`
+    : message ?? String(error);
+  return new OutboundError(before + why, "connection");
+}
