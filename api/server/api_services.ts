@@ -49,6 +49,24 @@ const ADDED = { group: 100, version: 100 };
 /** Custom kinds come after all built-in ones. */
 const CUSTOM = { group: 1000, version: 100 };
 
+/** What comes first, and is no APIService: the group that APIServices are of. */
+const OWN_GROUP = "apiregistration.k8s.io";
+const FIRST = { group: 20001, version: 15 };
+
+/** How early a group-version stands among all, greater first. */
+export interface Priorities {
+  group: number;
+  version: number;
+}
+
+/** The priorities of what this server serves itself. */
+export function prioritiesOf(group: string, version: string, custom: boolean): Priorities {
+  if (group === OWN_GROUP) return FIRST;
+  if (custom) return CUSTOM;
+  const least = GROUPS[group];
+  return least === undefined ? ADDED : { group: least, version: versionPriority(group, version) };
+}
+
 interface Context {
   now: number;
   uuid(): string;
@@ -66,12 +84,7 @@ function apiService(
   kept: "onstart" | "true",
   context: Context,
 ): KubeObject {
-  const builtIn = GROUPS[group];
-  const [least, own] = kept === "true"
-    ? [CUSTOM.group, CUSTOM.version]
-    : builtIn === undefined
-    ? [ADDED.group, ADDED.version]
-    : [builtIn, versionPriority(group, version)];
+  const { group: least, version: own } = prioritiesOf(group, version, kept === "true");
   const object = created({
     apiVersion: "apiregistration.k8s.io/v1",
     kind: "APIService",
@@ -102,7 +115,9 @@ export function keepBuiltInServices(
 ): void {
   const wanted = new Map<string, Kind>();
   for (const kind of kinds) {
-    if (!kind.custom) wanted.set(`${API_SERVICES}${kind.version}.${kind.group}`, kind);
+    if (!kind.custom && kind.group !== OWN_GROUP) {
+      wanted.set(`${API_SERVICES}${kind.version}.${kind.group}`, kind);
+    }
   }
   for (const { key } of [...kept(draft, "onstart")]) {
     if (!wanted.has(key)) draft.delete(key);

@@ -1,37 +1,13 @@
 /**
- * Discovery: what is served, in the old form (one document a group-version) and aggregated (one for all).
- * Documents are made at first use and kept until the kinds change.
+ * Discovery: what is served, in the old form (one document a group-version) and aggregated (one for all), by
+ * this server and by those behind APIServices. Documents are made at first use and kept until the kinds or the
+ * other servers change. Order is that of the APIServices' priorities: what comes first wins when names collide.
  */
 import { createHash } from "node:crypto";
 import type { Kind, Kinds, Subresource } from "../machinery/types.ts";
+import { type Priorities, prioritiesOf } from "./api_services.ts";
+import { apiVersionOf } from "./codec.ts";
 import { clausesOf } from "./negotiate.ts";
-
-/** Upstream's order of groups: what comes first wins when names collide. */
-const GROUP_ORDER = [
-  "",
-  "apiregistration.k8s.io",
-  "apps",
-  "events.k8s.io",
-  "authentication.k8s.io",
-  "authorization.k8s.io",
-  "autoscaling",
-  "batch",
-  "certificates.k8s.io",
-  "networking.k8s.io",
-  "policy",
-  "rbac.authorization.k8s.io",
-  "storage.k8s.io",
-  "admissionregistration.k8s.io",
-  "apiextensions.k8s.io",
-  "scheduling.k8s.io",
-  "coordination.k8s.io",
-  "node.k8s.io",
-  "discovery.k8s.io",
-  "resource.k8s.io",
-  "flowcontrol.apiserver.k8s.io",
-  "internal.apiserver.k8s.io",
-  "storagemigration.k8s.io",
-];
 
 /** A document and its ETag. */
 export interface Document {
@@ -40,25 +16,70 @@ export interface Document {
   etag?: string;
 }
 
+/** A resource in aggregated discovery. */
+export interface DiscoveredResource {
+  resource: string;
+  responseKind: { group: string; version: string; kind: string };
+  scope: "Namespaced" | "Cluster";
+  singularResource: string;
+  verbs: readonly string[];
+  shortNames?: readonly string[];
+  categories?: readonly string[];
+  subresources?: readonly {
+    subresource: string;
+    responseKind: { group: string; version: string; kind: string };
+    verbs: readonly string[];
+  }[];
+}
+
+/** A group-version that another server serves. */
+export interface RemoteVersion {
+  group: string;
+  version: string;
+  priorities: Priorities;
+  /** What that server last said it serves; none if it never did. */
+  resources: readonly DiscoveredResource[];
+  /** Whether it said so when it was asked last. */
+  freshness: "Current" | "Stale";
+}
+
+/** What other servers serve; `version` grows with every change. */
+export interface RemoteVersions {
+  readonly version: number;
+  all(): Iterable<RemoteVersion>;
+}
+
+const NO_REMOTES: RemoteVersions = { version: 0, all: () => [] };
+
+interface Version {
+  version: string;
+  priorities: Priorities;
+  remote?: RemoteVersion;
+}
+
 interface Group {
   name: string;
-  versions: string[];
+  priority: number;
+  versions: Version[];
 }
 
 /** What kinds say of themselves. */
 export class Discovery {
   readonly #kinds: Kinds;
-  #version = -1;
+  readonly #remotes: RemoteVersions;
+  #version = "";
   #documents = new Map<string, Document>();
 
-  constructor(kinds: Kinds) {
+  constructor(kinds: Kinds, remotes: RemoteVersions = NO_REMOTES) {
     this.#kinds = kinds;
+    this.#remotes = remotes;
   }
 
   /** The document of a path (`/api`, `/apis/apps/v1`), in the form that is accepted; undefined: no such path. */
   document(path: string, accept: string | undefined): Document | undefined {
-    if (this.#version !== this.#kinds.version) {
-      this.#version = this.#kinds.version;
+    const version = `${this.#kinds.version}/${this.#remotes.version}`;
+    if (this.#version !== version) {
+      this.#version = version;
       this.#documents.clear();
     }
     const form = path === "/api" || path === "/apis" ? aggregatedForm(accept) : "";
@@ -69,7 +90,7 @@ export class Discovery {
     if (!body) return undefined;
     document = { body, contentType: "application/json" };
     if (form) {
-      const hash = createHash("sha256").update(JSON.stringify(body)).digest("hex");
+      const hash = createHash("sha512").update(JSON.stringify(body)).digest("hex");
       document.etag = `"${hash.toUpperCase()}"`;
       document.contentType =
         `application/json;g=apidiscovery.k8s.io;v=${form};as=APIGroupDiscoveryList`;
@@ -78,20 +99,28 @@ export class Discovery {
     return document;
   }
 
-  #groups(): Group[] {
+  /** Groups in the order of their priorities; `byName`: equal ones by name, else by their APIService's. */
+  #groups(byName: boolean): Group[] {
     const groups = new Map<string, Group>();
-    for (const { group, version } of this.#kinds.all()) {
-      let found = groups.get(group);
-      if (!found) groups.set(group, found = { name: group, versions: [] });
-      if (!found.versions.includes(version)) found.versions.push(version);
-    }
-    const rank = (name: string) => {
-      const at = GROUP_ORDER.indexOf(name);
-      return at < 0 ? GROUP_ORDER.length : at;
+    const add = (name: string, entry: Version) => {
+      const group = groups.get(name) ?? { name, priority: 0, versions: [] };
+      groups.set(name, group);
+      const at = group.versions.findIndex((v) => v.version === entry.version);
+      if (at < 0) group.versions.push(entry);
+      else if (entry.remote) group.versions[at] = entry;
+      group.priority = Math.max(group.priority, entry.priorities.group);
     };
+    for (const { group, version, custom } of this.#kinds.all()) {
+      add(group, { version, priorities: prioritiesOf(group, version, custom === true) });
+    }
+    for (const remote of this.#remotes.all()) {
+      const { group, version, priorities } = remote;
+      add(group, { version, priorities, remote });
+    }
     const all = [...groups.values()];
-    for (const group of all) group.versions.sort(compareVersions);
-    return all.sort((a, b) => rank(a.name) - rank(b.name) || (a.name < b.name ? -1 : 1));
+    for (const { versions } of all) versions.sort(compareVersions);
+    const nameOf = byName ? (g: Group) => g.name : serviceNameOf;
+    return all.sort((a, b) => b.priority - a.priority || (nameOf(a) < nameOf(b) ? -1 : 1));
   }
 
   #of(group: string, version: string): Kind[] {
@@ -106,31 +135,31 @@ export class Discovery {
     if (root === "api") {
       if (group === undefined) return { kind: "APIVersions", versions: ["v1"], ...LOCAL };
       if (group !== "v1" || version !== undefined) return undefined;
-      return resourceList("v1", this.#of("", "v1"));
+      return { kind: "APIResourceList", ...resourceList("v1", this.#of("", "v1")) };
     }
     if (group === undefined) {
-      const groups = this.#groups().filter((g) => g.name !== "").map(groupDocument);
+      const groups = this.#groups(false).filter((g) => g.name !== "").map(groupDocument);
       return { kind: "APIGroupList", apiVersion: "v1", groups };
     }
     if (group === "") return undefined;
     if (version === undefined) {
-      const found = this.#groups().find((g) => g.name === group);
+      const found = this.#groups(false).find((g) => g.name === group);
       return found && { kind: "APIGroup", apiVersion: "v1", ...groupDocument(found) };
     }
     const kinds = this.#of(group, version);
-    return kinds.length ? resourceList(`${group}/${version}`, kinds) : undefined;
+    if (kinds.length === 0) return undefined;
+    const list = resourceList(`${group}/${version}`, kinds);
+    return { kind: "APIResourceList", apiVersion: "v1", ...list };
   }
 
   #aggregated(core: boolean, form: string): unknown {
-    const items = this.#groups().filter((g) => (g.name === "") === core).map((group) => ({
-      metadata: group.name
-        ? { name: group.name, creationTimestamp: null }
-        : { creationTimestamp: null },
-      versions: group.versions.map((version) => ({
-        version,
-        resources: this.#of(group.name, version).map(aggregatedResource),
-        freshness: "Current",
-      })),
+    const items = this.#groups(true).filter((g) => (g.name === "") === core).map((group) => ({
+      metadata: group.name ? { name: group.name } : {},
+      versions: group.versions.map(({ version, remote }) => {
+        const resources = remote?.resources ?? this.#of(group.name, version).map(discovered);
+        const freshness = remote?.freshness ?? "Current";
+        return { version, ...(resources.length > 0 && { resources }), freshness };
+      }),
     }));
     return {
       kind: "APIGroupDiscoveryList",
@@ -144,6 +173,13 @@ export class Discovery {
 const LOCAL = {
   serverAddressByClientCIDRs: [{ clientCIDR: "0.0.0.0/0", serverAddress: "127.0.0.1:6443" }],
 };
+
+/** The first by name of a group's APIServices among those of its priority. */
+function serviceNameOf({ name, priority, versions }: Group): string {
+  const names = versions.filter((v) => v.priorities.group === priority)
+    .map((v) => `${v.version}.${name}`);
+  return names.sort()[0];
+}
 
 /** The version of aggregated discovery that is wanted, if any. */
 function aggregatedForm(accept: string | undefined): string {
@@ -160,8 +196,12 @@ function aggregatedForm(accept: string | undefined): string {
   return "";
 }
 
-/** Upstream's order of versions: GA before beta before alpha, higher first. */
-function compareVersions(a: string, b: string): number {
+/** By priority, then upstream's order of versions: GA before beta before alpha, higher first. */
+function compareVersions(a: Version, b: Version): number {
+  return b.priorities.version - a.priorities.version || compareNames(a.version, b.version);
+}
+
+function compareNames(a: string, b: string): number {
   const left = parsed(a);
   const right = parsed(b);
   if (!left || !right) return left ? -1 : right ? 1 : a < b ? -1 : 1;
@@ -176,12 +216,24 @@ function parsed(version: string) {
 }
 
 function groupDocument({ name, versions }: Group) {
-  const all = versions.map((version) => ({ groupVersion: `${name}/${version}`, version }));
+  const all = versions.map(({ version }) => ({ groupVersion: `${name}/${version}`, version }));
   return { name, versions: all, preferredVersion: all[0] };
 }
 
-function storageHash({ group, version, kind }: Kind): string {
-  const text = `${group}/${version}/${kind}`;
+/** What upstream 1.36 keeps in another version than it is served in, and we do not. */
+const STORED_AS: Readonly<Record<string, string>> = {
+  "admissionregistration.k8s.io/mutatingadmissionpolicies": "admissionregistration.k8s.io/v1beta1",
+  "admissionregistration.k8s.io/mutatingadmissionpolicybindings":
+    "admissionregistration.k8s.io/v1beta1",
+  "apiextensions.k8s.io/customresourcedefinitions": "apiextensions.k8s.io/v1beta1",
+  "resource.k8s.io/devicetaintrules": "resource.k8s.io/v1alpha3",
+};
+
+/** Tells whether objects that are read in two versions are kept as one: the hash of what is stored. */
+function storageHash(kind: Kind): string {
+  const stored = STORED_AS[`${kind.group}/${kind.plural}`] ?? kind.storage?.version ??
+    apiVersionOf(kind);
+  const text = `${stored.includes("/") ? "" : "/"}${stored}/${kind.kind}`;
   return createHash("sha256").update(text).digest().subarray(0, 8).toString("base64");
 }
 
@@ -194,7 +246,7 @@ function resourceList(groupVersion: string, kinds: readonly Kind[]) {
     }
   }
   resources.sort((a, b) => (a.name < b.name ? -1 : 1));
-  return { kind: "APIResourceList", apiVersion: "v1", groupVersion, resources };
+  return { groupVersion, resources };
 }
 
 function resourceEntry(kind: Kind) {
@@ -212,25 +264,26 @@ function resourceEntry(kind: Kind) {
 }
 
 function subresourceEntry(kind: Kind, { name, verbs, kind: own }: Subresource) {
-  const entry: Record<string, unknown> & { name: string } = {
+  const other = own && (own.group !== kind.group || own.version !== kind.version);
+  return {
     name: `${kind.plural}/${name}`,
     singularName: "",
     namespaced: kind.namespaced,
+    ...(other && { group: own.group, version: own.version }),
     kind: own?.kind ?? kind.kind,
     verbs: [...verbs].sort(),
   };
-  if (own && (own.group !== kind.group || own.version !== kind.version)) {
-    entry.group = own.group;
-    entry.version = own.version;
-  }
-  return entry;
 }
 
-function aggregatedResource(kind: Kind) {
-  const { group, version } = kind;
-  const entry: Record<string, unknown> = {
+/** A kind in aggregated discovery. Built-in ones leave out the group-version that they stand under, as upstream's. */
+function discovered(kind: Kind): DiscoveredResource {
+  const gv = ({ group, version, kind: name }: { group: string; version: string; kind: string }) => {
+    const same = !kind.custom && group === kind.group && version === kind.version;
+    return { group: same ? "" : group, version: same ? "" : version, kind: name };
+  };
+  const entry: DiscoveredResource = {
     resource: kind.plural,
-    responseKind: { group, version, kind: kind.kind },
+    responseKind: gv(kind),
     scope: kind.namespaced ? "Namespaced" : "Cluster",
     singularResource: kind.singular,
     verbs: [...kind.verbs].sort(),
@@ -240,7 +293,7 @@ function aggregatedResource(kind: Kind) {
   if (kind.subresources.length) {
     entry.subresources = kind.subresources.map(({ name, verbs, kind: own }) => ({
       subresource: name,
-      responseKind: own ?? { group, version, kind: kind.kind },
+      responseKind: gv(own ?? kind),
       verbs: [...verbs].sort(),
     }));
   }
