@@ -5,6 +5,7 @@
  */
 import { Environment } from "@marcbachmann/cel-js";
 import type { Schema } from "../types.ts";
+import { defineAuthorizer } from "./authorizer.ts";
 import { compiledPattern, defineCore } from "./core_library.ts";
 import { sizeEstimate } from "./estimate.ts";
 import { defineExtensions } from "./extensions.ts";
@@ -41,6 +42,7 @@ import {
 
 defineCore();
 defineExtensions();
+defineAuthorizer();
 
 /** A node of cel-js's tree. `args` depends on `op`. */
 export interface Node {
@@ -323,6 +325,10 @@ export class Compiler {
     if (PROTOBUF_TYPES.has(protobuf) && this.text.slice(ast.start, ast.end) === protobuf) {
       const value = new TypeValue(protobuf);
       return { type: TYPE, run: () => value, cost: 1, size: 1 };
+    }
+    // A variable's name may hold a dot (`authorizer.requestResource`).
+    if (ast.op === "." && left.op === "id" && this.isVariable(`${left.args}.${name}`)) {
+      return this.#identifier({ ...left, args: `${left.args}.${name}` });
     }
     const target = this.node(left);
     const optional = ast.op === ".?" || target.type.kind === "optional";

@@ -18,6 +18,8 @@ export const SCHEMA_ESTIMATE_MAX = 100_000_000;
 export interface VariableSpec {
   schema?: Schema;
   type?: string;
+  /** A type that is declared by its fields; values are JSON. */
+  declared?: Type;
   /** May be missing; expressions see an optional. */
   optional?: boolean;
 }
@@ -88,18 +90,25 @@ export class Program {
   }
 }
 
+/** JSON as a value; what is one already stays, so that many evaluations share it. */
+function wrapped(value: unknown): Value {
+  return value instanceof Map ? value : wrapDyn(value);
+}
+
 function given(spec: VariableSpec, value: unknown): Value {
   if (value === undefined) return spec.optional ? NONE : null;
   const made = spec.schema
     ? wrap(spec.schema, value as Json)
-    : spec.type === undefined || spec.type === "dyn"
-    ? wrapDyn(value)
+    : spec.declared || spec.type === undefined || spec.type === "dyn"
+    ? wrapped(value)
     : value;
   return spec.optional ? new Optional(true, made) : made;
 }
 
 function typeOf(spec: VariableSpec): Type {
-  const type = spec.schema
+  const type = spec.declared
+    ? spec.declared
+    : spec.schema
     ? typeOfSchema(spec.schema) ?? DYN
     : spec.type === undefined
     ? DYN

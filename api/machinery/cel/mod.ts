@@ -25,6 +25,24 @@
  * ```
  */
 export {
+  type AccessCheck,
+  type AccessChecks,
+  type AccessDecision,
+  AUTHORIZER,
+  authorizerValue,
+  Pending,
+  RESOURCE_CHECK,
+  resourceCheckValue,
+} from "./authorizer.ts";
+export {
+  ACCESS_REVIEW,
+  ADMISSION_REQUEST,
+  CLAIMS,
+  NAMESPACE,
+  recordType,
+  USER_INFO,
+} from "./declared.ts";
+export {
   CALL_COST_MAX,
   CelError,
   CompileError,
@@ -37,4 +55,4 @@ export {
   type VariableSpec,
 } from "./expression.ts";
 export { evaluateRules, hasRules, ruleErrors } from "./rules.ts";
-export { toJson } from "./values.ts";
+export { toJson, wrapDyn } from "./values.ts";

@@ -162,12 +162,53 @@ function wrapString(format: string | undefined, text: string): Value {
 export function wrapDyn(json: unknown): Value {
   if (typeof json === "number") return Number.isInteger(json) ? BigInt(json) : json;
   if (Array.isArray(json)) return json.map(wrapDyn);
-  if (isMap(json)) {
-    const map = new Map<Value, Value>();
-    for (const key of Object.keys(json)) map.set(key, wrapDyn(json[key]));
-    return map;
-  }
+  if (isMap(json)) return new JsonValue(json);
   return json ?? null;
+}
+
+/** A JSON object as a map; a member is wrapped when it is first looked at. */
+export class JsonValue extends Map<Value, Value> {
+  readonly json: JsonMap;
+  #keys: string[] | undefined;
+  constructor(json: JsonMap) {
+    super();
+    this.json = json;
+  }
+
+  #names(): string[] {
+    return this.#keys ??= Object.keys(this.json);
+  }
+
+  override get(key: Value): Value | undefined {
+    if (typeof key !== "string" || !Object.hasOwn(this.json, key)) return undefined;
+    let value = super.get(key);
+    if (value === undefined) super.set(key, value = wrapDyn(this.json[key]));
+    return value;
+  }
+
+  override has(key: Value): boolean {
+    return typeof key === "string" && Object.hasOwn(this.json, key);
+  }
+
+  override get size(): number {
+    return this.#names().length;
+  }
+
+  override *keys(): MapIterator<Value> {
+    yield* this.#names();
+  }
+
+  override *values(): MapIterator<Value> {
+    for (const name of this.#names()) yield this.get(name);
+  }
+
+  override *entries(): MapIterator<[Value, Value]> {
+    for (const name of this.#names()) yield [name, this.get(name)];
+  }
+
+  override [Symbol.iterator](): MapIterator<[Value, Value]> {
+    return this.entries();
+  }
 }
 
 /** A CEL value as JSON, for results that leave the language. */
@@ -175,6 +216,7 @@ export function toJson(value: Value): Json {
   if (typeof value === "bigint") return Number(value);
   if (value instanceof Uint) return Number(value.value);
   if (Array.isArray(value)) return value.map(toJson);
+  if (value instanceof JsonValue) return value.json;
   if (value instanceof Map) {
     return Object.fromEntries([...value].map(([k, v]) => [textOf(k), toJson(v)]));
   }
