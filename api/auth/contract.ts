@@ -41,8 +41,12 @@ export interface Attributes {
 
 export interface Decision {
   allowed: boolean;
+  /** A firm no: whoever would be asked after is not. Otherwise not to allow is to have no opinion. */
+  denied?: true;
   /** Said in the 403 after the standard sentence, and in reviews. */
   reason?: string;
+  /** What went wrong on the way to the decision; reviews show it. */
+  error?: string;
 }
 
 export interface PolicyRule {
@@ -54,8 +58,8 @@ export interface PolicyRule {
 }
 
 export interface Authorizer {
-  /** Synchronous: it reads the head view. */
-  authorize(attributes: Attributes): Decision;
+  /** At once, unless somebody outside must be asked. Never throws. */
+  authorize(attributes: Attributes): Decision | Promise<Decision>;
   /** All rules of a user in a namespace, for SelfSubjectRulesReview and the escalation check. */
   rules(user: User, namespace: string): {
     rules: PolicyRule[];
@@ -63,6 +67,11 @@ export interface Authorizer {
     /** The user has rights beyond these that cannot be listed. */
     incomplete?: boolean;
   };
+}
+
+/** One that decides at once, from the head view alone. */
+export interface PromptAuthorizer extends Authorizer {
+  authorize(attributes: Attributes): Decision;
 }
 
 export type Operation = "CREATE" | "UPDATE" | "DELETE" | "CONNECT";

@@ -49,22 +49,22 @@ interface Wanted {
  * does; without it only the unconstrained right counts. Throws 400 for groups and the like without a user,
  * 403 for what the asker may not take on.
  */
-export function impersonated(
+export async function impersonated(
   user: User,
   headers: HeaderPairs,
   authorizer: Authorizer,
   requested?: Requested,
-): User {
+): Promise<User> {
   const wanted = read(headers);
   if (!wanted) return user;
   let refused: ApiError | undefined;
   for (const mode of requested ? modesFor(user, wanted) : []) {
-    const no = checkMode(mode, { user, wanted, authorizer, requested: requested! });
+    const no = await checkMode(mode, { user, wanted, authorizer, requested: requested! });
     if (!no) return actual(wanted, true);
     refused ??= no;
   }
   const check = checkerOf(user, authorizer);
-  const old = checkFields(check, wanted, { verb: "impersonate", group: "", version: "v1" });
+  const old = await checkFields(check, wanted, { verb: "impersonate", group: "", version: "v1" });
   if (old) throw refused ?? old;
   return actual(wanted, false);
 }
@@ -97,19 +97,22 @@ function nodeName(user: string): string | undefined {
   return isDns1123Subdomain(name).length === 0 ? name : undefined;
 }
 
-function checkMode(mode: string, checks: Checks): ApiError | undefined {
+async function checkMode(mode: string, checks: Checks): Promise<ApiError | undefined> {
   const check = checkerOf(checks.user, checks.authorizer);
   const { requested, wanted } = checks;
-  const on = check({ ...requested, verb: `impersonate-on:${mode}:${requested.verb}` });
+  const on = await check({ ...requested, verb: `impersonate-on:${mode}:${requested.verb}` });
   if (on) return on;
-  return checkFields(check, wanted, { verb: `impersonate:${mode}`, ...AUTHENTICATION, mode });
+  return await checkFields(check, wanted, { verb: `impersonate:${mode}`, ...AUTHENTICATION, mode });
 }
 
 /** Asks for a right; `never` is why it could not be given to anybody. */
-type Check = (attributes: Partial<Attributes>, never?: string) => ApiError | undefined;
+type Check = (
+  attributes: Partial<Attributes>,
+  never?: string,
+) => Promise<ApiError | undefined>;
 
 function checkerOf(user: User, authorizer: Authorizer): Check {
-  return (more, never) => {
+  return async (more, never) => {
     const attributes: Attributes = {
       verb: "",
       resourceRequest: true,
@@ -124,8 +127,10 @@ function checkerOf(user: User, authorizer: Authorizer): Check {
       user,
     };
     if (never) return forbiddenRequest(attributes, { allowed: false, reason: never });
-    const decision = authorizer.authorize(attributes);
-    return decision.allowed ? undefined : forbiddenRequest(attributes, decision);
+    const decision = await authorizer.authorize(attributes);
+    if (decision.allowed) return undefined;
+    const reason = [decision.error, decision.reason].filter(Boolean).join(": ");
+    return forbiddenRequest(attributes, { allowed: false, reason });
   };
 }
 
@@ -138,7 +143,11 @@ interface Asking {
 }
 
 /** The first thing of `wanted` that may not be taken on. */
-function checkFields(check: Check, wanted: Wanted, asking: Asking): ApiError | undefined {
+async function checkFields(
+  check: Check,
+  wanted: Wanted,
+  asking: Asking,
+): Promise<ApiError | undefined> {
   const { verb, group, version, mode } = asking;
   const names = { verb, group, version };
   const account = splitServiceAccount(wanted.user);
@@ -146,19 +155,24 @@ function checkFields(check: Check, wanted: Wanted, asking: Asking): ApiError | u
   let refused: ApiError | undefined;
   if (account) {
     const { namespace, name } = account;
-    refused = check({ ...names, resource: "serviceaccounts", namespace, name });
+    refused = await check({ ...names, resource: "serviceaccounts", namespace, name });
   } else if (node) {
     // The right to be one's own node is for whichever node that is.
     const name = mode === "associated-node" ? "*" : node;
-    refused = check({ ...names, resource: "nodes", name });
-  } else refused = check({ ...names, resource: "users", name: wanted.user });
+    refused = await check({ ...names, resource: "nodes", name });
+  } else refused = await check({ ...names, resource: "users", name: wanted.user });
   if (!refused && wanted.uid) {
-    refused = check({ verb, ...AUTHENTICATION, resource: "uids", name: wanted.uid });
+    refused = await check({ verb, ...AUTHENTICATION, resource: "uids", name: wanted.uid });
   }
-  return refused ?? checkGroups(check, wanted, asking) ?? checkExtra(check, wanted, asking);
+  return refused ?? await checkGroups(check, wanted, asking) ??
+    await checkExtra(check, wanted, asking);
 }
 
-function checkGroups(check: Check, wanted: Wanted, asking: Asking): ApiError | undefined {
+async function checkGroups(
+  check: Check,
+  wanted: Wanted,
+  asking: Asking,
+): Promise<ApiError | undefined> {
   const { verb, group, version } = asking;
   const { groups } = wanted;
   const ask = (name: string, never?: string) =>
@@ -168,16 +182,20 @@ function checkGroups(check: Check, wanted: Wanted, asking: Asking): ApiError | u
     if (groups.includes(MASTERS)) {
       return ask(MASTERS, "impersonating the system:masters group is not allowed");
     }
-    if (groups.length >= MANY_CHECKS && !ask("*")) return undefined;
+    if (groups.length >= MANY_CHECKS && !await ask("*")) return undefined;
   }
   for (const name of groups) {
-    const refused = ask(name);
+    const refused = await ask(name);
     if (refused) return refused;
   }
   return undefined;
 }
 
-function checkExtra(check: Check, wanted: Wanted, asking: Asking): ApiError | undefined {
+async function checkExtra(
+  check: Check,
+  wanted: Wanted,
+  asking: Asking,
+): Promise<ApiError | undefined> {
   const ask = (subresource: string, name: string, never?: string) =>
     check(
       { verb: asking.verb, ...AUTHENTICATION, resource: "userextras", subresource, name },
@@ -189,10 +207,10 @@ function checkExtra(check: Check, wanted: Wanted, asking: Asking): ApiError | un
       const problem = extraProblem(key, value);
       if (problem) return ask("", "", problem);
     }
-    if (pairs.length >= MANY_CHECKS && !ask("*", "*")) return undefined;
+    if (pairs.length >= MANY_CHECKS && !await ask("*", "*")) return undefined;
   }
   for (const [key, value] of pairs) {
-    const refused = ask(key, value);
+    const refused = await ask(key, value);
     if (refused) return refused;
   }
   return undefined;
@@ -203,6 +221,9 @@ function extraProblem(key: string, value: string): string | undefined {
   const [cause] = checkDomainPrefixedPath("extra.key", key);
   if (cause) {
     return `impersonating an invalid key in extra is not allowed: ${cause.field}: ${cause.message}`;
+  }
+  if (key !== key.toLowerCase()) {
+    return `impersonating a non-lowercase key in extra is not allowed: ${JSON.stringify(key)}`;
   }
   if (value === "") return "impersonating the empty string value in extra is not allowed";
   return undefined;

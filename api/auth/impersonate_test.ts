@@ -45,12 +45,12 @@ Deno.test("impersonated() gives the groups that upstream gives", async (t) => {
     ],
   ];
   for (const [name, headers, user, groups] of cases) {
-    await t.step(name, () => {
-      const found = impersonated(root, headers, authorizer);
+    await t.step(name, async () => {
+      const found = await impersonated(root, headers, authorizer);
       assertEquals([found.name, [...found.groups]], [user, groups]);
     });
   }
-  const full = impersonated(root, [
+  const full = await impersonated(root, [
     ["Impersonate-User", "bob"],
     ["Impersonate-Uid", "u1"],
     ["Impersonate-Extra-Scopes", ["a", "b"]],
@@ -124,7 +124,7 @@ Deno.test("impersonated() constrains to what is requested, where that right is a
       resourceNames: ["bob"],
     },
   );
-  assertEquals(as("bob").groups, ["system:authenticated"]);
+  assertEquals((await as("bob")).groups, ["system:authenticated"]);
   assertEquals(
     await messageOf(() => as("bob", { ...listPods, verb: "delete" })),
     'pods is forbidden: User "alice" cannot impersonate-on:user-info:delete resource "pods" in ' +
@@ -135,7 +135,7 @@ Deno.test("impersonated() constrains to what is requested, where that right is a
     'users.authentication.k8s.io "carol" is forbidden: User "alice" cannot impersonate:user-info ' +
       'resource "users" in API group "authentication.k8s.io" at the cluster scope',
   );
-  assertEquals(as("system:node:n1", listPods, root).groups, [
+  assertEquals((await as("system:node:n1", listPods, root)).groups, [
     "system:nodes",
     "system:authenticated",
   ]);
@@ -153,15 +153,15 @@ Deno.test("impersonated() constrains to what is requested, where that right is a
       resources: ["nodes"],
     },
   );
-  assertEquals(as("system:node:n1", listPods, agent).name, "system:node:n1");
+  assertEquals((await as("system:node:n1", listPods, agent)).name, "system:node:n1");
   const roaming: User = { ...agent, name: "system:serviceaccount:ns:roaming" };
   grant(
     roaming.name,
     { verbs: ["impersonate-on:arbitrary-node:list"], apiGroups: [""], resources: ["pods"] },
     { verbs: ["impersonate:arbitrary-node"], apiGroups: [authentication], resources: ["nodes"] },
   );
-  assertEquals(as("system:node:n1", listPods, roaming).name, "system:node:n1");
-  assertEquals(as("system:node:n2", listPods, roaming).name, "system:node:n2");
+  assertEquals((await as("system:node:n1", listPods, roaming)).name, "system:node:n1");
+  assertEquals((await as("system:node:n2", listPods, roaming)).name, "system:node:n2");
   const everything = [
     { verbs: ["impersonate-on:user-info:list"], apiGroups: [""], resources: ["pods"] },
     { verbs: ["impersonate:user-info"], apiGroups: [authentication], resources: ["*"] },

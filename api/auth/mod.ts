@@ -32,7 +32,7 @@
  * const user = await auth.authenticate({ path: "/api/v1/pods", header });
  * const list = { user, verb: "list", resourceRequest: true, resource: "pods", group: "" };
  * const rest = { version: "v1", subresource: "", namespace: "", name: "", path: "" };
- * assertEquals(auth.authorizer.authorize({ ...list, ...rest }).allowed, true);
+ * assertEquals((await auth.authorizer.authorize({ ...list, ...rest })).allowed, true);
  * ```
  */
 import type { Clock } from "../../kv/clock.ts";
@@ -58,7 +58,7 @@ import { Tokens } from "./tokens.ts";
 
 export type * from "./contract.ts";
 export { authenticateWith, withoutTokenProtocol } from "./authn.ts";
-export { forbiddenRequest, inOrder, refusalText } from "./authorize.ts";
+export { forbiddenRequest, inOrder, refusalText, refusedRequest } from "./authorize.ts";
 export {
   type BootstrapContext,
   bootstrapPolicy,
@@ -124,7 +124,7 @@ export interface Auth {
   /** The user of a request; throws or rejects with ApiError 401. */
   authenticate(credentials: Credentials): User | Promise<User>;
   /** The user the request acts as; `requested` is what it does. Throws ApiError 400 or 403. */
-  impersonate(user: User, headers: HeaderPairs, requested?: Requested): User;
+  impersonate(user: User, headers: HeaderPairs, requested?: Requested): Promise<User>;
   readonly authorizer: Authorizer;
   readonly admission: readonly AdmissionPlugin[];
   readonly tokens: Tokens;

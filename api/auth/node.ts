@@ -10,7 +10,7 @@ import { parseFieldSelector, SelectorError } from "../machinery/selectors.ts";
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
 import { parseRule } from "./bootstrap_roles.ts";
 import { CLUSTER_ROLES } from "./bootstrap_roles_data.ts";
-import type { Attributes, Authorizer, Decision, PolicyRule } from "./contract.ts";
+import type { Attributes, Authorizer, Decision, PolicyRule, PromptAuthorizer } from "./contract.ts";
 import { NODE_PREFIX, NODES } from "./names.ts";
 import {
   claimNames,
@@ -46,7 +46,7 @@ const RELATIONS: Readonly<Record<string, Relation>> = {
 };
 
 /** The Node authorizer over a view of the head. */
-export class NodeAuthorizer implements Authorizer {
+export class NodeAuthorizer implements PromptAuthorizer {
   readonly #view: () => View<KubeObject>;
   readonly #rules: readonly PolicyRule[];
 

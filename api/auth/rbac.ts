@@ -12,7 +12,7 @@
 import type { User } from "../client/contract.ts";
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
 import type { View } from "../../kv/contract.ts";
-import type { Attributes, Authorizer, Decision, PolicyRule } from "./contract.ts";
+import type { Attributes, Decision, PolicyRule, PromptAuthorizer } from "./contract.ts";
 import { DECISIONS_MAX, NAMESPACES_INDEXED_MAX } from "./limits.ts";
 import { type Rule, ruleAllows } from "./rbac_rules.ts";
 
@@ -190,7 +190,7 @@ function describe({ binding, subject }: Grant): string {
 }
 
 /** The RBAC authorizer over a view of the head. Members of system:masters are `authorize.ts`'s business. */
-export class RbacAuthorizer implements Authorizer {
+export class RbacAuthorizer implements PromptAuthorizer {
   readonly #view: () => View<KubeObject>;
   readonly #cluster = new Scope("");
   readonly #namespaces = new Map<string, Scope>();

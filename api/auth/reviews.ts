@@ -82,13 +82,19 @@ export function selfSubjectReview(object: KubeObject, { user, now }: ReviewConte
 }
 
 /** May somebody do this? */
-export function subjectAccessReview(object: KubeObject, context: ReviewContext): KubeObject {
+export async function subjectAccessReview(
+  object: KubeObject,
+  context: ReviewContext,
+): Promise<KubeObject> {
   refuse(object, [...checkSpec(object.spec ?? {}, true), ...checkMetadata(object, "")]);
-  return decide(object, subjectOf(object.spec), context);
+  return await decide(object, subjectOf(object.spec), context);
 }
 
 /** May somebody do this, in this namespace? */
-export function localSubjectAccessReview(object: KubeObject, context: ReviewContext): KubeObject {
+export async function localSubjectAccessReview(
+  object: KubeObject,
+  context: ReviewContext,
+): Promise<KubeObject> {
   const { spec = {}, metadata } = object;
   const namespace = metadata?.namespace || context.namespace;
   const causes = [...checkSpec(spec, true), ...checkMetadata(object, "namespace")];
@@ -114,13 +120,16 @@ export function localSubjectAccessReview(object: KubeObject, context: ReviewCont
       `spec.resourceAttributes.namespace must match namespace: ${context.namespace}`,
     );
   }
-  return decide(object, subjectOf(spec), context);
+  return await decide(object, subjectOf(spec), context);
 }
 
 /** May I do this? */
-export function selfSubjectAccessReview(object: KubeObject, context: ReviewContext): KubeObject {
+export async function selfSubjectAccessReview(
+  object: KubeObject,
+  context: ReviewContext,
+): Promise<KubeObject> {
   refuse(object, [...checkSpec(object.spec ?? {}, false), ...checkMetadata(object, "")]);
-  return decide(object, context.user, context);
+  return await decide(object, context.user, context);
 }
 
 /** What may I do in a namespace? */
@@ -168,7 +177,11 @@ function subjectOf(spec: Spec): User {
   };
 }
 
-function decide(object: KubeObject, user: User, { authorizer }: ReviewContext): KubeObject {
+async function decide(
+  object: KubeObject,
+  user: User,
+  { authorizer }: ReviewContext,
+): Promise<KubeObject> {
   const { resourceAttributes: resource, nonResourceAttributes: path } = object.spec;
   const fields = selectorText("fieldSelector", resource?.fieldSelector);
   const labels = selectorText("labelSelector", resource?.labelSelector);
@@ -186,10 +199,12 @@ function decide(object: KubeObject, user: User, { authorizer }: ReviewContext): 
     ...(fields.text ? { fieldSelector: fields.text } : {}),
     ...(labels.text ? { labelSelector: labels.text } : {}),
   };
-  const decision = authorizer.authorize(attributes);
-  const problems = [fields.problem, labels.problem].filter((text) => text !== undefined);
+  const decision = await authorizer.authorize(attributes);
+  const problems = [fields.problem, labels.problem, decision.error]
+    .filter((text) => text !== undefined);
   object.status = {
     allowed: decision.allowed,
+    ...(decision.denied ? { denied: true } : {}),
     ...(decision.reason ? { reason: decision.reason } : {}),
     ...(problems.length ? { evaluationError: problems.join("; ") } : {}),
   };

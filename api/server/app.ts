@@ -85,7 +85,7 @@ function addRoutes(
     const reply = await resource(call);
     if (reply) return responseOf(reply, call.method);
     const user = await userOf(deps, call);
-    authorizePath(deps, user, call);
+    await authorizePath(deps, user, call);
     c.set("user", user);
     await next();
   });

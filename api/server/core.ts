@@ -7,9 +7,11 @@
  * body lie before it), authorize, then those of the verb: decode, mutate, prepare, validate, admit, commit;
  * answer.
  */
-import { forbiddenRequest } from "../auth/authorize.ts";
-import type { Attributes } from "../auth/contract.ts";
+import { refusedRequest } from "../auth/authorize.ts";
+import type { Attributes, Decision } from "../auth/contract.ts";
 import { methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
+import { isPathSegmentName } from "../machinery/names.ts";
+import { parseFieldSelector, SelectorError } from "../machinery/selectors.ts";
 import type { Kind, Verb } from "../machinery/types.ts";
 import { deleteCollection, deleteObject } from "./deletes.ts";
 import { asApiError, type Deps, enter, subjectOf } from "./deps.ts";
@@ -20,7 +22,7 @@ import { beginWatch } from "./watch.ts";
 import { createObject, patchObject, updateObject } from "./writes.ts";
 
 /** Upstream's attributes of a request. */
-function attributesOf(request: ApiRequest): Attributes {
+export function attributesOf(request: ApiRequest): Attributes {
   const { kind, params } = request;
   return {
     user: request.user,
@@ -32,25 +34,43 @@ function attributesOf(request: ApiRequest): Attributes {
     subresource: request.subresource,
     // Upstream counts a Namespace as being in itself
     namespace: kind.plural === "namespaces" && kind.group === "" ? request.name : request.namespace,
-    name: request.name,
+    name: request.name || nameSelected(request.verb, params.fieldSelector),
     path: "",
     fieldSelector: params.fieldSelector,
     labelSelector: params.labelSelector,
   };
 }
 
-/** Throws 403 unless the user may do this. */
-export function authorize(deps: Deps, attributes: Attributes): void {
+/** The one name that a list or watch asks for by its field selector: a right to that name is enough. */
+export function nameSelected(verb: string, fieldSelector: string | undefined): string {
+  if (!fieldSelector?.includes("metadata.name")) return "";
+  if (verb !== "list" && verb !== "watch") return "";
+  try {
+    const name = parseFieldSelector(fieldSelector).exact("metadata.name") ?? "";
+    return isPathSegmentName(name).length === 0 ? name : "";
+  } catch (error) {
+    if (error instanceof SelectorError) return "";
+    throw error;
+  }
+}
+
+/** Throws 403 unless the user may do this; a promise only where somebody outside is asked. */
+export function authorize(deps: Deps, attributes: Attributes): void | Promise<void> {
   const decision = deps.authorizer.authorize(attributes);
-  if (decision.allowed) return;
-  throw forbiddenRequest(attributes, decision);
+  if (decision instanceof Promise) return decision.then((late) => heed(attributes, late));
+  heed(attributes, decision);
+}
+
+function heed(attributes: Attributes, decision: Decision): void {
+  if (!decision.allowed) throw refusedRequest(attributes, decision);
 }
 
 /** Answers a request, or throws ApiError. */
 export async function run(deps: Deps, request: ApiRequest): Promise<Answer> {
   try {
     enter(deps, request, "authorize");
-    authorize(deps, attributesOf(request));
+    const asked = authorize(deps, attributesOf(request));
+    if (asked) await asked;
     checkServed(request);
     if (request.kind.hooks.load) await request.kind.hooks.load();
     enter(deps, request, request.verb);

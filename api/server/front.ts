@@ -3,7 +3,8 @@
  * authenticate, impersonate, authorize, then the verb's.
  */
 import { authenticateWith } from "../auth/authn.ts";
-import type { Attributes, Credentials } from "../auth/contract.ts";
+import type { Credentials } from "../auth/contract.ts";
+import type { Requested } from "../auth/impersonate.ts";
 import type { Term } from "../../kv/contract.ts";
 import type { User } from "../client/contract.ts";
 import { TERM_HEADER } from "../client/http.ts";
@@ -11,7 +12,7 @@ import { badRequest, methodNotAllowed, noSuchResource } from "../machinery/error
 import { parseIncludeObject } from "../machinery/table.ts";
 import { ApiError, type Kind } from "../machinery/types.ts";
 import { readBody, readDeleteOptions, readPatch } from "./bodies.ts";
-import { authorize, run } from "./core.ts";
+import { attributesOf, authorize, nameSelected, run } from "./core.ts";
 import { formOf } from "./decoding.ts";
 import { asApiError, type Deps, enter } from "./deps.ts";
 import { BODY_BYTES_MAX, type Call, type Reply, statusReply } from "./http.ts";
@@ -43,8 +44,15 @@ const DEPRECATED: Readonly<Record<string, string>> = {
 /** Hands over what is no plain request; undefined: not for streams. */
 export type Connector = (call: Call, request: ApiRequest) => Promise<Reply | undefined>;
 
-/** Whose request this is: authenticated, and impersonated if asked. */
-export async function userOf(deps: Deps, call: Call): Promise<User> {
+/**
+ * Whose request this is: authenticated, and impersonated if asked. `requested` says what is asked for, where that
+ * is a resource: some may act as others for certain requests only.
+ */
+export async function userOf(
+  deps: Deps,
+  call: Call,
+  requested: () => Requested = () => requestedPath(call),
+): Promise<User> {
   const credentials: Credentials = {
     header: call.header,
     certificate: call.certificate,
@@ -54,13 +62,16 @@ export async function userOf(deps: Deps, call: Call): Promise<User> {
   const user = found instanceof Promise ? await found : found;
   if (!call.hasHeaders("impersonate-")) return user;
   if (!deps.impersonate) throw badRequest("impersonation is not available");
-  return deps.impersonate(user, call.headers());
+  return await deps.impersonate(user, call.headers(), requested());
 }
 
 /** Throws 403 unless the user may do this to a path that is no resource. */
-export function authorizePath(deps: Deps, user: User, call: Call): void {
-  authorize(deps, {
-    user,
+export function authorizePath(deps: Deps, user: User, call: Call): void | Promise<void> {
+  return authorize(deps, { user, ...requestedPath(call) });
+}
+
+function requestedPath(call: Call): Requested {
+  return {
     verb: call.method === "HEAD" ? "get" : call.method.toLowerCase(),
     resourceRequest: false,
     group: "",
@@ -70,7 +81,26 @@ export function authorizePath(deps: Deps, user: User, call: Call): void {
     namespace: "",
     name: "",
     path: call.path,
-  });
+  };
+}
+
+function requestedResource(route: Route, verb: RequestVerb, query: URLSearchParams): Requested {
+  const { group, version, resource, subresource, namespace, name } = route;
+  const selecting = !name && !subresource && !route.watch;
+  const fieldSelector = selecting ? query.get("fieldSelector") ?? undefined : undefined;
+  return {
+    verb,
+    resourceRequest: true,
+    group,
+    version,
+    resource,
+    subresource,
+    namespace: resource === "namespaces" && group === "" ? name : namespace,
+    name: name || nameSelected(verb, fieldSelector),
+    path: "",
+    fieldSelector,
+    labelSelector: selecting ? query.get("labelSelector") ?? undefined : undefined,
+  };
 }
 
 /** Answers a call to a path under `/api` or `/apis` that names a resource. Never throws. */
@@ -86,7 +116,7 @@ export async function answerResource(
     request = await requestFor(deps, call, route);
     const { kind } = request;
     if (CONNECTED.has(route.subresource) && connect) {
-      authorize(deps, attributesOfRequest(request));
+      await authorize(deps, attributesOf(request));
       if (!kind.subresources.some((s) => s.name === route.subresource)) throw noSuchResource();
       const reply = await connect(call, request);
       if (reply) return withWarnings(reply, request.warnings);
@@ -123,11 +153,15 @@ export function failure(error: unknown, kind?: Kind): Reply {
 /** What a call asks of which resource, for whom. */
 export async function requestFor(deps: Deps, call: Call, route: Route): Promise<ApiRequest> {
   if (deps.starting) await deps.starting;
-  const user = await userOf(deps, call);
   const query = new URLSearchParams(call.query);
   const verb = verbOf(call.method, route, query);
+  const user = await userOf(
+    deps,
+    call,
+    verb && (() => requestedResource(route, verb, query)),
+  );
   if (!verb) throw wrongMethod();
-  const kind = kindOf(deps, user, route, verb);
+  const kind = kindOf(deps, route, verb) ?? await unknownKind(deps, { user, route, verb, query });
   return requestOf(deps, call, { route, kind, verb, user, query });
 }
 
@@ -141,44 +175,25 @@ function wrongMethod(): ApiError {
   });
 }
 
-/** Upstream's attributes of a request for a stream. */
-export function attributesOfRequest(request: ApiRequest): Attributes {
-  const { kind, namespace, name, subresource, user, verb } = request;
-  return {
-    user,
-    verb,
-    resourceRequest: true,
-    group: kind.group,
-    version: kind.version,
-    resource: kind.plural,
-    subresource,
-    namespace,
-    name,
-    path: "",
-  };
+/** The kind of a route, if it is served there. */
+function kindOf(deps: Deps, route: Route, verb: RequestVerb): Kind | undefined {
+  const kind = deps.kinds.byResource(route.group, route.version, route.resource);
+  if (!kind) return undefined;
+  const placed = kind.namespaced === (route.namespace !== "") || misplaced(kind, route, verb);
+  return placed ? kind : undefined;
 }
 
-/** The kind of a route. Who may not see it is told 403 and not whether it exists. */
-function kindOf(deps: Deps, user: User, route: Route, verb: RequestVerb): Kind {
-  const { group, version, resource } = route;
-  const kind = deps.kinds.byResource(group, version, resource);
-  if (
-    kind && kind.namespaced === (route.namespace !== "") || kind && misplaced(kind, route, verb)
-  ) {
-    return kind;
-  }
-  authorize(deps, {
-    user,
-    verb,
-    resourceRequest: true,
-    group,
-    version,
-    resource,
-    subresource: route.subresource,
-    namespace: route.namespace,
-    name: route.name,
-    path: "",
-  });
+/** Who may not see a kind is told 403 and not whether it exists. */
+async function unknownKind(
+  deps: Deps,
+  { user, route, verb, query }: {
+    user: User;
+    route: Route;
+    verb: RequestVerb;
+    query: URLSearchParams;
+  },
+): Promise<never> {
+  await authorize(deps, { user, ...requestedResource(route, verb, query) });
   throw noSuchResource();
 }
 

@@ -10,7 +10,7 @@ import type { NodeApi, PodRef, RemoteProcess } from "../client/node_api.ts";
 import { badRequest, methodNotAllowed, noSuchResource, unavailable } from "../machinery/errors.ts";
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
 import { served } from "./codec.ts";
-import { authorize } from "./core.ts";
+import { attributesOf, authorize } from "./core.ts";
 import { type Deps, subjectOf } from "./deps.ts";
 import {
   EXEC_PROTOCOLS,
@@ -20,7 +20,7 @@ import {
   SpdyStreams,
   type Wanted,
 } from "./exec.ts";
-import { attributesOfRequest, failure, requestFor } from "./front.ts";
+import { failure, requestFor } from "./front.ts";
 import type { Call, Reply } from "./http.ts";
 import { getObject } from "./list.ts";
 import { logReply } from "./logs.ts";
@@ -61,7 +61,7 @@ export async function upgrade(deps: Deps, call: Call, socket: Socket, head: Buff
     const route = routeOf(call.path);
     if (!route) throw noSuchResource();
     const request = await requestFor(deps, call, route);
-    authorize(deps, attributesOfRequest(request));
+    await authorize(deps, attributesOf(request));
     const { kind, subresource } = request;
     if (subresource && !kind.subresources.some((s) => s.name === subresource)) {
       throw noSuchResource();
@@ -120,13 +120,13 @@ async function webSocket(door: Door): Promise<void> {
   switch (request.subresource) {
     case "exec":
     case "attach": {
-      authorize(deps, { ...attributesOfRequest(request), verb: "create" });
+      await authorize(deps, { ...attributesOf(request), verb: "create" });
       const { process, wanted } = await startProcess(deps, request);
       const socket = await orClose(process, handshake(door, offered, EXEC_PROTOCOLS));
       return await serveProcess(socket, process, wanted);
     }
     case "portforward": {
-      authorize(deps, { ...attributesOfRequest(request), verb: "create" });
+      await authorize(deps, { ...attributesOf(request), verb: "create" });
       return await forwardWebSocket(door, offered);
     }
     case "log":

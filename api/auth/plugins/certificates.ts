@@ -17,9 +17,13 @@ function isRequest(a: Admission, subresource: string): boolean {
 }
 
 /** A right on a signer is given by its name, or by `<domain>/*` for all of a domain. */
-function mayUse(authorizer: Authorizer, a: Admission, verb: string, signer: string): boolean {
-  const ask = (name: string) =>
-    authorizer.authorize({
+async function mayUse(
+  authorizer: Authorizer,
+  a: Admission,
+  { verb, signer }: { verb: string; signer: string },
+): Promise<boolean> {
+  const ask = async (name: string) =>
+    (await authorizer.authorize({
       user: a.user,
       verb,
       resourceRequest: true,
@@ -30,8 +34,8 @@ function mayUse(authorizer: Authorizer, a: Admission, verb: string, signer: stri
       namespace: "",
       name,
       path: "",
-    }).allowed;
-  return ask(signer) || ask(`${signer.split("/")[0]}/*`);
+    })).allowed;
+  return await ask(signer) || await ask(`${signer.split("/")[0]}/*`);
 }
 
 /** Approving needs the verb `approve` on the signer. */
@@ -39,9 +43,9 @@ export function certificateApproval({ authorizer }: PluginContext): AdmissionPlu
   return {
     name: "CertificateApproval",
     handles: (a) => isRequest(a, "approval") && a.operation === "UPDATE",
-    validate(a) {
+    async validate(a) {
       const signer: string = a.old?.spec?.signerName ?? "";
-      if (mayUse(authorizer, a, "approve", signer)) return;
+      if (await mayUse(authorizer, a, { verb: "approve", signer })) return;
       throw refusal(
         a,
         `user not permitted to approve requests with signerName ${JSON.stringify(signer)}`,
@@ -55,12 +59,12 @@ export function certificateSigning({ authorizer }: PluginContext): AdmissionPlug
   return {
     name: "CertificateSigning",
     handles: (a) => isRequest(a, "status") && a.operation === "UPDATE",
-    validate(a) {
+    async validate(a) {
       const part = (status: Record<string, unknown> | undefined) =>
         JSON.stringify([status?.certificate ?? "", status?.conditions ?? []]);
       if (part(a.old?.status) === part(a.object?.status)) return;
       const signer: string = a.old?.spec?.signerName ?? "";
-      if (mayUse(authorizer, a, "sign", signer)) return;
+      if (await mayUse(authorizer, a, { verb: "sign", signer })) return;
       throw refusal(
         a,
         `user not permitted to sign requests with signerName ${JSON.stringify(signer)}`,

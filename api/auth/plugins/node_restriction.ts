@@ -249,7 +249,11 @@ function checkClaim(a: Admission, node: string): void {
   );
 }
 
-function checkToken(a: Admission, node: string, authorizer: PluginContext["authorizer"]): void {
+async function checkToken(
+  a: Admission,
+  node: string,
+  authorizer: PluginContext["authorizer"],
+): Promise<void> {
   if (a.operation !== "CREATE" || a.subresource !== "token") return;
   const spec: Any = a.object?.spec ?? {};
   const ref = spec.boundObjectRef;
@@ -272,7 +276,7 @@ function checkToken(a: Admission, node: string, authorizer: PluginContext["autho
   if (audiences.length > 1) throw refusal(a, "node may only request 0 or 1 audiences");
   const audience = audiences[0] ?? "";
   if (usesAudience(a, pod, audience)) return;
-  const { allowed } = authorizer.authorize({
+  const { allowed } = await authorizer.authorize({
     user: a.user,
     verb: "request-serviceaccounts-token-audience",
     resourceRequest: true,

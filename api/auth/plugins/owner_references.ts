@@ -13,12 +13,12 @@ export function ownerReferences(context: PluginContext): AdmissionPlugin {
     handles: (a) =>
       (a.operation === "CREATE" || a.operation === "UPDATE") &&
       !(a.kind.plural === "pods" && a.subresource === "status"),
-    validate(a) {
+    async validate(a) {
       const now = a.object?.metadata?.ownerReferences ?? [];
       const before = a.old?.metadata?.ownerReferences ?? [];
       if (sameOwners(now, before)) return;
       if (a.operation !== "CREATE") {
-        const decision = ask(a, context, {
+        const decision = await ask(a, context, {
           verb: "delete",
           group: a.kind.group,
           version: a.kind.version,
@@ -29,25 +29,25 @@ export function ownerReferences(context: PluginContext): AdmissionPlugin {
         });
         refuse(a, decision, "cannot set an ownerRef on a resource you can't delete");
       }
-      checkBlocking(a, context, { now, before });
+      await checkBlocking(a, context, { now, before });
     },
   };
 }
 
 type Owners = readonly Readonly<OwnerReference>[];
 
-function checkBlocking(
+async function checkBlocking(
   a: Admission,
   context: PluginContext,
   { now, before }: { now: Owners; before: Owners },
-): void {
+): Promise<void> {
   const blocking = now.filter((ref) =>
     ref.blockOwnerDeletion && !before.some((b) => b.uid === ref.uid && b.blockOwnerDeletion)
   );
   if (blocking.length === 0) return;
   const finalizers = { verb: "update", subresource: "finalizers" };
   const anything = { ...finalizers, group: "*", version: "*", resource: "*", name: "*" };
-  if (ask(a, context, anything).allowed) return;
+  if ((await ask(a, context, anything)).allowed) return;
   for (const ref of blocking) {
     const [group, version] = ref.apiVersion.includes("/")
       ? ref.apiVersion.split("/")
@@ -61,7 +61,7 @@ function checkBlocking(
           `${JSON.stringify(ref.kind)} in version ${JSON.stringify(ref.apiVersion)}`,
       );
     }
-    const decision = ask(a, context, {
+    const decision = await ask(a, context, {
       ...finalizers,
       group,
       version,
@@ -82,7 +82,7 @@ function ask(
   a: Admission,
   { authorizer }: PluginContext,
   attributes: Partial<Attributes>,
-): Decision {
+): Decision | Promise<Decision> {
   return authorizer.authorize({
     user: a.user,
     verb: "",
@@ -99,7 +99,9 @@ function ask(
 }
 
 function refuse(a: Admission, decision: Decision, text: string): void {
-  if (!decision.allowed) throw refusal(a, `${text}: ${decision.reason ?? ""}, <nil>`);
+  if (!decision.allowed) {
+    throw refusal(a, `${text}: ${decision.reason ?? ""}, ${decision.error ?? "<nil>"}`);
+  }
 }
 
 function sameOwners(a: Owners, b: Owners): boolean {
