@@ -10,8 +10,9 @@
 import type { User } from "../client/contract.ts";
 import { celEngine, loadCrdEngine } from "../machinery/crd/engine.ts";
 import { parseFieldSelector, parseLabelSelector, SelectorError } from "../machinery/selectors.ts";
-import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
+import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import type { Admission, Attributes, Authorizer, Decision } from "./contract.ts";
+import { kindOf, placeOf } from "./request_matching.ts";
 
 type Cel = ReturnType<typeof celEngine>;
 type Program = ReturnType<Cel["compileExpression"]>;
@@ -192,11 +193,10 @@ export function evaluateNow(program: Program, values: Values, budget: Budget): O
 export interface Judged {
   admission: Admission;
   authorizer: Authorizer;
-  /** In the version that whoever judges asked for. */
+  /** The kind that matched, where it is not the request's; objects are shown in its version. */
+  matched?: Kind;
   object?: DeepReadonly<KubeObject>;
   old?: DeepReadonly<KubeObject>;
-  /** The kind and resource it asked for, where they are not the request's. */
-  equivalent?: { group: string; version: string; kind: string; resource: string };
   /** The Namespace of a namespaced object. */
   namespace?: DeepReadonly<KubeObject>;
   /** The parameter, null when there is none. */
@@ -226,13 +226,6 @@ export function admissionValues(judged: Judged): Values {
   });
 }
 
-/** Where the object is, as requests say it: a Namespace lies in itself. */
-function placeOf(a: Admission): { namespace: string; name: string } {
-  const name = a.name || (a.object?.metadata?.name ?? "");
-  const isNamespace = a.kind.plural === "namespaces" && a.kind.group === "";
-  return { namespace: isNamespace ? name : a.namespace, name };
-}
-
 /** An object whose members are made at first use. */
 export function lazily(makers: Readonly<Record<string, () => unknown>>): Values {
   const made = new Map<string, unknown>();
@@ -250,29 +243,14 @@ export function lazily(makers: Readonly<Record<string, () => unknown>>): Values 
 }
 
 /** The AdmissionRequest, without the objects. */
-function requestShown({ admission: a, object, old, equivalent }: Judged): Record<string, unknown> {
-  const { group, version, plural } = a.kind;
-  const subject = a.object ?? a.old ?? object ?? old;
-  const [api, kind] = a.subresource && subject?.kind
-    ? [subject.apiVersion ?? "", subject.kind]
-    : [group ? `${group}/${version}` : version, a.kind.kind];
-  const slash = api.indexOf("/");
-  const requestKind = {
-    group: api.slice(0, Math.max(0, slash)),
-    version: api.slice(slash + 1),
-    kind,
-  };
-  const requestResource = { group, version, resource: plural };
+function requestShown({ admission: a, matched = a.kind }: Judged): Record<string, unknown> {
+  const { group, version, plural: resource } = a.kind;
   return {
-    kind: equivalent
-      ? { group: equivalent.group, version: equivalent.version, kind: equivalent.kind }
-      : requestKind,
-    resource: equivalent
-      ? { group: equivalent.group, version: equivalent.version, resource: equivalent.resource }
-      : requestResource,
+    kind: kindOf(matched, a.subresource),
+    resource: { group: matched.group, version: matched.version, resource: matched.plural },
     ...(a.subresource ? { subResource: a.subresource } : {}),
-    requestKind,
-    requestResource,
+    requestKind: kindOf(a.kind, a.subresource),
+    requestResource: { group, version, resource },
     ...(a.subresource ? { requestSubResource: a.subresource } : {}),
     ...nonEmpty(placeOf(a)),
     operation: a.operation,
