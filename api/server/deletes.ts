@@ -3,7 +3,7 @@
  * (upstream: registry/rest/delete.go, registry/generic/registry/store.go). What is to happen to an object is
  * one pure decision, taken inside the store's write.
  */
-import type { Draft } from "../../kv/contract.ts";
+import type { Draft, Item } from "../../kv/contract.ts";
 import { conflict, notFound } from "../machinery/errors.ts";
 import { edit } from "../machinery/edit.ts";
 import type { DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.ts";
@@ -251,7 +251,10 @@ export async function deleteObject(deps: Deps, request: ApiRequest): Promise<Ans
   let result!: Deleted;
   const run = (draft: Draft<KubeObject>) => {
     result = applyFate(kind, { draft, key, name, options, now });
-    admitCommit(plugins, admission, draft);
+    // Who keeps books must take off what this very write took away, not what the request once saw.
+    if (plugins.length) {
+      admitCommit(plugins, { ...admission, old: served(kind, result.before) }, draft);
+    }
     if (dryRun) throw new Undone();
   };
   try {
@@ -263,6 +266,8 @@ export async function deleteObject(deps: Deps, request: ApiRequest): Promise<Ans
 }
 
 interface Deleted {
+  /** As it stood. */
+  before: Item<KubeObject>;
   removed: boolean;
   revision: number;
   object: DeepReadonly<KubeObject>;
@@ -283,15 +288,15 @@ function applyFate(
   checkPreconditions(kind, current.value, options);
   const fate = fateOf(kind, current.value, options, now);
   if (fate.type === "pending") {
-    return { removed: false, revision: current.revision, object: current.value };
+    return { before: current, removed: false, revision: current.revision, object: current.value };
   }
   if (fate.type === "keep") {
     const revision = draft.put(key, fate.object);
-    return { removed: false, revision, object: fate.object };
+    return { before: current, removed: false, revision, object: fate.object };
   }
   claimsOf(kind)?.release(draft, current.value);
   const revision = draft.delete(key, fate.last)!;
-  return { removed: true, revision, object: fate.last ?? current.value };
+  return { before: current, removed: true, revision, object: fate.last ?? current.value };
 }
 
 function deletionAnswer(

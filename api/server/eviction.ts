@@ -7,7 +7,7 @@ import { badRequest, forbidden, internal, notFound, tooManyRequests } from "../m
 import { edit } from "../machinery/edit.ts";
 import { labelSelector } from "../machinery/selectors.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
-import { admissionOf, mutate, review } from "./admit.ts";
+import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
 import { podsKind, success } from "./binding.ts";
 import { decodeAs, formOf } from "./decoding.ts";
 import { checkPreconditions, fateOf } from "./deletes.ts";
@@ -37,10 +37,14 @@ export async function evictPod(deps: Deps, request: ApiRequest): Promise<Answer>
   const kind = podsKind(deps);
   const budgets = deps.kinds.byResource("policy", "v1", "poddisruptionbudgets");
   const parts = { kind, budgets, request, options, now: deps.clock.now() };
+  // What keeps books of pods (quotas) sees the delete that an eviction comes to.
+  const removal = admissionOf(deps, { ...request, subresource: "" }, { operation: "DELETE" });
+  const bookkeepers = committers(deps, removal);
   class Undone extends Error {}
   try {
     await deps.database.objects.write((draft) => {
-      evict(draft, parts);
+      const old = evict(draft, parts);
+      admitCommit(bookkeepers, { ...removal, old }, draft);
       if (dryRun) throw new Undone();
     });
   } catch (error) {
@@ -57,7 +61,8 @@ interface Parts {
   now: number;
 }
 
-function evict(draft: Draft<KubeObject>, { kind, budgets, request, options, now }: Parts): void {
+/** Takes the pod away, or begins to; returns it as it was. */
+function evict(draft: Draft<KubeObject>, { kind, budgets, request, options, now }: Parts): Pod {
   const { namespace, name } = request;
   const key = keyFor(kind, namespace, name);
   const current = draft.get(key);
@@ -73,6 +78,7 @@ function evict(draft: Draft<KubeObject>, { kind, budgets, request, options, now 
   const fate = fateOf(kind, marked(pod, now), options, now);
   if (fate.type === "keep") draft.put(key, fate.object);
   else if (fate.type === "remove") draft.delete(key, fate.last);
+  return pod;
 }
 
 /** The pod with the condition that says why it goes. */

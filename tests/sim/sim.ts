@@ -2,9 +2,10 @@
  * `deno task sim <seed>` runs one seed and prints what happened. `deno task sim --seeds 50 [--from 1]` runs
  * many and prints each that fails with the command that shows it; then the exit code is 1. `--mutation name`
  * plants a bug (`mutations.ts`), `--steps n` makes runs longer or shorter, `--shared` or `--alone` chooses
- * whether two processes share the database.
+ * whether two processes share the database. `--exactness` runs the writers of `exactness.ts` instead.
  */
 import { parseArgs } from "node:util";
+import { runExactness } from "./exactness.ts";
 import { mutationOf } from "./mutations.ts";
 import { optionsOf, type Order } from "./sim_worker.ts";
 import { type RunResult, runSeed } from "./world.ts";
@@ -66,6 +67,27 @@ function answerOf(worker: Worker, order: Order): Promise<RunResult> {
   });
 }
 
+/** Seeds of the exactness run; one alone tells what happens. */
+async function exact(from: number, seeds: number): Promise<boolean> {
+  let failed = 0;
+  for (let seed = from; seed < from + seeds; seed++) {
+    const tell = seeds === 1 ? (line: string) => console.log(line) : undefined;
+    const { failure, answered, refused, lost, kills, revisions } = await runExactness({
+      seed,
+      tell,
+    });
+    const line =
+      `seed ${seed}: ${revisions} revisions, ${answered} requests done, ${refused} refused, ` +
+      `${lost} lost, ${kills} kills`;
+    if (failure) {
+      failed++;
+      console.error(`${line}\nFAILED: ${failure}\n  deno task sim ${seed} --exactness`);
+    } else if (seeds === 1) console.log(line);
+  }
+  console.log(`${seeds} seeds, ${failed} failed`);
+  return failed === 0;
+}
+
 async function main(args: string[]): Promise<boolean> {
   const { values, positionals } = parseArgs({
     args,
@@ -77,6 +99,7 @@ async function main(args: string[]): Promise<boolean> {
       mutation: { type: "string" },
       shared: { type: "boolean" },
       alone: { type: "boolean" },
+      exactness: { type: "boolean", default: false },
     },
   });
   const { mutation } = values;
@@ -84,6 +107,11 @@ async function main(args: string[]): Promise<boolean> {
   const shared = values.shared ? true : values.alone ? false : undefined;
   const from = number("--from", values.from);
   if (mutation) mutationOf(mutation);
+  if (values.exactness) {
+    const seeds = values.seeds === undefined ? 1 : number("--seeds", values.seeds);
+    const first = positionals[0] === undefined ? from : number("the seed", positionals[0]);
+    return await exact(first, seeds);
+  }
   if (values.seeds === undefined) {
     const seed = positionals[0] === undefined ? from : number("the seed", positionals[0]);
     return await one({ seed, steps, shared, mutation });

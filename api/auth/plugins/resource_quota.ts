@@ -134,7 +134,7 @@ function charge(a: Admission, draft: Draft<KubeObject>, it: Charge): void {
       // At a delete the draft is the state after the write; else it is the state before.
       ...(a.operation === "DELETE" ? {} : { pending: { key: it.pending.key, object: a.old } }),
     });
-  if (names.some((n) => !used.has(n)) || overdue(a) || stale(a, draft)) {
+  if (names.some((n) => !used.has(n)) || overdue(a)) {
     used = recount();
     if (a.operation === "DELETE") return keep(draft, it, used);
   }
@@ -162,14 +162,6 @@ function charge(a: Admission, draft: Draft<KubeObject>, it: Charge): void {
 function overdue(a: Admission): boolean {
   return a.kind.plural === "pods" && a.kind.group === "" && a.old !== undefined &&
     a.old.metadata.deletionTimestamp !== undefined && !podLives(a.old, a.now);
-}
-
-/**
- * A delete is shown the object as it stood when the request came. If anything was written since, that may no
- * longer be what the sums hold.
- */
-function stale(a: Admission, draft: Draft<KubeObject>): boolean {
-  return a.operation === "DELETE" && draft.revision > a.view.revision + 1;
 }
 
 function refuseNegative(a: Admission, usage: Amounts): void {
