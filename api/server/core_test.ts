@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { ApiError } from "../machinery/types.ts";
 import { createInformers } from "../mod.ts";
+import { PAGES_MS_MAX } from "./list.ts";
 import { ManualClock } from "../../kv/mod.ts";
 import type { Client } from "../client/contract.ts";
 import { CONFIG_MAPS, NAMESPACES, openApi, pod, PODS } from "./fixture_test.ts";
@@ -259,4 +260,22 @@ Deno.test("create: a generated name that is taken is generated again", async () 
   const two = await f.client.create(maps, { metadata: { generateName: "x-" } });
   assert(one.metadata.name !== two.metadata.name);
   assert(/^x-[b-df-hj-np-tv-z2-9]{5}$/.test(two.metadata.name), two.metadata.name);
+});
+
+Deno.test("list() lets pages be asked for five minutes long, however quiet the cluster", async () => {
+  const clock = new ManualClock();
+  await using f = await openApi({ clock });
+  for (const name of ["a", "b", "c"]) await f.client.create(maps, { metadata: { name } });
+  const first = await f.client.list(maps, { limit: 1 });
+  await clock.advance(PAGES_MS_MAX);
+  const second = await f.client.list(maps, { limit: 1, continue: first.metadata.continue });
+  assertEquals(second.items.map((o) => o.metadata.name), ["b"]);
+  await clock.advance(1);
+  const error = await assertRejects(
+    () => f.client.list(maps, { continue: second.metadata.continue }),
+    ApiError,
+  );
+  assertEquals([error.code, error.reason], [410, "Expired"]);
+  const rest = await f.client.list(maps, { continue: error.status.metadata.continue });
+  assertEquals(rest.items.map((o) => o.metadata.name), ["c"]);
 });

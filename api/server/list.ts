@@ -20,6 +20,11 @@ import { type Selection, selectionOf } from "./selection.ts";
 
 /** How long a read waits for a revision this process does not know yet. */
 export const REVISION_WAIT_MS = 3_000;
+/**
+ * How long the pages of one list may take. History may reach further back in a quiet cluster, but clients are
+ * promised no more than upstream keeps, and must have met the end of it.
+ */
+export const PAGES_MS_MAX = 5 * 60_000;
 /** Objects looked at between two looks at the clock. */
 const SCAN_STEP = 128;
 /** A scan lets other work run after this long. */
@@ -93,6 +98,8 @@ export function checkListOptions(params: Params, watch: boolean): void {
 interface Start {
   view: View<KubeObject>;
   after?: string;
+  /** When the first page was read, wall time in ms. */
+  at?: number;
 }
 
 /** Where a list reads from. */
@@ -124,11 +131,15 @@ interface Token {
   v: string;
   rv: number;
   start: string;
+  at?: number;
 }
 
-/** An opaque continue token: after which key, at which revision. -1 means whatever is newest. */
-export function continueToken(revision: number, start: string): string {
-  const token: Token = { v: "meta.k8s.io/v1", rv: revision, start };
+/**
+ * An opaque continue token: after which key, at which revision (-1: whatever is newest), of a list whose first page
+ * was read `at` (wall time in ms).
+ */
+export function continueToken(revision: number, start: string, at?: number): string {
+  const token: Token = { v: "meta.k8s.io/v1", rv: revision, start, at };
   return Buffer.from(JSON.stringify(token)).toString("base64url");
 }
 
@@ -142,7 +153,7 @@ function readToken(text: string): Token {
   if (
     typeof token !== "object" || token === null || token.v !== "meta.k8s.io/v1" ||
     !Number.isSafeInteger(token.rv) || token.rv === 0 || typeof token.start !== "string" ||
-    token.start.length === 0
+    token.start.length === 0 || (token.at !== undefined && typeof token.at !== "number")
   ) {
     throw badRequest("continue key is not valid: incorrect encoded start resourceVersion");
   }
@@ -156,20 +167,26 @@ async function resume(deps: Deps, kind: Kind, params: Params): Promise<Start> {
   }
   const after = `${kind.path}/${token.start}`;
   if (token.rv < 0) return { view: await storeOf(deps, kind).fresh(), after };
+  const { at } = token;
+  if (at !== undefined && deps.clock.now() - at > PAGES_MS_MAX) throw pagesExpired(token);
   try {
-    return { view: await storeOf(deps, kind).at(token.rv), after };
+    return { view: await storeOf(deps, kind).at(token.rv), after, at };
   } catch (error) {
     if (error instanceof FutureRevisionError) throw futureRevision(token.rv, error.current);
-    if (!(error instanceof CompactedError)) throw error;
-    throw expired(
-      "The provided continue parameter is too old to display a consistent list result. You can " +
-        "start a new list without the continue parameter, or use the continue token in this " +
-        "response to retrieve the remainder of the results. Continuing with the provided token " +
-        "results in an inconsistent list - objects that were created, modified, or deleted " +
-        "between the time the first chunk was returned and now may show up in the list.",
-      continueToken(-1, token.start),
-    );
+    throw error instanceof CompactedError ? pagesExpired(token) : error;
   }
+}
+
+/** 410 with a token by which the rest can be had, of whatever revision is newest then. */
+function pagesExpired({ start }: Token) {
+  return expired(
+    "The provided continue parameter is too old to display a consistent list result. You can " +
+      "start a new list without the continue parameter, or use the continue token in this " +
+      "response to retrieve the remainder of the results. Continuing with the provided token " +
+      "results in an inconsistent list - objects that were created, modified, or deleted " +
+      "between the time the first chunk was returned and now may show up in the list.",
+    continueToken(-1, start),
+  );
 }
 
 /** Answers a list: one page of items as stored. */
@@ -177,7 +194,7 @@ export async function listPage(deps: Deps, request: ApiRequest): Promise<Page> {
   const { kind, namespace, params } = request;
   checkListOptions(params, false);
   const selection = selectionOf(kind, params, request.name);
-  const { view, after } = await startOf(deps, kind, params);
+  const { view, after, at = deps.clock.now() } = await startOf(deps, kind, params);
   const limit = params.limit ?? 0;
   if (selection.name !== undefined && !after && (namespace || !kind.namespaced)) {
     const item = view.get(keyFor(kind, namespace, selection.name));
@@ -189,7 +206,7 @@ export async function listPage(deps: Deps, request: ApiRequest): Promise<Page> {
   const page: Page = { kind, items, revision: view.revision };
   if (!more) return page;
   const last = items[items.length - 1].key;
-  page.continue = continueToken(view.revision, last.slice(kind.path.length + 1));
+  page.continue = continueToken(view.revision, last.slice(kind.path.length + 1), at);
   if (!selection.matches) page.remaining = view.count(prefix, { after: last });
   return page;
 }
