@@ -62,6 +62,8 @@ import {
   type Socket,
 } from "./server/listen.ts";
 import { localClient } from "./server/local_client.ts";
+import type { Auditor } from "./server/audit.ts";
+import { Deadlines } from "./server/deadlines.ts";
 import { Flow } from "./server/flow.ts";
 import { Metrics } from "./server/metrics.ts";
 import { OpenApi } from "./server/openapi.ts";
@@ -95,6 +97,10 @@ export interface ApiOptions {
   transport?: (request: Request) => Promise<Response>;
   /** Reaches webhooks, aggregated servers and the like (default: this machine's network). */
   outbound?: Outbound;
+  /** Tells of every request; absent: nothing is audited. Whoever made it closes it. */
+  audit?: Auditor;
+  /** How long a request may take that is not long-running by nature (default 60,000). */
+  requestTimeoutMs?: number;
   /** Hears of every request once it is answered, with the stages it went through. */
   trace?: Deps["trace"];
   /** Hears of exceptions that became a 500: our own bugs. */
@@ -155,6 +161,8 @@ export function createApi(options: ApiOptions): Api {
     tokens: options.tokens,
     virtual: options.virtual,
     flow: new Flow(),
+    deadlines: new Deadlines(clock, options.requestTimeoutMs),
+    audit: options.audit,
     trace: options.trace,
     onError: options.onError,
     transport: options.transport ?? hostFetch,
@@ -169,6 +177,8 @@ export function createApi(options: ApiOptions): Api {
   );
   const metrics = new Metrics();
   metrics.add(() => deps.flow.lines());
+  const { audit } = deps;
+  if (audit) metrics.add(() => audit.lines());
   const openapi = new OpenApi(deps.kinds);
   const app = createApp(deps, {
     metrics,

@@ -50,6 +50,7 @@ const IMPURE_ALLOWED = [
   "kv/open.ts",
   "kv/mod.ts",
   "api/server/listen.ts",
+  "api/server/files.ts",
   "api/config/files.ts",
   "api/web/build.ts",
   "api/kinds/generate",

@@ -183,7 +183,12 @@ export function unavailable(message: string): ApiError {
 
 /** 504. */
 export function timedOut(message: string, retryAfterSeconds = 0): ApiError {
-  return new ApiError({ code: 504, reason: "Timeout", message, details: { retryAfterSeconds } });
+  return new ApiError({
+    code: 504,
+    reason: "Timeout",
+    message: `Timeout: ${message}`,
+    details: retryAfterSeconds > 0 ? { retryAfterSeconds } : {},
+  });
 }
 
 /** 507: the store is at its bound. */

@@ -37,7 +37,7 @@ export function admissionOf(
     view: deps.database.objects.view(),
     now: deps.clock.now(),
     warn: (text) => request.warnings.push(text),
-    annotate: () => {},
+    annotate: (key, value) => request.audit?.annotate(key, value),
   };
 }
 

@@ -1,14 +1,16 @@
 /**
  * The Hono app: everything that is spoken over HTTP. Paths that name resources go to `front.ts`; the
- * few that do not (health, version, discovery, OpenAPI, metrics) are routes here, behind the same
- * authentication and authorization.
+ * few that do not (health, version, discovery, OpenAPI, metrics) are routes here. All of them come through
+ * `passage.ts` first: the app behind it only looks up paths.
  */
 import { type Context, Hono } from "hono";
 import type { User } from "../client/contract.ts";
 import { noSuchResource } from "../machinery/errors.ts";
+import type { Status } from "../machinery/types.ts";
 import type { Deps } from "./deps.ts";
 import { Discovery } from "./discovery.ts";
-import { answerResource, authorizePath, type Connector, failure, userOf } from "./front.ts";
+import { answerResource, authorizePath, type Connector, requestedPath } from "./front.ts";
+import { failure, pass } from "./passage.ts";
 import { routeOf } from "./route.ts";
 import { healthReply, VERSION } from "./health.ts";
 import { bodyTooLarge, type Call, isStream, jsonReply, type Reply } from "./http.ts";
@@ -27,7 +29,7 @@ export interface AppOptions {
 /** What a route knows of its request. */
 export interface Env {
   Variables: { call: Call; user: User };
-  Bindings: { call?: Call };
+  Bindings: { call: Call; user: User };
 }
 
 /** The HTTP side of an API. */
@@ -55,38 +57,49 @@ export function createApp(deps: Deps, options: AppOptions): App {
     options.metrics.observe(call.method, route, reply.status, deps.clock.monotonic() - began);
     return reply;
   };
-  addRoutes(hono, deps, { ...options, discovery, resource });
+  addRoutes(hono, deps, { ...options, discovery });
   const app: App = {
     hono,
     async answer(call) {
       const first = call.path.charCodeAt(1) === 0x61 ? await resource(call) : undefined;
       if (first) return first;
-      return await replyOfResponse(await app.fetch(requestOfCall(call), call));
+      return await pass(deps, call, requestedPath(call), async (passage) => {
+        await authorizePath(deps, call, passage);
+        const reply = await replyOfResponse(
+          await hono.fetch(requestOfCall(call), { call, user: passage.user }),
+        );
+        if (passage.audit && reply.status >= 400) reply.outcome = statusIn(reply);
+        return reply;
+      });
     },
-    fetch: async (request, call) => await hono.fetch(request, { call }),
+    fetch: async (request, call = callOfRequest(request)) =>
+      responseOf(await app.answer(call), request.method),
   };
   return app;
+}
+
+/** The Status that a failure's body is. */
+function statusIn({ body }: Reply): Status | undefined {
+  try {
+    const value = JSON.parse(new TextDecoder().decode(body as Uint8Array));
+    return value?.kind === "Status" ? value : undefined;
+  } catch {
+    // Plain text, as health checks answer
+    return undefined;
+  }
 }
 
 function addRoutes(
   hono: Hono<Env>,
   deps: Deps,
-  options: AppOptions & {
-    discovery: Discovery;
-    resource: (call: Call) => Promise<Reply | undefined>;
-  },
+  options: AppOptions & { discovery: Discovery },
 ): void {
-  const { discovery, openapi, metrics, resource } = options;
+  const { discovery, openapi, metrics } = options;
   hono.onError((error) => responseOf(failure(error)));
   hono.notFound((c) => responseOf(notFoundReply(c.req.path)));
   hono.use("*", async (c, next) => {
-    const call = c.env?.call ?? callOfRequest(c.req.raw);
-    c.set("call", call);
-    const reply = await resource(call);
-    if (reply) return responseOf(reply, call.method);
-    const user = await userOf(deps, call);
-    await authorizePath(deps, user, call);
-    c.set("user", user);
+    c.set("call", c.env.call);
+    c.set("user", c.env.user);
     await next();
   });
   hono.get("/version", () => responseOf(jsonReply(200, VERSION)));

@@ -9,6 +9,7 @@
  */
 import { refusedRequest } from "../auth/authorize.ts";
 import type { Attributes, Decision } from "../auth/contract.ts";
+import type { AuditRecord } from "./audit.ts";
 import { methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
 import { isPathSegmentName } from "../machinery/names.ts";
 import { parseFieldSelector, SelectorError } from "../machinery/selectors.ts";
@@ -55,13 +56,24 @@ export function nameSelected(verb: string, fieldSelector: string | undefined): s
 }
 
 /** Throws 403 unless the user may do this; a promise only where somebody outside is asked. */
-export function authorize(deps: Deps, attributes: Attributes): void | Promise<void> {
+export function authorize(
+  deps: Deps,
+  attributes: Attributes,
+  audit?: AuditRecord,
+): void | Promise<void> {
   const decision = deps.authorizer.authorize(attributes);
-  if (decision instanceof Promise) return decision.then((late) => heed(attributes, late));
-  heed(attributes, decision);
+  if (decision instanceof Promise) return decision.then((late) => heed(attributes, late, audit));
+  heed(attributes, decision, audit);
 }
 
-function heed(attributes: Attributes, decision: Decision): void {
+function heed(attributes: Attributes, decision: Decision, audit: AuditRecord | undefined): void {
+  if (audit) {
+    const { allowed, error, reason = "" } = decision;
+    if (allowed || !error) {
+      audit.annotate("authorization.k8s.io/decision", allowed ? "allow" : "forbid");
+      audit.annotate("authorization.k8s.io/reason", reason);
+    } else audit.annotate("authorization.k8s.io/reason", "internal error");
+  }
   if (!decision.allowed) throw refusedRequest(attributes, decision);
 }
 
@@ -69,7 +81,7 @@ function heed(attributes: Attributes, decision: Decision): void {
 export async function run(deps: Deps, request: ApiRequest): Promise<Answer> {
   try {
     enter(deps, request, "authorize");
-    const asked = authorize(deps, attributesOf(request));
+    const asked = authorize(deps, attributesOf(request), request.audit);
     if (asked) await asked;
     checkServed(request);
     if (request.kind.hooks.load) await request.kind.hooks.load();
@@ -79,7 +91,10 @@ export async function run(deps: Deps, request: ApiRequest): Promise<Answer> {
     return answer;
   } catch (error) {
     const known = asApiError(error, request.kind, request.name);
-    if (known !== error && known.code === 500) deps.onError?.(error, request);
+    if (known !== error && known.code === 500) {
+      request.audit?.panicked(error);
+      deps.onError?.(error, request);
+    }
     throw known;
   } finally {
     if (request.stages) deps.trace?.(request);

@@ -28,6 +28,8 @@ import {
   tooLarge,
   unavailable,
 } from "../machinery/errors.ts";
+import type { Auditor } from "./audit.ts";
+import type { Deadlines } from "./deadlines.ts";
 import type { Flow } from "./flow.ts";
 import type { ApiRequest } from "./request.ts";
 import { ApiError, type Kind, type Kinds, type KubeObject } from "../machinery/types.ts";
@@ -68,6 +70,9 @@ export interface Deps {
   /** Reaches webhooks, aggregated servers and the like. */
   outbound: Outbound;
   flow: Flow;
+  deadlines: Deadlines;
+  /** Makes records of requests; absent: nothing is audited. */
+  audit?: Auditor;
   /** Hears of every request's stages; absent: nothing is noted. */
   trace?: (request: ApiRequest) => void;
   /** Hears of exceptions that became a 500. */

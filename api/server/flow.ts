@@ -2,15 +2,15 @@
  * Flow control: how many requests are worked on at once. What is over the limit is told to come again in a
  * second. Watches and streams do not count, nor does the cluster's own administration.
  */
-import type { User } from "../client/contract.ts";
 import { tooManyRequests } from "../machinery/errors.ts";
-import type { RequestVerb } from "./request.ts";
+import type { Passage } from "./passage.ts";
 
 /** Reads at once (upstream: --max-requests-inflight). */
 export const READS_MAX = 400;
 /** Writes at once (upstream: --max-mutating-requests-inflight). */
 export const WRITES_MAX = 200;
 const RETRY_SECONDS = 1;
+const NOTHING = () => {};
 
 /** Counts what is being worked on. */
 export class Flow {
@@ -19,7 +19,8 @@ export class Flow {
   refused = 0;
 
   /** Lets a request in, or throws 429. Call what is returned when the request is answered. */
-  enter(user: User, verb: RequestVerb): () => void {
+  enter({ user, requested: { verb }, longRunning }: Passage): () => void {
+    if (longRunning) return NOTHING;
     const reading = verb === "get" || verb === "list";
     const full = reading ? this.reads >= READS_MAX : this.writes >= WRITES_MAX;
     if (full && !user.groups.includes("system:masters")) {

@@ -1,12 +1,8 @@
 /**
- * The HTTP door to resources: from a call to the one door (`core.ts`) and back. Its stages: receive,
- * authenticate, impersonate, authorize, then the verb's.
+ * The HTTP door to resources: from a call that has come through `passage.ts` to the one door (`core.ts`) and back.
  */
-import { authenticateWith } from "../auth/authn.ts";
-import type { Credentials } from "../auth/contract.ts";
 import type { Requested } from "../auth/impersonate.ts";
 import type { Term } from "../../kv/contract.ts";
-import type { User } from "../client/contract.ts";
 import { TERM_HEADER } from "../client/http.ts";
 import { badRequest, methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
 import { parseIncludeObject } from "../machinery/table.ts";
@@ -14,9 +10,11 @@ import { ApiError, type Kind } from "../machinery/types.ts";
 import { readBody, readDeleteOptions, readPatch } from "./bodies.ts";
 import { attributesOf, authorize, nameSelected, run } from "./core.ts";
 import { formOf } from "./decoding.ts";
-import { asApiError, type Deps, enter } from "./deps.ts";
-import { BODY_BYTES_MAX, type Call, type Reply, statusReply } from "./http.ts";
-import { contentTypeOf, negotiate, type Offer } from "./negotiate.ts";
+import type { AuditRecord } from "./audit.ts";
+import { type Deps, enter } from "./deps.ts";
+import { BODY_BYTES_MAX, type Call, isStream, type Reply } from "./http.ts";
+import { contentTypeOf, negotiate, type Offer, type Representation } from "./negotiate.ts";
+import { failure, pass, type Passage } from "./passage.ts";
 import { replyOf, type ReplyOptions } from "./reply.ts";
 import type { Answer, ApiRequest, RequestVerb } from "./request.ts";
 import { paramsOf, type Route, verbOf } from "./route.ts";
@@ -44,33 +42,13 @@ const DEPRECATED: Readonly<Record<string, string>> = {
 /** Hands over what is no plain request; undefined: not for streams. */
 export type Connector = (call: Call, request: ApiRequest) => Promise<Reply | undefined>;
 
-/**
- * Whose request this is: authenticated, and impersonated if asked. `requested` says what is asked for, where that
- * is a resource: some may act as others for certain requests only.
- */
-export async function userOf(
-  deps: Deps,
-  call: Call,
-  requested: () => Requested = () => requestedPath(call),
-): Promise<User> {
-  const credentials: Credentials = {
-    header: call.header,
-    certificate: call.certificate,
-    path: call.path,
-  };
-  const found = call.user ?? authenticateWith(deps.authenticators, credentials);
-  const user = found instanceof Promise ? await found : found;
-  if (!call.hasHeaders("impersonate-")) return user;
-  if (!deps.impersonate) throw badRequest("impersonation is not available");
-  return await deps.impersonate(user, call.headers(), requested());
-}
-
 /** Throws 403 unless the user may do this to a path that is no resource. */
-export function authorizePath(deps: Deps, user: User, call: Call): void | Promise<void> {
-  return authorize(deps, { user, ...requestedPath(call) });
+export function authorizePath(deps: Deps, call: Call, passage: Passage): void | Promise<void> {
+  return authorize(deps, { ...requestedPath(call), user: passage.user }, passage.audit);
 }
 
-function requestedPath(call: Call): Requested {
+/** What a call asks for that is no resource. */
+export function requestedPath(call: Call): Requested {
   return {
     verb: call.method === "HEAD" ? "get" : call.method.toLowerCase(),
     resourceRequest: false,
@@ -84,7 +62,19 @@ function requestedPath(call: Call): Requested {
   };
 }
 
-function requestedResource(route: Route, verb: RequestVerb, query: URLSearchParams): Requested {
+/** Upstream's verbs of methods, where a route does not know better. */
+const METHOD_VERBS: Readonly<Record<string, string>> = {
+  POST: "create",
+  GET: "get",
+  HEAD: "get",
+  PUT: "update",
+  PATCH: "patch",
+  DELETE: "delete",
+};
+
+/** What a call asks for of a resource. */
+export function requestedResource({ method, route, query }: ResourceCall): Requested {
+  const verb = verbOf(method, route, query) ?? METHOD_VERBS[method] ?? "";
   const { group, version, resource, subresource, namespace, name } = route;
   const selecting = !name && !subresource && !route.watch;
   const fieldSelector = selecting ? query.get("fieldSelector") ?? undefined : undefined;
@@ -103,39 +93,60 @@ function requestedResource(route: Route, verb: RequestVerb, query: URLSearchPara
   };
 }
 
+/** A call for a resource, taken apart. */
+export interface ResourceCall {
+  method: string;
+  route: Route;
+  query: URLSearchParams;
+}
+
 /** Answers a call to a path under `/api` or `/apis` that names a resource. Never throws. */
-export async function answerResource(
+export function answerResource(
   deps: Deps,
   call: Call,
   route: Route,
   connect?: Connector,
 ): Promise<Reply> {
+  const asked = { method: call.method, route, query: new URLSearchParams(call.query) };
+  return pass(
+    deps,
+    call,
+    requestedResource(asked),
+    (passage) => answered(deps, call, { ...asked, passage, connect }),
+  );
+}
+
+interface Answering extends ResourceCall {
+  passage: Passage;
+  connect?: Connector;
+}
+
+async function answered(deps: Deps, call: Call, asking: Answering): Promise<Reply> {
+  const { route, passage, connect } = asking;
   let request: ApiRequest | undefined;
   let options: ReplyOptions | undefined;
   try {
-    request = await requestFor(deps, call, route);
+    request = await requestFor(deps, call, asking);
     const { kind } = request;
     if (CONNECTED.has(route.subresource) && connect) {
-      await authorize(deps, attributesOf(request));
+      await authorize(deps, attributesOf(request), passage.audit);
       if (!kind.subresources.some((s) => s.name === route.subresource)) throw noSuchResource();
       const reply = await connect(call, request);
       if (reply) return withWarnings(reply, request.warnings);
     }
     const deprecated = kind.deprecationWarning ??
       DEPRECATED[`${kind.group}/${kind.version}/${kind.plural}`];
-    if (deprecated) request.warnings.push(deprecated);
-    options = optionsOf(call, request);
-    const leave = request.verb === "watch"
-      ? undefined
-      : deps.flow.enter(request.user, request.verb);
-    try {
-      await readInto(call, request);
-      enter(deps, request, "receive");
-      const answer = await run(deps, request);
-      return withWarnings(write(deps, request, answer, options), request.warnings);
-    } finally {
-      leave?.();
+    if (deprecated) {
+      request.warnings.push(deprecated);
+      passage.audit?.annotate("k8s.io/deprecated", "true");
     }
+    options = optionsOf(call, request);
+    await readInto(call, request);
+    enter(deps, request, "receive");
+    const answer = await run(deps, request);
+    const reply = withWarnings(write(deps, request, answer, options), request.warnings);
+    if (passage.audit?.wantsResponse) await noteResponse(deps, passage.audit, answer, options);
+    return reply;
   } catch (error) {
     const reply = request?.verb === "watch" && options && watchFailure(error)
       ? endedWatch(deps, request.kind, options, error)
@@ -144,25 +155,35 @@ export async function answerResource(
   }
 }
 
-/** A failure's reply. */
-export function failure(error: unknown, kind?: Kind): Reply {
-  const known = asApiError(error, kind);
-  return statusReply(known.status);
+/** Tells the audit what is answered, as JSON whatever the client reads. */
+async function noteResponse(
+  deps: Deps,
+  audit: AuditRecord,
+  answer: Answer,
+  { includeObject, representation: { as, metaVersion } }: ReplyOptions,
+): Promise<void> {
+  if (answer.watch) return;
+  const representation: Representation = { media: "json", as, metaVersion };
+  const { body } = replyOf(deps, answer, { includeObject, representation });
+  const decoder = new TextDecoder();
+  let text = "";
+  if (isStream(body)) {
+    for await (const piece of body) text += decoder.decode(piece, { stream: true });
+  } else if (body) text = decoder.decode(body);
+  audit.answered(JSON.parse(text));
 }
 
-/** What a call asks of which resource, for whom. */
-export async function requestFor(deps: Deps, call: Call, route: Route): Promise<ApiRequest> {
+/** What a call that has come through asks of which resource, for whom. */
+export async function requestFor(
+  deps: Deps,
+  call: Call,
+  { method, route, query, passage }: ResourceCall & { passage: Passage },
+): Promise<ApiRequest> {
   if (deps.starting) await deps.starting;
-  const query = new URLSearchParams(call.query);
-  const verb = verbOf(call.method, route, query);
-  const user = await userOf(
-    deps,
-    call,
-    verb && (() => requestedResource(route, verb, query)),
-  );
+  const verb = verbOf(method, route, query);
   if (!verb) throw wrongMethod();
-  const kind = kindOf(deps, route, verb) ?? await unknownKind(deps, { user, route, verb, query });
-  return requestOf(deps, call, { route, kind, verb, user, query });
+  const kind = kindOf(deps, route, verb) ?? await unknownKind(deps, passage);
+  return requestOf(deps, call, { route, kind, verb, passage, query });
 }
 
 /** 405: the path is there, the method is not. */
@@ -184,16 +205,8 @@ function kindOf(deps: Deps, route: Route, verb: RequestVerb): Kind | undefined {
 }
 
 /** Who may not see a kind is told 403 and not whether it exists. */
-async function unknownKind(
-  deps: Deps,
-  { user, route, verb, query }: {
-    user: User;
-    route: Route;
-    verb: RequestVerb;
-    query: URLSearchParams;
-  },
-): Promise<never> {
-  await authorize(deps, { user, ...requestedResource(route, verb, query) });
+async function unknownKind(deps: Deps, passage: Passage): Promise<never> {
+  await authorize(deps, { ...passage.requested, user: passage.user }, passage.audit);
   throw noSuchResource();
 }
 
@@ -211,11 +224,11 @@ function misplaced(kind: Kind, route: Route, verb: RequestVerb): boolean {
 function requestOf(
   deps: Deps,
   call: Call,
-  { route, kind, verb, user, query }: {
+  { route, kind, verb, passage, query }: {
     route: Route;
     kind: Kind;
     verb: RequestVerb;
-    user: User;
+    passage: Passage;
     query: URLSearchParams;
   },
 ): ApiRequest {
@@ -227,13 +240,15 @@ function requestOf(
     name: route.name,
     subresource: route.subresource,
     rest: route.rest,
-    user,
+    user: passage.user,
     agent: agentOf(call.header("user-agent")),
     params: route.subresource && CONNECTED.has(route.subresource)
       ? { raw: query }
       : paramsOf(verb, query, apply),
     term: termOf(call.header(TERM_HEADER)),
     signal: verb === "watch" ? call.signal : undefined,
+    deadline: passage.deadline,
+    audit: passage.audit,
     warnings: [],
     stages: deps.trace ? [] : undefined,
   };
@@ -326,6 +341,7 @@ async function readInto(call: Call, request: ApiRequest): Promise<void> {
         await call.body(BODY_BYTES_MAX),
         call.header("content-type"),
       );
+      request.audit?.sent(request.body.value);
       return;
     case "patch":
       request.patch = readPatch(
@@ -335,6 +351,7 @@ async function readInto(call: Call, request: ApiRequest): Promise<void> {
         (duplicates, apply) => noteDuplicates(request, duplicates, apply),
       );
       if (request.patch.type === "apply") request.patch.force = params.force;
+      request.audit?.patched(request.patch.body);
       return;
     case "delete":
     case "deletecollection": {
@@ -342,12 +359,20 @@ async function readInto(call: Call, request: ApiRequest): Promise<void> {
       const empty = length === "0" || (length === undefined && !call.header("content-type"));
       const bytes = empty ? NO_BYTES : await call.body(BODY_BYTES_MAX);
       request.deleteOptions = readDeleteOptions(bytes, call.header("content-type"), params.raw);
+      if (request.audit?.wantsRequest && bytes.length > 0) {
+        const options = { kind: "DeleteOptions", apiVersion: "v1", ...request.deleteOptions };
+        request.audit.patched(options);
+      }
     }
   }
 }
 
 function write(deps: Deps, request: ApiRequest, answer: Answer, options: ReplyOptions): Reply {
-  if (!answer.watch) return replyOf(deps, answer, options);
+  if (!answer.watch) {
+    const reply = replyOf(deps, answer, options);
+    if (answer.status) reply.outcome = answer.status;
+    return reply;
+  }
   const encoder = new EventEncoder(deps, request.kind, options);
   return {
     status: 200,

@@ -27,6 +27,8 @@ export interface Call {
   /** The whole body; rejects with 413 when it is longer than `max`. */
   body(max: number): Promise<Uint8Array>;
   certificate?: Credentials["certificate"];
+  /** The address it came from. */
+  remote?: string;
   /** Whose call this is, where whoever hands it over knows: no credentials are looked at. */
   user?: User;
   /** node's own request, for libraries that want one. */
@@ -43,6 +45,8 @@ export interface Reply {
   status: number;
   headers: Record<string, string | string[]>;
   body?: ReplyBody;
+  /** The Status that the body is, where it is one: the audit tells of it. */
+  outcome?: Status;
 }
 
 /** Whether a body comes in pieces. */
@@ -102,6 +106,7 @@ export function textReply(status: number, text: string): Reply {
 /** A failure as its Status. */
 export function statusReply(status: Status): Reply {
   const reply = jsonReply(status.code, status);
+  reply.outcome = status;
   const seconds = status.details?.retryAfterSeconds;
   if (seconds) reply.headers["retry-after"] = String(seconds);
   if (status.code === 401) reply.headers["www-authenticate"] = `Bearer realm="kubernetes"`;

@@ -258,6 +258,7 @@ function callOf(req: IncomingMessage): Call {
       return false;
     },
     body: (max) => readBody(req, max),
+    remote: socket.remoteAddress,
     raw: req,
     get certificate() {
       return certificateOf(socket);

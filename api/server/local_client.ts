@@ -15,10 +15,10 @@ import type {
   WatchQuery,
   WriteQuery,
 } from "../client/contract.ts";
-import { noSuchResource } from "../machinery/errors.ts";
+import { internal, noSuchResource } from "../machinery/errors.ts";
 import type { DeepReadonly, Kind, KubeList, KubeObject } from "../machinery/types.ts";
 import { apiVersionOf, atRevision, served } from "./codec.ts";
-import { listKindOf, run } from "./core.ts";
+import { attributesOf, listKindOf, run } from "./core.ts";
 import { asApiError, type Deps } from "./deps.ts";
 import type { Answer, ApiRequest, Frame, FrameStream, Page, RequestVerb } from "./request.ts";
 
@@ -106,8 +106,75 @@ function objectOf(answer: Answer): DeepReadonly<KubeObject> {
 
 /** Asks, once custom resources are served too. Bad targets reject like everything else. */
 async function ask(door: Door, make: () => ApiRequest): Promise<Answer> {
-  if (door.deps.starting) await door.deps.starting;
-  return await run(door.deps, make());
+  const { deps } = door;
+  if (deps.starting) await deps.starting;
+  return deps.audit ? await audited(deps, make()) : await run(deps, make());
+}
+
+/** Asks, and tells the audit, as whoever comes over HTTP is told of. */
+async function audited(deps: Deps, request: ApiRequest): Promise<Answer> {
+  const { user: _, ...asked } = attributesOf(request);
+  const audit = deps.audit!.begin({
+    id: deps.clock.uuid(),
+    at: deps.clock.now(),
+    uri: uriOf(request),
+    userAgent: request.agent,
+    sourceIPs: OWN_ADDRESS,
+    asked: { ...asked, user: request.user },
+  });
+  if (!audit) return await run(deps, request);
+  if (!await audit.received()) {
+    audit.rejected();
+    throw internal("failed to store audit event");
+  }
+  if (request.body) audit.sent(request.body.value);
+  if (request.patch) audit.patched(request.patch.body);
+  if (request.deleteOptions) audit.patched({ kind: "DeleteOptions", ...request.deleteOptions });
+  try {
+    const answer = await run(deps, { ...request, audit });
+    const { watch } = answer;
+    if (watch) {
+      audit.started(200);
+      return { ...answer, watch: toldAtEnd(watch, () => void audit.complete(200)) };
+    }
+    if (audit.wantsResponse) {
+      audit.answered(answer.page ? listOf(answer.page) : objectOf(answer));
+    }
+    await audit.complete(answer.code, answer.status);
+    return answer;
+  } catch (error) {
+    const { status } = asApiError(error, request.kind);
+    audit.answered(status);
+    await audit.complete(status.code, status);
+    throw error;
+  }
+}
+
+const OWN_ADDRESS = ["127.0.0.1"];
+
+/** The URI that asks for the same over HTTP, without its query. */
+function uriOf({ kind, namespace, name, subresource }: ApiRequest): string {
+  const root = kind.group ? `/apis/${kind.group}` : "/api";
+  const where = kind.namespaced && namespace ? `/namespaces/${namespace}` : "";
+  const below = name ? `/${name}${subresource ? `/${subresource}` : ""}` : "";
+  return `${root}/${kind.version}${where}/${kind.plural}${below}`;
+}
+
+function toldAtEnd(watch: FrameStream, ended: () => void): FrameStream {
+  return {
+    kind: watch.kind,
+    close: () => {
+      ended();
+      watch.close();
+    },
+    async *[Symbol.asyncIterator]() {
+      try {
+        yield* watch;
+      } finally {
+        ended();
+      }
+    },
+  };
 }
 
 async function object<T>(door: Door, make: () => ApiRequest): Promise<DeepReadonly<T>> {

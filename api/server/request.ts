@@ -2,6 +2,7 @@
  * A request to the API as data, and what is answered. HTTP and the in-process client both make these;
  * everything behind them neither knows nor cares which one it was.
  */
+import type { AuditRecord } from "./audit.ts";
 import type { Term, Watch } from "../../kv/contract.ts";
 import type { Item } from "../../kv/contract.ts";
 import type { Patch, User } from "../client/contract.ts";
@@ -75,6 +76,10 @@ export interface ApiRequest {
   deleteOptions?: DeleteOptions;
   term?: Term;
   signal?: AbortSignal;
+  /** When it must have been answered (monotonic, ms); absent: never. */
+  deadline?: number;
+  /** What the audit tells of it; absent: nothing. */
+  audit?: AuditRecord;
   /** Lines for `Warning` headers. */
   warnings: string[];
   /** Stages entered so far; filled only while somebody traces. */

@@ -20,7 +20,8 @@ import {
   SpdyStreams,
   type Wanted,
 } from "./exec.ts";
-import { failure, requestFor } from "./front.ts";
+import { requestedResource, requestFor } from "./front.ts";
+import { failure, pass } from "./passage.ts";
 import type { Call, Reply } from "./http.ts";
 import { getObject } from "./list.ts";
 import { logReply } from "./logs.ts";
@@ -35,7 +36,7 @@ import {
 } from "./port_forward.ts";
 import { proxyReply, proxyWebSocket } from "./proxy.ts";
 import type { ApiRequest } from "./request.ts";
-import { flag, routeOf } from "./route.ts";
+import { flag, type Route, routeOf } from "./route.ts";
 import { SpdySession, type SpdyTransport } from "./spdy.ts";
 import { acceptWebSocket, offeredProtocols, type Socketed } from "./web_socket.ts";
 import { serveWatchSocket } from "./watch_socket.ts";
@@ -56,26 +57,48 @@ export async function connectPlain(deps: Deps, call: Call, request: ApiRequest):
 
 /** Takes over a socket whose client asks for WebSocket or SPDY. Never throws. */
 export async function upgrade(deps: Deps, call: Call, socket: Socket, head: Buffer): Promise<void> {
-  let door: Door | undefined;
+  const door = { switched: false };
+  const route = routeOrNone(call.path);
+  const reply = route
+    ? await passUpgrade(deps, call, route, { socket, head, door })
+    : failure(noSuchResource());
+  // Once the protocol is another one, an HTTP answer would be noise in it
+  if (!door.switched) refuse(socket, reply);
+  else if (reply.status !== SWITCHED) socket.destroy();
+}
+
+/** Status of an answer that switches to another protocol. */
+const SWITCHED = 101;
+
+function routeOrNone(path: string): Route | undefined {
   try {
-    const route = routeOf(call.path);
-    if (!route) throw noSuchResource();
-    const request = await requestFor(deps, call, route);
-    await authorize(deps, attributesOf(request));
+    return routeOf(path);
+  } catch {
+    return undefined;
+  }
+}
+
+function passUpgrade(
+  deps: Deps,
+  call: Call,
+  route: Route,
+  { socket, head, door }: { socket: Socket; head: Buffer; door: { switched: boolean } },
+): Promise<Reply> {
+  const asked = { method: call.method, route, query: new URLSearchParams(call.query) };
+  return pass(deps, call, requestedResource(asked), async (passage) => {
+    const request = await requestFor(deps, call, { ...asked, passage });
+    await authorize(deps, attributesOf(request), passage.audit);
     const { kind, subresource } = request;
     if (subresource && !kind.subresources.some((s) => s.name === subresource)) {
       throw noSuchResource();
     }
-    door = { deps, call, request, socket, head, switched: false };
+    const opened: Door = Object.assign(door, { deps, call, request, socket, head });
     const protocol = call.header("upgrade")?.toLowerCase();
-    if (protocol === "websocket") await webSocket(door);
-    else if (protocol === "spdy/3.1") await spdy(door);
+    if (protocol === "websocket") await webSocket(opened);
+    else if (protocol === "spdy/3.1") await spdy(opened);
     else throw badRequest("unable to upgrade: unknown protocol");
-  } catch (error) {
-    // Once the protocol is another one, an HTTP answer would be noise in it
-    if (door?.switched) socket.destroy();
-    else refuse(socket, failure(error));
-  }
+    return { status: SWITCHED, headers: {} };
+  });
 }
 
 interface Door {
@@ -86,6 +109,12 @@ interface Door {
   head: Buffer;
   /** The protocol has been switched. */
   switched: boolean;
+}
+
+/** From here on the connection speaks another protocol. */
+function switchTo(door: Door): void {
+  door.switched = true;
+  door.request.audit?.started(SWITCHED);
 }
 
 /** Answers a request that was to be upgraded with a plain failure. */
@@ -105,7 +134,7 @@ function handshake(door: Door, offered: readonly string[], known: readonly strin
   if (wanted.length && !chosen) {
     throw badRequest(`unable to upgrade: no subprotocol of ${wanted.join(", ")} is supported`);
   }
-  door.switched = true;
+  switchTo(door);
   return acceptWebSocket(door.call.raw as IncomingMessage, door.socket, door.head, chosen);
 }
 
@@ -300,7 +329,7 @@ function openSession(
   onStream: ConstructorParameters<typeof SpdySession>[1],
 ): SpdySession {
   const { socket, head } = door;
-  door.switched = true;
+  switchTo(door);
   socket.write(
     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n" +
       `X-Stream-Protocol-Version: ${protocol}\r\n\r\n`,

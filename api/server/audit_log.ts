@@ -1,0 +1,244 @@
+/**
+ * Audit to a file: one line an event, JSON or the short text of old. What a turn of the event loop brings is written
+ * at once. The file is rotated by size under a name with the time in it; old ones go by age and by number.
+ */
+import { gzipSync } from "node:zlib";
+import type { Clock } from "../../kv/clock.ts";
+import { goQuote } from "../machinery/go_format.ts";
+import {
+  type AuditEvent,
+  type Auditor,
+  type AuditSink,
+  eventText,
+  withoutObjects,
+} from "./audit.ts";
+
+/** How sure of an event whoever sends it wants to be. */
+export type AuditMode = "batch" | "blocking" | "blocking-strict";
+
+/** Bounds of what is told, in bytes; absent: none. */
+export interface AuditTruncation {
+  eventBytesMax: number;
+  batchBytesMax: number;
+}
+
+/** Where the log is kept, and for how long. */
+export interface AuditLogOptions {
+  /** `-`: standard output. */
+  path: string;
+  /** Default json. */
+  format?: "json" | "legacy";
+  /** Default blocking. */
+  mode?: AuditMode;
+  /** Lines that wait at most, in mode batch (default 10,000). */
+  bufferMax?: number;
+  /** The file is rotated before it would be longer (default 100 MiB; 0: never). */
+  bytesMax?: number;
+  /** Days after which old files go (default 366; 0: never). */
+  daysMax?: number;
+  /** Old files kept (default 100; 0: all). */
+  backupsMax?: number;
+  /** Old files are compressed (default false). */
+  compress?: boolean;
+  truncation?: AuditTruncation;
+}
+
+/** A file open for appending. */
+export interface LogFile {
+  /** Its length now. */
+  readonly size: number;
+  /** Writes all of it, or throws. */
+  write(bytes: Uint8Array): void;
+  close(): void;
+}
+
+/** The files of one machine, as far as a log needs them. */
+export interface LogFiles {
+  /** Makes it and its folder, for their owner's eyes only, if they are not there. */
+  open(path: string): LogFile;
+  /** Names of the files in the folder of `path`. */
+  beside(path: string): string[];
+  read(path: string): Uint8Array;
+  rename(from: string, to: string): void;
+  remove(path: string): void;
+}
+
+/** Lines that wait at most, in mode batch. */
+export const LOG_BUFFER_MAX = 10_000;
+const BYTES_MAX = 100 * 1024 * 1024;
+const DAYS_MAX = 366;
+const BACKUPS_MAX = 100;
+const DAY_MS = 24 * 3600 * 1000;
+
+const encoder = new TextEncoder();
+
+/** See the module's text. `failed` hears of what could not be written. */
+export class AuditLog implements AuditSink {
+  readonly name = "log";
+  readonly strict: boolean;
+  readonly #options: AuditLogOptions;
+  readonly #file: RotatedFile;
+  readonly #clock: Pick<Clock, "turn">;
+  readonly #failed: (error: unknown, events: number) => void;
+  #lines: string[] = [];
+  #flush: Promise<boolean> | undefined;
+
+  constructor(options: AuditLogOptions, { files, clock, failed }: {
+    files: LogFiles;
+    clock: Pick<Clock, "now" | "turn">;
+    failed: (error: unknown, events: number) => void;
+  }) {
+    this.strict = options.mode === "blocking-strict";
+    this.#options = options;
+    this.#clock = clock;
+    this.#failed = failed;
+    this.#file = new RotatedFile(options, files, clock);
+  }
+
+  process(event: AuditEvent): boolean | Promise<boolean> {
+    const line = this.#lineOf(event);
+    if (line === undefined) return !this.strict;
+    const { mode = "blocking", bufferMax = LOG_BUFFER_MAX } = this.#options;
+    if (mode === "batch" && this.#lines.length >= bufferMax) {
+      this.#failed(new Error("audit buffer queue blocked"), 1);
+      return true;
+    }
+    this.#lines.push(line);
+    this.#flush ??= this.#clock.turn().then(() => this.#write());
+    return mode === "batch" ? true : this.#flush;
+  }
+
+  async close(): Promise<void> {
+    await this.#flush;
+    this.#file.close();
+  }
+
+  /** The line of an event; undefined when it is too long even without its objects. */
+  #lineOf(event: AuditEvent): string | undefined {
+    const { format = "json", truncation } = this.#options;
+    if (format === "legacy") return legacyText(event) + "\n";
+    const whole = eventText(event) + "\n";
+    if (!truncation || whole.length <= truncation.eventBytesMax) return whole;
+    const short = eventText(withoutObjects(event)) + "\n";
+    if (short.length <= truncation.eventBytesMax) return short;
+    this.#failed(new Error("event is too large even after truncating"), 1);
+  }
+
+  #write(): boolean {
+    const lines = this.#lines;
+    this.#lines = [];
+    this.#flush = undefined;
+    try {
+      this.#file.write(encoder.encode(lines.join("")));
+      return true;
+    } catch (error) {
+      this.#failed(error, lines.length);
+      return !this.strict;
+    }
+  }
+}
+
+/** A file that makes place for another when it is long enough. */
+class RotatedFile {
+  readonly #path: string;
+  readonly #bytesMax: number;
+  readonly #options: AuditLogOptions;
+  readonly #files: LogFiles;
+  readonly #clock: Pick<Clock, "now">;
+  #file: LogFile;
+
+  constructor(options: AuditLogOptions, files: LogFiles, clock: Pick<Clock, "now">) {
+    this.#path = options.path;
+    this.#bytesMax = options.bytesMax ?? BYTES_MAX;
+    this.#options = options;
+    this.#files = files;
+    this.#clock = clock;
+    this.#file = files.open(options.path);
+  }
+
+  write(bytes: Uint8Array): void {
+    const most = this.#bytesMax;
+    if (this.#path !== "-" && most > 0 && this.#file.size > 0) {
+      if (this.#file.size + bytes.length > most) this.#rotate();
+    }
+    this.#file.write(bytes);
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+
+  #rotate(): void {
+    this.#file.close();
+    const { stem, end } = partsOf(this.#path);
+    const time = new Date(this.#clock.now()).toISOString().replaceAll(":", "-").slice(0, -1);
+    const old = `${stem}-${time}${end}`;
+    try {
+      this.#files.rename(this.#path, old);
+      if (this.#options.compress) this.#compress(old);
+      this.#clean();
+    } finally {
+      this.#file = this.#files.open(this.#path);
+    }
+  }
+
+  #compress(path: string): void {
+    const packed = this.#files.open(`${path}.gz`);
+    packed.write(gzipSync(this.#files.read(path)));
+    packed.close();
+    this.#files.remove(path);
+  }
+
+  /** Removes old files that are too many, or too old by the time in their names. */
+  #clean(): void {
+    const { daysMax = DAYS_MAX, backupsMax = BACKUPS_MAX } = this.#options;
+    const { stem, end } = partsOf(this.#path);
+    const name = stem.slice(stem.lastIndexOf("/") + 1);
+    const folder = stem.slice(0, stem.length - name.length);
+    const old: { path: string; at: number }[] = [];
+    for (const found of this.#files.beside(this.#path)) {
+      const plain = found.endsWith(".gz") ? found.slice(0, -3) : found;
+      if (!plain.startsWith(`${name}-`) || !plain.endsWith(end)) continue;
+      const time = plain.slice(name.length + 1, plain.length - end.length);
+      const at = Date.parse(time.replace(/T(\d\d)-(\d\d)-(\d\d)/, "T$1:$2:$3") + "Z");
+      if (!Number.isNaN(at)) old.push({ path: folder + found, at });
+    }
+    old.sort((a, b) => b.at - a.at);
+    const oldest = daysMax > 0 ? this.#clock.now() - daysMax * DAY_MS : -Infinity;
+    old.forEach(({ path, at }, i) => {
+      if (at < oldest || (backupsMax > 0 && i >= backupsMax)) this.#files.remove(path);
+    });
+  }
+}
+
+function partsOf(path: string): { stem: string; end: string } {
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  const dot = name.lastIndexOf(".");
+  const end = dot < 0 ? "" : name.slice(dot);
+  return { stem: path.slice(0, path.length - end.length), end };
+}
+
+/** An event as one line of text, of what matters most. */
+export function legacyText({ record, stage }: AuditEvent): string {
+  const { begun, impersonated, ref, status } = record;
+  const { user } = begun.asked;
+  const groupsText = (groups: readonly string[]) => groups.map(goQuote).join(",");
+  const groups = user?.name && user.groups.length ? groupsText(user.groups) : "<none>";
+  const as = impersonated?.name ?? "<self>";
+  const asGroups = impersonated?.groups.length ? groupsText(impersonated.groups) : "<lookup>";
+  const time = new Date(begun.at).toISOString().replace(/\.?0*Z$/, "Z");
+  return `${time} AUDIT: id=${goQuote(begun.id)} stage=${goQuote(stage)} ` +
+    `ip=${goQuote(begun.sourceIPs[0] ?? "<unknown>")} method=${goQuote(begun.asked.verb)} ` +
+    `user=${goQuote(user?.name || "<none>")} groups=${goQuote(groups)} as=${goQuote(as)} ` +
+    `asgroups=${goQuote(asGroups)} user-agent=${goQuote(begun.userAgent ?? "")} ` +
+    `namespace=${goQuote(ref?.namespace ?? "<none>")} uri=${goQuote(begun.uri)} ` +
+    `response="${status?.code ?? "<deferred>"}"`;
+}
+
+/** What an auditor does about events that its log lost. */
+export function countingFailures(auditor: () => Auditor | undefined, tell: (text: string) => void) {
+  return (error: unknown, events: number) => {
+    auditor()?.lost("log", events);
+    tell(error instanceof Error ? error.message : String(error));
+  };
+}

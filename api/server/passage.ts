@@ -1,0 +1,228 @@
+/**
+ * What every request over HTTP goes through before anybody looks at what it asks for, in upstream's order: an Audit-ID,
+ * a deadline, authentication, audit, impersonation, flow control. What it asks for is `then`'s to authorize and answer.
+ * Failures become replies here; whatever happens, the audit hears how it ended and the seats are given back.
+ */
+import { authenticateWith } from "../auth/authn.ts";
+import type { Requested } from "../auth/impersonate.ts";
+import type { User } from "../client/contract.ts";
+import { badRequest, internal } from "../machinery/errors.ts";
+import { agentText, type AuditRecord, sourceIPsOf } from "./audit.ts";
+import { requestTimedOut } from "./deadlines.ts";
+import { asApiError, type Deps } from "./deps.ts";
+import { type Call, isStream, type Reply, statusReply } from "./http.ts";
+import type { Kind } from "../machinery/types.ts";
+
+/** A request on its way. */
+export interface Passage {
+  readonly requested: Requested;
+  /** Watches and streams: neither deadline nor seats for all their time. */
+  readonly longRunning: boolean;
+  /** When it must have been answered (monotonic, ms); absent: never. */
+  readonly deadline?: number;
+  user: User;
+  /** What is told of it; absent: nothing. */
+  audit?: AuditRecord;
+  /** Gives its seats back; harmless when repeated. */
+  leave(): void;
+}
+
+const LONG_VERBS = new Set(["watch", "proxy"]);
+const LONG_SUBRESOURCES = new Set(["attach", "exec", "proxy", "log", "portforward"]);
+
+/** Whether a request may take as long as it likes. */
+export function isLongRunning(requested: Requested): boolean {
+  return LONG_VERBS.has(requested.verb) ||
+    (requested.subresource !== "" && LONG_SUBRESOURCES.has(requested.subresource));
+}
+
+/** A failure's reply. */
+export function failure(error: unknown, kind?: Kind): Reply {
+  const known = asApiError(error, kind);
+  return statusReply(known.status);
+}
+
+/** Takes a call through, and gives what `then` answers. Never throws. */
+export async function pass(
+  deps: Deps,
+  call: Call,
+  requested: Requested,
+  then: (passage: Passage) => Promise<Reply>,
+): Promise<Reply> {
+  const id = call.header("audit-id") || deps.clock.uuid();
+  const begun: Begun = { deps, call, requested, id, longRunning: isLongRunning(requested) };
+  let reply: Reply;
+  try {
+    reply = await timed(begun, then);
+  } catch (error) {
+    reply = failure(error);
+  }
+  reply.headers["audit-id"] = id;
+  reply.headers["cache-control"] ??= "no-cache, private";
+  return reply;
+}
+
+interface Begun {
+  deps: Deps;
+  call: Call;
+  requested: Requested;
+  id: string;
+  longRunning: boolean;
+  audit?: AuditRecord;
+}
+
+async function timed(
+  begun: Begun,
+  then: (passage: Passage) => Promise<Reply>,
+): Promise<Reply> {
+  const { deps, call, longRunning } = begun;
+  if (longRunning) return await answered(begun, then);
+  const { deadlines } = deps;
+  let limit: number;
+  try {
+    limit = deadlines.limitOf(call.query);
+  } catch (error) {
+    const reply = failure(error);
+    const audit = auditOf(begun, undefined);
+    audit?.started(reply.status, reply.outcome);
+    audit?.end();
+    return reply;
+  }
+  const work = answered(begun, then, deps.clock.monotonic() + limit);
+  return await deadlines.within(limit, work, () => {
+    const reply = failure(requestTimedOut());
+    void begun.audit?.complete(reply.status, reply.outcome);
+    return reply;
+  });
+}
+
+async function answered(
+  begun: Begun,
+  then: (passage: Passage) => Promise<Reply>,
+  deadline?: number,
+): Promise<Reply> {
+  const { deps, call, requested, longRunning } = begun;
+  let user: User;
+  try {
+    const found = authenticated(deps, call);
+    user = found instanceof Promise ? await found : found;
+  } catch (error) {
+    return refusedIdentity(begun, error);
+  }
+  const audit = deps.audit && auditOf(begun, user);
+  if (audit) {
+    const kept = audit.received();
+    if (!(typeof kept === "boolean" ? kept : await kept)) {
+      audit.rejected();
+      return failure(internal("failed to store audit event"));
+    }
+  }
+  const passage: Passage = { requested, longRunning, deadline, user, audit, leave: NOTHING };
+  let reply: Reply;
+  try {
+    if (call.hasHeaders("impersonate-")) await impersonate(deps, call, passage);
+    const seats = deps.flow.enter(passage);
+    passage.leave = seats instanceof Promise ? await seats : seats;
+    reply = await then(passage);
+  } catch (error) {
+    reply = failure(error);
+  } finally {
+    if (requested.verb !== "watch") passage.leave();
+  }
+  if (!isStream(reply.body)) passage.leave();
+  return audit ? await told(audit, reply, longRunning) : reply;
+}
+
+const NOTHING = () => {};
+
+/** Whose request this is, by its credentials. Throws or rejects with 401. */
+function authenticated(deps: Deps, call: Call): User | Promise<User> {
+  if (call.user) return call.user;
+  const { header, certificate, path } = call;
+  return authenticateWith(deps.authenticators, { header, certificate, path });
+}
+
+async function impersonate(deps: Deps, call: Call, passage: Passage): Promise<void> {
+  if (!deps.impersonate) throw badRequest("impersonation is not available");
+  const user = await deps.impersonate(passage.user, call.headers(), passage.requested);
+  if (user === passage.user) return;
+  passage.user = user;
+  if (passage.audit) passage.audit.impersonated = user;
+}
+
+/** Begins the record of a request, if the policy wants one. */
+function auditOf(begun: Begun, user: User | undefined): AuditRecord | undefined {
+  const { deps, call, requested, id } = begun;
+  return begun.audit = deps.audit?.begin({
+    id,
+    at: deps.clock.now(),
+    uri: call.query ? `${call.path}?${call.query}` : call.path,
+    userAgent: agentText(call.header("user-agent")),
+    sourceIPs: sourceIPsOf(call),
+    asked: { ...requested, user },
+  });
+}
+
+/** A request whose credentials are no good: the audit says which were tried. */
+function refusedIdentity(begun: Begun, error: unknown): Reply {
+  const reply = failure(error);
+  const audit = auditOf(begun, undefined);
+  if (audit) {
+    const { call } = begun;
+    const [scheme, rest] = (call.header("authorization") ?? "").trim().split(" ");
+    const tried: string[] = [];
+    if (/^basic$/i.test(scheme) && rest) tried.push("basic");
+    if (/^bearer$/i.test(scheme) && rest !== undefined) tried.push("bearer");
+    if (new URLSearchParams(call.query).get("access_token")?.trim()) tried.push("access_token");
+    if (call.certificate) tried.push("x509");
+    const message = tried.length
+      ? `Authentication failed, attempted: ${tried.join(", ")}`
+      : "Authentication failed, no credentials provided";
+    audit.status = { message, code: reply.status };
+    audit.started(reply.status);
+    audit.end();
+  }
+  return reply;
+}
+
+/** Tells the audit how it ended: now, or when the answer's last piece has been taken. */
+async function told(audit: AuditRecord, reply: Reply, longRunning: boolean): Promise<Reply> {
+  if (audit.wantsResponse && reply.outcome && !audit.responseObject) audit.answered(reply.outcome);
+  if (longRunning) audit.started(reply.status, reply.outcome);
+  if (isStream(reply.body)) {
+    const complete = () => void audit.complete(reply.status, reply.outcome);
+    reply.body = ending(reply.body, complete);
+    return reply;
+  }
+  const kept = audit.complete(reply.status, reply.outcome);
+  if (kept) await kept;
+  return reply;
+}
+
+/** The same pieces; `ended` hears once that there are no more, or that nobody wants them. */
+function ending(
+  body: AsyncIterable<Uint8Array>,
+  ended: () => void,
+): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      const pieces = body[Symbol.asyncIterator]();
+      return {
+        async next() {
+          try {
+            const piece = await pieces.next();
+            if (piece.done) ended();
+            return piece;
+          } catch (error) {
+            ended();
+            throw error;
+          }
+        },
+        async return(value) {
+          ended();
+          return await pieces.return?.(value) ?? { done: true, value };
+        },
+      };
+    },
+  };
+}
