@@ -38,11 +38,12 @@ import type { Client, Informers, User } from "./api/client/contract.ts";
 import { readConfig, readOwnKubeconfig, writeKubeconfigs } from "./api/config/files.ts";
 import { COMPONENTS, type Flags, helpText, readFlags, UsageError } from "./api/config/flags.ts";
 import { type ServerOptions, serverOptions } from "./api/config/server.ts";
+import { addressIn } from "./api/config/serving.ts";
 import { createKinds } from "./api/kinds/mod.ts";
 import type { Kinds, KubeObject } from "./api/machinery/types.ts";
 import { type Api, type ApiOptions, createApi, createInformers, objectCodec } from "./api/mod.ts";
 import { bootstrap } from "./api/server/bootstrap.ts";
-import type { Listener } from "./api/server/listen.ts";
+import type { Listener, TlsFiles } from "./api/server/listen.ts";
 import {
   type Clock,
   type Database,
@@ -214,8 +215,7 @@ export class Cluster {
         'Cannot listen under a manual clock: start the cluster with clock "real", or say underManualClock',
       );
     }
-    const { authority, server } = await this.#identity(host);
-    const tls = { cert: server.certificatePem, key: server.keyPem, ca: authority.certificatePem };
+    const tls = this.#tls(await this.#identity(host));
     const listener = await this.api.listen({ host, port, tls });
     this.#listening.push(listener);
     const { ranges } = this.#parts;
@@ -233,14 +233,10 @@ export class Cluster {
     const renew = async () => {
       const before = await this.#identity(host);
       this.#material = undefined;
-      const { authority, server, admin } = await this.#identity(host);
+      const material = await this.#identity(host);
+      const { server, admin } = material;
       if (server.certificatePem !== before.server.certificatePem) {
-        const tls = {
-          cert: server.certificatePem,
-          key: server.keyPem,
-          ca: authority.certificatePem,
-        };
-        for (const listener of this.#listening) listener.reload(tls);
+        for (const listener of this.#listening) listener.reload(this.#tls(material));
       }
       if (admin.certificatePem !== before.admin.certificatePem) renewed();
     };
@@ -251,6 +247,15 @@ export class Cluster {
       )
         .finally(() => this.#renewLater(host, renewed));
     });
+  }
+
+  /** What it serves with, and whose client certificates are good. */
+  #tls({ authority, server }: Material): TlsFiles {
+    const { serving, clientAuthorities } = this.#parts.options;
+    const cert = serving?.cert ?? server.certificatePem;
+    const key = serving?.key ?? server.keyPem;
+    const ca = [authority.certificatePem, clientAuthorities].filter(Boolean).join("\n");
+    return { cert, key, ca };
   }
 
   /** A kubeconfig for the administrator; the cluster must be listening. */
@@ -265,7 +270,7 @@ export class Cluster {
     const { authority, admin } = await this.#identity();
     return {
       server: urlOf(listening),
-      authorityPem: authority.certificatePem,
+      authorityPem: this.#parts.options.serving?.cert ?? authority.certificatePem,
       certificatePem: admin.certificatePem,
       keyPem: admin.keyPem,
     };
@@ -329,10 +334,13 @@ export class Cluster {
   }
 
   #identity(host?: string): Promise<Material> {
-    const { database, clock, ranges } = this.#parts;
+    const { database, clock, options, ranges } = this.#parts;
     const hosts = [host, ranges && advertised(ranges).ip].filter((name) => name !== undefined);
     return this.#material ??= openMaterial(database.settings, clock, {
-      names: serverNames({ serviceIp: ranges?.apiIP ?? "10.96.0.1", hosts }),
+      names: serverNames({
+        serviceIp: ranges?.apiIP ?? addressIn(options.serviceRange ?? SERVICE_RANGE, 1),
+        hosts,
+      }),
     });
   }
 
@@ -418,15 +426,19 @@ async function build(
 ): Promise<Parts> {
   const { options, clock, database, ranges, log } = ground;
   const kinds = createKinds({ beta: options.beta });
+  const { signingKey, verifiers, issuers = [] } = options.serviceAccounts ?? {};
   const auth = createAuth({
     view: () => database.objects.view(),
     kinds: () => kinds,
     plugins: options.admission,
     clock,
-    tokenKeys: await openTokenKeys(database.settings),
+    tokenKeys: signingKey ? [signingKey] : await openTokenKeys(database.settings),
+    tokenVerifiers: verifiers,
+    issuer: issuers[0],
+    otherIssuers: issuers.slice(1),
     tokens: options.tokens,
   });
-  const serviceRange = ranges?.serviceRange ?? SERVICE_RANGE;
+  const serviceRange = ranges?.serviceRange ?? options.serviceRange ?? SERVICE_RANGE;
   const routes: ApiOptions["routes"] = (app) => {
     app.get("/debug/actors", (c) => c.json({ actors: system.report() }));
     app.get("/debug/registry/*", (c) => c.json(registry(database, c.req.path)));
@@ -456,8 +468,8 @@ async function build(
     clock,
     client,
     serviceRange,
-    apiIP: ranges?.apiIP ?? "10.96.0.1",
-    dnsIP: ranges?.dnsIP ?? "10.96.0.10",
+    apiIP: ranges?.apiIP ?? addressIn(serviceRange, 1),
+    dnsIP: ranges?.dnsIP ?? addressIn(serviceRange, 10),
     advertise: advertised(ranges),
   });
   const system = createSystem({

@@ -6,7 +6,13 @@
  * every use; only the signature is remembered (`authn.ts`).
  */
 import { Buffer } from "node:buffer";
-import { createHash, timingSafeEqual } from "node:crypto";
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  type KeyObject,
+  timingSafeEqual,
+} from "node:crypto";
 import type { CryptoKey as Key } from "jose";
 import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
@@ -59,7 +65,21 @@ export class TokenError extends Error {
 interface PublicKey {
   id: string;
   key: Key;
+  algorithm: string;
   jwk: Record<string, unknown>;
+}
+
+/** The algorithm that a key signs with. Throws TypeError for a key that signs no tokens. */
+export function algorithmOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): string {
+  if (asymmetricKeyType === "rsa") return "RS256";
+  const curve = asymmetricKeyType === "ec" ? asymmetricKeyDetails?.namedCurve : undefined;
+  const known: Record<string, string> = {
+    prime256v1: "ES256",
+    secp384r1: "ES384",
+    secp521r1: "ES512",
+  };
+  if (curve && known[curve]) return known[curve];
+  throw new TypeError("unknown private key type, must be *rsa.PrivateKey, *ecdsa.PrivateKey");
 }
 
 /**
@@ -68,29 +88,33 @@ interface PublicKey {
  */
 export class TokenKeys {
   readonly #privatePems: readonly string[];
+  readonly #publicPems: readonly string[];
   #loaded: Promise<{ signing: Key; publics: PublicKey[] }> | undefined;
 
-  constructor(privatePems: readonly string[]) {
+  /** PEM: private keys (PKCS #8, PKCS #1 or SEC 1), and public keys or certificates that verify only. */
+  constructor(privatePems: readonly string[], publicPems: readonly string[] = []) {
     if (privatePems.length === 0) throw new TypeError("no key to sign ServiceAccount tokens with");
     this.#privatePems = privatePems;
+    this.#publicPems = publicPems;
   }
 
   #load() {
     return this.#loaded ??= (async () => {
       const jose = await import("jose");
-      const publics: PublicKey[] = [];
+      const keys = new Map<string, PublicKey>();
       let signing: Key | undefined;
       for (const pem of this.#privatePems) {
-        const key = await jose.importPKCS8(pem, "ES256", { extractable: true });
-        signing ??= key;
-        const { d: _d, ...jwk } = await jose.exportJWK(key);
-        const verifying = await jose.importJWK(jwk, "ES256", { extractable: true }) as Key;
-        const id = keyId(
-          new Uint8Array(await crypto.subtle.exportKey("spki", verifying as unknown as CryptoKey)),
-        );
-        publics.push({ id, key: verifying, jwk: { use: "sig", kid: id, alg: "ES256", ...jwk } });
+        const secret = createPrivateKey(pem);
+        const pkcs8 = secret.export({ type: "pkcs8", format: "pem" }) as string;
+        signing ??= await jose.importPKCS8(pkcs8, algorithmOf(secret));
+        const known = await publicKey(createPublicKey(pem));
+        keys.set(known.id, known);
       }
-      return { signing: signing!, publics };
+      for (const pem of this.#publicPems) {
+        const known = await publicKey(createPublicKey(pem));
+        if (!keys.has(known.id)) keys.set(known.id, known);
+      }
+      return { signing: signing!, publics: [...keys.values()] };
     })();
   }
 
@@ -99,7 +123,7 @@ export class TokenKeys {
     const jose = await import("jose");
     const { signing, publics } = await this.#load();
     return await new jose.CompactSign(new TextEncoder().encode(JSON.stringify(claims)))
-      .setProtectedHeader({ alg: "ES256", kid: publics[0].id })
+      .setProtectedHeader({ alg: publics[0].algorithm, kid: publics[0].id })
       .sign(signing);
   }
 
@@ -115,9 +139,9 @@ export class TokenKeys {
     }
     const keys = wanted === undefined ? publics : publics.filter((k) => k.id === wanted);
     if (keys.length === 0) throw new TokenError("invalid signature, no keys found");
-    for (const { key } of keys) {
+    for (const { key, algorithm } of keys) {
       try {
-        const { payload } = await jose.compactVerify(token, key, { algorithms: ["ES256"] });
+        const { payload } = await jose.compactVerify(token, key, { algorithms: [algorithm] });
         return normalise(JSON.parse(new TextDecoder().decode(payload)));
       } catch (error) {
         if (error instanceof TokenError) throw error;
@@ -130,6 +154,16 @@ export class TokenKeys {
   async jwks(): Promise<{ keys: Record<string, unknown>[] }> {
     return { keys: (await this.#load()).publics.map((k) => k.jwk) };
   }
+}
+
+async function publicKey(key: KeyObject): Promise<PublicKey> {
+  const jose = await import("jose");
+  const algorithm = algorithmOf(key);
+  const id = keyId(new Uint8Array(key.export({ type: "spki", format: "der" }) as Uint8Array));
+  const spki = key.export({ type: "spki", format: "pem" }) as string;
+  const verifying = await jose.importSPKI(spki, algorithm, { extractable: true });
+  const jwk = { use: "sig", kid: id, alg: algorithm, ...await jose.exportJWK(verifying) };
+  return { id, key: verifying, algorithm, jwk };
 }
 
 function keyId(spki: Uint8Array): string {

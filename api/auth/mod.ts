@@ -100,10 +100,14 @@ export interface AuthOptions {
   /** The head of the store. */
   view: () => View<KubeObject>;
   clock: Clock;
-  /** Private keys (PKCS #8 PEM, P-256) of ServiceAccount tokens: the first signs, all verify. */
+  /** Private keys (PEM) of ServiceAccount tokens: the first signs, all verify. */
   tokenKeys: readonly string[];
+  /** Public keys or certificates (PEM) that verify such tokens too (default: none). */
+  tokenVerifiers?: readonly string[];
   /** Issuer of tokens (default `https://kubernetes.default.svc.cluster.local`). */
   issuer?: string;
+  /** Further issuers whose tokens are good (default: none). */
+  otherIssuers?: readonly string[];
   /** Audiences of the API server (default: the issuer). */
   audiences?: readonly string[];
   /** Static tokens and whose they are (default: none). */
@@ -142,8 +146,9 @@ export function createAuth(options: AuthOptions): Auth {
   const tokens = new Tokens({
     view,
     clock,
-    keys: new TokenKeys(options.tokenKeys),
+    keys: new TokenKeys(options.tokenKeys, options.tokenVerifiers),
     issuer: options.issuer,
+    otherIssuers: options.otherIssuers,
     audiences: options.audiences,
     statics: options.tokens,
   });

@@ -158,6 +158,20 @@ export const FLAGS = {
   }),
   "disable-admission-plugins": list("default plugins to switch off", { known: PLUGIN_NAMES }),
   beta: flag("serve beta kinds too"),
+  "client-ca-file": file(
+    "authorities whose client certificates are good, beside the cluster's own",
+  ),
+  "tls-cert-file": file(
+    "certificate to serve with, in place of one by the cluster's own authority",
+  ),
+  "tls-private-key-file": file("its key"),
+  "service-account-issuer": list("issuer of tokens; further ones are accepted too"),
+  "service-account-key-file": file("keys or certificates that verify tokens too"),
+  "service-account-signing-key-file": file("key that signs tokens, in place of the cluster's own"),
+  "service-cluster-ip-range": text(
+    "range of the Services' addresses; only with nodes that are simulated, or none",
+    "CIDR",
+  ),
   "log-level": choice(["debug", "info", "warn", "error"], "warn", "least level that is logged"),
   "log-format": {
     help: "default: text on a terminal, else json",

@@ -4,9 +4,10 @@
  */
 import type { User } from "../client/contract.ts";
 import type { Flags } from "./flags.ts";
+import { type ServingOptions, servingOptions } from "./serving.ts";
 
 /** Options of the API server. Each has a default that needs no configuration. */
-export interface ServerOptions {
+export interface ServerOptions extends ServingOptions {
   /** Serve beta kinds too (default false). */
   beta?: boolean;
   /** Admission plugins to switch on or off beside upstream's default. */
@@ -22,12 +23,33 @@ export type ReadConfig = (
 ) => Promise<string | undefined>;
 
 /** The options that flags ask for. Throws UsageError for what cannot be read or is wrong. */
-export async function serverOptions(flags: Flags, _read: ReadConfig): Promise<ServerOptions> {
+export async function serverOptions(flags: Flags, read: ReadConfig): Promise<ServerOptions> {
   return {
     beta: flags.beta,
     admission: {
       enable: flags["enable-admission-plugins"],
       disable: flags["disable-admission-plugins"],
     },
+    ...await servingOf(flags, read),
   };
 }
+
+async function servingOf(flags: Flags, read: ReadConfig): Promise<ServingOptions> {
+  const of = (flag: FileFlag) => read(flag, flags[flag]);
+  return servingOptions({
+    clientCa: await of("client-ca-file"),
+    tlsCert: await of("tls-cert-file"),
+    tlsKey: await of("tls-private-key-file"),
+    tokenKeys: await of("service-account-key-file"),
+    signingKey: await of("service-account-signing-key-file"),
+    issuers: flags["service-account-issuer"],
+    serviceRange: flags["service-cluster-ip-range"],
+  });
+}
+
+type FileFlag =
+  | "client-ca-file"
+  | "tls-cert-file"
+  | "tls-private-key-file"
+  | "service-account-key-file"
+  | "service-account-signing-key-file";
