@@ -41,7 +41,14 @@ import { type ServerOptions, serverOptions } from "./api/config/server.ts";
 import { addressIn } from "./api/config/serving.ts";
 import { createKinds } from "./api/kinds/mod.ts";
 import type { Kinds, KubeObject } from "./api/machinery/types.ts";
-import { type Api, type ApiOptions, createApi, createInformers, objectCodec } from "./api/mod.ts";
+import {
+  type Api,
+  type ApiOptions,
+  createApi,
+  createInformers,
+  hostOutbound,
+  objectCodec,
+} from "./api/mod.ts";
 import { bootstrap } from "./api/server/bootstrap.ts";
 import type { Listener, TlsFiles } from "./api/server/listen.ts";
 import {
@@ -427,8 +434,11 @@ async function build(
   const { options, clock, database, ranges, log } = ground;
   const kinds = createKinds({ beta: options.beta });
   const { signingKey, verifiers, issuers = [] } = options.serviceAccounts ?? {};
+  const outbound = hostOutbound({ database, clock });
   const auth = createAuth({
     view: () => database.objects.view(),
+    outbound: () => outbound,
+    authorization: options.authorization,
     kinds: () => kinds,
     plugins: options.admission,
     clock,
@@ -445,6 +455,7 @@ async function build(
   };
   const api = createApi({
     ...auth,
+    outbound,
     database,
     kinds,
     clock,

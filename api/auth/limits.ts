@@ -34,3 +34,20 @@ export const AUTHORITY_DAYS = 3650;
 export const ROTATE_AT = 2 / 3;
 /** Events per second and burst that EventRateLimit lets a server, namespace or user write. */
 export const EVENT_KEYS_MAX = 4096;
+/** How long one try of a review that somebody outside answers may take, where nothing else is said. */
+export const REVIEW_TIMEOUT_MS = 30_000;
+/** How often such a review is tried. */
+export const REVIEW_TRIES_MAX = 5;
+/** The pause after the first try; each further one is longer by REVIEW_RETRY_FACTOR. */
+export const REVIEW_RETRY_MS = 500;
+export const REVIEW_RETRY_FACTOR = 1.5;
+/** Pauses are longer by up to this part, by chance. */
+export const REVIEW_RETRY_JITTER = 0.2;
+/** Longest answer to a review. */
+export const REVIEW_BYTES_MAX = 3 * 1024 * 1024;
+/** Answers of one authorization webhook that are remembered. */
+export const REVIEWS_CACHED_MAX = 8192;
+/** Requests whose names are longer than this in sum are not remembered: they may be made up. */
+export const REVIEW_NAMES_MAX = 10_000;
+/** Conditions of one authorization webhook. */
+export const MATCH_CONDITIONS_MAX = 64;

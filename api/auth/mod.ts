@@ -38,7 +38,7 @@
 import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
 import type { User } from "../client/contract.ts";
-import type { Outbound } from "../client/outbound.ts";
+import { type Outbound, OutboundError } from "../client/outbound.ts";
 import type { Kinds, KubeObject } from "../machinery/types.ts";
 import {
   anonymousAuthenticator,
@@ -46,18 +46,18 @@ import {
   certificateAuthenticator,
   tokenAuthenticator,
 } from "./authn.ts";
-import { inOrder } from "./authorize.ts";
+import { type AuthorizerOptions, AUTHORIZERS_DEFAULT, createAuthorizer } from "./authorizers.ts";
 import type { AdmissionPlugin, Authenticator, Authorizer, Credentials } from "./contract.ts";
 import { type HeaderPairs, impersonated, type Requested } from "./impersonate.ts";
 import { TokenKeys } from "./jwt.ts";
-import { NodeAuthorizer } from "./node.ts";
 import { createPlugins, type PluginOptions } from "./plugins/mod.ts";
-import { RbacAuthorizer } from "./rbac.ts";
 import { type Review, type ReviewContext, REVIEWS } from "./reviews.ts";
 import { Tokens } from "./tokens.ts";
 
 export type * from "./contract.ts";
 export { authenticateWith, withoutTokenProtocol } from "./authn.ts";
+export { type AuthorizationWebhook } from "./authorize_webhook.ts";
+export { AUTHORIZATION_MODES, type AuthorizerOptions } from "./authorizers.ts";
 export { forbiddenRequest, inOrder, refusalText, refusedRequest } from "./authorize.ts";
 export {
   type BootstrapContext,
@@ -118,6 +118,8 @@ export interface AuthOptions {
   kinds?: () => Kinds | undefined;
   /** Reaches webhooks; asked for at the first one (default: none can be reached). */
   outbound?: () => Outbound;
+  /** Who decides, in this order (default: Node, then RBAC). */
+  authorization?: readonly AuthorizerOptions[];
   /** Admission plugins to switch on or off beyond the default. */
   plugins?: PluginOptions;
 }
@@ -140,6 +142,10 @@ type Answer = ReturnType<Review>;
 /** Who asks a review, in which namespace, when. */
 export type ReviewAsker = Pick<ReviewContext, "user" | "namespace" | "now">;
 
+function noWayOut(): never {
+  throw new OutboundError("nothing outside can be reached", "connection");
+}
+
 /** Makes identity over a store's view. Nothing is read or generated before it is used. */
 export function createAuth(options: AuthOptions): Auth {
   const { view, clock } = options;
@@ -157,7 +163,9 @@ export function createAuth(options: AuthOptions): Auth {
     tokenAuthenticator(tokens),
     anonymousAuthenticator(options.anonymousPaths),
   ];
-  const authorizer = inOrder([new NodeAuthorizer(view), new RbacAuthorizer(view)]);
+  const outbound = options.outbound ?? noWayOut;
+  const chain = options.authorization ?? AUTHORIZERS_DEFAULT;
+  const authorizer = createAuthorizer(chain, { view, clock, outbound });
   return {
     authenticators,
     authenticate: (credentials) => authenticateWith(authenticators, credentials),

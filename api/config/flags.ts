@@ -7,7 +7,7 @@
  * file that the caller reads.
  */
 import { parseArgs } from "node:util";
-import { PLUGIN_NAMES } from "../auth/mod.ts";
+import { AUTHORIZATION_MODES as MODES, PLUGIN_NAMES } from "../auth/mod.ts";
 import { parseDuration } from "../machinery/time.ts";
 
 /** The parts of a cluster that can be left out. */
@@ -157,6 +157,12 @@ export const FLAGS = {
     known: PLUGIN_NAMES,
   }),
   "disable-admission-plugins": list("default plugins to switch off", { known: PLUGIN_NAMES }),
+  "authorization-mode": list("authorizers, in order (default Node,RBAC)", { known: MODES }),
+  "authorization-config": file("an AuthorizationConfiguration: the chain of authorizers"),
+  "authorization-webhook-config-file": file("a kubeconfig: who is asked in mode Webhook"),
+  "authorization-webhook-version": textOr("v1beta1", "of its SubjectAccessReview: v1 or v1beta1"),
+  "authorization-webhook-cache-authorized-ttl": duration("5m0s", "how long it allows"),
+  "authorization-webhook-cache-unauthorized-ttl": duration("30s", "how long it does not"),
   beta: flag("serve beta kinds too"),
   "client-ca-file": file(
     "authorities whose client certificates are good, beside the cluster's own",

@@ -1,70 +1,119 @@
 /**
- * A kubeconfig that says where a webhook is (`--audit-webhook-config-file` and its like): its current context's
- * cluster is the address, its user is who we are to it. Files that it names are read by who hands over `read`.
+ * A kubeconfig that says where somebody outside is whom the API server asks (`--authorization-webhook-config-file`,
+ * `--authentication-token-webhook-config-file`, `kubeConfigFile` of a configuration): the current context's cluster is the
+ * address, its user is who we are to it. Errors are those of upstream's loader.
  */
 import { Buffer } from "node:buffer";
 import type { Endpoint } from "../client/outbound.ts";
 import { parseYaml } from "../machinery/yaml.ts";
+import { aggregate } from "./document.ts";
+
+/** Reads a file that a kubeconfig names. */
+export type ReadFile = (path: string) => Promise<string>;
 
 interface Named {
   name?: string;
   // deno-lint-ignore no-explicit-any -- looked at field by field
-  [key: string]: any;
+  [field: string]: any;
 }
 
-/** Reads a kubeconfig's text. Throws Error with what is wrong with it. */
-export async function webhookEndpoint(
-  text: string,
-  read: (path: string) => Promise<string>,
-): Promise<Endpoint> {
-  // deno-lint-ignore no-explicit-any -- looked at field by field
-  let config: any;
+/** Where a kubeconfig's text leads. `read` gets the paths that it names as they stand there. Throws Error. */
+export async function webhookEndpoint(text: string, read: ReadFile): Promise<Endpoint> {
+  let config: Named;
   try {
-    config = parseYaml(text).value;
+    config = (parseYaml(text).value ?? {}) as Named;
   } catch (error) {
     throw new Error(`error loading config file: ${(error as Error).message}`);
   }
-  const list = (key: string) => (Array.isArray(config?.[key]) ? config[key] : []) as Named[];
-  const named = (key: string, name: unknown) => list(key).find((one) => one?.name === name);
-  const current = config?.["current-context"] ?? "";
-  if (!current) {
-    throw new Error("invalid configuration: no configuration has been provided");
+  const list = (part: string): Named[] => Array.isArray(config?.[part]) ? config[part] : [];
+  const named = (part: string, name: unknown) => list(part).find((one) => one?.name === name);
+  if (list("clusters").length === 0 && list("contexts").length === 0) {
+    throw invalid([
+      "no configuration has been provided, try setting KUBERNETES_MASTER environment variable",
+    ]);
   }
-  const context = named("contexts", current)?.context;
-  if (!context) {
-    throw new Error(
-      `invalid configuration: context was not found for specified context: ${current}`,
+  const current = config["current-context"] ?? "";
+  const context = current === "" ? {} : named("contexts", current)?.context;
+  if (!context) throw invalid([`context was not found for specified context: ${current}`]);
+  const problems: string[] = [];
+  const user = context.user ? named("users", context.user)?.user : {};
+  if (!user) problems.push(`user "${context.user}" was not found for context "${current}"`);
+  const cluster = context.cluster ? named("clusters", context.cluster)?.cluster : {};
+  if (!cluster) {
+    problems.push(`cluster "${context.cluster}" was not found for context "${current}"`);
+  } else if (!cluster.server) {
+    problems.push(
+      context.cluster
+        ? `no server found for cluster "${context.cluster}"`
+        : "default cluster has no server defined",
     );
   }
-  const cluster = named("clusters", context.cluster)?.cluster;
-  if (!cluster?.server) {
-    throw new Error(
-      `invalid configuration: no server found for cluster ${JSON.stringify(context.cluster ?? "")}`,
-    );
-  }
-  const user = named("users", context.user)?.user ?? {};
-  return await endpointOf(cluster, user, read);
+  if (problems.length) throw invalid(problems);
+  const names = { cluster: String(context.cluster), user: String(context.user) };
+  return await endpointOf(cluster, user, { ...names, read });
 }
+
+function invalid(problems: readonly string[]): Error {
+  return new Error(`invalid configuration: ${aggregate(problems)}`);
+}
+
+/** What a kubeconfig may ask of its users and we do not do. */
+const UNSUPPORTED = ["exec", "auth-provider", "username", "password", "as"];
 
 async function endpointOf(
   cluster: Named,
   user: Named,
-  read: (path: string) => Promise<string>,
+  { read, ...names }: { cluster: string; user: string; read: ReadFile },
 ): Promise<Endpoint> {
-  const either = async (from: Named, field: string) => {
+  const problems: string[] = [];
+  const contents = async (from: Named, field: string, owner: string) => {
     const data = from[`${field}-data`];
     if (data) return Buffer.from(String(data), "base64").toString("utf8");
-    return from[field] ? await read(String(from[field])) : undefined;
+    const path = from[field];
+    if (!path) return undefined;
+    try {
+      return await read(String(path));
+    } catch (error) {
+      const what = field === "client-certificate" ? "client-cert" : field;
+      problems.push(
+        `unable to read ${what} ${path} for ${owner} due to ${(error as Error).message}`,
+      );
+      return undefined;
+    }
   };
-  const endpoint: Endpoint = { url: String(cluster.server) };
-  const authority = await either(cluster, "certificate-authority");
-  if (authority) endpoint.caBundle = authority;
-  if (cluster["insecure-skip-tls-verify"] === true) endpoint.insecureSkipTlsVerify = true;
-  if (cluster["tls-server-name"]) endpoint.serverName = String(cluster["tls-server-name"]);
-  const cert = await either(user, "client-certificate");
-  const key = await either(user, "client-key");
-  if (cert && key) endpoint.certificate = { cert, key };
-  const token = user.token ?? (user.tokenFile && (await read(String(user.tokenFile))).trim());
-  if (token) endpoint.bearerToken = String(token);
-  return endpoint;
+  const caBundle = await contents(cluster, "certificate-authority", names.cluster);
+  const cert = await contents(user, "client-certificate", names.user);
+  const key = await contents(user, "client-key", names.user);
+  if (cert && !key && problems.length === 0) {
+    problems.push(
+      `client-key-data or client-key must be specified for ${names.user} to use the clientCert ` +
+        `authentication method.`,
+    );
+  }
+  for (const field of UNSUPPORTED) {
+    if (user[field]) problems.push(`${field} of user ${names.user} is not supported here`);
+  }
+  if (cluster["proxy-url"]) {
+    problems.push(`proxy-url of cluster ${names.cluster} is not supported here`);
+  }
+  const token = user.tokenFile ? (await read(String(user.tokenFile))).trim() : user.token;
+  if (problems.length) throw invalid(problems);
+  return {
+    url: addressOf(String(cluster.server)),
+    ...(caBundle ? { caBundle } : {}),
+    ...(cluster["insecure-skip-tls-verify"] === true ? { insecureSkipTlsVerify: true } : {}),
+    ...(cluster["tls-server-name"] ? { serverName: String(cluster["tls-server-name"]) } : {}),
+    ...(cert && key ? { certificate: { cert, key } } : {}),
+    ...(token ? { bearerToken: String(token) } : {}),
+  };
+}
+
+/** An address without a scheme is plain HTTP, as upstream takes it. */
+function addressOf(server: string): string {
+  const url = /^[a-z][a-z0-9+.-]*:\/\//i.test(server) ? server : `http://${server}`;
+  try {
+    return new URL(url).href;
+  } catch {
+    throw invalid([`host must be a URL or a host:port pair: "${server}"`]);
+  }
 }
