@@ -329,13 +329,14 @@ export class Cluster {
   }
 
   async #stop(): Promise<void> {
-    const { system, informers, database, ranges } = this.#parts;
+    const { system, informers, database, ranges, api } = this.#parts;
     this.#renewal?.cancel();
     await Promise.all(this.#listening.map((listening) => listening.close()));
     await Promise.all(this.#nodes.map((node) => node.stop()));
     await Promise.all(this.#simulated.map((nodes) => nodes.stop()));
     await system.stop();
     await informers.stop();
+    await api.close();
     await database.close();
     await ranges?.release();
   }
@@ -463,6 +464,8 @@ async function build(
     virtual,
     serviceRange,
     routes,
+    front: options.front,
+    warn: (text) => log("error", text),
     onError: (error) => log("error", "a request failed", { error: String(error) }),
   });
   const client = api.client(ADMIN, "plesio");

@@ -62,7 +62,11 @@ import {
   type Socket,
 } from "./server/listen.ts";
 import { localClient } from "./server/local_client.ts";
-import type { Auditor } from "./server/audit.ts";
+import { Auditor, type AuditSink } from "./server/audit.ts";
+import { AuditLog } from "./server/audit_log.ts";
+import { AuditWebhook } from "./server/audit_webhook.ts";
+import { hostLogFiles } from "./server/files.ts";
+import type { AuditOptions, FrontOptions } from "./server/front_options.ts";
 import { Deadlines } from "./server/deadlines.ts";
 import { Flow } from "./server/flow.ts";
 import { Metrics } from "./server/metrics.ts";
@@ -97,12 +101,14 @@ export interface ApiOptions {
   transport?: (request: Request) => Promise<Response>;
   /** Reaches webhooks, aggregated servers and the like (default: this machine's network). */
   outbound?: Outbound;
-  /** Tells of every request; absent: nothing is audited. Whoever made it closes it. */
+  /** Audit, limits and deadlines. */
+  front?: FrontOptions;
+  /** Tells of every request, in the place of what `front.audit` asks for. */
   audit?: Auditor;
-  /** How long a request may take that is not long-running by nature (default 60,000). */
-  requestTimeoutMs?: number;
   /** Hears of every request once it is answered, with the stages it went through. */
   trace?: Deps["trace"];
+  /** Hears of what goes wrong beside requests: audit events that were lost. */
+  warn?: (text: string) => void;
   /** Hears of exceptions that became a 500: our own bugs. */
   onError?: Deps["onError"];
   /** Adds routes to the app; whoever asks for them has been authorized for the path. */
@@ -130,6 +136,8 @@ export interface Api {
   /** Opens a socket. */
   listen(options: ListenOptions): Promise<Listener>;
   readonly metrics: Metrics;
+  /** Keeps what the audit still holds. Nothing may be asked afterwards. */
+  close(): Promise<void>;
 }
 
 /** WebSocket, SPDY and what they need take long to load, and most processes never do. */
@@ -145,9 +153,29 @@ export function hostOutbound(
   return createOutbound({ view, clock, request: hostRequest, dial: hostDial });
 }
 
+/** Makes the audit that options ask for. */
+function auditorOf(
+  { clock, outbound }: Pick<Deps, "clock" | "outbound">,
+  { policy, log, webhook }: AuditOptions,
+  warn: (text: string) => void = () => undefined,
+): Auditor {
+  const sinks: AuditSink[] = [];
+  const failed = (name: string) => (error: unknown, events: number) => {
+    auditor.lost(name, events);
+    const why = error instanceof Error ? error.message : String(error);
+    warn(`Error in audit plugin '${name}' affecting ${events} audit events: ${why}`);
+  };
+  if (log) sinks.push(new AuditLog(log, { files: hostLogFiles, clock, failed: failed("log") }));
+  if (webhook) {
+    sinks.push(new AuditWebhook(webhook, { outbound, clock, failed: failed("webhook") }));
+  }
+  const auditor = new Auditor({ policy, sinks, clock });
+  return auditor;
+}
+
 /** Makes an API over a database. */
 export function createApi(options: ApiOptions): Api {
-  const { clock } = options;
+  const { clock, front = {} } = options;
   const deps: Deps = {
     database: options.database,
     kinds: options.kinds,
@@ -161,7 +189,7 @@ export function createApi(options: ApiOptions): Api {
     tokens: options.tokens,
     virtual: options.virtual,
     flow: new Flow(),
-    deadlines: new Deadlines(clock, options.requestTimeoutMs),
+    deadlines: new Deadlines(clock, front.requestTimeoutMs),
     audit: options.audit,
     trace: options.trace,
     onError: options.onError,
@@ -171,6 +199,9 @@ export function createApi(options: ApiOptions): Api {
     serviceRange: options.serviceRange ?? SERVICE_RANGE,
     turn: options.turn ?? (clock.manual ? () => Promise.resolve() : nextTurn),
   };
+  if (front.audit?.log || front.audit?.webhook) {
+    deps.audit ??= auditorOf(deps, front.audit, options.warn);
+  }
   // A store that closed before this was done says so to every request itself
   deps.starting = new Definitions(deps).start().catch(() => {}).finally(() =>
     deps.starting = undefined
@@ -201,5 +232,6 @@ export function createApi(options: ApiOptions): Api {
     upgrade,
     listen: (where) => listen({ answer: app.answer, upgrade }, where),
     metrics,
+    close: async () => await deps.audit?.close(),
   };
 }

@@ -135,6 +135,8 @@ function oneOf<T extends string>(flag: string, text: string, known: readonly T[]
   return found;
 }
 
+const AUDIT_MODES = ["batch", "blocking", "blocking-strict"] as const;
+
 /** Every flag of `deno task start`. */
 export const FLAGS = {
   port: integer(6443, "where the API listens", { max: 65_535 }),
@@ -185,6 +187,31 @@ export const FLAGS = {
     default: undefined,
     read: (value, name) => oneOf(name, value, ["text", "json"]),
   } as Flag<"text" | "json" | undefined>,
+  "request-timeout": duration("1m", "how long a request may take, but for watches and streams"),
+  "audit-policy-file": file("audit.k8s.io/v1 Policy: what is audited"),
+  "audit-log-path": text("audit to this file; - is standard output", "FILE"),
+  "audit-log-format": choice(["json", "legacy"], "json", "form of the audit log's lines"),
+  "audit-log-mode": choice(AUDIT_MODES, "blocking", "how sure of a line a request is to be"),
+  "audit-log-maxsize": integer(100, "megabytes of an audit log before it is rotated; 0: never"),
+  "audit-log-maxage": integer(366, "days that old audit logs are kept; 0: always"),
+  "audit-log-maxbackup": integer(100, "old audit logs that are kept; 0: all"),
+  "audit-log-compress": flag("compress old audit logs"),
+  "audit-log-batch-buffer-size": integer(10_000, "events that wait at most, in mode batch"),
+  "audit-log-truncate-enabled": flag("leave the objects out of events that are too long"),
+  "audit-log-truncate-max-event-size": integer(102_400, "bytes of an event at most"),
+  "audit-log-truncate-max-batch-size": integer(10_485_760, "bytes of events at once at most"),
+  "audit-webhook-config-file": file("kubeconfig of the webhook that is audited to"),
+  "audit-webhook-mode": choice(AUDIT_MODES, "batch", "how sure of an event a request is to be"),
+  "audit-webhook-batch-buffer-size": integer(10_000, "events that wait at most, in mode batch"),
+  "audit-webhook-batch-max-size": integer(400, "events sent at once at most"),
+  "audit-webhook-batch-max-wait": duration("30s", "an event waits at most so long"),
+  "audit-webhook-batch-throttle-enable": flag("send batches no faster than so many a second", true),
+  "audit-webhook-batch-throttle-qps": integer(10, "batches a second"),
+  "audit-webhook-batch-throttle-burst": integer(15, "batches at once after a pause"),
+  "audit-webhook-initial-backoff": duration("10s", "pause before a failed batch is sent again"),
+  "audit-webhook-truncate-enabled": flag("leave the objects out of events that are too long"),
+  "audit-webhook-truncate-max-event-size": integer(102_400, "bytes of an event at most"),
+  "audit-webhook-truncate-max-batch-size": integer(10_485_760, "bytes of a batch at most"),
   help: flag("this text"),
 } as const satisfies Record<string, Flag<unknown>>;
 

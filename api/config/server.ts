@@ -7,6 +7,8 @@ import type { User } from "../client/contract.ts";
 import { authorizationOfModes, authorizationOptions } from "./authorization.ts";
 import { type Flags, UsageError } from "./flags.ts";
 import { type ServingOptions, servingOptions } from "./serving.ts";
+import type { FrontOptions } from "../server/front_options.ts";
+import { frontOptions } from "./front.ts";
 
 /** Options of the API server. Each has a default that needs no configuration. */
 export interface ServerOptions extends ServingOptions {
@@ -18,6 +20,8 @@ export interface ServerOptions extends ServingOptions {
   tokens?: ReadonlyMap<string, User>;
   /** Who decides what may be done, in this order (default: Node, then RBAC). */
   authorization?: readonly AuthorizerOptions[];
+  /** Audit, limits and deadlines. */
+  front?: FrontOptions;
 }
 
 /** Reads the text of the file that a flag names; undefined where the flag was not given. */
@@ -36,6 +40,7 @@ export async function serverOptions(flags: Flags, read: ReadConfig): Promise<Ser
     },
     authorization: await authorizationOf(flags, read),
     ...await servingOf(flags, read),
+    front: await frontOptions(flags, read),
   };
 }
 

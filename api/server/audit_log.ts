@@ -5,13 +5,7 @@
 import { gzipSync } from "node:zlib";
 import type { Clock } from "../../kv/clock.ts";
 import { goQuote } from "../machinery/go_format.ts";
-import {
-  type AuditEvent,
-  type Auditor,
-  type AuditSink,
-  eventText,
-  withoutObjects,
-} from "./audit.ts";
+import { type AuditEvent, type AuditSink, eventText, withoutObjects } from "./audit.ts";
 
 /** How sure of an event whoever sends it wants to be. */
 export type AuditMode = "batch" | "blocking" | "blocking-strict";
@@ -233,12 +227,4 @@ export function legacyText({ record, stage }: AuditEvent): string {
     `asgroups=${goQuote(asGroups)} user-agent=${goQuote(begun.userAgent ?? "")} ` +
     `namespace=${goQuote(ref?.namespace ?? "<none>")} uri=${goQuote(begun.uri)} ` +
     `response="${status?.code ?? "<deferred>"}"`;
-}
-
-/** What an auditor does about events that its log lost. */
-export function countingFailures(auditor: () => Auditor | undefined, tell: (text: string) => void) {
-  return (error: unknown, events: number) => {
-    auditor()?.lost("log", events);
-    tell(error instanceof Error ? error.message : String(error));
-  };
 }
