@@ -8,15 +8,23 @@
  * `CALL_COST_MAX`.
  */
 import type { User } from "../client/contract.ts";
-import { celEngine, loadCrdEngine } from "../machinery/crd/engine.ts";
+import { celEngine } from "../machinery/crd/engine.ts";
+import {
+  type Compiled,
+  compiledExpression,
+  loadExpressions,
+  type Program,
+  type Scope,
+} from "../machinery/expressions.ts";
+import { goQuote } from "../machinery/go_format.ts";
 import { parseFieldSelector, parseLabelSelector, SelectorError } from "../machinery/selectors.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import type { Admission, Attributes, Authorizer, Decision } from "./contract.ts";
 import { kindOf, placeOf } from "./request_matching.ts";
 
+export { compiledExpression, loadExpressions, type Scope };
+
 type Cel = ReturnType<typeof celEngine>;
-type Program = ReturnType<Cel["compileExpression"]>;
-type VariableSpec = NonNullable<Parameters<Cel["compileExpression"]>[1][string]>;
 type Check = Parameters<Parameters<Cel["authorizerValue"]>[0]["decide"]>[0];
 type AccessDecision = ReturnType<Parameters<Cel["authorizerValue"]>[0]["decide"]>;
 
@@ -24,87 +32,6 @@ type AccessDecision = ReturnType<Parameters<Cel["authorizerValue"]>[0]["decide"]
 export const MATCH_BUDGET = 2_500_000;
 /** After this much cost other work of the event loop has its turn. */
 export const TURN_COST = 100_000;
-/** Programs that are kept. */
-export const PROGRAMS_MAX = 4096;
-
-/**
- * Whose variables an expression sees: of an admission (with `params` or without), of an authorization, of
- * a token's claims, of the user made of them.
- */
-export type Scope = "admission" | "admissionWithParams" | "authorization" | "claims" | "user";
-
-function variablesOf(cel: Cel, scope: Scope): Record<string, VariableSpec> {
-  switch (scope) {
-    case "authorization":
-      return { request: { declared: cel.ACCESS_REVIEW } };
-    case "claims":
-      return { claims: { declared: cel.CLAIMS } };
-    case "user":
-      return { user: { declared: cel.USER_INFO } };
-  }
-  return {
-    object: {},
-    oldObject: {},
-    namespaceObject: { declared: cel.NAMESPACE },
-    request: { declared: cel.ADMISSION_REQUEST },
-    ...(scope === "admissionWithParams" ? { params: {} } : {}),
-    authorizer: { type: cel.AUTHORIZER },
-    "authorizer.requestResource": { type: cel.RESOURCE_CHECK },
-  };
-}
-
-// --- programs -----------------------------------------------------------------------------------------
-
-/** A program, or why there is none. */
-export type Compiled = { program: Program; problem?: undefined } | {
-  program?: undefined;
-  problem: string;
-};
-
-const programs = new Map<string, Compiled>();
-
-/** Loads CEL; returns at once when it is there. */
-export function loadExpressions(): Promise<void> {
-  return loadCrdEngine();
-}
-
-/**
- * Compiles an expression, once per text: await `loadExpressions` before. `results`: the types it may have
- * (none: any). `extra` adds variables; `key` then tells programs of other variables apart.
- */
-export function compiledExpression(
-  expression: string,
-  scope: Scope,
-  results: readonly string[],
-  extra?: { key: string; variables: Record<string, VariableSpec> },
-): Compiled {
-  const key = `${scope}\n${results.join()}\n${extra?.key ?? ""}\n${expression}`;
-  const known = programs.get(key);
-  if (known) return known;
-  const cel = celEngine();
-  let made: Compiled;
-  try {
-    const program = cel.compileExpression(expression, {
-      ...variablesOf(cel, scope),
-      ...extra?.variables,
-    });
-    const right = results.length === 0 || results.includes(program.type);
-    made = right ? { program } : { problem: wrongType(results, program.type, scope) };
-  } catch (error) {
-    if (!(error instanceof cel.CompileError)) throw error;
-    made = { problem: `${error.stage} failed: ${error.message}` };
-  }
-  if (programs.size >= PROGRAMS_MAX) programs.clear();
-  programs.set(key, made);
-  return made;
-}
-
-function wrongType(results: readonly string[], type: string, scope: Scope): string {
-  const wanted = results.length === 1 ? results[0] : `one of [${results.join(" ")}]`;
-  if (scope === "claims" || scope === "user") return `must evaluate to ${wanted}`;
-  if (scope === "authorization" && results.length > 1) return `must evaluate to ${wanted}`;
-  return `must evaluate to ${wanted} but got ${type}`;
-}
 
 // --- evaluation ---------------------------------------------------------------------------------------
 
@@ -149,16 +76,22 @@ export type Outcome = { value: unknown; error?: undefined } | { value?: undefine
 /** What expressions see, by the name of the variable. */
 export type Values = Readonly<Record<string, unknown>>;
 
-/** Evaluates one program. Throws OutOfBudget. */
+/**
+ * Evaluates one program. `composed`: the values' `variables`, whose cost comes before the program's own.
+ * Throws OutOfBudget.
+ */
 export async function evaluateProgram(
   program: Program,
   values: Values,
   budget: Budget,
+  composed?: Composition,
 ): Promise<Outcome> {
   const { Pending } = celEngine();
   for (;;) {
     try {
       const outcome = evaluateNow(program, values, budget);
+      budget.spend(composed?.takeCost() ?? 0);
+      budget.spend(outcome.cost);
       await budget.rest();
       return outcome;
     } catch (error) {
@@ -168,23 +101,70 @@ export async function evaluateProgram(
   }
 }
 
-/** Evaluates at once; throws Pending where an authorizer takes time, and OutOfBudget. */
-export function evaluateNow(program: Program, values: Values, budget: Budget): Outcome {
+/** Evaluates at once; throws Pending where an authorizer takes time. */
+function evaluateNow(
+  program: Program,
+  values: Values,
+  budget: { left: number },
+): Outcome & { cost: number } {
   const { CelError, CostError, CALL_COST_MAX } = celEngine();
   let cost = 0;
-  let outcome: Outcome;
   try {
     const value = program.evaluate(values, {
       limit: Math.min(CALL_COST_MAX, budget.left + 1),
       spent: (units) => cost = units,
     });
-    outcome = { value };
+    return { value, cost };
   } catch (error) {
     if (!(error instanceof CelError || error instanceof CostError)) throw error;
-    outcome = { error: `expression '${program.text}' resulted in error: ${error.message}` };
+    return { error: `expression '${program.text}' resulted in error: ${error.message}`, cost };
   }
-  budget.spend(cost);
-  return outcome;
+}
+
+// --- variables of policies ----------------------------------------------------------------------------
+
+/** A variable that a policy defines. */
+export interface Variable {
+  name: string;
+  compiled: Compiled;
+}
+
+/**
+ * The variables of a policy over one request and one list of expressions: each is evaluated when an
+ * expression first looks at it, and what it cost is added to that expression's cost.
+ */
+export class Composition {
+  /** What expressions see: those of the request, and `variables`. */
+  readonly values: Values;
+  #cost = 0;
+
+  constructor(variables: readonly Variable[], base: Values) {
+    const makers = new Map<string, () => unknown>();
+    for (const { name, compiled } of variables) {
+      makers.set(name, () => this.#evaluate(name, compiled));
+    }
+    const record = new (celEngine().LazyRecord)(makers);
+    this.values = Object.create(base, { variables: { value: record, enumerable: true } });
+  }
+
+  /** What variables have cost since this was last asked. */
+  takeCost(): number {
+    const cost = this.#cost;
+    this.#cost = 0;
+    return cost;
+  }
+
+  #evaluate(name: string, { program, problem }: Compiled): unknown {
+    const { CelError, CostError } = celEngine();
+    const variable = `composited variable ${goQuote(name)}`;
+    if (!program) throw new CelError(`${variable} fails to compile: ${problem}`);
+    try {
+      return program.evaluate(this.values, { spent: (cost) => this.#cost += cost });
+    } catch (error) {
+      if (!(error instanceof CelError || error instanceof CostError)) throw error;
+      throw new CelError(`${variable} fails to evaluate: ${error.message}`);
+    }
+  }
 }
 
 // --- what admission shows -----------------------------------------------------------------------------
@@ -419,20 +399,28 @@ export async function compileMatchConditions(
   return {
     problems,
     async match(values, { turn } = {}) {
-      const result = await matchAll(conditions, made, scope, values, turn);
+      const authorizing = scope === "authorization";
+      const result = await matchAll({ conditions, made, authorizing, turn }, values);
       return result.error !== undefined && ignore ? { matches: false } : result;
     },
   };
 }
 
-async function matchAll(
-  conditions: readonly MatchCondition[],
-  made: readonly Compiled[],
-  scope: Scope,
+/** What is matched with: conditions as they were written, and compiled. */
+export interface Matching {
+  conditions: readonly MatchCondition[];
+  made: readonly Compiled[];
+  /** An authorizer's: each expression has a budget of its own, and the first that says no ends it. */
+  authorizing?: boolean;
+  composed?: Composition;
+  turn?: () => Promise<void>;
+}
+
+/** Whether all conditions hold over the values. */
+export async function matchAll(
+  { conditions, made, authorizing, composed, turn }: Matching,
   values: Values,
-  turn: (() => Promise<void>) | undefined,
 ): Promise<MatchResult> {
-  const authorizing = scope === "authorization";
   const budget = new Budget(authorizing ? Infinity : MATCH_BUDGET, turn);
   const errors: string[] = [];
   let no: MatchResult | undefined;
@@ -443,7 +431,7 @@ async function matchAll(
     }
     let outcome: Outcome;
     try {
-      outcome = await evaluateProgram(program, values, budget);
+      outcome = await evaluateProgram(program, values, budget, composed);
     } catch (error) {
       if (error instanceof OutOfBudget) return { matches: false, error: error.message };
       throw error;

@@ -34,6 +34,7 @@ import {
   extendedResourceToleration,
   taintNodesByCondition,
 } from "./tolerations.ts";
+import { validatingPolicy } from "./validating_policy.ts";
 
 /** Which plugins are on, and what those that are configured do. */
 export interface PluginOptions {
@@ -84,6 +85,7 @@ const ROWS: readonly Row[] = [
   on(podTopologyLabels),
   on(clusterRoleAggregation),
   on(rbacEscalation),
+  { name: "ValidatingAdmissionPolicy", make: validatingPolicy },
   { name: "ResourceQuota", make: (context) => resourceQuota(context.kinds) },
 ];
 

@@ -29,6 +29,7 @@ Deno.test("createPlugins() keeps upstream's order and defaults", () => {
     "PodTopologyLabels",
     "ClusterRoleAggregation",
     "RBACEscalation",
+    "ValidatingAdmissionPolicy",
     "ResourceQuota",
   ]);
   const all = setup(["DenyServiceExternalIPs", "EventRateLimit"]).plugins.map((p) => p.name);

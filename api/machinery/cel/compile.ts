@@ -37,6 +37,7 @@ import {
   typeName,
   TypeValue,
   Uint,
+  UNBOUND,
   type Value,
 } from "./values.ts";
 
@@ -304,7 +305,9 @@ export class Compiler {
         cost: 1,
         run(run) {
           run.charge(1);
-          return run.slots[slot];
+          const value = run.slots[slot];
+          if (value === UNBOUND) throw new CelError(`no such attribute(s): ${name}`);
+          return value;
         },
       };
     }

@@ -2,8 +2,8 @@
 import type { Json, Schema } from "../types.ts";
 import { type Code, Compiler, CostError, Run } from "./compile.ts";
 import { parseType } from "./registry.ts";
-import { assignable, DYN, optionalOf, type Type, typeOfSchema, typeText } from "./types.ts";
-import { CelError, NONE, Optional, type Value, wrap, wrapDyn } from "./values.ts";
+import { assignable, DYN, optionalOf, resultText, type Type, typeOfSchema } from "./types.ts";
+import { CelError, NONE, Optional, UNBOUND, type Value, wrap, wrapDyn } from "./values.ts";
 
 /** Cost of one evaluation (upstream: about 0.1 s). */
 export const CALL_COST_MAX = 1_000_000;
@@ -51,9 +51,14 @@ export class Program {
     this.#used = compiler.used;
   }
 
-  /** The type of the result, as errors name it. */
+  /** The type of the result, as errors about results name it. */
   get type(): string {
-    return typeText(this.#code.type);
+    return resultText(this.#code.type);
+  }
+
+  /** The type of the result. */
+  get output(): Type {
+    return this.#code.type;
   }
 
   /** The most an evaluation may cost, by the sizes that the schemas allow. */
@@ -97,6 +102,7 @@ function wrapped(value: unknown): Value {
 
 function given(spec: VariableSpec, value: unknown): Value {
   if (value === undefined) return spec.optional ? NONE : null;
+  if (value === UNBOUND) return value;
   const made = spec.schema
     ? wrap(spec.schema, value as Json)
     : spec.declared || spec.type === undefined || spec.type === "dyn"

@@ -55,4 +55,5 @@ export {
   type VariableSpec,
 } from "./expression.ts";
 export { evaluateRules, hasRules, ruleErrors } from "./rules.ts";
-export { toJson, wrapDyn } from "./values.ts";
+export { DYN, listOf, mapOf, type Type, typeText } from "./types.ts";
+export { LazyRecord, toJson, UNBOUND, wrapDyn } from "./values.ts";

@@ -86,6 +86,25 @@ export function typeText(type: Type): string {
   }
 }
 
+const RESULT_NAMES: Readonly<Record<string, string>> = {
+  null: "null_type",
+  timestamp: "google.protobuf.Timestamp",
+  duration: "google.protobuf.Duration",
+};
+
+/** A type as cel-go prints what an expression results in, which differs from its errors for a few. */
+export function resultText(type: Type): string {
+  switch (type.kind) {
+    case "list":
+      return `list(${resultText(type.a!)})`;
+    case "map":
+      return `map(${resultText(type.a!)}, ${resultText(type.b!)})`;
+    case "optional":
+      return `optional_type(${resultText(type.a!)})`;
+  }
+  return RESULT_NAMES[type.kind] ?? typeText(type);
+}
+
 /** What type parameters stand for in one call. */
 export type Bindings = Map<string, Type>;
 

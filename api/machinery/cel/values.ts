@@ -211,6 +211,51 @@ export class JsonValue extends Map<Value, Value> {
   }
 }
 
+/** A map whose members are made at first use: what is thrown then is thrown again. */
+export class LazyRecord extends Map<Value, Value> {
+  readonly #makers: ReadonlyMap<string, () => Value>;
+  readonly #failures = new Map<Value, CelError>();
+  constructor(makers: ReadonlyMap<string, () => Value>) {
+    super();
+    this.#makers = makers;
+  }
+
+  override get(key: Value): Value | undefined {
+    const make = this.#makers.get(key as string);
+    if (!make) return undefined;
+    if (super.has(key)) return super.get(key);
+    const failure = this.#failures.get(key);
+    if (failure) throw failure;
+    try {
+      const value = make();
+      super.set(key, value);
+      return value;
+    } catch (error) {
+      if (error instanceof CelError) this.#failures.set(key, error);
+      throw error;
+    }
+  }
+
+  override has(key: Value): boolean {
+    return this.#makers.has(key as string);
+  }
+
+  override get size(): number {
+    return this.#makers.size;
+  }
+
+  override *keys(): MapIterator<Value> {
+    yield* this.#makers.keys();
+  }
+
+  override *[Symbol.iterator](): MapIterator<[Value, Value]> {
+    for (const key of this.#makers.keys()) yield [key, this.get(key)];
+  }
+}
+
+/** Stands in a variable's slot that nobody filled: to look at it is an error of the evaluation. */
+export const UNBOUND: unique symbol = Symbol("unbound");
+
 /** A CEL value as JSON, for results that leave the language. */
 export function toJson(value: Value): Json {
   if (typeof value === "bigint") return Number(value);

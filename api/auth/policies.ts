@@ -1,0 +1,308 @@
+/**
+ * What ValidatingAdmissionPolicies and MutatingAdmissionPolicies share: which policies there are with their
+ * bindings, which of them a write meets, with which parameters, and their compiled expressions.
+ *
+ * Promises: a policy takes part from the commit that made it (upstream: a second later); one without a binding
+ * costs nothing; where there are no bindings a write asks for one count. The index is made again only when
+ * something under the two prefixes changed, programs only when a policy did.
+ */
+import type { View } from "../../kv/contract.ts";
+import type { DeepReadonly, Kind, Kinds, KubeObject } from "../machinery/types.ts";
+import { ApiError } from "../machinery/types.ts";
+import {
+  type Compiled,
+  compiledExpression,
+  type Program,
+  type Scope,
+  type VariableSpec,
+} from "../machinery/expressions.ts";
+import { celEngine } from "../machinery/crd/engine.ts";
+import { labelSelector, SelectorError } from "../machinery/selectors.ts";
+import type { Admission } from "./contract.ts";
+import { type MatchCondition, type Variable } from "./match_conditions.ts";
+import { type MatchResources, matchResources } from "./request_matching.ts";
+
+type Stored = DeepReadonly<KubeObject>;
+
+const GROUP = "admissionregistration.k8s.io";
+/** Policies never see these: they could lock themselves in. */
+const OWN = new Set([
+  "validatingadmissionpolicies",
+  "validatingadmissionpolicybindings",
+  "mutatingadmissionpolicies",
+  "mutatingadmissionpolicybindings",
+]);
+/** Nor questions that are not stored: to break them breaks the cluster. */
+const QUESTIONS = new Set(["authentication.k8s.io", "authorization.k8s.io"]);
+
+/** Whether policies have a say in writes of a kind. */
+export function isPoliced(a: Admission): boolean {
+  return !(a.kind.group === GROUP && OWN.has(a.kind.plural)) &&
+    !(a.kind.virtual && QUESTIONS.has(a.kind.group));
+}
+
+/** A policy with what binds it. */
+export interface Hook {
+  policy: Stored;
+  bindings: readonly Stored[];
+}
+
+/** The policies of one kind. `plural`: of the policies, whose bindings' begins the same. */
+export class PolicyIndex {
+  readonly #policies: string;
+  readonly #bindings: string;
+  #view: View<KubeObject> | undefined;
+  #revision = -1;
+  #mark = "";
+  #hooks: readonly Hook[] = [];
+
+  constructor(singular: "validatingadmissionpolicy" | "mutatingadmissionpolicy") {
+    this.#policies = `/registry/${singular.slice(0, -1)}ies/`;
+    this.#bindings = `/registry/${singular}bindings/`;
+  }
+
+  /** Whether there is anything to look at. */
+  active(view: View<KubeObject>): boolean {
+    return view.count(this.#bindings) > 0;
+  }
+
+  /** The policies that are bound, in the order of their names. */
+  hooks(view: View<KubeObject>): readonly Hook[] {
+    if (this.#view === view && this.#revision === view.revision) return this.#hooks;
+    const mark = [this.#policies, this.#bindings].map((prefix) => {
+      let newest = 0;
+      let count = 0;
+      for (const item of view.scan(prefix)) {
+        count++;
+        newest = Math.max(newest, item.revision);
+      }
+      return `${count} ${newest}`;
+    }).join();
+    this.#view = view;
+    this.#revision = view.revision;
+    if (mark !== this.#mark) {
+      this.#mark = mark;
+      this.#hooks = this.#collect(view);
+    }
+    return this.#hooks;
+  }
+
+  #collect(view: View<KubeObject>): Hook[] {
+    const bound = new Map<string, Stored[]>();
+    for (const { value } of view.scan(this.#bindings)) {
+      const name = value.spec?.policyName ?? "";
+      const list = bound.get(name);
+      if (list) list.push(value);
+      else bound.set(name, [value]);
+    }
+    return [...bound.keys()].sort().flatMap((name) => {
+      const policy = view.get(this.#policies + name)?.value;
+      return policy ? [{ policy, bindings: bound.get(name)! }] : [];
+    });
+  }
+}
+
+// --- what a write meets -------------------------------------------------------------------------------
+
+/** One policy by one binding, with the parameters that it names (none: null). */
+export interface Invocation {
+  policy: Stored;
+  binding: Stored;
+  /** The kind by which the policy matched. */
+  matched: Kind;
+  params: readonly (Stored | null)[];
+}
+
+/** A policy or binding that cannot be applied. */
+export interface ConfigurationProblem {
+  policy: Stored;
+  binding?: Stored;
+  message: string;
+}
+
+/** What one policy is to do about a write. */
+export interface Met {
+  invocations: Invocation[];
+  problems: ConfigurationProblem[];
+}
+
+/** Finds out by which bindings, and with which parameters, a policy meets a write. */
+export function meet({ policy, bindings }: Hook, a: Admission, kinds: Kinds | undefined): Met {
+  const met: Met = { invocations: [], problems: [] };
+  const problem = (error: unknown, binding?: Stored) => {
+    const what = binding ? "failed to configure binding" : "failed to configure policy";
+    met.problems.push({ policy, binding, message: `${what}: ${textOf(error)}` });
+  };
+  let matched: Kind | undefined;
+  let paramKind: Kind | undefined;
+  try {
+    matched = matchResources(policy.spec.matchConstraints ?? {}, a, kinds);
+    if (!matched) return met;
+    paramKind = paramKindOf(policy, kinds);
+  } catch (error) {
+    problem(error);
+    return met;
+  }
+  for (const binding of bindings) {
+    try {
+      const match = binding.spec.matchResources as DeepReadonly<MatchResources> | undefined;
+      if (match && !matchResources(match, a, kinds)) continue;
+      const params = collectParams(binding, paramKind, a);
+      if (params.length) met.invocations.push({ policy, binding, matched, params });
+    } catch (error) {
+      problem(error, binding);
+    }
+  }
+  return met;
+}
+
+/** What is wrong with a configuration; our own bugs are thrown on. */
+class ConfigurationError extends Error {}
+
+function textOf(error: unknown): string {
+  if (error instanceof ConfigurationError || error instanceof ApiError) return error.message;
+  throw error;
+}
+
+function paramKindOf(policy: Stored, kinds: Kinds | undefined): Kind | undefined {
+  const wanted = policy.spec.paramKind;
+  if (!wanted) return undefined;
+  const slash = wanted.apiVersion.indexOf("/");
+  const group = slash < 0 ? "" : wanted.apiVersion.slice(0, slash);
+  const version = wanted.apiVersion.slice(slash + 1);
+  const kind = kinds?.byKind(group, version, wanted.kind);
+  if (kind) return kind;
+  const text = `'${group}/${version}, Kind=${wanted.kind}'`;
+  throw new ConfigurationError(`failed to find resource referenced by paramKind: ${text}`);
+}
+
+/** The parameters of a binding; a policy without them is judged once, with null. */
+function collectParams(
+  binding: Stored,
+  kind: Kind | undefined,
+  a: Admission,
+): readonly (Stored | null)[] {
+  const ref = binding.spec.paramRef;
+  if (!kind || !ref) return [null];
+  let prefix = `${kind.path}/`;
+  if (kind.namespaced) {
+    const namespace = ref.namespace || a.namespace;
+    if (!namespace) {
+      throw new ConfigurationError(
+        "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources",
+      );
+    }
+    prefix += `${namespace}/`;
+  } else if (ref.namespace) {
+    throw new ConfigurationError(
+      "paramRef.namespace must not be provided for a cluster-scoped `paramKind`",
+    );
+  }
+  const found = [...paramObjects(prefix, ref, a.view)].map((stored) => asKind(kind, stored));
+  if (found.length === 0 && ref.parameterNotFoundAction === "Deny") {
+    throw new ConfigurationError(
+      "no params found for policy binding with `Deny` parameterNotFoundAction",
+    );
+  }
+  return found;
+}
+
+function* paramObjects(
+  prefix: string,
+  ref: { name?: string; selector?: Parameters<typeof labelSelector>[0] },
+  view: View<KubeObject>,
+): Generator<Stored> {
+  if (ref.name) {
+    const found = view.get(prefix + ref.name);
+    if (found) yield found.value;
+    return;
+  }
+  try {
+    const selector = labelSelector(ref.selector);
+    for (const { value } of view.scan(prefix)) {
+      if (selector.matches(value.metadata.labels)) yield value;
+    }
+  } catch (error) {
+    if (error instanceof SelectorError) throw new ConfigurationError(error.message);
+    throw error;
+  }
+}
+
+/** A stored object in the version of a row. */
+function asKind(kind: Kind, stored: Stored): Stored {
+  return kind.storage ? kind.storage.fromStorage(stored) : stored;
+}
+
+/** The Namespace that a write's object lies in; throws 404 when there is none. */
+export function namespaceOf(a: Admission): Stored | undefined {
+  if (a.namespace === "" || (a.kind.plural === "namespaces" && a.kind.group === "")) {
+    return undefined;
+  }
+  return a.view.get(`/registry/namespaces/${a.namespace}`)?.value;
+}
+
+// --- expressions --------------------------------------------------------------------------------------
+
+/** The expressions of a policy that both kinds have. */
+export interface PolicyPrograms {
+  variables: readonly Variable[];
+  conditions: readonly MatchCondition[];
+  conditionsMade: readonly Compiled[];
+  /** Compiles one more expression that sees the policy's variables. */
+  compile(
+    expression: string,
+    scope: "admission" | "message" | "mutation",
+    results: readonly string[],
+  ): Compiled;
+}
+
+/** Compiles a policy's variables and match conditions. CEL must be loaded. */
+export function compilePolicy(spec: Stored["spec"]): PolicyPrograms {
+  const suffix = spec.paramKind ? "WithParams" : "";
+  const variables: Variable[] = [];
+  let extra = variablesSeen(variables);
+  const compile: PolicyPrograms["compile"] = (expression, scope, results) =>
+    compiledExpression(expression, `${scope}${suffix}` as Scope, results, extra);
+  for (const { name, expression } of spec.variables ?? []) {
+    variables.push({ name, compiled: compile(expression, "admission", []) });
+    extra = variablesSeen(variables);
+  }
+  const conditions: readonly MatchCondition[] = spec.matchConditions ?? [];
+  const conditionsMade = conditions.map((one) => compile(one.expression, "admission", ["bool"]));
+  return { variables, conditions, conditionsMade, compile };
+}
+
+/** The type of `variables` as far as they are defined. */
+function variablesSeen(
+  variables: readonly Variable[],
+): { key: string; variables: Record<string, VariableSpec> } {
+  const cel = celEngine();
+  const types: Record<string, Program["output"]> = {};
+  for (const { name, compiled } of variables) {
+    types[name] = compiled.program ? shownType(compiled.program.output) : cel.DYN;
+  }
+  const key = Object.entries(types).map(([name, type]) => `${name}:${cel.typeText(type)}`).join();
+  const declared = cel.recordType("kubernetes.variables", types);
+  return { key: `variables ${key}`, variables: { variables: { declared } } };
+}
+
+const PLAIN = new Set([
+  "bool",
+  "bytes",
+  "double",
+  "duration",
+  "int",
+  "null",
+  "string",
+  "timestamp",
+  "uint",
+]);
+
+/** The type that other expressions see of a variable: what has fields is dyn. */
+function shownType(type: Program["output"]): Program["output"] {
+  const { DYN, listOf, mapOf } = celEngine();
+  if (PLAIN.has(type.kind)) return type;
+  if (type.kind === "list") return listOf(shownType(type.a!));
+  if (type.kind === "map") return mapOf(shownType(type.a!), shownType(type.b!));
+  return DYN;
+}

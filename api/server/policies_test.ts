@@ -1,0 +1,316 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { ApiError, type KubeObject } from "../machinery/types.ts";
+import type { User } from "../client/contract.ts";
+import { CONFIG_MAPS, core, type Fixture, NAMESPACES, openApi, pod, PODS } from "./fixture_test.ts";
+
+const GROUP = "admissionregistration.k8s.io";
+const resource = (plural: string) => ({ group: GROUP, version: "v1", plural });
+const POLICIES = resource("validatingadmissionpolicies");
+const BINDINGS = resource("validatingadmissionpolicybindings");
+
+// deno-lint-ignore no-explicit-any -- parts of specs
+type Any = any;
+
+const CONFIG_MAP_RULE = {
+  apiGroups: [""],
+  apiVersions: ["v1"],
+  operations: ["CREATE", "UPDATE"],
+  resources: ["configmaps"],
+};
+
+async function policy(client: Fixture["client"], name: string, spec: Any, binding: Any = {}) {
+  await client.create({ resource: POLICIES }, {
+    metadata: { name },
+    spec: { matchConstraints: { resourceRules: [CONFIG_MAP_RULE] }, ...spec },
+  });
+  await client.create({ resource: BINDINGS }, {
+    metadata: { name: `${name}-binding` },
+    spec: { policyName: name, validationActions: ["Deny"], ...binding },
+  });
+}
+
+let made = 0;
+
+function configMap(
+  client: Fixture["client"],
+  data: Record<string, string> = {},
+  metadata: Any = {},
+) {
+  return client.create({ resource: CONFIG_MAPS, namespace: "default" }, {
+    metadata: { name: `cm-${made++}`, ...metadata },
+    data,
+  });
+}
+
+/** What a write is refused with; empty when it is not. */
+async function refusal(write: () => Promise<unknown>): Promise<string> {
+  try {
+    await write();
+    return "";
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    return error.message.replace(/cm-\d+/, "cm");
+  }
+}
+
+Deno.test("a policy refuses by its first binding, in upstream's words", async () => {
+  await using api = await openApi();
+  const { client } = api;
+  await policy(client, "small", {
+    variables: [
+      { name: "data", expression: "has(object.data) ? object.data : {}" },
+      { name: "count", expression: "size(variables.data)" },
+    ],
+    validations: [
+      { expression: "variables.count < 2", message: " at most one " },
+      { expression: "!('bad' in variables.data)", reason: "Forbidden" },
+      {
+        expression: "!('long' in variables.data)",
+        message: "plain",
+        messageExpression: "'is ' + string(variables.count) + ' by ' + request.userInfo.username",
+      },
+    ],
+  });
+  assertEquals(await refusal(() => configMap(client, { a: "1" })), "");
+  const error = await assertRejects(
+    () => configMap(client, { a: "1", b: "2" }, { name: "cm" }),
+    ApiError,
+  );
+  const text = "ValidatingAdmissionPolicy 'small' with binding 'small-binding' denied request: " +
+    "at most one";
+  assertEquals(
+    error.status,
+    {
+      kind: "Status",
+      apiVersion: "v1",
+      metadata: {},
+      status: "Failure",
+      message: `configmaps "cm" is forbidden: ${text}`,
+      reason: "Invalid",
+      details: { name: "cm", group: undefined, kind: "configmaps", causes: [{ message: text }] },
+      code: 422,
+    } as unknown as ApiError["status"],
+  );
+  const bad = await assertRejects(() => configMap(client, { bad: "1" }), ApiError);
+  assertEquals([bad.code, bad.reason], [403, "Forbidden"]);
+  assertEquals(bad.message.endsWith("failed expression: !('bad' in variables.data)"), true);
+  assertEquals(
+    (await refusal(() => configMap(client, { long: "1" }))).endsWith("is 1 by kubernetes-admin"),
+    true,
+  );
+});
+
+Deno.test("failurePolicy decides what an expression that fails means", async () => {
+  await using api = await openApi();
+  const { client } = api;
+  const validations = [{ expression: "object.data.x == 'y'" }];
+  await policy(client, "ignoring", { validations, failurePolicy: "Ignore" });
+  assertEquals(await refusal(() => configMap(client, { a: "1" })), "");
+  await policy(client, "failing", { validations });
+  assertEquals(
+    await refusal(() => configMap(client, { a: "1" })),
+    `configmaps "cm" is forbidden: ValidatingAdmissionPolicy 'failing' with binding ` +
+      `'failing-binding' denied request: expression 'object.data.x == 'y'' resulted in error: ` +
+      `no such key: x`,
+  );
+  assertEquals((await refusal(() => configMap(client, { x: "z" }))).includes("'failing'"), true);
+});
+
+Deno.test("match conditions, selectors and exclusions keep a policy out", async () => {
+  await using api = await openApi();
+  const { client } = api;
+  await policy(client, "never", {
+    validations: [{ expression: "false", message: "no" }],
+    matchConditions: [
+      { name: "not-carol", expression: "request.userInfo.username != 'carol'" },
+      { name: "ruled", expression: "authorizer.group('').resource('pods').check('get').allowed()" },
+    ],
+    matchConstraints: {
+      resourceRules: [CONFIG_MAP_RULE],
+      excludeResourceRules: [{ ...CONFIG_MAP_RULE, resourceNames: ["excluded"] }],
+      objectSelector: { matchExpressions: [{ key: "free", operator: "DoesNotExist" }] },
+    },
+  }, { matchResources: { namespaceSelector: { matchLabels: { watched: "yes" } } } });
+  assertEquals(await refusal(() => configMap(client)), "");
+  await client.patch(
+    { resource: NAMESPACES, name: "default" },
+    { type: "merge", body: { metadata: { labels: { watched: "yes" } } } },
+  );
+  assertEquals((await refusal(() => configMap(client))).endsWith("denied request: no"), true);
+  assertEquals(await refusal(() => configMap(client, {}, { name: "excluded" })), "");
+  assertEquals(await refusal(() => configMap(client, {}, { labels: { free: "1" } })), "");
+  const as = (name: string, groups: string[]) => api.api.client({ name, groups } as User);
+  const masters = ["system:masters", "system:authenticated"];
+  assertEquals(await refusal(() => configMap(as("carol", masters))), "");
+  assertEquals((await refusal(() => configMap(as("eve", masters)))).endsWith(": no"), true);
+});
+
+Deno.test("parameters come by name or selector, from where the binding says", async () => {
+  await using api = await openApi();
+  const { client } = api;
+  await policy(client, "limited", {
+    paramKind: { apiVersion: "v1", kind: "ConfigMap" },
+    matchConstraints: {
+      resourceRules: [{ ...CONFIG_MAP_RULE, resources: ["pods"] }],
+    },
+    validations: [{
+      expression: "params == null || object.metadata.name.size() <= int(params.data.max)",
+      messageExpression:
+        "'longer than ' + params.data.max + ' of ' + params.metadata.name + params.kind",
+    }],
+  }, { paramRef: { name: "limits", parameterNotFoundAction: "Deny" } });
+  const create = (name: string) =>
+    refusal(() => client.create({ resource: PODS, namespace: "default" }, pod(name)));
+  assertEquals(
+    await create("web"),
+    `pods "web" is forbidden: ValidatingAdmissionPolicy 'limited' with binding 'limited-binding' ` +
+      "denied request: failed to configure binding: no params found for policy binding with `Deny` " +
+      "parameterNotFoundAction",
+  );
+  await configMap(client, { max: "3" }, { name: "limits" });
+  assertEquals(await create("web"), "");
+  assertEquals((await create("webs")).endsWith("longer than 3 of limitsConfigMap"), true);
+  const binding = await client.get({ resource: BINDINGS, name: "limited-binding" }) as Any;
+  await client.update({ resource: BINDINGS, name: "limited-binding" }, {
+    ...binding,
+    spec: {
+      ...binding.spec,
+      paramRef: {
+        selector: { matchLabels: { limits: "yes" } },
+        namespace: "kube-system",
+        parameterNotFoundAction: "Allow",
+      },
+    },
+  });
+  assertEquals(await create("webs"), "");
+  for (const max of ["9", "5"]) {
+    await client.create({ resource: CONFIG_MAPS, namespace: "kube-system" }, {
+      metadata: { name: `limit-${max}`, labels: { limits: "yes" } },
+      data: { max },
+    });
+  }
+  assertEquals((await create("webserver")).endsWith("longer than 5 of limit-5ConfigMap"), true);
+  await policy(client, "lost", {
+    paramKind: { apiVersion: "example.com/v1", kind: "Limit" },
+    validations: [{ expression: "true" }],
+  });
+  assertEquals(
+    await refusal(() => configMap(client)),
+    `configmaps "cm" is forbidden: ValidatingAdmissionPolicy 'lost' denied request: failed to ` +
+      "configure policy: failed to find resource referenced by paramKind: " +
+      "'example.com/v1, Kind=Limit'",
+  );
+});
+
+Deno.test("Warn warns and Audit lets pass", async () => {
+  await using api = await openApi();
+  const { client } = api;
+  await policy(client, "soft", {
+    validations: [{ expression: "has(object.data)", message: "data, please" }],
+  }, { validationActions: ["Warn", "Audit"] });
+  const response = await api.api.fetch(
+    new Request("http://x/api/v1/namespaces/default/configmaps", {
+      method: "POST",
+      body: JSON.stringify({ metadata: { name: "empty" } }),
+      headers: { "content-type": "application/json" },
+    }),
+    { user: { name: "a", groups: ["system:masters"] } },
+  );
+  assertEquals(response.status, 201);
+  assertEquals(
+    response.headers.get("warning"),
+    `299 - "Validation failed for ValidatingAdmissionPolicy 'soft' with binding 'soft-binding': ` +
+      `data, please"`,
+  );
+});
+
+Deno.test("policies see deletes, connections and what subresources are sent", async () => {
+  await using api = await openApi();
+  const { client } = api;
+  await policy(client, "gate", {
+    matchConstraints: {
+      resourceRules: [
+        { ...CONFIG_MAP_RULE, operations: ["DELETE"] },
+        { ...CONFIG_MAP_RULE, resources: ["pods/eviction"] },
+        { ...CONFIG_MAP_RULE, resources: ["namespaces"] },
+      ],
+    },
+    validations: [
+      {
+        expression:
+          "request.operation != 'DELETE' || object == null && oldObject.data.keep != 'yes'",
+        message: "kept",
+      },
+      {
+        expression: "request.subResource != 'eviction' || request.kind.kind == 'Eviction' && " +
+          "request.kind.group == 'policy' && object.metadata.name != 'web'",
+        message: "stays",
+      },
+      {
+        expression: "request.resource.resource != 'namespaces' || " +
+          "request.namespace == request.name && namespaceObject == null && request.name != 'evil'",
+        message: "evil",
+      },
+    ].map((one) => ({
+      ...one,
+      expression: one.expression.replace(
+        "request.subResource",
+        "(has(request.subResource) ? request.subResource : '')",
+      ),
+    })),
+  });
+  const keep = await configMap(client, { keep: "yes" });
+  const gone = await configMap(client, { keep: "no" });
+  const at = (object: unknown) => ({
+    resource: CONFIG_MAPS,
+    namespace: "default",
+    name: (object as KubeObject).metadata.name,
+  });
+  assertEquals((await refusal(() => client.delete(at(keep)))).endsWith(": kept"), true);
+  assertEquals(await refusal(() => client.delete(at(gone))), "");
+  await client.create({ resource: PODS, namespace: "default" }, pod("web"));
+  const eviction = { apiVersion: "policy/v1", kind: "Eviction", metadata: { name: "web" } };
+  const target = { resource: PODS, namespace: "default", name: "web", subresource: "eviction" };
+  assertEquals((await refusal(() => client.create(target, eviction))).endsWith(": stays"), true);
+  const namespace = (name: string) =>
+    refusal(() => client.create({ resource: core("namespaces") }, { metadata: { name } }));
+  assertEquals(await namespace("good"), "");
+  assertEquals((await namespace("evil")).endsWith(": evil"), true);
+});
+
+Deno.test("policies do not judge policies", async () => {
+  await using api = await openApi();
+  const { client } = api;
+  const all = { apiGroups: ["*"], apiVersions: ["*"], operations: ["*"], resources: ["*"] };
+  await policy(client, "all", {
+    matchConstraints: { resourceRules: [all] },
+    validations: [{ expression: "false" }],
+  });
+  assertEquals((await refusal(() => configMap(client))) !== "", true);
+  assertEquals(await refusal(() => client.delete({ resource: BINDINGS, name: "all-binding" })), "");
+  assertEquals(await refusal(() => configMap(client)), "");
+});
+
+Deno.test("a policy stops at its budget", async () => {
+  await using api = await openApi();
+  const { client } = api;
+  const costly = "[1,2,3,4,5,6,7,8,9,10].all(a, [1,2,3,4,5,6,7,8,9,10].all(b, " +
+    "[1,2,3,4,5,6,7,8,9,10].all(c, [1,2,3,4,5,6,7,8,9,10].all(d, " +
+    "[1,2,3,4,5,6,7,8,9,10].all(e, [1,2,3,4,5,6,7,8,9,10].all(f, a + b + c + d + e + f > 0))))))";
+  await policy(client, "slow", { validations: [{ expression: costly }] });
+  assertEquals(
+    (await refusal(() => configMap(client))).endsWith(
+      "resulted in error: operation cancelled: actual cost limit exceeded",
+    ),
+    true,
+  );
+  await client.delete({ resource: BINDINGS, name: "slow-binding" });
+  const validations = new Array(11).fill({ expression: costly });
+  await policy(client, "slower", { validations });
+  assertEquals(
+    await refusal(() => configMap(client)),
+    `configmaps "cm" is forbidden: ValidatingAdmissionPolicy 'slower' with binding ` +
+      `'slower-binding' denied request: validation failed due to running out of cost budget, no ` +
+      `further validation rules will be run`,
+  );
+});
