@@ -35,6 +35,7 @@ import { type ActorReport, createSystem, type Logger, type System } from "./acto
 import { type Material, openMaterial, openTokenKeys } from "./api/auth/material.ts";
 import { createAuth, createKubeconfig, serverNames, type Tokens } from "./api/auth/mod.ts";
 import type { Client, Informers, User } from "./api/client/contract.ts";
+import type { Outbound } from "./api/client/outbound.ts";
 import { readConfig, readOwnKubeconfig, writeKubeconfigs } from "./api/config/files.ts";
 import { COMPONENTS, type Flags, helpText, readFlags, UsageError } from "./api/config/flags.ts";
 import { type ServerOptions, serverOptions } from "./api/config/server.ts";
@@ -96,6 +97,8 @@ export interface ClusterOptions extends ServerOptions {
   bytesMax?: number;
   /** Labels of the i-th node. */
   nodeLabels?: (index: number) => Record<string, string>;
+  /** Reaches webhooks and other servers elsewhere (default: this machine's network). */
+  outbound?: Outbound;
   log?: Logger;
 }
 
@@ -435,7 +438,7 @@ async function build(
   const { options, clock, database, ranges, log } = ground;
   const kinds = createKinds({ beta: options.beta });
   const { signingKey, verifiers, issuers = [] } = options.serviceAccounts ?? {};
-  const outbound = hostOutbound({ database, clock });
+  const outbound = options.outbound ?? hostOutbound({ database, clock });
   const auth = createAuth({
     view: () => database.objects.view(),
     outbound: () => outbound,

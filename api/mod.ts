@@ -22,7 +22,7 @@
  *   once for all who watch.
  *
  * What it does not do: keep certificates and keys (`auth/`), run controllers, reach nodes (a dialer is handed in),
- * call webhooks, proxy to aggregated API servers.
+ * proxy to aggregated API servers.
  *
  * Reading order: `server/core.ts` (the door), `server/request.ts`, `server/list.ts`, `server/watch.ts`,
  * `server/writes.ts`, `server/deletes.ts`, `server/subresources.ts`; then HTTP: `server/front.ts`, `server/reply.ts`,
@@ -91,6 +91,7 @@ export interface ApiOptions {
   impersonate?: Auth["impersonate"];
   review?: Auth["review"];
   tokens?: Auth["tokens"];
+  metricsText?: Auth["metricsText"];
   /** Answers of kinds that are not stored. */
   virtual?: Readonly<Record<string, VirtualAnswer>>;
   /** Lets the event loop do other work in the middle of long scans (default: a timer, or nothing under a manual clock). */
@@ -210,6 +211,7 @@ export function createApi(options: ApiOptions): Api {
   metrics.add(() => deps.flow.lines());
   const { audit } = deps;
   if (audit) metrics.add(() => audit.lines());
+  if (options.metricsText) metrics.add(options.metricsText);
   const openapi = new OpenApi(deps.kinds);
   const app = createApp(deps, {
     metrics,

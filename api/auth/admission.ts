@@ -1,12 +1,13 @@
 /**
  * The chain of admission plugins, in upstream's order, and what plugins share: how they refuse, how they
- * make names. Webhooks and policies will stand between the built-in plugins and ResourceQuota.
+ * make names. Webhooks and policies stand between the built-in plugins and ResourceQuota.
  */
 import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
 import type { Outbound } from "../client/outbound.ts";
 import { forbidden } from "../machinery/errors.ts";
 import type { ApiError, Kinds, KubeObject } from "../machinery/types.ts";
+import type { AdmissionMetrics } from "./admission_metrics.ts";
 import type { Admission, AdmissionPlugin, Authorizer } from "./contract.ts";
 
 /** What plugins may use beside the admission itself. */
@@ -19,6 +20,8 @@ export interface PluginContext {
   kinds?: () => Kinds | undefined;
   /** Reaches webhooks. */
   outbound?: () => Outbound;
+  /** Where what was asked outside is counted. */
+  metrics?: AdmissionMetrics;
 }
 
 /** The name a refusal is about: the object's, or the prefix of a name that is still to be made. */

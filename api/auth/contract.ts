@@ -90,6 +90,14 @@ export interface Admission {
   /** The stored object at UPDATE and DELETE. */
   old?: DeepReadonly<KubeObject>;
   options: Record<string, unknown>;
+  /** What `object` is where it is not of `kind`: Scale, Eviction, PodExecOptions. */
+  form?: Kind;
+  /** One of many deletes of a `deletecollection`, which names none of them. */
+  collection?: boolean;
+  /** Aborts when nobody waits for the answer any more. */
+  signal?: AbortSignal;
+  /** Set by plugins that want the mutating plugins to run once more. */
+  reinvocation?: Reinvocation;
   /** The state that mutating and validating plugins read. */
   view: View<KubeObject>;
   /** Wall time in ms. */
@@ -98,6 +106,20 @@ export interface Admission {
   warn(text: string): void;
   /** Audit annotations. */
   annotate(key: string, value: string): void;
+}
+
+/** The second run of the mutating plugins over one write: there is at most one. */
+export interface Reinvocation {
+  /** A plugin asks for it. */
+  wanted: boolean;
+  /** It is going on. */
+  again: boolean;
+  /** Webhooks that were called and may be called again. */
+  called: Set<string>;
+  /** Webhooks that are called in the second run. */
+  due: Set<string>;
+  /** The object as the webhooks left it. */
+  left?: DeepReadonly<KubeObject>;
 }
 
 /**

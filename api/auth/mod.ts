@@ -10,8 +10,8 @@
  * - **Exact admission.** Namespaces, quotas and aggregated roles are decided inside the write's own commit.
  * - **Upstream's words.** Names, orders, texts and codes are those of Kubernetes 1.36.
  *
- * What it does not do: hold certificates and keys (its caller does, sealed in the store), speak HTTP, call
- * webhooks.
+ * What it does not do: hold certificates and keys (its caller does, sealed in the store), speak HTTP (webhooks
+ * are asked through a port that is handed in).
  *
  * Reading order: `contract.ts`, `authn.ts`, `tokens.ts`, `jwt.ts`; `rbac.ts`, `rbac_escalation.ts`,
  * `bootstrap_roles.ts`, `node.ts`; `admission.ts`, `plugins/mod.ts`; `reviews.ts`; `pki.ts`, `kubeconfig.ts`.
@@ -40,6 +40,7 @@ import type { View } from "../../kv/contract.ts";
 import type { User } from "../client/contract.ts";
 import { type Outbound, OutboundError } from "../client/outbound.ts";
 import type { Kinds, KubeObject } from "../machinery/types.ts";
+import { AdmissionMetrics } from "./admission_metrics.ts";
 import {
   anonymousAuthenticator,
   authenticateWith,
@@ -134,6 +135,8 @@ export interface Auth {
   readonly authorizer: Authorizer;
   readonly admission: readonly AdmissionPlugin[];
   readonly tokens: Tokens;
+  /** Lines for `/metrics`. */
+  metricsText(): string;
   /** The review of a kind (`authorization.k8s.io/selfsubjectaccessreviews`), if it is one. */
   review(resource: string): ((object: KubeObject, context: ReviewAsker) => Answer) | undefined;
 }
@@ -158,6 +161,7 @@ export function createAuth(options: AuthOptions): Auth {
     audiences: options.audiences,
     statics: options.tokens,
   });
+  const metrics = new AdmissionMetrics();
   const authenticators = [
     certificateAuthenticator(clock),
     tokenAuthenticator(tokens),
@@ -172,10 +176,11 @@ export function createAuth(options: AuthOptions): Auth {
     impersonate: (user, headers, requested) => impersonated(user, headers, authorizer, requested),
     authorizer,
     admission: createPlugins(
-      { view, clock, authorizer, kinds: options.kinds, outbound: options.outbound },
+      { view, clock, authorizer, metrics, kinds: options.kinds, outbound: options.outbound },
       options.plugins,
     ),
     tokens,
+    metricsText: () => metrics.text(),
     review(resource) {
       const review = REVIEWS[resource];
       return review && ((object, asker) => review(object, { ...asker, authorizer, tokens }));

@@ -276,6 +276,13 @@ export interface Kind {
     version: string; // apiVersion that is stored, such as autoscaling/v2
     toStorage(object: KubeObject): KubeObject;
     fromStorage(object: DeepReadonly<KubeObject>): KubeObject;
+    /**
+     * Where a webhook converts: takes as long as it takes, all objects in one call. The two above are not used then.
+     */
+    convert?(
+      objects: readonly DeepReadonly<KubeObject>[],
+      apiVersion: string,
+    ): Promise<KubeObject[]>;
   };
   subresources: readonly Subresource[];
   /** Has `metadata.generation`, raised when anything outside metadata and status changes. */

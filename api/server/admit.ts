@@ -4,7 +4,7 @@
  */
 import type { Draft } from "../../kv/contract.ts";
 import type { Admission, AdmissionPlugin, Operation } from "../auth/contract.ts";
-import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
+import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import type { Deps } from "./deps.ts";
 import type { ApiRequest } from "./request.ts";
 
@@ -21,6 +21,8 @@ export function admissionOf(
     old?: DeepReadonly<KubeObject>;
     name?: string;
     options?: Record<string, unknown>;
+    form?: Kind;
+    collection?: boolean;
   },
 ): Admission {
   return {
@@ -34,6 +36,9 @@ export function admissionOf(
     object: what.object,
     old: what.old,
     options: what.options ?? {},
+    form: what.form,
+    collection: what.collection,
+    signal: request.signal,
     view: deps.database.objects.view(),
     now: deps.clock.now(),
     warn: (text) => request.warnings.push(text),
@@ -41,8 +46,20 @@ export function admissionOf(
   };
 }
 
-/** Runs the mutating plugins; tells whether any had a say. */
+/**
+ * Runs the mutating plugins; tells whether any had a say. All of them run a second time when a webhook has changed the
+ * object: what they would add to what it added is added too (upstream: admission/reinvocation.go).
+ */
 export async function mutate(deps: Deps, admission: Admission): Promise<boolean> {
+  const changed = await mutateOnce(deps, admission);
+  const again = admission.reinvocation;
+  if (!again?.wanted) return changed;
+  again.again = true;
+  await mutateOnce(deps, admission);
+  return changed;
+}
+
+async function mutateOnce(deps: Deps, admission: Admission): Promise<boolean> {
   let changed = false;
   for (const plugin of deps.admission) {
     if (!plugin.mutate || !plugin.handles(admission)) continue;

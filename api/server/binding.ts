@@ -20,7 +20,12 @@ export async function bindPod(deps: Deps, request: ApiRequest): Promise<Answer> 
   const pods = deps.kinds.byResource("", "v1", "pods")!;
   const name = request.name || binding.metadata.name;
   checkBinding(binding, name);
-  const admission = admissionOf(deps, request, { operation: "CREATE", object: binding, name });
+  const admission = admissionOf(deps, request, {
+    operation: "CREATE",
+    object: binding,
+    name,
+    form: BINDING,
+  });
   await mutate(deps, admission);
   await review(deps, admission);
   const key = keyFor(pods, request.namespace, name);

@@ -226,8 +226,12 @@ function saysPolicy(options: DeleteOptions): boolean {
   return options.propagationPolicy !== undefined || options.orphanDependents !== undefined;
 }
 
-/** Answers a delete. */
-export async function deleteObject(deps: Deps, request: ApiRequest): Promise<Answer> {
+/** Answers a delete; `collection`: it is one of a deletecollection's. */
+export async function deleteObject(
+  deps: Deps,
+  request: ApiRequest,
+  collection = false,
+): Promise<Answer> {
   const { kind, namespace, name } = request;
   const options = request.deleteOptions ?? {};
   if (kind.group === "batch" && kind.plural === "jobs" && !saysPolicy(options)) {
@@ -238,10 +242,17 @@ export async function deleteObject(deps: Deps, request: ApiRequest): Promise<Ans
   const base = (await store.fresh()).get(key);
   if (!base) throw notFound(subjectOf(kind), name);
   checkPreconditions(kind, base.value, options);
+  const { dryRun: dry, ...others } = options;
   const admission = admissionOf(deps, request, {
     operation: "DELETE",
     old: served(kind, base),
-    options: { apiVersion: "meta.k8s.io/v1", kind: "DeleteOptions", ...options },
+    options: {
+      apiVersion: "meta.k8s.io/v1",
+      kind: "DeleteOptions",
+      ...others,
+      ...dry && { dryRun: ["All"] },
+    },
+    collection,
   });
   await mutate(deps, admission);
   await review(deps, admission);
@@ -349,7 +360,7 @@ async function deleteOne(
 ): Promise<void> {
   const { name, namespace = "" } = object.metadata;
   try {
-    await deleteObject(deps, { ...request, verb: "delete", name, namespace });
+    await deleteObject(deps, { ...request, verb: "delete", name, namespace }, true);
   } catch (error) {
     // Somebody else deleted it: that is what was wanted
     if ((error as { code?: number }).code !== 404) throw error;

@@ -28,7 +28,11 @@ export async function evictPod(deps: Deps, request: ApiRequest): Promise<Answer>
   if (eviction.metadata.name && eviction.metadata.name !== request.name) {
     throw badRequest("name in URL does not match name in Eviction object");
   }
-  const admission = admissionOf(deps, request, { operation: "CREATE", object: eviction });
+  const admission = admissionOf(deps, request, {
+    operation: "CREATE",
+    object: eviction,
+    form: EVICTION,
+  });
   await mutate(deps, admission);
   await review(deps, admission);
   const options = (eviction.deleteOptions ?? {}) as DeleteOptions & { dryRun?: unknown };

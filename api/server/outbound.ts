@@ -38,9 +38,8 @@ export interface OutboundOptions {
   dial: (place: HostPlace) => Promise<Socket>;
 }
 
-/** Where an endpoint lies: what is dialled, and what is said there. */
+/** What is said to an endpoint, wherever it lies. */
 interface Route {
-  place: HostPlace;
   /** The Host header, and how errors name the place. */
   authority: string;
   scheme: string;
@@ -54,11 +53,11 @@ export function createOutbound(options: OutboundOptions): Outbound {
     open: (endpoint, request) => open(options, endpoint, request),
     send: (endpoint, request) => send(options, endpoint, request),
     async connect(endpoint) {
-      const route = routeOf(options, endpoint);
+      const place = placeOf(options, endpoint);
       try {
-        return await options.dial(route.place);
+        return await options.dial(place);
       } catch (error) {
-        throw inWords(error, route.place);
+        throw inWords(error, place);
       }
     },
   };
@@ -74,7 +73,7 @@ function serviceAddress(
   { namespace, name, port = SERVICE_PORT }: NonNullable<Endpoint["service"]>,
 ): { host: string; port: number } {
   const state = view();
-  const service = state.get(`/registry/services/${namespace}/${name}`)?.value;
+  const service = state.get(`/registry/services/specs/${namespace}/${name}`)?.value;
   if (!service) throw unresolved(`service ${JSON.stringify(name)} not found`);
   if (service.spec?.type === "ExternalName") {
     throw unresolved(`unsupported service type ${JSON.stringify(service.spec.type)}`);
@@ -91,36 +90,37 @@ function serviceAddress(
   return place;
 }
 
-function routeOf(options: OutboundOptions, endpoint: Endpoint): Route {
+function urlOf(text = ""): URL {
+  const url = new URL(text);
+  if (url.protocol === "https:" || url.protocol === "http:") return url;
+  throw unresolved(`unsupported protocol scheme ${JSON.stringify(url.protocol.slice(0, -1))}`);
+}
+
+/** What is dialled to reach an endpoint. */
+function placeOf(options: OutboundOptions, endpoint: Endpoint): HostPlace {
   const { caBundle: ca, certificate, insecureSkipTlsVerify } = endpoint;
   const trust = { ca, ...certificate, insecure: insecureSkipTlsVerify };
   if (endpoint.service) {
-    const { namespace, name, port = SERVICE_PORT, path = "" } = endpoint.service;
-    const { host, port: there } = serviceAddress(options, endpoint.service);
-    const called = `${name}.${namespace}.svc`;
-    const tls = { ...trust, name: endpoint.serverName ?? called };
-    return {
-      place: { host, port: there, tls },
-      authority: `${called}:${port}`,
-      scheme: "https",
-      path,
-      query: "",
-    };
+    const { namespace, name } = endpoint.service;
+    const tls = { ...trust, name: endpoint.serverName ?? `${name}.${namespace}.svc` };
+    return { ...serviceAddress(options, endpoint.service), tls };
   }
-  const url = new URL(endpoint.url ?? "");
-  const secure = url.protocol === "https:";
-  if (!secure && url.protocol !== "http:") {
-    throw unresolved(`unsupported protocol scheme ${JSON.stringify(url.protocol.slice(0, -1))}`);
-  }
+  const url = urlOf(endpoint.url);
   const host = url.hostname.replace(/^\[|\]$/g, "");
+  if (url.protocol === "http:") return { host, port: Number(url.port) || 80 };
+  const tls = { ...trust, name: endpoint.serverName ?? host };
+  return { host, port: Number(url.port) || 443, tls };
+}
+
+function routeOf(endpoint: Endpoint): Route {
+  if (endpoint.service) {
+    const { namespace, name, port = SERVICE_PORT, path = "" } = endpoint.service;
+    return { authority: `${name}.${namespace}.svc:${port}`, scheme: "https", path, query: "" };
+  }
+  const url = urlOf(endpoint.url);
   return {
-    place: {
-      host,
-      port: Number(url.port) || (secure ? 443 : 80),
-      tls: secure ? { ...trust, name: endpoint.serverName ?? host } : undefined,
-    },
     authority: url.host,
-    scheme: secure ? "https" : "http",
+    scheme: url.protocol.slice(0, -1),
     path: url.pathname === "/" ? "" : url.pathname,
     query: url.search.slice(1),
   };
@@ -149,7 +149,7 @@ function deadline(clock: Clock, timeoutMs: number, other?: AbortSignal) {
 }
 
 interface Open extends OutboundReply {
-  route: Route;
+  place: HostPlace;
   /** `Post "https://…"`. */
   said: string;
 }
@@ -161,7 +161,7 @@ async function openUntil(
   signal: AbortSignal,
 ): Promise<Open> {
   const { method } = request;
-  const route = routeOf(options, endpoint);
+  const route = routeOf(endpoint);
   const query = [route.query, request.query].filter(Boolean).join("&");
   const path = joined(route.path, request.path) + (query ? `?${query}` : "");
   const verb = method[0] + method.slice(1).toLowerCase();
@@ -169,13 +169,21 @@ async function openUntil(
   const headers: Record<string, string> = { ...request.headers, host: route.authority };
   if (endpoint.bearerToken) headers.authorization = `Bearer ${endpoint.bearerToken}`;
   if (request.body) headers["content-length"] = String(request.body.length);
+  let place: HostPlace;
+  try {
+    place = placeOf(options, endpoint);
+  } catch (error) {
+    if (error instanceof OutboundError) {
+      throw new OutboundError(`${said}: ${error.message}`, error.failure);
+    }
+    throw error;
+  }
   try {
     const message = { method, path, headers, body: request.body, signal };
-    const reply = await options.request(route.place, message);
-    return { ...reply, route, said };
+    return { ...await options.request(place, message), place, said };
   } catch (error) {
     if (signal.aborted) throw late(said);
-    throw inWords(error, route.place, said);
+    throw inWords(error, place, said);
   }
 }
 
@@ -234,7 +242,7 @@ async function send(
       return { status: reply.status, headers: reply.headers, body: whole(pieces) };
     } catch (error) {
       if (until.signal.aborted) throw late(reply.said);
-      throw inWords(error, reply.route.place, reply.said);
+      throw inWords(error, reply.place, reply.said);
     }
   } finally {
     until.done();

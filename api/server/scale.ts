@@ -16,7 +16,7 @@ import { patchPlain } from "./patching.ts";
 import { checkUpdate } from "./prepare.ts";
 import type { Answer, ApiRequest } from "./request.ts";
 import { managerOf } from "./tracking.ts";
-import { change, PATCH_ATTEMPTS_MAX } from "./writes.ts";
+import { change, PATCH_ATTEMPTS_MAX, type Shown } from "./writes.ts";
 
 /** Where a custom resource keeps what Scale shows: field names. */
 export interface ScalePaths {
@@ -89,7 +89,7 @@ export async function writeScale(deps: Deps, request: ApiRequest): Promise<Answe
     produce: (old) => {
       if (request.patch?.type === "apply") return applyScale(deps, request, old);
       const scale = sent ?? patchPlain(request, SCALE, scaleOf(kind, old));
-      return { object: scaled(request, old, scale) };
+      return shownAs(kind, scaled(request, old, scale), old, scale);
     },
   });
   const object = answer.object ?? served(kind, answer.item!);
@@ -101,7 +101,7 @@ function applyScale(
   deps: Deps,
   request: ApiRequest,
   old: DeepReadonly<KubeObject>,
-): { object: KubeObject; applied: boolean } {
+): { object: KubeObject; applied: boolean; shown: Shown } {
   const { kind } = request;
   const apiVersion = apiVersionOf(kind);
   const paths = { [apiVersion]: pathsOf(kind).spec.map((name) => `f:${name}`) };
@@ -120,7 +120,20 @@ function applyScale(
   const object = scaled(request, old, merged);
   const managed = parentEntries(entries, merged.metadata.managedFields, apiVersion, paths);
   object.metadata.managedFields = managed;
-  return { object, applied: true };
+  return { ...shownAs(kind, object, old, merged), applied: true };
+}
+
+/** A change of the replicas as admission sees it: as a Scale. */
+function shownAs(
+  kind: Kind,
+  object: KubeObject,
+  old: DeepReadonly<KubeObject>,
+  sent: DeepReadonly<KubeObject>,
+): { object: KubeObject; shown: Shown } {
+  const before = scaleOf(kind, old);
+  const scale = { ...before, spec: { replicas: sent.spec?.replicas ?? 0 } };
+  const carry = () => setReplicas(kind, object, scale.spec.replicas);
+  return { object, shown: { form: SCALE, object: scale, old: before, carry } };
 }
 
 function scaled(
@@ -139,6 +152,11 @@ function scaled(
       field: "spec.replicas",
     }]);
   }
+  setReplicas(kind, object, replicas);
+  return object;
+}
+
+function setReplicas(kind: Kind, object: KubeObject, replicas: number): void {
   const path = pathsOf(kind).spec;
   let at: Record<string, unknown> = object;
   for (const name of path.slice(0, -1)) {
@@ -146,5 +164,4 @@ function scaled(
     at = (typeof next === "object" && next !== null ? next : (at[name] = {})) as typeof at;
   }
   at[path[path.length - 1]] = replicas;
-  return object;
 }

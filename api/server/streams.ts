@@ -10,6 +10,7 @@ import type { NodeApi, PodRef, RemoteProcess } from "../client/node_api.ts";
 import { badRequest, methodNotAllowed, noSuchResource, unavailable } from "../machinery/errors.ts";
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
 import { served } from "./codec.ts";
+import { admitConnection } from "./connect.ts";
 import { attributesOf, authorize } from "./core.ts";
 import { type Deps, subjectOf } from "./deps.ts";
 import {
@@ -43,8 +44,12 @@ import { serveWatchSocket } from "./watch_socket.ts";
 
 type Pod = DeepReadonly<KubeObject>;
 
+/** Subresources that are a connection to something. */
+const CONNECTIONS = new Set(["exec", "attach", "portforward", "proxy"]);
+
 /** Answers, without another protocol, what `CONNECTED` names. */
 export async function connectPlain(deps: Deps, call: Call, request: ApiRequest): Promise<Reply> {
+  if (request.subresource !== "log") await admitConnection(deps, request);
   switch (request.subresource) {
     case "log":
       return await logReply(deps, request);
@@ -93,6 +98,7 @@ function passUpgrade(
       throw noSuchResource();
     }
     const opened: Door = Object.assign(door, { deps, call, request, socket, head });
+    if (CONNECTIONS.has(subresource)) await admitConnection(deps, request);
     const protocol = call.header("upgrade")?.toLowerCase();
     if (protocol === "websocket") await webSocket(opened);
     else if (protocol === "spdy/3.1") await spdy(opened);

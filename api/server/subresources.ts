@@ -62,7 +62,11 @@ async function finalizeNamespace(deps: Deps, request: ApiRequest): Promise<Answe
 async function answerToken(deps: Deps, request: ApiRequest): Promise<Answer> {
   if (!deps.tokens) throw methodNotAllowed(subjectOf(request.kind), request.verb);
   const { object } = decodeAs(request, TOKEN_REQUEST);
-  const admission = admissionOf(deps, request, { operation: "CREATE", object });
+  const admission = admissionOf(deps, request, {
+    operation: "CREATE",
+    object,
+    form: TOKEN_REQUEST,
+  });
   await mutate(deps, admission);
   await review(deps, admission);
   const { namespace, name } = request;
@@ -112,6 +116,13 @@ export async function answerVirtual(deps: Deps, request: ApiRequest): Promise<An
   const asked = deps.review?.(`${kind.group}/${kind.plural}`);
   if (asked && verb === "create") {
     const { object } = decodeBody(deps, request);
+    const admission = admissionOf(deps, request, {
+      operation: "CREATE",
+      object,
+      options: { apiVersion: "meta.k8s.io/v1", kind: "CreateOptions" },
+    });
+    await mutate(deps, admission);
+    await review(deps, admission);
     const { user, namespace } = request;
     const answered = await asked(object, { user, namespace, now: deps.clock.now() });
     return { code: 201, kind, object: answered };

@@ -216,6 +216,15 @@ export async function patchObject(deps: Deps, request: ApiRequest): Promise<Answ
   });
 }
 
+/** What admission is shown of a change that was not asked for as an object of the kind: a Scale. */
+export interface Shown {
+  form: Kind;
+  object: KubeObject;
+  old: DeepReadonly<KubeObject>;
+  /** Carries what admission made of it over to the object. */
+  carry(): void;
+}
+
 /** How a change makes the new object out of the old one. */
 export interface Change {
   attemptsMax: number;
@@ -223,7 +232,7 @@ export interface Change {
   produce(
     old: DeepReadonly<KubeObject>,
     attempt: number,
-  ): { object: KubeObject; applied?: boolean };
+  ): { object: KubeObject; applied?: boolean; shown?: Shown };
   /** What to create when there is no object; undefined: 404. */
   absent?(): KubeObject | undefined;
 }
@@ -269,23 +278,30 @@ async function tryChange(
   const { kind } = request;
   const old = served(kind, base);
   enter(deps, request, "decode");
-  const { object, applied } = how.produce(old, attempt);
+  const { object, applied, shown } = how.produce(old, attempt);
   checkUpdate(request, object, old);
   const admission = admissionOf(deps, request, {
     operation: "UPDATE",
     object,
     old,
+    ...shown,
     options: writeOptions(request, request.patch ? "PatchOptions" : "UpdateOptions"),
   });
   const managedBefore = object.metadata.managedFields;
   enter(deps, request, "mutate");
-  if (await mutate(deps, admission)) fillDefaults(kind, object);
+  if (await mutate(deps, admission)) {
+    shown?.carry();
+    fillDefaults(kind, object);
+  }
   enter(deps, request, "prepare");
   prepareUpdate(deps, request, object, old);
   if (applied) object.metadata.managedFields = managedBefore;
   else {
     const silent = managedBefore === undefined || sameManaged(object, old);
-    if (silent && equalButManaged(object, old)) return { code: 200, kind, item: base };
+    if (silent && equalButManaged(object, old)) {
+      await review(deps, admission);
+      return { code: 200, kind, item: base };
+    }
     tracked(deps, request, old, object);
   }
   enter(deps, request, "validate");

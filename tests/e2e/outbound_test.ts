@@ -23,7 +23,7 @@ async function withOutbound(
 function cluster(port: number, podCIDR = "127.0.0.0/24", type = "ClusterIP") {
   return {
     "/registry/minions/n": { metadata: { name: "n" }, spec: { podCIDR } },
-    "/registry/services/d/web": {
+    "/registry/services/specs/d/web": {
       metadata: { name: "web", namespace: "d" },
       spec: { type, ports: [{ name: "x", port: 443 }, { name: "y", port: 444 }] },
     },

@@ -35,6 +35,7 @@ import {
   taintNodesByCondition,
 } from "./tolerations.ts";
 import { validatingPolicy } from "./validating_policy.ts";
+import { mutatingWebhooks, validatingWebhooks } from "./webhooks.ts";
 
 /** Which plugins are on, and what those that are configured do. */
 export interface PluginOptions {
@@ -85,7 +86,9 @@ const ROWS: readonly Row[] = [
   on(podTopologyLabels),
   on(clusterRoleAggregation),
   on(rbacEscalation),
+  { name: "MutatingAdmissionWebhook", make: mutatingWebhooks },
   { name: "ValidatingAdmissionPolicy", make: validatingPolicy },
+  { name: "ValidatingAdmissionWebhook", make: validatingWebhooks },
   { name: "ResourceQuota", make: (context) => resourceQuota(context.kinds) },
 ];
 

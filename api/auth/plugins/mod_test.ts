@@ -29,7 +29,9 @@ Deno.test("createPlugins() keeps upstream's order and defaults", () => {
     "PodTopologyLabels",
     "ClusterRoleAggregation",
     "RBACEscalation",
+    "MutatingAdmissionWebhook",
     "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionWebhook",
     "ResourceQuota",
   ]);
   const all = setup(["DenyServiceExternalIPs", "EventRateLimit"]).plugins.map((p) => p.name);

@@ -1,0 +1,409 @@
+/**
+ * MutatingAdmissionWebhook and ValidatingAdmissionWebhook: asks the webhooks that are configured (upstream:
+ * admission/plugin/webhook). Mutating ones one after the other, validating ones all at once. A webhook that refuses ends
+ * the request in its own words; one that cannot be asked ends it too, unless its configuration says otherwise.
+ */
+import { askWebhook, WebhookError } from "../../client/webhook_call.ts";
+import { OutboundError } from "../../client/outbound.ts";
+import { convertTo } from "../../machinery/conversion.ts";
+import { applyDefaults } from "../../machinery/defaults.ts";
+import { edit } from "../../machinery/edit.ts";
+import { badRequest, forbidden, internal, timedOut } from "../../machinery/errors.ts";
+import { sameJson } from "../../machinery/json_value.ts";
+import { jsonPatch } from "../../machinery/patch.ts";
+import { decode } from "../../machinery/schema.ts";
+import {
+  ApiError,
+  type DeepReadonly,
+  type Kind,
+  type KubeObject,
+  type Status,
+} from "../../machinery/types.ts";
+import type { PluginContext } from "../admission.ts";
+import type { StepType } from "../admission_metrics.ts";
+import type { Admission, AdmissionPlugin, Reinvocation } from "../contract.ts";
+import { admissionValues } from "../match_conditions.ts";
+import {
+  isAdmissionConfiguration,
+  matchRules,
+  namespaceMatches,
+  objectMatches,
+} from "../request_matching.ts";
+import { type Hook, Hooks, type HookType } from "../webhook_hooks.ts";
+import {
+  type Asked,
+  ReviewError,
+  reviewOf,
+  reviewVersion,
+  type Verdict,
+  verdictOf,
+} from "../webhook_review.ts";
+
+const STEPS: Readonly<Record<HookType, StepType>> = { mutating: "admit", validating: "validating" };
+const PREFIXES: Readonly<Record<HookType, string>> = {
+  mutating: "mutation.webhook.admission.k8s.io/",
+  validating: "validating.webhook.admission.k8s.io/",
+};
+const PATCH_PREFIX = "patch.webhook.admission.k8s.io/";
+const LOWEST_REFUSAL = 400;
+
+/** A webhook could not be asked, or what it said was no answer. */
+class CallFailure extends Error {
+  readonly code: number;
+  constructor(hook: Hook, why: string, code: number) {
+    super(`failed calling webhook ${JSON.stringify(hook.name)}: ${why}`);
+    this.code = code;
+  }
+}
+
+/** A webhook said no. */
+class Rejection extends Error {
+  readonly refused: ApiError;
+  constructor(refused: ApiError) {
+    super(refused.message);
+    this.refused = refused;
+  }
+}
+
+/** The plugin that lets webhooks change what is written. */
+export function mutatingWebhooks(context: PluginContext): AdmissionPlugin {
+  const hooks = new Hooks();
+  return {
+    name: "MutatingAdmissionWebhook",
+    handles: (a) => concerned(hooks, "mutating", a),
+    mutate: (a) => new Round(context, a, "mutating").mutate(hooks.of("mutating", a.view)),
+  };
+}
+
+/** The plugin that lets webhooks refuse what is written. */
+export function validatingWebhooks(context: PluginContext): AdmissionPlugin {
+  const hooks = new Hooks();
+  return {
+    name: "ValidatingAdmissionWebhook",
+    handles: (a) => concerned(hooks, "validating", a),
+    validate: (a) => new Round(context, a, "validating").validate(hooks.of("validating", a.view)),
+  };
+}
+
+function concerned(hooks: Hooks, type: HookType, a: Admission): boolean {
+  return hooks.any(type, a.view) && !isAdmissionConfiguration(a);
+}
+
+/** One run of a chain of webhooks over one write. */
+class Round {
+  readonly #context: PluginContext;
+  readonly #a: Admission;
+  readonly #step: StepType;
+  readonly #type: HookType;
+  /** The object in other versions, until it changes; the old one, which does not. */
+  readonly #objects = new Map<Kind, DeepReadonly<KubeObject>>();
+  readonly #olds = new Map<Kind, DeepReadonly<KubeObject>>();
+
+  constructor(context: PluginContext, a: Admission, type: HookType) {
+    this.#context = context;
+    this.#a = a;
+    this.#type = type;
+    this.#step = STEPS[type];
+  }
+
+  // --- which are asked --------------------------------------------------------------------------------
+
+  /** The kind to ask a webhook about; undefined when it is not asked. */
+  async #chosen(hook: Hook): Promise<Kind | undefined> {
+    const a = this.#a;
+    const kinds = this.#context.kinds?.();
+    const kind = matchRules(hook.rules, hook.matchPolicy, a, kinds);
+    if (!kind || !objectMatches(hook.objectSelector, a)) return undefined;
+    if (!namespaceMatches(hook.namespaceSelector, a)) return undefined;
+    if (!hook.conditions) return kind;
+    const { object, old } = await this.#askedAbout(kind);
+    const conditions = await hook.conditions();
+    const values = admissionValues({
+      admission: a,
+      authorizer: this.#context.authorizer,
+      object,
+      old,
+      matched: kind,
+    });
+    const clock = this.#context.clock;
+    const result = await conditions.match(values, { turn: () => clock.turn() });
+    const labels = {
+      name: hook.name,
+      kind: "webhook",
+      type: this.#step === "admit" ? "admit" : "validating",
+      operation: a.operation,
+    };
+    if (result.error !== undefined) {
+      this.#context.metrics?.condition("errors", labels);
+      throw forbidden({ group: a.kind.group, resource: a.kind.plural }, a.name, result.error);
+    }
+    if (result.matches) return kind;
+    this.#context.metrics?.condition("exclusions", labels);
+    return undefined;
+  }
+
+  // --- what they are shown ----------------------------------------------------------------------------
+
+  async #askedAbout(kind: Kind): Promise<Asked> {
+    const { object, old } = this.#a;
+    return {
+      kind,
+      object: object && await this.#formOf(object, kind, this.#objects),
+      old: old && await this.#formOf(old, kind, this.#olds),
+    };
+  }
+
+  async #formOf(
+    object: DeepReadonly<KubeObject>,
+    kind: Kind,
+    known: Map<Kind, DeepReadonly<KubeObject>>,
+  ): Promise<DeepReadonly<KubeObject>> {
+    if (kind === this.#a.kind || this.#a.form) return object;
+    let form = known.get(kind);
+    if (!form) {
+      try {
+        form = await convertTo(kind, this.#a.kind, object);
+      } catch (error) {
+        throw internal(error instanceof Error ? error.message : String(error));
+      }
+      known.set(kind, form);
+    }
+    return form;
+  }
+
+  // --- asking -----------------------------------------------------------------------------------------
+
+  /** Asks one webhook. Throws CallFailure, Rejection or ApiError. */
+  async #ask(hook: Hook, asked: Asked): Promise<Verdict> {
+    const a = this.#a;
+    if (a.dryRun && !hook.dryRun) {
+      if (hook.dryRun === undefined) throw new CallFailure(hook, "Webhook SideEffects is nil", 400);
+      const name = JSON.stringify(hook.name);
+      throw badRequest(`admission webhook ${name} does not support dry run`);
+    }
+    const version = reviewVersion(hook.reviewVersions);
+    if (!version) {
+      const why = "webhook does not accept known AdmissionReview versions (v1, v1beta1)";
+      throw new CallFailure(hook, `could not create admission objects: ${why}`, 400);
+    }
+    const uid = this.#context.clock.uuid();
+    const answer = await this.#call(hook, reviewOf(a, asked, { uid, version }));
+    let verdict: Verdict;
+    try {
+      verdict = verdictOf(answer, { uid, version, mutating: this.#type === "mutating" });
+    } catch (error) {
+      if (!(error instanceof ReviewError)) throw error;
+      throw new CallFailure(hook, `received invalid webhook response: ${error.message}`, 503);
+    }
+    for (const [key, value] of Object.entries(verdict.auditAnnotations)) {
+      a.annotate(`${hook.name}/${key}`, value);
+    }
+    for (const warning of verdict.warnings) a.warn(warning);
+    if (!verdict.allowed) throw new Rejection(refusalOf(hook, verdict.result));
+    return verdict;
+  }
+
+  async #call(hook: Hook, body: unknown): Promise<unknown> {
+    const outbound = this.#context.outbound?.();
+    if (!hook.endpoint || !outbound) {
+      const why = "webhook configuration must have either service or URL";
+      throw new CallFailure(hook, `could not get REST client: ${why}`, 500);
+    }
+    const { timeoutMs } = hook;
+    try {
+      const { signal } = this.#a;
+      return await askWebhook(outbound, hook.endpoint, { body, timeoutMs, signal });
+    } catch (error) {
+      const told = error instanceof WebhookError || error instanceof OutboundError;
+      if (!told) throw error;
+      const code = error instanceof WebhookError ? error.code : 503;
+      throw new CallFailure(hook, `failed to call webhook: ${error.message}`, code);
+    }
+  }
+
+  /** Asks one webhook, counts what came of it, and says whether the request may go on. */
+  async #observed(hook: Hook, index: string, work: () => Promise<void>): Promise<void> {
+    const { metrics, clock } = this.#context;
+    const labels = { name: hook.name, type: this.#step, operation: this.#a.operation };
+    const start = clock.monotonic();
+    const took = () => clock.monotonic() - start;
+    try {
+      await work();
+      metrics?.called(labels, { ms: took(), code: 200, rejected: false });
+    } catch (error) {
+      if (error instanceof CallFailure) {
+        const rejected = !hook.ignoresFailure;
+        if (rejected) metrics?.rejected(labels, "calling_webhook_error", error.code);
+        metrics?.called(labels, { ms: took(), code: error.code, rejected });
+        if (rejected) throw internal(error.message);
+        metrics?.failedOpen(hook.name, this.#step);
+        this.#a.annotate(`failed-open.${PREFIXES[this.#type]}${index}`, hook.name);
+        if (this.#a.signal?.aborted) {
+          throw timedOut("request did not complete within requested timeout");
+        }
+        return;
+      }
+      const code = error instanceof Rejection ? error.refused.code : 0;
+      const why = error instanceof Rejection ? "no_error" : "apiserver_internal_error";
+      metrics?.rejected(labels, why, code);
+      metrics?.called(labels, { ms: took(), code, rejected: true });
+      throw error instanceof Rejection ? error.refused : error;
+    }
+  }
+
+  // --- the chains -------------------------------------------------------------------------------------
+
+  /** Asks validating webhooks, all at once. The first to refuse is heard. */
+  async validate(hooks: readonly Hook[]): Promise<void> {
+    const chosen: { hook: Hook; asked: Asked }[] = [];
+    for (const hook of hooks) {
+      const kind = await this.#chosen(hook);
+      if (kind) chosen.push({ hook, asked: await this.#askedAbout(kind) });
+    }
+    const errors: unknown[] = [];
+    await Promise.all(chosen.map(async ({ hook, asked }, i) => {
+      try {
+        await this.#observed(hook, `round_0_index_${i}`, async () => {
+          await this.#ask(hook, asked);
+        });
+      } catch (error) {
+        errors.push(error);
+      }
+    }));
+    if (errors.length) throw errors[0];
+  }
+
+  /** Asks mutating webhooks, one after the other, each about what the one before it left. */
+  async mutate(hooks: readonly Hook[]): Promise<void> {
+    const a = this.#a;
+    const again = a.reinvocation ??= {
+      wanted: false,
+      again: false,
+      called: new Set(),
+      due: new Set(),
+    };
+    // Plugins of ours have changed it since: whoever wants to see that does
+    if (again.again && !sameJson(again.left, a.object)) requireAgain(again);
+    for (const [i, hook] of hooks.entries()) {
+      const kind = await this.#chosen(hook);
+      if (!kind || (again.again && !again.due.has(hook.id))) continue;
+      const asked = await this.#askedAbout(kind);
+      const index = `round_${again.again ? 1 : 0}_index_${i}`;
+      let changed = false;
+      await this.#observed(hook, index, async () => {
+        try {
+          const verdict = await this.#ask(hook, asked);
+          changed = await this.#apply(hook, { asked, verdict, index });
+        } finally {
+          const said = { configuration: hook.configuration, webhook: hook.name, mutated: changed };
+          a.annotate(PREFIXES.mutating + index, JSON.stringify(said));
+        }
+      });
+      if (changed) {
+        requireAgain(again);
+        again.wanted = true;
+      }
+      if (hook.reinvoked) again.called.add(hook.id);
+    }
+    again.left = a.object && edit<KubeObject>(a.object);
+  }
+
+  /** Applies a webhook's patch; whether it changed anything. */
+  async #apply(
+    hook: Hook,
+    { asked, verdict, index }: { asked: Asked; verdict: Verdict; index: string },
+  ): Promise<boolean> {
+    if (!verdict.patch) return false;
+    const { form, kind, object } = this.#a;
+    const operations = operationsOf(hook, verdict.patch);
+    if (operations.length === 0) return false;
+    if (!asked.object || !object) {
+      throw internal(
+        `admission webhook ${JSON.stringify(hook.name)} attempted to modify the object, which is ` +
+          "not supported for this operation",
+      );
+    }
+    if (verdict.patchType !== "JSONPatch") {
+      throw new CallFailure(
+        hook,
+        `unsupported patch type ${JSON.stringify(verdict.patchType)}`,
+        400,
+      );
+    }
+    const next = patched(form ?? asked.kind, asked.object, operations);
+    this.#a.annotate(
+      PATCH_PREFIX + index,
+      JSON.stringify({
+        configuration: hook.configuration,
+        webhook: hook.name,
+        patch: operations,
+        patchType: verdict.patchType,
+      }),
+    );
+    if (sameJson(next, asked.object)) return false;
+    const back = form ? next : await convertTo(kind, asked.kind, next);
+    replace(object, back);
+    this.#objects.clear();
+    return true;
+  }
+}
+
+function requireAgain(again: Reinvocation): void {
+  for (const id of again.called) again.due.add(id);
+  again.called.clear();
+}
+
+/** A webhook's refusal as the client hears it. */
+function refusalOf(hook: Hook, result: Partial<Status> = {}): ApiError {
+  const denied = `admission webhook ${JSON.stringify(hook.name)} denied the request`;
+  const code = Number.isInteger(result.code) ? result.code! : 0;
+  const why = result.message || result.reason;
+  return new ApiError({
+    ...result.metadata && { metadata: result.metadata },
+    ...result.reason && { reason: result.reason },
+    ...result.details && { details: result.details },
+    code: code < LOWEST_REFUSAL ? LOWEST_REFUSAL : code,
+    message: why ? `${denied}: ${why}` : `${denied} without explanation`,
+  });
+}
+
+function operationsOf(hook: Hook, text: string): unknown[] {
+  try {
+    const operations = JSON.parse(text);
+    if (Array.isArray(operations)) return operations;
+    throw new TypeError("a JSON patch is an array of operations");
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    const said = `received undecodable patch in webhook response: ${why}`;
+    throw new CallFailure(hook, said, 503);
+  }
+}
+
+/** The object with the patch in it, as its kind decodes and defaults it. */
+function patched(
+  form: Kind,
+  object: DeepReadonly<KubeObject>,
+  operations: unknown[],
+): KubeObject {
+  try {
+    const changed = jsonPatch(object as KubeObject, operations);
+    if (changed?.apiVersion !== object.apiVersion || changed.kind !== object.kind) {
+      const of = ({ apiVersion, kind }: DeepReadonly<KubeObject>) => `${apiVersion}, Kind=${kind}`;
+      throw internal(`expected ${of(object)}, got ${of(changed ?? {} as KubeObject)}`);
+    }
+    const { object: next } = decode(form, changed, "Ignore");
+    applyDefaults(form.schemas, form.schema, next);
+    form.hooks.defaults?.(next);
+    return next;
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code === 500) throw error;
+    const [cause] = error.status.details?.causes ?? [];
+    throw internal(cause?.message ?? error.message);
+  }
+}
+
+/** Makes an object what another is, in place: whoever began the write holds it. */
+function replace(object: KubeObject, by: KubeObject): void {
+  for (const key of Object.keys(object)) delete object[key];
+  Object.assign(object, by);
+}

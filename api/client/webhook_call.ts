@@ -1,0 +1,124 @@
+/**
+ * One question to a webhook of any sort: JSON is posted, JSON comes back. What goes wrong is told in the words of
+ * upstream's client (client-go `rest`), because they end up in answers that clients match on.
+ */
+import type { Endpoint, Outbound, OutboundAnswer, OutboundHeaders } from "./outbound.ts";
+
+/** Most bytes of a webhook's answer: the largest object, as base64, and some more. */
+export const WEBHOOK_ANSWER_BYTES_MAX = 8 * 1024 * 1024;
+/** Most of a body that is quoted in an error. */
+const QUOTED_MAX = 2048;
+
+/** Why a webhook gave no usable answer. */
+export class WebhookError extends Error {
+  /** The HTTP status it answered with, or 503 where there was none. */
+  readonly code: number;
+
+  constructor(message: string, code = 503) {
+    super(message);
+    this.code = code;
+  }
+}
+
+/** What is asked. */
+export interface Question {
+  body: unknown;
+  /** Told to the webhook as well, in whole seconds. */
+  timeoutMs: number;
+  /** Leaves `timeout=` out of the query. */
+  untold?: boolean;
+  signal?: AbortSignal;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** Asks; the answer, parsed. Throws WebhookError, or OutboundError when it could not be reached. */
+export async function askWebhook(
+  outbound: Outbound,
+  endpoint: Endpoint,
+  { body, timeoutMs, untold, signal }: Question,
+): Promise<unknown> {
+  const answer = await outbound.send(endpoint, {
+    method: "POST",
+    query: untold ? undefined : `timeout=${Math.ceil(timeoutMs / 1000)}s`,
+    headers: {
+      accept: "application/json, */*",
+      "content-type": "application/json",
+      "user-agent": "kube-apiserver-admission",
+    },
+    body: encoder.encode(JSON.stringify(body)),
+    timeoutMs,
+    bytesMax: WEBHOOK_ANSWER_BYTES_MAX,
+    signal,
+  });
+  return parsed(answer);
+}
+
+function typeOf(headers: OutboundHeaders): string {
+  const type = headers["content-type"] ?? "";
+  return typeof type === "string" ? type : type[0];
+}
+
+function parsed({ status, headers, body }: OutboundAnswer): unknown {
+  const type = typeOf(headers);
+  const json = type === "" || /^application\/json\s*(;|$)/.test(type);
+  const text = decoder.decode(body);
+  if (status < 200 || status > 206) {
+    const plain = type === "" || type.startsWith("text/");
+    const said = plain ? text.slice(0, QUOTED_MAX).trim() : "unknown";
+    throw (json && statusError(text)) || new WebhookError(refusalText(status, said), status);
+  }
+  if (!json) throw new WebhookError(`serializer for ${type} doesn't exist`);
+  if (text === "") {
+    throw new WebhookError(
+      `0-length response with status code: ${status} and content type: ${type}`,
+    );
+  }
+  const failed = statusError(text);
+  if (failed) throw failed;
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new WebhookError(`couldn't get version/kind; json parse error: ${why}`);
+  }
+}
+
+/** What a body that is a failed Status says. */
+function statusError(text: string): WebhookError | undefined {
+  if (!text.includes(`"Status"`)) return undefined;
+  try {
+    const value = JSON.parse(text);
+    if (value?.kind !== "Status" || value.status === "Success") return undefined;
+    return new WebhookError(value.message || value.reason || "unknown", value.code || 500);
+  } catch {
+    return undefined;
+  }
+}
+
+const TEXTS: Readonly<Record<number, string>> = {
+  400: "the server rejected our request for an unknown reason",
+  401: "the server has asked for the client to provide credentials",
+  404: "the server could not find the requested resource",
+  405: "the server does not allow this method on the requested resource",
+  409: "the server reported a conflict",
+  422: "the server rejected our request due to an error in our request",
+  429: "the server has received too many requests and has asked us to try again later",
+  503: "the server is currently unable to handle the request",
+  504:
+    "the server was unable to return a response in the time allotted, but may still be processing the request",
+};
+
+function refusalText(status: number, said: string): string {
+  if (status === 403 || status === 415) return said;
+  if (status === 406) {
+    return said && said !== "unknown"
+      ? said
+      : "the server was unable to respond with a content type that the client supports";
+  }
+  if (TEXTS[status]) return TEXTS[status];
+  return status >= 500
+    ? `an error on the server (${JSON.stringify(said)}) has prevented the request from succeeding`
+    : `the server responded with the status code ${status} but did not return more information`;
+}
