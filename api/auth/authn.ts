@@ -24,9 +24,13 @@ interface Holder {
 
 /**
  * A client certificate that the TLS layer verified: the common name is the user, organizations are groups. A
- * connection may outlive its certificate, so that its end is looked at with every request.
+ * connection may outlive its certificate, so that its end is looked at with every request. `isUser` tells apart
+ * those that the TLS layer lets in for other reasons.
  */
-export function certificateAuthenticator(clock: Pick<Clock, "now">): Authenticator {
+export function certificateAuthenticator(
+  clock: Pick<Clock, "now">,
+  isUser: (raw: Uint8Array) => boolean = () => true,
+): Authenticator {
   const byBytes = new WeakMap<Uint8Array, Holder>();
   const byHash = new Map<string, Holder>();
   return {
@@ -35,6 +39,7 @@ export function certificateAuthenticator(clock: Pick<Clock, "now">): Authenticat
       const { raw } = certificate;
       let holder = byBytes.get(raw);
       if (!holder) {
+        if (!isUser(raw)) return undefined;
         const hash = createHash("sha256").update(raw).digest("hex");
         holder = byHash.get(hash);
         if (!holder) {
@@ -74,7 +79,7 @@ export function tokenAuthenticator(tokens: Tokens): Authenticator {
       const token = bearerToken(credentials) ?? protocolToken(credentials);
       if (token === undefined) return undefined;
       try {
-        const identity = tokens.authenticate(token);
+        const identity = tokens.authenticate(token, undefined, credentials);
         if (!(identity instanceof Promise)) return identity.user;
         return identity.then(({ user }) => user, refuse);
       } catch (error) {
@@ -114,6 +119,22 @@ function protocolToken({ header }: Credentials): string | undefined {
 /** The subprotocols of a WebSocket without the one that carries a token: only these may be answered. */
 export function withoutTokenProtocol(protocols: readonly string[]): string[] {
   return protocols.filter((p) => !p.startsWith(PROTOCOL_PREFIX));
+}
+
+/** Whom requests without credentials act as: nobody in particular, or nobody at all. */
+export interface AnonymousOptions {
+  enabled: boolean;
+  /** The paths that are open, to the letter; empty: all. */
+  paths?: readonly string[];
+}
+
+/** Nobody in particular, where a configuration says so. */
+export function configuredAnonymous({ enabled, paths = [] }: AnonymousOptions): Authenticator {
+  const all = paths.length === 0;
+  const open = new Set(paths);
+  return {
+    authenticate: ({ path }) => enabled && (all || open.has(path)) ? ANONYMOUS : undefined,
+  };
 }
 
 /** Nobody in particular, on the paths that are open to all. */

@@ -9,12 +9,16 @@ import type { Draft, View } from "../../kv/contract.ts";
 export interface Credentials {
   /** Lower-case names. */
   header(name: string): string | undefined;
+  /** All headers: several values as a list, or joined by `, `. */
+  headers?(): Iterable<readonly [string, string | readonly string[]]>;
   /** DER of a client certificate that the TLS layer verified against the cluster CA. */
   certificate?: {
     subject: { commonName?: string; organizations: readonly string[] };
     raw: Uint8Array;
   };
   path: string;
+  /** Tells the audit of the credentials; absent: nobody wants to know. */
+  annotate?(key: string, value: string): void;
 }
 
 /** Undefined: no credentials of this kind. Throws ApiError 401 when there are some and they are wrong. */

@@ -306,7 +306,33 @@ function legacyUser(claims: Claims, { view, token }: TokenContext): User {
       `ServiceAccount UID (${account.metadata.uid}) does not match claim (${uid})`,
     );
   }
+  if (secret.metadata.labels?.[INVALID_SINCE]) {
+    throw new TokenError(
+      `the token in secret ${namespace}/${secretName} for service account ${namespace}/${name} has ` +
+        `been marked invalid. Use tokens from the TokenRequest API or manually created secret-based ` +
+        `tokens, or remove the '${INVALID_SINCE}' label from the secret to temporarily allow use of ` +
+        `this token`,
+    );
+  }
   return accountUser(namespace, { name, uid }, {});
+}
+
+const INVALID_SINCE = "kubernetes.io/legacy-token-invalid-since";
+
+/** The Secret that holds a token, and whether the account names it: then it was made by itself. */
+export function legacySecret(
+  claims: Claims,
+  view: View<KubeObject>,
+): { secret?: DeepReadonly<KubeObject>; automatic: boolean } {
+  const of = (name: string) => String(claims[`kubernetes.io/serviceaccount/${name}`]);
+  const [namespace, name] = [of("namespace"), of("secret.name")];
+  const account = view.get(
+    `/registry/serviceaccounts/${namespace}/${of("service-account.name")}`,
+  )?.value;
+  return {
+    secret: view.get(`/registry/secrets/${namespace}/${name}`)?.value,
+    automatic: account?.secrets?.some((ref: Ref) => ref.name === name) ?? false,
+  };
 }
 
 function deletedBefore(object: DeepReadonly<KubeObject>, timeMs: number): boolean {

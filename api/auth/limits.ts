@@ -51,3 +51,19 @@ export const REVIEWS_CACHED_MAX = 8192;
 export const REVIEW_NAMES_MAX = 10_000;
 /** Conditions of one authorization webhook. */
 export const MATCH_CONDITIONS_MAX = 64;
+/** How long a provider of others' tokens may take for its discovery document or its keys. */
+export const OIDC_TIMEOUT_MS = 30_000;
+/** Longest such document. */
+export const OIDC_BYTES_MAX = 1024 * 1024;
+/** Keys of one provider that are looked at. */
+export const OIDC_KEYS_MAX = 100;
+/** A provider that could not be discovered is asked again after this long. */
+export const OIDC_RETRY_MS = 10_000;
+/** Keys of one provider are fetched no more often than this. */
+export const OIDC_FETCH_MS_MIN = 1_000;
+/** Keys are fetched again when a token wants it and they are fresh for no longer than this. */
+export const OIDC_REFRESH_AHEAD_MS = 30_000;
+/** Clocks of providers may be ahead by this much. */
+export const OIDC_LEEWAY_MS = 60_000;
+/** Issuers of others' tokens. */
+export const JWT_ISSUERS_MAX = 64;

@@ -43,17 +43,27 @@ import type { Kinds, KubeObject } from "../machinery/types.ts";
 import { AdmissionMetrics } from "./admission_metrics.ts";
 import {
   anonymousAuthenticator,
+  type AnonymousOptions,
   authenticateWith,
   certificateAuthenticator,
+  configuredAnonymous,
   tokenAuthenticator,
 } from "./authn.ts";
 import { type AuthorizerOptions, AUTHORIZERS_DEFAULT, createAuthorizer } from "./authorizers.ts";
 import type { AdmissionPlugin, Authenticator, Authorizer, Credentials } from "./contract.ts";
 import { type HeaderPairs, impersonated, type Requested } from "./impersonate.ts";
 import { TokenKeys } from "./jwt.ts";
+import { type JwtAuthenticatorOptions, JwtTokens } from "./jwt_authenticator.ts";
 import { createPlugins, type PluginOptions } from "./plugins/mod.ts";
 import { type Review, type ReviewContext, REVIEWS } from "./reviews.ts";
-import { Tokens } from "./tokens.ts";
+import {
+  certificatesIn,
+  requestHeaderAuthenticator,
+  type RequestHeaderOptions,
+  Signers,
+} from "./request_header.ts";
+import { TokenWebhook, type TokenWebhookOptions } from "./token_webhook.ts";
+import { type TokenOptions, Tokens, type TokenSource } from "./tokens.ts";
 
 export type * from "./contract.ts";
 export { authenticateWith, withoutTokenProtocol } from "./authn.ts";
@@ -96,6 +106,24 @@ export { PLUGIN_NAMES, type PluginOptions } from "./plugins/mod.ts";
 export { type ReviewContext } from "./reviews.ts";
 export { type TokenIdentity, Tokens } from "./tokens.ts";
 
+/** Further ways to say who one is. */
+export interface AuthenticationOptions {
+  /** Tokens of other issuers. */
+  jwt?: readonly JwtAuthenticatorOptions[];
+  /** What those may be signed with (default: all of `OIDC_ALGORITHMS`). */
+  signingAlgorithms?: readonly string[];
+  /** Somebody outside who knows further tokens. */
+  webhook?: TokenWebhookOptions;
+  /** Proxies that name the user in headers. */
+  requestHeader?: RequestHeaderOptions;
+  /** Requests without credentials (default: health and version are open). */
+  anonymous?: AnonymousOptions;
+  /** Whether bootstrap tokens are credentials (default true). */
+  bootstrapTokens?: boolean;
+  /** Limits and places of ServiceAccount tokens. */
+  serviceAccounts?: Pick<TokenOptions, "secondsMax" | "extend" | "jwksUri">;
+}
+
 /** What identity works with. */
 export interface AuthOptions {
   /** The head of the store. */
@@ -119,6 +147,12 @@ export interface AuthOptions {
   kinds?: () => Kinds | undefined;
   /** Reaches webhooks; asked for at the first one (default: none can be reached). */
   outbound?: () => Outbound;
+  /** Further ways to say who one is (default: none). */
+  authentication?: AuthenticationOptions;
+  /** Authorities of users' certificates (PEM), asked for where front proxies have others. */
+  clientAuthorities?: () => string;
+  /** Hears that a token which lives in a Secret was used today. */
+  legacyUsed?: TokenOptions["legacyUsed"];
   /** Who decides, in this order (default: Node, then RBAC). */
   authorization?: readonly AuthorizerOptions[];
   /** Admission plugins to switch on or off beyond the default. */
@@ -145,6 +179,33 @@ type Answer = ReturnType<Review>;
 /** Who asks a review, in which namespace, when. */
 export type ReviewAsker = Pick<ReviewContext, "user" | "namespace" | "now">;
 
+/** Front proxies first, then holders of certificates; which is which, their authorities tell. */
+function certificateAuthenticators(
+  { clock, authentication = {}, clientAuthorities }: AuthOptions,
+): Authenticator[] {
+  const { requestHeader } = authentication;
+  if (!requestHeader) return [certificateAuthenticator(clock)];
+  let signers: Signers | undefined;
+  const isUser = (raw: Uint8Array) => {
+    signers ??= new Signers(certificatesIn(clientAuthorities?.() ?? ""));
+    return signers.signed(raw);
+  };
+  return [
+    requestHeaderAuthenticator(requestHeader, clock),
+    certificateAuthenticator(clock, isUser),
+  ];
+}
+
+function tokenSources(
+  { jwt, signingAlgorithms, webhook }: AuthenticationOptions,
+  ports: { outbound: () => Outbound; clock: Clock },
+): TokenSource[] {
+  return [
+    ...(jwt?.length ? [new JwtTokens(jwt, ports, signingAlgorithms)] : []),
+    ...(webhook ? [new TokenWebhook(webhook, ports)] : []),
+  ];
+}
+
 function noWayOut(): never {
   throw new OutboundError("nothing outside can be reached", "connection");
 }
@@ -152,9 +213,15 @@ function noWayOut(): never {
 /** Makes identity over a store's view. Nothing is read or generated before it is used. */
 export function createAuth(options: AuthOptions): Auth {
   const { view, clock } = options;
+  const outbound = options.outbound ?? noWayOut;
+  const { authentication = {} } = options;
   const tokens = new Tokens({
     view,
     clock,
+    others: tokenSources(authentication, { outbound, clock }),
+    ...authentication.serviceAccounts,
+    bootstrap: authentication.bootstrapTokens,
+    legacyUsed: options.legacyUsed,
     keys: new TokenKeys(options.tokenKeys, options.tokenVerifiers),
     issuer: options.issuer,
     otherIssuers: options.otherIssuers,
@@ -162,13 +229,19 @@ export function createAuth(options: AuthOptions): Auth {
     statics: options.tokens,
   });
   const metrics = new AdmissionMetrics();
-  const authenticators = [
-    certificateAuthenticator(clock),
-    tokenAuthenticator(tokens),
-    anonymousAuthenticator(options.anonymousPaths),
-  ];
-  const outbound = options.outbound ?? noWayOut;
   const chain = options.authorization ?? AUTHORIZERS_DEFAULT;
+  // Who may do anything must at least say who he is
+  const open = !chain.some(({ type }) => type === "AlwaysAllow");
+  const authenticators = [
+    ...certificateAuthenticators(options),
+    tokenAuthenticator(tokens),
+    authentication.anonymous
+      ? configuredAnonymous({
+        ...authentication.anonymous,
+        enabled: authentication.anonymous.enabled && open,
+      })
+      : anonymousAuthenticator(options.anonymousPaths),
+  ];
   const authorizer = createAuthorizer(chain, { view, clock, outbound });
   return {
     authenticators,

@@ -16,6 +16,7 @@ import {
   issuerOf,
   LEGACY_ISSUER,
   legacyClaims,
+  legacySecret,
   TokenError,
   type TokenKeys,
   userOfClaims,
@@ -30,8 +31,10 @@ import {
   TOKEN_SECONDS_POD,
   TOKENS_CACHED_MAX,
 } from "./limits.ts";
+import { joinedErrors } from "./authorize.ts";
 import { makeUser } from "./names.ts";
 import { quoteList } from "./rbac_rules.ts";
+import { Remembered } from "./remembered.ts";
 
 /** What tokens are checked and issued with. */
 export interface TokenOptions {
@@ -42,10 +45,20 @@ export interface TokenOptions {
   issuer?: string;
   /** Further issuers whose tokens are good. */
   otherIssuers?: readonly string[];
-  /** Audiences of the API server (default: the issuer). */
+  /** Audiences of the API server (default: all issuers). */
   audiences?: readonly string[];
   /** Tokens that stand for a user for ever. */
   statics?: ReadonlyMap<string, User>;
+  /** Whether Secrets of type `bootstrap.kubernetes.io/token` are credentials (default true). */
+  bootstrap?: boolean;
+  /** Who knows further tokens, asked in this order. */
+  others?: readonly TokenSource[];
+  /** Pods' own tokens live a year, and are reported when stale (default true). */
+  extend?: boolean;
+  /** Where the key set is published, for the discovery document (default: below the issuer). */
+  jwksUri?: string;
+  /** Hears that a token which lives in a Secret was used today. */
+  legacyUsed?: (secret: DeepReadonly<KubeObject>, day: string) => void;
   /** Longer requests are shortened to this many seconds, with a warning (default: they are not). */
   secondsMax?: number;
   /** Verified tokens that are remembered (default `TOKENS_CACHED_MAX`). */
@@ -56,6 +69,26 @@ export interface TokenOptions {
 export interface TokenIdentity {
   user: User;
   audiences: readonly string[];
+  /** Wall time in ms at which it ends, where that is known. */
+  expires?: number;
+}
+
+/** Somebody who knows further tokens. */
+export interface TokenSource {
+  /**
+   * Whose token it is; undefined: none of these. `audiences` are wanted, `own` are the API server's. Rejects
+   * with TokenError for one of these that is not good.
+   */
+  authenticate(
+    token: string,
+    audiences: readonly string[],
+    own: readonly string[],
+  ): Promise<TokenIdentity | undefined>;
+}
+
+/** Tells the audit and the client about a token. */
+export interface TokenNotes {
+  annotate?(key: string, value: string): void;
 }
 
 interface Known {
@@ -65,6 +98,24 @@ interface Known {
   verified: number;
   /** The store's revision at the last check of the state. */
   revision: number;
+}
+
+const INVALID = "invalid bearer token";
+const LAST_USED = "kubernetes.io/legacy-token-last-used";
+const DAY_MS = 24 * 3600 * 1000;
+
+/** One use of a token. */
+interface TokenUse {
+  token: string;
+  hash: string;
+  audiences: readonly string[];
+  notes?: TokenNotes;
+}
+
+/** Who hears of a token that is issued. */
+export interface IssueNotes {
+  warn?: (text: string) => void;
+  annotate?: (key: string, value: string) => void;
 }
 
 const BOOTSTRAP = /^([a-z0-9]{6})\.([a-z0-9]{16})$/;
@@ -80,15 +131,27 @@ export class Tokens {
   readonly #issuers: ReadonlySet<string>;
   readonly #cachedMax: number;
   readonly #secondsMax: number;
+  readonly #bootstraps: boolean;
+  readonly #others: readonly TokenSource[];
+  readonly #foreign: Remembered<TokenIdentity>;
+  readonly #extend: boolean;
+  readonly #jwksUri: string | undefined;
+  readonly #legacyUsed: TokenOptions["legacyUsed"];
   readonly #statics = new Map<string, TokenIdentity>();
   readonly #known = new Map<string, Known>();
 
   constructor(options: TokenOptions) {
     this.issuer = options.issuer ?? "https://kubernetes.default.svc.cluster.local";
-    this.audiences = options.audiences ?? [this.issuer];
+    this.audiences = options.audiences ?? [this.issuer, ...options.otherIssuers ?? []];
     this.keys = options.keys;
     this.#cachedMax = options.cachedMax ?? TOKENS_CACHED_MAX;
     this.#secondsMax = options.secondsMax ?? Infinity;
+    this.#bootstraps = options.bootstrap ?? true;
+    this.#others = options.others ?? [];
+    this.#foreign = new Remembered(options.clock, this.#cachedMax);
+    this.#extend = options.extend ?? true;
+    this.#jwksUri = options.jwksUri;
+    this.#legacyUsed = options.legacyUsed;
     this.#view = options.view;
     this.#clock = options.clock;
     this.#issuers = new Set([this.issuer, LEGACY_ISSUER, ...options.otherIssuers ?? []]);
@@ -108,41 +171,78 @@ export class Tokens {
   authenticate(
     token: string,
     audiences: readonly string[] = this.audiences,
+    notes?: TokenNotes,
   ): TokenIdentity | Promise<TokenIdentity> {
-    if (token.length > TOKEN_BYTES_MAX) throw new TokenError("invalid bearer token");
+    if (token.length > TOKEN_BYTES_MAX) throw new TokenError(INVALID);
     const hash = digest(token);
-    const fixed = this.#statics.get(hash);
-    if (fixed) return fixed;
-    const bootstrap = BOOTSTRAP.exec(token);
-    if (bootstrap) return this.#bootstrap(bootstrap[1], bootstrap[2]);
+    const use = { token, hash, audiences, notes };
+    const fixed = this.#statics.get(hash) ?? (this.#bootstraps && this.#bootstrap(token));
+    if (fixed) {
+      const good = this.#agnostic(fixed, audiences);
+      if (good) return good;
+    }
     const now = this.#clock.now();
     const known = this.#known.get(hash);
     if (known && now - known.verified < TOKEN_CACHE_MS && now >= known.verified) {
-      return this.#again(hash, known, { token, now, audiences });
+      return this.#again(known, use, now);
     }
     const issuer = issuerOf(token);
-    if (issuer === undefined || !this.#issuers.has(issuer)) {
-      throw new TokenError("invalid bearer token");
+    const ours = issuer !== undefined && this.#issuers.has(issuer);
+    if (this.#others.length > 0) {
+      const foreign = audiences === this.audiences ? this.#foreign.get(hash) : undefined;
+      return foreign ?? this.#anywhere(use, ours);
     }
-    return this.#verify(hash, token, audiences);
+    if (!ours) throw new TokenError(INVALID);
+    return this.#verify(use);
   }
 
-  #again(
-    hash: string,
-    known: Known,
-    use: { token: string; now: number; audiences: readonly string[] },
-  ): TokenIdentity {
+  /** Tokens that know nothing of audiences are good for those of the API server. */
+  #agnostic(identity: TokenIdentity, audiences: readonly string[]): TokenIdentity | undefined {
+    if (audiences === this.audiences) return identity;
+    const good = this.audiences.filter((audience) => audiences.includes(audience));
+    return good.length ? { user: identity.user, audiences: good } : undefined;
+  }
+
+  /** Asks everybody in turn. */
+  async #anywhere(use: TokenUse, ours: boolean): Promise<TokenIdentity> {
+    const { token, hash, audiences } = use;
+    const errors: string[] = [];
+    const attempt = async (ask: () => Promise<TokenIdentity | undefined>) => {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!(error instanceof TokenError)) throw error;
+        errors.push(error.message);
+      }
+    };
+    const own = ours ? await attempt(() => this.#verify(use)) : undefined;
+    if (own) return own;
+    for (const source of this.#others) {
+      const found = await attempt(() => source.authenticate(token, audiences, this.audiences));
+      if (!found) continue;
+      if (audiences === this.audiences) {
+        const left = (found.expires ?? Infinity) - this.#clock.now();
+        if (left > 0) this.#foreign.set(hash, found, Math.min(left, TOKEN_CACHE_MS));
+      }
+      return found;
+    }
+    throw new TokenError(errors.length ? joinedErrors(errors) : INVALID);
+  }
+
+  #again(known: Known, use: TokenUse, now: number): TokenIdentity {
+    const { hash, token } = use;
     const view = this.#view();
-    const expired = known.claims.exp !== undefined && use.now / 1000 > known.claims.exp;
+    const expired = known.claims.exp !== undefined && now / 1000 > known.claims.exp;
     if (view.revision !== known.revision || expired) {
       try {
-        userOfClaims(known.claims, { view, now: use.now, token: use.token });
+        userOfClaims(known.claims, { view, now, token });
       } catch (error) {
         this.#known.delete(hash);
         throw error;
       }
       known.revision = view.revision;
     }
+    this.#note(known.claims, use, { view, now });
     if (use.audiences === this.audiences) return known.identity;
     return {
       user: known.identity.user,
@@ -150,11 +250,8 @@ export class Tokens {
     };
   }
 
-  async #verify(
-    hash: string,
-    token: string,
-    audiences: readonly string[],
-  ): Promise<TokenIdentity> {
+  async #verify(use: TokenUse): Promise<TokenIdentity> {
+    const { hash, token, audiences } = use;
     const claims = await this.keys.verify(token);
     if (!this.#issuers.has(claims.iss)) {
       throw new TokenError(`token issuer ${JSON.stringify(claims.iss)} is invalid`);
@@ -163,6 +260,7 @@ export class Tokens {
     const view = this.#view();
     const now = this.#clock.now();
     const identity = { user: userOfClaims(claims, { view, now, token }), audiences: good };
+    this.#note(claims, use, { view, now });
     if (audiences === this.audiences) {
       if (this.#known.size >= this.#cachedMax) this.#forget();
       // The user object of a token stays the same one, because authorizers remember by it.
@@ -172,6 +270,35 @@ export class Tokens {
       return kept;
     }
     return identity;
+  }
+
+  /** Tells whom it concerns that a token is stale, or of the kind that lives in a Secret. */
+  #note(
+    claims: Claims,
+    { notes }: TokenUse,
+    { view, now }: { view: View<KubeObject>; now: number },
+  ): void {
+    const warnAfter = claims["kubernetes.io"]?.warnafter;
+    if (warnAfter !== undefined) {
+      const late = Math.floor(now / 1000) - warnAfter;
+      if (late > 0) {
+        notes?.annotate?.(
+          "authentication.k8s.io/stale-token",
+          `subject: ${claims.sub}, seconds after warning threshold: ${late}`,
+        );
+      }
+      return;
+    }
+    if (claims.iss !== LEGACY_ISSUER || (!notes?.annotate && !this.#legacyUsed)) return;
+    const { secret, automatic } = legacySecret(claims, view);
+    if (!secret) return;
+    const { name } = secret.metadata;
+    const kind = automatic ? "autogenerated" : "manual";
+    notes?.annotate?.("authentication.k8s.io/legacy-token", claims.sub);
+    notes?.annotate?.(`authentication.k8s.io/legacy-token-${kind}-secret`, name);
+    const day = (ms: number) => new Date(ms).toISOString().slice(0, 10);
+    const used = secret.metadata.labels?.[LAST_USED];
+    if (used !== day(now) && used !== day(now + DAY_MS)) this.#legacyUsed?.(secret, day(now));
   }
 
   /** How many verified tokens are remembered now. */
@@ -201,11 +328,12 @@ export class Tokens {
     return both;
   }
 
-  #bootstrap(id: string, secret: string): TokenIdentity {
+  #bootstrap(token: string): TokenIdentity | undefined {
+    const [, id, secret] = BOOTSTRAP.exec(token) ?? [];
+    if (!id) return undefined;
     const stored = this.#view().get(`/registry/secrets/kube-system/bootstrap-token-${id}`)?.value;
     const user = stored && bootstrapUser(stored, { id, secret, now: this.#clock.now() });
-    if (!user) throw new TokenError("invalid bearer token");
-    return { user, audiences: this.audiences };
+    return user && { user, audiences: this.audiences };
   }
 
   /**
@@ -215,7 +343,7 @@ export class Tokens {
   async issue(
     target: { namespace: string; name: string },
     request: KubeObject,
-    warn: (text: string) => void = () => {},
+    { warn = () => {}, annotate }: IssueNotes = {},
   ): Promise<KubeObject> {
     const account = this.#account(target, request);
     const spec = request.spec ?? {};
@@ -232,10 +360,10 @@ export class Tokens {
       );
       seconds = this.#secondsMax;
     }
-    const extend = bound.pod !== undefined && seconds === TOKEN_SECONDS_POD &&
+    const extend = this.#extend && bound.pod !== undefined && seconds === TOKEN_SECONDS_POD &&
       audiences.every((audience) => this.audiences.includes(audience));
     const now = this.#clock.now();
-    const token = await this.keys.sign(boundClaims({
+    const claims = boundClaims({
       issuer: this.issuer,
       account,
       audiences,
@@ -243,7 +371,9 @@ export class Tokens {
       ...(extend ? { warnAfterSeconds: seconds } : {}),
       bound,
       clock: this.#clock,
-    }));
+    });
+    const token = await this.keys.sign(claims);
+    annotate?.("authentication.kubernetes.io/issued-credential-id", `JTI=${claims.jti}`);
     const { namespace, name, uid } = account.metadata;
     return {
       kind: "TokenRequest",
@@ -337,13 +467,17 @@ export class Tokens {
   }
 
   /** `/.well-known/openid-configuration`. */
-  discovery(jwksUri = `${this.issuer}/openid/v1/jwks`): Record<string, unknown> {
+  async discovery(
+    jwksUri = this.#jwksUri ?? `${this.issuer}/openid/v1/jwks`,
+  ): Promise<Record<string, unknown>> {
+    const { keys } = await this.keys.jwks();
+    const algorithms = new Set(keys.map(({ alg }) => String(alg)));
     return {
       issuer: this.issuer,
       jwks_uri: jwksUri,
       response_types_supported: ["id_token"],
       subject_types_supported: ["public"],
-      id_token_signing_alg_values_supported: ["ES256"],
+      id_token_signing_alg_values_supported: [...algorithms].sort(),
     };
   }
 

@@ -210,7 +210,7 @@ Deno.test("TokenKeys() verifies tokens of a key that no longer signs", async () 
   const { keys: published } = await tokens.jwks();
   assertEquals(published.length, 2);
   assert(published.every((k) => k.kty === "EC" && k.use === "sig" && !("d" in k)));
-  assertEquals(tokens.discovery().issuer, "https://kubernetes.default.svc.cluster.local");
+  assertEquals((await tokens.discovery()).issuer, "https://kubernetes.default.svc.cluster.local");
 });
 
 Deno.test("Tokens.authenticate() knows tokens that live in Secrets", async () => {
@@ -356,7 +356,7 @@ Deno.test("Tokens.issue() shortens what is longer than allowed, with a warning",
   const { spec, status } = await tokens.issue(
     { namespace: "ns", name: "sa" },
     request,
-    (text) => warnings.push(text),
+    { warn: (text) => warnings.push(text) },
   );
   assertEquals(warnings, ["requested expiration of 9000 seconds shortened to 7200 seconds"]);
   assertEquals(spec.expirationSeconds, 7200);

@@ -123,7 +123,7 @@ function addRoutes(
     const { tokens } = deps;
     hono.get(
       "/.well-known/openid-configuration",
-      () => responseOf(jsonReply(200, tokens.discovery())),
+      async () => responseOf(jsonReply(200, await tokens.discovery())),
     );
     hono.get("/openid/v1/jwks", async () => {
       const headers = { "content-type": "application/jwk-set+json" };

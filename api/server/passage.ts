@@ -69,6 +69,8 @@ interface Begun {
   id: string;
   longRunning: boolean;
   audit?: AuditRecord;
+  /** What was found out about the credentials. */
+  notes?: [string, string][];
 }
 
 async function timed(
@@ -104,13 +106,14 @@ async function answered(
   const { deps, call, requested, longRunning } = begun;
   let user: User;
   try {
-    const found = authenticated(deps, call);
+    const found = authenticated(begun);
     user = found instanceof Promise ? await found : found;
   } catch (error) {
     return refusedIdentity(begun, error);
   }
   const audit = deps.audit && auditOf(begun, user);
   if (audit) {
+    for (const [key, value] of begun.notes ?? []) audit.annotate(key, value);
     const kept = audit.received();
     if (!(typeof kept === "boolean" ? kept : await kept)) {
       audit.rejected();
@@ -136,10 +139,14 @@ async function answered(
 const NOTHING = () => {};
 
 /** Whose request this is, by its credentials. Throws or rejects with 401. */
-function authenticated(deps: Deps, call: Call): User | Promise<User> {
+function authenticated(begun: Begun): User | Promise<User> {
+  const { deps, call } = begun;
   if (call.user) return call.user;
-  const { header, certificate, path } = call;
-  return authenticateWith(deps.authenticators, { header, certificate, path });
+  const { header, headers, certificate, path } = call;
+  // The record begins once it is known whose request it is
+  const annotate = deps.audit &&
+    ((key: string, value: string) => (begun.notes ??= []).push([key, value]));
+  return authenticateWith(deps.authenticators, { header, headers, certificate, path, annotate });
 }
 
 async function impersonate(deps: Deps, call: Call, passage: Passage): Promise<void> {

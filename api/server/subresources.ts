@@ -70,7 +70,10 @@ async function answerToken(deps: Deps, request: ApiRequest): Promise<Answer> {
   await mutate(deps, admission);
   await review(deps, admission);
   const { namespace, name } = request;
-  const issued = await deps.tokens.issue({ namespace, name }, object);
+  const issued = await deps.tokens.issue({ namespace, name }, object, {
+    warn: admission.warn,
+    annotate: admission.annotate,
+  });
   return { code: 201, kind: TOKEN_REQUEST, object: issued };
 }
 
