@@ -79,7 +79,17 @@ export function headLength(kind: Kind, bytes: Uint8Array): number {
 
 const converted = new WeakMap<object, Map<Kind, DeepReadonly<KubeObject>>>();
 
-/** An item's object as `kind` serves it: the stored one itself wherever the versions agree. */
+/** What is remembered of a stored object: how each kind that shows it has it. */
+export function formsOf(value: DeepReadonly<KubeObject>): Map<Kind, DeepReadonly<KubeObject>> {
+  let forms = converted.get(value);
+  if (!forms) converted.set(value, forms = new Map());
+  return forms;
+}
+
+/**
+ * An item's object as `kind` serves it: the stored one itself wherever the versions agree. What a webhook converts has
+ * been made ready before (`prepareServed` in conversions.ts).
+ */
 export function served(kind: Kind, item: Item<KubeObject>): DeepReadonly<KubeObject> {
   const value = item.value;
   const storage = kind.storage;
@@ -89,10 +99,10 @@ export function served(kind: Kind, item: Item<KubeObject>): DeepReadonly<KubeObj
   const convert = storage?.fromStorage ??
     ((object: DeepReadonly<KubeObject>) =>
       ({ ...object, apiVersion: apiVersionOf(kind) }) as KubeObject);
-  let forms = converted.get(value);
-  if (!forms) converted.set(value, forms = new Map());
+  const forms = formsOf(value);
   let form = forms.get(kind);
   if (!form) {
+    if (storage?.convert && !same) throw new Error(`${item.key} is shown before its conversion`);
     form = same ? value : convert(value);
     if (kind.readDefaults) {
       const copy = edit<KubeObject>(form);

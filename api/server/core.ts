@@ -15,6 +15,7 @@ import { isPathSegmentName } from "../machinery/names.ts";
 import { parseFieldSelector, SelectorError } from "../machinery/selectors.ts";
 import type { Kind, Verb } from "../machinery/types.ts";
 import { deleteCollection, deleteObject } from "./deletes.ts";
+import { prepareServed } from "./conversions.ts";
 import { asApiError, type Deps, enter, subjectOf } from "./deps.ts";
 import { getObject, listPage } from "./list.ts";
 import type { Answer, ApiRequest, RequestVerb } from "./request.ts";
@@ -87,6 +88,9 @@ export async function run(deps: Deps, request: ApiRequest): Promise<Answer> {
     if (request.kind.hooks.load) await request.kind.hooks.load();
     enter(deps, request, request.verb);
     const answer = await dispatch(deps, request);
+    if (answer.kind.storage?.convert) {
+      await prepareServed(answer.kind, answer.page?.items ?? [answer.item]);
+    }
     enter(deps, request, "answer");
     return answer;
   } catch (error) {

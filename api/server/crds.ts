@@ -19,6 +19,7 @@ import { schemas } from "../kinds/schemas.ts";
 import type { User } from "../client/contract.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import { customServiceChanges, keepCustomServices } from "./api_services.ts";
+import { conversionWebhook } from "./conversions.ts";
 import { type Deps, timeText } from "./deps.ts";
 import { deleteObject } from "./deletes.ts";
 import type { ApiRequest } from "./request.ts";
@@ -97,7 +98,7 @@ export class Definitions {
     crd: Definition,
     verbs?: readonly Kind["verbs"][number][],
   ): Promise<void> {
-    let rows = await customKinds(crd, schemas);
+    let rows = await customKinds(crd, schemas, conversionWebhook(this.#deps, crd));
     // A definition never takes the place, or the storage, of a built-in kind
     const built = this.#deps.kinds.all().filter((kind) => !kind.custom);
     rows = rows.filter((row) =>

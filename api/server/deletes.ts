@@ -10,6 +10,7 @@ import type { DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
 import { claimsOf } from "./allocators.ts";
 import { served } from "./codec.ts";
+import { prepareServed } from "./conversions.ts";
 import { type Deps, keyFor, storeOf, subjectOf, timeText } from "./deps.ts";
 import { listPage } from "./list.ts";
 import type { Answer, ApiRequest, DeleteOptions } from "./request.ts";
@@ -242,6 +243,7 @@ export async function deleteObject(
   const base = (await store.fresh()).get(key);
   if (!base) throw notFound(subjectOf(kind), name);
   checkPreconditions(kind, base.value, options);
+  if (kind.storage?.convert) await prepareServed(kind, [base]);
   const { dryRun: dry, ...others } = options;
   const admission = admissionOf(deps, request, {
     operation: "DELETE",
@@ -264,7 +266,8 @@ export async function deleteObject(
     result = applyFate(kind, { draft, key, name, options, now });
     // Who keeps books must take off what this very write took away, not what the request once saw.
     if (plugins.length) {
-      admitCommit(plugins, { ...admission, old: served(kind, result.before) }, draft);
+      const old = kind.storage?.convert ? admission.old : served(kind, result.before);
+      admitCommit(plugins, { ...admission, old }, draft);
     }
     if (dryRun) throw new Undone();
   };
@@ -273,7 +276,7 @@ export async function deleteObject(
   } catch (error) {
     if (!(error instanceof Undone)) throw error;
   }
-  return deletionAnswer(deps, request, key, result);
+  return await deletionAnswer(deps, request, key, result);
 }
 
 interface Deleted {
@@ -310,12 +313,12 @@ function applyFate(
   return { before: current, removed: true, revision, object: fate.last ?? current.value };
 }
 
-function deletionAnswer(
+async function deletionAnswer(
   deps: Deps,
   request: ApiRequest,
   key: string,
   { removed, revision, object }: Deleted,
-): Answer {
+): Promise<Answer> {
   const { kind, name } = request;
   if (removed && !RETURNS_OBJECT.has(kind.plural)) {
     const status: Status = {
@@ -338,6 +341,7 @@ function deletionAnswer(
   const item = removed
     ? { key, revision, value, bytes: new Uint8Array() }
     : itemAfter(store, key, revision, value);
+  if (kind.storage?.convert) await prepareServed(kind, [item]);
   const waits = request.deleteOptions?.orphanDependents === false && !removed;
   return { code: waits ? 202 : 200, kind, object: served(kind, item) };
 }

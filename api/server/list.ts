@@ -6,6 +6,7 @@ import { Buffer } from "node:buffer";
 import { CompactedError, FutureRevisionError, type Item, type View } from "../../kv/contract.ts";
 import { badRequest, expired, invalid, notFound } from "../machinery/errors.ts";
 import type { Cause, Kind, KubeObject } from "../machinery/types.ts";
+import { prepareServed } from "./conversions.ts";
 import {
   type Deps,
   futureRevision,
@@ -36,6 +37,7 @@ export async function getObject(deps: Deps, request: ApiRequest): Promise<Answer
   const view = await viewFor(deps, kind, params.resourceVersion);
   const item = view.get(keyFor(kind, namespace, name));
   if (!item) throw notFound(subjectOf(kind), name);
+  if (kind.storage?.convert) await prepareServed(kind, [item]);
   return { code: 200, kind, item };
 }
 
@@ -198,10 +200,15 @@ export async function listPage(deps: Deps, request: ApiRequest): Promise<Page> {
   const limit = params.limit ?? 0;
   if (selection.name !== undefined && !after && (namespace || !kind.namespaced)) {
     const item = view.get(keyFor(kind, namespace, selection.name));
+    if (kind.storage?.convert) await prepareServed(kind, [item]);
     const items = item && (!selection.matches || selection.matches(item)) ? [item] : [];
     return { kind, items, revision: view.revision };
   }
   const prefix = prefixFor(kind, namespace);
+  // A selector looks at the objects as they are served
+  if (selection.matches && kind.storage?.convert) {
+    await prepareServed(kind, [...view.scan(prefix, { after })]);
+  }
   const { items, more } = await scan(deps, view, { prefix, after, limit, selection });
   const page: Page = { kind, items, revision: view.revision };
   if (!more) return page;

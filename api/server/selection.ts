@@ -49,7 +49,12 @@ function compile(
   let only = name || undefined;
   if (labelSelector) {
     const selector = parseLabelSelector(labelSelector);
-    if (!selector.empty) tests.push((item) => selector.matches(item.value.metadata.labels));
+    // Of all conversions only a webhook's may change labels
+    if (kind.storage?.convert) {
+      tests.push((item) => selector.matches(served(kind, item).metadata.labels));
+    } else if (!selector.empty) {
+      tests.push((item) => selector.matches(item.value.metadata.labels));
+    }
   }
   if (fieldSelector) {
     const selector = parseFieldSelector(fieldSelector);

@@ -18,6 +18,7 @@ import {
 import { expired } from "../machinery/errors.ts";
 import type { Kind, KubeObject } from "../machinery/types.ts";
 import { type Deps, futureRevision, keyFor, prefixFor, revisionOf, storeOf } from "./deps.ts";
+import { prepareServed } from "./conversions.ts";
 import { checkListOptions, REVISION_WAIT_MS, viewFor } from "./list.ts";
 import type { ApiRequest, Frame, FrameStream } from "./request.ts";
 import { type Selection, selectionOf } from "./selection.ts";
@@ -124,7 +125,7 @@ async function* frames(
   const { params } = request;
   let last = after;
   if (view) {
-    yield* initialFrames(deps, view, prefix, selection);
+    yield* initialFrames(deps, request.kind, view, { prefix, selection });
     if (params.sendInitialEvents && params.allowWatchBookmarks) {
       yield [{ type: "BOOKMARK", revision: view.revision, initialEnd: true }];
     }
@@ -133,6 +134,9 @@ async function* frames(
     for await (const batch of watch) {
       if (controller.signal.aborted && !state.timedOut) return;
       last = batch.revision;
+      if (request.kind.storage?.convert) {
+        await prepareServed(request.kind, batch.events.flatMap((e) => [e.item, e.previous]));
+      }
       const found = framesOf(batch.events, selection.matches);
       if (found.length) yield found;
       else if (batch.events.length === 0 && params.allowWatchBookmarks) {
@@ -152,10 +156,11 @@ async function* frames(
 
 async function* initialFrames(
   deps: Deps,
+  kind: Kind,
   view: View<KubeObject>,
-  prefix: string,
-  selection: Selection,
+  { prefix, selection }: { prefix: string; selection: Selection },
 ): AsyncGenerator<readonly Frame[]> {
+  if (kind.storage?.convert) await prepareServed(kind, [...view.scan(prefix)]);
   let step: Frame[] = [];
   const { matches } = selection;
   for (const item of view.scan(prefix)) {

@@ -9,7 +9,8 @@ import { alreadyExists, conflict, notFound } from "../machinery/errors.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
 import { claimsOf } from "./allocators.ts";
-import { atRevision, objectCodec, served } from "./codec.ts";
+import { apiVersionOf, atRevision, objectCodec, served } from "./codec.ts";
+import { convertedForm, prepareServed } from "./conversions.ts";
 import { decodeBody, fillDefaults } from "./decoding.ts";
 import { type Deps, enter, keyFor, storeOf, subjectOf } from "./deps.ts";
 import { removedByUpdate } from "./deletes.ts";
@@ -42,9 +43,13 @@ class DryRun extends Error {
   }
 }
 
-/** The stored form of an object of a kind. */
-function storedForm(kind: Kind, object: KubeObject): KubeObject {
-  return kind.storage ? kind.storage.toStorage(object) : object;
+/**
+ * The stored form of an object of a kind; `form`, where a webhook has made it before. A name that was generated since
+ * is put into that as well.
+ */
+function storedForm(kind: Kind, object: KubeObject, form?: KubeObject): KubeObject {
+  if (!form) return kind.storage ? kind.storage.toStorage(object) : object;
+  return { ...form, metadata: { ...form.metadata, name: object.metadata.name } };
 }
 
 /** The item a write left, as this process now sees it, or one made up where it was written over since. */
@@ -96,20 +101,21 @@ async function createDecoded(
   const store = storeOf(deps, kind);
   const plugins = committers(deps, admission);
   const claims = claimsOf(kind);
+  const form = kind.storage?.convert && await convertedForm(kind, object);
   const written = await runWrite(store, request, (draft) => {
-    let value = storedForm(kind, object);
+    let value = storedForm(kind, object, form);
     let key = keyFor(kind, request.namespace, object.metadata.name);
     for (let attempt = 1; draft.get(key); attempt++) {
       if (!generated || attempt >= NAME_ATTEMPTS_MAX) throw taken(request, object);
       object.metadata.name = generatedName(deps, generated);
-      value = storedForm(kind, object);
+      value = storedForm(kind, object, form);
       key = keyFor(kind, request.namespace, object.metadata.name);
     }
     admitCommit(plugins, admission, draft);
     if (claims) value = claims.create(deps, draft, value);
     return { key, value, revision: draft.put(key, value) };
   });
-  return { ...answerOf(store, request, written), code: 201 };
+  return { ...await answerOf(store, request, written), code: 201 };
 }
 
 function taken(request: ApiRequest, object: KubeObject) {
@@ -145,12 +151,12 @@ async function runWrite(
   return result;
 }
 
-function answerOf(
+async function answerOf(
   store: Store<KubeObject>,
   request: ApiRequest,
   written: Written | undefined,
   base?: Item<KubeObject>,
-): Answer {
+): Promise<Answer> {
   const { kind } = request;
   const { key, value, revision } = written!;
   if (!request.params.dryRun) {
@@ -159,6 +165,7 @@ function answerOf(
   // What was not written keeps the resourceVersion of what is there
   const shown = base ? atRevision(value, base.revision) as KubeObject : value;
   const item = { key, revision: 0, value: shown, bytes: new Uint8Array() };
+  if (kind.storage?.convert) await prepareServed(kind, [item]);
   return { code: 200, kind, object: served(kind, item) };
 }
 
@@ -276,6 +283,7 @@ async function tryChange(
   { how, base, attempt }: Attempt,
 ): Promise<Answer | undefined> {
   const { kind } = request;
+  if (kind.storage?.convert) await prepareServed(kind, [base]);
   const old = served(kind, base);
   enter(deps, request, "decode");
   const { object, applied, shown } = how.produce(old, attempt);
@@ -298,7 +306,7 @@ async function tryChange(
   if (applied) object.metadata.managedFields = managedBefore;
   else {
     const silent = managedBefore === undefined || sameManaged(object, old);
-    if (silent && equalButManaged(object, old)) {
+    if (silent && equalButManaged(object, old) && isCurrent(kind, base)) {
       await review(deps, admission);
       return { code: 200, kind, item: base };
     }
@@ -308,10 +316,17 @@ async function tryChange(
   validateChanged(deps, request, object, old);
   enter(deps, request, "admit");
   await review(deps, admission);
-  if (applied && equalButManaged(object, old) && sameManaged(object, old)) {
+  if (
+    applied && equalButManaged(object, old) && sameManaged(object, old) && isCurrent(kind, base)
+  ) {
     return { code: 200, kind, item: base };
   }
   return await commitChange(deps, request, { admission, object, base });
+}
+
+/** Whether an object is stored as it would be now: a write that changes nothing moves it to a new storage version. */
+function isCurrent(kind: Kind, { value }: Item<KubeObject>): boolean {
+  return !kind.custom || value.apiVersion === (kind.storage?.version ?? apiVersionOf(kind));
 }
 
 /** Whether two objects' managedFields differ in nothing but times. */
@@ -341,7 +356,8 @@ async function commitChange(
   const store = storeOf(deps, kind);
   const plugins = committers(deps, admission);
   const claims = claimsOf(kind);
-  const form = storedForm(kind, object);
+  const form = (kind.storage?.convert && await convertedForm(kind, object)) ||
+    storedForm(kind, object);
   const removed = removedByUpdate(kind, form, base.value);
   const written = await runWrite(store, request, (draft) => {
     const current = draft.get(base.key);
@@ -362,7 +378,8 @@ async function commitChange(
       value: form,
       bytes: new Uint8Array(),
     };
+    if (kind.storage?.convert) await prepareServed(kind, [item]);
     return { code: 200, kind, object: served(kind, item) };
   }
-  return answerOf(store, request, written, base);
+  return await answerOf(store, request, written, base);
 }

@@ -13,8 +13,6 @@
  * - *ratchet*: on update, parts that did not change are not validated again, and schemas that were
  *   accepted stay accepted.
  * - *lazy*: nothing here is loaded before the first definition; `loadCrdEngine` says when.
- *
- * Not done: conversion webhooks (the strategy is accepted; versions are converted by their name only).
  */
 export { CLEANUP_FINALIZER, statusOf, withCondition } from "./conditions.ts";
 export {
@@ -30,5 +28,5 @@ export {
 } from "./definition.ts";
 export { loadCrdEngine } from "./engine.ts";
 export { type Props, rootSchema } from "./json_schema.ts";
-export { customKinds, scalePathsOf } from "./rows.ts";
+export { type ConvertObjects, customKinds, scalePathsOf } from "./rows.ts";
 export { valueErrors } from "./values.ts";

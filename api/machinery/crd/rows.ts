@@ -17,6 +17,7 @@ import type {
 import { edit, setOwn } from "../edit.ts";
 import { invalid } from "../field_errors.ts";
 import { isMap } from "../json_value.ts";
+import { prune } from "../schema.ts";
 import type { Crd, CrdVersion } from "./definition.ts";
 import { celEngine, loadCrdEngine } from "./engine.ts";
 import { rootSchema } from "./json_schema.ts";
@@ -40,16 +41,68 @@ const AGE: Column = {
   description: "Time since the object was created.",
 };
 
+/** Converts objects, none of which is in `apiVersion` already, all in one call. */
+export type ConvertObjects = (
+  objects: readonly DeepReadonly<KubeObject>[],
+  apiVersion: string,
+) => Promise<KubeObject[]>;
+
 /**
- * The rows of a CRD's served versions. `base` is the set of the built-in schemas (for ObjectMeta). Loads
- * what custom resources need.
+ * The rows of a CRD's served versions. `base` is the set of the built-in schemas (for ObjectMeta); `webhook` converts
+ * where the definition says so. Loads what custom resources need.
  */
-export async function customKinds(crd: DeepReadonly<Crd>, base: SchemaSet): Promise<Kind[]> {
+export async function customKinds(
+  crd: DeepReadonly<Crd>,
+  base: SchemaSet,
+  webhook?: ConvertObjects,
+): Promise<Kind[]> {
   await loadCrdEngine();
   const definition = edit<Crd>(crd);
-  return definition.spec.versions
-    .filter((version) => version.served)
-    .map((version) => customKind(definition, version, base));
+  const kinds = definition.spec.versions.map((version) => customKind(definition, version, base));
+  const { group, versions } = definition.spec;
+  if (versions.length > 1) {
+    const rows = new Map(kinds.map((kind) => [`${group}/${kind.version}`, kind]));
+    const stored = `${group}/${versions.find((one) => one.storage)!.name}`;
+    for (const kind of kinds) kind.storage = storageOf(kind, { rows, stored, webhook });
+  }
+  return kinds.filter((_, i) => versions[i].served);
+}
+
+/** How a version's objects come from and go to storage: by a webhook, or by their name, pruned. */
+function storageOf(
+  kind: Kind,
+  { rows, stored, webhook }: {
+    rows: ReadonlyMap<string, Kind>;
+    stored: string;
+    webhook?: ConvertObjects;
+  },
+): Kind["storage"] {
+  const served = `${kind.group}/${kind.version}`;
+  const as = (apiVersion: string, object: DeepReadonly<KubeObject>) => {
+    const { schemas, schema } = rows.get(apiVersion) ?? kind;
+    return { ...prune(schemas, schema, object) as unknown as KubeObject, apiVersion };
+  };
+  return {
+    version: stored,
+    toStorage: (object) => stored === served ? object : as(stored, object),
+    fromStorage: (object) => as(served, object),
+    convert: webhook && ((objects, apiVersion) => converted(webhook, objects, apiVersion, as)),
+  };
+}
+
+/** Sends what is not in the version yet; the rest stays as it is. */
+async function converted(
+  webhook: ConvertObjects,
+  objects: readonly DeepReadonly<KubeObject>[],
+  apiVersion: string,
+  as: (apiVersion: string, object: DeepReadonly<KubeObject>) => KubeObject,
+): Promise<KubeObject[]> {
+  const others = objects.filter((object) => object.apiVersion !== apiVersion);
+  const made = others.length ? await webhook(others, apiVersion) : [];
+  let next = 0;
+  return objects.map((object) =>
+    object.apiVersion === apiVersion ? edit<KubeObject>(object) : as(apiVersion, made[next++])
+  );
 }
 
 /** Where a version keeps what its Scale shows, as field names; undefined without scale. */
@@ -73,7 +126,6 @@ function customKind(crd: Crd, version: CrdVersion, base: SchemaSet): Kind {
   const schema = rootSchema(version.schema?.openAPIV3Schema);
   const schemas: Record<string, Field> = Object.create(base);
   schemas[schemaName] = schema;
-  const storage = spec.versions.find((one) => one.storage)!;
   const kind: Kind = {
     group: spec.group,
     version: version.name,
@@ -99,15 +151,6 @@ function customKind(crd: Crd, version: CrdVersion, base: SchemaSet): Kind {
   if (warning) kind.deprecationWarning = warning;
   const fields = fieldsOf(version);
   if (fields) kind.fields = fields;
-  if (storage.name !== version.name) {
-    const stored = `${spec.group}/${storage.name}`;
-    const served = `${spec.group}/${version.name}`;
-    kind.storage = {
-      version: stored,
-      toStorage: (object) => ({ ...object, apiVersion: stored }),
-      fromStorage: (object) => ({ ...edit<KubeObject>(object), apiVersion: served }),
-    };
-  }
   return kind;
 }
 
