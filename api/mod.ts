@@ -69,6 +69,8 @@ import { hostLogFiles } from "./server/files.ts";
 import type { AuditOptions, FrontOptions } from "./server/front_options.ts";
 import { Deadlines } from "./server/deadlines.ts";
 import { Flow } from "./server/flow.ts";
+import { FlowKeeper } from "./server/flow_keeper.ts";
+import { flowLines } from "./server/flow_report.ts";
 import { Metrics } from "./server/metrics.ts";
 import { OpenApi } from "./server/openapi.ts";
 import { createOutbound } from "./server/outbound.ts";
@@ -174,6 +176,15 @@ function auditorOf(
   return auditor;
 }
 
+/** Makes the flow control that options ask for. */
+function flowOf({ clock, kinds, database, front = {} }: ApiOptions): Flow {
+  return new Flow({
+    clock,
+    kind: ({ group, version, resource }) => kinds.byResource(group, version, resource),
+    view: (kind) => (kind.store === "events" ? database.events : database.objects).view(),
+  }, { ...front.flow, timeoutMs: front.requestTimeoutMs });
+}
+
 /** Makes an API over a database. */
 export function createApi(options: ApiOptions): Api {
   const { clock, front = {} } = options;
@@ -189,7 +200,7 @@ export function createApi(options: ApiOptions): Api {
     review: options.review,
     tokens: options.tokens,
     virtual: options.virtual,
-    flow: new Flow(),
+    flow: flowOf(options),
     deadlines: new Deadlines(clock, front.requestTimeoutMs),
     audit: options.audit,
     trace: options.trace,
@@ -207,8 +218,11 @@ export function createApi(options: ApiOptions): Api {
   deps.starting = new Definitions(deps).start().catch(() => {}).finally(() =>
     deps.starting = undefined
   );
+  const { levels } = deps.flow;
+  // A closed store says so to every request itself
+  if (levels) new FlowKeeper(deps, levels).start().catch(() => {});
   const metrics = new Metrics();
-  metrics.add(() => deps.flow.lines());
+  metrics.add(() => flowLines(deps.flow));
   const { audit } = deps;
   if (audit) metrics.add(() => audit.lines());
   if (options.metricsText) metrics.add(options.metricsText);

@@ -14,6 +14,11 @@ export async function frontOptions(flags: Flags, read: ReadConfig): Promise<Fron
   return {
     audit: await auditOptions(flags, read),
     requestTimeoutMs: flags["request-timeout"],
+    flow: {
+      readsMax: flags["max-requests-inflight"],
+      writesMax: flags["max-mutating-requests-inflight"],
+      fair: flags["enable-priority-and-fairness"],
+    },
   };
 }
 

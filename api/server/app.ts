@@ -10,10 +10,11 @@ import type { Status } from "../machinery/types.ts";
 import type { Deps } from "./deps.ts";
 import { Discovery } from "./discovery.ts";
 import { answerResource, authorizePath, type Connector, requestedPath } from "./front.ts";
+import { FLOW_DEBUG, flowTable } from "./flow_report.ts";
 import { failure, pass } from "./passage.ts";
 import { routeOf } from "./route.ts";
 import { healthReply, VERSION } from "./health.ts";
-import { bodyTooLarge, type Call, isStream, jsonReply, type Reply } from "./http.ts";
+import { bodyTooLarge, type Call, isStream, jsonReply, type Reply, textReply } from "./http.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenApi } from "./openapi.ts";
 
@@ -119,6 +120,13 @@ function addRoutes(
   hono.get("/openapi/v3/*", async (c) => responseOf(await openapi.v3(c.get("call"))));
   hono.get("/openapi/v2", async (c) => responseOf(await openapi.v2(c.get("call"))));
   hono.get("/metrics", () => responseOf(metrics.reply(deps)));
+  hono.get(`${FLOW_DEBUG}:table`, (c) => {
+    const table = flowTable(deps.flow, c.req.param("table"), {
+      details: !!c.req.query("includeRequestDetails"),
+      wall: (monotonic) => deps.clock.now() - (deps.clock.monotonic() - monotonic),
+    });
+    return responseOf(table === undefined ? notFoundReply(c.req.path) : textReply(200, table));
+  });
   if (deps.tokens) {
     const { tokens } = deps;
     hono.get(

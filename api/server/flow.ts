@@ -1,50 +1,199 @@
 /**
- * Flow control: how many requests are worked on at once. What is over the limit is told to come again in a
- * second. Watches and streams do not count, nor does the cluster's own administration.
+ * Flow control: who is served now, who waits, who is told to come again.
+ *
+ * API Priority and Fairness (the default): a request's FlowSchema puts it at a priority level, where it takes seats at
+ * once, waits in a queue for a quarter of its time, or is refused with 429. Without it two counters: so many reads and
+ * so many writes at once. Streams take no seats; a watch takes some until what was there has been sent. What this
+ * process asks of itself does not come through here.
  */
-import { tooManyRequests } from "../machinery/errors.ts";
+import type { Clock } from "../../kv/clock.ts";
+import type { View } from "../../kv/contract.ts";
+import type { Requested } from "../auth/impersonate.ts";
+import type { Kind, KubeObject } from "../machinery/types.ts";
+import { type Classified, Levels } from "./flow_levels.ts";
+import type { Refusal, Ticket } from "./flow_queues.ts";
+import { WatchCounts, workOf } from "./flow_work.ts";
+import { type Call, type Reply, textReply } from "./http.ts";
 import type { Passage } from "./passage.ts";
 
 /** Reads at once (upstream: --max-requests-inflight). */
 export const READS_MAX = 400;
 /** Writes at once (upstream: --max-mutating-requests-inflight). */
 export const WRITES_MAX = 200;
+/** Nobody waits longer than this, however much time they have. */
+const WAIT_MS_MAX = 60_000;
+/** Part of its time that a request may wait. */
+const WAIT_PART = 1 / 4;
 const RETRY_SECONDS = 1;
-const NOTHING = () => {};
 
-/** Counts what is being worked on. */
+/** What a request is told that is not served: plain text, as upstream sends it. */
+export class Refused extends Error {
+  readonly seconds: number;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(seconds: number, headers: Readonly<Record<string, string>> = {}) {
+    super("Too many requests, please try again later.");
+    this.seconds = seconds;
+    this.headers = headers;
+  }
+
+  reply(): Reply {
+    const reply = textReply(429, `${this.message}\n`);
+    Object.assign(reply.headers, this.headers);
+    reply.headers["retry-after"] = String(this.seconds);
+    return reply;
+  }
+}
+
+/** Options of flow control. */
+export interface FlowOptions {
+  /** Default 400; 0: no bound, where there is no priority and fairness. */
+  readsMax?: number;
+  /** Default 200; 0: no bound, where there is no priority and fairness. */
+  writesMax?: number;
+  /** Default true. */
+  fair?: boolean;
+  /** How long who has no deadline may take, in ms: a quarter of it is waited (default 60,000). */
+  timeoutMs?: number;
+}
+
+/** What flow control looks at. */
+export interface FlowContext {
+  clock: Clock;
+  kind: (requested: Requested) => Kind | undefined;
+  view: (kind: Kind) => View<KubeObject>;
+}
+
+/** A ticket and what it was given for. */
+export interface Details {
+  passage: Passage;
+  path: string;
+}
+
+/** See the module's text. */
 export class Flow {
+  readonly watches = new WatchCounts();
+  /** Absent: counters alone. */
+  readonly levels: Levels | undefined;
+  readonly refused = { read: 0, write: 0 };
   reads = 0;
   writes = 0;
-  refused = 0;
+  waitingReads = 0;
+  waitingWrites = 0;
+  readonly #options: Required<FlowOptions>;
+  readonly #context: FlowContext;
 
-  /** Lets a request in, or throws 429. Call what is returned when the request is answered. */
-  enter({ user, requested: { verb }, longRunning }: Passage): () => void {
+  constructor(context: FlowContext, options: FlowOptions = {}) {
+    const { readsMax = READS_MAX, writesMax = WRITES_MAX, fair = true } = options;
+    this.#options = { readsMax, writesMax, fair, timeoutMs: options.timeoutMs ?? 60_000 };
+    this.#context = context;
+    if (fair) this.levels = new Levels(context.clock, readsMax + writesMax);
+  }
+
+  /** Lets a request in; what is returned gives its seats back. Throws or rejects with Refused. */
+  enter(passage: Passage, call: Call): (() => void) | Promise<() => void> {
+    const { requested, longRunning } = passage;
+    if (longRunning && requested.verb !== "watch") return NOTHING;
+    return this.levels ? this.#queue(this.levels, passage, call) : this.#count(passage);
+  }
+
+  #count({ user, requested: { verb }, longRunning }: Passage): () => void {
     if (longRunning) return NOTHING;
-    const reading = verb === "get" || verb === "list";
-    const full = reading ? this.reads >= READS_MAX : this.writes >= WRITES_MAX;
+    const reading = isReading(verb);
+    const { readsMax, writesMax } = this.#options;
+    const full = reading
+      ? readsMax > 0 && this.reads >= readsMax
+      : writesMax > 0 && this.writes >= writesMax;
     if (full && !user.groups.includes("system:masters")) {
-      this.refused++;
-      throw tooManyRequests("Too many requests, please try again later.", RETRY_SECONDS);
+      this.refused[reading ? "read" : "write"]++;
+      throw new Refused(RETRY_SECONDS);
     }
+    return this.#execute(reading);
+  }
+
+  /** Counts a request that is served; what is returned ends that, once. */
+  #execute(reading: boolean): () => void {
     if (reading) this.reads++;
     else this.writes++;
+    let over = false;
     return () => {
+      if (over) return;
+      over = true;
       if (reading) this.reads--;
       else this.writes--;
     };
   }
 
-  /** For `/metrics`. */
-  lines(): string {
-    return [
-      "# HELP apiserver_current_inflight_requests Requests being worked on",
-      "# TYPE apiserver_current_inflight_requests gauge",
-      `apiserver_current_inflight_requests{request_kind="readOnly"} ${this.reads}`,
-      `apiserver_current_inflight_requests{request_kind="mutating"} ${this.writes}`,
-      "# HELP apiserver_dropped_requests_total Requests told to come again",
-      "# TYPE apiserver_dropped_requests_total counter",
-      `apiserver_dropped_requests_total ${this.refused}`,
-    ].join("\n");
+  #queue(levels: Levels, passage: Passage, call: Call): (() => void) | Promise<() => void> {
+    const { requested, user } = passage;
+    const classified = levels.classify(user, requested);
+    passage.headers = classified.headers;
+    const { level, label } = classified;
+    const { kind, view, clock } = this.#context;
+    const work = workOf(requested, call.query, {
+      watches: this.watches,
+      seatsMax: level.seatsMax,
+      kind,
+      view,
+    });
+    const details: Details = { passage, path: call.path };
+    const left = passage.deadline === undefined
+      ? this.#options.timeoutMs
+      : passage.deadline - clock.monotonic();
+    const waitMs = Math.min(Math.max(left, 0) * WAIT_PART, WAIT_MS_MAX);
+    const entered = level.set.enter(label, work, { waitMs, details });
+    if (typeof entered === "string") this.#refuse(classified, requested.verb, entered);
+    if (!("served" in entered)) return this.#serve(classified, entered, requested.verb);
+    return this.#await(classified, call, { ...entered, verb: requested.verb });
   }
+
+  async #await(
+    classified: Classified,
+    call: Call,
+    { ticket, served, verb }: { ticket: Ticket; served: Promise<boolean>; verb: string },
+  ): Promise<() => void> {
+    const { set } = classified.level;
+    const gone = () => set.giveUp(ticket, "cancelled");
+    const { signal } = call;
+    signal?.addEventListener("abort", gone, { once: true });
+    const reading = isReading(verb);
+    if (reading) this.waitingReads++;
+    else this.waitingWrites++;
+    const yes = await served;
+    if (reading) this.waitingReads--;
+    else this.waitingWrites--;
+    signal?.removeEventListener("abort", gone);
+    if (!yes) this.#refuse(classified, verb, "time-out");
+    return this.#serve(classified, ticket, verb);
+  }
+
+  #serve({ level, stats }: Classified, ticket: Ticket, verb: string): () => void {
+    stats.dispatched++;
+    if (level.spec.type !== "Exempt") {
+      stats.waits.add((ticket.startedAt - ticket.arrivedAt) / 1000);
+    }
+    const end = this.#execute(isReading(verb));
+    let over = false;
+    return () => {
+      if (over) return;
+      over = true;
+      end();
+      stats.executions.add((this.#context.clock.monotonic() - ticket.startedAt) / 1000);
+      level.set.leave(ticket);
+      if (level.quiescing) this.levels!.reap(level);
+    };
+  }
+
+  #refuse({ level, stats, headers }: Classified, verb: string, why: Refusal): never {
+    stats.rejected.set(why, (stats.rejected.get(why) ?? 0) + 1);
+    this.refused[isReading(verb) ? "read" : "write"]++;
+    level.retry.refused(this.#context.clock.now() / 1000);
+    throw new Refused(level.retry.seconds, headers);
+  }
+}
+
+const NOTHING = () => {};
+
+function isReading(verb: string): boolean {
+  return verb === "get" || verb === "list" || verb === "watch";
 }

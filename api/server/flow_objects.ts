@@ -3,13 +3,15 @@
  * Kubernetes 1.36's. What is there already stays as it is, so that an administrator's changes last.
  */
 import { created } from "../auth/bootstrap_roles.ts";
-import type { Draft } from "../../kv/contract.ts";
+import type { Draft, View } from "../../kv/contract.ts";
 import { formatTime } from "../machinery/time.ts";
 import type { KubeObject } from "../machinery/types.ts";
 
 const API = "flowcontrol.apiserver.k8s.io/v1";
-const SCHEMAS = "/registry/flowschemas/";
-const LEVELS = "/registry/prioritylevelconfigurations/";
+/** Where FlowSchemas lie. */
+export const SCHEMAS = "/registry/flowschemas/";
+/** Where priority levels lie. */
+export const LEVELS = "/registry/prioritylevelconfigurations/";
 
 /** Limited levels: shares, percentage others may borrow, and the queues (count, hand), or none to reject. */
 const LIMITED: readonly [string, number, number, [number, number]?][] = [
@@ -194,6 +196,12 @@ function* priorityLevels(): Generator<KubeObject> {
       status: {},
     } as unknown as KubeObject;
   }
+}
+
+/** Whether some of them are not there. */
+export function flowObjectsMissing(view: View<KubeObject>): boolean {
+  return LIMITED.some(([name]) => !view.get(LEVELS + name)) || !view.get(`${LEVELS}exempt`) ||
+    FLOWS.some(({ name }) => !view.get(SCHEMAS + name));
 }
 
 /** Adds those that are not there. */

@@ -248,6 +248,7 @@ function requestOf(
     term: termOf(call.header(TERM_HEADER)),
     signal: verb === "watch" ? call.signal : undefined,
     deadline: passage.deadline,
+    initialized: verb === "watch" ? passage.leave : undefined,
     audit: passage.audit,
     warnings: [],
     stages: deps.trace ? [] : undefined,

@@ -434,12 +434,12 @@ Deno.test("http: a dry run answers as if, and changes nothing", async () => {
   assertEquals(wrong.status, 422);
 });
 
-Deno.test("http: more writes at once than the limit are told to come again", async () => {
+Deno.test("http: without fairness, more writes at once than the limit are told to come again", async () => {
   const authorizer = {
     authorize: () => ({ allowed: true }),
     rules: () => ({ rules: [], errors: [] }),
   };
-  await using f = await openApi({ authorizer });
+  await using f = await openApi({ authorizer, front: { flow: { fair: false } } });
   const bodies: ((bytes: Uint8Array) => void)[] = [];
   const call = (n: number) =>
     f.api.answer({

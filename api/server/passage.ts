@@ -10,6 +10,7 @@ import { badRequest, internal } from "../machinery/errors.ts";
 import { agentText, type AuditRecord, sourceIPsOf } from "./audit.ts";
 import { requestTimedOut } from "./deadlines.ts";
 import { asApiError, type Deps } from "./deps.ts";
+import { Refused } from "./flow.ts";
 import { type Call, isStream, type Reply, statusReply } from "./http.ts";
 import type { Kind } from "../machinery/types.ts";
 
@@ -25,6 +26,8 @@ export interface Passage {
   audit?: AuditRecord;
   /** Gives its seats back; harmless when repeated. */
   leave(): void;
+  /** What flow control says of it in the answer. */
+  headers?: Readonly<Record<string, string>>;
 }
 
 const LONG_VERBS = new Set(["watch", "proxy"]);
@@ -124,19 +127,41 @@ async function answered(
   let reply: Reply;
   try {
     if (call.hasHeaders("impersonate-")) await impersonate(deps, call, passage);
-    const seats = deps.flow.enter(passage);
+    const seats = deps.flow.enter(passage, call);
     passage.leave = seats instanceof Promise ? await seats : seats;
-    reply = await then(passage);
+    reply = requested.verb === "watch" ? await watched(deps, passage, then) : await then(passage);
   } catch (error) {
-    reply = failure(error);
-  } finally {
-    if (requested.verb !== "watch") passage.leave();
+    reply = error instanceof Refused ? error.reply() : failure(error);
   }
-  if (!isStream(reply.body)) passage.leave();
+  // A watch that streams keeps its seats until what was there has been sent
+  if (requested.verb !== "watch" || !isStream(reply.body)) passage.leave();
+  if (passage.headers) Object.assign(reply.headers, passage.headers);
   return audit ? await told(audit, reply, longRunning) : reply;
 }
 
 const NOTHING = () => {};
+
+/** Counts a watch as long as it lasts: who writes what it watches is charged for it. */
+async function watched(
+  deps: Deps,
+  passage: Passage,
+  then: (passage: Passage) => Promise<Reply>,
+): Promise<Reply> {
+  const end = deps.flow.watches.begin(passage.requested);
+  let streaming = false;
+  try {
+    const reply = await then(passage);
+    if (!isStream(reply.body)) return reply;
+    streaming = true;
+    const over = () => {
+      end();
+      passage.leave();
+    };
+    return { ...reply, body: ending(reply.body, over) };
+  } finally {
+    if (!streaming) end();
+  }
+}
 
 /** Whose request this is, by its credentials. Throws or rejects with 401. */
 function authenticated(begun: Begun): User | Promise<User> {

@@ -78,6 +78,8 @@ export interface ApiRequest {
   signal?: AbortSignal;
   /** When it must have been answered (monotonic, ms); absent: never. */
   deadline?: number;
+  /** Told when a watch has sent what was there. */
+  initialized?: () => void;
   /** What the audit tells of it; absent: nothing. */
   audit?: AuditRecord;
   /** Lines for `Warning` headers. */

@@ -130,6 +130,7 @@ async function* frames(
       yield [{ type: "BOOKMARK", revision: view.revision, initialEnd: true }];
     }
   }
+  request.initialized?.();
   try {
     for await (const batch of watch) {
       if (controller.signal.aborted && !state.timedOut) return;
