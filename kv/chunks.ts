@@ -72,9 +72,10 @@ export class ChunkWriter<T> {
     this.#due = [];
     for (const { key, bytes } of due) {
       const stored = this.#log.stored(key, bytes);
+      const form = this.#log.formFor(key);
       const id = hexOf(this.#clock.bytes(CHUNK_ID_BYTES));
       const parts = cutChunks(stored);
-      const chunks = { id, count: parts.length, length: stored.length };
+      const chunks = { id, count: parts.length, length: stored.length, form };
       const prepared = { key, bytes, chunks, isWritten: false };
       this.#prepared.push(prepared);
       for (let at = 0; at < parts.length; at += CHUNKS_PER_COMMIT) {

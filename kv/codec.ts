@@ -3,7 +3,7 @@
  *
  * | bytes | what |
  * | --- | --- |
- * | 1 | format: 0 plain, 1 sealed |
+ * | 1 | 0 plain, else how the value is sealed (`seal.ts`) |
  * | 1 | kind (put, delete, internal put, internal delete) and flags |
  * | 2 | length of the key |
  * | 8 | previous revision of the same object, 0 for none |
@@ -33,6 +33,9 @@ const FIRST_OF_GROUP = 0x10;
 const CHUNKED = 0x20;
 const WITH_BODY = 0x40;
 
+/** The last form of sealing that there is. */
+const SEAL_FORM_MAX = 4;
+
 /** Bytes of a writer's and of a chunked object's id. */
 export const WRITER_BYTES = 8;
 /** See WRITER_BYTES. */
@@ -53,12 +56,15 @@ export interface Chunks {
   readonly id: string;
   readonly count: number;
   readonly length: number;
+  /** How they are sealed, where they were just written. */
+  readonly form?: number;
 }
 
 /** A record, taken apart. `body` may be sealed. */
 export interface ChangeRecord {
   readonly kind: Kind;
-  readonly sealed: boolean;
+  /** How the value is sealed; 0: it is not. */
+  readonly form: number;
   readonly key: string;
   readonly previous: number;
   /** When it was committed, by the writer's wall clock. */
@@ -84,7 +90,7 @@ export function encodeRecord(record: ChangeRecord): Uint8Array {
   const whole = new Uint8Array(head + key.length * 3 + bodyLength);
   const view = new DataView(whole.buffer);
   const keyLength = encoder.encodeInto(key, whole.subarray(head)).written;
-  whole[0] = record.sealed ? 1 : 0;
+  whole[0] = record.form;
   whole[1] = record.kind | (group ? FIRST_OF_GROUP : 0) | (chunks ? CHUNKED : 0) |
     (body ? WITH_BODY : 0);
   view.setUint16(2, keyLength);
@@ -123,7 +129,9 @@ function decodeChecked(whole: Uint8Array): ChangeRecord {
   const view = new DataView(whole.buffer, whole.byteOffset, whole.byteLength);
   const flags = whole[1];
   const kind = (flags & KIND_MASK) as Kind;
-  if (whole[0] > 1 || kind < PUT || kind > INTERNAL_DELETE) throw new TypeError("unknown kind");
+  if (whole[0] > SEAL_FORM_MAX || kind < PUT || kind > INTERNAL_DELETE) {
+    throw new TypeError("unknown kind");
+  }
   let at = HEADER_BYTES;
   let group: GroupMark | undefined;
   if (flags & FIRST_OF_GROUP) {
@@ -146,7 +154,7 @@ function decodeChecked(whole: Uint8Array): ChangeRecord {
   if (bodyAt > whole.length) throw new TypeError("cut short");
   return {
     kind,
-    sealed: whole[0] === 1,
+    form: whole[0],
     key: decoder.decode(whole.subarray(at, bodyAt)),
     previous: view.getFloat64(4),
     time: view.getFloat64(12),

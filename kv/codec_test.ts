@@ -15,7 +15,7 @@ import {
 } from "./codec.ts";
 import { DatabaseError } from "./contract.ts";
 import { KEY_LENGTH_MAX, KV_VALUE_BYTES_MAX } from "./limits.ts";
-import { Sealer } from "./seal.ts";
+import { SEAL_BYTES_MAX, Sealer } from "./seal.ts";
 
 const group = { writer: "0123456789abcdef", batch: 7 };
 const time = 1_767_225_600_000;
@@ -24,7 +24,7 @@ const chunks = { id: "00112233445566778899aabbccddeeff", count: 48, length: 3_00
 const RECORDS: Record<string, ChangeRecord> = {
   "a put": {
     kind: PUT,
-    sealed: false,
+    form: 0,
     key: "/a/b",
     previous: 0,
     time,
@@ -32,7 +32,7 @@ const RECORDS: Record<string, ChangeRecord> = {
   },
   "a sealed put": {
     kind: PUT,
-    sealed: true,
+    form: 2,
     key: "/é/日本",
     previous: 2 ** 40,
     time,
@@ -40,15 +40,15 @@ const RECORDS: Record<string, ChangeRecord> = {
   },
   "the first of a group": {
     kind: PUT,
-    sealed: false,
+    form: 0,
     key: "/a",
     previous: 1,
     time,
     group,
     body: new Uint8Array(0),
   },
-  "a chunked one": { kind: PUT, sealed: false, key: "/a", previous: 1, time, group, chunks },
-  "a delete": { kind: DELETE, sealed: false, key: "/a", previous: 9, time },
+  "a chunked one": { kind: PUT, form: 0, key: "/a", previous: 1, time, group, chunks },
+  "a delete": { kind: DELETE, form: 0, key: "/a", previous: 9, time },
 };
 
 for (const [name, record] of Object.entries(RECORDS)) {
@@ -66,7 +66,12 @@ Deno.test("a record that is said to fit does", () => {
   const key = "/" + "日".repeat(KEY_LENGTH_MAX - 1);
   for (let size = 60_000; size <= KV_VALUE_BYTES_MAX; size += 7) {
     if (!fitsInline(key, size)) continue;
-    const record = { ...RECORDS["a sealed put"], key, group, body: new Uint8Array(size + 28) };
+    const record = {
+      ...RECORDS["a sealed put"],
+      key,
+      group,
+      body: new Uint8Array(size + SEAL_BYTES_MAX),
+    };
     const { length } = encodeRecord(record);
     if (length > KV_VALUE_BYTES_MAX) throw new Error(`${size} bytes became ${length}`);
   }
@@ -92,19 +97,19 @@ Deno.test("joinChunks() needs every chunk", () => {
 Deno.test("Sealer opens what it sealed, under the same key and path only", () => {
   let drawn = 0;
   const nonce = (length: number) => new Uint8Array(length).fill(++drawn);
-  const sealer = new Sealer(new Uint8Array(32).fill(1), nonce);
+  const sealer = new Sealer([new Uint8Array(32).fill(1)], nonce);
   const plain = new TextEncoder().encode("treasure");
   const sealed = sealer.seal("/s/1", plain);
   assertEquals(sealer.open("/s/1", sealed), plain);
   assertEquals(sealer.open("/s/1", sealer.seal("/s/1", new Uint8Array(0))), new Uint8Array(0));
   assertThrows(() => sealer.open("/s/2", sealed), DatabaseError, "/s/2");
-  const other = new Sealer(new Uint8Array(32).fill(2), nonce);
-  assertThrows(() => other.open("/s/1", sealed), DatabaseError, "sealing key");
+  const other = new Sealer([new Uint8Array(32).fill(2)], nonce);
+  assertThrows(() => other.open("/s/1", sealed), DatabaseError, "its sealing key");
   for (let i = 0; i < sealed.length; i++) {
     const changed = sealed.slice();
     changed[i] ^= 1;
     assertThrows(() => sealer.open("/s/1", changed), DatabaseError);
   }
   assertThrows(() => sealer.open("/s/1", sealed.slice(0, 20)), DatabaseError);
-  assertThrows(() => new Sealer(new Uint8Array(16), nonce), DatabaseError, "16 bytes");
+  assertThrows(() => new Sealer([new Uint8Array(15)], nonce), DatabaseError, "15 bytes");
 });

@@ -224,6 +224,54 @@ export interface Terms {
   lost(term: Term): Promise<void>;
 }
 
+/** How values are encrypted. */
+export type SealAlgorithm = "aesgcm" | "aescbc" | "secretbox";
+
+/** A key that seals values at rest. */
+export interface SealKey {
+  readonly algorithm: SealAlgorithm;
+  readonly secret: Uint8Array;
+}
+
+/** Which values are sealed by what. */
+export interface Sealing {
+  /** Keys beside the database's own that open values. */
+  readonly keys: readonly SealKey[];
+  /** What seals the values of a path from now on: one of `keys`, the database's own key, or nothing. */
+  of(path: string): SealKey | "own" | undefined;
+  /** Differs whenever `of` does: tells a start whether older values are to be sealed anew. */
+  readonly fingerprint: string;
+}
+
+/** What lies in the database under one key; `id` is "" for values that are not sealed. */
+export interface SealCount {
+  readonly id: string;
+  readonly values: number;
+}
+
+/** The keys of a database, while it is in use. */
+export interface Seals {
+  /** Ids of the keys that open values, the newest of the database's own first. */
+  ids(): readonly string[];
+  /** How many values, older ones that history keeps included, lie under which key. Reads the whole log. */
+  count(): Promise<readonly SealCount[]>;
+  /**
+   * Makes a new key of the database's own, seals from now on with it, and everything older anew. Throws
+   * DatabaseError where the key was given by the caller.
+   */
+  rotate(): Promise<void>;
+  /**
+   * Takes other keys into use: those that now lie beside the database, and `sealing` where it is given. Throws
+   * DatabaseError, and goes on as before, when a value needs a key that is not among them. What is sealed
+   * otherwise than it would be today is sealed anew in the background (`migrated`).
+   */
+  reload(sealing?: Sealing): Promise<void>;
+  /** Resolves when everything is sealed as it would be today; with how many values that took. */
+  migrated(): Promise<number>;
+  /** Forgets all keys of the database's own but the newest. Throws DatabaseError while a value needs one. */
+  drop(): Promise<void>;
+}
+
 /** Everything in one database. */
 export interface Database<T> {
   /** The cluster's objects. */
@@ -237,6 +285,8 @@ export interface Database<T> {
     get(name: string): Promise<Uint8Array | undefined>;
     set(name: string, value: Uint8Array): Promise<void>;
   };
+  /** The keys of values at rest. */
+  readonly seals: Seals;
   /** Writes everything to one file (or bytes when no path is given). */
   snapshot(): Promise<Uint8Array>;
   close(): Promise<void>;

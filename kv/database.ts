@@ -3,12 +3,29 @@
  * (format, sealing key, owner) before it touches anything.
  */
 
-import { type Backend, isFile, openBackend } from "./open.ts";
+import { type Backend, isFile, type KeyPlace, openBackend } from "./open.ts";
 import type { Clock } from "./clock.ts";
 import { hexOf, WRITER_BYTES } from "./codec.ts";
 import { databaseError } from "./committer.ts";
-import { type Codec, type Database, DatabaseError, type Store, TooLargeError } from "./contract.ts";
+import {
+  type Codec,
+  type Database,
+  DatabaseError,
+  type Sealing,
+  type Store,
+  TooLargeError,
+} from "./contract.ts";
 import { EventsExpiry } from "./expiry.ts";
+import {
+  type FormatRecord,
+  KeyRing,
+  keysGiven,
+  keysInDatabase,
+  PROBE_PATH,
+  type SealedStore,
+  settingPath,
+  upgradeSettings,
+} from "./keyring.ts";
 import { FORMAT_KEY, SEAL_KEY, SETTING_PREFIX, settingKey } from "./keys.ts";
 import { LeaseTerms } from "./lease.ts";
 import {
@@ -21,12 +38,12 @@ import {
 import { patiently } from "./patience.ts";
 import { MemoryKv } from "./memory_kv.ts";
 import { MailboxQueue, type MailTransport, NativeQueue } from "./queue.ts";
-import { SEAL_KEY_BYTES, Sealer } from "./seal.ts";
+import { SEAL_KEY_BYTES, type Sealer } from "./seal.ts";
 import { restoreInto, takeSnapshot } from "./snapshot.ts";
 import { type LogStore, openStore } from "./store.ts";
 
 /** The format that this version writes. Older ones are migrated, newer ones refused. */
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 
 /** How to open a database. */
 export interface DatabaseOptions<T> {
@@ -41,9 +58,11 @@ export interface DatabaseOptions<T> {
   /** The codec of the events store (default: `codec`). */
   eventsCodec?: Codec<T>;
   clock: Clock;
-  /** Which keys' values are sealed at rest (default: none). */
+  /** Which keys' values are sealed at rest by the database's own key (default: none). */
   sealed?: (key: string) => boolean;
-  /** 32 bytes. Default: a file beside the database, or else a record in it. */
+  /** The same said in full: which values are sealed by what (default: by `sealed`). */
+  sealing?: Sealing;
+  /** 32 bytes for each own key, the newest first. Default: a file beside the database, or else a record in it. */
   sealKey?: Uint8Array;
   /** No other process uses the database (default: true for memory and files, false for the rest). */
   owner?: boolean;
@@ -66,17 +85,7 @@ export interface DatabaseOptions<T> {
   restore?: Uint8Array;
 }
 
-/** What the database says of itself. */
-interface FormatRecord {
-  readonly format: number;
-  readonly clusterId: string;
-  readonly createdMs: number;
-  /** A sealed word: opens with the right key only. */
-  readonly probe: Uint8Array;
-}
-
 const SIMULATED_PATH = ":simulated:";
-const PROBE_PATH = "plesio";
 
 /**
  * Opens a database, or begins one. Throws DatabaseError when it is in use, torn, of a newer format, sealed
@@ -125,12 +134,15 @@ async function openOn<T>(
 ): Promise<Database<T>> {
   const { kv } = backend;
   const { clock, codec, historyBytesMax, keepRevisions, keepMs } = options;
-  const sealer = await findSealer(backend, options);
-  const format = await findFormat(kv, clock, sealer);
+  const place = await findKeys(backend, options);
+  const keys = await KeyRing.open({ kv, clock, place, sealing: sealingOf(options) });
+  const { sealer } = keys;
+  let format = await findFormat(kv, clock, keys);
   if (options.restore !== undefined) {
-    await restoreInto({ kv, codec, sealer, sealed: options.sealed, clock, bytes: options.restore });
+    await restoreInto({ kv, codec, sealer, clock, bytes: options.restore });
+    format = await findFormat(kv, clock, keys);
   }
-  const clusterId = (await findFormat(kv, clock, sealer)).clusterId ?? format.clusterId;
+  const { clusterId } = format;
   const queue = options.queue === "native"
     ? new NativeQueue({ kv, clock })
     : new MailboxQueue({ kv, clock, shared: !owner });
@@ -141,6 +153,7 @@ async function openOn<T>(
     owner,
     mail: queue,
     sealer,
+    reloadKeys: () => keys.reloadKeys(),
     historyBytesMax,
     writer: hexOf(clock.bytes(WRITER_BYTES)),
   };
@@ -148,7 +161,6 @@ async function openOn<T>(
     ...shared,
     space: "o",
     codec,
-    sealed: options.sealed,
     bytesMax: options.bytesMax ?? STORE_BYTES_MAX,
     keepRevisions,
     keepMs,
@@ -173,7 +185,33 @@ async function openOn<T>(
     leaseMs: options.leaseMs,
   });
   const expiry = new EventsExpiry(events, clock, options.eventsTtlMs ?? EVENTS_TTL_MS);
-  return new LogDatabase({ backend, objects, events, queue, terms, expiry, sealer, clock });
+  keys.start(
+    [sealedStore(objects, codec), sealedStore(events, options.eventsCodec ?? codec)],
+    format,
+  );
+  return new LogDatabase({ backend, objects, events, queue, terms, expiry, keys, clock });
+}
+
+/** What the key ring may do to a store. */
+function sealedStore<T>(store: LogStore<T>, codec: Codec<T>): SealedStore {
+  return {
+    log: store.log as SealedStore["log"],
+    revisionOf: (key) => store.view().get(key)?.revision,
+    rewrite: (key, revision) =>
+      store.write((draft) => {
+        const item = draft.get(key);
+        if (item?.revision === revision) draft.put(key, codec.decode(item.bytes, revision));
+      }),
+  };
+}
+
+function sealingOf<T>({ sealing, sealed }: DatabaseOptions<T>): Sealing {
+  if (sealing) return sealing;
+  return {
+    keys: [],
+    of: (path) => sealed?.(path) ? "own" : undefined,
+    fingerprint: "own",
+  };
 }
 
 interface DatabaseParts<T> {
@@ -183,7 +221,7 @@ interface DatabaseParts<T> {
   queue: MailTransport;
   terms: LeaseTerms;
   expiry: EventsExpiry<T>;
-  sealer: Sealer;
+  keys: KeyRing;
   clock: Clock;
 }
 
@@ -193,6 +231,7 @@ class LogDatabase<T> implements Database<T> {
   readonly queue: MailTransport;
   readonly terms: LeaseTerms;
   readonly settings: Database<T>["settings"];
+  readonly seals: Database<T>["seals"];
   readonly #parts: DatabaseParts<T>;
   #closed: Promise<void> | undefined;
 
@@ -202,11 +241,13 @@ class LogDatabase<T> implements Database<T> {
     this.queue = parts.queue;
     this.terms = parts.terms;
     this.#parts = parts;
+    this.seals = parts.keys;
     const { kv } = parts.backend;
+    const { sealer } = parts.keys;
     this.settings = {
-      get: (name) => getSetting(kv, parts.sealer, name),
+      get: (name) => getSetting(kv, sealer, name),
       set: (name, value) =>
-        patiently(parts.clock, () => setSetting(kv, parts.sealer, { name, value })).catch(
+        patiently(parts.clock, () => setSetting(kv, sealer, { name, value })).catch(
           (error) => {
             throw databaseError(error);
           },
@@ -215,7 +256,7 @@ class LogDatabase<T> implements Database<T> {
   }
 
   async snapshot(): Promise<Uint8Array> {
-    const { objects, events, backend, sealer, clock } = this.#parts;
+    const { objects, events, backend, keys: { sealer }, clock } = this.#parts;
     const settings: [string, Uint8Array][] = [];
     for await (const { key } of backend.kv.list({ prefix: SETTING_PREFIX })) {
       const name = key[1] as string;
@@ -236,7 +277,8 @@ class LogDatabase<T> implements Database<T> {
   }
 
   async #close(): Promise<void> {
-    const { expiry, terms, queue, objects, events, backend } = this.#parts;
+    const { expiry, terms, queue, objects, events, backend, keys } = this.#parts;
+    await keys.close();
     await expiry.close();
     await terms.close();
     await queue.close();
@@ -245,28 +287,25 @@ class LogDatabase<T> implements Database<T> {
   }
 }
 
-async function findSealer<T>(backend: Backend, options: DatabaseOptions<T>): Promise<Sealer> {
+/** Where the database's own keys are; makes the first where there is nothing yet. */
+async function findKeys<T>(backend: Backend, options: DatabaseOptions<T>): Promise<KeyPlace> {
   const { kv } = backend;
-  const { clock } = options;
-  const nonce = (length: number) => clock.bytes(length);
-  const given = options.sealKey ?? backend.sealKey;
-  if (given !== undefined) return new Sealer(given, nonce);
+  if (options.sealKey) return keysGiven(options.sealKey);
+  if (backend.keys) return backend.keys;
   const found = await kv.get<Uint8Array>(SEAL_KEY);
-  if (found.value !== null) return new Sealer(found.value, nonce);
-  const isNew = (await kv.get(FORMAT_KEY)).value === null;
-  if (!isNew) {
-    throw new DatabaseError("The database is sealed by a key that was not given");
+  if (found.value === null) {
+    const isNew = (await kv.get(FORMAT_KEY)).value === null;
+    if (!isNew) throw new DatabaseError("The database is sealed by a key that was not given");
+    // Another process may be faster: then its key is the one.
+    await kv.atomic().check(found).set(SEAL_KEY, options.clock.bytes(SEAL_KEY_BYTES)).commit();
   }
-  const key = clock.bytes(SEAL_KEY_BYTES);
-  const made = await kv.atomic().check(found).set(SEAL_KEY, key).commit();
-  if (made.ok) return new Sealer(key, nonce);
-  return new Sealer((await kv.get<Uint8Array>(SEAL_KEY)).value!, nonce);
+  return keysInDatabase(kv);
 }
 
 /** Reads what the database says of itself; says so itself in an empty one. */
-async function findFormat(kv: Deno.Kv, clock: Clock, sealer: Sealer): Promise<FormatRecord> {
+async function findFormat(kv: Deno.Kv, clock: Clock, keys: KeyRing): Promise<FormatRecord> {
   const entry = await kv.get<FormatRecord>(FORMAT_KEY);
-  if (entry.versionstamp === null) return await beginFormat(kv, clock, sealer);
+  if (entry.versionstamp === null) return await beginFormat(kv, clock, keys);
   const record = entry.value;
   if (typeof record?.format !== "number" || typeof record.clusterId !== "string") {
     throw new DatabaseError("The database is not Plesio's: its format record is another's");
@@ -277,11 +316,15 @@ async function findFormat(kv: Deno.Kv, clock: Clock, sealer: Sealer): Promise<Fo
         "use a newer version",
     );
   }
-  sealer.open(PROBE_PATH, record.probe);
+  if (record.format === 1) {
+    await upgradeSettings(kv, keys.sealer, entry, FORMAT_VERSION);
+    return await findFormat(kv, clock, keys);
+  }
+  keys.sealer.open(PROBE_PATH, record.probe);
   return record;
 }
 
-async function beginFormat(kv: Deno.Kv, clock: Clock, sealer: Sealer): Promise<FormatRecord> {
+async function beginFormat(kv: Deno.Kv, clock: Clock, keys: KeyRing): Promise<FormatRecord> {
   for await (const { key } of kv.list({ start: [new Uint8Array()], end: [true] }, { limit: 2 })) {
     if (key[0] === SEAL_KEY[0]) continue;
     throw new DatabaseError("The database is not Plesio's: it holds something else");
@@ -290,11 +333,12 @@ async function beginFormat(kv: Deno.Kv, clock: Clock, sealer: Sealer): Promise<F
     format: FORMAT_VERSION,
     clusterId: clock.uuid(),
     createdMs: clock.now(),
-    probe: sealer.seal(PROBE_PATH, new TextEncoder().encode("plesio")),
+    probe: keys.sealer.seal(PROBE_PATH, new TextEncoder().encode("plesio")),
+    sealing: keys.fingerprint,
   };
   const begun = await kv.atomic().check({ key: FORMAT_KEY, versionstamp: null })
     .set(FORMAT_KEY, record).commit();
-  return begun.ok ? record : await findFormat(kv, clock, sealer);
+  return begun.ok ? record : await findFormat(kv, clock, keys);
 }
 
 async function getSetting(
@@ -303,7 +347,7 @@ async function getSetting(
   name: string,
 ): Promise<Uint8Array | undefined> {
   const { value } = await kv.get<Uint8Array>(settingKey(name));
-  return value === null ? undefined : sealer.open("setting/" + name, value);
+  return value === null ? undefined : sealer.open(settingPath(name), value);
 }
 
 async function setSetting(
@@ -318,5 +362,5 @@ async function setSetting(
       "object",
     );
   }
-  await kv.set(settingKey(name), sealer.seal("setting/" + name, value));
+  await kv.set(settingKey(name), sealer.seal(settingPath(name), value));
 }

@@ -25,7 +25,7 @@ export const OBJECT_BYTES_MAX = 3 * 1024 * 1024;
 /** A key of the store, in UTF-16 units. */
 export const KEY_LENGTH_MAX = 1_024;
 /** Bytes around a value in its log record: the longest header and the seal. */
-export const RECORD_OVERHEAD_BYTES = 128;
+export const RECORD_OVERHEAD_BYTES = 160;
 /** One chunk of an object that does not fit into its log record. */
 export const CHUNK_BYTES = KV_VALUE_BYTES_MAX;
 /** Chunks of one commit. */
@@ -121,6 +121,9 @@ export const MAIL_ACKS_PER_COMMIT = 200;
 export const MAIL_BACKOFF_MS: readonly number[] = [100, 1_000, 5_000, 30_000, 60_000];
 /** The longest delay of a message. */
 export const MAIL_DELAY_MS_MAX = 30 * 24 * 3_600_000;
+
+/** Records that are sealed anew in one commit. */
+export const RESEAL_BATCH = 32;
 
 /** A setting's value, sealed. */
 export const SETTING_BYTES_MAX = KV_VALUE_BYTES_MAX - RECORD_OVERHEAD_BYTES;

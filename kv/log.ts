@@ -31,6 +31,7 @@ import { recordSize, StoredItem } from "./item.ts";
 import {
   changeKey,
   changeRange,
+  chunkKey,
   chunkPrefix,
   headKey,
   oldestKey,
@@ -38,12 +39,21 @@ import {
   tailRange,
 } from "./keys.ts";
 import { KV_GET_MANY_MAX, KV_LIST_BATCH_MAX, KV_VALUE_BYTES_MAX } from "./limits.ts";
-import { SEAL_BYTES, type Sealer } from "./seal.ts";
+import {
+  FIRST_FORM,
+  PLAIN,
+  SEAL_BYTES,
+  SEAL_BYTES_MAX,
+  type Sealer,
+  UnknownKeyError,
+} from "./seal.ts";
 import type { Change, Root } from "./state.ts";
 
 /** A record as read, with its revision. */
 export interface LogRecord extends ChangeRecord {
   readonly revision: number;
+  /** Where it lies, and since which commit: for those who replace it. */
+  readonly entry?: { readonly key: Deno.KvKey; readonly versionstamp: string };
 }
 
 /** The end of the log as of one moment. */
@@ -81,8 +91,10 @@ export interface LogOptions<T> {
   kv: Deno.Kv;
   space: Space;
   codec: Codec<T>;
-  sealer: Sealer | undefined;
-  sealed: (key: string) => boolean;
+  /** Seals what is to be sealed (default: nothing is). */
+  sealer?: Sealer;
+  /** Reads the keys anew: another process may have made one. True when there are others now. */
+  reloadKeys?: () => Promise<boolean>;
 }
 
 /** One store's log in the database. */
@@ -93,14 +105,14 @@ export class Log<T> {
   readonly chunks: Map<number, Chunks> = new Map();
   readonly #codec: Codec<T>;
   readonly #sealer: Sealer | undefined;
-  readonly #sealed: (key: string) => boolean;
+  readonly #reloadKeys: () => Promise<boolean>;
 
   constructor(options: LogOptions<T>) {
     this.kv = options.kv;
     this.space = options.space;
     this.#codec = options.codec;
     this.#sealer = options.sealer;
-    this.#sealed = options.sealed;
+    this.#reloadKeys = options.reloadKeys ?? (() => Promise.resolve(false));
   }
 
   /** Whether a value fits into its record. */
@@ -110,7 +122,12 @@ export class Log<T> {
 
   /** A value as it is stored: sealed where the key asks for it. */
   stored(key: string, bytes: Uint8Array): Uint8Array {
-    return this.#sealer !== undefined && this.#sealed(key) ? this.#sealer.seal(key, bytes) : bytes;
+    return this.#sealer?.store(key, bytes) ?? bytes;
+  }
+
+  /** How a key's values are sealed from now on. */
+  formFor(key: string): number {
+    return this.#sealer?.formFor(key) ?? PLAIN;
   }
 
   /** The record of a change. `group`: if it is its first. `chunks`: where bytes went that do not fit. */
@@ -120,11 +137,12 @@ export class Log<T> {
   ): Uint8Array {
     const { time, group, chunks } = at;
     const { item, previous, kind, withBody } = change;
-    const sealed = this.#sealer !== undefined && this.#sealed(item.key);
     const inline = withBody && chunks === undefined;
+    // The chunks may have been written before other keys came into use.
+    const form = chunks?.form ?? this.formFor(item.key);
     return encodeRecord({
       kind,
-      sealed,
+      form: withBody ? form : PLAIN,
       key: item.key,
       previous: previous === undefined ? 0 : previous.revision,
       time,
@@ -145,6 +163,23 @@ export class Log<T> {
       records.push(recordOf(entry));
     }
     throw new DatabaseError("The head of the log is gone from the database");
+  }
+
+  /** Every record there is now, in order; not those that come meanwhile, or there might be no end. */
+  async *all(): AsyncGenerator<LogRecord> {
+    const found = await this.head();
+    if (found === undefined) return;
+    const range = changeRange(this.space, 0, found.head.revision);
+    for await (const entry of this.kv.list(range, { batchSize: 100 })) {
+      const { key, versionstamp } = entry;
+      yield { ...recordOf(entry), entry: { key, versionstamp } };
+    }
+  }
+
+  /** The beginning of a value in chunks, as it is stored. */
+  async firstBytes({ chunks }: LogRecord): Promise<Uint8Array | undefined> {
+    const entry = await this.kv.get<Uint8Array>(chunkKey(this.space, chunks!.id, 0));
+    return entry.value ?? undefined;
   }
 
   /** The head as it stands, or undefined in an empty database. */
@@ -184,11 +219,20 @@ export class Log<T> {
       }
       body = joinChunks(parts, record.chunks);
     }
-    if (body === undefined || !record.sealed) return body;
-    if (this.#sealer === undefined) {
-      throw new DatabaseError(`Cannot open the sealed value of "${record.key}": no key is given`);
+    if (body === undefined || record.form === PLAIN) return body;
+    try {
+      return this.#open(record, body);
+    } catch (error) {
+      if (!(error instanceof UnknownKeyError) || !await this.#reloadKeys()) throw error;
+      return this.#open(record, body);
     }
-    return this.#sealer.open(record.key, body);
+  }
+
+  #open({ key, form }: LogRecord, body: Uint8Array): Uint8Array {
+    if (this.#sealer === undefined) {
+      throw new DatabaseError(`Cannot open the sealed value of "${key}": no key is given`);
+    }
+    return form === FIRST_FORM ? this.#sealer.openFirst(key, body) : this.#sealer.open(key, body);
   }
 
   /** The item that a put's record holds. */
@@ -244,7 +288,7 @@ export class Log<T> {
     records.sort((a, b) => a.key < b.key ? -1 : 1);
     const items: StoredItem<T>[] = [];
     for (const record of records) {
-      if (record.chunks === undefined && !record.sealed && record.body !== undefined) {
+      if (record.chunks === undefined && record.form === PLAIN && record.body !== undefined) {
         items.push(new StoredItem(record.key, record.revision, record.body, this.#codec));
       } else items.push(await this.item(record));
     }
@@ -366,7 +410,7 @@ function torn(detail: string): DatabaseError {
 /** What a record counts against the store's bound. */
 export function sizeOfRecord(record: ChangeRecord): number {
   const stored = record.chunks?.length ?? record.body?.length ?? 0;
-  return recordSize(record.key, record.sealed && stored > 0 ? stored - SEAL_BYTES : stored);
+  return recordSize(record.key, stored > 0 ? stored - SEAL_BYTES[record.form] : stored);
 }
 
 /** Reads records in order and keeps what is live. */
@@ -430,6 +474,6 @@ class Fold {
 
 /** Bytes of a record's KV value, at most: for the limits of a commit. */
 export function storedBytesMax(change: Change<unknown>, chunked: boolean): number {
-  const body = change.withBody && !chunked ? change.item.bytes.length + SEAL_BYTES : 0;
+  const body = change.withBody && !chunked ? change.item.bytes.length + SEAL_BYTES_MAX : 0;
   return Math.min(KV_VALUE_BYTES_MAX, 100 + change.item.key.length * 3 + body);
 }

@@ -10,15 +10,23 @@
 import { DatabaseError } from "./contract.ts";
 import { databaseError } from "./committer.ts";
 import { VACUUM_FREE_BYTES_MIN } from "./limits.ts";
-import { SEAL_KEY_BYTES } from "./seal.ts";
 
 /** An opened database. */
 export interface Backend {
   readonly kv: Deno.Kv;
-  /** The sealing key beside the file, if there is a file. */
-  readonly sealKey?: Uint8Array;
+  /** Where the sealing keys lie: beside the file, if there is a file. */
+  readonly keys?: KeyPlace;
   /** Closes the database and frees the file. */
   close(): void;
+}
+
+/** Where a database's own sealing keys are kept. */
+export interface KeyPlace {
+  /** As messages name it. */
+  readonly name: string;
+  read(): Promise<Uint8Array>;
+  /** Puts other keys in the place of these, all or none. */
+  write(keys: Uint8Array): Promise<void>;
 }
 
 /** Whether a path names a file rather than memory or a service. */
@@ -41,11 +49,17 @@ export async function openBackend(
     if (options.owner) await prepareFile(path);
     const isNew = sizeOf(path) === 0;
     if (isNew) createPrivately(path);
-    const sealKey = readSealKey(path, options.newKey, isNew);
+    const keyPath = path + ".key";
+    if (isNew && sizeOf(keyPath) === 0) keepSealKey(keyPath, options.newKey());
+    readSealKeys(path);
     const kv = await openKv(path);
     return {
       kv,
-      sealKey,
+      keys: {
+        name: `"${keyPath}"`,
+        read: () => Promise.resolve(readSealKeys(path)),
+        write: (keys) => Promise.resolve(replaceSealKeys(keyPath, keys)),
+      },
       close: () => {
         kv.close();
         lock.close();
@@ -199,54 +213,62 @@ function readHeader(path: string): Uint8Array {
   }
 }
 
-/** The key in `<path>.key`; made with a new database, required with an old one. */
-function readSealKey(path: string, newKey: () => Uint8Array, isNew: boolean): Uint8Array {
+/** The keys in `<path>.key`. A database without them cannot be read, so that nothing goes on without them. */
+function readSealKeys(path: string): Uint8Array {
   const keyPath = path + ".key";
   try {
-    const key = Deno.readFileSync(keyPath);
-    if (key.length === SEAL_KEY_BYTES) return key;
-    throw new DatabaseError(
-      `The sealing key in "${keyPath}" has ${key.length} bytes: ${SEAL_KEY_BYTES} are needed`,
-    );
+    return Deno.readFileSync(keyPath);
   } catch (error) {
-    if (error instanceof DatabaseError) throw error;
-    if (!(error instanceof Deno.errors.NotFound)) {
-      throw new DatabaseError(`Cannot read the sealing key "${keyPath}": ${textOf(error)}`, {
-        cause: error,
-      });
+    if (error instanceof Deno.errors.NotFound) {
+      throw new DatabaseError(
+        `The sealing key "${keyPath}" is missing: without it the database "${path}" cannot be read`,
+      );
     }
+    throw new DatabaseError(`Cannot read the sealing key "${keyPath}": ${textOf(error)}`, {
+      cause: error,
+    });
   }
-  if (!isNew) {
-    throw new DatabaseError(
-      `The sealing key "${keyPath}" is missing: without it the database "${path}" cannot be read`,
-    );
-  }
-  return keepSealKey(keyPath, newKey());
 }
 
 /** Writes a new key, whole and on disk before its database can hold anything that needs it. */
-function keepSealKey(keyPath: string, key: Uint8Array): Uint8Array {
+function keepSealKey(keyPath: string, key: Uint8Array): void {
   try {
-    const folder = keyPath.slice(
-      0,
-      Math.max(keyPath.lastIndexOf("/"), keyPath.lastIndexOf("\\")) + 1,
-    );
-    const draft = Deno.makeTempFileSync({ dir: folder || ".", prefix: ".key-" });
+    const draft = draftOf(keyPath, key);
     try {
-      using file = Deno.openSync(draft, { write: true });
-      for (let at = 0; at < key.length;) at += file.writeSync(key.subarray(at));
-      file.syncSync();
       placeKey(draft, keyPath);
     } finally {
       Deno.removeSync(draft);
     }
-    return key;
   } catch (error) {
-    if (error instanceof Deno.errors.AlreadyExists) return Deno.readFileSync(keyPath);
+    if (error instanceof Deno.errors.AlreadyExists) return;
     throw new DatabaseError(`Cannot write the sealing key "${keyPath}": ${textOf(error)}`, {
       cause: error,
     });
   }
+}
+
+/** Puts other keys in the place of those that are there, in one step. */
+function replaceSealKeys(keyPath: string, keys: Uint8Array): void {
+  try {
+    Deno.renameSync(draftOf(keyPath, keys), keyPath);
+  } catch (error) {
+    throw new DatabaseError(`Cannot write the sealing key "${keyPath}": ${textOf(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+/** A file beside another, with these bytes on disk, for its owner's eyes only. */
+function draftOf(keyPath: string, bytes: Uint8Array): string {
+  const folder = keyPath.slice(
+    0,
+    Math.max(keyPath.lastIndexOf("/"), keyPath.lastIndexOf("\\")) + 1,
+  );
+  const draft = Deno.makeTempFileSync({ dir: folder || ".", prefix: ".key-" });
+  using file = Deno.openSync(draft, { write: true });
+  for (let at = 0; at < bytes.length;) at += file.writeSync(bytes.subarray(at));
+  file.syncSync();
+  return draft;
 }
 
 /** Gives a file its name. One that is taken stays: another process was faster, and its key is the one. */

@@ -22,6 +22,7 @@ import { StoredItem } from "./item.ts";
 import { changeKey, FORMAT_KEY, headKey, oldestKey, settingKey, type Space } from "./keys.ts";
 import { GROUP_BYTES_WANTED, GROUP_WRITES_MAX, RESTORE_REVISION_JUMP } from "./limits.ts";
 import { Log } from "./log.ts";
+import { settingPath } from "./keyring.ts";
 import type { Sealer } from "./seal.ts";
 import type { Change, Root } from "./state.ts";
 
@@ -146,8 +147,8 @@ export function readSnapshot(whole: Uint8Array): { preface: Preface; entries: En
 export interface RestoreOptions<T> {
   kv: Deno.Kv;
   codec: Codec<T>;
+  /** Seals what the new database is to have sealed: the snapshot holds it in the clear. */
   sealer: Sealer;
-  sealed?: (key: string) => boolean;
   clock: Clock;
   bytes: Uint8Array;
 }
@@ -161,13 +162,11 @@ export async function restoreInto<T>(options: RestoreOptions<T>): Promise<void> 
     throw new DatabaseError("Cannot restore into a database that is in use: use an empty one");
   }
   for (const { kind, key, bytes } of entries) {
-    if (kind === "s") await kv.set(settingKey(key), sealer.seal("setting/" + key, bytes));
+    if (kind === "s") await kv.set(settingKey(key), sealer.seal(settingPath(key), bytes));
   }
   for (const space of ["e", "o"] as const) {
-    const sealed = space === "o" ? options.sealed : undefined;
     await restoreStore(options, {
       space,
-      sealed: sealed ?? (() => false),
       revision: preface[space],
       entries: entries.filter(({ kind }) => kind === space),
     });
@@ -178,11 +177,11 @@ export async function restoreInto<T>(options: RestoreOptions<T>): Promise<void> 
 
 async function restoreStore<T>(
   options: RestoreOptions<T>,
-  part: { space: Space; sealed: (key: string) => boolean; revision: number; entries: Entry[] },
+  part: { space: Space; revision: number; entries: Entry[] },
 ): Promise<void> {
   const { kv, codec, sealer, clock } = options;
-  const { space, sealed, entries } = part;
-  const log = new Log<T>({ kv, space, codec, sealer, sealed });
+  const { space, entries } = part;
+  const log = new Log<T>({ kv, space, codec, sealer });
   await log.clear();
   const mark = { writer: "0".repeat(16), batch: 0 };
   const time = clock.now();

@@ -51,7 +51,7 @@ export interface StoreOptions<T> {
   owner: boolean;
   mail: MailOutlet;
   sealer?: Sealer;
-  sealed?: (key: string) => boolean;
+  reloadKeys?: () => Promise<boolean>;
   bytesMax?: number;
   historyBytesMax?: number;
   keepRevisions?: number;
@@ -495,7 +495,7 @@ export async function openStore<T>(options: StoreOptions<T>): Promise<LogStore<T
     space,
     codec,
     sealer,
-    sealed: options.sealed ?? (() => false),
+    reloadKeys: options.reloadKeys,
   });
   let store: LogStore<T> | undefined = undefined;
   const compactor: Compactor<T> = new Compactor<T>({

@@ -97,7 +97,7 @@ export class Truth {
   }
 
   #step(revision: number, whole: Uint8Array): Commit["steps"][number] | undefined {
-    const { kind, key, body, sealed, chunks, previous } = decodeRecord(whole, revision);
+    const { kind, key, body, form, chunks, previous } = decodeRecord(whole, revision);
     if (kind === INTERNAL_PUT && key.startsWith("!term/")) {
       const { holder, fence } = JSON.parse(decoder.decode(body));
       const term = { name: key.slice("!term/".length), holder, fence };
@@ -106,7 +106,7 @@ export class Truth {
     }
     if (kind !== PUT && kind !== DELETE) return undefined;
     const before = this.state.get(key);
-    const isReadable = body !== undefined && !sealed && chunks === undefined;
+    const isReadable = body !== undefined && form === 0 && chunks === undefined;
     const object = isReadable ? JSON.parse(decoder.decode(body)) : undefined;
     const type = kind === PUT ? "put" : "delete";
     const change: Change = { revision, type, key, object, bytes: body, before, previous };
