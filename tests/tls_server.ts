@@ -20,6 +20,8 @@ export interface Said {
   status?: number;
   headers?: Record<string, string>;
   body: string | Uint8Array;
+  /** The answer ends no earlier than this. */
+  until?: Promise<unknown>;
 }
 
 /** A running server; `await using` closes it. */
@@ -67,9 +69,11 @@ export async function tlsServer(
         client: (req.socket as any).getPeerCertificate?.()?.subject?.CN,
       };
       heard.push(one);
-      const { status = 200, headers = {}, body } = await answer(one);
+      const { status = 200, headers = {}, body, until } = await answer(one);
       res.writeHead(status, { "content-type": "application/json", ...headers });
-      res.end(body);
+      res.write(body);
+      await until;
+      res.end();
     });
   });
   const { host = "127.0.0.1", port = 0 } = options;

@@ -71,31 +71,49 @@ function trustOf(tls: NonNullable<HostPlace["tls"]>) {
 
 /** Sends an HTTP request from this machine, over a connection that is kept for the next one. */
 export const hostRequest: HostRequest = async (place, message) => {
-  const { host, port, tls } = place;
-  const { request } = tls ? await import("node:https") : await import("node:http");
-  const { method, path, headers, signal } = message;
-  const once = () =>
-    new Promise<IncomingMessage>((resolve, reject) => {
-      const options = { host, port, method, path, headers, signal, ...tls && trustOf(tls) };
-      const outgoing = request(options, resolve);
-      outgoing.on("error", (error: Error) => {
-        reject(Object.assign(error, { reused: outgoing.reusedSocket }));
-      });
-      outgoing.end(message.body);
-    });
+  const { request } = place.tls ? await import("node:https") : await import("node:http");
   let answer: IncomingMessage;
   try {
-    answer = await once();
+    answer = await requestOnce(request, place, message);
   } catch (error) {
     // The other side may close a kept connection in the moment that we use it
     const { reused, code } = error as { reused?: boolean; code?: string };
-    if (!reused || code !== "ECONNRESET" || signal.aborted) throw error;
-    answer = await once();
+    if (!reused || code !== "ECONNRESET" || message.signal.aborted) throw error;
+    answer = await requestOnce(request, place, message);
   }
   const found: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(answer.headers)) if (value) found[name] = value;
   return { status: answer.statusCode ?? 0, headers: found, body: answer };
 };
+
+/** One attempt. Whoever aborts is answered at once, whatever becomes of the connection. */
+function requestOnce(
+  request: typeof import("node:http").request,
+  { host, port, tls }: HostPlace,
+  { method, path, headers, body, signal }: HostMessage,
+): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    if (signal.aborted) return reject(signal.reason);
+    const options = { host, port, method, path, headers, ...tls && trustOf(tls) };
+    let begun: IncomingMessage | undefined;
+    const outgoing = request(options, (answer: IncomingMessage) => {
+      begun = answer;
+      answer.on("close", () => signal.removeEventListener("abort", abort));
+      resolve(answer);
+    });
+    const abort = () => {
+      begun?.destroy(new Error("aborted"));
+      outgoing.destroy();
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", abort, { once: true });
+    outgoing.on("error", (error: Error) => {
+      signal.removeEventListener("abort", abort);
+      reject(Object.assign(error, { reused: outgoing.reusedSocket }));
+    });
+    outgoing.end(body);
+  });
+}
 
 /** Opens a connection from this machine, with TLS where the place has it. */
 export async function hostDial({ host, port, tls }: HostPlace): Promise<Socket> {

@@ -102,6 +102,7 @@ Deno.test("outbound: a URL is reached; redirects are answers, time and bytes hav
   const never = Promise.withResolvers<{ body: string }>();
   await using server = await tlsServer(["localhost"], ({ url }) => {
     if (url === "/away") return { status: 302, headers: { location: "/" }, body: "" };
+    if (url === "/endless") return { body: "begun", until: never.promise };
     if (url === "/large") return { body: new Uint8Array(3_000) };
     return url === "/slow" ? never.promise : { body: "ok" };
   });
@@ -125,6 +126,12 @@ Deno.test("outbound: a URL is reached; redirects are answers, time and bytes hav
       outbound.send({ url: "https://127.0.0.1:1/" }, POST),
       "connect: connection refused",
     );
+    // Over a kept connection as well, before the answer begins and after
+    for (const path of ["/", "/slow", "/", "/endless", "/endless"]) {
+      const answer = outbound.send(at(path), { ...POST, timeoutMs: 50 });
+      if (path === "/") await answer;
+      else await fails(answer, `${path}": context deadline exceeded`);
+    }
     await fails(outbound.send({ url: "ftp://localhost" }, POST), "unsupported protocol scheme");
     const reply = await outbound.open(at("/"), { method: "GET" });
     const pieces: string[] = [];
