@@ -32,6 +32,7 @@ import {
 import { lastBlock, startNetwork } from "./actors/nodes/network/machine.ts";
 import { createLogger } from "./actors/runtime/log.ts";
 import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
+import { authenticationData, FrontProxy } from "./api/auth/front_proxy.ts";
 import { type Material, openMaterial, openTokenKeys } from "./api/auth/material.ts";
 import { createAuth, createKubeconfig, serverNames, type Tokens } from "./api/auth/mod.ts";
 import type { Client, Informers, User } from "./api/client/contract.ts";
@@ -50,7 +51,7 @@ import {
   hostOutbound,
   objectCodec,
 } from "./api/mod.ts";
-import { bootstrap } from "./api/server/bootstrap.ts";
+import { bootstrap, publishAuthentication } from "./api/server/bootstrap.ts";
 import type { Listener, TlsFiles } from "./api/server/listen.ts";
 import {
   type Clock,
@@ -125,6 +126,7 @@ interface Parts {
   api: Api;
   system: System;
   tokens: Tokens;
+  frontProxy: FrontProxy;
   informers: Informers;
   client: Client;
   ranges: Ranges | undefined;
@@ -225,7 +227,15 @@ export class Cluster {
         'Cannot listen under a manual clock: start the cluster with clock "real", or say underManualClock',
       );
     }
-    const tls = this.#tls(await this.#identity(host));
+    const material = await this.#identity(host);
+    await publishAuthentication(
+      this.client,
+      authenticationData({
+        clientAuthorityPem: material.authority.certificatePem,
+        frontProxyPem: await this.#parts.frontProxy.authorityPem(),
+      }),
+    );
+    const tls = this.#tls(material);
     const listener = await this.api.listen({ host, port, tls });
     this.#listening.push(listener);
     const { ranges } = this.#parts;
@@ -457,9 +467,11 @@ async function build(
     app.get("/debug/actors", (c) => c.json({ actors: system.report() }));
     app.get("/debug/registry/*", (c) => c.json(registry(database, c.req.path)));
   };
+  const frontProxy = new FrontProxy(database.settings, clock);
   const api = createApi({
     ...auth,
     outbound,
+    frontProxy: () => frontProxy.identity(),
     database,
     kinds,
     clock,
@@ -497,7 +509,7 @@ async function build(
     terms: database.terms,
     log,
   });
-  return { ...ground, kinds, api, client, informers, system, tokens: auth.tokens };
+  return { ...ground, kinds, api, client, informers, system, tokens: auth.tokens, frontProxy };
 }
 
 /** Nodes of this machine: `plesio-0`, `plesio-1`, …, all simulated, or running what they can for real. */

@@ -21,8 +21,10 @@
  * - **Nothing copied twice.** Stored bytes are sent as they lie, with the resourceVersion put in; an event is encoded
  *   once for all who watch.
  *
- * What it does not do: keep certificates and keys (`auth/`), run controllers, reach nodes (a dialer is handed in),
- * proxy to aggregated API servers.
+ * - **Other servers' parts.** What an APIService gives to a Service is passed on to it, under the user's name; it
+ *   takes nothing from what is built in.
+ *
+ * What it does not do: keep certificates and keys (`auth/`), run controllers, reach nodes (a dialer is handed in).
  *
  * Reading order: `server/core.ts` (the door), `server/request.ts`, `server/list.ts`, `server/watch.ts`,
  * `server/writes.ts`, `server/deletes.ts`, `server/subresources.ts`; then HTTP: `server/front.ts`, `server/reply.ts`,
@@ -46,6 +48,8 @@ import type { NodeDialer } from "./client/node_api.ts";
 import type { Outbound } from "./client/outbound.ts";
 import type { Kinds, KubeObject } from "./machinery/types.ts";
 import { SERVICE_RANGE } from "./server/allocators.ts";
+import { Aggregation } from "./server/aggregation/registry.ts";
+import type { FrontProxyIdentity } from "./server/aggregation/remote.ts";
 import { type AppOptions, callOfRequest, createApp } from "./server/app.ts";
 import { Definitions } from "./server/crds.ts";
 import type { Deps, VirtualAnswer } from "./server/deps.ts";
@@ -114,6 +118,8 @@ export interface ApiOptions {
   warn?: (text: string) => void;
   /** Hears of exceptions that became a 500: our own bugs. */
   onError?: Deps["onError"];
+  /** The certificate by which servers behind APIServices know this one; without it they are told no user. */
+  frontProxy?: () => Promise<FrontProxyIdentity>;
   /** Adds routes to the app; whoever asks for them has been authorized for the path. */
   routes?: AppOptions["routes"];
 }
@@ -215,7 +221,9 @@ export function createApi(options: ApiOptions): Api {
     deps.audit ??= auditorOf(deps, front.audit, options.warn);
   }
   // A store that closed before this was done says so to every request itself
-  deps.starting = new Definitions(deps).start().catch(() => {}).finally(() =>
+  const aggregation = deps.aggregation = new Aggregation(deps, options.frontProxy);
+  const starting = [new Definitions(deps).start(), aggregation.start()];
+  deps.starting = Promise.all(starting).then(() => {}, () => {}).finally(() =>
     deps.starting = undefined
   );
   const { levels } = deps.flow;
@@ -226,7 +234,7 @@ export function createApi(options: ApiOptions): Api {
   const { audit } = deps;
   if (audit) metrics.add(() => audit.lines());
   if (options.metricsText) metrics.add(options.metricsText);
-  const openapi = new OpenApi(deps.kinds);
+  const openapi = new OpenApi(deps.kinds, aggregation);
   const app = createApp(deps, {
     metrics,
     openapi,

@@ -30,7 +30,8 @@ export interface OutboundRequest {
   path?: string;
   /** Without the question mark. */
   query?: string;
-  headers?: Readonly<Record<string, string>>;
+  /** Several values become several headers. */
+  headers?: Readonly<Record<string, string | string[]>>;
   body?: Uint8Array;
   /** Until the answer's head is there; for `send` until all of it is. Default 30,000. */
   timeoutMs?: number;

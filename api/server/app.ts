@@ -7,6 +7,7 @@ import { type Context, Hono } from "hono";
 import type { User } from "../client/contract.ts";
 import { noSuchResource } from "../machinery/errors.ts";
 import type { Status } from "../machinery/types.ts";
+import { answerRemote, passOn } from "./aggregation/proxy.ts";
 import type { Deps } from "./deps.ts";
 import { Discovery } from "./discovery.ts";
 import { answerResource, authorizePath, type Connector, requestedPath } from "./front.ts";
@@ -44,7 +45,7 @@ export interface App {
 /** Makes the app. */
 export function createApp(deps: Deps, options: AppOptions): App {
   const hono = new Hono<Env>();
-  const discovery = new Discovery(deps.kinds);
+  const discovery = new Discovery(deps.kinds, deps.aggregation);
   const resource = async (call: Call): Promise<Reply | undefined> => {
     let route;
     try {
@@ -54,7 +55,11 @@ export function createApp(deps: Deps, options: AppOptions): App {
     }
     if (!route) return undefined;
     const began = deps.clock.monotonic();
-    const reply = await answerResource(deps, call, route, options.connect);
+    if (deps.starting) await deps.starting;
+    const remote = deps.aggregation?.find(route.group, route.version);
+    const reply = remote
+      ? await answerRemote(deps, call, route, remote)
+      : await answerResource(deps, call, route, options.connect);
     options.metrics.observe(call.method, route, reply.status, deps.clock.monotonic() - began);
     return reply;
   };
@@ -114,10 +119,22 @@ function addRoutes(
     hono.get(`/${root}`, health);
     hono.get(`/${root}/*`, health);
   }
-  const discover = (c: Context<Env>) => responseOf(discoveryReply(discovery, c.get("call")));
+  const discover = async (c: Context<Env>) => {
+    const call = c.get("call");
+    const [, , group = "", version = ""] = call.path.split("/");
+    if (deps.starting) await deps.starting;
+    const remote = deps.aggregation?.find(group, version);
+    if (!remote) return responseOf(discoveryReply(discovery, call));
+    return responseOf(await passOn(call, remote, c.get("user"), { deps, discovery: true }));
+  };
   for (const path of ["/api", "/api/*", "/apis", "/apis/*"]) hono.get(path, discover);
   hono.get("/openapi/v3", (c) => responseOf(openapi.index(c.get("call"))));
-  hono.get("/openapi/v3/*", async (c) => responseOf(await openapi.v3(c.get("call"))));
+  hono.get("/openapi/v3/*", async (c) => {
+    const call = c.get("call");
+    const remote = openapi.servedElsewhere(call.path);
+    if (remote) return responseOf(await passOn(call, remote, c.get("user"), { deps }));
+    return responseOf(await openapi.v3(call));
+  });
   hono.get("/openapi/v2", async (c) => responseOf(await openapi.v2(c.get("call"))));
   hono.get("/metrics", () => responseOf(metrics.reply(deps)));
   hono.get(`${FLOW_DEBUG}:table`, (c) => {

@@ -151,6 +151,27 @@ async function advertise(
   await put(client, { resource: SLICES, namespace: "default", name: "kubernetes" }, slice);
 }
 
+const AUTHENTICATION = {
+  resource: core("configmaps"),
+  namespace: "kube-system",
+  name: "extension-apiserver-authentication",
+};
+
+/** Tells servers behind APIServices whom to believe; what is published already stays untouched. */
+export async function publishAuthentication(
+  client: Client,
+  data: Record<string, string>,
+): Promise<void> {
+  const { name, ...collection } = AUTHENTICATION;
+  const found = await client.get(AUTHENTICATION).catch((error) => {
+    if (!(error instanceof ApiError && error.code === 404)) throw error;
+    return undefined;
+  });
+  if (!found) return await ensure(client, collection, { metadata: { name }, data });
+  const differs = Object.entries(data).some(([key, value]) => found.data?.[key] !== value);
+  if (differs) await client.patch(AUTHENTICATION, { type: "merge", body: { data } });
+}
+
 /** Creates an object unless its name is taken. */
 async function ensure(client: Client, target: Target, object: object): Promise<void> {
   await client.create(target, object).catch((error) => {

@@ -30,6 +30,7 @@ import {
 } from "../machinery/errors.ts";
 import type { Auditor } from "./audit.ts";
 import type { Deadlines } from "./deadlines.ts";
+import type { Aggregation } from "./aggregation/registry.ts";
 import type { Flow } from "./flow.ts";
 import type { ApiRequest } from "./request.ts";
 import { ApiError, type Kind, type Kinds, type KubeObject } from "../machinery/types.ts";
@@ -69,6 +70,8 @@ export interface Deps {
   connect: (host: string, port: number) => Promise<Socket>;
   /** Reaches webhooks, aggregated servers and the like. */
   outbound: Outbound;
+  /** The parts of the API that other servers serve. */
+  aggregation?: Aggregation;
   flow: Flow;
   deadlines: Deadlines;
   /** Makes records of requests; absent: nothing is audited. */

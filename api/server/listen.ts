@@ -50,7 +50,7 @@ export interface HostPlace {
 export interface HostMessage {
   method: string;
   path: string;
-  headers: Record<string, string>;
+  headers: Record<string, string | string[]>;
   body?: Uint8Array;
   signal: AbortSignal;
 }

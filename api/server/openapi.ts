@@ -5,8 +5,11 @@
  */
 import { createHash } from "node:crypto";
 import { noSuchResource, notAcceptable } from "../machinery/errors.ts";
+import type { openApiV2 } from "../machinery/openapi_v2.ts";
 import { OPENAPI_EDITION } from "../machinery/openapi_edition.ts";
 import type { Kind, Kinds } from "../machinery/types.ts";
+import type { Aggregation } from "./aggregation/registry.ts";
+import type { Remote } from "./aggregation/remote.ts";
 import { apiVersionOf, jsonBytes } from "./codec.ts";
 import { VERSION } from "./health.ts";
 import { type Call, jsonReply, type Reply, statusReply } from "./http.ts";
@@ -23,6 +26,15 @@ const V3_PROTOBUF = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf"
 const DOCUMENTS_MAX = 200;
 const YEAR_SECONDS = 365 * 24 * 3600;
 
+/** Parts of the API that other servers serve. */
+interface Remotes extends Pick<Aggregation, "version" | "all" | "find"> {}
+const NO_REMOTES: Remotes = { version: 0, all: () => [], find: () => undefined };
+
+type Swagger = ReturnType<typeof openApiV2> & {
+  paths: Record<string, unknown>;
+  definitions: Record<string, unknown>;
+};
+
 interface Made {
   bytes: Uint8Array;
   contentType: string;
@@ -31,17 +43,20 @@ interface Made {
 /** Makes the documents. */
 export class OpenApi {
   readonly #kinds: Kinds;
-  #version = -1;
+  readonly #remotes: Remotes;
+  #version = "";
   #documents = new Map<string, Promise<Made>>();
   #hashes = new Map<string, string>();
 
-  constructor(kinds: Kinds) {
+  constructor(kinds: Kinds, remotes: Remotes = NO_REMOTES) {
     this.#kinds = kinds;
+    this.#remotes = remotes;
   }
 
   #fresh(): void {
-    if (this.#version === this.#kinds.version) return;
-    this.#version = this.#kinds.version;
+    const version = `${this.#kinds.version}/${this.#remotes.version}`;
+    if (this.#version === version) return;
+    this.#version = version;
     // A document of v3 is kept by its hash: a definition that comes changes those of its group alone
     if (this.#documents.size > DOCUMENTS_MAX) this.#documents.clear();
     this.#documents.delete("v2");
@@ -58,7 +73,26 @@ export class OpenApi {
       if (paths[path]) continue;
       paths[path] = { serverRelativeURL: `/openapi/v3/${path}?hash=${this.#hash(path)}` };
     }
+    for (const { group, version, document } of this.#remotes.all()) {
+      const path = `apis/${group}/${version}`;
+      delete paths[path];
+      if (!document?.url && !document?.v3) continue;
+      const serverRelativeURL = document.url ?? `/openapi/v3/${path}?hash=${document.hash}`;
+      paths[path] = { serverRelativeURL };
+    }
     return jsonReply(200, { paths });
+  }
+
+  /** The server that serves the document of a path itself, if not this one. */
+  servedElsewhere(path: string): Remote | undefined {
+    const remote = this.#remote(path.replace(/^\/openapi\/v3\//, ""));
+    return remote?.document?.url ? remote : undefined;
+  }
+
+  #remote(path: string): Remote | undefined {
+    const [root, group, version, ...more] = path.split("/");
+    if (root !== "apis" || more.length > 0) return undefined;
+    return this.#remotes.find(group, version);
   }
 
   #of(path: string): Kind[] {
@@ -82,6 +116,8 @@ export class OpenApi {
   async v3(call: Call): Promise<Reply> {
     this.#fresh();
     const path = call.path.replace(/^\/openapi\/v3\//, "").replace(/\/+$/, "");
+    const remote = this.#remote(path);
+    if (remote) return remoteReply(remote);
     const kinds = this.#of(path);
     if (kinds.length === 0) return statusReply(noSuchResource().status);
     const hash = this.#hash(path);
@@ -118,7 +154,9 @@ export class OpenApi {
     const protobuf = call.header("accept") !== undefined && wantsProtobuf(call);
     const { bytes, contentType } = await this.#make(protobuf ? "v2/protobuf" : "v2", async () => {
       const { openApiV2 } = await import("../machinery/openapi_v2.ts");
-      const document = openApiV2(this.#kinds.all(), VERSION.gitVersion);
+      const document = await this.#merged(
+        openApiV2(this.#kinds.all(), VERSION.gitVersion) as Swagger,
+      );
       if (!protobuf) return { bytes: jsonBytes(document), contentType: "application/json" };
       const { openApiV2Protobuf } = await import("../machinery/openapi_v2_protobuf.ts");
       return { bytes: openApiV2Protobuf(document), contentType: V2_PROTOBUF };
@@ -127,6 +165,18 @@ export class OpenApi {
     const headers = { "content-type": contentType, etag, vary: "Accept" };
     if (call.header("if-none-match") === etag) return { status: 304, headers };
     return { status: 200, headers, body: bytes };
+  }
+
+  /** With the parts of other servers, those of greater priority first. */
+  async #merged(document: Swagger): Promise<Swagger> {
+    const remotes = [...this.#remotes.all()].filter((remote) => remote.document?.v2);
+    if (remotes.length === 0) return document;
+    const { mergeSwagger } = await import("../machinery/openapi_merge.ts");
+    remotes.sort((a, b) =>
+      b.priorities.group - a.priorities.group || b.priorities.version - a.priorities.version ||
+      (a.name < b.name ? -1 : 1)
+    );
+    return remotes.reduce((all, remote) => mergeSwagger(all, remote.document!.v2!), document);
   }
 
   #make(key: string, make: () => Promise<Made>): Promise<Made> {
@@ -138,6 +188,17 @@ export class OpenApi {
     }
     return made;
   }
+}
+
+/** A document of the third version that was made of the second. */
+function remoteReply({ document }: Remote): Reply {
+  if (!document?.v3) return statusReply(noSuchResource().status);
+  const headers = {
+    "content-type": "application/json",
+    etag: `"${document.hash}"`,
+    vary: "Accept",
+  };
+  return { status: 200, headers, body: document.v3 };
 }
 
 function pathOf(kind: Kind): string {

@@ -166,7 +166,10 @@ async function openUntil(
   const path = joined(route.path, request.path) + (query ? `?${query}` : "");
   const verb = method[0] + method.slice(1).toLowerCase();
   const said = `${verb} "${route.scheme}://${route.authority}${path}"`;
-  const headers: Record<string, string> = { ...request.headers, host: route.authority };
+  const headers: Record<string, string | string[]> = {
+    ...request.headers,
+    host: route.authority,
+  };
   if (endpoint.bearerToken) headers.authorization = `Bearer ${endpoint.bearerToken}`;
   if (request.body) headers["content-length"] = String(request.body.length);
   let place: HostPlace;

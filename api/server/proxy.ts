@@ -16,7 +16,7 @@ import type { ApiRequest } from "./request.ts";
 const PROXY_BODY_BYTES_MAX = 64 * 1024 * 1024;
 
 /** Headers that belong to one connection. */
-const OF_CONNECTION = new Set([
+export const OF_CONNECTION = new Set([
   "connection",
   "keep-alive",
   "proxy-authenticate",

@@ -9,6 +9,7 @@ import { withoutTokenProtocol } from "../auth/authn.ts";
 import type { NodeApi, PodRef, RemoteProcess } from "../client/node_api.ts";
 import { badRequest, methodNotAllowed, noSuchResource, unavailable } from "../machinery/errors.ts";
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
+import { upgradeRemote } from "./aggregation/proxy.ts";
 import { served } from "./codec.ts";
 import { admitConnection } from "./connect.ts";
 import { attributesOf, authorize } from "./core.ts";
@@ -91,6 +92,13 @@ function passUpgrade(
 ): Promise<Reply> {
   const asked = { method: call.method, route, query: new URLSearchParams(call.query) };
   return pass(deps, call, requestedResource(asked), async (passage) => {
+    if (deps.starting) await deps.starting;
+    const remote = deps.aggregation?.find(route.group, route.version);
+    if (remote) {
+      await authorize(deps, { ...passage.requested, user: passage.user }, passage.audit);
+      await upgradeRemote(deps, call, { remote, user: passage.user, socket, head, door });
+      return { status: SWITCHED, headers: {} };
+    }
     const request = await requestFor(deps, call, { ...asked, passage });
     await authorize(deps, attributesOf(request), passage.audit);
     const { kind, subresource } = request;

@@ -1,0 +1,172 @@
+/**
+ * Requests for what another server serves: authenticated and authorized here like all others, then passed on with
+ * the user's identity in headers that the other server believes because of our certificate. Bodies of answers are
+ * streams: a watch goes through as it comes. Upgraded connections are joined byte by byte.
+ */
+import type { Buffer } from "node:buffer";
+import { withoutTokenProtocol } from "../../auth/authn.ts";
+import type { User } from "../../client/contract.ts";
+import { OutboundError } from "../../client/outbound.ts";
+import { unavailable } from "../../machinery/errors.ts";
+import { authorize } from "../core.ts";
+import type { Deps } from "../deps.ts";
+import { type Call, type Reply, textReply } from "../http.ts";
+import type { Socket } from "../listen.ts";
+import { pass } from "../passage.ts";
+import type { Route } from "../route.ts";
+import { requestedResource } from "../front.ts";
+import { OF_CONNECTION } from "../proxy.ts";
+import { offeredProtocols } from "../web_socket.ts";
+import { DISCOVERY_TIMEOUT_MS } from "./availability.ts";
+import { type Remote, remoteHeaders, saysWho } from "./remote.ts";
+
+/** Largest body that is passed on. */
+export const REMOTE_BODY_BYTES_MAX = 64 * 1024 * 1024;
+/** Longest wait for an answer to begin, in ms: upstream's bound on requests. */
+export const REMOTE_TIMEOUT_MS = 60_000;
+
+/** Answers a request for one of a remote's resources. Never throws. */
+export function answerRemote(
+  deps: Deps,
+  call: Call,
+  route: Route,
+  remote: Remote,
+): Promise<Reply> {
+  const query = new URLSearchParams(call.query);
+  const requested = requestedResource({ method: call.method, route, query });
+  return pass(deps, call, requested, async ({ user, audit }) => {
+    await authorize(deps, { ...requested, user }, audit);
+    return await passOn(call, remote, user, { deps });
+  });
+}
+
+/** Passes a request on, whoever has authorized it. `discovery`: it is to be quick. */
+export async function passOn(
+  call: Call,
+  remote: Remote,
+  user: User,
+  { deps, discovery = false }: { deps: Deps; discovery?: boolean },
+): Promise<Reply> {
+  if (!remote.available) return plain(503, "service unavailable");
+  const body = call.method === "GET" || call.method === "HEAD"
+    ? undefined
+    : await call.body(REMOTE_BODY_BYTES_MAX);
+  const leaving = new AbortController();
+  call.signal?.addEventListener("abort", () => leaving.abort(), { once: true });
+  try {
+    const { status, headers, body: pieces } = await deps.outbound.open(await remote.endpoint(), {
+      method: call.method,
+      path: call.path,
+      query: call.query,
+      headers: headersFor(call, user),
+      ...(body?.length && { body }),
+      timeoutMs: discovery ? DISCOVERY_TIMEOUT_MS : REMOTE_TIMEOUT_MS,
+      signal: leaving.signal,
+    });
+    if (status >= 300 && status <= 399 && headers.location) {
+      leaving.abort();
+      return plain(
+        502,
+        "the backend attempted to redirect this request, which is not permitted",
+      );
+    }
+    const out: Record<string, string | string[]> = {};
+    for (const [name, value] of Object.entries(headers)) {
+      if (OF_CONNECTION.has(name) && name !== "content-length") continue;
+      out[name] = typeof value === "string" ? value : [...value];
+    }
+    return { status, headers: out, body: leavable(pieces, () => leaving.abort()) };
+  } catch (error) {
+    return notReached(error);
+  }
+}
+
+/** Pieces that can be left while one is awaited: a watch may be silent for long. */
+function leavable(pieces: AsyncIterable<Uint8Array>, leave: () => void): AsyncIterable<Uint8Array> {
+  return {
+    [Symbol.asyncIterator]() {
+      const iterator = pieces[Symbol.asyncIterator]();
+      return {
+        next: () => iterator.next(),
+        return() {
+          leave();
+          iterator.return?.().catch(() => {});
+          return Promise.resolve({ done: true, value: undefined });
+        },
+      };
+    },
+  };
+}
+
+function notReached(error: unknown): Reply {
+  if (!(error instanceof OutboundError)) throw error;
+  return plain(503, error.failure === "unresolved" ? "service unavailable" : error.message);
+}
+
+/** Upstream's proxy speaks plain text. */
+function plain(status: number, text: string): Reply {
+  return textReply(status, `${text}\n`);
+}
+
+function headersFor(call: Call, user: User): Record<string, string | string[]> {
+  const headers: Record<string, string | string[]> = {};
+  for (const [name, value] of call.headers()) {
+    if (name.startsWith(":") || OF_CONNECTION.has(name) || saysWho(name)) continue;
+    headers[name] = typeof value === "string" ? value : [...value];
+  }
+  return Object.assign(headers, remoteHeaders(user));
+}
+
+/** Whose connection asks for another protocol, and where it stands. */
+interface Upgrading {
+  remote: Remote;
+  user: User;
+  socket: Socket;
+  head: Buffer;
+  door: { switched: boolean };
+}
+
+/** Joins a client's connection, which asks for another protocol, with one to the remote; it has been authorized. */
+export async function upgradeRemote(
+  deps: Deps,
+  call: Call,
+  { remote, user, socket, head, door }: Upgrading,
+): Promise<void> {
+  if (!remote.available) throw unavailable("service unavailable");
+  let far: Socket;
+  try {
+    far = await deps.outbound.connect(await remote.endpoint());
+  } catch (error) {
+    throw unavailable(`error dialing backend: ${(error as Error).message}`);
+  }
+  door.switched = true;
+  const { namespace, name } = remote.service;
+  const path = `${call.path}${call.query ? `?${call.query}` : ""}`;
+  const lines = [`${call.method} ${path} HTTP/1.1`, `host: ${name}.${namespace}.svc`];
+  const add = (header: string, value: string | readonly string[]) => {
+    for (const one of typeof value === "string" ? [value] : value) lines.push(`${header}: ${one}`);
+  };
+  for (const [header, value] of call.headers()) {
+    if (header === "host" || header.startsWith(":") || saysWho(header)) continue;
+    // A token among the subprotocols was for this server
+    if (header !== "sec-websocket-protocol") add(header, value);
+    else add(header, withoutTokenProtocol(offeredProtocols(call.header(header))).join(", "));
+  }
+  for (const [header, value] of Object.entries(remoteHeaders(user))) add(header, value);
+  far.write(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
+  if (head.length) far.write(head);
+  join(socket, far);
+}
+
+function join(socket: Socket, far: Socket): void {
+  far.pipe(socket);
+  socket.pipe(far);
+  const end = () => {
+    far.destroy();
+    socket.destroy();
+  };
+  for (const one of [far, socket]) {
+    one.on("close", end);
+    one.on("error", end);
+  }
+}
