@@ -546,3 +546,24 @@ Deno.test("webhooks: Equivalent shows the object in the version that a rule name
   assertEquals(made.spec.metrics[0].resource.target.averageUtilization, 50);
   await f[Symbol.asyncDispose]();
 });
+
+Deno.test("webhooks: a configuration with conditions that cannot be compiled is refused", async () => {
+  const f = await open((call) => said(call));
+  const matchConditions = ["... [] bad", "'x'", "params.x == 1", "object.x == 1"].map((
+    text,
+    i,
+  ) => ({
+    name: `c${i}`,
+    expression: text,
+  }));
+  const { code, message, details } = await refusalOf(
+    configure(f, "Validating", "v", { matchConditions }),
+  );
+  assertEquals([code, message.includes("must evaluate to bool but got string")], [422, true]);
+  assertEquals(details.causes.map((cause: Any) => cause.field), [
+    "webhooks[0].matchConditions[0].expression",
+    "webhooks[0].matchConditions[1].expression",
+    "webhooks[0].matchConditions[2].expression",
+  ]);
+  await f[Symbol.asyncDispose]();
+});

@@ -1,6 +1,6 @@
 /**
  * Validation of admission webhooks (upstream's `pkg/apis/admissionregistration/validation`): what rules,
- * client configurations and match conditions must be. Expressions are checked for presence, not compiled.
+ * client configurations and match conditions must be.
  */
 
 import type { Cause, DeepReadonly, KubeObject } from "../../machinery/types.ts";
@@ -11,6 +11,7 @@ import {
   isPortNumber,
   isQualifiedName,
 } from "../../machinery/names.ts";
+import { compiledExpression, type Scope } from "../../machinery/expressions.ts";
 import { checkLabelSelector } from "../../machinery/selectors.ts";
 import { isSet, Path, Report } from "./report.ts";
 
@@ -76,7 +77,8 @@ function validateWebhook(hook: Obj, path: Path, r: Report): void {
   }
   oneOf(hook.reinvocationPolicy, REINVOCATIONS, path.child("reinvocationPolicy"), r);
   validateClient(hook.clientConfig ?? {}, path.child("clientConfig"), r);
-  validateMatchConditions(hook.matchConditions ?? [], path.child("matchConditions"), r);
+  const conditions = path.child("matchConditions");
+  validateMatchConditions(hook.matchConditions ?? [], conditions, r, "admission");
 }
 
 function validateReviewVersions(versions: string[], hook: Path, r: Report): void {
@@ -195,13 +197,31 @@ function validateServiceReference(service: Obj, path: Path, r: Report): void {
   });
 }
 
+/** Compiles an expression; CEL has been loaded before (`KindHooks.load`). `results`: the types it may have. */
+export function validateExpression(
+  expression: string,
+  path: Path,
+  r: Report,
+  { scope, results = ["bool"] }: { scope: Scope; results?: readonly string[] },
+): void {
+  const { problem } = compiledExpression(expression, scope, results);
+  if (problem) r.invalid(path, expression, problem);
+}
+
 /** Conditions on the request, each with a name of its own. */
-export function validateMatchConditions(conditions: Obj[], path: Path, r: Report): void {
+export function validateMatchConditions(
+  conditions: Obj[],
+  path: Path,
+  r: Report,
+  scope?: Scope,
+): void {
   if (conditions.length > CONDITIONS_MAX) r.tooMany(path, conditions.length, CONDITIONS_MAX);
   const seen = new Set<string>();
   conditions.forEach((condition, i) => {
     const at = path.index(i);
-    if ((condition.expression ?? "").trim() === "") r.required(at.child("expression"));
+    const expression: string = condition.expression ?? "";
+    if (expression.trim() === "") r.required(at.child("expression"));
+    else if (scope) validateExpression(expression, at.child("expression"), r, { scope });
     const name = condition.name ?? "";
     if (name === "") r.required(at.child("name"));
     else {

@@ -13,6 +13,7 @@ import type {
   KindHooks,
   KubeObject,
 } from "../../machinery/types.ts";
+import { loadExpressions } from "../../machinery/expressions.ts";
 import { isCIdentifier, nameIsDnsSubdomain } from "../../machinery/names.ts";
 import { checkLabelSelector } from "../../machinery/selectors.ts";
 import {
@@ -74,6 +75,7 @@ function defaultBinding(binding: KubeObject): void {
 // --- what a write may touch ------------------------------------------------------------------------------
 
 const webhooks: KindHooks = {
+  load: loadExpressions,
   defaults: defaultWebhooks,
   prepareCreate: (object) => void (object.metadata.generation = 1),
   prepareUpdate: (object, old) => raiseGeneration(object, old, ["webhooks"]),
