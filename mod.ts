@@ -42,7 +42,7 @@ import { COMPONENTS, type Flags, helpText, readFlags, UsageError } from "./api/c
 import { type ServerOptions, serverOptions } from "./api/config/server.ts";
 import { addressIn } from "./api/config/serving.ts";
 import { createKinds } from "./api/kinds/mod.ts";
-import type { Kinds, KubeObject } from "./api/machinery/types.ts";
+import type { DeepReadonly, Kinds, KubeObject } from "./api/machinery/types.ts";
 import {
   type Api,
   type ApiOptions,
@@ -66,6 +66,12 @@ import {
 /** The administrator: what a cluster's own kubeconfig and `cluster.client` act as. */
 export const ADMIN: User = {
   name: "kubernetes-admin",
+  groups: ["system:masters", "system:authenticated"],
+};
+
+/** The API server itself. */
+const SERVER: User = {
+  name: "system:apiserver",
   groups: ["system:masters", "system:authenticated"],
 };
 
@@ -130,6 +136,8 @@ interface Parts {
   informers: Informers;
   client: Client;
   ranges: Ranges | undefined;
+  /** Whose certificates are users', in PEM, once it listens. */
+  authorities: { users: string };
   log: Logger;
 }
 
@@ -271,11 +279,13 @@ export class Cluster {
 
   /** What it serves with, and whose client certificates are good. */
   #tls({ authority, server }: Material): TlsFiles {
-    const { serving, clientAuthorities } = this.#parts.options;
+    const { serving, clientAuthorities, authentication } = this.#parts.options;
     const cert = serving?.cert ?? server.certificatePem;
     const key = serving?.key ?? server.keyPem;
-    const ca = [authority.certificatePem, clientAuthorities].filter(Boolean).join("\n");
-    return { cert, key, ca };
+    const users = [authority.certificatePem, clientAuthorities].filter(Boolean).join("\n");
+    this.#parts.authorities.users = users;
+    const proxies = authentication?.requestHeader?.authorities;
+    return { cert, key, ca: proxies ? `${users}\n${proxies}` : users };
   }
 
   /** A kubeconfig for the administrator; the cluster must be listening. */
@@ -446,13 +456,17 @@ async function build(
   virtual: ReturnType<typeof metricsApi>,
 ): Promise<Parts> {
   const { options, clock, database, ranges, log } = ground;
+  const authorities = { users: "" };
   const kinds = createKinds({ beta: options.beta });
   const { signingKey, verifiers, issuers = [] } = options.serviceAccounts ?? {};
   const outbound = options.outbound ?? hostOutbound({ database, clock });
   const auth = createAuth({
     view: () => database.objects.view(),
     outbound: () => outbound,
+    authentication: options.authentication,
     authorization: options.authorization,
+    clientAuthorities: () => authorities.users,
+    legacyUsed: (secret, day) => markUsed(api, secret, day, log),
     kinds: () => kinds,
     plugins: options.admission,
     clock,
@@ -460,6 +474,7 @@ async function build(
     tokenVerifiers: verifiers,
     issuer: issuers[0],
     otherIssuers: issuers.slice(1),
+    audiences: options.audiences,
     tokens: options.tokens,
   });
   const serviceRange = ranges?.serviceRange ?? options.serviceRange ?? SERVICE_RANGE;
@@ -485,10 +500,7 @@ async function build(
   });
   const client = api.client(ADMIN, "plesio");
   const informers = createInformers(
-    api.client(
-      { name: "system:apiserver", groups: ["system:masters", "system:authenticated"] },
-      "plesio",
-    ),
+    api.client(SERVER, "plesio"),
     clock,
   );
   await bootstrap({
@@ -509,7 +521,24 @@ async function build(
     terms: database.terms,
     log,
   });
-  return { ...ground, kinds, api, client, informers, system, tokens: auth.tokens, frontProxy };
+  const made = { kinds, api, client, informers, system, tokens: auth.tokens };
+  return { ...ground, ...made, authorities, frontProxy };
+}
+
+/** Notes at a token's Secret that it was used: nobody waits for it, and it is tried again the next day. */
+function markUsed(
+  api: Api,
+  { metadata }: DeepReadonly<KubeObject>,
+  day: string,
+  log: Logger,
+): void {
+  const { name, namespace, uid } = metadata;
+  const labels = { "kubernetes.io/legacy-token-last-used": day };
+  const body = { metadata: { ...(uid ? { uid } : {}), labels } };
+  api.client(SERVER, "plesio").patch(
+    { resource: { group: "", version: "v1", plural: "secrets" }, namespace, name },
+    { type: "merge", body },
+  ).catch((error) => log("warn", "could not note a token's use", { error: String(error) }));
 }
 
 /** Nodes of this machine: `plesio-0`, `plesio-1`, …, all simulated, or running what they can for real. */

@@ -86,6 +86,7 @@ export {
   removeFromKubeconfig,
 } from "./kubeconfig.ts";
 export * from "./names.ts";
+export { OIDC_ALGORITHMS } from "./oidc.ts";
 export {
   type CertificateSubject,
   certificateSubject,
@@ -104,7 +105,7 @@ export {
 } from "./pki.ts";
 export { PLUGIN_NAMES, type PluginOptions } from "./plugins/mod.ts";
 export { type ReviewContext } from "./reviews.ts";
-export { type TokenIdentity, Tokens } from "./tokens.ts";
+export { ISSUER_DEFAULT, type TokenIdentity, Tokens } from "./tokens.ts";
 
 /** Further ways to say who one is. */
 export interface AuthenticationOptions {

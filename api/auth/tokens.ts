@@ -100,6 +100,8 @@ interface Known {
   revision: number;
 }
 
+/** The issuer of tokens where none is configured. */
+export const ISSUER_DEFAULT = "https://kubernetes.default.svc.cluster.local";
 const INVALID = "invalid bearer token";
 const LAST_USED = "kubernetes.io/legacy-token-last-used";
 const DAY_MS = 24 * 3600 * 1000;
@@ -137,11 +139,12 @@ export class Tokens {
   readonly #extend: boolean;
   readonly #jwksUri: string | undefined;
   readonly #legacyUsed: TokenOptions["legacyUsed"];
+  readonly #told: Remembered<true>;
   readonly #statics = new Map<string, TokenIdentity>();
   readonly #known = new Map<string, Known>();
 
   constructor(options: TokenOptions) {
-    this.issuer = options.issuer ?? "https://kubernetes.default.svc.cluster.local";
+    this.issuer = options.issuer ?? ISSUER_DEFAULT;
     this.audiences = options.audiences ?? [this.issuer, ...options.otherIssuers ?? []];
     this.keys = options.keys;
     this.#cachedMax = options.cachedMax ?? TOKENS_CACHED_MAX;
@@ -152,6 +155,7 @@ export class Tokens {
     this.#extend = options.extend ?? true;
     this.#jwksUri = options.jwksUri;
     this.#legacyUsed = options.legacyUsed;
+    this.#told = new Remembered(options.clock, this.#cachedMax);
     this.#view = options.view;
     this.#clock = options.clock;
     this.#issuers = new Set([this.issuer, LEGACY_ISSUER, ...options.otherIssuers ?? []]);
@@ -298,7 +302,12 @@ export class Tokens {
     notes?.annotate?.(`authentication.k8s.io/legacy-token-${kind}-secret`, name);
     const day = (ms: number) => new Date(ms).toISOString().slice(0, 10);
     const used = secret.metadata.labels?.[LAST_USED];
-    if (used !== day(now) && used !== day(now + DAY_MS)) this.#legacyUsed?.(secret, day(now));
+    if (!this.#legacyUsed || used === day(now) || used === day(now + DAY_MS)) return;
+    // Once is enough: it is written a little later
+    const key = `${secret.metadata.uid} ${day(now)}`;
+    if (this.#told.get(key)) return;
+    this.#told.set(key, true, DAY_MS);
+    this.#legacyUsed(secret, day(now));
   }
 
   /** How many verified tokens are remembered now. */

@@ -7,7 +7,7 @@
  * file that the caller reads.
  */
 import { parseArgs } from "node:util";
-import { AUTHORIZATION_MODES as MODES, PLUGIN_NAMES } from "../auth/mod.ts";
+import { AUTHORIZATION_MODES as MODES, OIDC_ALGORITHMS, PLUGIN_NAMES } from "../auth/mod.ts";
 import { parseDuration } from "../machinery/time.ts";
 
 /** The parts of a cluster that can be left out. */
@@ -159,6 +159,41 @@ export const FLAGS = {
     known: PLUGIN_NAMES,
   }),
   "disable-admission-plugins": list("default plugins to switch off", { known: PLUGIN_NAMES }),
+  "authentication-config": file("an AuthenticationConfiguration: issuers, and what is anonymous"),
+  "anonymous-auth": {
+    ...flag(
+      "whether requests without credentials are anonymous (default: health and version only)",
+    ),
+    default: undefined,
+  } as Flag<boolean | undefined>,
+  "api-audiences": list("what tokens for this server are for (default: their issuers)"),
+  "enable-bootstrap-token-auth": flag("bootstrap tokens are credentials", true),
+  "token-auth-file": file('fixed tokens: lines of token,user,uid,"group1,group2"'),
+  "authentication-token-webhook-config-file": file("a kubeconfig: who knows further tokens"),
+  "authentication-token-webhook-version": textOr("v1beta1", "of its TokenReview: v1 or v1beta1"),
+  "authentication-token-webhook-cache-ttl": duration("2m0s", "how long its answers count"),
+  "oidc-issuer-url": text("the one issuer of others' tokens", "URL"),
+  "oidc-client-id": text("what its tokens are for"),
+  "oidc-ca-file": file("authorities of its server"),
+  "oidc-username-claim": textOr("sub", "the claim that is the user's name"),
+  "oidc-username-prefix": text("before the name; - for none (default: the issuer and #)"),
+  "oidc-groups-claim": text("the claim that lists groups"),
+  "oidc-groups-prefix": text("before each group"),
+  "oidc-required-claim": list("claim=value that a token must have"),
+  "oidc-signing-algs": list("what tokens may be signed with", {
+    known: OIDC_ALGORITHMS,
+    fallback: ["RS256"],
+  }),
+  "requestheader-client-ca-file": file("authorities of front proxies, whose headers name users"),
+  "requestheader-allowed-names": list("names of front proxies (default: any)"),
+  "requestheader-username-headers": list("where they put the user", {
+    fallback: ["X-Remote-User"],
+  }),
+  "requestheader-uid-headers": list("where they put the uid"),
+  "requestheader-group-headers": list("where they put groups", { fallback: ["X-Remote-Group"] }),
+  "requestheader-extra-headers-prefix": list("what extra fields begin with", {
+    fallback: ["X-Remote-Extra-"],
+  }),
   "authorization-mode": list("authorizers, in order (default Node,RBAC)", { known: MODES }),
   "authorization-config": file("an AuthorizationConfiguration: the chain of authorizers"),
   "authorization-webhook-config-file": file("a kubeconfig: who is asked in mode Webhook"),
@@ -174,6 +209,9 @@ export const FLAGS = {
   ),
   "tls-private-key-file": file("its key"),
   "service-account-issuer": list("issuer of tokens; further ones are accepted too"),
+  "service-account-jwks-uri": text("where the issuer's keys are published", "URL"),
+  "service-account-max-token-expiration": duration("0s", "longest life of tokens; 0s: no bound"),
+  "service-account-extend-token-expiration": flag("pods' own tokens live a year", true),
   "service-account-key-file": file("keys or certificates that verify tokens too"),
   "service-account-signing-key-file": file("key that signs tokens, in place of the cluster's own"),
   "service-cluster-ip-range": text(
