@@ -39,6 +39,7 @@ import type { Client, Informers, User } from "./api/client/contract.ts";
 import type { Outbound } from "./api/client/outbound.ts";
 import { readConfig, readOwnKubeconfig, writeKubeconfigs } from "./api/config/files.ts";
 import { COMPONENTS, type Flags, helpText, readFlags, UsageError } from "./api/config/flags.ts";
+import { SEALED_BY_DEFAULT, sealingOf } from "./api/config/encryption.ts";
 import { type ServerOptions, serverOptions } from "./api/config/server.ts";
 import { addressIn } from "./api/config/serving.ts";
 import { createKinds } from "./api/kinds/mod.ts";
@@ -79,6 +80,8 @@ const SERVER: User = {
 const QUIET_TURNS = 5;
 /** How often certificates are looked at, in ms. */
 const RENEW_CHECK_MS = 12 * 3600 * 1000;
+/** How often it is looked whether other sealing keys lie beside the database, in ms. */
+const SEAL_CHECK_MS = 60_000;
 /** Under a real clock: how long it must be quiet, in ms. */
 const QUIET_MS = 20;
 
@@ -154,6 +157,7 @@ export class Cluster {
   readonly #listening: Listener[] = [];
   #material: Promise<Material> | undefined;
   #renewal: Timer | undefined;
+  #sealing: Timer | undefined;
   #stopped: Promise<void> | undefined;
 
   private constructor(parts: Parts, nodes: RunningNode[], simulated: SimulatedNodes[]) {
@@ -182,7 +186,9 @@ export class Cluster {
       path: options.data ? `${options.data}/cluster.db` : clock.manual ? ":simulated:" : ":memory:",
       codec: objectCodec,
       clock,
-      sealed: (key) => key.startsWith("/registry/secrets/"),
+      ...(options.encryption
+        ? { sealing: sealingOf(options.encryption, createKinds({ beta: options.beta })) }
+        : { sealed: SEALED_BY_DEFAULT }),
       ...(options.snapshot && { restore: options.snapshot }),
       ...(options.bytesMax && { bytesMax: options.bytesMax }),
     });
@@ -213,6 +219,7 @@ export class Cluster {
         scheduler: components.includes("scheduler"),
       });
       if (components.includes("nodes")) await startNodes(parts, nodes, simulated);
+      if (options.data || options.encryptionAnew) cluster.#resealLater(options.encryption);
       return cluster;
     } catch (error) {
       await database.close();
@@ -288,6 +295,44 @@ export class Cluster {
     return { cert, key, ca: proxies ? `${users}\n${proxies}` : users };
   }
 
+  /** Looks every minute whether keys at rest have changed, and takes up those that have. */
+  #resealLater(before: ServerOptions["encryption"]): void {
+    const { database, options, kinds, log } = this.#parts;
+    let current = before;
+    const look = async () => {
+      const next = await options.encryptionAnew?.();
+      const sealing = next && sealingOf(next, kinds);
+      const same = !sealing ||
+        current && sealingOf(current, kinds).fingerprint === sealing.fingerprint;
+      await database.seals.reload(same ? undefined : sealing);
+      current = next ?? current;
+    };
+    this.#sealing = this.clock.timer("background", SEAL_CHECK_MS, () => {
+      if (this.#stopped) return;
+      look().catch((error) =>
+        log("error", "could not take up other sealing keys", { error: String(error) })
+      ).finally(() => this.#resealLater(current));
+    });
+  }
+
+  /**
+   * Makes a new key at rest and seals everything anew with it, while the cluster runs. The former keys stay until
+   * `dropOldSealingKeys`, which refuses while history still needs one.
+   */
+  async rotateSealingKey(): Promise<void> {
+    await this.#parts.database.seals.rotate();
+  }
+
+  /** Ids of the keys at rest, the newest of the database's own first. */
+  sealingKeys(): readonly string[] {
+    return this.#parts.database.seals.ids();
+  }
+
+  /** Forgets all sealing keys but the newest. */
+  async dropOldSealingKeys(): Promise<void> {
+    await this.#parts.database.seals.drop();
+  }
+
   /** A kubeconfig for the administrator; the cluster must be listening. */
   async kubeconfig(): Promise<string> {
     return createKubeconfig(await this.access());
@@ -354,6 +399,7 @@ export class Cluster {
   async #stop(): Promise<void> {
     const { system, informers, database, ranges, api } = this.#parts;
     this.#renewal?.cancel();
+    this.#sealing?.cancel();
     await Promise.all(this.#listening.map((listening) => listening.close()));
     await Promise.all(this.#nodes.map((node) => node.stop()));
     await Promise.all(this.#simulated.map((nodes) => nodes.stop()));

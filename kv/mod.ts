@@ -72,4 +72,5 @@ export { MANUAL_START_MS, ManualClock, RealClock } from "./clock.ts";
 export { type DatabaseOptions, FORMAT_VERSION, openDatabase } from "./database.ts";
 export { deepFreeze } from "./item.ts";
 export { MemoryKv } from "./memory_kv.ts";
+export { addSealKey } from "./open.ts";
 export * as limits from "./limits.ts";

@@ -10,6 +10,7 @@
 import { DatabaseError } from "./contract.ts";
 import { databaseError } from "./committer.ts";
 import { VACUUM_FREE_BYTES_MIN } from "./limits.ts";
+import { ownKeys, sealKeyId } from "./seal.ts";
 
 /** An opened database. */
 export interface Backend {
@@ -245,6 +246,21 @@ function keepSealKey(keyPath: string, key: Uint8Array): void {
       cause: error,
     });
   }
+}
+
+/**
+ * Puts a new key in front of those beside a database file, whether the database is in use or not; returns its id
+ * and where it lies. Throws DatabaseError.
+ */
+export function addSealKey(path: string, key: Uint8Array): { id: string; place: string } {
+  const place = path + ".key";
+  const before = readSealKeys(path);
+  const keys = new Uint8Array(key.length + before.length);
+  keys.set(key);
+  keys.set(before, key.length);
+  ownKeys(keys, `"${place}"`);
+  replaceSealKeys(place, keys);
+  return { id: sealKeyId({ algorithm: "aesgcm", secret: key }), place };
 }
 
 /** Puts other keys in the place of those that are there, in one step. */

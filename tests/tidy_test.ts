@@ -46,6 +46,7 @@ const CONTRACTS = [
 const IMPURE_ALLOWED = [
   "mod.ts",
   "cluster.ts",
+  "seal_key.ts",
   "kv/clock.ts",
   "kv/open.ts",
   "kv/mod.ts",

@@ -200,6 +200,8 @@ export const FLAGS = {
   "authorization-webhook-version": textOr("v1beta1", "of its SubjectAccessReview: v1 or v1beta1"),
   "authorization-webhook-cache-authorized-ttl": duration("5m0s", "how long it allows"),
   "authorization-webhook-cache-unauthorized-ttl": duration("30s", "how long it does not"),
+  "encryption-provider-config": file("an EncryptionConfiguration: what is sealed at rest by what"),
+  "encryption-provider-config-automatic-reload": flag("look every minute whether it has changed"),
   beta: flag("serve beta kinds too"),
   "client-ca-file": file(
     "authorities whose client certificates are good, beside the cluster's own",

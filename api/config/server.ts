@@ -5,6 +5,7 @@
 import type { Flags } from "./flags.ts";
 import { type IdentityOptions, identityOptions } from "./identity.ts";
 import { type ServingOptions, servingOptions } from "./serving.ts";
+import { encryptionOfFlags, type EncryptionOptions } from "./encryption.ts";
 import type { FrontOptions } from "../server/front_options.ts";
 import { frontOptions } from "./front.ts";
 
@@ -14,6 +15,10 @@ export interface ServerOptions extends IdentityOptions, ServingOptions {
   beta?: boolean;
   /** Admission plugins to switch on or off beside upstream's default. */
   admission?: { enable?: readonly string[]; disable?: readonly string[] };
+  /** What is sealed at rest by what (default: Secrets, by the database's own key). */
+  encryption?: EncryptionOptions;
+  /** Reads that anew: asked every minute, where it is given. */
+  encryptionAnew?: () => Promise<EncryptionOptions>;
   /** Audit, limits and deadlines. */
   front?: FrontOptions;
 }
@@ -34,6 +39,7 @@ export async function serverOptions(flags: Flags, read: ReadConfig): Promise<Ser
     },
     ...await identityOptions(flags, read),
     ...await servingOf(flags, read),
+    ...await encryptionOfFlags(flags, read),
     front: await frontOptions(flags, read),
   };
 }
