@@ -8,7 +8,8 @@ import { badRequest, methodNotAllowed, noSuchResource } from "../machinery/error
 import { parseIncludeObject } from "../machinery/table.ts";
 import { ApiError, type Kind } from "../machinery/types.ts";
 import { readBody, readDeleteOptions, readPatch } from "./bodies.ts";
-import { attributesOf, authorize, nameSelected, run } from "./core.ts";
+import { attributesOf, authorize, nameSelected } from "./authorize.ts";
+import { run } from "./core.ts";
 import { formOf } from "./decoding.ts";
 import type { AuditRecord } from "./audit.ts";
 import { type Deps, enter } from "./deps.ts";

@@ -93,3 +93,46 @@ Deno.test("an authorizer that answers late is waited for; its denial and its fai
   ]);
   assertEquals(await status(f, "/metrics", eve), [500, "Internal error occurred: nobody answers"]);
 });
+
+Deno.test("who may update or patch does not therefore create what is not there", async () => {
+  await using f = await openApi();
+  await grant(
+    f.client,
+    "eve",
+    { verbs: ["patch"], apiGroups: [""], resources: ["configmaps"] },
+    { verbs: ["update"], apiGroups: ["rbac.authorization.k8s.io"], resources: ["roles"] },
+  );
+  const send = async (method: string, path: string, type: string, body: unknown) => {
+    const response = await f.api.fetch(
+      new Request(`http://x${path}`, {
+        method,
+        headers: { "content-type": type },
+        body: JSON.stringify(body),
+      }),
+      { user: eve },
+    );
+    return [response.status, (await response.json()).message];
+  };
+  const map = { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "new" }, data: { a: "1" } };
+  assertEquals(
+    await send(
+      "PATCH",
+      "/api/v1/namespaces/default/configmaps/new?fieldManager=eve",
+      "application/apply-patch+yaml",
+      map,
+    ),
+    [
+      403,
+      'configmaps "new" is forbidden: User "eve" cannot create resource "configmaps" in API group ' +
+      '"" in the namespace "default"',
+    ],
+  );
+  const role = {
+    apiVersion: "rbac.authorization.k8s.io/v1",
+    kind: "Role",
+    metadata: { name: "new" },
+    rules: [],
+  };
+  const path = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles/new";
+  assertEquals((await send("PUT", path, "application/json", role))[0], 403);
+});

@@ -18,7 +18,8 @@ import type {
 import { internal, noSuchResource } from "../machinery/errors.ts";
 import type { DeepReadonly, Kind, KubeList, KubeObject } from "../machinery/types.ts";
 import { apiVersionOf, atRevision, served } from "./codec.ts";
-import { attributesOf, listKindOf, run } from "./core.ts";
+import { attributesOf } from "./authorize.ts";
+import { listKindOf, run } from "./core.ts";
 import { asApiError, type Deps } from "./deps.ts";
 import type { Answer, ApiRequest, Frame, FrameStream, Page, RequestVerb } from "./request.ts";
 

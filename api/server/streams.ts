@@ -12,7 +12,7 @@ import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
 import { upgradeRemote } from "./aggregation/proxy.ts";
 import { served } from "./codec.ts";
 import { admitConnection } from "./connect.ts";
-import { attributesOf, authorize } from "./core.ts";
+import { attributesOf, authorize } from "./authorize.ts";
 import { type Deps, subjectOf } from "./deps.ts";
 import {
   EXEC_PROTOCOLS,

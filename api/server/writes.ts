@@ -7,6 +7,7 @@ import type { Draft, Item, Store } from "../../kv/contract.ts";
 import type { Admission } from "../auth/contract.ts";
 import { alreadyExists, conflict, notFound } from "../machinery/errors.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+import { attributesOf, authorize } from "./authorize.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
 import { claimsOf } from "./allocators.ts";
 import { apiVersionOf, atRevision, objectCodec, served } from "./codec.ts";
@@ -262,7 +263,9 @@ export async function change(deps: Deps, request: ApiRequest, how: Change): Prom
   throw conflict(subjectOf(kind), name);
 }
 
+/** Who may change may not therefore create: that is a right of its own. */
 async function createAbsent(deps: Deps, request: ApiRequest, object: KubeObject): Promise<Answer> {
+  await authorize(deps, { ...attributesOf(request), verb: "create" });
   if (request.patch?.type !== "apply") return await createDecoded(deps, request, object);
   const managed = object.metadata.managedFields;
   return await createDecoded(deps, request, object, (created) => {

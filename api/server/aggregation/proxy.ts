@@ -8,7 +8,7 @@ import { withoutTokenProtocol } from "../../auth/authn.ts";
 import type { User } from "../../client/contract.ts";
 import { OutboundError } from "../../client/outbound.ts";
 import { unavailable } from "../../machinery/errors.ts";
-import { authorize } from "../core.ts";
+import { authorize } from "../authorize.ts";
 import type { Deps } from "../deps.ts";
 import { type Call, type Reply, textReply } from "../http.ts";
 import type { Socket } from "../listen.ts";
