@@ -83,7 +83,14 @@ export class Packages {
     const module = Object.keys(this.#roots).find((m) => path.startsWith(`${m}/`));
     if (!module) throw new Error(`no sources of ${path}`);
     const folder = this.#roots[module] + path.slice(module.length);
-    pkg = { path, types: new Map(), enums: new Map(), constants: new Map(), imports: new Map() };
+    pkg = {
+      path,
+      types: new Map(),
+      enums: new Map(),
+      constants: new Map(),
+      borrowed: new Map(),
+      imports: new Map(),
+    };
     const names = [...Deno.readDirSync(folder)].map((e) => e.name).sort();
     for (const name of names) {
       if (!name.endsWith(".go") || /_test\.go$|^zz_|\.pb\.go$/.test(name)) continue;
@@ -131,7 +138,7 @@ function resolve(text: string, pkg: GoPackage, all: Packages): Resolved {
     const value = of.go ??
       (of.struct && `${of.struct.path.split("/").at(-1)}.${of.struct.type.name}`);
     const go = value && (key.go || of.go) ? `map[${key.go ?? "string"}]${value}` : undefined;
-    return { code: `{${of.code}`, pointer: false, go };
+    return { code: `{${of.code}`, pointer: false, enum: of.enum, go };
   }
   if (BUILTIN[text]) return { code: BUILTIN[text], pointer: false };
   const [alias, name] = text.includes(".") ? text.split(".") : ["", text];
@@ -159,9 +166,19 @@ function resolveNamed(target: GoPackage, name: string, all: Packages): Resolved 
   if (of.code.startsWith("[") && type.markers.has("protobuf.nullable")) {
     return { code: `w${of.code}`, pointer: false, go: `${target.path.split("/").at(-1)}.${name}` };
   }
-  const listed = type.markers.has("enum") ? target.enums.get(name) : undefined;
+  const listed = type.markers.has("enum") ? enumOf(target, name, all) : undefined;
   const go = `${target.path.split("/").at(-1)}.${name}`;
   return listed ? { ...of, go, enum: [...listed].sort() } : { ...of, go };
+}
+
+/** The values of an enumeration, some of which may be another package's constants. */
+function enumOf(target: GoPackage, name: string, all: Packages): string[] | undefined {
+  const own = target.enums.get(name);
+  const borrowed = (target.borrowed.get(name) ?? []).map(([alias, constant]) => {
+    const path = target.imports.get(alias);
+    return path === undefined ? undefined : all.load(path).constants.get(constant);
+  }).filter((value) => value !== undefined);
+  return own || borrowed.length > 0 ? [...own ?? [], ...borrowed] : undefined;
 }
 
 function defaultOf(field: GoField, pkg: GoPackage): Json | undefined {

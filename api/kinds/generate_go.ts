@@ -32,6 +32,8 @@ export interface GoPackage {
   /** Typed string constants: type name to values in order, and constant name to value. */
   enums: Map<string, string[]>;
   constants: Map<string, string>;
+  /** Constants of other packages among a type's: import name and constant's name. */
+  borrowed: Map<string, [string, string][]>;
   /** File-local import names to import paths. */
   imports: Map<string, string>;
 }
@@ -41,6 +43,8 @@ const EMBEDDED = /^\t(\*?[\w.]+)(?:\s+`(.*)`)?\s*(?:\/\/.*)?$/;
 const TYPE = /^\t?(?:type )?(\w+)(?: =)? (.+?)\s*(?:\/\/.*)?$/;
 const CONSTANT = /^\s*(?:const )?(\w+)\s+(\w+)\s*=\s*"([^"]*)"/;
 const CONVERTED = /^\s*(?:const )?(\w+)\s*=\s*(\w+)\("([^"]*)"\)/;
+/** A constant of another package, converted: `AddressType(v1.IPv4Protocol)`. */
+const BORROWED = /^\s*(?:const )?\w+\s*=\s*(\w+)\((\w+)\.(\w+)\)/;
 const PLAIN = /^\s*(?:const )?(\w+)\s*=\s*"([^"]*)"/;
 
 function tag(tags: string, key: string): string {
@@ -91,6 +95,11 @@ function readConstants(line: string, into: GoPackage): void {
     if (!values.includes(value)) values.push(value);
     into.enums.set(type, values);
     return;
+  }
+  const borrowed = line.match(BORROWED);
+  if (borrowed) {
+    const [, type, alias, constant] = borrowed;
+    into.borrowed.set(type, [...into.borrowed.get(type) ?? [], [alias, constant]]);
   }
   const plain = line.match(PLAIN);
   if (plain) into.constants.set(plain[1], plain[2]);

@@ -91,7 +91,7 @@ function fieldOf(facts: FieldFacts, prefix: string): Field {
   if (rest.pk) field.patchMergeKey = rest.pk as string;
   if (rest.d !== undefined) field.default = rest.d;
   if (rest.e) {
-    if (field.type === "array") field.items!.enum = rest.e as string[];
+    if (field.type === "array" || field.type === "map") field.items!.enum = rest.e as string[];
     else field.enum = rest.e as string[];
   }
   if (rest.g) field.goType = rest.g as string;

@@ -40,8 +40,10 @@ export interface Operation {
   codes: number[];
   /** May be watched. */
   stream?: boolean;
-  /** `text/plain` and any answers. */
+  /** What is answered, where it is no object. */
   produces?: string[];
+  /** The answer is plain text, or that in an envelope. */
+  alsoText?: boolean;
 }
 
 /** One path. */
@@ -137,6 +139,7 @@ export function pathsOf(
       add(`${path}/{path}`, connect(kind, sub, [...parameters, inPath("path")]));
     }
   }
+  if (kind.verbs.includes("watch") && !kind.custom) out.push(...watchPaths(kind, base));
   if (kind.namespaced && kind.verbs.includes("list")) {
     add(`${base}/${kind.plural}`, [{
       ...listing(kind, []),
@@ -164,8 +167,42 @@ function listing(kind: Kind, at: Parameter[]): Operation {
     parameters: [...at, PRETTY, ...LIST],
     answer: { is: "list", kind },
     codes: [200],
-    stream: kind.verbs.includes("watch"),
+    // Upstream lists statuses of components by the way of all lists, which may be watched
+    stream: kind.verbs.includes("watch") || kind.kind === "ComponentStatus",
   };
+}
+
+/** The old way to watch, by a path: generated clients have names for it. */
+function watchPaths(kind: Kind, base: string): PathEntry[] {
+  const part = idPart(kind.group, kind.version);
+  const namespace = kind.namespaced ? [inPath("namespace")] : [];
+  const scope = `${base}/watch${kind.namespaced ? "/namespaces/{namespace}" : ""}`;
+  const entry = (path: string, id: string, action: string, at: Parameter[]): PathEntry => ({
+    path,
+    kind,
+    operations: [{
+      method: "get",
+      id: `watch${part}${id}`,
+      description: action === "watch"
+        ? `watch an object of kind ${kind.kind}; deprecated: list with the parameters watch and fieldSelector`
+        : `watch objects of kind ${kind.kind}; deprecated: list with the parameter watch`,
+      action,
+      gvk: gvk(kind),
+      parameters: [...at, PRETTY, ...LIST],
+      answer: { is: "definition", name: `${META}.WatchEvent` },
+      codes: [200],
+      stream: true,
+    }],
+  });
+  const out = [
+    entry(`${scope}/${kind.plural}`, `${scoped(kind)}List`, "watchlist", namespace),
+    entry(`${scope}/${kind.plural}/{name}`, scoped(kind), "watch", [inPath("name"), ...namespace]),
+  ];
+  if (kind.namespaced) {
+    const id = `${kind.kind}ListForAllNamespaces`;
+    out.push(entry(`${base}/watch/${kind.plural}`, id, "watchlist", []));
+  }
+  return out;
 }
 
 function collection(kind: Kind, at: Parameter[]): Operation[] {
@@ -344,7 +381,7 @@ function subresource(
       parameters: [...at, ...LOG_PARAMETERS],
       answer: { is: "text" },
       codes: [200],
-      produces: ["text/plain"],
+      alsoText: true,
     }];
   }
   const about: Gvk = sub.kind

@@ -70,6 +70,48 @@ const GROUPS: Record<string, string> = {
   flowcontrol: "flowcontrol.apiserver.k8s.io",
 };
 
+/** Structs of which one field is set, as another one says: the field that says it, and those it chooses among. */
+const CHOICES: Readonly<Record<string, { by?: string; fields: readonly string[] }>> = {
+  "core.v1.AppArmorProfile": { by: "type", fields: ["localhostProfile"] },
+  "core.v1.PodSchedulingGroup": { fields: ["podGroupName"] },
+  "core.v1.SeccompProfile": { by: "type", fields: ["localhostProfile"] },
+  "flowcontrol.v1.LimitResponse": { by: "type", fields: ["queuing"] },
+  "flowcontrol.v1.PriorityLevelConfigurationSpec": { by: "type", fields: ["exempt", "limited"] },
+  "flowcontrol.v1.Subject": { by: "kind", fields: ["group", "serviceAccount", "user"] },
+};
+
+function choiceOf(name: string): OpenApi | undefined {
+  const found = CHOICES[name.replace(/^io\.k8s\.api\./, "")];
+  if (!found) return undefined;
+  const fields = found.fields.map((f) => [f, f.charAt(0).toUpperCase() + f.slice(1)]);
+  return {
+    ...(found.by && { discriminator: found.by }),
+    "fields-to-discriminateBy": Object.fromEntries(fields),
+  };
+}
+
+/** Every group-version that upstream 1.36 knows, served or not: DeleteOptions and watch events are kinds of all. */
+const KNOWN_VERSIONS = `/v1 admission.k8s.io/v1,v1beta1
+admissionregistration.k8s.io/v1,v1alpha1,v1beta1 apiextensions.k8s.io/v1,v1beta1
+apiregistration.k8s.io/v1,v1beta1 apps/v1,v1beta1,v1beta2 authentication.k8s.io/v1,v1alpha1,v1beta1
+authorization.k8s.io/v1,v1beta1 autoscaling/v1,v2 batch/v1,v1beta1
+certificates.k8s.io/v1,v1alpha1,v1beta1 coordination.k8s.io/v1,v1alpha2,v1beta1
+discovery.k8s.io/v1,v1beta1 events.k8s.io/v1,v1beta1 extensions/v1beta1
+flowcontrol.apiserver.k8s.io/v1,v1beta1,v1beta2,v1beta3 imagepolicy.k8s.io/v1alpha1
+internal.apiserver.k8s.io/v1alpha1 networking.k8s.io/v1,v1beta1 node.k8s.io/v1,v1alpha1,v1beta1
+policy/v1,v1beta1 rbac.authorization.k8s.io/v1,v1alpha1,v1beta1
+resource.k8s.io/v1,v1alpha3,v1beta1,v1beta2 scheduling.k8s.io/v1,v1alpha2,v1beta1
+storage.k8s.io/v1,v1alpha1,v1beta1 storagemigration.k8s.io/v1beta1`;
+
+function everywhere(kind: string, dialect: Dialect, group: string, version: string): OpenApi[] {
+  const core = { group: "", kind, version: "v1" };
+  if (dialect === "v3") return group ? [core, { group, kind, version }] : [core];
+  return KNOWN_VERSIONS.split(/\s/).flatMap((entry) => {
+    const [name, versions] = entry.split("/");
+    return versions.split(",").map((version) => ({ group: name, kind, version }));
+  });
+}
+
 /** The definition name of a kind: built-in kinds' schemas are named so; custom ones by their group reversed. */
 export function definitionName(kind: Kind): string {
   if (!kind.custom) return kind.schema;
@@ -84,12 +126,15 @@ export function builtInDefinition(group: string, version: string, kind: string):
 /** Collects definitions. */
 export class Definitions {
   readonly #dialect: Dialect;
+  readonly #about: { group: string; version: string };
   readonly #prefix: string;
   readonly #done = new Map<string, OpenApi>();
   readonly #open: [string, SchemaSet][] = [];
 
-  constructor(dialect: Dialect) {
+  /** `about`: the group-version that the document is of, if it is of one. */
+  constructor(dialect: Dialect, about = { group: "", version: "v1" }) {
     this.#dialect = dialect;
+    this.#about = about;
     this.#prefix = dialect === "v2" ? "#/definitions/" : "#/components/schemas/";
   }
 
@@ -161,9 +206,16 @@ export class Definitions {
     const out = this.#object(schemas, schema, type);
     const description = typeDescription(type);
     if (description) out.description = description;
+    const choice = choiceOf(name);
+    if (choice) out["x-kubernetes-unions"] = [choice];
+    if (name === `${META}.WatchEvent` || name === `${META}.DeleteOptions`) {
+      const { group, version } = this.#about;
+      out["x-kubernetes-group-version-kind"] = everywhere(type, this.#dialect, group, version);
+      return out;
+    }
     const topLevel = schema.properties?.apiVersion && schema.properties.kind &&
       schema.properties.kind.proto === undefined;
-    const gvk = topLevel || name === `${META}.WatchEvent` ? gvkOf(name) : undefined;
+    const gvk = topLevel ? gvkOf(name) : undefined;
     if (gvk) out["x-kubernetes-group-version-kind"] = [gvk];
     return out;
   }

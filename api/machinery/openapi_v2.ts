@@ -8,7 +8,8 @@ import {
   tagOf,
 } from "./openapi_paths.ts";
 import { builtInDefinition, Definitions, type OpenApi } from "./openapi_schema.ts";
-import type { Json, Kind } from "./types.ts";
+import { resourcesPath, type RootPath, rootPaths } from "./openapi_roots.ts";
+import type { Json, Kind, SchemaSet } from "./types.ts";
 
 const TYPES = ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf"];
 const STREAMS = [
@@ -24,12 +25,22 @@ const PATCH_TYPES = [
 const WATCH_EVENT = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
 const REASONS: Record<number, string> = { 200: "OK", 201: "Created", 202: "Accepted" };
 
-/** The document. `version` is the server's, such as `v1.36.0`. */
-export function openApiV2(kinds: readonly Kind[], version = "v1.36.0"): OpenApi {
+/** The document. `version` is the server's, such as `1.36`. */
+export function openApiV2(kinds: readonly Kind[], version = "unversioned"): OpenApi {
   const definitions = new Definitions("v2");
   const paths: Record<string, Json> = {};
   const watched = kinds.find((k) => k.verbs.includes("watch"));
   if (watched) definitions.ref(watched.schemas, WATCH_EVENT);
+  const schemas = kinds.find((k) => !k.custom)?.schemas;
+  const versions = new Map(
+    kinds.filter((k) => !k.custom).map((k) => [`${k.group}/${k.version}`, k]),
+  );
+  if (schemas) {
+    const roots = [...versions.values()].map((k) => resourcesPath(k.group, k.version));
+    for (const root of [...rootPaths(kinds), ...roots]) {
+      paths[root.path] = { get: rootV2(root, definitions, schemas) };
+    }
+  }
   for (const kind of kinds) {
     if (kind.custom) definitions.kind(kind);
     for (const entry of pathsOf(kind, builtInDefinition)) {
@@ -56,6 +67,20 @@ export function openApiV2(kinds: readonly Kind[], version = "v1.36.0"): OpenApi 
       },
     },
     security: [{ BearerToken: [] }],
+  };
+}
+
+function rootV2(root: RootPath, definitions: Definitions, schemas: SchemaSet): OpenApi {
+  const { description, id, tag, answer, produces = TYPES, consumes = TYPES } = root;
+  const schema = answer ? definitions.ref(schemas, answer) : { type: "string" };
+  return {
+    description,
+    ...(consumes && { consumes }),
+    operationId: id,
+    produces,
+    responses: { 200: { description: "OK", schema }, 401: { description: "Unauthorized" } },
+    schemes: ["https"],
+    tags: [tag],
   };
 }
 
@@ -116,7 +141,11 @@ function operationV2(
       : ["*/*"],
     description: operation.description,
     operationId: operation.id,
-    produces: operation.produces ?? (operation.stream ? [...built, ...STREAMS] : built),
+    produces: operation.produces ?? [
+      ...operation.alsoText ? ["text/plain"] : [],
+      ...built,
+      ...operation.stream ? STREAMS : [],
+    ],
     responses,
     schemes: ["https"],
     tags: [tagOf(kind.group, kind.version)],

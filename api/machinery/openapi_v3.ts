@@ -2,7 +2,6 @@
 import {
   basePath,
   type Content,
-  idPart,
   type Operation,
   type Parameter,
   pathsOf,
@@ -10,6 +9,7 @@ import {
   tagOf,
 } from "./openapi_paths.ts";
 import { builtInDefinition, Definitions, type OpenApi } from "./openapi_schema.ts";
+import { resourcesPath, type RootPath, rootPaths } from "./openapi_roots.ts";
 import type { Json, Kind, SchemaSet } from "./types.ts";
 
 const TYPES = ["application/json", "application/vnd.kubernetes.protobuf", "application/yaml"];
@@ -26,7 +26,7 @@ const PATCH_TYPES = [
 const META = "io.k8s.apimachinery.pkg.apis.meta.v1";
 const REASONS: Record<number, string> = { 200: "OK", 201: "Created", 202: "Accepted" };
 
-/** The keys of the index: `api/v1`, `apis/apps/v1`, … in order. */
+/** The keys of the documents of group-versions: `api/v1`, `apis/apps/v1`, … in order. */
 export function openApiV3Paths(kinds: readonly Kind[]): string[] {
   const paths = new Set(kinds.map((k) => basePath(k.group, k.version).slice(1)));
   return [...paths].sort();
@@ -36,14 +36,16 @@ export function openApiV3Paths(kinds: readonly Kind[]): string[] {
 export function openApiV3(
   groupVersion: { group: string; version: string },
   kinds: readonly Kind[],
+  release = "unversioned",
 ): OpenApi {
   const { group, version } = groupVersion;
   const own = kinds.filter((k) => k.group === group && k.version === version);
-  const definitions = new Definitions("v3");
+  const definitions = new Definitions("v3", groupVersion);
   const paths: Record<string, Json> = {};
   const schemas = own[0]?.schemas;
   if (schemas) {
-    paths[`${basePath(group, version)}/`] = resourcesPath(group, version, definitions, schemas);
+    const resources = resourcesPath(group, version);
+    paths[resources.path] = rootV3(resources, definitions, schemas);
     // No path refers to what a watch sends.
     if (own.some((k) => k.verbs.includes("watch"))) definitions.ref(schemas, `${META}.WatchEvent`);
   }
@@ -59,12 +61,48 @@ export function openApiV3(
       paths[entry.path] = item;
     }
   }
+  return whole(paths, definitions, release);
+}
+
+/** The operation of a path that is of no kind. */
+function rootV3(root: RootPath, definitions: Definitions, schemas: SchemaSet): OpenApi {
+  const { description, id, tag, answer, produces = TYPES } = root;
+  const schema = answer ? definitions.ref(schemas, answer) : { type: "string" };
+  return {
+    get: {
+      description,
+      operationId: id,
+      responses: {
+        200: { description: "OK", content: content(produces, schema) },
+        401: { description: "Unauthorized" },
+      },
+      tags: [tag],
+    },
+  };
+}
+
+/** The document of a path that is of no kind; undefined for another key. */
+export function openApiV3Root(
+  key: string,
+  kinds: readonly Kind[],
+  release = "unversioned",
+): OpenApi | undefined {
+  const root = rootPaths(kinds).find((one) => one.key === key);
+  const schemas = kinds.find((k) => !k.custom)?.schemas;
+  if (!root || !schemas) return undefined;
+  const definitions = new Definitions("v3");
+  const paths = { [root.path]: rootV3(root, definitions, schemas) };
+  return whole(paths, definitions, release);
+}
+
+function whole(paths: OpenApi, definitions: Definitions, version: string): OpenApi {
+  const schemas = definitions.finish();
   return {
     openapi: "3.0.0",
-    info: { title: "Kubernetes", version: "unversioned" },
+    info: { title: "Kubernetes", version },
     paths: Object.fromEntries(Object.entries(paths).sort(([a], [b]) => a < b ? -1 : 1)),
     components: {
-      schemas: definitions.finish(),
+      ...(Object.keys(schemas).length > 0 && { schemas }),
       securitySchemes: {
         BearerToken: {
           description: "Bearer Token authentication",
@@ -73,26 +111,6 @@ export function openApiV3(
           type: "apiKey",
         },
       },
-    },
-  };
-}
-
-function resourcesPath(
-  group: string,
-  version: string,
-  definitions: Definitions,
-  schemas: SchemaSet,
-): OpenApi {
-  const schema = definitions.ref(schemas, `${META}.APIResourceList`);
-  return {
-    get: {
-      description: "get available resources",
-      operationId: `get${idPart(group, version)}APIResources`,
-      responses: {
-        200: { description: "OK", content: content(TYPES, schema) },
-        401: { description: "Unauthorized" },
-      },
-      tags: [tagOf(group, version)],
     },
   };
 }
@@ -144,7 +162,11 @@ function operationV3(
   }
   const answer = schemaOf(operation.answer, kind, definitions);
   const built = kind.custom ? TYPES.filter((t) => !t.includes("protobuf")) : TYPES;
-  const types = operation.produces ?? (operation.stream ? [...built, ...STREAMS] : built);
+  const types = operation.produces ?? [
+    ...operation.alsoText ? ["text/plain"] : [],
+    ...built,
+    ...operation.stream ? STREAMS : [],
+  ];
   const responses: OpenApi = {};
   for (const code of operation.codes) {
     responses[code] = { description: REASONS[code], content: content(types, answer) };

@@ -6,6 +6,7 @@
 import { createHash } from "node:crypto";
 import { noSuchResource, notAcceptable } from "../machinery/errors.ts";
 import type { openApiV2 } from "../machinery/openapi_v2.ts";
+import { rootPaths } from "../machinery/openapi_roots.ts";
 import { OPENAPI_EDITION } from "../machinery/openapi_edition.ts";
 import type { Kind, Kinds } from "../machinery/types.ts";
 import type { Aggregation } from "./aggregation/registry.ts";
@@ -73,6 +74,9 @@ export class OpenApi {
       if (paths[path]) continue;
       paths[path] = { serverRelativeURL: `/openapi/v3/${path}?hash=${this.#hash(path)}` };
     }
+    for (const { key } of rootPaths(this.#kinds.all())) {
+      paths[key] = { serverRelativeURL: `/openapi/v3/${key}?hash=${this.#hash(key)}` };
+    }
     for (const { group, version, document } of this.#remotes.all()) {
       const path = `apis/${group}/${version}`;
       delete paths[path];
@@ -119,7 +123,9 @@ export class OpenApi {
     const remote = this.#remote(path);
     if (remote) return remoteReply(remote);
     const kinds = this.#of(path);
-    if (kinds.length === 0) return statusReply(noSuchResource().status);
+    const root = kinds.length === 0 &&
+      rootPaths(this.#kinds.all()).some(({ key }) => key === path);
+    if (kinds.length === 0 && !root) return statusReply(noSuchResource().status);
     const hash = this.#hash(path);
     const asked = new URLSearchParams(call.query).get("hash");
     if (asked !== null && asked !== hash) {
@@ -132,9 +138,11 @@ export class OpenApi {
       return statusReply(notAcceptable(["application/json"]).status);
     }
     const { bytes, contentType } = await this.#make(`${path}?${hash}`, async () => {
-      const { openApiV3 } = await import("../machinery/openapi_v3.ts");
-      const { group, version } = kinds[0];
-      const document = openApiV3({ group, version }, this.#kinds.all());
+      const { openApiV3, openApiV3Root } = await import("../machinery/openapi_v3.ts");
+      const release = `${VERSION.major}.${VERSION.minor}`;
+      const document = root
+        ? openApiV3Root(path, this.#kinds.all(), release)
+        : openApiV3(kinds[0], this.#kinds.all(), release);
       return { bytes: jsonBytes(document), contentType: "application/json" };
     });
     const headers: Record<string, string> = {
@@ -155,7 +163,7 @@ export class OpenApi {
     const { bytes, contentType } = await this.#make(protobuf ? "v2/protobuf" : "v2", async () => {
       const { openApiV2 } = await import("../machinery/openapi_v2.ts");
       const document = await this.#merged(
-        openApiV2(this.#kinds.all(), VERSION.gitVersion) as Swagger,
+        openApiV2(this.#kinds.all(), `${VERSION.major}.${VERSION.minor}`) as Swagger,
       );
       if (!protobuf) return { bytes: jsonBytes(document), contentType: "application/json" };
       const { openApiV2Protobuf } = await import("../machinery/openapi_v2_protobuf.ts");

@@ -3,7 +3,7 @@ export const discovery_v1 = `{"Endpoint":{"f":[["addresses","[s",1,6,{"lt":"set"
 "EndpointConditions":{"f":[["ready","b",1,1],["serving","b",2,1],["terminating","b",3,1]]},
 "EndpointHints":{"f":[["forZones","[@ForZone",1,0,{"lt":"atomic"}],["forNodes","[@ForNode",2,0,{"lt":"atomic"}]]},
 "EndpointPort":{"f":[["name","s",1,1],["protocol","s",2,1,{"e":["SCTP","TCP","UDP"],"g":"v1.Protocol"}],["port","i",3,1],["appProtocol","s",4,1]],"m":"atomic"},
-"EndpointSlice":{"f":[["kind","s"],["apiVersion","s"],["metadata","@meta_v1.ObjectMeta",1],["addressType","s",4,6,{"e":["FQDN"],"g":"v1.AddressType"}],["endpoints","[@Endpoint",2,2,{"lt":"atomic"}],["ports","[@EndpointPort",3,2,{"lt":"atomic"}]]},
+"EndpointSlice":{"f":[["kind","s"],["apiVersion","s"],["metadata","@meta_v1.ObjectMeta",1],["addressType","s",4,6,{"e":["FQDN","IPv4","IPv6"],"g":"v1.AddressType"}],["endpoints","[@Endpoint",2,2,{"lt":"atomic"}],["ports","[@EndpointPort",3,2,{"lt":"atomic"}]]},
 "EndpointSliceList":{"f":[["kind","s"],["apiVersion","s"],["metadata","@meta_v1.ListMeta",1],["items","[@EndpointSlice",2,6]]},
 "ForNode":{"f":[["name","s",1,6]]},
 "ForZone":{"f":[["name","s",1,6]]}}`;

@@ -936,7 +936,7 @@ export type PersistentVolumeClaimStatus = {
   capacity?: Record<string, string>;
   conditions?: PersistentVolumeClaimCondition[];
   allocatedResources?: Record<string, string>;
-  allocatedResourceStatuses?: Record<string, string>;
+  allocatedResourceStatuses?: Record<string, "ControllerResizeInProgress" | "ControllerResizeInfeasible" | "NodeResizeInProgress" | "NodeResizeInfeasible" | "NodeResizePending" | (string & {})>;
   currentVolumeAttributesClassName?: string;
   modifyVolumeStatus?: ModifyVolumeStatus;
 };

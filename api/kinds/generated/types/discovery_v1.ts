@@ -37,7 +37,7 @@ export type EndpointSlice = {
   kind: string;
   apiVersion: string;
   metadata: ObjectMeta;
-  addressType: "FQDN" | (string & {});
+  addressType: "FQDN" | "IPv4" | "IPv6" | (string & {});
   endpoints: Endpoint[];
   ports: EndpointPort[];
 };
