@@ -35,7 +35,7 @@ export function admissionOf(
     dryRun: request.params.dryRun === true || request.deleteOptions?.dryRun === true,
     object: what.object,
     old: what.old,
-    options: what.options ?? {},
+    options: what.options ?? optionsOf(request, what.operation),
     form: what.form,
     collection: what.collection,
     signal: request.signal,
@@ -44,6 +44,23 @@ export function admissionOf(
     warn: (text) => request.warnings.push(text),
     annotate: (key, value) => request.audit?.annotate(key, value),
   };
+}
+
+const OPTIONS: Partial<Record<Operation, string>> = {
+  CREATE: "CreateOptions",
+  UPDATE: "UpdateOptions",
+};
+
+/** What webhooks and policies see as options: a patch's are an update's, as upstream. */
+function optionsOf(request: ApiRequest, operation: Operation): Record<string, unknown> {
+  const kind = OPTIONS[operation];
+  if (!kind) return {};
+  const { dryRun, fieldManager, fieldValidation } = request.params;
+  const options: Record<string, unknown> = { apiVersion: "meta.k8s.io/v1", kind };
+  if (dryRun) options.dryRun = ["All"];
+  if (fieldManager) options.fieldManager = fieldManager;
+  if (fieldValidation) options.fieldValidation = fieldValidation;
+  return options;
 }
 
 /**

@@ -16,6 +16,8 @@ import type { Answer, ApiRequest } from "./request.ts";
 import { getScale, writeScale } from "./scale.ts";
 import { change, patchObject, updateObject } from "./writes.ts";
 
+/** How long a token lives that is asked for without a time. */
+const TOKEN_SECONDS = 3600;
 const TOKEN_REQUEST = formOf("authentication.k8s.io", "v1", "TokenRequest");
 
 /** Answers a request for a subresource. */
@@ -62,6 +64,10 @@ async function finalizeNamespace(deps: Deps, request: ApiRequest): Promise<Answe
 async function answerToken(deps: Deps, request: ApiRequest): Promise<Answer> {
   if (!deps.tokens) throw methodNotAllowed(subjectOf(request.kind), request.verb);
   const { object } = decodeAs(request, TOKEN_REQUEST);
+  object.metadata.namespace ||= request.namespace;
+  object.metadata.name ||= request.name;
+  object.spec = { ...object.spec };
+  object.spec.expirationSeconds ??= TOKEN_SECONDS;
   const admission = admissionOf(deps, request, {
     operation: "CREATE",
     object,
@@ -122,7 +128,6 @@ export async function answerVirtual(deps: Deps, request: ApiRequest): Promise<An
     const admission = admissionOf(deps, request, {
       operation: "CREATE",
       object,
-      options: { apiVersion: "meta.k8s.io/v1", kind: "CreateOptions" },
     });
     await mutate(deps, admission);
     await review(deps, admission);

@@ -85,15 +85,15 @@ async function createDecoded(
     operation: "CREATE",
     object,
     name: object.metadata.name ?? "",
-    options: writeOptions(request, "CreateOptions"),
   });
   if (kind.namespaced && !object.metadata.namespace) object.metadata.namespace = request.namespace;
+  // What admission adds is nobody's
+  if (!apply) tracked(deps, request, undefined, object);
   enter(deps, request, "mutate");
   if (await mutate(deps, admission)) fillDefaults(kind, object);
   enter(deps, request, "prepare");
   prepareCreate(deps, request, object);
-  if (apply) apply(object);
-  else tracked(deps, request, undefined, object);
+  apply?.(object);
   enter(deps, request, "validate");
   validateNew(deps, request, object);
   enter(deps, request, "admit");
@@ -168,16 +168,6 @@ async function answerOf(
   const item = { key, revision: 0, value: shown, bytes: new Uint8Array() };
   if (kind.storage?.convert) await prepareServed(kind, [item]);
   return { code: 200, kind, object: served(kind, item) };
-}
-
-/** What a mutating or validating webhook sees as options. */
-function writeOptions(request: ApiRequest, kind: string): Record<string, unknown> {
-  const { dryRun, fieldManager, fieldValidation } = request.params;
-  const options: Record<string, unknown> = { apiVersion: "meta.k8s.io/v1", kind };
-  if (dryRun) options.dryRun = ["All"];
-  if (fieldManager) options.fieldManager = fieldManager;
-  if (fieldValidation) options.fieldValidation = fieldValidation;
-  return options;
 }
 
 /** Kinds that an update creates when they are absent (upstream: AllowCreateOnUpdate). */
@@ -296,9 +286,9 @@ async function tryChange(
     object,
     old,
     ...shown,
-    options: writeOptions(request, request.patch ? "PatchOptions" : "UpdateOptions"),
   });
-  const managedBefore = object.metadata.managedFields;
+  if (!applied) tracked(deps, request, old, object);
+  const { managedFields } = object.metadata;
   enter(deps, request, "mutate");
   if (await mutate(deps, admission)) {
     shown?.carry();
@@ -306,24 +296,18 @@ async function tryChange(
   }
   enter(deps, request, "prepare");
   prepareUpdate(deps, request, object, old);
-  if (applied) object.metadata.managedFields = managedBefore;
-  else {
-    const silent = managedBefore === undefined || sameManaged(object, old);
-    if (silent && equalButManaged(object, old) && isCurrent(kind, base)) {
-      await review(deps, admission);
-      return { code: 200, kind, item: base };
-    }
-    tracked(deps, request, old, object);
-  }
+  if (managedFields) object.metadata.managedFields = managedFields;
+  else delete object.metadata.managedFields;
+  const unchanged = equalButManaged(object, old) && sameManaged(object, old) &&
+    isCurrent(kind, base);
   enter(deps, request, "validate");
-  validateChanged(deps, request, object, old);
+  if (!unchanged || applied) validateChanged(deps, request, object, old);
   enter(deps, request, "admit");
+  // Judges see which version is replaced; it is not stored
+  object.metadata.resourceVersion = old.metadata.resourceVersion;
   await review(deps, admission);
-  if (
-    applied && equalButManaged(object, old) && sameManaged(object, old) && isCurrent(kind, base)
-  ) {
-    return { code: 200, kind, item: base };
-  }
+  if (unchanged) return { code: 200, kind, item: base };
+  delete (object.metadata as Partial<KubeObject["metadata"]>).resourceVersion;
   return await commitChange(deps, request, { admission, object, base });
 }
 
