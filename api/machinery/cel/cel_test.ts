@@ -202,7 +202,7 @@ const SPEC: Props = {
         { rule: "self.size <= self.limit", message: "size must not exceed limit" },
         {
           rule: "self.size != 7",
-          messageExpression: "'size is ' + string(self.size)",
+          messageExpression: "'size is %d'.format([self.size])",
           fieldPath: ".size",
           reason: "FieldValueForbidden",
         },
@@ -298,7 +298,12 @@ Deno.test("ruleErrors() refuses rules that cannot work", () => {
   assertEquals(
     errors({
       type: "array",
-      items: { type: "string", "x-kubernetes-validations": [{ rule: "self == oldSelf" }] },
+      maxItems: 5,
+      items: {
+        type: "string",
+        maxLength: 5,
+        "x-kubernetes-validations": [{ rule: "self == oldSelf" }],
+      },
     })[0],
     's.properties[a].items.x-kubernetes-validations[0].rule: Invalid value: "self == oldSelf": oldSelf ' +
       "cannot be used on the uncorrelatable portion of the schema within s.properties[a]",

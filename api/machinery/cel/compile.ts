@@ -1,29 +1,50 @@
 /**
- * From an expression to code. Parsing is cel-js's; types, evaluation and cost are ours: expressions run on
- * objects as they are stored, typed by their schemas, `matches` runs on RE2, every node charges what
- * upstream charges, and errors read as cel-go's.
+ * From an expression to code: names, fields, indices, operators and calls. Types, evaluation and cost follow
+ * cel-go's checker, interpreter and cost tracker: expressions run on objects as they are stored, typed by their
+ * schemas, `matches` runs on RE2, and errors read as cel-go's. Macros: `macros.ts`; lists, maps and messages:
+ * `literals.ts`; what literals must be: `literal_checks.ts`.
  */
-import { Environment } from "@marcbachmann/cel-js";
 import type { Schema } from "../types.ts";
 import { defineAuthorizer } from "./authorizer.ts";
-import { compiledPattern, defineCore } from "./core_library.ts";
-import { sizeEstimate } from "./estimate.ts";
+import { BROKEN, type Code, constantCode, noOverload, type Run, runBranch } from "./code.ts";
+import { defineCore } from "./core_library.ts";
+import { type Cost, type Estimate, priceOf, shorter } from "./costs.ts";
+import {
+  fixed,
+  isSized,
+  ONE,
+  type Range,
+  sizeEstimate,
+  sum,
+  union,
+  UNKNOWN,
+  ZERO,
+} from "./estimate.ts";
 import { defineExtensions } from "./extensions.ts";
+import { checkFormat, checkLiteral } from "./literal_checks.ts";
+import { compileList, compileMap, compileMessage, memberOf } from "./literals.ts";
 import { expandMacro } from "./macros.ts";
+import { type Node, parse, SyntaxProblem } from "./parser.ts";
 import { isFunction, type Overload, overloads } from "./registry.ts";
 import {
   assignable,
   BOOL,
   bound,
+  BYTES,
+  DOUBLE,
   DYN,
+  INT,
+  isOpen,
   joined,
   listOf,
   mapOf,
   NULL,
   optionalOf,
+  STRING,
   TYPE,
   type Type,
   typeText,
+  UINT,
 } from "./types.ts";
 import {
   CelError,
@@ -31,8 +52,8 @@ import {
   fits,
   NONE,
   ObjectValue,
+  Opaque,
   Optional,
-  Sized,
   sizeOf,
   typeName,
   TypeValue,
@@ -45,85 +66,44 @@ defineCore();
 defineExtensions();
 defineAuthorizer();
 
-/** A node of cel-js's tree. `args` depends on `op`. */
-export interface Node {
-  op: string;
-  // deno-lint-ignore no-explicit-any -- a value, a node, or lists of nodes, by `op`
-  args: any;
-  pos: number;
-  start: number;
-  end: number;
-}
-
-/** An evaluation under way. */
-export class Run {
-  readonly slots: Value[];
-  cost = 0;
-  readonly limit: number;
-  constructor(slots: Value[], limit: number) {
-    this.slots = slots;
-    this.limit = limit;
-  }
-
-  /** Counts cost; throws CostError past the limit. */
-  charge(units: number): void {
-    this.cost += units;
-    if (this.cost > this.limit) throw new CostError();
-  }
-}
-
-/** The cost limit was reached. Nothing in the language absorbs it. */
-export class CostError extends Error {
-  override name = "CostError";
-  constructor() {
-    super("operation cancelled: actual cost limit exceeded");
-  }
-}
-
-/** A compiled node. */
-export interface Code {
-  type: Type;
-  run(run: Run): Value;
-  /** Most that one evaluation may cost. */
-  cost: number;
-  /** Most characters, items or entries the value may have. */
-  size: number;
-  /** Where the value comes from the object: its schema. */
-  schema?: Schema;
-  /** Of a literal: its value, and where it stands. */
-  constant?: { value: Value; pos: number };
-}
-
 /** What a name stands for. */
 export interface Variable {
   slot: number;
   type: Type;
   schema?: Schema;
-  size: number;
+  size?: Range;
+  entry?: Code["entry"];
 }
 
-const parser = new Environment({
-  unlistedVariablesAreDyn: true,
-  enableOptionalTypes: true,
-  limits: { maxAstNodes: 20000, maxDepth: 250, maxListElements: 5000, maxMapEntries: 5000 },
-});
+/** A name that a macro brings, and what is known of it. */
+export interface Binding extends Omit<Variable, "slot"> {
+  name: string;
+}
 
-const TYPE_NAMES = new Set([
-  "int",
-  "uint",
-  "double",
-  "bool",
-  "string",
-  "bytes",
-  "list",
-  "map",
-  "null_type",
-  "type",
-]);
+/** What is wrong with an expression, and where. */
+export interface Problem {
+  pos: number;
+  message: string;
+  /** About literals side by side that are of several types. */
+  mixed?: true;
+}
 
-const PROTOBUF_TYPES = new Set(["google.protobuf.Timestamp", "google.protobuf.Duration"]);
+const TYPE_NAMES: Readonly<Record<string, Type>> = {
+  bool: BOOL,
+  bytes: BYTES,
+  double: DOUBLE,
+  int: INT,
+  list: listOf(DYN),
+  map: mapOf(DYN, DYN),
+  null_type: NULL,
+  string: STRING,
+  type: TYPE,
+  uint: UINT,
+  "google.protobuf.Timestamp": { kind: "timestamp" },
+  "google.protobuf.Duration": { kind: "duration" },
+};
 
-/** Type conversions, which are made at once of literals. */
+/** Type conversions, which are made at once of what is known. */
 const CONVERSIONS = new Set([
   "int",
   "uint",
@@ -133,33 +113,33 @@ const CONVERSIONS = new Set([
   "bytes",
   "timestamp",
   "duration",
+  "dyn",
+  "type",
 ]);
-const PATTERN_FUNCTIONS = new Set(["matches", "find", "findAll"]);
-/** Functions whose literal arguments belong to what is checked. */
-const LITERAL_CHECKS = new Set(["matches", "timestamp", "duration"]);
 
-/** Failure of a node that did not check; never runs, because the expression is refused. */
-const BROKEN: Code = { type: DYN, run: () => null, cost: 0, size: 1 };
-
-/** Compiles one expression. */
+/** Compiles one expression. `messages`: it may make objects and patches. */
 export class Compiler {
   readonly text: string;
-  readonly errors: { pos: number; message: string }[] = [];
+  readonly messages: boolean;
+  readonly errors: Problem[] = [];
   /** What is found out only where everything else is right. */
-  readonly #late: { pos: number; message: string }[] = [];
+  readonly late: Problem[] = [];
   /** Why no program can be made of what is right otherwise. */
   instantiation: string | undefined;
   /** Names of outside variables that the expression uses. */
   readonly used = new Set<string>();
   #scope = new Map<string, Variable>();
   #slots = 0;
-  /** Whether list and map literals may mix types. */
-  #mixed = false;
 
-  constructor(text: string, variables: ReadonlyMap<string, { type: Type; schema?: Schema }>) {
+  constructor(
+    text: string,
+    variables: ReadonlyMap<string, { type: Type; schema?: Schema; size?: number }>,
+    messages = false,
+  ) {
     this.text = text;
-    for (const [name, { type, schema }] of variables) {
-      const size = schema ? sizeEstimate(schema) : 1000;
+    this.messages = messages;
+    for (const [name, { type, schema, size: most }] of variables) {
+      const size = most === undefined ? sizeOfSchema(schema) : { min: 0, max: most };
       this.#scope.set(name, { slot: this.#slots++, type, schema, size });
     }
   }
@@ -173,25 +153,16 @@ export class Compiler {
   compile(): Code {
     let ast: Node;
     try {
-      ast = parser.parse(this.text).ast as unknown as Node;
+      ast = parse(this.text);
     } catch (error) {
-      const found = error as { summary?: string; message: string; range?: { start: number } };
-      const message = `Syntax error: ${found.summary ?? found.message}`;
-      this.errors.push({ pos: found.range?.start ?? 0, message });
+      if (!(error instanceof SyntaxProblem)) throw error;
+      this.errors.push({ pos: error.pos, message: error.message });
       return BROKEN;
     }
     const code = this.node(ast);
-    if (this.errors.length === 0) this.errors.push(...this.#late);
+    if (this.errors.length === 0) this.errors.push(...this.late);
     this.errors.sort((a, b) => a.pos - b.pos);
     return code;
-  }
-
-  /** Where errors about a node point: of selections and indexing that is the dot or bracket. */
-  at(ast: Node): number {
-    if (ast.op === ".") return ast.pos - 1;
-    if (ast.op === ".?") return ast.pos - 2;
-    if (ast.op === "[]" || ast.op === "[?]") return this.text.indexOf("[", ast.args[0].end);
-    return ast.pos;
   }
 
   fail(pos: number, message: string): Code {
@@ -199,499 +170,434 @@ export class Compiler {
     return BROKEN;
   }
 
+  undeclared(pos: number, name: string): Code {
+    return this.fail(pos, `undeclared reference to '${name.replace(/^\./, "")}' (in container '')`);
+  }
+
   /** Compiles with more names in scope. */
-  within(names: { name: string; type: Type; schema?: Schema }[], body: () => Code): {
-    slots: number[];
-    code: Code;
-  } {
+  within<T>(names: readonly Binding[], body: (slots: number[]) => T): T {
     const before = this.#scope;
     this.#scope = new Map(before);
-    const slots = names.map(({ name, type, schema }) => {
+    const slots = names.map(({ name, ...rest }) => {
       const slot = this.#slots++;
-      const size = schema ? sizeEstimate(schema) : 100;
-      this.#scope.set(name, { slot, type, schema, size });
+      this.#scope.set(name, { slot, ...rest });
       return slot;
     });
-    const code = body();
+    const made = body(slots);
     this.#scope = before;
-    return { slots, code };
-  }
-
-  node(ast: Node): Code {
-    switch (ast.op) {
-      case "value":
-        return this.#literal(ast);
-      case "id":
-        return this.#identifier(ast);
-      case ".":
-      case ".?":
-        return this.#select(ast);
-      case "[]":
-      case "[?]":
-        return this.#index(ast);
-      case "call":
-        return this.#call(ast);
-      case "rcall":
-        return this.#memberCall(ast);
-      case "list":
-        return this.#list(ast);
-      case "map":
-        return this.#map(ast);
-      case "?:":
-        return this.#ternary(ast);
-      case "&&":
-      case "||":
-        return this.#logic(ast);
-      case "==":
-      case "!=":
-        return this.#equality(ast);
-      case "-_":
-        return this.#negation(ast);
-      case "!_":
-        return this.resolve(ast.op, false, [this.node(ast.args)], ast.pos);
-      case "in":
-        return this.resolve(
-          "@in",
-          false,
-          ast.args.map((a: Node) => this.node(a)),
-          this.#operator(ast),
-        );
-    }
-    const args = (ast.args as Node[]).map((arg) => this.node(arg));
-    return this.resolve(`_${ast.op}_`, false, args, this.#operator(ast));
-  }
-
-  /** The lowest integer is written with a sign before a number that is none without it. */
-  #isMinimum(ast: Node): boolean {
-    return ast.args === 2n ** 63n && this.text[ast.start - 1] === "-";
-  }
-
-  /** Numbers with a sign are literals too. */
-  #negation(ast: Node): Code {
-    const inner = this.node(ast.args);
-    const code = this.resolve(ast.op, false, [inner], ast.pos);
-    const value = inner.constant?.value;
-    if (typeof value === "bigint") code.constant = { value: -value, pos: ast.pos };
-    if (typeof value === "number") code.constant = { value: -value, pos: ast.pos };
-    return code;
-  }
-
-  /** Where the operator of a binary expression stands. */
-  #operator(ast: Node): number {
-    const [left, right] = ast.args as Node[];
-    const at = this.text.indexOf(ast.op, left.end);
-    return at >= 0 && at < right.start ? at : ast.pos;
-  }
-
-  #literal(ast: Node): Code {
-    const [type, value] = literal(ast.args);
-    if (typeof value === "bigint" && BigInt.asIntN(64, value) !== value && !this.#isMinimum(ast)) {
-      return this.fail(ast.pos, "invalid int literal");
-    }
-    const constant = { value, pos: ast.pos };
-    return { type, run: () => value, cost: 0, size: sizeOf(value), constant };
-  }
-
-  #identifier(ast: Node): Code {
-    const name = ast.args as string;
-    const variable = this.#scope.get(name);
-    if (variable) {
-      this.used.add(name);
-      const { slot, type, schema, size } = variable;
-      return {
-        type,
-        schema,
-        size,
-        cost: 1,
-        run(run) {
-          run.charge(1);
-          const value = run.slots[slot];
-          if (value === UNBOUND) throw new CelError(`no such attribute(s): ${name}`);
-          return value;
-        },
-      };
-    }
-    if (TYPE_NAMES.has(name)) {
-      const value = new TypeValue(name);
-      return { type: TYPE, run: () => value, cost: 1, size: 1 };
-    }
-    return this.fail(ast.pos, `undeclared reference to '${name}' (in container '')`);
+    return made;
   }
 
   isVariable(name: string): boolean {
     return this.#scope.has(name);
   }
 
-  #select(ast: Node): Code {
-    const [left, name] = ast.args as [Node, string];
-    const protobuf = `google.protobuf.${name}`;
-    if (PROTOBUF_TYPES.has(protobuf) && this.text.slice(ast.start, ast.end) === protobuf) {
-      const value = new TypeValue(protobuf);
-      return { type: TYPE, run: () => value, cost: 1, size: 1 };
+  node(ast: Node): Code {
+    switch (ast.op) {
+      case "literal":
+        return literalCode(ast.value);
+      case "ident":
+        return this.#named(ast.name.replace(/^\./, "")) ?? this.undeclared(ast.pos, ast.name);
+      case "select":
+        return this.#select(ast);
+      case "list":
+        return compileList(this, ast);
+      case "map":
+        return compileMap(this, ast);
+      case "message":
+        return compileMessage(this, ast);
+      case "call":
+        return ast.target ? this.#memberCall(ast, ast.target) : this.#call(ast);
     }
-    // A variable's name may hold a dot (`authorizer.requestResource`).
-    if (ast.op === "." && left.op === "id" && this.isVariable(`${left.args}.${name}`)) {
-      return this.#identifier({ ...left, args: `${left.args}.${name}` });
-    }
-    const target = this.node(left);
-    const optional = ast.op === ".?" || target.type.kind === "optional";
-    const inner = target.type.kind === "optional" ? target.type.a! : target.type;
-    const found = this.#fieldType(inner, name, this.at(ast), target.schema);
-    if (!found) return BROKEN;
-    const { type, schema } = found;
-    const base = {
-      cost: target.cost + 1,
-      size: schema ? sizeEstimate(schema) : target.size,
-      schema,
-    };
-    if (optional) {
+  }
+
+  /** The code of a variable or a type of that name. */
+  #named(name: string): Code | undefined {
+    const variable = this.#scope.get(name);
+    if (variable) {
+      this.used.add(name);
+      const { slot, ...rest } = variable;
       return {
-        ...base,
-        type: optionalOf(type),
+        ...rest,
+        cost: ONE,
+        attribute: "path",
         run(run) {
-          const value = unwrap(target.run(run));
           run.charge(1);
-          const got = value === undefined ? undefined : fieldOf(value, name);
-          return got === undefined ? NONE : new Optional(true, got);
+          const value = run.slots[slot];
+          return value === UNBOUND ? new CelError(`no such attribute(s): ${name}`) : value;
         },
       };
     }
+    if (!Object.hasOwn(TYPE_NAMES, name)) return undefined;
+    const type: Type = { kind: "type", a: TYPE_NAMES[name] };
+    return constantCode(type, new TypeValue(name), ONE);
+  }
+
+  // --- fields and indices -----------------------------------------------------------------------------
+
+  #select(ast: Node & { op: "select" }): Code {
+    const qualified = ast.optional ? undefined : qualifiedName(ast);
+    if (qualified) {
+      // A variable's name may hold a dot (`authorizer.requestResource`), a type's too.
+      const named = this.#named(qualified);
+      if (named) return named;
+    }
+    const target = this.node(ast.operand);
+    if (target === BROKEN) return BROKEN;
+    const found = this.fieldType(target, ast.field, ast.pos);
+    if (!found) return BROKEN;
+    const wrapped = ast.optional || (target.type.kind === "optional" && found.type.kind !== "dyn");
+    const { field } = ast;
+    const typed = ["map", "object", "param"].includes(target.type.kind);
     return {
-      ...base,
-      type,
-      run(run) {
-        const value = target.run(run);
-        run.charge(1);
-        const got = fieldOf(value, name);
-        if (got === undefined) throw new CelError(`no such key: ${name}`);
-        return got;
-      },
+      type: wrapped ? optionalOf(found.type) : found.type,
+      schema: found.schema,
+      size: sizeOfSchema(found.schema),
+      cost: sum(target.cost, ast.optional || typed ? ONE : ZERO),
+      attribute: "path",
+      run: member(target, { name: field, optional: ast.optional }),
     };
   }
 
-  #fieldType(
-    type: Type,
-    name: string,
-    pos: number,
-    schema: Schema | undefined,
-  ): { type: Type; schema?: Schema } | undefined {
+  /** The type of a field; undefined after an error. */
+  fieldType(target: Code, name: string, pos: number): { type: Type; schema?: Schema } | undefined {
+    const type = target.type.kind === "optional" ? target.type.a! : target.type;
     switch (type.kind) {
       case "object": {
-        const field = type.fields!.get(name);
-        if (field) return { type: field.type, schema: field.schema };
+        const field = type.fields === undefined ? { type: DYN } : type.fields.get(name);
+        if (field) return field;
         this.fail(pos, `undefined field '${name}'`);
         return undefined;
       }
       case "map":
-        return { type: type.b!, schema: schema?.items };
+        return { type: type.b!, schema: target.schema?.items };
       case "dyn":
+      case "param":
         return { type: DYN };
+      case "opaque":
+        this.fail(pos, `unexpected failed resolution of '${type.name}'`);
+        return undefined;
     }
     this.fail(pos, `type '${typeText(type)}' does not support field selection`);
     return undefined;
   }
 
-  #index(ast: Node): Code {
-    const [target, index] = (ast.args as Node[]).map((arg) => this.node(arg));
-    const optional = ast.op === "[?]" || target.type.kind === "optional";
-    const inner = target.type.kind === "optional" ? target.type.a! : target.type;
-    const type = indexType(inner, index.type);
-    if (!type) {
-      const applied = `(${typeText(target.type)}, ${typeText(index.type)})`;
-      const at = this.text.indexOf("[", (ast.args as Node[])[0].end);
-      return this.fail(at, `found no matching overload for '_[_]' applied to '${applied}'`);
-    }
+  #index(ast: Node & { op: "call" }): Code {
+    const [target, index] = ast.args.map((arg) => this.node(arg));
+    if (target === BROKEN || index === BROKEN) return BROKEN;
+    const optional = ast.name === "_[?_]";
+    const isOptional = target.type.kind === "optional";
+    const type = indexType(isOptional ? target.type.a! : target.type, index.type);
+    if (!type) return this.noMatch(ast.pos, ast.name, false, [target, index]);
+    const wrapped = isOptional || (optional && target.type.kind !== "dyn");
     const schema = target.schema?.items;
-    const base = {
-      cost: target.cost + index.cost + 1,
-      size: schema ? sizeEstimate(schema) : target.size,
+    const code: Code = {
+      type: wrapped ? optionalOf(type) : type,
       schema,
+      size: target.entry?.value ?? sizeOfSchema(schema),
+      cost: sum(target.cost, index.cost, ONE),
+      attribute: "path",
+      run: member(target, { index, optional }),
     };
-    if (optional) {
-      return {
-        ...base,
-        type: optionalOf(type),
-        run(run) {
-          const value = unwrap(target.run(run));
-          const at = index.run(run);
-          run.charge(1);
-          const got = value === undefined ? undefined : itemOf(value, at);
-          return got === undefined ? NONE : new Optional(true, got);
-        },
-      };
-    }
-    return {
-      ...base,
-      type,
-      run(run) {
-        const value = target.run(run);
-        const at = index.run(run);
-        run.charge(1);
-        const got = itemOf(value, at);
-        if (got !== undefined) return got;
-        const what = Array.isArray(value) ? "index out of bounds" : "no such key";
-        throw new CelError(`${what}: ${String(at)}`);
-      },
-    };
+    return code;
   }
 
-  #call(ast: Node): Code {
-    const [name, args] = ast.args as [string, Node[]];
-    if (name === "has") return this.#has(ast, args);
-    const codes = args.map((arg) => this.node(arg));
-    return this.resolve(name, false, codes, this.text.indexOf("(", ast.start));
-  }
-
-  #has(ast: Node, args: Node[]): Code {
-    const [field] = args;
-    if (args.length !== 1 || (field.op !== "." && field.op !== ".?")) {
-      return this.fail(this.at(field ?? ast), "invalid argument to has() macro");
+  #has(ast: Node & { op: "call" }): Code {
+    const [field] = ast.args;
+    if (field?.op !== "select" || field.optional) {
+      return this.fail(field?.pos ?? ast.pos, "invalid argument to has() macro");
     }
-    const [left, name] = field.args as [Node, string];
-    const target = this.node(left);
-    const inner = target.type.kind === "optional" ? target.type.a! : target.type;
-    const paren = this.text.indexOf("(", ast.start);
-    if (!this.#fieldType(inner, name, paren, target.schema)) return BROKEN;
+    const target = this.node(field.operand);
+    if (target === BROKEN || !this.fieldType(target, field.field, ast.pos)) return BROKEN;
+    const name = field.field;
+    const own = (target.attribute ? 1 : 2) - 1;
     return {
       type: BOOL,
-      cost: target.cost + 1,
-      size: 1,
+      cost: target.cost,
       run(run) {
-        const value = unwrap(target.run(run));
-        run.charge(1);
-        return value !== undefined && fieldOf(value, name) !== undefined;
+        const from = target.run(run);
+        if (from instanceof CelError || from === NONE) {
+          run.charge(-1);
+          return from === NONE ? false : from;
+        }
+        run.charge(own);
+        const value = from instanceof Optional ? from.value : from;
+        if (value instanceof Map) return value.has(name);
+        if (value instanceof ObjectValue) return value.get(name) !== undefined;
+        const found = memberOf(value, name);
+        return found !== undefined && !(found instanceof CelError);
       },
     };
   }
 
-  #memberCall(ast: Node): Code {
-    const [name, receiver, args] = ast.args as [string, Node, Node[]];
-    const macro = expandMacro(this, name, receiver, args);
-    if (macro) return macro;
-    const paren = this.text.indexOf("(", receiver.end);
-    if (receiver.op === "id" && !this.isVariable(receiver.args)) {
-      const full = `${receiver.args}.${name}`;
-      if (isFunction(full)) {
-        return this.resolve(full, false, args.map((arg) => this.node(arg)), paren);
-      }
+  // --- calls ------------------------------------------------------------------------------------------
+
+  #call(ast: Node & { op: "call" }): Code {
+    switch (ast.name) {
+      case "has":
+        if (ast.args.length === 1) return this.#has(ast);
+        break;
+      case "_?_:_":
+        return this.#ternary(ast);
+      case "_&&_":
+      case "_||_":
+        return this.#logic(ast);
+      case "_==_":
+      case "_!=_":
+        return this.#equality(ast);
+      case "_[_]":
+      case "_[?_]":
+        return this.#index(ast);
     }
-    const before = this.#mixed;
-    // What is to be formatted may be of any types.
-    this.#mixed = name === "format";
-    const codes = [receiver, ...args].map((arg) => this.node(arg));
-    this.#mixed = before;
-    return this.resolve(name, true, codes, paren);
+    const args = ast.args.map((arg) => this.node(arg));
+    return this.resolve({ name: ast.name.replace(/^\./, ""), receiver: false, args, ast });
+  }
+
+  #memberCall(ast: Node & { op: "call" }, target: Node): Code {
+    const macro = expandMacro(this, ast, target);
+    if (macro) return macro;
+    const prefix = qualifiedName(target);
+    const qualified = prefix && `${prefix}.${ast.name}`;
+    if (
+      qualified && isFunction(qualified) && (this.messages || !qualified.startsWith("jsonpatch"))
+    ) {
+      const args = ast.args.map((arg) => this.node(arg));
+      return this.resolve({ name: qualified, receiver: false, args, ast });
+    }
+    const before = this.late.length;
+    const args = [this.node(target), ...ast.args.map((arg) => this.node(arg))];
+    if (ast.name === "format" && args[0].type.kind === "string") {
+      // What is to be formatted may be of any types, but must fit its clauses.
+      const kept = this.late.splice(before).filter((problem) => !problem.mixed);
+      this.late.push(...kept, ...checkFormat(ast, args, args[1]?.items));
+    }
+    return this.resolve({ name: ast.name, receiver: true, args, ast });
+  }
+
+  noMatch(pos: number, name: string, receiver: boolean, args: readonly Code[]): Code {
+    const types = args.map((arg) => typeText(arg.type));
+    const applied = receiver
+      ? `${types[0]}.(${types.slice(1).join(", ")})`
+      : `(${types.join(", ")})`;
+    return this.fail(pos, `found no matching overload for '${name}' applied to '${applied}'`);
   }
 
   /** Chooses among a function's overloads and makes the call. */
-  resolve(name: string, receiver: boolean, args: Code[], pos: number): Code {
-    if (!isFunction(name)) {
-      return this.fail(pos, `undeclared reference to '${name}' (in container '')`);
-    }
+  resolve(
+    { name, receiver, args, ast }: {
+      name: string;
+      receiver: boolean;
+      args: Code[];
+      ast: Node & { op: "call" };
+    },
+  ): Code {
+    if (!isFunction(name)) return this.undeclared(ast.pos, name);
     if (args.includes(BROKEN)) return BROKEN;
-    const count = args.length - (receiver ? 1 : 0);
     const matching: { overload: Overload; result: Type }[] = [];
-    for (const overload of overloads(name, receiver, count)) {
+    for (const overload of overloads(name, receiver, args.length - (receiver ? 1 : 0))) {
       const bindings = new Map<string, Type>();
       if (overload.params.every((param, i) => assignable(param, args[i].type, bindings))) {
         matching.push({ overload, result: bound(overload.result, bindings) });
       }
     }
-    if (matching.length === 0) {
-      const types = args.map((arg) => typeText(arg.type));
-      const applied = receiver
-        ? `${types[0]}.(${types.slice(1).join(", ")})`
-        : `(${types.join(", ")})`;
-      return this.fail(pos, `found no matching overload for '${name}' applied to '${applied}'`);
+    if (matching.length === 0) return this.noMatch(ast.pos, name, receiver, args);
+    // What an empty list or optional is of is settled by the first overload that takes it.
+    if (args.some((arg) => isOpen(arg.type))) matching.length = 1;
+    const result = resultOf(name, args, matching.map((one) => one.result));
+    const known = this.#known(name, matching[0].overload, { args, result, ast });
+    if (known) return known;
+    const only = matching.length === 1 ? matching[0].overload : undefined;
+    const estimates = matching.map(({ overload }) => estimated(name, overload.estimate, args));
+    const cost = sum(
+      ...args.map((arg) => arg.cost),
+      estimates.map((one) => one.cost).reduce(union),
+    );
+    const sizes = estimates.flatMap((one) => one.size ?? []);
+    const size = sizes.length ? sizes.reduce(union) : undefined;
+    const price = priceOf(name)?.cost ?? only?.cost;
+    const untyped = args.some((arg) => arg.type.kind === "dyn");
+    const run = name === "or" || name === "orValue"
+      ? alternative(args)
+      : only && !untyped
+      ? staticCall(only, args, price)
+      : dynamicCall(name, matching.map((one) => one.overload), { args, price });
+    if (name === "@in" && isScalarList(args[1])) {
+      return { type: result, cost, run: membership(args[0], args[1].constant!.value as Value[]) };
     }
-    this.#checkConstants(name, matching[0].overload, args);
-    const result = matching.map((one) => one.result).reduce(joined);
-    const sizes = args.map((arg) => new Sized(arg.size));
-    const own = Math.max(...matching.map((one) => one.overload.cost?.(sizes) ?? 1));
-    const sure = matching.length === 1 && args.every((arg) => arg.type.kind !== "dyn");
-    return {
-      type: result,
-      cost: args.reduce((sum, arg) => sum + arg.cost, own),
-      size: name === "_+_" ? args.reduce((sum, arg) => sum + arg.size, 0) : args[0]?.size ?? 1,
-      run: sure
-        ? staticCall(matching[0].overload, args)
-        : dynamicCall(name, matching.map((one) => one.overload), args),
-    };
+    return { type: result, cost, size, entry: name === "_+_" ? joinedEntry(args) : undefined, run };
   }
 
-  /** Calls that cannot succeed whatever the object says. */
-  #checkConstants(name: string, overload: Overload, args: Code[]): void {
-    const isPattern = PATTERN_FUNCTIONS.has(name);
-    const literal = args[isPattern ? 1 : 0]?.constant;
-    if (!literal) return;
+  /** Calls whose outcome is known now, and those that cannot succeed whatever the object says. */
+  #known(
+    name: string,
+    overload: Overload,
+    { args, result, ast }: { args: Code[]; result: Type; ast: Node & { op: "call" } },
+  ): Code | undefined {
+    const problem = checkLiteral(name, args);
+    const literal = [...(ast.target ? [ast.target] : []), ...ast.args].at(-1);
+    if (problem && literal) this.late.push({ pos: literal.pos, message: problem });
+    const [only] = args;
+    if (!CONVERSIONS.has(name) || args.length !== 1 || !only.constant || problem) return undefined;
+    const cost = sum(only.cost, estimated(name, overload.estimate, args).cost);
+    let value: Value;
     try {
-      if (isPattern) compiledPattern(literal.value as string);
-      else if (CONVERSIONS.has(name) && args.length === 1) overload.run(literal.value);
+      if (only.type.kind === "null" && name !== "dyn" && name !== "type") {
+        throw new CelError(`no such overload: ${name}(null_type)`);
+      }
+      value = overload.run(only.constant.value);
     } catch (error) {
       if (!(error instanceof CelError)) throw error;
-      if (LITERAL_CHECKS.has(name)) {
-        this.#late.push({ pos: literal.pos, message: `invalid ${name} argument` });
-      } else this.instantiation ??= error.message;
+      this.instantiation ??= error.message;
+      return undefined;
     }
+    const size = name === "dyn" ? only.size : undefined;
+    return constantCode(
+      name === "type" ? { kind: "type", a: only.type } : result,
+      value,
+      cost,
+      size,
+    );
   }
 
-  #list(ast: Node): Code {
-    const items = (ast.args as Node[]).map((item) => this.node(item));
-    const type = this.#common(items.map((item, i) => [item, (ast.args as Node[])[i]]));
-    return {
-      type: listOf(type),
-      cost: items.reduce((sum, item) => sum + item.cost, 10),
-      size: items.length,
-      run(run) {
-        run.charge(10);
-        return items.map((item) => item.run(run));
-      },
-    };
-  }
+  // --- operators --------------------------------------------------------------------------------------
 
-  /** The one type of all items; the first that differs is an error. */
-  #common(items: [Code, Node][]): Type {
-    if (items.length === 0) return { kind: "param", name: "_" };
-    let type = items[0][0].type;
-    for (const [code, node] of items.slice(1)) {
-      if (!assignable(type, code.type, new Map()) && !assignable(code.type, type, new Map())) {
-        if (this.#mixed) return DYN;
-        const message = `expected type '${typeText(type)}' but found '${typeText(code.type)}'`;
-        this.#late.push({ pos: this.at(node), message });
-        return DYN;
-      }
-      type = joined(type, code.type);
-    }
-    return type;
-  }
-
-  #map(ast: Node): Code {
-    const pairs = ast.args as [Node, Node][];
-    const entries = pairs.map(([k, v]) => [this.node(k), this.node(v)] as const);
-    const keys = this.#common(entries.map(([k], i) => [k, pairs[i][0]]));
-    const values = this.#common(entries.map(([, v], i) => [v, pairs[i][1]]));
-    return {
-      type: mapOf(keys, values),
-      cost: entries.reduce((sum, [k, v]) => sum + k.cost + v.cost, 30),
-      size: entries.length,
-      run(run) {
-        run.charge(30);
-        const map = new Map<Value, Value>();
-        for (const [k, v] of entries) {
-          map.set(k.run(run), v.run(run));
-        }
-        return map;
-      },
-    };
-  }
-
-  #ternary(ast: Node): Code {
-    const [condition, yes, no] = (ast.args as Node[]).map((arg) => this.node(arg));
+  #ternary(ast: Node & { op: "call" }): Code {
+    const codes = ast.args.map((arg) => this.node(arg));
+    if (codes.includes(BROKEN)) return BROKEN;
+    const [condition, yes, no] = codes;
     const either = assignable(yes.type, no.type, new Map()) ||
       assignable(no.type, yes.type, new Map());
     if (!assignable(BOOL, condition.type, new Map()) || !either) {
-      const types = [condition, yes, no].map((code) => typeText(code.type)).join(", ");
-      const at = this.text.indexOf("?", (ast.args as Node[])[0].end);
-      return this.fail(at, `found no matching overload for '_?_:_' applied to '(${types})'`);
+      return this.noMatch(ast.pos, ast.name, false, codes);
     }
+    const known = yes.size && no.size;
     return {
       type: joined(yes.type, no.type),
-      cost: condition.cost + Math.max(yes.cost, no.cost),
-      size: Math.max(yes.size, no.size),
-      schema: yes.schema ?? no.schema,
+      cost: sum(condition.cost, union(yes.cost, no.cost)),
+      size: known ? union(yes.size!, no.size!) : UNKNOWN,
+      entry: yes.entry && no.entry && {
+        key: union(yes.entry.key, no.entry.key),
+        value: union(yes.entry.value, no.entry.value),
+      },
+      schema: yes.schema === no.schema ? yes.schema : undefined,
+      attribute: "choice",
       run(run) {
         const value = condition.run(run);
-        if (value === true) return yes.run(run);
-        if (value === false) return no.run(run);
-        throw new CelError("no such overload");
+        if (value === true) return runBranch(yes, run);
+        if (value === false) return runBranch(no, run);
+        return value instanceof CelError ? value : noOverload();
       },
     };
   }
 
-  #logic(ast: Node): Code {
-    const [left, right] = (ast.args as Node[]).map((arg) => this.node(arg));
-    const bad = [left, right].findIndex((code) => !assignable(BOOL, code.type, new Map()));
+  #logic(ast: Node & { op: "call" }): Code {
+    const terms = ast.args.map((arg) => this.node(arg));
+    const bad = terms.findIndex((code) => !assignable(BOOL, code.type, new Map()));
     if (bad >= 0) {
-      const why = `expected type 'bool' but found '${typeText([left, right][bad].type)}'`;
-      return this.fail(this.at(ast.args[bad]), why);
+      const why = `expected type 'bool' but found '${typeText(terms[bad].type)}'`;
+      return this.fail(ast.args[bad].pos, why);
     }
-    const decisive = ast.op === "||";
-    return {
-      type: BOOL,
-      cost: left.cost + right.cost,
-      size: 1,
-      run: (run) => logic(left, right, decisive, run),
-    };
+    const { min } = terms[0].cost;
+    const { max } = sum(...terms.map((term) => term.cost));
+    const decisive = ast.name === "_||_";
+    return { type: BOOL, cost: { min, max }, run: (run) => logic(terms, decisive, run) };
   }
 
-  #equality(ast: Node): Code {
-    const [left, right] = (ast.args as Node[]).map((arg) => this.node(arg));
+  #equality(ast: Node & { op: "call" }): Code {
+    const args = ast.args.map((arg) => this.node(arg));
+    const [left, right] = args;
+    if (args.includes(BROKEN)) return BROKEN;
     const same = assignable(left.type, right.type, new Map()) ||
       assignable(right.type, left.type, new Map());
-    if (!same) {
-      const applied = `(${typeText(left.type)}, ${typeText(right.type)})`;
-      const why = `found no matching overload for '_${ast.op}_' applied to '${applied}'`;
-      return this.fail(this.#operator(ast), why);
-    }
-    const wanted = ast.op === "==";
-    const own = (a: number, b: number) => Math.max(1, Math.ceil(Math.min(a, b) * 0.1));
+    if (!same) return this.noMatch(ast.pos, ast.name, false, args);
+    const wanted = ast.name === "_==_";
     return {
       type: BOOL,
-      cost: left.cost + right.cost + own(left.size, right.size),
-      size: 1,
+      cost: sum(left.cost, right.cost, shorter.estimate(args.map(withSize))!.cost),
       run(run) {
         const a = left.run(run);
         const b = right.run(run);
-        run.charge(own(sizeOf(a), sizeOf(b)));
-        return equal(a, b) === wanted;
+        run.charge(shorter.cost([a, b], true));
+        if (a instanceof CelError) return a;
+        if (a instanceof Opaque && a.type.startsWith("kubernetes.authorization.")) {
+          return noOverload();
+        }
+        return b instanceof CelError ? b : equal(a, b) === wanted;
       },
     };
   }
 }
 
-function literal(value: unknown): [Type, Value] {
-  if (value === null) return [NULL, null];
+/** The size that a schema allows its values; undefined where there is nothing to say. */
+export function sizeOfSchema(schema: Schema | undefined): Range | undefined {
+  if (!schema || schema.type === "any") return undefined;
+  return { min: 0, max: isSized(schema) ? sizeEstimate(schema) : 0 };
+}
+
+function literalCode(value: unknown): Code {
+  const size = fixed(sizeOf(value));
+  if (value === null) return constantCode(NULL, value, ZERO, size);
   switch (typeof value) {
     case "boolean":
-      return [BOOL, value];
+      return constantCode(BOOL, value, ZERO, size);
     case "bigint":
-      return [{ kind: "int" }, value];
+      return constantCode(INT, value, ZERO, size);
     case "number":
-      return [{ kind: "double" }, value];
+      return constantCode(DOUBLE, value, ZERO, size);
     case "string":
-      return [{ kind: "string" }, value];
+      return constantCode(STRING, value, ZERO, size);
   }
-  if (value instanceof Uint8Array) return [{ kind: "bytes" }, value];
-  return [{ kind: "uint" }, new Uint((value as { value: bigint }).value)];
+  return constantCode(value instanceof Uint ? UINT : BYTES, value, ZERO, size);
 }
 
-/** The value of an optional; undefined for none. */
-function unwrap(value: Value): Value | undefined {
-  if (!(value instanceof Optional)) return value;
-  return value.has ? value.value : undefined;
+/** `a.b.c` of names and plain selections; undefined for anything else. */
+function qualifiedName(ast: Node): string | undefined {
+  if (ast.op === "ident") return ast.name.replace(/^\./, "");
+  if (ast.op !== "select" || ast.optional) return undefined;
+  const left = qualifiedName(ast.operand);
+  return left && `${left}.${ast.field}`;
 }
 
-function fieldOf(value: Value, name: string): Value | undefined {
-  if (value instanceof ObjectValue) return value.get(name);
-  if (value instanceof Map) return value.get(name);
-  throw new CelError(`no such overload: ${typeName(value)} does not support field selection`);
+function resultOf(name: string, [first]: Code[], results: Type[]): Type {
+  if (name === "type") return { kind: "type", a: first.type };
+  if (name === "orValue" && first.type.kind === "dyn") return DYN;
+  return results.reduce((a, b) => sameType(a, b) ? a : DYN);
 }
 
-function itemOf(value: Value, at: Value): Value | undefined {
-  if (Array.isArray(value)) {
-    const index = at instanceof Uint ? at.value : at;
-    if (typeof index !== "bigint" && !Number.isInteger(index)) {
-      throw new CelError("no such overload");
-    }
-    return value[Number(index)];
-  }
-  if (value instanceof Map) return value.get(at);
-  if (value instanceof ObjectValue && typeof at === "string") return value.get(at);
-  throw new CelError("no such overload");
+function sameType(a: Type, b: Type): boolean {
+  return a === b || typeText(a) === typeText(b);
+}
+
+const SCALARS = new Set(["bool", "double", "duration", "int", "timestamp", "uint"]);
+
+function isScalar(type: Type): boolean {
+  return SCALARS.has(type.kind) || (type.kind === "optional" && isScalar(type.a!));
+}
+
+/** An argument with the size that its type has where nothing else is known. */
+function withSize(arg: Code): Code {
+  return arg.size || !isScalar(arg.type) ? arg : { ...arg, size: ONE };
+}
+
+function estimated(
+  name: string,
+  own: Estimate | undefined,
+  args: readonly Code[],
+): { cost: Range; size?: Range } {
+  const known = args.map(withSize);
+  return priceOf(name)?.estimate(known) ?? own?.(known) ?? { cost: ONE };
+}
+
+function joinedEntry([left, right]: Code[]): Code["entry"] {
+  if (!left.entry || !right?.entry) return undefined;
+  return {
+    key: union(left.entry.key, right.entry.key),
+    value: union(left.entry.value, right.entry.value),
+  };
 }
 
 function indexType(target: Type, index: Type): Type | undefined {
-  if (target.kind === "dyn") return DYN;
+  if (target.kind === "dyn" || target.kind === "param") return DYN;
   if (target.kind === "list") {
     return index.kind === "int" || index.kind === "dyn" ? target.a : undefined;
   }
@@ -699,47 +605,124 @@ function indexType(target: Type, index: Type): Type | undefined {
   return assignable(target.a!, index, new Map()) ? target.b : undefined;
 }
 
-function staticCall(overload: Overload, args: Code[]): Code["run"] {
-  const { run: call, cost } = overload;
-  return (run) => {
-    const values = args.map((arg) => arg.run(run));
-    run.charge(cost ? cost(values) : 1);
-    return call(...values);
-  };
+/** How a field or an item is reached. */
+interface Step {
+  name?: string;
+  index?: Code;
+  optional: boolean;
 }
 
-function dynamicCall(name: string, candidates: Overload[], args: Code[]): Code["run"] {
+/** Runs a selection or an index: of an optional it is an optional again. */
+function member(target: Code, { name, index, optional }: Step): Code["run"] {
+  const base = target.attribute ? 0 : 1;
   return (run) => {
-    const values = args.map((arg) => arg.run(run));
-    const chosen = candidates.find((one) => one.params.every((param, i) => fits(param, values[i])));
-    if (!chosen) {
-      const which = /^[@_]|_$/.test(name) ? "" : `: ${name}(${values.map(typeName).join(", ")})`;
-      throw new CelError(`no such overload${which}`);
+    const from = target.run(run);
+    const at = index ? runBranch(index, run) : name;
+    if (from instanceof CelError) return from;
+    if (base) run.charge(base);
+    if (from === NONE) return NONE;
+    if (at instanceof CelError) return at;
+    const wraps = optional || from instanceof Optional;
+    const got = memberOf(from instanceof Optional ? from.value : from, at);
+    if (got === undefined || got instanceof CelError) {
+      if (wraps) return NONE;
+      run.charge(1);
+      return got ?? new CelError(`no such key: ${shownKey(at)}`);
     }
-    run.charge(chosen.cost ? chosen.cost(values) : 1);
-    return chosen.run(...values);
+    run.charge(1);
+    return wraps ? new Optional(true, got) : got;
   };
 }
 
-/** `&&` and `||`: the side that decides wins, whatever happened on the other. */
-function logic(left: Code, right: Code, decisive: boolean, run: Run): boolean {
+function shownKey(key: Value): string {
+  return key instanceof Uint ? String(key.value) : String(key);
+}
+
+/** A list of values that are known, all of one scalar type: looking one up costs nothing. */
+function isScalarList({ constant }: Code): boolean {
+  const list = constant?.value;
+  if (!Array.isArray(list) || list.length === 0) return false;
+  const name = typeName(list[0]);
+  return /^(bool|double|int|string|uint)$/.test(name) &&
+    list.every((one) => typeName(one) === name);
+}
+
+function membership(item: Code, list: Value[]): Code["run"] {
+  return (run) => {
+    const value = item.run(run);
+    return value instanceof CelError ? value : list.some((one) => equal(one, value));
+  };
+}
+
+/** `or` and `orValue`: the other side is not looked at where there is a value, and neither costs. */
+function alternative([first, other]: Code[]): Code["run"] {
+  return (run) => {
+    const value = first.run(run);
+    if (value instanceof CelError) return value;
+    if (!(value instanceof Optional)) return noOverload();
+    if (!value.has) return other.run(run);
+    return other.type.kind === "optional" ? value : value.value;
+  };
+}
+
+/** Evaluates arguments, all of them; the first error among them is what the call results in. */
+function evaluated(args: readonly Code[], run: Run, values: Value[]): CelError | undefined {
   let failure: CelError | undefined;
-  try {
-    const value = left.run(run);
-    if (value === decisive) return decisive;
-    if (typeof value !== "boolean") failure = new CelError("no such overload");
-  } catch (error) {
-    if (!(error instanceof CelError)) throw error;
-    failure = error;
+  for (let i = 0; i < args.length; i++) {
+    const value = values[i] = args[i].run(run);
+    if (value instanceof CelError) failure ??= value;
   }
+  return failure;
+}
+
+function called(overload: Overload, values: Value[]): Value {
   try {
-    const value = right.run(run);
-    if (value === decisive) return decisive;
-    if (typeof value !== "boolean") failure ??= new CelError("no such overload");
+    return overload.run(...values);
   } catch (error) {
-    if (!(error instanceof CelError)) throw error;
-    failure ??= error;
+    if (error instanceof CelError) return error;
+    throw error;
   }
-  if (failure) throw failure;
-  return !decisive;
+}
+
+function staticCall(overload: Overload, args: Code[], price: Cost | undefined): Code["run"] {
+  return (run) => {
+    const values = new Array<Value>(args.length);
+    const failure = evaluated(args, run, values);
+    const result = failure ?? called(overload, values);
+    run.charge(price ? price(values, result) : 1);
+    return result;
+  };
+}
+
+function dynamicCall(
+  name: string,
+  candidates: Overload[],
+  { args, price }: { args: Code[]; price?: Cost },
+): Code["run"] {
+  const choose = (values: Value[]): Value => {
+    const chosen = candidates.find((one) => one.params.every((param, i) => fits(param, values[i])));
+    if (chosen) return called(chosen, values);
+    if (/^[@_!-]|_$/.test(name)) return noOverload();
+    const which = name === "size" ? ": size" : `: ${name}(${values.map(typeName).join(", ")})`;
+    return new CelError(`no such overload${which}`);
+  };
+  return (run) => {
+    const values = new Array<Value>(args.length);
+    const failure = evaluated(args, run, values);
+    const result = failure ?? choose(values);
+    run.charge(price ? price(values, result) : 1);
+    return result;
+  };
+}
+
+/** `&&` and `||`: the term that decides wins, whatever happened to the others. */
+function logic(terms: readonly Code[], decisive: boolean, run: Run): Value {
+  let failure: CelError | undefined;
+  for (const term of terms) {
+    const value = term.run(run);
+    if (value === decisive) return decisive;
+    if (value === !decisive) continue;
+    failure ??= value instanceof CelError ? value : noOverload();
+  }
+  return failure ?? !decisive;
 }

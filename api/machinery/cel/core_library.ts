@@ -1,9 +1,21 @@
 /** CEL's standard definitions: operators, conversions, strings, times. */
 import { parseDuration, parseTime } from "../time.ts";
 import { regexpEngine } from "../crd/regexp.ts";
-import { bothTextsCost, define, matchCost, method, textCost } from "./registry.ts";
+import {
+  added,
+  appended,
+  matched,
+  PATTERN_COST,
+  shorter,
+  sizeKnown,
+  STRING_COST,
+  walked,
+} from "./costs.ts";
+import { ONE, scaled, sum, times } from "./estimate.ts";
+import { define, method, type Price } from "./registry.ts";
 import {
   CelError,
+  characters,
   compare,
   Duration,
   equal,
@@ -18,6 +30,7 @@ import {
   Uint,
   type Value,
   withListSchema,
+  work,
 } from "./values.ts";
 
 const INT_MAX = 2n ** 63n - 1n;
@@ -65,11 +78,12 @@ function arithmetic(): void {
   define("_*_", ["double", "double"], "double", (a: number, b: number) => a * b);
   define("_/_", ["double", "double"], "double", (a: number, b: number) => a / b);
   define("-_", ["double"], "double", (a: number) => -a);
-  define("_+_", ["string", "string"], "string", (a: string, b: string) => a + b, bothTextsCost);
+  define("_+_", ["string", "string"], "string", (a: string, b: string) => a + b, added);
   define("_+_", ["bytes", "bytes"], "bytes", (a: Uint8Array, b: Uint8Array) => {
+    work(a.length + b.length);
     return new Uint8Array([...a, ...b]);
-  }, bothTextsCost);
-  define("_+_", ["list<A>", "list<A>"], "list<A>", addLists, bothTextsCost);
+  }, added);
+  define("_+_", ["list<A>", "list<A>"], "list<A>", addLists, appended);
   define("_+_", ["timestamp", "duration"], "timestamp", (a: Timestamp, b: Duration) => {
     return moment(a.ms + b.ms);
   });
@@ -103,6 +117,7 @@ function moment(ms: number): Timestamp {
 /** Lists join; sets unite; keyed lists take the right side's items over the left's of the same keys. */
 function addLists(a: Value[], b: Value[]): Value[] {
   const schema = listSchema(a);
+  work(a.length + b.length);
   if (!schema) return [...a, ...b];
   const out = [...a];
   const keys = schema.listMapKeys ?? [];
@@ -112,6 +127,7 @@ function addLists(a: Value[], b: Value[]): Value[] {
     return keys.every((name) => field(x, name) === field(y, name));
   };
   for (const item of b) {
+    work(out.length);
     const at = out.findIndex((other) => same(other, item));
     if (at < 0) out.push(item);
     else out[at] = item;
@@ -122,53 +138,110 @@ function addLists(a: Value[], b: Value[]): Value[] {
 const ORDERED = ["bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration"];
 const NUMERIC = ["int", "uint", "double"];
 
+/** The order of two values, NaN of those that have none; what cannot be ordered is an error. */
+function order(a: Value, b: Value): number {
+  const found = compare(a, b);
+  if (found !== undefined) return found;
+  if (Number.isNaN(a) || Number.isNaN(b)) return NaN;
+  throw new CelError("no such overload");
+}
+
 function comparison(): void {
-  const cost = (args: readonly Value[]) =>
-    Math.max(1, Math.ceil(Math.min(sizeOf(args[0]), sizeOf(args[1])) * 0.1));
   const pairs: [string, string][] = ORDERED.map((type) => [type, type]);
   for (const a of NUMERIC) for (const b of NUMERIC) if (a !== b) pairs.push([a, b]);
   for (const [a, b] of pairs) {
-    define("_<_", [a, b], "bool", (x, y) => (compare(x, y) ?? NaN) < 0, cost);
-    define("_<=_", [a, b], "bool", (x, y) => (compare(x, y) ?? NaN) <= 0, cost);
-    define("_>_", [a, b], "bool", (x, y) => (compare(x, y) ?? NaN) > 0, cost);
-    define("_>=_", [a, b], "bool", (x, y) => (compare(x, y) ?? NaN) >= 0, cost);
+    const cost = a === b && (a === "string" || a === "bytes") ? shorter : undefined;
+    define("_<_", [a, b], "bool", (x, y) => order(x, y) < 0, cost);
+    define("_<=_", [a, b], "bool", (x, y) => order(x, y) <= 0, cost);
+    define("_>_", [a, b], "bool", (x, y) => order(x, y) > 0, cost);
+    define("_>=_", [a, b], "bool", (x, y) => order(x, y) >= 0, cost);
   }
   define("@in", ["A", "list<A>"], "bool", (item: Value, list: Value[]) => {
+    work(list.length);
     return list.some((other) => equal(item, other));
-  }, (args) => Math.max(1, sizeOf(args[1])));
+  }, { cost: (args) => sizeOf(args[1]), estimate: ([_, list]) => ({ cost: sizeKnown(list) }) });
   define("@in", ["A", "map<A,B>"], "bool", (item: Value, map: Map<Value, Value>) => map.has(item));
 }
 
 function sizes(): void {
-  const count = (text: string) => {
-    let n = 0n;
-    for (const _ of text) n++;
-    return n;
-  };
-  for (
-    const [type, run, cost] of [
-      ["string", count, textCost],
-      ["bytes", (v: Uint8Array) => BigInt(v.length), undefined],
-      ["list<A>", (v: Value[]) => BigInt(v.length), undefined],
-      ["map<A,B>", (v: Map<Value, Value>) => BigInt(v.size), undefined],
-    ] as const
-  ) {
-    define("size", [type], "int", run, cost);
-    method(type, "size", [], "int", run, cost);
+  const kinds: [string, (value: never) => number][] = [
+    ["string", characters],
+    ["bytes", (v: Uint8Array) => v.length],
+    ["list<A>", (v: Value[]) => v.length],
+    ["map<A,B>", sizeOf],
+  ];
+  for (const [type, count] of kinds) {
+    const run = (value: never) => BigInt(count(value));
+    define("size", [type], "int", run);
+    method(type, "size", [], "int", run);
   }
 }
 
-function parseInteger(text: string, what: string): bigint {
-  if (!/^[+-]?[0-9]+$/.test(text) || text.length > 25) {
-    throw new CelError(`type conversion error from 'string' to '${what}'`);
+function unconverted(what: string): CelError {
+  return new CelError(`type conversion error from 'string' to '${what}'`);
+}
+
+function parseInteger(text: string): bigint {
+  if (!/^[+-]?[0-9]{1,25}$/.test(text)) throw unconverted("int");
+  const value = BigInt(text.replace(/^\+/, ""));
+  if (value > INT_MAX || value < INT_MIN) throw unconverted("int");
+  return value;
+}
+
+function parseUint(text: string): Uint {
+  if (!/^[0-9]{1,25}$/.test(text) || BigInt(text) > UINT_MAX) throw unconverted("uint");
+  return new Uint(BigInt(text));
+}
+
+const SPECIAL_NUMBERS: Readonly<Record<string, number>> = {
+  nan: NaN,
+  inf: Infinity,
+  infinity: Infinity,
+};
+
+/** As Go's ParseFloat reads numbers: decimal, hexadecimal, and the three that are none. */
+function parseDouble(text: string): number {
+  const [, sign, digits] = /^([+-]?)(.*)$/s.exec(text)!;
+  const special = SPECIAL_NUMBERS[digits.toLowerCase()];
+  const hex = /^0[xX]([0-9a-fA-F]*)\.?([0-9a-fA-F]*)[pP]([+-]?\d+)$/.exec(digits);
+  let value = special;
+  if (hex && hex[1] + hex[2]) {
+    value = parseInt(hex[1] + hex[2], 16) * 2 ** (Number(hex[3]) - 4 * hex[2].length);
+  } else if (/^(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/.test(digits)) value = Number(digits);
+  if (value === undefined || (special === undefined && !Number.isFinite(value))) {
+    throw unconverted("double");
   }
-  return BigInt(text.replace(/^\+/, ""));
+  return sign === "-" ? -value : value;
 }
 
 function fromDouble(value: number): bigint {
   if (!Number.isFinite(value)) throw new CelError("integer overflow");
   return toInt(BigInt(Math.trunc(value)));
 }
+
+const toBytes: Price = {
+  cost: walked(0),
+  estimate: ([text]) => {
+    const { min, max } = sizeKnown(text);
+    return { cost: scaled({ min, max }, STRING_COST), size: { min, max: max * 4 } };
+  },
+};
+
+function fromUtf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new CelError("invalid UTF-8 in bytes, cannot convert to string");
+  }
+}
+
+const fromBytes: Price = {
+  cost: walked(0),
+  estimate: ([bytes]) => {
+    const { min, max } = sizeKnown(bytes);
+    return { cost: scaled({ min, max }, STRING_COST), size: { min: Math.floor(min / 4), max } };
+  },
+};
 
 function conversions(): void {
   const same = (v: Value) => v;
@@ -181,19 +254,19 @@ function conversions(): void {
   define("type", ["A"], "type", (v: Value) => new TypeValue(typeName(v)));
   define("int", ["uint"], "int", (v: Uint) => toInt(v.value));
   define("int", ["double"], "int", fromDouble);
-  define("int", ["string"], "int", (v: string) => toInt(parseInteger(v, "int")));
+  define("int", ["string"], "int", (v: string) => parseInteger(v));
   define("int", ["timestamp"], "int", (v: Timestamp) => BigInt(Math.floor(v.ms / 1000)));
   define("uint", ["int"], "uint", toUint);
-  define("uint", ["double"], "uint", (v: number) => toUint(fromDouble(v)));
-  define("uint", ["string"], "uint", (v: string) => toUint(parseInteger(v, "uint")));
+  define("uint", ["double"], "uint", (v: number) => {
+    if (!Number.isFinite(v)) throw new CelError("unsigned integer overflow");
+    return toUint(BigInt(Math.trunc(v)));
+  });
+  define("uint", ["string"], "uint", (v: string) => parseUint(v));
+  define("int", ["duration"], "int", (v: Duration) => BigInt(Math.round(v.ms * 1e6)));
   define("double", ["int"], "double", (v: bigint) => Number(v));
   define("double", ["uint"], "double", (v: Uint) => Number(v.value));
   define("double", ["string"], "double", (v: string) => {
-    const value = v.trim() === "" ? NaN : Number(v);
-    if (Number.isNaN(value) && v !== "NaN") {
-      throw new CelError("type conversion error from 'string' to 'double'");
-    }
-    return value;
+    return parseDouble(v);
   });
   define("bool", ["string"], "bool", (v: string) => {
     if (["1", "t", "T", "true", "TRUE", "True"].includes(v)) return true;
@@ -201,9 +274,15 @@ function conversions(): void {
     throw new CelError("type conversion error from 'string' to 'bool'");
   });
   for (const type of ["int", "uint", "double", "bool", "bytes", "timestamp", "duration"]) {
-    define("string", [type], "string", textOf, textCost);
+    define(
+      "string",
+      [type],
+      "string",
+      type === "bytes" ? fromUtf8 : textOf,
+      type === "bytes" ? fromBytes : undefined,
+    );
   }
-  define("bytes", ["string"], "bytes", (v: string) => new TextEncoder().encode(v), textCost);
+  define("bytes", ["string"], "bytes", (v: string) => new TextEncoder().encode(v), toBytes);
   define("timestamp", ["string"], "timestamp", (v: string) => {
     const ms = parseTime(v);
     if (ms === undefined) {
@@ -245,26 +324,39 @@ export function compiledPattern(text: string): Pattern {
   return made;
 }
 
+/** cel-go charges for the text at run time, and expects to for what is looked for. */
+const ends: Price = {
+  cost: walked(0),
+  estimate: ([_, end]) => ({ cost: scaled(sizeKnown(end), STRING_COST) }),
+};
+
+const containsPrice: Price = {
+  cost: ([text, part]) => {
+    return Math.ceil(sizeOf(text) * STRING_COST) * Math.ceil(sizeOf(part) * STRING_COST);
+  },
+  estimate: ([text, part]) => ({
+    cost: times(scaled(sizeKnown(text), STRING_COST), scaled(sizeKnown(part), STRING_COST)),
+  }),
+};
+
+const matchesPrice: Price = {
+  cost: ([text, pattern]) => matched(sizeOf(text), sizeOf(pattern)),
+  estimate: ([text, pattern]) => ({
+    cost: times(
+      scaled(sum(sizeKnown(text), ONE), STRING_COST),
+      scaled(sizeKnown(pattern), PATTERN_COST),
+    ),
+  }),
+};
+
 function texts(): void {
-  method(
-    "string",
-    "contains",
-    ["string"],
-    "bool",
-    (a: string, b: string) => a.includes(b),
-    (args) => {
-      return Math.max(1, Math.ceil(sizeOf(args[0]) * 0.1) * Math.ceil(sizeOf(args[1]) * 0.1));
-    },
-  );
-  const prefixCost = (args: readonly Value[]) => Math.ceil(sizeOf(args[1]) * 0.1);
-  method("string", "startsWith", ["string"], "bool", (a: string, b: string) => {
-    return a.startsWith(b);
-  }, prefixCost);
-  method("string", "endsWith", ["string"], "bool", (a: string, b: string) => {
-    return a.endsWith(b);
-  }, prefixCost);
-  method("string", "matches", ["string"], "bool", matches, matchCost);
-  define("matches", ["string", "string"], "bool", matches, matchCost);
+  const both = (name: string, run: (a: string, b: string) => boolean, price: Price) =>
+    method("string", name, ["string"], "bool", run, price);
+  both("contains", (a, b) => a.includes(b), containsPrice);
+  both("startsWith", (a, b) => a.startsWith(b), ends);
+  both("endsWith", (a, b) => a.endsWith(b), ends);
+  both("matches", matches, matchesPrice);
+  define("matches", ["string", "string"], "bool", matches, matchesPrice);
 }
 
 const TIME_PARTS: Record<string, (date: Date) => number> = {
@@ -310,7 +402,7 @@ function inZone(ms: number, zone: string): Date {
   return date;
 }
 
-function times(): void {
+function moments(): void {
   for (const name in TIME_PARTS) {
     const part = TIME_PARTS[name];
     method("timestamp", name, [], "int", (v: Timestamp) => BigInt(part(new Date(v.ms))));
@@ -357,6 +449,6 @@ export function defineCore(): void {
   sizes();
   conversions();
   texts();
-  times();
+  moments();
   optionals();
 }

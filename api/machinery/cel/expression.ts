@@ -1,9 +1,21 @@
 /** Expressions as the rest of the server uses them: compiled once, evaluated with a cost limit. */
 import type { Json, Schema } from "../types.ts";
-import { type Code, Compiler, CostError, Run } from "./compile.ts";
+import { type Code, Run } from "./code.ts";
+import { Compiler } from "./compile.ts";
 import { parseType } from "./registry.ts";
 import { assignable, DYN, optionalOf, resultText, type Type, typeOfSchema } from "./types.ts";
-import { CelError, NONE, Optional, UNBOUND, type Value, wrap, wrapDyn } from "./values.ts";
+import {
+  CelError,
+  characters,
+  CostError,
+  NONE,
+  Optional,
+  startWork,
+  UNBOUND,
+  type Value,
+  wrap,
+  wrapDyn,
+} from "./values.ts";
 
 /** Cost of one evaluation (upstream: about 0.1 s). */
 export const CALL_COST_MAX = 1_000_000;
@@ -20,6 +32,8 @@ export interface VariableSpec {
   type?: string;
   /** A type that is declared by its fields; values are JSON. */
   declared?: Type;
+  /** The most items or characters that values have, where no schema says it; for estimates. */
+  size?: number;
   /** May be missing; expressions see an optional. */
   optional?: boolean;
 }
@@ -63,6 +77,11 @@ export class Program {
 
   /** The most an evaluation may cost, by the sizes that the schemas allow. */
   get estimate(): number {
+    return this.#code.cost.max;
+  }
+
+  /** The least and the most that an evaluation may cost. */
+  get estimates(): { min: number; max: number } {
     return this.#code.cost;
   }
 
@@ -84,12 +103,17 @@ export class Program {
       if (this.#used.has(name)) slots[i] = given(spec, values[name]);
     });
     const run = new Run(slots, options.limit ?? CALL_COST_MAX);
+    const goOn = startWork();
     try {
-      return this.#code.run(run);
+      const value = this.#code.run(run);
+      if (value instanceof CelError) throw value;
+      return value;
     } catch (error) {
+      // Values may nest deeper than they can be walked.
       if (error instanceof RangeError) throw new CelError("expression nests too deeply");
       throw error;
     } finally {
+      goOn();
       options.spent?.(run.cost);
     }
   }
@@ -126,21 +150,26 @@ function typeOf(spec: VariableSpec): Type {
 export const EXPRESSION_LENGTH_MAX = 64 * 1024;
 
 /**
- * Compiles an expression over the given variables. `result`: the type it must have. Throws CompileError.
+ * Compiles an expression over the given variables. `result`: the type it must have; `messages`: it may make
+ * objects and JSON patches. Throws CompileError.
  */
 export function compileExpression(
   text: string,
   variables: Readonly<Record<string, VariableSpec>>,
   result?: string,
+  options: { messages?: boolean } = {},
 ): Program {
   if (text.length > EXPRESSION_LENGTH_MAX) {
     throw new CompileError(`expression is longer than ${EXPRESSION_LENGTH_MAX} characters`);
   }
   const entries = Object.entries(variables);
   const types = new Map(
-    entries.map(([name, spec]) => [name, { type: typeOf(spec), schema: spec.schema }]),
+    entries.map(([name, spec]) => [
+      name,
+      { type: typeOf(spec), schema: spec.schema, size: spec.size },
+    ]),
   );
-  const compiler = new Compiler(text, types);
+  const compiler = new Compiler(text, types, options.messages);
   const code = compiler.compile();
   if (compiler.errors.length) {
     throw new CompileError(compiler.errors.map((e) => marked(text, e)).join("\n"));
@@ -160,11 +189,18 @@ export function compileExpression(
 
 /** An error as cel-go prints it: place, message, the line, a mark under it. */
 function marked(text: string, { pos, message }: { pos: number; message: string }): string {
+  if (pos < 0) return `ERROR: <input>:-1:0: ${message}`;
+  if (text === "") return `ERROR: <input>:1:0: ${message}`;
   const before = text.slice(0, pos);
   const line = before.split("\n").length;
-  const column = pos - (before.lastIndexOf("\n") + 1);
+  const start = before.lastIndexOf("\n") + 1;
+  const column = characters(text.slice(start, pos));
   const shown = text.split("\n")[line - 1] ?? "";
-  return `ERROR: <input>:${line}:${column + 1}: ${message}\n | ${shown}\n | ${".".repeat(column)}^`;
+  // Under wide characters stand wide dots.
+  const dots = [...text.slice(start, pos)].map((c) => c.codePointAt(0)! > 0xffff ? "．" : ".").join(
+    "",
+  );
+  return `ERROR: <input>:${line}:${column + 1}: ${message}\n | ${shown}\n | ${dots}^`;
 }
 
 export { CelError, CostError };

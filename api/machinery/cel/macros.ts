@@ -1,8 +1,13 @@
 /**
  * Macros: calls whose arguments are not evaluated before but with each item (`all`, `map`, ...), with one
- * variable or, for lists index and item, for maps key and value, with two.
+ * variable or, for lists index and item, for maps key and value, with two. cel-go writes them out as folds over
+ * an accumulator; these loops do without, and charge what the steps of the folds would.
  */
-import type { Code, Compiler, Node, Run } from "./compile.ts";
+import { BROKEN, type Code, noOverload, type Run } from "./code.ts";
+import type { Binding, Compiler } from "./compile.ts";
+import { LIST_COST, MAP_COST, selfCompared } from "./costs.ts";
+import { fixed, ONE, type Range, sum, times, union, UNKNOWN, ZERO } from "./estimate.ts";
+import type { Node } from "./parser.ts";
 import {
   assignable,
   BOOL,
@@ -14,78 +19,98 @@ import {
   type Type,
   typeText,
 } from "./types.ts";
-import { CelError, NONE, ObjectValue, Optional, type Value } from "./values.ts";
+import { CelError, compare, NONE, Optional, type Value, work } from "./values.ts";
+import { mapGet } from "./literals.ts";
 
-/** What a comprehension does with an item's outcome. */
-interface Loop {
-  range: Code;
-  slots: number[];
-}
-
-const NAMES = new Set([
-  "all",
-  "exists",
-  "exists_one",
-  "existsOne",
-  "map",
-  "filter",
-  "transformList",
-  "transformMap",
-]);
-
-/** Iterations charge this for bookkeeping, as cel-go's loops do. */
-const STEP_COST = 2;
-
-/** The code of a macro call; undefined when it is none. */
-export function expandMacro(
-  compiler: Compiler,
-  name: string,
-  receiver: Node,
-  args: Node[],
-): Code | undefined {
-  if ((name === "optMap" || name === "optFlatMap") && args.length === 2) {
-    return optionalMap(compiler, name, receiver, args);
-  }
-  if (!NAMES.has(name) || args.length < 2 || args.length > 4) return undefined;
-  const plan = planOf(name, args);
-  if (!plan) return undefined;
-  if (plan.names.some((node) => node.op !== "id")) {
-    return compiler.fail(compiler.at(args[0]), "argument must be a simple name");
-  }
-  return comprehension(compiler, name, receiver, plan);
-}
-
+/** The parts of a call of a macro. */
 interface Plan {
   names: Node[];
   predicate?: Node;
   result?: Node;
 }
 
-function planOf(name: string, args: Node[]): Plan | undefined {
-  switch (name) {
-    case "all":
-    case "exists":
-    case "exists_one":
-    case "existsOne":
-      if (args.length > 3) return undefined;
-      return { names: args.slice(0, -1), predicate: args.at(-1) };
-    case "filter":
-      return args.length === 2 ? { names: [args[0]], predicate: args[1] } : undefined;
-    case "map":
-      if (args.length === 2) return { names: [args[0]], result: args[1] };
-      return args.length === 3
-        ? { names: [args[0]], predicate: args[1], result: args[2] }
-        : undefined;
+/** What a macro does. `names`: how many variables, `parts`: how many arguments may follow them. */
+interface Macro {
+  names: number;
+  parts: (args: Node[]) => Omit<Plan, "names">;
+  /** What is said of a variable that is no name. */
+  complaint: string;
+  make: (loop: Loop) => Code;
+}
+
+const SIMPLE = "argument must be a simple name";
+const IDENTIFIER = "argument is not an identifier";
+const predicate = ([one]: Node[]) => ({ predicate: one });
+const mapped = (args: Node[]) =>
+  args.length === 2 ? { predicate: args[0], result: args[1] } : { result: args[0] };
+
+/** By name and number of arguments. */
+const MACROS = new Map<string, Macro>();
+
+function macro(names: string, counts: number[], rest: Macro): void {
+  for (const name of names.split(" ")) for (const n of counts) MACROS.set(`${name}/${n}`, rest);
+}
+
+macro("all", [2], { names: 1, parts: predicate, complaint: SIMPLE, make: quantifier("all") });
+macro("exists", [2], { names: 1, parts: predicate, complaint: SIMPLE, make: quantifier("exists") });
+macro("exists_one", [2], { names: 1, parts: predicate, complaint: SIMPLE, make: existsOne });
+macro("map", [2, 3], { names: 1, parts: mapped, complaint: IDENTIFIER, make: collector });
+macro("filter", [2], { names: 1, parts: predicate, complaint: IDENTIFIER, make: collector });
+macro("all", [3], { names: 2, parts: predicate, complaint: SIMPLE, make: quantifier("all") });
+macro("exists", [3], { names: 2, parts: predicate, complaint: SIMPLE, make: quantifier("exists") });
+macro("exists_one existsOne", [3], {
+  names: 2,
+  parts: predicate,
+  complaint: SIMPLE,
+  make: existsOne,
+});
+macro("transformList", [3, 4], { names: 2, parts: mapped, complaint: SIMPLE, make: collector });
+macro("transformMap", [3, 4], { names: 2, parts: mapped, complaint: SIMPLE, make: mapper(false) });
+macro("transformMapEntry", [3, 4], {
+  names: 2,
+  parts: mapped,
+  complaint: SIMPLE,
+  make: mapper(true),
+});
+
+/** The code of a macro call; undefined when it is none. */
+export function expandMacro(
+  compiler: Compiler,
+  ast: Node & { op: "call" },
+  target: Node,
+): Code | undefined {
+  const { name, args } = ast;
+  if ((name === "optMap" || name === "optFlatMap") && args.length === 2) {
+    return optionalMap(compiler, ast, target);
   }
-  if (args.length === 3) return { names: args.slice(0, 2), result: args[2] };
-  return args.length === 4
-    ? { names: args.slice(0, 2), predicate: args[2], result: args[3] }
-    : undefined;
+  if (name === "sortBy" && args.length === 2) return sortBy(compiler, ast, target);
+  const found = MACROS.get(`${name}/${args.length}`);
+  if (!found) return undefined;
+  const plan = { names: args.slice(0, found.names), ...found.parts(args.slice(found.names)) };
+  const bad = plan.names.find((node) => node.op !== "ident");
+  if (bad) return compiler.fail(bad.pos, found.complaint);
+  const loop = compileLoop(compiler, plan, target, ast);
+  return loop ? found.make(loop) : BROKEN;
+}
+
+// --- loops --------------------------------------------------------------------------------------------
+
+/** A loop over a range, its parts compiled. */
+interface Loop {
+  range: Code;
+  slots: number[];
+  types: Type[];
+  predicate?: Code;
+  result?: Code;
+  compiler: Compiler;
+  ast: Node & { op: "call" };
+  plan: Plan;
 }
 
 function rangeTypes(type: Type, two: boolean): Type[] | undefined {
   switch (type.kind) {
     case "dyn":
+    case "param":
       return two ? [DYN, DYN] : [DYN];
     case "list":
       return two ? [INT, type.a!] : [type.a!];
@@ -95,173 +120,355 @@ function rangeTypes(type: Type, two: boolean): Type[] | undefined {
   return undefined;
 }
 
-function comprehension(
+/** The variables of a loop, with what is known of their sizes. */
+function bindings(range: Code, types: Type[], names: Node[]): Binding[] {
+  const isList = range.type.kind === "list";
+  const items = range.schema?.items;
+  const size = items ? undefined : range.entry?.value;
+  const value = { schema: items, size };
+  const key = { schema: undefined, size: range.entry?.key };
+  return names.map((node, i) => {
+    const { name } = node as Node & { op: "ident" };
+    const last = i === names.length - 1;
+    const isValue = names.length === 2 ? last : isList;
+    return { name, type: types[i], ...(isValue ? value : key) };
+  });
+}
+
+function compileLoop(
   compiler: Compiler,
-  name: string,
-  receiver: Node,
   plan: Plan,
-): Code {
-  const range = compiler.node(receiver);
-  const two = plan.names.length === 2;
-  const types = rangeTypes(range.type, two);
+  target: Node,
+  ast: Node & { op: "call" },
+): Loop | undefined {
+  const range = compiler.node(target);
+  if (range === BROKEN) return undefined;
+  const types = rangeTypes(range.type, plan.names.length === 2);
   if (!types) {
     const why = `expression of type '${typeText(range.type)}' cannot be range of a comprehension ` +
       "(must be list, map, or dynamic)";
-    return compiler.fail(compiler.at(receiver), why);
+    compiler.fail(target.pos, why);
+    return undefined;
   }
-  let predicate: Code | undefined;
-  let result: Code | undefined;
-  const items = range.schema?.items;
-  const isList = range.type.kind === "list";
-  const schemas = two ? [undefined, items] : [isList ? items : undefined];
-  const { slots } = compiler.within(
-    plan.names.map((node, i) => ({ name: node.args, type: types[i], schema: schemas[i] })),
-    () => {
-      predicate = plan.predicate && compiler.node(plan.predicate);
-      result = plan.result && compiler.node(plan.result);
-      return range;
-    },
-  );
-  if (predicate && !assignable(BOOL, predicate.type, new Map())) {
-    const why = `expected type 'bool' but found '${typeText(predicate.type)}'`;
-    return compiler.fail(plan.predicate!.pos, why);
-  }
-  const inner = (predicate?.cost ?? 0) + (result?.cost ?? 0) + STEP_COST;
-  const cost = range.cost + range.size * inner;
-  const loop: Loop = { range, slots };
-  switch (name) {
-    case "all":
-    case "exists":
-      return { type: BOOL, cost, size: 1, run: (run) => quantify(loop, predicate!, name, run) };
-    case "exists_one":
-    case "existsOne":
-      return { type: BOOL, cost, size: 1, run: (run) => existsOne(loop, predicate!, run) };
-    case "transformMap":
-      return {
-        type: mapOf(types[0], result!.type),
-        cost: cost + 30,
-        size: range.size,
-        run: (run) => transformMap(loop, predicate, result!, run),
-      };
-  }
-  const type = result ? listOf(result.type) : isList ? range.type : listOf(types[0]);
-  return {
-    type,
-    cost: cost + 10,
-    size: range.size,
-    schema: result ? undefined : range.schema,
-    run: (run) => collect(loop, predicate, result, run),
-  };
+  return compiler.within(bindings(range, types, plan.names), (slots) => {
+    const predicate = plan.predicate && compiler.node(plan.predicate);
+    const result = plan.result && compiler.node(plan.result);
+    if (predicate === BROKEN || result === BROKEN) return undefined;
+    return { range, slots, types, predicate, result, compiler, ast, plan };
+  });
 }
 
-/** Visits each item with its variables set, until `visit` returns false. */
-function each(loop: Loop, run: Run, visit: (first: Value) => boolean): void {
-  const { slots } = loop;
-  const range = loop.range.run(run);
-  const two = slots.length === 2;
+function rangeSize({ range }: Loop): Range {
+  return range.size ?? UNKNOWN;
+}
+
+/** Runs the range; its items, or why there are none. */
+function* entriesOf(range: Value, two: boolean): Generator<[Value, Value]> {
   if (Array.isArray(range)) {
-    for (let i = 0; i < range.length; i++) {
-      run.charge(STEP_COST);
-      run.slots[slots[0]] = two ? BigInt(i) : range[i];
-      if (two) run.slots[slots[1]] = range[i];
-      if (!visit(two ? BigInt(i) : range[i])) return;
-    }
+    for (let i = 0; i < range.length; i++) yield two ? [BigInt(i), range[i]] : [range[i], null];
     return;
   }
-  if (!(range instanceof Map)) {
-    if (!(range instanceof ObjectValue)) throw new CelError("no such overload");
-    throw new CelError("an object of known fields cannot be iterated");
-  }
-  for (const [key, value] of range) {
-    run.charge(STEP_COST);
-    run.slots[slots[0]] = key;
-    if (two) run.slots[slots[1]] = value;
-    if (!visit(key)) return;
-  }
+  if (two) yield* range as Map<Value, Value>;
+  else for (const key of (range as Map<Value, Value>).keys()) yield [key, null];
 }
 
-function test(predicate: Code, run: Run): boolean {
+/** Visits each item with its variables set until `visit` returns false; an error where there are none. */
+function each(loop: Loop, run: Run, visit: (first: Value) => boolean): CelError | undefined {
+  const { slots } = loop;
+  const range = loop.range.run(run);
+  if (range instanceof CelError) return range;
+  if (!Array.isArray(range) && !(range instanceof Map)) return noOverload();
+  const two = slots.length === 2;
+  for (const [first, second] of entriesOf(range, two)) {
+    work(1);
+    run.slots[slots[0]] = first;
+    if (two) run.slots[slots[1]] = second;
+    if (!visit(first)) break;
+  }
+  return undefined;
+}
+
+/** Whether the predicate holds, or the error that it ran into. */
+function test(predicate: Code, run: Run): boolean | CelError {
   const value = predicate.run(run);
-  if (typeof value !== "boolean") throw new CelError("no such overload");
-  return value;
+  if (typeof value === "boolean" || value instanceof CelError) return value;
+  return noOverload();
+}
+
+/** The error of a predicate that is no condition, as a fold's operator says it. */
+function unfit(
+  { compiler, ast, plan, predicate }: Loop,
+  how: "logic" | "choice",
+  kept: Type,
+): Code | undefined {
+  if (!predicate || assignable(BOOL, predicate.type, new Map())) return undefined;
+  const found = typeText(predicate.type);
+  if (how === "logic") {
+    return compiler.fail(plan.predicate!.pos, `expected type 'bool' but found '${found}'`);
+  }
+  const types = `(${found}, ${typeText(kept)}, ${typeText(kept)})`;
+  return compiler.fail(ast.pos, `found no matching overload for '_?_:_' applied to '${types}'`);
+}
+
+/** Cost of a fold: its range, start and result, and of each item. */
+function folded(loop: Loop, start: Range, end: Range, step: Range): Range {
+  return sum(loop.range.cost, start, end, times(rangeSize(loop), step));
 }
 
 /** `all` and `exists`: an error counts only when no other item decides. */
-function quantify(loop: Loop, predicate: Code, name: string, run: Run): boolean {
+function quantifier(name: "all" | "exists"): Macro["make"] {
   const decisive = name === "exists";
-  let failure: CelError | undefined;
-  let decided = false;
-  each(loop, run, () => {
-    try {
-      if (test(predicate, run) === decisive) decided = true;
-    } catch (error) {
-      if (!(error instanceof CelError)) throw error;
-      failure ??= error;
-    }
-    return !decided;
-  });
-  if (decided) return decisive;
-  if (failure) throw failure;
-  return !decisive;
+  // Each turn asks whether the outcome is decided, then combines it with the item's.
+  const asking = decisive ? 3 : 2;
+  return (loop) => {
+    const broken = unfit(loop, "logic", BOOL);
+    if (broken) return broken;
+    const predicate = loop.predicate!;
+    const step = { min: asking + 1, max: asking + 1 + predicate.cost.max };
+    return {
+      type: BOOL,
+      cost: folded(loop, ZERO, ONE, step),
+      size: ONE,
+      run(run) {
+        let outcome: boolean | CelError = !decisive;
+        const failure = each(loop, run, () => {
+          run.charge(asking);
+          if (outcome === decisive) return false;
+          run.charge(1);
+          const value = test(predicate, run);
+          if (value === decisive) outcome = decisive;
+          else if (value instanceof CelError && !(outcome instanceof CelError)) outcome = value;
+          return true;
+        });
+        if (failure) return failure;
+        run.charge(1);
+        return outcome;
+      },
+    };
+  };
 }
 
-function existsOne(loop: Loop, predicate: Code, run: Run): boolean {
-  let count = 0;
-  each(loop, run, () => {
-    if (test(predicate, run)) count++;
-    return true;
-  });
-  return count === 1;
+function existsOne(loop: Loop): Code {
+  const broken = unfit(loop, "choice", INT);
+  if (broken) return broken;
+  const predicate = loop.predicate!;
+  return {
+    type: BOOL,
+    cost: folded(loop, ZERO, fixed(2), sum(predicate.cost, { min: 1, max: 2 })),
+    size: ONE,
+    run(run) {
+      let count = 0;
+      let problem: CelError | undefined;
+      const failure = each(loop, run, () => {
+        const value = test(predicate, run);
+        if (value instanceof CelError) problem ??= value;
+        else if (value) {
+          run.charge(2);
+          count++;
+        }
+        return true;
+      });
+      if (failure) return failure;
+      run.charge(2);
+      return problem ?? count === 1;
+    },
+  };
 }
 
-function collect(
-  loop: Loop,
-  predicate: Code | undefined,
-  result: Code | undefined,
-  run: Run,
-): Value {
+/** What adding an item to the list under way costs: the list, the item's own list, joining them. */
+const APPEND_COST = LIST_COST + 2;
+
+/** `map`, `filter` and `transformList`. */
+function collector(loop: Loop): Code {
+  const { predicate, result, range, types } = loop;
+  const item = result?.type ?? types[0];
+  const broken = unfit(loop, "choice", listOf(item));
+  if (broken) return broken;
+  const append = sum(fixed(APPEND_COST), result?.cost ?? ONE);
+  const step = predicate ? sum(predicate.cost, union(append, ONE)) : append;
+  const size = result ? result.size ?? UNKNOWN : range.entry?.value ?? UNKNOWN;
+  return {
+    type: listOf(item),
+    cost: folded(loop, fixed(LIST_COST), ONE, step),
+    size: rangeSize(loop),
+    entry: { key: ONE, value: union(ZERO, size) },
+    schema: result || range.type.kind !== "list" ? undefined : range.schema,
+    run: (run) => collect(loop, run),
+  };
+}
+
+function collect(loop: Loop, run: Run): Value {
+  const { predicate, result } = loop;
   const out: Value[] = [];
-  run.charge(10);
-  each(loop, run, (first) => {
-    if (!predicate || test(predicate, run)) out.push(result ? result.run(run) : first);
+  let problem: CelError | undefined;
+  const failure = each(loop, run, (first) => {
+    if (predicate) {
+      const wanted = test(predicate, run);
+      if (wanted instanceof CelError) problem ??= wanted;
+      if (wanted !== true) return true;
+    }
+    run.charge(APPEND_COST);
+    if (!result) run.charge(1);
+    const value = result ? result.run(run) : first;
+    if (value instanceof CelError) problem ??= value;
+    else out.push(value);
     return true;
   });
-  return out;
+  if (failure) return failure;
+  run.charge(1);
+  return problem ?? out;
 }
 
-function transformMap(loop: Loop, predicate: Code | undefined, result: Code, run: Run): Value {
+/** `transformMap`, and `transformMapEntry`, whose result is a map that is put in. */
+function mapper(entries: boolean): Macro["make"] {
+  return (loop) => {
+    const { predicate, types } = loop;
+    const result = loop.result!;
+    const made: Type = entries
+      ? result.type.kind === "map" ? result.type : mapOf(DYN, DYN)
+      : mapOf(types[0], result.type);
+    const broken = unfit(loop, "choice", made);
+    if (broken) return broken;
+    const insert = sum(fixed(entries ? 2 : 3), result.cost);
+    const step = predicate ? sum(predicate.cost, union(insert, ONE)) : insert;
+    return {
+      type: made,
+      cost: folded(loop, fixed(MAP_COST), ONE, step),
+      size: rangeSize(loop),
+      run: (run) => transform(loop, entries, run),
+    };
+  };
+}
+
+function transform(loop: Loop, entries: boolean, run: Run): Value {
   const out = new Map<Value, Value>();
-  run.charge(30);
-  each(loop, run, (first) => {
-    if (!predicate || test(predicate, run)) out.set(first, result.run(run));
+  let problem: CelError | undefined;
+  const insert = (key: Value, value: Value) => {
+    if (mapGet(out, key) === undefined) out.set(key, value);
+    else problem ??= new CelError(`insert failed: key ${String(key)} already exists`);
+  };
+  const failure = each(loop, run, (first) => {
+    if (loop.predicate) {
+      const wanted = test(loop.predicate, run);
+      if (wanted instanceof CelError) problem ??= wanted;
+      if (wanted !== true) return true;
+    }
+    run.charge(entries ? 2 : 3);
+    const value = loop.result!.run(run);
+    if (value instanceof CelError) problem ??= value;
+    else if (!entries) insert(first, value);
+    else if (value instanceof Map) { for (const [k, v] of value) insert(k, v); }
+    else problem ??= noOverload();
     return true;
   });
-  return out;
+  if (failure) return failure;
+  run.charge(1);
+  return problem ?? out;
 }
 
-function optionalMap(compiler: Compiler, name: string, receiver: Node, args: Node[]): Code {
-  const [variable, body] = args;
-  const target = compiler.node(receiver);
-  if (variable.op !== "id") {
-    return compiler.fail(variable.pos, `${name}() variable name must be a simple identifier`);
+// --- sortBy -------------------------------------------------------------------------------------------
+
+const SORTED = ["bool", "bytes", "double", "duration", "int", "string", "timestamp", "uint"];
+
+/** `list.sortBy(x, key)`: by the keys that an expression makes of the items. */
+function sortBy(compiler: Compiler, ast: Node & { op: "call" }, target: Node): Code {
+  const [name, key] = ast.args;
+  if (name.op !== "ident") return compiler.fail(name.pos, IDENTIFIER);
+  const plan = { names: [name], result: key };
+  const loop = compileLoop(compiler, plan, target, ast);
+  if (!loop) return BROKEN;
+  const { range } = loop;
+  const { type } = loop.result!;
+  const typed = type.kind !== "dyn";
+  if (typed && type.kind !== "param" && !SORTED.includes(type.kind)) {
+    const applied = `${typeText(range.type)}.(${typeText(listOf(type))})`;
+    const function_ = "@sortByAssociatedKeys";
+    return compiler.fail(
+      ast.pos,
+      `found no matching overload for '${function_}' applied to '${applied}'`,
+    );
   }
-  const inner = target.type.kind === "optional" ? target.type.a! : DYN;
-  const { slots, code } = compiler.within(
-    [{ name: variable.args, type: inner, schema: target.schema }],
-    () => compiler.node(body),
-  );
-  const flat = name === "optFlatMap";
+  const price = selfCompared(0, type.kind);
+  const keys = collector(loop);
+  const known = { ...keys, type: keys.type };
+  // The list is bound to a name, which is looked at twice.
+  const cost = sum(fixed(LIST_COST + 2), keys.cost, price.estimate([known])!.cost);
+  return {
+    type: typed ? range.type : DYN,
+    cost,
+    size: range.size,
+    run(run) {
+      const items: Value[] = [];
+      const all = collect({ ...loop, range: noting(range, items) }, run);
+      run.charge(2);
+      if (all instanceof CelError) return all;
+      run.charge(typed ? price.cost([all], all) : 1);
+      return sorted(items, all as Value[]);
+    },
+  };
+}
+
+/** A range that remembers the items it came to. */
+function noting(range: Code, items: Value[]): Code {
+  return {
+    ...range,
+    run(run) {
+      const value = range.run(run);
+      if (Array.isArray(value)) items.push(...value);
+      return Array.isArray(value) || value instanceof CelError ? value : noOverload();
+    },
+  };
+}
+
+/** A list in the order of its keys, equal ones as they stood. */
+export function sorted(items: Value[], keys: Value[]): Value {
+  work(items.length * 16);
+  const order = items.map((_, i) => i);
+  let problem: CelError | undefined;
+  order.sort((a, b) => {
+    const how = compare(keys[a], keys[b]);
+    if (how === undefined) problem = new CelError("no such overload");
+    return how ?? 0;
+  });
+  return problem ?? order.map((i) => items[i]);
+}
+
+// --- optionals ----------------------------------------------------------------------------------------
+
+function optionalMap(compiler: Compiler, ast: Node & { op: "call" }, receiver: Node): Code {
+  const [variable, body] = ast.args;
+  const target = compiler.node(receiver);
+  if (variable.op !== "ident") {
+    return compiler.fail(variable.pos, `${ast.name}() variable name must be a simple identifier`);
+  }
+  if (target === BROKEN) return BROKEN;
+  const type = target.type.kind === "optional" ? target.type.a! : DYN;
+  const names = [{ name: variable.name, type, schema: target.schema, size: target.size }];
+  const { slot, code } = compiler.within(names, ([slot]) => ({ slot, code: compiler.node(body) }));
+  if (code === BROKEN) return BROKEN;
+  const flat = ast.name === "optFlatMap";
+  // It is asked for its value, and, where it has one, asked again; the value is bound to a name.
+  const bound = sum(fixed(LIST_COST + 1), target.cost, code.cost, flat ? ZERO : ONE);
   return {
     type: flat ? code.type : optionalOf(code.type),
-    cost: target.cost + code.cost,
+    cost: sum(target.cost, ONE, union(bound, ONE)),
     size: code.size,
     run(run) {
+      const before = run.cost;
       const value = target.run(run);
-      if (!(value instanceof Optional)) throw new CelError("no such overload");
-      if (!value.has) return NONE;
-      run.slots[slots[0]] = value.value;
+      run.charge(1);
+      if (value instanceof CelError) return value;
+      if (!(value instanceof Optional)) return noOverload();
+      if (!value.has) {
+        run.charge(1);
+        return NONE;
+      }
+      run.charge(run.cost - before);
+      run.slots[slot] = value.value;
       const made = code.run(run);
-      return flat ? made : new Optional(true, made);
+      if (!flat) run.charge(1);
+      if (made instanceof CelError || flat) return made;
+      return new Optional(true, made);
     },
   };
 }

@@ -19,7 +19,8 @@ import {
   type Type,
   UINT,
 } from "./types.ts";
-import { sizeOf, type Value } from "./values.ts";
+import type { Cost, Estimate } from "./costs.ts";
+import type { Value } from "./values.ts";
 
 /** One way to call a function. The receiver, where there is one, is the first parameter. */
 export interface Overload {
@@ -27,8 +28,15 @@ export interface Overload {
   readonly result: Type;
   // deno-lint-ignore no-explicit-any -- the checker has settled what they are
   readonly run: (...args: any[]) => Value;
-  /** Cost units of a call, its arguments' apart (default 1). */
-  readonly cost?: (args: readonly Value[]) => number;
+  /** Cost units of a call that can mean no other overload, its arguments' apart (default 1). */
+  readonly cost?: Cost;
+  readonly estimate?: Estimate;
+}
+
+/** What a call of an overload costs, where not 1. */
+export interface Price {
+  cost?: Cost;
+  estimate?: Estimate;
 }
 
 const functions = new Map<string, Overload[]>();
@@ -48,6 +56,13 @@ const BASIC: Record<string, Type> = {
   type: TYPE,
 };
 
+/** Kubernetes' own types by the names that definitions here use. */
+const OPAQUE: Record<string, string> = {
+  quantity: "kubernetes.Quantity",
+  url: "kubernetes.URL",
+  format: "kubernetes.NamedFormat",
+};
+
 /** Reads a type such as `list<A>`, `map<string,dyn>`, `quantity`. */
 export function parseType(text: string): Type {
   const inner = /^(list|map|optional)<(.*)>$/.exec(text);
@@ -58,6 +73,7 @@ export function parseType(text: string): Type {
     return mapOf(parseType(inner[2].slice(0, comma)), parseType(inner[2].slice(comma + 1)));
   }
   if (BASIC[text]) return BASIC[text];
+  if (OPAQUE[text]) return { kind: "opaque", name: OPAQUE[text] };
   return /^[A-Z]$/.test(text) ? { kind: "param", name: text } : { kind: "opaque", name: text };
 }
 
@@ -79,9 +95,9 @@ export function define(
   params: string[],
   result: string,
   run: Overload["run"],
-  cost?: Overload["cost"],
+  price: Price = {},
 ): void {
-  add(name, false, { params: params.map(parseType), result: parseType(result), run, cost });
+  add(name, false, { params: params.map(parseType), result: parseType(result), run, ...price });
 }
 
 /** Defines a method: `receiver.name(params): result`. */
@@ -91,10 +107,10 @@ export function method(
   params: string[],
   result: string,
   run: Overload["run"],
-  cost?: Overload["cost"],
+  price: Price = {},
 ): void {
   const all = [receiver, ...params].map(parseType);
-  add(name, true, { params: all, result: parseType(result), run, cost });
+  add(name, true, { params: all, result: parseType(result), run, ...price });
 }
 
 /** All overloads of a function by name and number of arguments (without the receiver). */
@@ -105,39 +121,4 @@ export function overloads(name: string, receiver: boolean, count: number): reado
 /** Whether anything is called so. */
 export function isFunction(name: string): boolean {
   return names.has(name);
-}
-
-// --- costs --------------------------------------------------------------------------------------------
-
-/** What walking a text costs: a tenth of a unit a character. */
-export const STRING_COST = 0.1;
-
-/** The cost of walking the first argument's text. */
-export function textCost(args: readonly Value[]): number {
-  return Math.ceil(sizeOf(args[0]) * STRING_COST);
-}
-
-/** The cost of walking the first two arguments' texts. */
-export function bothTextsCost(args: readonly Value[]): number {
-  return Math.ceil((sizeOf(args[0]) + sizeOf(args[1])) * STRING_COST);
-}
-
-/** The cost of looking for one text in another. */
-export function searchCost(args: readonly Value[]): number {
-  return Math.ceil(sizeOf(args[0]) * STRING_COST) * Math.ceil(sizeOf(args[1]) * STRING_COST);
-}
-
-/** The cost of a regular expression over a text. */
-export function matchCost(args: readonly Value[]): number {
-  return Math.ceil((1 + sizeOf(args[0])) * STRING_COST) * Math.ceil(sizeOf(args[1]) * 0.25);
-}
-
-/** The cost of visiting the first argument's items. */
-export function itemsCost(args: readonly Value[]): number {
-  return Math.max(1, sizeOf(args[0]));
-}
-
-/** The cost of comparing each item of one list with each of another. */
-export function productCost(args: readonly Value[]): number {
-  return Math.max(1, sizeOf(args[0]) * sizeOf(args[1]));
 }

@@ -5,7 +5,6 @@
 import type { Cause, Field, Json, Schema, ValidationRule } from "../types.ts";
 import { duplicate, forbidden, invalid, required } from "../field_errors.ts";
 import { isMap, type JsonMap, sameJson } from "../json_value.ts";
-import { CostError } from "./compile.ts";
 import {
   CALL_COST_MAX,
   CompileError,
@@ -16,17 +15,11 @@ import {
   SCHEMA_ESTIMATE_MAX,
   type VariableSpec,
 } from "./expression.ts";
-import { sizeEstimate } from "./estimate.ts";
-import { CelError } from "./values.ts";
+import { countMax } from "./estimate.ts";
+import { CelError, CostError } from "./values.ts";
 
 /** Bytes of a message that an expression makes. */
 const MESSAGE_BYTES_MAX = 5 * 1024;
-/**
- * Our estimates know less than upstream's of what values may be; schemas that upstream accepts must not be
- * refused, so that only estimates this many times over the limit are.
- */
-export const ESTIMATE_SLACK = 10;
-
 interface CompiledRule {
   rule: ValidationRule;
   program?: Program;
@@ -99,19 +92,41 @@ export function hasRules(schema: Schema): boolean {
 /** Where a node stands in its schema. */
 interface Place {
   path: string;
-  /** How often the node may occur in one object. */
-  count: number;
+  /** How often the node may occur in one object; undefined where a list or map above is not limited. */
+  count: number | undefined;
   /** The first list above whose items cannot be told apart over an update. */
   uncorrelatable?: string;
+}
+
+/** The rules that cost most, of those that are named when all together cost too much. */
+const EXPENSIVE_MAX = 4;
+
+/** What a schema's rules cost. */
+class Costs {
+  total = 0;
+  expensive: { path: string; cost: number }[] = [];
+
+  add(path: string, cost: number): void {
+    this.total += cost;
+    if (cost < SCHEMA_ESTIMATE_MAX / 100) return;
+    this.expensive.push({ path, cost });
+    this.expensive.sort((a, b) => b.cost - a.cost);
+    this.expensive.length = Math.min(this.expensive.length, EXPENSIVE_MAX);
+  }
 }
 
 /** What is wrong with a schema's rules, in upstream's words. */
 export function ruleErrors(path: string, schema: Schema): Cause[] {
   const causes: Cause[] = [];
-  const total = checkNode(schema, { path, count: 1 }, causes);
-  if (total > SCHEMA_ESTIMATE_MAX * ESTIMATE_SLACK) {
+  const costs = new Costs();
+  checkNode(schema, { path, count: 1 }, { causes, costs });
+  if (costs.total > SCHEMA_ESTIMATE_MAX) {
+    const why =
+      "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 " +
+      "schema";
+    for (const one of costs.expensive) causes.push(forbidden(one.path, why));
     const what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
-    causes.push(forbidden(path, costText(what, total, SCHEMA_ESTIMATE_MAX)));
+    causes.push(forbidden(path, costText(what, costs.total, SCHEMA_ESTIMATE_MAX)));
   }
   return causes;
 }
@@ -135,66 +150,73 @@ function shownRule(rule: ValidationRule): Json {
   };
 }
 
-/** Checks a node and those below; returns the estimated cost of all their rules. */
-function checkNode(schema: Schema, place: Place, causes: Cause[]): number {
-  let total = 0;
+interface Found {
+  causes: Cause[];
+  costs: Costs;
+}
+
+/** How many items or entries a node may have below each of itself; undefined: not limited. */
+function spread({ type, validations }: Schema): number | undefined {
+  return type === "array" ? validations?.maxItems : validations?.maxProperties;
+}
+
+/** Checks a node and those below. */
+function checkNode(schema: Schema, place: Place, found: Found): void {
   rulesOf(schema).forEach((made, i) => {
-    const at = `${place.path}.x-kubernetes-validations[${i}]`;
-    total += checkRule(schema, made, at, place, causes);
+    const at = { ...place, path: `${place.path}.x-kubernetes-validations[${i}]` };
+    checkRule(schema, made, at, found);
   });
   if (schema.items && hasRules(schema.items)) {
     const list = schema.type === "array";
     const keyed = !list || schema.listType === "map";
-    total += checkNode(schema.items, {
+    const each = spread(schema);
+    checkNode(schema.items, {
       path: `${place.path}.${list ? "items" : "additionalProperties"}`,
-      count: place.count * Math.max(1, sizeEstimate(schema)),
+      count: place.count === undefined || each === undefined ? undefined : place.count * each,
       uncorrelatable: place.uncorrelatable ?? (keyed ? undefined : place.path),
-    }, causes);
+    }, found);
   }
   for (const [name, field] of Object.entries(schema.properties ?? {})) {
     if (field.ref || !hasRules(field)) continue;
-    total += checkNode(field, { ...place, path: `${place.path}.properties[${name}]` }, causes);
+    checkNode(field, { ...place, path: `${place.path}.properties[${name}]` }, found);
   }
-  return total;
 }
 
 function checkRule(
   schema: Schema,
   made: CompiledRule,
-  at: string,
-  place: Place,
-  causes: Cause[],
-): number {
+  { path: at, uncorrelatable, count }: Place,
+  { causes, costs }: Found,
+): void {
   const { rule, program, message } = made;
+  const observe = (code: Program | undefined, key: string, times: number) => {
+    if (!code) return;
+    const cost = Math.min(code.estimate * times, 2 ** 64);
+    const what = `estimated ${key} cost`;
+    if (cost > RULE_ESTIMATE_MAX) {
+      causes.push(forbidden(`${at}.${key}`, costText(what, cost, RULE_ESTIMATE_MAX)));
+    }
+    costs.add(`${at}.${key}`, cost);
+  };
+  if (made.fieldPath && !pathExists(schema, made.fieldPath)) {
+    causes.push(invalid(`${at}.fieldPath`, rule.fieldPath, "must be a valid path"));
+  }
+  observe(program, "rule", count ?? countMax(schema));
   if (made.problem) causes.push(invalid(`${at}.rule`, shownRule(rule), made.problem));
   if (made.messageProblem) {
     causes.push(invalid(`${at}.messageExpression`, shownRule(rule), made.messageProblem));
   }
-  if (made.fieldPath && !pathExists(schema, made.fieldPath)) {
-    causes.push(invalid(`${at}.fieldPath`, rule.fieldPath, "must be a valid path"));
-  }
+  observe(message, "messageExpression", 1);
   if (made.usesOldSelf) {
-    if (place.uncorrelatable !== undefined) {
+    if (uncorrelatable !== undefined) {
       const why = "oldSelf cannot be used on the uncorrelatable portion of the schema within " +
-        place.uncorrelatable;
+        uncorrelatable;
       causes.push(invalid(`${at}.rule`, rule.rule, why));
     }
   } else if (rule.optionalOldSelf !== undefined && program) {
     const why = "may not be set if oldSelf is not used in rule";
     causes.push(invalid(`${at}.optionalOldSelf`, rule.optionalOldSelf, why));
   }
-  const costs = [[program, "rule", "rule"], [message, "messageExpression", "messageExpression"]];
-  let total = 0;
-  for (const [code, key, name] of costs as [Program | undefined, string, string][]) {
-    if (!code) continue;
-    const cost = code.estimate * (key === "rule" ? place.count : 1);
-    total += cost;
-    if (cost <= RULE_ESTIMATE_MAX * ESTIMATE_SLACK) continue;
-    causes.push(
-      forbidden(`${at}.${key}`, costText(`estimated ${name} cost`, cost, RULE_ESTIMATE_MAX)),
-    );
-  }
-  return total;
 }
 
 /** Whether a path such as `.spec.names['a']` leads to something in a schema. */

@@ -1,5 +1,6 @@
 /** Semantic versions in expressions: `semver("1.2.3").isLessThan(semver("2.0.0"))`. */
-import { define, method, textCost } from "./registry.ts";
+import { goQuote } from "../go_format.ts";
+import { define, method } from "./registry.ts";
 import { CelError, Opaque } from "./values.ts";
 
 interface Semver {
@@ -16,6 +17,25 @@ function parse(text: string): Semver | undefined {
   const pre = match[4]?.split(".") ?? [];
   if (pre.some((part) => /^0\d+$/.test(part))) return undefined;
   return { numbers: match.slice(1, 4).map(BigInt), pre };
+}
+
+/** Why a text is no version, in the words of upstream's parser. */
+function versionProblem(text: string): string {
+  if (text === "") return "Version string empty";
+  const parts = text.split(".");
+  if (parts.length < 3) return "No Major.Minor.Patch elements found";
+  const numbers = [parts[0], parts[1], parts.slice(2).join(".").split(/[-+]/)[0]];
+  for (const [i, name] of ["major", "minor", "patch"].entries()) {
+    const number = numbers[i];
+    const title = name[0].toUpperCase() + name.slice(1);
+    if (/[^0-9]/.test(number)) {
+      return `Invalid character(s) found in ${name} number ${goQuote(number)}`;
+    }
+    if (/^0./.test(number)) {
+      return `${title} number must not contain leading zeroes ${goQuote(number)}`;
+    }
+  }
+  return "Invalid characters in version";
 }
 
 /** Drops a leading `v`, leading zeros, and adds missing parts. */
@@ -52,19 +72,19 @@ export function defineSemver(): void {
   const make = (text: string) => {
     const version = parse(text);
     if (!version) {
-      throw new CelError(`Semver parse error during conversion from string: ${text}`);
+      throw new CelError(versionProblem(text));
     }
     return new Opaque("kubernetes.Semver", version, text);
   };
   const name = "kubernetes.Semver";
-  define("isSemver", ["string"], "bool", (v: string) => parse(v) !== undefined, textCost);
+  define("isSemver", ["string"], "bool", (v: string) => parse(v) !== undefined);
   define("isSemver", ["string", "bool"], "bool", (v: string, loose: boolean) => {
     return parse(loose ? normalized(v) : v) !== undefined;
-  }, textCost);
-  define("semver", ["string"], name, make, textCost);
+  });
+  define("semver", ["string"], name, make);
   define("semver", ["string", "bool"], name, (v: string, loose: boolean) => {
     return make(loose ? normalized(v) : v);
-  }, textCost);
+  });
   ["major", "minor", "patch"].forEach((part, i) => {
     method(name, part, [], "int", (v: Opaque) => of(v).numbers[i]);
   });

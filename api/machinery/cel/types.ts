@@ -77,9 +77,12 @@ export function typeText(type: Type): string {
       return `map(${typeText(type.a!)}, ${typeText(type.b!)})`;
     case "optional":
       return `optional_type(${typeText(type.a!)})`;
+    case "type":
+      return type.a ? `type(${typeText(type.a)})` : "type";
+    case "param":
+      return "dyn";
     case "object":
     case "opaque":
-    case "param":
       return type.name!;
     default:
       return type.kind;
@@ -101,6 +104,10 @@ export function resultText(type: Type): string {
       return `map(${resultText(type.a!)}, ${resultText(type.b!)})`;
     case "optional":
       return `optional_type(${resultText(type.a!)})`;
+    case "type":
+      return type.a ? `type(${resultText(type.a)})` : "type";
+    case "param":
+      return "dyn";
   }
   return RESULT_NAMES[type.kind] ?? typeText(type);
 }
@@ -128,7 +135,12 @@ export function assignable(to: Type, from: Type, bindings: Bindings): boolean {
   if (from.kind === "param") return true;
   if (from.kind === "null") return NULLABLE.has(to.kind);
   if (to.kind !== from.kind) return false;
-  if (to.kind === "object") return to === from || to.fields === from.fields;
+  if (to.kind === "object") {
+    if (!to.fields || !from.fields) return to.name === from.name;
+    return to === from || to.fields === from.fields;
+  }
+  // A type is a type, whichever it is of.
+  if (to.kind === "type") return true;
   if (to.kind === "opaque") return to.name === from.name;
   if (to.a && from.a && !assignable(to.a, from.a, bindings)) return false;
   return !(to.b && from.b) || assignable(to.b, from.b, bindings);
@@ -136,7 +148,11 @@ export function assignable(to: Type, from: Type, bindings: Bindings): boolean {
 
 /** The type with its parameters replaced; unbound ones are dyn. */
 export function bound(type: Type, bindings: Bindings): Type {
-  if (type.kind === "param") return bindings.get(type.name!) ?? DYN;
+  if (type.kind === "param") {
+    const found = bindings.get(type.name!);
+    if (!found) return { kind: "param", name: "_" };
+    return found.kind === "param" && found.name !== type.name ? bound(found, bindings) : found;
+  }
   if (!type.a) return type;
   return {
     ...type,
@@ -145,10 +161,16 @@ export function bound(type: Type, bindings: Bindings): Type {
   };
 }
 
+/** Whether something in a type is still to be found out (the items of an empty list). */
+export function isOpen(type: Type): boolean {
+  return type.kind === "param" || (type.a !== undefined && isOpen(type.a)) ||
+    (type.b !== undefined && isOpen(type.b));
+}
+
 /** The type of a value that is of either type. */
 export function joined(a: Type, b: Type): Type {
   if (a === b) return a;
-  if (assignable(a, b, new Map())) return b.kind === "dyn" ? b : a;
+  if (assignable(a, b, new Map())) return b.kind === "dyn" || isOpen(a) ? b : a;
   return assignable(b, a, new Map()) ? b : DYN;
 }
 

@@ -6,16 +6,53 @@
 import type { Json, Schema } from "../types.ts";
 import { goFloat } from "../go_format.ts";
 import { Quantity } from "../quantity.ts";
-import { isMap, type JsonMap, sameJson } from "../json_value.ts";
+import { isMap, type JsonMap } from "../json_value.ts";
 import { formatTime, parseDuration, parseTime } from "../time.ts";
 import { type Type, typeOfSchema } from "./types.ts";
 
 /** Any value. */
 export type Value = unknown;
 
-/** An error that an expression ran into; `&&` and `||` may absorb it. */
+/**
+ * An error that an expression ran into; `&&` and `||` may absorb it. Inside the evaluator it is a value like any
+ * other. It has no stack: a loop may run into as many as its budget allows.
+ */
 export class CelError extends Error {
-  override name = "CelError";
+  constructor(message: string) {
+    const limit = Error.stackTraceLimit;
+    Error.stackTraceLimit = 0;
+    super(message);
+    Error.stackTraceLimit = limit;
+    this.name = "CelError";
+  }
+}
+
+/** The evaluation's cost limit was reached. Nothing in the language absorbs it. */
+export class CostError extends Error {
+  override name = "CostError";
+  constructor() {
+    super("operation cancelled: actual cost limit exceeded");
+  }
+}
+
+/**
+ * Steps of real work that one evaluation may take in what costs do not count (comparing and copying deep or long
+ * values): a bound on time that upstream has in its deadlines.
+ */
+export const WORK_MAX = 2_000_000;
+let workLeft = WORK_MAX;
+
+/** Counts steps of work; throws CostError when there were too many. */
+export function work(steps: number): void {
+  workLeft -= steps;
+  if (workLeft < 0) throw new CostError();
+}
+
+/** Begins to count anew; returns how to go on with what was counted before. */
+export function startWork(): () => void {
+  const before = workLeft;
+  workLeft = WORK_MAX;
+  return () => workLeft = before - (WORK_MAX - workLeft);
 }
 
 /** An unsigned integer. */
@@ -60,10 +97,13 @@ export class Opaque {
   readonly type: string;
   readonly value: Value;
   readonly text: string;
-  constructor(type: string, value: Value, text: string) {
+  /** What costs count it as. */
+  readonly size: number;
+  constructor(type: string, value: Value, text: string, size = 1) {
     this.type = type;
     this.value = value;
     this.text = text;
+    this.size = size;
   }
 }
 
@@ -91,6 +131,21 @@ export class ObjectValue {
     const json = this.json[field.name];
     if (json === undefined || json === null) return undefined;
     return wrapField(field.schema, field.type, json);
+  }
+}
+
+/** An object that an expression makes (`Object.spec{...}`), or an operation of a patch. */
+export class MessageValue {
+  readonly type: Type;
+  readonly fields: ReadonlyMap<string, Value>;
+  constructor(type: Type, fields: ReadonlyMap<string, Value>) {
+    this.type = type;
+    this.fields = fields;
+  }
+
+  /** A field's value; undefined when it is not set. */
+  get(name: Value): Value | undefined {
+    return this.fields.get(name as string);
   }
 }
 
@@ -266,6 +321,9 @@ export function toJson(value: Value): Json {
     return Object.fromEntries([...value].map(([k, v]) => [textOf(k), toJson(v)]));
   }
   if (value instanceof ObjectValue) return value.json;
+  if (value instanceof MessageValue) {
+    return Object.fromEntries([...value.fields].map(([name, one]) => [name, toJson(one)]));
+  }
   if (value instanceof Optional) return value.has ? toJson(value.value) : null;
   if (typeof value === "object" && value !== null) return textOf(value);
   return value as Json;
@@ -293,6 +351,7 @@ export function typeName(value: Value): string {
   if (value instanceof Optional) return "optional_type";
   if (value instanceof Opaque) return value.type;
   if (value instanceof TypeValue) return "type";
+  if (value instanceof MessageValue) return value.type.name!;
   return value instanceof ObjectValue ? value.type.name! : "dyn";
 }
 
@@ -323,11 +382,13 @@ export function fits(type: Type, value: Value): boolean {
     case "type":
       return value instanceof TypeValue;
     case "list":
-      return Array.isArray(value) && (value.length === 0 || fits(type.a!, value[0]));
+      return Array.isArray(value) &&
+        (value.length === 0 || type.a!.kind === "list" || fits(type.a!, value[0]));
     case "map":
       return value instanceof Map || value instanceof ObjectValue;
     case "object":
-      return value instanceof ObjectValue;
+      return value instanceof ObjectValue ||
+        (value instanceof MessageValue && value.type.name === type.name);
     case "optional":
       return value instanceof Optional;
     case "opaque":
@@ -343,6 +404,7 @@ function numeric(value: Value): number | bigint | undefined {
 /** Equality. Values of different types are unequal, numbers apart. */
 export function equal(a: Value, b: Value): boolean {
   if (a === b) return true;
+  work(1);
   const x = numeric(a);
   if (x !== undefined) {
     const y = numeric(b);
@@ -351,7 +413,11 @@ export function equal(a: Value, b: Value): boolean {
   if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
   if (Array.isArray(a)) return Array.isArray(b) && equalLists(a, b);
   if (a instanceof Map) return b instanceof Map && equalMaps(a, b);
-  if (a instanceof ObjectValue) return b instanceof ObjectValue && sameJson(a.json, b.json);
+  if (a instanceof ObjectValue) return b instanceof ObjectValue && sameObjects(a, b);
+  if (a instanceof MessageValue) {
+    return b instanceof MessageValue && a.type.name === b.type.name &&
+      equalMaps(new Map(a.fields), new Map(b.fields));
+  }
   if (a instanceof Timestamp) return b instanceof Timestamp && a.ms === b.ms;
   if (a instanceof Duration) return b instanceof Duration && a.ms === b.ms;
   if (a instanceof Uint8Array) return b instanceof Uint8Array && sameBytes(a, b);
@@ -366,12 +432,23 @@ export function equal(a: Value, b: Value): boolean {
   return a.text === b.text;
 }
 
+function sameObjects(a: ObjectValue, b: ObjectValue): boolean {
+  if (a.json === b.json) return true;
+  for (const name of a.type.fields!.keys()) {
+    const x = a.get(name);
+    const y = b.get(name);
+    if (x === undefined || y === undefined ? x !== y : !equal(x, y)) return false;
+  }
+  return true;
+}
+
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 
 function equalLists(a: Value[], b: Value[]): boolean {
   if (a.length !== b.length) return false;
+  work(a.length);
   if (listSchema(a) ?? listSchema(b)) {
     return a.every((item) => b.some((other) => equal(item, other)));
   }
@@ -427,6 +504,7 @@ export function textOf(value: Value): string {
 function doubleText(value: number): string {
   if (value === Infinity) return "+Inf";
   if (value === -Infinity) return "-Inf";
+  if (Object.is(value, -0)) return "-0";
   return goFloat(value);
 }
 
@@ -437,19 +515,22 @@ function timestampText(ms: number): string {
   return `${text.slice(0, -1)}.${(rest / 1000).toFixed(6).slice(2).replace(/0+$/, "")}Z`;
 }
 
-/** Stands for a value of a size when costs are estimated. */
-export class Sized {
-  readonly size: number;
-  constructor(size: number) {
-    this.size = size;
-  }
+const SURROGATE = /[\ud800-\udfff]/;
+
+/** How many characters a text has. */
+export function characters(text: string): number {
+  if (!SURROGATE.test(text)) return text.length;
+  let count = 0;
+  for (const _ of text) count++;
+  return count;
 }
 
 /** How much there is of a value, for costs: characters, items, entries. */
 export function sizeOf(value: Value): number {
-  if (typeof value === "string" || Array.isArray(value)) return value.length;
-  if (value instanceof Uint8Array) return value.length;
+  if (typeof value === "string") return characters(value);
+  if (Array.isArray(value) || value instanceof Uint8Array) return value.length;
   if (value instanceof Map) return value.size;
-  if (value instanceof Opaque) return value.text.length;
-  return value instanceof Sized ? value.size : 1;
+  if (value instanceof ObjectValue) return Object.keys(value.json).length;
+  if (value instanceof Optional) return value.has ? sizeOf(value.value) : 1;
+  return value instanceof Opaque ? value.size : 1;
 }

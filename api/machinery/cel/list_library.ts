@@ -1,0 +1,215 @@
+/** Functions on lists: Kubernetes' own, CEL's list extension and its sets. */
+import { copied, crossed, LIST_COST, listEstimate, selfCompared, sizeKnown } from "./costs.ts";
+import { fixed } from "./estimate.ts";
+import { sorted } from "./macros.ts";
+import { define, method, type Price } from "./registry.ts";
+import {
+  CelError,
+  compare,
+  Duration,
+  equal,
+  NONE,
+  Optional,
+  sizeOf,
+  typeName,
+  Uint,
+  type Value,
+  work,
+} from "./values.ts";
+
+const COMPARABLE = ["int", "uint", "double", "string", "bool", "bytes", "timestamp", "duration"];
+const INT_MAX = 2n ** 63n - 1n;
+
+/** Longest list that `lists.range` makes. */
+export const RANGE_MAX = 1_000_000n;
+
+/** Items that can be ordered; throws where they cannot. */
+function ordered(items: Value[]): Value[] {
+  work(items.length);
+  for (const item of items) {
+    if (compare(item, item) === undefined && !Number.isNaN(item)) {
+      throw new CelError("no such overload");
+    }
+  }
+  return items;
+}
+
+function isSorted(items: Value[]): boolean {
+  ordered(items);
+  return items.every((item, i) => i === 0 || (compare(items[i - 1], item) ?? 1) <= 0);
+}
+
+function extreme(name: string, sign: number): (items: Value[]) => Value {
+  return (items) => {
+    if (items.length === 0) throw new CelError(`${name} called on empty list`);
+    return ordered(items).reduce((a, b) => (compare(b, a) ?? 0) * sign > 0 ? b : a);
+  };
+}
+
+const ZEROS: Readonly<Record<string, Value>> = {
+  int: 0n,
+  uint: new Uint(0n),
+  double: 0,
+  duration: new Duration(0),
+};
+
+function sumOf(items: Value[]): Value {
+  work(items.length);
+  if (items.every((one) => typeof one === "number")) {
+    return (items as number[]).reduce((a, b) => a + b, 0);
+  }
+  if (items.every((one) => one instanceof Duration)) {
+    return new Duration((items as Duration[]).reduce((total, one) => total + one.ms, 0));
+  }
+  const unsigned = items.every((one) => one instanceof Uint);
+  if (!unsigned && !items.every((one) => typeof one === "bigint")) {
+    throw new CelError("no such overload");
+  }
+  const total = items.map((one) => unsigned ? (one as Uint).value : one as bigint)
+    .reduce((a, b) => a + b, 0n);
+  if (unsigned) return new Uint(total);
+  if (total > INT_MAX || total < -INT_MAX - 1n) throw new CelError("integer overflow");
+  return total;
+}
+
+function distinct(items: Value[]): Value[] {
+  const out: Value[] = [];
+  const seen = new Set<Value>();
+  for (const item of items) {
+    const simple = typeof item === "string" || typeof item === "boolean";
+    if (simple ? seen.has(item) : out.some((other) => equal(other, item))) continue;
+    if (simple) seen.add(item);
+    out.push(item);
+  }
+  return out;
+}
+
+function flatten(items: Value[], depth = 1n): Value[] {
+  if (depth < 0n) throw new CelError("level must be non-negative");
+  const out: Value[] = [];
+  for (const item of items) {
+    work(1);
+    if (Array.isArray(item) && depth > 0n) {
+      // Not by spreading: lists may be longer than calls may have arguments.
+      for (const one of flatten(item, depth - 1n)) out.push(one);
+    } else out.push(item);
+  }
+  return out;
+}
+
+function slice(items: Value[], from: bigint, to: bigint): Value[] {
+  const where = `cannot slice(${from}, ${to})`;
+  if (from < 0n || to < 0n) throw new CelError(`${where}, negative indexes not supported`);
+  if (from > to) {
+    throw new CelError(`${where}, start index must be less than or equal to end index`);
+  }
+  if (to > BigInt(items.length)) throw new CelError(`${where}, list is length ${items.length}`);
+  return items.slice(Number(from), Number(to));
+}
+
+function range(count: bigint): Value[] {
+  if (count > RANGE_MAX) throw new CelError(`lists.range: more than ${RANGE_MAX} items`);
+  work(Math.max(0, Number(count)));
+  return Array.from({ length: Math.max(0, Number(count)) }, (_, i) => BigInt(i));
+}
+
+function sort(items: Value[]): Value {
+  const first = items.length ? typeName(items[0]) : "";
+  if (items.some((one) => typeName(one) !== first)) {
+    throw new CelError("list elements must have the same type");
+  }
+  const made = sorted(ordered(items), items);
+  if (made instanceof CelError) throw made;
+  return made;
+}
+
+const flattenPrice: Price = {
+  cost: ([list, depth]) =>
+    Math.floor(sizeOf(list) * (depth === undefined ? 1 : Number(depth))) + 1 +
+    LIST_COST,
+  estimate: ([list, depth]) => {
+    const known = depth?.constant?.value;
+    const times = depth === undefined ? 1 : typeof known === "bigint" ? Number(known) : 2 ** 64;
+    return listEstimate(sizeKnown(list), times);
+  },
+};
+
+const rangePrice: Price = {
+  cost: copied.cost,
+  estimate: ([count]) => {
+    const known = count.constant?.value;
+    return listEstimate(fixed(typeof known === "bigint" ? Number(known) : 2 ** 64), 1);
+  },
+};
+
+const slicePrice: Price = {
+  cost: copied.cost,
+  estimate: ([list, from, to]) => {
+    const start = from.constant ? Number(from.constant.value) : 0;
+    const end = to.constant ? Number(to.constant.value) : sizeKnown(list).max;
+    return listEstimate(fixed(end < start ? 2 ** 64 : end - start), 1);
+  },
+};
+
+function contained(a: Value[], b: Value[]): boolean {
+  return b.every((x) => {
+    work(a.length);
+    return a.some((y) => equal(x, y));
+  });
+}
+
+function sets(): void {
+  const lists = ["list<A>", "list<A>"];
+  define("sets.contains", lists, "bool", contained, crossed(1));
+  define("sets.equivalent", lists, "bool", (a: Value[], b: Value[]) => {
+    return contained(a, b) && contained(b, a);
+  }, crossed(2));
+  define("sets.intersects", lists, "bool", (a: Value[], b: Value[]) => {
+    return a.some((x) => {
+      work(b.length);
+      return b.some((y) => equal(x, y));
+    });
+  }, crossed(1));
+}
+
+function optionals(): void {
+  const end = (item: Value | undefined) => item === undefined ? NONE : new Optional(true, item);
+  method("list<A>", "first", [], "optional<A>", (v: Value[]) => end(v[0]));
+  method("list<A>", "last", [], "optional<A>", (v: Value[]) => end(v.at(-1)));
+  const unwrap = (list: Optional[]) => list.flatMap((one) => one.has ? [one.value] : []);
+  define("optional.unwrap", ["list<optional<A>>"], "list<A>", unwrap);
+  method("list<optional<A>>", "unwrapOpt", [], "list<A>", unwrap);
+}
+
+/** Defines everything here. */
+export function defineLists(): void {
+  for (const type of COMPARABLE) {
+    const list = `list<${type}>`;
+    method(list, "isSorted", [], "bool", isSorted);
+    method(list, "min", [], type, extreme("min", -1));
+    method(list, "max", [], type, extreme("max", 1));
+    method(list, "sort", [], list, sort, selfCompared(0, type));
+  }
+  for (const type of ["int", "uint", "double", "duration"]) {
+    method(`list<${type}>`, "sum", [], type, (items: Value[]) => {
+      return items.length ? sumOf(items) : ZEROS[type];
+    });
+  }
+  method("list<A>", "indexOf", ["A"], "int", (list: Value[], item: Value) => {
+    return BigInt(list.findIndex((other) => equal(other, item)));
+  });
+  method("list<A>", "lastIndexOf", ["A"], "int", (list: Value[], item: Value) => {
+    return BigInt(list.findLastIndex((other) => equal(other, item)));
+  });
+  method("list<list<A>>", "flatten", [], "list<A>", flatten, flattenPrice);
+  method("list<dyn>", "flatten", ["int"], "list<dyn>", flatten, flattenPrice);
+  define("lists.range", ["int"], "list<int>", range, rangePrice);
+  method("list<A>", "distinct", [], "list<A>", distinct, selfCompared(0));
+  method("list<A>", "reverse", [], "list<A>", (list: Value[]) => {
+    work(list.length);
+    return [...list].reverse();
+  }, copied);
+  method("list<A>", "slice", ["int", "int"], "list<A>", slice, slicePrice);
+  optionals();
+  sets();
+}
