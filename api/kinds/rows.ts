@@ -2,6 +2,7 @@
  * How a row of the table of kinds is written: one line says what upstream's discovery says of a resource,
  * and `kindsOf` makes the `Kind` of it with its schema, hooks and columns.
  */
+import { columnDescription } from "./rules/column_descriptions.ts";
 import type { Column, Kind, KindHooks, Subresource, Verb } from "../machinery/types.ts";
 import { schemas } from "./schemas.ts";
 
@@ -56,6 +57,7 @@ export interface Rules {
   hooks: Record<string, KindHooks>;
   columns: Record<string, Column[]>;
   fields: Record<string, Kind["fields"]>;
+  rowConditions?: Record<string, Kind["rowConditions"]>;
 }
 
 const READ_WRITE: Subresource["verbs"] = ["get", "patch", "update"];
@@ -110,6 +112,12 @@ const PLAIN_COLUMNS: readonly Column[] = [
   },
 ];
 
+function described(kind: string, columns: readonly Column[]): readonly Column[] {
+  return columns.map((column) =>
+    column.description ? column : { ...column, description: columnDescription(kind, column.name) }
+  );
+}
+
 /** The kinds of a group-version. */
 export function kindsOf(group: Group): Kind[] {
   return group.rows.map((row) => {
@@ -127,9 +135,11 @@ export function kindsOf(group: Group): Kind[] {
       schemas,
       path: `/registry/${row.path ?? row.plural}`,
       subresources: (row.sub ?? "").split(" ").filter(Boolean).map((s) => SUBRESOURCES[s]),
-      columns: group.rules.columns[name] ?? PLAIN_COLUMNS,
+      columns: described(row.kind, group.rules.columns[name] ?? PLAIN_COLUMNS),
       hooks: group.rules.hooks[name] ?? {},
     };
+    const rowConditions = group.rules.rowConditions?.[name];
+    if (rowConditions) kind.rowConditions = rowConditions;
     if (row.short) kind.shortNames = row.short;
     if (row.categories) kind.categories = row.categories;
     if (row.store) kind.store = row.store;

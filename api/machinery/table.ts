@@ -5,7 +5,7 @@
 import { badRequest } from "./errors.ts";
 import { compileJsonPath, type JsonPath, JsonPathError, jsonPathText } from "./jsonpath.ts";
 import { humanDuration, parseTime } from "./time.ts";
-import type { Column, DeepReadonly, Json, Kind, KubeObject } from "./types.ts";
+import type { Column, DeepReadonly, Json, Kind, KubeObject, RowCondition } from "./types.ts";
 
 /** What a row carries beside its cells. */
 export type IncludeObject = "None" | "Metadata" | "Object";
@@ -28,6 +28,7 @@ export interface TableColumn {
 /** A row of a Table. */
 export interface TableRow {
   cells: Cell[];
+  conditions?: readonly RowCondition[];
   object: DeepReadonly<KubeObject> | PartialObjectMetadata | null;
 }
 
@@ -66,7 +67,7 @@ export interface TableOptions {
   noHeaders?: boolean;
 }
 
-type Printable = Pick<Kind, "columns" | "custom">;
+type Printable = Pick<Kind, "columns" | "custom" | "rowConditions">;
 
 const DEFAULT_COLUMNS: readonly Column[] = [
   {
@@ -126,7 +127,9 @@ export function tableRow(
     const column = columns[i];
     cells[i] = column.cell ? column.cell(object, options.now) : cellAt(column, object, options.now);
   }
-  return { cells, object: included(object, options) };
+  const conditions = kind.rowConditions?.(object);
+  const shown = included(object, options);
+  return conditions ? { cells, conditions, object: shown } : { cells, object: shown };
 }
 
 function included(object: DeepReadonly<KubeObject>, options: TableOptions): TableRow["object"] {

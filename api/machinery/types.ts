@@ -215,6 +215,14 @@ export interface Column {
   jsonPath?: string;
 }
 
+/** A condition of a row of a Table. */
+export interface RowCondition {
+  type: string;
+  status: string;
+  reason?: string;
+  message?: string;
+}
+
 /** What hooks may know beside the object. */
 export interface KindContext {
   /** Wall time in ms. */
@@ -290,6 +298,8 @@ export interface Kind {
   /** The fields besides metadata.name and metadata.namespace a field selector may name. */
   fields?: Readonly<Record<string, (object: DeepReadonly<KubeObject>) => string>>;
   columns: readonly Column[];
+  /** What a Table says of an object's row as a whole: that nothing more will come of it. */
+  rowConditions?: (object: DeepReadonly<KubeObject>) => readonly RowCondition[] | undefined;
   /** A beta or alpha kind: served only when the switch is on. */
   level?: "beta" | "alpha";
   /** Not stored: reviews and the like, answered by code; see `api/server/subresources.ts`. */

@@ -12,6 +12,7 @@ import type {
   KindHooks,
   KubeObject,
 } from "../../machinery/types.ts";
+import { HPA_STORAGE } from "../convert_autoscaling.ts";
 import { nameIsPathSegment } from "../../machinery/names.ts";
 import { tryParseQuantity } from "../../machinery/quantity.ts";
 import { checkLabelSelector } from "../../machinery/selectors.ts";
@@ -287,11 +288,9 @@ function metricsText(row: Row): string {
     : text;
 }
 
-function v1Text({ spec, status }: Row): string {
-  const target = spec?.targetCPUUtilizationPercentage;
-  if (!isSet(target)) return "<none>";
-  const now = status?.currentCPUUtilizationPercentage;
-  return `cpu: ${isSet(now) ? `${now}%` : "<unknown>"}/${target}%`;
+/** What version 1 cannot say lies in annotations: it is shown as the stored version shows it. */
+function v1Text(row: Row): string {
+  return metricsText(HPA_STORAGE.toStorage(row as KubeObject));
 }
 
 function autoscalerColumns(targets: (row: Row) => string): Column[] {

@@ -6,7 +6,7 @@
  * templates; `core_*.ts` and `service_*.ts` for the rest; `meta.ts` for what all objects share.
  */
 
-import type { KindHooks, KubeObject } from "../../machinery/types.ts";
+import type { Kind, KindHooks, KubeObject } from "../../machinery/types.ts";
 import { nameIsDns1035Label, nameIsDnsLabel } from "../../machinery/names.ts";
 import { validateClaim, validateClaimUpdate } from "./claim_validation.ts";
 import * as defaults from "./core_defaults.ts";
@@ -15,6 +15,7 @@ import * as check from "./core_validation.ts";
 import * as warn from "./core_warnings.ts";
 import { semanticEqual } from "./equality.ts";
 import { validateEvent } from "./event_validation.ts";
+import { podRowConditions } from "./pod_columns.ts";
 import { defaultPod, defaultPodTemplate } from "./pod_defaults.ts";
 import { podGracePeriod, preparePodCreate, preparePodUpdate } from "./pod_prepare.ts";
 import { validatePod, validatePodUpdate } from "./pod_validation.ts";
@@ -135,3 +136,6 @@ export const hooks: Record<string, KindHooks> = {
   Event: { validate: validateEvent, validateUpdate: validateEvent },
   Binding: { validate: check.validateBinding },
 };
+
+/** What Tables say of whole rows, by kind. */
+export const rowConditions: Record<string, Kind["rowConditions"]> = { Pod: podRowConditions };

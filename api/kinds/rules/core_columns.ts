@@ -132,6 +132,12 @@ function nodeInfo(field: string, missing: string): (node: Row) => string {
   return (node) => node.status?.nodeInfo?.[field] || missing;
 }
 
+function kernelText(node: Row): string {
+  const version = nodeInfo("kernelVersion", "<unknown>")(node);
+  const architecture = nodeInfo("architecture", "")(node);
+  return architecture ? `${version} (${architecture})` : version;
+}
+
 const NODE_COLUMNS: Column[] = [
   NAME_COLUMN,
   column("Status", nodeStatus),
@@ -141,7 +147,7 @@ const NODE_COLUMNS: Column[] = [
   column("Internal-IP", nodeAddress("InternalIP"), WIDE),
   column("External-IP", nodeAddress("ExternalIP"), WIDE),
   column("OS-Image", nodeInfo("osImage", "<unknown>"), WIDE),
-  column("Kernel-Version", nodeInfo("kernelVersion", "<unknown>"), WIDE),
+  column("Kernel-Version", kernelText, WIDE),
   column("Container-Runtime", nodeInfo("containerRuntimeVersion", "<unknown>"), WIDE),
 ];
 
@@ -299,7 +305,6 @@ export const columns: Record<string, Column[]> = {
   ],
   ServiceAccount: [
     NAME_COLUMN,
-    column("Secrets", (o) => (o.secrets ?? []).length),
     AGE_COLUMN,
   ],
   ResourceQuota: [

@@ -176,7 +176,7 @@ function portsText(slice: Row): string {
   const ports: readonly Obj[] = slice.ports ?? [];
   if (ports.length === 0) return "<unset>";
   const shown = ports.slice(0, SHOWN_MAX).map(({ name, port }) => String(port ?? name ?? "*"));
-  return listWithMore(shown, ports.length, SHOWN_MAX);
+  return listWithMore(shown, ports.length, SHOWN_MAX) || "<unset>";
 }
 
 function endpointsText(slice: Row): string {

@@ -88,10 +88,10 @@ Deno.test("flow schemas and priority levels", () => {
   assertEquals(cells(level), {
     Name: "b",
     Type: "Limited",
-    NominalConcurrencyShares: "30",
-    Queues: "64",
-    HandSize: "8",
-    QueueLengthLimit: "50",
+    NominalConcurrencyShares: 30,
+    Queues: 64,
+    HandSize: 8,
+    QueueLengthLimit: 50,
     Age: "<unknown>",
   });
   const wrong = edit(level);

@@ -314,10 +314,10 @@ export const hooks: Record<string, KindHooks> = {
   },
 };
 
-function limitedCell(field: (limited: Obj) => unknown): (row: Row) => string {
+function limitedCell(field: (limited: Obj) => unknown): (row: Row) => string | number {
   return ({ spec }) => {
     const value = spec?.limited ? field(spec.limited) : undefined;
-    return isSet(value) ? String(value) : "<none>";
+    return isSet(value) ? value as number : "<none>";
   };
 }
 

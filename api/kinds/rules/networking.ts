@@ -185,7 +185,7 @@ export const columns: Record<string, Column[]> = {
     column("Pod-Selector", (o) => formatLabelSelector(o.spec?.podSelector as Obj)),
     AGE_COLUMN,
   ],
-  IPAddress: [NAME_COLUMN, column("ParentRef", parentText), AGE_COLUMN],
+  IPAddress: [NAME_COLUMN, column("ParentRef", parentText)],
   ServiceCIDR: [NAME_COLUMN, column("CIDRs", (o) => (o.spec?.cidrs ?? []).join(",")), AGE_COLUMN],
 };
 

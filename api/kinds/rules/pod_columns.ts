@@ -3,7 +3,7 @@
  * table printer does (`pkg/printers/internalversion/printers.go`, `printPod`).
  */
 
-import type { Column } from "../../machinery/types.ts";
+import type { Column, RowCondition } from "../../machinery/types.ts";
 import { age } from "../../machinery/time.ts";
 import { AGE_COLUMN, column, NAME_COLUMN, type Row } from "./cells.ts";
 
@@ -175,3 +175,18 @@ export const POD_COLUMNS: Column[] = [
     description: "Readiness gates that are true, of all",
   }),
 ];
+
+const ENDED: Readonly<Record<string, readonly RowCondition[]>> = {
+  Succeeded: [{
+    type: "Completed",
+    status: "True",
+    reason: "Succeeded",
+    message: "The pod has completed successfully.",
+  }],
+  Failed: [{ type: "Completed", status: "True", reason: "Failed", message: "The pod failed." }],
+};
+
+/** Says of pods that have come to their end that nothing more will happen to them. */
+export function podRowConditions(pod: Row): readonly RowCondition[] | undefined {
+  return ENDED[pod.status?.phase];
+}

@@ -321,11 +321,6 @@ export const columns: Record<string, Column[]> = {
     column("Modes", (o) => (o.spec?.volumeLifecycleModes ?? []).join(",") || "<none>"),
     AGE_COLUMN,
   ],
-  CSIStorageCapacity: [
-    NAME_COLUMN,
-    column("StorageClassName", (o) => o.storageClassName ?? ""),
-    column("Capacity", (o) => o.capacity ?? "<unset>"),
-  ],
 };
 
 /** Selectable fields by kind. */
