@@ -400,7 +400,7 @@ export class Cluster {
     const { system, informers, database, ranges, api } = this.#parts;
     this.#renewal?.cancel();
     this.#sealing?.cancel();
-    await Promise.all(this.#listening.map((listening) => listening.close()));
+    await api.shutdown();
     await Promise.all(this.#nodes.map((node) => node.stop()));
     await Promise.all(this.#simulated.map((nodes) => nodes.stop()));
     await system.stop();

@@ -71,6 +71,7 @@ import { AuditLog } from "./server/audit_log.ts";
 import { AuditWebhook } from "./server/audit_webhook.ts";
 import { hostLogFiles } from "./server/files.ts";
 import type { AuditOptions, FrontOptions } from "./server/front_options.ts";
+import { Closing } from "./server/closing.ts";
 import { Deadlines } from "./server/deadlines.ts";
 import { Flow } from "./server/flow.ts";
 import { FlowKeeper } from "./server/flow_keeper.ts";
@@ -145,6 +146,8 @@ export interface Api {
   /** Opens a socket. */
   listen(options: ListenOptions): Promise<Listener>;
   readonly metrics: Metrics;
+  /** Ends requests in order, then closes every listener. */
+  shutdown(): Promise<void>;
   /** Keeps what the audit still holds. Nothing may be asked afterwards. */
   close(): Promise<void>;
 }
@@ -191,10 +194,10 @@ function flowOf({ clock, kinds, database, front = {} }: ApiOptions): Flow {
   }, { ...front.flow, timeoutMs: front.requestTimeoutMs });
 }
 
-/** Makes an API over a database. */
-export function createApi(options: ApiOptions): Api {
-  const { clock, front = {} } = options;
-  const deps: Deps = {
+/** The server's parts, before any of them works. */
+function depsOf(options: ApiOptions, front: FrontOptions): Deps {
+  const { clock } = options;
+  return {
     database: options.database,
     kinds: options.kinds,
     clock,
@@ -208,6 +211,8 @@ export function createApi(options: ApiOptions): Api {
     virtual: options.virtual,
     flow: flowOf(options),
     deadlines: new Deadlines(clock, front.requestTimeoutMs),
+    closing: new Closing(clock, front.closing),
+    front,
     audit: options.audit,
     trace: options.trace,
     onError: options.onError,
@@ -217,6 +222,41 @@ export function createApi(options: ApiOptions): Api {
     serviceRange: options.serviceRange ?? SERVICE_RANGE,
     turn: options.turn ?? (clock.manual ? () => Promise.resolve() : nextTurn),
   };
+}
+
+/** The listeners of one API. */
+class Listeners {
+  readonly #open: Listener[] = [];
+  readonly #served: Parameters<typeof listen>[0];
+  readonly #options: Pick<ListenOptions, "clock" | "streamsMax">;
+
+  constructor(
+    served: Parameters<typeof listen>[0],
+    options: Pick<ListenOptions, "clock" | "streamsMax">,
+  ) {
+    this.#served = served;
+    this.#options = options;
+  }
+
+  async open(where: ListenOptions): Promise<Listener> {
+    const listener = await listen(this.#served, { ...this.#options, ...where });
+    this.#open.push(listener);
+    return listener;
+  }
+
+  /** Takes nothing new, waits for what is under way, and closes. */
+  async shutdown(closing: Closing): Promise<void> {
+    const closed = closing.close();
+    for (const listener of this.#open) listener.drain();
+    await closed;
+    await Promise.all(this.#open.map((listener) => listener.close()));
+  }
+}
+
+/** Makes an API over a database. */
+export function createApi(options: ApiOptions): Api {
+  const { clock, front = {} } = options;
+  const deps = depsOf(options, front);
   if (front.audit?.log || front.audit?.webhook) {
     deps.audit ??= auditorOf(deps, front.audit, options.warn);
   }
@@ -249,13 +289,17 @@ export function createApi(options: ApiOptions): Api {
       socket.destroy();
     }
   };
+  const { streamsMax } = front;
+  const timers = clock.manual ? {} : { clock };
+  const listeners = new Listeners({ answer: app.answer, upgrade }, { streamsMax, ...timers });
   return {
     client: (user, agent) => localClient(deps, user, agent),
     fetch: (request, info) => app.fetch(request, { ...callOfRequest(request), ...info }),
     answer: (call) => app.answer(call),
     upgrade,
-    listen: (where) => listen({ answer: app.answer, upgrade }, where),
+    listen: (where) => listeners.open(where),
     metrics,
+    shutdown: () => listeners.shutdown(deps.closing),
     close: async () => await deps.audit?.close(),
   };
 }

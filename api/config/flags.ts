@@ -228,6 +228,22 @@ export const FLAGS = {
     read: (value, name) => oneOf(name, value, ["text", "json"]),
   } as Flag<"text" | "json" | undefined>,
   "request-timeout": duration("1m", "how long a request may take, but for watches and streams"),
+  "min-request-timeout": integer(1800, "seconds after which a watch ends that names no timeout"),
+  "shutdown-delay-duration": duration("0s", "from readyz saying no to the end"),
+  "shutdown-send-retry-after": flag("tell requests to come again while this server ends"),
+  "goaway-chance": {
+    help: "part of the requests over HTTP/2 whose client is asked to connect anew, 0 to 0.02",
+    placeholder: "0",
+    default: 0,
+    read: (value, name) => {
+      const chance = Number(value);
+      if (value !== "" && chance >= 0 && chance <= 0.02) return chance;
+      throw new UsageError(`--${name} must be between 0 and 0.02, not "${value}"`);
+    },
+  } as Flag<number>,
+  "http2-max-streams-per-connection": integer(0, "streams of one connection at once; 0: 100"),
+  "cors-allowed-origins": list("regular expressions of origins that browsers may come from"),
+  "strict-transport-security-directives": list("directives of that header; none: it is not sent"),
   "max-requests-inflight": integer(400, "reads at once; with the next flag's: seats of all levels"),
   "max-mutating-requests-inflight": integer(200, "writes at once"),
   "enable-priority-and-fairness": flag("queue requests by FlowSchemas and priority levels", true),

@@ -1,5 +1,6 @@
 /** The flags of the API server's front as its options: audit, limits, deadlines. Names and texts are kube-apiserver's. */
 import type { AuditLogOptions, AuditMode } from "../server/audit_log.ts";
+import type { BrowserOptions } from "../server/cors.ts";
 import type { AuditWebhookOptions } from "../server/audit_webhook.ts";
 import type { AuditOptions, FrontOptions } from "../server/front_options.ts";
 import { parseAuditPolicy } from "./audit_policy.ts";
@@ -14,12 +15,47 @@ export async function frontOptions(flags: Flags, read: ReadConfig): Promise<Fron
   return {
     audit: await auditOptions(flags, read),
     requestTimeoutMs: flags["request-timeout"],
+    browsers: browserOptions(flags),
+    goawayChance: flags["goaway-chance"],
+    minRequestTimeoutMs: flags["min-request-timeout"] * 1000,
+    streamsMax: flags["http2-max-streams-per-connection"],
+    closing: {
+      delayMs: flags["shutdown-delay-duration"],
+      retryAfter: flags["shutdown-send-retry-after"],
+    },
     flow: {
       readsMax: flags["max-requests-inflight"],
       writesMax: flags["max-mutating-requests-inflight"],
       fair: flags["enable-priority-and-fairness"],
     },
   };
+}
+
+function browserOptions(flags: Flags): BrowserOptions | undefined {
+  const origins = flags["cors-allowed-origins"];
+  const hsts = flags["strict-transport-security-directives"];
+  if (origins.length === 0 && hsts.length === 0) return undefined;
+  for (const directive of hsts) {
+    if (/^(max-age=\d+|includeSubDomains|preload)$/.test(directive)) continue;
+    throw new UsageError(
+      "--strict-transport-security-directives invalid, allowed values: max-age=expireTime, " +
+        `includeSubDomains, preload. see https://tools.ietf.org/html/rfc6797#section-6.1 for more information`,
+    );
+  }
+  const corsOrigins = origins.map((origin) => {
+    const refuse = (why: string) =>
+      new UsageError(`--cors-allowed-origins has an invalid regular expression: ${why}`);
+    // What is not anchored lets in origins that only begin, or end, so
+    if (!/\^|\/\//.test(origin) || !/[$:]/.test(origin)) {
+      throw refuse("regular expression does not pin to start/end of host in the origin header");
+    }
+    try {
+      return new RegExp(origin);
+    } catch (error) {
+      throw refuse((error as Error).message);
+    }
+  });
+  return { corsOrigins, hsts };
 }
 
 async function auditOptions(flags: Flags, read: ReadConfig): Promise<AuditOptions | undefined> {

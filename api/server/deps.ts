@@ -29,7 +29,9 @@ import {
   unavailable,
 } from "../machinery/errors.ts";
 import type { Auditor } from "./audit.ts";
+import type { Closing } from "./closing.ts";
 import type { Deadlines } from "./deadlines.ts";
+import type { FrontPolicy } from "./front_options.ts";
 import type { Aggregation } from "./aggregation/registry.ts";
 import type { Flow } from "./flow.ts";
 import type { ApiRequest } from "./request.ts";
@@ -74,6 +76,8 @@ export interface Deps {
   aggregation?: Aggregation;
   flow: Flow;
   deadlines: Deadlines;
+  closing: Closing;
+  front: FrontPolicy;
   /** Makes records of requests; absent: nothing is audited. */
   audit?: Auditor;
   /** Hears of every request's stages; absent: nothing is noted. */

@@ -21,10 +21,10 @@ import type { Answer, ApiRequest, RequestVerb } from "./request.ts";
 import { paramsOf, type Route, verbOf } from "./route.ts";
 import { EventEncoder, watchPieces } from "./watch_reply.ts";
 
-/** Longest text of one `Warning` header. */
+/** Longest text of one `Warning` header, where all of them together are too long. */
 const WARNING_LENGTH_MAX = 256;
-/** Warnings sent with one response. */
-const WARNINGS_MAX = 50;
+/** Longest text of all of a response's. */
+const WARNINGS_LENGTH_MAX = 4 * 1024;
 const APPLY_TYPE = "application/apply-patch+yaml";
 const NO_BYTES = new Uint8Array();
 
@@ -383,15 +383,19 @@ function write(deps: Deps, request: ApiRequest, answer: Answer, options: ReplyOp
   };
 }
 
-/** Adds warnings to a reply, as RFC 2616 writes them. */
+/** Adds warnings to a reply, as RFC 2616 writes them: each once, all of them cut when they are long together. */
 function withWarnings(reply: Reply, warnings: readonly string[]): Reply {
-  reply.headers["cache-control"] ??= "no-cache, private";
   if (warnings.length === 0) return reply;
-  const seen = new Set(warnings);
+  const texts = [...new Set(warnings)].filter(Boolean);
+  const total = texts.reduce((sum, text) => sum + text.length, 0);
+  const cut = total > WARNINGS_LENGTH_MAX;
   const lines: string[] = [];
-  for (const text of seen) {
-    if (lines.length === WARNINGS_MAX) break;
-    lines.push(`299 - "${quoted(text)}"`);
+  let written = 0;
+  for (const text of texts) {
+    if (written >= WARNINGS_LENGTH_MAX) break;
+    const shown = cut ? [...text].slice(0, WARNING_LENGTH_MAX).join("") : text;
+    written += shown.length;
+    lines.push(`299 - "${quoted(shown)}"`);
   }
   reply.headers.warning = lines;
   return reply;
@@ -400,10 +404,7 @@ function withWarnings(reply: Reply, warnings: readonly string[]): Reply {
 function quoted(text: string): string {
   // deno-lint-ignore no-control-regex -- nothing but printable ASCII may stand in a header
   const plain = text.replace(/[\u0000-\u001f\u007f]+/g, " ").replace(/[^\x20-\x7e]/g, "?");
-  const short = plain.length > WARNING_LENGTH_MAX * 4
-    ? plain.slice(0, WARNING_LENGTH_MAX * 4)
-    : plain;
-  return short.replace(/[\\"]/g, (c) => `\\${c}`);
+  return plain.replace(/[\\"]/g, (c) => `\\${c}`);
 }
 
 function endedWatch(deps: Deps, kind: Kind, options: ReplyOptions, error: ApiError): Reply {

@@ -37,7 +37,9 @@ const CHECKS: Record<string, Record<string, Check>> = {
     etcd: storeAnswers,
     "etcd-readiness": storeAnswers,
     "informer-sync": ALWAYS,
-    shutdown: storeAnswers,
+    shutdown: (deps) => {
+      if (deps.closing.unready) throw new Error("process is shutting down");
+    },
   },
 };
 

@@ -27,6 +27,8 @@ export interface Call {
   /** The whole body; rejects with 413 when it is longer than `max`. */
   body(max: number): Promise<Uint8Array>;
   certificate?: Credentials["certificate"];
+  /** It came over HTTP/2. */
+  http2?: boolean;
   /** The address it came from. */
   remote?: string;
   /** Whose call this is, where whoever hands it over knows: no credentials are looked at. */

@@ -6,13 +6,15 @@
  */
 import type { Buffer } from "node:buffer";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import type { Http2SecureServer } from "node:http2";
+import type { Http2SecureServer, Http2Session } from "node:http2";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import type { Credentials } from "../auth/contract.ts";
-import { bodyTooLarge, type Call, isStream, type Reply } from "./http.ts";
+import { type Clock, RealClock } from "../../kv/clock.ts";
+import { Connections, IDLE_MS_MAX } from "./connections.ts";
+import type { Call, Reply } from "./http.ts";
+import { callOf, serve } from "./serving.ts";
 
-export type { IncomingMessage, Socket };
+export type { Http2Session, IncomingMessage, ServerResponse, Socket, TLSSocket };
 
 /** Lets the event loop run what waits, at once. */
 export function nextTurn(): Promise<void> {
@@ -146,6 +148,10 @@ export interface ListenOptions {
   port: number;
   /** Absent: plain HTTP. */
   tls?: TlsFiles;
+  /** Streams of one HTTP/2 connection at once (default 100, upstream's). */
+  streamsMax?: number;
+  /** What timers run by (default: the host's). */
+  clock?: Clock;
 }
 
 /** What a listener serves. */
@@ -159,32 +165,41 @@ export interface Served {
 export interface Listener {
   readonly host: string;
   readonly port: number;
+  readonly connections: Connections;
   /** Uses other certificates from now on; open connections stay. */
   reload(tls: TlsFiles): void;
+  /** Takes no more connections, closes idle ones, and asks the others to go when their requests are done. */
+  drain(): void;
   /** Closes, and ends what is open after `graceMs` (default 0). */
   close(options?: { graceMs?: number }): Promise<void>;
 }
 
-/** Connections that stay open after an error in a client's TLS handshake are none of ours. */
-const HTTP2_STREAMS_MAX = 1_000;
+/** Streams of one HTTP/2 connection at once. */
+export const HTTP2_STREAMS_MAX = 100;
+/** Longest head of a request, in bytes (upstream's); over HTTP/2 the protocol's library stops at 64 KiB. */
+export const HEAD_BYTES_MAX = 1024 * 1024;
 
 /** Listens. Rejects with the system's error (EADDRINUSE, EACCES). */
 export async function listen(served: Served, options: ListenOptions): Promise<Listener> {
-  const { host = "127.0.0.1", port, tls } = options;
-  const sockets = new Set<Socket>();
-  const server = tls ? await secureServer(tls) : await plainServer();
-  server.on("connection", (socket: Socket) => {
-    sockets.add(socket);
-    socket.setNoDelay(true);
-    socket.on("close", () => sockets.delete(socket));
-    socket.on("error", () => socket.destroy());
-  });
+  const { host = "127.0.0.1", port, tls, clock = new RealClock() } = options;
+  const connections = new Connections(clock);
+  const server = tls
+    ? await secureServer(tls, options.streamsMax || HTTP2_STREAMS_MAX)
+    : await plainServer();
+  server.on("connection", (socket: Socket) => connections.add(socket));
+  server.on("secureConnection", (socket: Socket) => connections.secured(socket));
+  server.on("session", (session: Http2Session) => connections.opened(session));
+  // A handshake that failed, or took too long
+  server.on("tlsClientError", (_: Error, socket: Socket) => socket?.destroy());
   server.on("request", (req: IncomingMessage, res: ServerResponse) => {
-    serve(served, req, res).catch(() => res.destroy());
+    const end = connections.begin(req);
+    res.on("close", () => end(!res.writableFinished));
+    serve(served, req, res, clock).catch(() => res.destroy());
   });
   server.on("upgrade", (req: IncomingMessage, socket: Socket, head: Buffer) => {
     // An exception here would end the process
     try {
+      connections.upgraded(req);
       socket.on("error", () => socket.destroy());
       served.upgrade(callOf(req), socket, head);
     } catch {
@@ -199,217 +214,48 @@ export async function listen(served: Served, options: ListenOptions): Promise<Li
     });
   });
   const address = server.address() as { address: string; port: number };
+  let closed: Promise<void> | undefined;
+  const stopListening = () =>
+    closed ??= new Promise<void>((resolve) => server.close(() => resolve()));
   return {
     host: address.address,
     port: address.port,
+    connections,
     reload(files) {
       (server as Http2SecureServer).setSecureContext?.(files);
     },
+    drain() {
+      void stopListening();
+      connections.drain();
+    },
     async close({ graceMs = 0 } = {}) {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      if (graceMs > 0) await Promise.race([closed, new Promise((r) => setTimeout(r, graceMs))]);
-      for (const socket of sockets) socket.destroy();
-      await closed;
+      const done = stopListening();
+      if (graceMs > 0) await Promise.race([done, clock.sleep(graceMs)]);
+      connections.close();
+      await done;
     },
   };
 }
 
-async function secureServer(tls: TlsFiles): Promise<Http2SecureServer> {
+async function secureServer(tls: TlsFiles, streamsMax: number): Promise<Http2SecureServer> {
   const { createSecureServer } = await import("node:http2");
-  return createSecureServer({
+  const server = createSecureServer({
     ...tls,
     allowHTTP1: true,
     requestCert: true,
     rejectUnauthorized: false,
-    settings: { maxConcurrentStreams: HTTP2_STREAMS_MAX },
+    settings: { maxConcurrentStreams: streamsMax },
+    // Options of the HTTP/1.1 side: the types do not know them
+    ...{ http1Options: HTTP1_OPTIONS },
   });
+  // The types know no HTTP/1.1 side; without this, node ends connections after five idle seconds
+  Object.assign(server, HTTP1_OPTIONS);
+  return server;
 }
+
+const HTTP1_OPTIONS = { maxHeaderSize: HEAD_BYTES_MAX, keepAliveTimeout: IDLE_MS_MAX };
 
 async function plainServer(): Promise<Server> {
   const { createServer } = await import("node:http");
-  return createServer();
-}
-
-const certificates = new WeakMap<object, Credentials["certificate"] | null>();
-
-/** The verified certificate of a connection's client. */
-function certificateOf(socket: TLSSocket | undefined): Credentials["certificate"] {
-  if (!socket || typeof socket.getPeerCertificate !== "function") return undefined;
-  const known = certificates.get(socket);
-  if (known !== undefined) return known ?? undefined;
-  let found: Credentials["certificate"];
-  if (socket.authorized) {
-    const { subject, raw } = socket.getPeerCertificate() ?? {};
-    if (raw && subject) {
-      const { CN, O } = subject as { CN?: string | string[]; O?: string | string[] };
-      const organizations = O === undefined ? [] : Array.isArray(O) ? O : [O];
-      const commonName = Array.isArray(CN) ? CN[0] : CN;
-      found = { subject: { commonName, organizations }, raw: new Uint8Array(raw) };
-    }
-  }
-  certificates.set(socket, found ?? null);
-  return found;
-}
-
-/** node's request as a call. */
-function callOf(req: IncomingMessage): Call {
-  const url = req.url ?? "/";
-  const at = url.indexOf("?");
-  const headers = req.headers;
-  const socket = req.socket as TLSSocket;
-  return {
-    method: req.method ?? "GET",
-    path: at < 0 ? url : url.slice(0, at),
-    query: at < 0 ? "" : url.slice(at + 1),
-    header(name) {
-      const value = headers[name];
-      return Array.isArray(value) ? value.join(", ") : value;
-    },
-    *headers() {
-      for (const name in headers) {
-        const value = headers[name];
-        if (value !== undefined) yield [name, value];
-      }
-    },
-    hasHeaders(prefix) {
-      for (const name in headers) if (name.startsWith(prefix)) return true;
-      return false;
-    },
-    body: (max) => readBody(req, max),
-    remote: socket.remoteAddress,
-    raw: req,
-    get certificate() {
-      return certificateOf(socket);
-    },
-  };
-}
-
-function readBody(req: IncomingMessage, max: number): Promise<Uint8Array> {
-  const length = Number(req.headers["content-length"] ?? 0);
-  if (length > max) return Promise.reject(bodyTooLarge(max));
-  return new Promise((resolve, reject) => {
-    const parts: Uint8Array[] = [];
-    let bytes = 0;
-    req.on("data", (part: Uint8Array) => {
-      bytes += part.length;
-      if (bytes > max) {
-        req.pause();
-        reject(bodyTooLarge(max));
-      } else parts.push(part);
-    });
-    req.on("end", () => resolve(parts.length === 1 ? parts[0] : joined(parts, bytes)));
-    req.on("error", reject);
-    req.on("aborted", () => reject(new Error("the client has gone")));
-  });
-}
-
-function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
-  const out = new Uint8Array(bytes);
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
-
-/** Whether a client has gone; a signal of it is made only for those who ask. */
-class Gone {
-  yes = false;
-  #controller: AbortController | undefined;
-
-  constructor(res: ServerResponse) {
-    res.on("close", () => {
-      this.yes = true;
-      this.#controller?.abort();
-    });
-  }
-
-  get signal(): AbortSignal {
-    this.#controller ??= new AbortController();
-    if (this.yes) this.#controller.abort();
-    return this.#controller.signal;
-  }
-}
-
-async function serve(served: Served, req: IncomingMessage, res: ServerResponse): Promise<void> {
-  const gone = new Gone(res);
-  const call = Object.defineProperty(callOf(req), "signal", { get: () => gone.signal });
-  const reply = await served.answer(call);
-  if (gone.yes) {
-    if (isStream(reply.body)) await reply.body[Symbol.asyncIterator]().return?.();
-    return;
-  }
-  const { status, headers, body } = reply;
-  if (req.method === "HEAD") {
-    if (isStream(body)) await body[Symbol.asyncIterator]().return?.();
-    res.writeHead(status, headers);
-    res.end();
-    return;
-  }
-  if (!isStream(body)) {
-    if (body) headers["content-length"] = String(body.length);
-    res.writeHead(status, headers);
-    res.end(body);
-    return;
-  }
-  res.writeHead(status, headers);
-  res.flushHeaders?.();
-  await pump(res, body, gone.signal);
-}
-
-/** Sends pieces as fast as they are taken. Ends early when the client goes. */
-async function pump(
-  res: ServerResponse,
-  body: AsyncIterable<Uint8Array>,
-  signal: AbortSignal,
-): Promise<void> {
-  const pieces = body[Symbol.asyncIterator]();
-  const stop = () => void pieces.return?.()?.then(undefined, () => {});
-  signal.addEventListener("abort", stop, { once: true });
-  // Past node's own framing a piece is one write, and its frame is shared by all who are sent it.
-  const socket = res.chunkedEncoding ? res.socket : null;
-  const to = socket ?? res;
-  try {
-    for (;;) {
-      const { done, value } = await pieces.next();
-      if (done || signal.aborted) break;
-      // A chunk of no length would end the answer.
-      if (value.length === 0) continue;
-      if (!to.write(socket ? chunkOf(value) : value)) await drained(to, signal);
-    }
-  } finally {
-    signal.removeEventListener("abort", stop);
-    if (signal.aborted) stop();
-    else res.end();
-  }
-}
-
-const chunks = new WeakMap<Uint8Array, Uint8Array>();
-const encoder = new TextEncoder();
-
-/** A piece as a chunk of HTTP/1.1: its length in hexadecimal, itself, each with a line's end. */
-function chunkOf(piece: Uint8Array): Uint8Array {
-  const known = chunks.get(piece);
-  if (known) return known;
-  const head = encoder.encode(`${piece.length.toString(16)}\r\n`);
-  const chunk = new Uint8Array(head.length + piece.length + 2);
-  chunk.set(head);
-  chunk.set(piece, head.length);
-  chunk[chunk.length - 2] = 13;
-  chunk[chunk.length - 1] = 10;
-  chunks.set(piece, chunk);
-  return chunk;
-}
-
-function drained(res: ServerResponse | Socket, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      res.off("drain", done);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    res.on("drain", done);
-    signal.addEventListener("abort", done);
-  });
+  return createServer(HTTP1_OPTIONS);
 }

@@ -11,6 +11,8 @@ import { agentText, type AuditRecord, sourceIPsOf } from "./audit.ts";
 import { requestTimedOut } from "./deadlines.ts";
 import { asApiError, type Deps } from "./deps.ts";
 import { Refused } from "./flow.ts";
+import { compressed, takesGzip } from "./compress.ts";
+import { browserHeaders, preflight } from "./cors.ts";
 import { type Call, isStream, type Reply, statusReply } from "./http.ts";
 import type { Kind } from "../machinery/types.ts";
 
@@ -52,17 +54,36 @@ export async function pass(
   requested: Requested,
   then: (passage: Passage) => Promise<Reply>,
 ): Promise<Reply> {
-  const id = call.header("audit-id") || deps.clock.uuid();
-  const begun: Begun = { deps, call, requested, id, longRunning: isLongRunning(requested) };
-  let reply: Reply;
-  try {
-    reply = await timed(begun, then);
-  } catch (error) {
-    reply = failure(error);
-  }
+  const { front, closing, clock } = deps;
+  const extra = front.browsers && browserHeaders(call, front.browsers);
+  const early = closing.refusal(call) ?? (extra && preflight(call, extra));
+  const id = call.header("audit-id") || clock.uuid();
+  const longRunning = isLongRunning(requested);
+  let reply = early ?? await counted({ deps, call, requested, id, longRunning }, then);
+  if (!longRunning && reply.body && takesGzip(call)) reply = await compressed(reply);
   reply.headers["audit-id"] = id;
   reply.headers["cache-control"] ??= "no-cache, private";
+  if (extra) Object.assign(reply.headers, extra);
+  if (call.http2 && front.goawayChance && clock.random() < front.goawayChance) {
+    reply.headers.connection = "close";
+  }
   return reply;
+}
+
+/** Whoever closes the server waits for those that are on their way. */
+async function counted(
+  begun: Begun,
+  then: (passage: Passage) => Promise<Reply>,
+): Promise<Reply> {
+  const { closing } = begun.deps;
+  if (!begun.longRunning) closing.entered();
+  try {
+    return await timed(begun, then);
+  } catch (error) {
+    return failure(error);
+  } finally {
+    if (!begun.longRunning) closing.left();
+  }
 }
 
 interface Begun {
@@ -156,8 +177,12 @@ async function watched(
     const over = () => {
       end();
       passage.leave();
+      forget();
     };
-    return { ...reply, body: ending(reply.body, over) };
+    const body = ending(reply.body, over);
+    const pieces = body[Symbol.asyncIterator]();
+    const forget = deps.closing.streaming(() => void pieces.return?.());
+    return { ...reply, body: { [Symbol.asyncIterator]: () => pieces } };
   } finally {
     if (!streaming) end();
   }

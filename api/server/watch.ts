@@ -87,7 +87,7 @@ function stream(deps: Deps, request: ApiRequest, parts: Parts): FrameStream {
   const { params, signal } = request;
   const timeoutMs = params.timeoutSeconds
     ? params.timeoutSeconds * 1000
-    : WATCH_TIMEOUT_MS * (1 + deps.clock.random());
+    : (deps.front.minRequestTimeoutMs ?? WATCH_TIMEOUT_MS) * (1 + deps.clock.random());
   const state = { timedOut: false };
   const timer = deps.clock.timer("background", timeoutMs, () => {
     state.timedOut = true;

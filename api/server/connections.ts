@@ -1,0 +1,227 @@
+/**
+ * The open connections of a listener, and when they are ended that do nothing, or nothing good:
+ *
+ * - A client has so long for its handshake and the head of its first request, and so long for each further head.
+ * - A connection without requests is closed after a while; one over HTTP/2 with streams is pinged, so that clients which
+ *   vanished without a word are found. TCP looks after the others.
+ * - Who resets streams as fast as it opens them is told to calm down, and cut off.
+ *
+ * A request costs two counters; everything else is seen to by a look at all connections every few seconds.
+ */
+import type { Clock, Timer } from "../../kv/clock.ts";
+import type { Http2Session, IncomingMessage, Socket } from "./listen.ts";
+
+/** Connections at once; more are closed as they come. */
+export const CONNECTIONS_MAX = 20_000;
+/** Time for a handshake and the head of a request (upstream: 32 s). */
+export const HEAD_MS_MAX = 32_000;
+/** A connection without requests is kept so long (upstream: 90 s). */
+export const IDLE_MS_MAX = 90_000;
+/** TCP asks whether the other side is still there after so long without a word. */
+export const TCP_KEEP_ALIVE_MS = 60_000;
+/** How often clients with open streams are pinged, and how long they have to answer. */
+export const PING_EVERY_MS = 30_000;
+export const PING_MS_MAX = 20_000;
+/** How often all connections are looked at. */
+export const SWEEP_MS = 5_000;
+/** Streams that a client may reset between two looks. */
+export const RESETS_MAX = 1_000;
+/** Requests of one connection that are worked on, reset ones included. */
+export const RUNNING_MAX = 2_000;
+
+/** HTTP/2's code for a client that asks too much. */
+const ENHANCE_YOUR_CALM = 11;
+
+interface Connection {
+  readonly socket: Socket;
+  session?: Http2Session;
+  /** Requests so far, and those that are worked on. */
+  requests: number;
+  running: number;
+  resets: number;
+  /** It speaks another protocol now. */
+  upgraded: boolean;
+  /** What the last look saw: requests so far, bytes read, since when nothing was going on. */
+  seenRequests: number;
+  seenBytes: number;
+  idleSince: number;
+  /** Since when a head is coming. */
+  headSince?: number;
+  pingedAt: number;
+  /** A ping that was not answered yet. */
+  waitingSince?: number;
+}
+
+/** See the module's text. */
+export class Connections {
+  readonly #clock: Clock;
+  readonly #max: number;
+  readonly #all = new Map<string, Connection>();
+  readonly #of = new WeakMap<object, Connection>();
+  #timer: Timer | undefined;
+  /** Connections that were closed, by why. */
+  readonly closed = { full: 0, head: 0, idle: 0, dead: 0, resets: 0 };
+
+  constructor(clock: Clock, max = CONNECTIONS_MAX) {
+    this.#clock = clock;
+    this.#max = max;
+  }
+
+  get size(): number {
+    return this.#all.size;
+  }
+
+  /** Takes in a new connection, or closes it. */
+  add(socket: Socket): void {
+    socket.on("error", () => socket.destroy());
+    if (this.#all.size >= this.#max) {
+      this.closed.full++;
+      socket.destroy();
+      return;
+    }
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
+    const now = this.#clock.monotonic();
+    const key = keyOf(socket);
+    const connection: Connection = {
+      socket,
+      requests: 0,
+      running: 0,
+      resets: 0,
+      upgraded: false,
+      seenRequests: 0,
+      seenBytes: 0,
+      idleSince: now,
+      pingedAt: now,
+    };
+    this.#all.set(key, connection);
+    this.#of.set(socket, connection);
+    socket.on("close", () => {
+      if (this.#all.get(key) === connection) this.#all.delete(key);
+    });
+    this.#timer ??= this.#clock.timer("background", SWEEP_MS, () => this.#sweep());
+  }
+
+  /** Notes that a connection speaks TLS. */
+  secured(socket: Socket): void {
+    const connection = this.#all.get(keyOf(socket));
+    if (connection) this.#of.set(socket, connection);
+  }
+
+  /** Notes that a connection speaks HTTP/2. */
+  opened(session: Http2Session): void {
+    session.on("error", () => session.destroy());
+    const connection = this.#all.get(keyOf(session.socket));
+    if (!connection) return;
+    connection.session = session;
+    this.#of.set(session, connection);
+  }
+
+  /** Notes that a request has come; what is returned is told how it ended. */
+  begin(req: IncomingMessage): (reset: boolean) => void {
+    const session = sessionOf(req);
+    const connection = this.#of.get(session ?? req.socket);
+    if (!connection) return NOTHING;
+    connection.requests++;
+    if (++connection.running > RUNNING_MAX) this.#calm(connection);
+    return (reset) => {
+      connection.running--;
+      if (reset && session && ++connection.resets > RESETS_MAX) this.#calm(connection);
+    };
+  }
+
+  /** Notes that a connection speaks another protocol from now on. */
+  upgraded(req: IncomingMessage): void {
+    const connection = this.#of.get(req.socket);
+    if (connection) connection.upgraded = true;
+  }
+
+  /** Closes those that have no requests, and asks the others to go when theirs are done. */
+  drain(): void {
+    for (const connection of this.#all.values()) {
+      if (connection.session) connection.session.close();
+      else if (connection.running === 0 && !connection.upgraded) connection.socket.destroy();
+    }
+  }
+
+  /** Ends all. */
+  close(): void {
+    this.#timer?.cancel();
+    for (const { socket } of this.#all.values()) socket.destroy();
+  }
+
+  #calm(connection: Connection): void {
+    this.closed.resets++;
+    const { session, socket } = connection;
+    if (session && !session.destroyed) {
+      session.goaway(ENHANCE_YOUR_CALM);
+      session.destroy();
+    }
+    socket.destroy();
+  }
+
+  #sweep(): void {
+    const now = this.#clock.monotonic();
+    for (const connection of this.#all.values()) this.#look(connection, now);
+    this.#timer = this.#all.size > 0
+      ? this.#clock.timer("background", SWEEP_MS, () => this.#sweep())
+      : undefined;
+  }
+
+  #look(connection: Connection, now: number): void {
+    connection.resets = 0;
+    if (connection.upgraded) return;
+    if (connection.running > 0) {
+      connection.headSince = undefined;
+      if (connection.session) this.#ping(connection, connection.session, now);
+      return;
+    }
+    const { bytesRead } = connection.socket;
+    if (connection.requests !== connection.seenRequests) {
+      connection.seenRequests = connection.requests;
+      connection.seenBytes = bytesRead;
+      connection.idleSince = now;
+      connection.headSince = undefined;
+      connection.waitingSince = undefined;
+      return;
+    }
+    if (connection.requests === 0 && !connection.session) {
+      if (now - connection.idleSince > HEAD_MS_MAX) this.#end(connection, "head");
+      return;
+    }
+    if (!connection.session && bytesRead !== connection.seenBytes) {
+      connection.headSince ??= now;
+      if (now - connection.headSince > HEAD_MS_MAX) this.#end(connection, "head");
+      return;
+    }
+    if (now - connection.idleSince > IDLE_MS_MAX) this.#end(connection, "idle");
+  }
+
+  #end(connection: Connection, why: "head" | "idle" | "dead"): void {
+    this.closed[why]++;
+    if (why === "idle" && connection.session) connection.session.close();
+    else connection.socket.destroy();
+  }
+
+  #ping(connection: Connection, session: Http2Session, now: number): void {
+    if (connection.waitingSince !== undefined) {
+      if (now - connection.waitingSince > PING_MS_MAX) this.#end(connection, "dead");
+      return;
+    }
+    if (now - connection.pingedAt < PING_EVERY_MS || session.destroyed) return;
+    connection.pingedAt = connection.waitingSince = now;
+    session.ping(() => connection.waitingSince = undefined);
+  }
+}
+
+const NOTHING = () => {};
+
+function keyOf({ remoteAddress, remotePort }: { remoteAddress?: string; remotePort?: number }) {
+  return `${remoteAddress} ${remotePort}`;
+}
+
+/** The HTTP/2 session of a request, if it came over one. */
+export function sessionOf(req: IncomingMessage): Http2Session | undefined {
+  const { stream } = req as { stream?: { session?: Http2Session } };
+  return stream?.session;
+}

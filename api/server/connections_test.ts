@@ -1,0 +1,158 @@
+import { assertEquals } from "@std/assert";
+import { EventEmitter } from "node:events";
+import { ManualClock } from "../../kv/mod.ts";
+import {
+  Connections,
+  HEAD_MS_MAX,
+  IDLE_MS_MAX,
+  PING_EVERY_MS,
+  PING_MS_MAX,
+  RESETS_MAX,
+  RUNNING_MAX,
+  SWEEP_MS,
+} from "./connections.ts";
+import type { Http2Session, IncomingMessage, Socket } from "./listen.ts";
+
+let ports = 1000;
+
+/** A socket that only knows whether it is open. */
+class FakeSocket extends EventEmitter {
+  remoteAddress = "127.0.0.1";
+  remotePort = ports++;
+  bytesRead = 0;
+  destroyed = false;
+  keepAlive = 0;
+  setNoDelay(): void {}
+  setKeepAlive(_: boolean, ms: number): void {
+    this.keepAlive = ms;
+  }
+  destroy(): void {
+    this.destroyed = true;
+    this.emit("close");
+  }
+}
+
+class FakeSession extends EventEmitter {
+  closed = false;
+  destroyed = false;
+  code = 0;
+  pings: (() => void)[] = [];
+  socket: FakeSocket;
+  constructor(socket: FakeSocket) {
+    super();
+    this.socket = socket;
+  }
+  ping(answered: () => void): void {
+    this.pings.push(answered);
+  }
+  close(): void {
+    this.closed = true;
+  }
+  goaway(code: number): void {
+    this.code = code;
+  }
+  destroy(): void {
+    this.destroyed = true;
+  }
+}
+
+function setUp(max?: number) {
+  const clock = new ManualClock();
+  const connections = new Connections(clock, max);
+  const open = () => {
+    const socket = new FakeSocket();
+    connections.add(socket as unknown as Socket);
+    return socket;
+  };
+  const openHttp2 = () => {
+    const session = new FakeSession(open());
+    connections.opened(session as unknown as Http2Session);
+    return session;
+  };
+  const request = (socket: FakeSocket | FakeSession) =>
+    connections.begin(
+      (socket instanceof FakeSession
+        ? { socket: socket.socket, stream: { session: socket } }
+        : { socket }) as unknown as IncomingMessage,
+    );
+  return { clock, connections, open, openHttp2, request };
+}
+
+Deno.test("Connections: who says nothing is hung up on, as is who never ends a head", async () => {
+  const { clock, open, request, connections } = setUp();
+  const silent = open();
+  const slow = open();
+  request(slow)(false);
+  await clock.advance(SWEEP_MS);
+  slow.bytesRead = 10;
+  await clock.advance(HEAD_MS_MAX);
+  assertEquals([silent.destroyed, slow.destroyed], [true, false]);
+  await clock.advance(2 * SWEEP_MS);
+  assertEquals(slow.destroyed, true);
+  assertEquals(connections.closed.head, 2);
+  assertEquals(connections.size, 0);
+});
+
+Deno.test("Connections: idle ones go, busy ones stay; TCP looks whether they are there", async () => {
+  const { clock, open, openHttp2, request } = setUp();
+  const idle = open();
+  request(idle)(false);
+  const idleSession = openHttp2();
+  request(idleSession)(false);
+  const busy = open();
+  request(busy);
+  assertEquals(busy.keepAlive, 60_000);
+  await clock.advance(IDLE_MS_MAX + 3 * SWEEP_MS);
+  assertEquals([idle.destroyed, idleSession.closed, busy.destroyed], [true, true, false]);
+});
+
+Deno.test("Connections: clients with streams are pinged; who does not answer is gone", async () => {
+  const { clock, openHttp2, request, connections } = setUp();
+  const alive = openHttp2();
+  const dead = openHttp2();
+  request(alive);
+  request(dead);
+  await clock.advance(PING_EVERY_MS + SWEEP_MS);
+  assertEquals([alive.pings.length, dead.pings.length], [1, 1]);
+  alive.pings[0]();
+  await clock.advance(PING_MS_MAX + 2 * SWEEP_MS);
+  assertEquals([alive.socket.destroyed, dead.socket.destroyed], [false, true]);
+  assertEquals(connections.closed.dead, 1);
+});
+
+Deno.test("Connections: who resets streams as fast as it opens them is cut off", async () => {
+  const { clock, openHttp2, request, connections } = setUp();
+  const calm = openHttp2();
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < RESETS_MAX; i++) request(calm)(true);
+    await clock.advance(SWEEP_MS);
+  }
+  assertEquals(calm.destroyed, false);
+  const rapid = openHttp2();
+  for (let i = 0; i <= RESETS_MAX; i++) request(rapid)(true);
+  assertEquals([rapid.code, rapid.destroyed], [11, true]);
+  const greedy = openHttp2();
+  for (let i = 0; i <= RUNNING_MAX; i++) request(greedy);
+  assertEquals(greedy.destroyed, true);
+  assertEquals(connections.closed.resets, 2);
+});
+
+Deno.test("Connections: more than there may be are closed as they come", () => {
+  const { open, connections } = setUp(2);
+  const all = [open(), open(), open()];
+  assertEquals(all.map((socket) => socket.destroyed), [false, false, true]);
+  assertEquals([connections.size, connections.closed.full], [2, 1]);
+  connections.close();
+  assertEquals(connections.size, 0);
+});
+
+Deno.test("Connections: when the server ends, idle ones go at once and HTTP/2 is asked to", () => {
+  const { open, openHttp2, request, connections } = setUp();
+  const idle = open();
+  request(idle)(false);
+  const busy = open();
+  request(busy);
+  const session = openHttp2();
+  connections.drain();
+  assertEquals([idle.destroyed, busy.destroyed, session.closed], [true, false, true]);
+});

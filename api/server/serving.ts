@@ -1,0 +1,259 @@
+/**
+ * One request of node's, served: made a call, answered, its answer sent as fast as the client takes it. A client that
+ * takes nothing for a while, or whose body was not read to its end, is hung up on.
+ */
+import type { Clock } from "../../kv/clock.ts";
+import type { Credentials } from "../auth/contract.ts";
+import { sessionOf } from "./connections.ts";
+import { bodyTooLarge, type Call, isStream, type Reply } from "./http.ts";
+import type { IncomingMessage, ServerResponse, Socket, TLSSocket } from "./listen.ts";
+
+/** A client may take nothing of an answer for so long. */
+export const STALL_MS_MAX = 60_000;
+
+const certificates = new WeakMap<object, Credentials["certificate"] | null>();
+
+/** The verified certificate of a connection's client. */
+function certificateOf(socket: TLSSocket | undefined): Credentials["certificate"] {
+  if (!socket || typeof socket.getPeerCertificate !== "function") return undefined;
+  const known = certificates.get(socket);
+  if (known !== undefined) return known ?? undefined;
+  let found: Credentials["certificate"];
+  if (socket.authorized) {
+    const { subject, raw } = socket.getPeerCertificate() ?? {};
+    if (raw && subject) {
+      const { CN, O } = subject as { CN?: string | string[]; O?: string | string[] };
+      const organizations = O === undefined ? [] : Array.isArray(O) ? O : [O];
+      const commonName = Array.isArray(CN) ? CN[0] : CN;
+      found = { subject: { commonName, organizations }, raw: new Uint8Array(raw) };
+    }
+  }
+  certificates.set(socket, found ?? null);
+  return found;
+}
+
+/** node's request as a call. */
+export function callOf(req: IncomingMessage): Call {
+  const url = req.url ?? "/";
+  const at = url.indexOf("?");
+  const headers = req.headers;
+  const socket = req.socket as TLSSocket;
+  return {
+    method: req.method ?? "GET",
+    path: at < 0 ? url : url.slice(0, at),
+    query: at < 0 ? "" : url.slice(at + 1),
+    header(name) {
+      const value = headers[name];
+      return Array.isArray(value) ? value.join(", ") : value;
+    },
+    *headers() {
+      for (const name in headers) {
+        const value = headers[name];
+        if (value !== undefined) yield [name, value];
+      }
+    },
+    hasHeaders(prefix) {
+      for (const name in headers) if (name.startsWith(prefix)) return true;
+      return false;
+    },
+    body: (max) => readBody(req, max),
+    http2: req.httpVersionMajor === 2,
+    remote: socket.remoteAddress,
+    raw: req,
+    get certificate() {
+      return certificateOf(socket);
+    },
+  };
+}
+
+function readBody(req: IncomingMessage, max: number): Promise<Uint8Array> {
+  const length = Number(req.headers["content-length"] ?? 0);
+  if (length > max) return Promise.reject(bodyTooLarge(max));
+  return new Promise((resolve, reject) => {
+    const parts: Uint8Array[] = [];
+    let bytes = 0;
+    req.on("data", (part: Uint8Array) => {
+      bytes += part.length;
+      if (bytes > max) {
+        req.pause();
+        reject(bodyTooLarge(max));
+      } else parts.push(part);
+    });
+    req.on("end", () => resolve(parts.length === 1 ? parts[0] : joined(parts, bytes)));
+    req.on("error", reject);
+    req.on("aborted", () => reject(new Error("the client has gone")));
+  });
+}
+
+function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
+  const out = new Uint8Array(bytes);
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+/** Whether a client has gone; a signal of it is made only for those who ask. */
+class Gone {
+  yes = false;
+  #controller: AbortController | undefined;
+
+  constructor(res: ServerResponse) {
+    res.on("close", () => {
+      this.yes = true;
+      this.#controller?.abort();
+    });
+  }
+
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.yes) this.#controller.abort();
+    return this.#controller.signal;
+  }
+}
+
+/** What answers calls. */
+export interface Answerer {
+  answer(call: Call): Promise<Reply>;
+}
+
+/** Serves one request. Resolves when its answer has been handed over, or its client is gone. */
+export async function serve(
+  served: Answerer,
+  req: IncomingMessage,
+  res: ServerResponse,
+  clock: Clock,
+): Promise<void> {
+  const gone = new Gone(res);
+  const call = Object.defineProperty(callOf(req), "signal", { get: () => gone.signal });
+  const reply = await served.answer(call);
+  const { status, body } = reply;
+  if (gone.yes) {
+    if (isStream(body)) await body[Symbol.asyncIterator]().return?.();
+    return;
+  }
+  const headers = headersFor(req, reply);
+  if (req.method === "HEAD") {
+    if (isStream(body)) await body[Symbol.asyncIterator]().return?.();
+    res.writeHead(status, headers);
+    res.end();
+    return;
+  }
+  if (!isStream(body)) {
+    if (body) headers["content-length"] = String(body.length);
+    res.writeHead(status, headers);
+    res.end(body);
+    if (body && body.length > LONG_BYTES) await taken(res, clock);
+    if (!req.complete) hangUp(req, res);
+    return;
+  }
+  res.writeHead(status, headers);
+  res.flushHeaders?.();
+  await pump(res, body, { signal: gone.signal, clock });
+}
+
+/** Answers of more bytes than a connection's buffers hold are watched until they are taken. */
+const LONG_BYTES = 256 * 1024;
+
+/** Headers as the request's version of HTTP takes them. */
+function headersFor(req: IncomingMessage, { headers }: Reply): Reply["headers"] {
+  const session = sessionOf(req);
+  if (!session) {
+    // What is left of the body would be taken for the next request
+    if (!req.complete) headers.connection = "close";
+    return headers;
+  }
+  if (headers.connection === "close") session.close();
+  delete headers.connection;
+  return headers;
+}
+
+/** Ends a request whose body nobody reads any more, once its answer is out. */
+function hangUp(req: IncomingMessage, res: ServerResponse): void {
+  const session = sessionOf(req);
+  const end = () => session ? res.destroy() : req.socket.destroySoon();
+  if (res.writableFinished) end();
+  else res.on("finish", end);
+}
+
+/** Resolves when an answer has been taken; a client that takes nothing of it is hung up on. */
+async function taken(res: ServerResponse, clock: Clock): Promise<void> {
+  if (res.writableFinished || res.destroyed) return;
+  await new Promise<void>((resolve) => {
+    const timer = clock.timer("background", STALL_MS_MAX, () => {
+      res.destroy();
+      resolve();
+    });
+    const done = () => {
+      timer.cancel();
+      resolve();
+    };
+    res.on("finish", done);
+    res.on("close", done);
+  });
+}
+
+/** Sends pieces as fast as they are taken. Ends early when the client goes. */
+async function pump(
+  res: ServerResponse,
+  body: AsyncIterable<Uint8Array>,
+  { signal, clock }: { signal: AbortSignal; clock: Clock },
+): Promise<void> {
+  const pieces = body[Symbol.asyncIterator]();
+  const stop = () => void pieces.return?.()?.then(undefined, () => {});
+  signal.addEventListener("abort", stop, { once: true });
+  // Past node's own framing a piece is one write, and its frame is shared by all who are sent it.
+  const socket = res.chunkedEncoding ? res.socket : null;
+  const to = socket ?? res;
+  try {
+    for (;;) {
+      const { done, value } = await pieces.next();
+      if (done || signal.aborted) break;
+      // A chunk of no length would end the answer.
+      if (value.length === 0) continue;
+      if (!to.write(socket ? chunkOf(value) : value)) await drained(to, signal, clock);
+    }
+  } finally {
+    signal.removeEventListener("abort", stop);
+    if (signal.aborted) stop();
+    else res.end();
+  }
+}
+
+const chunks = new WeakMap<Uint8Array, Uint8Array>();
+const encoder = new TextEncoder();
+
+/** A piece as a chunk of HTTP/1.1: its length in hexadecimal, itself, each with a line's end. */
+function chunkOf(piece: Uint8Array): Uint8Array {
+  const known = chunks.get(piece);
+  if (known) return known;
+  const head = encoder.encode(`${piece.length.toString(16)}\r\n`);
+  const chunk = new Uint8Array(head.length + piece.length + 2);
+  chunk.set(head);
+  chunk.set(piece, head.length);
+  chunk[chunk.length - 2] = 13;
+  chunk[chunk.length - 1] = 10;
+  chunks.set(piece, chunk);
+  return chunk;
+}
+
+/** Resolves when more can be sent; a client that takes nothing is hung up on. */
+function drained(
+  res: ServerResponse | Socket,
+  signal: AbortSignal,
+  clock: Clock,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = clock.timer("background", STALL_MS_MAX, () => res.destroy());
+    const done = () => {
+      timer.cancel();
+      res.off("drain", done);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    res.on("drain", done);
+    signal.addEventListener("abort", done);
+  });
+}
