@@ -25,6 +25,8 @@ export interface ReviewWebhookOptions {
   kind: string;
   /** Of one try (default 30 s). */
   timeoutMs?: number;
+  /** The pause after the first try (default 500 ms). */
+  retryMs?: number;
   /** How often one review is tried (default 5). */
   triesMax?: number;
 }
@@ -53,7 +55,7 @@ export class ReviewWebhook {
   /** The status of the answer. Rejects with an Error. */
   async ask(spec: Record<string, unknown>): Promise<Record<string, unknown>> {
     const { clock, triesMax = REVIEW_TRIES_MAX } = this.#options;
-    let pauseMs = REVIEW_RETRY_MS;
+    let pauseMs = this.#options.retryMs ?? REVIEW_RETRY_MS;
     for (let attempt = 1;; attempt++) {
       try {
         return await this.#post(spec);

@@ -14,6 +14,8 @@ export type Shape =
   | "number"
   | "duration"
   | "strings"
+  /** Anything at all: read by whom it is for. */
+  | "any"
   | { readonly [field: string]: Shape }
   | readonly [Shape];
 
@@ -83,6 +85,8 @@ function shaped(value: unknown, shape: Shape, path: string, unknown: string[]): 
         if (error instanceof DurationError) throw new Error(error.message);
         throw error;
       }
+    case "any":
+      return value;
     case "strings":
       return shaped(value, ["string"], path, unknown);
   }

@@ -159,6 +159,7 @@ export const FLAGS = {
     known: PLUGIN_NAMES,
   }),
   "disable-admission-plugins": list("default plugins to switch off", { known: PLUGIN_NAMES }),
+  "admission-control-config-file": file("an AdmissionConfiguration: what plugins are told"),
   "authentication-config": file("an AuthenticationConfiguration: issuers, and what is anonymous"),
   "anonymous-auth": {
     ...flag(

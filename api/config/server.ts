@@ -2,6 +2,8 @@
  * How an API server is configured beyond its defaults: the same options for a program that embeds a cluster and
  * for the command line, whose flags and files become these here.
  */
+import type { PluginOptions } from "../auth/mod.ts";
+import { admissionOfFlags } from "./admission.ts";
 import type { Flags } from "./flags.ts";
 import { type IdentityOptions, identityOptions } from "./identity.ts";
 import { type ServingOptions, servingOptions } from "./serving.ts";
@@ -13,8 +15,8 @@ import { frontOptions } from "./front.ts";
 export interface ServerOptions extends IdentityOptions, ServingOptions {
   /** Serve beta kinds too (default false). */
   beta?: boolean;
-  /** Admission plugins to switch on or off beside upstream's default. */
-  admission?: { enable?: readonly string[]; disable?: readonly string[] };
+  /** Admission plugins to switch on or off beside upstream's default, and what they are told. */
+  admission?: PluginOptions;
   /** What is sealed at rest by what (default: Secrets, by the database's own key). */
   encryption?: EncryptionOptions;
   /** Reads that anew: asked every minute, where it is given. */
@@ -36,6 +38,7 @@ export async function serverOptions(flags: Flags, read: ReadConfig): Promise<Ser
     admission: {
       enable: flags["enable-admission-plugins"],
       disable: flags["disable-admission-plugins"],
+      ...await admissionOfFlags(flags, read),
     },
     ...await identityOptions(flags, read),
     ...await servingOf(flags, read),

@@ -60,51 +60,98 @@ function invalid(problems: readonly string[]): Error {
 /** What a kubeconfig may ask of its users and we do not do. */
 const UNSUPPORTED = ["exec", "auth-provider", "username", "password", "as"];
 
+type Credentials = Pick<Endpoint, "certificate" | "bearerToken">;
+
+/**
+ * The users of a kubeconfig by their names, which there are those of the servers that they are for; the current context's
+ * is for every other. Throws Error.
+ */
+export async function webhookUsers(
+  text: string,
+  read: ReadFile,
+): Promise<Record<string, Credentials>> {
+  let config: Named;
+  try {
+    config = (parseYaml(text).value ?? {}) as Named;
+  } catch (error) {
+    throw new Error(`error loading config file: ${(error as Error).message}`);
+  }
+  const found: Record<string, Credentials> = {};
+  const problems: string[] = [];
+  for (const { name, user = {} } of Array.isArray(config.users) ? config.users as Named[] : []) {
+    if (name) found[name] = await credentialsOf(user, { user: name, read, problems });
+  }
+  if (problems.length) throw invalid(problems);
+  const contexts = Array.isArray(config.contexts) ? config.contexts as Named[] : [];
+  const current = contexts.find((one) => one.name === config["current-context"])?.context?.user;
+  if (found[current] && !found["*"]) found["*"] = found[current];
+  return found;
+}
+
+interface Reading {
+  user: string;
+  read: ReadFile;
+  problems: string[];
+}
+
+/** What a field says, itself or by the file that it names. */
+async function contents(
+  from: Named,
+  field: string,
+  { user: owner, read, problems }: Reading,
+): Promise<string | undefined> {
+  const data = from[`${field}-data`];
+  if (data) return Buffer.from(String(data), "base64").toString("utf8");
+  const path = from[field];
+  if (!path) return undefined;
+  try {
+    return await read(String(path));
+  } catch (error) {
+    const what = field === "client-certificate" ? "client-cert" : field;
+    problems.push(`unable to read ${what} ${path} for ${owner} due to ${(error as Error).message}`);
+    return undefined;
+  }
+}
+
+async function credentialsOf(user: Named, reading: Reading): Promise<Credentials> {
+  const { problems, read } = reading;
+  const cert = await contents(user, "client-certificate", reading);
+  const key = await contents(user, "client-key", reading);
+  if (cert && !key && problems.length === 0) {
+    problems.push(
+      `client-key-data or client-key must be specified for ${reading.user} to use the clientCert ` +
+        `authentication method.`,
+    );
+  }
+  for (const field of UNSUPPORTED) {
+    if (user[field]) problems.push(`${field} of user ${reading.user} is not supported here`);
+  }
+  const token = user.tokenFile ? (await read(String(user.tokenFile))).trim() : user.token;
+  return {
+    ...(cert && key ? { certificate: { cert, key } } : {}),
+    ...(token ? { bearerToken: String(token) } : {}),
+  };
+}
+
 async function endpointOf(
   cluster: Named,
   user: Named,
   { read, ...names }: { cluster: string; user: string; read: ReadFile },
 ): Promise<Endpoint> {
   const problems: string[] = [];
-  const contents = async (from: Named, field: string, owner: string) => {
-    const data = from[`${field}-data`];
-    if (data) return Buffer.from(String(data), "base64").toString("utf8");
-    const path = from[field];
-    if (!path) return undefined;
-    try {
-      return await read(String(path));
-    } catch (error) {
-      const what = field === "client-certificate" ? "client-cert" : field;
-      problems.push(
-        `unable to read ${what} ${path} for ${owner} due to ${(error as Error).message}`,
-      );
-      return undefined;
-    }
-  };
-  const caBundle = await contents(cluster, "certificate-authority", names.cluster);
-  const cert = await contents(user, "client-certificate", names.user);
-  const key = await contents(user, "client-key", names.user);
-  if (cert && !key && problems.length === 0) {
-    problems.push(
-      `client-key-data or client-key must be specified for ${names.user} to use the clientCert ` +
-        `authentication method.`,
-    );
-  }
-  for (const field of UNSUPPORTED) {
-    if (user[field]) problems.push(`${field} of user ${names.user} is not supported here`);
-  }
+  const authority = { user: names.cluster, read, problems };
+  const caBundle = await contents(cluster, "certificate-authority", authority);
+  const credentials = await credentialsOf(user, { user: names.user, read, problems });
   if (cluster["proxy-url"]) {
     problems.push(`proxy-url of cluster ${names.cluster} is not supported here`);
   }
-  const token = user.tokenFile ? (await read(String(user.tokenFile))).trim() : user.token;
   if (problems.length) throw invalid(problems);
   return {
     url: addressOf(String(cluster.server)),
     ...(caBundle ? { caBundle } : {}),
     ...(cluster["insecure-skip-tls-verify"] === true ? { insecureSkipTlsVerify: true } : {}),
     ...(cluster["tls-server-name"] ? { serverName: String(cluster["tls-server-name"]) } : {}),
-    ...(cert && key ? { certificate: { cert, key } } : {}),
-    ...(token ? { bearerToken: String(token) } : {}),
+    ...credentials,
   };
 }
 

@@ -3,6 +3,7 @@
  * `RBAC…`/`ClusterRole…` are ours: upstream does their work in its storage layer and in a controller.
  */
 import type { AdmissionPlugin } from "../contract.ts";
+import type { WebhookUsers } from "../webhook_credentials.ts";
 import type { PluginContext } from "../admission.ts";
 import { clusterRoleAggregation } from "../aggregation.ts";
 import { rbacEscalation } from "../rbac_escalation.ts";
@@ -13,12 +14,14 @@ import {
   certificateSubjectRestriction,
 } from "./certificates.ts";
 import { type EventLimit, eventRateLimit } from "./event_rate_limit.ts";
+import { imagePolicy, type ImagePolicyOptions } from "./image_policy.ts";
 import { limitRanger } from "./limit_ranger.ts";
+import type { LimitedResource } from "./limited_resources.ts";
 import { namespaceLifecycle } from "./namespace_lifecycle.ts";
 import { defaultIngressClass, denyServiceExternalIps } from "./network.ts";
 import { nodeRestriction } from "./node_restriction.ts";
 import { ownerReferences } from "./owner_references.ts";
-import { podSecurity } from "./pod_security.ts";
+import { podSecurity, type PodSecurityOptions } from "./pod_security.ts";
 import { podTopologyLabels } from "./pod_topology_labels.ts";
 import { priority } from "./priority.ts";
 import { resourceQuota } from "./resource_quota.ts";
@@ -45,6 +48,16 @@ export interface PluginOptions {
   disable?: readonly string[];
   /** Limits of EventRateLimit. */
   eventLimits?: readonly EventLimit[];
+  /** What ImagePolicyWebhook asks. It cannot be switched on without. */
+  imagePolicy?: ImagePolicyOptions;
+  /** Levels and exemptions of PodSecurity (default: all privileged, none). */
+  podSecurity?: PodSecurityOptions;
+  /** What may be used only where a ResourceQuota covers it (default: nothing). */
+  limitedResources?: readonly LimitedResource[];
+  /** Who the server is to the webhooks of MutatingAdmissionWebhook (default: nobody). */
+  mutatingUsers?: WebhookUsers;
+  /** Who it is to those of ValidatingAdmissionWebhook (default: nobody). */
+  validatingUsers?: WebhookUsers;
 }
 
 /** One row: the name, how to make it, and whether it is off until it is asked for. */
@@ -64,7 +77,12 @@ const ROWS: readonly Row[] = [
   { name: "NodeRestriction", make: nodeRestriction },
   on(taintNodesByCondition),
   off(alwaysPullImages),
-  on(podSecurity),
+  {
+    name: "ImagePolicyWebhook",
+    make: (context, options) => imagePolicy(context, options.imagePolicy),
+    off: true,
+  },
+  { name: "PodSecurity", make: (_context, options) => podSecurity(options.podSecurity) },
   on(priority),
   on(defaultTolerationSeconds),
   {
@@ -86,10 +104,19 @@ const ROWS: readonly Row[] = [
   on(podTopologyLabels),
   on(clusterRoleAggregation),
   on(rbacEscalation),
-  { name: "MutatingAdmissionWebhook", make: mutatingWebhooks },
+  {
+    name: "MutatingAdmissionWebhook",
+    make: (context, options) => mutatingWebhooks(context, options.mutatingUsers),
+  },
   { name: "ValidatingAdmissionPolicy", make: validatingPolicy },
-  { name: "ValidatingAdmissionWebhook", make: validatingWebhooks },
-  { name: "ResourceQuota", make: (context) => resourceQuota(context.kinds) },
+  {
+    name: "ValidatingAdmissionWebhook",
+    make: (context, options) => validatingWebhooks(context, options.validatingUsers),
+  },
+  {
+    name: "ResourceQuota",
+    make: (context, options) => resourceQuota(context.kinds, options.limitedResources),
+  },
 ];
 
 /** Names of all plugins, in order. */

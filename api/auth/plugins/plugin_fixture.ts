@@ -1,6 +1,7 @@
 /**
  * What the tests of the plugins share: all plugins over one state, and a pod to admit.
  */
+import { fakeOutbound } from "../../client/outbound_fixture.ts";
 import { inOrder } from "../authorize.ts";
 import type { Admission, AdmissionPlugin } from "../contract.ts";
 import { RbacAuthorizer } from "../rbac.ts";
@@ -15,7 +16,11 @@ export function setup(enable: string[] = []) {
   const state = new State();
   const { clock } = stillClock();
   const authorizer = inOrder([new RbacAuthorizer(() => state.view())]);
-  const plugins = createPlugins({ view: () => state.view(), clock, authorizer }, { enable });
+  const outbound = fakeOutbound(() => ({ json: { status: { allowed: true } } }));
+  const plugins = createPlugins(
+    { view: () => state.view(), clock, authorizer, outbound: () => outbound },
+    { enable, imagePolicy: { endpoint: { url: "https://images.example.com/" } } },
+  );
   const plugin = (name: string) => plugins.find((p) => p.name === name)!;
   state.put("/registry/namespaces/ns", namespace("ns"));
   return { state, clock, authorizer, plugins, plugin };

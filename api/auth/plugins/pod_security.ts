@@ -23,6 +23,9 @@ interface Policy {
   warn: LevelVersion;
 }
 
+type Mode = keyof Policy;
+
+const MODES: readonly Mode[] = ["enforce", "audit", "warn"];
 const PREFIX = "pod-security.kubernetes.io/";
 const LEVELS: readonly Level[] = ["privileged", "baseline", "restricted"];
 /** Pods looked at when a namespace's level is raised. */
@@ -54,32 +57,88 @@ function resourceOf(a: Admission): string {
   return a.kind.group ? `${a.kind.group}/${a.kind.plural}` : a.kind.plural;
 }
 
-/** Upstream's PodSecurity, with every default privileged. */
-export const podSecurity: AdmissionPlugin = {
-  name: "PodSecurity",
-  handles(a) {
-    if (a.operation !== "CREATE" && a.operation !== "UPDATE") return false;
-    const resource = resourceOf(a);
-    if (resource === "pods") return !NO_POD.has(a.subresource);
-    return !a.subresource && (resource === "namespaces" || resource in TEMPLATES);
-  },
-  validate(a) {
-    const resource = resourceOf(a);
-    if (resource === "namespaces") return checkNamespace(a);
-    const namespace = a.view.get(`/registry/namespaces/${a.namespace}`)?.value;
-    // Most namespaces say nothing about pods: nothing to do.
-    if (!namespace?.metadata.labels) return;
-    const { policy, errors } = policyOf(namespace.metadata.labels);
-    const enforce = resource === "pods";
-    const silent = policy.audit.level === "privileged" && policy.warn.level === "privileged" &&
-      (!enforce || policy.enforce.level === "privileged");
-    if (silent && errors.length === 0) return;
-    const pod = enforce ? a.object! : TEMPLATES[resource](a.object!);
-    if (!pod) return;
-    if (enforce && a.old && !significant(pod, a.old)) return;
-    evaluate(a, pod, policy, { errors, enforce });
-  },
-};
+/** How pods are judged where a namespace says nothing, and whose are not judged at all. */
+export interface PodSecurityOptions {
+  /** Levels and versions by mode (default: privileged, latest). */
+  defaults?: Partial<Record<Mode, { level?: Level; /** `latest` or `v1.30`. */ version?: string }>>;
+  exemptions?: {
+    usernames?: readonly string[];
+    runtimeClasses?: readonly string[];
+    namespaces?: readonly string[];
+  };
+}
+
+interface Settings {
+  defaults: Policy;
+  exempt: Record<"usernames" | "runtimeClasses" | "namespaces", ReadonlySet<string>>;
+}
+
+function settingsOf({ defaults = {}, exemptions = {} }: PodSecurityOptions): Settings {
+  const of = (mode: Mode): LevelVersion => {
+    const { level = "privileged", version = "latest" } = defaults[mode] ?? {};
+    return { level, minor: minorOf(version) ?? Infinity };
+  };
+  const { usernames, runtimeClasses, namespaces } = exemptions;
+  return {
+    defaults: { enforce: of("enforce"), audit: of("audit"), warn: of("warn") },
+    exempt: {
+      usernames: new Set(usernames),
+      runtimeClasses: new Set(runtimeClasses),
+      namespaces: new Set(namespaces),
+    },
+  };
+}
+
+/** A minor version; undefined when the text is none. */
+function minorOf(version: string): number | undefined {
+  if (version === "latest") return Infinity;
+  const match = /^v1\.([0-9]|[1-9][0-9]*)$/.exec(version);
+  return match ? Number(match[1]) : undefined;
+}
+
+/** Why a pod is not judged; undefined when it is. */
+function exemption({ exempt }: Settings, a: Admission): string | undefined {
+  if (exempt.namespaces.has(a.namespace)) return "namespace";
+  return exempt.usernames.has(a.user.name) ? "user" : undefined;
+}
+
+/** Upstream's PodSecurity. */
+export function podSecurity(options: PodSecurityOptions = {}): AdmissionPlugin {
+  const settings = settingsOf(options);
+  const { defaults } = settings;
+  // Where nothing is asked by default, what no namespace asks for need not be looked at
+  const idle = MODES.every((mode) => defaults[mode].level === "privileged");
+  return {
+    name: "PodSecurity",
+    handles(a) {
+      if (a.operation !== "CREATE" && a.operation !== "UPDATE") return false;
+      const resource = resourceOf(a);
+      if (resource === "pods") return !NO_POD.has(a.subresource);
+      return !a.subresource && (resource === "namespaces" || resource in TEMPLATES);
+    },
+    validate(a) {
+      const resource = resourceOf(a);
+      if (resource === "namespaces") return checkNamespace(a, settings);
+      const why = exemption(settings, a);
+      if (why) return a.annotate(`${PREFIX}exempt`, why);
+      const labels = a.view.get(`/registry/namespaces/${a.namespace}`)?.value.metadata.labels;
+      // Most namespaces say nothing about pods: nothing to do.
+      if (!labels && idle) return;
+      const { policy, errors } = policyOf(labels, defaults);
+      const enforce = resource === "pods";
+      const silent = policy.audit.level === "privileged" && policy.warn.level === "privileged" &&
+        (!enforce || policy.enforce.level === "privileged");
+      if (silent && errors.length === 0) return;
+      const pod = enforce ? a.object! : TEMPLATES[resource](a.object!);
+      if (!pod) return;
+      if (enforce && a.old && !significant(pod, a.old)) return;
+      if (settings.exempt.runtimeClasses.has(pod.spec?.runtimeClassName)) {
+        return a.annotate(`${PREFIX}exempt`, "runtimeClass");
+      }
+      evaluate(a, pod, policy, { errors, enforce });
+    },
+  };
+}
 
 function evaluate(
   a: Admission,
@@ -119,13 +178,13 @@ function describe({ level, minor }: LevelVersion): string {
 }
 
 /** Labels as a policy: what cannot be read is enforced strictly, and neither audited nor warned of. */
-function policyOf(labels: Labels): { policy: Policy; errors: Cause[] } {
+function policyOf(labels: Labels, defaults: Policy): { policy: Policy; errors: Cause[] } {
   const errors: Cause[] = [];
-  const base = (): LevelVersion => ({ level: "privileged", minor: Infinity });
-  const policy: Policy = { enforce: base(), audit: base(), warn: base() };
+  const { enforce, audit, warn } = defaults;
+  const policy: Policy = { enforce: { ...enforce }, audit: { ...audit }, warn: { ...warn } };
   if (!labels) return { policy, errors };
   let enforceRead = false;
-  for (const mode of ["enforce", "audit", "warn"] as const) {
+  for (const mode of MODES) {
     const level = labels[PREFIX + mode];
     if (level !== undefined) {
       if (LEVELS.includes(level as Level)) {
@@ -138,9 +197,9 @@ function policyOf(labels: Labels): { policy: Policy; errors: Cause[] } {
       }
     }
     const version = labels[`${PREFIX}${mode}-version`];
-    if (version === undefined || version === "latest") continue;
-    const match = /^v1\.([0-9]|[1-9][0-9]*)$/.exec(version);
-    if (match) policy[mode].minor = Number(match[1]);
+    if (version === undefined) continue;
+    const minor = minorOf(version);
+    if (minor !== undefined) policy[mode].minor = minor;
     else {
       const field = `metadata.labels[${PREFIX}${mode}-version]`;
       errors.push(invalid(field, version, 'must be "latest" or "v1.x"'));
@@ -159,27 +218,59 @@ function stricter(a: LevelVersion, b: LevelVersion): boolean {
   return LEVELS.indexOf(a.level) > LEVELS.indexOf(b.level);
 }
 
-function checkNamespace(a: Admission): void {
-  const { policy, errors } = policyOf(a.object!.metadata.labels);
-  const before = a.operation === "UPDATE" ? policyOf(a.old?.metadata.labels) : undefined;
+function checkNamespace(a: Admission, settings: Settings): void {
+  const { defaults, exempt } = settings;
+  const { labels } = a.object!.metadata;
+  const { policy, errors } = policyOf(labels, defaults);
+  const before = a.operation === "UPDATE" ? policyOf(a.old?.metadata.labels, defaults) : undefined;
   if (errors.length && JSON.stringify(errors) !== JSON.stringify(before?.errors ?? [])) {
     throw invalidObject("", "Namespace", a.object!.metadata.name, errors);
   }
-  if (!before) return;
+  const { name } = a.object!.metadata;
+  const exempted = () => {
+    const text = exempt.namespaces.has(name) && ignoredText(name, policy, labels, defaults);
+    if (text) a.warn(text);
+    return exempt.namespaces.has(name);
+  };
+  if (!before) return void exempted();
   const { enforce } = policy;
   const old = before.policy.enforce;
   if (enforce.level === "privileged") return;
   if (enforce.minor === old.minor && !stricter(enforce, old)) return;
-  for (const line of existingViolations(a, a.object!.metadata.name, enforce)) a.warn(line);
+  if (exempted()) return;
+  for (const line of existingViolations(a, enforce, settings)) a.warn(line);
+}
+
+/** What to say of a policy that an exempt namespace asks for in vain. */
+function ignoredText(
+  name: string,
+  policy: Policy,
+  labels: Labels,
+  defaults: Policy,
+): string | undefined {
+  const same = MODES.every((mode) => describe(policy[mode]) === describe(defaults[mode]));
+  if (same || MODES.every((mode) => policy[mode].level === "privileged")) return undefined;
+  const asked = MODES.filter((mode) => {
+    const said = labels?.[PREFIX + mode] ?? labels?.[`${PREFIX}${mode}-version`];
+    return said !== undefined && policy[mode].level !== "privileged";
+  }).map((mode) => `${mode}=${describe(policy[mode])}`);
+  return `namespace ${JSON.stringify(name)} is exempt from Pod Security, and the policy ` +
+    `(${asked.join(", ")}) will be ignored`;
 }
 
 /** What a raised level would have refused among the pods that run already. */
-function existingViolations(a: Admission, namespace: string, enforce: LevelVersion): string[] {
+function existingViolations(
+  a: Admission,
+  enforce: LevelVersion,
+  { exempt }: Settings,
+): string[] {
+  const namespace = a.object!.metadata.name;
   const total = a.view.count(`/registry/pods/${namespace}/`);
   const byReason = new Map<string, string[]>();
   let checked = 0;
   for (const { value } of a.view.scan(`/registry/pods/${namespace}/`)) {
     if (checked++ >= PODS_CHECKED_MAX) break;
+    if (exempt.runtimeClasses.has(value.spec?.runtimeClassName)) continue;
     const reason = violations(enforce, value.spec, value.metadata).map((v) => v.reason).join(", ");
     if (!reason) continue;
     const names = byReason.get(reason);

@@ -143,7 +143,7 @@ function setup(labels: Record<string, string>) {
 async function judge(state: State, resource: string, object: Any, more: Any = {}) {
   const [plural, group = ""] = resource.split(".");
   const a = admission(state, { resource: plural, group, namespace: "ns", object, ...more });
-  const message = await messageOf(() => admit(podSecurity, a, state));
+  const message = await messageOf(() => admit(podSecurity(), a, state));
   return { message, warnings: a.warnings, annotations: a.annotations };
 }
 

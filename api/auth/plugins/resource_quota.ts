@@ -19,6 +19,7 @@ import type { DeepReadonly, Kinds, KubeObject } from "../../machinery/types.ts";
 import { refusal } from "../admission.ts";
 import type { Admission, AdmissionPlugin } from "../contract.ts";
 import { type Amounts, amounts } from "../pod_resources.ts";
+import { type LimitedResource, quotasIn, requireCover } from "./limited_resources.ts";
 import { countName, type Evaluator, evaluatorOf, podLives, type ScopeTerm } from "./quota_usage.ts";
 
 const QUOTAS = "/registry/resourcequotas/";
@@ -40,15 +41,28 @@ interface Pending {
   object?: Stored;
 }
 
-/** Upstream's ResourceQuota, exact. `kinds` tells where resources lie that quotas count by name. */
-export function resourceQuota(kinds?: () => Kinds | undefined): AdmissionPlugin {
+/**
+ * Upstream's ResourceQuota, exact. `kinds` tells where resources lie that quotas count by name, `limited` what may be
+ * used only where a quota covers it.
+ */
+export function resourceQuota(
+  kinds?: () => Kinds | undefined,
+  limited: readonly LimitedResource[] = [],
+): AdmissionPlugin {
   return {
     name: "ResourceQuota",
     handles: (a) =>
       a.namespace !== "" && a.operation !== "CONNECT" && COUNTED.has(a.subresource) &&
       !a.kind.virtual && a.kind.store !== "events" && a.kind.plural !== "events" &&
       !(a.kind.plural === "namespaces" && a.kind.group === ""),
-    commit: (a, draft) => settle(a, draft, (group, plural) => pathOf(kinds?.(), group, plural)),
+    commit(a, draft) {
+      const writes = a.operation === "CREATE" || a.operation === "UPDATE";
+      if (limited.length && writes && a.object) {
+        const prefix = `${QUOTAS}${a.namespace}/`;
+        requireCover(a, a.object, limited, () => quotasIn(draft, prefix, termsOf));
+      }
+      settle(a, draft, (group, plural) => pathOf(kinds?.(), group, plural));
+    },
   };
 }
 

@@ -29,6 +29,7 @@ import {
   namespaceMatches,
   objectMatches,
 } from "../request_matching.ts";
+import { type WebhookUsers, withCredentials } from "../webhook_credentials.ts";
 import { type Hook, Hooks, type HookType } from "../webhook_hooks.ts";
 import {
   type Asked,
@@ -65,24 +66,36 @@ class Rejection extends Error {
   }
 }
 
-/** The plugin that lets webhooks change what is written. */
-export function mutatingWebhooks(context: PluginContext): AdmissionPlugin {
+/** The plugin that lets webhooks change what is written. `users`: who we are to them. */
+export function mutatingWebhooks(
+  context: PluginContext,
+  users: WebhookUsers = {},
+): AdmissionPlugin {
   const hooks = new Hooks();
   return {
     name: "MutatingAdmissionWebhook",
     handles: (a) => concerned(hooks, "mutating", a),
-    mutate: (a) => new Round(context, a, "mutating").mutate(hooks.of("mutating", a.view)),
+    mutate: (a) =>
+      new Round({ ...context, users }, a, "mutating").mutate(hooks.of("mutating", a.view)),
   };
 }
 
-/** The plugin that lets webhooks refuse what is written. */
-export function validatingWebhooks(context: PluginContext): AdmissionPlugin {
+/** The plugin that lets webhooks refuse what is written. `users`: who we are to them. */
+export function validatingWebhooks(
+  context: PluginContext,
+  users: WebhookUsers = {},
+): AdmissionPlugin {
   const hooks = new Hooks();
   return {
     name: "ValidatingAdmissionWebhook",
     handles: (a) => concerned(hooks, "validating", a),
-    validate: (a) => new Round(context, a, "validating").validate(hooks.of("validating", a.view)),
+    validate: (a) =>
+      new Round({ ...context, users }, a, "validating").validate(hooks.of("validating", a.view)),
   };
+}
+
+interface RoundContext extends PluginContext {
+  users: WebhookUsers;
 }
 
 function concerned(hooks: Hooks, type: HookType, a: Admission): boolean {
@@ -91,7 +104,7 @@ function concerned(hooks: Hooks, type: HookType, a: Admission): boolean {
 
 /** One run of a chain of webhooks over one write. */
 class Round {
-  readonly #context: PluginContext;
+  readonly #context: RoundContext;
   readonly #a: Admission;
   readonly #step: StepType;
   readonly #type: HookType;
@@ -99,7 +112,7 @@ class Round {
   readonly #objects = new Map<Kind, DeepReadonly<KubeObject>>();
   readonly #olds = new Map<Kind, DeepReadonly<KubeObject>>();
 
-  constructor(context: PluginContext, a: Admission, type: HookType) {
+  constructor(context: RoundContext, a: Admission, type: HookType) {
     this.#context = context;
     this.#a = a;
     this.#type = type;
@@ -212,7 +225,8 @@ class Round {
     const { timeoutMs } = hook;
     try {
       const { signal } = this.#a;
-      return await askWebhook(outbound, hook.endpoint, { body, timeoutMs, signal });
+      const endpoint = withCredentials(hook.endpoint, this.#context.users);
+      return await askWebhook(outbound, endpoint, { body, timeoutMs, signal });
     } catch (error) {
       const told = error instanceof WebhookError || error instanceof OutboundError;
       if (!told) throw error;
