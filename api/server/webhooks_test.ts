@@ -272,7 +272,8 @@ Deno.test("webhooks: failing to ask ends the request, or is ignored", async () =
     ],
     [
       () => ({ text: "<html>", headers: { "content-type": "text/html" } }),
-      "failed to call webhook: serializer for text/html doesn't exist",
+      "failed to call webhook: couldn't get version/kind; json parse error: invalid character '<' " +
+      "looking for beginning of value",
     ],
     [() => ({ json: {} }), "received invalid webhook response: webhook response was absent"],
     [
