@@ -34,7 +34,14 @@ import { createLogger } from "./actors/runtime/log.ts";
 import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
 import { authenticationData, FrontProxy } from "./api/auth/front_proxy.ts";
 import { type Material, openMaterial, openTokenKeys } from "./api/auth/material.ts";
-import { createAuth, createKubeconfig, serverNames, type Tokens } from "./api/auth/mod.ts";
+import {
+  approvalsFor,
+  createAuth,
+  createKubeconfig,
+  serverNames,
+  signedStatus,
+  type Tokens,
+} from "./api/auth/mod.ts";
 import type { Client, Informers, User } from "./api/client/contract.ts";
 import type { Outbound } from "./api/client/outbound.ts";
 import { readConfig, readOwnKubeconfig, writeKubeconfigs } from "./api/config/files.ts";
@@ -52,7 +59,7 @@ import {
   hostOutbound,
   objectCodec,
 } from "./api/mod.ts";
-import { bootstrap, publishAuthentication } from "./api/server/bootstrap.ts";
+import { bootstrap, publishAuthentication, publishClusterInfo } from "./api/server/bootstrap.ts";
 import type { Listener, TlsFiles } from "./api/server/listen.ts";
 import {
   type Clock,
@@ -208,6 +215,11 @@ export class Cluster {
           kinds: parts.kinds,
           rootCa: async () => (await cluster.#identity()).authority.certificatePem,
           legacyToken: (account) => parts.tokens.legacyToken(account),
+          certificates: {
+            approvalsFor,
+            signedStatus: async (csr) =>
+              signedStatus(csr, (await cluster.#identity()).authority, clock),
+          },
           clusterCidr: ranges?.podRange ?? POD_RANGE,
           ...(ranges && { loadBalancerCidr: lastBlock(ranges.serviceRange) }),
           ...(options.data && {
@@ -253,6 +265,10 @@ export class Cluster {
     const tls = this.#tls(material);
     const listener = await this.api.listen({ host, port, tls });
     this.#listening.push(listener);
+    await publishClusterInfo(this.client, {
+      server: urlOf(listener),
+      authorityPem: material.authority.certificatePem,
+    });
     const { ranges } = this.#parts;
     // Pods reach the server by the `kubernetes` Service, whose endpoint this is.
     if (ranges && this.#listening.length === 1) {

@@ -8,7 +8,7 @@
  * What they promise: names, annotations, events, conditions and counts are upstream's; every step can be
  * repeated; nothing they hold is the only copy; what was written is seen before it is decided on again.
  *
- * What is not here: attach and detach of volumes, cloud providers, certificate signing.
+ * What is not here: attach and detach of volumes, cloud providers.
  *
  * Reading order: `replicaset.ts` (a simple loop), `deployment.ts` with its three neighbours,
  * `garbage_collector.ts`, then what you need.
@@ -32,8 +32,12 @@ import {
   runController,
   type System,
 } from "../runtime/mod.ts";
+import { bootstrapSignerController } from "./bootstrap_signer.ts";
 import { clusterRoleAggregationController } from "./clusterrole_aggregation.ts";
 import { cronJobController } from "./cronjob.ts";
+import { csrApprovingController } from "./csr_approving.ts";
+import { csrCleanerController } from "./csr_cleaner.ts";
+import { csrSigningController } from "./csr_signing.ts";
 import { daemonSetController } from "./daemonset.ts";
 import { deploymentController } from "./deployment.ts";
 import { disruptionController } from "./disruption.ts";
@@ -42,6 +46,7 @@ import { endpointSliceController } from "./endpointslice.ts";
 import { endpointSliceMirroringController } from "./endpointslice_mirroring.ts";
 import { garbageCollector } from "./garbage_collector.ts";
 import { jobController } from "./job.ts";
+import { legacyTokenCleanerController } from "./legacy_token_cleaner.ts";
 import { localPathProvisioner } from "./local_path.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node_ipam.ts";
@@ -57,6 +62,7 @@ import { serviceAccountController } from "./serviceaccount.ts";
 import { serviceAccountTokenController } from "./serviceaccount_token.ts";
 import { statefulSetController } from "./statefulset.ts";
 import { taintEvictionController } from "./taint_eviction.ts";
+import { tokenCleanerController } from "./token_cleaner.ts";
 import { ttlAfterFinishedController } from "./ttl_after_finished.ts";
 import {
   claimProtectionController,
@@ -77,6 +83,12 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     serviceAccountController,
     rootCaPublisher(ports),
     serviceAccountTokenController(ports),
+    legacyTokenCleanerController,
+    bootstrapSignerController,
+    tokenCleanerController,
+    csrApprovingController(ports),
+    csrSigningController(ports),
+    csrCleanerController,
     nodeIpamController(ports),
     deploymentController,
     replicaSetController,

@@ -3,6 +3,7 @@ import { keyOf } from "../../api/client/contract.ts";
 import { sameJson } from "../../api/machinery/json_value.ts";
 import { parseTime } from "../../api/machinery/time.ts";
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
+import { codeOf, isGone } from "../runtime/mod.ts";
 
 /** An object as caches hand it out: frozen. */
 export type Obj = DeepReadonly<KubeObject>;
@@ -33,6 +34,15 @@ export function conditionOf(
 /** The moment a timestamp names, in ms; 0 for none. */
 export function timeOf(timestamp: string | null | undefined): number {
   return timestamp ? parseTime(timestamp) ?? 0 : 0;
+}
+
+/** Waits for a write. That its object is gone or was changed meanwhile is no failure: it comes back by itself. */
+export async function changed(write: Promise<unknown>): Promise<void> {
+  try {
+    await write;
+  } catch (error) {
+    if (!isGone(error) && codeOf(error) !== 409) throw error;
+  }
 }
 
 /** The oldest first; of equal age by name. */

@@ -1,9 +1,25 @@
 /** What controllers need beside the API: facts of the cluster that whoever starts them knows. */
-import type { Kind, Kinds } from "../../api/machinery/types.ts";
+import type { DeepReadonly, Kind, Kinds, KubeObject } from "../../api/machinery/types.ts";
 import type { Behaviour } from "../runtime/mod.ts";
 
 /** The kinds that are served now. In the server's process its own registry; elsewhere discovery. */
 export type ServedKinds = Pick<Kinds, "version" | "all" | "byKind" | "byResource">;
+
+/** A way in which a certificate request may be approved without a person. */
+export interface CsrApproval {
+  /** Subresource of certificatesigningrequests on which the requester needs `create`. */
+  subresource: string;
+  /** The condition's message. */
+  message: string;
+}
+
+/** The cluster's authority, for certificate requests. */
+export interface CertificatePorts {
+  /** The ways in which a request may be approved, the narrowest first. */
+  approvalsFor(csr: DeepReadonly<KubeObject>): Promise<readonly CsrApproval[]>;
+  /** The status of an approved request once it is signed or has failed; undefined: nothing to do. */
+  signedStatus(csr: DeepReadonly<KubeObject>): Promise<Record<string, unknown> | undefined>;
+}
 
 /** See the module's text. */
 export interface ControllerPorts {
@@ -17,6 +33,8 @@ export interface ControllerPorts {
     uid: string;
     secret: string;
   }): string | Promise<string>;
+  /** Reads and signs certificate requests; without it none is approved or signed. */
+  certificates?: CertificatePorts;
   /** Where pods' addresses come from (default 10.244.0.0/16), and the size of a node's part (24). */
   clusterCidr?: string;
   nodeMask?: number;

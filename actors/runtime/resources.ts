@@ -69,6 +69,16 @@ export const [CLUSTER_ROLES]: readonly ResourceId[] = row(
   "v1",
   "clusterroles",
 );
+export const [CERTIFICATE_SIGNING_REQUESTS]: readonly ResourceId[] = row(
+  "certificates.k8s.io",
+  "v1",
+  "certificatesigningrequests",
+);
+export const [SUBJECT_ACCESS_REVIEWS]: readonly ResourceId[] = row(
+  "authorization.k8s.io",
+  "v1",
+  "subjectaccessreviews",
+);
 export const [STORAGE_CLASSES]: readonly ResourceId[] = row(
   "storage.k8s.io",
   "v1",

@@ -4,6 +4,7 @@
  * is told by, the APIServices of built-in kinds. Names and values are Kubernetes 1.36's. Run at every start:
  * what is there stays, what an older release lacked is added.
  */
+import { Buffer } from "node:buffer";
 import type { Client, Target } from "../client/contract.ts";
 import { bootstrapRoleWrites } from "../auth/mod.ts";
 import { ApiError, type Kinds, type KubeObject } from "../machinery/types.ts";
@@ -60,6 +61,11 @@ export async function bootstrap(options: BootstrapOptions): Promise<void> {
     }, {
       metadata: { name: "kubernetes" },
       spec: { cidrs: [options.serviceRange] },
+    }),
+    // Since when it is noted which tokens in Secrets are used: what is older tells nothing.
+    ensure(client, { resource: core("configmaps"), namespace: "kube-system" }, {
+      metadata: { name: "kube-apiserver-legacy-service-account-token-tracking" },
+      data: { since: new Date(clock.now()).toISOString().slice(0, 10) },
     }),
     ensure(client, { resource: core("services"), namespace: "default" }, {
       metadata: { name: "kubernetes", labels: PROVIDER },
@@ -162,14 +168,51 @@ export async function publishAuthentication(
   client: Client,
   data: Record<string, string>,
 ): Promise<void> {
-  const { name, ...collection } = AUTHENTICATION;
-  const found = await client.get(AUTHENTICATION).catch((error) => {
+  await publish(client, AUTHENTICATION, data);
+}
+
+const CLUSTER_INFO = {
+  resource: core("configmaps"),
+  namespace: "kube-public",
+  name: "cluster-info",
+};
+
+/** Tells nodes that want to join where the cluster is and whom to believe; bootstrap tokens sign it. */
+export async function publishClusterInfo(
+  client: Client,
+  { server, authorityPem }: { server: string; authorityPem: string },
+): Promise<void> {
+  const kubeconfig = [
+    "apiVersion: v1",
+    "clusters:",
+    "- cluster:",
+    `    certificate-authority-data: ${Buffer.from(authorityPem, "utf8").toString("base64")}`,
+    `    server: ${server}`,
+    '  name: ""',
+    "contexts: null",
+    'current-context: ""',
+    "kind: Config",
+    "preferences: {}",
+    "users: null",
+    "",
+  ].join("\n");
+  await publish(client, CLUSTER_INFO, { kubeconfig });
+}
+
+/** Keeps a ConfigMap's keys at these values. */
+async function publish(
+  client: Client,
+  target: Target & { name: string },
+  data: Record<string, string>,
+): Promise<void> {
+  const { name, ...collection } = target;
+  const found = await client.get(target).catch((error) => {
     if (!(error instanceof ApiError && error.code === 404)) throw error;
     return undefined;
   });
   if (!found) return await ensure(client, collection, { metadata: { name }, data });
   const differs = Object.entries(data).some(([key, value]) => found.data?.[key] !== value);
-  if (differs) await client.patch(AUTHENTICATION, { type: "merge", body: { data } });
+  if (differs) await client.patch(target, { type: "merge", body: { data } });
 }
 
 /** Creates an object unless its name is taken. */
