@@ -27,6 +27,7 @@ export const coordinationBeta: Group = {
   version: "v1beta1",
   prefix: "io.k8s.api.coordination.v1beta1",
   level: "beta",
+  deprecated: "v1.36+, unavailable in v1.39+",
   rules: coordinationRules,
   rows: [{ kind: "LeaseCandidate", plural: "leasecandidates" }],
 };
@@ -101,6 +102,7 @@ export const networkingBeta: Group = {
   version: "v1beta1",
   prefix: "io.k8s.api.networking.v1beta1",
   level: "beta",
+  deprecated: "v1.34+, unavailable in v1.37+",
   rules: networkingRules,
   rows: [
     {

@@ -214,7 +214,7 @@ function toV2(hpa: KubeObject): void {
       type: "Resource",
       resource: { name: "cpu", current: { averageUtilization: utilization } },
     }];
-  }
+  } else status.currentMetrics = null;
   const conditions = takeJson(hpa, CONDITIONS_ANNOTATION);
   if (Array.isArray(conditions)) status.conditions = conditions;
 }

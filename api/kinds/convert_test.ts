@@ -35,6 +35,8 @@ Deno.test("events of events.k8s.io are core events under other names", () => {
     reportingInstance: "n",
     series: { count: 2, lastObservedTime: "2026-01-02T03:04:06.000001Z" },
     deprecatedSource: {},
+    deprecatedFirstTimestamp: null,
+    deprecatedLastTimestamp: null,
     deprecatedCount: 3,
   };
   const { stored, back } = roundTrip(event);

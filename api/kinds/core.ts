@@ -14,6 +14,7 @@ export const core: Group = {
     { kind: "Binding", plural: "bindings", verbs: ["create"], virtual: true },
     {
       kind: "ComponentStatus",
+      deprecated: "v1.19+",
       plural: "componentstatuses",
       short: ["cs"],
       cluster: true,
@@ -21,7 +22,13 @@ export const core: Group = {
       virtual: true,
     },
     { kind: "ConfigMap", plural: "configmaps", short: ["cm"] },
-    { kind: "Endpoints", plural: "endpoints", short: ["ep"], path: "services/endpoints" },
+    {
+      kind: "Endpoints",
+      plural: "endpoints",
+      short: ["ep"],
+      path: "services/endpoints",
+      deprecated: "v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+    },
     { kind: "Event", plural: "events", short: ["ev"], store: "events" },
     { kind: "LimitRange", plural: "limitranges", short: ["limits"] },
     {

@@ -125,6 +125,7 @@ Deno.test("values are written as Go writes them back", () => {
     metadata: { name: "web" },
     spec: {
       replicas: 0,
+      selector: null,
       strategy: {},
       template: {
         metadata: {},

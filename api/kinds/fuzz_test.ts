@@ -92,7 +92,7 @@ function withoutEmpty(value: unknown): unknown {
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(
     Object.entries(value).map(([key, item]) => [key, withoutEmpty(item)])
-      .filter(([, item]) => typeof item !== "object" || Object.keys(item as object).length > 0),
+      .filter(([, item]) => typeof item !== "object" || Object.keys(item ?? {}).length > 0),
   );
 }
 

@@ -34,6 +34,8 @@ export interface Row {
   path?: string;
   /** Has metadata.generation. */
   generation?: boolean;
+  /** What upstream says of it after `is deprecated in `: `v1.33+; use discovery.k8s.io/v1 EndpointSlice`. */
+  deprecated?: string;
   virtual?: boolean;
   store?: "events";
   storage?: Kind["storage"];
@@ -48,6 +50,8 @@ export interface Group {
   /** The prefix of its definition names: `io.k8s.api.apps.v1`. */
   prefix: string;
   level?: "beta";
+  /** Of all its rows that say nothing themselves. */
+  deprecated?: string;
   rules: Rules;
   rows: Row[];
 }
@@ -147,6 +151,11 @@ export function kindsOf(group: Group): Kind[] {
     if (row.generation) kind.generation = true;
     if (row.virtual) kind.virtual = true;
     if (group.level) kind.level = group.level;
+    const deprecated = row.deprecated ?? group.deprecated;
+    if (deprecated) {
+      const apiVersion = group.group ? `${group.group}/${group.version}` : group.version;
+      kind.deprecationWarning = `${apiVersion} ${row.kind} is deprecated in ${deprecated}`;
+    }
     const fields = group.rules.fields[name];
     if (fields) kind.fields = fields;
     return kind;

@@ -32,6 +32,7 @@ export const storageBeta: Group = {
   version: "v1beta1",
   prefix: "io.k8s.api.storage.v1beta1",
   level: "beta",
+  deprecated: "v1.34+, unavailable in v1.37+; use storage.k8s.io/v1 VolumeAttributesClass",
   rules: storageRules,
   rows: [{
     kind: "VolumeAttributesClass",
@@ -114,6 +115,7 @@ export const resourceBeta2: Group = {
   version: "v1beta2",
   prefix: "io.k8s.api.resource.v1beta2",
   level: "beta",
+  deprecated: "v1.36+, unavailable in v1.39+",
   rules: resourceRules,
   rows: [
     ...draRows(beta2, beta2, beta2, beta2),
@@ -133,6 +135,7 @@ export const resourceBeta1: Group = {
   version: "v1beta1",
   prefix: "io.k8s.api.resource.v1beta1",
   level: "beta",
+  deprecated: "v1.35+, unavailable in v1.38+",
   rules: resourceRules,
   rows: draRows(
     DRA_CLAIM,

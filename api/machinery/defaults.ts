@@ -45,16 +45,15 @@ function isDeclared(field: PlanField): boolean {
     !(zero && proto !== undefined && field.omitEmpty && !field.pointer);
 }
 
-/** Whether an empty text counts as none: Go's plain strings, but not what custom resources hold. */
-function isPlainText(field: PlanField): boolean {
-  return !field.pointer && field.field.proto !== undefined;
-}
-
+/** Go's null and its plain empty strings count as none; what custom resources hold does not. */
 function fillStruct(plan: Plan, object: Values): void {
   for (const field of defaultedFields(plan)) {
     const value = object[field.name];
     const fallback = isDeclared(field) ? field.field.default : undefined;
-    if (fallback !== undefined && (value === undefined || (value === "" && isPlainText(field)))) {
+    const built = field.field.proto !== undefined;
+    const missing = value === undefined || (value === null && built) ||
+      (value === "" && built && !field.pointer);
+    if (fallback !== undefined && missing) {
       object[field.name] = edit(fallback);
     }
     const now = object[field.name];

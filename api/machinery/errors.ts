@@ -16,7 +16,11 @@ function qualified(subject: Subject): string {
 }
 
 function details(subject: Subject, name: string) {
-  return { name, group: subject.group || undefined, kind: subject.resource };
+  return {
+    name: name || undefined,
+    group: subject.group || undefined,
+    kind: subject.resource || undefined,
+  };
 }
 
 /** 404: the object does not exist. */
@@ -78,7 +82,7 @@ export function invalid(
     reason: "Invalid",
     message: `${qualifiedKind} "${name}" is invalid${texts.length ? `: ${text}` : ""}`,
     details: {
-      name,
+      name: name || undefined,
       group: group || undefined,
       kind,
       causes: causes.map((c) => ({ reason: c.reason, message: c.message, field: c.field })),

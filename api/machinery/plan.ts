@@ -143,25 +143,32 @@ function planField(schemas: SchemaSet, name: string, field: Field): PlanField {
 }
 
 /**
- * Go writes structs (and quantities) that are no pointers even when they are empty, and whatever has no
- * omitempty. Times are left out: their null says no more than absence. Only types of the facts table know.
+ * Go writes structs (times and quantities among them) that are no pointers even when they are empty, and
+ * whatever has no omitempty. Only types of the facts table know.
  */
 function isFilled(made: PlanField): boolean {
-  if (made.pointer || made.field.omitZero || made.field.proto === undefined) return false;
+  if (made.field.omitZero || made.field.proto === undefined) return false;
+  if (made.pointer) return !made.omitEmpty;
   switch (made.op) {
     case STRUCT:
     case QUANTITY:
     case INT_OR_STRING:
     case DURATION:
+    case TIME:
+    case MICRO_TIME:
       return true;
-    case STRING:
-    case BOOLEAN:
-    case INTEGER:
-    case NUMBER:
-      return !made.omitEmpty;
-    default:
+    case ANY:
+    case SCHEMA_UNION:
       return false;
+    default:
+      return !made.omitEmpty;
   }
+}
+
+/** What Go writes for a field that was not given: null for what is nil then. A fresh value at each call. */
+export function fillOf(made: PlanField): Json {
+  if (made.pointer || made.op === LIST || made.op === MAP || made.op === BYTES) return null;
+  return zeroOf(made.plan);
 }
 
 /** The value Go writes for what was not given. A fresh one at each call. */
@@ -169,7 +176,7 @@ export function zeroOf(plan: Plan): Json {
   switch (plan.op) {
     case STRUCT: {
       const out: Record<string, Json> = {};
-      for (const fill of plan.fills) out[fill.name] = zeroOf(fill.plan);
+      for (const fill of plan.fills) out[fill.name] = fillOf(fill);
       return out;
     }
     case STRING:

@@ -8,6 +8,7 @@ import {
   BYTES,
   DURATION,
   FIELDS_V1,
+  fillOf,
   INT_OR_STRING,
   INTEGER,
   LIST,
@@ -155,7 +156,7 @@ export function readMessage(reader: Reader, message: ProtoPlan): Values {
   const out: Values = {};
   readInto(reader, message, out);
   for (const fill of message.plan.fills) {
-    if (out[fill.name] === undefined) out[fill.name] = zeroOf(fill.plan);
+    if (out[fill.name] === undefined) out[fill.name] = fillOf(fill);
   }
   return out;
 }

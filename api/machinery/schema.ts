@@ -13,6 +13,7 @@ import {
   BYTES,
   DURATION,
   FIELDS_V1,
+  fillOf,
   INT_OR_STRING,
   INTEGER,
   LIST,
@@ -269,7 +270,7 @@ function decodeStruct(plan: Plan, value: Values, walk: Walk): Values {
     out[name] = made;
   }
   for (const fill of plan.fills) {
-    if (out[fill.name] === undefined) out[fill.name] = zeroOf(fill.plan);
+    if (out[fill.name] === undefined) out[fill.name] = fillOf(fill);
   }
   return out;
 }
@@ -277,7 +278,10 @@ function decodeStruct(plan: Plan, value: Values, walk: Walk): Values {
 /** A field's value, or undefined when it is left out. */
 function decodeField(field: PlanField, item: unknown, walk: Walk, owner: Plan): unknown {
   const made = decodeValue(field.plan, item, walk, owner, field.goType);
-  if (!field.omitEmpty) return made;
+  if (!field.omitEmpty) {
+    // Stored objects went through protobuf, which knows no empty lists: they come back as null
+    return field.op === LIST && (made as unknown[] | undefined)?.length === 0 ? undefined : made;
+  }
   switch (field.op) {
     case STRING:
     case BYTES:

@@ -34,12 +34,6 @@ const PEOPLE = new Set(["curl", "Wget", "Mozilla"]);
 /** Subresources that are streams or proxies: answered by others, once they are authorized. */
 const CONNECTED = new Set(["exec", "attach", "portforward", "proxy", "log"]);
 
-/** What is served still and should not be used any more, with upstream's advice. */
-const DEPRECATED: Readonly<Record<string, string>> = {
-  "/v1/endpoints": "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
-  "/v1/componentstatuses": "v1 ComponentStatus is deprecated in v1.19+",
-};
-
 /** Hands over what is no plain request; undefined: not for streams. */
 export type Connector = (call: Call, request: ApiRequest) => Promise<Reply | undefined>;
 
@@ -135,10 +129,8 @@ async function answered(deps: Deps, call: Call, asking: Answering): Promise<Repl
       const reply = await connect(call, request);
       if (reply) return withWarnings(reply, request.warnings);
     }
-    const deprecated = kind.deprecationWarning ??
-      DEPRECATED[`${kind.group}/${kind.version}/${kind.plural}`];
-    if (deprecated) {
-      request.warnings.push(deprecated);
+    if (kind.deprecationWarning) {
+      request.warnings.push(kind.deprecationWarning);
       passage.audit?.annotate("k8s.io/deprecated", "true");
     }
     options = optionsOf(call, request);

@@ -218,7 +218,7 @@ export function validateChanged(
 ): void {
   const { kind } = request;
   const context = contextOf(deps, request);
-  const causes: Cause[] = validateMetaUpdate(object, old, kind);
+  const causes: Cause[] = validateMetaUpdate(object, old, kind, request.subresource);
   const more = kind.hooks.validateUpdate?.(object, old, context);
   if (more?.length) causes.push(...more);
   if (causes.length) throw invalid(kind.group, kind.kind, object.metadata.name, causes);

@@ -64,7 +64,6 @@ function defaultStatefulSet(set: KubeObject): void {
   }
   if (strategy.type === "RollingUpdate" && strategy.rollingUpdate) {
     strategy.rollingUpdate.partition ??= 0;
-    strategy.rollingUpdate.maxUnavailable ??= 1;
   }
   const retention = spec.persistentVolumeClaimRetentionPolicy ??= {};
   retention.whenDeleted ||= "Retain";
@@ -80,11 +79,15 @@ function defaultStatefulSet(set: KubeObject): void {
   defaultPodTemplate(spec.template);
 }
 
+function podSpec(object: DeepReadonly<KubeObject>): Obj {
+  return object.spec?.template?.spec;
+}
+
 /** On a write of the status, labels stay too (upstream's strategies of these kinds). */
 function workloadHooks(
   status: () => Obj = () => ({}),
 ): Pick<KindHooks, "prepareCreate" | "prepareUpdate"> {
-  const hooks = statusHooks({ generation: true, status });
+  const hooks = statusHooks({ generation: true, status, podSpec });
   return {
     prepareCreate: hooks.prepareCreate,
     prepareUpdate(object, old, context) {
@@ -99,7 +102,7 @@ function keepLabels(object: KubeObject, old: DeepReadonly<KubeObject>): void {
   else object.metadata.labels = old.metadata.labels as Record<string, string>;
 }
 
-const plain = (status: () => Obj) => statusHooks({ generation: true, status });
+const plain = (status: () => Obj) => statusHooks({ generation: true, status, podSpec });
 
 const TEMPLATE_GENERATION = "deprecated.daemonset.template.generation";
 

@@ -14,6 +14,7 @@ import {
   nonNegative,
   nonNegativeStatus,
   notAbove,
+  selectorValue,
   selects,
   validateAlways,
   validateAtMost100,
@@ -22,6 +23,7 @@ import {
   validateSelector,
 } from "./replica_validation.ts";
 import { isSet, Path, Report, SPEC } from "./report.ts";
+import { validateClaimSpec } from "./claim_validation.ts";
 import { validateReplicaCounts } from "./core_validation.ts";
 import { validateTemplate } from "./pod_spec.ts";
 
@@ -111,7 +113,7 @@ export function validateDeploymentUpdate(
 
 function validateSameSelector(object: Stored, old: Stored, r: Report): void {
   if (semanticEqual(object.spec?.selector, old.spec?.selector)) return;
-  r.invalid(SPEC.child("selector"), object.spec?.selector ?? null, IMMUTABLE);
+  r.invalid(SPEC.child("selector"), selectorValue(object.spec?.selector), IMMUTABLE);
 }
 
 function validateReplicaSetSpec(spec: Obj, r: Report): void {
@@ -265,7 +267,15 @@ function validateRetention(policy: Obj, r: Report): void {
   }
 }
 
-function validateStatefulSetSpec(spec: Obj, r: Report): void {
+/** What a check of a stored StatefulSet need not look at again. */
+interface StatefulOptions {
+  /** An update: the service's name and the claims are immutable. */
+  update?: boolean;
+  /** The stored template is bad already. */
+  skipTemplate?: boolean;
+}
+
+function validateStatefulSetSpec(spec: Obj, r: Report, options: StatefulOptions = {}): void {
   const management = spec.podManagementPolicy;
   const managementAt = SPEC.child("podManagementPolicy");
   if (!management) r.required(managementAt);
@@ -274,25 +284,48 @@ function validateStatefulSetSpec(spec: Obj, r: Report): void {
   }
   validateStatefulStrategy(spec.updateStrategy ?? {}, r);
   validateRetention(spec.persistentVolumeClaimRetentionPolicy, r);
+  if (!options.update) {
+    spec.volumeClaimTemplates?.forEach((claim: Obj, i: number) => {
+      const at = SPEC.child("volumeClaimTemplates").index(i).child("spec");
+      validateClaimSpec(claim.spec ?? {}, at, r);
+    });
+  }
   nonNegative(spec, "replicas", SPEC, r);
   nonNegative(spec, "minReadySeconds", SPEC, r);
   if (spec.ordinals?.start < 0) nonNegative(spec.ordinals, "start", SPEC.child("ordinals"), r);
+  if (!options.update && spec.serviceName) {
+    r.check(isDns1123Label(spec.serviceName), SPEC.child("serviceName"), spec.serviceName);
+  }
   validateSelector(spec.selector, r, "statefulset");
-  validateStatefulTemplate(spec, r);
+  validateStatefulTemplate(spec, r, options);
 }
 
-/** Claims become volumes only in the pods, so that a template's mounts cannot be checked here. */
-function validateStatefulTemplate(spec: Obj, r: Report): void {
+/** The template as the pods will be: claims are volumes, names are the controller's. */
+function statefulPod({ template = {}, volumeClaimTemplates: claims }: Obj): Obj {
+  const { subdomain: _, hostname: __, ...spec } = template.spec ?? {};
+  if (!claims?.length) return { ...template, spec };
+  const volumes = new Map<string, Obj>();
+  for (const { metadata } of claims) {
+    const name = metadata?.name ?? "";
+    volumes.set(name, { name, persistentVolumeClaim: { claimName: name } });
+  }
+  const own = (spec.volumes ?? []).filter(({ name }: Obj) => !volumes.has(name));
+  return { ...template, spec: { ...spec, volumes: [...volumes.values(), ...own] } };
+}
+
+function validateStatefulTemplate(spec: Obj, r: Report, options: StatefulOptions): void {
   const at = SPEC.child("template");
-  const template = spec.template ?? {};
+  const template = statefulPod(spec);
   const { labels, annotations } = template.metadata ?? {};
   const match = findsPods(spec.selector, labels);
-  if (match === undefined) r.invalid(SPEC.child("selector"), spec.selector, "");
+  if (match === undefined) r.invalid(SPEC.child("selector"), selectorValue(spec.selector), "");
   else {
     if (!match) {
       const text = "`selector` does not match template `labels`";
       r.invalid(at.child("metadata", "labels"), labels ?? null, text);
     }
+    if (!options.skipTemplate) validateTemplate(template, at, r);
+    // Upstream checks these once more after the template
     validateLabels(labels, at.child("labels"), r);
     validateAnnotations(annotations, at.child("annotations"), r);
     if (annotations) {
@@ -344,8 +377,13 @@ export function validateStatefulSetUpdate(set: Stored, old: Stored, context: Kin
     collisionsGrow(status, old.status, r);
     return r.causes;
   }
-  validateStatefulSetSpec(set.spec ?? {}, r);
-  if (!equalExcept(set.spec ?? {}, old.spec ?? {}, STATEFUL_UPDATABLE)) {
+  const spec = set.spec ?? {}, before = old.spec ?? {};
+  // A template that went bad as rules were tightened does not stand in the way of other changes
+  const then = new Report();
+  validateStatefulSetSpec(before, then, { update: true });
+  const skipTemplate = then.causes.length > 0;
+  validateStatefulSetSpec(spec, r, { update: true, skipTemplate });
+  if (!equalExcept(spec, before, STATEFUL_UPDATABLE)) {
     r.forbidden(SPEC, STATEFUL_TEXT);
   }
   return r.causes;

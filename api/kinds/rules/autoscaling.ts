@@ -15,7 +15,6 @@ import type {
 import { HPA_STORAGE } from "../convert_autoscaling.ts";
 import { nameIsPathSegment } from "../../machinery/names.ts";
 import { tryParseQuantity } from "../../machinery/quantity.ts";
-import { checkLabelSelector } from "../../machinery/selectors.ts";
 import { AGE_COLUMN, column, NAME_COLUMN, type Row } from "./cells.ts";
 import { statusHooks } from "./prepare.ts";
 import { nonNegativeStatus } from "./replica_validation.ts";
@@ -47,19 +46,24 @@ function defaultAutoscaler(autoscaler: KubeObject): void {
     const target = { type: "Utilization", averageUtilization: CPU_PERCENT };
     spec.metrics = [{ type: "Resource", resource: { name: "cpu", target } }];
   }
-  const { scaleUp, scaleDown } = spec.behavior ?? {};
-  if (scaleUp) {
-    scaleUp.stabilizationWindowSeconds ??= 0;
-    scaleUp.selectPolicy ??= "Max";
-    scaleUp.policies ??= [
-      { type: "Pods", value: 4, periodSeconds: 15 },
-      { type: "Percent", value: 100, periodSeconds: 15 },
-    ];
-  }
-  if (scaleDown) {
-    scaleDown.selectPolicy ??= "Max";
-    scaleDown.policies ??= [{ type: "Percent", value: 100, periodSeconds: 15 }];
-  }
+  if (!spec.behavior) return;
+  // Rules for one way bring the other's defaults with them
+  defaultUp(spec.behavior.scaleUp ??= {});
+  defaultDown(spec.behavior.scaleDown ??= {});
+}
+
+function defaultUp(rules: Obj): void {
+  rules.stabilizationWindowSeconds ??= 0;
+  rules.selectPolicy ??= "Max";
+  rules.policies ??= [
+    { type: "Pods", value: 4, periodSeconds: 15 },
+    { type: "Percent", value: 100, periodSeconds: 15 },
+  ];
+}
+
+function defaultDown(rules: Obj): void {
+  rules.selectPolicy ??= "Max";
+  rules.policies ??= [{ type: "Percent", value: 100, periodSeconds: 15 }];
 }
 
 function defaultV1(autoscaler: KubeObject): void {
@@ -74,22 +78,41 @@ function validateReference(reference: Obj, path: Path, r: Report): void {
   }
 }
 
-function validateReplicas(spec: Obj, r: Report): void {
+function validateReplicas(spec: Obj, r: Report, old: Obj): void {
   const { minReplicas: min, maxReplicas: max = 0 } = spec;
   if (isSet(min) && min < 1) {
     r.invalid(SPEC.child("minReplicas"), min, "must be greater than or equal to 1");
   }
-  if (max < 1) r.invalid(SPEC.child("maxReplicas"), max, "must be greater than 0");
+  if (max === 0) r.required(SPEC.child("maxReplicas"), "must be set and greater than 0");
+  else if (max < 0) {
+    r.invalid(SPEC.child("maxReplicas"), max, "must be greater than or equal to 1");
+  }
   if (isSet(min) && max < min) {
     r.invalid(SPEC.child("maxReplicas"), max, "must be greater than or equal to `minReplicas`");
   }
   validateReference(spec.scaleTargetRef, SPEC.child("scaleTargetRef"), r);
+  const { apiVersion = "", kind } = spec.scaleTargetRef ?? {};
+  const before = old?.scaleTargetRef;
+  // What an update leaves as it was stays as it was, right or wrong
+  if (before && (before.apiVersion ?? "") === apiVersion && before.kind === kind) return;
+  validateApiVersion(apiVersion, SPEC.child("scaleTargetRef"), r, kind === "ReplicationController");
+}
+
+/** `group/version`; whether a version alone will do depends on what is meant. */
+function validateApiVersion(apiVersion: string, path: Path, r: Report, core: boolean): void {
+  const slashes = apiVersion.split("/").length - 1;
+  if (slashes > 1) {
+    const text = `unexpected GroupVersion string: ${apiVersion}`;
+    r.invalid(path.child("apiVersion"), apiVersion, text);
+  } else if (!core && (slashes === 0 || apiVersion.startsWith("/"))) {
+    r.invalid(path.child("apiVersion"), apiVersion, "apiVersion must specify API group");
+  }
 }
 
 function validateTarget(target: Obj, path: Path, r: Report): void {
   const { type = "", averageUtilization, averageValue, value } = target ?? {};
   if (type === "") r.required(path.child("type"), "must specify a metric target type");
-  else if (!["Utilization", "Value", "AverageValue"].includes(type)) {
+  if (!["Utilization", "Value", "AverageValue"].includes(type)) {
     r.invalid(path.child("type"), type, "must be either Utilization, Value, or AverageValue");
   }
   for (const [name, amount] of [["value", value], ["averageValue", averageValue]]) {
@@ -102,22 +125,21 @@ function validateTarget(target: Obj, path: Path, r: Report): void {
 }
 
 function validateIdentifier(metric: Obj, path: Path, r: Report): void {
-  const { name = "", selector } = metric ?? {};
+  const { name = "" } = metric ?? {};
   if (name === "") r.required(path.child("name"), "must specify a metric name");
   else r.check(nameIsPathSegment(name, false), path.child("name"), name);
-  r.add(checkLabelSelector(`${path.child("selector")}`, selector));
 }
 
 function validateSource(type: string, source: Obj, path: Path, r: Report): void {
   const target = source.target ?? {};
   const targetAt = path.child("target");
-  validateTarget(target, targetAt, r);
   const { averageUtilization, averageValue, value } = target;
   if (type === "Resource" || type === "ContainerResource") {
     if (!source.name) r.required(path.child("name"), "must specify a resource name");
     if (type === "ContainerResource" && !source.container) {
       r.required(path.child("container"), "must specify a container");
     }
+    validateTarget(target, targetAt, r);
     if (!isSet(averageUtilization) && !isSet(averageValue)) {
       const text = "must set either a target raw value or a target utilization";
       r.required(targetAt.child("averageUtilization"), text);
@@ -128,10 +150,13 @@ function validateSource(type: string, source: Obj, path: Path, r: Report): void 
     }
     return;
   }
-  validateIdentifier(source.metric, path.child("metric"), r);
   if (type === "Object") {
     validateReference(source.describedObject, path.child("describedObject"), r);
+    const { apiVersion = "" } = source.describedObject ?? {};
+    validateApiVersion(apiVersion, path.child("describedObject"), r, true);
   }
+  validateIdentifier(source.metric, path.child("metric"), r);
+  validateTarget(target, targetAt, r);
   if (type === "Pods") {
     const amount = isSet(averageValue) ? tryParseQuantity(averageValue) : undefined;
     if (!amount || amount.sign !== 1) {
@@ -201,10 +226,10 @@ function validateRules(rules: Obj, path: Path, r: Report): void {
   });
 }
 
-function validateAutoscaler(autoscaler: Stored): Cause[] {
+function validateAutoscaler(autoscaler: Stored, old?: Stored): Cause[] {
   const r = new Report();
   const spec: Obj = autoscaler.spec ?? {};
-  validateReplicas(spec, r);
+  validateReplicas(spec, r, old?.spec);
   spec.metrics?.forEach((metric: Obj, i: number) => {
     validateMetric(metric, SPEC.child("metrics").index(i), r);
   });
@@ -215,10 +240,10 @@ function validateAutoscaler(autoscaler: Stored): Cause[] {
   return r.causes;
 }
 
-function validateV1(autoscaler: Stored): Cause[] {
+function validateV1(autoscaler: Stored, old?: Stored): Cause[] {
   const r = new Report();
   const spec: Obj = autoscaler.spec ?? {};
-  validateReplicas(spec, r);
+  validateReplicas(spec, r, old?.spec);
   const percent = spec.targetCPUUtilizationPercentage;
   if (isSet(percent) && percent < 1) {
     r.invalid(SPEC.child("targetCPUUtilizationPercentage"), percent, "must be greater than 0");
@@ -226,29 +251,32 @@ function validateV1(autoscaler: Stored): Cause[] {
   return r.causes;
 }
 
-function updated(check: (object: Stored) => Cause[]): NonNullable<KindHooks["validateUpdate"]> {
-  return (object: Stored, _old: Stored, context: KindContext) => {
-    if (context.subresource !== "status") return check(object);
+function updated(
+  check: (object: Stored, old?: Stored) => Cause[],
+): NonNullable<KindHooks["validateUpdate"]> {
+  return (object: Stored, old: Stored, context: KindContext) => {
+    if (context.subresource !== "status") return check(object, old);
     const r = new Report();
     nonNegativeStatus(object.status ?? {}, ["currentReplicas", "desiredReplicas"], r);
     return r.causes;
   };
 }
 
-const status = statusHooks({ status: () => ({ desiredReplicas: 0 }) });
+const status = statusHooks({ status: () => ({ desiredReplicas: 0, currentMetrics: null }) });
+const statusV1 = statusHooks({ status: () => ({ currentReplicas: 0, desiredReplicas: 0 }) });
 
 /** Hooks by kind. */
 export const hooks: Record<string, KindHooks> = {
   HorizontalPodAutoscaler: {
     defaults: defaultAutoscaler,
     ...status,
-    validate: validateAutoscaler,
+    validate: (object) => validateAutoscaler(object),
     validateUpdate: updated(validateAutoscaler),
   },
   "HorizontalPodAutoscaler.v1": {
     defaults: defaultV1,
-    ...status,
-    validate: validateV1,
+    ...statusV1,
+    validate: (object) => validateV1(object),
     validateUpdate: updated(validateV1),
   },
 };

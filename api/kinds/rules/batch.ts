@@ -11,6 +11,7 @@ import type {
   KindHooks,
   KubeObject,
 } from "../../machinery/types.ts";
+import { isLabelValue } from "../../machinery/names.ts";
 import { formatLabelSelector } from "../../machinery/selectors.ts";
 import { age, humanDuration, parseTime } from "../../machinery/time.ts";
 import { AGE_COLUMN, column, NAME_COLUMN, type Row, templateColumns } from "./cells.ts";
@@ -47,6 +48,8 @@ function defaultJob(job: KubeObject): void {
 function labelsOfTemplate({ metadata, spec }: KubeObject): void {
   const labels = spec.template?.metadata?.labels;
   if (!labels || Object.keys(metadata.labels ?? {}).length > 0) return;
+  // A name that is no label is refused in the template; upstream copies the labels after that
+  if (isLabelValue(metadata.name ?? "").length > 0) return;
   metadata.labels = { ...labels };
 }
 
@@ -72,7 +75,10 @@ function generateSelector(job: KubeObject): void {
   match[JOB_LABELS.uid] ??= uid;
 }
 
-const status = statusHooks({ generation: true });
+const status = statusHooks({
+  generation: true,
+  podSpec: ({ spec }) => (spec?.jobTemplate?.spec ?? spec)?.template?.spec,
+});
 
 function defaultCronJob(cron: KubeObject): void {
   const spec: Obj = cron.spec ??= {};

@@ -7,7 +7,7 @@
  */
 
 import type { Kind, KindHooks, KubeObject } from "../../machinery/types.ts";
-import { nameIsDns1035Label, nameIsDnsLabel } from "../../machinery/names.ts";
+import { nameIsDnsLabel } from "../../machinery/names.ts";
 import { validateClaim, validateClaimUpdate } from "./claim_validation.ts";
 import * as defaults from "./core_defaults.ts";
 import * as prepare from "./core_prepare.ts";
@@ -56,7 +56,11 @@ export const hooks: Record<string, KindHooks> = {
   },
   ReplicationController: {
     defaults: defaults.defaultReplicationController,
-    ...statusHooks({ generation: true, status: () => ({ replicas: 0 }) }),
+    ...statusHooks({
+      generation: true,
+      status: () => ({ replicas: 0 }),
+      podSpec: (object) => object.spec?.template?.spec,
+    }),
     validate: check.validateReplicationController,
     validateUpdate: check.validateReplicationControllerUpdate,
     warnings: workloadWarnings((o) => o.spec?.template, SPEC.child("template"), true),
@@ -67,7 +71,7 @@ export const hooks: Record<string, KindHooks> = {
     prepareUpdate: prepareServiceUpdate,
     validate: validateService,
     validateUpdate: validateServiceUpdate,
-    validateName: nameIsDns1035Label,
+    validateName: nameIsDnsLabel,
     warnings: warn.serviceWarnings,
   },
   Endpoints: {

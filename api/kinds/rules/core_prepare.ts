@@ -4,6 +4,7 @@
  */
 
 import type { DeepReadonly, KindContext, KubeObject } from "../../machinery/types.ts";
+import { dropDisabledFields } from "./pod_features.ts";
 import { keep, raiseGeneration } from "./prepare.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
@@ -134,10 +135,12 @@ export function prepareLimitRangeCreate(range: KubeObject, context: KindContext)
 /** Starts a PodTemplate. */
 export function prepareTemplateCreate(template: KubeObject): void {
   template.metadata.generation = 1;
+  dropDisabledFields(template.template?.spec, undefined);
 }
 
 /** Counts changes of the template. */
 export function prepareTemplateUpdate(template: KubeObject, old: Stored): void {
+  dropDisabledFields(template.template?.spec, old.template?.spec);
   raiseGeneration(template, old, ["template"]);
 }
 

@@ -307,7 +307,11 @@ Deno.test("claims: immutable but for growth", () => {
     claim({ dataSource: { kind: "PersistentVolumeClaim", name: "other" } }),
   );
   assertEquals(problems, []);
-  assertEquals(object.spec.dataSourceRef, { kind: "PersistentVolumeClaim", name: "other" });
+  assertEquals(object.spec.dataSourceRef, {
+    apiGroup: null,
+    kind: "PersistentVolumeClaim",
+    name: "other",
+  });
   assertEquals(object.spec.volumeMode, "Filesystem");
   assertEquals(object.status, { phase: "Pending" });
 
@@ -474,9 +478,11 @@ Deno.test("validateMetaUpdate() keeps identity, and finalizers of what is going"
     o.metadata.uid = "other";
     o.metadata.finalizers.push("x.io/z");
   });
-  assertEquals(problems, [
+  const once = [
     "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, " +
     'found new finalizers []string{"x.io/z"}',
     'metadata.uid: Invalid value: "other": field is immutable',
-  ]);
+  ];
+  // Upstream tells each time it looks: for all kinds, and for this one
+  assertEquals(problems, [...once, ...once]);
 });

@@ -75,7 +75,8 @@ function isNodeName(name: string): string[] {
 }
 
 function validateEndpoint(endpoint: Obj, type: string, path: Path, r: Report): void {
-  const { addresses = [], nodeName, deprecatedTopology: topology, hostname, hints } = endpoint;
+  const { nodeName, deprecatedTopology: topology, hostname, hints } = endpoint;
+  const addresses: string[] = endpoint.addresses ?? [];
   const addressesAt = path.child("addresses");
   if (addresses.length === 0) r.required(addressesAt, "must contain at least 1 address");
   else if (addresses.length > ADDRESSES_MAX) {
@@ -182,7 +183,8 @@ function portsText(slice: Row): string {
 function endpointsText(slice: Row): string {
   const shown: string[] = [];
   let count = 0;
-  for (const { addresses = [] } of slice.endpoints ?? []) {
+  for (const endpoint of slice.endpoints ?? []) {
+    const addresses = endpoint.addresses ?? [];
     count += addresses.length;
     for (const address of addresses) if (shown.length < SHOWN_MAX) shown.push(address);
   }

@@ -118,7 +118,9 @@ function validateUrlRule(rule: Obj, path: Path, r: Report): void {
 }
 
 function validateResourceRule(rule: Obj, path: Path, r: Report): void {
-  const { apiGroups = [], resources = [], namespaces = [], clusterScope } = rule;
+  const { clusterScope } = rule;
+  const apiGroups = rule.apiGroups ?? [], resources = rule.resources ?? [];
+  const namespaces = rule.namespaces ?? [];
   validateVerbs(rule.verbs ?? [], path.child("verbs"), r);
   const groupWords = {
     none: "resource rules must supply at least one api group",
@@ -143,7 +145,8 @@ function validateResourceRule(rule: Obj, path: Path, r: Report): void {
 }
 
 function validateFlowRule(rule: Obj, path: Path, r: Report): void {
-  const { subjects = [], resourceRules = [], nonResourceRules = [] } = rule;
+  const { resourceRules = [], nonResourceRules = [] } = rule;
+  const subjects = rule.subjects ?? [];
   if (subjects.length === 0) {
     r.required(path.child("subjects"), "subjects must contain at least one value");
   }

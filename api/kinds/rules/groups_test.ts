@@ -227,6 +227,7 @@ Deno.test("policy, autoscaling, scheduling: validation", async (t) => {
       says: [
         "spec.maxReplicas: Invalid value: 3: must be greater than or equal to `minReplicas`",
         "spec.scaleTargetRef.name: Required value",
+        'spec.scaleTargetRef.apiVersion: Invalid value: "": apiVersion must specify API group',
       ],
     },
     {

@@ -198,7 +198,8 @@ function validateFailureRule(
 }
 
 function validateExitCodes(codes: Obj, path: Path, r: Report, names: ReadonlySet<string>): void {
-  const { operator = "", containerName, values = [] } = codes;
+  const { operator = "", containerName } = codes;
+  const values = codes.values ?? [];
   const operatorAt = path.child("operator"), valuesAt = path.child("values");
   if (operator === "") r.required(operatorAt, `valid values: ${quotedList(["In", "NotIn"])}`);
   else if (operator !== "In" && operator !== "NotIn") {

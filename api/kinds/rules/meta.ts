@@ -12,6 +12,7 @@ import {
   isQualifiedName,
   nameIsDnsLabel,
   nameIsDnsSubdomain,
+  nameIsPathSegment,
 } from "../../machinery/names.ts";
 import { METADATA, type Path, Report } from "./report.ts";
 
@@ -181,7 +182,14 @@ function validateManaged(meta: Meta, r: Report): void {
 export function validateMeta(object: DeepReadonly<KubeObject>, kind: Kind): Cause[] {
   const r = new Report();
   const meta = object.metadata;
-  const nameRule = kind.hooks.validateName ?? nameIsDnsSubdomain;
+  validateWholeMeta(meta, kind, kind.hooks.validateName ?? nameIsDnsSubdomain, r);
+  if (isBuiltInCore(kind)) validateKubeFinalizers(meta, r);
+  return r.causes;
+}
+
+type NameRule = (name: string, prefix: boolean) => readonly string[];
+
+function validateWholeMeta(meta: Meta, kind: Kind, nameRule: NameRule, r: Report): void {
   if (meta.generateName) {
     r.check(nameRule(meta.generateName, true), METADATA.child("generateName"), meta.generateName);
   }
@@ -204,8 +212,6 @@ export function validateMeta(object: DeepReadonly<KubeObject>, kind: Kind): Caus
   }
   validateCommon(meta, r);
   validateFinalizers(meta, r);
-  if (isBuiltInCore(kind)) validateKubeFinalizers(meta, r);
-  return r.causes;
 }
 
 function validateCommon(meta: Meta, r: Report): void {
@@ -230,14 +236,80 @@ const UNCHANGING = [
   "deletionGracePeriodSeconds",
 ] as const;
 
-/** Checks the metadata of a changed object. The resourceVersion is the store's matter. */
+/** Kinds whose own checks of an update leave the metadata to the checks of all kinds. */
+const META_LEFT_OUT = new Set(["/Event", "policy/PodDisruptionBudget"]);
+/** Kinds whose own checks of an update begin with those of a new object, metadata and all. */
+const META_AS_NEW = new Set([
+  "/ConfigMap",
+  "/Endpoints",
+  "/Namespace",
+  "/Node",
+  "/PersistentVolume",
+  "/PersistentVolumeClaim",
+  "/Pod",
+  "/Secret",
+  "/ServiceAccount",
+  "apiregistration.k8s.io/APIService",
+  "apps/ControllerRevision",
+  "batch/Job",
+  "certificates.k8s.io/CertificateSigningRequest",
+  "certificates.k8s.io/ClusterTrustBundle",
+  "networking.k8s.io/IPAddress",
+  "networking.k8s.io/Ingress",
+  "networking.k8s.io/IngressClass",
+  "node.k8s.io/RuntimeClass",
+  "rbac.authorization.k8s.io/ClusterRole",
+  "rbac.authorization.k8s.io/ClusterRoleBinding",
+  "rbac.authorization.k8s.io/Role",
+  "rbac.authorization.k8s.io/RoleBinding",
+  "resource.k8s.io/DeviceClass",
+  "resource.k8s.io/ResourceClaim",
+  "resource.k8s.io/ResourceClaimTemplate",
+  "storage.k8s.io/CSIStorageCapacity",
+  "storage.k8s.io/StorageClass",
+  "storage.k8s.io/VolumeAttributesClass",
+  "storagemigration.k8s.io/StorageVersionMigration",
+]);
+
+/**
+ * Checks the metadata of a changed object. The resourceVersion is the store's matter. Upstream looks more than
+ * once, for all kinds and again with each kind's own checks, and tells a cause each time it meets it: so do we,
+ * where there is one.
+ */
 export function validateMetaUpdate(
   object: DeepReadonly<KubeObject>,
   old: DeepReadonly<KubeObject>,
   kind: Kind,
+  subresource = "",
 ): Cause[] {
-  const r = new Report();
   const meta = object.metadata, before = old.metadata;
+  const r = new Report();
+  validateChangedMeta(meta, before, r);
+  if (meta.generateName) {
+    r.check(nameIsPathSegment(meta.generateName, true), METADATA, meta.generateName);
+  }
+  if (meta.finalizers !== before.finalizers) {
+    validateFinalizers(meta, r);
+    if (isBuiltInCore(kind)) validateKubeFinalizers(meta, r);
+  }
+  return r.causes.length === 0 ? r.causes : metaCauses(meta, before, kind, subresource);
+}
+
+function metaCauses(meta: Meta, before: Meta, kind: Kind, subresource: string): Cause[] {
+  const r = new Report();
+  const name = `${kind.group}/${kind.kind}`;
+  validateWholeMeta(meta, kind, nameIsPathSegment, r);
+  validateChangedMeta(meta, before, r);
+  if (META_LEFT_OUT.has(name)) return r.causes;
+  validateChangedMeta(meta, before, r);
+  if (isBuiltInCore(kind)) validateKubeFinalizers(meta, r);
+  if (subresource || !META_AS_NEW.has(name)) return r.causes;
+  validateWholeMeta(meta, kind, kind.hooks.validateName ?? nameIsDnsSubdomain, r);
+  if (isBuiltInCore(kind)) validateKubeFinalizers(meta, r);
+  return r.causes;
+}
+
+function validateChangedMeta(meta: Meta, before: Meta, r: Report): void {
   if (before.deletionTimestamp && meta.finalizers) {
     const known = before.finalizers ?? [];
     const added = meta.finalizers.filter((f) => !known.includes(f)).sort();
@@ -269,8 +341,6 @@ export function validateMetaUpdate(
   }
   if (meta.ownerReferences !== before.ownerReferences) validateOwners(meta, r);
   if (meta.managedFields !== before.managedFields) validateManaged(meta, r);
-  if (isBuiltInCore(kind) && meta.finalizers !== before.finalizers) validateKubeFinalizers(meta, r);
-  return r.causes;
 }
 
 /** Checks of a template's metadata that upstream runs on claim templates: labels and annotations only. */

@@ -95,20 +95,14 @@ function validateKeys(keys: string[] | undefined, selector: Obj, path: Path, r: 
   keys.forEach((key, i) => r.check(isQualifiedName(key), path.index(i), key));
 }
 
-function validatePodTerm(term: Obj, path: Path, r: Report, options: PodOptions): void {
-  const allow = { allowInvalidValues: options.allowInvalidLabelValues };
-  const { labelSelector, namespaceSelector, topologyKey = "" } = term ?? {};
-  const keys: string[] = term?.matchLabelKeys ?? [];
-  const others: string[] = term?.mismatchLabelKeys ?? [];
-  if (labelSelector) {
-    r.add(checkLabelSelector(`${path.child("labelSelector")}`, labelSelector, allow));
-  }
-  if (namespaceSelector) {
-    r.add(checkLabelSelector(`${path.child("namespaceSelector")}`, namespaceSelector, allow));
-  }
-  for (const name of term?.namespaces ?? []) {
-    r.check(nameIsDnsLabel(name, false), path.child("namespace"), name);
-  }
+/** Checks matchLabelKeys and mismatchLabelKeys, of affinity terms and of spread constraints. */
+function validateLabelKeys(
+  path: Path,
+  keys: string[],
+  others: string[],
+  labelSelector: Obj,
+  r: Report,
+): void {
   validateKeys(keys, labelSelector, path.child("matchLabelKeys"), r);
   validateKeys(others, labelSelector, path.child("mismatchLabelKeys"), r);
   if (labelSelector && keys.length > 0) {
@@ -126,6 +120,23 @@ function validatePodTerm(term: Obj, path: Path, r: Report, options: PodOptions):
     const text = "exists in both matchLabelKeys and mismatchLabelKeys";
     r.invalid(path.child("matchLabelKeys").index(i), key, text);
   });
+}
+
+function validatePodTerm(term: Obj, path: Path, r: Report, options: PodOptions): void {
+  const allow = { allowInvalidValues: options.allowInvalidLabelValues };
+  const { labelSelector, namespaceSelector, topologyKey = "" } = term ?? {};
+  const keys: string[] = term?.matchLabelKeys ?? [];
+  const others: string[] = term?.mismatchLabelKeys ?? [];
+  if (labelSelector) {
+    r.add(checkLabelSelector(`${path.child("labelSelector")}`, labelSelector, allow));
+  }
+  if (namespaceSelector) {
+    r.add(checkLabelSelector(`${path.child("namespaceSelector")}`, namespaceSelector, allow));
+  }
+  for (const name of term?.namespaces ?? []) {
+    r.check(nameIsDnsLabel(name, false), path.child("namespace"), name);
+  }
+  validateLabelKeys(path, keys, others, labelSelector, r);
   if (!topologyKey) r.required(path.child("topologyKey"), "can not be empty");
   r.check(isQualifiedName(topologyKey), path.child("topologyKey"), topologyKey);
 }
@@ -190,7 +201,9 @@ export function validateTolerations(tolerations: Obj[], path: Path, r: Report): 
       if (value) {
         r.invalid(at.child("operator"), value, "value must be empty when `operator` is 'Exists'");
       }
-    } else r.notSupported(at.child("operator"), operator, ["Equal", "Exists"]);
+    } else {
+      r.notSupported(at.child("operator"), operator, ["Equal", "Exists", "Lt", "Gt"], true);
+    }
     if (effect) validateTaintEffect(effect, at.child("effect"), r);
   }
 }
@@ -230,28 +243,9 @@ export function validateSpread(constraints: Obj[], path: Path, r: Report): void 
         r.notSupported(at.child(field), policy, NODE_POLICIES);
       }
     }
-    validateSpreadKeys(constraint, at.child("matchLabelKeys"), r);
+    validateLabelKeys(at, constraint.matchLabelKeys ?? [], [], constraint.labelSelector, r);
     if (constraint.labelSelector) {
       r.add(checkLabelSelector(`${at.child("labelSelector")}`, constraint.labelSelector));
-    }
-  });
-}
-
-function validateSpreadKeys(constraint: Obj, path: Path, r: Report): void {
-  const keys: string[] = constraint.matchLabelKeys ?? [];
-  if (keys.length === 0) return;
-  const selector = constraint.labelSelector;
-  if (!isSet(selector)) {
-    r.forbidden(path, "must not be specified when labelSelector is not set");
-  }
-  // The server itself wrote `key in (value)` for each key into the selector of new pods.
-  const seen = new Map<string, number>();
-  for (const key in selector?.matchLabels ?? {}) seen.set(key, 2);
-  for (const { key } of selector?.matchExpressions ?? []) seen.set(key, (seen.get(key) ?? 0) + 1);
-  keys.forEach((key, i) => {
-    r.check(isQualifiedName(key), path.index(i), key);
-    if ((seen.get(key) ?? 0) > 1) {
-      r.invalid(path.index(i), key, "exists in both matchLabelKeys and labelSelector");
     }
   });
 }

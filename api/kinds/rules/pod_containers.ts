@@ -86,7 +86,7 @@ function validateResizePolicy(container: Obj, path: Path, r: Report, podPolicy: 
       r.notSupported(at, restartPolicy, ["NotRequired", "RestartContainer"]);
     }
     if (podPolicy === "Never" && restartPolicy !== "NotRequired") {
-      r.invalid(at, restartPolicy, "must be 'NotRequired' when `restartPolicy` is 'Never'");
+      r.invalid(at, restartPolicy, "must be 'NotRequired' when pod `restartPolicy` is 'Never'");
     }
   });
 }
@@ -108,7 +108,7 @@ function validateCommon(container: Obj, path: Path, r: Report, pod: PodParts): v
     else r.notSupported(at, policy, MESSAGE_POLICIES, true);
   }
   if (container.ports) validatePorts(container.ports, path.child("ports"), r);
-  validateEnv(container.env, path, r, pod.volumes);
+  validateEnv(container.env, path, r);
   validateEnvFrom(container.envFrom, path, r);
   validateMounts(container, path, r, pod.volumes);
   validatePullPolicy(container.imagePullPolicy, path, r);
@@ -133,19 +133,18 @@ const RULES_MAX = 20;
 const EXIT_CODES_MAX = 255;
 
 /** A container's own restart policy and rules. */
-function validateRestart(container: Obj, path: Path, r: Report): void {
+function validateRestart(container: Obj, path: Path, r: Report, init: boolean): void {
   const { restartPolicy, restartPolicyRules: rules } = container;
   const at = path.child("restartPolicy");
   if (!isSet(restartPolicy)) {
     if (rules?.length) r.required(at, "must specify restartPolicy when restart rules are used");
-    return;
-  }
-  if (!RESTART_POLICIES.includes(restartPolicy)) {
+    if (init) return;
+  } else if (!RESTART_POLICIES.includes(restartPolicy)) {
     r.notSupported(at, restartPolicy, RESTART_POLICIES);
   }
   if (!rules) return;
   const list = path.child("restartPolicyRules");
-  if (rules.length > RULES_MAX) r.tooLong(list, RULES_MAX);
+  if (rules.length > RULES_MAX) r.tooMany(list, rules.length, RULES_MAX);
   rules.forEach(({ action = "", exitCodes }: Obj, i: number) => {
     if (action !== "Restart" && action !== "RestartAllContainers") {
       r.notSupported(list.index(i).child("action"), action, ["Restart", "RestartAllContainers"]);
@@ -156,7 +155,9 @@ function validateRestart(container: Obj, path: Path, r: Report): void {
     if (operator !== "In" && operator !== "NotIn") {
       r.notSupported(codesAt.child("operator"), operator, ["In", "NotIn"]);
     }
-    if (values.length > EXIT_CODES_MAX) r.tooLong(codesAt.child("values"), EXIT_CODES_MAX);
+    if (values.length > EXIT_CODES_MAX) {
+      r.tooMany(codesAt.child("values"), values.length, EXIT_CODES_MAX);
+    }
   });
 }
 
@@ -181,7 +182,7 @@ export function validateContainers(path: Path, r: Report, pod: PodParts): void {
       );
     }
     validateProbes(container, pod.grace, at, r);
-    validateRestart(container, at, r);
+    validateRestart(container, at, r, false);
   }
   validateHostPorts(containers, path, r);
 }
@@ -198,7 +199,7 @@ export function validateInitContainers(path: Path, r: Report, pod: PodParts): vo
     const container = containers[i];
     const at = path.index(i);
     validateCommon(container, at, r, pod);
-    validateRestart(container, at, r);
+    validateRestart(container, at, r, true);
     if (names.has(container.name)) r.duplicate(at.child("name"), container.name);
     else if (container.name) names.add(container.name);
     validateHostPorts([container], path, r);

@@ -61,6 +61,7 @@ export function defaultPod(pod: Obj): void {
   }
   if (spec.resources) defaultPodResources(spec);
   spec.enableServiceLinks ??= true;
+  if (spec.terminationGracePeriodSeconds < 0) spec.terminationGracePeriodSeconds = 1;
   if (spec.hostNetwork === true) {
     hostPorts(spec.containers);
     hostPorts(spec.initContainers);
@@ -148,15 +149,17 @@ export function defaultVolume(volume: Obj): void {
   if (!isObject(volume)) return;
   if (!hasSource(volume)) volume.emptyDir = {};
   if (isObject(volume.configMap)) volume.configMap.defaultMode ??= FILE_MODE;
-  else if (isObject(volume.secret)) volume.secret.defaultMode ??= FILE_MODE;
-  else if (isObject(volume.projected)) defaultProjected(volume.projected);
-  else if (isObject(volume.hostPath)) volume.hostPath.type ??= "";
-  else if (isObject(volume.downwardAPI)) {
+  if (isObject(volume.secret)) volume.secret.defaultMode ??= FILE_MODE;
+  if (isObject(volume.projected)) defaultProjected(volume.projected);
+  if (isObject(volume.hostPath)) volume.hostPath.type ??= "";
+  if (isObject(volume.downwardAPI)) {
     volume.downwardAPI.defaultMode ??= FILE_MODE;
     defaultDownwardItems(volume.downwardAPI.items);
-  } else if (isObject(volume.image)) {
+  }
+  if (isObject(volume.image)) {
     volume.image.pullPolicy ||= defaultPullPolicy(volume.image.reference);
-  } else if (isObject(volume.ephemeral?.volumeClaimTemplate?.spec)) {
+  }
+  if (isObject(volume.ephemeral?.volumeClaimTemplate?.spec)) {
     volume.ephemeral.volumeClaimTemplate.spec.volumeMode ??= "Filesystem";
   }
 }

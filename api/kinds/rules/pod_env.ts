@@ -5,6 +5,7 @@
 
 import {
   isConfigMapKey,
+  isDns1123Label,
   isQualifiedName,
   isRelaxedEnvVarName,
   nameIsDnsSubdomain,
@@ -12,7 +13,6 @@ import {
 import { tryParseQuantity } from "../../machinery/quantity.ts";
 import { isSet, type Path, type Report } from "./report.ts";
 import { validateLocalPath } from "./validate_paths.ts";
-import type { Volumes } from "./pod_volumes.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
 type Obj = any;
@@ -146,23 +146,40 @@ function validateKeyRef(ref: Obj, path: Path, r: Report): void {
   else r.check(isConfigMapKey(key), path.child("key"), key);
 }
 
-function validateFileKeyRef(ref: Obj, path: Path, r: Report, volumes: Volumes): void {
+function validateFileKeyRef(ref: Obj, path: Path, r: Report): void {
   const { volumeName, key, path: file } = ref;
-  if (!volumeName) r.required(path.child("volumeName"));
-  else if (!volumes.has(volumeName)) r.notFound(path.child("volumeName"), volumeName);
-  else if (!isSet(volumes.get(volumeName).emptyDir)) {
-    r.invalid(path.child("volumeName"), volumeName, "referenced volume must be of type emptyDir");
-  }
   if (!key) r.required(path.child("key"));
   else r.check(isRelaxedEnvVarName(key), path.child("key"), key);
+  if (!volumeName) r.required(path.child("volumeName"));
+  else r.check(isDns1123Label(volumeName), path.child("volumeName"), volumeName);
   if (!file) r.required(path.child("path"));
   else validateLocalPath(file, path.child("path"), r);
+}
+
+/** Checks that files with variables lie on volumes of the pod that are empty at first. */
+export function validateFileKeyVolumes(spec: Obj, path: Path, r: Report): void {
+  for (const list of ["initContainers", "containers", "ephemeralContainers"]) {
+    spec[list]?.forEach((container: Obj, i: number) => {
+      container.env?.forEach(({ valueFrom }: Obj, j: number) => {
+        const ref = valueFrom?.fileKeyRef;
+        if (!isSet(ref)) return;
+        const name = ref.volumeName ?? "";
+        const env = path.child(list).index(i).child("env").index(j);
+        const at = env.child("valueFrom", "fileKeyRef", "volumeName");
+        const volume = spec.volumes?.findLast((v: Obj) => (v.name ?? "") === name);
+        if (!volume) r.notFound(at, name);
+        else if (!isSet(volume.emptyDir)) {
+          r.invalid(at, name, "referenced volume must be of type emptyDir");
+        }
+      });
+    });
+  }
 }
 
 const SOURCES_TEXT = "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, " +
   "`secretKeyRef` or `fileKeyRef`";
 
-function validateValueFrom(variable: Obj, path: Path, r: Report, volumes: Volumes): void {
+function validateValueFrom(variable: Obj, path: Path, r: Report): void {
   const from = variable.valueFrom;
   let found = 0;
   if (isSet(from.fieldRef)) {
@@ -183,7 +200,7 @@ function validateValueFrom(variable: Obj, path: Path, r: Report, volumes: Volume
   }
   if (isSet(from.fileKeyRef)) {
     found++;
-    validateFileKeyRef(from.fileKeyRef, path.child("fileKeyRef"), r, volumes);
+    validateFileKeyRef(from.fileKeyRef, path.child("fileKeyRef"), r);
   }
   if (found === 0) r.invalid(path, "", SOURCES_TEXT);
   else if (variable.value) r.invalid(path, "", "may not be specified when `value` is not empty");
@@ -191,7 +208,7 @@ function validateValueFrom(variable: Obj, path: Path, r: Report, volumes: Volume
 }
 
 /** Checks the `env` of a container. */
-export function validateEnv(env: Obj[] | undefined, path: Path, r: Report, volumes: Volumes): void {
+export function validateEnv(env: Obj[] | undefined, path: Path, r: Report): void {
   if (!env) return;
   for (let i = 0; i < env.length; i++) {
     const variable = env[i];
@@ -203,7 +220,7 @@ export function validateEnv(env: Obj[] | undefined, path: Path, r: Report, volum
       }
     }
     if (isSet(variable.valueFrom)) {
-      validateValueFrom(variable, path.child("env").index(i).child("valueFrom"), r, volumes);
+      validateValueFrom(variable, path.child("env").index(i).child("valueFrom"), r);
     }
   }
 }

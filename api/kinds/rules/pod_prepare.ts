@@ -7,6 +7,7 @@
 import type { DeepReadonly, KindContext, KubeObject } from "../../machinery/types.ts";
 import { keep, keepMeta, META_OF_SUBRESOURCE, raiseGeneration } from "./prepare.ts";
 import { semanticEqual } from "./equality.ts";
+import { dropDisabledFields } from "./pod_features.ts";
 import { qosClass } from "./pod_resources.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
@@ -18,7 +19,7 @@ export function preparePodCreate(pod: KubeObject, context: KindContext): void {
   pod.metadata.generation = 1;
   pod.spec ??= {};
   pod.status = { phase: "Pending", qosClass: qosClass(pod.spec) };
-  dropDisabled(pod.spec, undefined);
+  dropDisabledFields(pod.spec, undefined);
   if (pod.spec.schedulingGates?.length > 0) {
     pod.status.conditions = [{
       type: "PodScheduled",
@@ -47,7 +48,7 @@ export function preparePodUpdate(pod: KubeObject, old: Stored, context: KindCont
     default:
       keep(pod, old, "status");
   }
-  dropDisabled(pod.spec, old.spec);
+  dropDisabledFields(pod.spec, old.spec);
   raiseGeneration(pod, old, ["spec"]);
 }
 
@@ -112,13 +113,6 @@ function mergeResources(containers: Obj, old: Obj): Obj[] | undefined {
     merged.push(container);
   }
   return merged;
-}
-
-/** Fields of features that are off in Kubernetes 1.36 unless they are in use already. */
-function dropDisabled(spec: Obj, old: Obj): void {
-  if (spec?.schedulingGroup !== undefined && old?.schedulingGroup === undefined) {
-    delete spec.schedulingGroup;
-  }
 }
 
 /** Writes matchLabelKeys into the selectors, with the values of the pod's own labels. */

@@ -23,7 +23,8 @@ function validateSeccomp(profile: Obj, path: Path, r: Report): void {
     if (!isSet(localhostProfile)) r.required(at, "must be set when seccomp type is Localhost");
     else validateDescendingPath(localhostProfile, at, r);
   } else if (isSet(localhostProfile)) {
-    r.invalid(at, profile, "can only be set when seccomp type is Localhost");
+    const shown = { Type: type ?? "", LocalhostProfile: localhostProfile };
+    r.invalid(at, shown, "can only be set when seccomp type is Localhost");
   }
 }
 
@@ -87,12 +88,59 @@ export function validateContainerSecurity(
   }
   if (allowPrivilegeEscalation === false) {
     const text = "cannot set `allowPrivilegeEscalation` to false and";
-    if (privileged === true) r.invalid(path, context, `${text} \`privileged\` to true`);
+    const shown = internalContext(context);
+    if (privileged === true) r.invalid(path, shown, `${text} \`privileged\` to true`);
     if (capabilities?.add?.includes("CAP_SYS_ADMIN")) {
-      r.invalid(path, context, `${text} \`capabilities.Add\` CAP_SYS_ADMIN`);
+      r.invalid(path, shown, `${text} \`capabilities.Add\` CAP_SYS_ADMIN`);
     }
   }
   validateProfiles(context, path, r);
+}
+
+/** The fields of a container's security context in the order of upstream's internal type. */
+const CONTEXT_FIELDS = [
+  "capabilities",
+  "privileged",
+  "seLinuxOptions",
+  "windowsOptions",
+  "runAsUser",
+  "runAsGroup",
+  "runAsNonRoot",
+  "readOnlyRootFilesystem",
+  "allowPrivilegeEscalation",
+  "procMount",
+  "seccompProfile",
+  "appArmorProfile",
+];
+/** The parts that are structs, with their own fields. */
+const CONTEXT_PARTS: Readonly<Record<string, readonly string[]>> = {
+  capabilities: ["add", "drop"],
+  seLinuxOptions: ["user", "role", "type", "level"],
+  windowsOptions: ["gMSACredentialSpecName", "gMSACredentialSpec", "runAsUserName", "hostProcess"],
+  seccompProfile: ["type", "localhostProfile"],
+  appArmorProfile: ["type", "localhostProfile"],
+};
+const TEXTS = new Set(["user", "role", "type", "level"]);
+
+function goField(name: string): string {
+  return name.startsWith("seLinux") ? `SEL${name.slice(3)}` : name[0].toUpperCase() + name.slice(1);
+}
+
+/** A security context as upstream's internal type is printed. */
+function internalContext(context: Obj): Obj {
+  const out: Obj = {};
+  for (const field of CONTEXT_FIELDS) {
+    const value = context[field], parts = CONTEXT_PARTS[field];
+    if (!isSet(value) || !parts) {
+      out[goField(field)] = value ?? null;
+      continue;
+    }
+    const inner: Obj = out[goField(field)] = {};
+    for (const part of parts) {
+      inner[goField(part)] = value[part.replace("gMSA", "gmsa")] ?? (TEXTS.has(part) ? "" : null);
+    }
+  }
+  return out;
 }
 
 const SYSCTL_BYTES_MAX = 253;
@@ -133,7 +181,7 @@ function validateSysctls(sysctls: Obj[], spec: Obj, path: Path, r: Report): void
 const ENUMS: readonly [string, readonly string[]][] = [
   ["fsGroupChangePolicy", ["Always", "OnRootMismatch"]],
   ["supplementalGroupsPolicy", ["Merge", "Strict"]],
-  ["seLinuxChangePolicy", ["MountOption", "Recursive"]],
+  ["seLinuxChangePolicy", ["Recursive"]],
 ];
 
 /** Checks a pod's security context; `spec` holds the host namespaces. */
@@ -289,7 +337,7 @@ const CONTAINER_NOT_WINDOWS = [
 /** Checks that a pod for one operating system sets nothing of the other's. */
 export function validateOs(spec: Obj, path: Path, r: Report): void {
   const name = spec.os.name;
-  if (!name) return r.required(path.child("os", "name"), "cannot be empty");
+  if (!name) return r.required(path.child("os", "name"));
   if (name !== "linux" && name !== "windows") {
     return r.notSupported(path.child("os"), name, ["linux", "windows"]);
   }

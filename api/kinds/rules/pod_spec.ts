@@ -36,8 +36,10 @@ import {
   validateProfileAnnotations,
   validateProfilesMatch,
 } from "./pod_security.ts";
+import { validateFileKeyVolumes } from "./pod_env.ts";
 import { validateVolumes } from "./pod_volumes.ts";
 import { validateResources } from "./quantity_validation.ts";
+import { isHugePages } from "./resource_names.ts";
 import { isSet, type Path, Report } from "./report.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
@@ -95,6 +97,7 @@ export function validatePodSpec(spec: Obj, path: Path, r: Report, options: PodOp
   validateNames(spec, path, r);
   validateRest(spec, path, r);
   if (isSet(spec.os)) validateOs(spec, path, r);
+  validateFileKeyVolumes(spec, path, r);
 }
 
 function validateScheduling(spec: Obj, path: Path, r: Report): void {
@@ -145,9 +148,9 @@ function validateNames(spec: Obj, path: Path, r: Report): void {
     r.invalid(at, override, `must be no more than ${HOSTNAME_LENGTH_MAX} characters`);
   }
   if (spec.setHostnameAsFQDN === true) {
-    r.forbidden(at, "may not be specified when `setHostnameAsFQDN` is true");
+    r.forbidden(at, "may not be specified when setHostnameAsFQDN is true");
   }
-  if (spec.hostNetwork) r.forbidden(at, "may not be specified when `hostNetwork` is true");
+  if (spec.hostNetwork) r.forbidden(at, "may not be specified when hostNetwork is true");
 }
 
 function validateRest(spec: Obj, path: Path, r: Report): void {
@@ -234,11 +237,11 @@ function validatePodClaims(claims: Obj[], path: Path, r: Report): ReadonlySet<st
     if (byName && byTemplate) {
       const text =
         "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
-      r.invalid(at, claim, text);
+      r.invalid(at, internalClaim(claim), text);
     }
     if (!byName && !byTemplate) {
       const text = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
-      r.invalid(at, claim, text);
+      r.invalid(at, internalClaim(claim), text);
     }
     for (const field of ["resourceClaimName", "resourceClaimTemplateName"]) {
       if (isSet(claim[field])) {
@@ -249,6 +252,15 @@ function validatePodClaims(claims: Obj[], path: Path, r: Report): ReadonlySet<st
   return names;
 }
 
+/** A claim as upstream's internal type is printed. */
+function internalClaim({ name, resourceClaimName, resourceClaimTemplateName }: Obj): Obj {
+  return {
+    Name: name,
+    ResourceClaimName: resourceClaimName ?? null,
+    ResourceClaimTemplateName: resourceClaimTemplateName ?? null,
+  };
+}
+
 /** Resources of the pod as a whole: not less than its containers ask for together. */
 function validatePodResources(
   spec: Obj,
@@ -257,15 +269,19 @@ function validatePodResources(
   claims: ReadonlySet<string>,
 ): void {
   const resources = spec.resources;
+  if (spec.os?.name === "windows") return r.forbidden(path, "may not be set for a windows pod");
   if (resources.claims?.length) {
-    r.forbidden(path.child("claims"), "claims cannot be set for Resources at pod-level");
+    r.forbidden(path.child("claims"), "claims may not be set for Resources at pod-level");
   }
   validateResources(resources, path, r, claims, true);
-  for (const [name, sum] of aggregate(spec, "requests")) {
-    const own = tryParseQuantity(resources.requests?.[name]);
-    if (sum.sign <= 0 || (own && sum.compare(own) <= 0)) continue;
-    const text = `must be greater than or equal to aggregate container requests of ${sum}`;
-    r.invalid(path.child("requests").key(name), own?.toString() ?? "0", text);
+  for (const side of ["requests", "limits"] as const) {
+    for (const [name, sum] of aggregate(spec, side)) {
+      if (side === "limits" && !isHugePages(name)) continue;
+      const own = tryParseQuantity(resources[side]?.[name]);
+      if (!own || sum.compare(own) <= 0) continue;
+      const text = `must be greater than or equal to aggregate container ${side} of ${sum}`;
+      r.invalid(path.child(side).key(name), own.toString(), text);
+    }
   }
   spec.containers?.forEach((container: Obj, i: number) => {
     const limits = container.resources?.limits ?? {};

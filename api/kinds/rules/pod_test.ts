@@ -358,7 +358,9 @@ const INVALID: { name: string; change: (pod: Obj) => void; says: string[] }[] = 
       `${CONTAINER}.securityContext.procMount: Invalid value: "Unmasked": \`hostUsers\` must be false to ` +
       "use `Unmasked`",
       `${CONTAINER}.securityContext: Invalid value: ` +
-      '{"privileged":true,"allowPrivilegeEscalation":false,"procMount":"Unmasked"}: cannot set ' +
+      '{"Capabilities":null,"Privileged":true,"SELinuxOptions":null,"WindowsOptions":null,"RunAsUser":null,' +
+      '"RunAsGroup":null,"RunAsNonRoot":null,"ReadOnlyRootFilesystem":null,"AllowPrivilegeEscalation":false,' +
+      '"ProcMount":"Unmasked","SeccompProfile":null,"AppArmorProfile":null}: cannot set ' +
       "`allowPrivilegeEscalation` to false and `privileged` to true",
       "spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive",
       'spec.securityContext.sysctls[0].name: Invalid value: "net.x": may not be specified when ' +

@@ -5,6 +5,7 @@
  */
 
 import type { DeepReadonly, KindContext, KubeObject } from "../../machinery/types.ts";
+import { dropDisabledFields } from "./pod_features.ts";
 import { semanticEqual } from "./equality.ts";
 
 type Stored = DeepReadonly<KubeObject>;
@@ -43,14 +44,26 @@ export function raiseGeneration(object: KubeObject, old: Stored, fields: readonl
   object.metadata.generation = before + (changed ? 1 : 0);
 }
 
+/** What differs between kinds whose status is a subresource. */
+export interface StatusHooksOptions {
+  /** It counts its changes. */
+  generation?: boolean;
+  /** The status of a new object (default: empty). */
+  status?: () => unknown;
+  /** Where its pods' spec is: fields of features that are off are dropped there. */
+  // deno-lint-ignore no-explicit-any -- fields of kinds that are known at run time only
+  podSpec?: (object: Stored) => any;
+}
+
 /** Hooks of a kind whose status is a subresource; `generation` where the kind counts it. */
-export function statusHooks(options: { generation?: boolean; status?: () => unknown } = {}): {
+export function statusHooks(options: StatusHooksOptions = {}): {
   prepareCreate(object: KubeObject, context: KindContext): void;
   prepareUpdate(object: KubeObject, old: Stored, context: KindContext): void;
 } {
-  const { generation = false, status = () => ({}) } = options;
+  const { generation = false, status = () => ({}), podSpec } = options;
   return {
     prepareCreate(object) {
+      if (podSpec) dropDisabledFields(podSpec(object), undefined);
       object.status = status();
       if (generation) object.metadata.generation = 1;
     },
@@ -59,6 +72,7 @@ export function statusHooks(options: { generation?: boolean; status?: () => unkn
         keep(object, old, "spec");
         return;
       }
+      if (podSpec) dropDisabledFields(podSpec(object), podSpec(old));
       keep(object, old, "status");
       if (generation) raiseGeneration(object, old, ["spec"]);
     },

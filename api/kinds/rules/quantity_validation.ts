@@ -53,7 +53,7 @@ export function validateContainerResourceName(name: string, path: Path, r: Repor
 function validatePodResourceName(name: string, path: Path, r: Report): void {
   if (name === "cpu" || name === "memory") return;
   if (validateResourceName(name, path, r) && !isPodLevelResource(name)) {
-    r.notSupported(path, name, ["cpu", "memory"]);
+    r.notSupported(path, name, ["cpu", "hugepages-", "memory"]);
   }
 }
 
@@ -136,7 +136,7 @@ export function validateResources(
     }
   }
   if (huge && !compute) r.forbidden(path, "HugePages require cpu or memory");
-  if (resources.claims?.length && !pod) {
+  if (resources.claims?.length) {
     validateClaimNames(resources.claims, path.child("claims"), r, claims);
   }
 }

@@ -15,6 +15,7 @@ import { nameIsDnsSubdomain, nameIsPathSegment } from "../../machinery/names.ts"
 import { checkLabelSelector } from "../../machinery/selectors.ts";
 import { AGE_COLUMN, column, NAME_COLUMN, type Row } from "./cells.ts";
 import { semanticEqual } from "./equality.ts";
+import { canSelect } from "./replica_validation.ts";
 import { isSet, Path, Report } from "./report.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
@@ -35,9 +36,8 @@ function defaultBinding(binding: KubeObject): void {
 }
 
 function validateRule(rule: Obj, path: Path, r: Report, namespaced: boolean): void {
-  const { verbs = [], apiGroups = [], resources = [], resourceNames = [], nonResourceURLs = [] } =
-    rule;
-  if (verbs.length === 0) {
+  const { apiGroups = [], resources = [], resourceNames = [], nonResourceURLs = [] } = rule;
+  if (!rule.verbs?.length) {
     r.required(path.child("verbs"), "verbs must contain at least one value");
   }
   if (nonResourceURLs.length > 0) {
@@ -68,7 +68,11 @@ function validateRole(role: Stored, namespaced: boolean): Cause[] {
   if (selectors.length === 0) {
     r.required(at, "at least one clusterRoleSelector required if aggregationRule is non-nil");
   }
-  selectors.forEach((selector, i) => r.add(checkLabelSelector(`${at.index(i)}`, selector)));
+  selectors.forEach((selector, i) => {
+    r.add(checkLabelSelector(`${at.index(i)}`, selector));
+    if (canSelect(selector)) return;
+    r.invalid(at.index(i), null, "invalid label selector.");
+  });
   return r.causes;
 }
 

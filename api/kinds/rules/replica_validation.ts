@@ -54,6 +54,27 @@ export function selects(selector: Obj, labels: Obj): boolean | undefined {
   }
 }
 
+/** Whether a selector can be made at all. */
+export function canSelect(selector: Obj): boolean {
+  return selects(selector, {}) !== undefined;
+}
+
+/** A selector as upstream prints it: its fields in their own order. */
+export function selectorValue(selector: Obj): Obj {
+  if (!isSet(selector)) return null;
+  const { matchLabels, matchExpressions } = selector;
+  return {
+    ...(matchLabels && { matchLabels }),
+    ...(matchExpressions && {
+      matchExpressions: matchExpressions.map(({ key, operator, values }: Obj) => ({
+        key,
+        operator,
+        ...(values && { values }),
+      })),
+    }),
+  };
+}
+
 /** Whether a selector names nothing. */
 export function isEmptySelector(selector: Obj): boolean {
   return Object.keys(selector.matchLabels ?? {}).length +
@@ -88,7 +109,9 @@ export function validateReplicaTemplate(
   const template = spec.template ?? {};
   const labels = template.metadata?.labels;
   const match = findsPods(spec.selector, labels);
-  if (match === undefined) return r.invalid(SPEC.child("selector"), spec.selector, selectorText);
+  if (match === undefined) {
+    return r.invalid(SPEC.child("selector"), selectorValue(spec.selector), selectorText);
+  }
   if (!match) {
     const text = "`selector` does not match template `labels`";
     r.invalid(at.child("metadata", "labels"), labels ?? null, text);

@@ -61,7 +61,8 @@ function validateStorageClass(object: Stored): Cause[] {
   allowedTopologies.forEach((term: Obj, i: number) => {
     const at = new Path("allowedTopologies").index(i);
     const keys = new Set<string>();
-    term.matchLabelExpressions?.forEach(({ key = "", values = [] }: Obj, j: number) => {
+    term.matchLabelExpressions?.forEach((expression: Obj, j: number) => {
+      const { key = "" } = expression, values = expression.values ?? [];
       const ruleAt = at.child("matchLabelExpressions").index(j);
       if (values.length === 0) r.required(ruleAt.child("values"));
       values.forEach((value: string, k: number) => {
@@ -114,7 +115,8 @@ function validateCsiNode(object: Stored): Cause[] {
   const r = new Report();
   const names = new Set<string>();
   (object.spec?.drivers ?? []).forEach((driver: Obj, i: number) => {
-    const { name = "", nodeID = "", topologyKeys = [], allocatable } = driver;
+    const { name = "", nodeID = "", allocatable } = driver;
+    const topologyKeys: string[] = driver.topologyKeys ?? [];
     const at = SPEC.child("drivers").index(i);
     validateCsiDriverName(name, at.child("name"), r);
     if (nodeID === "") r.required(at.child("nodeID"));

@@ -214,7 +214,7 @@ const gitRepo: SourceCheck = (source, path, r) => {
 
 /** The name of a CSI driver. */
 export function validateCsiDriverName(name: string, path: Path, r: Report): void {
-  if (!name) r.required(path);
+  if (!name) return r.required(path);
   if (name.length > 63) r.tooLong(path, 63);
   r.check(isDns1123Subdomain(name.toLowerCase()), path, name);
 }

@@ -48,7 +48,7 @@ Deno.test("pods: what is likely a mistake", async (t) => {
         ];
       },
       [
-        "spec.volumes[0].gitRepo: deprecated in v1.11",
+        "spec.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+",
         'volume "s" (Secret "t"): overlapping paths: "x/y" with "x"',
         'volume "p" (Projected ConfigMap "c"): overlapping paths: "x/y" with "x"',
         'volume "p" (Projected ConfigMap "c"): overlapping paths: "x/y" with "x"',

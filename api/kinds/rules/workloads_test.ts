@@ -37,7 +37,7 @@ Deno.test("apps: defaults", () => {
   });
   const { serviceName: _, ...set } = without("apps/v1/StatefulSet");
   assertEquals(set, {
-    updateStrategy: { type: "RollingUpdate", rollingUpdate: { partition: 0, maxUnavailable: 1 } },
+    updateStrategy: { type: "RollingUpdate", rollingUpdate: { partition: 0 } },
     podManagementPolicy: "OrderedReady",
     persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain", whenScaled: "Retain" },
     replicas: 1,
