@@ -19,7 +19,7 @@ import {
 import { celEngine } from "../machinery/crd/engine.ts";
 import { labelSelector, SelectorError } from "../machinery/selectors.ts";
 import type { Admission } from "./contract.ts";
-import { type MatchCondition, type Variable } from "./match_conditions.ts";
+import type { MatchCondition, Values, Variable } from "./match_conditions.ts";
 import { type MatchResources, matchResources } from "./request_matching.ts";
 
 type Stored = DeepReadonly<KubeObject>;
@@ -239,6 +239,11 @@ export function namespaceOf(a: Admission): Stored | undefined {
     return undefined;
   }
   return a.view.get(`/registry/namespaces/${a.namespace}`)?.value;
+}
+
+/** Match conditions are not shown the Namespace. */
+export function withoutNamespace(values: Values): Values {
+  return Object.create(values, { namespaceObject: { value: null } });
 }
 
 // --- expressions --------------------------------------------------------------------------------------

@@ -206,17 +206,3 @@ export function matchResources(
   if (kind && failure) throw failure;
   return kind;
 }
-
-// --- versions -----------------------------------------------------------------------------------------
-
-/** An object of one row in the version of another that serves the same stored objects. */
-export function inVersion(
-  object: DeepReadonly<KubeObject>,
-  from: Kind,
-  to: Kind,
-): DeepReadonly<KubeObject> {
-  // What a subresource takes (Scale, Eviction) is of no version of the row.
-  if (from === to || (object.kind !== undefined && object.kind !== from.kind)) return object;
-  const stored = from.storage ? from.storage.toStorage(object as KubeObject) : object;
-  return to.storage ? to.storage.fromStorage(stored) : stored;
-}

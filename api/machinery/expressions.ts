@@ -78,10 +78,15 @@ export function compiledExpression(
   const cel = celEngine();
   let made: Compiled;
   try {
-    const program = cel.compileExpression(expression, {
-      ...variablesOf(cel, scope),
-      ...extra?.variables,
-    });
+    const program = cel.compileExpression(
+      expression,
+      {
+        ...variablesOf(cel, scope),
+        ...extra?.variables,
+      },
+      undefined,
+      { messages: scope.startsWith("mutation") },
+    );
     const right = results.length === 0 || results.includes(program.type);
     made = right ? { program } : { problem: wrongType(results, program.type, scope) };
   } catch (error) {

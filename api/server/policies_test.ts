@@ -314,3 +314,170 @@ Deno.test("a policy stops at its budget", async () => {
       `further validation rules will be run`,
   );
 });
+
+// --- mutating policies --------------------------------------------------------------------------------
+
+const MUTATING = resource("mutatingadmissionpolicies");
+const MUTATING_BINDINGS = resource("mutatingadmissionpolicybindings");
+
+async function mutation(client: Fixture["client"], name: string, mutations: Any[], spec: Any = {}) {
+  await client.create({ resource: MUTATING }, {
+    metadata: { name },
+    spec: {
+      matchConstraints: { resourceRules: [CONFIG_MAP_RULE] },
+      reinvocationPolicy: "Never",
+      mutations,
+      ...spec,
+    },
+  });
+  await client.create({ resource: MUTATING_BINDINGS }, {
+    metadata: { name: `${name}-binding` },
+    spec: { policyName: name },
+  });
+}
+
+const applying = (expression: string) => ({
+  patchType: "ApplyConfiguration",
+  applyConfiguration: { expression },
+});
+const patching = (expression: string) => ({ patchType: "JSONPatch", jsonPatch: { expression } });
+const POD_RULE = { ...CONFIG_MAP_RULE, resources: ["pods"] };
+
+Deno.test("a mutating policy merges a configuration, then patches", async () => {
+  await using api = await openApi();
+  const { client } = api;
+  await mutation(client, "sidecar", [
+    applying(`Object{
+      metadata: Object.metadata{labels: {"by": request.userInfo.username}},
+      spec: Object.spec{initContainers: [Object.spec.initContainers{
+        name: "proxy", image: "proxy:1", restartPolicy: "Always"
+      }]}
+    }`),
+    patching(`[
+      JSONPatch{op: "test", path: "/metadata/labels/by", value: "kubernetes-admin"},
+      JSONPatch{op: "add", path: "/metadata/labels/" + jsonpatch.escapeKey("a/b"), value: "c"},
+      JSONPatch{op: "add", path: "/spec/containers/-",
+        value: Object.spec.containers{name: "two", image: variables.image}},
+    ]`),
+  ], {
+    matchConstraints: { resourceRules: [POD_RULE] },
+    variables: [{ name: "image", expression: "object.spec.containers[0].image + '-two'" }],
+  });
+  const made = await client.create({ resource: PODS, namespace: "default" }, pod("web")) as Any;
+  assertEquals({ ...made.metadata.labels }, { by: "kubernetes-admin", "a/b": "c" });
+  assertEquals(made.spec.initContainers[0].name, "proxy");
+  assertEquals(
+    made.spec.initContainers[0].imagePullPolicy,
+    "IfNotPresent",
+    "defaults are filled in",
+  );
+  assertEquals(made.spec.containers.map((c: Any) => c.image), ["nginx:1.27", "nginx:1.27-two"]);
+});
+
+Deno.test("a patch whose test fails changes nothing", async () => {
+  await using api = await openApi();
+  const { client } = api;
+  await mutation(client, "tested", [patching(`[
+    JSONPatch{op: "test", path: "/data/a", value: "2"},
+    JSONPatch{op: "replace", path: "/data/a", value: "3"},
+  ]`)]);
+  assertEquals((await configMap(client, { a: "1" }) as Any).data.a, "1");
+  assertEquals((await configMap(client, { a: "2" }) as Any).data.a, "3");
+});
+
+Deno.test("mutations that cannot be made refuse the write, in upstream's words", async () => {
+  const cases: [mutation: Any, message: string][] = [
+    [
+      applying(`Object{data: Object.wrong{a: "b"}}`),
+      'type mismatch: unexpected type name "Object.wrong", expected "Object.data", which matches ' +
+      "field name path from root Object type",
+    ],
+    [
+      applying(`Object{foo: "b"}`),
+      "error applying patch: failed to convert patch object to typed object: .foo: field not " +
+      "declared in schema",
+    ],
+    [
+      applying(`Object{data: object.none.x}`),
+      "expression 'Object{data: object.none.x}' resulted in error: no such key: none",
+    ],
+    [
+      patching(`[JSONPatch{op: "remove", path: "/data/none"}]`),
+      "JSON Patch: error in remove for path: '/data/none': Unable to remove nonexistent key: none: " +
+      "missing value",
+    ],
+  ];
+  await using api = await openApi();
+  const { client } = api;
+  for (const [i, [one, message]] of cases.entries()) {
+    await mutation(client, `bad-${i}`, [one]);
+    const error = await assertRejects(
+      () => configMap(client, { a: "1" }, { name: "cm" }),
+      ApiError,
+    );
+    const text = `policy 'bad-${i}' with binding 'bad-${i}-binding' denied request: ${message}`;
+    assertEquals(error.message, text);
+    assertEquals([error.code, error.reason], [403, "Invalid"]);
+    assertEquals(error.status.details?.causes, [{ message: text }]);
+    await client.delete({ resource: MUTATING_BINDINGS, name: `bad-${i}-binding` });
+  }
+  await mutation(client, "ignored", [applying(`Object{foo: "b"}`)], { failurePolicy: "Ignore" });
+  assertEquals(await refusal(() => configMap(client)), "");
+});
+
+Deno.test("atomic lists are not merged away", async () => {
+  await using api = await openApi();
+  const { client } = api;
+  await mutation(client, "args", [
+    applying(`Object{spec: Object.spec{containers: [
+      Object.spec.containers{name: "c", args: ["--new"]}]}}`),
+  ], { matchConstraints: { resourceRules: [POD_RULE] } });
+  assertEquals(
+    await refusal(() => client.create({ resource: PODS, namespace: "default" }, pod("web"))),
+    "policy 'args' with binding 'args-binding' denied request: error applying patch: invalid " +
+      "ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.containers[0].args",
+  );
+});
+
+Deno.test("policies that want to see what later ones changed run once more", async () => {
+  await using api = await openApi();
+  const { client } = api;
+  const count = (key: string) =>
+    applying(`Object{data: {"${key}": (has(object.data) && "${key}" in object.data
+      ? object.data["${key}"] : "") + "x"}}`);
+  await mutation(client, "a-once", [count("once")]);
+  await mutation(client, "b-again", [count("again")], { reinvocationPolicy: "IfNeeded" });
+  await mutation(client, "c-last", [count("last")]);
+  const made = await configMap(client) as Any;
+  assertEquals({ ...made.data }, { once: "x", again: "xx", last: "x" });
+});
+
+Deno.test("match conditions and parameters steer mutations", async () => {
+  await using api = await openApi();
+  const { client } = api;
+  await mutation(client, "labels", [
+    applying(`Object{metadata: Object.metadata{labels: params.data}}`),
+  ], {
+    paramKind: { apiVersion: "v1", kind: "ConfigMap" },
+    matchConditions: [{ name: "named", expression: "object.metadata.name.startsWith('app-')" }],
+  });
+  const binding = await client.get({ resource: MUTATING_BINDINGS, name: "labels-binding" }) as Any;
+  await client.update({ resource: MUTATING_BINDINGS, name: "labels-binding" }, {
+    ...binding,
+    spec: {
+      ...binding.spec,
+      paramRef: { name: "labels", namespace: "default", parameterNotFoundAction: "Deny" },
+    },
+  });
+  await client.delete({ resource: MUTATING_BINDINGS, name: "labels-binding" });
+  await configMap(client, { team: "a" }, { name: "labels" });
+  await client.create({ resource: MUTATING_BINDINGS }, {
+    metadata: { name: "labels-binding" },
+    spec: {
+      policyName: "labels",
+      paramRef: { name: "labels", namespace: "default", parameterNotFoundAction: "Deny" },
+    },
+  });
+  assertEquals((await configMap(client, {}, { name: "app-1" }) as Any).metadata.labels.team, "a");
+  assertEquals((await configMap(client, {}, { name: "other" }) as Any).metadata.labels, undefined);
+});

@@ -17,6 +17,7 @@ import { type EventLimit, eventRateLimit } from "./event_rate_limit.ts";
 import { imagePolicy, type ImagePolicyOptions } from "./image_policy.ts";
 import { limitRanger } from "./limit_ranger.ts";
 import type { LimitedResource } from "./limited_resources.ts";
+import { mutatingPolicy } from "./mutating_policy.ts";
 import { namespaceLifecycle } from "./namespace_lifecycle.ts";
 import { defaultIngressClass, denyServiceExternalIps } from "./network.ts";
 import { nodeRestriction } from "./node_restriction.ts";
@@ -104,6 +105,7 @@ const ROWS: readonly Row[] = [
   on(podTopologyLabels),
   on(clusterRoleAggregation),
   on(rbacEscalation),
+  { name: "MutatingAdmissionPolicy", make: mutatingPolicy },
   {
     name: "MutatingAdmissionWebhook",
     make: (context, options) => mutatingWebhooks(context, options.mutatingUsers),

@@ -29,6 +29,7 @@ Deno.test("createPlugins() keeps upstream's order and defaults", () => {
     "PodTopologyLabels",
     "ClusterRoleAggregation",
     "RBACEscalation",
+    "MutatingAdmissionPolicy",
     "MutatingAdmissionWebhook",
     "ValidatingAdmissionPolicy",
     "ValidatingAdmissionWebhook",

@@ -3,6 +3,7 @@
  * the audit log.
  */
 import { ApiError, type DeepReadonly, type KubeObject } from "../../machinery/types.ts";
+import { convertTo } from "../../machinery/conversion.ts";
 import { celEngine } from "../../machinery/crd/engine.ts";
 import { type Compiled, loadExpressions } from "../../machinery/expressions.ts";
 import { goJson } from "../../machinery/go_format.ts";
@@ -26,8 +27,8 @@ import {
   namespaceOf,
   PolicyIndex,
   type PolicyPrograms,
+  withoutNamespace,
 } from "../policies.ts";
-import { inVersion } from "../request_matching.ts";
 
 type Stored = DeepReadonly<KubeObject>;
 
@@ -148,8 +149,10 @@ async function judge(
 ): Promise<void> {
   const { policy, binding, matched, params } = invocation;
   const namespace = namespaceOf(a);
-  const object = a.object && inVersion(a.object, a.kind, matched);
-  const old = a.old && inVersion(a.old, a.kind, matched);
+  const shown = (object: Stored | undefined) =>
+    object && (a.form || matched === a.kind ? object : convertTo(matched, a.kind, object));
+  const object = await shown(a.object);
+  const old = await shown(a.old);
   for (const param of params) {
     const judged = { admission: a, authorizer: context.authorizer, matched, object, old };
     const values = admissionValues({ ...judged, params: param, namespace });
@@ -213,8 +216,7 @@ async function evaluate(
     fails ? { ...NOTHING_SAID, verdicts: [{ index: 0, message }] } : NOTHING_SAID;
   const { variables, conditions, conditionsMade: made } = programs;
   if (conditions.length) {
-    const early: Values = Object.create(values, { namespaceObject: { value: null } });
-    const composed = new Composition(variables, early);
+    const composed = new Composition(variables, withoutNamespace(values));
     const result = await matchAll({ conditions, made, composed, turn }, composed.values);
     if (result.error !== undefined) return only(result.error);
     if (!result.matches) return NOTHING_SAID;

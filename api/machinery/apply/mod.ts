@@ -55,3 +55,5 @@ export {
   UPDATE_MANAGERS_MAX,
 } from "./managers.ts";
 export { type FieldSet, hasPath, pathsOf, pathText, setOf } from "./field_set.ts";
+export { configurationErrors, mergeObjects } from "./merge.ts";
+export { DEDUCED, type Shape, shapeOf, WHOLE } from "./shape.ts";

@@ -59,4 +59,4 @@ export {
 } from "./expression.ts";
 export { evaluateRules, hasRules, ruleErrors } from "./rules.ts";
 export { DYN, listOf, mapOf, type Type, typeText } from "./types.ts";
-export { LazyRecord, toJson, UNBOUND, wrapDyn } from "./values.ts";
+export { LazyRecord, MessageValue, toJson, UNBOUND, wrapDyn } from "./values.ts";
