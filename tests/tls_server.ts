@@ -29,6 +29,8 @@ export interface TlsServer extends AsyncDisposable {
   port: number;
   /** Its authority, PEM. */
   ca: string;
+  /** Its own certificate, PEM. */
+  certificate: string;
   /** A certificate and key that it accepts of a client. */
   client: { cert: string; key: string };
   heard: Heard[];
@@ -81,6 +83,7 @@ export async function tlsServer(
   return {
     port: (server.address() as { port: number }).port,
     ca: authority.certificatePem,
+    certificate: own.certificatePem,
     client: { cert: client.certificatePem, key: client.keyPem },
     heard,
     async [Symbol.asyncDispose]() {

@@ -201,19 +201,22 @@ export function checkPreconditions(
 ): void {
   const { uid, resourceVersion } = options.preconditions ?? {};
   const meta = object.metadata;
+  // The subject is the kind, as upstream's `rest.BeforeDelete` has it
+  const subject = { group: kind.group, resource: kind.kind };
   if (uid !== undefined && uid !== meta.uid) {
     throw conflict(
-      subjectOf(kind),
+      subject,
       meta.name,
-      `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${meta.uid}`,
+      `the UID in the precondition (${uid}) does not match the UID in record (${meta.uid}). ` +
+        `The object might have been deleted and then recreated`,
     );
   }
   if (resourceVersion !== undefined && resourceVersion !== meta.resourceVersion) {
     throw conflict(
-      subjectOf(kind),
+      subject,
       meta.name,
-      `Precondition failed: ResourceVersion in precondition: ${resourceVersion}, ` +
-        `ResourceVersion in object meta: ${meta.resourceVersion}`,
+      `the ResourceVersion in the precondition (${resourceVersion}) does not match the ` +
+        `ResourceVersion in record (${meta.resourceVersion}). The object might have been modified`,
     );
   }
 }

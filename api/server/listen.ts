@@ -5,7 +5,7 @@
  * A client's certificate counts only when TLS says it was verified: node reports the subject of any.
  */
 import type { Buffer } from "node:buffer";
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { Agent, IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Http2SecureServer, Http2Session } from "node:http2";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
@@ -73,30 +73,38 @@ function trustOf(tls: NonNullable<HostPlace["tls"]>) {
 
 /** Sends an HTTP request from this machine, over a connection that is kept for the next one. */
 export const hostRequest: HostRequest = async (place, message) => {
-  const { request } = place.tls ? await import("node:https") : await import("node:http");
+  const key = place.tls?.ca ? JSON.stringify(place) : "";
+  const once = () => requestOnce(place, message, pinned.get(key));
   let answer: IncomingMessage;
   try {
-    answer = await requestOnce(request, place, message);
+    answer = await once();
   } catch (error) {
+    const { reused, code = "" } = error as { reused?: boolean; code?: string };
+    if (message.signal.aborted) throw error;
+    if (key && UNKNOWN_ISSUER.has(code) && !pinned.has(key)) await pin(key, place);
     // The other side may close a kept connection in the moment that we use it
-    const { reused, code } = error as { reused?: boolean; code?: string };
-    if (!reused || code !== "ECONNRESET" || message.signal.aborted) throw error;
-    answer = await requestOnce(request, place, message);
+    else if (!reused || code !== "ECONNRESET") throw error;
+    answer = await once();
   }
   const found: Record<string, string | string[]> = {};
   for (const [name, value] of Object.entries(answer.headers)) if (value) found[name] = value;
   return { status: answer.statusCode ?? 0, headers: found, body: answer };
 };
 
-/** One attempt. Whoever aborts is answered at once, whatever becomes of the connection. */
-function requestOnce(
-  request: typeof import("node:http").request,
+/**
+ * One attempt. Whoever aborts is answered at once, whatever becomes of the connection. An agent, where there is one,
+ * makes connections of its own.
+ */
+async function requestOnce(
   { host, port, tls }: HostPlace,
   { method, path, headers, body, signal }: HostMessage,
+  agent?: Agent,
 ): Promise<IncomingMessage> {
-  return new Promise((resolve, reject) => {
+  const { request } = tls && !agent ? await import("node:https") : await import("node:http");
+  return await new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
-    const options = { host, port, method, path, headers, ...tls && trustOf(tls) };
+    const trust = agent ? { agent } : tls && trustOf(tls);
+    const options = { host, port, method, path, headers, ...trust };
     let begun: IncomingMessage | undefined;
     const outgoing = request(options, (answer: IncomingMessage) => {
       begun = answer;
@@ -117,19 +125,93 @@ function requestOnce(
   });
 }
 
-/** Opens a connection from this machine, with TLS where the place has it. */
-export async function hostDial({ host, port, tls }: HostPlace): Promise<Socket> {
-  if (!tls) return await hostConnect(host, port);
+/** What node says of a certificate whose authority it does not know. */
+const UNKNOWN_ISSUER = new Set([
+  "DEPTH_ZERO_SELF_SIGNED_CERT",
+  "SELF_SIGNED_CERT_IN_CHAIN",
+  "UNABLE_TO_VERIFY_LEAF_SIGNATURE",
+  "UNABLE_TO_GET_ISSUER_CERT",
+  "UNABLE_TO_GET_ISSUER_CERT_LOCALLY",
+]);
+
+/**
+ * Places whose bundle holds the server's own certificate, not its authority's: Go trusts those, and envtest relies
+ * on it; node does not. Their connections are checked here instead, before anything is sent.
+ */
+const pinned = new Map<string, Agent>();
+/** Most such places that are remembered. */
+const PINNED_MAX = 64;
+
+/** From now on a place's connections are trusted by the certificates of its bundle themselves. */
+async function pin(key: string, place: HostPlace): Promise<void> {
+  // Throws what is wrong with it, and so is remembered only when it is good
+  (await dialPinned(place)).destroy();
+  const { Agent } = await import("node:http");
+  const agent = new Agent({ keepAlive: true });
+  const connect = (_options: unknown, opened: (error: Error | null, socket?: Socket) => void) => {
+    dialPinned(place).then((socket) => opened(null, socket), opened);
+  };
+  agent.createConnection = connect as unknown as Agent["createConnection"];
+  const [oldest] = pinned.keys();
+  if (pinned.size >= PINNED_MAX) {
+    pinned.get(oldest)!.destroy();
+    pinned.delete(oldest);
+  }
+  pinned.set(key, agent);
+}
+
+async function dialPinned({ host, port, tls }: HostPlace): Promise<Socket> {
   const { connect } = await import("node:tls");
-  return await new Promise((resolve, reject) => {
-    const socket = connect({ host, port, ...trustOf(tls) });
-    socket.once("error", reject);
-    socket.once("secureConnect", () => {
-      socket.off("error", reject);
-      socket.setNoDelay(true);
-      resolve(socket);
+  const { X509Certificate } = await import("node:crypto");
+  const { name, ca = "" } = tls!;
+  const socket = await new Promise<TLSSocket>((resolve, reject) => {
+    const opened = connect({ host, port, ...trustOf(tls!), rejectUnauthorized: false });
+    opened.once("error", reject);
+    opened.once("secureConnect", () => {
+      opened.off("error", reject);
+      resolve(opened);
     });
   });
+  const problem = () => {
+    const { raw } = socket.getPeerCertificate() ?? {};
+    if (!raw) return { code: "UNABLE_TO_VERIFY_LEAF_SIGNATURE" };
+    const presented = new X509Certificate(raw);
+    const bundle = ca.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+    const known = bundle.some((pem) => new X509Certificate(pem).raw.equals(presented.raw));
+    if (!known) return { code: "UNABLE_TO_VERIFY_LEAF_SIGNATURE" };
+    const now = Date.now();
+    if (now > Date.parse(presented.validTo) || now < Date.parse(presented.validFrom)) {
+      return { code: "CERT_HAS_EXPIRED" };
+    }
+    const address = /^[0-9.]+$|:/.test(name);
+    if (address ? presented.checkIP(name) : presented.checkHost(name)) return undefined;
+    return { code: "ERR_TLS_CERT_ALTNAME_INVALID", altnames: presented.subjectAltName };
+  };
+  const found = problem();
+  if (!found) return socket;
+  socket.destroy();
+  throw Object.assign(new Error(`altnames: ${found.altnames ?? ""}`), { code: found.code });
+}
+
+/** Opens a connection from this machine, with TLS where the place has it. */
+export async function hostDial(place: HostPlace): Promise<Socket> {
+  const { host, port, tls } = place;
+  if (!tls) return await hostConnect(host, port);
+  const { connect } = await import("node:tls");
+  try {
+    return await new Promise((resolve, reject) => {
+      const socket = connect({ host, port, ...trustOf(tls) });
+      socket.once("error", reject);
+      socket.once("secureConnect", () => {
+        socket.off("error", reject);
+        socket.setNoDelay(true);
+        resolve(socket);
+      });
+    });
+  } catch (error) {
+    if (!tls.ca || !UNKNOWN_ISSUER.has((error as { code?: string }).code ?? "")) throw error;
+    return await dialPinned(place);
+  }
 }
 
 /** Certificates in PEM. */

@@ -98,6 +98,28 @@ Deno.test("outbound: this machine's own addresses are no endpoints, nor are name
   });
 });
 
+Deno.test("outbound: a bundle may hold the server's own certificate, and its paths two slashes", async () => {
+  await using server = await tlsServer(["localhost"], ({ url }) => ({ body: url }));
+  await using other = await tlsServer(["localhost"], () => ({ body: "other" }));
+  await withOutbound({}, async (outbound) => {
+    const url = `https://localhost:${server.port}//hook`;
+    const endpoint = { url, caBundle: server.certificate };
+    for (let turn = 0; turn < 2; turn++) {
+      assertEquals(text.decode((await outbound.send(endpoint, POST)).body), "/hook");
+    }
+    (await outbound.connect(endpoint)).destroy();
+    await fails(
+      outbound.send({ url, caBundle: other.certificate }, POST),
+      "x509: certificate signed by unknown authority",
+    );
+    await fails(
+      outbound.send({ ...endpoint, serverName: "elsewhere" }, POST),
+      "x509: certificate is valid for localhost, not elsewhere",
+    );
+    assertEquals(server.heard.length, 2); // nothing was said where the certificate was wrong
+  });
+});
+
 Deno.test("outbound: a URL is reached; redirects are answers, time and bytes have bounds", async () => {
   const never = Promise.withResolvers<{ body: string }>();
   await using server = await tlsServer(["localhost"], ({ url }) => {

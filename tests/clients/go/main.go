@@ -1,120 +1,144 @@
-// Command informer runs a shared informer of unmodified client-go against the cluster of KUBECONFIG, with protobuf
-// bodies, and says what it saw: one line a step, so that the test beside it can read along.
+// Command clients runs programs of unmodified client-go against the cluster of KUBECONFIG, one line a step, so that
+// the test beside it can read along. An argument names steps to run, by a regular expression.
 package main
 
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
-	"sync/atomic"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 )
 
+// world is what every step gets: a namespace of its own, and the wire's requests.
+type world struct {
+	config    *rest.Config
+	client    *kubernetes.Clientset
+	wire      *recorder
+	namespace string
+}
+
+type step struct {
+	name string
+	run  func(context.Context, *world) error
+}
+
 func main() {
-	if err := run(); err != nil {
-		fmt.Println("FAIL", err)
-		os.Exit(1)
+	steps := slices.Concat(informerSteps, objectSteps, discoverySteps, identitySteps, streamSteps)
+	only := regexp.MustCompile("")
+	if len(os.Args) > 1 {
+		only = regexp.MustCompile(os.Args[1])
+	}
+	for _, step := range steps {
+		if !only.MatchString(step.name) {
+			continue
+		}
+		if err := runStep(step); err != nil {
+			fmt.Printf("FAIL %s: %v\n", step.name, err)
+			os.Exit(1)
+		}
+		fmt.Println(step.name)
 	}
 	fmt.Println("done")
 }
 
-func run() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 45*time.Second)
+func runStep(step step) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	if err != nil {
 		return err
 	}
+	wire := &recorder{}
+	config.Wrap(wire.wrap)
 	config.ContentType = "application/vnd.kubernetes.protobuf"
+	config.AcceptContentTypes = "application/vnd.kubernetes.protobuf,application/json"
+	config.QPS, config.Burst = 500, 500
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		return err
 	}
-	const namespace = "default"
-	var added, updated, deleted atomic.Int32
-	factory := informers.NewSharedInformerFactoryWithOptions(client, 0, informers.WithNamespace(namespace))
-	informer := factory.Core().V1().ConfigMaps().Informer()
-	informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { count(o, &added) },
-		UpdateFunc: func(_, o any) { count(o, &updated) },
-		DeleteFunc: func(o any) { count(o, &deleted) },
-	})
-	factory.Start(ctx.Done())
-	if !cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
-		return fmt.Errorf("the cache did not sync")
+	namespace, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "go-"}}, metav1.CreateOptions{})
+	if err != nil {
+		return err
 	}
-	fmt.Println("synced")
-	maps := client.CoreV1().ConfigMaps(namespace)
-	for i := 0; i < 20; i++ {
-		object := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("go-%d", i), Labels: map[string]string{"from": "go"}}, Data: map[string]string{"n": fmt.Sprint(i)}, BinaryData: map[string][]byte{"b": {0, 255}}}
-		if _, err := maps.Create(ctx, object, metav1.CreateOptions{}); err != nil {
-			return fmt.Errorf("create: %w", err)
+	world := &world{config: config, client: client, wire: wire, namespace: namespace.Name}
+	// Pods need this account; whoever comes first makes it, this program or the cluster's controller.
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+	if _, err := client.CoreV1().ServiceAccounts(namespace.Name).Create(ctx, account, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	if err := step.run(ctx, world); err != nil {
+		return err
+	}
+	return client.CoreV1().Namespaces().Delete(ctx, namespace.Name, metav1.DeleteOptions{})
+}
+
+// until asks again until it is so, or says what was waited for.
+func until(ctx context.Context, what string, so func() (bool, error)) error {
+	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 30*time.Second, true, func(context.Context) (bool, error) { return so() })
+	if err != nil {
+		return fmt.Errorf("waiting for %s: %w", what, err)
+	}
+	return nil
+}
+
+// recorder remembers what goes over the wire: method, path, content type of the body, accepted types.
+type recorder struct {
+	sync.Mutex
+	requests []string
+}
+
+func (r *recorder) wrap(next http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(request *http.Request) (*http.Response, error) {
+		r.Lock()
+		r.requests = append(r.requests, fmt.Sprintf("%s %s?%s body=%s accept=%s", request.Method, request.URL.Path, request.URL.RawQuery, request.Header.Get("Content-Type"), request.Header.Get("Accept")))
+		r.Unlock()
+		return next.RoundTrip(request)
+	})
+}
+
+// expect fails unless one request has all of these in its line.
+func (r *recorder) expect(parts ...string) error {
+	r.Lock()
+	defer r.Unlock()
+	for _, line := range r.requests {
+		if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) }) {
+			return nil
 		}
 	}
-	for i := 0; i < 20; i += 2 {
-		object, err := maps.Get(ctx, fmt.Sprintf("go-%d", i), metav1.GetOptions{})
+	return fmt.Errorf("no request has all of %q:\n%s", parts, strings.Join(r.requests, "\n"))
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
+
+// first is the first error there is.
+func first(errs ...error) error {
+	for _, err := range errs {
 		if err != nil {
 			return err
 		}
-		object.Data["n"] = "changed"
-		if _, err := maps.Update(ctx, object, metav1.UpdateOptions{}); err != nil {
-			return fmt.Errorf("update: %w", err)
-		}
 	}
-	list, err := maps.List(ctx, metav1.ListOptions{LabelSelector: "from=go", Limit: 7})
-	if err != nil || len(list.Items) != 7 || list.Continue == "" || string(list.Items[0].BinaryData["b"]) != "\x00\xff" {
-		return fmt.Errorf("list: %v, %d items, continue %q", err, len(list.Items), list.Continue)
-	}
-	if err := maps.DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{LabelSelector: "from=go"}); err != nil {
-		return fmt.Errorf("delete collection: %w", err)
-	}
-	seen := func(context.Context) (bool, error) {
-		return added.Load() == 20 && updated.Load() == 10 && deleted.Load() == 20, nil
-	}
-	if err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, 15*time.Second, true, seen); err != nil {
-		return fmt.Errorf("events: %d added, %d updated, %d deleted", added.Load(), updated.Load(), deleted.Load())
-	}
-	fmt.Println("events 20 10 20")
-	return rollOut(ctx, client, namespace)
+	return nil
 }
 
-func count(object any, counter *atomic.Int32) {
-	if last, ok := object.(cache.DeletedFinalStateUnknown); ok {
-		object = last.Obj
+func equal[T comparable](what string, got, want T) error {
+	if got != want {
+		return fmt.Errorf("%s: got %v, want %v", what, got, want)
 	}
-	if m, ok := object.(*corev1.ConfigMap); ok && m.Labels["from"] == "go" {
-		counter.Add(1)
-	}
-}
-
-func rollOut(ctx context.Context, client kubernetes.Interface, namespace string) error {
-	labels := map[string]string{"app": "go"}
-	replicas := int32(3)
-	deployments := client.AppsV1().Deployments(namespace)
-	_, err := deployments.Create(ctx, &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: "go"},
-		Spec: appsv1.DeploymentSpec{Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "c", Image: "nginx:1.27"}}}}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		return fmt.Errorf("deployment: %w", err)
-	}
-	ready := func(ctx context.Context) (bool, error) {
-		d, err := deployments.Get(ctx, "go", metav1.GetOptions{})
-		return err == nil && d.Status.ReadyReplicas == replicas && d.Status.ObservedGeneration == d.Generation, err
-	}
-	if err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, 20*time.Second, true, ready); err != nil {
-		return fmt.Errorf("the deployment did not become ready: %w", err)
-	}
-	fmt.Println("deployment ready")
-	return deployments.Delete(ctx, "go", metav1.DeleteOptions{})
+	return nil
 }

@@ -1,0 +1,173 @@
+/**
+ * Every client as a row: what it needs, how it is made, how it is run against a cluster, and the steps that it must
+ * say it took. `deno task clients` runs all of them, the test suite those that are quick.
+ */
+import { Server } from "../e2e/server.ts";
+import { writeAssets } from "./envtest/assets.ts";
+import { goBuild, type LACKS, must, PYTHON, run } from "./languages.ts";
+
+/** What a row is run with. */
+export interface Place {
+  kubeconfig: string;
+  server: Server | undefined;
+  /** A folder of its own. */
+  folder: string;
+}
+
+/** One client. */
+export interface Client {
+  name: string;
+  needs: readonly (keyof typeof LACKS)[];
+  /** Part of the test suite too. */
+  quick?: true;
+  /** Flags of its cluster (default: two nodes that run what they can); "none": it starts one itself. */
+  cluster?: readonly string[] | "none";
+  /** Fetches and builds; may take minutes the first time. */
+  make?(): Promise<unknown>;
+  /** Runs it; answers with what it said. */
+  run(place: Place): Promise<string>;
+  /** Lines that it must say, in this order, and no others. */
+  steps: readonly string[];
+}
+
+const HERE = new URL("./", import.meta.url);
+
+function fileOf(path: string): string {
+  return decodeURIComponent(new URL(path, HERE).pathname);
+}
+
+async function said(
+  command: string,
+  args: string[],
+  env: Record<string, string>,
+  cwd?: URL,
+): Promise<string> {
+  return (await must(command, args, { env, cwd })).text;
+}
+
+/** The names of the tests that a Go test binary says have passed; throws where one failed. */
+async function goTests(path: string, folder: string, env: Record<string, string>): Promise<string> {
+  const cwd = new URL(`${folder}/`, HERE);
+  const { text, errors, success } = await run(path, ["-test.v"], { env, cwd });
+  if (!success) throw new Error(text + errors);
+  return [...text.matchAll(/^--- PASS: (\w+)/gm)].map(([, name]) => name).join("\n");
+}
+
+const OPERATOR = [
+  "TestASiteBecomesADeploymentAndAService",
+  "TestEventsAreRecorded",
+  "TestBuiltInKindsTravelAsProtobuf",
+  "TestRulesOfTheSchema",
+  "TestValidatingWebhook",
+  "TestVersionsAreConverted",
+  "TestSecretsAreWatchedByMetadataAlone",
+  "TestFieldsThatTheOperatorOwnsComeBack",
+  "TestScaleAndSelectableFields",
+  "TestAFinalizerHoldsASiteUntilItsLineIsStruck",
+  "TestAnotherReplicaTakesOver",
+];
+
+/** All of them. */
+export const CLIENTS: readonly Client[] = [
+  {
+    name: "Go: client-go",
+    needs: ["go"],
+    quick: true,
+    make: () => goBuild("go"),
+    run: async ({ kubeconfig }) => await said(await goBuild("go"), [], { KUBECONFIG: kubeconfig }),
+    steps: [
+      "informer by WatchList",
+      "informer by LIST and WATCH",
+      "dynamic and metadata informers",
+      "retry watcher",
+      "a Deployment becomes ready",
+      "protobuf bodies both ways",
+      "patch types",
+      "server-side apply, typed",
+      "dynamic client with a custom resource",
+      "pages, and a continue token that is no token",
+      "retry on conflict",
+      "bookmarks and initial events",
+      "leader election",
+      "dry run, field validation, preconditions",
+      "discovery, aggregated and legacy, says the same",
+      "RESTMapper and short names",
+      "OpenAPI v2 and v3",
+      "scale client",
+      "TokenRequest, and what its token may do",
+      "impersonation",
+      "reviews",
+      "exec by WebSocket and by SPDY",
+      "port-forward by WebSocket and by SPDY",
+      "logs, followed",
+      "proxy to a pod, eviction",
+      "done",
+    ],
+  },
+  {
+    name: "Go: operator on controller-runtime, existing cluster",
+    needs: ["go"],
+    quick: true,
+    make: () => goBuild("operator", { test: true }),
+    run: async ({ kubeconfig }) =>
+      await goTests(await goBuild("operator", { test: true }), "operator", {
+        KUBECONFIG: kubeconfig,
+        USE_EXISTING_CLUSTER: "true",
+      }),
+    steps: OPERATOR,
+  },
+  {
+    name: "Go: operator on controller-runtime, envtest",
+    needs: ["go"],
+    quick: true,
+    cluster: "none",
+    make: () => goBuild("operator", { test: true }),
+    async run({ folder }) {
+      await writeAssets(folder);
+      const env = { KUBEBUILDER_ASSETS: folder };
+      return await goTests(await goBuild("operator", { test: true }), "operator", env);
+    },
+    steps: OPERATOR,
+  },
+  {
+    name: "Python: kubernetes",
+    needs: ["python"],
+    quick: true,
+    run: async ({ kubeconfig }) =>
+      await said(PYTHON, [fileOf("python_client.py")], { KUBECONFIG: kubeconfig }),
+    steps: ["nodes 2", "watched ADDED MODIFIED DELETED", "exec 42", "not found"],
+  },
+  {
+    name: "JavaScript: @kubernetes/client-node",
+    needs: ["deno"],
+    quick: true,
+    run: async ({ kubeconfig }) =>
+      await said(Deno.execPath(), ["run", "-A", fileOf("client_node.ts")], {
+        KUBECONFIG: kubeconfig,
+      }),
+    steps: [
+      "typed create, read, patch, conflict",
+      "informer, with its connection broken in between",
+      "log, followed",
+      "exec, with its exit code",
+      "port-forward",
+    ],
+  },
+];
+
+/** Runs a client against a cluster of its own; throws when it fails or took other steps than it must. */
+export async function runClient(client: Client): Promise<void> {
+  const folder = await Deno.makeTempDir({ prefix: "plesio-client-" });
+  const own = client.cluster === "none";
+  const server = own ? undefined : await Server.start({ flags: client.cluster as string[] });
+  try {
+    const place = { folder, server, kubeconfig: server?.kubeconfig ?? "" };
+    const text = await client.run(place);
+    const steps = text.split("\n").filter((line) => line.trim() !== "");
+    const [got, wanted] = [steps.join("\n"), client.steps.join("\n")];
+    if (got !== wanted) throw new Error(`wanted the steps\n${wanted}\nbut got\n${got}`);
+  } finally {
+    await server?.stop();
+    await Deno.remove(folder, { recursive: true });
+  }
+}
