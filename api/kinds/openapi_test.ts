@@ -4,8 +4,13 @@ import { openApiV2Protobuf } from "../machinery/openapi_v2_protobuf.ts";
 import { openApiV3, openApiV3Paths } from "../machinery/openapi_v3.ts";
 import { createHash } from "node:crypto";
 import { OPENAPI_EDITION } from "../machinery/openapi_edition.ts";
-import { FIELDS, TYPES } from "../machinery/openapi_descriptions.ts";
-import type { Kind } from "../machinery/types.ts";
+import {
+  fieldDescription,
+  FIELDS,
+  typeDescription,
+  TYPES,
+} from "../machinery/openapi_descriptions.ts";
+import type { Kind, Schema } from "../machinery/types.ts";
 import { createKinds } from "./registry.ts";
 import { schemaNames, schemas } from "./schemas.ts";
 
@@ -213,11 +218,43 @@ Deno.test("what explain says is of types and fields that exist", () => {
   }
   for (const type in TYPES) assertEquals(types.has(type), true, type);
   for (const key in FIELDS) {
-    const [type, field] = key.split(".");
+    const [type, field] = key.split(/\.(.*)/);
     assertEquals(types.get(type)?.has(field), true, key);
   }
   const list = core.components.schemas["io.k8s.api.core.v1.PodList"];
   assertEquals(list.description, "A list of objects of kind Pod.");
+});
+
+/** The kinds that people read most. */
+const READ =
+  `Pod Deployment StatefulSet DaemonSet ReplicaSet Job CronJob Service Ingress ConfigMap Secret
+PersistentVolumeClaim PersistentVolume StorageClass Namespace Node ServiceAccount Role ClusterRole RoleBinding
+ClusterRoleBinding HorizontalPodAutoscaler NetworkPolicy PodDisruptionBudget CustomResourceDefinition`
+    .split(/\s/);
+
+Deno.test("every type and field of the kinds that people read most is explained", () => {
+  const wanted = createKinds().all().filter((kind) => READ.includes(kind.kind));
+  assertEquals(new Set(wanted.map((kind) => kind.kind)).size, READ.length);
+  const seen = new Set<string>();
+  const silent: string[] = [];
+  const visit = (name: string) => {
+    if (seen.has(name)) return;
+    seen.add(name);
+    const type = name.slice(name.lastIndexOf(".") + 1);
+    if (!typeDescription(type)) silent.push(type);
+    for (const [key, field] of Object.entries(schemas[name].properties ?? {})) {
+      if (!fieldDescription(type, key)) silent.push(`${type}.${key}`);
+      walk(field);
+    }
+  };
+  const walk = (schema: Schema) => {
+    if (schema.ref && schema.type === "object") visit(schema.ref);
+    if (schema.items) walk(schema.items);
+    Object.values(schema.properties ?? {}).forEach(walk);
+  };
+  for (const { schema } of wanted) visit(schema);
+  assertEquals(silent, []);
+  assertEquals(seen.size > 250, true, "what they are made of too");
 });
 
 Deno.test("the edition names what the documents say", () => {

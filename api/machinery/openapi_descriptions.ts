@@ -4,6 +4,11 @@
  * objects share, or not at all. Loaded with OpenAPI only.
  */
 
+import { CLUSTER } from "./descriptions/cluster.ts";
+import { PODS } from "./descriptions/pods.ts";
+import { STORAGE } from "./descriptions/storage.ts";
+import { WORKLOADS } from "./descriptions/workloads.ts";
+
 /** Fields that mean the same wherever they occur. */
 const SHARED: Record<string, string> = {
   apiVersion: "APIVersion defines the group and version this object is written in.",
@@ -23,10 +28,27 @@ const SHARED: Record<string, string> = {
   lastUpdateTime: "When the condition was last written.",
   defaultMode: "Permission bits of the files that say nothing of their own.",
   namespaceSelector: "Which namespaces count, by their labels.",
+  reason: "One word for programs on why it is so.",
+  message: "A sentence for people on why it is so.",
+  fsType: "The file system that is mounted, such as ext4.",
+  readOnly: "Whether it can only be read.",
+  secretRef: "The Secret with what is needed to log in.",
+  volumeID: "The volume's id.",
+  volumeName: "The volume's name.",
+  partition: "The partition that is mounted; the whole disk if not given.",
+  monitors: "The addresses of the monitors.",
+  user: "The user that it is mounted as.",
+  lun: "The number of the unit.",
+};
+
+/** Fields of conditions, whatever they are of. */
+const OF_CONDITION: Record<string, string> = {
+  type: "Which condition it is.",
+  status: "True, False or Unknown.",
 };
 
 /** By type. */
-export const TYPES: Readonly<Record<string, string>> = {
+export const TYPES: Record<string, string> = {
   // core
   Binding: "Puts a pod onto a node. The scheduler posts it.",
   ComponentStatus: "How a part of the control plane fares. Kept for old clients.",
@@ -122,7 +144,7 @@ export const TYPES: Readonly<Record<string, string>> = {
 };
 
 /** By type and field. */
-export const FIELDS: Readonly<Record<string, string>> = {
+export const FIELDS: Record<string, string> = {
   "ServiceList.items": "List of services.",
   "ObjectMeta.name": "Unique among objects of the kind in the namespace. Cannot be changed.",
   "ObjectMeta.generateName": "A beginning; the server adds the rest to make a name.",
@@ -345,6 +367,11 @@ export const FIELDS: Readonly<Record<string, string>> = {
   "ClusterRoleBinding.roleRef": "The ClusterRole granted. Cannot be changed.",
 };
 
+for (const { types, fields } of [PODS, WORKLOADS, CLUSTER, STORAGE]) {
+  for (const name in types) TYPES[name] ??= types[name];
+  for (const name in fields) FIELDS[name] ??= fields[name];
+}
+
 /** What is said of a type; `name` is its definition name's last part. */
 export function typeDescription(name: string): string | undefined {
   if (TYPES[name]) return TYPES[name];
@@ -354,5 +381,6 @@ export function typeDescription(name: string): string | undefined {
 
 /** What is said of a field of a type. */
 export function fieldDescription(type: string, field: string): string | undefined {
-  return FIELDS[`${type}.${field}`] ?? SHARED[field];
+  return FIELDS[`${type}.${field}`] ??
+    (type.endsWith("Condition") ? OF_CONDITION[field] : undefined) ?? SHARED[field];
 }
