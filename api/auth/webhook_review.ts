@@ -2,6 +2,7 @@
  * AdmissionReviews: what a webhook is asked, and what its answer must be (upstream: admission/plugin/webhook/request).
  * Both versions of the review are alike but for how strictly the answer is read.
  */
+import { jsonTypeName } from "../machinery/json_value.ts";
 import type { DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.ts";
 import type { Admission } from "./contract.ts";
 import { kindOf, placeOf } from "./request_matching.ts";
@@ -25,8 +26,15 @@ export interface Verdict {
   patchType: string;
 }
 
-/** An answer that is none. */
-export class ReviewError extends Error {}
+/** An answer that is none. `undecodable`: it is not even a review. */
+export class ReviewError extends Error {
+  readonly undecodable: boolean;
+
+  constructor(message: string, undecodable = false) {
+    super(message);
+    this.undecodable = undecodable;
+  }
+}
 
 const GROUP = "admission.k8s.io";
 
@@ -92,6 +100,40 @@ interface Response {
   warnings?: unknown;
 }
 
+/** What Go's type of each field of a response is. */
+const TYPES: Readonly<Record<string, string>> = {
+  uid: "types.UID",
+  allowed: "bool",
+  status: "v1.Status",
+  patch: "[]uint8",
+  patchType: "v1.PatchType",
+  auditAnnotations: "map[string]string",
+  warnings: "[]string",
+};
+
+/** How a value of such a type is written in JSON. */
+const WRITTEN: Readonly<Record<string, string>> = {
+  "types.UID": "string",
+  "v1.PatchType": "string",
+  "[]uint8": "string",
+  "bool": "bool",
+  "v1.Status": "object",
+  "map[string]string": "object",
+  "[]string": "array",
+};
+
+function checkTypes(response: Response): void {
+  for (const [field, type] of Object.entries(TYPES)) {
+    const value = response[field as keyof Response];
+    if (value === undefined || value === null || jsonTypeName(value) === WRITTEN[type]) continue;
+    throw new ReviewError(
+      `json: cannot unmarshal ${jsonTypeName(value)} into Go struct field ` +
+        `AdmissionResponse.response.${field} of type ${type}`,
+      true,
+    );
+  }
+}
+
 /** Checks a webhook's answer. Throws ReviewError in upstream's words. */
 export function verdictOf(
   answer: unknown,
@@ -102,9 +144,11 @@ export function verdictOf(
   if (typeof response !== "object" || response === null) {
     throw new ReviewError("webhook response was absent");
   }
+  checkTypes(response);
+  const patch = response.patch ? decoded(response.patch) : undefined;
   if (version === "v1") {
     if (response.uid !== uid) {
-      const given = JSON.stringify(typeof response.uid === "string" ? response.uid : "");
+      const given = JSON.stringify(response.uid ?? "");
       throw new ReviewError(`expected response.uid=${JSON.stringify(uid)}, got ${given}`);
     }
     const { apiVersion = "", kind = "" } = review;
@@ -116,13 +160,12 @@ export function verdictOf(
     }
     checkPatchPair(response, mutating);
   }
-  const patch = mutating && response.patch ? decoded(response.patch) : undefined;
   return {
     allowed: response.allowed === true,
     auditAnnotations: texts(response.auditAnnotations),
-    warnings: Array.isArray(response.warnings) ? response.warnings.map(String) : [],
+    warnings: (response.warnings as unknown[] | undefined ?? []).map(String),
     result: response.status as Partial<Status> | undefined ?? undefined,
-    patch,
+    patch: mutating ? patch : undefined,
     // The old version of the review did not look at the type: there is one that is known
     patchType: version === "v1" ? String(response.patchType ?? "") : "JSONPatch",
   };
@@ -149,12 +192,14 @@ function checkPatchPair({ patch, patchType }: Response, mutating: boolean): void
 
 /** Base64 as text. */
 function decoded(patch: unknown): string {
-  try {
-    const bytes = Uint8Array.from(atob(String(patch)), (c) => c.charCodeAt(0));
-    return new TextDecoder().decode(bytes);
-  } catch {
-    throw new ReviewError("illegal base64 data in response.patch");
+  const text = String(patch).replace(/[\r\n]/g, "");
+  const good = /^[A-Za-z0-9+/]*/.exec(text)![0].length;
+  const padding = text.slice(good);
+  if (text.length % 4 !== 0 || !/^={0,2}$/.test(padding)) {
+    const at = padding.startsWith("=") || padding === "" ? text.length : good;
+    throw new ReviewError(`illegal base64 data at input byte ${at}`, true);
   }
+  return new TextDecoder().decode(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
 }
 
 function texts(value: unknown): Record<string, string> {

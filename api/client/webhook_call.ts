@@ -3,6 +3,8 @@
  * upstream's client (client-go `rest`), because they end up in answers that clients match on.
  */
 import { JsonError, parseJson } from "../machinery/json.ts";
+import { jsonTypeName } from "../machinery/json_value.ts";
+import { parseYaml } from "../machinery/yaml.ts";
 import type { Endpoint, Outbound, OutboundAnswer, OutboundHeaders } from "./outbound.ts";
 
 /** Most bytes of a webhook's answer: the largest object, as base64, and some more. */
@@ -26,11 +28,12 @@ export interface Question {
   body: unknown;
   /** Told to the webhook as well, in whole seconds. */
   timeoutMs: number;
-  /** Leaves `timeout=` out of the query. */
-  untold?: boolean;
+  /** What the answer is decoded as: `admission.k8s.io/v1` and a kind. */
+  wanted: { apiVersion: string; kind: string };
   signal?: AbortSignal;
 }
 
+const JSON_TYPE = "application/json";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -38,14 +41,14 @@ const decoder = new TextDecoder();
 export async function askWebhook(
   outbound: Outbound,
   endpoint: Endpoint,
-  { body, timeoutMs, untold, signal }: Question,
+  { body, wanted, timeoutMs, signal }: Question,
 ): Promise<unknown> {
   const answer = await outbound.send(endpoint, {
     method: "POST",
-    query: untold ? undefined : `timeout=${Math.ceil(timeoutMs / 1000)}s`,
+    query: `timeout=${Math.ceil(timeoutMs / 1000)}s`,
     headers: {
       accept: "application/json, */*",
-      "content-type": "application/json",
+      "content-type": JSON_TYPE,
       "user-agent": "kube-apiserver-admission",
     },
     body: encoder.encode(JSON.stringify(body)),
@@ -53,8 +56,42 @@ export async function askWebhook(
     bytesMax: WEBHOOK_ANSWER_BYTES_MAX,
     signal,
   });
-  return parsed(answer);
+  const value = parsed(answer);
+  checkKind(value, wanted);
+  return value;
 }
+
+/** The answer must be of the kind that was asked for; one that does not say is taken for it. */
+function checkKind(value: unknown, wanted: Question["wanted"]): void {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new WebhookError(
+      `couldn't get version/kind; json parse error: json: cannot unmarshal ${
+        jsonTypeName(value)
+      } ` +
+        `into Go value of type ${TYPE_META}`,
+    );
+  }
+  const { apiVersion = "", kind = "" } = value as { apiVersion?: unknown; kind?: unknown };
+  if (apiVersion === "" && kind === "") return;
+  if (apiVersion === wanted.apiVersion && kind === wanted.kind) return;
+  const short = (text: string) => text.slice(text.lastIndexOf("/") + 1);
+  const group = wanted.apiVersion.slice(0, wanted.apiVersion.indexOf("/"));
+  const sibling = kind === wanted.kind && String(apiVersion).startsWith(`${group}/`);
+  if (sibling || (apiVersion === "v1" && kind === "Status")) {
+    throw new WebhookError(
+      `converting (${short(String(apiVersion))}.${kind}) to ` +
+        `(${short(wanted.apiVersion)}.${wanted.kind}): unknown conversion`,
+    );
+  }
+  throw new WebhookError(
+    `no kind ${JSON.stringify(kind)} is registered for version ${JSON.stringify(apiVersion)} in ` +
+      `scheme "pkg/runtime/scheme.go:111"`,
+  );
+}
+
+/** Go's name of what the first look at an answer is decoded into. */
+const TYPE_META = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; ' +
+  'Kind string "json:\\"kind,omitempty\\"" }';
 
 function typeOf(headers: OutboundHeaders): string {
   const type = headers["content-type"] ?? "";
@@ -72,16 +109,25 @@ function parsed({ status, headers, body }: OutboundAnswer): unknown {
   // Upstream reads JSON from whatever type is said, and webhooks exist that say none: Go then guesses text
   if (text === "") {
     throw new WebhookError(
-      `0-length response with status code: ${status} and content type: ${type}`,
+      `0-length response with status code: ${status} and content type: ${type || JSON_TYPE}`,
     );
   }
-  const failed = statusError(text);
-  if (failed) throw failed;
   try {
     return parseJson(text).value;
   } catch (error) {
     if (!(error instanceof JsonError)) throw error;
+    // Upstream's decoder takes YAML as well, and most texts are some
+    const value = yamlOrNot(text);
+    if (value !== undefined) return value;
     throw new WebhookError(`couldn't get version/kind; json parse error: ${error.message}`);
+  }
+}
+
+function yamlOrNot(text: string): unknown {
+  try {
+    return parseYaml(text).value;
+  } catch {
+    return undefined;
   }
 }
 

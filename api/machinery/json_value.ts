@@ -68,3 +68,10 @@ export function goTypeName(value: unknown): string {
       return "map[string]interface {}";
   }
 }
+
+/** A value's type as Go's JSON decoder names it in its errors. */
+export function jsonTypeName(value: unknown): string {
+  if (value === null || value === undefined) return "null";
+  if (Array.isArray(value)) return "array";
+  return typeof value === "boolean" ? "bool" : typeof value;
+}

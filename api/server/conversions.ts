@@ -59,8 +59,8 @@ export function conversionWebhook(
       }
       answer = await askWebhook(deps.outbound, endpoint, {
         body,
+        wanted: { apiVersion, kind: "ConversionReview" },
         timeoutMs: CONVERSION_TIMEOUT_MS,
-        untold: true,
       });
     } catch (error) {
       if (!(error instanceof WebhookError || error instanceof OutboundError)) throw error;

@@ -106,7 +106,7 @@ Deno.test("conversions: an object is stored in one version and served in each", 
   assertEquals([body.apiVersion, body.kind], ["apiextensions.k8s.io/v1", "ConversionReview"]);
   assertEquals(body.request.desiredAPIVersion, "example.com/v2");
   assertObjectMatch(body.request.objects[0], { apiVersion: "example.com/v1", kind: "Thing" });
-  assertEquals([request.method, request.query], ["POST", undefined]);
+  assertEquals([request.method, request.query], ["POST", "timeout=30s"]);
   // The same stored object is not converted again
   await f.client.get({ ...v2, name: "x" });
   assertEquals(f.calls.length, 1);

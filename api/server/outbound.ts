@@ -293,6 +293,12 @@ function inWords(error: unknown, { host, port, tls }: HostPlace, said = ""): Out
   if (code === "ERR_TLS_CERT_ALTNAME_INVALID") {
     const names = /altnames?: (DNS:.*)$|not in the cert's list: (.*)$/.exec(message ?? "");
     const valid = (names?.[1] ?? names?.[2] ?? "").replaceAll(/DNS:|IP Address:/g, "");
+    const list = /cert's list: (.*)$/.exec(message ?? "");
+    if (list?.[1] === "") {
+      return bad(
+        `x509: cannot validate certificate for ${tls?.name} because it doesn't contain any IP SANs`,
+      );
+    }
     return bad(
       valid
         ? `x509: certificate is valid for ${valid}, not ${tls?.name}`

@@ -119,6 +119,9 @@ export interface Answerer {
   answer(call: Call): Promise<Reply>;
 }
 
+/** The highest status that HTTP knows. */
+const STATUS_MAX = 599;
+
 /** Serves one request. Resolves when its answer has been handed over, or its client is gone. */
 export async function serve(
   served: Answerer,
@@ -129,7 +132,9 @@ export async function serve(
   const gone = new Gone(res);
   const call = Object.defineProperty(callOf(req), "signal", { get: () => gone.signal });
   const reply = await served.answer(call);
-  const { status, body } = reply;
+  const { body } = reply;
+  // A webhook may refuse with any code; what HTTP has none for is a failure of ours
+  const status = reply.status > STATUS_MAX ? 500 : reply.status;
   if (gone.yes) {
     if (isStream(body)) await body[Symbol.asyncIterator]().return?.();
     return;

@@ -272,8 +272,19 @@ Deno.test("webhooks: failing to ask ends the request, or is ignored", async () =
     ],
     [
       () => ({ text: "<html>", headers: { "content-type": "text/html" } }),
-      "failed to call webhook: couldn't get version/kind; json parse error: invalid character '<' " +
-      "looking for beginning of value",
+      "failed to call webhook: couldn't get version/kind; json parse error: json: cannot " +
+      'unmarshal string into Go value of type struct { APIVersion string "json:\\"apiVersion,' +
+      'omitempty\\""; Kind string "json:\\"kind,omitempty\\"" }',
+    ],
+    [
+      () => ({ json: { apiVersion: "admission.k8s.io/v1beta1", kind: "AdmissionReview" } }),
+      "failed to call webhook: converting (v1beta1.AdmissionReview) to (v1.AdmissionReview): " +
+      "unknown conversion",
+    ],
+    [
+      () => ({ json: { response: { allowed: "yes" } } }),
+      "failed to call webhook: json: cannot unmarshal string into Go struct field " +
+      "AdmissionResponse.response.allowed of type bool",
     ],
     [() => ({ json: {} }), "received invalid webhook response: webhook response was absent"],
     [
@@ -301,7 +312,7 @@ Deno.test("webhooks: failing to ask ends the request, or is ignored", async () =
     `error_type="calling_webhook_error",rejection_code="404"} 1`,
     `apiserver_admission_webhook_request_total{${labels},operation="CREATE",code="500",rejected="true"} 1`,
     `apiserver_admission_webhook_admission_duration_seconds_count{${labels},operation="CREATE",` +
-    `rejected="true"} 6`,
+    `rejected="true"} 8`,
   ];
   for (const line of lines) assertEquals(metrics.includes(line), true, line);
   await f[Symbol.asyncDispose]();
@@ -340,6 +351,24 @@ Deno.test("webhooks: what a patch must be", async () => {
       patch({ op: "remove", path: "/data/nosuch" }),
       `${failed}error in remove for path: '/data/nosuch': Unable to remove nonexistent key: ` +
       "nosuch: missing value",
+    ],
+    [
+      { patch: "!!!", patchType: "JSONPatch" },
+      `${calling}failed to call webhook: illegal base64 data at input byte 0`,
+    ],
+    [
+      { patch: btoa("nope"), patchType: "JSONPatch" },
+      `${calling}received undecodable patch in webhook response: invalid character 'o' in literal ` +
+      "null (expecting 'u')",
+    ],
+    [
+      patch({ op: "replace", path: "/data", value: 7 }),
+      `${failed}json: cannot unmarshal number into Go struct field ConfigMap.data of type ` +
+      "map[string]string",
+    ],
+    [
+      patch({ op: "replace", path: "/kind", value: "Pod" }),
+      "converting (v1.Pod) to (core.ConfigMap): unknown conversion",
     ],
     [
       { ...patch({ op: "add", path: "/data/x", value: "1" }), patchType: "Merge" },

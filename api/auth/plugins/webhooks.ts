@@ -9,7 +9,8 @@ import { convertTo } from "../../machinery/conversion.ts";
 import { applyDefaults } from "../../machinery/defaults.ts";
 import { edit } from "../../machinery/edit.ts";
 import { badRequest, forbidden, internal, timedOut } from "../../machinery/errors.ts";
-import { sameJson } from "../../machinery/json_value.ts";
+import { JsonError, parseJson } from "../../machinery/json.ts";
+import { jsonTypeName, sameJson } from "../../machinery/json_value.ts";
 import { jsonPatch } from "../../machinery/patch.ts";
 import { decode } from "../../machinery/schema.ts";
 import {
@@ -200,13 +201,16 @@ class Round {
       throw new CallFailure(hook, `could not create admission objects: ${why}`, 400);
     }
     const uid = this.#context.clock.uuid();
-    const answer = await this.#call(hook, reviewOf(a, asked, { uid, version }));
+    const answer = await this.#call(hook, reviewOf(a, asked, { uid, version }), version);
     let verdict: Verdict;
     try {
       verdict = verdictOf(answer, { uid, version, mutating: this.#type === "mutating" });
     } catch (error) {
       if (!(error instanceof ReviewError)) throw error;
-      throw new CallFailure(hook, `received invalid webhook response: ${error.message}`, 503);
+      const what = error.undecodable
+        ? "failed to call webhook"
+        : "received invalid webhook response";
+      throw new CallFailure(hook, `${what}: ${error.message}`, 503);
     }
     for (const [key, value] of Object.entries(verdict.auditAnnotations)) {
       a.annotate(`${hook.name}/${key}`, value);
@@ -216,7 +220,7 @@ class Round {
     return verdict;
   }
 
-  async #call(hook: Hook, body: unknown): Promise<unknown> {
+  async #call(hook: Hook, body: unknown, version: string): Promise<unknown> {
     const outbound = this.#context.outbound?.();
     if (!hook.endpoint || !outbound) {
       const why = "webhook configuration must have either service or URL";
@@ -226,7 +230,8 @@ class Round {
     try {
       const { signal } = this.#a;
       const endpoint = withCredentials(hook.endpoint, this.#context.users);
-      return await askWebhook(outbound, endpoint, { body, timeoutMs, signal });
+      const wanted = { apiVersion: `admission.k8s.io/${version}`, kind: "AdmissionReview" };
+      return await askWebhook(outbound, endpoint, { body, wanted, timeoutMs, signal });
     } catch (error) {
       const told = error instanceof WebhookError || error instanceof OutboundError;
       if (!told) throw error;
@@ -382,15 +387,18 @@ function refusalOf(hook: Hook, result: Partial<Status> = {}): ApiError {
 }
 
 function operationsOf(hook: Hook, text: string): unknown[] {
+  const undecodable = (why: string) =>
+    new CallFailure(hook, `received undecodable patch in webhook response: ${why}`, 503);
+  let operations: unknown;
   try {
-    const operations = JSON.parse(text);
-    if (Array.isArray(operations)) return operations;
-    throw new TypeError("a JSON patch is an array of operations");
+    operations = parseJson(text).value;
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    const said = `received undecodable patch in webhook response: ${why}`;
-    throw new CallFailure(hook, said, 503);
+    if (error instanceof JsonError) throw undecodable(error.message);
+    throw error;
   }
+  if (Array.isArray(operations)) return operations;
+  const what = jsonTypeName(operations);
+  throw undecodable(`json: cannot unmarshal ${what} into Go value of type jsonpatch.Patch`);
 }
 
 /** The object with the patch in it, as its kind decodes and defaults it. */
@@ -400,19 +408,27 @@ function patched(
   operations: unknown[],
 ): KubeObject {
   try {
-    const changed = jsonPatch(object as KubeObject, operations);
-    if (changed?.apiVersion !== object.apiVersion || changed.kind !== object.kind) {
-      const of = ({ apiVersion, kind }: DeepReadonly<KubeObject>) => `${apiVersion}, Kind=${kind}`;
-      throw internal(`expected ${of(object)}, got ${of(changed ?? {} as KubeObject)}`);
+    const changed = jsonPatch(object as KubeObject, operations) ?? {};
+    changed.apiVersion ??= object.apiVersion;
+    changed.kind ??= object.kind;
+    if (changed.apiVersion !== object.apiVersion || changed.kind !== object.kind) {
+      const short = changed.apiVersion.slice(changed.apiVersion.lastIndexOf("/") + 1);
+      const family = form.group.split(".")[0] || "core";
+      const message = `converting (${short}.${changed.kind}) to (${family}.${form.kind}): ` +
+        "unknown conversion";
+      throw new ApiError({ code: 500, message });
     }
     const { object: next } = decode(form, changed, "Ignore");
+    next.metadata ??= {} as KubeObject["metadata"];
     applyDefaults(form.schemas, form.schema, next);
     form.hooks.defaults?.(next);
     return next;
   } catch (error) {
     if (!(error instanceof ApiError) || error.code === 500) throw error;
     const [cause] = error.status.details?.causes ?? [];
-    throw internal(cause?.message ?? error.message);
+    throw internal(
+      cause?.message ?? error.message.replace(/^.* cannot be handled as an? \S+: /, ""),
+    );
   }
 }
 
