@@ -69,14 +69,16 @@ import { localClient } from "./server/local_client.ts";
 import { Auditor, type AuditSink } from "./server/audit.ts";
 import { AuditLog } from "./server/audit_log.ts";
 import { AuditWebhook } from "./server/audit_webhook.ts";
-import { hostLogFiles } from "./server/files.ts";
+import { hostLogFiles, hostUsage } from "./server/files.ts";
+import { Health } from "./server/health.ts";
+import { processLines } from "./server/zpages.ts";
 import type { AuditOptions, FrontOptions } from "./server/front_options.ts";
 import { Closing } from "./server/closing.ts";
 import { Deadlines } from "./server/deadlines.ts";
 import { Flow } from "./server/flow.ts";
 import { FlowKeeper } from "./server/flow_keeper.ts";
 import { flowLines } from "./server/flow_report.ts";
-import { Metrics } from "./server/metrics.ts";
+import { Metrics, objectLines } from "./server/metrics.ts";
 import { OpenApi } from "./server/openapi.ts";
 import { createOutbound } from "./server/outbound.ts";
 
@@ -212,6 +214,8 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     flow: flowOf(options),
     deadlines: new Deadlines(clock, front.requestTimeoutMs),
     closing: new Closing(clock, front.closing),
+    health: new Health(),
+    startedAt: clock.now(),
     front,
     audit: options.audit,
     trace: options.trace,
@@ -270,7 +274,9 @@ export function createApi(options: ApiOptions): Api {
   // A closed store says so to every request itself
   if (levels) new FlowKeeper(deps, levels).start().catch(() => {});
   const metrics = new Metrics();
+  metrics.add(() => objectLines(deps));
   metrics.add(() => flowLines(deps.flow));
+  metrics.add(() => processLines(hostUsage(), deps.startedAt));
   const { audit } = deps;
   if (audit) metrics.add(() => audit.lines());
   if (options.metricsText) metrics.add(options.metricsText);

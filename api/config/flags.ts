@@ -8,7 +8,7 @@
  */
 import { parseArgs } from "node:util";
 import { AUTHORIZATION_MODES as MODES, OIDC_ALGORITHMS, PLUGIN_NAMES } from "../auth/mod.ts";
-import { parseDuration } from "../machinery/time.ts";
+import { formatDuration, parseDuration } from "../machinery/time.ts";
 
 /** The parts of a cluster that can be left out. */
 export const COMPONENTS = ["api", "controllers", "scheduler", "nodes", "network"] as const;
@@ -325,6 +325,21 @@ function tokensOf(args: readonly string[]) {
     tokens: true,
   })
     .tokens;
+}
+
+/** The values of all flags as texts, as they would be given. */
+export function shownFlags(flags: Flags): Record<string, string> {
+  const shown: Record<string, string> = {};
+  for (const name in TABLE) {
+    const value = (flags as Record<string, unknown>)[name];
+    const isDuration = /^\d+(h|m|s|ms)/.test(TABLE[name].placeholder ?? "");
+    shown[name] = Array.isArray(value)
+      ? `[${value.join(",")}]`
+      : isDuration && typeof value === "number"
+      ? formatDuration(value)
+      : String(value ?? "");
+  }
+  return shown;
 }
 
 /** Width of the column of flags in the help text. */

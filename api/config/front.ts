@@ -4,7 +4,7 @@ import type { BrowserOptions } from "../server/cors.ts";
 import type { AuditWebhookOptions } from "../server/audit_webhook.ts";
 import type { AuditOptions, FrontOptions } from "../server/front_options.ts";
 import { parseAuditPolicy } from "./audit_policy.ts";
-import { type Flags, UsageError } from "./flags.ts";
+import { type Flags, shownFlags, UsageError } from "./flags.ts";
 import type { ReadConfig } from "./server.ts";
 import { webhookEndpoint } from "./webhook_endpoint.ts";
 
@@ -15,6 +15,7 @@ export async function frontOptions(flags: Flags, read: ReadConfig): Promise<Fron
   return {
     audit: await auditOptions(flags, read),
     requestTimeoutMs: flags["request-timeout"],
+    flags: shownFlags(flags),
     browsers: browserOptions(flags),
     goawayChance: flags["goaway-chance"],
     minRequestTimeoutMs: flags["min-request-timeout"] * 1000,

@@ -11,10 +11,11 @@ import { answerRemote, passOn } from "./aggregation/proxy.ts";
 import type { Deps } from "./deps.ts";
 import { Discovery } from "./discovery.ts";
 import { answerResource, authorizePath, type Connector, requestedPath } from "./front.ts";
+import { flagzReply, statuszReply } from "./zpages.ts";
 import { FLOW_DEBUG, flowTable } from "./flow_report.ts";
 import { failure, pass } from "./passage.ts";
-import { routeOf } from "./route.ts";
-import { healthReply, VERSION } from "./health.ts";
+import { type Route, routeOf } from "./route.ts";
+import { VERSION } from "./health.ts";
 import { bodyTooLarge, type Call, isStream, jsonReply, type Reply, textReply } from "./http.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenApi } from "./openapi.ts";
@@ -60,8 +61,17 @@ export function createApp(deps: Deps, options: AppOptions): App {
     const reply = remote
       ? await answerRemote(deps, call, route, remote)
       : await answerResource(deps, call, route, options.connect);
-    options.metrics.observe(call.method, route, reply.status, deps.clock.monotonic() - began);
+    observe(call, route, reply, began);
     return reply;
+  };
+  const observe = (call: Call, route: Route | undefined, reply: Reply, began: number) => {
+    const { method, path, query } = call;
+    const contentType = method === "PATCH" ? call.header("content-type") : undefined;
+    options.metrics.observe(
+      { method, route, path, query, contentType },
+      reply.status,
+      deps.clock.monotonic() - began,
+    );
   };
   addRoutes(hono, deps, { ...options, discovery });
   const app: App = {
@@ -69,7 +79,8 @@ export function createApp(deps: Deps, options: AppOptions): App {
     async answer(call) {
       const first = call.path.charCodeAt(1) === 0x61 ? await resource(call) : undefined;
       if (first) return first;
-      return await pass(deps, call, requestedPath(call), async (passage) => {
+      const began = deps.clock.monotonic();
+      const answered = await pass(deps, call, requestedPath(call), async (passage) => {
         await authorizePath(deps, call, passage);
         const reply = await replyOfResponse(
           await hono.fetch(requestOfCall(call), { call, user: passage.user }),
@@ -77,6 +88,8 @@ export function createApp(deps: Deps, options: AppOptions): App {
         if (passage.audit && reply.status >= 400) reply.outcome = statusIn(reply);
         return reply;
       });
+      observe(call, undefined, answered, began);
+      return answered;
     },
     fetch: async (request, call = callOfRequest(request)) =>
       responseOf(await app.answer(call), request.method),
@@ -113,7 +126,7 @@ function addRoutes(
   for (const root of ["healthz", "livez", "readyz"]) {
     const health = async (c: Context<Env>) => {
       const { path, query } = c.get("call");
-      const reply = await healthReply(deps, path, new URLSearchParams(query));
+      const reply = await deps.health.reply(deps, path, new URLSearchParams(query));
       return responseOf(reply ?? notFoundReply(path));
     };
     hono.get(`/${root}`, health);
@@ -136,6 +149,14 @@ function addRoutes(
     return responseOf(await openapi.v3(call));
   });
   hono.get("/openapi/v2", async (c) => responseOf(await openapi.v2(c.get("call"))));
+  const facts = () => ({
+    startedAt: deps.startedAt,
+    now: deps.clock.now(),
+    flags: deps.front.flags ?? {},
+  });
+  hono.get("/statusz", (c) => responseOf(statuszReply(c.get("call"), facts())));
+  hono.get("/flagz", (c) => responseOf(flagzReply(c.get("call"), facts())));
+  hono.get("/metrics/slis", () => responseOf(textReply(200, deps.health.lines())));
   hono.get("/metrics", () => responseOf(metrics.reply(deps)));
   hono.get(`${FLOW_DEBUG}:table`, (c) => {
     const table = flowTable(deps.flow, c.req.param("table"), {
@@ -184,6 +205,8 @@ function notFoundReply(path: string): Reply {
 function rootPaths(deps: Deps): string[] {
   const paths = new Set(["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"]);
   for (const path of ["/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks"]) paths.add(path);
+  for (const path of ["/flagz", "/metrics/slis", "/statusz"]) paths.add(path);
+  for (const path of deps.health.paths()) paths.add(path);
   paths.add("/.well-known/openid-configuration");
   for (const { group, version } of deps.kinds.all()) {
     if (!group) continue;

@@ -34,6 +34,7 @@ import type { Deadlines } from "./deadlines.ts";
 import type { FrontPolicy } from "./front_options.ts";
 import type { Aggregation } from "./aggregation/registry.ts";
 import type { Flow } from "./flow.ts";
+import type { Health } from "./health.ts";
 import type { ApiRequest } from "./request.ts";
 import { ApiError, type Kind, type Kinds, type KubeObject } from "../machinery/types.ts";
 
@@ -77,6 +78,9 @@ export interface Deps {
   flow: Flow;
   deadlines: Deadlines;
   closing: Closing;
+  health: Health;
+  /** Wall time in ms. */
+  startedAt: number;
   front: FrontPolicy;
   /** Makes records of requests; absent: nothing is audited. */
   audit?: Auditor;

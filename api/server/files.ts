@@ -1,4 +1,4 @@
-/** Files of this machine that the API server itself writes: its audit log. */
+/** Files of this machine that the API server itself writes (its audit log), and what its process takes. */
 import {
   appendFileSync,
   closeSync,
@@ -11,7 +11,21 @@ import {
   rmSync,
   writeSync,
 } from "node:fs";
+import process from "node:process";
 import type { LogFile, LogFiles } from "./audit_log.ts";
+import type { Usage } from "./zpages.ts";
+
+/** What this process takes of its machine. */
+export function hostUsage(): Usage {
+  const { user, system } = process.cpuUsage();
+  const usage = { residentBytes: process.memoryUsage().rss, cpuSeconds: (user + system) / 1e6 };
+  try {
+    return { ...usage, openFiles: readdirSync("/proc/self/fd").length };
+  } catch {
+    // Not Linux
+    return usage;
+  }
+}
 
 const STANDARD_OUTPUT = 1;
 

@@ -28,17 +28,34 @@ export class WatchCounts {
   #all = 0;
   readonly #counts = new Map<string, number>();
 
+  /** Open watches by labels, as metrics show them. */
+  readonly open = new Map<string, number>();
+
   /** Notes a watch; call what is returned when it ends. */
   begin(requested: Requested): () => void {
+    const { group, resource, namespace, name, version } = requested;
+    const scope = name ? "resource" : namespace ? "namespace" : "cluster";
+    const labels = `group="${group}",resource="${resource}",scope="${scope}",subresource="",` +
+      `verb="WATCH",version="${version}"`;
+    const end = this.#interest(requested);
+    this.open.set(labels, (this.open.get(labels) ?? 0) + 1);
+    let over = false;
+    return () => {
+      if (over) return;
+      over = true;
+      end();
+      const left = this.open.get(labels)! - 1;
+      if (left > 0) this.open.set(labels, left);
+      else this.open.delete(labels);
+    };
+  }
+
+  #interest(requested: Requested): () => void {
     // A watcher of one node's pods is not told of others: it is no part of a write's cost
     if (requested.resource === "pods" && ofOneNode(requested.fieldSelector)) return () => {};
     const key = keyOf(requested, requested.namespace, requested.name);
     this.#add(key, 1);
-    let over = false;
-    return () => {
-      if (!over) this.#add(key, -1);
-      over = true;
-    };
+    return () => this.#add(key, -1);
   }
 
   #add(key: string, by: number): void {

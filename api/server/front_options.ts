@@ -19,6 +19,8 @@ export interface FrontPolicy {
   browsers?: BrowserOptions;
   /** Part of the requests over HTTP/2 whose client is asked to connect anew (default 0, at most 0.02). */
   goawayChance?: number;
+  /** What `/flagz` shows: the values of flags by name. */
+  flags?: Readonly<Record<string, string>>;
   /** A watch that names no timeout ends after this long, and up to as long again, in ms (default 1,800,000). */
   minRequestTimeoutMs?: number;
 }

@@ -41,9 +41,54 @@ interface Series {
 
 /** Sets of labels that are kept apart. */
 export const SERIES_MAX = 2_000;
-const OTHERS = `group="other",resource="other",scope="",subresource="",verb="other",version=""`;
+const OTHERS = `dry_run="",group="other",resource="other",scope="",subresource="",verb="other"` +
+  `,version=""`;
 
-/** Counts requests; `extra` adds lines of others. */
+/** What is known of a request when it has been answered. */
+export interface Observed {
+  method: string;
+  /** Absent: a path that is no resource. */
+  route?: Route;
+  path: string;
+  query: string;
+  contentType?: string;
+}
+
+/** Paths that have series of their own; all others share one. */
+const PATHS = new Set([
+  "healthz",
+  "livez",
+  "readyz",
+  "metrics",
+  "version",
+  "openapi",
+  "api",
+  "apis",
+]);
+
+/** Upstream's verb of a request. */
+function verbOf({ method, route, query, contentType }: Observed): string {
+  if (!route) return method;
+  const { subresource, name } = route;
+  if (subresource === "exec" || subresource === "attach" || subresource === "proxy") {
+    return "CONNECT";
+  }
+  if (subresource === "portforward") return "CONNECT";
+  switch (method) {
+    case "GET":
+    case "HEAD":
+      if (route.watch || /(?:^|&)watch=(?!false|0)/.test(query)) return "WATCH";
+      return name ? "GET" : "LIST";
+    case "DELETE":
+      return name ? "DELETE" : "DELETECOLLECTION";
+    case "PATCH":
+      return contentType?.startsWith("application/apply-patch") ? "APPLY" : "PATCH";
+    default:
+      return method;
+  }
+}
+
+/** Counts requests; `add` adds lines of others. */
 export class Metrics {
   /** By what is asked, before anything of it is looked at closely. */
   readonly #series = new Map<string, Series>();
@@ -56,15 +101,19 @@ export class Metrics {
   }
 
   /** Notes an answered request. */
-  observe(method: string, route: Route, status: number, ms: number): void {
-    const scope = route.name ? "resource" : route.namespace ? "namespace" : "cluster";
-    const { group, version, resource, subresource } = route;
-    const key = `${method} ${scope} ${group}/${version}/${resource}/${subresource}`;
+  observe(asked: Observed, status: number, ms: number): void {
+    const verb = verbOf(asked);
+    const { route } = asked;
+    const dryRun = asked.query.includes("dryRun=All") ? "All" : "";
+    let key: string;
+    if (route) {
+      const { group, version, resource, subresource, name, namespace } = route;
+      const scope = name ? "resource" : namespace ? "namespace" : "cluster";
+      key = `${verb} ${scope} ${dryRun} ${group}/${version}/${resource}/${subresource}`;
+    } else key = `${verb} ${asked.path.split("/", 2)[1]}`;
     let series = this.#series.get(key);
     if (!series) {
-      const labels = `group="${label(group)}",resource="${label(resource)}",scope="${scope}",` +
-        `subresource="${label(subresource)}",verb="${label(method)}",version="${label(version)}"`;
-      series = this.#seriesOf(labels);
+      series = this.#seriesOf(labelsOf(asked, verb, dryRun));
       // Who asks for what is not there must not fill the memory
       if (this.#series.size < SERIES_MAX) this.#series.set(key, series);
     }
@@ -96,12 +145,15 @@ export class Metrics {
         lines.push(`apiserver_request_total{code="${code}",${labels}} ${count}`);
       }
     }
-    const name = "apiserver_request_duration_seconds";
-    head(lines, name, "histogram", "Time to answer, in seconds");
-    for (const { labels, count, sum, buckets } of this.#byLabels.values()) {
-      BUCKETS.forEach((le, i) => lines.push(`${name}_bucket{${labels},le="${le}"} ${buckets[i]}`));
-      lines.push(`${name}_bucket{${labels},le="+Inf"} ${count}`);
-      lines.push(`${name}_sum{${labels}} ${sum}`, `${name}_count{${labels}} ${count}`);
+    for (const name of DURATIONS) {
+      head(lines, name, "histogram", "Time to answer, in seconds");
+      for (const { labels, count, sum, buckets } of this.#byLabels.values()) {
+        BUCKETS.forEach((le, i) =>
+          lines.push(`${name}_bucket{${labels},le="${le}"} ${buckets[i]}`)
+        );
+        lines.push(`${name}_bucket{${labels},le="+Inf"} ${count}`);
+        lines.push(`${name}_sum{${labels}} ${sum}`, `${name}_count{${labels}} ${count}`);
+      }
     }
     storeLines(lines, deps);
     for (const source of this.#extra) lines.push(source().trimEnd());
@@ -116,6 +168,48 @@ export class Metrics {
       body: new TextEncoder().encode(this.text(deps)),
     };
   }
+}
+
+/** The second leaves out what waits in queues and webhooks upstream; here both are the whole time. */
+const DURATIONS = ["apiserver_request_duration_seconds", "apiserver_request_sli_duration_seconds"];
+
+function labelsOf({ route, path }: Observed, verb: string, dryRun: string): string {
+  const of = (component: string, parts: Partial<Route>, scope: string) =>
+    `component="${component}",dry_run="${dryRun}",group="${label(parts.group ?? "")}",` +
+    `resource="${label(parts.resource ?? "")}",scope="${scope}",` +
+    `subresource="${parts.subresource ?? ""}",verb="${label(verb)}",` +
+    `version="${label(parts.version ?? "")}"`;
+  if (!route) {
+    const root = path.split("/")[1];
+    return of("", { subresource: PATHS.has(root) ? `/${root}` : "other" }, "");
+  }
+  const scope = route.name ? "resource" : route.namespace ? "namespace" : "cluster";
+  return of("apiserver", { ...route, subresource: label(route.subresource) }, scope);
+}
+
+/** How many objects there are of each kind, and how many watches. */
+export function objectLines(deps: Deps): string {
+  const lines: string[] = [];
+  for (const name of ["apiserver_storage_objects", "apiserver_resource_objects"]) {
+    const old = name === "apiserver_storage_objects";
+    head(lines, name, "gauge", "Objects, by resource");
+    const seen = new Set<string>();
+    for (const kind of deps.kinds.all()) {
+      if (kind.virtual || seen.has(kind.path)) continue;
+      seen.add(kind.path);
+      const { group, plural } = kind;
+      const labels = old
+        ? `resource="${group ? `${plural}.${group}` : plural}"`
+        : `group="${group}",resource="${plural}"`;
+      const store = kind.store === "events" ? deps.database.events : deps.database.objects;
+      lines.push(`${name}{${labels}} ${store.view().count(`${kind.path}/`)}`);
+    }
+  }
+  head(lines, "apiserver_longrunning_requests", "gauge", "Watches that are open");
+  for (const [labels, count] of deps.flow.watches.open) {
+    lines.push(`apiserver_longrunning_requests{component="apiserver",${labels}} ${count}`);
+  }
+  return lines.join("\n");
 }
 
 function label(text: string): string {

@@ -3,7 +3,7 @@
  * WebSocket. Whoever asks is authenticated and authorized first; the node is asked before the protocol
  * is switched, so that a refusal is still an HTTP answer.
  */
-import type { Buffer } from "node:buffer";
+import { Buffer } from "node:buffer";
 import type { IncomingMessage, Socket } from "./listen.ts";
 import { withoutTokenProtocol } from "../auth/authn.ts";
 import type { NodeApi, PodRef, RemoteProcess } from "../client/node_api.ts";
@@ -157,7 +157,8 @@ async function webSocket(door: Door): Promise<void> {
   const offered = offeredProtocols(call.header("sec-websocket-protocol"));
   if (request.verb === "watch") {
     return await serveWatchSocket(deps, call, request, {
-      accept: () => handshake(door, offered, ["", "v4.channel.k8s.io"]),
+      // Whatever single subprotocol a client names, beside that of its token, is its own affair
+      accept: () => handshake(door, offered, withoutTokenProtocol(offered).slice(0, 1)),
     });
   }
   switch (request.subresource) {
@@ -200,7 +201,7 @@ async function logSocket(door: Door, offered: readonly string[]): Promise<void> 
     for (;;) {
       const { done, value: data } = await pieces.next();
       if (done) break;
-      await socket.send(base64 ? btoa(String.fromCharCode(...data)) : data);
+      await socket.send(base64 ? Buffer.from(data).toString("base64") : data);
     }
   }
   socket.close(1000);
