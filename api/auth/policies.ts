@@ -9,14 +9,7 @@
 import type { View } from "../../kv/contract.ts";
 import type { DeepReadonly, Kind, Kinds, KubeObject } from "../machinery/types.ts";
 import { ApiError } from "../machinery/types.ts";
-import {
-  type Compiled,
-  compiledExpression,
-  type Program,
-  type Scope,
-  type VariableSpec,
-} from "../machinery/expressions.ts";
-import { celEngine } from "../machinery/crd/engine.ts";
+import { type Compiled, PolicyExpressions } from "../machinery/expressions.ts";
 import { labelSelector, SelectorError } from "../machinery/selectors.ts";
 import type { Admission } from "./contract.ts";
 import type { MatchCondition, Values, Variable } from "./match_conditions.ts";
@@ -253,61 +246,17 @@ export interface PolicyPrograms {
   variables: readonly Variable[];
   conditions: readonly MatchCondition[];
   conditionsMade: readonly Compiled[];
-  /** Compiles one more expression that sees the policy's variables. */
-  compile(
-    expression: string,
-    scope: "admission" | "message" | "mutation",
-    results: readonly string[],
-  ): Compiled;
+  /** Compiles what sees the policy's variables. */
+  expressions: PolicyExpressions;
 }
 
 /** Compiles a policy's variables and match conditions. CEL must be loaded. */
 export function compilePolicy(spec: Stored["spec"]): PolicyPrograms {
-  const suffix = spec.paramKind ? "WithParams" : "";
-  const variables: Variable[] = [];
-  let extra = variablesSeen(variables);
-  const compile: PolicyPrograms["compile"] = (expression, scope, results) =>
-    compiledExpression(expression, `${scope}${suffix}` as Scope, results, extra);
-  for (const { name, expression } of spec.variables ?? []) {
-    variables.push({ name, compiled: compile(expression, "admission", []) });
-    extra = variablesSeen(variables);
-  }
+  const expressions = new PolicyExpressions({ params: !!spec.paramKind, composes: true });
+  for (const { name, expression } of spec.variables ?? []) expressions.define(name, expression);
   const conditions: readonly MatchCondition[] = spec.matchConditions ?? [];
-  const conditionsMade = conditions.map((one) => compile(one.expression, "admission", ["bool"]));
-  return { variables, conditions, conditionsMade, compile };
-}
-
-/** The type of `variables` as far as they are defined. */
-function variablesSeen(
-  variables: readonly Variable[],
-): { key: string; variables: Record<string, VariableSpec> } {
-  const cel = celEngine();
-  const types: Record<string, Program["output"]> = {};
-  for (const { name, compiled } of variables) {
-    types[name] = compiled.program ? shownType(compiled.program.output) : cel.DYN;
-  }
-  const key = Object.entries(types).map(([name, type]) => `${name}:${cel.typeText(type)}`).join();
-  const declared = cel.recordType("kubernetes.variables", types);
-  return { key: `variables ${key}`, variables: { variables: { declared } } };
-}
-
-const PLAIN = new Set([
-  "bool",
-  "bytes",
-  "double",
-  "duration",
-  "int",
-  "null",
-  "string",
-  "timestamp",
-  "uint",
-]);
-
-/** The type that other expressions see of a variable: what has fields is dyn. */
-function shownType(type: Program["output"]): Program["output"] {
-  const { DYN, listOf, mapOf } = celEngine();
-  if (PLAIN.has(type.kind)) return type;
-  if (type.kind === "list") return listOf(shownType(type.a!));
-  if (type.kind === "map") return mapOf(shownType(type.a!), shownType(type.b!));
-  return DYN;
+  const conditionsMade = conditions.map(({ expression }) =>
+    expressions.compile(expression, "admission", ["bool"])
+  );
+  return { variables: expressions.variables, conditions, conditionsMade, expressions };
 }

@@ -104,3 +104,72 @@ function wrongType(results: readonly string[], type: string, scope: Scope): stri
   if (scope === "authorization" && results.length > 1) return `must evaluate to ${wanted}`;
   return `must evaluate to ${wanted} but got ${type}`;
 }
+
+// --- policies -----------------------------------------------------------------------------------------
+
+/** The expressions of one policy: those it defines as variables are seen by those after them. */
+export class PolicyExpressions {
+  readonly variables: { name: string; compiled: Compiled }[] = [];
+  readonly #suffix: string;
+  readonly #composes: boolean;
+  #extra: { key: string; variables: Record<string, VariableSpec> } | undefined;
+
+  /** `params`: the policy has parameters; `composes`: there is `variables`, even without any. */
+  constructor({ params, composes }: { params: boolean; composes: boolean }) {
+    this.#suffix = params ? "WithParams" : "";
+    this.#composes = composes;
+  }
+
+  /** Compiles a variable, which later expressions see. */
+  define(name: string, expression: string): Compiled {
+    const compiled = this.compile(expression, "admission", []);
+    this.variables.push({ name, compiled });
+    this.#extra = variablesSeen(this.variables);
+    return compiled;
+  }
+
+  /** Compiles an expression, with CEL loaded. `results`: the types it may have (none: any). */
+  compile(
+    expression: string,
+    scope: "admission" | "message" | "mutation",
+    results: readonly string[],
+  ): Compiled {
+    if (this.#composes) this.#extra ??= variablesSeen(this.variables);
+    return compiledExpression(expression, `${scope}${this.#suffix}` as Scope, results, this.#extra);
+  }
+}
+
+/** The type of `variables` as far as they are defined. */
+function variablesSeen(
+  variables: readonly { name: string; compiled: Compiled }[],
+): { key: string; variables: Record<string, VariableSpec> } {
+  const cel = celEngine();
+  const types: Record<string, Program["output"]> = {};
+  for (const { name, compiled } of variables) {
+    types[name] = compiled.program ? shownType(compiled.program.output) : cel.DYN;
+  }
+  const key = Object.entries(types).map(([name, type]) => `${name}:${cel.typeText(type)}`).join();
+  const declared = cel.recordType("kubernetes.variables", types);
+  return { key: `variables ${key}`, variables: { variables: { declared } } };
+}
+
+const PLAIN = new Set([
+  "bool",
+  "bytes",
+  "double",
+  "duration",
+  "int",
+  "null",
+  "string",
+  "timestamp",
+  "uint",
+]);
+
+/** The type that other expressions see of a variable: what has fields is dyn. */
+function shownType(type: Program["output"]): Program["output"] {
+  const { DYN, listOf, mapOf } = celEngine();
+  if (PLAIN.has(type.kind)) return type;
+  if (type.kind === "list") return listOf(shownType(type.a!));
+  if (type.kind === "map") return mapOf(shownType(type.a!), shownType(type.b!));
+  return DYN;
+}

@@ -106,7 +106,7 @@ function programsOf({ spec }: Stored): Programs {
       const apply = one.patchType === "ApplyConfiguration";
       const { expression } = (apply ? one.applyConfiguration : one.jsonPatch) ?? { expression: "" };
       const results = [apply ? "Object" : "list(JSONPatch)"];
-      return { apply, compiled: shared.compile(expression, "mutation", results) };
+      return { apply, compiled: shared.expressions.compile(expression, "mutation", results) };
     });
     compiled.set(spec, made = { ...shared, mutations });
   }

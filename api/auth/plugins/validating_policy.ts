@@ -111,15 +111,17 @@ function programsOf({ spec }: Stored): Programs {
     const validations: any[] = spec.validations ?? [];
     made = {
       ...shared,
-      validations: validations.map((one) => shared.compile(one.expression, "admission", ["bool"])),
+      validations: validations.map((one) =>
+        shared.expressions.compile(one.expression, "admission", ["bool"])
+      ),
       messages: validations.map((one) =>
         one.messageExpression
-          ? shared.compile(one.messageExpression, "message", ["string"])
+          ? shared.expressions.compile(one.messageExpression, "message", ["string"])
           : undefined
       ),
       // deno-lint-ignore no-explicit-any -- as the schema says
       annotations: (spec.auditAnnotations ?? []).map((one: any) =>
-        shared.compile(one.valueExpression, "admission", ["string", "null_type"])
+        shared.expressions.compile(one.valueExpression, "admission", ["string", "null_type"])
       ),
     };
     compiled.set(spec, made);

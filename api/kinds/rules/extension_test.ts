@@ -1,10 +1,12 @@
 import { assertEquals } from "@std/assert";
 import { edit } from "../../machinery/edit.ts";
+import { loadExpressions } from "../../machinery/expressions.ts";
 import { decode } from "../../machinery/schema.ts";
 import type { Kind, KindContext, KubeObject } from "../../machinery/types.ts";
 import { createKinds } from "../registry.ts";
 
 const kinds = createKinds();
+await loadExpressions();
 const context: KindContext = { now: 0, user: "u", subresource: "", uuid: () => "" };
 
 function kindOf(name: string): Kind {
