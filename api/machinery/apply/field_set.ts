@@ -25,6 +25,45 @@ export function isEmptySet(set: FieldSet): boolean {
   return true;
 }
 
+/** Go's order of path elements: items of keyed lists by their keys' values; indices and numbers as numbers. */
+function inOrder(a: string, b: string): number {
+  const kind = a[0];
+  if (kind === "f" || kind !== b[0] || a[1] !== ":") return byValue(a, b);
+  const left = JSON.parse(a.slice(2));
+  const right = JSON.parse(b.slice(2));
+  if (kind !== "k") return byValue(left, right);
+  for (const name in left) {
+    const rank = byValue(left[name], right[name]);
+    if (rank) return rank;
+  }
+  return byValue(a, b);
+}
+
+function byValue(a: unknown, b: unknown): number {
+  return a as string < (b as string) ? -1 : a as string > (b as string) ? 1 : 0;
+}
+
+function isSorted(set: FieldSet): boolean {
+  let before: string | undefined;
+  for (const key in set) {
+    if (before !== undefined && inOrder(before, key) > 0) return false;
+    if (!isSorted(set[key])) return false;
+    before = key;
+  }
+  return true;
+}
+
+function inOrderOf(set: FieldSet): FieldSet {
+  const out: Building = {};
+  for (const key of Object.keys(set).sort(inOrder)) out[key] = inOrderOf(set[key]);
+  return out;
+}
+
+/** The same set with its elements in Go's order: clients compare FieldsV1 byte by byte. */
+export function sorted(set: FieldSet): FieldSet {
+  return isSorted(set) ? set : inOrderOf(set);
+}
+
 /** Whether an inner node is a member itself (beside what lies below it). */
 function isMember(node: FieldSet): boolean {
   if (node["."] !== undefined) return true;

@@ -10,6 +10,7 @@ import {
   pathText,
   sameSet,
   setOf,
+  sorted,
   union,
 } from "./field_set.ts";
 
@@ -58,4 +59,20 @@ Deno.test("isFieldSet() refuses what is none", () => {
   let deep: unknown = {};
   for (let i = 0; i < 1000; i++) deep = { "f:a": deep };
   assertEquals(isFieldSet(deep), false);
+});
+
+Deno.test("sorted() puts elements in Go's order", () => {
+  const set = {
+    "f:b": { 'k:{"port":443}': {}, 'k:{"port":80}': { "f:port": {}, ".": {} } },
+    "f:a": { "i:10": {}, "i:9": {}, ".": {} },
+    "f:c": { 'v:"b"': {}, 'v:"a"': {} },
+  };
+  assertEquals(
+    JSON.stringify(sorted(set)),
+    '{"f:a":{".":{},"i:9":{},"i:10":{}},' +
+      '"f:b":{"k:{\\"port\\":80}":{".":{},"f:port":{}},"k:{\\"port\\":443}":{}},' +
+      '"f:c":{"v:\\"a\\"":{},"v:\\"b\\"":{}}}',
+  );
+  const right = sorted(set);
+  assertEquals(sorted(right) === right, true);
 });

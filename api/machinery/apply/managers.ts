@@ -12,6 +12,7 @@ import {
   isFieldSet,
   NO_FIELDS,
   setOf,
+  sorted,
   union,
 } from "./field_set.ts";
 
@@ -87,7 +88,7 @@ export function writeManaged(managed: readonly Managed[]): ManagedFieldsEntry[] 
     entry.apiVersion = one.apiVersion;
     if (one.time !== undefined) entry.time = one.time;
     entry.fieldsType = "FieldsV1";
-    entry.fieldsV1 = one.fields as unknown as { [key: string]: Json };
+    entry.fieldsV1 = sorted(one.fields) as unknown as { [key: string]: Json };
     if (one.subresource) entry.subresource = one.subresource;
     return entry;
   });
