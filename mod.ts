@@ -33,7 +33,14 @@ import { lastBlock, startNetwork } from "./actors/nodes/network/machine.ts";
 import { createLogger } from "./actors/runtime/log.ts";
 import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
 import { authenticationData, FrontProxy } from "./api/auth/front_proxy.ts";
-import { type Material, openMaterial, openTokenKeys } from "./api/auth/material.ts";
+import {
+  addTokenKey,
+  dropTokenKeys,
+  type Material,
+  openMaterial,
+  openTokenKeys,
+  rollAuthority,
+} from "./api/auth/material.ts";
 import {
   approvalsFor,
   createAuth,
@@ -165,6 +172,7 @@ export class Cluster {
   #material: Promise<Material> | undefined;
   #renewal: Timer | undefined;
   #sealing: Timer | undefined;
+  #renewed: () => void = () => undefined;
   #stopped: Promise<void> | undefined;
 
   private constructor(parts: Parts, nodes: RunningNode[], simulated: SimulatedNodes[]) {
@@ -213,7 +221,7 @@ export class Cluster {
         client: parts.client,
         ports: {
           kinds: parts.kinds,
-          rootCa: async () => (await cluster.#identity()).authority.certificatePem,
+          rootCa: async () => (await cluster.#identity()).trustPem,
           legacyToken: (account) => parts.tokens.legacyToken(account),
           certificates: {
             approvalsFor,
@@ -258,7 +266,7 @@ export class Cluster {
     await publishAuthentication(
       this.client,
       authenticationData({
-        clientAuthorityPem: material.authority.certificatePem,
+        clientAuthorityPem: material.trustPem,
         frontProxyPem: await this.#parts.frontProxy.authorityPem(),
       }),
     );
@@ -267,7 +275,7 @@ export class Cluster {
     this.#listening.push(listener);
     await publishClusterInfo(this.client, {
       server: urlOf(listener),
-      authorityPem: material.authority.certificatePem,
+      authorityPem: material.trustPem,
     });
     const { ranges } = this.#parts;
     // Pods reach the server by the `kubernetes` Service, whose endpoint this is.
@@ -281,31 +289,56 @@ export class Cluster {
 
   /** Looks twice a day whether a certificate is due; renews it without closing a connection. */
   #renewLater(host: string, renewed: () => void = () => undefined): void {
-    const renew = async () => {
-      const before = await this.#identity(host);
-      this.#material = undefined;
-      const material = await this.#identity(host);
-      const { server, admin } = material;
-      if (server.certificatePem !== before.server.certificatePem) {
-        for (const listener of this.#listening) listener.reload(this.#tls(material));
-      }
-      if (admin.certificatePem !== before.admin.certificatePem) renewed();
-    };
+    this.#renewed = renewed;
     this.#renewal = this.clock.timer("background", RENEW_CHECK_MS, () => {
       if (this.#stopped) return;
-      renew().catch((error) =>
+      this.#renew(host).catch((error) =>
         this.#parts.log("error", "could not renew certificates", { error: String(error) })
       )
         .finally(() => this.#renewLater(host, renewed));
     });
   }
 
+  async #renew(host?: string): Promise<void> {
+    const before = await this.#identity(host);
+    this.#material = undefined;
+    const material = await this.#identity(host);
+    const { server, admin, trustPem } = material;
+    if (server.certificatePem !== before.server.certificatePem || trustPem !== before.trustPem) {
+      for (const listener of this.#listening) listener.reload(this.#tls(material));
+    }
+    if (admin.certificatePem !== before.admin.certificatePem) this.#renewed();
+  }
+
+  /**
+   * Puts a new certificate authority in the place of the old one, while the cluster runs. Nobody is shut out: the new
+   * one is vouched for by the old one, and what the old one signed stays good until it ends.
+   */
+  async rotateAuthority(): Promise<void> {
+    await rollAuthority(this.#parts.database.settings, this.clock);
+    await this.#renew();
+    const [listening] = this.#listening;
+    if (!listening) return;
+    const { trustPem } = await this.#identity();
+    await publishClusterInfo(this.client, { server: urlOf(listening), authorityPem: trustPem });
+  }
+
+  /** Signs ServiceAccount tokens with a new key from now on; those of former keys stay good until they end. */
+  async rotateTokenKey(): Promise<void> {
+    this.#parts.tokens.keys.use(await addTokenKey(this.#parts.database.settings));
+  }
+
+  /** Refuses tokens of all keys but the newest from now on. */
+  async dropOldTokenKeys(): Promise<void> {
+    this.#parts.tokens.keys.use(await dropTokenKeys(this.#parts.database.settings));
+  }
+
   /** What it serves with, and whose client certificates are good. */
-  #tls({ authority, server }: Material): TlsFiles {
+  #tls({ trustPem, server }: Material): TlsFiles {
     const { serving, clientAuthorities, authentication } = this.#parts.options;
     const cert = serving?.cert ?? server.certificatePem;
     const key = serving?.key ?? server.keyPem;
-    const users = [authority.certificatePem, clientAuthorities].filter(Boolean).join("\n");
+    const users = [trustPem, clientAuthorities].filter(Boolean).join("\n");
     this.#parts.authorities.users = users;
     const proxies = authentication?.requestHeader?.authorities;
     return { cert, key, ca: proxies ? `${users}\n${proxies}` : users };
@@ -358,10 +391,10 @@ export class Cluster {
   async access() {
     const [listening] = this.#listening;
     if (!listening) throw new Error("Cannot make a kubeconfig: the cluster does not listen");
-    const { authority, admin } = await this.#identity();
+    const { trustPem, admin } = await this.#identity();
     return {
       server: urlOf(listening),
-      authorityPem: this.#parts.options.serving?.cert ?? authority.certificatePem,
+      authorityPem: this.#parts.options.serving?.cert ?? trustPem,
       certificatePem: admin.certificatePem,
       keyPem: admin.keyPem,
     };

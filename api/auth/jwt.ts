@@ -87,7 +87,7 @@ export function algorithmOf({ asymmetricKeyType, asymmetricKeyDetails }: KeyObje
  * replaced while tokens of the old one are still about.
  */
 export class TokenKeys {
-  readonly #privatePems: readonly string[];
+  #privatePems: readonly string[];
   readonly #publicPems: readonly string[];
   #loaded: Promise<{ signing: Key; publics: PublicKey[] }> | undefined;
 
@@ -96,6 +96,13 @@ export class TokenKeys {
     if (privatePems.length === 0) throw new TypeError("no key to sign ServiceAccount tokens with");
     this.#privatePems = privatePems;
     this.#publicPems = publicPems;
+  }
+
+  /** Takes other private keys into use, from now on. */
+  use(privatePems: readonly string[]): void {
+    if (privatePems.length === 0) throw new TypeError("no key to sign ServiceAccount tokens with");
+    this.#privatePems = privatePems;
+    this.#loaded = undefined;
   }
 
   #load() {

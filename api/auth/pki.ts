@@ -122,6 +122,37 @@ export async function createAuthority(
   return { certificatePem: pem(certificate), keyPem: await exportKey(keys.privateKey), ...span };
 }
 
+/**
+ * Vouches for a new authority by an old one: who trusts only the old one follows this certificate (PEM) from what the
+ * new one signed.
+ */
+export async function crossSign(old: Issued, next: Issued, clock: Clock): Promise<string> {
+  const x509 = await library();
+  const root = new x509.X509Certificate(old.certificatePem);
+  const subject = new x509.X509Certificate(next.certificatePem);
+  const certificate = await x509.X509CertificateGenerator.create({
+    serialNumber: serial(clock),
+    subject: subject.subject,
+    issuer: root.subject,
+    notBefore: new Date(next.notBefore),
+    notAfter: new Date(Math.min(next.notAfter, old.notAfter)),
+    signingAlgorithm: ALGORITHM,
+    publicKey: await subject.publicKey.export(),
+    signingKey: await importKey(old.keyPem),
+    extensions: [
+      new x509.BasicConstraintsExtension(true, undefined, true),
+      new x509.KeyUsagesExtension(
+        x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyEncipherment |
+          x509.KeyUsageFlags.keyCertSign,
+        true,
+      ),
+      await x509.SubjectKeyIdentifierExtension.create(await subject.publicKey.export()),
+      await x509.AuthorityKeyIdentifierExtension.create(root),
+    ],
+  });
+  return pem(certificate);
+}
+
 /** A certificate for servers, with the names of `serverNames`. Also good as a client's, as nodes need it. */
 export async function issueServer(
   authority: Issued,
