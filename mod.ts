@@ -33,14 +33,7 @@ import { lastBlock, startNetwork } from "./actors/nodes/network/machine.ts";
 import { createLogger } from "./actors/runtime/log.ts";
 import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
 import { authenticationData, FrontProxy } from "./api/auth/front_proxy.ts";
-import {
-  addTokenKey,
-  dropTokenKeys,
-  type Material,
-  openMaterial,
-  openTokenKeys,
-  rollAuthority,
-} from "./api/auth/material.ts";
+import { type Material, openTokenKeys } from "./api/auth/material.ts";
 import {
   approvalsFor,
   createAuth,
@@ -75,8 +68,8 @@ import {
   ManualClock,
   openDatabase,
   RealClock,
-  type Timer,
 } from "./kv/mod.ts";
+import { Upkeep } from "./upkeep.ts";
 
 /** The administrator: what a cluster's own kubeconfig and `cluster.client` act as. */
 export const ADMIN: User = {
@@ -92,10 +85,6 @@ const SERVER: User = {
 
 /** Turns of the event loop without anything to do that count as quiet. */
 const QUIET_TURNS = 5;
-/** How often certificates are looked at, in ms. */
-const RENEW_CHECK_MS = 12 * 3600 * 1000;
-/** How often it is looked whether other sealing keys lie beside the database, in ms. */
-const SEAL_CHECK_MS = 60_000;
 /** Under a real clock: how long it must be quiet, in ms. */
 const QUIET_MS = 20;
 
@@ -169,10 +158,7 @@ export class Cluster {
   readonly #nodes: RunningNode[];
   readonly #simulated: SimulatedNodes[];
   readonly #listening: Listener[] = [];
-  #material: Promise<Material> | undefined;
-  #renewal: Timer | undefined;
-  #sealing: Timer | undefined;
-  #renewed: () => void = () => undefined;
+  readonly #upkeep: Upkeep;
   #stopped: Promise<void> | undefined;
 
   private constructor(parts: Parts, nodes: RunningNode[], simulated: SimulatedNodes[]) {
@@ -183,6 +169,23 @@ export class Cluster {
     this.clock = parts.clock;
     this.api = parts.api;
     this.informers = parts.informers;
+    const { database, clock, kinds, tokens, options, log, ranges } = parts;
+    const serviceIp = ranges?.apiIP ?? addressIn(options.serviceRange ?? SERVICE_RANGE, 1);
+    this.#upkeep = new Upkeep({
+      database,
+      clock,
+      kinds,
+      tokens,
+      encryption: options,
+      log,
+      names: (host) => {
+        const hosts = [host, ranges && advertised(ranges).ip].filter((name) => name !== undefined);
+        return serverNames({ serviceIp, hosts });
+      },
+      served: (material) => {
+        for (const listener of this.#listening) listener.reload(this.#tls(material));
+      },
+    });
   }
 
   /** Starts one. Resolves when the API answers; nodes and controllers are on their way (see `settle`). */
@@ -221,12 +224,12 @@ export class Cluster {
         client: parts.client,
         ports: {
           kinds: parts.kinds,
-          rootCa: async () => (await cluster.#identity()).trustPem,
+          rootCa: async () => (await cluster.#upkeep.identity()).trustPem,
           legacyToken: (account) => parts.tokens.legacyToken(account),
           certificates: {
             approvalsFor,
             signedStatus: async (csr) =>
-              signedStatus(csr, (await cluster.#identity()).authority, clock),
+              signedStatus(csr, (await cluster.#upkeep.identity()).authority, clock),
           },
           clusterCidr: ranges?.podRange ?? POD_RANGE,
           ...(ranges && { loadBalancerCidr: lastBlock(ranges.serviceRange) }),
@@ -239,7 +242,7 @@ export class Cluster {
         scheduler: components.includes("scheduler"),
       });
       if (components.includes("nodes")) await startNodes(parts, nodes, simulated);
-      if (options.data || options.encryptionAnew) cluster.#resealLater(options.encryption);
+      if (options.data || options.encryptionAnew) cluster.#upkeep.resealLater();
       return cluster;
     } catch (error) {
       await database.close();
@@ -262,7 +265,7 @@ export class Cluster {
         'Cannot listen under a manual clock: start the cluster with clock "real", or say underManualClock',
       );
     }
-    const material = await this.#identity(host);
+    const material = await this.#upkeep.identity(host);
     await publishAuthentication(
       this.client,
       authenticationData({
@@ -283,31 +286,8 @@ export class Cluster {
       const { ip, port } = advertised(ranges);
       this.#listening.push(await this.api.listen({ host: ip, port, tls }));
     }
-    this.#renewLater(host, options.renewed);
+    this.#upkeep.renewLater(host, options.renewed);
     return { host, port: listener.port, url: urlOf(listener) };
-  }
-
-  /** Looks twice a day whether a certificate is due; renews it without closing a connection. */
-  #renewLater(host: string, renewed: () => void = () => undefined): void {
-    this.#renewed = renewed;
-    this.#renewal = this.clock.timer("background", RENEW_CHECK_MS, () => {
-      if (this.#stopped) return;
-      this.#renew(host).catch((error) =>
-        this.#parts.log("error", "could not renew certificates", { error: String(error) })
-      )
-        .finally(() => this.#renewLater(host, renewed));
-    });
-  }
-
-  async #renew(host?: string): Promise<void> {
-    const before = await this.#identity(host);
-    this.#material = undefined;
-    const material = await this.#identity(host);
-    const { server, admin, trustPem } = material;
-    if (server.certificatePem !== before.server.certificatePem || trustPem !== before.trustPem) {
-      for (const listener of this.#listening) listener.reload(this.#tls(material));
-    }
-    if (admin.certificatePem !== before.admin.certificatePem) this.#renewed();
   }
 
   /**
@@ -315,22 +295,20 @@ export class Cluster {
    * one is vouched for by the old one, and what the old one signed stays good until it ends.
    */
   async rotateAuthority(): Promise<void> {
-    await rollAuthority(this.#parts.database.settings, this.clock);
-    await this.#renew();
+    const { trustPem } = await this.#upkeep.rotateAuthority();
     const [listening] = this.#listening;
     if (!listening) return;
-    const { trustPem } = await this.#identity();
     await publishClusterInfo(this.client, { server: urlOf(listening), authorityPem: trustPem });
   }
 
   /** Signs ServiceAccount tokens with a new key from now on; those of former keys stay good until they end. */
   async rotateTokenKey(): Promise<void> {
-    this.#parts.tokens.keys.use(await addTokenKey(this.#parts.database.settings));
+    await this.#upkeep.rotateTokenKey();
   }
 
   /** Refuses tokens of all keys but the newest from now on. */
   async dropOldTokenKeys(): Promise<void> {
-    this.#parts.tokens.keys.use(await dropTokenKeys(this.#parts.database.settings));
+    await this.#upkeep.dropOldTokenKeys();
   }
 
   /** What it serves with, and whose client certificates are good. */
@@ -342,26 +320,6 @@ export class Cluster {
     this.#parts.authorities.users = users;
     const proxies = authentication?.requestHeader?.authorities;
     return { cert, key, ca: proxies ? `${users}\n${proxies}` : users };
-  }
-
-  /** Looks every minute whether keys at rest have changed, and takes up those that have. */
-  #resealLater(before: ServerOptions["encryption"]): void {
-    const { database, options, kinds, log } = this.#parts;
-    let current = before;
-    const look = async () => {
-      const next = await options.encryptionAnew?.();
-      const sealing = next && sealingOf(next, kinds);
-      const same = !sealing ||
-        current && sealingOf(current, kinds).fingerprint === sealing.fingerprint;
-      await database.seals.reload(same ? undefined : sealing);
-      current = next ?? current;
-    };
-    this.#sealing = this.clock.timer("background", SEAL_CHECK_MS, () => {
-      if (this.#stopped) return;
-      look().catch((error) =>
-        log("error", "could not take up other sealing keys", { error: String(error) })
-      ).finally(() => this.#resealLater(current));
-    });
   }
 
   /**
@@ -391,7 +349,7 @@ export class Cluster {
   async access() {
     const [listening] = this.#listening;
     if (!listening) throw new Error("Cannot make a kubeconfig: the cluster does not listen");
-    const { trustPem, admin } = await this.#identity();
+    const { trustPem, admin } = await this.#upkeep.identity();
     return {
       server: urlOf(listening),
       authorityPem: this.#parts.options.serving?.cert ?? trustPem,
@@ -447,8 +405,7 @@ export class Cluster {
 
   async #stop(): Promise<void> {
     const { system, informers, database, ranges, api } = this.#parts;
-    this.#renewal?.cancel();
-    this.#sealing?.cancel();
+    this.#upkeep.stop();
     await api.shutdown();
     await Promise.all(this.#nodes.map((node) => node.stop()));
     await Promise.all(this.#simulated.map((nodes) => nodes.stop()));
@@ -457,17 +414,6 @@ export class Cluster {
     await api.close();
     await database.close();
     await ranges?.release();
-  }
-
-  #identity(host?: string): Promise<Material> {
-    const { database, clock, options, ranges } = this.#parts;
-    const hosts = [host, ranges && advertised(ranges).ip].filter((name) => name !== undefined);
-    return this.#material ??= openMaterial(database.settings, clock, {
-      names: serverNames({
-        serviceIp: ranges?.apiIP ?? addressIn(options.serviceRange ?? SERVICE_RANGE, 1),
-        hosts,
-      }),
-    });
   }
 
   /** Waits until nothing has anything to do now. */

@@ -9,6 +9,7 @@ import {
   codeOf,
   CONFIG_MAPS,
   type Controller,
+  every,
   isNamespaceGoing,
   NAMESPACES,
   targetOf,
@@ -23,6 +24,11 @@ const DESCRIPTION_TEXT =
   "using internal endpoints such as the internal service IP or kubernetes.default.svc. No other " +
   "usage is guaranteed across distributions of Kubernetes clusters.";
 
+/** How often all of them are looked at: the authority may be another one. */
+const AGAIN_MS = 3600 * 1000;
+/** Stands for every namespace. */
+const ALL = "*";
+
 /** The row; the certificate comes from the ports. */
 export function rootCaPublisher({ rootCa }: Pick<ControllerPorts, "rootCa">): Controller<void> {
   return {
@@ -34,7 +40,13 @@ export function rootCaPublisher({ rootCa }: Pick<ControllerPorts, "rootCa">): Co
       resource: CONFIG_MAPS,
       keys: ({ metadata }) => metadata.name === ROOT_CA_NAME ? [metadata.namespace!] : [],
     }],
-    reconcile: (key, context) => reconcile(key, context, rootCa),
+    start: (context) => every(context, AGAIN_MS, ALL),
+    reconcile: async (key, context) => {
+      if (key !== ALL) return await reconcile(key, context, rootCa);
+      for (const { metadata } of context.informers.for(NAMESPACES).list()) {
+        context.send(context.address, metadata.name);
+      }
+    },
   };
 }
 

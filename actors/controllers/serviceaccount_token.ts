@@ -9,7 +9,9 @@ import type { Client } from "../../api/client/contract.ts";
 import {
   type ActorContext,
   type Controller,
+  every,
   isGone,
+  keyOf,
   SECRETS,
   SERVICE_ACCOUNTS,
   targetOf,
@@ -20,6 +22,11 @@ import type { ControllerPorts } from "./ports.ts";
 const TYPE = "kubernetes.io/service-account-token";
 const NAME = "kubernetes.io/service-account.name";
 const UID = "kubernetes.io/service-account.uid";
+
+/** How often all of them are looked at: the authority may be another one. */
+const AGAIN_MS = 3600 * 1000;
+/** Stands for every token. */
+const ALL = "*";
 
 type Ports = Pick<ControllerPorts, "legacyToken" | "rootCa">;
 
@@ -47,7 +54,13 @@ export function serviceAccountTokenController(ports: Ports): Controller<void> {
         return keys;
       },
     }],
-    reconcile: (key, context) => reconcile(key, context, ports),
+    start: (context) => every(context, AGAIN_MS, ALL),
+    reconcile: async (key, context) => {
+      if (key !== ALL) return await reconcile(key, context, ports);
+      for (const secret of context.informers.for(SECRETS).list()) {
+        if (isToken(secret)) context.send(context.address, keyOf(secret));
+      }
+    },
   };
 }
 

@@ -1,0 +1,131 @@
+/**
+ * The keys and certificates of a running cluster: what it proves itself with, when that is renewed, and how each kind
+ * of key is changed while everything goes on. `Cluster` (mod.ts) hands its own methods on to here.
+ *
+ * | what | by itself | when asked | the former one |
+ * | --- | --- | --- | --- |
+ * | certificates of the server and the administrator | at two thirds of their life | – | good until it ends |
+ * | the authority | at two thirds of its life | `rotateAuthority` | trusted until it ends; vouches for the new one |
+ * | keys of ServiceAccount tokens | never | `rotateTokenKey` | verifies until `dropOldTokenKeys` |
+ * | keys at rest | when others lie beside the database | `rotateSealingKey` | opens until `dropOldSealingKeys` |
+ */
+import {
+  addTokenKey,
+  dropTokenKeys,
+  type Material,
+  openMaterial,
+  rollAuthority,
+} from "./api/auth/material.ts";
+import type { Tokens } from "./api/auth/mod.ts";
+import { type EncryptionOptions, sealingOf } from "./api/config/encryption.ts";
+import type { ServerOptions } from "./api/config/server.ts";
+import type { Kinds, KubeObject } from "./api/machinery/types.ts";
+import type { Logger } from "./actors/runtime/mod.ts";
+import type { Clock, Database, Timer } from "./kv/mod.ts";
+
+/** How often certificates are looked at, in ms. */
+const RENEW_CHECK_MS = 12 * 3600 * 1000;
+/** How often it is looked whether other sealing keys lie beside the database, in ms. */
+const SEAL_CHECK_MS = 60_000;
+
+/** What upkeep works with. */
+export interface UpkeepOptions {
+  database: Database<KubeObject>;
+  clock: Clock;
+  kinds: Kinds;
+  tokens: Tokens;
+  encryption: Pick<ServerOptions, "encryption" | "encryptionAnew">;
+  log: Logger;
+  /** The names that the server's certificate is to have; `host` is where it listens. */
+  names(host: string | undefined): string[];
+  /** What the server serves with, or whom it believes, is another: connections go on, new ones see the new. */
+  served(material: Material): void;
+}
+
+/** See the module's text. */
+export class Upkeep {
+  readonly #o: UpkeepOptions;
+  #material: Promise<Material> | undefined;
+  #timers: { renewal?: Timer; sealing?: Timer } = {};
+  #renewed: () => void = () => undefined;
+  #stopped = false;
+
+  constructor(options: UpkeepOptions) {
+    this.#o = options;
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#timers.renewal?.cancel();
+    this.#timers.sealing?.cancel();
+  }
+
+  /** What the cluster proves itself with; made at first use. */
+  identity(host?: string): Promise<Material> {
+    const { database, clock, names } = this.#o;
+    return this.#material ??= openMaterial(database.settings, clock, { names: names(host) });
+  }
+
+  /** Looks twice a day whether a certificate is due; `renewed` hears when the administrator's was. */
+  renewLater(host: string, renewed: () => void = () => undefined): void {
+    this.#renewed = renewed;
+    this.#timers.renewal = this.#o.clock.timer("background", RENEW_CHECK_MS, () => {
+      if (this.#stopped) return;
+      this.#renew(host).catch((error) =>
+        this.#o.log("error", "could not renew certificates", { error: String(error) })
+      ).finally(() => this.renewLater(host, renewed));
+    });
+  }
+
+  async #renew(host?: string): Promise<void> {
+    const before = await this.identity(host);
+    this.#material = undefined;
+    const material = await this.identity(host);
+    const { server, admin, trustPem } = material;
+    if (server.certificatePem !== before.server.certificatePem || trustPem !== before.trustPem) {
+      this.#o.served(material);
+    }
+    if (admin.certificatePem !== before.admin.certificatePem) this.#renewed();
+  }
+
+  /** Puts a new authority in the place of the old one. */
+  async rotateAuthority(): Promise<Material> {
+    await this.identity();
+    await rollAuthority(this.#o.database.settings, this.#o.clock);
+    await this.#renew();
+    return await this.identity();
+  }
+
+  /** Signs tokens with a new key from now on. */
+  async rotateTokenKey(): Promise<void> {
+    this.#o.tokens.keys.use(await addTokenKey(this.#o.database.settings));
+  }
+
+  /** Refuses tokens of all keys but the newest from now on. */
+  async dropOldTokenKeys(): Promise<void> {
+    this.#o.tokens.keys.use(await dropTokenKeys(this.#o.database.settings));
+  }
+
+  /** Looks every minute whether keys at rest have changed, and takes up those that have. */
+  resealLater(current: EncryptionOptions | undefined = this.#o.encryption.encryption): void {
+    const { clock, log } = this.#o;
+    this.#timers.sealing = clock.timer("background", SEAL_CHECK_MS, () => {
+      if (this.#stopped) return;
+      let next = current;
+      this.#reseal(current).then(
+        (read) => next = read,
+        (error) => log("error", "could not take up other sealing keys", { error: String(error) }),
+      )
+        .finally(() => this.resealLater(next));
+    });
+  }
+
+  async #reseal(current: EncryptionOptions | undefined): Promise<EncryptionOptions | undefined> {
+    const { database: { seals }, encryption: { encryptionAnew }, kinds } = this.#o;
+    const next = await encryptionAnew?.();
+    const sealing = next && sealingOf(next, kinds);
+    const before = current && sealingOf(current, kinds);
+    await seals.reload(sealing?.fingerprint === before?.fingerprint ? undefined : sealing);
+    return next ?? current;
+  }
+}
