@@ -15,15 +15,18 @@ export interface ScopeTerm {
   values?: readonly string[];
 }
 
+/** What an evaluator sees of a write. */
+export interface QuotaWrite {
+  operation: string;
+  subresource: string;
+  object?: DeepReadonly<KubeObject>;
+  old?: DeepReadonly<KubeObject>;
+}
+
 /** How objects of one resource are counted. */
 export interface Evaluator {
   /** The operations that are refused when they use too much; others only keep the books. */
-  guards(write: {
-    operation: string;
-    subresource: string;
-    object?: DeepReadonly<KubeObject>;
-    old?: DeepReadonly<KubeObject>;
-  }): boolean;
+  guards(write: QuotaWrite): boolean;
   /** Whether a quota's resource name is one that these objects use. */
   tracks(name: string): boolean;
   usage(object: DeepReadonly<KubeObject>, now: number): Amounts;
@@ -56,12 +59,9 @@ const made = new Map<string, Evaluator>();
 
 /** The evaluator of a resource. */
 export function evaluatorOf(group: string, plural: string): Evaluator {
-  if (group === "") {
-    if (plural === "pods") return pods;
-    if (plural === "services") return services;
-    if (plural === "persistentvolumeclaims") return claims;
-  }
   const name = countName(group, plural);
+  const own = EVALUATORS.find((row) => row.name === name);
+  if (own) return own.evaluator;
   let evaluator = made.get(name);
   if (!evaluator) made.set(name, evaluator = counter(name, group ? undefined : ALIASES[plural]));
   return evaluator;
@@ -146,6 +146,47 @@ const claims: Evaluator = {
     size = size.roundUp(0);
     usage.set("requests.storage", size);
     if (className) usage.set(`${className}${STORAGE_CLASS}requests.storage`, size);
+    return usage;
+  },
+};
+
+// --- device claims ----------------------------------------------------------------------------------------
+
+const DEVICE_CLASS = ".deviceclass.resource.k8s.io/devices";
+const DEVICE_CLAIMS = "count/resourceclaims.resource.k8s.io";
+/** Devices a request for all of them may be given (upstream: AllocationResultsMaxSize). */
+const DEVICES_MAX = 32;
+
+function devicesOf(request: Any): number {
+  if (request.allocationMode === "All") return DEVICES_MAX;
+  return request.allocationMode === "ExactCount" ? request.count ?? 0 : 0;
+}
+
+/** Extended resources that a class stands for are not counted by their own names. */
+const deviceClaims: Evaluator = {
+  guards: ({ operation, subresource }) =>
+    !subresource && (operation === "CREATE" || operation === "UPDATE"),
+  tracks: (name) => name === DEVICE_CLAIMS || name.endsWith(DEVICE_CLASS),
+  matches: () => false,
+  usage({ spec }) {
+    const usage: Amounts = new Map([[DEVICE_CLAIMS, ONE]]);
+    const add = (name: string, devices: number) => {
+      const key = `${name}${DEVICE_CLASS}`;
+      usage.set(key, (usage.get(key) ?? ZERO).add(quantity(devices)));
+    };
+    for (const request of (spec?.devices?.requests ?? []) as readonly Any[]) {
+      if (!request.firstAvailable?.length) {
+        if (request.exactly) add(request.exactly.deviceClassName, devicesOf(request.exactly));
+        continue;
+      }
+      // One of several will be given: of each class the most that it could be
+      const most = new Map<string, number>();
+      for (const one of request.firstAvailable as readonly Any[]) {
+        const known = most.get(one.deviceClassName) ?? 0;
+        most.set(one.deviceClassName, Math.max(known, devicesOf(one)));
+      }
+      for (const [name, devices] of most) add(name, devices);
+    }
     return usage;
   },
 };
@@ -340,3 +381,26 @@ function crossesNamespaces(affinity: Any): boolean {
   }
   return false;
 }
+
+/** Resources that are more than counted. */
+export const EVALUATORS: readonly {
+  name: string;
+  group: string;
+  plural: string;
+  evaluator: Evaluator;
+}[] = [
+  { name: "count/pods", group: "", plural: "pods", evaluator: pods },
+  { name: "count/services", group: "", plural: "services", evaluator: services },
+  {
+    name: "count/persistentvolumeclaims",
+    group: "",
+    plural: "persistentvolumeclaims",
+    evaluator: claims,
+  },
+  {
+    name: DEVICE_CLAIMS,
+    group: "resource.k8s.io",
+    plural: "resourceclaims",
+    evaluator: deviceClaims,
+  },
+];

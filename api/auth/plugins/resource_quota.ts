@@ -20,7 +20,14 @@ import { refusal } from "../admission.ts";
 import type { Admission, AdmissionPlugin } from "../contract.ts";
 import { type Amounts, amounts } from "../pod_resources.ts";
 import { type LimitedResource, quotasIn, requireCover } from "./limited_resources.ts";
-import { countName, type Evaluator, evaluatorOf, podLives, type ScopeTerm } from "./quota_usage.ts";
+import {
+  countName,
+  type Evaluator,
+  evaluatorOf,
+  EVALUATORS,
+  podLives,
+  type ScopeTerm,
+} from "./quota_usage.ts";
 
 const QUOTAS = "/registry/resourcequotas/";
 const ZERO: Quantity = quantity(0);
@@ -313,8 +320,8 @@ function resourcesOf(names: readonly string[]): { group: string; plural: string 
   const found = new Map<string, { group: string; plural: string }>();
   const add = (group: string, plural: string) =>
     found.set(countName(group, plural), { group, plural });
-  for (const plural of ["pods", "services", "persistentvolumeclaims"]) {
-    if (names.some((name) => evaluatorOf("", plural).tracks(name))) add("", plural);
+  for (const { group, plural, evaluator } of EVALUATORS) {
+    if (names.some((name) => evaluator.tracks(name))) add(group, plural);
   }
   for (const name of names) {
     if (name.startsWith("count/")) {

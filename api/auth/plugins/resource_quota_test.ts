@@ -13,6 +13,7 @@ const PATHS: Record<string, string> = {
   configmaps: "/registry/configmaps",
   resourcequotas: "/registry/resourcequotas",
   "deployments.apps": "/registry/deployments",
+  "resourceclaims.resource.k8s.io": "/registry/resourceclaims",
   "widgets.acme.com": "/registry/acme.com/widgets",
 };
 
@@ -192,6 +193,29 @@ Deno.test("resourceQuota() counts claims by class, and anything by number", asyn
     configmaps: "1",
     resourcequotas: "1",
   });
+});
+
+Deno.test("resourceQuota() counts device claims by the most that each class may give", async () => {
+  const ns = new Namespace();
+  const gold = "gold.deviceclass.resource.k8s.io/devices";
+  await ns.quota("q", { "count/resourceclaims.resource.k8s.io": "3", [gold]: "5" });
+  assertEquals(ns.used("q"), { "count/resourceclaims.resource.k8s.io": "0", [gold]: "0" });
+  const exactly = (deviceClassName: string, count: number) => ({
+    deviceClassName,
+    allocationMode: "ExactCount",
+    count,
+  });
+  const claim = (name: string, ...requests: Any[]) =>
+    ns.create("resourceclaims.resource.k8s.io", {
+      metadata: { name, namespace: "ns" },
+      spec: { devices: { requests } },
+    });
+  assertEquals(await claim("a", { exactly: exactly("gold", 2) }), "");
+  const either = { firstAvailable: [exactly("gold", 1), exactly("gold", 3), exactly("tin", 9)] };
+  assertEquals(await claim("b", either), "");
+  assertEquals(ns.used("q"), { "count/resourceclaims.resource.k8s.io": "2", [gold]: "5" });
+  const all = { exactly: { deviceClassName: "gold", allocationMode: "All" } };
+  assert((await claim("c", all)).includes(`requested: ${gold}=32, used: ${gold}=5, limited`));
 });
 
 Deno.test("resourceQuota() counts anew when a quota is made, changed or found wrong", async () => {
