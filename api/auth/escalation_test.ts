@@ -63,7 +63,7 @@ Deno.test("rbacEscalation() honours escalate, bind and system:masters", async ()
   assert((await bound("bigger")).includes("not currently held"));
   assertEquals(
     await bound("none"),
-    'clusterroles.rbac.authorization.k8s.io "none" not found',
+    'clusterrolebindings.rbac.authorization.k8s.io "none" not found',
   );
   const masters = { name: "root", groups: ["system:masters"] };
   assertEquals(

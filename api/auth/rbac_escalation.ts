@@ -68,7 +68,9 @@ function checkBinding(a: Admission, rbac: RbacAuthorizer, view: View<KubeObject>
     : undefined;
   if (resource && permitted(a, rbac, "bind", resource, roleRef.name)) return;
   const granted = rulesOf(view, roleRef, a.namespace);
-  if (granted.error && resource) throw notFound({ group: GROUP, resource }, roleRef.name);
+  if (granted.error && resource) {
+    throw notFound({ group: GROUP, resource: a.kind.plural }, roleRef.name);
+  }
   const refused = missing(a, rbac, granted.rules);
   if (refused) throw forbidden({ group: GROUP, resource: a.kind.plural }, metadata.name, refused);
 }

@@ -66,9 +66,15 @@ export async function tokenReview(
     };
   } catch (error) {
     if (!(error instanceof TokenError)) throw error;
-    object.status = { user: {}, error: error.message };
+    object.status = { user: {}, error: reviewError(error.message) };
   }
   return object;
+}
+
+/** Upstream asks for its own loopback token first, and says so. */
+function reviewError(why: string): string {
+  const none = "invalid bearer token";
+  return why === none ? why : `[${none}, ${why.replace(/^\[(.*)\]$/s, "$1")}]`;
 }
 
 /** Who am I? */
@@ -86,7 +92,7 @@ export async function subjectAccessReview(
   object: KubeObject,
   context: ReviewContext,
 ): Promise<KubeObject> {
-  refuse(object, [...checkSpec(object.spec ?? {}, true), ...checkMetadata(object, "")]);
+  refuse([...checkSpec(object.spec ?? {}, true), ...checkMetadata(object, "")]);
   return await decide(object, subjectOf(object.spec), context);
 }
 
@@ -96,7 +102,13 @@ export async function localSubjectAccessReview(
   context: ReviewContext,
 ): Promise<KubeObject> {
   const { spec = {}, metadata } = object;
-  const namespace = metadata?.namespace || context.namespace;
+  const { namespace } = context;
+  if (metadata?.namespace && metadata.namespace !== namespace) {
+    throw badRequest(
+      "the namespace of the provided object does not match the namespace sent on the request",
+    );
+  }
+  object.metadata = { ...metadata, namespace };
   const causes = [...checkSpec(spec, true), ...checkMetadata(object, "namespace")];
   const attributes = spec.resourceAttributes;
   if (attributes && (attributes.namespace ?? "") !== namespace) {
@@ -109,17 +121,12 @@ export async function localSubjectAccessReview(
   if (spec.nonResourceAttributes) {
     causes.push(invalid(
       "spec.nonResourceAttributes",
-      spec.nonResourceAttributes,
+      internalPath(spec.nonResourceAttributes),
       "disallowed on this kind of request",
     ));
   }
-  refuse(object, causes);
-  if (!context.namespace) throw badRequest("namespace is required on this type: ");
-  if (namespace !== context.namespace) {
-    throw badRequest(
-      `spec.resourceAttributes.namespace must match namespace: ${context.namespace}`,
-    );
-  }
+  refuse(causes);
+  if (!namespace) throw badRequest("namespace is required on this type: ");
   return await decide(object, subjectOf(spec), context);
 }
 
@@ -128,7 +135,7 @@ export async function selfSubjectAccessReview(
   object: KubeObject,
   context: ReviewContext,
 ): Promise<KubeObject> {
-  refuse(object, [...checkSpec(object.spec ?? {}, false), ...checkMetadata(object, "")]);
+  refuse([...checkSpec(object.spec ?? {}, false), ...checkMetadata(object, "")]);
   return await decide(object, context.user, context);
 }
 
@@ -211,8 +218,14 @@ async function decide(
   return object;
 }
 
-function refuse(object: KubeObject, causes: readonly Cause[]): void {
-  if (causes.length) throw invalidObject(GROUP, object.kind, "", causes);
+/** Upstream has forgotten the kind when it says so. */
+function refuse(causes: readonly Cause[]): void {
+  if (causes.length) throw invalidObject(GROUP, "", "", causes);
+}
+
+/** As upstream's internal type is printed. */
+function internalPath({ path = "", verb = "" }: Spec): Record<string, string> {
+  return { Path: path, Verb: verb };
 }
 
 function checkSpec(spec: Spec, subject: boolean): Cause[] {
@@ -221,7 +234,7 @@ function checkSpec(spec: Spec, subject: boolean): Cause[] {
   if (resource && path) {
     causes.push(invalid(
       "spec.nonResourceAttributes",
-      path,
+      internalPath(path),
       "cannot be specified in combination with resourceAttributes",
     ));
   }
@@ -240,6 +253,18 @@ function checkSpec(spec: Spec, subject: boolean): Cause[] {
   return causes;
 }
 
+/** In upstream's order, the first of them. */
+const META_FIELDS = [
+  "name",
+  "generateName",
+  "namespace",
+  "uid",
+  "labels",
+  "annotations",
+  "ownerReferences",
+  "finalizers",
+];
+
 /** A review is not an object: it has no name, labels or owners (but `except`). */
 function checkMetadata(object: KubeObject, except: string): Cause[] {
   const metadata: Record<string, unknown> = { ...object.metadata };
@@ -250,5 +275,9 @@ function checkMetadata(object: KubeObject, except: string): Cause[] {
   );
   if (!used) return [];
   const text = except ? `must be empty except for ${except}` : "must be empty";
-  return [invalid("metadata", object.metadata, text)];
+  const ordered = Object.fromEntries(
+    META_FIELDS.filter((name) => name in object.metadata)
+      .map((name) => [name, object.metadata[name as keyof typeof object.metadata]]),
+  );
+  return [invalid("metadata", ordered, text)];
 }

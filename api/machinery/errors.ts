@@ -84,7 +84,7 @@ export function invalid(
     details: {
       name: name || undefined,
       group: group || undefined,
-      kind,
+      kind: kind || undefined,
       causes: causes.map((c) => ({ reason: c.reason, message: c.message, field: c.field })),
     },
   });

@@ -79,7 +79,7 @@ export function nodeRestriction(
 
 function podOf(a: Admission, name: string): DeepReadonly<KubeObject> {
   const pod = a.view.get(`/registry/pods/${a.namespace}/${name}`)?.value;
-  if (!pod) throw notFound({ group: "", resource: "pods" }, name);
+  if (!pod) throw notFound({ group: "", resource: "pod" }, name);
   return pod;
 }
 
@@ -296,8 +296,12 @@ async function checkToken(
   );
 }
 
-/** Whether one of the pod's volumes needs a token for this audience. */
+/**
+ * Whether one of the pod's volumes needs a token for this audience. Refuses where none does, but what some of them are
+ * cannot be found out.
+ */
 function usesAudience(a: Admission, pod: DeepReadonly<KubeObject>, audience: string): boolean {
+  const missing: string[] = [];
   for (const volume of pod.spec?.volumes ?? []) {
     const sources: readonly Any[] = volume.projected?.sources ?? [];
     if (
@@ -305,20 +309,36 @@ function usesAudience(a: Admission, pod: DeepReadonly<KubeObject>, audience: str
         s.serviceAccountToken && (s.serviceAccountToken.audience ?? "") === audience
       )
     ) return true;
-    if (volume.csi && driverUses(a, volume.csi.driver, audience)) return true;
+    const driver = driverOf(a, pod, volume, missing);
+    if (!driver) continue;
+    const found = a.view.get(`/registry/csidrivers/${driver}`)?.value;
+    if (!found) missing.push(`csidriver.storage.k8s.io ${quote(driver)} not found`);
+    if (found?.spec?.tokenRequests?.some((r: Any) => r.audience === audience)) return true;
   }
-  for (const name of claimNames(pod)) {
-    const claim = a.view.get(`/registry/persistentvolumeclaims/${a.namespace}/${name}`)?.value;
-    const volume = claim?.spec?.volumeName &&
-      a.view.get(`/registry/persistentvolumes/${claim.spec.volumeName}`)?.value;
-    if (volume?.spec?.csi && driverUses(a, volume.spec.csi.driver, audience)) return true;
-  }
-  return false;
+  if (missing.length === 0) return false;
+  const why = missing.length === 1 ? missing[0] : `[${missing.join(", ")}]`;
+  throw refusal(a, `error validating audience ${quote(audience)}: ${why}`);
 }
 
-function driverUses(a: Admission, driver: string, audience: string): boolean {
-  const found = a.view.get(`/registry/csidrivers/${driver}`)?.value;
-  return found?.spec?.tokenRequests?.some((r: Any) => r.audience === audience) ?? false;
+/** The CSI driver behind a volume, if there is one. */
+function driverOf(
+  a: Admission,
+  pod: DeepReadonly<KubeObject>,
+  volume: Any,
+  missing: string[],
+): string | undefined {
+  if (volume.csi) return volume.csi.driver;
+  const [claimName] = claimNames({ ...pod, spec: { volumes: [volume] } });
+  if (claimName === undefined) return undefined;
+  const claim = a.view.get(`/registry/persistentvolumeclaims/${a.namespace}/${claimName}`)?.value;
+  if (!claim) {
+    missing.push(`persistentvolumeclaim ${quote(claimName)} not found`);
+    return undefined;
+  }
+  const name: string = claim.spec?.volumeName ?? "";
+  const bound = a.view.get(`/registry/persistentvolumes/${name}`)?.value;
+  if (!bound) missing.push(`persistentvolume ${quote(name)} not found`);
+  return bound?.spec?.csi?.driver;
 }
 
 function checkOwn(a: Admission, node: string, what: string): void {

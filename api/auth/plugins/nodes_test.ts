@@ -216,3 +216,61 @@ Deno.test("CertificateSubjectRestriction keeps system:masters out of client cert
   );
   assert((await create({ signerName, request: "bm8=" })).startsWith(`${head}failed to parse CSR`));
 });
+
+Deno.test("NodeRestriction gives a node tokens for the audiences that its pods need, and no others", async (t) => {
+  const { state, plugin } = setup();
+  const user = { name: "system:node:n1", groups: ["system:nodes"] };
+  const claim = (name: string) => ({ name, persistentVolumeClaim: { claimName: name } });
+  const volumes = [
+    { name: "t", projected: { sources: [{ serviceAccountToken: { audience: "vault" } }] } },
+    { name: "c", csi: { driver: "inline" } },
+    claim("bound"),
+    claim("gone"),
+  ];
+  const mine = stored(pod({ nodeName: "n1", volumes }, { name: "mine" }));
+  state.put("/registry/pods/ns/mine", mine);
+  state.put("/registry/persistentvolumeclaims/ns/bound", {
+    metadata: { name: "bound" },
+    spec: { volumeName: "pv" },
+  });
+  state.put("/registry/persistentvolumes/pv", {
+    metadata: { name: "pv" },
+    spec: { csi: { driver: "behind" } },
+  });
+  for (const name of ["inline", "behind"]) {
+    state.put(`/registry/csidrivers/${name}`, {
+      metadata: { name },
+      spec: { tokenRequests: [{ audience: `for ${name}` }] },
+    });
+  }
+  const why = (audiences: string[]) => {
+    const boundObjectRef = { apiVersion: "v1", kind: "Pod", name: "mine", uid: mine.metadata.uid };
+    const object: Any = { metadata: { name: "robot" }, spec: { audiences, boundObjectRef } };
+    const given = { resource: "serviceaccounts", subresource: "token", namespace: "ns" };
+    return run(state, plugin("NodeRestriction"), { user, ...given, name: "robot", object });
+  };
+  const missing = 'serviceaccounts "robot" is forbidden: error validating audience "other": ' +
+    'persistentvolumeclaim "gone" not found';
+  const cases: [string[], string][] = [
+    [["vault"], ""],
+    [["for inline"], ""],
+    [["for behind"], ""],
+    [["other"], missing],
+    [
+      ["vault", "other"],
+      'serviceaccounts "robot" is forbidden: node may only request 0 or 1 audiences',
+    ],
+  ];
+  for (const [audiences, message] of cases) {
+    await t.step(audiences.join(" "), async () => assertEquals(await why(audiences), message));
+  }
+  state.put("/registry/pods/ns/mine", {
+    ...mine,
+    spec: { ...mine.spec, volumes: volumes.slice(0, 3) },
+  });
+  assertEquals(
+    await why(["other"]),
+    'serviceaccounts "robot" is forbidden: audience "other" not found in pod spec volume, ' +
+      "system:node:n1 is not authorized to request tokens for this audience",
+  );
+});

@@ -27,7 +27,8 @@ export function serviceAccount(context: PluginContext): AdmissionPlugin {
       a.operation === "CREATE" && isPod(a) ||
       a.operation === "UPDATE" && isPod(a, "ephemeralcontainers"),
     mutate(a) {
-      if (a.operation !== "CREATE" || isMirror(a.object!)) return;
+      if (a.operation !== "CREATE") return;
+      if (isMirror(a.object!)) return checkMirror(a);
       const spec: Any = a.object!.spec ??= {};
       const name = spec.serviceAccountName || spec.serviceAccount || "default";
       spec.serviceAccountName = spec.serviceAccount = name;
