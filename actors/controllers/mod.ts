@@ -53,6 +53,7 @@ import { nodeIpamController } from "./node_ipam.ts";
 import { nodeLifecycleController } from "./node_lifecycle.ts";
 import { persistentVolumeBinder } from "./persistent_volumes.ts";
 import { podGarbageCollector } from "./pod_gc.ts";
+import { policyStatusController } from "./policy_status.ts";
 import type { ControllerPorts, FreeController } from "./ports.ts";
 import { replicaSetController, replicationController } from "./replicaset.ts";
 import { resourceQuotaController } from "./resource_quota.ts";
@@ -103,6 +104,7 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     endpointsController,
     garbageCollector(ports),
     clusterRoleAggregationController,
+    policyStatusController(ports),
     podGarbageCollector,
     nodeLifecycleController,
     taintEvictionController,

@@ -57,6 +57,7 @@ export {
   SCHEMA_ESTIMATE_MAX,
   type VariableSpec,
 } from "./expression.ts";
+export { typeOfKind } from "./kind_types.ts";
 export { evaluateRules, hasRules, ruleErrors } from "./rules.ts";
 export { DYN, listOf, mapOf, type Type, typeText } from "./types.ts";
 export { LazyRecord, MessageValue, toJson, UNBOUND, wrapDyn } from "./values.ts";
