@@ -108,8 +108,8 @@ export interface Admission {
   now: number;
   /** Lines for `Warning` headers. */
   warn(text: string): void;
-  /** Audit annotations. */
-  annotate(key: string, value: string): void;
+  /** Audit annotations; `requestLevel`: only where the audit holds what was sent. */
+  annotate(key: string, value: string, what?: { requestLevel: boolean }): void;
 }
 
 /** The second run of the mutating plugins over one write: there is at most one. */

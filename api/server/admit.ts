@@ -42,7 +42,10 @@ export function admissionOf(
     view: deps.database.objects.view(),
     now: deps.clock.now(),
     warn: (text) => request.warnings.push(text),
-    annotate: (key, value) => request.audit?.annotate(key, value),
+    annotate(key, value, what) {
+      const { audit } = request;
+      if (audit && (!what?.requestLevel || audit.wantsRequest)) audit.annotate(key, value);
+    },
   };
 }
 

@@ -269,3 +269,27 @@ Deno.test("conversions: what fails says so in upstream's words", async () => {
   );
   await f[Symbol.asyncDispose]();
 });
+
+Deno.test("conversions: a definition says where its webhook is, or is refused", async () => {
+  const f = await open((call) => converted(call));
+  const refused = async (clientConfig: object) => {
+    const bad: Any = crd();
+    bad.spec.conversion.webhook.clientConfig = clientConfig;
+    const error = await assertRejects(
+      () => f.client.create({ resource: CRDS }, bad, { dryRun: true }),
+      ApiError,
+    );
+    return error.status.details?.causes?.map(({ field, message }) => `${field}: ${message}`);
+  };
+  const at = "spec.conversion.webhookClientConfig";
+  assertEquals(await refused({ url: "http://x/y" }), [
+    `${at}.url: Invalid value: "http": 'https' is the only allowed URL scheme; desired format: ` +
+    "https://host[/path]",
+  ]);
+  assertEquals(await refused({ service: { name: "", namespace: "b", path: "x" } }), [
+    `${at}.service.name: Required value`,
+    `${at}.service.path: Invalid value: "x": must start with a '/'`,
+    `${at}.service.path: Invalid value: "x": segment[0] may not be empty`,
+  ]);
+  await f[Symbol.asyncDispose]();
+});

@@ -16,6 +16,8 @@ import { listPage } from "./list.ts";
 import type { Answer, ApiRequest, DeleteOptions } from "./request.ts";
 import { itemAfter } from "./writes.ts";
 
+/** Times a delete starts again because the object moved. */
+const ATTEMPTS_MAX = 5;
 /** Deletes of a collection that run at once. */
 const COLLECTION_AT_ONCE = 64;
 /** The garbage collector's finalizers. */
@@ -230,17 +232,38 @@ function saysPolicy(options: DeleteOptions): boolean {
   return options.propagationPolicy !== undefined || options.orphanDependents !== undefined;
 }
 
+/** Thrown inside a write to take it back: the object is not the one that was admitted. */
+class Moved extends Error {}
+
 /** Answers a delete; `collection`: it is one of a deletecollection's. */
 export async function deleteObject(
   deps: Deps,
   request: ApiRequest,
   collection = false,
 ): Promise<Answer> {
-  const { kind, namespace, name } = request;
-  const options = request.deleteOptions ?? {};
-  if (kind.group === "batch" && kind.plural === "jobs" && !saysPolicy(options)) {
+  const { kind } = request;
+  if (
+    kind.group === "batch" && kind.plural === "jobs" && !saysPolicy(request.deleteOptions ?? {})
+  ) {
     request.warnings.push(JOB_WARNING);
   }
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await tryDelete(deps, request, { collection, last: attempt === ATTEMPTS_MAX });
+    } catch (error) {
+      if (!(error instanceof Moved)) throw error;
+    }
+  }
+}
+
+/** One attempt; whoever judged it sees the new object again when it moved meanwhile, but for the last time. */
+async function tryDelete(
+  deps: Deps,
+  request: ApiRequest,
+  { collection, last }: { collection: boolean; last: boolean },
+): Promise<Answer> {
+  const { kind, namespace, name } = request;
+  const options = request.deleteOptions ?? {};
   const store = storeOf(deps, kind);
   const key = keyFor(kind, namespace, name);
   const base = (await store.fresh()).get(key);
@@ -266,6 +289,8 @@ export async function deleteObject(
   const dryRun = options.dryRun || request.params.dryRun;
   let result!: Deleted;
   const run = (draft: Draft<KubeObject>) => {
+    const moved = draft.get(key)?.revision !== base.revision;
+    if (moved && !last && draft.get(key)) throw new Moved();
     result = applyFate(kind, { draft, key, name, options, now });
     // Who keeps books must take off what this very write took away, not what the request once saw.
     if (plugins.length) {

@@ -318,6 +318,20 @@ Deno.test("webhooks: failing to ask ends the request, or is ignored", async () =
   await f[Symbol.asyncDispose]();
 });
 
+Deno.test("webhooks: authorities that are none are not passed over", async () => {
+  const f = await open((call) => said(call));
+  const url = "https://hooks.example.com/";
+  await configure(f, "Validating", "v", { clientConfig: { url, caBundle: btoa("nope") } });
+  const { message } = await refusalOf(f.client.create(at, map("a")));
+  assertEquals(
+    message,
+    `Internal error occurred: failed calling webhook "0.v.example.com": could not get REST ` +
+      "client: unable to load root certificates: unable to parse bytes as PEM block",
+  );
+  assertEquals(f.calls.length, 0);
+  await f[Symbol.asyncDispose]();
+});
+
 Deno.test("webhooks: one that takes too long has failed", async () => {
   const clock = new ManualClock();
   const asked = Promise.withResolvers<void>();
@@ -595,5 +609,24 @@ Deno.test("webhooks: a configuration with conditions that cannot be compiled is 
     "webhooks[0].matchConditions[1].expression",
     "webhooks[0].matchConditions[2].expression",
   ]);
+  await f[Symbol.asyncDispose]();
+});
+
+Deno.test("webhooks: a delete is judged by the object that it removes", async () => {
+  let change: (() => Promise<unknown>) | undefined;
+  const f = await open(async (call) => {
+    const { operation, oldObject } = call.body.request;
+    if (operation !== "DELETE") return said(call);
+    const first = change;
+    change = undefined;
+    await first?.();
+    return said(call, { allowed: oldObject.data.keep === undefined });
+  });
+  await f.client.create(at, map("a", { x: "1" }));
+  await configure(f, "Validating", "v", {});
+  const data = { keep: "1" };
+  change = () => f.client.patch({ ...at, name: "a" }, { type: "merge", body: { data } });
+  assertEquals((await refusalOf(f.client.delete({ ...at, name: "a" }))).code, 400);
+  assertEquals((await f.client.get({ ...at, name: "a" }) as Any).data, { x: "1", keep: "1" });
   await f[Symbol.asyncDispose]();
 });

@@ -48,6 +48,7 @@ const PREFIXES: Readonly<Record<HookType, string>> = {
 };
 const PATCH_PREFIX = "patch.webhook.admission.k8s.io/";
 const LOWEST_REFUSAL = 400;
+const PEM_BEGIN = "-----BEGIN CERTIFICATE-----";
 
 /** A webhook could not be asked, or what it said was no answer. */
 class CallFailure extends Error {
@@ -227,6 +228,11 @@ class Round {
       throw new CallFailure(hook, `could not get REST client: ${why}`, 500);
     }
     const { timeoutMs } = hook;
+    const { caBundle } = hook.endpoint;
+    if (caBundle !== undefined && !caBundle.includes(PEM_BEGIN)) {
+      const why = "unable to load root certificates: unable to parse bytes as PEM block";
+      throw new CallFailure(hook, `could not get REST client: ${why}`, 500);
+    }
     try {
       const { signal } = this.#a;
       const endpoint = withCredentials(hook.endpoint, this.#context.users);
@@ -350,15 +356,14 @@ class Round {
       );
     }
     const next = patched(form ?? asked.kind, asked.object, operations);
-    this.#a.annotate(
-      PATCH_PREFIX + index,
-      JSON.stringify({
-        configuration: hook.configuration,
-        webhook: hook.name,
-        patch: operations,
-        patchType: verdict.patchType,
-      }),
-    );
+    const said = {
+      configuration: hook.configuration,
+      webhook: hook.name,
+      patch: operations,
+      patchType: verdict.patchType,
+    };
+    const held = { requestLevel: true };
+    this.#a.annotate(PATCH_PREFIX + index, JSON.stringify(said), held);
     if (sameJson(next, asked.object)) return false;
     const back = form ? next : await convertTo(kind, asked.kind, next);
     replace(object, back);

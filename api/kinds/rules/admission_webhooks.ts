@@ -148,7 +148,8 @@ function validateResources(resources: string[], path: Path, r: Report): void {
   }
 }
 
-function validateClient(client: Obj, path: Path, r: Report): void {
+/** Where a webhook is. */
+export function validateClient(client: Obj, path: Path, r: Report): void {
   if (isSet(client.url) === isSet(client.service)) {
     r.required(path, "exactly one of url or service is required");
   } else if (isSet(client.url)) validateUrl(client.url, path.child("url"), r);

@@ -6,7 +6,18 @@ import {
   loadCrdEngine,
   noteStoredVersion,
 } from "../../machinery/crd/mod.ts";
-import type { Column, Kind, KindHooks } from "../../machinery/types.ts";
+import type {
+  Cause,
+  Column,
+  DeepReadonly,
+  Kind,
+  KindHooks,
+  KubeObject,
+} from "../../machinery/types.ts";
+import { validateClient } from "./admission_webhooks.ts";
+import { Path, Report } from "./report.ts";
+
+const CLIENT = new Path("spec").child("conversion", "webhookClientConfig");
 
 const definitions: KindHooks = {
   load: loadCrdEngine,
@@ -22,10 +33,22 @@ const definitions: KindHooks = {
       noteStoredVersion(object);
     }
   },
-  validate: (object) => definitionErrors(object),
+  validate: (object) => [...definitionErrors(object), ...conversionErrors(object)],
   validateUpdate: (object, old, { subresource }) =>
-    subresource === "status" ? [] : definitionErrors(object, old as unknown as Crd),
+    subresource === "status"
+      ? []
+      : [...definitionErrors(object, old as unknown as Crd), ...conversionErrors(object)],
 };
+
+/** What is wrong with where a conversion webhook is; that there must be one is the definition's own rule. */
+function conversionErrors(object: DeepReadonly<KubeObject>): Cause[] {
+  const { strategy, webhook } = object.spec.conversion ?? {};
+  const client = strategy === "Webhook" ? webhook?.clientConfig : undefined;
+  if (!client || (client.url === undefined) === (client.service === undefined)) return [];
+  const r = new Report();
+  validateClient(client, CLIENT, r);
+  return r.causes;
+}
 
 /** Hooks by kind. */
 export const hooks: Record<string, KindHooks> = { CustomResourceDefinition: definitions };
