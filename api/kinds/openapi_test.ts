@@ -172,7 +172,10 @@ Deno.test("custom kinds are published", () => {
         minimum: 1,
         "x-kubernetes-validations": [{ rule: "self > 0" }],
       },
-      port: { "x-kubernetes-int-or-string": true },
+      port: {
+        "x-kubernetes-int-or-string": true,
+        anyOf: [{ type: "integer" }, { type: "string" }],
+      },
       free: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
       note: { type: "string", nullable: true },
       list: { type: "array", "x-kubernetes-list-type": "set", items: { type: "string" } },

@@ -168,7 +168,7 @@ function listing(kind: Kind, at: Parameter[]): Operation {
     answer: { is: "list", kind },
     codes: [200],
     // Upstream lists statuses of components by the way of all lists, which may be watched
-    stream: kind.verbs.includes("watch") || kind.kind === "ComponentStatus",
+    stream: !kind.custom && (kind.verbs.includes("watch") || kind.kind === "ComponentStatus"),
   };
 }
 
@@ -229,8 +229,11 @@ function collection(kind: Kind, at: Parameter[]): Operation[] {
       description: `delete collection of ${kind.kind}`,
       action: "deletecollection",
       gvk: gvk(kind),
-      parameters: [...at, PRETTY, ...DELETE, ...SELECT],
-      body: { content: DELETE_OPTIONS, required: false },
+      // Upstream describes the collection of a custom kind by what lists take
+      ...(kind.custom ? { parameters: [...at, PRETTY, ...LIST] } : {
+        parameters: [...at, PRETTY, ...DELETE, ...SELECT],
+        body: { content: DELETE_OPTIONS, required: false },
+      }),
       answer: STATUS,
       codes: [200],
     });
@@ -290,7 +293,7 @@ function readWrite(
       id: `read${part}${suffix}`,
       description: `read ${what}`,
       action: "get",
-      parameters: [...at, PRETTY],
+      parameters: [...at, PRETTY, ...kind.custom ? [query("resourceVersion")] : []],
       codes: [200],
     });
   }
@@ -315,7 +318,7 @@ function readWrite(
       action: "patch",
       parameters: [...at, PRETTY, ...WRITE, query("force", "boolean")],
       body: { content: PATCH, required: true, patch: true },
-      codes: [200, 201],
+      codes: kind.custom ? [200] : [200, 201],
     });
   }
   return out;
@@ -384,11 +387,11 @@ function subresource(
       alsoText: true,
     }];
   }
-  const about: Gvk = sub.kind
+  const about: Gvk = sub.kind && !kind.custom
     ? { group: sub.kind.group, kind: sub.kind.kind, version: sub.kind.version }
     : gvk(kind);
   const content: Content = sub.kind
-    ? { is: "definition", name: definitionOf(about.group, about.version, about.kind) }
+    ? { is: "definition", name: definitionOf(sub.kind.group, sub.kind.version, sub.kind.kind) }
     : { is: "kind", kind };
   const out = readWrite(kind, sub.name, content, about, at, sub.verbs);
   if (sub.verbs.includes("create")) {

@@ -103,11 +103,21 @@ policy/v1,v1beta1 rbac.authorization.k8s.io/v1,v1alpha1,v1beta1
 resource.k8s.io/v1,v1alpha3,v1beta1,v1beta2 scheduling.k8s.io/v1,v1alpha2,v1beta1
 storage.k8s.io/v1,v1alpha1,v1beta1 storagemigration.k8s.io/v1beta1`;
 
-function everywhere(kind: string, dialect: Dialect, group: string, version: string): OpenApi[] {
+/** Groups of those that the part of upstream which serves custom kinds does not know. */
+const NOT_CUSTOM = [
+  "admission.k8s.io",
+  "apiextensions.k8s.io",
+  "apiregistration.k8s.io",
+  "imagepolicy.k8s.io",
+];
+
+function everywhere(kind: string, dialect: Dialect, about: About): OpenApi[] {
+  const { group, version, custom } = about;
   const core = { group: "", kind, version: "v1" };
-  if (dialect === "v3") return group ? [core, { group, kind, version }] : [core];
+  if (dialect === "v3" && !custom) return group ? [core, { group, kind, version }] : [core];
   return KNOWN_VERSIONS.split(/\s/).flatMap((entry) => {
     const [name, versions] = entry.split("/");
+    if (custom && NOT_CUSTOM.includes(name)) return [];
     return versions.split(",").map((version) => ({ group: name, kind, version }));
   });
 }
@@ -123,16 +133,23 @@ export function builtInDefinition(group: string, version: string, kind: string):
   return `io.k8s.api.${group.split(".")[0] || "core"}.${version}.${kind}`;
 }
 
+/** The group-version that a document is of; `custom`: of nothing but custom kinds. */
+interface About {
+  group: string;
+  version: string;
+  custom?: boolean;
+}
+
 /** Collects definitions. */
 export class Definitions {
   readonly #dialect: Dialect;
-  readonly #about: { group: string; version: string };
+  readonly #about: About;
   readonly #prefix: string;
   readonly #done = new Map<string, OpenApi>();
   readonly #open: [string, SchemaSet][] = [];
 
   /** `about`: the group-version that the document is of, if it is of one. */
-  constructor(dialect: Dialect, about = { group: "", version: "v1" }) {
+  constructor(dialect: Dialect, about: About = { group: "", version: "v1" }) {
     this.#dialect = dialect;
     this.#about = about;
     this.#prefix = dialect === "v2" ? "#/definitions/" : "#/components/schemas/";
@@ -177,6 +194,7 @@ export class Definitions {
         "x-kubernetes-group-version-kind": [
           { group: kind.group, kind: kind.listKind, version: kind.version },
         ],
+        ...selectable(kind),
       });
     }
     return { $ref: this.#prefix + name };
@@ -209,8 +227,7 @@ export class Definitions {
     const choice = choiceOf(name);
     if (choice) out["x-kubernetes-unions"] = [choice];
     if (name === `${META}.WatchEvent` || name === `${META}.DeleteOptions`) {
-      const { group, version } = this.#about;
-      out["x-kubernetes-group-version-kind"] = everywhere(type, this.#dialect, group, version);
+      out["x-kubernetes-group-version-kind"] = everywhere(type, this.#dialect, this.#about);
       return out;
     }
     const topLevel = schema.properties?.apiVersion && schema.properties.kind &&
@@ -298,7 +315,7 @@ export class Definitions {
     out["x-kubernetes-group-version-kind"] = [
       { group: kind.group, kind: kind.kind, version: kind.version },
     ];
-    return out;
+    return Object.assign(out, selectable(kind));
   }
 
   #customNode(schemas: SchemaSet, schema: Field, root = false): OpenApi {
@@ -312,7 +329,10 @@ export class Definitions {
     if (type && !(v2 && (nullable || (schema.preserveUnknown && !root)))) out.type = type;
     if (nullable && !v2) out.nullable = true;
     if (schema.format && type) out.format = schema.format;
-    if (schema.type === "intOrString") out["x-kubernetes-int-or-string"] = true;
+    if (schema.type === "intOrString") {
+      out["x-kubernetes-int-or-string"] = true;
+      if (!v2) out.anyOf = [{ type: "integer" }, { type: "string" }];
+    }
     const hidden = v2 && schema.preserveUnknown === true && !root;
     if ((schema.properties || root) && !hidden) {
       const properties: OpenApi = {};
@@ -327,9 +347,9 @@ export class Definitions {
       if (schema.type === "map") out.additionalProperties = items;
       else out.items = items;
     }
-    if (schema.required && schema.required.length > 0 && !hidden) {
-      out.required = [...schema.required];
-    }
+    const embedded = schema.embedded && !v2 ? ["kind", "apiVersion"] : [];
+    const required = [...new Set([...schema.required ?? [], ...embedded])];
+    if (required.length > 0 && !hidden) out.required = required;
     if (schema.preserveUnknown) out["x-kubernetes-preserve-unknown-fields"] = true;
     if (schema.embedded) out["x-kubernetes-embedded-resource"] = true;
     extensions(schema, out);
@@ -345,6 +365,13 @@ export class Definitions {
       },
     });
   }
+}
+
+/** The fields of a custom kind that field selectors may name. */
+function selectable(kind: Kind): OpenApi {
+  const names = Object.keys(kind.fields ?? {});
+  if (names.length === 0) return {};
+  return { "x-kubernetes-selectable-fields": names.map((fieldPath) => ({ fieldPath })) };
 }
 
 const CUSTOM_TYPES: Partial<Record<Schema["type"], string>> = {

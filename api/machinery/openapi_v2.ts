@@ -138,6 +138,8 @@ function operationV2(
   const out: OpenApi = {
     consumes: body?.patch
       ? PATCH_TYPES.filter((t) => !(kind.custom && t.includes("strategic")))
+      : kind.custom
+      ? TYPES.slice(0, 2)
       : ["*/*"],
     description: operation.description,
     operationId: operation.id,

@@ -40,10 +40,12 @@ export function openApiV3(
 ): OpenApi {
   const { group, version } = groupVersion;
   const own = kinds.filter((k) => k.group === group && k.version === version);
-  const definitions = new Definitions("v3", groupVersion);
+  const custom = own.length > 0 && own.every((kind) => kind.custom);
+  const definitions = new Definitions("v3", { group, version, custom });
   const paths: Record<string, Json> = {};
   const schemas = own[0]?.schemas;
-  if (schemas) {
+  // Documents of custom kinds tell of them alone, as upstream's
+  if (schemas && !custom) {
     const resources = resourcesPath(group, version);
     paths[resources.path] = rootV3(resources, definitions, schemas);
     // No path refers to what a watch sends.
@@ -61,7 +63,7 @@ export function openApiV3(
       paths[entry.path] = item;
     }
   }
-  return whole(paths, definitions, release);
+  return whole(paths, definitions, custom ? undefined : release);
 }
 
 /** The operation of a path that is of no kind. */
@@ -95,22 +97,32 @@ export function openApiV3Root(
   return whole(paths, definitions, release);
 }
 
-function whole(paths: OpenApi, definitions: Definitions, version: string): OpenApi {
+const SECURITY = {
+  BearerToken: {
+    description: "Bearer Token authentication",
+    in: "header",
+    name: "authorization",
+    type: "apiKey",
+  },
+};
+
+/** What upstream says of documents of custom kinds. */
+const CUSTOM_INFO = { title: "Kubernetes CRD Swagger", version: "v0.1.0" };
+
+function whole(
+  paths: OpenApi,
+  definitions: Definitions,
+  release: string | undefined,
+): OpenApi {
+  const info = release === undefined ? CUSTOM_INFO : { title: "Kubernetes", version: release };
   const schemas = definitions.finish();
   return {
     openapi: "3.0.0",
-    info: { title: "Kubernetes", version },
+    info,
     paths: Object.fromEntries(Object.entries(paths).sort(([a], [b]) => a < b ? -1 : 1)),
     components: {
       ...(Object.keys(schemas).length > 0 && { schemas }),
-      securitySchemes: {
-        BearerToken: {
-          description: "Bearer Token authentication",
-          in: "header",
-          name: "authorization",
-          type: "apiKey",
-        },
-      },
+      ...(release !== undefined && { securitySchemes: SECURITY }),
     },
   };
 }
@@ -155,6 +167,8 @@ function operationV3(
   if (body) {
     const types = body.patch
       ? PATCH_TYPES.filter((t) => !(kind.custom && t.includes("strategic")))
+      : kind.custom
+      ? TYPES.filter((t) => !t.includes("protobuf"))
       : ["*/*"];
     const request: OpenApi = { content: content(types, schemaOf(body.content, kind, definitions)) };
     if (body.required) request.required = true;

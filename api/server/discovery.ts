@@ -229,6 +229,23 @@ const STORED_AS: Readonly<Record<string, string>> = {
   "resource.k8s.io/devicetaintrules": "resource.k8s.io/v1alpha3",
 };
 
+/** The order in which upstream lists what custom kinds can do. */
+const CUSTOM_VERBS = [
+  "delete",
+  "deletecollection",
+  "get",
+  "list",
+  "patch",
+  "create",
+  "update",
+  "watch",
+];
+
+function verbsOf({ custom, verbs }: Kind): string[] {
+  const own: readonly string[] = verbs;
+  return custom ? CUSTOM_VERBS.filter((verb) => own.includes(verb)) : [...own].sort();
+}
+
 /** Tells whether objects that are read in two versions are kept as one: the hash of what is stored. */
 function storageHash(kind: Kind): string {
   const stored = STORED_AS[`${kind.group}/${kind.plural}`] ?? kind.storage?.version ??
@@ -255,7 +272,7 @@ function resourceEntry(kind: Kind) {
     singularName: kind.singular,
     namespaced: kind.namespaced,
     kind: kind.kind,
-    verbs: [...kind.verbs].sort(),
+    verbs: verbsOf(kind),
   };
   if (kind.shortNames?.length) entry.shortNames = kind.shortNames;
   if (kind.categories?.length) entry.categories = kind.categories;
@@ -286,7 +303,7 @@ function discovered(kind: Kind): DiscoveredResource {
     responseKind: gv(kind),
     scope: kind.namespaced ? "Namespaced" : "Cluster",
     singularResource: kind.singular,
-    verbs: [...kind.verbs].sort(),
+    verbs: verbsOf(kind),
   };
   if (kind.shortNames?.length) entry.shortNames = kind.shortNames;
   if (kind.categories?.length) entry.categories = kind.categories;
