@@ -293,3 +293,64 @@ Deno.test("conversions: a definition says where its webhook is, or is refused", 
   ]);
   await f[Symbol.asyncDispose]();
 });
+
+Deno.test("conversions: a field that another version writes is no longer its old owner's", async () => {
+  const f = await open((call) => converted(call));
+  const by = (manager: string) => ({ fieldManager: manager });
+  await f.client.create(v1, thing("x"), by("one"));
+  const owners = (object: Any) =>
+    Object.fromEntries(
+      object.metadata.managedFields.map((m: Any) => [
+        `${m.manager} ${m.apiVersion}`,
+        Object.keys(m.fieldsV1["f:spec"] ?? {}).filter((key) => key !== ".").sort(),
+      ]),
+    );
+  const labelled: Any = await f.client.patch({ ...v2, name: "x" }, {
+    type: "merge",
+    body: { metadata: { labels: { l: "1" } } },
+  }, by("two"));
+  assertEquals(owners(labelled), {
+    "one example.com/v1": ["f:hostPort"],
+    "two example.com/v2": [],
+  });
+  const changed: Any = await f.client.patch({ ...v2, name: "x" }, {
+    type: "merge",
+    body: { spec: { host: "b" } },
+  }, by("two"));
+  assertEquals(owners(changed), {
+    "one example.com/v1": [],
+    "two example.com/v2": ["f:host"],
+  });
+  await f[Symbol.asyncDispose]();
+});
+
+Deno.test("managedFields of built-in kinds compare in the version that they are of", async () => {
+  const f = await openApi();
+  const resource = (version: string) => ({
+    resource: { group: "autoscaling", version, plural: "horizontalpodautoscalers" },
+    namespace: "default",
+  });
+  await f.client.create(resource("v1"), {
+    metadata: { name: "h" },
+    spec: {
+      maxReplicas: 3,
+      targetCPUUtilizationPercentage: 50,
+      scaleTargetRef: { kind: "Deployment", name: "d", apiVersion: "apps/v1" },
+    },
+  }, { fieldManager: "one" });
+  const current = edit<Any>(await f.client.get({ ...resource("v2"), name: "h" }) as Any);
+  current.spec.metrics[0].resource.target.averageUtilization = 60;
+  const updated: Any = await f.client.update({ ...resource("v2"), name: "h" }, current, {
+    fieldManager: "two",
+  });
+  const fields = updated.metadata.managedFields.map((m: Any) => [
+    m.manager,
+    m.apiVersion,
+    Object.keys(m.fieldsV1["f:spec"]).sort(),
+  ]);
+  assertEquals(fields, [
+    ["one", "autoscaling/v1", ["f:maxReplicas", "f:minReplicas", "f:scaleTargetRef"]],
+    ["two", "autoscaling/v2", ["f:metrics"]],
+  ]);
+  await f[Symbol.asyncDispose]();
+});

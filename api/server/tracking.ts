@@ -1,8 +1,14 @@
 /** managedFields: who owns which field, noted at every write; and server-side apply, which goes by it. */
-import { apply, resetFields, trackUpdate, type Writer } from "../machinery/apply/mod.ts";
+import {
+  apply,
+  type OtherVersion,
+  resetFields,
+  trackUpdate,
+  type Writer,
+} from "../machinery/apply/mod.ts";
 import { badRequest } from "../machinery/errors.ts";
-import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
-import { apiVersionOf } from "./codec.ts";
+import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+import { apiVersionOf, formsOf } from "./codec.ts";
 import { decodeValue } from "./decoding.ts";
 import { type Deps, timeText } from "./deps.ts";
 import { hasSubresource } from "./prepare.ts";
@@ -13,15 +19,70 @@ export function managerOf(request: ApiRequest): string {
   return request.params.fieldManager || request.agent;
 }
 
-function writerOf(deps: Deps, request: ApiRequest): Writer {
+type Stored = DeepReadonly<KubeObject>;
+
+/** The versions, other than the request's own, in which an object's fields have owners. */
+function versionsOf(kind: Kind, old: Stored | undefined): string[] {
+  const own = apiVersionOf(kind);
+  const entries = (old?.metadata.managedFields ?? []) as readonly { apiVersion?: string }[];
+  const others = entries.map(({ apiVersion }) => apiVersion).filter((one) => one && one !== own);
+  return [...new Set(others)] as string[];
+}
+
+/** The row of another version of a kind's objects, while it is served. */
+function inVersion(deps: Deps, kind: Kind, apiVersion: string): Kind | undefined {
+  const slash = apiVersion.indexOf("/");
+  const [group, version] = [apiVersion.slice(0, Math.max(0, slash)), apiVersion.slice(slash + 1)];
+  const other = deps.kinds.byKind(group, version, kind.kind);
+  return other?.path === kind.path ? other : undefined;
+}
+
+/** Other versions as tracking asks for them: what a webhook converts must have been prepared. */
+function otherVersion(deps: Deps, kind: Kind, apiVersion: string): OtherVersion | undefined {
+  const other = inVersion(deps, kind, apiVersion);
+  if (!other) return undefined;
+  const convert = (object: Stored): KubeObject => {
+    const known = formsOf(object).get(other);
+    if (known) return known as KubeObject;
+    const from = kind.storage;
+    const stored = from ? from.toStorage(object as KubeObject) : object as KubeObject;
+    return other.storage ? other.storage.fromStorage(stored) : stored;
+  };
+  return { schemas: other.schemas, schema: other.schema, convert };
+}
+
+/**
+ * Converts, where a webhook does that, what tracking will compare in other versions. A conversion that fails leaves the
+ * versions to be taken for alike, as upstream lets a write go on without it.
+ */
+export async function prepareTracking(
+  deps: Deps,
+  kind: Kind,
+  old: Stored,
+  object: Stored = old,
+): Promise<void> {
+  const convert = kind.storage?.convert;
+  if (!convert) return;
+  for (const apiVersion of versionsOf(kind, old)) {
+    const other = inVersion(deps, kind, apiVersion);
+    const todo = [old, object].filter((one) => other && !formsOf(one).has(other));
+    if (!other || todo.length === 0) continue;
+    const forms = await convert(todo, apiVersion).catch(() => undefined);
+    forms?.forEach((form, i) => formsOf(todo[i]).set(other, form));
+  }
+}
+
+function writerOf(deps: Deps, request: ApiRequest, old: Stored | undefined): Writer {
   const { kind, subresource } = request;
   const status = hasSubresource(kind, "status");
+  const several = versionsOf(kind, old).length > 0;
   return {
     manager: managerOf(request),
     apiVersion: apiVersionOf(kind),
     time: timeText(deps.clock.now()),
     subresource: subresource || undefined,
     reset: resetFields(subresource, { status }),
+    version: several ? (apiVersion) => otherVersion(deps, kind, apiVersion) : undefined,
   };
 }
 
@@ -33,7 +94,7 @@ export function tracked(
   object: KubeObject,
 ): void {
   const { schemas, schema } = request.kind;
-  const entries = trackUpdate(schemas, schema, old, object, writerOf(deps, request));
+  const entries = trackUpdate(schemas, schema, old, object, writerOf(deps, request, old));
   if (entries) object.metadata.managedFields = entries;
   else delete object.metadata.managedFields;
 }
@@ -48,7 +109,7 @@ export function applied(
   if (patch?.type !== "apply") throw badRequest("the patch is not an apply configuration");
   const configuration = named(request, patch.body);
   const { object } = apply(kind.schemas, kind.schema, old, configuration, {
-    ...writerOf(deps, request),
+    ...writerOf(deps, request, old),
     kind: kind.kind,
     force: patch.force,
   });

@@ -26,7 +26,7 @@ import {
   validateNew,
 } from "./prepare.ts";
 import type { Answer, ApiRequest } from "./request.ts";
-import { tracked } from "./tracking.ts";
+import { prepareTracking, tracked } from "./tracking.ts";
 
 /** Times a name is generated again when the first one is taken. */
 const NAME_ATTEMPTS_MAX = 8;
@@ -279,6 +279,9 @@ async function tryChange(
   if (kind.storage?.convert) await prepareServed(kind, [base]);
   const old = served(kind, base);
   enter(deps, request, "decode");
+  if (kind.storage?.convert && request.patch?.type === "apply") {
+    await prepareTracking(deps, kind, old);
+  }
   const { object, applied, shown } = how.produce(old, attempt);
   checkUpdate(request, object, old);
   const admission = admissionOf(deps, request, {
@@ -287,7 +290,10 @@ async function tryChange(
     old,
     ...shown,
   });
-  if (!applied) tracked(deps, request, old, object);
+  if (!applied) {
+    if (kind.storage?.convert) await prepareTracking(deps, kind, old, object);
+    tracked(deps, request, old, object);
+  }
   const { managedFields } = object.metadata;
   enter(deps, request, "mutate");
   if (await mutate(deps, admission)) {
