@@ -133,18 +133,22 @@ export function configuredAnonymous({ enabled, paths = [] }: AnonymousOptions): 
   const all = paths.length === 0;
   const open = new Set(paths);
   return {
-    authenticate: ({ path }) => enabled && (all || open.has(path)) ? ANONYMOUS : undefined,
+    authenticate(credentials) {
+      if (!enabled || !(all || open.has(credentials.path))) return undefined;
+      return credentials.refusedCertificate ? undefined : ANONYMOUS;
+    },
   };
 }
 
 /** Nobody in particular, on the paths that are open to all. */
 export function anonymousAuthenticator(paths: readonly string[] = ANONYMOUS_PATHS): Authenticator {
   return {
-    authenticate({ path }: Credentials): User | undefined {
+    authenticate(credentials: Credentials): User | undefined {
+      const { path } = credentials;
       const open = paths.some((p) =>
         path === p || (p !== "/version" && path.startsWith(p) && path[p.length] === "/")
       );
-      return open ? ANONYMOUS : undefined;
+      return open && !credentials.refusedCertificate ? ANONYMOUS : undefined;
     },
   };
 }

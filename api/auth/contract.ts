@@ -16,6 +16,8 @@ export interface Credentials {
     subject: { commonName?: string; organizations: readonly string[] };
     raw: Uint8Array;
   };
+  /** There was a client certificate, and nobody vouched for it: who shows such a thing is not anonymous. */
+  readonly refusedCertificate?: boolean;
   path: string;
   /** Tells the audit of the credentials; absent: nobody wants to know. */
   annotate?(key: string, value: string): void;

@@ -1,9 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
 import { inOrder } from "./authorize.ts";
 import { clusterRoleAggregation } from "./aggregation.ts";
-import type { Admission, PolicyRule } from "./contract.ts";
+import { authorized } from "./authorized_fixture.ts";
+import type { Admission, Authorizer, PolicyRule } from "./contract.ts";
 import { RbacAuthorizer } from "./rbac.ts";
-import { rbacEscalation } from "./rbac_escalation.ts";
+import { PLUGIN_NAMES } from "./plugins/mod.ts";
+import { rbacEscalation, rbacEscalationBy } from "./rbac_escalation.ts";
 import { describeRule, uncovered } from "./rbac_rules.ts";
 import { admission, admit, messageOf, State } from "./state_fixture.ts";
 
@@ -135,4 +137,49 @@ Deno.test("uncovered() breaks rules down and compares them piece by piece", () =
   assertEquals(missing({ ...secrets, resourceNames: ["a"] }), []);
   assertEquals(missing({ ...secrets, resourceNames: ["a", "c"] }).length, 1);
   assertEquals(missing(secrets).length, 1);
+});
+
+Deno.test("rbacEscalationBy() heeds the powers that others than RBAC give", async () => {
+  const { state, authorizer, grant } = authorized();
+  grant("alice", {
+    verbs: ["create"],
+    apiGroups: ["rbac.authorization.k8s.io"],
+    resources: ["clusterroles"],
+  });
+  const asked: string[] = [];
+  const webhook: Authorizer = {
+    authorize({ verb, resource, user }) {
+      asked.push(`${verb} ${resource}`);
+      return Promise.resolve({ allowed: user.name === "bob" && verb === "escalate" });
+    },
+    rules: () => ({ rules: [], errors: [] }),
+  };
+  const plugin = rbacEscalationBy(inOrder([authorizer, webhook]));
+  const write = (name: string) =>
+    messageOf(() =>
+      admit(
+        plugin,
+        admission(state, {
+          resource: "clusterroles",
+          group: "rbac.authorization.k8s.io",
+          user: { name, groups: [] },
+          object: {
+            metadata: { name: "r" },
+            rules: [{ verbs: ["get"], apiGroups: [""], resources: ["secrets"] }],
+          } as never,
+        }),
+        state,
+      )
+    );
+  assertEquals(await write("bob"), "");
+  assertEquals(asked, ["escalate clusterroles"]);
+  assert(
+    (await write("alice")).includes("attempting to grant RBAC permissions not currently held"),
+  );
+});
+
+Deno.test("what guards roles is no plugin that could be switched off", () => {
+  for (const name of ["RBACEscalation", "ClusterRoleAggregation"]) {
+    assert(!PLUGIN_NAMES.includes(name));
+  }
 });

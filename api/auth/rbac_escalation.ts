@@ -7,9 +7,9 @@
  * add up to an escalation.
  */
 import { forbidden, notFound } from "../machinery/errors.ts";
-import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
+import { ApiError, type DeepReadonly, type KubeObject } from "../machinery/types.ts";
 import type { View } from "../../kv/contract.ts";
-import type { Admission, AdmissionPlugin, PolicyRule } from "./contract.ts";
+import type { Admission, AdmissionPlugin, Attributes, Authorizer, PolicyRule } from "./contract.ts";
 import { MASTERS } from "./names.ts";
 import { RbacAuthorizer, rulesOf } from "./rbac.ts";
 import { compact, describeRule, quoteList, type Rule, uncovered } from "./rbac_rules.ts";
@@ -30,6 +30,44 @@ export const rbacEscalation: AdmissionPlugin = {
   commit: (a, draft) => check(a, draft),
 };
 
+/**
+ * The same where others than RBAC decide too: what RBAC's rules do not cover may be granted by whoever is allowed
+ * `escalate` or `bind` by any authorizer. That is asked before the commit, which knows RBAC alone.
+ */
+export function rbacEscalationBy(authorizer: Authorizer): AdmissionPlugin {
+  const lent = new WeakSet<Admission>();
+  return {
+    ...rbacEscalation,
+    async validate(a) {
+      try {
+        check(a, a.view);
+      } catch (error) {
+        if (!(error instanceof ApiError) || error.code !== 403) throw error;
+        const { allowed } = await authorizer.authorize(powerOver(a));
+        if (!allowed) throw error;
+        lent.add(a);
+      }
+    },
+    commit(a, draft) {
+      if (!lent.has(a)) check(a, draft);
+    },
+  };
+}
+
+/** The right that lets somebody write a role or binding whatever it grants. */
+function powerOver(a: Admission): Attributes {
+  const { roleRef } = a.object!;
+  if (!roleRef) return attributesOf(a, escalating(a));
+  const resource = roleRef.kind === "Role" ? "roles" : "clusterroles";
+  return attributesOf(a, { verb: "bind", resource, name: roleRef.name });
+}
+
+/** A create has no name yet, so that `escalate` limited to names does not reach it. */
+function escalating(a: Admission): Power {
+  const name = a.operation === "CREATE" ? "" : a.name;
+  return { verb: "escalate", resource: a.kind.plural, name };
+}
+
 function check(a: Admission, view: View<KubeObject>): void {
   if (a.user.groups.includes(MASTERS) || !a.object) return;
   if (a.old && onlyGarbageFieldsChanged(a.object, a.old)) return;
@@ -42,9 +80,7 @@ function check(a: Admission, view: View<KubeObject>): void {
 function checkRole(a: Admission, rbac: RbacAuthorizer): void {
   const object = a.object!;
   const subject = { group: GROUP, resource: a.kind.plural };
-  // A create has no name yet, so that `escalate` limited to names does not reach it.
-  const name = a.operation === "CREATE" ? "" : a.name;
-  if (permitted(a, rbac, "escalate", a.kind.plural, name)) return;
+  if (permitted(a, rbac, escalating(a))) return;
   const refused = missing(a, rbac, object.rules ?? []);
   if (refused) throw forbidden(subject, object.metadata.name, refused);
   if (aggregates(object) || aggregates(a.old)) {
@@ -66,7 +102,7 @@ function checkBinding(a: Admission, rbac: RbacAuthorizer, view: View<KubeObject>
     : roleRef.kind === "ClusterRole"
     ? "clusterroles"
     : undefined;
-  if (resource && permitted(a, rbac, "bind", resource, roleRef.name)) return;
+  if (resource && permitted(a, rbac, { verb: "bind", resource, name: roleRef.name })) return;
   const granted = rulesOf(view, roleRef, a.namespace);
   if (granted.error && resource) {
     throw notFound({ group: GROUP, resource: a.kind.plural }, roleRef.name);
@@ -75,14 +111,18 @@ function checkBinding(a: Admission, rbac: RbacAuthorizer, view: View<KubeObject>
   if (refused) throw forbidden({ group: GROUP, resource: a.kind.plural }, metadata.name, refused);
 }
 
-function permitted(
-  a: Admission,
-  rbac: RbacAuthorizer,
-  verb: string,
-  resource: string,
-  name: string,
-): boolean {
-  return rbac.authorize({
+interface Power {
+  verb: "escalate" | "bind";
+  resource: string;
+  name: string;
+}
+
+function permitted(a: Admission, rbac: RbacAuthorizer, power: Power): boolean {
+  return rbac.authorize(attributesOf(a, power)).allowed;
+}
+
+function attributesOf(a: Admission, { verb, resource, name }: Power): Attributes {
+  return {
     user: a.user,
     verb,
     resourceRequest: true,
@@ -93,7 +133,7 @@ function permitted(
     namespace: a.namespace,
     name,
     path: "",
-  }).allowed;
+  };
 }
 
 /** What the user lacks of `wanted`, as upstream's sentence; undefined when nothing. */

@@ -27,6 +27,7 @@ export interface Call {
   /** The whole body; rejects with 413 when it is longer than `max`. */
   body(max: number): Promise<Uint8Array>;
   certificate?: Credentials["certificate"];
+  readonly refusedCertificate?: boolean;
   /** It came over HTTP/2. */
   http2?: boolean;
   /** The address it came from. */

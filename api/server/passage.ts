@@ -196,7 +196,16 @@ function authenticated(begun: Begun): User | Promise<User> {
   // The record begins once it is known whose request it is
   const annotate = deps.audit &&
     ((key: string, value: string) => (begun.notes ??= []).push([key, value]));
-  return authenticateWith(deps.authenticators, { header, headers, certificate, path, annotate });
+  return authenticateWith(deps.authenticators, {
+    header,
+    headers,
+    certificate,
+    path,
+    annotate,
+    get refusedCertificate() {
+      return call.refusedCertificate;
+    },
+  });
 }
 
 async function impersonate(deps: Deps, call: Call, passage: Passage): Promise<void> {

@@ -63,6 +63,9 @@ export function callOf(req: IncomingMessage): Call {
     get certificate() {
       return certificateOf(socket);
     },
+    get refusedCertificate() {
+      return socket.authorized === false && socket.getPeerCertificate?.()?.raw !== undefined;
+    },
   };
 }
 

@@ -6,7 +6,7 @@ import type { AdmissionPlugin } from "../contract.ts";
 import type { WebhookUsers } from "../webhook_credentials.ts";
 import type { PluginContext } from "../admission.ts";
 import { clusterRoleAggregation } from "../aggregation.ts";
-import { rbacEscalation } from "../rbac_escalation.ts";
+import { rbacEscalationBy } from "../rbac_escalation.ts";
 import { alwaysPullImages } from "./always_pull_images.ts";
 import {
   certificateApproval,
@@ -66,6 +66,8 @@ interface Row {
   name: string;
   make: (context: PluginContext, options: PluginOptions) => AdmissionPlugin;
   off?: boolean;
+  /** Part of the server, and no plugin to whoever configures it. */
+  always?: boolean;
 }
 
 const on = (plugin: AdmissionPlugin): Row => ({ name: plugin.name, make: () => plugin });
@@ -103,8 +105,12 @@ const ROWS: readonly Row[] = [
   on(defaultIngressClass),
   off(denyServiceExternalIps),
   on(podTopologyLabels),
-  on(clusterRoleAggregation),
-  on(rbacEscalation),
+  { ...on(clusterRoleAggregation), always: true },
+  {
+    name: "RBACEscalation",
+    make: ({ authorizer }) => rbacEscalationBy(authorizer),
+    always: true,
+  },
   { name: "MutatingAdmissionPolicy", make: mutatingPolicy },
   {
     name: "MutatingAdmissionWebhook",
@@ -121,8 +127,9 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-/** Names of all plugins, in order. */
-export const PLUGIN_NAMES: readonly string[] = ROWS.map((row) => row.name);
+/** Names of the plugins that can be switched, in order. */
+export const PLUGIN_NAMES: readonly string[] = ROWS.filter(({ always }) => !always)
+  .map((row) => row.name);
 
 /**
  * The plugins that are on: the default ones, those in `enable`, without those in `disable`. Throws TypeError for a
