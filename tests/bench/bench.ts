@@ -3,7 +3,8 @@
  * a durable SQLite file, load generator included. Prints a table and, if asked, JSON.
  *
  * The columns beside ours are what kube-apiserver 1.20 with etcd 3.4 reached on such a machine, and the floor
- * and aim we set ourselves.
+ * and aim we set ourselves. Rows that end in "guarded" are of a user with rights by RBAC, audited at Metadata, under an
+ * admission policy (`guarded.ts`).
  */
 import { parseArgs } from "node:util";
 import {
@@ -16,7 +17,9 @@ import {
   post,
   watchLatency,
 } from "./load.ts";
+import type { Access } from "../e2e/raw_http.ts";
 import { Server } from "../e2e/server.ts";
+import { startGuarded } from "./guarded.ts";
 import { auditCost } from "./front.ts";
 
 interface Row {
@@ -50,26 +53,39 @@ function note(
 const wants = (name: string) => !only || only.test(name);
 
 async function api(): Promise<void> {
-  await using server = await Server.start({ flags: ["--components", "api"] });
-  const { access } = server;
+  {
+    await using server = await Server.start({ flags: ["--components", "api"] });
+    await requests(server, server.access, "");
+  }
+  await using guarded = await startGuarded();
+  await requests(guarded.server, guarded.access, ", guarded");
+}
+
+/** The API alone. `which` marks the rows of a server with RBAC, audit and a policy at work. */
+async function requests(server: Server, access: Access, which: string): Promise<void> {
   // Its controllers would have made it.
-  await post(access, "/api/v1/namespaces/default/serviceaccounts", {
+  await post(server.access, "/api/v1/namespaces/default/serviceaccounts", {
     apiVersion: "v1",
     kind: "ServiceAccount",
     metadata: { name: "default" },
   });
   await createPods(access, 16, 1500, "warm");
-  note("create/s", "/s", await createPods(access, 16, 6000, "many"), 1270, 1500, 3800);
-  note("create/s, one connection", "/s", await createPods(access, 1, 1000, "one"), 577, 700, 1400);
+  const many = await createPods(access, 16, 6000, "many");
+  note(`create/s${which}`, "/s", many, 1270, 1500, 3800);
+  const one = await createPods(access, 1, 1000, "one");
+  note(`create/s, one connection${which}`, "/s", one, 577, 700, 1400);
   await getPods(access, 16, 3000, "many", 6000);
-  note("get/s", "/s", await getPods(access, 16, 20_000, "many", 6000), 3300, 6000, 12_500);
-  note("merge patch/s", "/s", await patchPods(access, 16, 8000, "many", 6000), 1000, 1500, 4500);
+  const gets = await getPods(access, 16, 20_000, "many", 6000);
+  note(`get/s${which}`, "/s", gets, 3300, 6000, 12_500);
+  const patches = await patchPods(access, 16, 8000, "many", 6000);
+  note(`merge patch/s${which}`, "/s", patches, 1000, 1500, 4500);
   await fillNamespace(access, "small", 8500);
   const list = await listPods(access, "small");
-  note(`LIST of 8,500 pods, ${(list.bytes / 1e6).toFixed(0)} MB`, "ms", list.ms, 177, 130, 80);
+  const size = (list.bytes / 1e6).toFixed(0);
+  note(`LIST of 8,500 pods, ${size} MB${which}`, "ms", list.ms, 177, 130, 80);
   const lag = await watchLatency(access, 50, 400);
-  note("50 watchers, create to event, p99", "ms", lag.p99, 6.4, 6, 2);
-  note("memory of the API after that", "MB", await server.memory() / 1e6, 1130, 700, 300);
+  note(`50 watchers, create to event, p99${which}`, "ms", lag.p99, 6.4, 6, 2);
+  note(`memory of the API after that${which}`, "MB", await server.memory() / 1e6, 1130, 700, 300);
 }
 
 async function front(): Promise<void> {

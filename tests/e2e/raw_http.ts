@@ -13,6 +13,8 @@ export interface Access {
   caPem: string;
   certificatePem: string;
   keyPem: string;
+  /** A bearer token, in the place of the certificate. */
+  token?: string;
 }
 
 /** An answer: its body's bytes are only valid until the next request. */
@@ -24,12 +26,16 @@ export interface RawAnswer {
 /** See the module's text. */
 export class RawConnection {
   readonly #connection: Deno.TlsConn;
+  /** Lines of every request's head. */
+  readonly #lines: string;
   #buffer = new Uint8Array(1 << 16);
   #from = 0;
   #to = 0;
 
-  private constructor(connection: Deno.TlsConn) {
+  private constructor(connection: Deno.TlsConn, token: string | undefined) {
     this.#connection = connection;
+    const credentials = token ? `Authorization: Bearer ${token}\r\n` : "";
+    this.#lines = `Host: bench\r\nAccept: application/json\r\n${credentials}`;
   }
 
   static async open(access: Access): Promise<RawConnection> {
@@ -37,11 +43,10 @@ export class RawConnection {
       hostname: access.hostname,
       port: access.port,
       caCerts: [access.caPem],
-      cert: access.certificatePem,
-      key: access.keyPem,
+      ...!access.token && { cert: access.certificatePem, key: access.keyPem },
       alpnProtocols: ["http/1.1"],
     });
-    return new RawConnection(connection);
+    return new RawConnection(connection, access.token);
   }
 
   /** Sends a request and reads the whole answer. */
@@ -82,7 +87,7 @@ export class RawConnection {
     type: string,
   ): Promise<void> {
     const head = encoder.encode(
-      `${method} ${path} HTTP/1.1\r\nHost: bench\r\nAccept: application/json\r\n` +
+      `${method} ${path} HTTP/1.1\r\n${this.#lines}` +
         (body ? `Content-Type: ${type}\r\nContent-Length: ${body.length}\r\n\r\n` : "\r\n"),
     );
     const whole = body ? new Uint8Array(head.length + body.length) : head;
