@@ -337,6 +337,15 @@ export interface KindHooks {
     old: DeepReadonly<KubeObject>,
     context: KindContext,
   ): Cause[];
+  /**
+   * What takes long to judge (rules of custom resources), after `validate` or `validateUpdate` found `causes`; gives
+   * way to other work by `turn`.
+   */
+  judge?(
+    object: DeepReadonly<KubeObject>,
+    old: DeepReadonly<KubeObject> | undefined,
+    options: { causes: readonly Cause[]; turn: () => Promise<void> },
+  ): Promise<Cause[]>;
   /** Lines for `Warning: 299` headers. */
   warnings?(object: DeepReadonly<KubeObject>, old?: DeepReadonly<KubeObject>): string[];
   /** Names: the default is a DNS subdomain. */

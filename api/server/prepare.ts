@@ -88,22 +88,37 @@ export function prepareCreate(deps: Deps, request: ApiRequest, object: KubeObjec
 }
 
 /** Validates an object that is to be created; throws 422. */
-export function validateNew(deps: Deps, request: ApiRequest, object: KubeObject): void {
+export function validateNew(
+  deps: Deps,
+  request: ApiRequest,
+  object: KubeObject,
+): Promise<void> | void {
   const { kind } = request;
   const context = contextOf(deps, request);
   const causes: Cause[] = validateMeta(object, kind);
   const more = kind.hooks.validate?.(object, context);
   if (more?.length) causes.push(...more);
-  if (causes.length) {
-    throw invalid(
-      kind.group,
-      kind.kind,
-      object.metadata.name || object.metadata.generateName || "",
-      causes,
-    );
-  }
-  const warnings = kind.hooks.warnings?.(object);
-  if (warnings?.length) request.warnings.push(...warnings);
+  const finish = () => {
+    const name = object.metadata.name || object.metadata.generateName || "";
+    if (causes.length) throw invalid(kind.group, kind.kind, name, causes);
+    const warnings = kind.hooks.warnings?.(object);
+    if (warnings?.length) request.warnings.push(...warnings);
+  };
+  if (!kind.hooks.judge) return finish();
+  return judged(deps, request, { object, causes }).then(finish);
+}
+
+/** Adds what a kind finds out only slowly. */
+async function judged(
+  deps: Deps,
+  { kind }: ApiRequest,
+  { object, old, causes }: {
+    object: KubeObject;
+    old?: DeepReadonly<KubeObject>;
+    causes: Cause[];
+  },
+): Promise<void> {
+  causes.push(...await kind.hooks.judge!(object, old, { causes, turn: deps.turn }));
 }
 
 /** Checks who and which version an update is for. */
@@ -215,13 +230,17 @@ export function validateChanged(
   request: ApiRequest,
   object: KubeObject,
   old: DeepReadonly<KubeObject>,
-): void {
+): Promise<void> | void {
   const { kind } = request;
   const context = contextOf(deps, request);
   const causes: Cause[] = validateMetaUpdate(object, old, kind, request.subresource);
   const more = kind.hooks.validateUpdate?.(object, old, context);
   if (more?.length) causes.push(...more);
-  if (causes.length) throw invalid(kind.group, kind.kind, object.metadata.name, causes);
-  const warnings = kind.hooks.warnings?.(object, old);
-  if (warnings?.length) request.warnings.push(...warnings);
+  const finish = () => {
+    if (causes.length) throw invalid(kind.group, kind.kind, object.metadata.name, causes);
+    const warnings = kind.hooks.warnings?.(object, old);
+    if (warnings?.length) request.warnings.push(...warnings);
+  };
+  if (!kind.hooks.judge) return finish();
+  return judged(deps, request, { object, old, causes }).then(finish);
 }

@@ -95,7 +95,8 @@ async function createDecoded(
   prepareCreate(deps, request, object);
   apply?.(object);
   enter(deps, request, "validate");
-  validateNew(deps, request, object);
+  const validating = validateNew(deps, request, object);
+  if (validating) await validating;
   enter(deps, request, "admit");
   await review(deps, admission);
   enter(deps, request, "commit");
@@ -307,7 +308,8 @@ async function tryChange(
   const unchanged = equalButManaged(object, old) && sameManaged(object, old) &&
     isCurrent(kind, base);
   enter(deps, request, "validate");
-  if (!unchanged || applied) validateChanged(deps, request, object, old);
+  const validating = (!unchanged || applied) && validateChanged(deps, request, object, old);
+  if (validating) await validating;
   enter(deps, request, "admit");
   // Judges see which version is replaced; it is not stored
   object.metadata.resourceVersion = old.metadata.resourceVersion;

@@ -684,13 +684,22 @@ function called(overload: Overload, values: Value[]): Value {
   }
 }
 
+/** Charges for a call: before it is made, where its price does not depend on what comes of it. */
+function priced(price: Cost | undefined, run: Run, values: Value[], make: () => Value): Value {
+  if (price && price.length > 1) {
+    const result = make();
+    run.charge(price(values, result));
+    return result;
+  }
+  run.charge(price ? price(values, null) : 1);
+  return make();
+}
+
 function staticCall(overload: Overload, args: Code[], price: Cost | undefined): Code["run"] {
   return (run) => {
     const values = new Array<Value>(args.length);
     const failure = evaluated(args, run, values);
-    const result = failure ?? called(overload, values);
-    run.charge(price ? price(values, result) : 1);
-    return result;
+    return priced(price, run, values, () => failure ?? called(overload, values));
   };
 }
 
@@ -709,9 +718,7 @@ function dynamicCall(
   return (run) => {
     const values = new Array<Value>(args.length);
     const failure = evaluated(args, run, values);
-    const result = failure ?? choose(values);
-    run.charge(price ? price(values, result) : 1);
-    return result;
+    return priced(price, run, values, () => failure ?? choose(values));
   };
 }
 

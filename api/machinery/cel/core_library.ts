@@ -78,7 +78,10 @@ function arithmetic(): void {
   define("_*_", ["double", "double"], "double", (a: number, b: number) => a * b);
   define("_/_", ["double", "double"], "double", (a: number, b: number) => a / b);
   define("-_", ["double"], "double", (a: number) => -a);
-  define("_+_", ["string", "string"], "string", (a: string, b: string) => a + b, added);
+  define("_+_", ["string", "string"], "string", (a: string, b: string) => {
+    work((a.length + b.length) / 16);
+    return a + b;
+  }, added);
   define("_+_", ["bytes", "bytes"], "bytes", (a: Uint8Array, b: Uint8Array) => {
     work(a.length + b.length);
     return new Uint8Array([...a, ...b]);
@@ -313,6 +316,7 @@ const PATTERNS_MAX = 512;
 export function compiledPattern(text: string): Pattern {
   const known = patterns.get(text);
   if (known) return known;
+  work(500 + 100 * text.length);
   let made: Pattern;
   try {
     made = regexpEngine().RE2JS.compile(text);
@@ -373,16 +377,17 @@ const TIME_PARTS: Record<string, (date: Date) => number> = {
   getMilliseconds: (date) => date.getUTCMilliseconds(),
 };
 
-/** The moment as a date whose UTC fields are those of the zone. */
-function inZone(ms: number, zone: string): Date {
-  const offset = /^([+-]?)(\d{2}):(\d{2})$/.exec(zone);
-  if (offset) {
-    const minutes = Number(offset[2]) * 60 + Number(offset[3]);
-    return new Date(ms + (offset[1] === "-" ? -minutes : minutes) * 60000);
-  }
-  let parts: Intl.DateTimeFormatPart[];
+/** Formatters by zone: to make one takes long. */
+const formatters = new Map<string, Intl.DateTimeFormat>();
+const FORMATTERS_MAX = 64;
+
+function formatterOf(zone: string): Intl.DateTimeFormat {
+  const known = formatters.get(zone);
+  if (known) return known;
+  work(5000);
+  let made: Intl.DateTimeFormat;
   try {
-    parts = new Intl.DateTimeFormat("en-US", {
+    made = new Intl.DateTimeFormat("en-US", {
       timeZone: zone,
       hourCycle: "h23",
       year: "numeric",
@@ -391,10 +396,24 @@ function inZone(ms: number, zone: string): Date {
       hour: "numeric",
       minute: "numeric",
       second: "numeric",
-    }).formatToParts(new Date(ms));
+    });
   } catch {
     throw new CelError(`unknown time zone ${zone}`);
   }
+  if (formatters.size >= FORMATTERS_MAX) formatters.clear();
+  formatters.set(zone, made);
+  return made;
+}
+
+/** The moment as a date whose UTC fields are those of the zone. */
+function inZone(ms: number, zone: string): Date {
+  const offset = /^([+-]?)(\d{2}):(\d{2})$/.exec(zone);
+  if (offset) {
+    const minutes = Number(offset[2]) * 60 + Number(offset[3]);
+    return new Date(ms + (offset[1] === "-" ? -minutes : minutes) * 60000);
+  }
+  work(300);
+  const parts = formatterOf(zone).formatToParts(new Date(ms));
   const part = (type: string) => Number(parts.find((p) => p.type === type)!.value);
   const date = new Date(0);
   date.setUTCFullYear(part("year"), part("month") - 1, part("day"));

@@ -8,9 +8,9 @@ import {
   CelError,
   characters,
   CostError,
+  counting,
   NONE,
   Optional,
-  startWork,
   UNBOUND,
   type Value,
   wrap,
@@ -103,9 +103,8 @@ export class Program {
       if (this.#used.has(name)) slots[i] = given(spec, values[name]);
     });
     const run = new Run(slots, options.limit ?? CALL_COST_MAX);
-    const goOn = startWork();
     try {
-      const value = this.#code.run(run);
+      const value = counting(() => this.#code.run(run));
       if (value instanceof CelError) throw value;
       return value;
     } catch (error) {
@@ -113,7 +112,6 @@ export class Program {
       if (error instanceof RangeError) throw new CelError("expression nests too deeply");
       throw error;
     } finally {
-      goOn();
       options.spent?.(run.cost);
     }
   }
@@ -170,7 +168,7 @@ export function compileExpression(
     ]),
   );
   const compiler = new Compiler(text, types, options.messages);
-  const code = compiler.compile();
+  const code = counting(() => compiler.compile());
   if (compiler.errors.length) {
     throw new CompileError(compiler.errors.map((e) => marked(text, e)).join("\n"));
   }

@@ -31,7 +31,7 @@ import { defineLists } from "./list_library.ts";
 import { define, method } from "./registry.ts";
 import { defineTexts } from "./text_library.ts";
 import { defineUrls, urlProblem } from "./url_library.ts";
-import { CelError, NONE, Opaque, Optional, textOf } from "./values.ts";
+import { CelError, NONE, Opaque, Optional, textOf, work } from "./values.ts";
 import { defineSemver } from "./semver.ts";
 
 /** JSON may have spaces around quantities, expressions may not: they make it no quantity. */
@@ -48,6 +48,7 @@ function regex(): void {
     const found: string[] = [];
     const matcher = compiledPattern(pattern).matcher(text);
     while ((limit < 0n || BigInt(found.length) < limit) && matcher.find()) {
+      work(100);
       found.push(matcher.group() ?? "");
     }
     return found;
@@ -63,9 +64,13 @@ function quantities(): void {
     "isQuantity",
     ["string"],
     "bool",
-    (v: string) => tryParseQuantity(unspaced(v)) !== undefined,
+    (v: string) => {
+      work(200);
+      return tryParseQuantity(unspaced(v)) !== undefined;
+    },
   );
   define("quantity", ["string"], "quantity", (v: string) => {
+    work(200);
     try {
       return wrap(parseQuantity(unspaced(v)));
     } catch (error) {

@@ -72,13 +72,21 @@ function sumOf(items: Value[]): Value {
   return total;
 }
 
+/** What tells a scalar from others: numbers are equal whatever their type. */
+function scalarKey(item: Value): Value | undefined {
+  const value = item instanceof Uint ? item.value : item;
+  if (typeof value === "number") return Number.isInteger(value) ? BigInt(value) : value;
+  return typeof value === "object" ? undefined : value;
+}
+
 function distinct(items: Value[]): Value[] {
   const out: Value[] = [];
   const seen = new Set<Value>();
   for (const item of items) {
-    const simple = typeof item === "string" || typeof item === "boolean";
-    if (simple ? seen.has(item) : out.some((other) => equal(other, item))) continue;
-    if (simple) seen.add(item);
+    work(1);
+    const key = scalarKey(item);
+    if (key === undefined ? out.some((other) => equal(other, item)) : seen.has(key)) continue;
+    if (key !== undefined) seen.add(key);
     out.push(item);
   }
   return out;
@@ -109,7 +117,7 @@ function slice(items: Value[], from: bigint, to: bigint): Value[] {
 
 function range(count: bigint): Value[] {
   if (count > RANGE_MAX) throw new CelError(`lists.range: more than ${RANGE_MAX} items`);
-  work(Math.max(0, Number(count)));
+  work(4 * Math.max(0, Number(count)));
   return Array.from({ length: Math.max(0, Number(count)) }, (_, i) => BigInt(i));
 }
 

@@ -28,12 +28,23 @@ import {
 
 // --- what lies in values ------------------------------------------------------------------------------
 
+/** Maps with keys that are not found by themselves: unsigned numbers, lists. */
+const oddlyKeyed = new WeakSet<Map<Value, Value>>();
+
+/** Puts an entry into a map that an expression makes. */
+export function mapPut(map: Map<Value, Value>, key: Value, value: Value): void {
+  if (typeof key === "object" && key !== null) oddlyKeyed.add(map);
+  map.set(key, value);
+}
+
 /** A map's value of a key. Numbers are found whatever their type. */
 export function mapGet(map: Map<Value, Value>, key: Value): Value | undefined {
   const found = map.get(key);
   if (found !== undefined) return found;
-  if (typeof key !== "number" && typeof key !== "bigint" && !(key instanceof Uint)) {
-    return undefined;
+  if (typeof key === "string" || typeof key === "boolean") return undefined;
+  if (typeof key === "bigint" && !oddlyKeyed.has(map)) return map.get(Number(key));
+  if (typeof key === "number" && !oddlyKeyed.has(map)) {
+    return Number.isInteger(key) ? map.get(BigInt(key)) : undefined;
   }
   work(map.size);
   for (const [other, value] of map) if (equal(other, key)) return value;
@@ -187,9 +198,8 @@ export function compileMap(compiler: Compiler, ast: Node & { op: "map" }): Code 
   );
   const run = (run: Run) => makeMap(entries, run);
   if (!known) return { type, cost, size, entry, run };
-  const map = new Map(
-    entries.map(({ key, value }) => [key.constant!.value, value.constant!.value]),
-  );
+  const map = new Map<Value, Value>();
+  for (const { key, value } of entries) mapPut(map, key.constant!.value, value.constant!.value);
   return { ...constantCode(type, map, cost, size), entry };
 }
 
@@ -202,7 +212,7 @@ function makeMap(entries: readonly { key: Code; value: Code; at: Entry }[], run:
       run.charge(MAP_COST);
       return v;
     }
-    if (v !== undefined) map.set(k, v);
+    if (v !== undefined) mapPut(map, k, v);
   }
   run.charge(MAP_COST);
   return map;

@@ -20,7 +20,7 @@ import {
   typeText,
 } from "./types.ts";
 import { CelError, compare, NONE, Optional, type Value, work } from "./values.ts";
-import { mapGet } from "./literals.ts";
+import { mapGet, mapPut } from "./literals.ts";
 
 /** The parts of a call of a macro. */
 interface Plan {
@@ -162,29 +162,25 @@ function rangeSize({ range }: Loop): Range {
   return range.size ?? UNKNOWN;
 }
 
-/** Runs the range; its items, or why there are none. */
-function* entriesOf(range: Value, two: boolean): Generator<[Value, Value]> {
-  if (Array.isArray(range)) {
-    for (let i = 0; i < range.length; i++) yield two ? [BigInt(i), range[i]] : [range[i], null];
-    return;
-  }
-  if (two) yield* range as Map<Value, Value>;
-  else for (const key of (range as Map<Value, Value>).keys()) yield [key, null];
-}
-
 /** Visits each item with its variables set until `visit` returns false; an error where there are none. */
 function each(loop: Loop, run: Run, visit: (first: Value) => boolean): CelError | undefined {
   const { slots } = loop;
   const range = loop.range.run(run);
   if (range instanceof CelError) return range;
-  if (!Array.isArray(range) && !(range instanceof Map)) return noOverload();
   const two = slots.length === 2;
-  for (const [first, second] of entriesOf(range, two)) {
+  const at = (first: Value, second: Value): boolean => {
     work(1);
     run.slots[slots[0]] = first;
     if (two) run.slots[slots[1]] = second;
-    if (!visit(first)) break;
-  }
+    return visit(first);
+  };
+  if (Array.isArray(range)) {
+    for (let i = 0; i < range.length; i++) {
+      if (!(two ? at(BigInt(i), range[i]) : at(range[i], null))) break;
+    }
+  } else if (!(range instanceof Map)) return noOverload();
+  else if (two) { for (const [key, value] of range) if (!at(key, value)) break; }
+  else for (const key of range.keys()) if (!at(key, null)) break;
   return undefined;
 }
 
@@ -344,7 +340,7 @@ function transform(loop: Loop, entries: boolean, run: Run): Value {
   const out = new Map<Value, Value>();
   let problem: CelError | undefined;
   const insert = (key: Value, value: Value) => {
-    if (mapGet(out, key) === undefined) out.set(key, value);
+    if (mapGet(out, key) === undefined) mapPut(out, key, value);
     else problem ??= new CelError(`insert failed: key ${String(key)} already exists`);
   };
   const failure = each(loop, run, (first) => {

@@ -58,6 +58,6 @@ export {
   type VariableSpec,
 } from "./expression.ts";
 export { typeOfKind } from "./kind_types.ts";
-export { evaluateRules, hasRules, ruleErrors } from "./rules.ts";
+export { evaluateRules, hasRules, judgeRules, ruleErrors } from "./rules.ts";
 export { DYN, listOf, mapOf, type Type, typeText } from "./types.ts";
 export { LazyRecord, MessageValue, toJson, UNBOUND, wrapDyn } from "./values.ts";

@@ -238,23 +238,42 @@ function pathExists(schema: Schema, path: string): boolean {
 /** Raised when no rule may run any more. */
 class BudgetSpent extends Error {}
 
+/** Cost after which other work has its turn, and what a rule costs that costs next to nothing. */
+const TURN_COST = 100_000;
+const RULE_COST = 25;
+
+/** Yields where other work may have its turn. */
+type Steps = Generator<void, void, void>;
+
 class Evaluation {
   readonly causes: Cause[] = [];
   #budget = OBJECT_COST_MAX;
+  #sinceTurn = 0;
 
   /** `fresh`: nothing above is as it was, so that this may be judged. */
-  visit(schema: Schema, path: string, value: Json, old: Json | undefined, fresh: boolean): void {
+  *visit(schema: Schema, path: string, value: Json, old: Json | undefined, fresh: boolean): Steps {
     if (value === null || value === undefined || !hasRules(schema)) return;
     const unchanged = old !== undefined && sameJson(value, old);
     for (const made of rulesOf(schema)) {
       this.#rule(schema, made, path, value, old, fresh && !unchanged);
+      this.#sinceTurn += RULE_COST;
+      if (this.#sinceTurn < TURN_COST) continue;
+      this.#sinceTurn = 0;
+      yield;
     }
     if (Array.isArray(value)) {
-      if (schema.items) this.#items(schema, path, value, old, fresh && !unchanged);
-    } else if (isMap(value)) this.#members(schema, path, value, old, fresh);
+      if (schema.items) yield* this.#items(schema, path, value, old, fresh && !unchanged);
+    } else if (isMap(value)) yield* this.#members(schema, path, value, old, fresh);
   }
 
-  #items(schema: Schema, path: string, list: Json[], old: Json | undefined, fresh: boolean): void {
+  *#items(
+    schema: Schema,
+    path: string,
+    list: Json[],
+    old: Json | undefined,
+    fresh: boolean,
+  ): Steps {
+    if (!hasRules(schema.items!)) return;
     const before = new Map<string, Json>();
     const key = (item: Json) =>
       JSON.stringify(
@@ -263,26 +282,26 @@ class Evaluation {
     if (schema.listType === "map" && Array.isArray(old)) {
       for (const item of old) before.set(key(item), item);
     }
-    list.forEach((item, i) => {
+    for (const [i, item] of list.entries()) {
       const was = schema.listType === "map" ? before.get(key(item)) : undefined;
-      this.visit(schema.items!, `${path}[${i}]`, item, was, fresh);
-    });
+      yield* this.visit(schema.items!, `${path}[${i}]`, item, was, fresh);
+    }
   }
 
-  #members(
+  *#members(
     schema: Schema,
     path: string,
     map: JsonMap,
     old: Json | undefined,
     fresh: boolean,
-  ): void {
+  ): Steps {
     const before = isMap(old) ? old : undefined;
     for (const name of Object.keys(map)) {
       const field: Field | undefined = schema.properties?.[name] ?? schema.items;
-      if (!field || field.ref) continue;
+      if (!field || field.ref || !hasRules(field)) continue;
       const at = schema.items ? `${path}[${name}]` : path ? `${path}.${name}` : name;
       const was = before && Object.hasOwn(before, name) ? before[name] : undefined;
-      this.visit(field, at, map[name], was, fresh);
+      yield* this.visit(field, at, map[name], was, fresh);
     }
   }
 
@@ -332,7 +351,10 @@ class Evaluation {
   #run(program: Program, values: Record<string, unknown>): unknown {
     return program.evaluate(values, {
       limit: Math.min(CALL_COST_MAX, this.#budget),
-      spent: (cost) => this.#budget -= cost,
+      spent: (cost) => {
+        this.#budget -= cost;
+        this.#sinceTurn += cost;
+      },
     });
   }
 
@@ -386,11 +408,25 @@ function broken(
   return { reason: "FieldValueInvalid", message: `Invalid value: ${text}`, field: path };
 }
 
-/** The rules that an object breaks. `old`: what is stored, on update. */
+/** The rules that an object breaks, judged at once. `old`: what is stored, on update. */
 export function evaluateRules(schema: Schema, value: Json, old?: Json): Cause[] {
   const evaluation = new Evaluation();
   try {
-    evaluation.visit(schema, "", value, old, true);
+    for (const _ of evaluation.visit(schema, "", value, old, true)) continue;
+  } catch (error) {
+    if (!(error instanceof BudgetSpent)) throw error;
+  }
+  return evaluation.causes;
+}
+
+/** The same, giving way to other work by `turn`. */
+export async function judgeRules(
+  schema: Schema,
+  { value, old, turn }: { value: Json; old?: Json; turn: () => Promise<void> },
+): Promise<Cause[]> {
+  const evaluation = new Evaluation();
+  try {
+    for (const _ of evaluation.visit(schema, "", value, old, true)) await turn();
   } catch (error) {
     if (!(error instanceof BudgetSpent)) throw error;
   }

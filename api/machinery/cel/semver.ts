@@ -1,7 +1,7 @@
 /** Semantic versions in expressions: `semver("1.2.3").isLessThan(semver("2.0.0"))`. */
 import { goQuote } from "../go_format.ts";
 import { define, method } from "./registry.ts";
-import { CelError, Opaque } from "./values.ts";
+import { CelError, Opaque, work } from "./values.ts";
 
 interface Semver {
   numbers: bigint[];
@@ -12,6 +12,7 @@ const STRICT =
   /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*))?(?:\+[0-9A-Za-z.-]+)?$/;
 
 function parse(text: string): Semver | undefined {
+  work(50);
   const match = STRICT.exec(text);
   if (!match) return undefined;
   const pre = match[4]?.split(".") ?? [];

@@ -1,7 +1,7 @@
 /** Kubernetes' functions on URLs, which are read as Go's net/url reads a request's. */
 import { goQuote } from "../go_format.ts";
 import { define, method } from "./registry.ts";
-import { CelError, Opaque, type Value } from "./values.ts";
+import { CelError, Opaque, type Value, work } from "./values.ts";
 
 interface Url {
   scheme: string;
@@ -22,6 +22,7 @@ function unescaped(text: string, plus = false): string {
     throw new UrlProblem(`invalid URL escape ${goQuote(text.slice(bad.index, bad.index + 3))}`);
   }
   const spaced = plus ? text.replaceAll("+", " ") : text;
+  if (!spaced.includes("%")) return spaced;
   const bytes: number[] = [];
   for (const part of spaced.split(/(%[0-9a-fA-F]{2})/)) {
     if (part[0] === "%") bytes.push(parseInt(part.slice(1), 16));
@@ -62,6 +63,7 @@ function parse(text: string): Url {
   if (/[\x00-\x1f\x7f]/.test(text)) {
     throw new UrlProblem("net/url: invalid control character in URL");
   }
+  work(100 + text.length);
   if (text === "") throw new UrlProblem("empty url");
   const [scheme, rest] = schemeOf(text);
   const mark = rest.indexOf("?");

@@ -204,6 +204,14 @@ function hooksOf(version: CrdVersion, schema: Field): KindHooks {
     validateUpdate: (object, old, context) =>
       objectErrors(schema, object, old, status && context.subresource === "status"),
   };
+  const { hasRules, judgeRules } = celEngine();
+  if (hasRules(schema)) {
+    hooks.judge = async (object, old, { causes, turn }) => {
+      if (causes.some((cause) => cause.message.endsWith(UNCHECKED_TEXT))) return [];
+      const json = (one: DeepReadonly<KubeObject>) => one as unknown as Json;
+      return await judgeRules(schema, { value: json(object), old: old && json(old), turn });
+    };
+  }
   return hooks;
 }
 
@@ -226,7 +234,7 @@ const BLOCKING = new Set([
   "FieldValueTypeInvalid",
 ]);
 
-/** What is wrong with a custom object: values first, then the rules if the values let them run. */
+/** What is wrong with a custom object's values, and whether that keeps its rules from being judged. */
 function objectErrors(
   schema: Field,
   object: DeepReadonly<KubeObject>,
@@ -235,12 +243,8 @@ function objectErrors(
 ): Cause[] {
   let causes = valueErrors(schema, object as unknown as Json, old as unknown as Json);
   if (statusOnly) causes = causes.filter((c) => /^(<nil>$|status(\.|\[|$))/.test(c.field));
-  const { hasRules, evaluateRules } = celEngine();
-  if (!hasRules(schema)) return causes;
-  if (causes.some((cause) => BLOCKING.has(cause.reason))) {
-    return [...causes, invalid("<nil>", null, UNCHECKED_TEXT)];
-  }
-  return [...causes, ...evaluateRules(schema, object as unknown as Json, old as unknown as Json)];
+  const blocked = celEngine().hasRules(schema) && causes.some((one) => BLOCKING.has(one.reason));
+  return blocked ? [...causes, invalid("<nil>", null, UNCHECKED_TEXT)] : causes;
 }
 
 /**
