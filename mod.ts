@@ -42,6 +42,7 @@ import {
   signedStatus,
   type Tokens,
 } from "./api/auth/mod.ts";
+import { apisOf, featureLines } from "./api/config/features.ts";
 import type { Client, Informers, User } from "./api/client/contract.ts";
 import type { Outbound } from "./api/client/outbound.ts";
 import { readConfig, readOwnKubeconfig, writeKubeconfigs } from "./api/config/files.ts";
@@ -49,7 +50,6 @@ import { COMPONENTS, type Flags, helpText, readFlags, UsageError } from "./api/c
 import { SEALED_BY_DEFAULT, sealingOf } from "./api/config/encryption.ts";
 import { type ServerOptions, serverOptions } from "./api/config/server.ts";
 import { addressIn } from "./api/config/serving.ts";
-import { createKinds } from "./api/kinds/mod.ts";
 import type { DeepReadonly, Kinds, KubeObject } from "./api/machinery/types.ts";
 import {
   type Api,
@@ -205,7 +205,7 @@ export class Cluster {
       codec: objectCodec,
       clock,
       ...(options.encryption
-        ? { sealing: sealingOf(options.encryption, createKinds({ beta: options.beta })) }
+        ? { sealing: sealingOf(options.encryption, apisOf(options).kinds) }
         : { sealed: SEALED_BY_DEFAULT }),
       ...(options.snapshot && { restore: options.snapshot }),
       ...(options.bytesMax && { bytesMax: options.bytesMax }),
@@ -498,7 +498,7 @@ async function build(
 ): Promise<Parts> {
   const { options, clock, database, ranges, log } = ground;
   const authorities = { users: "" };
-  const kinds = createKinds({ beta: options.beta });
+  const { kinds, gates } = apisOf(options);
   const { signingKey, verifiers, issuers = [] } = options.serviceAccounts ?? {};
   const outbound = options.outbound ?? hostOutbound({ database, clock });
   const auth = createAuth({
@@ -528,6 +528,8 @@ async function build(
     ...auth,
     outbound,
     frontProxy: () => frontProxy.identity(),
+    features: gates,
+    metricsText: () => `${auth.metricsText()}\n${featureLines(gates).join("\n")}`,
     database,
     kinds,
     clock,

@@ -121,6 +121,8 @@ export interface ApiOptions {
   warn?: (text: string) => void;
   /** Hears of exceptions that became a 500: our own bugs. */
   onError?: Deps["onError"];
+  /** The state of feature gates (default: Kubernetes 1.36's). */
+  features?: ReadonlyMap<string, boolean>;
   /** The certificate by which servers behind APIServices know this one; without it they are told no user. */
   frontProxy?: () => Promise<FrontProxyIdentity>;
   /** Adds routes to the app; whoever asks for them has been authorized for the path. */
@@ -223,6 +225,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     transport: options.transport ?? hostFetch,
     connect: hostConnect,
     outbound: options.outbound ?? hostOutbound(options),
+    features: options.features,
     serviceRange: options.serviceRange ?? SERVICE_RANGE,
     turn: options.turn ?? (clock.manual ? () => Promise.resolve() : nextTurn),
   };

@@ -204,6 +204,8 @@ export const FLAGS = {
   "encryption-provider-config": file("an EncryptionConfiguration: what is sealed at rest by what"),
   "encryption-provider-config-automatic-reload": flag("look every minute whether it has changed"),
   beta: flag("serve beta kinds too"),
+  "runtime-config": list("versions to serve or not: api/beta=true, apps/v1=false, …"),
+  "feature-gates": list("gates of Kubernetes 1.36 to switch: WatchList=false, …"),
   "client-ca-file": file(
     "authorities whose client certificates are good, beside the cluster's own",
   ),

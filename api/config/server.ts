@@ -4,6 +4,7 @@
  */
 import type { PluginOptions } from "../auth/mod.ts";
 import { admissionOfFlags } from "./admission.ts";
+import type { ApiSettings } from "./features.ts";
 import type { Flags } from "./flags.ts";
 import { type IdentityOptions, identityOptions } from "./identity.ts";
 import { type ServingOptions, servingOptions } from "./serving.ts";
@@ -12,9 +13,7 @@ import type { FrontOptions } from "../server/front_options.ts";
 import { frontOptions } from "./front.ts";
 
 /** Options of the API server. Each has a default that needs no configuration. */
-export interface ServerOptions extends IdentityOptions, ServingOptions {
-  /** Serve beta kinds too (default false). */
-  beta?: boolean;
+export interface ServerOptions extends IdentityOptions, ServingOptions, ApiSettings {
   /** Admission plugins to switch on or off beside upstream's default, and what they are told. */
   admission?: PluginOptions;
   /** What is sealed at rest by what (default: Secrets, by the database's own key). */
@@ -35,6 +34,8 @@ export type ReadConfig = (
 export async function serverOptions(flags: Flags, read: ReadConfig): Promise<ServerOptions> {
   return {
     beta: flags.beta,
+    runtimeConfig: flags["runtime-config"],
+    featureGates: flags["feature-gates"],
     admission: {
       enable: flags["enable-admission-plugins"],
       disable: flags["disable-admission-plugins"],

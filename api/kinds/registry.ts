@@ -11,6 +11,8 @@ import { schemas } from "./schemas.ts";
 export interface KindsOptions {
   /** Serve beta versions too. */
   beta?: boolean;
+  /** Which kinds are served, in the place of `beta`. */
+  serves?: (kind: Kind) => boolean;
 }
 
 class Registry implements Kinds {
@@ -78,5 +80,6 @@ let builtIn: readonly Kind[] | undefined;
 /** A fresh registry of all built-in kinds. */
 export function createKinds(options: KindsOptions = {}): Kinds {
   builtIn ??= GROUPS.flatMap(kindsOf);
-  return new Registry(options.beta ? builtIn : builtIn.filter((k) => k.level === undefined));
+  const { beta = false, serves = (kind) => beta || kind.level === undefined } = options;
+  return new Registry(builtIn.filter(serves));
 }

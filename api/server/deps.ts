@@ -73,6 +73,8 @@ export interface Deps {
   connect: (host: string, port: number) => Promise<Socket>;
   /** Reaches webhooks, aggregated servers and the like. */
   outbound: Outbound;
+  /** The state of feature gates; absent: all are as Kubernetes 1.36 has them. */
+  features?: ReadonlyMap<string, boolean>;
   /** The parts of the API that other servers serve. */
   aggregation?: Aggregation;
   flow: Flow;

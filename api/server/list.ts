@@ -59,8 +59,8 @@ export async function viewFor(
   }
 }
 
-/** Checks what upstream's ValidateListOptions checks. */
-export function checkListOptions(params: Params, watch: boolean): void {
+/** Checks what upstream's ValidateListOptions checks. `watchList`: watches may begin with what is there. */
+export function checkListOptions(params: Params, watch: boolean, watchList = true): void {
   const causes: Cause[] = [];
   const { resourceVersionMatch: match, resourceVersion, sendInitialEvents } = params;
   const forbid = (field: string, why: string) =>
@@ -91,6 +91,12 @@ export function checkListOptions(params: Params, watch: boolean): void {
       forbid(
         "resourceVersionMatch",
         "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+      );
+    }
+    if (watch && !watchList) {
+      forbid(
+        "sendInitialEvents",
+        "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
       );
     }
   }

@@ -33,7 +33,7 @@ const INITIAL_STEP = 500;
 /** Begins a watch; throws 410, 400 or 422 when it cannot. */
 export async function beginWatch(deps: Deps, request: ApiRequest): Promise<FrameStream> {
   const { kind, namespace, params } = request;
-  checkListOptions(params, true);
+  checkListOptions(params, true, deps.features?.get("WatchList"));
   const selection = selectionOf(kind, params, request.name);
   const store = storeOf(deps, kind);
   const given = params.resourceVersion ?? "";

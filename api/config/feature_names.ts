@@ -1,0 +1,248 @@
+/**
+ * The feature gates of Kubernetes 1.36's API server, one a line: name, stage, `on` where that is its default, `locked`
+ * where it cannot be set to anything else.
+ */
+export const FEATURE_NAMES = `
+APIResponseCompression beta on
+APIServerIdentity beta on
+APIServerTracing ga on locked
+APIServingWithRoutine alpha
+AggregatedDiscoveryRemoveBetaType deprecated on locked
+AllAlpha alpha
+AllBeta beta
+AllowDNSOnlyNodeCSR deprecated
+AllowInsecureKubeletCertificateSigningRequests deprecated
+AllowOverwriteTerminationGracePeriodSeconds deprecated locked
+AllowParsingUserUIDFromCertAuth beta on
+AllowServiceExternalIPs ga on
+AllowUnsafeMalformedObjectDeletion alpha
+AnonymousAuthConfigurableEndpoints ga on locked
+AnyVolumeDataSource ga on locked
+AtomicFIFO beta on
+AuthorizeNodeWithSelectors ga on locked
+AuthorizePodWebsocketUpgradeCreatePermission beta on
+AuthorizeWithSelectors ga on locked
+BtreeWatchCache ga on locked
+CBORServingAndStorage alpha
+CPUManagerPolicyAlphaOptions alpha
+CPUManagerPolicyBetaOptions beta on
+CPUManagerPolicyOptions ga on locked
+CRDObservedGenerationTracking beta on
+CRDValidationRatcheting ga on locked
+CRIListStreaming alpha
+CSIServiceAccountTokenSecrets ga on locked
+CSIVolumeHealth alpha
+ChangeContainerStatusOnKubeletRestart deprecated
+ClearingNominatedNodeNameAfterBinding beta on
+ClientsAllowCARotation beta on
+ClientsAllowCBOR alpha
+ClientsAllowTLSCacheGC beta on
+ClientsPreferCBOR alpha
+CloudControllerManagerWatchBasedRoutesReconciliation alpha
+CloudControllerManagerWebhook alpha
+ClusterTrustBundle beta
+ClusterTrustBundleProjection beta
+ComponentFlagz beta on
+ComponentStatusz beta on
+ConcurrentWatchObjectDecode beta
+ConsistentListFromCache ga on locked
+ConstrainedImpersonation beta on
+ContainerCheckpoint beta on
+ContainerRestartRules beta on
+ContainerStopSignals alpha
+ContextualLogging beta on
+ControllerManagerReleaseLeaderElectionLockOnExit alpha
+CoordinatedLeaderElection beta
+CrossNamespaceVolumeDataSource alpha
+CustomCPUCFSQuotaPeriod ga on
+CustomResourceFieldSelectors ga on locked
+DRAAdminAccess ga on locked
+DRAConsumableCapacity beta on
+DRADeviceBindingConditions beta on
+DRADeviceTaintRules beta
+DRADeviceTaints beta on
+DRAExtendedResource beta on
+DRAListTypeAttributes alpha
+DRANodeAllocatableResources alpha
+DRAPartitionableDevices beta on
+DRAPrioritizedList ga on
+DRAResourceClaimDeviceStatus beta on
+DRAResourceClaimGranularStatusAuthorization beta on
+DRAResourcePoolStatus alpha
+DRASchedulerFilterTimeout beta on
+DRAWorkloadResourceClaims alpha
+DeclarativeValidation ga on locked
+DeclarativeValidationBeta beta on
+DeclarativeValidationTakeover deprecated
+DeploymentReplicaSetTerminatingReplicas beta on
+DetectCacheInconsistency beta on
+DisableAllocatorDualWrite ga on locked
+DisableCPUQuotaWithExclusiveCPUs deprecated on
+DisableNodeKubeProxyVersion deprecated on locked
+DynamicResourceAllocation ga on locked
+EnvFiles beta on
+EventedPLEG alpha
+ExecProbeTimeout ga on locked
+ExtendWebSocketsToKubelet beta on
+ExternalServiceAccountTokenSigner ga on locked
+GangScheduling alpha
+GenericWorkload alpha
+GitRepoVolumeDriver deprecated locked
+GracefulNodeShutdown beta on
+GracefulNodeShutdownBasedOnPodPriority beta on
+HPAConfigurableTolerance beta on
+HPAScaleToZero alpha
+HostnameOverride beta on
+ImageMaximumGCAge ga on locked
+ImageVolume ga on locked
+ImageVolumeWithDigest alpha
+InOrderInformers ga on locked
+InOrderInformersBatchProcess beta on
+InPlacePodLevelResourcesVerticalScaling beta on
+InPlacePodVerticalScaling ga on locked
+InPlacePodVerticalScalingExclusiveCPUs alpha
+InPlacePodVerticalScalingExclusiveMemory alpha
+InPlacePodVerticalScalingInitContainers beta on
+InformerResourceVersion ga on
+JobBackoffLimitPerIndex ga on locked
+JobManagedBy ga on locked
+JobPodReplacementPolicy ga on locked
+JobSuccessPolicy ga on locked
+KMSv1 deprecated
+KubeletCgroupDriverFromCRI ga on locked
+KubeletCrashLoopBackOffMax beta on
+KubeletEnsureSecretPulledImages beta on
+KubeletFineGrainedAuthz ga on locked
+KubeletInUserNamespace alpha
+KubeletPSI ga on locked
+KubeletPodResourcesDynamicResources ga on locked
+KubeletPodResourcesGet ga on locked
+KubeletPodResourcesListUseActivePods deprecated on
+KubeletRegistrationGetOnExistsOnly deprecated
+KubeletSeparateDiskGC beta on
+KubeletServiceAccountTokenForCredentialProviders beta on
+KubeletTracing ga on locked
+ListFromCacheSnapshot beta on
+LocalStorageCapacityIsolationFSQuotaMonitoring beta
+LogarithmicScaleDown ga on locked
+LoggingAlphaOptions alpha
+LoggingBetaOptions beta on
+ManifestBasedAdmissionControlConfig alpha
+MatchLabelKeysInPodAffinity ga on locked
+MatchLabelKeysInPodTopologySpread beta on
+MatchLabelKeysInPodTopologySpreadSelectorMerge beta on
+MaxUnavailableStatefulSet beta
+MemoryQoS alpha
+MultiCIDRServiceAllocator ga on locked
+MutableCSINodeAllocatableCount ga on locked
+MutablePVNodeAffinity alpha
+MutablePodResourcesForSuspendedJobs beta on
+MutableSchedulingDirectivesForSuspendedJobs beta on
+MutatingAdmissionPolicy ga on
+NFTablesProxyMode ga on locked
+NativeHistograms alpha
+NodeDeclaredFeatures beta on
+NodeInclusionPolicyInPodTopologySpread ga on locked
+NodeLogQuery ga on locked
+NodeSwap ga on locked
+NominatedNodeNameForExpectation beta on
+OpenAPIEnums beta on
+OpportunisticBatching beta on
+OrderedNamespaceDeletion ga on locked
+PLEGOnDemandRelist beta on
+PersistentVolumeClaimUnusedSinceTime alpha
+PodAndContainerStatsFromCRI alpha
+PodCertificateRequest beta
+PodDeletionCost beta on
+PodLevelResourceManagers alpha
+PodLevelResources beta on
+PodLifecycleSleepAction ga on locked
+PodLifecycleSleepActionAllowZero ga on locked
+PodLogsQuerySplitStreams alpha
+PodObservedGenerationTracking ga on locked
+PodReadyToStartContainersCondition beta on
+PodSchedulingReadiness ga on locked
+PodTopologyLabelsAdmission beta on
+PodsAPI alpha
+PortForwardWebsockets beta on
+PreferSameTrafficDistribution ga on locked
+PreventStaticPodAPIReferences beta on
+ProcMountType ga on locked
+QOSReserved alpha
+RecoverVolumeExpansionFailure ga on locked
+RecursiveReadOnlyMounts ga on locked
+ReduceDefaultCrashLoopBackOffDecay alpha
+RelaxedDNSSearchValidation ga on locked
+RelaxedEnvironmentVariableValidation ga on locked
+RelaxedServiceNameValidation beta on
+ReloadKubeletClientCAFile beta on
+ReloadKubeletServerCertificateFile beta on
+RemoteRequestHeaderUID beta on
+ResilientWatchCacheInitialization ga on locked
+ResourceHealthStatus beta on
+ResourceHealthStatusMessage beta on
+RestartAllContainersOnContainerExits beta on
+RetryGenerateName ga on locked
+RotateKubeletServerCertificate beta on
+RuntimeClassInImageCriApi alpha
+SELinuxChangePolicy ga on locked
+SELinuxMount beta
+SELinuxMountReadWriteOncePod ga on locked
+SchedulerAsyncAPICalls beta
+SchedulerAsyncPreemption beta on
+SchedulerPopFromBackoffQ beta on
+SchedulerQueueingHints ga on locked
+SeparateCacheWatchRPC deprecated locked
+SeparateTaintEvictionController ga on locked
+ServiceAccountNodeAudienceRestriction beta on
+ServiceAccountTokenJTI ga on locked
+ServiceAccountTokenNodeBinding ga on locked
+ServiceAccountTokenNodeBindingValidation ga on locked
+ServiceAccountTokenPodNodeInfo ga on locked
+ServiceCIDRStatusFieldWiping deprecated on
+ShardedListAndWatch alpha
+SidecarContainers ga on locked
+SizeBasedListCostEstimate beta on
+StaleControllerConsistencyDaemonSet beta on
+StaleControllerConsistencyJob beta on
+StaleControllerConsistencyReplicaSet beta on
+StaleControllerConsistencyStatefulSet beta on
+StatefulSetSemanticRevisionComparison beta on
+StorageCapacityScoring alpha
+StorageNamespaceIndex deprecated on
+StorageVersionAPI alpha
+StorageVersionHash beta on
+StorageVersionMigrator beta
+StreamingCollectionEncodingToJSON ga on locked
+StreamingCollectionEncodingToProtobuf ga on locked
+StrictIPCIDRValidation beta on
+StructuredAuthenticationConfiguration ga on locked
+StructuredAuthenticationConfigurationEgressSelector beta on
+StructuredAuthenticationConfigurationJWKSMetrics beta on
+SupplementalGroupsPolicy ga on locked
+SystemdWatchdog ga on locked
+TaintTolerationComparisonOperators alpha
+TokenRequestServiceAccountUIDValidation beta on
+TopologyAwareWorkloadScheduling alpha
+TopologyManagerPolicyAlphaOptions alpha
+TopologyManagerPolicyBetaOptions beta on
+TopologyManagerPolicyOptions ga on locked
+TranslateStreamCloseWebsocketRequests beta on
+UnauthenticatedHTTP2DOSMitigation beta on
+UnknownVersionInteroperabilityProxy beta on
+UnlockWhileProcessingFIFO beta on
+UserNamespacesHostNetworkSupport alpha
+UserNamespacesSupport ga on locked
+VolumeAttributesClass ga on locked
+VolumeLimitScaling alpha
+WatchCacheInitializationPostStartHook beta on
+WatchList beta on
+WatchListClient beta on
+WinDSR ga on locked
+WinOverlay ga on locked
+WindowsCPUAndMemoryAffinity alpha
+WindowsGracefulNodeShutdown beta on
+WindowsHostNetwork deprecated
+WorkloadAwarePreemption alpha
+WorkloadWithJob alpha
+`;
