@@ -269,7 +269,8 @@ export function createApi(options: ApiOptions): Api {
   }
   // A store that closed before this was done says so to every request itself
   const aggregation = deps.aggregation = new Aggregation(deps, options.frontProxy);
-  const starting = [new Definitions(deps).start(), aggregation.start()];
+  const definitions = new Definitions(deps);
+  const starting = [definitions.start(), aggregation.start()];
   deps.starting = Promise.all(starting).then(() => {}, () => {}).finally(() =>
     deps.starting = undefined
   );
@@ -283,6 +284,7 @@ export function createApi(options: ApiOptions): Api {
   const { audit } = deps;
   if (audit) metrics.add(() => audit.lines());
   if (options.metricsText) metrics.add(options.metricsText);
+  metrics.add(() => definitions.metricsText());
   const openapi = new OpenApi(deps.kinds, aggregation);
   const app = createApp(deps, {
     metrics,

@@ -77,12 +77,12 @@ export function headLength(kind: Kind, bytes: Uint8Array): number {
   return prefix.length;
 }
 
-const converted = new WeakMap<object, Map<Kind, DeepReadonly<KubeObject>>>();
+const converted = new WeakMap<object, WeakMap<Kind, DeepReadonly<KubeObject>>>();
 
-/** What is remembered of a stored object: how each kind that shows it has it. */
-export function formsOf(value: DeepReadonly<KubeObject>): Map<Kind, DeepReadonly<KubeObject>> {
+/** What is remembered of a stored object: how each kind that shows it has it, as long as that is served. */
+export function formsOf(value: DeepReadonly<KubeObject>): WeakMap<Kind, DeepReadonly<KubeObject>> {
   let forms = converted.get(value);
-  if (!forms) converted.set(value, forms = new Map());
+  if (!forms) converted.set(value, forms = new WeakMap());
   return forms;
 }
 

@@ -6,10 +6,11 @@
 import type { Item } from "../../kv/contract.ts";
 import { endpointOf } from "../auth/webhook_hooks.ts";
 import { askWebhook, WebhookError } from "../client/webhook_call.ts";
-import { OutboundError } from "../client/outbound.ts";
+import { type Endpoint, OutboundError } from "../client/outbound.ts";
 import type { ConvertObjects, Crd } from "../machinery/crd/mod.ts";
 import { applyDefaults } from "../machinery/defaults.ts";
 import { edit } from "../machinery/edit.ts";
+import { Counter, Duration } from "../machinery/metric_series.ts";
 import { ApiError, type DeepReadonly, type Kind, type KubeObject } from "../machinery/types.ts";
 import { validateAnnotations, validateLabels } from "../kinds/rules/meta.ts";
 import { Path, Report } from "../kinds/rules/report.ts";
@@ -30,10 +31,39 @@ function failed(message: string): ApiError {
   return new ApiError({ code: 500, message });
 }
 
+/** Upper bounds of latency, in seconds (upstream's). */
+const BUCKETS = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 45, 60];
+
+/** Counts what conversion webhooks are asked, by upstream's names. */
+export class ConversionMetrics {
+  readonly #requests = new Counter(
+    "apiserver_conversion_webhook_request_total",
+    "Calls of conversion webhooks, by how they ended",
+  );
+  readonly #durations = new Duration(
+    "apiserver_conversion_webhook_duration_seconds",
+    "Time that conversion webhooks take, in seconds",
+    BUCKETS,
+  );
+
+  /** One call; `failure`: what was wrong with it. */
+  called(ms: number, failure = ""): void {
+    const labels = { result: failure ? "failure" : "success", failure_type: failure };
+    this.#requests.add(labels);
+    this.#durations.add(labels, ms);
+  }
+
+  /** Everything as Prometheus reads it. */
+  text(): string {
+    return [...this.#requests.lines(), ...this.#durations.lines()].join("\n");
+  }
+}
+
 /** The webhook of a definition that has one. */
 export function conversionWebhook(
   deps: Deps,
   crd: DeepReadonly<Crd>,
+  metrics: ConversionMetrics,
 ): ConvertObjects | undefined {
   const { conversion } = crd.spec;
   if (conversion?.strategy !== "Webhook") return undefined;
@@ -47,33 +77,49 @@ export function conversionWebhook(
     if (!version) throw failed("no supported conversion review versions");
     const uid = deps.clock.uuid();
     const apiVersion = `apiextensions.k8s.io/${version}`;
-    const body = {
-      kind: "ConversionReview",
-      apiVersion,
-      request: { uid, desiredAPIVersion, objects },
-    };
-    let answer: unknown;
+    const start = deps.clock.monotonic();
+    let stage = "call_failure";
     try {
-      if (!endpoint) {
-        throw new WebhookError("webhook configuration must have either service or URL");
+      const request = { uid, desiredAPIVersion, objects };
+      const answer = await asked(deps, { endpoint, apiVersion, request, subject });
+      stage = "malformed_response_failure";
+      const found = convertedOf(answer, { uid, apiVersion, strict: version === "v1", subject });
+      stage = "partial_response_failure";
+      if (found.length !== objects.length) {
+        throw failed(`${subject} returned ${found.length} objects, expected ${objects.length}`);
       }
-      answer = await askWebhook(deps.outbound, endpoint, {
-        body,
-        wanted: { apiVersion, kind: "ConversionReview" },
-        timeoutMs: CONVERSION_TIMEOUT_MS,
-      });
+      stage = "invalid_converted_object_failure";
+      const converted = found.map((one, i) => checked(one, objects[i], desiredAPIVersion));
+      metrics.called(deps.clock.monotonic() - start);
+      return converted;
     } catch (error) {
-      if (!(error instanceof WebhookError || error instanceof OutboundError)) throw error;
-      throw failed(`${subject} failed: ${error.message}`);
+      metrics.called(deps.clock.monotonic() - start, `conversion_webhook_${stage}`);
+      throw error;
     }
-    const converted = convertedOf(answer, { uid, apiVersion, strict: version === "v1", subject });
-    if (converted.length !== objects.length) {
-      throw failed(
-        `${subject} returned ${converted.length} objects, expected ${objects.length}`,
-      );
-    }
-    return converted.map((one, i) => checked(one, objects[i], desiredAPIVersion));
   };
+}
+
+async function asked(
+  deps: Deps,
+  { endpoint, apiVersion, request, subject }: {
+    endpoint: Endpoint | undefined;
+    apiVersion: string;
+    request: unknown;
+    subject: string;
+  },
+): Promise<unknown> {
+  const kind = "ConversionReview";
+  try {
+    if (!endpoint) throw new WebhookError("webhook configuration must have either service or URL");
+    return await askWebhook(deps.outbound, endpoint, {
+      body: { kind, apiVersion, request },
+      wanted: { apiVersion, kind },
+      timeoutMs: CONVERSION_TIMEOUT_MS,
+    });
+  } catch (error) {
+    if (!(error instanceof WebhookError || error instanceof OutboundError)) throw error;
+    throw failed(`${subject} failed: ${error.message}`);
+  }
 }
 
 function gvkOf({ apiVersion = "", kind = "" }: Stored): string {

@@ -246,6 +246,11 @@ Deno.test("conversions: what fails says so in upstream's words", async () => {
     const error = await assertRejects(() => f.client.get({ ...v2, name: "x" }), ApiError);
     assertEquals([error.code, error.message], [500, text]);
   }
+  const metrics = f.api.metrics.text({ database: f.database } as Any);
+  const failures = (type: string) =>
+    `apiserver_conversion_webhook_request_total{result="failure",failure_type="conversion_webhook_${type}"}`;
+  assertEquals(metrics.includes(`${failures("partial_response_failure")} 1`), true);
+  assertEquals(metrics.includes(`${failures("invalid_converted_object_failure")} 4`), true);
   // Everything else of the metadata is the original's, whatever comes back
   answer = (call) =>
     converted(call, (o) => {

@@ -19,7 +19,7 @@ import { schemas } from "../kinds/schemas.ts";
 import type { User } from "../client/contract.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import { customServiceChanges, keepCustomServices } from "./api_services.ts";
-import { conversionWebhook } from "./conversions.ts";
+import { ConversionMetrics, conversionWebhook } from "./conversions.ts";
 import { type Deps, timeText } from "./deps.ts";
 import { deleteObject } from "./deletes.ts";
 import type { ApiRequest } from "./request.ts";
@@ -41,10 +41,16 @@ export class Definitions {
   readonly #deps: Deps;
   readonly #rows = new Map<string, readonly Kind[]>();
   readonly #emptying = new Set<string>();
+  readonly #metrics = new ConversionMetrics();
   #work: Promise<void> = Promise.resolve();
 
   constructor(deps: Deps) {
     this.#deps = deps;
+  }
+
+  /** What conversion webhooks were asked, for `/metrics`. */
+  metricsText(): string {
+    return this.#metrics.text();
   }
 
   /** Serves what is there, then follows changes until the store closes. Resolves when all that was there is served. */
@@ -98,7 +104,7 @@ export class Definitions {
     crd: Definition,
     verbs?: readonly Kind["verbs"][number][],
   ): Promise<void> {
-    let rows = await customKinds(crd, schemas, conversionWebhook(this.#deps, crd));
+    let rows = await customKinds(crd, schemas, conversionWebhook(this.#deps, crd, this.#metrics));
     // A definition never takes the place, or the storage, of a built-in kind
     const built = this.#deps.kinds.all().filter((kind) => !kind.custom);
     rows = rows.filter((row) =>

@@ -85,6 +85,11 @@ Deno.test("outbound: a Service is reached at a ready endpoint, under its own nam
     );
     const skipped = await by({ caBundle: undefined, insecureSkipTlsVerify: true });
     assertEquals(skipped.status, 200);
+    // A connection that is kept is not used again under other conditions
+    await fails(by({ caBundle: undefined }), "certificate signed by unknown authority");
+    await fails(by({ serverName: "other" }), "not other");
+    assertEquals((await by({ certificate: undefined })).status, 200);
+    assertEquals(server.heard.at(-1)!.client, undefined);
   });
 });
 
