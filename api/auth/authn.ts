@@ -14,7 +14,13 @@ import { ANONYMOUS, makeUser } from "./names.ts";
 import type { Tokens } from "./tokens.ts";
 
 /** Paths that need no credentials. Health checks have one path per check below these. */
-export const ANONYMOUS_PATHS: readonly string[] = ["/healthz", "/livez", "/readyz", "/version"];
+export const ANONYMOUS_PATHS: readonly string[] = [
+  "/healthz",
+  "/livez",
+  "/readyz",
+  "/version",
+  "/version/",
+];
 
 interface Holder {
   user: User;
@@ -146,7 +152,7 @@ export function anonymousAuthenticator(paths: readonly string[] = ANONYMOUS_PATH
     authenticate(credentials: Credentials): User | undefined {
       const { path } = credentials;
       const open = paths.some((p) =>
-        path === p || (p !== "/version" && path.startsWith(p) && path[p.length] === "/")
+        path === p || (!p.startsWith("/version") && path.startsWith(p) && path[p.length] === "/")
       );
       return open && !credentials.refusedCertificate ? ANONYMOUS : undefined;
     },

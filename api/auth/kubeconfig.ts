@@ -4,6 +4,7 @@
  * they are, and so do comments wherever the file is in block style; a file that cannot be understood is an error and never overwritten.
  */
 import { Buffer } from "node:buffer";
+import { createPrivateKey } from "node:crypto";
 import { parse, stringify } from "@std/yaml";
 import { editText, type ListChange } from "./kubeconfig_text.ts";
 
@@ -36,6 +37,14 @@ interface Config {
 
 const PARTS = ["clusters", "contexts", "users"] as const;
 
+/** An EC key under its own heading (SEC 1): fabric8 takes a key under PKCS #8's for RSA. */
+function namedKey(pem: string): string {
+  if (!pem.startsWith("-----BEGIN PRIVATE KEY-----")) return pem;
+  const key = createPrivateKey(pem);
+  if (key.asymmetricKeyType !== "ec") return pem;
+  return key.export({ type: "sec1", format: "pem" }) as string;
+}
+
 const base64 = (text: string) => Buffer.from(text, "utf8").toString("base64");
 
 function entries(access: Access): { cluster: Entry; context: Entry; user: Entry } {
@@ -45,7 +54,7 @@ function entries(access: Access): { cluster: Entry; context: Entry; user: Entry 
   cluster.server = access.server;
   const user: Record<string, unknown> = {};
   if (access.certificatePem) user["client-certificate-data"] = base64(access.certificatePem);
-  if (access.keyPem) user["client-key-data"] = base64(access.keyPem);
+  if (access.keyPem) user["client-key-data"] = base64(namedKey(access.keyPem));
   if (access.token) user.token = access.token;
   const context: Record<string, unknown> = { cluster: name, user: name };
   if (access.namespace) context.namespace = access.namespace;

@@ -1,6 +1,7 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { parse } from "@std/yaml";
 import { createKubeconfig, mergeKubeconfig, removeFromKubeconfig } from "./kubeconfig.ts";
+import { createTokenKey } from "./pki.ts";
 
 const ACCESS = {
   server: "https://127.0.0.1:6443",
@@ -142,4 +143,10 @@ Deno.test("mergeKubeconfig() finds another way where lines cannot be edited", ()
   assertEquals(merged.other.length, 1);
   const empty = read(mergeKubeconfig("clusters:\ncontexts: null\n", ACCESS));
   assertEquals([empty.clusters.length, empty.contexts.length, empty.users.length], [1, 1, 1]);
+});
+
+Deno.test("createKubeconfig() says that an EC key is one", () => {
+  const text = createKubeconfig({ server: "https://x", keyPem: createTokenKey() });
+  const [, data] = /client-key-data: (.*)/.exec(text)!;
+  assert(atob(data).startsWith("-----BEGIN EC PRIVATE KEY-----\n"), atob(data));
 });

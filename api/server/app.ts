@@ -121,7 +121,10 @@ function addRoutes(
     c.set("user", c.env.user);
     await next();
   });
-  hono.get("/version", () => responseOf(jsonReply(200, VERSION)));
+  // Python's client asks with a slash
+  for (const path of ["/version", "/version/"]) {
+    hono.get(path, () => responseOf(jsonReply(200, VERSION)));
+  }
   hono.get("/", () => responseOf(jsonReply(200, { paths: rootPaths(deps) })));
   for (const root of ["healthz", "livez", "readyz"]) {
     const health = async (c: Context<Env>) => {

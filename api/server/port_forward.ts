@@ -113,7 +113,10 @@ export function portsOf(query: URLSearchParams): number[] {
     .slice(0, PORTS_MAX);
 }
 
-/** Serves ports over a WebSocket: two channels each, data and errors, the port's number first. */
+/**
+ * Serves ports over a WebSocket: two channels each, data and errors, the port's number first. It is closed once every
+ * port's connection has ended: clients of this protocol know no other sign of it.
+ */
 export async function serveChannels(
   socket: Socketed,
   ports: readonly number[],
@@ -130,12 +133,18 @@ export async function serveChannels(
       checkPort(port);
       const connection = await node.portForward(pod, port);
       writers.set(i, connection.writable.getWriter());
-      void pull(connection, (bytes) => channels.send(2 * i, bytes)).catch(() => {});
+      const done = pull(connection, (bytes) => channels.send(2 * i, bytes)).catch(() => {});
+      void done.then(ended);
       return connection;
     } catch (cause) {
       await channels.send(2 * i + 1, utf8(failureText(port, pod, cause)));
+      ended();
       return undefined;
     }
+  };
+  let left = ports.length;
+  const ended = () => {
+    if (--left === 0) socket.close(1000);
   };
   ports.forEach((port, i) => connections.set(i, open(i, port)));
   channels.receive(async (channel, data) => {

@@ -24,6 +24,9 @@ function shout(): RemoteProcess {
   return { stdin: writable, stdout, resize() {}, ended, close() {} };
 }
 
+/** A connection to this port ends by itself. */
+const SHORT_PORT = 81;
+
 const node: NodeApi = {
   logs: () => Promise.resolve(new Response("a line\n").body!),
   exec: ({ command }) =>
@@ -33,7 +36,8 @@ const node: NodeApi = {
     const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
     const writer = writable.getWriter();
     void writer.write(encoder.encode(`port ${port}: `));
-    writer.releaseLock();
+    if (port === SHORT_PORT) void writer.close();
+    else writer.releaseLock();
     return Promise.resolve({ readable, writable, close() {} });
   },
   fetch: (request) => Promise.resolve(new Response(`node ${new URL(request.url).pathname}`)),
@@ -137,6 +141,17 @@ Deno.test("port-forward over WebSocket channels: the port's number, then data", 
   assertEquals(parts.slice(0, 2), [8080 & 0xff, 8080 >> 8]);
   assertEquals(decoder.decode(new Uint8Array(parts.slice(2))), "port 8080: ping");
   ws.terminate();
+  await f.stop();
+  await f[Symbol.asyncDispose]();
+});
+
+Deno.test("port-forward over WebSocket channels ends with its last connection", async () => {
+  const f = await running();
+  const url = `ws://${f.url}/api/v1/namespaces/default/pods/p/portforward?ports=${SHORT_PORT}`;
+  const { ws, opened } = open(url, ["v4.channel.k8s.io"]);
+  const closed = new Promise<number>((resolve) => ws.on("close", resolve));
+  await opened;
+  assertEquals(await closed, 1000);
   await f.stop();
   await f[Symbol.asyncDispose]();
 });

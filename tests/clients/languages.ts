@@ -74,9 +74,14 @@ export const LACKS: Readonly<Record<string, () => Promise<string | undefined>>> 
   go: () => lacks("go", ["version"], "no Go on this machine"),
   python: () =>
     lacks(PYTHON, ["-c", "import kubernetes"], "no Python with the package kubernetes (PYTHON)"),
-  maven: () => lacks("mvn", ["--version"], "no Maven on this machine"),
+  java: () => lacks("mvn", ["--version"], "no Java with Maven on this machine"),
   cargo: () => lacks("cargo", ["--version"], "no Rust on this machine"),
-  ruby: () => lacks("ruby", ["-e", "require 'kubeclient'"], "no Ruby with the gem kubeclient"),
+  ruby: () =>
+    lacks(
+      "ruby",
+      ["-e", "require 'kubeclient'"],
+      "no Ruby with kubeclient (Debian's ruby-kubeclient)",
+    ),
   kubectl: () => lacks("kubectl", ["version", "--client"], "no kubectl on this machine"),
 };
 
@@ -97,6 +102,29 @@ export function goBuild(folder: string, { test = false } = {}): Promise<string> 
     const command = test ? ["test", "-c"] : ["build"];
     await must("go", [...command, "-o", output, "."], { cwd, timeoutMs: 1_500_000 });
     return output;
+  });
+}
+
+/** Builds the Rust program in a folder of `tests/clients`; answers with its path. */
+export function cargoBuild(folder: string, program: string): Promise<string> {
+  return once(`cargo ${folder}`, async () => {
+    const target = `${KEPT}/rust`;
+    const cwd = new URL(`${folder}/`, import.meta.url);
+    const args = ["build", "--locked", "--target-dir", target];
+    await must("cargo", args, { cwd, timeoutMs: 1_500_000 });
+    return `${target}/debug/${program}`;
+  });
+}
+
+/** Fetches what a `pom.xml` in a folder of `tests/clients` names; answers with the class path. */
+export function mavenClasses(folder: string): Promise<string> {
+  return once(`maven ${folder}`, async () => {
+    await Deno.mkdir(KEPT, { recursive: true });
+    const file = `${KEPT}/${folder}.classpath`;
+    const cwd = new URL(`${folder}/`, import.meta.url);
+    const goal = "dependency:build-classpath";
+    await must("mvn", ["-q", "-B", goal, `-Dmdep.outputFile=${file}`], { cwd, timeoutMs: 900_000 });
+    return (await Deno.readTextFile(file)).trim();
   });
 }
 

@@ -4,7 +4,7 @@
  */
 import { Server } from "../e2e/server.ts";
 import { writeAssets } from "./envtest/assets.ts";
-import { goBuild, type LACKS, must, PYTHON, run } from "./languages.ts";
+import { cargoBuild, goBuild, type LACKS, mavenClasses, must, PYTHON, run } from "./languages.ts";
 
 /** What a row is run with. */
 export interface Place {
@@ -135,7 +135,15 @@ export const CLIENTS: readonly Client[] = [
     quick: true,
     run: async ({ kubeconfig }) =>
       await said(PYTHON, [fileOf("python_client.py")], { KUBECONFIG: kubeconfig }),
-    steps: ["nodes 2", "watched ADDED MODIFIED DELETED", "exec 42", "not found"],
+    steps: [
+      "lists, strictly read",
+      "watch",
+      "errors",
+      "dynamic client, server-side apply",
+      "leader election",
+      "exec",
+      "port-forward",
+    ],
   },
   {
     name: "JavaScript: @kubernetes/client-node",
@@ -151,6 +159,70 @@ export const CLIENTS: readonly Client[] = [
       "log, followed",
       "exec, with its exit code",
       "port-forward",
+    ],
+  },
+  {
+    name: "WebSocket, as browsers and curl use it",
+    needs: ["deno"],
+    quick: true,
+    run: async ({ kubeconfig }) =>
+      await said(Deno.execPath(), ["run", "-A", fileOf("websocket_client.ts")], {
+        KUBECONFIG: kubeconfig,
+      }),
+    steps: [
+      "watch with a token among the subprotocols",
+      "watch without a subprotocol, one event a text message",
+      "exec by no subprotocol",
+      "exec by channel.k8s.io",
+      "exec by base64.channel.k8s.io",
+      "exec by v4.channel.k8s.io",
+      "exec by v4.base64.channel.k8s.io",
+      "exec by v5.channel.k8s.io",
+    ],
+  },
+  {
+    name: "Ruby: kubeclient",
+    needs: ["ruby"],
+    quick: true,
+    run: async ({ kubeconfig }) =>
+      await said("ruby", [fileOf("ruby_client.rb")], { KUBECONFIG: kubeconfig }),
+    steps: ["objects, patches, errors", "lists and pages", "watch", "a Deployment becomes ready"],
+  },
+  {
+    name: "Java: fabric8, by both of its HTTP clients",
+    needs: ["java"],
+    make: () => mavenClasses("java"),
+    run: async ({ kubeconfig }) =>
+      await said("java", ["-cp", await mavenClasses("java"), fileOf("java/Client.java")], {
+        KUBECONFIG: kubeconfig,
+      }),
+    steps: [
+      ...["jdk", "vertx"].flatMap((http) =>
+        [
+          "objects, conflicts, patches",
+          "watch and informer",
+          "server-side apply",
+          "custom resources",
+          "a Deployment becomes ready",
+          "exec, logs, port-forward",
+        ].map((step) => `${http}: ${step}`)
+      ),
+      "done",
+    ],
+  },
+  {
+    name: "Rust: kube",
+    needs: ["cargo"],
+    make: () => cargoBuild("rust", "plesio-client"),
+    run: async ({ kubeconfig }) =>
+      await said(await cargoBuild("rust", "plesio-client"), [], { KUBECONFIG: kubeconfig }),
+    steps: [
+      "watcher by streaming lists",
+      "watcher by LIST and WATCH",
+      "server-side apply, conflict and force",
+      "metadata and dynamic objects",
+      "exec and port-forward",
+      "done",
     ],
   },
 ];
