@@ -1,20 +1,28 @@
 /**
  * Identity: who is asking, may they, and is what they ask admissible.
  *
+ * Who: client certificates, front proxies' headers, then bearer tokens (fixed ones, bootstrap tokens, ServiceAccounts',
+ * other issuers' by OpenID Connect, a webhook's), then nobody in particular. May they: any order of Node, RBAC and
+ * webhooks. What is not configured costs nothing: without webhooks every decision is made at once.
+ *
  * What it promises:
  *
  * - **No default power.** Without credentials only health and version answer; wrong credentials are 401.
  * - **No lag.** A decision, and a token's validity, reflect every write that was committed before it was asked.
  * - **No escalation.** Nobody can grant what they do not hold, whatever the order of edits; the check is part
- *   of the commit.
+ *   of the commit (`tests/escalation` tries to break it).
+ * - **Bounded trust.** Others' answers count for a while in bounded memories; a provider or webhook that is away refuses,
+ *   by the policy that is configured, and cannot be made to be asked without end.
  * - **Exact admission.** Namespaces, quotas and aggregated roles are decided inside the write's own commit.
  * - **Upstream's words.** Names, orders, texts and codes are those of Kubernetes 1.36.
  *
  * What it does not do: hold certificates and keys (its caller does, sealed in the store), speak HTTP (webhooks
  * are asked through a port that is handed in).
  *
- * Reading order: `contract.ts`, `authn.ts`, `tokens.ts`, `jwt.ts`; `rbac.ts`, `rbac_escalation.ts`,
- * `bootstrap_roles.ts`, `node.ts`; `admission.ts`, `plugins/mod.ts`; `reviews.ts`; `pki.ts`, `kubeconfig.ts`.
+ * Reading order: `contract.ts`, `authn.ts`, `tokens.ts`, `jwt.ts`, `oidc.ts`, `jwt_authenticator.ts`,
+ * `token_webhook.ts`, `request_header.ts`, `impersonate.ts`; `authorize.ts`, `authorizers.ts`, `rbac.ts`,
+ * `rbac_escalation.ts`, `bootstrap_roles.ts`, `node.ts`, `authorize_webhook.ts`; `admission.ts`, `plugins/mod.ts`;
+ * `reviews.ts`; `pki.ts`, `kubeconfig.ts`.
  *
  * ```ts
  * import { assertEquals } from "@std/assert";

@@ -49,7 +49,8 @@ export function callOf(req: IncomingMessage): Call {
     *headers() {
       for (const name in headers) {
         const value = headers[name];
-        if (value !== undefined) yield [name, value];
+        if (value === undefined) continue;
+        yield [name, naming(name) ? valuesOf(req, name) : value];
       }
     },
     hasHeaders(prefix) {
@@ -67,6 +68,20 @@ export function callOf(req: IncomingMessage): Call {
       return socket.authorized === false && socket.getPeerCertificate?.()?.raw !== undefined;
     },
   };
+}
+
+/** Headers that name somebody: a comma in one of their values is a part of it. */
+function naming(name: string): boolean {
+  return name.startsWith("impersonate-") || name.startsWith("x-remote-");
+}
+
+/** The values of a header as they were sent. */
+function valuesOf({ rawHeaders }: IncomingMessage, name: string): string[] {
+  const values: string[] = [];
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i].toLowerCase() === name) values.push(rawHeaders[i + 1]);
+  }
+  return values;
 }
 
 function readBody(req: IncomingMessage, max: number): Promise<Uint8Array> {

@@ -13,10 +13,12 @@ interface Shown {
 Deno.test("a connection is whom its certificate names, or whom a front proxy names, and nobody else", async (t) => {
   const clock = new RealClock();
   const proxies = await createAuthority(clock, { commonName: "front-proxy-ca" });
+  const users = await createAuthority(clock, { commonName: "users" });
   await using cluster = await Cluster.start({
     clock: "real",
     nodes: 0,
     components: ["api"],
+    clientAuthorities: users.certificatePem,
     authentication: {
       requestHeader: {
         authorities: proxies.certificatePem,
@@ -29,7 +31,8 @@ Deno.test("a connection is whom its certificate names, or whom a front proxy nam
     },
   });
   const { port } = await cluster.listen({ port: 0 });
-  const ask = (shown: Shown, headers: Record<string, string> = {}, path?: string) =>
+  let groups: string[] = [];
+  const ask = (shown: Shown, headers: Record<string, string | string[]> = {}, path?: string) =>
     new Promise<[number, unknown]>((resolve, reject) => {
       const review = { apiVersion: "authentication.k8s.io/v1", kind: "SelfSubjectReview" };
       const sent = request({
@@ -49,6 +52,7 @@ Deno.test("a connection is whom its certificate names, or whom a front proxy nam
           const { userInfo } = path
             ? {} as { userInfo?: undefined }
             : JSON.parse(text).status ?? {};
+          groups = userInfo?.groups ?? [];
           resolve([response.statusCode!, userInfo?.username]);
         });
       });
@@ -59,6 +63,7 @@ Deno.test("a connection is whom its certificate names, or whom a front proxy nam
   const masters = { commonName: "root", organizations: ["system:masters"] };
   const stranger = await issueClient(await createAuthority(clock), clock, masters);
   const front = await issueClient(proxies, clock, { commonName: "front" });
+  const tricky = await issueClient(users, clock, { commonName: "front\nO=system:masters" });
   const impostor = await issueClient(proxies, clock, masters);
   const server = await issueServer(proxies, clock, { names: ["front"], commonName: "front" });
   const { certificatePem, keyPem } = await cluster.access();
@@ -74,10 +79,21 @@ Deno.test("a connection is whom its certificate names, or whom a front proxy nam
     ["a front proxy that names nobody", () => ask(front), REFUSED],
     ["another name of the proxies' authority", () => ask(impostor, headers), REFUSED],
     ["a server's certificate in a proxy's name", () => ask(server, headers), REFUSED],
+    [
+      "a name that looks like two",
+      () => ask(tricky, headers),
+      [201, "front\nO=system:masters"],
+    ],
     ["a user with a proxy's headers", () => ask(admin, headers), [201, "kubernetes-admin"]],
     ["nobody with a proxy's headers", () => ask({}, headers), REFUSED],
   ];
   for (const [name, answer, wanted] of cases) {
     await t.step(name, async () => assertEquals(await answer(), wanted as never));
   }
+  await t.step("a comma is a part of a group's name", async () => {
+    await ask(front, { "x-remote-user": "erin", "x-remote-group": ["a, b", "c"] });
+    assertEquals(groups, ["a, b", "c", "system:authenticated"]);
+    await ask(admin, { "impersonate-user": "fred", "impersonate-group": ["a, b", "c"] });
+    assertEquals(groups, ["a, b", "c", "system:authenticated"]);
+  });
 });
