@@ -11,7 +11,8 @@ import type { View } from "../../kv/contract.ts";
 import type { Requested } from "../auth/impersonate.ts";
 import type { Kind, KubeObject } from "../machinery/types.ts";
 import { type Classified, Levels } from "./flow_levels.ts";
-import type { Refusal, Ticket } from "./flow_queues.ts";
+import type { Refusal, Ticket, Work } from "./flow_queues.ts";
+import { Turns } from "./flow_turns.ts";
 import { WatchCounts, workOf } from "./flow_work.ts";
 import { type Call, type Reply, textReply } from "./http.ts";
 import type { Passage } from "./passage.ts";
@@ -64,6 +65,14 @@ export interface FlowContext {
   view: (kind: Kind) => View<KubeObject>;
 }
 
+/** A request that wants seats. */
+interface Asking {
+  classified: Classified;
+  passage: Passage;
+  call: Call;
+  work: Work;
+}
+
 /** A ticket and what it was given for. */
 export interface Details {
   passage: Passage;
@@ -82,11 +91,13 @@ export class Flow {
   waitingWrites = 0;
   readonly #options: Required<FlowOptions>;
   readonly #context: FlowContext;
+  readonly #turns: Turns;
 
   constructor(context: FlowContext, options: FlowOptions = {}) {
     const { readsMax = READS_MAX, writesMax = WRITES_MAX, fair = true } = options;
     this.#options = { readsMax, writesMax, fair, timeoutMs: options.timeoutMs ?? 60_000 };
     this.#context = context;
+    this.#turns = new Turns(context.clock);
     if (fair) this.levels = new Levels(context.clock, readsMax + writesMax);
   }
 
@@ -128,14 +139,54 @@ export class Flow {
     const { requested, user } = passage;
     const classified = levels.classify(user, requested);
     passage.headers = classified.headers;
-    const { level, label } = classified;
-    const { kind, view, clock } = this.#context;
+    const { level } = classified;
+    const { kind, view } = this.#context;
     const work = workOf(requested, call.query, {
       watches: this.watches,
       seatsMax: level.seatsMax,
       kind,
       view,
     });
+    const asking: Asking = { classified, passage, call, work };
+    if (level.spec.type === "Exempt") return this.#seat(asking);
+    const long = work.seats > 1;
+    const turn = this.#turns.enter(user.name, long);
+    if (turn === false) this.#refuse(classified, requested.verb, "queue-full");
+    if (turn) return this.#later(asking, turn, long);
+    return long ? this.#shortened(asking, () => this.#seat(asking)) : this.#seat(asking);
+  }
+
+  async #later(asking: Asking, turn: Promise<void>, long: boolean): Promise<() => void> {
+    await turn;
+    return await (long ? this.#shortened(asking, () => this.#seat(asking)) : this.#seat(asking));
+  }
+
+  /** What gives the seats back tells the turns as well, that a long answer has been sent. */
+  async #shortened(
+    { passage: { user } }: Asking,
+    seat: () => (() => void) | Promise<() => void>,
+  ): Promise<() => void> {
+    let over = false;
+    const end = () => {
+      if (!over) this.#turns.left(user.name);
+      over = true;
+    };
+    try {
+      const leave = await seat();
+      return () => {
+        end();
+        leave();
+      };
+    } catch (error) {
+      end();
+      throw error;
+    }
+  }
+
+  #seat({ classified, passage, call, work }: Asking): (() => void) | Promise<() => void> {
+    const { requested } = passage;
+    const { level, label } = classified;
+    const { clock } = this.#context;
     const details: Details = { passage, path: call.path };
     const left = passage.deadline === undefined
       ? this.#options.timeoutMs

@@ -5,6 +5,7 @@ import { type FlowLabel, QueueSet, type Ticket, type Waiting, type Work } from "
 import { divided, handOf, Integrator, RetryAfter } from "./flow_shares.ts";
 import { type LevelObject, Levels } from "./flow_levels.ts";
 import { type FlowSchema, matchesSchema } from "./flow_matching.ts";
+import { LONG_ANSWERS_MAX, TURN_REQUESTS_MAX, TURN_WAITING_MAX, Turns } from "./flow_turns.ts";
 import { WatchCounts } from "./flow_work.ts";
 import { createApi } from "../mod.ts";
 import { createKinds } from "../kinds/mod.ts";
@@ -566,4 +567,79 @@ Deno.test("flow: a watch gives its seats back once what was there has been sent"
     text.slice(0, 900),
   );
   await reader.cancel();
+});
+
+Deno.test("Turns: in a turn a user's first requests are begun, the rest in later ones, users by turns", async () => {
+  const waiting: (() => void)[] = [];
+  const turn = async () => {
+    for (const go of waiting.splice(0)) go();
+    await new ManualClock().turn();
+  };
+  const turns = new Turns({
+    monotonic: () => 0,
+    turn: () => new Promise((go) => waiting.push(go)),
+  });
+  const begun: string[] = [];
+  const enter = (user: string) => {
+    const entered = turns.enter(user, false);
+    if (entered) void entered.then(() => begun.push(user));
+    else begun.push(user);
+  };
+  for (let i = 0; i < TURN_REQUESTS_MAX * 2 + 2; i++) enter("flood");
+  enter("calm");
+  assertEquals(begun.length, TURN_REQUESTS_MAX + 1);
+  assertEquals(begun.at(-1), "calm");
+  await turn();
+  assertEquals(begun.length, TURN_REQUESTS_MAX * 2 + 1);
+  await turn();
+  assertEquals(begun.length, TURN_REQUESTS_MAX * 2 + 3);
+  await turn();
+  assertEquals(waiting.length, 0);
+});
+
+Deno.test("Turns: long answers are sent a few at a time; who lets too many wait is refused", async () => {
+  const clock = new ManualClock();
+  const turns = new Turns(clock);
+  let begun = 0;
+  const enter = () => {
+    const entered = turns.enter("flood", true);
+    if (entered) void entered.then(() => begun++);
+    else if (entered === undefined) begun++;
+    return entered;
+  };
+  for (let i = 0; i < LONG_ANSWERS_MAX + TURN_WAITING_MAX; i++) assert(enter() !== false);
+  assertEquals(enter(), false);
+  for (let i = 0; i < 5; i++) await clock.turn();
+  assertEquals(begun, LONG_ANSWERS_MAX);
+  turns.left("flood");
+  for (let i = 0; i < 5; i++) await clock.turn();
+  assertEquals(begun, LONG_ANSWERS_MAX + 1);
+});
+
+Deno.test("flow: a flood by one user holds up another's request by a turn's worth of it", async () => {
+  await using f = await openApi({
+    authorizer: {
+      authorize: () => ({ allowed: true }),
+      rules: () => ({ rules: [], errors: [] }),
+    },
+    front: { flow: { readsMax: 4000 } },
+  });
+  await f.client.create({ resource: CONFIG_MAPS, namespace: "default" }, {
+    metadata: { name: "a" },
+  });
+  const call = (name: string) =>
+    f.api.answer({
+      ...callOfRequest(new Request("https://x/api/v1/namespaces/default/configmaps/a")),
+      user: { name, groups: ["system:authenticated"] },
+    });
+  let answered = 0;
+  // What a turn of the event loop brings: two hundred requests of one user, then one of another
+  const flood = Array.from({ length: 200 }, async () => {
+    assertEquals((await call("flood")).status, 200);
+    answered++;
+  });
+  assertEquals((await call("calm")).status, 200);
+  const before = answered;
+  await Promise.all(flood);
+  assert(before <= TURN_REQUESTS_MAX, `${before} of the flood's were answered first`);
 });

@@ -154,8 +154,9 @@ async function answered(
   } catch (error) {
     reply = error instanceof Refused ? error.reply() : failure(error);
   }
-  // A watch that streams keeps its seats until what was there has been sent
-  if (requested.verb !== "watch" || !isStream(reply.body)) passage.leave();
+  // A watch that streams keeps its seats until what was there has been sent, a list until it has been
+  if (!isStream(reply.body)) passage.leave();
+  else if (requested.verb !== "watch") reply.body = ending(reply.body, passage.leave);
   if (passage.headers) Object.assign(reply.headers, passage.headers);
   return audit ? await told(audit, reply, longRunning) : reply;
 }
