@@ -120,7 +120,11 @@ export interface Met {
 }
 
 /** Finds out by which bindings, and with which parameters, a policy meets a write. */
-export function meet({ policy, bindings }: Hook, a: Admission, kinds: Kinds | undefined): Met {
+export async function meet(
+  { policy, bindings }: Hook,
+  a: Admission,
+  kinds: Kinds | undefined,
+): Promise<Met> {
   const met: Met = { invocations: [], problems: [] };
   const problem = (error: unknown, binding?: Stored) => {
     const what = binding ? "failed to configure binding" : "failed to configure policy";
@@ -140,7 +144,7 @@ export function meet({ policy, bindings }: Hook, a: Admission, kinds: Kinds | un
     try {
       const match = binding.spec.matchResources as DeepReadonly<MatchResources> | undefined;
       if (match && !matchResources(match, a, kinds)) continue;
-      const params = collectParams(binding, paramKind, a);
+      const params = await collectParams(binding, paramKind, a);
       if (params.length) met.invocations.push({ policy, binding, matched, params });
     } catch (error) {
       problem(error, binding);
@@ -170,11 +174,11 @@ function paramKindOf(policy: Stored, kinds: Kinds | undefined): Kind | undefined
 }
 
 /** The parameters of a binding; a policy without them is judged once, with null. */
-function collectParams(
+async function collectParams(
   binding: Stored,
   kind: Kind | undefined,
   a: Admission,
-): readonly (Stored | null)[] {
+): Promise<readonly (Stored | null)[]> {
   const ref = binding.spec.paramRef;
   if (!kind || !ref) return [null];
   let prefix = `${kind.path}/`;
@@ -191,7 +195,7 @@ function collectParams(
       "paramRef.namespace must not be provided for a cluster-scoped `paramKind`",
     );
   }
-  const found = [...paramObjects(prefix, ref, a.view)].map((stored) => asKind(kind, stored));
+  const found = await asKind(kind, [...paramObjects(prefix, ref, a.view)]);
   if (found.length === 0 && ref.parameterNotFoundAction === "Deny") {
     throw new ConfigurationError(
       "no params found for policy binding with `Deny` parameterNotFoundAction",
@@ -221,9 +225,12 @@ function* paramObjects(
   }
 }
 
-/** A stored object in the version of a row. */
-function asKind(kind: Kind, stored: Stored): Stored {
-  return kind.storage ? kind.storage.fromStorage(stored) : stored;
+/** Stored objects in the version of a row; where a webhook converts, all in one call. */
+async function asKind(kind: Kind, stored: readonly Stored[]): Promise<readonly Stored[]> {
+  const { storage, group, version } = kind;
+  if (!storage || stored.length === 0) return stored;
+  if (storage.convert) return await storage.convert(stored, `${group}/${version}`);
+  return stored.map((one) => storage.fromStorage(one));
 }
 
 /** The Namespace that a write's object lies in; throws 404 when there is none. */

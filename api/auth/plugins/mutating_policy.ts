@@ -133,7 +133,7 @@ class Round {
     if (again && !sameJson(this.#runs.left, a.object)) require(this.#runs);
     const invocations: Invocation[] = [];
     for (const hook of hooks) {
-      const met = meet(hook, a, this.#context.kinds?.());
+      const met = await meet(hook, a, this.#context.kinds?.());
       this.#problems.push(...met.problems);
       invocations.push(...met.invocations);
     }

@@ -56,7 +56,7 @@ export function validatingPolicy(context: PluginContext): AdmissionPlugin {
       await loadExpressions();
       const denials: Denial[] = [];
       for (const hook of index.hooks(a.view)) {
-        const { invocations, problems } = meet(hook, a, context.kinds?.());
+        const { invocations, problems } = await meet(hook, a, context.kinds?.());
         const fails = hook.policy.spec.failurePolicy !== "Ignore";
         if (fails) denials.push(...problems);
         const notes = new Map<string, string[]>();
