@@ -4,7 +4,7 @@
  */
 import { badRequest, conflict, invalid } from "../machinery/errors.ts";
 import type { Cause, DeepReadonly, Kind, KindContext, KubeObject } from "../machinery/types.ts";
-import { validateMeta, validateMetaUpdate } from "../kinds/rules/meta.ts";
+import { validateCreate, validateMetaUpdate } from "../kinds/rules/meta.ts";
 import { type Deps, subjectOf, timeText } from "./deps.ts";
 import { equalJson } from "./equal.ts";
 import type { ApiRequest } from "./request.ts";
@@ -87,6 +87,11 @@ export function prepareCreate(deps: Deps, request: ApiRequest, object: KubeObjec
   if (kind.generation) meta.generation = 1;
 }
 
+/** The group that errors name: Events of both groups are the core group's to upstream. */
+function groupOf(kind: Kind): string {
+  return kind.store === "events" ? "" : kind.group;
+}
+
 /** Validates an object that is to be created; throws 422. */
 export function validateNew(
   deps: Deps,
@@ -95,12 +100,10 @@ export function validateNew(
 ): Promise<void> | void {
   const { kind } = request;
   const context = contextOf(deps, request);
-  const causes: Cause[] = validateMeta(object, kind);
-  const more = kind.hooks.validate?.(object, context);
-  if (more?.length) causes.push(...more);
+  const causes: Cause[] = validateCreate(object, kind, context);
   const finish = () => {
     const name = object.metadata.name || object.metadata.generateName || "";
-    if (causes.length) throw invalid(kind.group, kind.kind, name, causes);
+    if (causes.length) throw invalid(groupOf(kind), kind.kind, name, causes);
     const warnings = kind.hooks.warnings?.(object);
     if (warnings?.length) request.warnings.push(...warnings);
   };
@@ -237,7 +240,7 @@ export function validateChanged(
   const more = kind.hooks.validateUpdate?.(object, old, context);
   if (more?.length) causes.push(...more);
   const finish = () => {
-    if (causes.length) throw invalid(kind.group, kind.kind, object.metadata.name, causes);
+    if (causes.length) throw invalid(groupOf(kind), kind.kind, object.metadata.name, causes);
     const warnings = kind.hooks.warnings?.(object, old);
     if (warnings?.length) request.warnings.push(...warnings);
   };

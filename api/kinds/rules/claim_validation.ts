@@ -80,7 +80,7 @@ function validateSources(spec: Obj, path: Path, r: Report, lenient: boolean): vo
   } else if (
     (dataSource.apiGroup ?? "") !== (dataSourceRef.apiGroup ?? "") ||
     dataSource.kind !== dataSourceRef.kind || dataSource.name !== dataSourceRef.name
-  ) r.invalid(path, shown, "must match dataSourceRef");
+  ) r.invalid(path, {}, "must match dataSourceRef");
 }
 
 /** Checks the spec of a claim. */

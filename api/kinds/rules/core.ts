@@ -7,12 +7,13 @@
  */
 
 import type { Kind, KindHooks, KubeObject } from "../../machinery/types.ts";
-import { nameIsDnsLabel } from "../../machinery/names.ts";
+import { nameIsDnsLabel, nameIsDnsSubdomain, nameIsPathSegment } from "../../machinery/names.ts";
 import { validateClaim, validateClaimUpdate } from "./claim_validation.ts";
 import * as defaults from "./core_defaults.ts";
 import * as prepare from "./core_prepare.ts";
 import * as check from "./core_validation.ts";
 import * as warn from "./core_warnings.ts";
+import { secretWarnings } from "./secret_warnings.ts";
 import { semanticEqual } from "./equality.ts";
 import { validateEvent } from "./event_validation.ts";
 import { podRowConditions } from "./pod_columns.ts";
@@ -31,6 +32,14 @@ export { columns } from "./core_columns.ts";
 export { fields } from "./core_fields.ts";
 export { defaultPodSpec, defaultPodTemplate } from "./pod_defaults.ts";
 export { validatePodSpec, validatePodTemplate, validateTemplate } from "./pod_spec.ts";
+
+/** A subdomain, of which upstream counts the bytes; of generated names only that they fit into a path. */
+function controllerName(name: string, prefix: boolean): string[] {
+  if (prefix) return nameIsPathSegment(name, prefix);
+  return nameIsDnsSubdomain(name, prefix).map((text) =>
+    text.replace(/^(must be no more than \d+) characters$/, "$1 bytes")
+  );
+}
 
 /** Hooks by kind. */
 export const hooks: Record<string, KindHooks> = {
@@ -62,6 +71,7 @@ export const hooks: Record<string, KindHooks> = {
       podSpec: (object) => object.spec?.template?.spec,
     }),
     validate: check.validateReplicationController,
+    validateName: controllerName,
     validateUpdate: check.validateReplicationControllerUpdate,
     warnings: workloadWarnings((o) => o.spec?.template, SPEC.child("template"), true),
   },
@@ -115,6 +125,7 @@ export const hooks: Record<string, KindHooks> = {
     defaults: defaults.defaultSecret,
     validate: check.validateSecret,
     validateUpdate: check.validateSecretUpdate,
+    warnings: secretWarnings,
   },
   ConfigMap: {
     validate: check.validateConfigMap,

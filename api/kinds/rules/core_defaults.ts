@@ -94,7 +94,10 @@ export function defaultNamespace(namespace: KubeObject): void {
 
 /** Fills a Node: all of its capacity may be used where it does not say otherwise. */
 export function defaultNode(node: KubeObject): void {
-  const status: Obj = node.status;
+  const { status, spec }: Obj = node;
+  // One block is both the first of the list and a field of its own, which counts where they differ
+  if (spec?.podCIDR && spec.podCIDR !== spec.podCIDRs?.[0]) spec.podCIDRs = [spec.podCIDR];
+  else if (spec?.podCIDRs?.length) spec.podCIDR = spec.podCIDRs[0];
   if (status?.capacity && !status.allocatable) status.allocatable = { ...status.capacity };
   roundAmounts(status?.capacity);
   roundAmounts(status?.allocatable);

@@ -47,10 +47,18 @@ function labelWithName(namespace: KubeObject): void {
 /** A kubelet registers with its status, so that creation keeps it. */
 export function prepareNodeCreate(node: KubeObject): void {
   node.spec ??= {};
+  dropConfigSource(node, undefined);
+}
+
+/** The configuration of nodes by the API is gone; what has it keeps it. */
+function dropConfigSource(node: KubeObject, old: Stored | undefined): void {
+  if (node.spec && !old?.spec?.configSource) delete node.spec.configSource;
+  if (node.status && !old?.status?.config) delete node.status.config;
 }
 
 /** The spec belongs to the object, the status to its subresource. */
 export function prepareNodeUpdate(node: KubeObject, old: Stored, context: KindContext): void {
+  dropConfigSource(node, old);
   keep(node, old, context.subresource === "status" ? "spec" : "status");
 }
 

@@ -3,10 +3,12 @@
  * ReplicationController, PodTemplate, Binding (upstream's `pkg/apis/core/validation`).
  */
 
+import { goQuote } from "../../machinery/go_format.ts";
 import { Buffer } from "node:buffer";
 import type { Cause, DeepReadonly, KindContext, KubeObject } from "../../machinery/types.ts";
 import {
   byteLength,
+  SUBDOMAIN_LENGTH_MAX,
   checkCidrLegacy,
   isConfigMapKey,
   isDns1123Label,
@@ -118,6 +120,29 @@ function validatePodCidrs(cidrs: string[], r: Report): void {
   });
 }
 
+const FEATURE = /^[A-Z][a-zA-Z0-9]*(\/[a-zA-Z][a-zA-Z0-9]*)*$/;
+
+function validateDeclaredFeatures(features: string[], r: Report): void {
+  const list = STATUS.child("declaredFeatures");
+  features.forEach((feature, i) => {
+    const start = `invalid feature name ${goQuote(feature)}`;
+    if (byteLength(feature) > SUBDOMAIN_LENGTH_MAX) {
+      const text = `${start}: must be no more than ${SUBDOMAIN_LENGTH_MAX} characters`;
+      r.invalid(list.index(i), feature, text);
+    } else if (!FEATURE.test(feature)) {
+      const text = `${start}: must start with an UpperCamelCase segment, with subsequent segments ` +
+        "separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only " +
+        "alphanumeric characters and slashes";
+      r.invalid(list.index(i), feature, text);
+    }
+    const next = features[i + 1];
+    if (feature === next) r.duplicate(list.index(i + 1), next);
+    else if (feature > next) {
+      r.invalid(list.index(i + 1), next, "list must be sorted alphabetically");
+    }
+  });
+}
+
 /** Checks a new Node. */
 export function validateNode(node: Stored): Cause[] {
   const r = new Report();
@@ -125,6 +150,7 @@ export function validateNode(node: Stored): Cause[] {
   // Upstream's path of taints begins with metadata.
   if (spec.taints?.length) validateTaints(spec.taints, METADATA.child("taints"), r);
   validateNodeResources(node.status ?? {}, r);
+  validateDeclaredFeatures(node.status?.declaredFeatures ?? [], r);
   if (spec.podCIDRs?.length) validatePodCidrs(spec.podCIDRs, r);
   return r.causes;
 }
@@ -133,19 +159,19 @@ export function validateNode(node: Stored): Cause[] {
 export function validateNodeUpdate(node: Stored, old: Stored): Cause[] {
   const r = new Report();
   const spec: Obj = node.spec ?? {}, before: Obj = old.spec ?? {}, status: Obj = node.status ?? {};
+  r.add(validateNode(node));
   validateNodeResources(status, r);
+  validateDeclaredFeatures(status.declaredFeatures ?? [], r);
   const seen = new Set<string>();
   status.addresses?.forEach((address: Obj, i: number) => {
     const key = `${address.type}/${address.address}`;
     if (seen.has(key)) r.duplicate(STATUS.child("addresses").index(i), address);
     seen.add(key);
   });
-  if (before.podCIDRs?.length && !semanticEqual(spec.podCIDRs, before.podCIDRs)) {
-    const text = 'node updates may not change podCIDR except from "" to valid';
-    r.forbidden(SPEC.child("podCIDRs"), text);
-  } else if (spec.podCIDRs?.length && spec.podCIDRs !== before.podCIDRs) {
-    validatePodCidrs(spec.podCIDRs, r);
-  }
+  const cidrs: string[] = spec.podCIDRs ?? [], given: string[] = before.podCIDRs ?? [];
+  const text = 'node updates may not change podCIDR except from "" to valid';
+  if (given.length > 0 && given.length !== cidrs.length) r.forbidden(SPEC.child("podCIDRs"), text);
+  else given.forEach((cidr, i) => cidr !== cidrs[i] && r.forbidden(SPEC.child("podCIDRs"), text));
   if (before.providerID && spec.providerID !== before.providerID) {
     const text = 'node updates may not change providerID except from "" to valid';
     r.forbidden(SPEC.child("providerID"), text);
@@ -350,9 +376,9 @@ function validateControllerSpec(spec: Obj, r: Report): void {
   const at = SPEC.child("template");
   const template = spec.template;
   if (!isSet(template)) return r.required(at);
-  const labels = template.metadata?.labels ?? {};
+  const labels = template.metadata?.labels ?? null;
   for (const key in selector) {
-    if (labels[key] === selector[key]) continue;
+    if (labels?.[key] === selector[key]) continue;
     r.invalid(
       at.child("metadata", "labels"),
       labels,

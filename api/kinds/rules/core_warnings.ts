@@ -29,8 +29,7 @@ function blockWarning(text: string, path: Path, lines: string[]): void {
       `(${goQuote(canonical)})`;
     lines.push(`${path}: ${said}`);
   } else {
-    const said = `non-standard CIDR value ${goQuote(text)} will be considered invalid in a ` +
-      `future Kubernetes release: use ${goQuote(canonical)}`;
+    const said = `non-standard CIDR value ${goQuote(text)} is invalid: use ${goQuote(canonical)}`;
     lines.push(`${path}: ${said}`);
   }
 }
@@ -59,6 +58,11 @@ export function serviceWarnings(service: Stored, old?: Stored): string[] {
   externalIPs.forEach((ip: string, i: number) => {
     addressWarning(ip, SPEC.child("externalIPs").index(i), lines);
   });
+  if (externalIPs.length && clusterIP !== "None" && type !== "ExternalName") {
+    lines.push(
+      "spec.externalIPs is deprecated and may no longer be implemented in some clusters",
+    );
+  }
   if (loadBalancerIP) addressWarning(loadBalancerIP, SPEC.child("loadBalancerIP"), lines);
   spec.loadBalancerSourceRanges?.forEach((text: string, i: number) => {
     blockWarning(text, SPEC.child("loadBalancerSourceRanges").index(i), lines);

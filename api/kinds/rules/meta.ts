@@ -5,7 +5,7 @@
  * The server calls `validateMeta` on create and `validateMetaUpdate` on update, before the kind's own hooks.
  */
 
-import type { Cause, DeepReadonly, Kind, KubeObject } from "../../machinery/types.ts";
+import type { Cause, DeepReadonly, Kind, KindContext, KubeObject } from "../../machinery/types.ts";
 import {
   byteLength,
   isLabelValue,
@@ -176,6 +176,26 @@ function validateManaged(meta: Meta, r: Report): void {
       r.tooLong(MANAGED.index(i).child("subresource"), SUBRESOURCE_BYTES_MAX);
     }
   }
+}
+
+/**
+ * Checks a new object: its metadata, then what its kind says. The kinds that leave metadata out of their own
+ * checks have it looked at, for less, when they are done and content.
+ */
+export function validateCreate(
+  object: DeepReadonly<KubeObject>,
+  kind: Kind,
+  context: KindContext,
+): Cause[] {
+  const own = kind.hooks.validate?.(object, context) ?? [];
+  if (!META_LEFT_OUT.has(`${kind.group}/${kind.kind}`)) {
+    const causes = validateMeta(object, kind);
+    return own.length > 0 ? [...causes, ...own] : causes;
+  }
+  if (own.length > 0) return own;
+  const r = new Report();
+  validateWholeMeta(object.metadata, kind, nameIsPathSegment, r);
+  return r.causes;
 }
 
 /** Checks the metadata of a new object. */

@@ -18,7 +18,7 @@ type Stored = DeepReadonly<KubeObject>;
 export function preparePodCreate(pod: KubeObject, context: KindContext): void {
   pod.metadata.generation = 1;
   pod.spec ??= {};
-  pod.status = { phase: "Pending", qosClass: qosClass(pod.spec) };
+  pod.status = { phase: "Pending", qosClass: pod.status?.qosClass || qosClass(pod.spec) };
   dropDisabledFields(pod.spec, undefined);
   if (pod.spec.schedulingGates?.length > 0) {
     pod.status.conditions = [{

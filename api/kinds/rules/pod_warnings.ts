@@ -104,8 +104,8 @@ export function addressWarning(address: string, path: Path, lines: string[]): vo
   const canonical = formatIp(unmapped(ip));
   if (canonical === address) return;
   if (ip.leadingZeros || ip.mapped) {
-    const text = `non-standard IP address ${goQuote(address)} will be considered invalid in a ` +
-      `future Kubernetes release: use ${goQuote(canonical)}`;
+    const text = `non-standard IP address ${goQuote(address)} is invalid: use ` +
+      goQuote(canonical);
     lines.push(`${path}: ${text}`);
   } else {
     const text = `IPv6 address ${goQuote(address)} should be in RFC 5952 canonical format ` +

@@ -76,12 +76,23 @@ function validateScopes(spec: Obj, r: Report): void {
   validateConflicts(new Set(scopes), at, scopes, r);
 }
 
+/** A scope selector as upstream's internal type is printed. */
+function internalSelector(rules: Obj[]): Obj {
+  return {
+    MatchExpressions: rules.map(({ scopeName = "", operator = "", values }: Obj) => ({
+      ScopeName: scopeName,
+      Operator: operator,
+      Values: values ?? null,
+    })),
+  };
+}
+
 function validateScopeSelector(spec: Obj, r: Report): void {
   const rules: Obj[] = spec.scopeSelector?.matchExpressions ?? [];
   const at = SPEC.child("scopeSelector", "matchExpressions");
   for (const { scopeName = "", operator = "", values = [] } of rules) {
     if (!SCOPES.has(scopeName)) r.invalid(at.child("scopeName"), scopeName, "unsupported scope");
-    validateFit(scopeName, spec, at, spec.scopeSelector, r);
+    validateFit(scopeName, spec, at, internalSelector(rules), r);
     if (EXISTS_ONLY.has(scopeName) && operator !== "Exists") {
       const text = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, " +
         "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, " +

@@ -5,21 +5,20 @@
  */
 
 import type { DeepReadonly, KindContext, KubeObject } from "../../machinery/types.ts";
+import { invalid } from "../../machinery/errors.ts";
 import { keep } from "./prepare.ts";
 import { semanticEqual } from "./equality.ts";
+import { chooseFamilies } from "./service_families.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
 type Obj = any;
 type Stored = DeepReadonly<KubeObject>;
 
-/** The address families of this cluster's service range, the first being the default. */
-export const SERVICE_FAMILIES: readonly ("IPv4" | "IPv6")[] = ["IPv4"];
-
 /** Starts a new Service. */
 export function prepareServiceCreate(service: KubeObject): void {
   service.status = { loadBalancer: {} };
   normalizeClusterIps(service.spec, undefined);
-  chooseFamilies(service.spec);
+  chooseOrRefuse(service);
 }
 
 /** Carries over what the client left out and drops what the type does not have. */
@@ -33,7 +32,13 @@ export function prepareServiceUpdate(service: KubeObject, old: Stored, context: 
   patchAllocated(spec, before);
   normalizeClusterIps(spec, before);
   dropDependent(spec, before);
-  chooseFamilies(spec);
+  chooseOrRefuse(service, old);
+}
+
+/** Upstream chooses families before it validates, and looks no further when that fails. */
+function chooseOrRefuse(service: KubeObject, old?: Stored): void {
+  const causes = chooseFamilies(service.spec ?? {}, old?.spec);
+  if (causes.length > 0) throw invalid("", "Service", service.metadata.name, causes);
 }
 
 const hasClusterIp = (spec: Obj) => spec.type !== "ExternalName";
@@ -84,15 +89,12 @@ export function normalizeClusterIps(spec: Obj, before: Obj): void {
     return;
   }
   // Clients that know one of the two fields only patch that one.
-  if (spec.clusterIP !== before.clusterIP && semanticEqual(spec.clusterIPs, before.clusterIPs)) {
-    if (!spec.clusterIP) delete spec.clusterIPs;
-    else if (before.clusterIP || !spec.clusterIPs?.length) spec.clusterIPs = [spec.clusterIP];
-  } else if (
-    spec.clusterIP === before.clusterIP && !spec.clusterIPs?.length && before.clusterIPs?.length
-  ) {
-    delete spec.clusterIP;
-    delete spec.clusterIPs;
-  }
+  const same = semanticEqual(spec.clusterIPs, before.clusterIPs);
+  if (spec.clusterIP === before.clusterIP) {
+    if (!spec.clusterIPs?.length && before.clusterIPs?.length) spec.clusterIPs = before.clusterIPs;
+  } else if (!same) return;
+  else if (before.clusterIP && !spec.clusterIP) delete spec.clusterIPs;
+  else spec.clusterIPs = [spec.clusterIP];
 }
 
 /** Fields that the old type had and the new one has not go, unless the client changed them by hand. */
@@ -128,37 +130,4 @@ function dropDependent(spec: Obj, before: Obj): void {
 
 function dropSame(spec: Obj, before: Obj, field: string): void {
   if (semanticEqual(spec[field], before[field])) delete spec[field];
-}
-
-/** Chooses policy and families where the client left them open. */
-export function chooseFamilies(spec: Obj, families: readonly string[] = SERVICE_FAMILIES): void {
-  if (!spec || !hasClusterIp(spec)) return;
-  const other = (family: string) => family === "IPv4" ? "IPv6" : "IPv4";
-  if (isHeadless(spec) && isEmptyMap(spec.selector)) {
-    // Whoever writes the endpoints of such a service may use any family.
-    spec.ipFamilyPolicy ??= "RequireDualStack";
-    if (!spec.ipFamilies?.length) spec.ipFamilies = [families[0]];
-    if (spec.ipFamilies.length < 2 && spec.ipFamilyPolicy !== "SingleStack") {
-      spec.ipFamilies = [spec.ipFamilies[0], other(spec.ipFamilies[0])];
-    }
-    return;
-  }
-  if (!isHeadless(spec) && spec.clusterIPs?.length) {
-    const chosen: string[] = spec.ipFamilies ??= [];
-    for (let i = chosen.length; i < spec.clusterIPs.length; i++) {
-      chosen.push(spec.clusterIPs[i].includes(":") ? "IPv6" : "IPv4");
-    }
-  }
-  const two = spec.ipFamilies?.length === 2 || spec.clusterIPs?.length === 2;
-  spec.ipFamilyPolicy ??= two ? "RequireDualStack" : "SingleStack";
-  if (!spec.ipFamilies?.length) spec.ipFamilies = [families[0]];
-  const wantsTwo = spec.ipFamilyPolicy !== "SingleStack" && families.length > 1;
-  if (wantsTwo && spec.ipFamilies.length < 2) {
-    spec.ipFamilies = [spec.ipFamilies[0], other(spec.ipFamilies[0])];
-  }
-}
-
-function isEmptyMap(map: Obj): boolean {
-  for (const _ in map ?? {}) return false;
-  return true;
 }

@@ -17,17 +17,15 @@ import { validateIp, validateNonSpecialIp } from "./ip_validation.ts";
 import { validateProtocol } from "./pod_containers.ts";
 import { validatePort } from "./pod_probes.ts";
 import { isSet, METADATA, type Path, Report, SPEC, STATUS } from "./report.ts";
-import { SERVICE_FAMILIES } from "./service_prepare.ts";
+import { validateClusterIps } from "./service_families.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
 type Obj = any;
 type Stored = DeepReadonly<KubeObject>;
 
 const TYPES = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
-const FAMILIES = ["IPv4", "IPv6"];
-const FAMILY_POLICIES = ["PreferDualStack", "RequireDualStack", "SingleStack"];
 const TRAFFIC_POLICIES = ["Cluster", "Local"];
-const DISTRIBUTIONS = ["PreferClose", "PreferSameNode", "PreferSameZone"];
+const DISTRIBUTIONS = ["PreferClose", "PreferSameZone", "PreferSameNode"];
 const AFFINITY_SECONDS_MAX = 86400;
 const FOR_BALANCERS = "may only be used when `type` is 'LoadBalancer'";
 const RANGES_ANNOTATION = "service.beta.kubernetes.io/load-balancer-source-ranges";
@@ -138,67 +136,6 @@ function validateAffinity(spec: Obj, r: Report): void {
   }
 }
 
-/** clusterIP, clusterIPs, ipFamilies and ipFamilyPolicy must fit each other. */
-function validateClusterIps(spec: Obj, r: Report): void {
-  if (spec.type === "ExternalName") return;
-  const ips: string[] = spec.clusterIPs ?? [], families: string[] = spec.ipFamilies ?? [];
-  if (spec.clusterIP) {
-    if (ips.length === 0) r.required(IPS);
-    else if (ips[0] !== spec.clusterIP) r.invalid(IPS, ips, "first value must match `clusterIP`");
-  } else if (ips.length > 0) {
-    r.invalid(IPS, ips, "must be empty when `clusterIP` is not specified");
-  }
-  const familiesAt = SPEC.child("ipFamilies");
-  families.forEach((family, i) => {
-    if (!FAMILIES.includes(family)) r.notSupported(familiesAt.index(i), family, FAMILIES);
-    if (families.indexOf(family) < i) r.duplicate(familiesAt.index(i), family);
-  });
-  if (isSet(spec.ipFamilyPolicy) && !FAMILY_POLICIES.includes(spec.ipFamilyPolicy)) {
-    r.notSupported(SPEC.child("ipFamilyPolicy"), spec.ipFamilyPolicy, FAMILY_POLICIES);
-  }
-  let bad = false;
-  ips.forEach((ip, i) => {
-    if (i > 0 || ip !== "None") {
-      if (!validateIp(ip, IPS.index(i), r)) bad = true;
-    } else if (ips.length > 1) {
-      bad = true;
-      r.invalid(IPS, ips, "'None' must be the first and only value");
-    }
-  });
-  if (ips.length > 2) r.invalid(IPS, ips, "may only hold up to 2 values");
-  if (bad) return;
-  const six = ips.filter((ip) => ip.includes(":")).length;
-  if (ips.length > 1 && (six === 0 || six === ips.length)) {
-    r.invalid(IPS, ips, "may specify no more than one IP for each IP family");
-  }
-  if (isHeadless(spec)) return;
-  ips.forEach((ip, i) => {
-    const family = families[i];
-    if (family === undefined || (family === "IPv6") === ip.includes(":")) return;
-    r.invalid(IPS.index(i), ip, `expected an ${family} value as indicated by \`ipFamilies[${i}]\``);
-  });
-}
-
-/** What this cluster's service range can give. */
-function validateFamilies(spec: Obj, r: Report): void {
-  if (spec.type === "ExternalName") return;
-  if (isHeadless(spec) && Object.keys(spec.selector ?? {}).length === 0) return;
-  const families: string[] = spec.ipFamilies ?? [];
-  if (spec.ipFamilyPolicy === "RequireDualStack" && SERVICE_FAMILIES.length < 2) {
-    const text = "this cluster is not configured for dual-stack services";
-    r.invalid(SPEC.child("ipFamilyPolicy"), spec.ipFamilyPolicy, text);
-  }
-  families.forEach((family, i) => {
-    if (!FAMILIES.includes(family) || (SERVICE_FAMILIES as string[]).includes(family)) return;
-    r.invalid(SPEC.child("ipFamilies").index(i), family, "not configured on this cluster");
-  });
-  if (spec.ipFamilyPolicy === "SingleStack") {
-    const text = "may only hold up to 1 value when `ipFamilyPolicy` is 'SingleStack'";
-    if (families.length === 2) r.invalid(SPEC.child("ipFamilies"), families, text);
-    if (spec.clusterIPs?.length === 2) r.invalid(IPS, spec.clusterIPs, text);
-  }
-}
-
 function validateSourceRanges(service: Stored, spec: Obj, r: Report): void {
   const ranges: string[] = spec.loadBalancerSourceRanges ?? [];
   const annotation = service.metadata.annotations?.[RANGES_ANNOTATION];
@@ -215,15 +152,24 @@ function validateSourceRanges(service: Stored, spec: Obj, r: Report): void {
   }
 }
 
-function validateBalancer(spec: Obj, r: Report): void {
-  const { allocateLoadBalancerNodePorts: allocate, loadBalancerClass } = spec;
+function validateBalancer(spec: Obj, before: Obj, r: Report): void {
+  const { allocateLoadBalancerNodePorts: allocate } = spec;
   const balanced = spec.type === "LoadBalancer";
   if (isSet(allocate) && !balanced) {
     r.forbidden(SPEC.child("allocateLoadBalancerNodePorts"), FOR_BALANCERS);
   }
-  if (!isSet(loadBalancerClass)) return;
+  validateClass(spec, before, r);
+}
+
+function validateClass(spec: Obj, before: Obj, r: Report): void {
+  const { type, loadBalancerClass: name } = spec;
   const at = SPEC.child("loadBalancerClass");
-  if (balanced) r.check(isQualifiedName(loadBalancerClass), at, loadBalancerClass);
+  const same = !before || (name ?? null) === (before.loadBalancerClass ?? null);
+  if (type === "LoadBalancer" && before?.type === "LoadBalancer" && !same) {
+    r.invalid(at, name ?? null, "may not change once set");
+  }
+  if (!isSet(name)) return;
+  if (type === "LoadBalancer") r.check(isQualifiedName(name), at, name);
   else r.forbidden(at, FOR_BALANCERS);
 }
 
@@ -258,11 +204,11 @@ function validateTraffic(spec: Obj, r: Report): void {
   }
   const distribution = spec.trafficDistribution;
   if (isSet(distribution) && !DISTRIBUTIONS.includes(distribution)) {
-    r.notSupported(SPEC.child("trafficDistribution"), distribution, DISTRIBUTIONS);
+    r.notSupported(SPEC.child("trafficDistribution"), distribution, DISTRIBUTIONS, true);
   }
 }
 
-function validateObject(service: Stored, r: Report): void {
+function validateObject(service: Stored, before: Obj, r: Report): void {
   const spec: Obj = service.spec ?? {};
   const annotations = service.metadata.annotations;
   const mode = annotations?.[MODE_ANNOTATION], hints = annotations?.[HINTS_ANNOTATION];
@@ -275,7 +221,6 @@ function validateObject(service: Stored, r: Report): void {
   if (spec.selector) validateLabels(spec.selector, SPEC.child("selector"), r);
   validateAffinity(spec, r);
   validateClusterIps(spec, r);
-  validateFamilies(spec, r);
   spec.externalIPs?.forEach((ip: string, i: number) => {
     const at = SPEC.child("externalIPs").index(i);
     if (validateIp(ip, at, r)) validateNonSpecialIp(ip, at, r);
@@ -284,14 +229,14 @@ function validateObject(service: Stored, r: Report): void {
   else if (!TYPES.includes(spec.type)) r.notSupported(SPEC.child("type"), spec.type, TYPES);
   validateRepeatedPorts(spec, r);
   validateSourceRanges(service, spec, r);
-  validateBalancer(spec, r);
+  validateBalancer(spec, before, r);
   validateTraffic(spec, r);
 }
 
 /** Checks a new Service. */
 export function validateService(service: Stored): Cause[] {
   const r = new Report();
-  validateObject(service, r);
+  validateObject(service, undefined, r);
   return r.causes;
 }
 
@@ -309,11 +254,8 @@ export function validateServiceUpdate(
   }
   validateIpChange(spec, before, r);
   validateFamilyChange(spec, before, r);
+  validateClass(spec, before, r);
   if (spec.type === "LoadBalancer" && before.type === "LoadBalancer") {
-    const now = spec.loadBalancerClass ?? null;
-    if (now !== (before.loadBalancerClass ?? null)) {
-      r.invalid(SPEC.child("loadBalancerClass"), now, "may not change once set");
-    }
     const local = spec.externalTrafficPolicy === "Local" &&
       before.externalTrafficPolicy === "Local";
     if (
@@ -322,7 +264,7 @@ export function validateServiceUpdate(
       r.forbidden(SPEC.child("healthCheckNodePort"), "field is immutable");
     }
   }
-  validateObject(service, r);
+  validateObject(service, before, r);
   return r.causes;
 }
 
