@@ -142,7 +142,6 @@ export const scheduling: Group = {
     plural: "priorityclasses",
     short: ["pc"],
     cluster: true,
-    generation: true,
   }],
 };
 

@@ -3,6 +3,7 @@ import { DRA_CLAIM, DRA_CLAIM_TEMPLATE, DRA_SLICE } from "./convert_resource.ts"
 import { renamed } from "./convert_versions.ts";
 import type { Group, Row } from "./rows.ts";
 import * as resourceRules from "./rules/resource.ts";
+import * as storagemigrationRules from "./rules/storagemigration.ts";
 import * as storageRules from "./rules/storage.ts";
 
 /** `storage.k8s.io/v1`. */
@@ -12,7 +13,7 @@ export const storage: Group = {
   prefix: "io.k8s.api.storage.v1",
   rules: storageRules,
   rows: [
-    { kind: "CSIDriver", plural: "csidrivers", cluster: true, generation: true },
+    { kind: "CSIDriver", plural: "csidrivers", cluster: true },
     { kind: "CSINode", plural: "csinodes", cluster: true },
     { kind: "CSIStorageCapacity", plural: "csistoragecapacities" },
     { kind: "StorageClass", plural: "storageclasses", short: ["sc"], cluster: true },
@@ -49,7 +50,7 @@ export const storagemigrationBeta: Group = {
   version: "v1beta1",
   prefix: "io.k8s.api.storagemigration.v1beta1",
   level: "beta",
-  rules: { hooks: {}, columns: {}, fields: {} },
+  rules: storagemigrationRules,
   rows: [{
     kind: "StorageVersionMigration",
     plural: "storageversionmigrations",

@@ -308,8 +308,12 @@ async function tryChange(
   const unchanged = equalButManaged(object, old) && sameManaged(object, old) &&
     isCurrent(kind, base);
   enter(deps, request, "validate");
-  const validating = (!unchanged || applied) && validateChanged(deps, request, object, old);
-  if (validating) await validating;
+  if (unchanged && !applied) {
+    request.warnings.push(...kind.hooks.warnings?.(object, old) ?? []);
+  } else {
+    const validating = validateChanged(deps, request, object, old);
+    if (validating) await validating;
+  }
   enter(deps, request, "admit");
   // Judges see which version is replaced; it is not stored
   object.metadata.resourceVersion = old.metadata.resourceVersion;

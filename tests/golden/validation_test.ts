@@ -44,6 +44,8 @@ const ADDRESS = /10\.(9[6-9]|10\d|11[01])\.\d+\.\d+/g;
 const TIME = /202[4-9]-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g;
 const ERROR_TIME =
   /20[23]\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| \+0000 UTC( m=[+\d.]+)?)?/g;
+const TOKEN_VOLUME = /kube-api-access-\w{5}/g;
+const TOKEN_MASK = "kube-api-access-X";
 const UNSTABLE = [
   "uid",
   "resourceVersion",
@@ -54,7 +56,7 @@ const UNSTABLE = [
 ];
 
 function maskText(text: string): string {
-  return text.replace(UUID, "UID").replace(ERROR_TIME, "TIME")
+  return text.replace(UUID, "UID").replace(ERROR_TIME, "TIME").replace(TOKEN_VOLUME, TOKEN_MASK)
     .replace(/resourceVersion\\?":\\?"\d+/g, 'resourceVersion":"RV').replace(ADDRESS, "CLUSTERIP");
 }
 
@@ -64,7 +66,7 @@ function mask(object: Obj): Obj {
   for (const field of UNSTABLE) delete meta[field];
   const text = JSON.stringify(metadata ? { ...rest, metadata: meta } : rest);
   return JSON.parse(
-    text.replace(UUID, "UID").replace(/kube-api-access-\w{5}/g, "kube-api-access-X")
+    text.replace(UUID, "UID").replace(TOKEN_VOLUME, TOKEN_MASK)
       .replace(ADDRESS, "CLUSTERIP").replace(TIME, "TIME")
       .replace(/"(nodePort|healthCheckNodePort)":3[0-2]\d{3}/g, '"$1":"P"'),
   );

@@ -3,6 +3,7 @@
  * `manualSelector` is set (upstream's `pkg/registry/batch/job/strategy.go`).
  */
 
+import { selectorValue } from "./replica_validation.ts";
 import type {
   Cause,
   Column,
@@ -102,7 +103,7 @@ function validateTimeZone(zone: string, r: Report): void {
   if (zone.toLowerCase() === "local") {
     const text =
       "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
-    r.invalid(at, zone, text);
+    return r.invalid(at, zone, text);
   }
   if (!isTimeZone(zone)) r.invalid(at, zone, `unknown time zone ${zone}`);
 }
@@ -135,7 +136,8 @@ function validateCronSpec(spec: Obj, before: Obj, r: Report): void {
   const jobAt = SPEC.child("jobTemplate", "spec");
   validateJobSpec(job, jobAt, r);
   if (isSet(job.selector)) {
-    r.invalid(jobAt.child("selector"), job.selector, "`selector` will be auto-generated");
+    const shown = selectorValue(job.selector);
+    r.invalid(jobAt.child("selector"), shown, "`selector` will be auto-generated");
   }
   if (job.manualSelector === true) {
     r.notSupported(jobAt.child("manualSelector"), true, ["nil", "false"], true);

@@ -12,6 +12,8 @@ import type {
   KindHooks,
   KubeObject,
 } from "../../machinery/types.ts";
+import { X509Certificate } from "node:crypto";
+import { byteLength, nameIsDnsSubdomain, nameIsPathSegment } from "../../machinery/names.ts";
 import { formatTime, humanDuration } from "../../machinery/time.ts";
 import { AGE_COLUMN, column, NAME_COLUMN } from "./cells.ts";
 import { semanticEqual } from "./equality.ts";
@@ -156,7 +158,7 @@ function validate(csr: Stored): Cause[] {
   if (pemLabel(spec.request ?? "") !== "CERTIFICATE REQUEST") {
     r.invalid(
       SPEC.child("request"),
-      spec.request ?? "",
+      spec.request ?? null,
       "PEM block type must be CERTIFICATE REQUEST",
     );
   }
@@ -221,35 +223,67 @@ function validateUpdate(csr: Stored, old: Stored, context: KindContext): Cause[]
 }
 
 /** A bundle's name begins with its signer's, slashes as colons. */
-function validateBundle(bundle: Stored): Cause[] {
+function validateBundle(bundle: Stored, parsed?: string): Cause[] {
   const r = new Report();
-  const { signerName, trustBundle } = bundle.spec;
-  const name = bundle.metadata.name ?? "";
-  if (signerName) {
-    const prefix = `${signerName.replaceAll("/", ":")}:`;
-    if (!name.startsWith(prefix)) {
-      r.invalid(
-        METADATA.child("name"),
-        name,
-        `ClusterTrustBundle for signerName ${signerName} must be named with prefix ${prefix}`,
-      );
-    }
-    validateSignerName(signerName, SPEC.child("signerName"), r);
-  } else if (name.includes(":")) {
-    r.invalid(
-      METADATA.child("name"),
-      name,
-      'ClusterTrustBundle without signer name must not have ":" in its name',
-    );
+  const { signerName = "", trustBundle = "" } = bundle.spec ?? {};
+  for (const [field, prefix] of [["generateName", true], ["name", false]] as const) {
+    const name = bundle.metadata[field];
+    if (name) r.check(bundleNameProblems(signerName, name, prefix), METADATA.child(field), name);
   }
-  if (!/-----BEGIN CERTIFICATE-----/.test(trustBundle ?? "")) {
-    r.invalid(
-      SPEC.child("trustBundle"),
-      "<value omitted>",
-      "must contain at least one trust anchor",
-    );
-  }
+  if (signerName) validateSignerName(signerName, SPEC.child("signerName"), r);
+  if (trustBundle !== parsed) validateAnchors(trustBundle, r);
   return r.causes;
+}
+
+function bundleNameProblems(signerName: string, name: string, prefix: boolean): string[] {
+  if (signerName === "") {
+    if (name.includes(":")) {
+      return ['ClusterTrustBundle without signer name must not have ":" in its name'];
+    }
+    return nameIsDnsSubdomain(name, prefix);
+  }
+  const wanted = `${signerName.replaceAll("/", ":")}:`;
+  if (!name.startsWith(wanted)) {
+    return [`ClusterTrustBundle for signerName ${signerName} must be named with prefix ${wanted}`];
+  }
+  return nameIsDnsSubdomain(name.slice(wanted.length), prefix);
+}
+
+const BUNDLE_BYTES_MAX = 1024 * 1024;
+const PEM = /-----BEGIN ([A-Z0-9 ]+)-----\s([^-]*)-----END [A-Z0-9 ]+-----/g;
+
+/** A bundle holds certificates of authorities, each once, and nothing else. */
+function validateAnchors(text: string, r: Report): void {
+  const at = SPEC.child("trustBundle");
+  const say = (why: string) => r.invalid(at, "<value omitted>", why);
+  if (byteLength(text) > BUNDLE_BYTES_MAX) return r.tooLong(at, BUNDLE_BYTES_MAX);
+  const found = new Map<string, number[]>();
+  let bad = false;
+  [...text.matchAll(PEM)].forEach(([block, type, body], i) => {
+    const why = anchorProblem(block, type, body);
+    if (why) {
+      bad = true;
+      say(`entry ${i} ${why}`);
+      return;
+    }
+    const key = body.replace(/\s/g, "");
+    found.set(key, [...found.get(key) ?? [], i]);
+  });
+  if (bad) return;
+  if (found.size === 0) say("at least one trust anchor must be provided");
+  for (const places of found.values()) {
+    if (places.length > 1) say(`duplicate trust anchor (indices [${places.join(" ")}])`);
+  }
+}
+
+function anchorProblem(block: string, type: string, body: string): string {
+  if (type !== "CERTIFICATE") return `has bad block type: ${type}`;
+  if (body.includes(":")) return "has PEM block headers";
+  try {
+    return new X509Certificate(block).ca ? "" : "does not have the CA bit set";
+  } catch {
+    return "does not parse as X.509";
+  }
 }
 
 /** Hooks by kind. */
@@ -259,12 +293,13 @@ export const hooks: Record<string, KindHooks> = {
     prepareUpdate,
     validate,
     validateUpdate,
-    validateName: () => [],
+    validateName: nameIsPathSegment,
   },
   ClusterTrustBundle: {
-    validate: validateBundle,
+    validate: (bundle) => validateBundle(bundle),
     validateUpdate(bundle, old) {
       const r = new Report();
+      r.add(validateBundle(bundle, old.spec?.trustBundle ?? ""));
       if ((bundle.spec.signerName ?? "") !== (old.spec.signerName ?? "")) {
         r.invalid(SPEC.child("signerName"), bundle.spec.signerName ?? "", "field is immutable");
       }

@@ -3,6 +3,8 @@
  * its updates): a claim's spec may not change but for growing a bound claim and its attributes class.
  */
 
+import { internalValue } from "./internal_value.ts";
+import { unifiedDiff } from "./unified_diff.ts";
 import type { Cause, DeepReadonly, KindContext, KubeObject } from "../../machinery/types.ts";
 import {
   isDns1123Subdomain,
@@ -12,7 +14,7 @@ import {
 } from "../../machinery/names.ts";
 import { type Quantity, tryParseQuantity } from "../../machinery/quantity.ts";
 import { checkLabelSelector } from "../../machinery/selectors.ts";
-import { changedFields, equalExcept, semanticEqual } from "./equality.ts";
+import { equalExcept, semanticEqual } from "./equality.ts";
 import { validateTemplateMeta } from "./meta.ts";
 import { validateAmount } from "./quantity_validation.ts";
 import { isNativeResource } from "./resource_names.ts";
@@ -176,7 +178,18 @@ function validateClaimChange(claim: Stored, old: Stored, spec: Obj, before: Obj,
   if (sameResources && equalExcept(spec, before, except)) return;
   const text = "spec is immutable after creation except resources.requests and " +
     "volumeAttributesClassName for bound claims";
-  r.forbidden(SPEC, `${text}\n${changedFields(before, spec)}`);
+  const now: Obj = { ...spec }, then: Obj = { ...before };
+  for (const field of except) {
+    if (field === "resources") continue;
+    if (field === "volumeName") then[field] = now[field];
+    else now[field] = before[field];
+  }
+  if (bound && now.resources?.requests) {
+    const storage = before.resources?.requests?.storage;
+    now.resources = { ...now.resources, requests: { ...now.resources.requests, storage } };
+  }
+  const [was, is] = [then, now].map((s) => internalValue("PersistentVolumeClaimSpec", s));
+  r.forbidden(SPEC, `${text}\n${unifiedDiff(was, is)}`);
 }
 
 function withoutStorage(resources: Obj): Obj {

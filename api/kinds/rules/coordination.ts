@@ -49,7 +49,6 @@ const VERSION = new RegExp(
 
 /** Major, minor and patch of a semantic version; what follows them is not compared here. */
 function versionOf(text: string, path: Path, r: Report): number[] | undefined {
-  if (text === "") return [0, 0, 0];
   const match = VERSION.exec(text);
   if (match) return match.slice(1, 4).map(Number);
   r.invalid(path, text, "must be a valid semantic version");
@@ -67,15 +66,15 @@ function validateCandidate(candidate: Stored, old?: Stored): Cause[] {
     candidate.spec ?? {};
   const emulationAt = SPEC.child("emulationVersion"), binaryAt = SPEC.child("binaryVersion");
   if (leaseName === "") r.required(SPEC.child("leaseName"));
-  const emulated = versionOf(emulationVersion, emulationAt, r);
-  const binary = versionOf(binaryVersion, binaryAt, r);
-  if (binary && emulated && binaryVersion && emulationVersion && older(binary, emulated)) {
+  const none = [0, 0, 0];
+  const emulated = (emulationVersion && versionOf(emulationVersion, emulationAt, r)) || none;
+  if (binaryVersion === "") r.required(binaryAt);
+  const binary = (binaryVersion && versionOf(binaryVersion, binaryAt, r)) || none;
+  if (binaryVersion && emulationVersion && older(binary, emulated)) {
     r.invalid(binaryAt, binaryVersion, "must be greater than or equal to `emulationVersion`");
   }
-  if (strategy === STRATEGIES[0]) {
-    const text = `must be specified when \`strategy\` is '${strategy}'`;
-    if (!binary?.some(Boolean)) r.required(binaryAt, text);
-    if (!emulated?.some(Boolean)) r.required(emulationAt, text);
+  if (strategy === STRATEGIES[0] && !emulated.some(Boolean)) {
+    r.required(emulationAt, `must be specified when \`strategy\` is '${strategy}'`);
   }
   if (strategy === "") r.required(SPEC.child("strategy"));
   else validateStrategy(strategy, SPEC.child("strategy"), r);
@@ -85,9 +84,22 @@ function validateCandidate(candidate: Stored, old?: Stored): Cause[] {
   return r.causes;
 }
 
+// deno-lint-ignore no-explicit-any -- objects are decoded JSON
+function dropCoordination(spec: any, before: any): void {
+  for (const field of ["strategy", "preferredHolder"]) {
+    if (spec?.[field] !== undefined && before?.[field] === undefined) delete spec[field];
+  }
+}
+
 /** Hooks by kind. */
 export const hooks: Record<string, KindHooks> = {
-  Lease: { validate: validateLease, validateUpdate: validateLease },
+  Lease: {
+    // Coordinated leader election is off
+    prepareCreate: ({ spec }) => dropCoordination(spec, undefined),
+    prepareUpdate: ({ spec }, old) => dropCoordination(spec, old.spec),
+    validate: validateLease,
+    validateUpdate: validateLease,
+  },
   LeaseCandidate: {
     validateName: isConfigMapKey,
     validate: (candidate) => validateCandidate(candidate),

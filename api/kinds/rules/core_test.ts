@@ -90,11 +90,18 @@ Deno.test("validateService() says what upstream says", async (t) => {
       says: ["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"],
     },
     {
-      name: "addresses",
-      spec: { clusterIP: "300.1.1.1", externalIPs: ["127.0.0.1", "169.254.0.1"] },
+      name: "a cluster address",
+      // Addresses are looked at before all else
+      spec: { clusterIP: "300.1.1.1", clusterIPs: ["300.1.1.1"], externalIPs: ["127.0.0.1"] },
       says: [
         'spec.clusterIPs[0]: Invalid value: "300.1.1.1": must be a valid IP address, (e.g. 10.9.8.7 or ' +
         "2001:db8::ffff)",
+      ],
+    },
+    {
+      name: "external addresses",
+      spec: { externalIPs: ["127.0.0.1", "169.254.0.1"] },
+      says: [
         'spec.externalIPs[0]: Invalid value: "127.0.0.1": may not be in the loopback range ' +
         "(127.0.0.0/8, ::1/128)",
         'spec.externalIPs[1]: Invalid value: "169.254.0.1": may not be in the link-local range ' +
@@ -270,19 +277,24 @@ Deno.test("nodes: taints, blocks, providers", () => {
   assertEquals(problems, []);
   assertEquals(object.status.allocatable, { cpu: "2", pods: "110" });
   const put = update("v1/Node", object, (o) => {
-    o.spec.podCIDRs = ["10.0.1.0/24"];
+    o.spec.podCIDR = "10.0.1.0/24";
     o.spec.providerID = "";
     o.spec.taints = [{ key: "a", effect: "Now" }, { key: "a", effect: "Now" }];
   });
-  assertEquals(put.problems, [
-    'spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid',
-    'spec.providerID: Forbidden: node updates may not change providerID except from "" to valid',
+  // Upstream looks at taints as those of a new node, and again as changed ones
+  const taints = [
     'metadata.taints[0].effect: Unsupported value: "Now": supported values: "NoSchedule", ' +
     '"PreferNoSchedule", "NoExecute"',
     'metadata.taints[1].effect: Unsupported value: "Now": supported values: "NoSchedule", ' +
     '"PreferNoSchedule", "NoExecute"',
     'metadata.taints[1]: Duplicate value: {"key":"a","effect":"Now"}: taints must be unique by key and ' +
     "effect pair",
+  ];
+  assertEquals(put.problems, [
+    ...taints,
+    'spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid',
+    'spec.providerID: Forbidden: node updates may not change providerID except from "" to valid',
+    ...taints,
   ]);
 });
 
@@ -319,7 +331,8 @@ Deno.test("claims: immutable but for growth", () => {
   const text = "spec: Forbidden: spec is immutable after creation except resources.requests and " +
     "volumeAttributesClassName for bound claims\n";
   assertEquals(update("v1/PersistentVolumeClaim", object, size("2Gi")).problems, [
-    `${text}- resources.requests.storage: "1Gi"\n+ resources.requests.storage: "2Gi"\n`,
+    `${text}@@ -6,7 +6,7 @@\n  "Resources": {\n   "Limits": null,\n   "Requests": {\n` +
+    '-   "storage": "1Gi"\n+   "storage": "2Gi"\n   }\n  },\n  "VolumeName": "",\n',
   ]);
   const bound = update("v1/PersistentVolumeClaim", object, (o) => {
     o.status = { phase: "Bound", capacity: { storage: "1Gi" } };
@@ -363,7 +376,8 @@ Deno.test("volumes: one source, which stays", () => {
   const put = update("v1/PersistentVolume", object, (o) => o.spec.hostPath.path = "/b");
   assertEquals(put.problems, [
     "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation\n" +
-    '- hostPath.path: "/a"\n+ hostPath.path: "/b"\n',
+    '@@ -2,7 +2,7 @@\n  "GCEPersistentDisk": null,\n  "AWSElasticBlockStore": null,\n  "HostPath": {\n' +
+    '-  "Path": "/a",\n+  "Path": "/b",\n   "Type": ""\n  },\n  "Glusterfs": null,\n',
   ]);
 });
 

@@ -8,7 +8,6 @@ import { Buffer } from "node:buffer";
 import type { Cause, DeepReadonly, KindContext, KubeObject } from "../../machinery/types.ts";
 import {
   byteLength,
-  SUBDOMAIN_LENGTH_MAX,
   checkCidrLegacy,
   isConfigMapKey,
   isDns1123Label,
@@ -16,6 +15,7 @@ import {
   isPortNumber,
   isQualifiedName,
   nameIsDnsSubdomain,
+  SUBDOMAIN_LENGTH_MAX,
 } from "../../machinery/names.ts";
 import { tryParseQuantity } from "../../machinery/quantity.ts";
 import { semanticEqual } from "./equality.ts";
@@ -130,7 +130,8 @@ function validateDeclaredFeatures(features: string[], r: Report): void {
       const text = `${start}: must be no more than ${SUBDOMAIN_LENGTH_MAX} characters`;
       r.invalid(list.index(i), feature, text);
     } else if (!FEATURE.test(feature)) {
-      const text = `${start}: must start with an UpperCamelCase segment, with subsequent segments ` +
+      const text =
+        `${start}: must start with an UpperCamelCase segment, with subsequent segments ` +
         "separated by '/' (e.g., MyFeature or MyFeature/mySubFeature), and contain only " +
         "alphanumeric characters and slashes";
       r.invalid(list.index(i), feature, text);

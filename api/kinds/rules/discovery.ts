@@ -11,6 +11,8 @@ import type {
 import { parseIp, unmapped } from "../../machinery/ip.ts";
 import {
   checkFullyQualifiedDomainName,
+  checkIp,
+  checkIpLegacy,
   isDns1123Label,
   isLabelValue,
   isQualifiedName,
@@ -20,6 +22,7 @@ import { AGE_COLUMN, column, listWithMore, NAME_COLUMN, type Row } from "./cells
 import { semanticEqual } from "./equality.ts";
 import { validateNonSpecialIp } from "./ip_validation.ts";
 import { validateLabels } from "./meta.ts";
+import { addressWarning } from "./pod_warnings.ts";
 import { isSet, Path, Report } from "./report.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
@@ -38,14 +41,18 @@ const ADDRESS_TYPE = new Path("addressType");
 const ENDPOINTS = new Path("endpoints");
 const PORTS = new Path("ports");
 
-function validateAddress(type: string, address: string, path: Path, r: Report): void {
+function validateAddress(type: string, address: string, list: Path, i: number, r: Report): void {
+  const path = list.index(i);
   if (type === "FQDN") {
     r.add(checkFullyQualifiedDomainName(`${path}`, address));
     return;
   }
+  const causes = type === "IPv4" ? checkIpLegacy(`${path}`, address) : checkIp(`${path}`, address);
+  r.add(causes);
+  if (causes.length > 0) return;
   const ip = parseIp(address, { sloppy: true });
   if (!ip || `IPv${unmapped(ip).family}` !== type) {
-    r.invalid(path, address, `must be a valid ${type} address`);
+    r.invalid(list, address, `must be an ${type} address`);
   }
   validateNonSpecialIp(address, path, r);
 }
@@ -84,7 +91,7 @@ function validateEndpoint(endpoint: Obj, type: string, path: Path, r: Report): v
   }
   if (ADDRESS_TYPES.includes(type)) {
     for (let i = 0; i < addresses.length; i++) {
-      validateAddress(type, addresses[i], addressesAt.index(i), r);
+      validateAddress(type, addresses[i], addressesAt, i, r);
     }
   }
   if (isSet(nodeName)) r.check(isNodeName(nodeName), path.child("nodeName"), nodeName);
@@ -147,6 +154,48 @@ function foldZone(endpoint: Obj): void {
   else delete endpoint.deprecatedTopology;
 }
 
+const MANAGER_LABEL = "endpointslice.kubernetes.io/managed-by";
+/** Who writes addresses only in their one form. */
+const MANAGERS = new Set([
+  "endpointslice-controller.k8s.io",
+  "endpointslicemirroring-controller.k8s.io",
+]);
+
+function sliceWarnings(slice: Stored, old?: Stored): string[] {
+  const lines: string[] = [];
+  if (!old && slice.addressType === "FQDN") {
+    lines.push("spec.addressType: FQDN endpoints are deprecated");
+  }
+  if (MANAGERS.has(slice.metadata.labels?.[MANAGER_LABEL] ?? "")) return lines;
+  slice.endpoints?.forEach(({ addresses }: Obj, i: number) => {
+    addresses?.forEach((address: string, j: number) => {
+      addressWarning(address, ENDPOINTS.index(i).child("addresses").index(j), lines);
+    });
+  });
+  return lines;
+}
+
+const HOST_LABEL = "kubernetes.io/hostname";
+
+/**
+ * What v1 calls deprecated topology is not written any more. A node's name that stood there, and that a writer
+ * brings back, lives on in its own field.
+ */
+function dropTopology(slice: KubeObject, old?: Stored): void {
+  if (old && semanticEqual(slice.endpoints, old.endpoints)) return;
+  const known = new Set<string>();
+  for (const { deprecatedTopology } of old?.endpoints ?? []) {
+    if (deprecatedTopology?.[HOST_LABEL]) known.add(deprecatedTopology[HOST_LABEL]);
+  }
+  for (const endpoint of slice.endpoints ?? []) {
+    const node = endpoint.deprecatedTopology?.[HOST_LABEL];
+    if (!isSet(endpoint.nodeName) && known.has(node) && isNodeName(node).length === 0) {
+      endpoint.nodeName = node;
+    }
+    delete endpoint.deprecatedTopology;
+  }
+}
+
 /** Hooks by kind. */
 export const hooks: Record<string, KindHooks> = {
   EndpointSlice: {
@@ -159,14 +208,17 @@ export const hooks: Record<string, KindHooks> = {
     },
     prepareCreate(slice) {
       slice.metadata.generation = 1;
+      dropTopology(slice);
     },
     prepareUpdate(slice, old) {
       const same = ["addressType", "endpoints", "ports"]
         .every((field) => semanticEqual(slice[field], old[field])) &&
         semanticEqual(slice.metadata.labels, old.metadata.labels);
       slice.metadata.generation = (old.metadata.generation ?? 0) + (same ? 0 : 1);
+      dropTopology(slice, old);
     },
     validate: (slice) => validateSlice(slice),
+    warnings: sliceWarnings,
     validateUpdate: (slice, old) => validateSlice(slice, old),
   },
 };

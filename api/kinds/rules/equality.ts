@@ -36,39 +36,3 @@ export function equalExcept(a: object, b: object, except: readonly string[]): bo
   }
   return true;
 }
-
-/**
- * What differs between two objects, one line each, for people: `- path: old`, `+ path: new`. Upstream prints
- * a Go diff in its place.
- */
-export function changedFields(before: unknown, after: unknown): string {
-  const lines: string[] = [];
-  collect("", before, after, lines);
-  const shown = lines.slice(0, CHANGES_SHOWN);
-  if (lines.length > shown.length) shown.push(`... ${lines.length - shown.length} more lines`);
-  return `${shown.join("\n")}\n`;
-}
-
-const CHANGES_SHOWN = 20;
-const VALUE_SHOWN = 200;
-
-function collect(path: string, before: unknown, after: unknown, lines: string[]): void {
-  if (semanticEqual(before, after)) return;
-  const deeper = typeof before === "object" && typeof after === "object" && before && after &&
-    Array.isArray(before) === Array.isArray(after);
-  if (!deeper) {
-    if (!isNothing(before)) lines.push(`- ${path}: ${shorten(before)}`);
-    if (!isNothing(after)) lines.push(`+ ${path}: ${shorten(after)}`);
-    return;
-  }
-  const x = before as Record<string, unknown>, y = after as Record<string, unknown>;
-  const step = (key: string) =>
-    Array.isArray(x) ? `${path}[${key}]` : path ? `${path}.${key}` : key;
-  for (const key in x) collect(step(key), x[key], y[key], lines);
-  for (const key in y) if (!(key in x)) collect(step(key), undefined, y[key], lines);
-}
-
-function shorten(value: unknown): string {
-  const text = JSON.stringify(value);
-  return text.length > VALUE_SHOWN ? `${text.slice(0, VALUE_SHOWN)}...` : text;
-}

@@ -3,6 +3,7 @@
  * checked strictly. Errors name fields as the core group does, as upstream's do.
  */
 
+import { internalValue } from "./internal_value.ts";
 import type {
   Cause,
   Column,
@@ -61,13 +62,22 @@ const FIXED: readonly [string, string][] = [
   ["reportingInstance", "reportingInstance"],
 ];
 
+/** The fields whose internal types errors print. */
+const INTERNAL: Readonly<Record<string, string>> = {
+  regarding: "ObjectReference",
+  related: "ObjectReference",
+  deprecatedSource: "EventSource",
+};
+
 function validateChange(event: Stored, old: Stored): Cause[] {
   const r = new Report();
   validateEventFields(event, { object: "regarding", message: "note" }, r);
   if (!semanticEqual(event.series, old.series)) validateSeries(event, r);
   for (const [field, name] of FIXED) {
     if (semanticEqual(event[field], old[field])) continue;
-    r.invalid(new Path(name), event[field] ?? null, "field is immutable");
+    const type = INTERNAL[field];
+    const shown = type ? internalValue(type, event[field]) : event[field] ?? null;
+    r.invalid(new Path(name), shown, "field is immutable");
   }
   return r.causes;
 }

@@ -6,9 +6,15 @@
 import { applyDefaults } from "../../machinery/defaults.ts";
 import { edit } from "../../machinery/edit.ts";
 import { decode } from "../../machinery/schema.ts";
-import type { Cause, Kind, KindContext, KubeObject } from "../../machinery/types.ts";
+import {
+  ApiError,
+  type Cause,
+  type Kind,
+  type KindContext,
+  type KubeObject,
+} from "../../machinery/types.ts";
 import { createKinds } from "../mod.ts";
-import { validateMeta, validateMetaUpdate } from "./meta.ts";
+import { validateCreate, validateMetaUpdate } from "./meta.ts";
 
 const kinds = createKinds({ beta: true });
 
@@ -60,10 +66,19 @@ export function create(name: string, object: Obj): { object: KubeObject; problem
   made.metadata.uid ||= "u-1";
   made.metadata.creationTimestamp ||= "2026-01-02T03:04:05Z";
   if (kind.namespaced) made.metadata.namespace ||= "default";
-  kind.hooks.prepareCreate?.(made, contextOf());
-  const causes = validateMeta(made, kind);
-  causes.push(...kind.hooks.validate?.(made, contextOf()) ?? []);
+  const refused = refusal(() => kind.hooks.prepareCreate?.(made, contextOf()));
+  const causes = refused ?? validateCreate(made, kind, contextOf());
   return { object: made, problems: lines(causes) };
+}
+
+/** What a hook refuses by throwing, as causes. */
+function refusal(hook: () => void): Cause[] | undefined {
+  try {
+    hook();
+  } catch (error) {
+    if (error instanceof ApiError) return error.status.details?.causes as Cause[];
+    throw error;
+  }
 }
 
 /** Changes a stored object by `change`, through a subresource if one is named. */
@@ -78,9 +93,10 @@ export function update(
   change(next);
   kind.hooks.defaults?.(next);
   const context = contextOf(subresource);
-  kind.hooks.prepareUpdate?.(next, old, context);
-  const causes = validateMetaUpdate(next, old, kind);
-  causes.push(...kind.hooks.validateUpdate?.(next, old, context) ?? []);
+  const causes = refusal(() => kind.hooks.prepareUpdate?.(next, old, context)) ?? [
+    ...validateMetaUpdate(next, old, kind, subresource),
+    ...kind.hooks.validateUpdate?.(next, old, context) ?? [],
+  ];
   return { object: next, problems: lines(causes) };
 }
 

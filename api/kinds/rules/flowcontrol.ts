@@ -3,6 +3,7 @@
  * the mandatory objects keep their fixed specs is left to whoever keeps them.
  */
 
+import { internalValue } from "./internal_value.ts";
 import type {
   Cause,
   Column,
@@ -177,7 +178,8 @@ function validateFlowSchema({ metadata, spec = {} }: Stored): Cause[] {
     r.invalid(at, precedence, text);
   }
   if (method && !METHODS.includes(method.type)) {
-    r.notSupported(SPEC.child("distinguisherMethod", "type"), method, METHODS);
+    const shown = internalValue("FlowDistinguisherMethod", method);
+    r.notSupported(SPEC.child("distinguisherMethod", "type"), shown, METHODS);
   }
   const level = spec.priorityLevelConfiguration?.name ?? "";
   const levelAt = SPEC.child("priorityLevelConfiguration", "name");

@@ -7,7 +7,6 @@ import {
   isPortName,
   isPortNumber,
   isWildcardDns1123Subdomain,
-  nameIsDns1035Label,
   nameIsDnsLabel,
   nameIsDnsSubdomain,
   nameIsPathSegment,
@@ -35,11 +34,11 @@ function validateHost(host: string, path: Path, r: Report): void {
 
 function validateReference(reference: Obj, path: Path, r: Report): void {
   const { apiGroup, kind = "", name = "" } = reference;
-  if (kind === "") r.required(path.child("kind"), "kind is required");
-  else r.check(nameIsPathSegment(kind, false), path.child("kind"), kind);
-  if (name === "") r.required(path.child("name"), "name is required");
-  else r.check(nameIsPathSegment(name, false), path.child("name"), name);
   if (isSet(apiGroup)) r.check(isDns1123Subdomain(apiGroup), path.child("apiGroup"), apiGroup);
+  if (kind === "") r.required(path.child("kind"));
+  else r.check(nameIsPathSegment(kind, false), path.child("kind"), kind);
+  if (name === "") r.required(path.child("name"));
+  else r.check(nameIsPathSegment(name, false), path.child("name"), name);
 }
 
 function validateBackend(backend: Obj, path: Path, r: Report): void {
@@ -52,7 +51,7 @@ function validateBackend(backend: Obj, path: Path, r: Report): void {
   const { name = "", port = {} } = service;
   const at = path.child("service");
   if (name === "") r.required(at.child("name"));
-  else r.check(nameIsDns1035Label(name, false), at.child("name"), name);
+  else r.check(nameIsDnsLabel(name, false), at.child("name"), name);
   if (port.name && port.number) r.invalid(path, "", "cannot set both port name & port number");
   else if (port.name) r.check(isPortName(port.name), at.child("port", "name"), port.name);
   else if (port.number) r.check(isPortNumber(port.number), at.child("port", "number"), port.number);
@@ -152,7 +151,8 @@ function validateParameters(parameters: Obj, r: Report): void {
     r.notSupported(at.child("scope"), scope, ["Cluster", "Namespace"]);
   }
   if (scope === "Namespace") {
-    if (!namespace) r.required(at.child("namespace"), "`parameters.scope` is set to 'Namespace'");
+    const text = "`parameters.scope` is set to 'Namespace'";
+    if (!isSet(namespace)) r.required(at.child("namespace"), text);
     else r.check(nameIsDnsLabel(namespace, false), at.child("namespace"), namespace);
   }
   if (scope === "Cluster" && isSet(namespace)) {

@@ -1,5 +1,6 @@
 /** Validation of Jobs (upstream's `pkg/apis/batch/validation`). The status is in `job_status_validation.ts`. */
 
+import { internalValue } from "./internal_value.ts";
 import type { Cause, DeepReadonly, KindContext, KubeObject } from "../../machinery/types.ts";
 import { checkDomainPrefixedPath, isDns1123Label, isQualifiedName } from "../../machinery/names.ts";
 import { checkLabelSelector } from "../../machinery/selectors.ts";
@@ -7,7 +8,7 @@ import { equalExcept, semanticEqual } from "./equality.ts";
 import { parseIndexes } from "./job_indexes.ts";
 import { validateJobStatus } from "./job_status_validation.ts";
 import { validateTemplate } from "./pod_spec.ts";
-import { nonNegative, selects } from "./replica_validation.ts";
+import { nonNegative, selectorValue, selects } from "./replica_validation.ts";
 import { isSet, METADATA, type Path, Report, SPEC } from "./report.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
@@ -68,8 +69,9 @@ export function validateJobSpec(spec: Obj, path: Path, r: Report): void {
   }
   if (isSet(spec.successPolicy)) {
     const at = path.child("successPolicy");
-    if (spec.completionMode !== "Indexed") r.invalid(at, spec.successPolicy, NEEDS_INDEXED);
-    else validateSuccessPolicy(spec, at.child("rules"), r);
+    if (spec.completionMode !== "Indexed") {
+      r.invalid(at, internalValue("SuccessPolicy", spec.successPolicy), NEEDS_INDEXED);
+    } else validateSuccessPolicy(spec, at.child("rules"), r);
   }
   validateReplacement(spec, path.child("podReplacementPolicy"), r);
   validateTemplate(spec.template ?? {}, path.child("template"), r);
@@ -209,7 +211,7 @@ function validateExitCodes(codes: Obj, path: Path, r: Report, names: ReadonlySet
     const text = "must be one of the container or initContainer names in the pod template";
     r.invalid(path.child("containerName"), containerName, text);
   }
-  if (values.length === 0) r.invalid(valuesAt, values, "at least one value is required");
+  if (values.length === 0) r.invalid(valuesAt, null, "at least one value is required");
   else if (values.length > EXIT_CODES_MAX) r.tooMany(valuesAt, values.length, EXIT_CODES_MAX);
   const seen = new Set<number>();
   let ordered = true;
@@ -260,6 +262,12 @@ function validateSuccessPolicy(spec: Obj, path: Path, r: Report): void {
   });
 }
 
+/** A map as Go prints it. */
+function sortedMap(map: Obj): Obj {
+  if (!isSet(map)) return null;
+  return Object.fromEntries(Object.keys(map).sort().map((key) => [key, map[key]]));
+}
+
 function validateSelectorAndTemplate(spec: Obj, r: Report): void {
   const at = SPEC.child("selector");
   if (!isSet(spec.selector)) r.required(at);
@@ -268,14 +276,14 @@ function validateSelectorAndTemplate(spec: Obj, r: Report): void {
   const match = isSet(spec.selector) ? selects(spec.selector, labels) : false;
   if (match !== false) return;
   const text = "`selector` does not match template `labels`";
-  r.invalid(SPEC.child("template", "metadata", "labels"), labels ?? null, text);
+  r.invalid(SPEC.child("template", "metadata", "labels"), sortedMap(labels), text);
 }
 
 /** A selector that the server made must be as the server made it. */
 function validateGenerated(job: Stored, r: Report): void {
   const spec: Obj = job.spec ?? {};
   if (spec.manualSelector === true || !isSet(spec.selector)) return;
-  const { uid, name } = job.metadata;
+  const { uid, name = "" } = job.metadata;
   if (!uid) r.required(METADATA.child("uid"));
   const labels = spec.template?.metadata?.labels ?? {};
   const at = SPEC.child("template", "metadata", "labels");
@@ -287,10 +295,16 @@ function validateGenerated(job: Stored, r: Report): void {
   ];
   for (const [key, value] of expected) {
     if (labels[key] === undefined) r.required(at.key(key), `must be '${value}'`);
-    else if (labels[key] !== value) r.invalid(at.key(key), labels, `must be '${value}'`);
+    else if (labels[key] !== value) {
+      r.invalid(at.key(key), sortedMap(labels), `must be '${value}'`);
+    }
   }
   if (selects(spec.selector, Object.fromEntries(expected)) === false) {
-    r.invalid(SPEC.child("selector"), spec.selector, "`selector` not auto-generated");
+    r.invalid(
+      SPEC.child("selector"),
+      selectorValue(spec.selector),
+      "`selector` not auto-generated",
+    );
   }
 }
 
@@ -302,15 +316,20 @@ export function validateJob(job: Stored): Cause[] {
   validateJobSpec(spec, SPEC, r);
   validateSelectorAndTemplate(spec, r);
   if (spec.completionMode === "Indexed" && spec.completions > 0) {
-    const last = `${job.metadata.name}-${spec.completions - 1}`;
+    const last = `${job.metadata.name ?? ""}-${spec.completions - 1}`;
     if (isDns1123Label(last).length > 0) {
       const text = `will not able to create pod with invalid DNS label: ${last}`;
-      r.invalid(METADATA.child("name"), job.metadata.name, text);
+      r.invalid(METADATA.child("name"), job.metadata.name ?? "", text);
     }
   }
   return r.causes;
 }
 
+/** The fields whose internal types errors print. */
+const INTERNAL: Readonly<Record<string, string>> = {
+  podFailurePolicy: "PodFailurePolicy",
+  successPolicy: "SuccessPolicy",
+};
 const IMMUTABLE_FIELDS = [
   "completionMode",
   "podFailurePolicy",
@@ -331,7 +350,10 @@ export function validateJobUpdate(job: Stored, old: Stored, context: KindContext
   validateSelectorAndTemplate(spec, r);
   const immutable = (name: string) => {
     if (semanticEqual(spec[name], before[name])) return;
-    r.invalid(SPEC.child(name), spec[name] ?? null, "field is immutable");
+    const type = INTERNAL[name];
+    const value = name === "selector" ? selectorValue(spec[name]) : spec[name] ?? null;
+    const shown = type ? internalValue(type, spec[name]) : value;
+    r.invalid(SPEC.child(name), shown, "field is immutable");
   };
   if (spec.completionMode !== "Indexed") immutable("completions");
   else if (spec.completions !== before.completions && isSet(spec.completions)) {
@@ -353,7 +375,7 @@ function validateTemplateChange(spec: Obj, before: Obj, old: Stored, r: Report):
   const waiting = before.suspend === true && !old.status?.startTime && !old.status?.active;
   const same = waiting ? sameButPlace(now, then) : false;
   if (same) return;
-  r.invalid(SPEC.child("template"), now, "field is immutable");
+  r.invalid(SPEC.child("template"), internalValue("PodTemplateSpec", now), "field is immutable");
 }
 
 function sameButPlace(now: Obj, then: Obj): boolean {

@@ -95,7 +95,8 @@ function validateOwners(meta: Meta, r: Report): void {
   let controller = "";
   for (const owner of owners) {
     const { apiVersion = "", kind, name, uid } = owner;
-    const version = apiVersion.slice(apiVersion.indexOf("/") + 1);
+    const slash = apiVersion.indexOf("/");
+    const version = slash !== apiVersion.lastIndexOf("/") ? "" : apiVersion.slice(slash + 1);
     if (version === "") {
       r.invalid(OWNERS.child("apiVersion"), apiVersion, "version must not be empty");
     }
@@ -188,7 +189,7 @@ export function validateCreate(
   context: KindContext,
 ): Cause[] {
   const own = kind.hooks.validate?.(object, context) ?? [];
-  if (!META_LEFT_OUT.has(`${kind.group}/${kind.kind}`)) {
+  if (!META_LEFT_OUT.has(nameOf(kind))) {
     const causes = validateMeta(object, kind);
     return own.length > 0 ? [...causes, ...own] : causes;
   }
@@ -241,10 +242,17 @@ function validateCommon(meta: Meta, r: Report): void {
   validateManaged(meta, r);
 }
 
-/** Upstream's own kinds use the core group's stricter check of finalizers. */
+/** Groups whose metadata upstream checks as it does that of custom resources. */
+const WITHOUT_CORE_CHECKS = new Set([
+  "apiextensions.k8s.io",
+  "apiregistration.k8s.io",
+  "coordination.k8s.io",
+  "node.k8s.io",
+]);
+
+/** Upstream's own kinds use the core group's stricter check of finalizers, nearly all of them. */
 function isBuiltInCore(kind: Kind): boolean {
-  return !kind.custom && kind.group !== "apiextensions.k8s.io" &&
-    kind.group !== "apiregistration.k8s.io";
+  return !kind.custom && !WITHOUT_CORE_CHECKS.has(kind.group);
 }
 
 const UNCHANGING = [
@@ -305,8 +313,10 @@ export function validateMetaUpdate(
   const meta = object.metadata, before = old.metadata;
   const r = new Report();
   validateChangedMeta(meta, before, r);
-  if (meta.generateName) {
+  if (meta.generateName && meta.generateName !== before.generateName) {
+    const rule = kind.hooks.validateName ?? nameIsDnsSubdomain;
     r.check(nameIsPathSegment(meta.generateName, true), METADATA, meta.generateName);
+    if (META_AS_NEW.has(nameOf(kind))) r.check(rule(meta.generateName, true), METADATA, "");
   }
   if (meta.finalizers !== before.finalizers) {
     validateFinalizers(meta, r);
@@ -315,9 +325,11 @@ export function validateMetaUpdate(
   return r.causes.length === 0 ? r.causes : metaCauses(meta, before, kind, subresource);
 }
 
+const nameOf = (kind: Kind) => `${kind.group}/${kind.kind}`;
+
 function metaCauses(meta: Meta, before: Meta, kind: Kind, subresource: string): Cause[] {
   const r = new Report();
-  const name = `${kind.group}/${kind.kind}`;
+  const name = nameOf(kind);
   validateWholeMeta(meta, kind, nameIsPathSegment, r);
   validateChangedMeta(meta, before, r);
   if (META_LEFT_OUT.has(name)) return r.causes;

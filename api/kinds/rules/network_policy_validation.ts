@@ -12,7 +12,7 @@ type Obj = any;
 function validatePort(port: Obj, path: Path, r: Report): void {
   const { protocol, port: value, endPort } = port;
   if (isSet(protocol) && !["TCP", "UDP", "SCTP"].includes(protocol)) {
-    r.notSupported(path.child("protocol"), protocol, ["SCTP", "TCP", "UDP"]);
+    r.notSupported(path.child("protocol"), protocol, ["TCP", "UDP", "SCTP"], true);
   }
   if (!isSet(value)) {
     if (isSet(endPort)) {
@@ -34,7 +34,8 @@ function validatePort(port: Obj, path: Path, r: Report): void {
   r.check(isPortNumber(value), path.child("port"), value);
   if (!isSet(endPort)) return;
   if (endPort < value) {
-    r.invalid(path.child("endPort"), endPort, "must be greater than or equal to `port`");
+    // Upstream shows the port here
+    r.invalid(path.child("endPort"), value, "must be greater than or equal to `port`");
   }
   r.check(isPortNumber(endPort), path.child("endPort"), endPort);
 }
@@ -97,7 +98,7 @@ export function validateNetworkPolicy(policy: DeepReadonly<KubeObject>): Cause[]
   }
   types.forEach((type, i) => {
     if (type !== "Ingress" && type !== "Egress") {
-      r.notSupported(at.index(i), type, ["Egress", "Ingress"]);
+      r.notSupported(at.index(i), type, ["Ingress", "Egress"], true);
     }
   });
   return r.causes;

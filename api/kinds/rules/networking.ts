@@ -1,14 +1,21 @@
 /** Rules of the networking group: Ingress, IngressClass, NetworkPolicy, IPAddress, ServiceCIDR. */
 
+import { internalValue } from "./internal_value.ts";
 import type {
   Cause,
   Column,
   DeepReadonly,
   Kind,
+  KindContext,
   KindHooks,
   KubeObject,
 } from "../../machinery/types.ts";
-import { checkCidr, checkIp } from "../../machinery/names.ts";
+import {
+  checkCidr,
+  checkIp,
+  isDns1123Subdomain,
+  isPathSegmentName,
+} from "../../machinery/names.ts";
 import { formatLabelSelector } from "../../machinery/selectors.ts";
 import { AGE_COLUMN, column, NAME_COLUMN, type Row } from "./cells.ts";
 import { semanticEqual } from "./equality.ts";
@@ -56,8 +63,12 @@ function validateIpAddress(address: Stored): Cause[] {
   const at = SPEC.child("parentRef");
   if (!isSet(ref)) r.required(at);
   else {
-    if (!ref.resource) r.required(at.child("resource"));
-    if (!ref.name) r.required(at.child("name"));
+    if (ref.group) r.check(isDns1123Subdomain(ref.group), at.child("group"), ref.group);
+    for (const field of ["resource", "name", "namespace"]) {
+      const value = ref[field];
+      if (value) r.check(isPathSegmentName(value), at.child(field), value);
+      else if (field !== "namespace") r.required(at.child(field));
+    }
   }
   return r.causes;
 }
@@ -69,7 +80,8 @@ function validateServiceCidr(object: Stored): Cause[] {
   if (cidrs.length === 0) r.required(at, "at least one CIDR required");
   if (cidrs.length > 2) r.invalid(at, cidrs, "may only hold up to 2 values");
   cidrs.forEach((cidr, i) => r.add(checkCidr(`${at.index(i)}`, cidr)));
-  if (cidrs.length === 2 && cidrs[0].includes(":") === cidrs[1].includes(":")) {
+  const good = r.causes.length === 0;
+  if (good && cidrs.length === 2 && cidrs[0].includes(":") === cidrs[1].includes(":")) {
     r.invalid(
       at,
       cidrs,
@@ -84,10 +96,28 @@ function immutableSpec(field: string, text: string): NonNullable<KindHooks["vali
     const r = new Report();
     if (context.subresource === "status") return [];
     if (!semanticEqual(object.spec?.[field], old.spec?.[field])) {
-      r.invalid(SPEC.child(field), object.spec?.[field] ?? null, text);
+      const value = object.spec?.[field];
+      const shown = field === "parentRef" ? internalValue("ParentReference", value) : value ?? null;
+      r.invalid(SPEC.child(field), shown, text);
     }
     return r.causes;
   };
+}
+
+/** A second block may join the first; nothing else changes. */
+function validateServiceCidrUpdate(object: Stored, old: Stored, context: KindContext): Cause[] {
+  if (context.subresource === "status") return [];
+  const r = new Report();
+  const now: string[] = object.spec?.cidrs ?? [], then: string[] = old.spec?.cidrs ?? [];
+  const at = SPEC.child("cidrs");
+  const grows = then.length === 1 && now.length === 2;
+  if (now.length === then.length || grows) {
+    then.forEach((cidr, i) => {
+      if (cidr !== now[i]) r.invalid(at.index(i), now[i], "field is immutable");
+    });
+    if (grows) r.add(validateServiceCidr(object));
+  } else r.invalid(at, object.spec?.cidrs ?? null, "field is immutable");
+  return r.causes;
 }
 
 /** Hooks by kind. */
@@ -121,12 +151,15 @@ export const hooks: Record<string, KindHooks> = {
     validateName: (name) =>
       checkIp("", name).map((c) => c.message.replace(/^Invalid value: "[^"]*": /, "")),
     validate: validateIpAddress,
-    validateUpdate: immutableSpec("parentRef", "field is immutable"),
+    validateUpdate: (address, old, context) => [
+      ...validateIpAddress(address),
+      ...immutableSpec("parentRef", "field is immutable")(address, old, context),
+    ],
   },
   ServiceCIDR: {
     ...statusHooks(),
     validate: validateServiceCidr,
-    validateUpdate: immutableSpec("cidrs", "field is immutable"),
+    validateUpdate: validateServiceCidrUpdate,
   },
 };
 

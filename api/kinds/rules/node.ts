@@ -1,5 +1,6 @@
 /** Rules of the node group: RuntimeClasses (upstream's `pkg/apis/node`). */
 
+import { internalValue } from "./internal_value.ts";
 import type {
   Cause,
   Column,
@@ -23,7 +24,8 @@ const HANDLER = new Path("handler");
 function validateRuntimeClass(object: DeepReadonly<KubeObject>): Cause[] {
   const r = new Report();
   const { handler = "", overhead, scheduling } = object;
-  r.check(nameIsDnsLabel(handler, false), HANDLER, handler);
+  if (handler === "") r.required(HANDLER);
+  else r.check(nameIsDnsLabel(handler, false), HANDLER, handler);
   if (overhead) {
     validateResources({ limits: overhead.podFixed }, new Path("overhead"), r, new Set());
   }
@@ -33,12 +35,14 @@ function validateRuntimeClass(object: DeepReadonly<KubeObject>): Cause[] {
     validateLabels(scheduling.nodeSelector, at.child("nodeSelector"), r);
   }
   const tolerations = (scheduling.tolerations ?? []) as Obj[];
-  validateTolerations(tolerations, at.child("tolerations"), r);
+  validateTolerations(tolerations, at.child("tolerations"), r, true);
   const seen = new Set<string>();
   tolerations.forEach((toleration, i) => {
     const { key = "", operator = "", value = "", effect = "" } = toleration;
     const identity = JSON.stringify([key, operator, value, effect]);
-    if (seen.has(identity)) r.duplicate(at.child("tolerations").index(i), toleration);
+    if (seen.has(identity)) {
+      r.duplicate(at.child("tolerations").index(i), internalValue("Toleration", toleration));
+    }
     seen.add(identity);
   });
   return r.causes;
@@ -48,8 +52,10 @@ function validateRuntimeClass(object: DeepReadonly<KubeObject>): Cause[] {
 export const hooks: Record<string, KindHooks> = {
   RuntimeClass: {
     validate: validateRuntimeClass,
-    validateUpdate({ handler }, old) {
+    validateUpdate(object, old) {
       const r = new Report();
+      const { handler } = object;
+      r.add(validateRuntimeClass(object));
       if (handler !== old.handler) r.invalid(HANDLER, handler ?? "", "field is immutable");
       return r.causes;
     },

@@ -179,8 +179,13 @@ export function validateTaintEffect(effect: string, path: Path, r: Report): void
   if (!EFFECTS.includes(effect)) r.notSupported(path, effect, EFFECTS, true);
 }
 
-/** Checks tolerations. */
-export function validateTolerations(tolerations: Obj[], path: Path, r: Report): void {
+/** Checks tolerations; `ofClass`: those of a RuntimeClass, whose errors know fewer operators. */
+export function validateTolerations(
+  tolerations: Obj[],
+  path: Path,
+  r: Report,
+  ofClass = false,
+): void {
   for (let i = 0; i < tolerations.length; i++) {
     const { key = "", operator = "", value = "", effect = "", tolerationSeconds } = tolerations[i];
     const at = path.index(i);
@@ -202,7 +207,8 @@ export function validateTolerations(tolerations: Obj[], path: Path, r: Report): 
         r.invalid(at.child("operator"), value, "value must be empty when `operator` is 'Exists'");
       }
     } else {
-      r.notSupported(at.child("operator"), operator, ["Equal", "Exists", "Lt", "Gt"], true);
+      const operators = ["Equal", "Exists", "Lt", "Gt"];
+      r.notSupported(at.child("operator"), operator, operators.slice(0, ofClass ? 2 : 4), true);
     }
     if (effect) validateTaintEffect(effect, at.child("effect"), r);
   }

@@ -3,6 +3,7 @@
  * `ValidateSecurityContext`, `validatePodSpecSecurityContext` and their parts).
  */
 
+import { internalValue } from "./internal_value.ts";
 import { isDns1123Subdomain, isGroupId, isUserId } from "../../machinery/names.ts";
 import { isSet, type Path, type Report } from "./report.ts";
 import { validateDescendingPath } from "./validate_paths.ts";
@@ -23,7 +24,7 @@ function validateSeccomp(profile: Obj, path: Path, r: Report): void {
     if (!isSet(localhostProfile)) r.required(at, "must be set when seccomp type is Localhost");
     else validateDescendingPath(localhostProfile, at, r);
   } else if (isSet(localhostProfile)) {
-    const shown = { Type: type ?? "", LocalhostProfile: localhostProfile };
+    const shown = internalValue("SeccompProfile", profile);
     r.invalid(at, shown, "can only be set when seccomp type is Localhost");
   }
 }
@@ -88,59 +89,13 @@ export function validateContainerSecurity(
   }
   if (allowPrivilegeEscalation === false) {
     const text = "cannot set `allowPrivilegeEscalation` to false and";
-    const shown = internalContext(context);
+    const shown = internalValue("SecurityContext", context);
     if (privileged === true) r.invalid(path, shown, `${text} \`privileged\` to true`);
     if (capabilities?.add?.includes("CAP_SYS_ADMIN")) {
       r.invalid(path, shown, `${text} \`capabilities.Add\` CAP_SYS_ADMIN`);
     }
   }
   validateProfiles(context, path, r);
-}
-
-/** The fields of a container's security context in the order of upstream's internal type. */
-const CONTEXT_FIELDS = [
-  "capabilities",
-  "privileged",
-  "seLinuxOptions",
-  "windowsOptions",
-  "runAsUser",
-  "runAsGroup",
-  "runAsNonRoot",
-  "readOnlyRootFilesystem",
-  "allowPrivilegeEscalation",
-  "procMount",
-  "seccompProfile",
-  "appArmorProfile",
-];
-/** The parts that are structs, with their own fields. */
-const CONTEXT_PARTS: Readonly<Record<string, readonly string[]>> = {
-  capabilities: ["add", "drop"],
-  seLinuxOptions: ["user", "role", "type", "level"],
-  windowsOptions: ["gMSACredentialSpecName", "gMSACredentialSpec", "runAsUserName", "hostProcess"],
-  seccompProfile: ["type", "localhostProfile"],
-  appArmorProfile: ["type", "localhostProfile"],
-};
-const TEXTS = new Set(["user", "role", "type", "level"]);
-
-function goField(name: string): string {
-  return name.startsWith("seLinux") ? `SEL${name.slice(3)}` : name[0].toUpperCase() + name.slice(1);
-}
-
-/** A security context as upstream's internal type is printed. */
-function internalContext(context: Obj): Obj {
-  const out: Obj = {};
-  for (const field of CONTEXT_FIELDS) {
-    const value = context[field], parts = CONTEXT_PARTS[field];
-    if (!isSet(value) || !parts) {
-      out[goField(field)] = value ?? null;
-      continue;
-    }
-    const inner: Obj = out[goField(field)] = {};
-    for (const part of parts) {
-      inner[goField(part)] = value[part.replace("gMSA", "gmsa")] ?? (TEXTS.has(part) ? "" : null);
-    }
-  }
-  return out;
 }
 
 const SYSCTL_BYTES_MAX = 253;

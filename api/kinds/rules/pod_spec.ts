@@ -3,6 +3,7 @@
  * `ValidatePodTemplateSpec`). The order of checks is upstream's, and with it the order of errors.
  */
 
+import { internalValue } from "./internal_value.ts";
 import type { Cause } from "../../machinery/types.ts";
 import {
   checkIpLegacy,
@@ -237,11 +238,11 @@ function validatePodClaims(claims: Obj[], path: Path, r: Report): ReadonlySet<st
     if (byName && byTemplate) {
       const text =
         "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified";
-      r.invalid(at, internalClaim(claim), text);
+      r.invalid(at, internalValue("PodResourceClaim", claim), text);
     }
     if (!byName && !byTemplate) {
       const text = "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`";
-      r.invalid(at, internalClaim(claim), text);
+      r.invalid(at, internalValue("PodResourceClaim", claim), text);
     }
     for (const field of ["resourceClaimName", "resourceClaimTemplateName"]) {
       if (isSet(claim[field])) {
@@ -250,15 +251,6 @@ function validatePodClaims(claims: Obj[], path: Path, r: Report): ReadonlySet<st
     }
   });
   return names;
-}
-
-/** A claim as upstream's internal type is printed. */
-function internalClaim({ name, resourceClaimName, resourceClaimTemplateName }: Obj): Obj {
-  return {
-    Name: name,
-    ResourceClaimName: resourceClaimName ?? null,
-    ResourceClaimTemplateName: resourceClaimTemplateName ?? null,
-  };
 }
 
 /** Resources of the pod as a whole: not less than its containers ask for together. */

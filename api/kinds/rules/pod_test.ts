@@ -568,7 +568,11 @@ Deno.test("validatePodUpdate() lets little of the spec change", async (t) => {
       {
         name: "command changed",
         change: (p) => p.spec.containers[0].command = ["x"],
-        says: [`spec: Forbidden: ${UPDATABLE}\n+ containers[0].command: ["x"]\n`],
+        says: [
+          `spec: Forbidden: ${UPDATABLE}\n@@ -5,7 +5,9 @@\n   {\n    "Name": "c",\n` +
+          '    "Image": "nginx:1.27",\n-   "Command": null,\n+   "Command": [\n+    "x"\n+   ],\n' +
+          '    "Args": null,\n    "WorkingDir": "",\n    "Ports": null,\n',
+        ],
         generation: 2,
       },
       {

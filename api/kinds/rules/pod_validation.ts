@@ -4,9 +4,11 @@
  * `ValidatePodResize`): a pod's spec is nearly immutable.
  */
 
+import { internalValue } from "./internal_value.ts";
+import { unifiedDiff } from "./unified_diff.ts";
 import type { Cause, DeepReadonly, KindContext, KubeObject } from "../../machinery/types.ts";
 import { rangeText } from "../../machinery/names.ts";
-import { changedFields, equalExcept, semanticEqual } from "./equality.ts";
+import { equalExcept, semanticEqual } from "./equality.ts";
 import { validateNodeChange } from "./pod_gated_update.ts";
 import type { PodOptions } from "./pod_options.ts";
 import { validateTolerations } from "./pod_affinity.ts";
@@ -146,9 +148,13 @@ function validateSpecChange(spec: Obj, before: Obj, r: Report): void {
   }
   if (before.schedulingGates?.length) validateNodeChange(munged, before, r);
   if (equalExcept(munged, before, except)) return;
-  for (const field of except) munged[field] = before[field];
+  for (const field of except) {
+    if (before[field] === undefined) delete munged[field];
+    else munged[field] = before[field];
+  }
   const text = `pod updates may not change fields other than ${UPDATABLE}`;
-  r.forbidden(SPEC, `${text}\n${changedFields(before, munged)}`);
+  const diff = unifiedDiff(internalValue("PodSpec", before), internalValue("PodSpec", munged));
+  r.forbidden(SPEC, `${text}\n${diff}`);
 }
 
 /** A deadline may come and shrink, never go or grow. */
@@ -201,7 +207,8 @@ function validateEphemeralUpdate(pod: Stored, old: Stored): Cause[] {
     const who = `existing ephemeral containers "${container.name}"`;
     if (!same) r.forbidden(at, `${who} may not be removed\n`);
     else if (!semanticEqual(same, container)) {
-      r.forbidden(at, `${who} may not be changed\n${changedFields(container, same)}`);
+      const [was, is] = [container, same].map((c) => internalValue("EphemeralContainer", c));
+      r.forbidden(at, `${who} may not be changed\n${unifiedDiff(was, is)}`);
     }
   }
   return r.causes;

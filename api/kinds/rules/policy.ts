@@ -1,5 +1,6 @@
 /** Rules of the policy group: PodDisruptionBudgets (upstream's `pkg/apis/policy`). */
 
+import { internalValue } from "./internal_value.ts";
 import type {
   Cause,
   Column,
@@ -27,7 +28,11 @@ function validateBudget(budget: DeepReadonly<KubeObject>): Cause[] {
   const r = new Report();
   const spec: Obj = budget.spec ?? {};
   if (isSet(spec.minAvailable) && isSet(spec.maxUnavailable)) {
-    r.invalid(SPEC, spec, "minAvailable and maxUnavailable cannot be both set");
+    r.invalid(
+      SPEC,
+      internalValue("PodDisruptionBudgetSpec", spec),
+      "minAvailable and maxUnavailable cannot be both set",
+    );
   }
   for (const field of ["minAvailable", "maxUnavailable"]) {
     const value = spec[field];

@@ -1,5 +1,6 @@
 /** Validation of ResourceQuotas and LimitRanges (upstream's `ValidateResourceQuota`, `ValidateLimitRange`). */
 
+import { internalValue } from "./internal_value.ts";
 import type { Cause, DeepReadonly, KindContext, KubeObject } from "../../machinery/types.ts";
 import { isQualifiedName } from "../../machinery/names.ts";
 import { type Quantity, tryParseQuantity } from "../../machinery/quantity.ts";
@@ -76,23 +77,12 @@ function validateScopes(spec: Obj, r: Report): void {
   validateConflicts(new Set(scopes), at, scopes, r);
 }
 
-/** A scope selector as upstream's internal type is printed. */
-function internalSelector(rules: Obj[]): Obj {
-  return {
-    MatchExpressions: rules.map(({ scopeName = "", operator = "", values }: Obj) => ({
-      ScopeName: scopeName,
-      Operator: operator,
-      Values: values ?? null,
-    })),
-  };
-}
-
 function validateScopeSelector(spec: Obj, r: Report): void {
   const rules: Obj[] = spec.scopeSelector?.matchExpressions ?? [];
   const at = SPEC.child("scopeSelector", "matchExpressions");
   for (const { scopeName = "", operator = "", values = [] } of rules) {
     if (!SCOPES.has(scopeName)) r.invalid(at.child("scopeName"), scopeName, "unsupported scope");
-    validateFit(scopeName, spec, at, internalSelector(rules), r);
+    validateFit(scopeName, spec, at, internalValue("ScopeSelector", spec.scopeSelector), r);
     if (EXISTS_ONLY.has(scopeName) && operator !== "Exists") {
       const text = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, " +
         "ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, " +

@@ -3,6 +3,7 @@
  * bindings. That nobody grants what he has not is the authorizer's check, not validation's.
  */
 
+import { internalValue } from "./internal_value.ts";
 import type {
   Cause,
   Column,
@@ -122,7 +123,11 @@ function bindingHooks(namespaced: boolean): KindHooks {
       const r = new Report();
       r.add(validateBinding(binding, namespaced));
       if (!semanticEqual(binding.roleRef, old.roleRef)) {
-        r.invalid(ROLE_REF, binding.roleRef ?? null, "cannot change roleRef");
+        r.invalid(
+          ROLE_REF,
+          internalValue("RoleRef", binding.roleRef ?? {}),
+          "cannot change roleRef",
+        );
       }
       return r.causes;
     },

@@ -4,6 +4,7 @@
  * counters and request policies are taken as they are.
  */
 
+import { internalValue } from "./internal_value.ts";
 import type {
   Cause,
   Column,
@@ -169,7 +170,9 @@ function validateSelectors(selectors: Obj[] | undefined, path: Path, r: Report):
 }
 
 function immutableSpec(object: Stored, old: Stored, r: Report): void {
-  if (!semanticEqual(object.spec, old.spec)) r.invalid(SPEC, object.spec, IMMUTABLE);
+  if (!semanticEqual(object.spec, old.spec)) {
+    r.invalid(SPEC, internalValue("ResourceClaimSpec", object.spec), IMMUTABLE);
+  }
 }
 
 function validateClaimUpdate(claim: Stored, old: Stored, context: KindContext): Cause[] {

@@ -42,7 +42,8 @@ function validatePriorityClass(object: DeepReadonly<KubeObject>): Cause[] {
     const text = `maximum allowed value of a user defined priority is ${USER_PRIORITY_MAX}`;
     r.forbidden(new Path("value"), text);
   }
-  if (isSet(preemptionPolicy) && !PREEMPTION.includes(preemptionPolicy)) {
+  if (preemptionPolicy === "") r.required(new Path("preemptionPolicy"));
+  else if (isSet(preemptionPolicy) && !PREEMPTION.includes(preemptionPolicy)) {
     r.notSupported(new Path("preemptionPolicy"), preemptionPolicy, [
       "PreemptLowerPriority",
       "Never",

@@ -43,7 +43,6 @@ function chooseOrRefuse(service: KubeObject, old?: Stored): void {
 
 const hasClusterIp = (spec: Obj) => spec.type !== "ExternalName";
 const hasNodePorts = (spec: Obj) => spec.type === "NodePort" || spec.type === "LoadBalancer";
-const isHeadless = (spec: Obj) => spec.clusterIP === "None";
 const needsHealthCheckPort = (spec: Obj) =>
   spec.type === "LoadBalancer" && spec.externalTrafficPolicy === "Local";
 

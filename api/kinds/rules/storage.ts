@@ -1,5 +1,7 @@
 /** Rules of the storage group: classes, attachments, CSI drivers and nodes (upstream's `pkg/apis/storage`). */
 
+import { selectorValue } from "./replica_validation.ts";
+import { internalValue } from "./internal_value.ts";
 import type {
   Cause,
   Column,
@@ -12,7 +14,7 @@ import { isQualifiedName, nameIsDnsSubdomain } from "../../machinery/names.ts";
 import { tryParseQuantity } from "../../machinery/quantity.ts";
 import { checkLabelSelector } from "../../machinery/selectors.ts";
 import { AGE_COLUMN, column, NAME_COLUMN, type Row } from "./cells.ts";
-import { semanticEqual } from "./equality.ts";
+import { equalExcept, semanticEqual } from "./equality.ts";
 import { raiseGeneration, statusHooks } from "./prepare.ts";
 import { isSet, Path, Report, ROOT, SPEC } from "./report.ts";
 import { validateCsiDriverName } from "./volume_sources.ts";
@@ -40,11 +42,20 @@ function validateParameters(parameters: Obj, path: Path, r: Report): void {
 
 function validateDriver(name: string, path: Path, r: Report): void {
   if (name === "") r.required(path);
-  else r.check(isQualifiedName(name.toLowerCase()), path, name);
+  else r.check(isQualifiedName(name.toLowerCase()), path, name.toLowerCase());
 }
 
 const RECLAIM_POLICIES = ["Delete", "Retain"];
 const BINDING_MODES = ["Immediate", "WaitForFirstConsumer"];
+
+/** What a term means, whatever the order it is written in. */
+function topologyIdentity(term: Obj): string {
+  const rules: Record<string, string[]> = {};
+  for (const { key = "", values } of term.matchLabelExpressions ?? []) {
+    rules[key] = [...new Set<string>(values ?? [])].sort();
+  }
+  return JSON.stringify(Object.fromEntries(Object.entries(rules).sort()));
+}
 
 function validateStorageClass(object: Stored): Cause[] {
   const r = new Report();
@@ -58,6 +69,8 @@ function validateStorageClass(object: Stored): Cause[] {
   else if (!BINDING_MODES.includes(mode)) {
     r.notSupported(new Path("volumeBindingMode"), mode, BINDING_MODES);
   }
+  // Upstream compares with as many empty terms as there are, and so finds an empty one twice
+  const seen: string[] = [];
   allowedTopologies.forEach((term: Obj, i: number) => {
     const at = new Path("allowedTopologies").index(i);
     const keys = new Set<string>();
@@ -72,22 +85,21 @@ function validateStorageClass(object: Stored): Cause[] {
       if (keys.has(key)) r.duplicate(ruleAt.child("key"), key);
       keys.add(key);
     });
+    const identity = topologyIdentity(term);
+    const earlier = identity === "{}" ? allowedTopologies.length : 0;
+    const times = earlier + seen.filter((other) => other === identity).length;
+    for (let n = 0; n < times; n++) r.duplicate(at.child("matchLabelExpressions"), "");
+    seen.push(identity);
   });
   return r.causes;
 }
 
 function validateStorageClassUpdate(object: Stored, old: Stored): Cause[] {
   const r = new Report();
-  for (const field of ["parameters", "provisioner", "reclaimPolicy"]) {
+  r.add(validateStorageClass(object));
+  for (const field of ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"]) {
     if (semanticEqual(object[field] ?? {}, old[field] ?? {})) continue;
-    r.forbidden(new Path(field), `updates to ${field} are forbidden.`);
-  }
-  if (object.volumeBindingMode !== old.volumeBindingMode) {
-    r.invalid(
-      new Path("volumeBindingMode"),
-      object.volumeBindingMode ?? null,
-      "field is immutable",
-    );
+    r.invalid(new Path(field), object[field] ?? null, IMMUTABLE);
   }
   return r.causes;
 }
@@ -96,7 +108,6 @@ function validateAttachment(object: Stored): Cause[] {
   const r = new Report();
   const { attacher = "", nodeName = "", source = {} } = object.spec ?? {};
   validateCsiDriverName(attacher, SPEC.child("attacher"), r);
-  r.check(nameIsDnsSubdomain(nodeName, false), SPEC.child("nodeName"), nodeName);
   const { persistentVolumeName: name, inlineVolumeSpec: inline } = source;
   const at = SPEC.child("source");
   if (isSet(name) && isSet(inline)) {
@@ -107,6 +118,11 @@ function validateAttachment(object: Stored): Cause[] {
     }
   } else if (!isSet(inline)) {
     r.required(at, "must specify exactly one of inlineVolumeSpec and persistentVolumeName");
+  }
+  r.check(nameIsDnsSubdomain(nodeName, false), SPEC.child("nodeName"), nodeName);
+  if (isSet(name)) {
+    const path = new Path("spec.source.persistentVolumeName");
+    r.check(nameIsDnsSubdomain(name, false), path, name);
   }
   return r.causes;
 }
@@ -120,8 +136,8 @@ function validateCsiNode(object: Stored): Cause[] {
     const at = SPEC.child("drivers").index(i);
     validateCsiDriverName(name, at.child("name"), r);
     if (nodeID === "") r.required(at.child("nodeID"));
-    if (nodeID.length > 192) {
-      r.invalid(at.child("nodeID"), nodeID, "must be 192 characters or less");
+    if (nodeID.length > 256) {
+      r.invalid(at.child("nodeID"), nodeID, "must be 256 characters or less");
     }
     if (allocatable?.count < 0) {
       const text = "must be greater than or equal to 0";
@@ -129,18 +145,23 @@ function validateCsiNode(object: Stored): Cause[] {
     }
     if (names.has(name)) r.duplicate(at.child("name"), name);
     names.add(name);
-    topologyKeys.forEach((key: string) => r.check(isQualifiedName(key), at, key));
+    topologyKeys.forEach((key, j) => {
+      if (key === "") r.required(at);
+      if (topologyKeys.indexOf(key) < j) r.duplicate(at, key);
+      r.check(isQualifiedName(key), at, key);
+    });
   });
   return r.causes;
 }
 
+const IMMUTABLE = "field is immutable";
+const UPDATE_PERIOD_MIN = 10;
 const FS_POLICIES = ["File", "None", "ReadWriteOnceWithFSType"];
-const MODES = ["Ephemeral", "Persistent"];
+const MODES = ["Persistent", "Ephemeral"];
 
 function validateCsiDriver(object: Stored): Cause[] {
   const r = new Report();
   const spec: Obj = object.spec ?? {};
-  validateCsiDriverName(object.metadata.name ?? "", new Path("metadata").child("name"), r);
   for (const field of ["attachRequired", "podInfoOnMount", "storageCapacity"]) {
     if (!isSet(spec[field])) r.required(SPEC.child(field));
   }
@@ -149,7 +170,8 @@ function validateCsiDriver(object: Stored): Cause[] {
     r.notSupported(SPEC.child("fsGroupPolicy"), spec.fsGroupPolicy, FS_POLICIES);
   }
   for (const mode of spec.volumeLifecycleModes ?? []) {
-    if (!MODES.includes(mode)) r.notSupported(SPEC.child("volumeLifecycleModes"), mode, MODES);
+    if (MODES.includes(mode)) continue;
+    r.notSupported(SPEC.child("volumeLifecycleModes"), mode, MODES, true);
   }
   const audiences = new Set<string>();
   (spec.tokenRequests ?? []).forEach(
@@ -167,19 +189,44 @@ function validateCsiDriver(object: Stored): Cause[] {
       }
     },
   );
+  const period = spec.nodeAllocatableUpdatePeriodSeconds;
+  if (isSet(period) && period < UPDATE_PERIOD_MIN) {
+    const text = `must be greater than or equal to ${UPDATE_PERIOD_MIN} seconds`;
+    r.invalid(SPEC.child("nodeAllocatableUpdatePeriodSeconds"), period, text);
+  }
+  return r.causes;
+}
+
+const TOKENS_IN_ATTRIBUTES =
+  "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent " +
+  "possible logging of tokens in volume attributes";
+
+function validateCsiDriverUpdate(object: Stored, old: Stored): Cause[] {
+  const r = new Report();
+  r.add(validateCsiDriver(object));
+  for (
+    const [field, said] of [
+      ["attachRequired", "attachedRequired"],
+      ["volumeLifecycleModes", "volumeLifecycleModes"],
+    ]
+  ) {
+    const now = object.spec?.[field];
+    if (semanticEqual(now, old.spec?.[field])) continue;
+    r.invalid(SPEC.child(said), now ?? null, "field is immutable");
+  }
   return r.causes;
 }
 
 function validateCapacity(object: Stored): Cause[] {
   const r = new Report();
-  const { storageClassName = "", nodeTopology, capacity, maximumVolumeSize: size } = object;
+  const { storageClassName = "", nodeTopology, capacity } = object;
+  if (isSet(nodeTopology)) r.add(checkLabelSelector("nodeTopology", nodeTopology));
   r.check(
     nameIsDnsSubdomain(storageClassName, false),
     new Path("storageClassName"),
     storageClassName,
   );
-  if (isSet(nodeTopology)) r.add(checkLabelSelector("nodeTopology", nodeTopology));
-  for (const [name, text] of [["capacity", capacity], ["maximumVolumeSize", size]]) {
+  for (const [name, text] of [["capacity", capacity]]) {
     const amount = isSet(text) ? tryParseQuantity(text) : undefined;
     if (amount && amount.sign < 0) {
       r.invalid(new Path(name), amount.toString(), "must be greater than or equal to 0");
@@ -203,24 +250,16 @@ function immutable(...fields: string[]): NonNullable<KindHooks["validateUpdate"]
     const r = new Report();
     for (const field of fields) {
       if (semanticEqual(object[field], old[field])) continue;
+      const value = object[field] ?? null;
       r.invalid(
-        field === "spec" ? SPEC : ROOT.child(field),
-        object[field] ?? null,
-        "field is immutable",
+        ROOT.child(field),
+        field === "nodeTopology" ? selectorValue(value) : value,
+        IMMUTABLE,
       );
     }
     return r.causes;
   };
 }
-
-const counted: Pick<KindHooks, "prepareCreate" | "prepareUpdate"> = {
-  prepareCreate(object) {
-    object.metadata.generation = 1;
-  },
-  prepareUpdate(object, old) {
-    raiseGeneration(object, old, ["spec"]);
-  },
-};
 
 /** Hooks by kind. */
 export const hooks: Record<string, KindHooks> = {
@@ -235,10 +274,31 @@ export const hooks: Record<string, KindHooks> = {
   VolumeAttachment: {
     ...statusHooks({ status: () => ({ attached: false }) }),
     validate: validateAttachment,
-    validateUpdate: (object, old, context) =>
-      context.subresource === "status" ? [] : immutable("spec")(object, old, context),
+    validateUpdate(object, old, context) {
+      const r = new Report();
+      if (context.subresource === "status") return r.causes;
+      r.add(validateAttachment(object));
+      if (!semanticEqual(object.spec, old.spec)) {
+        r.invalid(SPEC, internalValue("VolumeAttachmentSpec", object.spec ?? {}), IMMUTABLE);
+      }
+      return r.causes;
+    },
   },
-  CSINode: { validate: validateCsiNode, validateUpdate: validateCsiNode },
+  CSINode: {
+    validate: validateCsiNode,
+    validateUpdate(object, old) {
+      const r = new Report();
+      r.add(validateCsiNode(object));
+      // A driver that stays may learn how many volumes it takes, and nothing else
+      for (const driver of object.spec?.drivers ?? []) {
+        const before = old.spec?.drivers?.find(({ name }: Obj) => name === driver.name);
+        if (!before || equalExcept(driver, before, ["allocatable"])) continue;
+        const { allocatable: _, ...fixed } = driver;
+        r.invalid(SPEC.child("drivers"), internalValue("CSINodeDriver", fixed), IMMUTABLE);
+      }
+      return r.causes;
+    },
+  },
   CSIDriver: {
     defaults(object) {
       const spec: Obj = object.spec ??= {};
@@ -250,17 +310,35 @@ export const hooks: Record<string, KindHooks> = {
       spec.seLinuxMount ??= false;
       if (!spec.volumeLifecycleModes?.length) spec.volumeLifecycleModes = ["Persistent"];
     },
-    ...counted,
+    prepareUpdate(object, old) {
+      if (!semanticEqual(object.spec, old.spec)) raiseGeneration(object, old, ["spec"]);
+    },
     validate: validateCsiDriver,
-    validateUpdate: validateCsiDriver,
+    validateUpdate: validateCsiDriverUpdate,
+    warnings({ spec }, old) {
+      if (!spec?.tokenRequests?.length || isSet(spec.serviceAccountTokenInSecrets)) return [];
+      if (old && semanticEqual(spec.tokenRequests, old.spec?.tokenRequests)) return [];
+      return [TOKENS_IN_ATTRIBUTES];
+    },
   },
   CSIStorageCapacity: {
     validate: validateCapacity,
-    validateUpdate: immutable("nodeTopology", "storageClassName"),
+    validateUpdate: (object, old, context) => [
+      ...validateCapacity(object),
+      ...immutable("nodeTopology", "storageClassName")(object, old, context),
+    ],
   },
   VolumeAttributesClass: {
     validate: validateAttributesClass,
-    validateUpdate: immutable("driverName", "parameters"),
+    validateUpdate(object, old) {
+      const r = new Report();
+      for (const field of ["driverName", "parameters"]) {
+        if (semanticEqual(object[field], old[field])) continue;
+        r.forbidden(new Path(field), `updates to ${field} are forbidden.`);
+      }
+      r.add(validateAttributesClass(object));
+      return r.causes;
+    },
   },
 };
 

@@ -3,11 +3,13 @@
  * which may not change; a local volume says on which nodes it is.
  */
 
+import { internalValue } from "./internal_value.ts";
+import { unifiedDiff } from "./unified_diff.ts";
 import type { Cause, DeepReadonly, KindContext, KubeObject } from "../../machinery/types.ts";
 import { isDns1123Label, isDns1123Subdomain, nameIsDnsSubdomain } from "../../machinery/names.ts";
 import { tryParseQuantity } from "../../machinery/quantity.ts";
 import { validateAccessModes, validatePositive, VOLUME_MODES } from "./claim_validation.ts";
-import { changedFields, semanticEqual } from "./equality.ts";
+import { semanticEqual } from "./equality.ts";
 import { validateNodeSelector } from "./pod_affinity.ts";
 import { isSet, Path, Report, SPEC } from "./report.ts";
 import { validateNoBacksteps } from "./validate_paths.ts";
@@ -158,6 +160,8 @@ export function validateVolumeUpdate(volume: Stored, old: Stored, context: KindC
   const r = new Report();
   const spec: Obj = volume.spec ?? {}, before: Obj = old.spec ?? {};
   validateSpec(spec, volume.metadata.name, r);
+  // Upstream looks twice, as a new volume and as a changed one
+  r.add([...r.causes]);
   const now = sourcesOf(spec), then = sourcesOf(before);
   if (then.csi && !isSet(then.csi.controllerExpandSecretRef) && now.csi) {
     const { controllerExpandSecretRef: _, ...csi } = now.csi;
@@ -165,14 +169,19 @@ export function validateVolumeUpdate(volume: Stored, old: Stored, context: KindC
   }
   if (!semanticEqual(now, then)) {
     const text = "spec.persistentvolumesource is immutable after creation";
-    r.forbidden(SPEC.child("persistentvolumesource"), `${text}\n${changedFields(then, now)}`);
+    const diff = unifiedDiff(
+      internalValue("PersistentVolumeSource", then),
+      internalValue("PersistentVolumeSource", now),
+    );
+    r.forbidden(SPEC.child("persistentvolumesource"), `${text}\n${diff}`);
   }
   if ((spec.volumeMode ?? "") !== (before.volumeMode ?? "")) {
     r.invalid(new Path("volumeMode"), spec.volumeMode ?? null, "field is immutable");
   }
   if (isSet(before.nodeAffinity) && !sameAffinity(spec.nodeAffinity, before.nodeAffinity)) {
     const text = "field is immutable, except for updating from beta label to GA";
-    r.invalid(new Path("nodeAffinity"), spec.nodeAffinity ?? null, text);
+    const shown = internalValue("VolumeNodeAffinity", spec.nodeAffinity);
+    r.invalid(new Path("nodeAffinity"), shown, text);
   }
   if (isSet(before.volumeAttributesClassName) && !isSet(spec.volumeAttributesClassName)) {
     const text = "update from non-nil value to nil is forbidden";

@@ -238,10 +238,10 @@ Deno.test("jobs: validation", async (t) => {
         'spec.selector: Invalid value: {"matchLabels":{"a":"b","batch.kubernetes.io/controller-uid":' +
         '"u-1"}}: `selector` not auto-generated',
         "spec.template.metadata.labels: Invalid value: " + JSON.stringify({
-          "job-name": "work",
+          "batch.kubernetes.io/controller-uid": "u-1",
           "batch.kubernetes.io/job-name": "work",
           "controller-uid": "u-1",
-          "batch.kubernetes.io/controller-uid": "u-1",
+          "job-name": "work",
         }) + ": `selector` does not match template `labels`",
       ],
     },
