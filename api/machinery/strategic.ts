@@ -100,7 +100,9 @@ function unknownDirective(directive: Json, patch: JsonMap): ApiError {
 }
 
 function wrongType(expected: Json, actual: Json | undefined): ApiError {
-  return badRequest(`expected a ${goTypeName(expected)}, but received a ${goTypeName(actual)}`);
+  // Go prints a type that there is not as a wrong verb
+  const type = actual === null || actual === undefined ? "%!s(<nil>)" : goTypeName(actual);
+  return badRequest(`expected a ${goTypeName(expected)}, but received a ${type}`);
 }
 
 function noMergeKey(map: JsonMap, key: string): ApiError {
@@ -226,12 +228,15 @@ function serverOrder(current: Json[], change: Json[], field: FieldAt): Json[] {
   return [...kept, ...fresh.slice(0, room)];
 }
 
-/** The items of a patch must come in the order that `$setElementOrder` lists them. */
+/** The items of a patch must come in the order that `$setElementOrder` lists them; those to delete anywhere. */
 function checkOrder(patch: Json[], order: Json[], mergeKey: string): void {
   if (!patch.length || !order.length) return;
+  const wanted = mergeKey === ""
+    ? patch
+    : patch.filter((item) => !isMap(item) || item[DIRECTIVE] !== "delete");
   let at = 0;
-  for (let i = 0; i < order.length && at < patch.length;) {
-    const item = patch[at];
+  for (let i = 0; i < order.length && at < wanted.length;) {
+    const item = wanted[at];
     if (isMap(item) && Object.hasOwn(item, DIRECTIVE)) {
       at++;
       continue;
@@ -239,7 +244,7 @@ function checkOrder(patch: Json[], order: Json[], mergeKey: string): void {
     if (keyOf(item, mergeKey, true) === keyOf(order[i], mergeKey, true)) at++;
     i++;
   }
-  if (at < patch.length) {
+  if (at < wanted.length) {
     throw badRequest(
       `The order in patch list:\n${goList(patch)}\n doesn't match ${ELEMENT_ORDER} list:\n` +
         `${goList(order)}\n`,
@@ -322,7 +327,8 @@ function mergeItems(current: JsonMap[], patch: JsonMap[], field: FieldAt): JsonM
     const key = keyOf(item, field.mergeKey, true);
     const at = current.findIndex((other) => keyOf(other, field.mergeKey) === key);
     if (at >= 0) current[at] = mergeMap(current[at], item, field.type);
-    else current.push(withoutDirectives(withoutNulls(item)) as JsonMap);
+    // As upstream: with nulls and directives in it, which decoding drops afterwards
+    else current.push(item);
   }
   return current;
 }

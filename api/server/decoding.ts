@@ -32,6 +32,12 @@ export function decodeValue(
   const { object, warnings } = decode(kind, value, mode, duplicates);
   if (warnings.length) request.warnings.push(...warnings);
   object.metadata ??= {} as KubeObject["metadata"];
+  // An empty list is no list to the decoder; here it is a wish: that nobody owns anything any more. (Upstream hears
+  // it of its own kinds only.)
+  const { managedFields } = (value as Partial<KubeObject> | undefined)?.metadata ?? {};
+  if (!kind.custom && Array.isArray(managedFields) && managedFields.length === 0) {
+    object.metadata.managedFields = [];
+  }
   fillDefaults(kind, object);
   return object;
 }

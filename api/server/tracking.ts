@@ -19,6 +19,29 @@ export function managerOf(request: ApiRequest): string {
   return request.params.fieldManager || request.agent;
 }
 
+/** What writes of the status leave as it is beside the spec (upstream: the strategies' GetResetFields). */
+const STATUS_KEEPS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  "deployments.apps": [["metadata", "labels"]],
+  "pods.": [["metadata", "deletionTimestamp"], ["metadata", "ownerReferences"]],
+};
+const KEEP_METADATA = new Set([
+  "validatingadmissionpolicies.admissionregistration.k8s.io",
+  "flowschemas.flowcontrol.apiserver.k8s.io",
+  "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+  "servicecidrs.networking.k8s.io",
+  "devicetaintrules.resource.k8s.io",
+  "resourceclaims.resource.k8s.io",
+  "volumeattachments.storage.k8s.io",
+  "storageversionmigrations.storagemigration.k8s.io",
+]);
+const METADATA = [["metadata"]] as const;
+
+/** Paths of an object that a write of its status does not change. */
+export function statusKeeps(kind: Kind): readonly (readonly string[])[] | undefined {
+  const name = `${kind.plural}.${kind.group}`;
+  return kind.custom || KEEP_METADATA.has(name) ? METADATA : STATUS_KEEPS[name];
+}
+
 type Stored = DeepReadonly<KubeObject>;
 
 /** The versions, other than the request's own, in which an object's fields have owners. */
@@ -81,7 +104,7 @@ function writerOf(deps: Deps, request: ApiRequest, old: Stored | undefined): Wri
     apiVersion: apiVersionOf(kind),
     time: timeText(deps.clock.now()),
     subresource: subresource || undefined,
-    reset: resetFields(subresource, { status }),
+    reset: resetFields(subresource, { status, withStatus: statusKeeps(kind) }),
     version: several ? (apiVersion) => otherVersion(deps, kind, apiVersion) : undefined,
   };
 }

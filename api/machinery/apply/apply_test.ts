@@ -118,8 +118,8 @@ Deno.test("trackUpdate() gives a creator what it sets, but not what identifies",
   assertEquals(owners(made), {
     "me/Update": [
       ".data",
-      ".data.a",
       ".spec",
+      ".data.a",
       ".spec.items",
       '.spec.items[name="x",port=80]',
       '.spec.items[name="x",port=80].name',
@@ -329,7 +329,7 @@ Deno.test("scale entries go to the scale and back", () => {
   const back = parentEntries(object.metadata.managedFields, [scaler], "v1", paths);
   assertEquals(back.map((e) => [e.manager, pathsOf(e.fieldsV1 as never).map(pathText)]), [
     ["hpa", [".spec.replicas"]],
-    ["one", [".data", ".data.a", ".spec"]],
+    ["one", [".data", ".spec", ".data.a"]],
   ]);
 });
 

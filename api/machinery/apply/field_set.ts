@@ -208,16 +208,13 @@ export function setOf(paths: readonly (readonly string[])[]): FieldSet {
   return set;
 }
 
-/** All members, each as its path, parents before children. */
+/** All members, each as its path: of every set its own members first, then what lies below them (as upstream). */
 export function pathsOf(set: FieldSet): string[][] {
   const paths: string[][] = [];
   const visit = (node: FieldSet, path: string[]) => {
     const keys = Object.keys(node).filter((key) => key !== ".").sort();
-    for (const key of keys) {
-      const below = [...path, key];
-      if (isMember(node[key])) paths.push(below);
-      visit(node[key], below);
-    }
+    for (const key of keys) if (isMember(node[key])) paths.push([...path, key]);
+    for (const key of keys) visit(node[key], [...path, key]);
   };
   visit(set, []);
   return paths;
