@@ -36,6 +36,7 @@ import { authenticationData, FrontProxy } from "./api/auth/front_proxy.ts";
 import { type Material, openTokenKeys } from "./api/auth/material.ts";
 import {
   approvalsFor,
+  type Auth,
   createAuth,
   createKubeconfig,
   serverNames,
@@ -138,6 +139,7 @@ interface Parts {
   api: Api;
   system: System;
   tokens: Tokens;
+  renewIdentity: Auth["renew"];
   frontProxy: FrontProxy;
   informers: Informers;
   client: Client;
@@ -169,7 +171,7 @@ export class Cluster {
     this.clock = parts.clock;
     this.api = parts.api;
     this.informers = parts.informers;
-    const { database, clock, kinds, tokens, options, log, ranges } = parts;
+    const { database, clock, kinds, tokens, renewIdentity, options, log, ranges } = parts;
     const serviceIp = ranges?.apiIP ?? addressIn(options.serviceRange ?? SERVICE_RANGE, 1);
     this.#upkeep = new Upkeep({
       database,
@@ -177,6 +179,8 @@ export class Cluster {
       kinds,
       tokens,
       encryption: options,
+      identityAnew: options.identityAnew,
+      renewIdentity,
       log,
       names: (host) => {
         const hosts = [host, ranges && advertised(ranges).ip].filter((name) => name !== undefined);
@@ -243,6 +247,7 @@ export class Cluster {
       });
       if (components.includes("nodes")) await startNodes(parts, nodes, simulated);
       if (options.data || options.encryptionAnew) cluster.#upkeep.resealLater();
+      cluster.#upkeep.renewIdentityLater();
       return cluster;
     } catch (error) {
       await database.close();
@@ -564,7 +569,8 @@ async function build(
     terms: database.terms,
     log,
   });
-  const made = { kinds, api, client, informers, system, tokens: auth.tokens };
+  const { tokens, renew: renewIdentity } = auth;
+  const made = { kinds, api, client, informers, system, tokens, renewIdentity };
   return { ...ground, ...made, authorities, frontProxy };
 }
 

@@ -7,6 +7,7 @@
  * | certificates of the server and the administrator | at two thirds of their life | – | good until it ends |
  * | the authority | at two thirds of its life | `rotateAuthority` | trusted until it ends; vouches for the new one |
  * | keys of ServiceAccount tokens | never | `rotateTokenKey` | verifies until `dropOldTokenKeys` |
+ * | authorizers and other issuers | when their files say something else | – | counts no longer |
  * | keys at rest | when others lie beside the database | `rotateSealingKey` | opens until `dropOldSealingKeys` |
  */
 import {
@@ -16,7 +17,7 @@ import {
   openMaterial,
   rollAuthority,
 } from "./api/auth/material.ts";
-import type { Tokens } from "./api/auth/mod.ts";
+import type { Auth, Tokens } from "./api/auth/mod.ts";
 import { type EncryptionOptions, sealingOf } from "./api/config/encryption.ts";
 import type { ServerOptions } from "./api/config/server.ts";
 import type { Kinds, KubeObject } from "./api/machinery/types.ts";
@@ -28,6 +29,9 @@ const RENEW_CHECK_MS = 12 * 3600 * 1000;
 /** How often it is looked whether other sealing keys lie beside the database, in ms. */
 const SEAL_CHECK_MS = 60_000;
 
+/** How often it is looked whether configuration files of identity have changed, in ms. */
+const IDENTITY_CHECK_MS = 60_000;
+
 /** What upkeep works with. */
 export interface UpkeepOptions {
   database: Database<KubeObject>;
@@ -35,6 +39,9 @@ export interface UpkeepOptions {
   kinds: Kinds;
   tokens: Tokens;
   encryption: Pick<ServerOptions, "encryption" | "encryptionAnew">;
+  /** What identity is configured by now, and who takes it up. */
+  identityAnew: ServerOptions["identityAnew"];
+  renewIdentity: Auth["renew"];
   log: Logger;
   /** The names that the server's certificate is to have; `host` is where it listens. */
   names(host: string | undefined): string[];
@@ -46,7 +53,7 @@ export interface UpkeepOptions {
 export class Upkeep {
   readonly #o: UpkeepOptions;
   #material: Promise<Material> | undefined;
-  #timers: { renewal?: Timer; sealing?: Timer } = {};
+  #timers: { renewal?: Timer; sealing?: Timer; identity?: Timer } = {};
   #renewed: () => void = () => undefined;
   #stopped = false;
 
@@ -58,6 +65,7 @@ export class Upkeep {
     this.#stopped = true;
     this.#timers.renewal?.cancel();
     this.#timers.sealing?.cancel();
+    this.#timers.identity?.cancel();
   }
 
   /** What the cluster proves itself with; made at first use. */
@@ -117,6 +125,20 @@ export class Upkeep {
         (error) => log("error", "could not take up other sealing keys", { error: String(error) }),
       )
         .finally(() => this.resealLater(next));
+    });
+  }
+
+  /** Looks every minute whether identity is configured otherwise; what is wrong is told, and changes nothing. */
+  renewIdentityLater(): void {
+    const { clock, log, identityAnew, renewIdentity } = this.#o;
+    if (!identityAnew) return;
+    this.#timers.identity = clock.timer("background", IDENTITY_CHECK_MS, () => {
+      if (this.#stopped) return;
+      identityAnew().then(renewIdentity).catch((error) =>
+        log("error", "could not take up another configuration of identity", {
+          error: String(error),
+        })
+      ).finally(() => this.renewIdentityLater());
     });
   }
 

@@ -57,7 +57,12 @@ import {
   configuredAnonymous,
   tokenAuthenticator,
 } from "./authn.ts";
-import { type AuthorizerOptions, AUTHORIZERS_DEFAULT, createAuthorizer } from "./authorizers.ts";
+import {
+  type AuthorizerContext,
+  type AuthorizerOptions,
+  AUTHORIZERS_DEFAULT,
+  createAuthorizer,
+} from "./authorizers.ts";
 import type { AdmissionPlugin, Authenticator, Authorizer, Credentials } from "./contract.ts";
 import { type HeaderPairs, impersonated, type Requested } from "./impersonate.ts";
 import { TokenKeys } from "./jwt.ts";
@@ -176,6 +181,11 @@ export interface Auth {
   /** The user the request acts as; `requested` is what it does. Throws ApiError 400 or 403. */
   impersonate(user: User, headers: HeaderPairs, requested?: Requested): Promise<User>;
   readonly authorizer: Authorizer;
+  /**
+   * Takes up another configuration of authorizers and of other issuers' tokens, for those who ask from now on. Throws
+   * Error for what must stay: what is anonymous, and the authorizers that are no webhooks.
+   */
+  renew(next: Pick<AuthOptions, "authentication" | "authorization">): void;
   readonly admission: readonly AdmissionPlugin[];
   readonly tokens: Tokens;
   /** Lines for `/metrics`. */
@@ -194,15 +204,40 @@ function certificateAuthenticators(
 ): Authenticator[] {
   const { requestHeader } = authentication;
   if (!requestHeader) return [certificateAuthenticator(clock)];
-  let signers: Signers | undefined;
+  let known: { bundle: string; signers: Signers } | undefined;
   const isUser = (raw: Uint8Array) => {
-    signers ??= new Signers(certificatesIn(clientAuthorities?.() ?? ""));
-    return signers.signed(raw);
+    const bundle = clientAuthorities?.() ?? "";
+    // Authorities are replaced while the server runs
+    if (known?.bundle !== bundle) known = { bundle, signers: new Signers(certificatesIn(bundle)) };
+    return known.signers.signed(raw);
   };
   return [
     requestHeaderAuthenticator(requestHeader, clock),
     certificateAuthenticator(clock, isUser),
   ];
+}
+
+/** An authorizer whose chain can be put in the place of another while it is in use. */
+function renewable(first: readonly AuthorizerOptions[], context: AuthorizerContext) {
+  let chain = createAuthorizer(first, context);
+  let known = JSON.stringify(first);
+  const types = new Set(first.map(({ type }) => type).filter((type) => type !== "Webhook"));
+  const authorizer: Authorizer = {
+    authorize: (attributes) => chain.authorize(attributes),
+    rules: (user, namespace) => chain.rules(user, namespace),
+  };
+  const use = (next: readonly AuthorizerOptions[]) => {
+    const missing = [...types].filter((type) => !next.some((one) => one.type === type)).sort();
+    if (missing.length) throw new Error(`missing required types: [${missing.join(" ")}]`);
+    const text = JSON.stringify(next);
+    if (text !== known) chain = createAuthorizer(next, context);
+    known = text;
+  };
+  return { authorizer, use };
+}
+
+function sameValue(a: unknown, b: unknown): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }
 
 function tokenSources(
@@ -251,9 +286,16 @@ export function createAuth(options: AuthOptions): Auth {
       })
       : anonymousAuthenticator(options.anonymousPaths),
   ];
-  const authorizer = createAuthorizer(chain, { view, clock, outbound });
+  const { authorizer, use } = renewable(chain, { view, clock, outbound });
   return {
     authenticators,
+    renew(next) {
+      if (!sameValue(next.authentication?.anonymous, authentication.anonymous)) {
+        throw new Error("anonymous: Forbidden: changed from initial configuration file");
+      }
+      use(next.authorization ?? AUTHORIZERS_DEFAULT);
+      tokens.ask(tokenSources(next.authentication ?? {}, { outbound, clock }));
+    },
     authenticate: (credentials) => authenticateWith(authenticators, credentials),
     impersonate: (user, headers, requested) => impersonated(user, headers, authorizer, requested),
     authorizer,

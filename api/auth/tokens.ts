@@ -134,7 +134,7 @@ export class Tokens {
   readonly #cachedMax: number;
   readonly #secondsMax: number;
   readonly #bootstraps: boolean;
-  readonly #others: readonly TokenSource[];
+  #others: readonly TokenSource[];
   readonly #foreign: Remembered<TokenIdentity>;
   readonly #extend: boolean;
   readonly #jwksUri: string | undefined;
@@ -160,6 +160,12 @@ export class Tokens {
     this.#clock = options.clock;
     this.#issuers = new Set([this.issuer, LEGACY_ISSUER, ...options.otherIssuers ?? []]);
     for (const [token, user] of options.statics ?? []) this.addStatic(token, user);
+  }
+
+  /** Asks these about further tokens from now on; what the former said counts no longer. */
+  ask(others: readonly TokenSource[]): void {
+    this.#others = others;
+    this.#foreign.clear();
   }
 
   /** Makes a token stand for a user from now on. */

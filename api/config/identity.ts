@@ -20,12 +20,23 @@ export interface IdentityOptions {
   audiences?: readonly string[];
   /** Who decides what may be done, in this order (default: Node, then RBAC). */
   authorization?: readonly AuthorizerOptions[];
+  /** What the files say now; it is looked at every minute (default: it does not change). */
+  identityAnew?: () => Promise<Pick<IdentityOptions, "authentication" | "authorization">>;
 }
 
 type Name = string & keyof Flags;
 
 /** The options that flags and files ask for. Throws UsageError. */
 export async function identityOptions(flags: Flags, read: ReadConfig): Promise<IdentityOptions> {
+  const files = ["authentication-config", "authorization-config"] as const;
+  const identityAnew = () => configured(flags, read);
+  return {
+    ...await configured(flags, read),
+    ...(files.some((flag) => flags[flag] !== undefined) ? { identityAnew } : {}),
+  };
+}
+
+async function configured(flags: Flags, read: ReadConfig): Promise<IdentityOptions> {
   const tokenFile = flags["token-auth-file"];
   const text = await read("token-auth-file", tokenFile);
   const audiences = flags["api-audiences"];
