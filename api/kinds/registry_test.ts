@@ -111,3 +111,20 @@ Deno.test("custom kinds come and go, and never take a built-in one's place", () 
   registry.setCustom("widgets.example.com", []);
   assertEquals(registry.version, before + 2);
 });
+
+Deno.test("kinds that are going are told in upstream's words, others are not", () => {
+  const all = createKinds({ beta: true });
+  const said = (group: string, version: string, plural: string) =>
+    all.byResource(group, version, plural)!.deprecationWarning;
+  assertEquals(
+    said("networking.k8s.io", "v1beta1", "servicecidrs"),
+    "networking.k8s.io/v1beta1 ServiceCIDR is deprecated in v1.34+, unavailable in v1.37+",
+  );
+  assertEquals(
+    said("storage.k8s.io", "v1beta1", "volumeattributesclasses"),
+    "storage.k8s.io/v1beta1 VolumeAttributesClass is deprecated in v1.34+, unavailable in v1.37+; " +
+      "use storage.k8s.io/v1 VolumeAttributesClass",
+  );
+  assertEquals(said("resource.k8s.io", "v1beta2", "devicetaintrules"), undefined);
+  assertEquals(said("networking.k8s.io", "v1", "servicecidrs"), undefined);
+});

@@ -123,6 +123,7 @@ export const resourceBeta2: Group = {
     {
       kind: "DeviceTaintRule",
       plural: "devicetaintrules",
+      deprecated: "",
       cluster: true,
       generation: true,
       sub: "status",

@@ -30,7 +30,11 @@ export function validatePodStatus(pod: Stored, old: Stored, r: Report): void {
   });
   const nominated = status.nominatedNodeName;
   if (nominated && nominated !== before.nominatedNodeName) {
-    r.check(nameIsDnsSubdomain(nominated, false), STATUS.child("nominatedNodeName"), nominated);
+    const at = STATUS.child("nominatedNodeName");
+    r.check(nameIsDnsSubdomain(nominated, false), at, nominated);
+    if (old.spec?.nodeName) {
+      r.forbidden(at, "may not be set on pods that are already bound to a node");
+    }
   }
   if ((status.qosClass ?? "") !== (before.qosClass ?? "")) {
     r.invalid(STATUS.child("qosClass"), status.qosClass ?? "", "field is immutable");
