@@ -4,7 +4,16 @@
  */
 import { Server } from "../e2e/server.ts";
 import { writeAssets } from "./envtest/assets.ts";
-import { cargoBuild, goBuild, type LACKS, mavenClasses, must, PYTHON, run } from "./languages.ts";
+import {
+  cargoBuild,
+  goBuild,
+  goInstall,
+  type LACKS,
+  mavenClasses,
+  must,
+  PYTHON,
+  run,
+} from "./languages.ts";
 
 /** What a row is run with. */
 export interface Place {
@@ -223,6 +232,44 @@ export const CLIENTS: readonly Client[] = [
       "metadata and dynamic objects",
       "exec and port-forward",
       "done",
+    ],
+  },
+  ...[["3", "v3.22.0"], ["4", "v4.3.1"]].map(([major, version]): Client => ({
+    name: `Helm ${major}`,
+    needs: ["go", "kubectl"],
+    make: () => goInstall(`helm.sh/helm/v${major}/cmd/helm`, version),
+    run: async ({ kubeconfig }) => {
+      const helm = await goInstall(`helm.sh/helm/v${major}/cmd/helm`, version);
+      return await said(Deno.execPath(), ["run", "-A", fileOf("helm.ts"), helm, major], {
+        KUBECONFIG: kubeconfig,
+      });
+    },
+    steps: [
+      "install with hooks, a CRD and a subchart, and wait",
+      "capabilities, lookup, dry run on the server",
+      "upgrade keeps what others wrote",
+      "rollback and history",
+      "an upgrade that fails is taken back",
+      "test, good and bad",
+      "a release of nearly 1 MiB, and one too large",
+      "uninstall",
+    ],
+  })),
+  {
+    name: "kustomize",
+    needs: ["go", "kubectl"],
+    make: () => goInstall("sigs.k8s.io/kustomize/kustomize/v5", "v5.8.1"),
+    run: async ({ kubeconfig }) => {
+      const kustomize = await goInstall("sigs.k8s.io/kustomize/kustomize/v5", "v5.8.1");
+      return await said(Deno.execPath(), ["run", "-A", fileOf("kustomize.ts"), kustomize], {
+        KUBECONFIG: kubeconfig,
+      });
+    },
+    steps: [
+      "kustomize build, applied",
+      "kubectl apply -k changes nothing",
+      "a generated ConfigMap has a new name, by server-side apply",
+      "kubectl delete -k",
     ],
   },
 ];
