@@ -342,13 +342,15 @@ async function setClaimPhase(
         ...(storage && { storage }),
       }
       : undefined,
+    currentVolumeAttributesClassName: volume?.spec.volumeAttributesClassName || undefined,
   };
   if (sameStatus(claim.status, status)) return;
+  const { accessModes = null, capacity = null, currentVolumeAttributesClassName = null } = status;
   await context.client.patch(targetOf(PERSISTENT_VOLUME_CLAIMS, claim, "status"), {
     type: "merge",
     body: {
       metadata: { uid: claim.metadata.uid },
-      status: { phase, accessModes: status.accessModes ?? null, capacity: status.capacity ?? null },
+      status: { phase, accessModes, capacity, currentVolumeAttributesClassName },
     },
   });
 }

@@ -95,6 +95,17 @@ Deno.test("the binder gives a claim the smallest volume that fits, whichever cam
   assertEquals((await world.get(PERSISTENT_VOLUME_CLAIMS, "late")).spec.volumeName, "huge");
 });
 
+Deno.test("the binder says which attributes class a claim's volume has", async () => {
+  await using world = await opened();
+  const gold = { volumeAttributesClassName: "gold" };
+  const csi = { ...gold, hostPath: undefined, csi: { driver: "d", volumeHandle: "h" } };
+  await world.create(PERSISTENT_VOLUMES, volume("v", "1Gi", csi));
+  await world.create(PERSISTENT_VOLUME_CLAIMS, claim("c", "1Gi", "manual", gold));
+  await world.settle();
+  const { status } = await world.get(PERSISTENT_VOLUME_CLAIMS, "c");
+  assertEquals([status.phase, status.currentVolumeAttributesClassName], ["Bound", "gold"]);
+});
+
 Deno.test("the binder releases a volume whose claim is gone, and calls a claim lost without its volume", async () => {
   await using world = await opened();
   await world.create(PERSISTENT_VOLUMES, volume("pv", "1Gi"), "");
