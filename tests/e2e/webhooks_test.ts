@@ -1,4 +1,4 @@
-/** Admission webhooks as real HTTPS servers, called by a real cluster: by URL and by way of a Service. */
+/** Admission and conversion webhooks as real HTTPS servers, called by a real cluster: by URL and by way of a Service. */
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { ApiError } from "../../api/machinery/types.ts";
 import { Cluster } from "../../mod.ts";
@@ -116,3 +116,83 @@ async function overHttps() {
   );
   await cluster.stop();
 }
+
+const CRDS = {
+  resource: { group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions" },
+};
+
+/** Converts between `spec.hostPort` (v1) and `spec.host`, `spec.port` (v2). */
+function converted({ body }: Heard): Said {
+  const { apiVersion, kind, request } = JSON.parse(body);
+  const { uid, desiredAPIVersion, objects } = request;
+  const convertedObjects = objects.map((given: Any) => {
+    const { hostPort = ":", host, port } = given.spec;
+    const [one, two] = hostPort.split(":");
+    const spec = desiredAPIVersion.endsWith("/v1")
+      ? { hostPort: `${host}:${port}` }
+      : { host: one, port: two };
+    return { ...given, apiVersion: desiredAPIVersion, spec };
+  });
+  const response = { uid, convertedObjects, result: { status: "Success" } };
+  // Go's servers guess the type of an answer, and guess text
+  const headers = { "content-type": "text/plain; charset=utf-8" };
+  return { headers, body: JSON.stringify({ apiVersion, kind, response }) };
+}
+
+Deno.test("a conversion webhook over HTTPS: what is stored in one version is served in both", async () => {
+  const cluster = await Cluster.start({ nodes: 0, clock: "real", components: ["api"] });
+  const { client } = cluster;
+  await using server = await tlsServer(["localhost"], converted);
+  const text = { type: "string" };
+  const version = (name: string, properties: object, storage = false) => ({
+    name,
+    served: true,
+    storage,
+    schema: {
+      openAPIV3Schema: { type: "object", properties: { spec: { type: "object", properties } } },
+    },
+  });
+  await client.create(CRDS, {
+    metadata: { name: "things.example.com" },
+    spec: {
+      group: "example.com",
+      scope: "Namespaced",
+      names: { plural: "things", kind: "Thing" },
+      versions: [
+        version("v1", { hostPort: text }, true),
+        version("v2", { host: text, port: text }),
+      ],
+      conversion: {
+        strategy: "Webhook",
+        webhook: {
+          clientConfig: {
+            url: `https://localhost:${server.port}/convert`,
+            caBundle: btoa(server.ca),
+          },
+          conversionReviewVersions: ["v1", "v1beta1"],
+        },
+      },
+    },
+  });
+  for await (const events of await client.watch(CRDS)) {
+    const { conditions = [] } = (events.at(-1)!.object as Any).status ?? {};
+    if (conditions.some((c: Any) => c.type === "Established" && c.status === "True")) break;
+  }
+  const things = (name: string) => ({
+    resource: { group: "example.com", version: name, plural: "things" },
+    namespace: "default",
+  });
+  const made = (name: string, spec: object) => ({
+    apiVersion: `example.com/${name}`,
+    kind: "Thing",
+    metadata: { name: `made-in-${name}` },
+    spec,
+  });
+  await client.create(things("v1"), made("v1", { hostPort: "a:1" }));
+  await client.create(things("v2"), made("v2", { host: "b", port: "2" }));
+  const specs = async (name: string) =>
+    ((await client.list(things(name))).items as Any[]).map((item) => item.spec);
+  assertEquals(await specs("v1"), [{ hostPort: "a:1" }, { hostPort: "b:2" }]);
+  assertEquals(await specs("v2"), [{ host: "a", port: "1" }, { host: "b", port: "2" }]);
+  await cluster.stop();
+});
