@@ -68,6 +68,12 @@ export async function writeKubeconfigs(
 async function replaceFile(path: string, text: string): Promise<void> {
   // A link stays a link: what it points at is replaced.
   const target = await Deno.realPath(path).catch(() => path);
+  const there = await Deno.stat(target).catch(() => undefined);
+  if (there && !there.isFile) {
+    // A device or a pipe is written to: put in its place, a file would be what all others find there
+    await Deno.writeTextFile(target, text);
+    return;
+  }
   const folder = target.slice(0, Math.max(target.lastIndexOf("/"), 0)) || ".";
   await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
   const next = `${target}.${crypto.randomUUID().slice(0, 8)}.new`;
