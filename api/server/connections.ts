@@ -170,7 +170,7 @@ export class Connections {
 
   #look(connection: Connection, now: number): void {
     connection.resets = 0;
-    if (connection.upgraded) return;
+    if (connection.upgraded || connection.socket.destroyed) return;
     if (connection.running > 0) {
       connection.headSince = undefined;
       if (connection.session) this.#ping(connection, connection.session, now);

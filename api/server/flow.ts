@@ -207,6 +207,7 @@ export class Flow {
     const gone = () => set.giveUp(ticket, "cancelled");
     const { signal } = call;
     signal?.addEventListener("abort", gone, { once: true });
+    if (signal?.aborted) gone();
     const reading = isReading(verb);
     if (reading) this.waitingReads++;
     else this.waitingWrites++;

@@ -93,6 +93,7 @@ interface Begun {
   id: string;
   longRunning: boolean;
   audit?: AuditRecord;
+  passage?: Passage;
   /** What was found out about the credentials. */
   notes?: [string, string][];
 }
@@ -118,6 +119,8 @@ async function timed(
   return await deadlines.within(limit, work, () => {
     const reply = failure(requestTimedOut());
     void begun.audit?.complete(reply.status, reply.outcome);
+    // What goes on unheard must not keep others from being served
+    begun.passage?.leave();
     return reply;
   });
 }
@@ -144,7 +147,14 @@ async function answered(
       return failure(internal("failed to store audit event"));
     }
   }
-  const passage: Passage = { requested, longRunning, deadline, user, audit, leave: NOTHING };
+  const passage: Passage = begun.passage = {
+    requested,
+    longRunning,
+    deadline,
+    user,
+    audit,
+    leave: NOTHING,
+  };
   let reply: Reply;
   try {
     if (call.hasHeaders("impersonate-")) await impersonate(deps, call, passage);

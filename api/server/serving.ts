@@ -5,6 +5,7 @@
 import type { Clock } from "../../kv/clock.ts";
 import type { Credentials } from "../auth/contract.ts";
 import { sessionOf } from "./connections.ts";
+import { badRequest } from "../machinery/errors.ts";
 import { bodyTooLarge, type Call, isStream, type Reply } from "./http.ts";
 import type { IncomingMessage, ServerResponse, Socket, TLSSocket } from "./listen.ts";
 
@@ -98,8 +99,12 @@ function readBody(req: IncomingMessage, max: number): Promise<Uint8Array> {
       } else parts.push(part);
     });
     req.on("end", () => resolve(parts.length === 1 ? parts[0] : joined(parts, bytes)));
-    req.on("error", reject);
-    req.on("aborted", () => reject(new Error("the client has gone")));
+    const gone = () => reject(badRequest("unexpected EOF"));
+    req.on("error", gone);
+    req.on("aborted", gone);
+    req.on("close", () => req.complete || gone());
+    // Its client may have gone while it waited
+    if (req.destroyed && !req.complete) gone();
   });
 }
 
