@@ -184,13 +184,20 @@ function addRoutes(
 
 function discoveryReply(discovery: Discovery, call: Call): Reply {
   const path = call.path.replace(/\/+$/, "");
-  const document = discovery.document(path, call.header("accept"));
+  const document = discovery.document(path, call.header("accept"), hostOf(call));
   if (!document) return notFoundReply(path);
-  const { body, contentType, etag } = document;
-  if (!etag) return jsonReply(200, body, { "content-type": contentType });
+  const { bytes, contentType, etag } = document;
+  if (!etag) return { status: 200, headers: { "content-type": contentType }, body: bytes };
   const headers = { "content-type": contentType, etag, vary: "Accept", "cache-control": "public" };
   if (call.header("if-none-match") === etag) return { status: 304, headers };
-  return jsonReply(200, body, headers);
+  return { status: 200, headers, body: bytes };
+}
+
+/** Where a client has found this server, as it says itself: that is what works for it. */
+function hostOf(call: Call): string | undefined {
+  // HTTP/2 says it in a field of its own, which no fetch request has
+  const host = call.header("host") ?? (call.raw ? call.header(":authority") : undefined);
+  return host && /^[A-Za-z0-9.:[\]-]{1,255}$/.test(host) ? host : undefined;
 }
 
 /** A 404 that helps: old texts write `/api/GROUP`. */

@@ -4,16 +4,35 @@
  * other servers change. Order is that of the APIServices' priorities: what comes first wins when names collide.
  */
 import { createHash } from "node:crypto";
+import { schemas } from "../kinds/schemas.ts";
+import { toEnvelope } from "../machinery/protobuf.ts";
 import type { Kind, Kinds, Subresource } from "../machinery/types.ts";
 import { type Priorities, prioritiesOf } from "./api_services.ts";
-import { apiVersionOf } from "./codec.ts";
-import { clausesOf } from "./negotiate.ts";
+import { apiVersionOf, jsonBytes } from "./codec.ts";
+import {
+  bodyMedia,
+  clausesOf,
+  JSON_TYPE,
+  type Media,
+  negotiate,
+  type Offer,
+  PROTOBUF_TYPE,
+  YAML_TYPE,
+} from "./negotiate.ts";
+import { yamlBytes } from "./parse.ts";
 
 /** A document and its ETag. */
 export interface Document {
   body: unknown;
+  bytes: Uint8Array;
   contentType: string;
   etag?: string;
+}
+
+/** What a client wants: a media type, and of which version of aggregated discovery, if it wants that. */
+interface Wanted {
+  media: Media;
+  form: "" | "v2" | "v2beta1";
 }
 
 /** A resource in aggregated discovery. */
@@ -75,25 +94,31 @@ export class Discovery {
     this.#remotes = remotes;
   }
 
-  /** The document of a path (`/api`, `/apis/apps/v1`), in the form that is accepted; undefined: no such path. */
-  document(path: string, accept: string | undefined): Document | undefined {
+  /**
+   * The document of a path (`/api`, `/apis/apps/v1`), in the form that is accepted; undefined: no such path.
+   * Throws 406 for what no document can be written in. `host`: where the client has found this server.
+   */
+  document(path: string, accept: string | undefined, host = HOST): Document | undefined {
     const version = `${this.#kinds.version}/${this.#remotes.version}`;
     if (this.#version !== version) {
       this.#version = version;
       this.#documents.clear();
     }
-    const form = path === "/api" || path === "/apis" ? aggregatedForm(accept) : "";
-    const key = `${form}${path}`;
+    const { form, media } = wanted(accept, path === "/api" || path === "/apis");
+    if (!form && path === "/api") {
+      const body = apiVersions(host);
+      return { body, bytes: bytesOf(body, media), contentType: MEDIA_TYPES[media] };
+    }
+    const key = `${media} ${form} ${path}`;
     let document = this.#documents.get(key);
     if (document) return document;
     const body = form ? this.#aggregated(path === "/api", form) : this.#legacy(path);
     if (!body) return undefined;
-    document = { body, contentType: "application/json" };
+    document = { body, bytes: bytesOf(body, media), contentType: MEDIA_TYPES[media] };
     if (form) {
       const hash = createHash("sha512").update(JSON.stringify(body)).digest("hex");
       document.etag = `"${hash.toUpperCase()}"`;
-      document.contentType =
-        `application/json;g=apidiscovery.k8s.io;v=${form};as=APIGroupDiscoveryList`;
+      document.contentType += `;g=apidiscovery.k8s.io;v=${form};as=APIGroupDiscoveryList`;
     }
     this.#documents.set(key, document);
     return document;
@@ -129,11 +154,10 @@ export class Discovery {
       .sort((a, b) => (a.plural < b.plural ? -1 : 1));
   }
 
-  #legacy(path: string): unknown {
+  #legacy(path: string): object | undefined {
     const [, root, group, version, ...more] = path.split("/");
     if (more.length) return undefined;
     if (root === "api") {
-      if (group === undefined) return { kind: "APIVersions", versions: ["v1"], ...LOCAL };
       if (group !== "v1" || version !== undefined) return undefined;
       return { kind: "APIResourceList", ...resourceList("v1", this.#of("", "v1")) };
     }
@@ -152,7 +176,7 @@ export class Discovery {
     return { kind: "APIResourceList", apiVersion: "v1", ...list };
   }
 
-  #aggregated(core: boolean, form: string): unknown {
+  #aggregated(core: boolean, form: string): object {
     const items = this.#groups(true).filter((g) => (g.name === "") === core).map((group) => ({
       metadata: group.name ? { name: group.name } : {},
       versions: group.versions.map(({ version, remote }) => {
@@ -170,9 +194,16 @@ export class Discovery {
   }
 }
 
-const LOCAL = {
-  serverAddressByClientCIDRs: [{ clientCIDR: "0.0.0.0/0", serverAddress: "127.0.0.1:6443" }],
-};
+/** Where this server is by default. */
+const HOST = "127.0.0.1:6443";
+
+function apiVersions(serverAddress: string): object {
+  return {
+    kind: "APIVersions",
+    versions: ["v1"],
+    serverAddressByClientCIDRs: [{ clientCIDR: "0.0.0.0/0", serverAddress }],
+  };
+}
 
 /** The first by name of a group's APIServices among those of its priority. */
 function serviceNameOf({ name, priority, versions }: Group): string {
@@ -181,19 +212,42 @@ function serviceNameOf({ name, priority, versions }: Group): string {
   return names.sort()[0];
 }
 
-/** The version of aggregated discovery that is wanted, if any. */
-function aggregatedForm(accept: string | undefined): string {
-  if (!accept) return "";
-  for (const { type, params } of clausesOf(accept)) {
-    if (params.get("as") === "APIGroupDiscoveryList" && type === "application/json") {
-      const version = params.get("v");
-      if (params.get("g") !== "apidiscovery.k8s.io") continue;
-      if (version === "v2" || version === "v2beta1") return version;
-      continue;
+const MEDIA_TYPES: Readonly<Record<Media, string>> = {
+  json: JSON_TYPE,
+  yaml: YAML_TYPE,
+  protobuf: PROTOBUF_TYPE,
+};
+const PLAIN: Offer = { protobuf: true, table: false, partial: false, list: false };
+
+/** What is wanted; `aggregated`: the path has an aggregated document too. */
+function wanted(accept: string | undefined, aggregated: boolean): Wanted {
+  if (accept && aggregated) {
+    for (const { type, params } of clausesOf(accept)) {
+      if (!params.has("as")) {
+        if (/^application\/(json|yaml|vnd\.kubernetes\.protobuf)$|\*$/.test(type)) break;
+        continue;
+      }
+      const form = params.get("v");
+      const media = type === "application/*" || type === "*/*" ? "json" : bodyMedia(type);
+      const known = params.get("as") === "APIGroupDiscoveryList" &&
+        params.get("g") === "apidiscovery.k8s.io";
+      if (media && known && (form === "v2" || form === "v2beta1")) return { media, form };
     }
-    if (!params.has("as") && (type === "application/json" || type.endsWith("/*"))) return "";
   }
-  return "";
+  return { media: negotiate(accept, PLAIN).media, form: "" };
+}
+
+/** Definitions of the documents, for protobuf: by kind. */
+const DEFINITION = "io.k8s.apimachinery.pkg.apis.meta.v1.";
+
+function bytesOf(body: object, media: Media): Uint8Array {
+  if (media === "yaml") return yamlBytes(body);
+  if (media === "json") return jsonBytes(body);
+  // What says no apiVersion in JSON says none in its envelope
+  const { kind, apiVersion = "" } = body as { kind: string; apiVersion?: string };
+  const [version, group] = apiVersion.split("/").reverse();
+  const prefix = group ? `io.k8s.api.apidiscovery.${version}.` : DEFINITION;
+  return toEnvelope(schemas, prefix + kind, { apiVersion, ...body });
 }
 
 /** By priority, then upstream's order of versions: GA before beta before alpha, higher first. */
