@@ -630,3 +630,61 @@ Deno.test("webhooks: a delete is judged by the object that it removes", async ()
   assertEquals((await f.client.get({ ...at, name: "a" }) as Any).data, { x: "1", keep: "1" });
   await f[Symbol.asyncDispose]();
 });
+
+Deno.test("webhooks: what they may not do to metadata is refused, or put back", async () => {
+  let operation: unknown = {};
+  const f = await open((call) => said(call, patch(operation)));
+  await f.client.create(at, map("a", { x: "1" }));
+  await configure(f, "Mutating", "m", { rules: [{ ...MAPS, operations: ["UPDATE"] }] });
+  const change = () =>
+    f.client.patch({ ...at, name: "a" }, { type: "merge", body: { data: { y: "2" } } });
+  const set = (field: string, value: unknown) => ({
+    op: "add",
+    path: `/metadata/${field}`,
+    value,
+  });
+  const cases: [unknown, number, string][] = [
+    [
+      set("name", "b"),
+      422,
+      `ConfigMap "b" is invalid: metadata.name: Invalid value: "b": field is immutable`,
+    ],
+    [
+      set("namespace", "b"),
+      400,
+      "the namespace of the provided object does not match the namespace sent on the request",
+    ],
+    [
+      set("uid", "b"),
+      422,
+      `ConfigMap "a" is invalid: metadata.uid: Invalid value: "b": field is immutable`,
+    ],
+    [
+      set("resourceVersion", "1"),
+      409,
+      `Operation cannot be fulfilled on configmaps "a": the object has been modified; please ` +
+      "apply your changes to the latest version and try again",
+    ],
+    [
+      set("deletionTimestamp", "2001-01-01T00:00:00Z"),
+      422,
+      `ConfigMap "a" is invalid: metadata.deletionTimestamp: Invalid value: ` +
+      `"2001-01-01T00:00:00Z": field is immutable`,
+    ],
+  ];
+  for (const [given, code, message] of cases) {
+    operation = given;
+    const status = await refusalOf(change());
+    assertEquals([status.code, status.message], [code, message]);
+  }
+  operation = set("managedFields/0/operation", "Steal");
+  const changed: Any = await change();
+  assertEquals(changed.metadata.managedFields.map((m: Any) => m.operation), ["Update"]);
+  operation = { op: "remove", path: "/metadata/managedFields" };
+  const bare: Any = await f.client.patch({ ...at, name: "a" }, {
+    type: "merge",
+    body: { data: { y: "3" } },
+  });
+  assertEquals(bare.metadata.managedFields, undefined);
+  await f[Symbol.asyncDispose]();
+});

@@ -8,6 +8,7 @@ import type { Admission } from "../auth/contract.ts";
 import { alreadyExists, conflict, notFound } from "../machinery/errors.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import { attributesOf, authorize } from "./authorize.ts";
+import { checkAdmitted, settleManaged } from "./admitted.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
 import { claimsOf } from "./allocators.ts";
 import { apiVersionOf, atRevision, objectCodec, served } from "./codec.ts";
@@ -80,7 +81,6 @@ async function createDecoded(
   apply?: (object: KubeObject) => void,
 ): Promise<Answer> {
   const { kind } = request;
-  const generated = !object.metadata.name && object.metadata.generateName;
   const admission = admissionOf(deps, request, {
     operation: "CREATE",
     object,
@@ -90,8 +90,11 @@ async function createDecoded(
   // What admission adds is nobody's
   if (!apply) tracked(deps, request, undefined, object);
   enter(deps, request, "mutate");
+  const { managedFields } = object.metadata;
   if (await mutate(deps, admission)) fillDefaults(kind, object);
+  if (admission.reinvocation) settleManaged(request, object, managedFields);
   enter(deps, request, "prepare");
+  const generated = !object.metadata.name && object.metadata.generateName;
   prepareCreate(deps, request, object);
   apply?.(object);
   enter(deps, request, "validate");
@@ -300,10 +303,16 @@ async function tryChange(
   if (await mutate(deps, admission)) {
     shown?.carry();
     fillDefaults(kind, object);
+    if (admission.reinvocation) {
+      object.metadata ??= {} as KubeObject["metadata"];
+      if (!shown) checkAdmitted(request, object, old);
+      settleManaged(request, object, managedFields);
+    }
   }
   enter(deps, request, "prepare");
+  const settled = object.metadata.managedFields;
   prepareUpdate(deps, request, object, old);
-  if (managedFields) object.metadata.managedFields = managedFields;
+  if (settled) object.metadata.managedFields = settled;
   else delete object.metadata.managedFields;
   const unchanged = equalButManaged(object, old) && sameManaged(object, old) &&
     isCurrent(kind, base);
