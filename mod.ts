@@ -228,6 +228,7 @@ export class Cluster {
         client: parts.client,
         ports: {
           kinds: parts.kinds,
+          remoteKinds: () => parts.api.remoteKinds(),
           rootCa: async () => (await cluster.#upkeep.identity()).trustPem,
           legacyToken: (account) => parts.tokens.legacyToken(account),
           certificates: {

@@ -48,7 +48,9 @@ import type { NodeDialer } from "./client/node_api.ts";
 import type { Outbound } from "./client/outbound.ts";
 import type { Kinds, KubeObject } from "./machinery/types.ts";
 import { SERVICE_RANGE } from "./server/allocators.ts";
-import { Aggregation } from "./server/aggregation/registry.ts";
+import { httpClient } from "./client/http.ts";
+import { reachingClient } from "./server/aggregation/client.ts";
+import { Aggregation, type RemoteKinds } from "./server/aggregation/registry.ts";
 import type { FrontProxyIdentity } from "./server/aggregation/remote.ts";
 import { type AppOptions, callOfRequest, createApp } from "./server/app.ts";
 import { Definitions } from "./server/crds.ts";
@@ -83,6 +85,7 @@ import { OpenApi } from "./server/openapi.ts";
 import { createOutbound } from "./server/outbound.ts";
 
 export { httpClient, type HttpClientOptions } from "./client/http.ts";
+export type { RemoteKinds } from "./server/aggregation/registry.ts";
 export { createInformers } from "./client/informer.ts";
 export { objectCodec } from "./server/codec.ts";
 
@@ -147,6 +150,8 @@ export interface Api {
   answer(call: Call): Promise<Reply>;
   /** Takes over a socket that asks for WebSocket or SPDY. */
   upgrade(call: Call, socket: Socket, head: Buffer): void;
+  /** What other servers serve. */
+  remoteKinds(): RemoteKinds;
   /** Opens a socket. */
   listen(options: ListenOptions): Promise<Listener>;
   readonly metrics: Metrics;
@@ -304,7 +309,20 @@ export function createApi(options: ApiOptions): Api {
   const timers = clock.manual ? {} : { clock };
   const listeners = new Listeners({ answer: app.answer, upgrade }, { streamsMax, ...timers });
   return {
-    client: (user, agent) => localClient(deps, user, agent),
+    client: (user, agent) =>
+      reachingClient({
+        local: localClient(deps, user, agent),
+        user,
+        agent,
+        elsewhere: ({ group, version }) => aggregation.find(group, version) !== undefined,
+        http: (user, agent) =>
+          httpClient({
+            server: "https://kubernetes",
+            agent,
+            transport: (request) => app.fetch(request, { ...callOfRequest(request), user }),
+          }),
+      }),
+    remoteKinds: () => aggregation.kinds(),
     fetch: (request, info) => app.fetch(request, { ...callOfRequest(request), ...info }),
     answer: (call) => app.answer(call),
     upgrade,

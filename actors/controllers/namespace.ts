@@ -5,7 +5,7 @@
  * Behaviour matched: pkg/controller/namespace/deletion, v1.36 (ordered deletion included).
  */
 import { formatTime } from "../../api/machinery/time.ts";
-import type { Kind, KubeObject, ResourceId } from "../../api/machinery/types.ts";
+import type { KubeObject, ResourceId } from "../../api/machinery/types.ts";
 import {
   type ActorContext,
   allAtOnce,
@@ -18,7 +18,7 @@ import {
 } from "../runtime/mod.ts";
 import { type Condition, conditionOf, type Obj, sameStatus } from "./objects.ts";
 import { isFinished, textOf } from "./pods.ts";
-import { type ControllerPorts, storedKinds } from "./ports.ts";
+import { type CollectedKind, type ControllerPorts, storedKinds } from "./ports.ts";
 
 /** How long content with finalizers is given before it is looked at again, in seconds. */
 const FINALIZER_ESTIMATE_S = 15;
@@ -30,17 +30,35 @@ interface Findings {
   finalizers: Map<string, number>;
   errors: string[];
   estimateS: number;
+  /** Group-versions of which nobody knows now what they serve. */
+  undiscovered?: readonly string[];
+}
+
+/** What may be in a namespace. */
+interface Contents {
+  kinds: readonly CollectedKind[];
+  undiscovered: readonly string[];
 }
 
 /** The row; which kinds there are comes from the ports. */
-export function namespaceController({ kinds }: Pick<ControllerPorts, "kinds">): Controller<void> {
+export function namespaceController(
+  { kinds, remoteKinds }: Pick<ControllerPorts, "kinds" | "remoteKinds">,
+): Controller<void> {
+  const contents = (): Contents => {
+    const own = storedKinds(kinds).filter((kind) => kind.namespaced);
+    if (!remoteKinds) return { kinds: own, undiscovered: [] };
+    const remote = remoteKinds();
+    const listed = remote.kinds.filter(({ namespaced, verbs }) =>
+      namespaced && verbs.includes("list") && verbs.includes("delete")
+    );
+    return { kinds: [...own, ...listed], undiscovered: remote.stale };
+  };
   return {
     name: "namespace",
     account: "namespace-controller",
     for: NAMESPACES,
     workers: 10,
-    reconcile: (key, context) =>
-      reconcile(key, context, () => storedKinds(kinds).filter((kind) => kind.namespaced)),
+    reconcile: (key, context) => reconcile(key, context, contents),
   };
 }
 
@@ -48,7 +66,7 @@ export function namespaceController({ kinds }: Pick<ControllerPorts, "kinds">): 
 export async function reconcile(
   key: string,
   context: ActorContext,
-  contents: () => readonly Kind[],
+  contents: () => Contents,
 ): Promise<Outcome> {
   const cached = context.informers.for(NAMESPACES).get(key);
   if (!cached?.metadata.deletionTimestamp) return;
@@ -61,13 +79,15 @@ export async function reconcile(
   }
   if (!namespace.metadata.deletionTimestamp) return;
   if ((namespace.spec?.finalizers ?? []).length === 0) return;
-  const findings = await deleteContent(context, key, contents());
+  const { kinds, undiscovered } = contents();
+  const findings: Findings = { ...await deleteContent(context, key, kinds), undiscovered };
   const status = statusAfter(namespace, findings, context.clock.now());
   if (!sameStatus(status, namespace.status)) {
     const target = targetOf(NAMESPACES, namespace, "status");
     namespace = await context.client.update<KubeObject>(target, { ...namespace, status });
   }
   if (findings.errors.length > 0) throw new Error(findings.errors.join(", "));
+  if (undiscovered.length > 0) throw new Error(undiscoveredText(undiscovered));
   if (findings.remaining.size > 0) {
     return { afterMs: (Math.floor(findings.estimateS / 2) + 1) * 1000 };
   }
@@ -82,7 +102,7 @@ export async function reconcile(
 async function deleteContent(
   context: ActorContext,
   namespace: string,
-  kinds: readonly Kind[],
+  kinds: readonly CollectedKind[],
 ): Promise<Findings> {
   const findings: Findings = {
     remaining: new Map(),
@@ -90,7 +110,7 @@ async function deleteContent(
     errors: [],
     estimateS: 0,
   };
-  const isPods = (kind: Kind) => kind.group === "" && kind.plural === "pods";
+  const isPods = (kind: CollectedKind) => kind.group === "" && kind.plural === "pods";
   for (const kind of kinds) {
     if (isPods(kind)) await deleteKind(context, { namespace, kind, findings });
   }
@@ -102,7 +122,7 @@ async function deleteContent(
 
 async function deleteKind(
   context: ActorContext,
-  { namespace, kind, findings }: { namespace: string; kind: Kind; findings: Findings },
+  { namespace, kind, findings }: { namespace: string; kind: CollectedKind; findings: Findings },
 ): Promise<void> {
   const { group, version, plural } = kind;
   const resource: ResourceId = { group, version, plural };
@@ -183,9 +203,23 @@ const WELL: readonly [type: string, reason: string, message: string][] = [
   ],
 ];
 
+function undiscoveredText(groupVersions: readonly string[]): string {
+  const each = groupVersions.map((gv) => `${gv}: stale GroupVersion discovery: ${gv}`);
+  return `unable to retrieve the complete list of server APIs: ${each.sort().join(", ")}`;
+}
+
 /** The status with the conditions that the findings make. Pure. */
 export function statusAfter(namespace: Obj, findings: Findings, now: number): Obj["status"] {
   const bad = new Map<string, { reason: string; message: string }>();
+  const { undiscovered = [] } = findings;
+  if (undiscovered.length > 0) {
+    bad.set("NamespaceDeletionDiscoveryFailure", {
+      reason: "DiscoveryFailed",
+      message: `Discovery failed for some groups, ${undiscovered.length} failing: ${
+        undiscoveredText(undiscovered)
+      }`,
+    });
+  }
   if (findings.errors.length > 0) {
     bad.set("NamespaceDeletionContentFailure", {
       reason: "ContentDeletionFailed",

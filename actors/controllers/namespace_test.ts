@@ -134,3 +134,34 @@ Deno.test("podgc takes pods of nodes that are gone, after a quarantine", async (
   await world.advance(21_000);
   assertEquals((await world.list(PODS)).map((pod) => pod.metadata.name), ["stays"]);
 });
+
+Deno.test("a namespace takes what other servers serve with it, and waits while nobody knows what that is", async () => {
+  const flunders = { group: "wardle.example.com", version: "v1", plural: "flunders" };
+  let stale = ["wardle.example.com/v1"];
+  await using world = await openWorld((ports) => [
+    namespaceController({
+      ...ports,
+      remoteKinds: () => ({
+        kinds: [{ ...flunders, namespaced: true, verbs: ["list", "delete"] }],
+        stale,
+      }),
+    }),
+  ]);
+  await world.client.create({ resource: NAMESPACES }, { metadata: { name: "doomed" } });
+  await world.client.delete({ resource: NAMESPACES, name: "doomed" });
+  await world.settle(100);
+  const namespace = await world.client.get<KubeObject>({ resource: NAMESPACES, name: "doomed" });
+  const { status, reason, message } = conditionOf(
+    namespace.status,
+    "NamespaceDeletionDiscoveryFailure",
+  )!;
+  assertEquals([status, reason, message], [
+    "True",
+    "DiscoveryFailed",
+    "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: " +
+    "wardle.example.com/v1: stale GroupVersion discovery: wardle.example.com/v1",
+  ]);
+  stale = [];
+  await world.settle(600_000);
+  await assertRejects(() => world.client.get({ resource: NAMESPACES, name: "doomed" }));
+});

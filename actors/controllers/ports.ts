@@ -21,9 +21,14 @@ export interface CertificatePorts {
   signedStatus(csr: DeepReadonly<KubeObject>): Promise<Record<string, unknown> | undefined>;
 }
 
+/** A kind, as much of it as it takes to delete what there is of it. */
+export type CollectedKind = Pick<Kind, "group" | "version" | "plural" | "namespaced" | "verbs">;
+
 /** See the module's text. */
 export interface ControllerPorts {
   kinds: ServedKinds;
+  /** Kinds that other servers serve behind this one, and group-versions of which that is not known now. */
+  remoteKinds?(): { kinds: readonly CollectedKind[]; stale: readonly string[] };
   /** The cluster CA's certificate, PEM: what pods verify the API server with. Asked for at first use. */
   rootCa(): Promise<string>;
   /** A token for a Secret of type kubernetes.io/service-account-token; without one none is made. */

@@ -19,7 +19,7 @@ const core = (plural: string) => ({ group: "", version: "v1", plural });
 const SERVICES = { group: "apiregistration.k8s.io", version: "v1", plural: "apiservices" };
 
 interface Flunder {
-  metadata: { name: string; resourceVersion: string };
+  metadata: { name: string; namespace: string; resourceVersion: string };
   [field: string]: unknown;
 }
 
@@ -68,15 +68,15 @@ class Extension {
         resources,
       });
     }
-    const [, name] =
-      /^\/apis\/[^/]+\/v1alpha1\/namespaces\/default\/flunders(?:\/(.+))?$/.exec(url.pathname) ??
-        [];
+    const [, namespace = "", name] =
+      /\/namespaces\/([^/]+)\/flunders(?:\/(.+))?$/.exec(url.pathname) ?? [];
     if (!url.pathname.includes("/flunders")) return json(404, { kind: "Status", code: 404 });
     if (req.method === "POST") {
       const parts: Uint8Array[] = [];
       for await (const part of req) parts.push(part);
       const flunder = JSON.parse(new TextDecoder().decode(parts[0])) as Flunder;
       flunder.metadata.resourceVersion = String(++this.#revision);
+      flunder.metadata.namespace = namespace;
       this.#flunders.set(flunder.metadata.name, flunder);
       for (const watcher of this.#watchers) {
         watcher.write(JSON.stringify({ type: "ADDED", object: flunder }) + "\n");
@@ -95,12 +95,17 @@ class Extension {
         kind: "FlunderList",
         apiVersion: VERSION,
         metadata: { resourceVersion: String(this.#revision) },
-        items: [...this.#flunders.values()],
+        items: [...this.#flunders.values()].filter((f) => f.metadata.namespace === namespace),
       });
     }
     const found = this.#flunders.get(name);
     if (req.method === "DELETE") this.#flunders.delete(name);
     return found ? json(200, found) : json(404, { kind: "Status", code: 404 });
+  }
+
+  namesIn(namespace: string): string[] {
+    return [...this.#flunders.values()].filter((f) => f.metadata.namespace === namespace)
+      .map((f) => f.metadata.name);
   }
 
   get watchers(): number {
@@ -145,7 +150,11 @@ async function hasKubectl(): Promise<boolean> {
 
 Deno.test("an extension server serves its part of the API through the cluster's", async () => {
   const clock = new RealClock();
-  await using cluster = await Cluster.start({ clock: "real", nodes: 0, components: ["api"] });
+  await using cluster = await Cluster.start({
+    clock: "real",
+    nodes: 0,
+    components: ["api", "controllers"],
+  });
   const { port } = await cluster.listen({ port: 0 });
   const { client } = cluster;
   const published = await client.get({
@@ -169,6 +178,7 @@ Deno.test("an extension server serves its part of the API through the cluster's"
     return found.status.conditions?.[0]?.message === "all checks passed" || undefined;
   });
   await requests(cluster, extension);
+  await collected(cluster, extension);
   await upgraded(cluster, extension, port);
   const folder = await Deno.makeTempDir();
   if (await hasKubectl()) await byKubectl(cluster, extension, `${folder}/kubeconfig`);
@@ -225,6 +235,25 @@ async function requests(cluster: Cluster, extension: Extension): Promise<void> {
   const list = await (await cluster.fetch(path)).json();
   assertEquals(list.items.length, 1);
   assertEquals(new Set(extension.users), new Set(["system:kube-aggregator", "kubernetes-admin"]));
+}
+
+/** In-process clients reach it too, and a namespace that is deleted takes what is there with it. */
+async function collected({ client }: Cluster, extension: Extension): Promise<void> {
+  await client.create({ resource: core("namespaces") }, { metadata: { name: "doomed" } });
+  const resource = { group: GROUP, version: "v1alpha1", plural: "flunders" };
+  const made = await client.create({ resource, namespace: "doomed" }, {
+    apiVersion: VERSION,
+    kind: "Flunder",
+    metadata: { name: "two" },
+  });
+  assertEquals(made.metadata.name, "two");
+  assertEquals((await client.list({ resource, namespace: "doomed" })).items.length, 1);
+  await client.delete({ resource: core("namespaces"), name: "doomed" });
+  await eventually(async () => {
+    const left = await client.list({ resource: core("namespaces") });
+    return !left.items.some((one) => one.metadata.name === "doomed") || undefined;
+  });
+  assertEquals(extension.namesIn("doomed"), []);
 }
 
 /** A connection that is upgraded goes through byte by byte. */

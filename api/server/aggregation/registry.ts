@@ -10,7 +10,7 @@
 import type { Timer } from "../../../kv/clock.ts";
 import type { Event, Watch } from "../../../kv/contract.ts";
 import { edit } from "../../machinery/edit.ts";
-import type { DeepReadonly, KubeObject } from "../../machinery/types.ts";
+import type { DeepReadonly, Kind, KubeObject } from "../../machinery/types.ts";
 import { API_SERVICES } from "../api_services.ts";
 import { type Deps, timeText } from "../deps.ts";
 import type { RemoteVersions } from "../discovery.ts";
@@ -29,6 +29,13 @@ export const REFRESH_MS = 60_000;
 const GIVEN_AWAY = "metrics.k8s.io";
 
 type Stored = DeepReadonly<KubeObject>;
+
+/** What other servers serve, for those who look after all there is. */
+export interface RemoteKinds {
+  kinds: Pick<Kind, "group" | "version" | "plural" | "namespaced" | "verbs">[];
+  /** Group-versions that may have kinds nobody knows of now. */
+  stale: string[];
+}
 
 /** What the work on one remote is at. */
 interface Work {
@@ -69,6 +76,19 @@ export class Aggregation implements RemoteVersions {
 
   all(): Iterable<Remote> {
     return this.#remotes.values();
+  }
+
+  /** What is served by others, as far as it is known. */
+  kinds(): RemoteKinds {
+    const found: RemoteKinds = { kinds: [], stale: [] };
+    for (const { group, version, resources, freshness } of this.#remotes.values()) {
+      if (freshness === "Stale") found.stale.push(`${group}/${version}`);
+      for (const { resource: plural, scope, verbs } of resources) {
+        const namespaced = scope === "Namespaced";
+        found.kinds.push({ group, version, plural, namespaced, verbs: verbs as Kind["verbs"] });
+      }
+    }
+    return found;
   }
 
   /** Something that documents are made of has changed. */
