@@ -1,0 +1,182 @@
+/**
+ * `deno task cis [--kubeconfig FILE] [--data .plesio] [--only 5.2] [--json]`: looks at a running cluster, item by item
+ * of the CIS Kubernetes Benchmark (`api/cis/mod.ts`), and prints a table. Exit code 1: something FAILs.
+ *
+ * It needs an administrator's kubeconfig (default: the one in the data folder) and changes nothing.
+ */
+import { request } from "node:https";
+import { connect } from "node:net";
+import { Buffer } from "node:buffer";
+import { parseArgs } from "node:util";
+import { type AskOptions, selfCheck, type Sources, tableOf } from "./api/cis/mod.ts";
+import { parseYaml } from "./api/machinery/yaml.ts";
+
+/** How the cluster is reached. */
+interface Door {
+  server: URL;
+  ca?: string;
+  cert?: string;
+  key?: string;
+  token?: string;
+}
+
+// deno-lint-ignore no-explicit-any -- a kubeconfig of anybody's
+type Config = any;
+
+/** The current context of a kubeconfig. Throws TypeError. */
+function doorOf(text: string): Door {
+  const config = parseYaml(text).value as Config;
+  const named = (list: Config[] | undefined, name: string) =>
+    list?.find((one) => one.name === name);
+  const context = named(config?.contexts, config?.["current-context"])?.context;
+  const cluster = named(config?.clusters, context?.cluster)?.cluster;
+  const user = named(config?.users, context?.user)?.user ?? {};
+  if (!cluster?.server) throw new TypeError("the kubeconfig has no current context with a server");
+  const data = (from: Config, name: string): string | undefined => {
+    const encoded = from[`${name}-data`];
+    if (encoded) return Buffer.from(encoded, "base64").toString("utf8");
+    return from[name] && Deno.readTextFileSync(from[name]);
+  };
+  return {
+    server: new URL(cluster.server),
+    ca: data(cluster, "certificate-authority"),
+    cert: data(user, "client-certificate"),
+    key: data(user, "client-key"),
+    token: user.token,
+  };
+}
+
+/** Longest that an answer may take, in ms. */
+const ANSWER_MS_MAX = 30_000;
+
+function asker(door: Door): Sources["ask"] {
+  return (path: string, options: AskOptions = {}) =>
+    new Promise((resolve, reject) => {
+      const { method = "GET", type = "application/json", accept = "application/json" } = options;
+      const body = options.body === undefined ? undefined : JSON.stringify(options.body);
+      const headers: Record<string, string | string[]> = { accept };
+      if (body !== undefined) headers["content-type"] = type;
+      if (door.token && !options.anonymous) headers.authorization = `Bearer ${door.token}`;
+      if (options.as) {
+        headers["impersonate-user"] = options.as.user;
+        headers["impersonate-group"] = [...options.as.groups ?? []];
+      }
+      const { ca, cert, key } = door;
+      const identity = options.anonymous ? {} : { cert, key };
+      const asked = request(new URL(path, door.server), {
+        method,
+        headers,
+        ca,
+        ...identity,
+        agent: false,
+        timeout: ANSWER_MS_MAX,
+      }, (answer) => {
+        const parts: Uint8Array[] = [];
+        answer.on("data", (part) => parts.push(part));
+        answer.on("error", reject);
+        answer.on("end", () => {
+          const text = Buffer.concat(parts).toString("utf8");
+          resolve({ status: answer.statusCode ?? 0, body: jsonOr(text) });
+        });
+      });
+      asked.on("timeout", () => asked.destroy(new Error(`${path}: no answer`)));
+      asked.on("error", reject);
+      asked.end(body);
+    });
+}
+
+function jsonOr(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {}; // Texts are not what checks read.
+  }
+}
+
+/** Longest that a greeting and a connection may take, in ms. */
+const CONNECT_MS_MAX = 2_000;
+const HANDSHAKE = 0x16;
+
+/** A TLS ClientHello, written by hand: libraries do not offer what nobody should agree to. */
+function greeting(version: number, suites: readonly number[]): Uint8Array {
+  const u16 = (n: number) => [n >> 8, n & 0xff];
+  const sized = (bytes: number[]) => [...u16(bytes.length), ...bytes];
+  const groups = [0x00, 0x0a, ...sized(sized([0x00, 0x1d, 0x00, 0x17]))];
+  const points = [0x00, 0x0b, ...sized([0x01, 0x00])];
+  const signatures = [0x00, 0x0d, ...sized(sized([4, 3, 8, 4, 4, 1, 5, 3, 8, 5, 5, 1, 2, 1]))];
+  const body = [
+    ...u16(version),
+    ...crypto.getRandomValues(new Uint8Array(32)),
+    0x00,
+    ...sized(suites.flatMap(u16)),
+    0x01,
+    0x00,
+    ...sized([...groups, ...points, ...signatures]),
+  ];
+  const message = [0x01, 0x00, ...sized(body)];
+  return new Uint8Array([HANDSHAKE, 0x03, 0x01, ...sized(message)]);
+}
+
+/** The first byte that somebody answers with; undefined when nobody does. */
+function firstByte(host: string, port: number, hello?: Uint8Array): Promise<number | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect({ host, port, timeout: CONNECT_MS_MAX }, () => {
+      if (hello) return void socket.write(hello);
+      socket.destroy();
+      resolve(0);
+    });
+    socket.once("data", (bytes) => (socket.destroy(), resolve(Number((bytes as Uint8Array)[0]))));
+    socket.on("timeout", () => (socket.destroy(), resolve(undefined)));
+    socket.on("error", () => resolve(undefined));
+    socket.on("close", () => resolve(undefined));
+  });
+}
+
+/** What can be looked at from here. */
+export function sourcesOf(kubeconfig: string, data: string | undefined): Sources {
+  const door = doorOf(kubeconfig);
+  return {
+    ask: asker(door),
+    greets: async (version, suites) => {
+      const { hostname, port } = door.server;
+      return await firstByte(hostname, Number(port || 443), greeting(version, suites)) ===
+        HANDSHAKE;
+    },
+    reaches: async (host, port) => await firstByte(host, port) !== undefined,
+    credentials: door.cert ? "certificate" : "token",
+    ...(data && {
+      modeOf: async (name: string) => {
+        const found = await Deno.stat(name ? `${data}/${name}` : data).catch(() => undefined);
+        return found?.mode ?? undefined;
+      },
+    }),
+  };
+}
+
+async function main(args: string[]): Promise<boolean> {
+  const { values } = parseArgs({
+    args,
+    options: {
+      kubeconfig: { type: "string" },
+      data: { type: "string" },
+      only: { type: "string", default: "" },
+      json: { type: "boolean", default: false },
+    },
+  });
+  const standard = ".plesio";
+  const isThere = await Deno.stat(standard).then(() => true, () => false);
+  const data = values.data ?? (values.kubeconfig || !isThere ? undefined : standard);
+  const path = values.kubeconfig ?? `${data ?? standard}/kubeconfig`;
+  const findings = await selfCheck(sourcesOf(await Deno.readTextFile(path), data), values.only);
+  console.log(values.json ? JSON.stringify(findings, null, 2) : tableOf(findings));
+  return findings.every(({ verdict }) => verdict !== "FAIL");
+}
+
+if (import.meta.main) {
+  try {
+    Deno.exit(await main(Deno.args) ? 0 : 1);
+  } catch (error) {
+    console.error(`cis: ${error instanceof Error ? error.message : error}`);
+    Deno.exit(2);
+  }
+}
