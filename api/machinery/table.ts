@@ -44,7 +44,8 @@ export interface Table {
   kind: "Table";
   apiVersion: MetaVersion;
   metadata: ListMeta;
-  columnDefinitions: TableColumn[];
+  /** None at all, where the headers have been sent before. */
+  columnDefinitions: TableColumn[] | null;
   rows: TableRow[];
 }
 
@@ -156,7 +157,7 @@ export function tableOf(
     kind: "Table",
     apiVersion: options.version ?? "meta.k8s.io/v1",
     metadata,
-    columnDefinitions: options.noHeaders ? [] : tableColumns(kind),
+    columnDefinitions: options.noHeaders ? null : tableColumns(kind),
     rows,
   };
 }

@@ -80,8 +80,8 @@ Deno.test("tableOf() prints custom columns", () => {
     now: NOW,
   });
   assertEquals(table.rows[0].cells, ["w", 3, '["a"]', true, null, "<invalid>", "5m12s"]);
-  assertEquals(table.columnDefinitions[0].format, "name");
-  assertEquals(table.columnDefinitions[2].priority, 1);
+  assertEquals(table.columnDefinitions![0].format, "name");
+  assertEquals(table.columnDefinitions![2].priority, 1);
   assertEquals(table.rows[0].object, {
     kind: "PartialObjectMetadata",
     apiVersion: "meta.k8s.io/v1",
@@ -93,7 +93,7 @@ Deno.test("tableOf() falls back to name and creation", () => {
   const options = { now: NOW, includeObject: "None", noHeaders: true } as const;
   const table = tableOf({ columns: [] }, [WIDGET], {}, options);
   assertEquals(table.rows, [{ cells: ["w", "2026-11-21T09:00:00Z"], object: null }]);
-  assertEquals(table.columnDefinitions, []);
+  assertEquals(table.columnDefinitions, null);
   assertThrows(() => parseIncludeObject("All"), Error, 'Invalid value: "All": must be');
   assertEquals(partialMetadataList([WIDGET], {}).items.length, 1);
 });
