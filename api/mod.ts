@@ -289,6 +289,7 @@ export function createApi(options: ApiOptions): Api {
   const { audit } = deps;
   if (audit) metrics.add(() => audit.lines());
   if (options.metricsText) metrics.add(options.metricsText);
+  metrics.add(() => aggregation.lines());
   metrics.add(() => definitions.metricsText());
   const openapi = new OpenApi(deps.kinds, aggregation);
   const app = createApp(deps, {

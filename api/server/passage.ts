@@ -18,6 +18,8 @@ import type { Kind } from "../machinery/types.ts";
 
 /** A request on its way. */
 export interface Passage {
+  /** Its Audit-ID. */
+  readonly id: string;
   readonly requested: Requested;
   /** Watches and streams: neither deadline nor seats for all their time. */
   readonly longRunning: boolean;
@@ -148,6 +150,7 @@ async function answered(
     }
   }
   const passage: Passage = begun.passage = {
+    id: begun.id,
     requested,
     longRunning,
     deadline,

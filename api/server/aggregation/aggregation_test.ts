@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
 import { ManualClock } from "../../../kv/mod.ts";
 import { type FakeAnswer, fakeOutbound, type OutboundCall } from "../../client/outbound_fixture.ts";
 import type { Fixture } from "../fixture_test.ts";
@@ -225,7 +225,9 @@ Deno.test("a request is passed on with its user in headers, and nobody else's", 
   assertEquals(passed.status, 200);
   const heard = await passed.json();
   assertEquals([heard.path, heard.query], [path, "limit=5"]);
-  assertEquals(heard.headers, {
+  const { "audit-id": id, ...headers } = heard.headers;
+  assertEquals(id, passed.headers.get("audit-id"), "both servers call the request by one name");
+  assertEquals(headers, {
     "x-mine": "1",
     "x-remote-user": "alice",
     "x-remote-group": ["devs", "system:authenticated"],
@@ -330,6 +332,13 @@ Deno.test("a broken extension is 503 in text, stale in discovery, and costs no o
   assertEquals(own.versions[0].resources, [FLUNDERS], "what it said last");
   const apps = items.find((i: { metadata: { name: string } }) => i.metadata.name === "apps");
   assertEquals(apps.versions[0].freshness, "Current");
+  const metrics = await (await get(fixture, "/metrics")).text();
+  const name = `v1alpha1.${GROUP}`;
+  assertStringIncludes(metrics, `aggregator_unavailable_apiservice{name="${name}"} 1`);
+  assertStringIncludes(
+    metrics,
+    `aggregator_unavailable_apiservice_total{name="${name}",reason="FailedDiscoveryCheck"} 1`,
+  );
 });
 
 Deno.test("what a server serves is asked anew each minute, and only the change is sent", async () => {

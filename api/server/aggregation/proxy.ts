@@ -34,18 +34,27 @@ export function answerRemote(
 ): Promise<Reply> {
   const query = new URLSearchParams(call.query);
   const requested = requestedResource({ method: call.method, route, query });
-  return pass(deps, call, requested, async ({ user, audit }) => {
+  return pass(deps, call, requested, async ({ user, audit, id }) => {
     await authorize(deps, { ...requested, user }, audit);
-    return await passOn(call, remote, user, { deps });
+    return await passOn(call, remote, user, { deps, id });
   });
 }
 
-/** Passes a request on, whoever has authorized it. `discovery`: it is to be quick. */
+/** How a request is passed on. */
+export interface PassingOn {
+  deps: Deps;
+  /** It is to be quick. */
+  discovery?: boolean;
+  /** Its Audit-ID, where it is known: both servers' audits name it so. */
+  id?: string;
+}
+
+/** Passes a request on, whoever has authorized it. */
 export async function passOn(
   call: Call,
   remote: Remote,
   user: User,
-  { deps, discovery = false }: { deps: Deps; discovery?: boolean },
+  { deps, discovery = false, id }: PassingOn,
 ): Promise<Reply> {
   if (!remote.available) return plain(503, "service unavailable");
   const body = call.method === "GET" || call.method === "HEAD"
@@ -58,7 +67,7 @@ export async function passOn(
       method: call.method,
       path: call.path,
       query: call.query,
-      headers: headersFor(call, user),
+      headers: headersFor(call, user, id),
       ...(body?.length && { body }),
       timeoutMs: discovery ? DISCOVERY_TIMEOUT_MS : REMOTE_TIMEOUT_MS,
       signal: leaving.signal,
@@ -108,11 +117,20 @@ function plain(status: number, text: string): Reply {
   return textReply(status, `${text}\n`);
 }
 
-function headersFor(call: Call, user: User): Record<string, string | string[]> {
+function headersFor(
+  call: Call,
+  user: User,
+  id: string | undefined,
+): Record<string, string | string[]> {
   const headers: Record<string, string | string[]> = {};
   for (const [name, value] of call.headers()) {
     if (name.startsWith(":") || OF_CONNECTION.has(name) || saysWho(name)) continue;
     headers[name] = typeof value === "string" ? value : [...value];
+  }
+  if (id) headers["audit-id"] = id;
+  if (call.remote) {
+    const before = call.header("x-forwarded-for");
+    headers["x-forwarded-for"] = before ? `${before}, ${call.remote}` : call.remote;
   }
   return Object.assign(headers, remoteHeaders(user));
 }

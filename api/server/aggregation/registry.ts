@@ -25,6 +25,8 @@ export const CHECK_MS = 30_000;
 export const RETRY_MS = 1_000;
 /** How often what a remote serves is asked anew, in ms. */
 export const REFRESH_MS = 60_000;
+/** Series of one metric at most. */
+const SERIES_MAX = 500;
 /** The group that a service may take from this server. */
 const GIVEN_AWAY = "metrics.k8s.io";
 
@@ -53,6 +55,8 @@ export class Aggregation implements RemoteVersions {
   readonly #identity: () => Promise<FrontProxyIdentity | undefined>;
   readonly #remotes = new Map<string, Remote>();
   readonly #work = new Map<string, Work>();
+  /** How often one was lost, by labels of the metric. */
+  readonly #lost = new Map<string, number>();
   /** Watches on Services and their endpoints, while there are remotes. */
   #watches: Watch<KubeObject>[] = [];
   #stopped = false;
@@ -76,6 +80,25 @@ export class Aggregation implements RemoteVersions {
 
   all(): Iterable<Remote> {
     return this.#remotes.values();
+  }
+
+  /** How the remotes fare, in the words of upstream's metrics. */
+  lines(): string {
+    if (this.empty && this.#lost.size === 0) return "";
+    const gauge = "aggregator_unavailable_apiservice";
+    const lines = [
+      `# HELP ${gauge} Whether an APIService cannot be had, by its name.`,
+      `# TYPE ${gauge} gauge`,
+    ];
+    for (const { name, available } of this.#remotes.values()) {
+      lines.push(`${gauge}{name="${name}"} ${available ? 0 : 1}`);
+    }
+    lines.push(
+      `# HELP ${gauge}_total How often an APIService was lost, by its name and why.`,
+      `# TYPE ${gauge}_total counter`,
+    );
+    for (const [labels, count] of this.#lost) lines.push(`${gauge}_total{${labels}} ${count}`);
+    return lines.join("\n");
   }
 
   /** What is served by others, as far as it is known. */
@@ -210,13 +233,22 @@ export class Aggregation implements RemoteVersions {
     });
   }
 
+  #count(remote: Remote, reason: string): void {
+    const labels = `name="${remote.name}",reason="${reason}"`;
+    if (!this.#lost.has(labels) && this.#lost.size >= SERIES_MAX) return;
+    this.#lost.set(labels, (this.#lost.get(labels) ?? 0) + 1);
+  }
+
   async #look(key: string, work: Work): Promise<boolean> {
     const { database, clock } = this.#deps;
     const remote = this.#remotes.get(key);
     if (!remote) return true;
     const found = missing(database.objects.view(), remote) ?? await probe(this.#deps, remote);
     const available = found.status === "True";
-    if (available !== remote.available) this.changed();
+    if (available !== remote.available) {
+      this.changed();
+      if (!available) this.#count(remote, found.reason);
+    }
     // Before it is written, so that the write's own event is no news
     remote.available = available;
     if (!available) remote.freshness = "Stale";
