@@ -120,15 +120,53 @@ const WRITTEN: Readonly<Record<string, string>> = {
   "v1.Status": "object",
   "map[string]string": "object",
   "[]string": "array",
+  "string": "string",
+  "v1.StatusReason": "string",
+  "int32": "number",
+  "v1.StatusDetails": "object",
+  "v1.ListMeta": "object",
+  "[]v1.StatusCause": "array",
+};
+
+/** And of each field of a refusal's Status. */
+const STATUS_TYPES: Readonly<Record<string, string>> = {
+  status: "string",
+  message: "string",
+  reason: "v1.StatusReason",
+  code: "int32",
+  details: "v1.StatusDetails",
+  metadata: "v1.ListMeta",
+};
+
+const DETAILS_TYPES: Readonly<Record<string, string>> = {
+  name: "string",
+  group: "string",
+  kind: "string",
+  uid: "types.UID",
+  causes: "[]v1.StatusCause",
+  retryAfterSeconds: "int32",
 };
 
 function checkTypes(response: Response): void {
-  for (const [field, type] of Object.entries(TYPES)) {
-    const value = response[field as keyof Response];
-    if (value === undefined || value === null || jsonTypeName(value) === WRITTEN[type]) continue;
+  checkFields(response as Values, TYPES, "response");
+  const status = response.status as { details?: Values } & Values | undefined;
+  if (!status) return;
+  checkFields(status, STATUS_TYPES, "response.status");
+  if (status.details) checkFields(status.details, DETAILS_TYPES, "response.status.details");
+}
+
+type Values = Readonly<Record<string, unknown>>;
+
+function checkFields(values: Values, types: Readonly<Record<string, string>>, at: string): void {
+  for (const [field, type] of Object.entries(types)) {
+    const value = Object.hasOwn(values, field) ? values[field] : undefined;
+    if (value === undefined || value === null) continue;
+    const name = jsonTypeName(value);
+    const small = type !== "int32" || value === (value as number | 0);
+    if (name === WRITTEN[type] && small) continue;
     throw new ReviewError(
-      `json: cannot unmarshal ${jsonTypeName(value)} into Go struct field ` +
-        `AdmissionResponse.response.${field} of type ${type}`,
+      `json: cannot unmarshal ${name}${small ? "" : ` ${value}`} into Go struct field ` +
+        `AdmissionResponse.${at}.${field} of type ${type}`,
       true,
     );
   }

@@ -16,7 +16,15 @@ import { FLOW_DEBUG, flowTable } from "./flow_report.ts";
 import { failure, pass } from "./passage.ts";
 import { type Route, routeOf } from "./route.ts";
 import { VERSION } from "./health.ts";
-import { bodyTooLarge, type Call, isStream, jsonReply, type Reply, textReply } from "./http.ts";
+import {
+  bodyTooLarge,
+  type Call,
+  isStream,
+  jsonReply,
+  type Reply,
+  statusOf,
+  textReply,
+} from "./http.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenApi } from "./openapi.ts";
 
@@ -285,7 +293,7 @@ function responseOf(reply: Reply, method = "GET"): Response {
   }
   const empty = method === "HEAD" || reply.status === 304 || reply.status === 204;
   const body = empty ? null : bodyInit(reply.body);
-  return new Response(body, { status: reply.status, headers });
+  return new Response(body, { status: statusOf(reply), headers });
 }
 
 function bodyInit(body: Reply["body"]): BodyInit | null {

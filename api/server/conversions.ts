@@ -10,6 +10,7 @@ import { type Endpoint, OutboundError } from "../client/outbound.ts";
 import type { ConvertObjects, Crd } from "../machinery/crd/mod.ts";
 import { applyDefaults } from "../machinery/defaults.ts";
 import { edit } from "../machinery/edit.ts";
+import { goTypeName, isMap, jsonTypeName } from "../machinery/json_value.ts";
 import { Counter, Duration } from "../machinery/metric_series.ts";
 import { ApiError, type DeepReadonly, type Kind, type KubeObject } from "../machinery/types.ts";
 import { validateAnnotations, validateLabels } from "../kinds/rules/meta.ts";
@@ -158,7 +159,12 @@ function convertedOf(
   if (status !== "Success") {
     throw refuse(message || `response.result.status was '${status}', not 'Success'`);
   }
-  return response.convertedObjects ?? [];
+  const objects = response.convertedObjects ?? [];
+  if (Array.isArray(objects)) return objects;
+  throw refuse(
+    `json: cannot unmarshal ${jsonTypeName(objects)} into Go struct field ` +
+      "ConversionResponse.response.convertedObjects of type []runtime.RawExtension",
+  );
 }
 
 /** One converted object: its metadata is the original's but for labels and annotations. */
@@ -186,26 +192,30 @@ function checked(converted: unknown, original: Stored, apiVersion: string): Kube
       throw invalid(`object: must have the same ${shown}: ${before} != ${after}`);
     }
   }
-  if (out.metadata === undefined) {
-    throw invalid("metadata: missing metadata in converted object");
+  const given: unknown = out.metadata;
+  if (given === undefined) throw invalid("metadata: missing metadata in converted object");
+  if (!isMap(given)) {
+    const what = goTypeName(given);
+    throw invalid(`metadata: invalid metadata of type ${what} in converted object`);
   }
   const metadata = edit<KubeObject["metadata"]>(original.metadata);
   for (const field of ["labels", "annotations"] as const) {
-    const given: unknown = out.metadata[field];
+    const some: unknown = given[field];
     delete metadata[field];
-    if (given === undefined || given === null) continue;
-    if (typeof given !== "object" || Array.isArray(given)) {
-      throw invalid(
-        `metadata: invalid metadata.${field} of type ${typeof given} in converted object`,
-      );
+    if (some === undefined || some === null) continue;
+    if (!isMap(some)) {
+      const what = goTypeName(some);
+      throw invalid(`metadata: invalid metadata.${field} of type ${what} in converted object`);
     }
-    for (const [key, value] of Object.entries(given)) {
+    for (const [key, value] of Object.entries(some)) {
       if (typeof value === "string") continue;
       throw invalid(
-        `metadata: metadata.${field}[${key}] must be a string, but is ${typeof value} in converted object`,
+        `metadata: metadata.${field}[${key}] must be a string, but is ${
+          goTypeName(value)
+        } in converted object`,
       );
     }
-    const texts = given as Record<string, string>;
+    const texts = some as Record<string, string>;
     const report = new Report();
     if (field === "labels") validateLabels(texts, METADATA.child(field), report);
     else validateAnnotations(texts, METADATA.child("annotation"), report);

@@ -230,7 +230,7 @@ Deno.test("conversions: what fails says so in upstream's words", async () => {
     ],
     [
       (call) => converted(call, (o) => o.metadata.labels = { l: 1 }),
-      `${subject} returned invalid metadata: metadata.labels[l] must be a string, but is number ` +
+      `${subject} returned invalid metadata: metadata.labels[l] must be a string, but is int64 ` +
       "in converted object",
     ],
     [

@@ -115,3 +115,11 @@ export function statusReply(status: Status): Reply {
   if (status.code === 401) reply.headers["www-authenticate"] = `Bearer realm="kubernetes"`;
   return reply;
 }
+
+/** The highest status that HTTP knows. */
+const STATUS_MAX = 599;
+
+/** The status to send: a webhook may refuse with any code, and what HTTP has none for is a failure of ours. */
+export function statusOf({ status }: Pick<Reply, "status">): number {
+  return status > STATUS_MAX ? 500 : status;
+}

@@ -6,7 +6,7 @@ import type { Clock } from "../../kv/clock.ts";
 import type { Credentials } from "../auth/contract.ts";
 import { sessionOf } from "./connections.ts";
 import { badRequest } from "../machinery/errors.ts";
-import { bodyTooLarge, type Call, isStream, type Reply } from "./http.ts";
+import { bodyTooLarge, type Call, isStream, type Reply, statusOf } from "./http.ts";
 import type { IncomingMessage, ServerResponse, Socket, TLSSocket } from "./listen.ts";
 
 /** A client may take nothing of an answer for so long. */
@@ -142,9 +142,6 @@ export interface Answerer {
   answer(call: Call): Promise<Reply>;
 }
 
-/** The highest status that HTTP knows. */
-const STATUS_MAX = 599;
-
 /** Serves one request. Resolves when its answer has been handed over, or its client is gone. */
 export async function serve(
   served: Answerer,
@@ -156,8 +153,7 @@ export async function serve(
   const call = Object.defineProperty(callOf(req), "signal", { get: () => gone.signal });
   const reply = await served.answer(call);
   const { body } = reply;
-  // A webhook may refuse with any code; what HTTP has none for is a failure of ours
-  const status = reply.status > STATUS_MAX ? 500 : reply.status;
+  const status = statusOf(reply);
   if (gone.yes) {
     if (isStream(body)) await body[Symbol.asyncIterator]().return?.();
     return;

@@ -10,7 +10,7 @@ import { applyDefaults } from "../../machinery/defaults.ts";
 import { edit } from "../../machinery/edit.ts";
 import { badRequest, forbidden, internal, timedOut } from "../../machinery/errors.ts";
 import { JsonError, parseJson } from "../../machinery/json.ts";
-import { jsonTypeName, sameJson } from "../../machinery/json_value.ts";
+import { isMap, jsonTypeName, sameJson } from "../../machinery/json_value.ts";
 import { jsonPatch } from "../../machinery/patch.ts";
 import { decode } from "../../machinery/schema.ts";
 import {
@@ -413,11 +413,17 @@ function patched(
   operations: unknown[],
 ): KubeObject {
   try {
-    const changed = jsonPatch(object as KubeObject, operations) ?? {};
+    const changed: unknown = jsonPatch(object as KubeObject, operations) ?? {};
+    if (!isMap(changed)) {
+      throw internal(
+        `json: cannot unmarshal ${jsonTypeName(changed)} into Go value of type ${form.kind}`,
+      );
+    }
     changed.apiVersion ??= object.apiVersion;
     changed.kind ??= object.kind;
     if (changed.apiVersion !== object.apiVersion || changed.kind !== object.kind) {
-      const short = changed.apiVersion.slice(changed.apiVersion.lastIndexOf("/") + 1);
+      const version = String(changed.apiVersion);
+      const short = version.slice(version.lastIndexOf("/") + 1);
       const family = form.group.split(".")[0] || "core";
       const message = `converting (${short}.${changed.kind}) to (${family}.${form.kind}): ` +
         "unknown conversion";
