@@ -13,6 +13,7 @@ import { nameIsDnsLabel } from "../../machinery/names.ts";
 import { AGE_COLUMN, column, NAME_COLUMN } from "./cells.ts";
 import { validateLabels } from "./meta.ts";
 import { validateTolerations } from "./pod_affinity.ts";
+import { nodeLabelText } from "./pod_warnings.ts";
 import { validateResources } from "./quantity_validation.ts";
 import { Path, Report } from "./report.ts";
 
@@ -51,6 +52,11 @@ function validateRuntimeClass(object: DeepReadonly<KubeObject>): Cause[] {
 /** Hooks by kind. */
 export const hooks: Record<string, KindHooks> = {
   RuntimeClass: {
+    warnings: ({ scheduling }) =>
+      Object.keys(scheduling?.nodeSelector ?? {}).flatMap((key) => {
+        const text = nodeLabelText(key);
+        return text ? [`scheduling.nodeSelector: ${text}`] : [];
+      }),
     validate: validateRuntimeClass,
     validateUpdate(object, old) {
       const r = new Report();

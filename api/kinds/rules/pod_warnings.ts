@@ -68,6 +68,11 @@ const NO_POD = "a null labelSelector results in matching no pod";
 
 // --- nodes, amounts, addresses ----------------------------------------------------------------------
 
+/** What there is to say of a node's label, if it is one of old. */
+export function nodeLabelText(key: string): string | undefined {
+  return NODE_LABELS.get(key);
+}
+
 /** Warns of terms that select by labels of old. */
 export function nodeTermWarnings(term: Obj, path: Path, lines: string[]): void {
   term?.matchExpressions?.forEach(({ key }: Obj, i: number) => {

@@ -15,6 +15,7 @@ import { tryParseQuantity } from "../../machinery/quantity.ts";
 import { checkLabelSelector } from "../../machinery/selectors.ts";
 import { AGE_COLUMN, column, NAME_COLUMN, type Row } from "./cells.ts";
 import { equalExcept, semanticEqual } from "./equality.ts";
+import { nodeLabelText, nodeTermWarnings } from "./pod_warnings.ts";
 import { raiseGeneration, statusHooks } from "./prepare.ts";
 import { isSet, Path, Report, ROOT, SPEC } from "./report.ts";
 import { validateCsiDriverName } from "./volume_sources.ts";
@@ -261,6 +262,32 @@ function immutable(...fields: string[]): NonNullable<KindHooks["validateUpdate"]
   };
 }
 
+/** Warns of labels of old in the places that a class allows. */
+function classWarnings({ allowedTopologies }: Stored): string[] {
+  const lines: string[] = [];
+  const root = new Path("allowedTopologies");
+  (allowedTopologies ?? []).forEach(({ matchLabelExpressions }: Obj, i: number) => {
+    const path = root.index(i).child("matchLabelExpressions");
+    (matchLabelExpressions ?? []).forEach(({ key }: Obj, j: number) => {
+      const text = nodeLabelText(key);
+      if (text) lines.push(`${path.index(j).child("key")}: ${text}`);
+    });
+  });
+  return lines;
+}
+
+/** Warns of labels of old in the place that an amount of room is about. */
+function capacityWarnings({ nodeTopology }: Stored): string[] {
+  const lines: string[] = [];
+  const path = new Path("nodeTopology");
+  nodeTermWarnings(nodeTopology, path, lines);
+  for (const key of Object.keys(nodeTopology?.matchLabels ?? {})) {
+    const text = nodeLabelText(key);
+    if (text) lines.push(`${path.child("matchLabels").child(key)}: ${text}`);
+  }
+  return lines;
+}
+
 /** Hooks by kind. */
 export const hooks: Record<string, KindHooks> = {
   StorageClass: {
@@ -270,6 +297,7 @@ export const hooks: Record<string, KindHooks> = {
     },
     validate: validateStorageClass,
     validateUpdate: validateStorageClassUpdate,
+    warnings: classWarnings,
   },
   VolumeAttachment: {
     ...statusHooks({ status: () => ({ attached: false }) }),
@@ -322,6 +350,7 @@ export const hooks: Record<string, KindHooks> = {
     },
   },
   CSIStorageCapacity: {
+    warnings: capacityWarnings,
     validate: validateCapacity,
     validateUpdate: (object, old, context) => [
       ...validateCapacity(object),

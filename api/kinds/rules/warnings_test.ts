@@ -205,3 +205,29 @@ Deno.test("services, volumes, claims, ingresses", () => {
     "instead",
   ]);
 });
+
+Deno.test("labels of old are told of in classes, amounts of room and runtime classes", () => {
+  const warned = (group: string, kind: string, object: Obj) =>
+    kindOf(`${group}/v1/${kind}`).hooks.warnings!(object);
+  const zone = "failure-domain.beta.kubernetes.io/zone";
+  const instead = 'deprecated since v1.17; use "topology.kubernetes.io/zone" instead';
+  assertEquals(
+    warned("storage.k8s.io", "StorageClass", {
+      allowedTopologies: [{ matchLabelExpressions: [{ key: "a" }, { key: zone }] }],
+    }),
+    [`allowedTopologies[0].matchLabelExpressions[1].key: ${instead}`],
+  );
+  assertEquals(
+    warned("storage.k8s.io", "CSIStorageCapacity", {
+      nodeTopology: { matchLabels: { [zone]: "x" }, matchExpressions: [{ key: zone }] },
+    }),
+    [
+      `nodeTopology.matchExpressions[0].key: ${zone} is ${instead}`,
+      `nodeTopology.matchLabels.${zone}: ${instead}`,
+    ],
+  );
+  assertEquals(
+    warned("node.k8s.io", "RuntimeClass", { scheduling: { nodeSelector: { [zone]: "x" } } }),
+    [`scheduling.nodeSelector: ${instead}`],
+  );
+});
