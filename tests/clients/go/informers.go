@@ -212,8 +212,9 @@ func retryWatcher(ctx context.Context, w *world) error {
 	if err := equal("events", strings.Join(names, " "), "slow-0 slow-1 slow-2 slow-3"); err != nil {
 		return err
 	}
-	// A version that is yet to come is waited for a moment, then told as such.
-	_, err = maps.List(ctx, metav1.ListOptions{ResourceVersion: "999999999999"})
+	// A version that is yet to come is waited for a moment, then told as such; the client would ask ten times.
+	err = w.client.CoreV1().RESTClient().Get().Namespace(w.namespace).Resource("configmaps").
+		Param("resourceVersion", "999999999999").MaxRetries(0).Do(ctx).Error()
 	if !apierrors.IsTimeout(err) || !strings.Contains(err.Error(), "Too large resource version: 999999999999, current: ") {
 		return fmt.Errorf("a version yet to come: %v", err)
 	}
