@@ -46,7 +46,7 @@ interface Wanted {
 
 /**
  * Whom a request acts as: `user` itself when no header asks for anybody else. `requested` is what the request
- * does; without it only the unconstrained right counts. Throws 400 for groups and the like without a user,
+ * does; without it only the unconstrained right counts. `constrained` hears of the constrained right that was used. Throws 400 for groups and the like without a user,
  * 403 for what the asker may not take on.
  */
 export async function impersonated(
@@ -54,13 +54,17 @@ export async function impersonated(
   headers: HeaderPairs,
   authorizer: Authorizer,
   requested?: Requested,
+  constrained?: (constraint: string) => void,
 ): Promise<User> {
   const wanted = read(headers);
   if (!wanted) return user;
   let refused: ApiError | undefined;
   for (const mode of requested ? modesFor(user, wanted) : []) {
     const no = await checkMode(mode, { user, wanted, authorizer, requested: requested! });
-    if (!no) return actual(wanted, true);
+    if (!no) {
+      constrained?.(`impersonate:${mode}`);
+      return actual(wanted, true);
+    }
     refused ??= no;
   }
   const check = checkerOf(user, authorizer);

@@ -178,8 +178,16 @@ export interface Auth {
   readonly authenticators: readonly Authenticator[];
   /** The user of a request; throws or rejects with ApiError 401. */
   authenticate(credentials: Credentials): User | Promise<User>;
-  /** The user the request acts as; `requested` is what it does. Throws ApiError 400 or 403. */
-  impersonate(user: User, headers: HeaderPairs, requested?: Requested): Promise<User>;
+  /**
+   * The user the request acts as; `requested` is what it does, `constrained` hears of the constrained right that was
+   * used. Throws ApiError 400 or 403.
+   */
+  impersonate(
+    user: User,
+    headers: HeaderPairs,
+    requested?: Requested,
+    constrained?: (constraint: string) => void,
+  ): Promise<User>;
   readonly authorizer: Authorizer;
   /**
    * Takes up another configuration of authorizers and of other issuers' tokens, for those who ask from now on. Throws
@@ -297,7 +305,8 @@ export function createAuth(options: AuthOptions): Auth {
       tokens.ask(tokenSources(next.authentication ?? {}, { outbound, clock }));
     },
     authenticate: (credentials) => authenticateWith(authenticators, credentials),
-    impersonate: (user, headers, requested) => impersonated(user, headers, authorizer, requested),
+    impersonate: (user, headers, requested, constrained) =>
+      impersonated(user, headers, authorizer, requested, constrained),
     authorizer,
     admission: createPlugins(
       { view, clock, authorizer, metrics, kinds: options.kinds, outbound: options.outbound },

@@ -141,7 +141,13 @@ Deno.test("audit: wrong credentials, refusals and impersonation are told", async
   assertEquals(api.told[0].user, {});
   assertEquals(
     api.told[0].responseStatus,
-    { metadata: {}, message: "Authentication failed, attempted: bearer", code: 401 },
+    {
+      metadata: {},
+      status: "Failure",
+      message: "Unauthorized",
+      reason: "Unauthorized",
+      code: 401,
+    },
   );
   api.told.length = 0;
   await api.send("GET", MAPS, undefined, { "impersonate-user": "bob" });

@@ -349,7 +349,8 @@ async function deletionAnswer(
 ): Promise<Answer> {
   const { kind, name } = request;
   if (removed && !RETURNS_OBJECT.has(kind.plural)) {
-    const status: Status = {
+    // Upstream's success says no code
+    const status: Omit<Status, "code"> = {
       kind: "Status",
       apiVersion: "v1",
       metadata: {},
@@ -360,9 +361,8 @@ async function deletionAnswer(
         kind: kind.plural,
         uid: object.metadata.uid,
       },
-      code: 200,
     };
-    return { code: 200, kind, status };
+    return { code: 200, kind, status: status as Status };
   }
   const store = storeOf(deps, kind);
   const value = object as KubeObject;

@@ -17,7 +17,7 @@ import { BODY_BYTES_MAX, type Call, isStream, type Reply } from "./http.ts";
 import { contentTypeOf, negotiate, type Offer, type Representation } from "./negotiate.ts";
 import { failure, pass, type Passage } from "./passage.ts";
 import { replyOf, type ReplyOptions } from "./reply.ts";
-import type { Answer, ApiRequest, RequestVerb } from "./request.ts";
+import type { Answer, ApiRequest, DeleteOptions, RequestVerb } from "./request.ts";
 import { paramsOf, type Route, verbOf } from "./route.ts";
 import { EventEncoder, watchPieces } from "./watch_reply.ts";
 
@@ -174,7 +174,10 @@ export async function requestFor(
 ): Promise<ApiRequest> {
   if (deps.starting) await deps.starting;
   const verb = verbOf(method, route, query);
-  if (!verb) throw wrongMethod();
+  if (!verb) {
+    await authorize(deps, { ...passage.requested, user: passage.user }, passage.audit);
+    throw wrongMethod();
+  }
   const kind = kindOf(deps, route, verb) ?? await unknownKind(deps, passage);
   return requestOf(deps, call, { route, kind, verb, passage, query });
 }
@@ -354,11 +357,16 @@ async function readInto(call: Call, request: ApiRequest): Promise<void> {
       const bytes = empty ? NO_BYTES : await call.body(BODY_BYTES_MAX);
       request.deleteOptions = readDeleteOptions(bytes, call.header("content-type"), params.raw);
       if (request.audit?.wantsRequest && bytes.length > 0) {
-        const options = { kind: "DeleteOptions", apiVersion: "v1", ...request.deleteOptions };
-        request.audit.patched(options);
+        request.audit.patched(auditedOptions(request.deleteOptions));
       }
     }
   }
+}
+
+/** Delete options as upstream audits them: in its internal version. */
+export function auditedOptions({ dryRun, ...options }: DeleteOptions): object {
+  const head = { kind: "DeleteOptions", apiVersion: "meta.k8s.io/__internal" };
+  return { ...head, ...options, ...(dryRun && { dryRun: ["All"] }) };
 }
 
 function write(deps: Deps, request: ApiRequest, answer: Answer, options: ReplyOptions): Reply {

@@ -21,6 +21,7 @@ import { apiVersionOf, atRevision, served } from "./codec.ts";
 import { attributesOf } from "./authorize.ts";
 import { listKindOf, run } from "./core.ts";
 import { asApiError, type Deps } from "./deps.ts";
+import { auditedOptions } from "./front.ts";
 import type { Answer, ApiRequest, Frame, FrameStream, Page, RequestVerb } from "./request.ts";
 
 /** A client of this process's API for one user. */
@@ -130,7 +131,7 @@ async function audited(deps: Deps, request: ApiRequest): Promise<Answer> {
   }
   if (request.body) audit.sent(request.body.value);
   if (request.patch) audit.patched(request.patch.body);
-  if (request.deleteOptions) audit.patched({ kind: "DeleteOptions", ...request.deleteOptions });
+  if (request.deleteOptions) audit.patched(auditedOptions(request.deleteOptions));
   try {
     const answer = await run(deps, { ...request, audit });
     const { watch } = answer;

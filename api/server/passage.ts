@@ -113,8 +113,7 @@ async function timed(
   } catch (error) {
     const reply = failure(error);
     const audit = auditOf(begun, undefined);
-    audit?.started(reply.status, reply.outcome);
-    audit?.end();
+    if (audit) refused(audit, reply);
     return reply;
   }
   const work = answered(begun, then, deps.clock.monotonic() + limit);
@@ -224,10 +223,13 @@ function authenticated(begun: Begun): User | Promise<User> {
 
 async function impersonate(deps: Deps, call: Call, passage: Passage): Promise<void> {
   if (!deps.impersonate) throw badRequest("impersonation is not available");
-  const user = await deps.impersonate(passage.user, call.headers(), passage.requested);
+  const { audit, requested } = passage;
+  const user = await deps.impersonate(passage.user, call.headers(), requested, (constraint) => {
+    if (audit) audit.impersonationConstraint = constraint;
+  });
   if (user === passage.user) return;
   passage.user = user;
-  if (passage.audit) passage.audit.impersonated = user;
+  if (audit) audit.impersonated = user;
 }
 
 /** Begins the record of a request, if the policy wants one. */
@@ -243,26 +245,19 @@ function auditOf(begun: Begun, user: User | undefined): AuditRecord | undefined 
   });
 }
 
-/** A request whose credentials are no good: the audit says which were tried. */
+/** A request whose credentials are no good: the audit hears of it, and of no more. */
 function refusedIdentity(begun: Begun, error: unknown): Reply {
   const reply = failure(error);
   const audit = auditOf(begun, undefined);
-  if (audit) {
-    const { call } = begun;
-    const [scheme, rest] = (call.header("authorization") ?? "").trim().split(" ");
-    const tried: string[] = [];
-    if (/^basic$/i.test(scheme) && rest) tried.push("basic");
-    if (/^bearer$/i.test(scheme) && rest !== undefined) tried.push("bearer");
-    if (new URLSearchParams(call.query).get("access_token")?.trim()) tried.push("access_token");
-    if (call.certificate) tried.push("x509");
-    const message = tried.length
-      ? `Authentication failed, attempted: ${tried.join(", ")}`
-      : "Authentication failed, no credentials provided";
-    audit.status = { message, code: reply.status };
-    audit.started(reply.status);
-    audit.end();
-  }
+  if (audit) refused(audit, reply);
   return reply;
+}
+
+/** Tells the audit of a request that was refused before anybody knew whose it is. */
+function refused(audit: AuditRecord, { status, outcome }: Reply): void {
+  if (outcome) audit.answered(outcome);
+  audit.started(status, outcome);
+  audit.end();
 }
 
 /** Tells the audit how it ended: now, or when the answer's last piece has been taken. */
