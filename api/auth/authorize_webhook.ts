@@ -60,6 +60,7 @@ export class WebhookAuthorizer implements Authorizer {
       endpoint: config.endpoint,
       apiVersion: `authorization.k8s.io/${config.version}`,
       kind: "SubjectAccessReview",
+      empty: { allowed: false },
       timeoutMs: config.timeoutMs,
     });
   }

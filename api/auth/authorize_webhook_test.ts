@@ -87,7 +87,7 @@ Deno.test("WebhookAuthorizer asks by a SubjectAccessReview and takes the answer"
           kind: "SubjectAccessReview",
           apiVersion: `authorization.k8s.io/${version}`,
           metadata: {},
-          status: {},
+          status: { allowed: false },
         });
         assertEquals(spec, {
           resourceAttributes: {

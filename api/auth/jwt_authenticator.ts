@@ -145,8 +145,13 @@ function textClaim(claims: JwtClaims, name: string): string {
   if (!Object.hasOwn(claims, name) || claims[name] === null) throw new Error("claim not present");
   const value = claims[name];
   if (typeof value === "string") return value;
+  throw new Error(noText(value));
+}
+
+/** Go's words for a value that should have been a text. */
+function noText(value: unknown): string {
   const type = Array.isArray(value) ? "array" : typeof value === "boolean" ? "bool" : typeof value;
-  throw new Error(`json: cannot unmarshal ${type} into Go value of type string`);
+  return `json: cannot unmarshal ${type} into Go value of type string`;
 }
 
 /** What `read` gives; its Error becomes a TokenError behind `head`. */
@@ -197,8 +202,7 @@ async function groupsOf(
     const groups = Array.isArray(value) ? value : value === null ? [] : [value];
     if (!groups.every((group) => typeof group === "string")) {
       throw new TokenError(
-        `oidc: parse groups claim ${JSON.stringify(claim)}: json: cannot unmarshal into Go value ` +
-          `of type string`,
+        `oidc: parse groups claim ${JSON.stringify(claim)}: ${noText(value)}`,
       );
     }
     return groups.map((group) => prefix + group);

@@ -294,6 +294,7 @@ export function createAuth(options: AuthOptions): Auth {
       })
       : anonymousAuthenticator(options.anonymousPaths),
   ];
+  let sources = authentication;
   const { authorizer, use } = renewable(chain, { view, clock, outbound });
   return {
     authenticators,
@@ -302,7 +303,10 @@ export function createAuth(options: AuthOptions): Auth {
         throw new Error("anonymous: Forbidden: changed from initial configuration file");
       }
       use(next.authorization ?? AUTHORIZERS_DEFAULT);
-      tokens.ask(tokenSources(next.authentication ?? {}, { outbound, clock }));
+      // What has not changed keeps what it remembers
+      if (sameValue(next.authentication, sources)) return;
+      sources = next.authentication ?? {};
+      tokens.ask(tokenSources(sources, { outbound, clock }));
     },
     authenticate: (credentials) => authenticateWith(authenticators, credentials),
     impersonate: (user, headers, requested, constrained) =>

@@ -173,7 +173,7 @@ export class OidcProvider {
 
   #checkTimes({ exp, nbf }: JwtClaims): void {
     const now = this.#ports.clock.now();
-    const end = typeof exp === "number" ? exp * 1000 : 0;
+    const end = typeof exp === "number" ? exp * 1000 : GO_ZERO_MS;
     if (end < now) {
       throw new TokenError(
         `oidc: verify token: oidc: token is expired (Token Expiry: ${goTime(end)})`,
@@ -254,6 +254,9 @@ export class OidcProvider {
     return { document: document as Record<string, unknown>, answer };
   }
 }
+
+/** The time that Go has where it was given none: 0001-01-01. */
+const GO_ZERO_MS = -62_135_596_800_000;
 
 const GOOGLE = "https://accounts.google.com";
 

@@ -23,6 +23,8 @@ export interface ReviewWebhookOptions {
   /** `authorization.k8s.io/v1` and the like. */
   apiVersion: string;
   kind: string;
+  /** What a status is before it is answered, as upstream sends it. */
+  empty: Record<string, unknown>;
   /** Of one try (default 30 s). */
   timeoutMs?: number;
   /** The pause after the first try (default 500 ms). */
@@ -68,9 +70,9 @@ export class ReviewWebhook {
   }
 
   async #post(spec: Record<string, unknown>): Promise<Record<string, unknown>> {
-    const { apiVersion, kind, endpoint, outbound } = this.#options;
+    const { apiVersion, kind, empty, endpoint, outbound } = this.#options;
     const timeoutMs = this.#options.timeoutMs ?? REVIEW_TIMEOUT_MS;
-    const review = { kind, apiVersion, metadata: {}, spec, status: {} };
+    const review = { kind, apiVersion, metadata: {}, spec, status: empty };
     const answer = await outbound().send(endpoint, {
       method: "POST",
       query: `timeout=${formatDuration(timeoutMs)}`,

@@ -38,6 +38,7 @@ export class TokenWebhook implements TokenSource {
       endpoint: options.endpoint,
       apiVersion: `authentication.k8s.io/${options.version}`,
       kind: "TokenReview",
+      empty: { user: {} },
     });
   }
 

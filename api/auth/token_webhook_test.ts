@@ -57,7 +57,7 @@ Deno.test("TokenWebhook asks for tokens that nobody here knows", async (t) => {
         apiVersion: `authentication.k8s.io/${version}`,
         metadata: {},
         spec: { token: "secret", audiences: [OWN] },
-        status: {},
+        status: { user: {} },
       });
       assertEquals((await auth.tokens.authenticate("fixed")).user.name, "fixed");
       assertEquals(outbound.calls.length, 1, "who is known here is not asked about");

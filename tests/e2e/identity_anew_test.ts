@@ -73,3 +73,40 @@ Deno.test("another chain of authorizers is taken up within a minute; one that le
   await aMinute(cluster);
   assertEquals(await ask(), 403);
 });
+
+Deno.test("what has not changed keeps what it remembers", async () => {
+  const outbound = fakeOutbound(() => ({
+    json: {
+      apiVersion: "authentication.k8s.io/v1",
+      kind: "TokenReview",
+      status: { authenticated: true, user: { username: "gwen" } },
+    },
+  }));
+  const webhook = (cacheMs: number): IdentityOptions => ({
+    authentication: {
+      webhook: { endpoint: { url: "https://authn.example" }, version: "v1", cacheMs },
+    },
+  });
+  let next = webhook(10 * MINUTE);
+  await using cluster = await Cluster.start({
+    nodes: 0,
+    components: ["api"],
+    outbound,
+    ...next,
+    identityAnew: () => Promise.resolve(next),
+  });
+  const ask = async () => {
+    const headers = { authorization: "Bearer hers" };
+    const response = await cluster.api.fetch(new Request("https://x/api", { headers }));
+    await response.body?.cancel();
+    assertEquals(response.status, 200);
+    return outbound.calls.length;
+  };
+  assertEquals(await ask(), 1);
+  await aMinute(cluster);
+  await aMinute(cluster);
+  assertEquals(await ask(), 1);
+  next = webhook(5 * MINUTE);
+  await aMinute(cluster);
+  assertEquals(await ask(), 2);
+});

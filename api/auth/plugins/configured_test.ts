@@ -53,7 +53,7 @@ Deno.test("ImagePolicyWebhook asks once about the same images, for as long as an
       annotations: { "x.image-policy.k8s.io/y": "1" },
       namespace: "ns",
     },
-    status: {},
+    status: { allowed: false },
   });
   await admit(plugin, a(), state);
   assertEquals(calls.length, 1);

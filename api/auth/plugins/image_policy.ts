@@ -55,6 +55,7 @@ export function imagePolicy(
     endpoint,
     apiVersion: "imagepolicy.k8s.io/v1alpha1",
     kind: "ImageReview",
+    empty: { allowed: false },
     retryMs: options.retryMs,
   });
   const answers = new Remembered<Answer>(context.clock, ANSWERS_MAX);
