@@ -189,12 +189,13 @@ function toV2(hpa: KubeObject): void {
   const spec: Obj = hpa.spec ??= {};
   const status: Obj = hpa.status ??= {};
   const metrics: Obj[] = [];
+  // The one that v1 has a field for comes last, as upstream
+  const others = takeJson(hpa, METRICS_ANNOTATION);
+  if (Array.isArray(others)) metrics.push(...others.map((m) => metricToV2(m, "target")));
   if (spec.targetCPUUtilizationPercentage !== undefined) {
     metrics.push(cpuMetric(spec.targetCPUUtilizationPercentage));
     delete spec.targetCPUUtilizationPercentage;
   }
-  const others = takeJson(hpa, METRICS_ANNOTATION);
-  if (Array.isArray(others)) metrics.push(...others.map((m) => metricToV2(m, "target")));
   if (metrics.length === 0) metrics.push(cpuMetric(CPU_UTILIZATION_DEFAULT));
   spec.metrics = metrics;
   const behavior = takeJson(hpa, BEHAVIOR_ANNOTATION) as Obj | undefined;

@@ -137,7 +137,12 @@ Deno.test("autoscaling/v1 keeps in annotations what it has no fields for", () =>
       '"currentAverageValue":"100m"}}]',
   );
   assertEquals(Object.keys(annotations).length, 4);
-  assertEquals(kind.storage!.toStorage(asV1) as unknown, rich);
+  // The metric that v1 has a field for comes back last, as upstream
+  const [cpu, ...others] = rich.spec.metrics;
+  assertEquals(kind.storage!.toStorage(asV1) as unknown, {
+    ...rich,
+    spec: { ...rich.spec, metrics: [...others, cpu] },
+  });
 });
 
 Deno.test("a v1 autoscaler without metrics aims at 80 percent", () => {
