@@ -4,7 +4,8 @@
  */
 import { badRequest, conflict, invalid } from "../machinery/errors.ts";
 import type { Cause, DeepReadonly, Kind, KindContext, KubeObject } from "../machinery/types.ts";
-import { validateCreate, validateMetaUpdate } from "../kinds/rules/meta.ts";
+import { keepMeta, META_OF_SUBRESOURCE } from "../kinds/rules/prepare.ts";
+import { keepsMetaOnStatus, validateCreate, validateMetaUpdate } from "../kinds/rules/meta.ts";
 import { type Deps, subjectOf, timeText } from "./deps.ts";
 import { equalJson } from "./equal.ts";
 import type { ApiRequest } from "./request.ts";
@@ -175,6 +176,9 @@ export function prepareUpdate(
   setOrDelete(meta, "deletionGracePeriodSeconds", before.deletionGracePeriodSeconds);
   setOrDelete(meta, "generation", before.generation);
   setOrDelete(meta, "selfLink", before.selfLink);
+  if (subresource === "status" && keepsMetaOnStatus(kind)) {
+    keepMeta(object, old, META_OF_SUBRESOURCE);
+  }
   kind.hooks.prepareUpdate?.(object, old, contextOf(deps, request));
   if (kind.generation && subresource !== "status" && meta.generation === before.generation) {
     if (specChanged(object, old)) meta.generation = (before.generation ?? 0) + 1;

@@ -325,6 +325,25 @@ export function validateMetaUpdate(
   return r.causes.length === 0 ? r.causes : metaCauses(meta, before, kind, subresource);
 }
 
+/** Kinds whose metadata a write to the status leaves as it is. */
+const META_KEPT_BY_STATUS = new Set([
+  "admissionregistration.k8s.io/ValidatingAdmissionPolicy",
+  "apiregistration.k8s.io/APIService",
+  "certificates.k8s.io/PodCertificateRequest",
+  "flowcontrol.apiserver.k8s.io/FlowSchema",
+  "flowcontrol.apiserver.k8s.io/PriorityLevelConfiguration",
+  "networking.k8s.io/ServiceCIDR",
+  "resource.k8s.io/DeviceTaintRule",
+  "resource.k8s.io/ResourceClaim",
+  "storage.k8s.io/VolumeAttachment",
+  "storagemigration.k8s.io/StorageVersionMigration",
+]);
+
+/** Whether a write to this kind's status leaves labels, owners and the like as they are. */
+export function keepsMetaOnStatus(kind: Kind): boolean {
+  return META_KEPT_BY_STATUS.has(nameOf(kind));
+}
+
 const nameOf = (kind: Kind) => `${kind.group}/${kind.kind}`;
 
 function metaCauses(meta: Meta, before: Meta, kind: Kind, subresource: string): Cause[] {
@@ -332,10 +351,11 @@ function metaCauses(meta: Meta, before: Meta, kind: Kind, subresource: string): 
   const name = nameOf(kind);
   validateWholeMeta(meta, kind, nameIsPathSegment, r);
   validateChangedMeta(meta, before, r);
-  if (META_LEFT_OUT.has(name)) return r.causes;
+  if (META_LEFT_OUT.has(name) || (subresource && name === "batch/CronJob")) return r.causes;
   validateChangedMeta(meta, before, r);
   if (isBuiltInCore(kind)) validateKubeFinalizers(meta, r);
-  if (subresource || !META_AS_NEW.has(name)) return r.causes;
+  const whole = !subresource || name === "certificates.k8s.io/CertificateSigningRequest";
+  if (!whole || !META_AS_NEW.has(name)) return r.causes;
   validateWholeMeta(meta, kind, kind.hooks.validateName ?? nameIsDnsSubdomain, r);
   if (isBuiltInCore(kind)) validateKubeFinalizers(meta, r);
   return r.causes;

@@ -15,6 +15,12 @@ function projects(spec: Obj, source: string): boolean {
   ) === true;
 }
 
+/** Drops from a pod's status what is off and was not in use. */
+export function dropDisabledStatus(status: Obj, old: Obj): void {
+  const field = "nodeAllocatableResourceClaimStatuses";
+  if (status?.[field] !== undefined && old?.[field] === undefined) delete status[field];
+}
+
 /** Drops from a pod's spec what is off and was not in use. */
 export function dropDisabledFields(spec: Obj, old: Obj): void {
   if (!spec) return;

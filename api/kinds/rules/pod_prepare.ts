@@ -7,7 +7,7 @@
 import type { DeepReadonly, KindContext, KubeObject } from "../../machinery/types.ts";
 import { keep, keepMeta, META_OF_SUBRESOURCE, raiseGeneration } from "./prepare.ts";
 import { semanticEqual } from "./equality.ts";
-import { dropDisabledFields } from "./pod_features.ts";
+import { dropDisabledFields, dropDisabledStatus } from "./pod_features.ts";
 import { qosClass } from "./pod_resources.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
@@ -57,6 +57,7 @@ function prepareStatus(pod: KubeObject, old: Stored): void {
   keepMeta(pod, old, ["deletionTimestamp", "ownerReferences", "generation"]);
   const before: Obj = old.status ?? {};
   const status: Obj = pod.status ??= {};
+  dropDisabledStatus(status, before);
   if (!status.qosClass && before.qosClass) status.qosClass = before.qosClass;
   // Writers that do not know observedGeneration shall not erase it.
   if (!status.observedGeneration && before.observedGeneration) {

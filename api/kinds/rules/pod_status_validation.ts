@@ -7,11 +7,12 @@ import type { DeepReadonly, KubeObject } from "../../machinery/types.ts";
 import {
   checkIpLegacy,
   isGroupId,
+  isDns1123Label,
   isQualifiedName,
   isUserId,
   nameIsDnsSubdomain,
 } from "../../machinery/names.ts";
-import { isSet, METADATA, type Path, type Report, STATUS } from "./report.ts";
+import { isSet, type Path, type Report, STATUS } from "./report.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
 type Obj = any;
@@ -23,10 +24,14 @@ const LISTS = ["containerStatuses", "initContainerStatuses", "ephemeralContainer
 /** Checks the status of a pod against the stored one. */
 export function validatePodStatus(pod: Stored, old: Stored, r: Report): void {
   const status: Obj = pod.status ?? {}, before: Obj = old.status ?? {}, spec: Obj = pod.spec ?? {};
-  status.conditions?.forEach(({ type = "" }: Obj, i: number) => {
+  status.conditions?.forEach((condition: Obj, i: number) => {
+    const { type = "", observedGeneration: generation = 0 } = condition;
+    const at = STATUS.child("conditions").index(i);
+    if (generation < 0) {
+      r.invalid(at.child("observedGeneration"), generation, "must be a non-negative integer");
+    }
     if (SYSTEM_CONDITIONS.has(type)) return;
-    // Upstream's path for these begins with metadata.
-    r.check(isQualifiedName(type), METADATA.child("conditions").index(i).child("Type"), type);
+    r.check(isQualifiedName(type), at.child("Type"), type);
   });
   const nominated = status.nominatedNodeName;
   if (nominated && nominated !== before.nominatedNodeName) {
@@ -36,11 +41,20 @@ export function validatePodStatus(pod: Stored, old: Stored, r: Report): void {
       r.forbidden(at, "may not be set on pods that are already bound to a node");
     }
   }
+  if (nominated && nominated !== before.nominatedNodeName && old.spec?.nodeName) {
+    const text = "may not be set on pods that are already bound to a node";
+    r.forbidden(STATUS.child("nominatedNodeName"), text);
+  }
+  if (status.observedGeneration < 0) {
+    const text = "must be a non-negative integer";
+    r.invalid(STATUS.child("observedGeneration"), status.observedGeneration, text);
+  }
   if ((status.qosClass ?? "") !== (before.qosClass ?? "")) {
     r.invalid(STATUS.child("qosClass"), status.qosClass ?? "", "field is immutable");
   }
   validateTransitions(status, before, old.spec ?? {}, r);
   validateClaimStatuses(status.resourceClaimStatuses ?? [], spec.resourceClaims ?? [], r);
+  validateExtendedClaim(status.extendedResourceClaimStatus, spec, r);
   validateAddresses(status, r);
   for (const list of LISTS) validateContainerStatuses(status[list] ?? [], list, spec, r);
 }
@@ -85,9 +99,45 @@ function validateClaimStatuses(statuses: Obj[], claims: Obj[], r: Report): void 
     if (seen.has(name)) r.duplicate(at, name);
     seen.add(name);
     if (isSet(resourceClaimName)) {
-      r.check(nameIsDnsSubdomain(resourceClaimName, false), at, resourceClaimName);
+      const claimAt = STATUS.child("resourceClaimStatuses").index(i).child("resourceClaimName");
+      r.check(nameIsDnsSubdomain(resourceClaimName, false), claimAt, resourceClaimName);
     }
   });
+}
+
+/** The claim that the scheduler made for extended resources names containers and what they ask for. */
+function validateExtendedClaim(claim: Obj, spec: Obj, r: Report): void {
+  if (!isSet(claim)) return;
+  const path = STATUS.child("extendedResourceClaimStatus");
+  const mappings: Obj[] = claim.requestMappings ?? [];
+  const list = path.child("requestMappings");
+  if (mappings.length === 0) r.required(list, "at least one request mapping is required");
+  const containers: Obj[] = [...spec.initContainers ?? [], ...spec.containers ?? []];
+  const seen = new Set<string>();
+  mappings.forEach(({ containerName = "", resourceName = "", requestName = "" }, i) => {
+    const at = list.index(i);
+    const container = containers.findLast(({ name }) => name === containerName);
+    if (!container) {
+      const text = "must match the name of an entry in spec.initContainers.name or spec.containers.name";
+      r.invalid(at.child("containerName"), containerName, text);
+    } else if (container.resources?.requests?.[resourceName] === undefined) {
+      const text = "must match the extended resource name of an entry in " +
+        "spec.initContainers.resources.requests or spec.containers.resources.requests";
+      r.invalid(at.child("resourceName"), resourceName, text);
+    }
+    r.check(isDns1123Label(requestName), path.child("requestName"), requestName);
+    const key = JSON.stringify([containerName, resourceName, requestName]);
+    if (seen.has(key)) {
+      r.duplicate(at.child("containerName"), containerName);
+      r.duplicate(at.child("resourceName"), resourceName);
+      r.duplicate(at.child("requestName"), requestName);
+    }
+    seen.add(key);
+  });
+  const name = claim.resourceClaimName ?? "";
+  const nameAt = path.child("resourceClaimName");
+  if (name === "") r.required(nameAt);
+  else r.check(nameIsDnsSubdomain(name, false), nameAt, name);
 }
 
 function validateAddresses(status: Obj, r: Report): void {

@@ -1,5 +1,6 @@
 /** Rules of the policy group: PodDisruptionBudgets (upstream's `pkg/apis/policy`). */
 
+import { validateConditions } from "./condition_validation.ts";
 import { internalValue } from "./internal_value.ts";
 import type {
   Cause,
@@ -51,16 +52,12 @@ function validateBudget(budget: DeepReadonly<KubeObject>): Cause[] {
 function validateBudgetStatus(budget: DeepReadonly<KubeObject>): Cause[] {
   const r = new Report();
   const status: Obj = budget.status ?? {};
+  validateConditions(status.conditions, STATUS.child("conditions"), r);
   nonNegativeStatus(
     status,
     ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"],
     r,
   );
-  status.conditions?.forEach(({ type, reason }: Obj, i: number) => {
-    const at = STATUS.child("conditions").index(i);
-    if (!type) r.required(at.child("type"));
-    if (!reason) r.required(at.child("reason"));
-  });
   return r.causes;
 }
 

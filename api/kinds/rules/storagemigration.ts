@@ -4,7 +4,8 @@ import type { Cause, DeepReadonly, KindHooks, KubeObject } from "../../machinery
 import { isDns1035Label, isDns1123Subdomain } from "../../machinery/names.ts";
 import { semanticEqual } from "./equality.ts";
 import { statusHooks } from "./prepare.ts";
-import { Report, SPEC } from "./report.ts";
+import { Report, SPEC, STATUS } from "./report.ts";
+import { validateConditions } from "./condition_validation.ts";
 
 const RESOURCE = SPEC.child("resource");
 
@@ -29,7 +30,10 @@ export const hooks: Record<string, KindHooks> = {
     validate,
     validateUpdate(object, old, context) {
       const r = new Report();
-      if (context.subresource === "status") return r.causes;
+      if (context.subresource === "status") {
+        validateConditions(object.status?.conditions, STATUS.child("conditions"), r);
+        return r.causes;
+      }
       r.add(validate(object));
       if (!semanticEqual(object.spec, old.spec)) {
         const { group = "", resource = "" } = object.spec?.resource ?? {};
