@@ -234,6 +234,8 @@ export interface KindContext {
     readonly groups: readonly string[];
     readonly extra?: Readonly<Record<string, readonly string[]>>;
   };
+  /** Adds a line to the answer's warnings: for what a hook changes, so that `warnings` could not see it. */
+  warn?(line: string): void;
   /** The subresource that is written, or empty. */
   subresource: string;
   uuid: () => string;

@@ -39,6 +39,7 @@ export function contextOf(deps: Deps, request: ApiRequest): KindContext {
     user: request.user.name,
     requester: request.user,
     subresource: request.subresource,
+    warn: (line) => request.warnings.push(line),
     uuid: () => deps.clock.uuid(),
   };
 }

@@ -17,6 +17,7 @@ import { byteLength, nameIsDnsSubdomain, nameIsPathSegment } from "../../machine
 import { formatTime, humanDuration } from "../../machinery/time.ts";
 import { AGE_COLUMN, column, NAME_COLUMN } from "./cells.ts";
 import { semanticEqual } from "./equality.ts";
+import { unifiedDiff } from "./unified_diff.ts";
 import { validateSignerName } from "./pod_volumes.ts";
 import { keep, statusHooks } from "./prepare.ts";
 import { isSet, METADATA, Report, SPEC, STATUS } from "./report.ts";
@@ -121,38 +122,90 @@ function pemLabel(base64: string): string | undefined {
   return match?.[1];
 }
 
-function validateUsages(usages: readonly string[], r: Report): void {
+const PEM_BLOCK = /-----BEGIN ([^-]*)-----\s([^-]*)-----END \1-----/g;
+
+/** What is wrong with an issued certificate, in base64 as the field holds it. */
+function certificateProblem(base64: string): string | undefined {
+  if (!base64) return undefined;
+  const text = new TextDecoder("latin1").decode(Uint8Array.fromBase64(base64));
+  const blocks = [...text.matchAll(PEM_BLOCK)];
+  for (const [block, type, body] of blocks) {
+    if (type !== "CERTIFICATE") {
+      return `only CERTIFICATE PEM blocks are allowed, found ${JSON.stringify(type)}`;
+    }
+    if (body.includes(":")) return "no PEM block headers are permitted";
+    try {
+      new X509Certificate(block);
+    } catch {
+      return "x509: malformed certificate";
+    }
+  }
+  return blocks.length === 0 ? "must contain at least one CERTIFICATE PEM block" : undefined;
+}
+
+/** What a stored request may have that a new one may not: it is allowed to stay. */
+interface Tolerated {
+  usages?: boolean;
+  duplicateUsages?: boolean;
+  legacySigner?: boolean;
+  emptyTypes?: boolean;
+  duplicateTypes?: boolean;
+  bothDecisions?: boolean;
+  certificate?: boolean;
+}
+
+const hasDuplicates = (values: readonly string[]) => new Set(values).size < values.length;
+
+function toleratedIn(csr: Stored, old: Stored): Tolerated {
+  const usages: string[] = old.spec?.usages ?? [];
+  const types: string[] = conditionsOf(old).map((c) => c.type ?? "");
+  const before = old.status?.certificate ?? "";
+  return {
+    usages: usages.some((usage) => !USAGES.includes(usage)),
+    duplicateUsages: hasDuplicates(usages),
+    legacySigner: old.spec?.signerName === LEGACY_SIGNER,
+    emptyTypes: types.includes(""),
+    duplicateTypes: hasDuplicates(types),
+    bothDecisions: types.includes("Approved") && types.includes("Denied"),
+    certificate: (csr.status?.certificate ?? "") === before ||
+      certificateProblem(before) !== undefined,
+  };
+}
+
+function validateUsages(usages: readonly string[], r: Report, tolerated: Tolerated): void {
   const path = SPEC.child("usages");
   if (usages.length === 0) r.required(path);
   usages.forEach((usage, i) => {
-    if (!USAGES.includes(usage)) r.notSupported(path.index(i), usage, USAGES);
+    if (!tolerated.usages && !USAGES.includes(usage)) {
+      r.notSupported(path.index(i), usage, USAGES);
+    }
   });
   usages.forEach((usage, i) => {
-    if (usages.indexOf(usage) < i) r.duplicate(path.index(i), usage);
+    if (!tolerated.duplicateUsages && usages.indexOf(usage) < i) r.duplicate(path.index(i), usage);
   });
 }
 
-function validateConditions(csr: Stored, r: Report): void {
+function validateConditions(csr: Stored, r: Report, tolerated: Tolerated): void {
   const path = STATUS.child("conditions");
   const seen = new Set<string>();
   conditionsOf(csr).forEach((condition, i) => {
-    const { type, status } = condition;
-    if (!type) r.required(path.index(i).child("type"));
+    const { type = "", status } = condition;
+    if (!type && !tolerated.emptyTypes) r.required(path.index(i).child("type"));
     const allowed = TRUE_ONLY.has(type) ? ["True"] : STATUSES;
     if (!status) r.required(path.index(i).child("status"));
     else if (!allowed.includes(status)) {
       r.notSupported(path.index(i).child("status"), status, allowed);
     }
     const other = type === "Approved" ? "Denied" : type === "Denied" ? "Approved" : "";
-    if (other && seen.has(other)) {
+    if (other && seen.has(other) && !tolerated.bothDecisions) {
       r.invalid(path, type, "Approved and Denied conditions are mutually exclusive");
     }
-    if (seen.has(type)) r.duplicate(path.index(i).child("type"), type);
+    if (seen.has(type) && !tolerated.duplicateTypes) r.duplicate(path.index(i).child("type"), type);
     seen.add(type);
   });
 }
 
-function validate(csr: Stored): Cause[] {
+function validate(csr: Stored, tolerated: Tolerated = {}): Cause[] {
   const r = new Report();
   const { spec } = csr;
   if (pemLabel(spec.request ?? "") !== "CERTIFICATE REQUEST") {
@@ -162,8 +215,8 @@ function validate(csr: Stored): Cause[] {
       "PEM block type must be CERTIFICATE REQUEST",
     );
   }
-  validateUsages(spec.usages ?? [], r);
-  if (spec.signerName === LEGACY_SIGNER) {
+  validateUsages(spec.usages ?? [], r, tolerated);
+  if (spec.signerName === LEGACY_SIGNER && !tolerated.legacySigner) {
     r.invalid(
       SPEC.child("signerName"),
       spec.signerName,
@@ -177,20 +230,26 @@ function validate(csr: Stored): Cause[] {
       "may not specify a duration less than 600 seconds (10 minutes)",
     );
   }
-  validateConditions(csr, r);
-  const { certificate } = csr.status ?? {};
-  if (certificate && pemLabel(certificate) !== "CERTIFICATE") {
-    r.invalid(
-      STATUS.child("certificate"),
-      "<certificate data>",
-      "must contain at least one CERTIFICATE PEM block",
-    );
-  }
+  validateConditions(csr, r, tolerated);
+  const problem = tolerated.certificate ? undefined : certificateProblem(csr.status?.certificate);
+  if (problem) r.invalid(STATUS.child("certificate"), "<certificate data>", problem);
   return r.causes;
 }
 
+/** Conditions as upstream's internal type writes them. */
+const internalConditions = (conditions: readonly Obj[]) =>
+  conditions.map((c) => ({
+    Type: c.type ?? "",
+    Status: c.status ?? "",
+    Reason: c.reason ?? "",
+    Message: c.message ?? "",
+    LastUpdateTime: c.lastUpdateTime ?? null,
+    LastTransitionTime: c.lastTransitionTime ?? null,
+  }));
+
 function validateUpdate(csr: Stored, old: Stored, context: KindContext): Cause[] {
   const r = new Report();
+  r.add(validate(csr, toleratedIn(csr, old)));
   const path = STATUS.child("conditions");
   const of = (object: Stored, type: string) => conditionsOf(object).filter((c) => c.type === type);
   for (const type of TRUE_ONLY) {
@@ -204,7 +263,8 @@ function validateUpdate(csr: Stored, old: Stored, context: KindContext): Cause[]
       if (after.length > before.length) {
         r.forbidden(path, `updates may not add a condition of type "${type}"`);
       } else if (after.length === before.length && !semanticEqual(after, before)) {
-        r.forbidden(path, `updates may not modify a condition of type "${type}"`);
+        const diff = unifiedDiff(internalConditions(before), internalConditions(after));
+        r.forbidden(path, `updates may not modify a condition of type "${type}"\n${diff}`);
       }
     }
   }
@@ -291,7 +351,7 @@ export const hooks: Record<string, KindHooks> = {
   CertificateSigningRequest: {
     prepareCreate,
     prepareUpdate,
-    validate,
+    validate: (csr) => validate(csr),
     validateUpdate,
     validateName: nameIsPathSegment,
   },

@@ -31,7 +31,7 @@ export function preparePodCreate(pod: KubeObject, context: KindContext): void {
     }];
   }
   mergeLabelKeys(pod);
-  copyAppArmorAnnotations(pod);
+  copyAppArmorAnnotations(pod, context);
 }
 
 /** Restores what this write may not change. */
@@ -164,20 +164,21 @@ export function appArmorOfAnnotation(value: string): Obj {
   return path ? { type: "Localhost", localhostProfile: path } : undefined;
 }
 
-/** Old AppArmor annotations become fields, where no field is set. */
-function copyAppArmorAnnotations(pod: KubeObject): void {
+/** Old AppArmor annotations become fields, where no field is set; their writers are told of the fields. */
+function copyAppArmorAnnotations(pod: KubeObject, context: KindContext): void {
   const annotations: Record<string, string> | undefined = pod.metadata.annotations;
   if (!annotations || pod.spec.os?.name === "windows") return;
-  for (const key in annotations) {
-    if (!key.startsWith(APP_ARMOR_PREFIX)) continue;
-    const name = key.slice(APP_ARMOR_PREFIX.length);
-    const profile = appArmorOfAnnotation(annotations[key]);
-    if (!profile || semanticEqual(profile, pod.spec.securityContext?.appArmorProfile)) continue;
-    for (const list of [pod.spec.initContainers, pod.spec.containers]) {
-      for (const container of list ?? []) {
-        if (container.name !== name || container.securityContext?.appArmorProfile) continue;
-        (container.securityContext ??= {}).appArmorProfile = profile;
-      }
+  const shared = pod.spec.securityContext?.appArmorProfile;
+  for (const list of ["initContainers", "containers", "ephemeralContainers"]) {
+    for (const container of pod.spec[list] ?? []) {
+      const key = APP_ARMOR_PREFIX + container.name;
+      const value = annotations[key];
+      if (value === undefined || container.securityContext?.appArmorProfile) continue;
+      const profile = appArmorOfAnnotation(value);
+      if (profile && semanticEqual(profile, shared)) continue;
+      if (profile) (container.securityContext ??= {}).appArmorProfile = profile;
+      const text = 'deprecated since v1.30; use the "appArmorProfile" field instead';
+      context.warn?.(`metadata.annotations[${key}]: ${text}`);
     }
   }
 }
