@@ -13,8 +13,19 @@ const context = (subresource = ""): KindContext => ({
   uuid: () => "",
 });
 
-function pem(label: string): string {
-  const text = `-----BEGIN ${label}-----\nAAAA\n-----END ${label}-----\n`;
+/** A certificate for nobody. */
+const CERTIFICATE = [
+  "MIIBLDCB36ADAgECAhRnZittEXA9+O024Vp15jNRRgv8pDAFBgMrZXAwDDEKMAgG",
+  "A1UEAwwBYTAeFw0yNjExMjcxOTA3MTlaFw0zNjExMjQxOTA3MTlaMAwxCjAIBgNV",
+  "BAMMAWEwKjAFBgMrZXADIQBTHvAHCxQj2FNnlBEeJmqWNnmN1zeeu9XuqV0LtvWZ",
+  "3KNTMFEwHQYDVR0OBBYEFKT7Xa2u19FYHwgrbdLznn2dzq0CMB8GA1UdIwQYMBaA",
+  "FKT7Xa2u19FYHwgrbdLznn2dzq0CMA8GA1UdEwEB/wQFMAMBAf8wBQYDK2VwA0EA",
+  "8UKKae7nXatyR+XA2Nj/Y2yj6sWrFdZqZfV62xCnIwciLy9wweHrIO+XXiboi0l4",
+  "W/BQHnFbJD/Dr7MkHA5dDQ==",
+].join("\n");
+
+function pem(label: string, body = "AAAA"): string {
+  const text = `-----BEGIN ${label}-----\n${body}\n-----END ${label}-----\n`;
   return new TextEncoder().encode(text).toBase64();
 }
 
@@ -33,8 +44,9 @@ function request(spec: object = {}): KubeObject {
 }
 
 function texts(object: KubeObject, old?: KubeObject, subresource = ""): string[] {
-  const causes = kind.hooks.validate!(object, context(subresource));
-  if (old) causes.push(...kind.hooks.validateUpdate!(object, old, context(subresource)));
+  const causes = old
+    ? kind.hooks.validateUpdate!(object, old, context(subresource))
+    : kind.hooks.validate!(object, context(subresource));
   return causes.map((c) => `${c.field}: ${c.message}`);
 }
 
@@ -83,7 +95,7 @@ Deno.test("approval is the approval subresource's, the certificate the status's"
   assertEquals(byUpdate.status, {});
 
   const signed = edit(approval);
-  signed.status.certificate = pem("CERTIFICATE");
+  signed.status.certificate = pem("CERTIFICATE", CERTIFICATE);
   assertEquals(texts(signed, approval, "status"), []);
   const again = edit(signed);
   again.status.certificate = pem("CERTIFICATE ");

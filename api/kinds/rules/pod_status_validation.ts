@@ -6,8 +6,8 @@
 import type { DeepReadonly, KubeObject } from "../../machinery/types.ts";
 import {
   checkIpLegacy,
-  isGroupId,
   isDns1123Label,
+  isGroupId,
   isQualifiedName,
   isUserId,
   nameIsDnsSubdomain,
@@ -118,7 +118,8 @@ function validateExtendedClaim(claim: Obj, spec: Obj, r: Report): void {
     const at = list.index(i);
     const container = containers.findLast(({ name }) => name === containerName);
     if (!container) {
-      const text = "must match the name of an entry in spec.initContainers.name or spec.containers.name";
+      const text =
+        "must match the name of an entry in spec.initContainers.name or spec.containers.name";
       r.invalid(at.child("containerName"), containerName, text);
     } else if (container.resources?.requests?.[resourceName] === undefined) {
       const text = "must match the extended resource name of an entry in " +
