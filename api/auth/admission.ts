@@ -6,7 +6,7 @@ import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
 import type { Outbound } from "../client/outbound.ts";
 import { forbidden } from "../machinery/errors.ts";
-import type { ApiError, Kinds, KubeObject } from "../machinery/types.ts";
+import type { ApiError, Kind, Kinds, KubeObject } from "../machinery/types.ts";
 import type { AdmissionMetrics } from "./admission_metrics.ts";
 import type { Admission, AdmissionPlugin, Authorizer } from "./contract.ts";
 
@@ -27,12 +27,37 @@ export interface PluginContext {
 /** The name a refusal is about: the object's, or the prefix of a name that is still to be made. */
 export function nameOf(a: Admission): string {
   const metadata = a.object?.metadata;
+  if (a.collection) return "Unknown";
   return a.name || metadata?.name || metadata?.generateName || "Unknown";
 }
 
 /** The 403 of a plugin, with the resource and the name in front. */
 export function refusal(a: Admission, why: string): ApiError {
   return forbidden({ group: a.kind.group, resource: a.kind.plural }, nameOf(a), why);
+}
+
+/** Why an object that calls itself something else is none of a kind's, in upstream's words; undefined when it is. */
+export function unknownConversion(form: Kind, changed: Partial<KubeObject>): string | undefined {
+  const { group, kind } = form;
+  const own = group ? `${group}/${form.version}` : form.version;
+  const { apiVersion = own, kind: given = kind } = changed;
+  if (apiVersion === own && given === kind) return undefined;
+  const version = String(apiVersion).replace(/^.*\//, "");
+  return `converting (${version}.${given}) to (${group.split(".")[0] || "core"}.${kind}): ` +
+    "unknown conversion";
+}
+
+const DECODER =
+  /^.* cannot be handled as an? \S+: |^the object provided is unrecognized \(must be of type \S+\): /;
+/** Where an unrecognized object's first bytes are shown. */
+const SHOWN = / \([^()]*\)$/;
+
+/** Why a changed object cannot be decoded, as upstream's serializer says it. */
+export function whyUndecodable(error: ApiError): string {
+  const [cause] = error.status.details?.causes ?? [];
+  if (cause) return cause.message ?? "";
+  const why = error.message.replace(DECODER, "");
+  return error.message.startsWith("the object") ? why.replace(SHOWN, "") : why;
 }
 
 /** True for a write of Pods themselves; `subresource` names one to match instead. */

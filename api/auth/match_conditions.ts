@@ -236,7 +236,7 @@ function requestShown({ admission: a, matched = a.kind }: Judged): Record<string
     operation: a.operation,
     userInfo: userShown(a.user),
     dryRun: a.dryRun,
-    options: a.options,
+    options: a.operation === "CONNECT" ? null : a.options,
   };
 }
 

@@ -48,8 +48,9 @@ export function isAdmissionConfiguration(a: Admission): boolean {
   return a.kind.group === "admissionregistration.k8s.io" && EXEMPT_PLURALS.has(a.kind.plural);
 }
 
-/** Where the object of a write is, as rules and judges take it: a Namespace lies in itself. */
+/** Where the object of a write is, as rules and judges take it: a Namespace lies in itself; collections name nothing. */
 export function placeOf(a: Admission): { namespace: string; name: string } {
+  if (a.collection) return { namespace: a.namespace, name: "" };
   const name = a.name || (a.object?.metadata?.name ?? "");
   return { namespace: isNamespace(a) ? name : a.namespace, name };
 }

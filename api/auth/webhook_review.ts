@@ -53,9 +53,7 @@ export function reviewOf(
   asked: Asked,
   { uid, version }: { uid: string; version: string },
 ): Record<string, unknown> {
-  const place = placeOf(a);
-  const { namespace } = place;
-  const name = a.collection ? "" : place.name;
+  const { namespace, name } = placeOf(a);
   const { user } = a;
   return {
     kind: "AdmissionReview",

@@ -73,6 +73,17 @@ export function goValue(value: unknown): string {
   return `map[${parts.join(" ")}]`;
 }
 
+/** Any JSON value as `%#v` prints it: `map[string]interface {}{"a":1}`. */
+export function goSyntax(value: unknown): string {
+  if (value === null || value === undefined) return "interface {}(nil)";
+  if (typeof value === "string") return goQuote(value);
+  if (Array.isArray(value)) return `[]interface {}{${value.map(goSyntax).join(", ")}}`;
+  if (typeof value !== "object") return goValue(value);
+  const map = value as Record<string, unknown>;
+  const parts = Object.keys(map).sort().map((key) => `${goQuote(key)}:${goSyntax(map[key])}`);
+  return `map[string]interface {}{${parts.join(", ")}}`;
+}
+
 /** A number as `%v` prints an integer when it is one, or a float64. */
 export function goNumber(value: number): string {
   if (Number.isInteger(value) && Math.abs(value) < 1e21) return value.toFixed(0);

@@ -71,9 +71,11 @@ interface Place {
   key: string;
 }
 
+/** Upstream's library does not look at what stands before the first slash. */
 function steps(path: string): string[] | undefined {
-  if (path[0] !== "/") return undefined;
-  return path.slice(1).split("/").map((step) =>
+  const start = path.indexOf("/");
+  if (start < 0) return undefined;
+  return path.slice(start + 1).split("/").map((step) =>
     step.includes("~") ? step.replaceAll("~1", "/").replaceAll("~0", "~") : step
   );
 }
@@ -202,7 +204,7 @@ function applyOperation(document: Json, operation: Operation): Json {
     checkTest(document, path, value);
     return document;
   }
-  if (path === "" && (op === "replace" || op === "add")) return edit(value ?? null);
+  if (path === "" && op === "replace") return replaceWhole(value);
   let moved: Json | undefined;
   if (op === "move") {
     moved = lookup(document, operation, op);
@@ -220,6 +222,11 @@ function applyOperation(document: Json, operation: Operation): Json {
   else if (op === "replace") replace(place, value, path);
   else add(place, moved === undefined ? edit(value ?? null) : moved, path);
   return document;
+}
+
+function replaceWhole(value: Json | undefined): Json {
+  if (typeof value === "object" && value !== null) return edit(value);
+  throw unprocessable("replace operation value must be object or array: %!w(<nil>)");
 }
 
 /** Upstream's library also "replaces" a key that is not there; patches in the wild rely on it. */

@@ -341,12 +341,16 @@ export interface KindHooks {
   ): Cause[];
   /**
    * What takes long to judge (rules of custom resources), after `validate` or `validateUpdate` found `causes`; gives
-   * way to other work by `turn`.
+   * way to other work by `turn`; `warn` hears of what is wrong but was before.
    */
   judge?(
     object: DeepReadonly<KubeObject>,
     old: DeepReadonly<KubeObject> | undefined,
-    options: { causes: readonly Cause[]; turn: () => Promise<void> },
+    options: {
+      causes: readonly Cause[];
+      turn: () => Promise<void>;
+      warn: (text: string) => void;
+    },
   ): Promise<Cause[]>;
   /** Lines for `Warning: 299` headers. */
   warnings?(object: DeepReadonly<KubeObject>, old?: DeepReadonly<KubeObject>): string[];

@@ -116,14 +116,15 @@ export function validateNew(
 /** Adds what a kind finds out only slowly. */
 async function judged(
   deps: Deps,
-  { kind }: ApiRequest,
+  { kind, warnings }: ApiRequest,
   { object, old, causes }: {
     object: KubeObject;
     old?: DeepReadonly<KubeObject>;
     causes: Cause[];
   },
 ): Promise<void> {
-  causes.push(...await kind.hooks.judge!(object, old, { causes, turn: deps.turn }));
+  const warn = (text: string) => warnings.push(text);
+  causes.push(...await kind.hooks.judge!(object, old, { causes, turn: deps.turn, warn }));
 }
 
 /** Checks who and which version an update is for. */

@@ -317,7 +317,7 @@ async function tryChange(
   const unchanged = equalButManaged(object, old) && sameManaged(object, old) &&
     isCurrent(kind, base);
   enter(deps, request, "validate");
-  if (unchanged && !applied) {
+  if (unchanged && !applied && !kind.hooks.judge) {
     request.warnings.push(...kind.hooks.warnings?.(object, old) ?? []);
   } else {
     const validating = validateChanged(deps, request, object, old);

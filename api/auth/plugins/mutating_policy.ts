@@ -11,7 +11,7 @@ import { type Compiled, loadExpressions } from "../../machinery/expressions.ts";
 import { sameJson } from "../../machinery/json_value.ts";
 import { decode } from "../../machinery/schema.ts";
 import { ApiError, type DeepReadonly, type Kind, type KubeObject } from "../../machinery/types.ts";
-import { type PluginContext, refusal } from "../admission.ts";
+import { type PluginContext, refusal, unknownConversion, whyUndecodable } from "../admission.ts";
 import type { Admission, AdmissionPlugin } from "../contract.ts";
 import {
   admissionValues,
@@ -232,16 +232,17 @@ class Round {
   }
 }
 
-/** A changed object as its kind decodes and defaults it; what the kind does not know is an error. */
+/** A changed object as its kind decodes and defaults it; what a built-in kind does not know is an error. */
 function decodedAs(form: Kind, value: unknown): KubeObject {
   try {
-    const { object } = decode(form, value, "Strict");
+    const { object } = decode(form, value, form.custom ? "Ignore" : "Strict");
+    const other = unknownConversion(form, value as Partial<KubeObject>);
+    if (other) throw new ApiError({ code: 500, message: `failed to convert object: ${other}` });
     applyDefaults(form.schemas, form.schema, object);
     form.hooks.defaults?.(object);
     return object;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    const [cause] = error.status.details?.causes ?? [];
-    throw internal(cause?.message ?? error.message);
+    throw internal(whyUndecodable(error));
   }
 }

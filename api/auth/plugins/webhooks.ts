@@ -8,7 +8,7 @@ import { OutboundError } from "../../client/outbound.ts";
 import { convertTo } from "../../machinery/conversion.ts";
 import { applyDefaults } from "../../machinery/defaults.ts";
 import { edit } from "../../machinery/edit.ts";
-import { badRequest, forbidden, internal, timedOut } from "../../machinery/errors.ts";
+import { badRequest, internal, timedOut } from "../../machinery/errors.ts";
 import { JsonError, parseJson } from "../../machinery/json.ts";
 import { isMap, jsonTypeName, sameJson } from "../../machinery/json_value.ts";
 import { jsonPatch } from "../../machinery/patch.ts";
@@ -20,7 +20,7 @@ import {
   type KubeObject,
   type Status,
 } from "../../machinery/types.ts";
-import type { PluginContext } from "../admission.ts";
+import { type PluginContext, refusal, unknownConversion, whyUndecodable } from "../admission.ts";
 import type { StepType } from "../admission_metrics.ts";
 import type { Admission, AdmissionPlugin, Reinvocation } from "../contract.ts";
 import { admissionValues } from "../match_conditions.ts";
@@ -150,7 +150,7 @@ class Round {
     };
     if (result.error !== undefined) {
       this.#context.metrics?.condition("errors", labels);
-      throw forbidden({ group: a.kind.group, resource: a.kind.plural }, a.name, result.error);
+      throw refusal(a, result.error);
     }
     if (result.matches) return kind;
     this.#context.metrics?.condition("exclusions", labels);
@@ -421,14 +421,8 @@ function patched(
     }
     changed.apiVersion ??= object.apiVersion;
     changed.kind ??= object.kind;
-    if (changed.apiVersion !== object.apiVersion || changed.kind !== object.kind) {
-      const version = String(changed.apiVersion);
-      const short = version.slice(version.lastIndexOf("/") + 1);
-      const family = form.group.split(".")[0] || "core";
-      const message = `converting (${short}.${changed.kind}) to (${family}.${form.kind}): ` +
-        "unknown conversion";
-      throw new ApiError({ code: 500, message });
-    }
+    const other = unknownConversion(form, changed as Partial<KubeObject>);
+    if (other) throw new ApiError({ code: 500, message: other });
     const { object: next } = decode(form, changed, "Ignore");
     next.metadata ??= {} as KubeObject["metadata"];
     applyDefaults(form.schemas, form.schema, next);
@@ -436,10 +430,7 @@ function patched(
     return next;
   } catch (error) {
     if (!(error instanceof ApiError) || error.code === 500) throw error;
-    const [cause] = error.status.details?.causes ?? [];
-    throw internal(
-      cause?.message ?? error.message.replace(/^.* cannot be handled as an? \S+: /, ""),
-    );
+    throw internal(whyUndecodable(error));
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { setOwn } from "../edit.ts";
 import type { Json } from "../types.ts";
-import { goList, goValue } from "../go_format.ts";
+import { goSyntax, goValue } from "../go_format.ts";
 import { type FieldSet, hasElement, isEmptySet, LEAF, NO_FIELDS, pathText } from "./field_set.ts";
 import { DEDUCED, elementOf, FIELDS, KEYED_LIST, KEYS, SET_LIST, type Shape } from "./shape.ts";
 
@@ -210,9 +210,7 @@ function fail(text: string, path: readonly string[], errors: string[]): void {
 
 /** A value as upstream's texts show it. */
 function shown(value: Json): string {
-  if (Array.isArray(value)) return `&{${goList(value)}}`;
-  if (isMap(value)) return `&{${goValue(value)}}`;
-  return typeof value === "string" ? value : `&{${goValue(value)}}`;
+  return `&{${goValue(value)}}`;
 }
 
 function checkMembers(shape: Shape, map: JsonMap, path: string[], errors: string[]): void {
@@ -267,7 +265,10 @@ function checkScalar(type: string, value: Json, path: string[], errors: string[]
   switch (type) {
     case "string":
     case "bytes":
-      if (typeof value !== "string") fail(`expected string, got ${shown(value)}`, path, errors);
+      if (typeof value !== "string") {
+        const text = `&value.valueUnstructured{Value:${goSyntax(value)}}`;
+        fail(`expected string, got ${text}`, path, errors);
+      }
       return;
     case "boolean":
       if (typeof value !== "boolean") fail(`expected boolean, got ${shown(value)}`, path, errors);

@@ -141,7 +141,7 @@ function fillList(schemas: SchemaSet, shape: Shape, plan: Plan, facts: Schema): 
   else if (keys?.length) {
     shape.kind = KEYED_LIST;
     shape.keys = [...keys].sort().map((name) => {
-      const fallback = itemPlan.fields.get(name)?.field.default;
+      const fallback = fallbackOf(itemPlan.fields.get(name));
       return {
         name,
         prefix: `${JSON.stringify(name)}:`,
@@ -149,6 +149,12 @@ function fillList(schemas: SchemaSet, shape: Shape, plan: Plan, facts: Schema): 
       };
     });
   }
+}
+
+/** What a missing key counts as: its default; where Go always writes it, what Go would write. */
+function fallbackOf(field: PlanField | undefined): unknown {
+  if (!field) return undefined;
+  return field.field.default ?? (isAlways(field) ? zeroOf(field.plan) : undefined);
 }
 
 const zeros = new WeakMap<Plan, Json>();

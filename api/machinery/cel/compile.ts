@@ -129,6 +129,7 @@ export class Compiler {
   /** Names of outside variables that the expression uses. */
   readonly used = new Set<string>();
   #scope = new Map<string, Variable>();
+  #root: Range | undefined;
   #slots = 0;
 
   constructor(
@@ -141,6 +142,7 @@ export class Compiler {
     for (const [name, { type, schema, size: most }] of variables) {
       const size = most === undefined ? sizeOfSchema(schema) : { min: 0, max: most };
       this.#scope.set(name, { slot: this.#slots++, type, schema, size });
+      if (name === "self") this.#root = size;
     }
   }
 
@@ -230,7 +232,8 @@ export class Compiler {
     }
     if (!Object.hasOwn(TYPE_NAMES, name)) return undefined;
     const type: Type = { kind: "type", a: TYPE_NAMES[name] };
-    return constantCode(type, new TypeValue(name), ONE);
+    // Upstream takes its size for that of the value which the rule is about.
+    return constantCode(type, new TypeValue(name), ONE, this.#root);
   }
 
   // --- fields and indices -----------------------------------------------------------------------------

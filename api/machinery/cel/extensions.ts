@@ -26,6 +26,7 @@ import {
   nameIsDnsSubdomain,
 } from "../names.ts";
 import { parseQuantity, Quantity, QuantityError, tryParseQuantity } from "../quantity.ts";
+import { noOverload } from "./code.ts";
 import { compiledPattern } from "./core_library.ts";
 import { defineLists } from "./list_library.ts";
 import { define, method } from "./registry.ts";
@@ -194,11 +195,13 @@ function succeeds(run: (text: string) => unknown): (text: string) => boolean {
   };
 }
 
+const isStrictIp = succeeds(strictIp);
+
 const wrapIp = (ip: Ip) => new Opaque("net.IP", ip, formatIp(ip), ip.bytes.length);
 const ipOf = (v: Opaque) => v.value as Ip;
 
 function addresses(): void {
-  define("isIP", ["string"], "bool", succeeds(strictIp));
+  define("isIP", ["string"], "bool", isStrictIp);
   define("ip", ["string"], "net.IP", (v: string) => wrapIp(strictIp(v)));
   define(
     "ip.isCanonical",
@@ -245,7 +248,7 @@ function networks(): void {
     "containsIP",
     ["string"],
     "bool",
-    (c: Opaque, v: string) => hasIp(c, strictIp(v)),
+    (c: Opaque, v: string) => isStrictIp(v) ? hasIp(c, strictIp(v)) : noOverload(),
   );
   const hasCidr = (c: Opaque, other: Cidr) =>
     cidrContains(cidrOf(c), other.ip) && cidrOf(c).bits <= other.bits;

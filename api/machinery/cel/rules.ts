@@ -3,7 +3,9 @@
  * beside the schema, evaluated over objects within a budget.
  */
 import type { Cause, Field, Json, Schema, ValidationRule } from "../types.ts";
-import { duplicate, forbidden, invalid, required } from "../field_errors.ts";
+import { normalFieldPath, type Walk } from "../crd/field_path.ts";
+import { causeText, duplicate, forbidden, invalid, required } from "../field_errors.ts";
+import { goQuote } from "../go_format.ts";
 import { isMap, type JsonMap, sameJson } from "../json_value.ts";
 import {
   CALL_COST_MAX,
@@ -30,6 +32,11 @@ interface CompiledRule {
   fieldPath: string;
 }
 
+const NODES: Walk<Schema> = {
+  properties: ({ properties }) => properties,
+  values: ({ type, items }) => type === "map" ? items : undefined,
+};
+
 const compiled = new WeakMap<Schema, readonly CompiledRule[]>();
 
 function rulesOf(schema: Schema): readonly CompiledRule[] {
@@ -46,8 +53,7 @@ function compileRule(schema: Schema, rule: ValidationRule): CompiledRule {
     oldSelf: { schema, optional: rule.optionalOldSelf === true },
   };
   const made: CompiledRule = { rule, usesOldSelf: false, fieldPath: "" };
-  const path = rule.fieldPath?.trim() ?? "";
-  made.fieldPath = path.startsWith(".") || path.startsWith("[") ? path : path && `.${path}`;
+  if (rule.fieldPath) made.fieldPath = normalFieldPath(schema, rule.fieldPath, NODES) ?? "";
   if (rule.rule.trim() === "") return made;
   try {
     made.program = compileExpression(rule.rule, variables);
@@ -160,12 +166,8 @@ function spread({ type, validations }: Schema): number | undefined {
   return type === "array" ? validations?.maxItems : validations?.maxProperties;
 }
 
-/** Checks a node and those below. */
+/** Checks the nodes below a node, then itself. */
 function checkNode(schema: Schema, place: Place, found: Found): void {
-  rulesOf(schema).forEach((made, i) => {
-    const at = { ...place, path: `${place.path}.x-kubernetes-validations[${i}]` };
-    checkRule(schema, made, at, found);
-  });
   if (schema.items && hasRules(schema.items)) {
     const list = schema.type === "array";
     const keyed = !list || schema.listType === "map";
@@ -180,6 +182,10 @@ function checkNode(schema: Schema, place: Place, found: Found): void {
     if (field.ref || !hasRules(field)) continue;
     checkNode(field, { ...place, path: `${place.path}.properties[${name}]` }, found);
   }
+  rulesOf(schema).forEach((made, i) => {
+    const at = { ...place, path: `${place.path}.x-kubernetes-validations[${i}]` };
+    checkRule(schema, made, at, found);
+  });
 }
 
 function checkRule(
@@ -198,9 +204,6 @@ function checkRule(
     }
     costs.add(`${at}.${key}`, cost);
   };
-  if (made.fieldPath && !pathExists(schema, made.fieldPath)) {
-    causes.push(invalid(`${at}.fieldPath`, rule.fieldPath, "must be a valid path"));
-  }
   observe(program, "rule", count ?? countMax(schema));
   if (made.problem) causes.push(invalid(`${at}.rule`, shownRule(rule), made.problem));
   if (made.messageProblem) {
@@ -213,24 +216,10 @@ function checkRule(
         uncorrelatable;
       causes.push(invalid(`${at}.rule`, rule.rule, why));
     }
-  } else if (rule.optionalOldSelf !== undefined && program) {
+  } else if (rule.optionalOldSelf !== undefined) {
     const why = "may not be set if oldSelf is not used in rule";
     causes.push(invalid(`${at}.optionalOldSelf`, rule.optionalOldSelf, why));
   }
-}
-
-/** Whether a path such as `.spec.names['a']` leads to something in a schema. */
-function pathExists(schema: Schema, path: string): boolean {
-  let at: Schema | undefined = schema;
-  const steps = path.matchAll(/\.([^.[\]]+)|\[(?:'((?:[^'\\]|\\.)*)'|([^\]]*))\]/g);
-  let length = 0;
-  for (const step of steps) {
-    length += step[0].length;
-    const name = step[1] ?? step[2];
-    if (name === undefined || !at) return false;
-    at = at.properties?.[name] ?? (at.type === "map" ? at.items : undefined);
-  }
-  return length === path.length && at !== undefined;
 }
 
 // --- objects ------------------------------------------------------------------------------------------
@@ -249,6 +238,11 @@ class Evaluation {
   readonly causes: Cause[] = [];
   #budget = OBJECT_COST_MAX;
   #sinceTurn = 0;
+  readonly #warn?: (text: string) => void;
+
+  constructor(warn?: (text: string) => void) {
+    this.#warn = warn;
+  }
 
   /** `fresh`: nothing above is as it was, so that this may be judged. */
   *visit(schema: Schema, path: string, value: Json, old: Json | undefined, fresh: boolean): Steps {
@@ -323,7 +317,6 @@ class Evaluation {
     if (!program) return;
     // Transition rules need something to compare with, unless they take its absence.
     if (made.usesOldSelf && (old === undefined || old === null) && !rule.optionalOldSelf) return;
-    if (!made.usesOldSelf && !fresh) return;
     const values = { self: value, oldSelf: old ?? undefined };
     let result: unknown;
     try {
@@ -344,8 +337,13 @@ class Evaluation {
       return;
     }
     if (result === true) return;
-    const at = made.fieldPath ? (path + made.fieldPath).replace(/^\./, "") : where;
-    this.causes.push(broken(at, type, value, this.#message(made, values), rule.reason));
+    const at = [path, made.fieldPath].filter(Boolean).join(".") || where;
+    const { text, last } = this.#message(made, values);
+    const cause = last ? invalid(at, type, text) : broken(at, type, value, text, rule.reason);
+    // What an object has been forgiven before, it is forgiven again.
+    if (made.usesOldSelf || fresh) this.causes.push(cause);
+    else this.#warn?.(causeText(cause));
+    if (last) throw new BudgetSpent();
   }
 
   #run(program: Program, values: Record<string, unknown>): unknown {
@@ -363,23 +361,35 @@ class Evaluation {
     throw new BudgetSpent();
   }
 
-  #message(made: CompiledRule, values: Record<string, unknown>): string {
+  /** What is said of a broken rule; `last`: nothing may run any more. */
+  #message(made: CompiledRule, values: Record<string, unknown>): { text: string; last?: boolean } {
     const { rule, message } = made;
-    if (message) {
-      try {
-        const text = this.#run(message, values);
-        if (typeof text === "string" && isGoodMessage(text)) return text.trim();
-      } catch (error) {
-        // A message that cannot be made is replaced by the plain one.
-        if (!(error instanceof CelError) && !(error instanceof CostError)) throw error;
+    const plain = rule.message?.trim() || `failed rule: ${ruleText(rule)}`;
+    if (!message) return { text: plain };
+    try {
+      const text = this.#run(message, values);
+      return { text: typeof text === "string" && isGoodMessage(text) ? text.trim() : plain };
+    } catch (error) {
+      if (error instanceof CostError) {
+        const source = goQuote(rule.messageExpression!);
+        const text = this.#budget <= 0
+          ? "messageExpression evaluation failed due to running out of cost budget, no further " +
+            "validation rules will be run"
+          : "no further validation rules will be run due to call cost exceeds limit for " +
+            `messageExpression: ${source}`;
+        return { text, last: true };
       }
+      // A message that cannot be made is replaced by the plain one.
+      if (!(error instanceof CelError)) throw error;
+      return { text: plain };
     }
-    return rule.message?.trim() || `failed rule: ${ruleText(rule)}`;
   }
 }
 
 function isGoodMessage(text: string): boolean {
-  return text.trim() !== "" && text.length <= MESSAGE_BYTES_MAX && !/[\r\n]/.test(text.trim());
+  const trimmed = text.trim();
+  const { length } = new TextEncoder().encode(trimmed);
+  return length > 0 && length <= MESSAGE_BYTES_MAX && !trimmed.includes("\n");
 }
 
 const SPENT_TEXT =
@@ -401,10 +411,13 @@ function broken(
       return forbidden(path, text);
     case "FieldValueRequired":
       return required(path, text);
-    case "FieldValueDuplicate":
-      return duplicate(path, value);
   }
-  if (type !== "object" && type !== "array") return invalid(path, value, text);
+  const shown = type !== "object" && type !== "array";
+  if (reason === "FieldValueDuplicate") {
+    const cause = duplicate(path, value);
+    return shown ? cause : { ...cause, message: "Duplicate value" };
+  }
+  if (shown) return invalid(path, value, text);
   return { reason: "FieldValueInvalid", message: `Invalid value: ${text}`, field: path };
 }
 
@@ -419,12 +432,17 @@ export function evaluateRules(schema: Schema, value: Json, old?: Json): Cause[] 
   return evaluation.causes;
 }
 
-/** The same, giving way to other work by `turn`. */
+/** The same, giving way to other work by `turn`; `warn` hears of rules that were broken before. */
 export async function judgeRules(
   schema: Schema,
-  { value, old, turn }: { value: Json; old?: Json; turn: () => Promise<void> },
+  { value, old, turn, warn }: {
+    value: Json;
+    old?: Json;
+    turn: () => Promise<void>;
+    warn: (text: string) => void;
+  },
 ): Promise<Cause[]> {
-  const evaluation = new Evaluation();
+  const evaluation = new Evaluation(warn);
   try {
     for (const _ of evaluation.visit(schema, "", value, old, true)) await turn();
   } catch (error) {

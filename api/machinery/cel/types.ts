@@ -277,9 +277,8 @@ function stringType(format: string | undefined): Type {
   return STRING;
 }
 
-function objectType(schema: Schema, name: string): Type | undefined {
+function objectType(schema: Schema, name: string): Type {
   const entries = Object.entries(schema.properties ?? {});
-  if (entries.length === 0 && schema.preserveUnknown) return undefined;
   const fields = new Map<string, ObjectField>();
   const type: Type = { kind: "object", name, fields };
   known.set(schema, type);

@@ -5,6 +5,7 @@
 import type { Cause, Json, ValidationRule } from "../types.ts";
 import { forbidden, invalid, notSupported, required } from "../field_errors.ts";
 import { isMap } from "../json_value.ts";
+import { normalFieldPath, type Walk } from "./field_path.ts";
 import type { Props } from "./json_schema.ts";
 
 const TYPES = ["array", "boolean", "integer", "number", "object", "string"];
@@ -75,9 +76,14 @@ function visit(props: Props, place: Place, causes: Cause[]): void {
   mapType(props, path, causes);
   listType(props, path, causes);
   props["x-kubernetes-validations"]?.forEach((rule, i) =>
-    ruleForm(rule, `${path}.x-kubernetes-validations[${i}]`, causes)
+    ruleForm(props, rule, { at: `${path}.x-kubernetes-validations[${i}]`, causes })
   );
 }
+
+const PROPS: Walk<Props> = {
+  properties: (props) => props.properties,
+  values: ({ additionalProperties: extra }) => isMap(extra) ? extra as Props : undefined,
+};
 
 function keywords(props: Props, place: Place, causes: Cause[]): void {
   const { path } = place;
@@ -212,7 +218,11 @@ function mapKeys(
   }
 }
 
-function ruleForm(rule: ValidationRule, at: string, causes: Cause[]): void {
+function ruleForm(
+  props: Props,
+  rule: ValidationRule,
+  { at, causes }: { at: string; causes: Cause[] },
+): void {
   const text = (rule.rule ?? "").trim();
   const message = rule.message ?? "";
   const breaks = /[\n\r]/;
@@ -239,6 +249,9 @@ function ruleForm(rule: ValidationRule, at: string, causes: Cause[]): void {
     }
     if (breaks.test(fieldPath)) {
       causes.push(invalid(`${at}.fieldPath`, fieldPath, "must not contain line breaks"));
+    }
+    if (normalFieldPath(props, fieldPath, PROPS) === undefined) {
+      causes.push(invalid(`${at}.fieldPath`, fieldPath, "must be a valid path"));
     }
   }
 }

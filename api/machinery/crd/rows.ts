@@ -206,10 +206,10 @@ function hooksOf(version: CrdVersion, schema: Field): KindHooks {
   };
   const { hasRules, judgeRules } = celEngine();
   if (hasRules(schema)) {
-    hooks.judge = async (object, old, { causes, turn }) => {
+    hooks.judge = async (object, old, { causes, ...how }) => {
       if (causes.some((cause) => cause.message.endsWith(UNCHECKED_TEXT))) return [];
       const json = (one: DeepReadonly<KubeObject>) => one as unknown as Json;
-      return await judgeRules(schema, { value: json(object), old: old && json(old), turn });
+      return await judgeRules(schema, { value: json(object), old: old && json(old), ...how });
     };
   }
   return hooks;
