@@ -291,7 +291,10 @@ export function createApi(options: ApiOptions): Api {
   if (options.metricsText) metrics.add(options.metricsText);
   metrics.add(() => aggregation.lines());
   metrics.add(() => definitions.metricsText());
-  const openapi = new OpenApi(deps.kinds, aggregation);
+  const openapi = new OpenApi(deps.kinds, aggregation, {
+    now: () => clock.monotonic(),
+    turn: deps.turn,
+  });
   const app = createApp(deps, {
     metrics,
     openapi,

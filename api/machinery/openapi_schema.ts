@@ -9,6 +9,38 @@ import type { Field, Json, Kind, Schema, SchemaSet, SchemaValidations } from "./
 /** An OpenAPI object. */
 export type OpenApi = { [key: string]: Json };
 
+/** Long work in steps, between which others may run. */
+export type Steps<T> = Generator<undefined, T, undefined>;
+
+/** Does all steps at once. */
+export function atOnce<T>(steps: Steps<T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** A document as JSON, a step for each of its parts. */
+export function* jsonSteps(document: OpenApi): Steps<string> {
+  return yield* jsonParts(document, JSON_DEPTH);
+}
+
+/** How deep a document is taken apart: `components.schemas.X`. */
+const JSON_DEPTH = 3;
+
+function* jsonParts(value: Json, depth: number): Steps<string> {
+  if (depth === 0 || value === null || typeof value !== "object" || Array.isArray(value)) {
+    yield;
+    return JSON.stringify(value);
+  }
+  const parts: string[] = [];
+  for (const key in value) {
+    if (value[key] === undefined) continue;
+    parts.push(`${JSON.stringify(key)}:${yield* jsonParts(value[key], depth - 1)}`);
+  }
+  return `{${parts.join(",")}}`;
+}
+
 /** The dialect. */
 export type Dialect = "v2" | "v3";
 
@@ -200,10 +232,11 @@ export class Definitions {
     return { $ref: this.#prefix + name };
   }
 
-  /** All definitions asked for and what they refer to, by name in order. */
-  finish(): OpenApi {
+  /** All definitions asked for and what they refer to, by name in order; a step for each. */
+  *finish(): Steps<OpenApi> {
     for (let next = this.#open.pop(); next; next = this.#open.pop()) {
       this.#done.set(next[0], this.#definition(next[1], next[0]));
+      yield;
     }
     return Object.fromEntries([...this.#done].sort(([a], [b]) => a < b ? -1 : 1));
   }

@@ -7,7 +7,13 @@ import {
   shared,
   tagOf,
 } from "./openapi_paths.ts";
-import { builtInDefinition, Definitions, type OpenApi } from "./openapi_schema.ts";
+import {
+  atOnce,
+  builtInDefinition,
+  Definitions,
+  type OpenApi,
+  type Steps,
+} from "./openapi_schema.ts";
 import { resourcesPath, type RootPath, rootPaths } from "./openapi_roots.ts";
 import type { Json, Kind, SchemaSet } from "./types.ts";
 
@@ -26,7 +32,15 @@ const WATCH_EVENT = "io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent";
 const REASONS: Record<number, string> = { 200: "OK", 201: "Created", 202: "Accepted" };
 
 /** The document. `version` is the server's, such as `1.36`. */
-export function openApiV2(kinds: readonly Kind[], version = "unversioned"): OpenApi {
+export function openApiV2(kinds: readonly Kind[], version?: string): OpenApi {
+  return atOnce(openApiV2Steps(kinds, version));
+}
+
+/** The same in steps: it is long. */
+export function* openApiV2Steps(
+  kinds: readonly Kind[],
+  version = "unversioned",
+): Steps<OpenApi> {
   const definitions = new Definitions("v2");
   const paths: Record<string, Json> = {};
   const watched = kinds.find((k) => k.verbs.includes("watch"));
@@ -42,6 +56,7 @@ export function openApiV2(kinds: readonly Kind[], version = "unversioned"): Open
     }
   }
   for (const kind of kinds) {
+    yield;
     if (kind.custom) definitions.kind(kind);
     for (const entry of pathsOf(kind, builtInDefinition)) {
       const { common, own } = shared(entry.operations);
@@ -57,7 +72,7 @@ export function openApiV2(kinds: readonly Kind[], version = "unversioned"): Open
     swagger: "2.0",
     info: { title: "Kubernetes", version },
     paths: Object.fromEntries(Object.entries(paths).sort(([a], [b]) => a < b ? -1 : 1)),
-    definitions: definitions.finish(),
+    definitions: yield* definitions.finish(),
     securityDefinitions: {
       BearerToken: {
         description: "Bearer Token authentication",

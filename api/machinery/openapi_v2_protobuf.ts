@@ -3,7 +3,7 @@
  *
  * Written backwards, so each function names its fields from the highest number down.
  */
-import type { OpenApi } from "./openapi_schema.ts";
+import { atOnce, type OpenApi, type Steps } from "./openapi_schema.ts";
 import { BackwardWriter } from "./protobuf_write.ts";
 import type { Json } from "./types.ts";
 
@@ -11,12 +11,17 @@ type Write<T> = (out: BackwardWriter, value: T) => void;
 
 /** Encodes a document that `openApiV2` made. */
 export function openApiV2Protobuf(document: OpenApi): Uint8Array<ArrayBuffer> {
+  return atOnce(openApiV2ProtobufSteps(document));
+}
+
+/** The same in steps: it is long. */
+export function* openApiV2ProtobufSteps(document: OpenApi): Steps<Uint8Array<ArrayBuffer>> {
   const out = new BackwardWriter(1 << 20);
   const definitions = document.securityDefinitions as Record<string, OpenApi> | undefined;
   if (definitions) message(out, 13, definitions, writeSecurityDefinitions);
   each(out, 12, document.security as OpenApi[] | undefined, writeRequirement);
-  message(out, 9, document.definitions as Record<string, OpenApi>, writeDefinitions);
-  message(out, 8, document.paths as Record<string, OpenApi>, writePaths);
+  yield* section(out, { number: 9, entry: 1 }, document.definitions as Entries, writeSchema);
+  yield* section(out, { number: 8, entry: 2 }, document.paths as Entries, writePath);
   message(out, 2, document.info as OpenApi, writeInfo);
   text(out, 1, document.swagger);
   return out.finish();
@@ -26,12 +31,21 @@ function writeRequirement(out: BackwardWriter, requirement: OpenApi): void {
   named(out, 1, requirement as Record<string, string[]>, (o, scopes) => texts(o, 1, scopes));
 }
 
-function writeDefinitions(out: BackwardWriter, definitions: Record<string, OpenApi>): void {
-  named(out, 1, definitions, writeSchema);
-}
+type Entries = Record<string, OpenApi>;
 
-function writePaths(out: BackwardWriter, paths: Record<string, OpenApi>): void {
-  named(out, 2, paths, writePath);
+/** A message of named entries, a step for each. */
+function* section(
+  out: BackwardWriter,
+  { number, entry }: { number: number; entry: number },
+  entries: Entries,
+  write: Write<OpenApi>,
+): Steps<void> {
+  const end = out.length;
+  for (const name of Object.keys(entries).reverse()) {
+    named(out, entry, { [name]: entries[name] }, write);
+    yield;
+  }
+  out.close(number, end);
 }
 
 function writeInfo(out: BackwardWriter, info: OpenApi): void {

@@ -8,7 +8,13 @@ import {
   shared,
   tagOf,
 } from "./openapi_paths.ts";
-import { builtInDefinition, Definitions, type OpenApi } from "./openapi_schema.ts";
+import {
+  atOnce,
+  builtInDefinition,
+  Definitions,
+  type OpenApi,
+  type Steps,
+} from "./openapi_schema.ts";
 import { resourcesPath, type RootPath, rootPaths } from "./openapi_roots.ts";
 import type { Json, Kind, SchemaSet } from "./types.ts";
 
@@ -36,8 +42,17 @@ export function openApiV3Paths(kinds: readonly Kind[]): string[] {
 export function openApiV3(
   groupVersion: { group: string; version: string },
   kinds: readonly Kind[],
-  release = "unversioned",
+  release?: string,
 ): OpenApi {
+  return atOnce(openApiV3Steps(groupVersion, kinds, release));
+}
+
+/** The same in steps: it is long. */
+export function* openApiV3Steps(
+  groupVersion: { group: string; version: string },
+  kinds: readonly Kind[],
+  release = "unversioned",
+): Steps<OpenApi> {
   const { group, version } = groupVersion;
   const own = kinds.filter((k) => k.group === group && k.version === version);
   const custom = own.length > 0 && own.every((kind) => kind.custom);
@@ -52,6 +67,7 @@ export function openApiV3(
     if (own.some((k) => k.verbs.includes("watch"))) definitions.ref(schemas, `${META}.WatchEvent`);
   }
   for (const kind of own) {
+    yield;
     if (kind.custom) definitions.kind(kind);
     for (const entry of pathsOf(kind, builtInDefinition)) {
       const { common, own: rest } = shared(entry.operations);
@@ -63,7 +79,7 @@ export function openApiV3(
       paths[entry.path] = item;
     }
   }
-  return whole(paths, definitions, custom ? undefined : release);
+  return yield* whole(paths, definitions, custom ? undefined : release);
 }
 
 /** The operation of a path that is of no kind. */
@@ -94,7 +110,7 @@ export function openApiV3Root(
   if (!root || !schemas) return undefined;
   const definitions = new Definitions("v3");
   const paths = { [root.path]: rootV3(root, definitions, schemas) };
-  return whole(paths, definitions, release);
+  return atOnce(whole(paths, definitions, release));
 }
 
 const SECURITY = {
@@ -109,13 +125,13 @@ const SECURITY = {
 /** What upstream says of documents of custom kinds. */
 const CUSTOM_INFO = { title: "Kubernetes CRD Swagger", version: "v0.1.0" };
 
-function whole(
+function* whole(
   paths: OpenApi,
   definitions: Definitions,
   release: string | undefined,
-): OpenApi {
+): Steps<OpenApi> {
   const info = release === undefined ? CUSTOM_INFO : { title: "Kubernetes", version: release };
-  const schemas = definitions.finish();
+  const schemas = yield* definitions.finish();
   return {
     openapi: "3.0.0",
     info,

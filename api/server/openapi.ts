@@ -5,13 +5,13 @@
  */
 import { createHash } from "node:crypto";
 import { noSuchResource, notAcceptable } from "../machinery/errors.ts";
-import type { openApiV2 } from "../machinery/openapi_v2.ts";
+import type { OpenApi as Document, Steps } from "../machinery/openapi_schema.ts";
 import { rootPaths } from "../machinery/openapi_roots.ts";
 import { OPENAPI_EDITION } from "../machinery/openapi_edition.ts";
 import type { Kind, Kinds } from "../machinery/types.ts";
 import type { Aggregation } from "./aggregation/registry.ts";
 import type { Remote } from "./aggregation/remote.ts";
-import { apiVersionOf, jsonBytes } from "./codec.ts";
+import { apiVersionOf } from "./codec.ts";
 import { VERSION } from "./health.ts";
 import { type Call, jsonReply, type Reply, statusReply } from "./http.ts";
 import { clausesOf } from "./negotiate.ts";
@@ -31,10 +31,21 @@ const YEAR_SECONDS = 365 * 24 * 3600;
 interface Remotes extends Pick<Aggregation, "version" | "all" | "find"> {}
 const NO_REMOTES: Remotes = { version: 0, all: () => [], find: () => undefined };
 
-type Swagger = ReturnType<typeof openApiV2> & {
-  paths: Record<string, unknown>;
-  definitions: Record<string, unknown>;
+type Swagger = Document & {
+  paths: Document;
+  definitions: Document;
 };
+
+/** How others get their turn while a document is made. */
+interface Pace {
+  /** A time in ms that never goes back. */
+  now: () => number;
+  turn: () => Promise<void>;
+}
+const AT_ONCE: Pace = { now: () => 0, turn: () => Promise.resolve() };
+/** How long a document is worked on at a stretch. */
+const TURN_MS = 4;
+const encoder = new TextEncoder();
 
 interface Made {
   bytes: Uint8Array;
@@ -45,13 +56,17 @@ interface Made {
 export class OpenApi {
   readonly #kinds: Kinds;
   readonly #remotes: Remotes;
+  readonly #pace: Pace;
   #version = "";
   #documents = new Map<string, Promise<Made>>();
   #hashes = new Map<string, string>();
+  /** Of documents that are long: reading one takes longer than sending it. */
+  readonly #etags = new WeakMap<Uint8Array, string>();
 
-  constructor(kinds: Kinds, remotes: Remotes = NO_REMOTES) {
+  constructor(kinds: Kinds, remotes: Remotes = NO_REMOTES, pace: Pace = AT_ONCE) {
     this.#kinds = kinds;
     this.#remotes = remotes;
+    this.#pace = pace;
   }
 
   #fresh(): void {
@@ -138,12 +153,14 @@ export class OpenApi {
       return statusReply(notAcceptable(["application/json"]).status);
     }
     const { bytes, contentType } = await this.#make(`${path}?${hash}`, async () => {
-      const { openApiV3, openApiV3Root } = await import("../machinery/openapi_v3.ts");
+      const { openApiV3Root, openApiV3Steps } = await import("../machinery/openapi_v3.ts");
+      const { jsonSteps } = await import("../machinery/openapi_schema.ts");
       const release = `${VERSION.major}.${VERSION.minor}`;
       const document = root
         ? openApiV3Root(path, this.#kinds.all(), release)
-        : openApiV3(kinds[0], this.#kinds.all(), release);
-      return { bytes: jsonBytes(document), contentType: "application/json" };
+        : await this.#inTurns(openApiV3Steps(kinds[0], this.#kinds.all(), release));
+      const text = await this.#inTurns(jsonSteps(document!));
+      return { bytes: encoder.encode(text), contentType: "application/json" };
     });
     const headers: Record<string, string> = {
       "content-type": contentType,
@@ -161,15 +178,21 @@ export class OpenApi {
     this.#fresh();
     const protobuf = call.header("accept") !== undefined && wantsProtobuf(call);
     const { bytes, contentType } = await this.#make(protobuf ? "v2/protobuf" : "v2", async () => {
-      const { openApiV2 } = await import("../machinery/openapi_v2.ts");
-      const document = await this.#merged(
-        openApiV2(this.#kinds.all(), `${VERSION.major}.${VERSION.minor}`) as Swagger,
-      );
-      if (!protobuf) return { bytes: jsonBytes(document), contentType: "application/json" };
-      const { openApiV2Protobuf } = await import("../machinery/openapi_v2_protobuf.ts");
-      return { bytes: openApiV2Protobuf(document), contentType: V2_PROTOBUF };
+      const { openApiV2Steps } = await import("../machinery/openapi_v2.ts");
+      const { jsonSteps } = await import("../machinery/openapi_schema.ts");
+      const release = `${VERSION.major}.${VERSION.minor}`;
+      const own = await this.#inTurns(openApiV2Steps(this.#kinds.all(), release));
+      const document = await this.#merged(own as Swagger);
+      if (!protobuf) {
+        const text = await this.#inTurns(jsonSteps(document));
+        return { bytes: encoder.encode(text), contentType: "application/json" };
+      }
+      const { openApiV2ProtobufSteps } = await import("../machinery/openapi_v2_protobuf.ts");
+      const bytes = await this.#inTurns(openApiV2ProtobufSteps(document));
+      return { bytes, contentType: V2_PROTOBUF };
     });
-    const etag = `"${createHash("sha256").update(bytes).digest("hex").toUpperCase()}"`;
+    const etag = this.#etags.get(bytes) ?? etagOf(bytes);
+    this.#etags.set(bytes, etag);
     const headers = { "content-type": contentType, etag, vary: "Accept" };
     if (call.header("if-none-match") === etag) return { status: 304, headers };
     return { status: 200, headers, body: bytes };
@@ -185,6 +208,19 @@ export class OpenApi {
       (a.name < b.name ? -1 : 1)
     );
     return remotes.reduce((all, remote) => mergeSwagger(all, remote.document!.v2!), document);
+  }
+
+  /** Does long work so that others run in between. */
+  async #inTurns<T>(steps: Steps<T>): Promise<T> {
+    const { now, turn } = this.#pace;
+    let since = now();
+    for (;;) {
+      const { done, value } = steps.next();
+      if (done) return value;
+      if (now() - since < TURN_MS) continue;
+      await turn();
+      since = now();
+    }
   }
 
   #make(key: string, make: () => Promise<Made>): Promise<Made> {
@@ -211,6 +247,10 @@ function remoteReply({ document }: Remote): Reply {
 
 function pathOf(kind: Kind): string {
   return `${kind.group ? "apis" : "api"}/${apiVersionOf(kind)}`;
+}
+
+function etagOf(bytes: Uint8Array): string {
+  return `"${createHash("sha256").update(bytes).digest("hex").toUpperCase()}"`;
 }
 
 function accepts(call: Call, type: string): boolean {
