@@ -10,7 +10,13 @@ import type { Status } from "../machinery/types.ts";
 import { answerRemote, passOn } from "./aggregation/proxy.ts";
 import type { Deps } from "./deps.ts";
 import { Discovery } from "./discovery.ts";
-import { answerResource, authorizePath, type Connector, requestedPath } from "./front.ts";
+import {
+  answerResource,
+  authorizePath,
+  type Connector,
+  requestedPath,
+  wrongMethod,
+} from "./front.ts";
 import { flagzReply, statuszReply } from "./zpages.ts";
 import { FLOW_DEBUG, flowTable } from "./flow_report.ts";
 import { failure, pass } from "./passage.ts";
@@ -143,6 +149,13 @@ function addRoutes(
     hono.get(`/${root}`, health);
     hono.get(`/${root}/*`, health);
   }
+  for (const path of ["/version", "/api", "/api/*", "/apis", "/apis/*"]) {
+    hono.on(
+      ["POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+      path,
+      () => responseOf(failure(wrongMethod())),
+    );
+  }
   const discover = async (c: Context<Env>) => {
     const call = c.get("call");
     const [, , group = "", version = ""] = call.path.split("/");
@@ -183,7 +196,7 @@ function addRoutes(
       async () => responseOf(jsonReply(200, await tokens.discovery())),
     );
     hono.get("/openid/v1/jwks", async () => {
-      const headers = { "content-type": "application/jwk-set+json" };
+      const headers = { ...PUBLIC, "content-type": "application/jwk-set+json" };
       return responseOf(jsonReply(200, await tokens.jwks(), headers));
     });
   }
@@ -207,6 +220,9 @@ function hostOf(call: Call): string | undefined {
   const host = call.header("host") ?? (call.raw ? call.header(":authority") : undefined);
   return host && /^[A-Za-z0-9.:[\]-]{1,255}$/.test(host) ? host : undefined;
 }
+
+/** What anybody may keep for an hour. */
+const PUBLIC = { "cache-control": "public, max-age=3600" };
 
 /** A 404 that helps: old texts write `/api/GROUP`. */
 function notFoundReply(path: string): Reply {

@@ -154,13 +154,13 @@ export function asApiError(error: unknown, kind?: Kind, name = ""): ApiError {
   return internal(error instanceof Error ? error.message : String(error));
 }
 
-/** Parses a resourceVersion; throws 400 for what is none. */
-export function revisionOf(text: string): number {
+/** Parses a resourceVersion; throws 400 for what is none, with `before` in front of the text. */
+export function revisionOf(text: string, before = ""): number {
   if (!/^[0-9]{1,15}$/.test(text)) {
     throw new ApiError({
       code: 400,
       reason: "BadRequest",
-      message: `resourceVersion: Invalid value: ${JSON.stringify(text)}: ` +
+      message: `${before}resourceVersion: Invalid value: ${JSON.stringify(text)}: ` +
         `strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`,
     });
   }

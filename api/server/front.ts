@@ -183,7 +183,7 @@ export async function requestFor(
 }
 
 /** 405: the path is there, the method is not. */
-function wrongMethod(): ApiError {
+export function wrongMethod(): ApiError {
   return new ApiError({
     code: 405,
     reason: "MethodNotAllowed",

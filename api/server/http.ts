@@ -108,7 +108,18 @@ export function textReply(status: number, text: string): Reply {
 
 /** A failure as its Status. */
 export function statusReply(status: Status): Reply {
-  const reply = jsonReply(status.code, status);
+  // In upstream's order of fields
+  const { kind, apiVersion, metadata, status: word, message, reason, details, code } = status;
+  const reply = jsonReply(code, {
+    kind,
+    apiVersion,
+    metadata,
+    status: word,
+    message,
+    reason,
+    details,
+    code,
+  });
   reply.outcome = status;
   const seconds = status.details?.retryAfterSeconds;
   if (seconds) reply.headers["retry-after"] = String(seconds);

@@ -114,6 +114,7 @@ interface Start {
 async function startOf(deps: Deps, kind: Kind, params: Params): Promise<Start> {
   if (params.continue) return await resume(deps, kind, params);
   const { resourceVersion, resourceVersionMatch, limit } = params;
+  if (resourceVersion) revisionOf(resourceVersion, "invalid resource version: ");
   const exact = resourceVersionMatch === "Exact" ||
     (!resourceVersionMatch && limit && resourceVersion && resourceVersion !== "0");
   if (!exact) return { view: await viewFor(deps, kind, resourceVersion) };
@@ -156,14 +157,16 @@ function readToken(text: string): Token {
   try {
     token = JSON.parse(Buffer.from(text, "base64url").toString());
   } catch {
-    throw badRequest("continue key is not valid: illegal base64 data");
+    throw badRequest("invalid continue token: continue key is not valid: illegal base64 data");
   }
   if (
     typeof token !== "object" || token === null || token.v !== "meta.k8s.io/v1" ||
     !Number.isSafeInteger(token.rv) || token.rv === 0 || typeof token.start !== "string" ||
     token.start.length === 0 || (token.at !== undefined && typeof token.at !== "number")
   ) {
-    throw badRequest("continue key is not valid: incorrect encoded start resourceVersion");
+    throw badRequest(
+      "invalid continue token: continue key is not valid: incorrect encoded start resourceVersion",
+    );
   }
   return token as Token;
 }

@@ -57,6 +57,8 @@ export async function connectPlain(deps: Deps, call: Call, request: ApiRequest):
     case "proxy":
       return await proxyReply(deps, call, request);
     default:
+      // A pod that is not there is said first
+      await getObject(deps, { ...request, params: {} });
       throw badRequest("Upgrade request required");
   }
 }
