@@ -5,7 +5,7 @@
  */
 import type { Draft, Item, Store } from "../../kv/contract.ts";
 import type { Admission } from "../auth/contract.ts";
-import { alreadyExists, conflict, notFound } from "../machinery/errors.ts";
+import { alreadyExists, conflict, invalid, notFound } from "../machinery/errors.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import { attributesOf, authorize } from "./authorize.ts";
 import { checkAdmitted, settleManaged } from "./admitted.ts";
@@ -188,6 +188,39 @@ const CREATED_BY_UPDATE = new Set([
   "services",
 ]);
 
+/** Kinds whose updates must say of which version they are (upstream: AllowUnconditionalUpdate is false). */
+const VERSION_WANTED = new Set([
+  "apiservices.apiregistration.k8s.io",
+  "clustertrustbundles.certificates.k8s.io",
+  "csidrivers.storage.k8s.io",
+  "csinodes.storage.k8s.io",
+  "csistoragecapacities.storage.k8s.io",
+  "customresourcedefinitions.apiextensions.k8s.io",
+  "leasecandidates.coordination.k8s.io",
+  "leases.coordination.k8s.io",
+  "mutatingadmissionpolicies.admissionregistration.k8s.io",
+  "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
+  "mutatingwebhookconfigurations.admissionregistration.k8s.io",
+  "podcertificaterequests.certificates.k8s.io",
+  "poddisruptionbudgets.policy",
+  "runtimeclasses.node.k8s.io",
+  "storageversionmigrations.storagemigration.k8s.io",
+  "validatingadmissionpolicies.admissionregistration.k8s.io",
+  "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+  "validatingwebhookconfigurations.admissionregistration.k8s.io",
+  "volumeattachments.storage.k8s.io",
+]);
+
+/** Throws 422 where an update says of no version that it is of, and must. */
+function checkVersionGiven({ kind, name }: ApiRequest): void {
+  if (!kind.custom && !VERSION_WANTED.has(`${kind.plural}.${kind.group}`)) return;
+  throw invalid(kind.group, kind.plural, name, [{
+    reason: "FieldValueInvalid",
+    message: "Invalid value: 0: must be specified for an update",
+    field: "metadata.resourceVersion",
+  }]);
+}
+
 /** Answers an update. */
 export async function updateObject(deps: Deps, request: ApiRequest): Promise<Answer> {
   const { object: sent } = decodeBody(deps, request);
@@ -195,9 +228,10 @@ export async function updateObject(deps: Deps, request: ApiRequest): Promise<Ans
   const conditional = wanted !== undefined && wanted !== "" && wanted !== "0";
   return await change(deps, request, {
     attemptsMax: conditional ? 1 : UPDATE_ATTEMPTS_MAX,
-    produce: (_old, attempt) => ({
-      object: attempt === 0 ? sent : decodeBody(deps, request).object,
-    }),
+    produce: (_old, attempt) => {
+      if (!conditional) checkVersionGiven(request);
+      return { object: attempt === 0 ? sent : decodeBody(deps, request).object };
+    },
     absent: () => {
       if (request.subresource || !CREATED_BY_UPDATE.has(request.kind.plural)) return undefined;
       checkUpdate(request, sent, { metadata: {} } as KubeObject);
