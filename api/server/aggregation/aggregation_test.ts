@@ -381,6 +381,22 @@ Deno.test("a built-in group is not given away; metrics may be taken, and come ba
   await reaches(after, before);
 });
 
+Deno.test("what was handed to a service can be taken back", async () => {
+  await using fixture = await withSample();
+  const name = `v1alpha1.${GROUP}`;
+  const body = { spec: { service: null, insecureSkipTLSVerify: null } };
+  await fixture.client.patch({ resource: SERVICES, name }, { type: "merge", body });
+  await reaches(() => condition(fixture), "True Local: Local APIServices are always available");
+  await reaches(async () => (await get(fixture, `/apis/${GROUP}/v1alpha1/flunders`)).status, 404);
+});
+
+Deno.test("headers that say who somebody is are believed of nobody", async () => {
+  await using fixture = await withSample();
+  const headers = { "x-remote-user": ADMIN.name, "x-remote-group": "system:masters" };
+  const request = new Request(`https://k/apis/${GROUP}/v1alpha1/flunders`, { headers });
+  assertEquals((await fixture.api.fetch(request)).status, 401);
+});
+
 Deno.test("an APIService that is deleted takes its group with it", async () => {
   await using fixture = await withSample();
   await fixture.client.delete({ resource: SERVICES, name: `v1alpha1.${GROUP}` });

@@ -27,6 +27,12 @@ export const RETRY_MS = 1_000;
 export const REFRESH_MS = 60_000;
 /** Series of one metric at most. */
 const SERIES_MAX = 500;
+/** What is said of what this server serves itself. */
+const LOCAL: Availability = {
+  status: "True",
+  reason: "Local",
+  message: "Local APIServices are always available",
+};
 /** The group that a service may take from this server. */
 const GIVEN_AWAY = "metrics.k8s.io";
 
@@ -148,7 +154,12 @@ export class Aggregation implements RemoteVersions {
   #take(stored: Stored): void {
     const { spec } = stored;
     const key = `${spec.group ?? ""}/${spec.version}`;
-    if (!spec.service) return this.#forget(stored);
+    if (!spec.service) {
+      this.#forget(stored);
+      // One that was handed to a service, and was taken back
+      void this.#write(stored.metadata.name, stored, LOCAL);
+      return;
+    }
     if (this.#isBuiltIn(spec.group ?? "", spec.version)) {
       void this.#write(stored.metadata.name, stored, {
         status: "False",
@@ -275,7 +286,9 @@ export class Aggregation implements RemoteVersions {
     const now = timeText(this.#deps.clock.now());
     await this.#deps.database.objects.write((draft) => {
       const current = draft.get(API_SERVICES + name);
-      if (!current?.value.spec.service || says(current.value, found)) return;
+      if (!current || says(current.value, found)) return;
+      // What was found of a service says nothing of what is served here, and the other way about
+      if ((found === LOCAL) === (current.value.spec.service !== undefined)) return;
       const copy = edit(current.value);
       const conditions = (copy.status?.conditions ?? []) as Record<string, string>[];
       const own = conditions.find(({ type }) => type === "Available");
