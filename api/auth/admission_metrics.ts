@@ -3,6 +3,8 @@ import { Counter, Duration, type Labels } from "../machinery/metric_series.ts";
 
 /** Upper bounds of latency, in seconds (upstream's). */
 const BUCKETS = [0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 25];
+/** Those of match conditions. */
+const CONDITION_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.1, 0.2, 0.25];
 /** Codes above are shown as this one. */
 const CODE_MAX = 600;
 const PREFIX = "apiserver_admission_";
@@ -45,6 +47,12 @@ export class AdmissionMetrics {
     BUCKETS,
   );
 
+  readonly #conditions = new Duration(
+    `${PREFIX}match_condition_evaluation_seconds`,
+    "Time that match conditions take, in seconds",
+    CONDITION_BUCKETS,
+  );
+
   /** One call that was made, refused or not. */
   called(
     { name, type, operation }: Call,
@@ -70,9 +78,11 @@ export class AdmissionMetrics {
     this.#failedOpen.add({ name, type });
   }
 
-  /** Match conditions kept a request from a webhook, or could not tell. */
-  condition(what: "errors" | "exclusions", labels: Labels): void {
-    (what === "errors" ? this.#conditionErrors : this.#exclusions).add(labels);
+  /** Match conditions were looked at; they kept a request from a webhook, or could not tell. */
+  conditions(labels: Labels, ms: number, outcome?: "error" | "exclusion"): void {
+    this.#conditions.add(labels, ms);
+    if (outcome === "error") this.#conditionErrors.add(labels);
+    else if (outcome) this.#exclusions.add(labels);
   }
 
   /** Everything as Prometheus reads it. */
@@ -84,6 +94,7 @@ export class AdmissionMetrics {
       this.#conditionErrors,
       this.#exclusions,
       this.#durations,
+      this.#conditions,
     ].flatMap((metric) => [...metric.lines()]).join("\n");
   }
 }

@@ -250,6 +250,17 @@ Deno.test("webhooks: a condition that fails ends the request, or the asking", as
       "no such key: data",
   );
   assertEquals(f.calls.length, 0);
+  const metrics = f.api.metrics.text({ database: f.database } as Any);
+  const labels = (name: string) =>
+    `{name="0.${name}.example.com",kind="webhook",type="validating",operation="CREATE"}`;
+  const prefix = "apiserver_admission_match_condition";
+  for (
+    const line of [
+      `${prefix}_exclusions_total${labels("v")} 2`,
+      `${prefix}_evaluation_errors_total${labels("w")} 1`,
+      `${prefix}_evaluation_seconds_count${labels("w")} 1`,
+    ]
+  ) assertEquals(metrics.includes(line), true, line);
   await f[Symbol.asyncDispose]();
 });
 

@@ -140,21 +140,17 @@ class Round {
       old,
       matched: kind,
     });
-    const clock = this.#context.clock;
+    const { clock, metrics } = this.#context;
+    const start = clock.monotonic();
     const result = await conditions.match(values, { turn: () => clock.turn() });
-    const labels = {
-      name: hook.name,
-      kind: "webhook",
-      type: this.#step === "admit" ? "admit" : "validating",
-      operation: a.operation,
-    };
+    const type = this.#step;
+    const labels = { name: hook.name, kind: "webhook", type, operation: a.operation };
+    const outcome = result.error !== undefined ? "error" : result.matches ? undefined : "exclusion";
+    metrics?.conditions(labels, clock.monotonic() - start, outcome);
     if (result.error !== undefined) {
-      this.#context.metrics?.condition("errors", labels);
       throw refusal(a, result.error);
     }
-    if (result.matches) return kind;
-    this.#context.metrics?.condition("exclusions", labels);
-    return undefined;
+    return result.matches ? kind : undefined;
   }
 
   // --- what they are shown ----------------------------------------------------------------------------
