@@ -147,7 +147,8 @@ async function writeFinalizers(
   finalizers: readonly string[],
   context: ActorContext,
 ): Promise<void> {
-  await context.client.patch(targetOf(SERVICES, service), {
+  // By way of the status, as upstream: the controller has no right to the Service itself
+  await context.client.patch(targetOf(SERVICES, service, "status"), {
     type: "merge",
     body: { metadata: { uid: service.metadata.uid, finalizers: [...finalizers] } },
   });

@@ -332,7 +332,7 @@ export const CONTROLLER_ROLES: readonly RoleRow[] = [
   {
     name: "system:controller:service-controller",
     rules: [
-      "read,patch core services",
+      "read core services",
       "patch,update core services/status",
       "list,watch core nodes",
       "create,patch,update core,events.k8s.io events",

@@ -103,7 +103,7 @@ function bindingObject(row: BindingRow): KubeObject {
     kind: row.namespace ? "RoleBinding" : "ClusterRoleBinding",
     metadata: metadata(row),
     roleRef: { apiGroup: GROUP, kind, name },
-    subjects: row.subjects.map(subjectObject),
+    ...(row.subjects.length ? { subjects: row.subjects.map(subjectObject) } : {}),
   } as unknown as KubeObject;
 }
 
@@ -180,8 +180,8 @@ function reconciled(
   if (stored.metadata.annotations?.[AUTOUPDATE] === "false") return undefined;
   if (wanted.roleRef && !sameRole(stored.roleRef, wanted.roleRef)) {
     // The role of a binding cannot change, so the object is replaced by a new one.
-    const subjects = union(stored.subjects, wanted.subjects, sameSubject);
-    return created({ ...wanted, subjects }, context);
+    const subjects = union(stored.subjects, wanted.subjects ?? [], sameSubject);
+    return created({ ...wanted, ...(subjects.length ? { subjects } : {}) }, context);
   }
   const next: Record<string, unknown> = { ...stored };
   let changed = false;
@@ -195,9 +195,9 @@ function reconciled(
   }
   next.metadata = metadata;
   if (wanted.roleRef) {
-    const subjects = union(stored.subjects, wanted.subjects, sameSubject);
+    const subjects = union(stored.subjects, wanted.subjects ?? [], sameSubject);
     changed ||= subjects.length !== (stored.subjects ?? []).length;
-    next.subjects = subjects;
+    if (subjects.length) next.subjects = subjects;
   } else if (wanted.aggregationRule) {
     const selectors = union(
       stored.aggregationRule?.clusterRoleSelectors,

@@ -56,12 +56,7 @@ export async function bootstrap(options: BootstrapOptions): Promise<void> {
         resource: { group: "scheduling.k8s.io", version: "v1", plural: "priorityclasses" },
       }, object)
     ),
-    ensure(client, {
-      resource: { group: "networking.k8s.io", version: "v1", plural: "servicecidrs" },
-    }, {
-      metadata: { name: "kubernetes" },
-      spec: { cidrs: [options.serviceRange] },
-    }),
+    ensureServiceRange(client, options),
     // Since when it is noted which tokens in Secrets are used: what is older tells nothing.
     ensure(client, { resource: core("configmaps"), namespace: "kube-system" }, {
       metadata: { name: "kube-apiserver-legacy-service-account-token-tracking" },
@@ -89,6 +84,29 @@ export async function bootstrap(options: BootstrapOptions): Promise<void> {
     ),
   ]);
   if (options.advertise) await advertise(client, options.advertise);
+}
+
+/** The range of Services, and that it is ready. */
+async function ensureServiceRange(
+  client: Client,
+  { serviceRange, clock }: Pick<BootstrapOptions, "serviceRange" | "clock">,
+): Promise<void> {
+  const resource = { group: "networking.k8s.io", version: "v1", plural: "servicecidrs" };
+  const name = "kubernetes";
+  await ensure(client, { resource }, { metadata: { name }, spec: { cidrs: [serviceRange] } });
+  const found = await client.get<KubeObject>({ resource, name });
+  if (found.status?.conditions?.length) return;
+  const ready = {
+    type: "Ready",
+    status: "True",
+    reason: "",
+    message: "Kubernetes default Service CIDR is ready",
+    lastTransitionTime: new Date(clock.now()).toISOString().replace(/\.\d+Z$/, "Z"),
+  };
+  await client.patch({ resource, name, subresource: "status" }, {
+    type: "merge",
+    body: { status: { conditions: [ready] } },
+  });
 }
 
 function priorityClasses(): object[] {
