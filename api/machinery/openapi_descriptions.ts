@@ -5,6 +5,8 @@
  */
 
 import { CLUSTER } from "./descriptions/cluster.ts";
+import { CONTROL } from "./descriptions/control.ts";
+import { DEVICES } from "./descriptions/devices.ts";
 import { PODS } from "./descriptions/pods.ts";
 import { STORAGE } from "./descriptions/storage.ts";
 import { WORKLOADS } from "./descriptions/workloads.ts";
@@ -367,7 +369,7 @@ export const FIELDS: Record<string, string> = {
   "ClusterRoleBinding.roleRef": "The ClusterRole granted. Cannot be changed.",
 };
 
-for (const { types, fields } of [PODS, WORKLOADS, CLUSTER, STORAGE]) {
+for (const { types, fields } of [PODS, WORKLOADS, CLUSTER, STORAGE, CONTROL, DEVICES]) {
   for (const name in types) TYPES[name] ??= types[name];
   for (const name in fields) FIELDS[name] ??= fields[name];
 }
