@@ -1,6 +1,7 @@
 /**
- * `deno task clients [--only REGEXP] [--list]`: runs every client of the table, each against a cluster of its own,
- * and ends with what ran, what was skipped and why. The exit code is 1 when one failed.
+ * `deno task clients [--only REGEXP] [--list] [--make]`: runs every client of the table, each against a cluster of its
+ * own, and ends with what ran, what was skipped and why. The exit code is 1 when one failed. `--make` only fetches and
+ * builds the quick ones, so that tests need not.
  */
 import { parseArgs } from "node:util";
 import { LACKS } from "./languages.ts";
@@ -53,11 +54,19 @@ function tableText(rows: readonly Outcome[]): string {
 if (import.meta.main) {
   const { values } = parseArgs({
     args: Deno.args,
-    options: { only: { type: "string", default: "" }, list: { type: "boolean", default: false } },
+    options: {
+      only: { type: "string", default: "" },
+      list: { type: "boolean", default: false },
+      make: { type: "boolean", default: false },
+    },
   });
   const chosen = CLIENTS.filter(({ name }) => new RegExp(values.only, "i").test(name));
   if (values.list) {
     for (const { name, needs } of chosen) console.log(`${name} (${needs.join(", ")})`);
+    Deno.exit(0);
+  }
+  if (values.make) {
+    for (const client of chosen.filter(({ quick }) => quick)) await client.make?.();
     Deno.exit(0);
   }
   const outcomes: Outcome[] = [];

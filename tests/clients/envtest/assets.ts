@@ -22,8 +22,8 @@ function pathOf(url: URL): string {
 const DENO = quoted(Deno.execPath());
 
 /**
- * Of kube-apiserver's arguments some have another name here, and some mean nothing: there is no other store, every
- * pod may ask for privileges, and requests are always authorized by nodes' own rules and RBAC.
+ * Of kube-apiserver's arguments some have another name here, and some mean nothing: there is no other store, and
+ * every pod may ask for privileges.
  */
 const KUBE_APISERVER = `#!/bin/sh
 # Plesio's API server in the place of kube-apiserver, for envtest.
@@ -37,7 +37,6 @@ for given do
     --cert-dir=*) certificates=\${given#*=} ;;
     --tls-cert-file=*) own=1; set -- "$@" "$given" ;;
     --etcd-*=* | --allow-privileged=* | --advertise-address=* | --v=* | --vmodule=*) ;;
-    --authorization-mode=RBAC | --authorization-mode=Node,RBAC) ;;
     *) set -- "$@" "$given" ;;
   esac
 done

@@ -338,6 +338,7 @@ func elect(ctx context.Context, w *world) error {
 		})
 	}
 	one, stop := context.WithCancel(ctx)
+	defer stop()
 	go candidate(one, "one")
 	if err := equal("first", <-changes, "one leads"); err != nil {
 		return err
