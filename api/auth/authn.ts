@@ -100,8 +100,8 @@ function refuse(error: unknown): never {
   throw error;
 }
 
-function bearerToken({ header }: Credentials): string | undefined {
-  const value = header("authorization")?.trim();
+function bearerToken(credentials: Credentials): string | undefined {
+  const value = credentials.header("authorization")?.trim();
   if (!value) return undefined;
   const parts = value.split(" ");
   if (parts.length < 2 || parts[0].toLowerCase() !== "bearer") return undefined;
@@ -111,8 +111,8 @@ function bearerToken({ header }: Credentials): string | undefined {
 const PROTOCOL_PREFIX = "base64url.bearer.authorization.k8s.io.";
 
 /** Browsers cannot set headers on a WebSocket: they send the token among the subprotocols. */
-function protocolToken({ header }: Credentials): string | undefined {
-  const offered = header("sec-websocket-protocol");
+function protocolToken(credentials: Credentials): string | undefined {
+  const offered = credentials.header("sec-websocket-protocol");
   if (!offered?.includes(PROTOCOL_PREFIX)) return undefined;
   const protocols = offered.split(",").map((p) => p.trim());
   const carrying = protocols.filter((p) => p.startsWith(PROTOCOL_PREFIX));

@@ -106,18 +106,21 @@ export function requestHeaderAuthenticator(
   };
 }
 
-function first({ header }: Credentials, names: readonly string[]): string {
+function first(credentials: Credentials, names: readonly string[]): string {
   for (const name of names) {
-    const value = header(name);
+    const value = credentials.header(name);
     if (value) return value;
   }
   return "";
 }
 
-function valuesOf({ headers, header }: Credentials, name: string): string[] {
-  if (!headers) return header(name) ? [header(name)!] : [];
+function valuesOf(credentials: Credentials, name: string): string[] {
+  if (!credentials.headers) {
+    const value = credentials.header(name);
+    return value ? [value] : [];
+  }
   const values: string[] = [];
-  for (const [given, value] of headers()) {
+  for (const [given, value] of credentials.headers()) {
     if (given.toLowerCase() !== name) continue;
     values.push(...(typeof value === "string" ? value.split(", ") : value));
   }
@@ -125,12 +128,12 @@ function valuesOf({ headers, header }: Credentials, name: string): string[] {
 }
 
 function extraOf(
-  { headers }: Credentials,
+  credentials: Credentials,
   prefixes: readonly string[],
 ): Record<string, string[]> {
   const extra: Record<string, string[]> = {};
   for (const prefix of prefixes) {
-    for (const [given, value] of headers?.() ?? []) {
+    for (const [given, value] of credentials.headers?.() ?? []) {
       const name = given.toLowerCase();
       if (!name.startsWith(prefix)) continue;
       const key = unescaped(name.slice(prefix.length));

@@ -74,7 +74,7 @@ export function createApp(deps: Deps, options: AppOptions): App {
     const remote = deps.aggregation?.find(route.group, route.version);
     const reply = remote
       ? await answerRemote(deps, call, route, remote)
-      : await answerResource(deps, call, route, options.connect);
+      : await answerResource(deps, call, { route, began, connect: options.connect });
     observe(call, route, reply, began);
     return reply;
   };
@@ -94,14 +94,19 @@ export function createApp(deps: Deps, options: AppOptions): App {
       const first = call.path.charCodeAt(1) === 0x61 ? await resource(call) : undefined;
       if (first) return first;
       const began = deps.clock.monotonic();
-      const answered = await pass(deps, call, requestedPath(call), async (passage) => {
-        await authorizePath(deps, call, passage);
-        const reply = await replyOfResponse(
-          await hono.fetch(requestOfCall(call), { call, user: passage.user }),
-        );
-        if (passage.audit && reply.status >= 400) reply.outcome = statusIn(reply);
-        return reply;
-      });
+      const answered = await pass(
+        deps,
+        call,
+        { requested: requestedPath(call), began },
+        async (passage) => {
+          await authorizePath(deps, call, passage);
+          const reply = await replyOfResponse(
+            await hono.fetch(requestOfCall(call), { call, user: passage.user }),
+          );
+          if (passage.audit && reply.status >= 400) reply.outcome = statusIn(reply);
+          return reply;
+        },
+      );
       observe(call, undefined, answered, began);
       return answered;
     },

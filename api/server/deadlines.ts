@@ -6,14 +6,29 @@ import type { Clock, Timer } from "../../kv/clock.ts";
 import { badRequest, timedOut } from "../machinery/errors.ts";
 import { DurationError, parseDuration } from "../machinery/time.ts";
 import type { ApiError } from "../machinery/types.ts";
+import { type Place, Standing } from "./standing.ts";
 
 /** How long a request may take that is not long-running by nature (upstream: --request-timeout). */
 export const REQUEST_TIMEOUT_MS = 60_000;
 
-interface Waiting {
+/** A request and its end. */
+class Waiting<T> {
   /** Monotonic, in ms. */
-  end: number;
-  late: () => void;
+  readonly end: number;
+  readonly #late: () => T;
+  readonly #resolve: (value: T) => void;
+  place: Place<Waiting<unknown>> | undefined;
+  timer: Timer | undefined;
+
+  constructor(end: number, late: () => T, resolve: (value: T) => void) {
+    this.end = end;
+    this.#late = late;
+    this.#resolve = resolve;
+  }
+
+  fire(): void {
+    this.#resolve(this.#late());
+  }
 }
 
 /** See the module's text. */
@@ -21,7 +36,7 @@ export class Deadlines {
   /** The limit of requests that name none, and of those that name more. */
   readonly limitMs: number;
   readonly #clock: Clock;
-  readonly #waiting = new Set<Waiting>();
+  readonly #waiting = new Standing<Waiting<unknown>>();
   #timer: Timer | undefined;
 
   constructor(clock: Clock, limitMs = REQUEST_TIMEOUT_MS) {
@@ -43,29 +58,35 @@ export class Deadlines {
     }
   }
 
-  /** The work's result, or at its limit what `late` gives instead; the work goes on unheard. */
-  within<T>(limitMs: number, work: Promise<T>, late: () => T): Promise<T> {
+  /**
+   * The work's result, or `limitMs` after `began` (monotonic) what `late` gives instead; the work goes on unheard.
+   */
+  within<T>(
+    { began, limitMs }: { began: number; limitMs: number },
+    work: Promise<T>,
+    late: () => T,
+  ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const end = this.#clock.monotonic() + limitMs;
-      const waiting = { end, late: () => resolve(late()) };
-      const own = limitMs < this.limitMs
-        ? this.#clock.timer("background", limitMs, waiting.late)
-        : undefined;
-      if (!own) this.#add(waiting);
-      const done = () => own ? own.cancel() : this.#waiting.delete(waiting);
+      const waiting = new Waiting(began + limitMs, late, resolve);
+      if (limitMs < this.limitMs) {
+        waiting.timer = this.#clock.timer("background", limitMs, () => waiting.fire());
+      } else {
+        waiting.place = this.#waiting.add(waiting as Waiting<unknown>);
+        this.#timer ??= this.#clock.timer("background", this.limitMs, () => this.#fire());
+      }
       work.then((value) => {
-        done();
+        this.#done(waiting as Waiting<unknown>);
         resolve(value);
       }, (error) => {
-        done();
+        this.#done(waiting as Waiting<unknown>);
         reject(error);
       });
     });
   }
 
-  #add(waiting: Waiting): void {
-    this.#waiting.add(waiting);
-    this.#timer ??= this.#clock.timer("background", this.limitMs, () => this.#fire());
+  #done({ place, timer }: Waiting<unknown>): void {
+    if (place) this.#waiting.remove(place);
+    else timer!.cancel();
   }
 
   /** Ends those whose time is over; the timer waits for the next one. */
@@ -77,8 +98,8 @@ export class Deadlines {
         this.#timer = this.#clock.timer("background", waiting.end - now, () => this.#fire());
         return;
       }
-      this.#waiting.delete(waiting);
-      waiting.late();
+      this.#waiting.remove(waiting.place!);
+      waiting.fire();
     }
   }
 }

@@ -186,12 +186,11 @@ export class Flow {
   #seat({ classified, passage, call, work }: Asking): (() => void) | Promise<() => void> {
     const { requested } = passage;
     const { level, label } = classified;
-    const { clock } = this.#context;
     const details: Details = { passage, path: call.path };
-    const left = passage.deadline === undefined
-      ? this.#options.timeoutMs
-      : passage.deadline - clock.monotonic();
-    const waitMs = Math.min(Math.max(left, 0) * WAIT_PART, WAIT_MS_MAX);
+    const waitMs = (now: number) => {
+      const { deadline = now + this.#options.timeoutMs } = passage;
+      return Math.min(Math.max(deadline - now, 0) * WAIT_PART, WAIT_MS_MAX);
+    };
     const entered = level.set.enter(label, work, { waitMs, details });
     if (typeof entered === "string") this.#refuse(classified, requested.verb, entered);
     if (!("served" in entered)) return this.#serve(classified, entered, requested.verb);
@@ -230,8 +229,7 @@ export class Flow {
       if (over) return;
       over = true;
       end();
-      stats.executions.add((this.#context.clock.monotonic() - ticket.startedAt) / 1000);
-      level.set.leave(ticket);
+      stats.executions.add(level.set.leave(ticket) / 1000);
       if (level.quiescing) this.levels!.reap(level);
     };
   }

@@ -11,6 +11,7 @@
  */
 import type { Clock, Timer } from "../../kv/clock.ts";
 import { Integrator } from "./flow_shares.ts";
+import { type Place, Standing } from "./standing.ts";
 
 /** What a request is thought to cost. */
 export interface Work {
@@ -56,6 +57,8 @@ export interface Ticket {
   timer?: Timer;
   /** Whose request it is, for those who look. */
   readonly details: unknown;
+  /** Where it stands among those that are served. */
+  place?: Place<Ticket>;
 }
 
 /** A ticket that waits. */
@@ -69,7 +72,7 @@ export interface Waiting {
 export interface FlowQueue {
   index: number;
   waiting: Ticket[];
-  serving: Set<Ticket>;
+  readonly serving: Standing<Ticket>;
   seatsInUse: number;
   seatsWaiting: number;
   workWaiting: number;
@@ -88,7 +91,7 @@ export interface QueueCounts {
 export class QueueSet {
   readonly queues: FlowQueue[] = [];
   /** Those that are served without a queue. */
-  readonly unqueued = new Set<Ticket>();
+  readonly unqueued = new Standing<Ticket>();
   readonly counts: QueueCounts = { dispatched: 0, rejected: 0, timedOut: 0, cancelled: 0 };
   /** How many seats were wanted. */
   readonly demand: Integrator;
@@ -125,7 +128,7 @@ export class QueueSet {
       this.queues.push({
         index,
         waiting: [],
-        serving: new Set(),
+        serving: new Standing(),
         seatsInUse: 0,
         seatsWaiting: 0,
         workWaiting: 0,
@@ -135,11 +138,11 @@ export class QueueSet {
     this.#dispatch();
   }
 
-  /** A ticket that is served at once, one that waits, at most for `waitMs`, or why it is refused. */
+  /** A ticket that is served at once, one that waits, at most for `waitMs(now)`, or why it is refused. */
   enter(
     label: FlowLabel,
     work: Work,
-    { waitMs, details }: { waitMs: number; details: unknown },
+    { waitMs, details }: { waitMs: (now: number) => number; details: unknown },
   ): Ticket | Waiting | Refusal {
     const now = this.#advance();
     const ticket: Ticket = {
@@ -168,17 +171,19 @@ export class QueueSet {
     return this.#wait(ticket, queue, waitMs);
   }
 
-  /** Gives a ticket's seats back: at once, or when its watchers are thought to be done. */
-  leave(ticket: Ticket): void {
+  /**
+   * Gives a ticket's seats back: at once, or when its watchers are thought to be done. Returns how long it was served.
+   */
+  leave(ticket: Ticket): number {
     const now = this.#advance();
     this.serving--;
     const { queue, work } = ticket;
+    (queue?.serving ?? this.unqueued).remove(ticket.place!);
     if (queue) {
-      queue.serving.delete(ticket);
       // It was charged for a guess; now it is known
       queue.nextR -= work.seats * (SERVICE_MS - (now - ticket.startedAt));
       this.#bound(queue);
-    } else this.unqueued.delete(ticket);
+    }
     if (work.finalMs > 0) {
       this.#clock.timer("background", work.finalMs, () => {
         this.#advance();
@@ -187,6 +192,7 @@ export class QueueSet {
       });
     } else this.#release(ticket);
     this.#dispatch();
+    return now - ticket.startedAt;
   }
 
   #release(ticket: Ticket): void {
@@ -236,7 +242,11 @@ export class QueueSet {
     return best!;
   }
 
-  #wait(ticket: Ticket, queue: FlowQueue, waitMs: number): Ticket | Waiting {
+  #wait(
+    ticket: Ticket,
+    queue: FlowQueue,
+    waitMs: (now: number) => number,
+  ): Ticket | Waiting {
     if (queue.waiting.length === 0 && queue.serving.size === 0) {
       queue.nextR = this.r;
       if (queue.seatsInUse === 0) this.#active++;
@@ -255,7 +265,11 @@ export class QueueSet {
     if (served) return ticket;
     const { promise, resolve } = Promise.withResolvers<boolean>();
     ticket.decide = resolve;
-    ticket.timer = this.#clock.timer("background", waitMs, () => this.giveUp(ticket, "timedOut"));
+    ticket.timer = this.#clock.timer(
+      "background",
+      waitMs(ticket.arrivedAt),
+      () => this.giveUp(ticket, "timedOut"),
+    );
     return { ticket, served: promise };
   }
 
@@ -311,10 +325,8 @@ export class QueueSet {
     this.seatsInUse += ticket.width;
     this.counts.dispatched++;
     const { queue } = ticket;
-    if (queue) {
-      queue.serving.add(ticket);
-      queue.seatsInUse += ticket.width;
-    } else this.unqueued.add(ticket);
+    ticket.place = (queue?.serving ?? this.unqueued).add(ticket);
+    if (queue) queue.seatsInUse += ticket.width;
     this.#noteDemand();
   }
 

@@ -71,7 +71,7 @@ function queueSet(limit: number, queuing = { queues: 8, hand: 2, lengthMax: 4 })
   const served: string[] = [];
   const enter = (flow: string, queue: number, work = PLAIN, waitMs = 1000) => {
     const label: FlowLabel = { schema: "s", flow, hand: [queue] };
-    const entered = set.enter(label, work, { waitMs, details: flow });
+    const entered = set.enter(label, work, { waitMs: () => waitMs, details: flow });
     if (typeof entered === "string") return entered;
     if ("served" in entered) {
       entered.served.then((yes) => served.push(yes ? flow : `-${flow}`));
@@ -302,7 +302,7 @@ Deno.test("Levels divide the seats by shares, and lend what is not wanted", asyn
   assertEquals([busy.nominal, idle.nominal], [40, 50]);
   assertEquals([idle.least, idle.most], [10, 150]);
   const label = { schema: "s", flow: "f", hand: [0] };
-  for (let i = 0; i < 80; i++) busy.set.enter(label, PLAIN, { waitMs: 1e6, details: 0 });
+  for (let i = 0; i < 80; i++) busy.set.enter(label, PLAIN, { waitMs: () => 1e6, details: 0 });
   await clock.advance(10_000);
   levels.lend();
   assert(busy.current > 40, String(busy.current));
@@ -314,7 +314,7 @@ Deno.test("Levels: an unknown level is retained until the last of its requests i
   levels.digest([levelObject("x", { limitResponse: { type: "Reject" } })], []);
   const level = levels.levels.get("x")!;
   const ticket = level.set.enter({ schema: "s", flow: "", hand: [] }, PLAIN, {
-    waitMs: 1,
+    waitMs: () => 1,
     details: 0,
   }) as Ticket;
   levels.digest([], []);

@@ -95,18 +95,17 @@ export interface ResourceCall {
   query: URLSearchParams;
 }
 
-/** Answers a call to a path under `/api` or `/apis` that names a resource. Never throws. */
+/** Answers a call to a path under `/api` or `/apis` that names a resource, which came at `began`. Never throws. */
 export function answerResource(
   deps: Deps,
   call: Call,
-  route: Route,
-  connect?: Connector,
+  { route, began, connect }: { route: Route; began?: number; connect?: Connector },
 ): Promise<Reply> {
   const asked = { method: call.method, route, query: new URLSearchParams(call.query) };
   return pass(
     deps,
     call,
-    requestedResource(asked),
+    { requested: requestedResource(asked), began },
     (passage) => answered(deps, call, { ...asked, passage, connect }),
   );
 }

@@ -11,8 +11,8 @@ import { jsonBytes } from "./codec.ts";
 /** Largest body of a request (upstream's default). */
 export const BODY_BYTES_MAX = 3 * 1024 * 1024;
 
-/** One HTTP request. */
-export interface Call {
+/** One HTTP request; also the credentials that came with it. */
+export interface Call extends Credentials {
   method: string;
   /** Without the query. */
   path: string;
@@ -26,8 +26,6 @@ export interface Call {
   hasHeaders(prefix: string): boolean;
   /** The whole body; rejects with 413 when it is longer than `max`. */
   body(max: number): Promise<Uint8Array>;
-  certificate?: Credentials["certificate"];
-  readonly refusedCertificate?: boolean;
   /** It came over HTTP/2. */
   http2?: boolean;
   /** The address it came from. */

@@ -49,19 +49,29 @@ export function failure(error: unknown, kind?: Kind): Reply {
   return statusReply(known.status);
 }
 
-/** Takes a call through, and gives what `then` answers. Never throws. */
+/** Takes a call through that came at `began` (monotonic, ms), and gives what `then` answers. Never throws. */
 export async function pass(
   deps: Deps,
   call: Call,
-  requested: Requested,
+  { requested, began = deps.clock.monotonic() }: { requested: Requested; began?: number },
   then: (passage: Passage) => Promise<Reply>,
 ): Promise<Reply> {
   const { front, closing, clock } = deps;
   const extra = front.browsers && browserHeaders(call, front.browsers);
-  const early = closing.refusal(call) ?? (extra && preflight(call, extra));
   const id = call.header("audit-id") || clock.uuid();
   const longRunning = isLongRunning(requested);
-  let reply = early ?? await counted({ deps, call, requested, id, longRunning }, then);
+  let reply = closing.refusal(call) ?? (extra && preflight(call, extra));
+  if (!reply) {
+    // Whoever closes the server waits for those that are on their way
+    if (!longRunning) closing.entered();
+    try {
+      reply = await timed({ deps, call, requested, id, longRunning, began }, then);
+    } catch (error) {
+      reply = failure(error);
+    } finally {
+      if (!longRunning) closing.left();
+    }
+  }
   if (!longRunning && reply.body && takesGzip(call)) reply = await compressed(reply);
   reply.headers["audit-id"] = id;
   reply.headers["cache-control"] ??= "no-cache, private";
@@ -72,52 +82,37 @@ export async function pass(
   return reply;
 }
 
-/** Whoever closes the server waits for those that are on their way. */
-async function counted(
-  begun: Begun,
-  then: (passage: Passage) => Promise<Reply>,
-): Promise<Reply> {
-  const { closing } = begun.deps;
-  if (!begun.longRunning) closing.entered();
-  try {
-    return await timed(begun, then);
-  } catch (error) {
-    return failure(error);
-  } finally {
-    if (!begun.longRunning) closing.left();
-  }
-}
-
 interface Begun {
   deps: Deps;
   call: Call;
   requested: Requested;
   id: string;
   longRunning: boolean;
+  /** When it came (monotonic, ms). */
+  began: number;
   audit?: AuditRecord;
   passage?: Passage;
   /** What was found out about the credentials. */
   notes?: [string, string][];
 }
 
-async function timed(
+/** Answers within the time that the request has. */
+function timed(
   begun: Begun,
   then: (passage: Passage) => Promise<Reply>,
 ): Promise<Reply> {
-  const { deps, call, longRunning } = begun;
-  if (longRunning) return await answered(begun, then);
-  const { deadlines } = deps;
-  let limit: number;
+  const { deps: { deadlines }, call, began } = begun;
+  if (begun.longRunning) return answered(begun, then);
+  let limitMs: number;
   try {
-    limit = deadlines.limitOf(call.query);
+    limitMs = deadlines.limitOf(call.query);
   } catch (error) {
     const reply = failure(error);
     const audit = auditOf(begun, undefined);
     if (audit) refused(audit, reply);
-    return reply;
+    return Promise.resolve(reply);
   }
-  const work = answered(begun, then, deps.clock.monotonic() + limit);
-  return await deadlines.within(limit, work, () => {
+  return deadlines.within({ began, limitMs }, answered(begun, then, began + limitMs), () => {
     const reply = failure(requestTimedOut());
     void begun.audit?.complete(reply.status, reply.outcome);
     // What goes on unheard must not keep others from being served
@@ -205,20 +200,9 @@ async function watched(
 function authenticated(begun: Begun): User | Promise<User> {
   const { deps, call } = begun;
   if (call.user) return call.user;
-  const { header, headers, certificate, path } = call;
   // The record begins once it is known whose request it is
-  const annotate = deps.audit &&
-    ((key: string, value: string) => (begun.notes ??= []).push([key, value]));
-  return authenticateWith(deps.authenticators, {
-    header,
-    headers,
-    certificate,
-    path,
-    annotate,
-    get refusedCertificate() {
-      return call.refusedCertificate;
-    },
-  });
+  if (deps.audit) call.annotate = (key, value) => void (begun.notes ??= []).push([key, value]);
+  return authenticateWith(deps.authenticators, call);
 }
 
 async function impersonate(deps: Deps, call: Call, passage: Passage): Promise<void> {

@@ -38,11 +38,18 @@ Deno.test("Deadlines: nearly all end by one timer, in their order; a shorter one
     said.push(name);
     return name;
   };
-  void deadlines.within(60_000, never, late("first"));
+  void deadlines.within({ began: clock.monotonic(), limitMs: 60_000 }, never, late("first"));
   await clock.advance(10_000);
-  void deadlines.within(60_000, never, late("second"));
-  void deadlines.within(1_000, never, late("short"));
-  assertEquals(await deadlines.within(60_000, Promise.resolve("done"), late("no")), "done");
+  void deadlines.within({ began: clock.monotonic(), limitMs: 60_000 }, never, late("second"));
+  void deadlines.within({ began: clock.monotonic(), limitMs: 1_000 }, never, late("short"));
+  assertEquals(
+    await deadlines.within(
+      { began: clock.monotonic(), limitMs: 60_000 },
+      Promise.resolve("done"),
+      late("no"),
+    ),
+    "done",
+  );
   await clock.advance(49_999);
   assertEquals(said, ["short"]);
   await clock.advance(1);

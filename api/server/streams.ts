@@ -93,7 +93,7 @@ function passUpgrade(
   { socket, head, door }: { socket: Socket; head: Buffer; door: { switched: boolean } },
 ): Promise<Reply> {
   const asked = { method: call.method, route, query: new URLSearchParams(call.query) };
-  return pass(deps, call, requestedResource(asked), async (passage) => {
+  return pass(deps, call, { requested: requestedResource(asked) }, async (passage) => {
     if (deps.starting) await deps.starting;
     const remote = deps.aggregation?.find(route.group, route.version);
     if (remote) {

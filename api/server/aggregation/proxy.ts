@@ -34,7 +34,7 @@ export function answerRemote(
 ): Promise<Reply> {
   const query = new URLSearchParams(call.query);
   const requested = requestedResource({ method: call.method, route, query });
-  return pass(deps, call, requested, async ({ user, audit, id }) => {
+  return pass(deps, call, { requested }, async ({ user, audit, id }) => {
     await authorize(deps, { ...requested, user }, audit);
     return await passOn(call, remote, user, { deps, id });
   });
