@@ -316,9 +316,16 @@ function metricsText(row: Row): string {
     : text;
 }
 
-/** What version 1 cannot say lies in annotations: it is shown as the stored version shows it. */
+/**
+ * What version 1 cannot say lies in annotations: it is shown as the stored version shows it. Version 1 has lost the place
+ * of the metric that it has a field for, which most often was the first.
+ */
 function v1Text(row: Row): string {
-  return metricsText(HPA_STORAGE.toStorage(row as KubeObject));
+  const stored = HPA_STORAGE.toStorage(row as KubeObject);
+  if (row.spec?.targetCPUUtilizationPercentage !== undefined) {
+    stored.spec.metrics.unshift(stored.spec.metrics.pop());
+  }
+  return metricsText(stored);
 }
 
 function autoscalerColumns(targets: (row: Row) => string): Column[] {
