@@ -7,6 +7,7 @@ import { createHash, X509Certificate } from "node:crypto";
 import type { Clock } from "../../kv/clock.ts";
 import type { User } from "../client/contract.ts";
 import { unauthorized } from "../machinery/errors.ts";
+import { certificateUid } from "./certificate_uid.ts";
 import type { Authenticator, Credentials } from "./contract.ts";
 import { TokenError } from "./jwt.ts";
 import { USERS_MAX } from "./limits.ts";
@@ -29,8 +30,8 @@ interface Holder {
 }
 
 /**
- * A client certificate that the TLS layer verified: the common name is the user, organizations are groups. A
- * connection may outlive its certificate, so that its end is looked at with every request. `isUser` tells apart
+ * A client certificate that the TLS layer verified: the common name is the user, organizations are groups,
+ * and a uid may be given. A connection may outlive its certificate, so that its end is looked at with every request. `isUser` tells apart
  * those that the TLS layer lets in for other reasons.
  */
 export function certificateAuthenticator(
@@ -65,13 +66,16 @@ function holderOf(
   hash: string,
 ): Holder {
   let notAfter: number;
+  let uid: string | undefined;
   try {
     notAfter = Date.parse(new X509Certificate(raw).validTo);
+    uid = certificateUid(raw);
   } catch {
     throw unauthorized();
   }
   const user = makeUser({
     name: subject.commonName!,
+    ...(uid === undefined ? {} : { uid }),
     groups: subject.organizations,
     extra: { "authentication.kubernetes.io/credential-id": [`X509SHA256=${hash}`] },
   });

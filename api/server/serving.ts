@@ -25,7 +25,8 @@ function certificateOf(socket: TLSSocket | undefined): Credentials["certificate"
     if (raw && subject) {
       const { CN, O } = subject as { CN?: string | string[]; O?: string | string[] };
       const organizations = O === undefined ? [] : Array.isArray(O) ? O : [O];
-      const commonName = Array.isArray(CN) ? CN[0] : CN;
+      // Of several names the last counts, as in Go
+      const commonName = Array.isArray(CN) ? CN.at(-1) : CN;
       found = { subject: { commonName, organizations }, raw: new Uint8Array(raw) };
     }
   }
