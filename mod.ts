@@ -509,6 +509,7 @@ async function build(
   const outbound = options.outbound ?? hostOutbound({ database, clock });
   const auth = createAuth({
     view: () => database.objects.view(),
+    follow: (options) => database.objects.watch(options),
     outbound: () => outbound,
     authentication: options.authentication,
     authorization: options.authorization,

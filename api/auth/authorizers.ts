@@ -10,6 +10,7 @@ import { inOrder } from "./authorize.ts";
 import { type AuthorizationWebhook, WebhookAuthorizer } from "./authorize_webhook.ts";
 import type { Authorizer, PromptAuthorizer } from "./contract.ts";
 import { NodeAuthorizer } from "./node.ts";
+import type { PodsOfNodes } from "./pods_of_nodes.ts";
 import { RbacAuthorizer } from "./rbac.ts";
 
 /** Upstream's modes; ABAC is not among what we do. */
@@ -41,6 +42,8 @@ export interface AuthorizerContext {
   clock: Clock;
   /** Needed by webhooks alone. */
   outbound: () => Outbound;
+  /** Where nodes look for pods first (default: among all). */
+  pods?: PodsOfNodes;
 }
 
 const ALWAYS_ALLOW: PromptAuthorizer = {
@@ -70,7 +73,7 @@ export function createAuthorizer(
 function authorizerOf(one: AuthorizerOptions, context: AuthorizerContext): Authorizer {
   switch (one.type) {
     case "Node":
-      return new NodeAuthorizer(context.view);
+      return new NodeAuthorizer(context.view, context.pods);
     case "RBAC":
       return new RbacAuthorizer(context.view);
     case "AlwaysAllow":

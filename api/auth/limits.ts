@@ -67,3 +67,5 @@ export const OIDC_REFRESH_AHEAD_MS = 30_000;
 export const OIDC_LEEWAY_MS = 60_000;
 /** Issuers of others' tokens. */
 export const JWT_ISSUERS_MAX = 64;
+/** When so many pods of a namespace were visited for one decision about a node, pods are looked up by node first. */
+export const PODS_VISITED_MAX = 256;

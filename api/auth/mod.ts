@@ -21,7 +21,7 @@
  *
  * Reading order: `contract.ts`, `authn.ts`, `tokens.ts`, `jwt.ts`, `oidc.ts`, `jwt_authenticator.ts`,
  * `token_webhook.ts`, `request_header.ts`, `impersonate.ts`; `authorize.ts`, `authorizers.ts`, `rbac.ts`,
- * `rbac_escalation.ts`, `bootstrap_roles.ts`, `node.ts`, `authorize_webhook.ts`; `admission.ts`, `plugins/mod.ts`;
+ * `rbac_escalation.ts`, `bootstrap_roles.ts`, `node.ts`, `pods_of_nodes.ts`, `authorize_webhook.ts`; `admission.ts`, `plugins/mod.ts`;
  * `reviews.ts`; `pki.ts`, `kubeconfig.ts`.
  *
  * ```ts
@@ -68,6 +68,7 @@ import { type HeaderPairs, impersonated, type Requested } from "./impersonate.ts
 import { TokenKeys } from "./jwt.ts";
 import { type JwtAuthenticatorOptions, JwtTokens } from "./jwt_authenticator.ts";
 import { createPlugins, type PluginOptions } from "./plugins/mod.ts";
+import { type Follow, PodsOfNodes } from "./pods_of_nodes.ts";
 import { type Review, type ReviewContext, REVIEWS } from "./reviews.ts";
 import {
   certificatesIn,
@@ -142,6 +143,8 @@ export interface AuthenticationOptions {
 export interface AuthOptions {
   /** The head of the store. */
   view: () => View<KubeObject>;
+  /** Follows the store, which makes many pods cost nodes less (default: not). */
+  follow?: Follow;
   clock: Clock;
   /** Private keys (PEM) of ServiceAccount tokens: the first signs, all verify. */
   tokenKeys: readonly string[];
@@ -295,7 +298,8 @@ export function createAuth(options: AuthOptions): Auth {
       : anonymousAuthenticator(options.anonymousPaths),
   ];
   let sources = authentication;
-  const { authorizer, use } = renewable(chain, { view, clock, outbound });
+  const pods = options.follow && new PodsOfNodes(options.follow);
+  const { authorizer, use } = renewable(chain, { view, clock, outbound, pods });
   return {
     authenticators,
     renew(next) {
