@@ -148,7 +148,10 @@ export class Flow {
       view,
     });
     const asking: Asking = { classified, passage, call, work };
-    if (level.spec.type === "Exempt") return this.#seat(asking);
+    if (level.spec.type === "Exempt") {
+      this.#turns.heard(user.name);
+      return this.#seat(asking);
+    }
     const long = work.seats > 1;
     const turn = this.#turns.enter(user.name, long);
     if (turn === false) this.#refuse(classified, requested.verb, "queue-full");

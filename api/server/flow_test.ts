@@ -576,7 +576,9 @@ Deno.test("Turns: in a turn a user's first requests are begun, the rest in later
     await new ManualClock().turn();
   };
   const turns = new Turns({
+    manual: true,
     monotonic: () => 0,
+    timer: () => ({ cancel: () => {} }),
     turn: () => new Promise((go) => waiting.push(go)),
   });
   const begun: string[] = [];

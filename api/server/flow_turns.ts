@@ -1,10 +1,15 @@
 /**
- * Fairness on one processor: how much of a turn of the event loop one user may take. Seats alone do not help there: who
- * sends sixty requests at once has them all worked on before anybody else's is looked at, however few seats they take.
+ * Fairness on one processor: how much of a turn one user may take. Seats alone do not help there: who sends sixty
+ * requests at once has them all worked on before anybody else's is looked at, however few seats they take.
  *
- * In each turn a user's first request is begun at once, the next ones as long as they are few and the turn is young; the
- * others wait for the turns to come, users by turns. Long answers are sent a few at a time for each user. Who lets more
- * wait than can be remembered is refused.
+ * In each turn a user's first requests are begun at once, as long as they are few and the turn is young; the others wait
+ * for the turns to come, users by turns. Long answers are sent a few at a time for each user. Who lets more wait than can
+ * be remembered is refused.
+ *
+ * A turn is one of the event loop's while one user asks. That is no good as soon as there are several: a loop that always
+ * finds work looks at the sockets only now and then (measured: every 61st time), and there the others' requests lie behind
+ * the flood's. So while several ask, a turn is a millisecond of rest: the flood is drawn into its own queue, the sockets are
+ * looked at, and who asks little is answered as if alone.
  */
 import type { Clock } from "../../kv/clock.ts";
 
@@ -12,6 +17,10 @@ import type { Clock } from "../../kv/clock.ts";
 export const TURN_REQUESTS_MAX = 8;
 /** After so long in a turn nobody's second request is begun, in ms. */
 export const TURN_MS_MAX = 1.5;
+/** A turn while several users ask, in ms. */
+export const SHARED_TURN_MS = 1;
+/** How long several users count as asking after they took turns, in ms. */
+export const SHARED_MS = 1_000;
 /** Long answers of one user that are sent at once. */
 export const LONG_ANSWERS_MAX = 2;
 /** Requests of one user that wait for their turn. */
@@ -27,23 +36,34 @@ interface Share {
 
 /** See the module's text. */
 export class Turns {
-  readonly #clock: Pick<Clock, "turn" | "monotonic">;
+  readonly #clock: Pick<Clock, "manual" | "turn" | "monotonic" | "timer">;
   readonly #shares = new Map<string, Share>();
   #ticking = false;
   #since = 0;
+  /** Who asked last, and until when several count as asking. */
+  #last = "";
+  #sharedUntil = 0;
 
-  constructor(clock: Pick<Clock, "turn" | "monotonic">) {
+  constructor(clock: Pick<Clock, "manual" | "turn" | "monotonic" | "timer">) {
     this.#clock = clock;
+  }
+
+  /** Notes who asks, whether or not it is by turns. */
+  heard(user: string): void {
+    if (user === this.#last) return;
+    const first = this.#last === "";
+    this.#last = user;
+    if (!first) this.#sharedUntil = this.#clock.monotonic() + SHARED_MS;
   }
 
   /** Begins a user's request at once (undefined), or in a later turn (a promise), or not at all (false). */
   enter(user: string, long: boolean): undefined | false | Promise<void> {
+    this.heard(user);
     let share = this.#shares.get(user);
     if (!share) this.#shares.set(user, share = { begun: 0, long: 0, waiting: [] });
     if (!this.#ticking) {
-      this.#ticking = true;
       this.#since = this.#clock.monotonic();
-      void this.#clock.turn().then(() => this.#tick());
+      this.#nextTurn();
     }
     if (share.waiting.length === 0 && this.#fits(share, long)) {
       this.#begin(share, long);
@@ -73,15 +93,24 @@ export class Turns {
       this.#clock.monotonic() - this.#since < TURN_MS_MAX;
   }
 
+  #nextTurn(): void {
+    this.#ticking = true;
+    const tick = () => this.#tick();
+    // A clock that stands still has no rest to give
+    if (this.#clock.manual || this.#since >= this.#sharedUntil) {
+      void this.#clock.turn().then(tick);
+    } else this.#clock.timer("work", SHARED_TURN_MS, tick);
+  }
+
   /** A new turn: those who wait go on, one of each user at a time. */
   #tick(): void {
     this.#ticking = false;
     this.#since = this.#clock.monotonic();
-    let busy = false;
     for (const [user, share] of this.#shares) {
       share.begun = 0;
       if (share.waiting.length === 0 && share.long === 0) this.#shares.delete(user);
     }
+    let any = false;
     for (let more = true; more;) {
       more = false;
       for (const share of this.#shares.values()) {
@@ -92,11 +121,10 @@ export class Turns {
         share.waiting.shift();
         this.#begin(share, next.long);
         next.go();
-        more = busy = true;
+        more = any = true;
       }
     }
-    if (!busy) return;
-    this.#ticking = true;
-    void this.#clock.turn().then(() => this.#tick());
+    // Nobody went on: all that wait have long answers to come, and the end of one is heard
+    if (any) this.#nextTurn();
   }
 }

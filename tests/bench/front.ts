@@ -1,4 +1,6 @@
 /** The front's own figures: what auditing costs, how well-behaved clients fare beside hostile ones. */
+import http2 from "node:http2";
+import { type Access, RawConnection } from "../e2e/raw_http.ts";
 import { Server } from "../e2e/server.ts";
 import { createPods, post } from "./load.ts";
 
@@ -46,4 +48,115 @@ export async function auditCost(): Promise<{ off: number; on: number }> {
   return best;
 }
 
-if (import.meta.main) console.log(await auditCost());
+/** Watches that are opened, over how many connections. */
+const IDLE_WATCHES = 10_000;
+const STREAMS = 100;
+/** Connections of a flood. */
+const FLOOD_CONNECTIONS = 64;
+/** Requests of the well-behaved client in one measurement. */
+const CALM_REQUESTS = 1_000;
+
+/** p99 of a client that asks one small thing after the other, in ms. */
+async function calmly(access: Access): Promise<number> {
+  const connection = await RawConnection.open(access);
+  const took: number[] = [];
+  for (let i = 0; i < CALM_REQUESTS; i++) {
+    const since = performance.now();
+    await connection.request("GET", "/api/v1/namespaces/default");
+    took.push(performance.now() - since);
+  }
+  connection.close();
+  return took.sort((a, b) => a - b)[Math.floor(CALM_REQUESTS * 0.99)];
+}
+
+/** Opens watches over HTTP/2; what is returned closes them. */
+async function idleWatches(access: Access): Promise<() => void> {
+  const sessions: http2.ClientHttp2Session[] = [];
+  for (let s = 0; s < IDLE_WATCHES / STREAMS; s++) {
+    const session = http2.connect(`https://${access.hostname}:${access.port}`, {
+      ca: access.caPem,
+      cert: access.certificatePem,
+      key: access.keyPem,
+    });
+    session.on("error", () => session.destroy());
+    sessions.push(session);
+    await Promise.all(Array.from({ length: STREAMS }, () =>
+      new Promise<void>((resolve, reject) => {
+        const path = "/api/v1/namespaces/default/configmaps?watch=true&resourceVersion=0";
+        const stream = session.request({ ":path": path });
+        stream.on("response", () => resolve());
+        stream.on("error", reject);
+        stream.resume();
+      })));
+  }
+  return () => sessions.forEach((session) => session.destroy());
+}
+
+/** Runs `measure` while somebody else, from a process of its own, asks as fast as it is answered. */
+async function besideFlood<T>(access: Access, measure: () => Promise<T>): Promise<T> {
+  const flood = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", new URL(import.meta.url).pathname, "flood"],
+    env: { FLOOD_ACCESS: JSON.stringify(access) },
+    stdout: "piped",
+  }).spawn();
+  // It says one word when it is at full speed
+  await flood.stdout.getReader().read();
+  try {
+    return await measure();
+  } finally {
+    flood.kill("SIGKILL");
+    await flood.status;
+  }
+}
+
+/** A user that is no administrator, as a certificate's request would be too long here: a ServiceAccount's token. */
+async function floodToken(access: Access): Promise<string> {
+  await post(access, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
+    metadata: { name: "flood" },
+    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "view" },
+    subjects: [{ kind: "ServiceAccount", name: "default", namespace: "default" }],
+  });
+  const connection = await RawConnection.open(access);
+  const { body } = await connection.request(
+    "POST",
+    "/api/v1/namespaces/default/serviceaccounts/default/token",
+    new TextEncoder().encode("{}"),
+  );
+  const { status } = JSON.parse(new TextDecoder().decode(body));
+  connection.close();
+  return status.token;
+}
+
+/** How a well-behaved client fares: alone, beside idle watches, beside a flood; and memory, before and after. */
+export async function hostile() {
+  await using server = await Server.start({ flags: ["--components", "api", "--memory"] });
+  const { access } = server;
+  await withAccount(server);
+  const token = await floodToken(access);
+  await calmly(access);
+  const memory = await server.memory();
+  const quiet = await calmly(access);
+  const close = await idleWatches(access);
+  const watched = await calmly(access);
+  const most = await server.memory();
+  close();
+  const flooded = await besideFlood({ ...access, token }, () => calmly(access));
+  // Memory goes back when the engine has nothing else to do
+  let after = await server.memory();
+  for (let i = 0; i < 30 && after > memory * 1.5; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    after = await server.memory();
+  }
+  return { quiet, watched, flooded, memory, most, after };
+}
+
+if (import.meta.main && Deno.args[0] === "flood") {
+  const access = JSON.parse(Deno.env.get("FLOOD_ACCESS")!) as Access;
+  await Promise.all(Array.from({ length: FLOOD_CONNECTIONS }, async (_, i) => {
+    const connection = await RawConnection.open(access);
+    for (let n = 0;; n++) {
+      await connection.request("GET", "/api/v1/namespaces/default/pods/warm-0");
+      if (i === 0 && n === 20) console.log("flooding");
+    }
+  }));
+} else if (import.meta.main) console.log(await auditCost(), await hostile());
