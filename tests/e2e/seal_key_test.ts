@@ -98,3 +98,35 @@ Deno.test("an EncryptionConfiguration says what is sealed; a changed one is take
     assertEquals((await fork.client.get({ ...at, name: "two" })).data, { a: "never seen" });
   });
 });
+
+Deno.test("keys that do not fit are refused, the cluster goes on, and no log shows a key or a value", async () => {
+  await withFolder(async (data) => {
+    const lines: string[] = [];
+    const log = (...line: unknown[]) => void lines.push(JSON.stringify(line));
+    const cluster = await Cluster.start({ ...only, data, log });
+    const at = { resource: SECRETS, namespace: "default" };
+    const value = "correct horse battery staple";
+    await cluster.client.create(at, { metadata: { name: "one" }, stringData: { value } });
+    const path = `${data}/cluster.db.key`;
+    const key = await Deno.readFile(path);
+    const [id] = cluster.sealingKeys();
+    await Deno.writeFile(path, new Uint8Array(32).fill(7));
+    await minute(cluster, () => lines.length > 0);
+    assert(lines[0].includes(`Cannot do without the sealing key ${id}`), lines[0]);
+    await cluster.client.create(at, { metadata: { name: "two" }, stringData: { value } });
+    await cluster.stop();
+    await assertRejects(
+      () => Cluster.start({ ...only, data, log }),
+      DatabaseError,
+      `its sealing key ${id} is not among`,
+    );
+    await Deno.writeFile(path, key);
+    const again = await Cluster.start({ ...only, data, log });
+    assertEquals((await again.client.get({ ...at, name: "two" })).data, { value: btoa(value) });
+    await again.stop();
+    const told = lines.join("\n");
+    const secrets = [value, btoa(value), btoa(String.fromCharCode(...key))];
+    const hex = [...key].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+    for (const secret of [...secrets, hex]) assert(!told.includes(secret), "a log shows a secret");
+  });
+});
