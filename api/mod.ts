@@ -20,15 +20,18 @@
  * - **No turn for long.** Lists, Tables and replays give way to other work every few milliseconds.
  * - **Nothing copied twice.** Stored bytes are sent as they lie, with the resourceVersion put in; an event is encoded
  *   once for all who watch.
- *
+ * - **Fair.** Over HTTP who asks much waits, or is told to come again, and not those beside; what a client may hold of
+ *   connections, streams, time, heads and bodies is bounded.
+ * - **Told.** What the audit's policy asks for is told, of requests over HTTP and of this process's own.
  * - **Other servers' parts.** What an APIService gives to a Service is passed on to it, under the user's name; it
  *   takes nothing from what is built in.
  *
  * What it does not do: keep certificates and keys (`auth/`), run controllers, reach nodes (a dialer is handed in).
  *
  * Reading order: `server/core.ts` (the door), `server/request.ts`, `server/list.ts`, `server/watch.ts`,
- * `server/writes.ts`, `server/deletes.ts`, `server/subresources.ts`; then HTTP: `server/front.ts`, `server/reply.ts`,
- * `server/app.ts`, `server/listen.ts`; then `server/streams.ts` and `server/crds.ts`.
+ * `server/writes.ts`, `server/deletes.ts`, `server/subresources.ts`; then HTTP: `server/listen.ts`, `server/connections.ts`,
+ * `server/serving.ts`, `server/app.ts`, `server/passage.ts` (what lies before every request), `server/front.ts`,
+ * `server/reply.ts`; `server/flow.ts` and `server/audit.ts`; then `server/streams.ts` and `server/crds.ts`.
  *
  * ```ts ignore
  * const database = await openDatabase({ codec: objectCodec, clock });

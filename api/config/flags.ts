@@ -262,6 +262,8 @@ export const FLAGS = {
   "audit-log-truncate-enabled": flag("leave the objects out of events that are too long"),
   "audit-log-truncate-max-event-size": integer(102_400, "bytes of an event at most"),
   "audit-log-truncate-max-batch-size": integer(10_485_760, "bytes of events at once at most"),
+  "audit-log-version": choice(["audit.k8s.io/v1"], "audit.k8s.io/v1", "the only one there is"),
+  "audit-webhook-version": choice(["audit.k8s.io/v1"], "audit.k8s.io/v1", "the only one there is"),
   "audit-webhook-config-file": file("kubeconfig of the webhook that is audited to"),
   "audit-webhook-mode": choice(AUDIT_MODES, "batch", "how sure of an event a request is to be"),
   "audit-webhook-batch-buffer-size": integer(10_000, "events that wait at most, in mode batch"),

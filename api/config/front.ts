@@ -3,6 +3,7 @@ import type { AuditLogOptions, AuditMode } from "../server/audit_log.ts";
 import type { BrowserOptions } from "../server/cors.ts";
 import type { AuditWebhookOptions } from "../server/audit_webhook.ts";
 import type { AuditOptions, FrontOptions } from "../server/front_options.ts";
+import { besides } from "./authorization.ts";
 import { parseAuditPolicy } from "./audit_policy.ts";
 import { type Flags, shownFlags, UsageError } from "./flags.ts";
 import type { ReadConfig } from "./server.ts";
@@ -145,7 +146,10 @@ async function webhookOptions(
       positive("throttle burst", burst);
     }
   }
-  const endpoint = await webhookEndpoint(text, async (path) => (await read(flag, path)) ?? "")
+  const endpoint = await webhookEndpoint(
+    text,
+    async (path) => await read(flag, besides(flags[flag] ?? "", path)) ?? "",
+  )
     .catch((error) => {
       throw error instanceof UsageError
         ? error
