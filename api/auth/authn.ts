@@ -7,6 +7,7 @@ import { createHash, X509Certificate } from "node:crypto";
 import type { Clock } from "../../kv/clock.ts";
 import type { User } from "../client/contract.ts";
 import { unauthorized } from "../machinery/errors.ts";
+import { ApiError } from "../machinery/types.ts";
 import { certificateUid } from "./certificate_uid.ts";
 import type { Authenticator, Credentials } from "./contract.ts";
 import { TokenError } from "./jwt.ts";
@@ -163,6 +164,13 @@ export function anonymousAuthenticator(paths: readonly string[] = ANONYMOUS_PATH
   };
 }
 
+/** 401 because there were no credentials that anybody knows, not because some were wrong. */
+export class NobodyError extends ApiError {
+  constructor() {
+    super({ code: 401, reason: "Unauthorized", message: "Unauthorized" });
+  }
+}
+
 /** Asks each authenticator in turn. Throws 401 when none knows the user. */
 export function authenticateWith(
   authenticators: readonly Authenticator[],
@@ -176,5 +184,5 @@ export function authenticateWith(
       found ?? authenticateWith(authenticators.slice(i + 1), credentials)
     );
   }
-  throw unauthorized();
+  throw new NobodyError();
 }

@@ -7,10 +7,11 @@
  * authorizer allows) or a firm no.
  */
 import type { Clock } from "../../kv/clock.ts";
-import type { Endpoint, Outbound } from "../client/outbound.ts";
+import { type Endpoint, type Outbound, OutboundError } from "../client/outbound.ts";
 import type { User } from "../client/contract.ts";
 import { parseFieldSelector, parseLabelSelector, SelectorError } from "../machinery/selectors.ts";
 import type { Attributes, Authorizer, Decision } from "./contract.ts";
+import type { Evaluation } from "./identity_metrics.ts";
 import { REVIEW_NAMES_MAX, REVIEWS_CACHED_MAX } from "./limits.ts";
 import {
   compileMatchConditions,
@@ -40,6 +41,8 @@ export interface AuthorizationWebhook {
 interface Deps {
   outbound: () => Outbound;
   clock: Clock;
+  /** Hears of every question (default: nobody). */
+  evaluated?: (how: { result: Evaluation; ms: number; failedOpen: boolean }) => void;
 }
 
 const NO_OPINION: Decision = Object.freeze({ allowed: false });
@@ -47,6 +50,7 @@ const NO_OPINION: Decision = Object.freeze({ allowed: false });
 /** Asks a webhook. */
 export class WebhookAuthorizer implements Authorizer {
   readonly #config: AuthorizationWebhook;
+  readonly #deps: Deps;
   readonly #webhook: ReviewWebhook;
   readonly #answers: Remembered<Decision>;
   readonly #asked = new Map<string, Promise<Decision>>();
@@ -54,9 +58,11 @@ export class WebhookAuthorizer implements Authorizer {
 
   constructor(config: AuthorizationWebhook, deps: Deps) {
     this.#config = config;
+    this.#deps = deps;
     this.#answers = new Remembered(deps.clock, REVIEWS_CACHED_MAX);
     this.#webhook = new ReviewWebhook({
-      ...deps,
+      outbound: deps.outbound,
+      clock: deps.clock,
       endpoint: config.endpoint,
       apiVersion: `authorization.k8s.io/${config.version}`,
       kind: "SubjectAccessReview",
@@ -96,10 +102,19 @@ export class WebhookAuthorizer implements Authorizer {
   }
 
   async #ask(attributes: Attributes, spec: ReviewSpec, key: string): Promise<Decision> {
+    const { clock, evaluated } = this.#deps;
+    const began = clock.now();
     let status: Record<string, unknown>;
     try {
       status = await this.#webhook.ask(this.#config.version === "v1" ? spec : olderSpec(spec));
+      evaluated?.({ result: "success", ms: clock.now() - began, failedOpen: false });
     } catch (error) {
+      const late = error instanceof OutboundError && error.failure === "timeout";
+      evaluated?.({
+        result: late ? "timeout" : "error",
+        ms: clock.now() - began,
+        failedOpen: this.#config.failurePolicy === "NoOpinion",
+      });
       return this.#failed(error instanceof Error ? error.message : String(error));
     }
     const decision = decisionOf(status);

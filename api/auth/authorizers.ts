@@ -9,6 +9,7 @@ import type { KubeObject } from "../machinery/types.ts";
 import { inOrder } from "./authorize.ts";
 import { type AuthorizationWebhook, WebhookAuthorizer } from "./authorize_webhook.ts";
 import type { Authorizer, PromptAuthorizer } from "./contract.ts";
+import type { IdentityMetrics } from "./identity_metrics.ts";
 import { NodeAuthorizer } from "./node.ts";
 import type { PodsOfNodes } from "./pods_of_nodes.ts";
 import { RbacAuthorizer } from "./rbac.ts";
@@ -44,6 +45,8 @@ export interface AuthorizerContext {
   outbound: () => Outbound;
   /** Where nodes look for pods first (default: among all). */
   pods?: PodsOfNodes;
+  /** Counts what is decided (default: nobody). */
+  metrics?: IdentityMetrics;
 }
 
 const ALWAYS_ALLOW: PromptAuthorizer = {
@@ -67,7 +70,11 @@ export function createAuthorizer(
   chain: readonly AuthorizerOptions[],
   context: AuthorizerContext,
 ): Authorizer {
-  return inOrder(chain.map((one) => authorizerOf(one, context)));
+  const { metrics } = context;
+  return inOrder(chain.map((one) => {
+    const authorizer = authorizerOf(one, context);
+    return metrics ? metrics.counted(one, authorizer) : authorizer;
+  }));
 }
 
 function authorizerOf(one: AuthorizerOptions, context: AuthorizerContext): Authorizer {
@@ -81,6 +88,10 @@ function authorizerOf(one: AuthorizerOptions, context: AuthorizerContext): Autho
     case "AlwaysDeny":
       return ALWAYS_DENY;
     case "Webhook":
-      return new WebhookAuthorizer(one.webhook, context);
+      return new WebhookAuthorizer(one.webhook, {
+        outbound: context.outbound,
+        clock: context.clock,
+        evaluated: (how) => context.metrics?.evaluated(one.name, how),
+      });
   }
 }

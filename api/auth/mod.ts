@@ -55,6 +55,7 @@ import {
   authenticateWith,
   certificateAuthenticator,
   configuredAnonymous,
+  NobodyError,
   tokenAuthenticator,
 } from "./authn.ts";
 import {
@@ -64,6 +65,7 @@ import {
   createAuthorizer,
 } from "./authorizers.ts";
 import type { AdmissionPlugin, Authenticator, Authorizer, Credentials } from "./contract.ts";
+import { IdentityMetrics } from "./identity_metrics.ts";
 import { type HeaderPairs, impersonated, type Requested } from "./impersonate.ts";
 import { TokenKeys } from "./jwt.ts";
 import { type JwtAuthenticatorOptions, JwtTokens } from "./jwt_authenticator.ts";
@@ -265,6 +267,28 @@ function noWayOut(): never {
   throw new OutboundError("nothing outside can be reached", "connection");
 }
 
+/** Asks who it is, and counts how that ended. */
+function counted(
+  metrics: IdentityMetrics,
+  authenticators: readonly Authenticator[],
+  credentials: Credentials,
+): User | Promise<User> {
+  const known = (user: User): User => {
+    metrics.attempted("success", user.name);
+    return user;
+  };
+  const refused = (error: unknown): never => {
+    metrics.attempted(error instanceof NobodyError ? "failure" : "error");
+    throw error;
+  };
+  try {
+    const user = authenticateWith(authenticators, credentials);
+    return user instanceof Promise ? user.then(known, refused) : known(user);
+  } catch (error) {
+    return refused(error);
+  }
+}
+
 /** Makes identity over a store's view. Nothing is read or generated before it is used. */
 export function createAuth(options: AuthOptions): Auth {
   const { view, clock } = options;
@@ -299,7 +323,9 @@ export function createAuth(options: AuthOptions): Auth {
   ];
   let sources = authentication;
   const pods = options.follow && new PodsOfNodes(options.follow);
-  const { authorizer, use } = renewable(chain, { view, clock, outbound, pods });
+  const counts = new IdentityMetrics();
+  const context = { view, clock, outbound, pods, metrics: counts };
+  const { authorizer, use } = renewable(chain, context);
   return {
     authenticators,
     renew(next) {
@@ -312,7 +338,7 @@ export function createAuth(options: AuthOptions): Auth {
       sources = next.authentication ?? {};
       tokens.ask(tokenSources(sources, { outbound, clock }));
     },
-    authenticate: (credentials) => authenticateWith(authenticators, credentials),
+    authenticate: (credentials) => counted(counts, authenticators, credentials),
     impersonate: (user, headers, requested, constrained) =>
       impersonated(user, headers, authorizer, requested, constrained),
     authorizer,
@@ -321,7 +347,7 @@ export function createAuth(options: AuthOptions): Auth {
       options.plugins,
     ),
     tokens,
-    metricsText: () => metrics.text(),
+    metricsText: () => [metrics.text(), counts.text()].filter(Boolean).join("\n"),
     review(resource) {
       const review = REVIEWS[resource];
       return review && ((object, asker) => review(object, { ...asker, authorizer, tokens }));

@@ -1,0 +1,120 @@
+/** Metrics of who was known and what was decided, by upstream's names. Counting is cheap: every request is counted. */
+import { Duration } from "../machinery/metric_series.ts";
+import type { Authorizer, Decision } from "./contract.ts";
+
+/** Upper bounds of a webhook's latency, in seconds (upstream's). */
+const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+/** How a request's credentials were taken; `failure`: there were none that anybody knows. */
+export type Attempt = "success" | "failure" | "error";
+
+/** How asking a webhook ended. */
+export type Evaluation = "success" | "error" | "timeout";
+
+/** Counts by labels that are written once. Only for labels that no user chooses. */
+class Tally {
+  readonly #name: string;
+  readonly #help: string;
+  readonly #counts = new Map<string, number>();
+
+  constructor(name: string, help: string) {
+    this.#name = name;
+    this.#help = help;
+  }
+
+  add(labels: string): void {
+    this.#counts.set(labels, (this.#counts.get(labels) ?? 0) + 1);
+  }
+
+  *lines(): Generator<string> {
+    if (this.#counts.size === 0) return;
+    yield `# HELP ${this.#name} ${this.#help}`;
+    yield `# TYPE ${this.#name} counter`;
+    for (const [labels, count] of this.#counts) yield `${this.#name}{${labels}} ${count}`;
+  }
+}
+
+/** Users that are told apart in metrics. */
+const KNOWN = new Set([
+  "admin",
+  "client",
+  "kube_proxy",
+  "kubelet",
+  "system:serviceaccount:kube-system:default",
+]);
+
+/** Counts identities and decisions. */
+export class IdentityMetrics {
+  readonly #users = new Tally(
+    "authenticated_user_requests",
+    "Requests of users that were known, by kind of name",
+  );
+  readonly #attempts = new Tally("authentication_attempts", "Credentials, by how they were taken");
+  readonly #decisions = new Tally(
+    "apiserver_authorization_decisions_total",
+    "Decisions that ended the asking, by authorizer",
+  );
+  readonly #evaluations = new Tally(
+    "apiserver_authorization_webhook_evaluations_total",
+    "Questions to authorization webhooks, by how they ended",
+  );
+  readonly #failedOpen = new Tally(
+    "apiserver_authorization_webhook_evaluations_fail_open_total",
+    "Failures to ask an authorization webhook after which others were asked",
+  );
+  readonly #durations = new Duration(
+    "apiserver_authorization_webhook_duration_seconds",
+    "Time that authorization webhooks take, in seconds",
+    BUCKETS,
+  );
+
+  /** Somebody asked; `name` is who it was, where that is known. */
+  attempted(result: Attempt, name?: string): void {
+    this.#attempts.add(`result="${result}"`);
+    if (name === undefined) return;
+    const kind = KNOWN.has(name) ? name : name.includes("@") ? "email_id" : "other";
+    this.#users.add(`username="${kind}"`);
+  }
+
+  /** The authorizer, its decisions counted. */
+  counted({ type, name }: { type: string; name: string }, authorizer: Authorizer): Authorizer {
+    const labels = `name=${JSON.stringify(name)},type="${type}"`;
+    const allowed = `decision="allowed",${labels}`;
+    const denied = `decision="denied",${labels}`;
+    const note = (decision: Decision): Decision => {
+      if (decision.allowed) this.#decisions.add(allowed);
+      else if (decision.denied) this.#decisions.add(denied);
+      return decision;
+    };
+    return {
+      authorize(attributes) {
+        const decision = authorizer.authorize(attributes);
+        return decision instanceof Promise ? decision.then(note) : note(decision);
+      },
+      rules: (user, namespace) => authorizer.rules(user, namespace),
+    };
+  }
+
+  /** A webhook was asked. */
+  evaluated(
+    name: string,
+    { result, ms, failedOpen }: { result: Evaluation; ms: number; failedOpen: boolean },
+  ): void {
+    const labels = `name=${JSON.stringify(name)},result="${result}"`;
+    this.#evaluations.add(labels);
+    if (failedOpen) this.#failedOpen.add(labels);
+    this.#durations.add({ name, result }, ms);
+  }
+
+  /** Everything as Prometheus reads it. */
+  text(): string {
+    return [
+      this.#attempts,
+      this.#users,
+      this.#decisions,
+      this.#evaluations,
+      this.#failedOpen,
+      this.#durations,
+    ].flatMap((metric) => [...metric.lines()]).join("\n");
+  }
+}
