@@ -16,6 +16,7 @@ import {
 } from "../../machinery/names.ts";
 import { checkLabelSelector } from "../../machinery/selectors.ts";
 import { oneOf, validateMatchConditions, validateOperations } from "./admission_webhooks.ts";
+import { validateConditions } from "./condition_validation.ts";
 import { isSet, type Path, Report, SPEC, STATUS } from "./report.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
@@ -162,6 +163,7 @@ export function validateValidatingPolicyUpdate(
     if (!warning.warning) r.required(at.child("warning"));
     if (!warning.fieldRef?.trim()) r.required(at.child("fieldRef"));
   });
+  validateConditions(policy.status?.conditions, STATUS.child("conditions"), r);
   return r.causes;
 }
 
@@ -222,7 +224,11 @@ function validateAnnotations(
 ): void {
   const all = SPEC.child("auditAnnotations");
   if (annotations.length > ANNOTATIONS_MAX) {
-    r.invalid(all, annotations, `must not have more than ${ANNOTATIONS_MAX} auditAnnotations`);
+    const shown = annotations.map(({ key = "", valueExpression = "" }) => ({
+      Key: key,
+      ValueExpression: valueExpression,
+    }));
+    r.invalid(all, shown, `must not have more than ${ANNOTATIONS_MAX} auditAnnotations`);
   }
   const seen = new Set<string>();
   annotations.forEach(({ key = "", valueExpression: expression = "" }, i) => {

@@ -12,6 +12,7 @@ import {
   isQualifiedName,
 } from "../../machinery/names.ts";
 import { compiledExpression, type Scope } from "../../machinery/expressions.ts";
+import { sameJson } from "../../machinery/json_value.ts";
 import { checkLabelSelector } from "../../machinery/selectors.ts";
 import { isSet, Path, Report } from "./report.ts";
 
@@ -22,6 +23,7 @@ type Stored = DeepReadonly<KubeObject>;
 const FAILURE_POLICIES = ["Fail", "Ignore"];
 const MATCH_POLICIES = ["Equivalent", "Exact"];
 const SIDE_EFFECTS = ["None", "NoneOnDryRun"];
+const ALL_SIDE_EFFECTS = ["None", "NoneOnDryRun", "Some", "Unknown"];
 const REINVOCATIONS = ["IfNeeded", "Never"];
 const OPERATIONS = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
 const SCOPES = ["*", "Cluster", "Namespaced"];
@@ -42,46 +44,92 @@ export function oneOf(
   }
 }
 
-/** Every webhook of a configuration. */
+/** What stored webhooks may have that new ones may not: it is allowed to stay. */
+interface Tolerated {
+  matchConditions?: boolean;
+  sideEffects?: boolean;
+  reviewVersions?: boolean;
+  names?: boolean;
+  labelValues?: boolean;
+}
+
+function toleratedIn(now: readonly Obj[], before: readonly Obj[]): Tolerated {
+  const names = before.map((hook) => hook.name ?? "");
+  return {
+    matchConditions: now.length === before.length &&
+      before.every((hook, i) => sameJson(hook.matchConditions ?? [], now[i].matchConditions ?? [])),
+    sideEffects: before.some(({ sideEffects }) => !SIDE_EFFECTS.includes(sideEffects)),
+    reviewVersions: before.some(({ admissionReviewVersions: versions = [] }) =>
+      versions.length > 0 && !versions.some((v: string) => REVIEW_VERSIONS.includes(v))
+    ),
+    names: new Set(names).size < names.length,
+    labelValues: before.some((hook) =>
+      [hook.namespaceSelector, hook.objectSelector].some((s) => checkLabelSelector("", s).length)
+    ),
+  };
+}
+
+/** Errors of an updated configuration. */
+export function validateWebhooksUpdate(configuration: Stored, old: Stored): Cause[] {
+  return webhookCauses(
+    configuration,
+    toleratedIn(configuration.webhooks ?? [], old.webhooks ?? []),
+  );
+}
+
+/** Errors of a new configuration. */
 export function validateWebhooks(configuration: Stored): Cause[] {
+  return webhookCauses(configuration, {});
+}
+
+function webhookCauses(configuration: Stored, tolerated: Tolerated): Cause[] {
   const r = new Report();
   const names = new Set<string>();
   (configuration.webhooks ?? []).forEach((hook: Obj, i: number) => {
     const path = WEBHOOKS.index(i);
-    validateWebhook(hook, path, r);
-    validateReviewVersions(hook.admissionReviewVersions ?? [], path, r);
-    if (!hook.name) return;
+    validateWebhook(hook, path, r, tolerated);
+    const versions: string[] = hook.admissionReviewVersions ?? [];
+    validateReviewVersions(versions, path, r, !tolerated.reviewVersions);
+    if (!hook.name || tolerated.names) return;
     if (names.has(hook.name)) r.duplicate(path.child("name"), hook.name);
     names.add(hook.name);
   });
   return r.causes;
 }
 
-function validateWebhook(hook: Obj, path: Path, r: Report): void {
+function validateWebhook(hook: Obj, path: Path, r: Report, tolerated: Tolerated): void {
   r.add(checkFullyQualifiedName(`${path.child("name")}`, hook.name ?? ""));
   (hook.rules ?? []).forEach((rule: Obj, i: number) => {
     validateOperations(rule, path.child("rules").index(i), r);
   });
   oneOf(hook.failurePolicy, FAILURE_POLICIES, path.child("failurePolicy"), r);
   oneOf(hook.matchPolicy, MATCH_POLICIES, path.child("matchPolicy"), r);
+  const effects = tolerated.sideEffects ? ALL_SIDE_EFFECTS : SIDE_EFFECTS;
   if (!isSet(hook.sideEffects)) {
-    r.required(path.child("sideEffects"), `must specify one of ${SIDE_EFFECTS.join(", ")}`);
-  } else oneOf(hook.sideEffects, SIDE_EFFECTS, path.child("sideEffects"), r);
+    r.required(path.child("sideEffects"), `must specify one of ${effects.join(", ")}`);
+  } else oneOf(hook.sideEffects, effects, path.child("sideEffects"), r);
   const timeout = hook.timeoutSeconds;
   if (isSet(timeout) && (timeout > TIMEOUT_MAX || timeout < 1)) {
     const message = "the timeout value must be between 1 and 30 seconds";
     r.invalid(path.child("timeoutSeconds"), timeout, message);
   }
   for (const field of ["namespaceSelector", "objectSelector"]) {
-    if (hook[field]) r.add(checkLabelSelector(`${path.child(field)}`, hook[field]));
+    const options = { allowInvalidValues: tolerated.labelValues };
+    if (hook[field]) r.add(checkLabelSelector(`${path.child(field)}`, hook[field], options));
   }
   oneOf(hook.reinvocationPolicy, REINVOCATIONS, path.child("reinvocationPolicy"), r);
   validateClient(hook.clientConfig ?? {}, path.child("clientConfig"), r);
+  if (tolerated.matchConditions) return;
   const conditions = path.child("matchConditions");
   validateMatchConditions(hook.matchConditions ?? [], conditions, r, "admission");
 }
 
-function validateReviewVersions(versions: string[], hook: Path, r: Report): void {
+function validateReviewVersions(
+  versions: string[],
+  hook: Path,
+  r: Report,
+  mustBeKnown: boolean,
+): void {
   const path = hook.child("admissionReviewVersions");
   const known = REVIEW_VERSIONS.join(", ");
   if (versions.length === 0) return r.required(path, `must specify one of ${known}`);
@@ -89,7 +137,7 @@ function validateReviewVersions(versions: string[], hook: Path, r: Report): void
     if (versions.indexOf(version) < i) r.invalid(path.index(i), version, "duplicate version");
     else r.check(isDns1035Label(version), path.index(i), version);
   });
-  if (!versions.some((version) => REVIEW_VERSIONS.includes(version))) {
+  if (mustBeKnown && !versions.some((version) => REVIEW_VERSIONS.includes(version))) {
     r.invalid(path, versions, `must include at least one of ${known}`);
   }
 }
@@ -139,7 +187,9 @@ function validateResources(resources: string[], path: Path, r: Report): void {
   if (resources.length > 1 && resources.includes("*/*")) {
     r.invalid(path, resources, "if '*/*' is present, must not specify other resources");
   }
-  if (resources.includes("*") && resources.some((n) => n && n !== "*" && !n.includes("/"))) {
+  // Upstream looks at the last one without a subresource only.
+  const last = resources.findLast((name) => name && !name.includes("/"));
+  if (resources.includes("*") && last !== "*") {
     r.invalid(
       path,
       resources,
@@ -179,10 +229,10 @@ function validateUrl(text: string, path: Path, r: Report): void {
   }
 }
 
-/** The Service a webhook is behind. */
+/** The Service a webhook is behind. Upstream takes its name for its namespace, and the other way round. */
 function validateServiceReference(service: Obj, path: Path, r: Report): void {
-  if (!service.name) r.required(path.child("name"));
-  if (!service.namespace) r.required(path.child("namespace"));
+  if (!service.namespace) r.required(path.child("name"));
+  if (!service.name) r.required(path.child("namespace"));
   const problems = isPortNumber(service.port ?? 0);
   if (problems.length > 0) {
     r.invalid(path.child("port"), service.port ?? 0, `port is not valid: ${problems.join(", ")}`);

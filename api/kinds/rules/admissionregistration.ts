@@ -22,7 +22,7 @@ import {
   validateValidatingPolicy,
   validateValidatingPolicyUpdate,
 } from "./admission_policies.ts";
-import { validateWebhooks } from "./admission_webhooks.ts";
+import { validateWebhooks, validateWebhooksUpdate } from "./admission_webhooks.ts";
 import { AGE_COLUMN, column, NAME_COLUMN } from "./cells.ts";
 import { keep, raiseGeneration, statusHooks } from "./prepare.ts";
 
@@ -78,6 +78,7 @@ const webhooks: KindHooks = {
   prepareCreate: (object) => void (object.metadata.generation = 1),
   prepareUpdate: (object, old) => raiseGeneration(object, old, ["webhooks"]),
   validate: validateWebhooks,
+  validateUpdate: validateWebhooksUpdate,
   validateName: nameIsDnsSubdomain,
 };
 
@@ -106,6 +107,7 @@ export const hooks: Record<string, KindHooks> = {
     ...counted,
     defaults: defaultBinding,
     validate: validateValidatingBinding,
+    validateUpdate: validateValidatingBinding,
   },
   MutatingAdmissionPolicy: {
     ...counted,
@@ -118,6 +120,7 @@ export const hooks: Record<string, KindHooks> = {
     ...counted,
     defaults: defaultBinding,
     validate: validateMutatingBinding,
+    validateUpdate: validateMutatingBinding,
   },
 };
 

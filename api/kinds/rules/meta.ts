@@ -244,11 +244,15 @@ function validateCommon(meta: Meta, r: Report): void {
 
 /** Groups whose metadata upstream checks as it does that of custom resources. */
 const WITHOUT_CORE_CHECKS = new Set([
+  "admissionregistration.k8s.io",
   "apiextensions.k8s.io",
   "apiregistration.k8s.io",
   "coordination.k8s.io",
   "node.k8s.io",
 ]);
+
+/** Its kinds check an update as they do a new object, and the metadata as that of custom resources. */
+const ADMISSION_GROUP = "admissionregistration.k8s.io";
 
 /** Upstream's own kinds use the core group's stricter check of finalizers, nearly all of them. */
 function isBuiltInCore(kind: Kind): boolean {
@@ -316,7 +320,9 @@ export function validateMetaUpdate(
   if (meta.generateName && meta.generateName !== before.generateName) {
     const rule = kind.hooks.validateName ?? nameIsDnsSubdomain;
     r.check(nameIsPathSegment(meta.generateName, true), METADATA, meta.generateName);
-    if (META_AS_NEW.has(nameOf(kind))) r.check(rule(meta.generateName, true), METADATA, "");
+    if (META_AS_NEW.has(nameOf(kind)) || kind.group === ADMISSION_GROUP) {
+      r.check(rule(meta.generateName, true), METADATA, "");
+    }
   }
   if (meta.finalizers !== before.finalizers) {
     validateFinalizers(meta, r);
@@ -352,6 +358,11 @@ function metaCauses(meta: Meta, before: Meta, kind: Kind, subresource: string): 
   validateWholeMeta(meta, kind, nameIsPathSegment, r);
   validateChangedMeta(meta, before, r);
   if (META_LEFT_OUT.has(name) || (subresource && name === "batch/CronJob")) return r.causes;
+  if (kind.group === ADMISSION_GROUP) {
+    const rule = kind.hooks.validateName ?? nameIsDnsSubdomain;
+    if (!subresource) validateWholeMeta(meta, kind, rule, r);
+    return r.causes;
+  }
   validateChangedMeta(meta, before, r);
   if (isBuiltInCore(kind)) validateKubeFinalizers(meta, r);
   const whole = !subresource || name === "certificates.k8s.io/CertificateSigningRequest";
