@@ -59,9 +59,10 @@ function toleratedIn(now: readonly Obj[], before: readonly Obj[]): Tolerated {
     matchConditions: now.length === before.length &&
       before.every((hook, i) => sameJson(hook.matchConditions ?? [], now[i].matchConditions ?? [])),
     sideEffects: before.some(({ sideEffects }) => !SIDE_EFFECTS.includes(sideEffects)),
-    reviewVersions: before.some(({ admissionReviewVersions: versions = [] }) =>
-      versions.length > 0 && !versions.some((v: string) => REVIEW_VERSIONS.includes(v))
-    ),
+    reviewVersions: before.some(({ admissionReviewVersions }) => {
+      const versions: string[] = admissionReviewVersions ?? [];
+      return versions.length > 0 && !versions.some((v) => REVIEW_VERSIONS.includes(v));
+    }),
     names: new Set(names).size < names.length,
     labelValues: before.some((hook) =>
       [hook.namespaceSelector, hook.objectSelector].some((s) => checkLabelSelector("", s).length)
