@@ -7,9 +7,16 @@ import type { Patch } from "../client/contract.ts";
 import { badRequest, invalid, unsupportedMediaType } from "../machinery/errors.ts";
 import { summarize } from "../machinery/json_summary.ts";
 import { decodeWith } from "../machinery/schema.ts";
-import type { Json, Kind } from "../machinery/types.ts";
+import { ApiError, type Json, type Kind } from "../machinery/types.ts";
 import { bodyMedia, JSON_TYPE, PROTOBUF_TYPE, YAML_TYPE } from "./negotiate.ts";
-import { type Form, parseJson, parseProtobuf, parseYaml } from "./parse.ts";
+import {
+  type Form,
+  type Parsed,
+  parseJson,
+  parseProtobuf,
+  parseRawJson,
+  parseYaml,
+} from "./parse.ts";
 import { CUSTOM_PATCH_TYPES, PATCH_TYPES } from "./patching.ts";
 import type { Body, DeleteOptions } from "./request.ts";
 
@@ -27,7 +34,10 @@ export function readBody(
   }
   try {
     const { value, duplicates } = media === "yaml" ? parseYaml(bytes) : parseJson(bytes);
-    return { value, shared: false, duplicates };
+    if (kind.custom && (value === null || isMap(value)) && !value?.kind) {
+      throw new Error(`Object 'Kind' is missing in '${new TextDecoder().decode(bytes)}'`);
+    }
+    return { value: value ?? {}, shared: false, duplicates };
   } catch (error) {
     throw badRequest(
       `the object provided is unrecognized (must be of type ${kind.kind}): ` +
@@ -46,28 +56,60 @@ export function readPatch(
   const end = contentType.indexOf(";");
   const type = (end < 0 ? contentType : contentType.slice(0, end)).trim().toLowerCase();
   const accepted = kind.custom ? CUSTOM_PATCH_TYPES : PATCH_TYPES;
-  if (!accepted.includes(type)) throw unsupportedMediaType(accepted);
-  if (type === "application/apply-patch+yaml") {
-    const { value: body, duplicates } = parseYaml(bytes);
-    if (duplicates.length) note?.(duplicates, true);
-    if (!isMap(body)) throw badRequest("error decoding YAML: the configuration is not an object");
-    return { type: "apply", body };
+  if (!accepted.includes(type)) {
+    throw kind.custom ? unsupportedMediaType(accepted) : UNSUPPORTED_BY_ROUTE;
   }
-  const { value, duplicates } = parseJson(bytes);
-  if (duplicates.length) note?.(duplicates, false);
-  if (type === "application/json-patch+json") {
-    if (!Array.isArray(value)) {
+  if (type === "application/apply-patch+yaml") {
+    const { value, duplicates } = parseYaml(bytes);
+    if (duplicates.length) note?.(duplicates, true);
+    const body = value ?? {};
+    if (!isMap(body)) {
       throw badRequest(
-        "error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch",
+        `error decoding YAML: error unmarshaling JSON: while decoding JSON: ${notA(body, GO_MAP)}`,
       );
     }
-    return { type: "json", body: value as Json[] };
+    return { type: "apply", body };
   }
-  const body = value as { [key: string]: Json };
-  return type === "application/merge-patch+json"
-    ? { type: "merge", body }
-    : { type: "strategic", body };
+  const prefix = type === "application/strategic-merge-patch+json" ? "" : "error decoding patch: ";
+  const { value, duplicates } = parsePatch(bytes, prefix);
+  if (duplicates.length) note?.(duplicates, false);
+  if (type === "application/json-patch+json") {
+    if (value === null) return { type: "json", body: [] };
+    if (!Array.isArray(value)) throw badRequest(prefix + notA(value, "[]handlers.jsonPatchOp"));
+    return { type: "json", body: value };
+  }
+  if (value !== null && !isMap(value)) throw badRequest(prefix + notA(value, GO_MAP));
+  if (type === "application/strategic-merge-patch+json") {
+    return { type: "strategic", body: value ?? {} };
+  }
+  if (value === null) throw badRequest("Invalid JSON Patch");
+  return { type: "merge", body: value };
 }
+
+const GO_MAP = "map[string]interface {}";
+
+/** What Go's JSON decoder says of a value of the wrong type. */
+function notA(value: Json, wanted: string): string {
+  const given = Array.isArray(value) ? "array" : typeof value;
+  const name = given === "boolean" ? "bool" : given;
+  return `json: cannot unmarshal ${name} into Go value of type ${wanted}`;
+}
+
+function parsePatch(bytes: Uint8Array, prefix: string): Parsed {
+  try {
+    return parseRawJson(bytes);
+  } catch (error) {
+    throw badRequest(prefix + (error as Error).message);
+  }
+}
+
+/** Of built-in kinds it is the router that refuses a patch's type. */
+const UNSUPPORTED_BY_ROUTE = new ApiError({
+  code: 415,
+  reason: "UnsupportedMediaType",
+  message: "415: Unsupported Media Type",
+  details: {},
+});
 
 function isMap(value: unknown): value is { [key: string]: Json } {
   return typeof value === "object" && value !== null && !Array.isArray(value);

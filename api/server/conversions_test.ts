@@ -292,7 +292,8 @@ Deno.test("conversions: a definition says where its webhook is, or is refused", 
     "https://host[/path]",
   ]);
   assertEquals(await refused({ service: { name: "", namespace: "b", path: "x" } }), [
-    `${at}.service.name: Required value`,
+    // Upstream takes a Service's name for its namespace, and the other way round
+    `${at}.service.namespace: Required value`,
     `${at}.service.path: Invalid value: "x": must start with a '/'`,
     `${at}.service.path: Invalid value: "x": segment[0] may not be empty`,
   ]);

@@ -6,7 +6,7 @@ import { schemas } from "../kinds/schemas.ts";
 import { applyDefaults } from "../machinery/defaults.ts";
 import { badRequest } from "../machinery/errors.ts";
 import { cannotHandle, decode, DecodeError, type FieldValidation } from "../machinery/schema.ts";
-import type { Kind, KubeObject } from "../machinery/types.ts";
+import type { ApiError, Kind, KubeObject } from "../machinery/types.ts";
 import { apiVersionOf } from "./codec.ts";
 import type { Deps } from "./deps.ts";
 import type { ApiRequest } from "./request.ts";
@@ -38,8 +38,30 @@ export function decodeValue(
   if (!kind.custom && Array.isArray(managedFields) && managedFields.length === 0) {
     object.metadata.managedFields = [];
   }
+  singleOwners(request, object);
   fillDefaults(kind, object);
   return object;
+}
+
+/** An owner that is named twice counts once, and its client hears of it. */
+function singleOwners(request: ApiRequest, { metadata }: KubeObject): void {
+  const owners = metadata.ownerReferences;
+  if (!owners || owners.length < 2) return;
+  const seen = new Set<string>();
+  const twice = new Set<string>();
+  const kept = owners.filter((owner) => {
+    const { apiVersion, kind, name, uid, controller, blockOwnerDeletion } = owner;
+    const key = JSON.stringify([apiVersion, kind, name, uid, controller, blockOwnerDeletion]);
+    if (seen.has(key)) twice.add(uid);
+    return !seen.has(key) && seen.add(key);
+  });
+  if (twice.size === 0) return;
+  metadata.ownerReferences = kept;
+  request.warnings.push(
+    ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in " +
+      "1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate " +
+      `UID(s) observed: ${[...twice].join(", ")}`,
+  );
 }
 
 /** Decodes a request's body. */
@@ -54,6 +76,18 @@ function checkType(kind: Kind, value: unknown): void {
   if (typeof value !== "object" || value === null) return;
   const { apiVersion, kind: given } = value as { apiVersion?: unknown; kind?: unknown };
   const expected = apiVersionOf(kind);
+  if (kind.custom) {
+    if (!given) throw badRequest("Object 'Kind' is missing in the body of the request");
+    if (apiVersion !== expected) throw wrongVersion(apiVersion ?? "", expected);
+    return;
+  }
+  const said = typeof apiVersion === "string" && apiVersion !== "" ? apiVersion : expected;
+  const name = typeof given === "string" && given !== "" ? given : kind.kind;
+  if ((name !== kind.kind || said !== expected) && !isRegistered(said, name)) {
+    const why = `no kind "${name}" is registered for version "${said}" in scheme "${SCHEME}"`;
+    const version = said.slice(said.lastIndexOf("/") + 1);
+    throw cannotHandle(kind, why, { version, kind: name });
+  }
   if (typeof given === "string" && given !== "" && given !== kind.kind) {
     const version = typeof apiVersion === "string" ? apiVersion : expected;
     const short = version.slice(version.lastIndexOf("/") + 1);
@@ -65,13 +99,25 @@ function checkType(kind: Kind, value: unknown): void {
     );
   }
   if (typeof apiVersion === "string" && apiVersion !== "" && apiVersion !== expected) {
-    throw badRequest(
-      `the API version in the data (${apiVersion}) does not match the expected API version (${expected})`,
-    );
+    throw wrongVersion(apiVersion, expected);
   }
-  if (!kind.custom) return;
-  if (!given) throw badRequest("Object 'Kind' is missing in the body of the request");
-  if (!apiVersion) throw badRequest("Object 'apiVersion' is missing in the body of the request");
+}
+
+function wrongVersion(given: unknown, expected: string): ApiError {
+  return badRequest(
+    `the API version in the data (${given}) does not match the expected API version (${expected})`,
+  );
+}
+
+/** How upstream's table of types is called in errors. */
+const SCHEME = "pkg/runtime/scheme.go:111";
+
+/** Whether there is a built-in kind of this name. */
+function isRegistered(apiVersion: string, kind: string): boolean {
+  const [version, group = ""] = apiVersion.split("/").reverse();
+  const schema =
+    schemas[`io.k8s.api.${group === "" ? "core" : group.split(".")[0]}.${version}.${kind}`];
+  return schema?.properties?.apiVersion !== undefined && schema.properties.metadata !== undefined;
 }
 
 const forms = new Map<string, Kind>();

@@ -310,21 +310,27 @@ function formOfBody({ kind, subresource }: ApiRequest) {
   return own ? formOf(own.group, own.version, own.kind) : kind;
 }
 
+/** What Go's YAML decoder puts before its errors. */
+const SEVERAL = "yaml: unmarshal errors:\n  ";
+
 /** Keys that are twice in a patch: refused under Strict, warned of under Warn. */
-function noteDuplicates({ params, warnings }: ApiRequest, found: string[], apply: boolean): void {
+function noteDuplicates(request: ApiRequest, found: string[], apply: boolean): void {
+  const { params, warnings } = request;
+  // Other patches are judged by what they make of the object
+  if (!apply) {
+    request.patchDuplicates = found;
+    return;
+  }
   const mode = params.fieldValidation ?? "Warn";
   if (mode === "Ignore") return;
   const texts = found.map((path) => {
-    if (!apply) return `duplicate field ${JSON.stringify(path)}`;
-    if (path.startsWith("yaml: ")) return path;
+    if (path.startsWith(SEVERAL)) return path;
     // JSON is YAML too, on one line as clients send it
     const key = JSON.stringify(path.slice(path.lastIndexOf(".") + 1));
-    return `yaml: unmarshal errors:\n  line 1: key ${key} already set in map`;
+    return `${SEVERAL}line 1: key ${key} already set in map`;
   });
-  if (mode === "Warn") warnings.push(...texts);
-  else if (apply) {
-    throw badRequest(`error strict decoding YAML: error converting YAML to JSON: ${texts[0]}`);
-  } else throw badRequest(`strict decoding error: ${texts.join(", ")}`);
+  if (mode === "Warn") warnings.push(...texts.map((text) => text.replace(SEVERAL, "")));
+  else throw badRequest(`error strict decoding YAML: error converting YAML to JSON: ${texts[0]}`);
 }
 
 async function readInto(call: Call, request: ApiRequest): Promise<void> {

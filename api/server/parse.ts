@@ -23,6 +23,11 @@ export interface Parsed {
   duplicates: string[];
 }
 
+/** Parses JSON; throws an error with Go's text. */
+export function parseRawJson(bytes: Uint8Array): Parsed {
+  return readJson(bytes) as Parsed;
+}
+
 /** Parses JSON; throws 400 with Go's text. */
 export function parseJson(bytes: Uint8Array): Parsed {
   try {

@@ -5,7 +5,7 @@
 import { badRequest, unsupportedMediaType } from "../machinery/errors.ts";
 import { jsonPatch, mergePatch } from "../machinery/patch.ts";
 import { strategicPatch } from "../machinery/strategic.ts";
-import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+import { ApiError, type DeepReadonly, type Kind, type KubeObject } from "../machinery/types.ts";
 import { decodeValue } from "./decoding.ts";
 import type { Deps } from "./deps.ts";
 import { patchError } from "./patch_errors.ts";
@@ -41,9 +41,20 @@ export function patchPlain(
   const patch = request.patch!;
   const value = patchedValue(patch, kind, old);
   try {
-    return decodeValue(request, kind, value);
+    return decodeValue(request, kind, value, request.patchDuplicates);
   } catch (error) {
     throw patchError(error, patch.type, patch.body, value);
+  }
+}
+
+/** A client is told that its patch does not apply, not why. */
+function withoutReason<T>(apply: () => T): T {
+  try {
+    return apply();
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== 422) throw error;
+    const { code, reason, message } = error;
+    throw new ApiError({ code, reason, message, details: {} });
   }
 }
 
@@ -55,7 +66,7 @@ function patchedValue(
 ): unknown {
   switch (patch.type) {
     case "json":
-      return jsonPatch(old, patch.body);
+      return withoutReason(() => jsonPatch(old, patch.body));
     case "merge":
       return mergePatch(old, patch.body);
     case "strategic":

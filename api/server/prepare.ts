@@ -127,6 +127,20 @@ async function judged(
   causes.push(...await kind.hooks.judge!(object, old, { causes, turn: deps.turn, warn }));
 }
 
+/** Checks that an object is of the name that the path says. */
+export function checkName(request: ApiRequest, { metadata: meta }: KubeObject): void {
+  if (meta.name === request.name) return;
+  if (!meta.name) {
+    throw badRequest(
+      `the name of the object (${request.name} based on URL) was undeterminable: name must be ` +
+        "provided",
+    );
+  }
+  throw badRequest(
+    `the name of the object (${meta.name}) does not match the name on the URL (${request.name})`,
+  );
+}
+
 /** Checks who and which version an update is for. */
 export function checkUpdate(
   request: ApiRequest,
@@ -135,17 +149,7 @@ export function checkUpdate(
 ) {
   const { kind } = request;
   const meta = object.metadata;
-  if (meta.name !== request.name) {
-    if (!meta.name) {
-      throw badRequest(
-        `the name of the object (${request.name} based on URL) was undeterminable: name must be ` +
-          "provided",
-      );
-    }
-    throw badRequest(
-      `the name of the object (${meta.name}) does not match the name on the URL (${request.name})`,
-    );
-  }
+  checkName(request, object);
   checkNamespace(request, object);
   if (meta.uid && meta.uid !== old.metadata.uid) {
     throw conflict(

@@ -73,6 +73,8 @@ export interface ApiRequest {
   params: Params;
   body?: Body;
   patch?: Patch;
+  /** Paths that the patch names twice. */
+  patchDuplicates?: readonly string[];
   deleteOptions?: DeleteOptions;
   term?: Term;
   signal?: AbortSignal;

@@ -2,6 +2,8 @@
  * From a method, a path and a query to what is asked (upstream: endpoints/request/requestinfo.go). A path is
  * split once; nothing here looks at headers or bodies.
  */
+import { validateFieldManager } from "../kinds/rules/meta.ts";
+import { Path, Report } from "../kinds/rules/report.ts";
 import { badRequest, invalid } from "../machinery/errors.ts";
 import type { Cause } from "../machinery/types.ts";
 import type { Params, RequestVerb } from "./request.ts";
@@ -19,9 +21,6 @@ export interface Route {
   /** The deprecated `/watch/` prefix was used. */
   watch: boolean;
 }
-
-/** Longest field manager. */
-const FIELD_MANAGER_LENGTH_MAX = 128;
 
 /** Takes a path apart; undefined when it names no resource (discovery and everything else). */
 export function routeOf(path: string): Route | undefined {
@@ -202,19 +201,24 @@ function writeParams(
   apply: boolean,
 ): void {
   const causes: Cause[] = [];
-  for (const value of query.getAll("dryRun")) {
-    if (value === "All") params.dryRun = true;
-    else causes.push(unsupported("dryRun", value, ["All"]));
-  }
+  const dryRun = query.getAll("dryRun");
+  params.dryRun = dryRun.includes("All") || undefined;
   const manager = query.get("fieldManager") ?? "";
   params.fieldManager = manager || undefined;
   if (apply && !manager) causes.push(managerRequired());
   else causes.push(...checkManager(manager));
+  if (dryRun.some((value) => value !== "All")) {
+    causes.push({
+      reason: "FieldValueNotSupported",
+      message: `Unsupported value: ${JSON.stringify(dryRun)}: supported values: "All"`,
+      field: "dryRun",
+    });
+  }
   const validation = query.get("fieldValidation") ?? "";
   if (validation === "Ignore" || validation === "Warn" || validation === "Strict") {
     params.fieldValidation = validation;
   } else if (validation) {
-    causes.push(unsupported("fieldValidation", validation, ["Ignore", "Strict", "Warn"]));
+    causes.push(unsupported("fieldValidation", validation, ["", "Ignore", "Strict", "Warn"]));
   }
   params.force = optionalFlag(query, "force");
   if (verb === "patch" && !apply && params.force !== undefined) {
@@ -228,19 +232,7 @@ function writeParams(
 }
 
 function checkManager(manager: string): Cause[] {
-  if (manager.length > FIELD_MANAGER_LENGTH_MAX) {
-    return [{
-      reason: "FieldValueTooLong",
-      message: `Too long: may not be more than ${FIELD_MANAGER_LENGTH_MAX} bytes`,
-      field: "fieldManager",
-    }];
-  }
-  // deno-lint-ignore no-control-regex -- control characters are what is looked for
-  const odd = /[\u0000-\u001f\u007f-\u009f]/.exec(manager);
-  if (!odd) return [];
-  return [{
-    reason: "FieldValueInvalid",
-    message: `Invalid value: ${JSON.stringify(manager)}: should only contain printable characters`,
-    field: "fieldManager",
-  }];
+  const r = new Report();
+  validateFieldManager(manager, new Path("fieldManager"), r);
+  return r.causes;
 }

@@ -19,6 +19,7 @@ import { removedByUpdate } from "./deletes.ts";
 import { equalButManaged, equalJson } from "./equal.ts";
 import { patched } from "./patching.ts";
 import {
+  checkName,
   checkUpdate,
   generatedName,
   prepareCreate,
@@ -229,7 +230,10 @@ export async function updateObject(deps: Deps, request: ApiRequest): Promise<Ans
   return await change(deps, request, {
     attemptsMax: conditional ? 1 : UPDATE_ATTEMPTS_MAX,
     produce: (_old, attempt) => {
-      if (!conditional) checkVersionGiven(request);
+      if (!conditional) {
+        checkName(request, sent);
+        checkVersionGiven(request);
+      }
       return { object: attempt === 0 ? sent : decodeBody(deps, request).object };
     },
     absent: () => {

@@ -196,7 +196,7 @@ function check(shape: Shape, value: Json, path: string[], errors: string[]): voi
   if (errors.length >= CONFIGURATION_ERRORS_MAX || value === null) return;
   const schemaType = shape.schema.type;
   if (schemaType === "object" || schemaType === "map") {
-    if (isMap(value)) checkMembers(shape, value, path, errors);
+    if (isMap(value)) checkMembers(shape.inside?.() ?? shape, value, path, errors);
     else if (shape.kind !== DEDUCED) fail(`expected map, got ${shown(value)}`, path, errors);
   } else if (schemaType === "array") {
     if (Array.isArray(value)) checkItems(shape, value, path, errors);
@@ -226,7 +226,16 @@ function checkMembers(shape: Shape, map: JsonMap, path: string[], errors: string
 }
 
 function checkItems(shape: Shape, list: Json[], path: string[], errors: string[]): void {
-  if (shape.kind !== KEYED_LIST && shape.kind !== SET_LIST) return;
+  if (shape.kind !== KEYED_LIST && shape.kind !== SET_LIST) {
+    const items = shape.inside?.();
+    if (!items) return;
+    list.forEach((item, i) => {
+      path.push(`i:${i}`);
+      check(items, item, path, errors);
+      path.pop();
+    });
+    return;
+  }
   const seen = new Set<string>();
   list.forEach((item, i) => {
     if (shape.kind === SET_LIST && item === null) {
@@ -254,7 +263,7 @@ function checkItems(shape: Shape, list: Json[], path: string[], errors: string[]
 }
 
 function keyProblem(shape: Shape, item: Json): string {
-  if (item === null) return "associative list with keys may not have null elements";
+  if (item === null) return "associative list with keys may not have a null element";
   if (!isMap(item)) return "associative list with keys may not have non-map elements";
   const names = shape.keys.map((key) => JSON.stringify(key.name)).join(" ");
   return `associative list with keys has an element that omits all key fields [${names}] ` +

@@ -30,6 +30,8 @@ export interface Shape {
   keys: readonly ShapeKey[];
   /** For validation: what a WHOLE value must be. */
   schema: Schema;
+  /** For validation: what is in a map or list that is owned as a whole. */
+  inside?: () => Shape;
 }
 
 /** A field of a struct. */
@@ -79,15 +81,16 @@ function shapeAt(schemas: SchemaSet, plan: Plan, facts: Schema): Shape {
   const shape: Shape = { kind: WHOLE, fields: NO_FIELDS, keys: [], schema: plan.schema };
   byFacts.set(facts, shape);
   const atomic = (facts.mapType ?? plan.schema.mapType) === "atomic";
+  const open = (): Shape => ({ ...shape, fields: NO_FIELDS, inside: undefined });
   switch (plan.op) {
     case STRUCT:
       if (!atomic) fillFields(schemas, shape, plan);
+      else shape.inside = once(() => fillFields(schemas, open(), plan));
       break;
     case MAP:
-      if (!atomic && plan.items) {
-        shape.kind = KEYS;
-        shape.items = shapeAt(schemas, plan.items, plan.schema.items ?? plan.items.schema);
-      }
+      if (!plan.items) break;
+      if (!atomic) fillKeys(schemas, shape, plan);
+      else shape.inside = once(() => fillKeys(schemas, open(), plan));
       break;
     case LIST:
       fillList(schemas, shape, plan, facts);
@@ -110,7 +113,18 @@ function replace(byFacts: Map<Schema, Shape>, facts: Schema, shape: Shape): Shap
   return shape;
 }
 
-function fillFields(schemas: SchemaSet, shape: Shape, plan: Plan): void {
+function once(make: () => Shape): () => Shape {
+  let made: Shape | undefined;
+  return () => made ??= make();
+}
+
+function fillKeys(schemas: SchemaSet, shape: Shape, plan: Plan): Shape {
+  shape.kind = KEYS;
+  shape.items = shapeAt(schemas, plan.items!, plan.schema.items ?? plan.items!.schema);
+  return shape;
+}
+
+function fillFields(schemas: SchemaSet, shape: Shape, plan: Plan): Shape {
   shape.kind = FIELDS;
   shape.fields = new Map();
   for (const [name, field] of plan.fields) {
@@ -123,6 +137,7 @@ function fillFields(schemas: SchemaSet, shape: Shape, plan: Plan): void {
   }
   if (plan.preserve) shape.items = DEDUCED_SHAPE;
   else if (plan.items) shape.items = shapeAt(schemas, plan.items, plan.schema.items!);
+  return shape;
 }
 
 /** Only the facts of built-in kinds know how Go writes; there absence of `omitempty` is `required1`. */
@@ -134,7 +149,11 @@ function fillList(schemas: SchemaSet, shape: Shape, plan: Plan, facts: Schema): 
   const listType = facts.listType ?? plan.schema.listType;
   const keys = facts.listMapKeys ?? plan.schema.listMapKeys;
   const items = plan.schema.items;
-  if (!items || !listType || listType === "atomic") return;
+  if (!items) return;
+  if (!listType || listType === "atomic") {
+    shape.inside = once(() => shapeAt(schemas, planOfSchema(schemas, items), items));
+    return;
+  }
   const itemPlan = planOfSchema(schemas, items);
   shape.items = shapeAt(schemas, itemPlan, items);
   if (listType === "set") shape.kind = SET_LIST;
