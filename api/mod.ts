@@ -67,7 +67,6 @@ import {
   listen,
   type Listener,
   type ListenOptions,
-  nextTurn,
   type Socket,
 } from "./server/listen.ts";
 import { localClient } from "./server/local_client.ts";
@@ -235,7 +234,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     outbound: options.outbound ?? hostOutbound(options),
     features: options.features,
     serviceRange: options.serviceRange ?? SERVICE_RANGE,
-    turn: options.turn ?? (clock.manual ? () => Promise.resolve() : nextTurn),
+    turn: options.turn ?? (clock.manual ? () => Promise.resolve() : () => clock.turn()),
   };
 }
 

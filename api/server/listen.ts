@@ -16,11 +16,6 @@ import { callOf, serve } from "./serving.ts";
 
 export type { Http2Session, IncomingMessage, ServerResponse, Socket, TLSSocket };
 
-/** Lets the event loop run what waits, at once. */
-export function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
 /** Sends an HTTP request from this machine. */
 export function hostFetch(request: Request): Promise<Response> {
   return fetch(request);
