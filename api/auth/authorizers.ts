@@ -6,6 +6,7 @@ import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
 import type { Outbound } from "../client/outbound.ts";
 import type { KubeObject } from "../machinery/types.ts";
+import { AbacAuthorizer, type AbacPolicy } from "./abac.ts";
 import { inOrder } from "./authorize.ts";
 import { type AuthorizationWebhook, WebhookAuthorizer } from "./authorize_webhook.ts";
 import type { Authorizer, PromptAuthorizer } from "./contract.ts";
@@ -14,7 +15,7 @@ import { NodeAuthorizer } from "./node.ts";
 import type { PodsOfNodes } from "./pods_of_nodes.ts";
 import { RbacAuthorizer } from "./rbac.ts";
 
-/** Upstream's modes; ABAC is not among what we do. */
+/** Upstream's modes that a file may name. ABAC has a file of its own, and goes by flags. */
 export const AUTHORIZATION_MODES = [
   "AlwaysAllow",
   "AlwaysDeny",
@@ -29,6 +30,7 @@ export type PlainMode = Exclude<(typeof AUTHORIZATION_MODES)[number], "Webhook">
 /** One authorizer of the chain. */
 export type AuthorizerOptions =
   | { type: PlainMode; name: string }
+  | { type: "ABAC"; name: string; policies: readonly AbacPolicy[] }
   | { type: "Webhook"; name: string; webhook: AuthorizationWebhook };
 
 /** What a cluster has where nothing is said. */
@@ -83,6 +85,8 @@ function authorizerOf(one: AuthorizerOptions, context: AuthorizerContext): Autho
       return new NodeAuthorizer(context.view, context.pods);
     case "RBAC":
       return new RbacAuthorizer(context.view);
+    case "ABAC":
+      return new AbacAuthorizer(one.policies);
     case "AlwaysAllow":
       return ALWAYS_ALLOW;
     case "AlwaysDeny":

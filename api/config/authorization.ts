@@ -2,6 +2,7 @@
  * `--authorization-config`, or `--authorization-mode` and its fellows: the chain of authorizers, checked as
  * kube-apiserver checks it.
  */
+import { abacPolicies } from "../auth/abac.ts";
 import {
   AUTHORIZATION_MODES as MODES,
   type AuthorizerOptions,
@@ -238,6 +239,8 @@ export interface ModeFlags {
   modes: readonly string[];
   /** Text and path of `--authorization-webhook-config-file`. */
   webhook?: { path: string; text: string };
+  /** Those of `--authorization-policy-file`. */
+  policies?: { path: string; text: string };
   version: string;
   authorizedMs: number;
   unauthorizedMs: number;
@@ -250,12 +253,19 @@ export async function authorizationOfModes(
 ): Promise<AuthorizerOptions[]> {
   const problems: string[] = [];
   for (const mode of flags.modes) {
-    if (!MODES.includes(mode as Mode)) {
+    if (mode === "ABAC") {
+      if (!flags.policies) {
+        problems.push("authorization-mode ABAC's authorization policy file not passed");
+      }
+    } else if (!MODES.includes(mode as Mode)) {
       problems.push(`authorization-mode "${mode}" is not a valid mode`);
     }
     if (mode === "Webhook" && !flags.webhook) {
       problems.push("authorization-mode Webhook's authorization config file not passed");
     }
+  }
+  if (flags.policies && !flags.modes.includes("ABAC")) {
+    problems.push("cannot specify --authorization-policy-file without mode ABAC");
   }
   if (flags.webhook && !flags.modes.includes("Webhook")) {
     problems.push("cannot specify --authorization-webhook-config-file without mode Webhook");
@@ -271,7 +281,12 @@ export async function authorizationOfModes(
   }
   if (problems.length) throw new Error(aggregate(problems));
   return await Promise.all(flags.modes.map(async (type): Promise<AuthorizerOptions> => {
-    if (type !== "Webhook") return { type: type as PlainMode, name: type.toLowerCase() };
+    const name = type.toLowerCase();
+    if (type === "ABAC") {
+      const { path, text } = flags.policies!;
+      return { type, name, policies: abacPolicies(text, path) };
+    }
+    if (type !== "Webhook") return { type: type as PlainMode, name };
     const { path, text } = flags.webhook!;
     return {
       type,

@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "@std/assert";
-import { authorizationOfModes, authorizationOptions } from "./authorization.ts";
+import { authorizationOfModes, authorizationOptions, type ModeFlags } from "./authorization.ts";
 
 const KUBECONFIG = `
 apiVersion: v1
@@ -179,7 +179,18 @@ Deno.test("authorizationOfModes() makes a chain of flags, or says why not", asyn
     ["RBAC", "rbac"],
     ["Webhook", "default"],
   ]);
-  const wrong: [Partial<typeof flags>, string][] = [
+  const policies = { path: "/etc/authz/policies", text: '{"user":"ann"}' };
+  const old = await authorizationOfModes({ ...flags, modes: ["ABAC", "Webhook"], policies }, read);
+  assertEquals(old.map(({ type, name }) => [type, name]), [["ABAC", "abac"], [
+    "Webhook",
+    "default",
+  ]]);
+  const wrong: [Partial<ModeFlags>, string][] = [
+    [{ policies }, "cannot specify --authorization-policy-file without mode ABAC"],
+    [
+      { modes: ["ABAC"], webhook: undefined },
+      "authorization-mode ABAC's authorization policy file not passed",
+    ],
     [
       { modes: ["RBAC", "RBAC"], webhook: undefined },
       'authorization-mode ["RBAC" "RBAC"] has mode specified more than once',

@@ -195,8 +195,11 @@ export const FLAGS = {
   "requestheader-extra-headers-prefix": list("what extra fields begin with", {
     fallback: ["X-Remote-Extra-"],
   }),
-  "authorization-mode": list("authorizers, in order (default Node,RBAC)", { known: MODES }),
+  "authorization-mode": list("authorizers, in order (default Node,RBAC)", {
+    known: [...MODES, "ABAC"],
+  }),
   "authorization-config": file("an AuthorizationConfiguration: the chain of authorizers"),
+  "authorization-policy-file": file("policies, one a line: what mode ABAC allows"),
   "authorization-webhook-config-file": file("a kubeconfig: who is asked in mode Webhook"),
   "authorization-webhook-version": textOr("v1beta1", "of its SubjectAccessReview: v1 or v1beta1"),
   "authorization-webhook-cache-authorized-ttl": duration("5m0s", "how long it allows"),

@@ -77,7 +77,7 @@ async function authorizationOf(flags: Flags, read: ReadConfig) {
   const webhook = "authorization-webhook-config-file";
   const path = flags[webhook];
   if (flags["authorization-config"] !== undefined) {
-    if (modes.length || path !== undefined) {
+    if (modes.length || path !== undefined || flags["authorization-policy-file"] !== undefined) {
       throw new UsageError(
         "--authorization-config can not be specified when --authorization-mode or " +
           "--authorization-webhook-* flags are defined",
@@ -89,12 +89,17 @@ async function authorizationOf(flags: Flags, read: ReadConfig) {
       () => authorizationOptions(text, readerOf("authorization-config", read)),
     );
   }
-  if (modes.length === 0 && path === undefined) return undefined;
+  const policies = flags["authorization-policy-file"];
+  if (modes.length === 0 && path === undefined && policies === undefined) return undefined;
   const text = await read(webhook, path);
+  const lines = await read("authorization-policy-file", policies);
   return await usable("authorization-mode", () =>
     authorizationOfModes({
       modes: modes.length ? modes : AUTHORIZERS_DEFAULT.map(({ type }) => type),
       ...(path !== undefined && text !== undefined ? { webhook: { path, text } } : {}),
+      ...(policies !== undefined && lines !== undefined
+        ? { policies: { path: policies, text: lines } }
+        : {}),
       version: flags["authorization-webhook-version"],
       authorizedMs: flags["authorization-webhook-cache-authorized-ttl"],
       unauthorizedMs: flags["authorization-webhook-cache-unauthorized-ttl"],
