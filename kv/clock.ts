@@ -45,7 +45,7 @@ export interface Clock {
 const HOST_DELAY_MS_MAX = 2 ** 31 - 1;
 
 /** Turns within this of a look at the sockets are cheap ones, in ms. */
-const LOOK_EVERY_MS = 4;
+const LOOK_EVERY_MS = 1;
 
 /** The host's own time and chance. Background timers do not keep the process alive. */
 export class RealClock implements Clock {

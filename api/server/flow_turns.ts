@@ -78,7 +78,9 @@ export class Turns {
     const share = this.#shares.get(user);
     if (!share) return;
     share.long--;
-    if (!this.#ticking) this.#tick();
+    if (this.#ticking) return;
+    this.#since = this.#clock.monotonic();
+    this.#nextTurn();
   }
 
   #begin(share: Share, long: boolean): void {

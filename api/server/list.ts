@@ -29,7 +29,7 @@ export const PAGES_MS_MAX = 5 * 60_000;
 /** Objects looked at between two looks at the clock. */
 const SCAN_STEP = 128;
 /** A scan lets other work run after this long. */
-const SCAN_TURN_MS = 5;
+const SCAN_TURN_MS = 2;
 
 /** Answers a get. */
 export async function getObject(deps: Deps, request: ApiRequest): Promise<Answer> {
