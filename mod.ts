@@ -560,7 +560,10 @@ async function build(
     client,
     serviceRange,
     apiIP: ranges?.apiIP ?? addressIn(serviceRange, 1),
-    dnsIP: ranges?.dnsIP ?? addressIn(serviceRange, 10),
+    // A bare API server has no DNS beside it, and no Service for one
+    ...((options.components ?? COMPONENTS).includes("network") && {
+      dnsIP: ranges?.dnsIP ?? addressIn(serviceRange, 10),
+    }),
     advertise: advertised(ranges),
   });
   const system = createSystem({

@@ -70,9 +70,6 @@ export function checkNamespace(request: ApiRequest, object: KubeObject): void {
 export function prepareCreate(deps: Deps, request: ApiRequest, object: KubeObject): void {
   const { kind } = request;
   const meta = object.metadata;
-  if (meta.resourceVersion && meta.resourceVersion !== "0") {
-    throw badRequest("resourceVersion should not be set on objects to be created");
-  }
   delete (meta as Partial<typeof meta>).resourceVersion;
   delete meta.deletionTimestamp;
   delete meta.deletionGracePeriodSeconds;

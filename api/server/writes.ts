@@ -6,7 +6,7 @@
 import type { Draft, Item, Store } from "../../kv/contract.ts";
 import type { Admission } from "../auth/contract.ts";
 import { alreadyExists, conflict, invalid, notFound } from "../machinery/errors.ts";
-import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+import { ApiError, type DeepReadonly, type Kind, type KubeObject } from "../machinery/types.ts";
 import { attributesOf, authorize } from "./authorize.ts";
 import { checkAdmitted, settleManaged } from "./admitted.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
@@ -96,6 +96,7 @@ async function createDecoded(
   if (admission.reinvocation) settleManaged(request, object, managedFields);
   enter(deps, request, "prepare");
   const generated = !object.metadata.name && object.metadata.generateName;
+  const { resourceVersion } = object.metadata;
   prepareCreate(deps, request, object);
   apply?.(object);
   enter(deps, request, "validate");
@@ -104,6 +105,7 @@ async function createDecoded(
   enter(deps, request, "admit");
   await review(deps, admission);
   enter(deps, request, "commit");
+  if (resourceVersion && resourceVersion !== "0" && !request.params.dryRun) throw versionGiven();
   const store = storeOf(deps, kind);
   const plugins = committers(deps, admission);
   const claims = claimsOf(kind);
@@ -122,6 +124,12 @@ async function createDecoded(
     return { key, value, revision: draft.put(key, value) };
   });
   return { ...await answerOf(store, request, written), code: 201 };
+}
+
+/** To upstream this is an error of its storage, after everything else and without a reason. */
+function versionGiven(): ApiError {
+  const message = "resourceVersion should not be set on objects to be created";
+  return new ApiError({ code: 500, message });
 }
 
 function taken(request: ApiRequest, object: KubeObject) {
