@@ -70,7 +70,7 @@ import {
   openDatabase,
   RealClock,
 } from "./kv/mod.ts";
-import { Upkeep } from "./upkeep.ts";
+import { Upkeep } from "./api/upkeep.ts";
 
 /** The administrator: what a cluster's own kubeconfig and `cluster.client` act as. */
 export const ADMIN: User = {

@@ -5,8 +5,7 @@
  *
  * It changes nothing: what has to be tried is tried as a dry run or as a review.
  *
- * Read `contract.ts`, then `control_plane.ts`, `worker.ts`, `policies.ts`; `cis.ts` beside `mod.ts` of the root is the
- * program.
+ * Read `contract.ts`, then `control_plane.ts`, `worker.ts`, `policies.ts`; `program.ts` is the command.
  *
  * ```ts ignore
  * const findings = await selfCheck({ ask });

@@ -1,7 +1,7 @@
 /** The self-check sees what is right in a running cluster, and notices what is made wrong on purpose. */
 import { assert, assertEquals } from "@std/assert";
 import { CHECKS, type Finding, selfCheck, type Sources, tableOf } from "../../api/cis/mod.ts";
-import { sourcesOf } from "../../cis.ts";
+import { sourcesOf } from "../../api/cis/program.ts";
 import { serverOptions } from "../../api/config/server.ts";
 import { type Flags, readFlags } from "../../api/config/flags.ts";
 import { ADMIN, Cluster, type ClusterOptions } from "../../mod.ts";

@@ -3,7 +3,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { encryptionOptions } from "../../api/config/encryption.ts";
 import { DatabaseError, type ManualClock } from "../../kv/mod.ts";
 import { Cluster } from "../../mod.ts";
-import { sealKey } from "../../seal_key.ts";
+import { sealKey } from "../../api/seal_key.ts";
 
 const SECRETS = { group: "", version: "v1", plural: "secrets" };
 const CONFIG_MAPS = { ...SECRETS, plural: "configmaps" };

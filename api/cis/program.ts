@@ -1,6 +1,6 @@
 /**
  * `deno task cis [--kubeconfig FILE] [--data .plesio] [--only 5.2] [--json]`: looks at a running cluster, item by item
- * of the CIS Kubernetes Benchmark (`api/cis/mod.ts`), and prints a table. Exit code 1: something FAILs.
+ * of the CIS Kubernetes Benchmark (`mod.ts`), and prints a table. Exit code 1: something FAILs.
  *
  * It needs an administrator's kubeconfig (default: the one in the data folder) and changes nothing.
  */
@@ -8,8 +8,8 @@ import { request } from "node:https";
 import { connect } from "node:net";
 import { Buffer } from "node:buffer";
 import { parseArgs } from "node:util";
-import { type AskOptions, selfCheck, type Sources, tableOf } from "./api/cis/mod.ts";
-import { parseYaml } from "./api/machinery/yaml.ts";
+import { type AskOptions, selfCheck, type Sources, tableOf } from "./mod.ts";
+import { parseYaml } from "../machinery/yaml.ts";
 
 /** How the cluster is reached. */
 interface Door {

@@ -8,10 +8,10 @@
  * - `drop` forgets all but the newest, once nothing needs the others (the cluster must be stopped).
  */
 import { parseArgs } from "node:util";
-import { SEALED_BY_DEFAULT } from "./api/config/encryption.ts";
-import type { KubeObject } from "./api/machinery/types.ts";
-import { objectCodec } from "./api/mod.ts";
-import { addSealKey, type Database, DatabaseError, openDatabase, RealClock } from "./kv/mod.ts";
+import { SEALED_BY_DEFAULT } from "./config/encryption.ts";
+import type { KubeObject } from "./machinery/types.ts";
+import { objectCodec } from "./mod.ts";
+import { addSealKey, type Database, DatabaseError, openDatabase, RealClock } from "../kv/mod.ts";
 
 const HELP = "deno task seal-key add|show|drop [--data .plesio]";
 

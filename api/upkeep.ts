@@ -16,13 +16,12 @@ import {
   type Material,
   openMaterial,
   rollAuthority,
-} from "./api/auth/material.ts";
-import type { Auth, Tokens } from "./api/auth/mod.ts";
-import { type EncryptionOptions, sealingOf } from "./api/config/encryption.ts";
-import type { ServerOptions } from "./api/config/server.ts";
-import type { Kinds, KubeObject } from "./api/machinery/types.ts";
-import type { Logger } from "./actors/runtime/mod.ts";
-import type { Clock, Database, Timer } from "./kv/mod.ts";
+} from "./auth/material.ts";
+import type { Auth, Tokens } from "./auth/mod.ts";
+import { type EncryptionOptions, sealingOf } from "./config/encryption.ts";
+import type { ServerOptions } from "./config/server.ts";
+import type { Kinds, KubeObject } from "./machinery/types.ts";
+import type { Clock, Database, Timer } from "../kv/mod.ts";
 
 /** How often certificates are looked at, in ms. */
 const RENEW_CHECK_MS = 12 * 3600 * 1000;
@@ -42,7 +41,7 @@ export interface UpkeepOptions {
   /** What identity is configured by now, and who takes it up. */
   identityAnew: ServerOptions["identityAnew"];
   renewIdentity: Auth["renew"];
-  log: Logger;
+  log(level: "info" | "warn" | "error", text: string, fields?: Record<string, unknown>): void;
   /** The names that the server's certificate is to have; `host` is where it listens. */
   names(host: string | undefined): string[];
   /** What the server serves with, or whom it believes, is another: connections go on, new ones see the new. */
