@@ -269,9 +269,8 @@ export async function listen(served: Served, options: ListenOptions): Promise<Li
   // A handshake that failed, or took too long
   server.on("tlsClientError", (_: Error, socket: Socket) => socket?.destroy());
   server.on("request", (req: IncomingMessage, res: ServerResponse) => {
-    const end = connections.begin(req);
-    res.on("close", () => end(!res.writableFinished));
-    serve(served, req, res, clock).catch(() => res.destroy());
+    const ended = connections.begin(req);
+    serve(served, req, res, { clock, ended }).catch(() => res.destroy());
   });
   server.on("upgrade", (req: IncomingMessage, socket: Socket, head: Buffer) => {
     // An exception here would end the process

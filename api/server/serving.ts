@@ -159,8 +159,9 @@ class Gone {
   yes = false;
   #controller: AbortController | undefined;
 
-  constructor(res: ServerResponse) {
+  constructor(res: ServerResponse, ended: (reset: boolean) => void) {
     res.on("close", () => {
+      ended(!res.writableFinished);
       this.yes = true;
       this.#controller?.abort();
     });
@@ -178,14 +179,17 @@ export interface Answerer {
   answer(call: Call): Promise<Reply>;
 }
 
-/** Serves one request. Resolves when its answer has been handed over, or its client is gone. */
+/**
+ * Serves one request. Resolves when its answer has been handed over, or its client is gone; `ended` hears when nothing
+ * of it is left, and whether that was before its answer was.
+ */
 export async function serve(
   served: Answerer,
   req: IncomingMessage,
   res: ServerResponse,
-  clock: Clock,
+  { clock, ended }: { clock: Clock; ended: (reset: boolean) => void },
 ): Promise<void> {
-  const gone = new Gone(res);
+  const gone = new Gone(res, ended);
   const reply = await served.answer(new NodeCall(req, gone));
   const { body } = reply;
   const status = statusOf(reply);
