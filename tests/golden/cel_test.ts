@@ -30,7 +30,6 @@ const KNOWN: Readonly<Record<string, string>> = {
   "object.?none.name": "the type is dyn: a field behind an optional of unknown type",
   "[].sortBy(x, x)": "the type of an empty list stays open",
   "[[1]].flatten(-1)": "the estimate of a depth that is refused",
-  "lists.range(-1)": "the estimate of a negative count",
   "Object{spec: Object.wrong{x: 1}}.spec": "an inner object shows its own type",
   "format.dns1123Label() == format.dns1123Label()": "the estimate of comparing formats",
 };

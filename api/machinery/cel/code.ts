@@ -10,10 +10,10 @@ import { CelError, CostError, type Value } from "./values.ts";
 
 /** An evaluation under way. */
 export class Run {
-  readonly slots: Value[];
+  readonly slots: (Value | Deferred)[];
   cost = 0;
   readonly limit: number;
-  constructor(slots: Value[], limit: number) {
+  constructor(slots: (Value | Deferred)[], limit: number) {
     this.slots = slots;
     this.limit = limit;
   }
@@ -22,6 +22,16 @@ export class Run {
   charge(units: number): void {
     this.cost += units;
     if (this.cost > this.limit) throw new CostError();
+  }
+}
+
+/** A variable's value that costs something when it is first looked at. */
+export class Deferred {
+  readonly value: Value;
+  readonly cost: number;
+  constructor(value: Value, cost: number) {
+    this.value = value;
+    this.cost = cost;
   }
 }
 

@@ -6,9 +6,18 @@
  */
 import type { Schema } from "../types.ts";
 import { defineAuthorizer } from "./authorizer.ts";
-import { BROKEN, type Code, constantCode, noOverload, type Run, runBranch } from "./code.ts";
+import {
+  BROKEN,
+  type Code,
+  constantCode,
+  Deferred,
+  noOverload,
+  type Run,
+  runBranch,
+} from "./code.ts";
+import { dynamicCall, isSearch, pattern, staticCall } from "./calls.ts";
 import { defineCore } from "./core_library.ts";
-import { type Cost, type Estimate, priceOf, shorter } from "./costs.ts";
+import { type Estimate, priceOf, shorter } from "./costs.ts";
 import {
   fixed,
   isSized,
@@ -50,6 +59,7 @@ import {
   CelError,
   equal,
   fits,
+  goTypeOf,
   NONE,
   ObjectValue,
   Opaque,
@@ -225,7 +235,11 @@ export class Compiler {
         attribute: "path",
         run(run) {
           run.charge(1);
-          const value = run.slots[slot];
+          let value = run.slots[slot];
+          if (value instanceof Deferred) {
+            run.charge(value.cost);
+            run.slots[slot] = value = value.value;
+          }
           return value === UNBOUND ? new CelError(`no such attribute(s): ${name}`) : value;
         },
       };
@@ -293,6 +307,8 @@ export class Compiler {
     const type = indexType(isOptional ? target.type.a! : target.type, index.type);
     if (!type) return this.noMatch(ast.pos, ast.name, false, [target, index]);
     const wrapped = isOptional || (optional && target.type.kind !== "dyn");
+    const key = index.constant?.value;
+    if (key !== undefined && isOddKey(key)) this.instantiation ??= oddKey(key);
     const schema = target.schema?.items;
     const code: Code = {
       type: wrapped ? optionalOf(type) : type,
@@ -422,8 +438,9 @@ export class Compiler {
     const run = name === "or" || name === "orValue"
       ? alternative(args)
       : only && !untyped
-      ? staticCall(only, args, price)
+      ? staticCall(name, only, { args, price })
       : dynamicCall(name, matching.map((one) => one.overload), { args, price });
+    if (name === "@in" && isEmptyList(args[1])) return { type: result, cost, run: () => false };
     if (name === "@in" && isScalarList(args[1])) {
       return { type: result, cost, run: membership(args[0], args[1].constant!.value as Value[]) };
     }
@@ -436,30 +453,41 @@ export class Compiler {
     overload: Overload,
     { args, result, ast }: { args: Code[]; result: Type; ast: Node & { op: "call" } },
   ): Code | undefined {
-    const problem = checkLiteral(name, args);
     const literal = [...(ast.target ? [ast.target] : []), ...ast.args].at(-1);
+    const problem = literal?.op === "literal" ? checkLiteral(name, args) : undefined;
     if (problem && literal) this.late.push({ pos: literal.pos, message: problem });
+    if (isSearch(name) && args[1].constant) this.#instantiate(() => pattern(args[1]));
     const [only] = args;
     if (!CONVERSIONS.has(name) || args.length !== 1 || !only.constant || problem) return undefined;
-    const cost = sum(only.cost, estimated(name, overload.estimate, args).cost);
-    let value: Value;
-    try {
-      if (only.type.kind === "null" && name !== "dyn" && name !== "type") {
-        throw new CelError(`no such overload: ${name}(null_type)`);
+    const price = estimated(name, overload.estimate, args);
+    const cost = sum(only.cost, price.cost);
+    const given = only.constant.value;
+    const fitting = overloads(name, false, 1).find(({ params }) => fits(params[0], given));
+    const value = this.#instantiate(() => {
+      if (!fitting || (given === null && name !== "dyn" && name !== "type")) {
+        throw new CelError(`no such overload: ${name}(${typeName(given)})`);
       }
-      value = overload.run(only.constant.value);
-    } catch (error) {
-      if (!(error instanceof CelError)) throw error;
-      this.instantiation ??= error.message;
-      return undefined;
-    }
-    const size = name === "dyn" ? only.size : undefined;
+      return fitting.run(given);
+    });
+    if (value === undefined) return undefined;
+    const size = name === "dyn" ? only.size : price.size;
     return constantCode(
       name === "type" ? { kind: "type", a: only.type } : result,
       value,
       cost,
       size,
     );
+  }
+
+  /** Does what is done when a program is made of an expression that is right. */
+  #instantiate<T>(work: () => T): T | undefined {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof CelError)) throw error;
+      this.instantiation ??= error.message;
+      return undefined;
+    }
   }
 
   // --- operators --------------------------------------------------------------------------------------
@@ -620,11 +648,18 @@ function member(target: Code, { name, index, optional }: Step): Code["run"] {
   const base = target.attribute ? 0 : 1;
   return (run) => {
     const from = target.run(run);
-    const at = index ? runBranch(index, run) : name;
-    if (from instanceof CelError) return from;
     if (base) run.charge(base);
+    if (from instanceof CelError) return from;
+    const at = index ? runBranch(index, run) : name;
     if (from === NONE) return NONE;
-    if (at instanceof CelError) return at;
+    if (at instanceof CelError) {
+      if (!optional) run.charge(1);
+      return at;
+    }
+    if (isOddKey(at)) {
+      if (!optional) run.charge(1);
+      return new CelError(oddKey(at));
+    }
     const wraps = optional || from instanceof Optional;
     const got = memberOf(from instanceof Optional ? from.value : from, at);
     if (got === undefined || got instanceof CelError) {
@@ -635,6 +670,15 @@ function member(target: Code, { name, index, optional }: Step): Code["run"] {
     run.charge(1);
     return wraps ? new Optional(true, got) : got;
   };
+}
+
+/** What can be no key, whatever it is of. */
+function isOddKey(key: Value): key is object | null {
+  return typeof key === "object" && !(key instanceof Uint);
+}
+
+function oddKey(key: object | null): string {
+  return `invalid qualifier type: ${goTypeOf(key)}`;
 }
 
 function shownKey(key: Value): string {
@@ -648,6 +692,10 @@ function isScalarList({ constant }: Code): boolean {
   const name = typeName(list[0]);
   return /^(bool|double|int|string|uint)$/.test(name) &&
     list.every((one) => typeName(one) === name);
+}
+
+function isEmptyList({ constant }: Code): boolean {
+  return Array.isArray(constant?.value) && constant.value.length === 0;
 }
 
 function membership(item: Code, list: Value[]): Code["run"] {
@@ -665,63 +713,6 @@ function alternative([first, other]: Code[]): Code["run"] {
     if (!(value instanceof Optional)) return noOverload();
     if (!value.has) return other.run(run);
     return other.type.kind === "optional" ? value : value.value;
-  };
-}
-
-/** Evaluates arguments, all of them; the first error among them is what the call results in. */
-function evaluated(args: readonly Code[], run: Run, values: Value[]): CelError | undefined {
-  let failure: CelError | undefined;
-  for (let i = 0; i < args.length; i++) {
-    const value = values[i] = args[i].run(run);
-    if (value instanceof CelError) failure ??= value;
-  }
-  return failure;
-}
-
-function called(overload: Overload, values: Value[]): Value {
-  try {
-    return overload.run(...values);
-  } catch (error) {
-    if (error instanceof CelError) return error;
-    throw error;
-  }
-}
-
-/** Charges for a call: before it is made, where its price does not depend on what comes of it. */
-function priced(price: Cost | undefined, run: Run, values: Value[], make: () => Value): Value {
-  if (price && price.length > 1) {
-    const result = make();
-    run.charge(price(values, result));
-    return result;
-  }
-  run.charge(price ? price(values, null) : 1);
-  return make();
-}
-
-function staticCall(overload: Overload, args: Code[], price: Cost | undefined): Code["run"] {
-  return (run) => {
-    const values = new Array<Value>(args.length);
-    const failure = evaluated(args, run, values);
-    return priced(price, run, values, () => failure ?? called(overload, values));
-  };
-}
-
-function dynamicCall(
-  name: string,
-  candidates: Overload[],
-  { args, price }: { args: Code[]; price?: Cost },
-): Code["run"] {
-  const choose = (values: Value[]): Value => {
-    const chosen = candidates.find((one) => one.params.every((param, i) => fits(param, values[i])));
-    if (chosen) return called(chosen, values);
-    if (/^[@_!-]|_$/.test(name)) return noOverload();
-    const which = name === "size" ? ": size" : `: ${name}(${values.map(typeName).join(", ")})`;
-    return new CelError(`no such overload${which}`);
-  };
-  return (run) => {
-    const values = new Array<Value>(args.length);
-    const failure = evaluated(args, run, values);
-    return priced(price, run, values, () => failure ?? choose(values));
   };
 }
 

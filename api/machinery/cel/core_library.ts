@@ -54,6 +54,16 @@ function nonZero(value: bigint, what: string): bigint {
 }
 
 function arithmetic(): void {
+  // In cel-go's order: of operands that may be anything the first is taken.
+  define("_+_", ["bytes", "bytes"], "bytes", (a: Uint8Array, b: Uint8Array) => {
+    work(a.length + b.length);
+    return new Uint8Array([...a, ...b]);
+  }, added);
+  define("_+_", ["double", "double"], "double", (a: number, b: number) => a + b);
+  define("_-_", ["double", "double"], "double", (a: number, b: number) => a - b);
+  define("_*_", ["double", "double"], "double", (a: number, b: number) => a * b);
+  define("_/_", ["double", "double"], "double", (a: number, b: number) => a / b);
+  define("-_", ["double"], "double", (a: number) => -a);
   define("_+_", ["int", "int"], "int", (a: bigint, b: bigint) => toInt(a + b));
   define("_-_", ["int", "int"], "int", (a: bigint, b: bigint) => toInt(a - b));
   define("_*_", ["int", "int"], "int", (a: bigint, b: bigint) => toInt(a * b));
@@ -73,18 +83,9 @@ function arithmetic(): void {
   define("_%_", ["uint", "uint"], "uint", (a: Uint, b: Uint) => {
     return new Uint(a.value % nonZero(b.value, "modulus by zero"));
   });
-  define("_+_", ["double", "double"], "double", (a: number, b: number) => a + b);
-  define("_-_", ["double", "double"], "double", (a: number, b: number) => a - b);
-  define("_*_", ["double", "double"], "double", (a: number, b: number) => a * b);
-  define("_/_", ["double", "double"], "double", (a: number, b: number) => a / b);
-  define("-_", ["double"], "double", (a: number) => -a);
   define("_+_", ["string", "string"], "string", (a: string, b: string) => {
     work((a.length + b.length) / 16);
     return a + b;
-  }, added);
-  define("_+_", ["bytes", "bytes"], "bytes", (a: Uint8Array, b: Uint8Array) => {
-    work(a.length + b.length);
-    return new Uint8Array([...a, ...b]);
   }, added);
   define("_+_", ["list<A>", "list<A>"], "list<A>", addLists, appended);
   define("_+_", ["timestamp", "duration"], "timestamp", (a: Timestamp, b: Duration) => {
@@ -94,16 +95,16 @@ function arithmetic(): void {
     return moment(a.ms + b.ms);
   });
   define("_+_", ["duration", "duration"], "duration", (a: Duration, b: Duration) => {
-    return new Duration(a.ms + b.ms);
+    return span(a.ms + b.ms);
   });
   define("_-_", ["timestamp", "timestamp"], "duration", (a: Timestamp, b: Timestamp) => {
-    return new Duration(a.ms - b.ms);
+    return span(a.ms - b.ms);
   });
   define("_-_", ["timestamp", "duration"], "timestamp", (a: Timestamp, b: Duration) => {
     return moment(a.ms - b.ms);
   });
   define("_-_", ["duration", "duration"], "duration", (a: Duration, b: Duration) => {
-    return new Duration(a.ms - b.ms);
+    return span(a.ms - b.ms);
   });
   define("!_", ["bool"], "bool", (a: boolean) => !a);
 }
@@ -115,6 +116,14 @@ const LAST_MOMENT = Date.UTC(9999, 11, 31, 23, 59, 59) + 999.999999;
 function moment(ms: number): Timestamp {
   if (ms < FIRST_MOMENT || ms > LAST_MOMENT) throw new CelError("timestamp overflow");
   return new Timestamp(ms);
+}
+
+const SPAN_MAX = 2 ** 63 / 1e6;
+
+/** A duration of as many nanoseconds as an int can say. */
+function span(ms: number): Duration {
+  if (Math.abs(ms) >= SPAN_MAX) throw new CelError("integer overflow");
+  return new Duration(ms);
 }
 
 /** Lists join; sets unite; keyed lists take the right side's items over the left's of the same keys. */
@@ -261,7 +270,7 @@ function conversions(): void {
   define("int", ["timestamp"], "int", (v: Timestamp) => BigInt(Math.floor(v.ms / 1000)));
   define("uint", ["int"], "uint", toUint);
   define("uint", ["double"], "uint", (v: number) => {
-    if (!Number.isFinite(v)) throw new CelError("unsigned integer overflow");
+    if (!Number.isFinite(v) || v < 0) throw new CelError("unsigned integer overflow");
     return toUint(BigInt(Math.trunc(v)));
   });
   define("uint", ["string"], "uint", (v: string) => parseUint(v));
@@ -369,8 +378,11 @@ const TIME_PARTS: Record<string, (date: Date) => number> = {
   getDayOfMonth: (date) => date.getUTCDate() - 1,
   getDate: (date) => date.getUTCDate(),
   getDayOfWeek: (date) => date.getUTCDay(),
-  getDayOfYear: (date) =>
-    Math.floor((date.getTime() - Date.UTC(date.getUTCFullYear(), 0, 1)) / 86400000),
+  getDayOfYear(date) {
+    // Date.UTC takes years below 100 for others.
+    const start = new Date(0).setUTCFullYear(date.getUTCFullYear(), 0, 1);
+    return Math.floor((date.getTime() - start) / 86400000);
+  },
   getHours: (date) => date.getUTCHours(),
   getMinutes: (date) => date.getUTCMinutes(),
   getSeconds: (date) => date.getUTCSeconds(),

@@ -194,11 +194,11 @@ function marked(text: string, { pos, message }: { pos: number; message: string }
   const start = before.lastIndexOf("\n") + 1;
   const column = characters(text.slice(start, pos));
   const shown = text.split("\n")[line - 1] ?? "";
-  // Under wide characters stand wide dots.
-  const dots = [...text.slice(start, pos)].map((c) => c.codePointAt(0)! > 0xffff ? "．" : ".").join(
-    "",
-  );
-  return `ERROR: <input>:${line}:${column + 1}: ${message}\n | ${shown}\n | ${dots}^`;
+  // Under characters of several bytes stand wide dots.
+  const wide = (char: string | undefined) => (char?.codePointAt(0) ?? 0) > 0x7f;
+  const dots = [...text.slice(start, pos)].map((c) => wide(c) ? "．" : ".").join("");
+  const mark = wide(text[pos]) ? "＾" : "^";
+  return `ERROR: <input>:${line}:${column + 1}: ${message}\n | ${shown}\n | ${dots}${mark}`;
 }
 
 export { CelError, CostError };

@@ -108,34 +108,70 @@ function quantities(): void {
   });
 }
 
-/** Why a text is no address, as Go's netip says it. */
+/** Why a text is no address, as Go's netip says it: what, and from where on. */
 function addressProblem(text: string): string {
   const mark = /[.:%]/.exec(text)?.[0];
   if (mark === undefined) return "unable to parse IP";
   if (mark === "%") return "missing IPv6 address";
-  if (mark === ":") return sixProblem(text);
-  for (const [i, field] of text.split(".").entries()) {
-    if (/[^0-9]/.test(field)) return "unexpected character";
-    if (i > 3) return "IPv4 address too long";
-    if (field === "") return "IPv4 field must have at least one digit";
-    if (field.length > 1 && field[0] === "0") return "IPv4 field has octet with leading zero";
-    if (Number(field) > 255) return "IPv4 field has value >255";
+  return mark === ":" ? sixProblem(text) : fourProblem(text);
+}
+
+function at(what: string, rest: string): string {
+  return `${what} (at ${goQuote(rest)})`;
+}
+
+function fourProblem(text: string): string {
+  let value = "";
+  let fields = 0;
+  for (let i = 0; i < text.length; i++) {
+    const char = text[i];
+    if (/[0-9]/.test(char)) {
+      if (value === "0") return "IPv4 field has octet with leading zero";
+      value += char;
+      if (Number(value) > 255) return "IPv4 field has value >255";
+    } else if (char !== ".") return at("unexpected character", text.slice(i));
+    else if (i === 0 || i === text.length - 1 || text[i - 1] === ".") {
+      return at("IPv4 field must have at least one digit", text.slice(i));
+    } else if (fields++ === 3) return "IPv4 address too long";
+    else value = "";
   }
   return "IPv4 address too short";
 }
 
 function sixProblem(text: string): string {
-  const groups = text.split(":");
-  const filled = groups.filter((group) => group !== "");
-  if (filled.some((group) => group.length > 4 && !group.includes("."))) {
-    return "each group must have 4 or less digits";
+  const [address, zone] = text.split(/%(.*)/s);
+  if (zone === "") return "zone must be a non-empty string";
+  let ellipsis = address.startsWith("::");
+  let rest = ellipsis ? address.slice(2) : address;
+  let bytes = 0;
+  while (bytes < 16) {
+    const [digits] = /^[0-9a-fA-F]*/.exec(rest)!;
+    if (digits.length > 4) return at("each group must have 4 or less digits", rest);
+    if (digits === "") return at("each colon-separated field must have at least one digit", rest);
+    if (rest[digits.length] === ".") {
+      if (!ellipsis && bytes !== 12) {
+        return at("embedded IPv4 address must replace the final 2 fields of the address", rest);
+      }
+      return bytes + 4 > 16
+        ? at("too many hex fields to fit an embedded IPv4 at the end of the address", rest)
+        : fourProblem(rest);
+    }
+    bytes += 2;
+    rest = rest.slice(digits.length);
+    if (rest === "") break;
+    if (rest[0] !== ":") return at("unexpected character, want colon", rest);
+    if (rest.length === 1) return at("colon must be followed by more characters", rest);
+    rest = rest.slice(1);
+    if (rest[0] !== ":") continue;
+    if (ellipsis) return at("multiple :: in address", rest);
+    ellipsis = true;
+    rest = rest.slice(1);
+    if (rest === "") break;
   }
-  if (/^:[^:]/.test(text)) return "each colon-separated field must have at least one digit";
-  if (/[^:]:$/.test(text)) return "colon must be followed by more characters";
-  if ((text.match(/::/g) ?? []).length > 1) return "multiple :: in address";
-  return filled.length < 8 && !text.includes("::")
-    ? "address string too short"
-    : "unexpected character";
+  if (rest !== "") return at("trailing garbage after address", rest);
+  return ellipsis
+    ? "the :: must expand to at least one field of zeros"
+    : "address string too short";
 }
 
 function parseAddress(text: string): string {

@@ -1,5 +1,13 @@
 /** Functions on lists: Kubernetes' own, CEL's list extension and its sets. */
-import { copied, crossed, LIST_COST, listEstimate, selfCompared, sizeKnown } from "./costs.ts";
+import {
+  copied,
+  crossed,
+  type Known,
+  LIST_COST,
+  listEstimate,
+  selfCompared,
+  sizeKnown,
+} from "./costs.ts";
 import { fixed } from "./estimate.ts";
 import { sorted } from "./macros.ts";
 import { define, method, type Price } from "./registry.ts";
@@ -145,17 +153,22 @@ const flattenPrice: Price = {
 const rangePrice: Price = {
   cost: copied.cost,
   estimate: ([count]) => {
-    const known = count.constant?.value;
-    return listEstimate(fixed(typeof known === "bigint" ? Number(known) : 2 ** 64), 1);
+    return listEstimate(fixed(intOf(count) ?? 2 ** 64), 1);
   },
 };
+
+/** A number that is known; none is less than 0. */
+function intOf({ constant }: Known): number | undefined {
+  const known = constant?.value;
+  return typeof known === "bigint" ? Math.max(0, Number(known)) : undefined;
+}
 
 const slicePrice: Price = {
   cost: copied.cost,
   estimate: ([list, from, to]) => {
-    const start = from.constant ? Number(from.constant.value) : 0;
-    const end = to.constant ? Number(to.constant.value) : sizeKnown(list).max;
-    return listEstimate(fixed(end < start ? 2 ** 64 : end - start), 1);
+    const start = intOf(from) ?? 0;
+    const end = intOf(to) ?? sizeKnown(list).max;
+    return listEstimate(fixed(end < start ? 2 ** 64 + end - start : end - start), 1);
   },
 };
 

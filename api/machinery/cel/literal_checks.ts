@@ -9,7 +9,7 @@ import { clauseProblem, templateParts } from "./format_string.ts";
 import { isFunction, overloads } from "./registry.ts";
 import type { Node } from "./parser.ts";
 import { resultText, type Type } from "./types.ts";
-import { CelError } from "./values.ts";
+import { CelError, fits } from "./values.ts";
 
 /** Functions whose literal texts are checked. */
 const CHECKED = new Set(["matches", "timestamp", "duration"]);
@@ -17,11 +17,11 @@ const CHECKED = new Set(["matches", "timestamp", "duration"]);
 /** What is wrong with the literal argument of a call; undefined when nothing is. */
 export function checkLiteral(name: string, args: readonly Code[]): string | undefined {
   if (!CHECKED.has(name) || !isFunction(name)) return undefined;
-  const text = args.at(-1)?.constant?.value;
-  if (typeof text !== "string" || args.length !== (name === "matches" ? 2 : 1)) return undefined;
+  const value = args.at(-1)?.constant?.value;
+  if (value === undefined || args.length !== (name === "matches" ? 2 : 1)) return undefined;
   try {
-    if (name === "matches") compiledPattern(text);
-    else overloads(name, false, 1).find((one) => one.params[0].kind === "string")!.run(text);
+    if (name === "matches") compiledPattern(value as string);
+    else overloads(name, false, 1).find(({ params }) => fits(params[0], value))?.run(value);
     return undefined;
   } catch (error) {
     if (!(error instanceof CelError)) throw error;

@@ -56,7 +56,8 @@ export function memberOf(value: Value, at: Value): Value | undefined {
   if (Array.isArray(value)) {
     const index = at instanceof Uint ? at.value : at;
     if (typeof index !== "bigint" && !Number.isInteger(index)) {
-      return new CelError(`unsupported index type '${typeText(keyType(at))}' in list`);
+      const what = typeof at === "number" ? `value ${at}` : `type '${typeText(keyType(at))}'`;
+      return new CelError(`unsupported index ${what} in list`);
     }
     const item = index as bigint < 0n ? undefined : value[Number(index)];
     return item === undefined ? new CelError(`index out of bounds: ${index}`) : item;
@@ -203,6 +204,8 @@ export function compileMap(compiler: Compiler, ast: Node & { op: "map" }): Code 
   return { ...constantCode(type, map, cost, size), entry };
 }
 
+const UNHASHABLE = "internal error: runtime error: hash of unhashable type types.Bytes";
+
 function makeMap(entries: readonly { key: Code; value: Code; at: Entry }[], run: Run): Value {
   const map = new Map<Value, Value>();
   for (const { key, value, at } of entries) {
@@ -211,6 +214,10 @@ function makeMap(entries: readonly { key: Code; value: Code; at: Entry }[], run:
     if (v instanceof CelError) {
       run.charge(MAP_COST);
       return v;
+    }
+    if (k instanceof Uint8Array) {
+      run.charge(MAP_COST);
+      return new CelError(UNHASHABLE);
     }
     if (v !== undefined) mapPut(map, k, v);
   }

@@ -3,7 +3,7 @@
  * variable or, for lists index and item, for maps key and value, with two. cel-go writes them out as folds over
  * an accumulator; these loops do without, and charge what the steps of the folds would.
  */
-import { BROKEN, type Code, noOverload, type Run } from "./code.ts";
+import { BROKEN, type Code, Deferred, noOverload, type Run } from "./code.ts";
 import type { Binding, Compiler } from "./compile.ts";
 import { LIST_COST, MAP_COST, selfCompared } from "./costs.ts";
 import { fixed, ONE, type Range, sum, times, union, UNKNOWN, ZERO } from "./estimate.ts";
@@ -19,7 +19,7 @@ import {
   type Type,
   typeText,
 } from "./types.ts";
-import { CelError, compare, NONE, Optional, type Value, work } from "./values.ts";
+import { CelError, compare, goTypeOf, NONE, Optional, type Value, work } from "./values.ts";
 import { mapGet, mapPut } from "./literals.ts";
 
 /** The parts of a call of a macro. */
@@ -178,8 +178,14 @@ function each(loop: Loop, run: Run, visit: (first: Value) => boolean): CelError 
     for (let i = 0; i < range.length; i++) {
       if (!(two ? at(BigInt(i), range[i]) : at(range[i], null))) break;
     }
-  } else if (!(range instanceof Map)) return noOverload();
-  else if (two) { for (const [key, value] of range) if (!at(key, value)) break; }
+  } else if (!(range instanceof Map)) {
+    const type = goTypeOf(range);
+    return new CelError(
+      two
+        ? `unsupported comprehension range type: ${type}`
+        : `got '${type}', expected iterable type`,
+    );
+  } else if (two) { for (const [key, value] of range) if (!at(key, value)) break; }
   else for (const key of range.keys()) if (!at(key, null)) break;
   return undefined;
 }
@@ -303,7 +309,8 @@ function collect(loop: Loop, run: Run): Value {
       if (wanted instanceof CelError) problem ??= wanted;
       if (wanted !== true) return true;
     }
-    run.charge(APPEND_COST);
+    // A list of one known item is made only once.
+    run.charge(result?.constant ? APPEND_COST - LIST_COST : APPEND_COST);
     if (!result) run.charge(1);
     const value = result ? result.run(run) : first;
     if (value instanceof CelError) problem ??= value;
@@ -443,6 +450,14 @@ function optionalMap(compiler: Compiler, ast: Node & { op: "call" }, receiver: N
   const { slot, code } = compiler.within(names, ([slot]) => ({ slot, code: compiler.node(body) }));
   if (code === BROKEN) return BROKEN;
   const flat = ast.name === "optFlatMap";
+  if (!["optional", "dyn", "param"].includes(target.type.kind)) {
+    compiler.noMatch(ast.pos, "hasValue", true, [target]);
+    return compiler.noMatch(ast.pos, "value", true, [target]);
+  }
+  if (flat && !assignable(optionalOf(DYN), code.type, new Map())) {
+    const types = `(bool, ${typeText(code.type)}, optional_type(dyn))`;
+    return compiler.fail(ast.pos, `found no matching overload for '_?_:_' applied to '${types}'`);
+  }
   // It is asked for its value, and, where it has one, asked again; the value is bound to a name.
   const bound = sum(fixed(LIST_COST + 1), target.cost, code.cost, flat ? ZERO : ONE);
   return {
@@ -459,8 +474,8 @@ function optionalMap(compiler: Compiler, ast: Node & { op: "call" }, receiver: N
         run.charge(1);
         return NONE;
       }
-      run.charge(run.cost - before);
-      run.slots[slot] = value.value;
+      // Whoever looks at it asks the target once more.
+      run.slots[slot] = new Deferred(value.value, run.cost - before);
       const made = code.run(run);
       if (!flat) run.charge(1);
       if (made instanceof CelError || flat) return made;

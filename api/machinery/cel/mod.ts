@@ -2,7 +2,7 @@
  * CEL, the Common Expression Language, as Kubernetes speaks it: rules of custom resources, admission
  * policies, match conditions.
  *
- * The language is whole and our own (`parser.ts`; `compile.ts` with `literals.ts`, `macros.ts` and
+ * The language is whole and our own (`parser.ts`; `compile.ts` with `literals.ts`, `macros.ts`, `calls.ts` and
  * `literal_checks.ts`; functions: `core_library.ts`, `text_library.ts`, `list_library.ts`, `url_library.ts`,
  * `extensions.ts`, `semver.ts`, `authorizer.ts`), because what Kubernetes promises lies in its details:
  *

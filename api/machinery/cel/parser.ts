@@ -266,12 +266,7 @@ class Parser {
     }
     let count = 0;
     while (this.#take(text)) count++;
-    // A sign before a number belongs to the number, which takes it from those counted.
-    const number = text === "-" && /^(int|double)$/.test(this.#next.kind);
-    if (number) {
-      this.#at--;
-      count--;
-    } else if (this.#is("!") || this.#is("-")) {
+    if (this.#is("!") || this.#is("-")) {
       const following = this.#tokens[this.#at + 1].kind;
       const signed = this.#is("-") && /^(int|double)$/.test(following);
       if (!signed) throw this.#unexpected();

@@ -120,19 +120,21 @@ const NULLABLE = new Set(["object", "opaque", "timestamp", "duration", "optional
 
 /** Whether a value of type `from` can stand where `to` is wanted; binds type parameters. */
 export function assignable(to: Type, from: Type, bindings: Bindings): boolean {
+  // What is open takes any form: it settles nothing.
+  if (from.kind === "param") return true;
   if (to.kind === "param") {
     const bound = bindings.get(to.name!);
     if (!bound) {
       bindings.set(to.name!, from);
       return true;
     }
-    if (assignable(bound, from, bindings)) return true;
-    if (!assignable(from, bound, bindings)) return false;
+    const fits = assignable(bound, from, bindings);
+    if (fits && !isLessSpecific(from, bound)) return true;
+    if (!fits && !assignable(from, bound, bindings)) return false;
     bindings.set(to.name!, from);
     return true;
   }
   if (to.kind === "dyn" || from.kind === "dyn") return true;
-  if (from.kind === "param") return true;
   if (from.kind === "null") return NULLABLE.has(to.kind);
   if (to.kind !== from.kind) return false;
   if (to.kind === "object") {
@@ -144,6 +146,14 @@ export function assignable(to: Type, from: Type, bindings: Bindings): boolean {
   if (to.kind === "opaque") return to.name === from.name;
   if (to.a && from.a && !assignable(to.a, from.a, bindings)) return false;
   return !(to.b && from.b) || assignable(to.b, from.b, bindings);
+}
+
+/** Whether a type says as little as another, or less. */
+function isLessSpecific(type: Type, than: Type): boolean {
+  if (type.kind === "dyn") return true;
+  if (type.kind !== than.kind) return false;
+  if (!type.a || !than.a) return type === than;
+  return isLessSpecific(type.a, than.a) && (!type.b || !than.b || isLessSpecific(type.b, than.b));
 }
 
 /** The type with its parameters replaced; unbound ones are dyn. */
@@ -170,7 +180,7 @@ export function isOpen(type: Type): boolean {
 /** The type of a value that is of either type. */
 export function joined(a: Type, b: Type): Type {
   if (a === b) return a;
-  if (assignable(a, b, new Map())) return b.kind === "dyn" || isOpen(a) ? b : a;
+  if (assignable(a, b, new Map())) return isLessSpecific(b, a) || isOpen(a) ? b : a;
   return assignable(b, a, new Map()) ? b : DYN;
 }
 

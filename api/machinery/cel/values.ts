@@ -364,6 +364,32 @@ export function typeName(value: Value): string {
   return value instanceof ObjectValue ? value.type.name! : "dyn";
 }
 
+const GO_TYPES: readonly [new (...args: never[]) => object, string][] = [
+  [Uint, "types.Uint"],
+  [Uint8Array, "types.Bytes"],
+  [Optional, "*types.Optional"],
+  [Timestamp, "types.Timestamp"],
+  [Duration, "types.Duration"],
+  [TypeValue, "*types.Type"],
+  [Array, "*types.baseList"],
+];
+
+/** What Go calls a value's type. */
+export function goTypeOf(value: Value): string {
+  switch (typeof value) {
+    case "string":
+      return "types.String";
+    case "bigint":
+      return "types.Int";
+    case "number":
+      return "types.Double";
+    case "boolean":
+      return "types.Bool";
+  }
+  if (value === null) return "types.Null";
+  return GO_TYPES.find(([kind]) => value instanceof kind)?.[1] ?? "*types.baseMap";
+}
+
 /** Whether a value is of a type; used where types are known at run time only. */
 export function fits(type: Type, value: Value): boolean {
   switch (type.kind) {
