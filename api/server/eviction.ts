@@ -50,7 +50,7 @@ export async function evictPod(deps: Deps, request: ApiRequest): Promise<Answer>
       const old = evict(draft, parts);
       admitCommit(bookkeepers, { ...removal, old }, draft);
       if (dryRun) throw new Undone();
-    });
+    }, request.term ? { term: request.term } : undefined);
   } catch (error) {
     if (!(error instanceof Undone)) throw error;
   }

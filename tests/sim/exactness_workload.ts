@@ -156,14 +156,22 @@ function removePod(hand: Hand): Ask | undefined {
 }
 
 function unhold(hand: Hand): Ask | undefined {
-  const held = [...hand.truth.list("/registry/pods/")].filter((p) => p.metadata.finalizers?.length);
+  const [resource, prefix] = pick(
+    hand,
+    [
+      [PODS, "/registry/pods/"],
+      [PODS, "/registry/pods/"],
+      [SERVICES, "/registry/services/specs/"],
+    ] as const,
+  );
+  const held = [...hand.truth.list(prefix)].filter((one) => one.metadata.finalizers?.length);
   if (!held.length) return undefined;
   const { namespace, name } = pick(hand, held).metadata;
   return {
-    verb: "unhold pod",
-    what: `unhold ${namespace}/${name}`,
+    verb: `unhold ${resource.plural}`,
+    what: `unhold ${resource.plural} ${namespace}/${name}`,
     run: () =>
-      hand.client.patch({ resource: PODS, namespace, name }, {
+      hand.client.patch({ resource, namespace, name }, {
         type: "merge",
         body: { metadata: { finalizers: null } },
       }, dry(hand)),
@@ -266,7 +274,10 @@ function createService(hand: Hand): Ask {
   const namespace = spaceOf(hand);
   const spec: Obj = { selector: { a: "b" } };
   shape(hand, spec);
-  const metadata = hand.below(3) ? { name: `s${hand.below(12)}` } : { generateName: "s-" };
+  const metadata = {
+    ...(hand.below(3) ? { name: `s${hand.below(12)}` } : { generateName: "s-" }),
+    ...(hand.below(6) === 0 && { finalizers: ["example.com/held"] }),
+  };
   return {
     verb: "create service",
     what: `create service ${namespace} ${JSON.stringify({ ...metadata, spec })}`,
@@ -389,7 +400,7 @@ const TABLE: readonly [number, (hand: Hand) => Ask | undefined][] = [
   [16, createPod],
   [12, podStatus],
   [8, removePod],
-  [4, unhold],
+  [6, unhold],
   [12, evict],
   [7, budgetRound],
   [14, createService],
