@@ -12,11 +12,11 @@
 import { assertEquals } from "@std/assert";
 import { createKinds } from "../../api/kinds/mod.ts";
 import type { Kind } from "../../api/machinery/types.ts";
+import { changed, mask, maskText, type Path, sorted, UNSTABLE, warningsOf } from "./recorded_facts.ts";
 import { openApi, type Fixture } from "../../api/server/fixture_test.ts";
 
 // deno-lint-ignore no-explicit-any -- objects of any kind
 type Obj = any;
-type Path = (string | number)[];
 
 interface Section {
   base: Obj;
@@ -38,59 +38,6 @@ const FOLDER = new URL("./validation/", import.meta.url);
 const NAMESPACE = "fz";
 const kinds = createKinds({ beta: true });
 const USER = { name: "kubernetes-admin", uid: "1", groups: ["system:masters", "system:authenticated"] };
-
-const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g;
-const ADDRESS = /10\.(9[6-9]|10\d|11[01])\.\d+\.\d+/g;
-const TIME = /202[4-9]-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g;
-const ERROR_TIME =
-  /20[23]\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| \+0000 UTC( m=[+\d.]+)?)?/g;
-const TOKEN_VOLUME = /kube-api-access-\w{5}/g;
-const TOKEN_MASK = "kube-api-access-X";
-const UNSTABLE = [
-  "uid",
-  "resourceVersion",
-  "creationTimestamp",
-  "managedFields",
-  "selfLink",
-  "deletionTimestamp",
-];
-
-function maskText(text: string): string {
-  return text.replace(UUID, "UID").replace(ERROR_TIME, "TIME").replace(TOKEN_VOLUME, TOKEN_MASK)
-    .replace(/resourceVersion\\?":\\?"\d+/g, 'resourceVersion":"RV').replace(ADDRESS, "CLUSTERIP");
-}
-
-function mask(object: Obj): Obj {
-  const { metadata, ...rest } = object;
-  const meta = { ...metadata };
-  for (const field of UNSTABLE) delete meta[field];
-  const text = JSON.stringify(metadata ? { ...rest, metadata: meta } : rest);
-  return JSON.parse(
-    text.replace(UUID, "UID").replace(TOKEN_VOLUME, TOKEN_MASK)
-      .replace(ADDRESS, "CLUSTERIP").replace(TIME, "TIME")
-      .replace(/"(nodePort|healthCheckNodePort)":3[0-2]\d{3}/g, '"$1":"P"'),
-  );
-}
-
-/** The object with some places set anew. */
-function changed(object: Obj, set: readonly [Path, Obj?][]): Obj {
-  const copy = structuredClone(object);
-  for (const change of set) {
-    const [path, value] = change;
-    let at = copy;
-    path.slice(0, -1).forEach((step, i) => {
-      if (typeof at[step] !== "object" || at[step] === null) {
-        at[step] = typeof path[i + 1] === "number" ? [] : {};
-      }
-      at = at[step];
-    });
-    const last = path[path.length - 1];
-    if (change.length === 2) at[last] = structuredClone(value);
-    else if (Array.isArray(at)) at.splice(last as number, 1);
-    else delete at[last];
-  }
-  return copy;
-}
 
 function pathOf(kind: Kind, ...more: (string | undefined)[]): string {
   const root = kind.group ? `/apis/${kind.group}/${kind.version}` : "/api/v1";
@@ -119,8 +66,7 @@ async function send(
     }),
     { user: USER },
   );
-  const header = response.headers.get("warning") ?? "";
-  const warnings = header.split(/, (?=299 - ")/).filter(Boolean).map((w) => JSON.parse(w.slice(6)));
+  const warnings = warningsOf(response);
   return { code: response.status, body: await response.json(), warnings };
 }
 
@@ -149,12 +95,6 @@ function told({ code, body, warnings }: Answer, from: Obj): Obj {
   } else out.made = from === undefined ? mask(body) : sorted(mask(body));
   if (warnings.length) out.warnings = warnings;
   return out;
-}
-
-function sorted(value: Obj): Obj {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.keys(value).sort().map((key) => [key, sorted(value[key])]));
 }
 
 async function check(fixture: Fixture, kind: Kind, section: Section, one: Case): Promise<void> {
