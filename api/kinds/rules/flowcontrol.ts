@@ -198,7 +198,7 @@ function validateStatus({ status = {} }: Stored): Cause[] {
     const at = STATUS.child("conditions").index(i).child("type");
     if (seen.has(type)) r.duplicate(at, type);
     seen.add(type);
-    if (type === "") r.required(at, "must not be empty");
+    if (type === "") r.required(at);
   });
   return r.causes;
 }

@@ -14,8 +14,15 @@ import type {
   KindHooks,
   KubeObject,
 } from "../../machinery/types.ts";
-import { isDns1123Label, isDns1123Subdomain } from "../../machinery/names.ts";
+import {
+  isDns1123Label,
+  isDns1123Subdomain,
+  isLabelValue,
+  isQualifiedName,
+} from "../../machinery/names.ts";
+import { formatTime } from "../../machinery/time.ts";
 import { AGE_COLUMN, column, NAME_COLUMN } from "./cells.ts";
+import { validateConditions } from "./condition_validation.ts";
 import { semanticEqual } from "./equality.ts";
 import { raiseGeneration, statusHooks } from "./prepare.ts";
 import { isSet, type Path, Report, SPEC, STATUS } from "./report.ts";
@@ -72,6 +79,32 @@ function defaultClaimSpec(spec: Obj): void {
     }
   }
 }
+
+/** Of v1beta1, where a request's exact part is not in a struct of its own. */
+function defaultBetaClaimSpec(spec: Obj): void {
+  for (const request of requestsOf(spec)) {
+    const parts = request.deviceClassName ? [request] : [];
+    for (const part of [...parts, ...(request.firstAvailable ?? [])]) {
+      part.allocationMode ||= "ExactCount";
+      if (part.allocationMode === "ExactCount") part.count ||= 1;
+    }
+  }
+}
+
+/** A v1beta1 claim's spec as v1 has it: that is what upstream checks. */
+function specInV1(spec: Obj): Obj {
+  if (!spec?.devices?.requests) return spec;
+  const requests = requestsOf(spec).map(({ name, firstAvailable, ...exactly }) => ({
+    name,
+    ...(firstAvailable && { firstAvailable }),
+    ...(Object.values(exactly).some((value) => value) && { exactly }),
+  }));
+  return { ...spec, devices: { ...spec.devices, requests } };
+}
+
+const claimInV1 = (claim: Stored): Stored => ({ ...claim, spec: specInV1(claim.spec) }) as Stored;
+const templateInV1 = (template: Stored): Stored =>
+  ({ ...template, spec: { ...template.spec, spec: specInV1(template.spec?.spec) } }) as Stored;
 
 function validateClaimSpec(spec: Obj, path: Path, r: Report): void {
   const devices = spec?.devices ?? {};
@@ -215,13 +248,7 @@ function validateSlice(slice: Stored): Cause[] {
   validateCsiDriverName(spec.driver ?? "", SPEC.child("driver"), r);
   const pool = spec.pool ?? {};
   const at = SPEC.child("pool");
-  if (!pool.name) r.required(at.child("name"));
-  else {
-    if (pool.name.length > POOL_NAME_LENGTH_MAX) r.tooLong(at.child("name"), POOL_NAME_LENGTH_MAX);
-    for (const part of pool.name.split("/")) {
-      r.check(isDns1123Subdomain(part), at.child("name"), part);
-    }
-  }
+  validatePoolName(pool.name ?? "", at.child("name"), r);
   if ((pool.resourceSliceCount ?? 0) <= 0) {
     const count = pool.resourceSliceCount ?? 0;
     r.invalid(at.child("resourceSliceCount"), count, "must be greater than zero");
@@ -234,6 +261,12 @@ function validateSlice(slice: Stored): Cause[] {
     r.check(isDns1123Label(device.name ?? ""), path.child("name"), device.name ?? "");
   }, (device) => device.name ?? "");
   return r.causes;
+}
+
+function validatePoolName(name: string, path: Path, r: Report): void {
+  if (name === "") return r.required(path);
+  if (name.length > POOL_NAME_LENGTH_MAX) r.tooLong(path, POOL_NAME_LENGTH_MAX);
+  for (const part of name.split("/")) r.check(isDns1123Subdomain(part), path, part);
 }
 
 function validateNodeChoice(spec: Obj, r: Report): void {
@@ -271,6 +304,50 @@ function validateSliceUpdate(slice: Stored, old: Stored): Cause[] {
   return r.causes;
 }
 
+// --- taints ----------------------------------------------------------------------------------------------
+
+const TAINT_EFFECTS = ["NoExecute", "NoSchedule", "None"];
+const TAINT_CONDITIONS_MAX = 8;
+
+/** A taint says since when it is there. */
+function stampTaint(rule: KubeObject, context: KindContext): void {
+  const taint = (rule.spec ??= {}).taint ??= {};
+  taint.timeAdded ??= formatTime(context.now);
+}
+
+function validateTaintRule({ spec = {} }: Stored, old?: Stored): Cause[] {
+  const r = new Report();
+  const { driver, pool, device } = spec.deviceSelector ?? {};
+  const at = SPEC.child("deviceSelector");
+  if (isSet(driver)) validateCsiDriverName(driver, at.child("driver"), r);
+  if (isSet(pool)) validatePoolName(pool, at.child("pool"), r);
+  if (isSet(device)) r.check(isDns1123Label(device), at.child("device"), device);
+  const { key = "", value = "", effect = "" } = spec.taint ?? {};
+  const path = SPEC.child("taint");
+  r.check(isQualifiedName(key), path.child("key"), key);
+  if (value) r.check(isLabelValue(value), path.child("value"), value);
+  if (old && (old.spec?.taint?.effect ?? "") === effect) return r.causes;
+  if (!effect) r.required(path.child("effect"));
+  else if (!TAINT_EFFECTS.includes(effect)) {
+    r.notSupported(path.child("effect"), effect, TAINT_EFFECTS);
+  }
+  return r.causes;
+}
+
+function validateTaintRuleUpdate(rule: Stored, old: Stored, context: KindContext): Cause[] {
+  if (context.subresource !== "status") return validateTaintRule(rule, old);
+  const r = new Report();
+  const conditions: readonly Obj[] = rule.status?.conditions ?? [];
+  const at = STATUS.child("conditions");
+  validateConditions([...conditions], at, r);
+  if (conditions.length > TAINT_CONDITIONS_MAX) {
+    r.tooMany(at, conditions.length, TAINT_CONDITIONS_MAX);
+  }
+  return r.causes;
+}
+
+const taintRule = statusHooks({ generation: true });
+
 const counted: KindHooks = {
   prepareUpdate: (object, old) => raiseGeneration(object, old, ["spec"]),
 };
@@ -287,7 +364,30 @@ export const hooks: Record<string, KindHooks> = {
     },
     validateUpdate: validateClaimUpdate,
   },
-  "ResourceClaim.v1beta1": statusHooks(),
+  "ResourceClaim.v1beta1": {
+    ...statusHooks(),
+    defaults: (claim) => defaultBetaClaimSpec(claim.spec),
+    validate(claim) {
+      const r = new Report();
+      validateClaimSpec(specInV1(claim.spec), SPEC, r);
+      return r.causes;
+    },
+    validateUpdate: (claim, old, context) =>
+      validateClaimUpdate(claimInV1(claim), claimInV1(old), context),
+  },
+  "ResourceClaimTemplate.v1beta1": {
+    defaults: (template) => defaultBetaClaimSpec(template.spec?.spec),
+    validate(template) {
+      const r = new Report();
+      validateClaimSpec(specInV1(template.spec?.spec), SPEC.child("spec"), r);
+      return r.causes;
+    },
+    validateUpdate(template, old) {
+      const r = new Report();
+      immutableSpec(templateInV1(template), templateInV1(old), r);
+      return r.causes;
+    },
+  },
   ResourceClaimTemplate: {
     defaults: (template) => defaultClaimSpec(template.spec?.spec),
     validate(template) {
@@ -314,7 +414,18 @@ export const hooks: Record<string, KindHooks> = {
   },
   ResourceSlice: { ...counted, validate: validateSlice, validateUpdate: validateSliceUpdate },
   "ResourceSlice.v1beta1": counted,
-  DeviceTaintRule: statusHooks({ generation: true }),
+  DeviceTaintRule: {
+    prepareCreate(rule, context) {
+      taintRule.prepareCreate(rule, context);
+      stampTaint(rule, context);
+    },
+    prepareUpdate(rule, old, context) {
+      if (context.subresource !== "status") stampTaint(rule, context);
+      taintRule.prepareUpdate(rule, old, context);
+    },
+    validate: (rule) => validateTaintRule(rule),
+    validateUpdate: validateTaintRuleUpdate,
+  },
 };
 
 // --- columns and fields ----------------------------------------------------------------------------------
