@@ -24,7 +24,9 @@ import { formatTime } from "../../machinery/time.ts";
 import { AGE_COLUMN, column, NAME_COLUMN } from "./cells.ts";
 import { validateConditions } from "./condition_validation.ts";
 import { semanticEqual } from "./equality.ts";
+import { validateTemplateMeta } from "./meta.ts";
 import { raiseGeneration, statusHooks } from "./prepare.ts";
+import { isExtendedResource } from "./resource_names.ts";
 import { isSet, type Path, Report, SPEC, STATUS } from "./report.ts";
 import { validateCsiDriverName } from "./volume_sources.ts";
 
@@ -41,6 +43,7 @@ const EXPRESSION_LENGTH_MAX = 10 * 1024;
 const POOL_NAME_LENGTH_MAX = 253;
 const DEVICES_MAX = 128;
 const RESERVED_MAX = 256;
+const TAINT_EFFECTS = ["NoExecute", "NoSchedule", "None"];
 const IMMUTABLE = "field is immutable";
 
 /** Checks a list's length and items, and that no key occurs twice. */
@@ -152,7 +155,12 @@ function validateConfig(config: Obj, path: Path, r: Report): void {
   if (!config.opaque) r.required(path.child("opaque"));
   else {
     validateCsiDriverName(config.opaque.driver ?? "", path.child("opaque", "driver"), r);
-    if (!isSet(config.opaque.parameters)) r.required(path.child("opaque", "parameters"));
+    const { parameters } = config.opaque;
+    const at = path.child("opaque", "parameters");
+    if (!isSet(parameters)) r.required(at);
+    else if (typeof parameters !== "object" || Array.isArray(parameters)) {
+      r.invalid(at, "<value omitted>", "must be a valid JSON object");
+    }
   }
 }
 
@@ -179,6 +187,26 @@ function validateExact(request: Obj, path: Path, r: Report): void {
   if (!name) r.required(path.child("deviceClassName"));
   else r.check(isDns1123Subdomain(name), path.child("deviceClassName"), name);
   validateSelectors(request.selectors, path.child("selectors"), r);
+  validateAllocation(request, path, r);
+  request.tolerations?.forEach((toleration: Obj, i: number) => {
+    validateToleration(toleration, path.child("tolerations").index(i), r);
+  });
+}
+
+function validateToleration(toleration: Obj, path: Path, r: Report): void {
+  const { key = "", operator = "", value = "", effect = "" } = toleration;
+  if (key) r.check(isQualifiedName(key), path.child("key"), key);
+  if (operator === "Exists") {
+    if (value) r.invalid(path.child("value"), value, "must be empty for operator `Exists`");
+  } else if (operator === "Equal") r.check(isLabelValue(value), path.child("value"), value);
+  else if (operator === "") r.required(path.child("operator"));
+  else r.notSupported(path.child("operator"), operator, ["Equal", "Exists"]);
+  if (effect && !TAINT_EFFECTS.includes(effect)) {
+    r.notSupported(path.child("effect"), effect, TAINT_EFFECTS);
+  }
+}
+
+function validateAllocation(request: Obj, path: Path, r: Report): void {
   const { allocationMode: mode = "", count = 0 } = request;
   if (mode === "All") {
     if (count !== 0) {
@@ -233,6 +261,38 @@ function validateClaimUpdate(claim: Stored, old: Stored, context: KindContext): 
   const given = old.status?.allocation;
   if (given && allocation && !semanticEqual(given, allocation)) {
     r.invalid(STATUS.child("allocation"), allocation, IMMUTABLE);
+  }
+  return r.causes;
+}
+
+// --- templates and classes -------------------------------------------------------------------------------
+
+function validateTemplate({ spec = {} }: Stored): Cause[] {
+  const r = new Report();
+  validateTemplateMeta(spec.metadata, SPEC.child("metadata"), r);
+  validateClaimSpec(spec.spec, SPEC.child("spec"), r);
+  return r.causes;
+}
+
+function validateTemplateUpdate(template: Stored, old: Stored): Cause[] {
+  const r = new Report();
+  r.add(validateTemplate(template));
+  if (semanticEqual(template.spec, old.spec)) return r.causes;
+  const { metadata, spec } = template.spec ?? {};
+  const shown = { ...metadata, Spec: internalValue("ResourceClaimSpec", spec ?? {}) };
+  r.invalid(SPEC, shown, IMMUTABLE);
+  return r.causes;
+}
+
+function validateClass({ spec = {} }: Stored): Cause[] {
+  const r = new Report();
+  validateSelectors(spec.selectors, SPEC.child("selectors"), r);
+  each(spec.config, CONFIGS_MAX, SPEC.child("config"), r, (c, path) => {
+    validateConfig(c, path, r);
+  });
+  const name = spec.extendedResourceName;
+  if (isSet(name) && !isExtendedResource(name)) {
+    r.invalid(SPEC.child("extendedResourceName"), name, "must be a valid extended resource name");
   }
   return r.causes;
 }
@@ -306,7 +366,6 @@ function validateSliceUpdate(slice: Stored, old: Stored): Cause[] {
 
 // --- taints ----------------------------------------------------------------------------------------------
 
-const TAINT_EFFECTS = ["NoExecute", "NoSchedule", "None"];
 const TAINT_CONDITIONS_MAX = 8;
 
 /** A taint says since when it is there. */
@@ -377,40 +436,19 @@ export const hooks: Record<string, KindHooks> = {
   },
   "ResourceClaimTemplate.v1beta1": {
     defaults: (template) => defaultBetaClaimSpec(template.spec?.spec),
-    validate(template) {
-      const r = new Report();
-      validateClaimSpec(specInV1(template.spec?.spec), SPEC.child("spec"), r);
-      return r.causes;
-    },
-    validateUpdate(template, old) {
-      const r = new Report();
-      immutableSpec(templateInV1(template), templateInV1(old), r);
-      return r.causes;
-    },
+    validate: (template) => validateTemplate(templateInV1(template)),
+    validateUpdate: (template, old) =>
+      validateTemplateUpdate(templateInV1(template), templateInV1(old)),
   },
   ResourceClaimTemplate: {
     defaults: (template) => defaultClaimSpec(template.spec?.spec),
-    validate(template) {
-      const r = new Report();
-      validateClaimSpec(template.spec?.spec, SPEC.child("spec"), r);
-      return r.causes;
-    },
-    validateUpdate(template, old) {
-      const r = new Report();
-      immutableSpec(template, old, r);
-      return r.causes;
-    },
+    validate: validateTemplate,
+    validateUpdate: validateTemplateUpdate,
   },
   DeviceClass: {
     ...counted,
-    validate({ spec }) {
-      const r = new Report();
-      validateSelectors(spec.selectors, SPEC.child("selectors"), r);
-      each(spec.config, CONFIGS_MAX, SPEC.child("config"), r, (c, path) => {
-        validateConfig(c, path, r);
-      });
-      return r.causes;
-    },
+    validate: (deviceClass) => validateClass(deviceClass),
+    validateUpdate: (deviceClass) => validateClass(deviceClass),
   },
   ResourceSlice: { ...counted, validate: validateSlice, validateUpdate: validateSliceUpdate },
   "ResourceSlice.v1beta1": counted,
