@@ -249,7 +249,7 @@ export class ExactChecker {
   }
 
   #checkBudgets(changes: Change[]): void {
-    for (const { key, type, object } of changes) {
+    for (const { key, type, object, revision } of changes) {
       if (!key.startsWith(BUDGETS) || type === "delete") continue;
       const status = object.status ?? {};
       const round: string | undefined = status.conditions?.[0]?.reason;
@@ -258,7 +258,7 @@ export class ExactChecker {
       const spent = Object.keys(status.disruptedPods ?? {}).length;
       const left = status.disruptionsAllowed ?? 0;
       if (left < 0 || left + spent !== granted) {
-        this.#fail(`@${object}: ${key} granted ${granted}, has ${left} left and ${spent} spent`);
+        this.#fail(`@${revision}: ${key} granted ${granted}, has ${left} left and ${spent} spent`);
       }
       this.#rounds.set(key, granted);
     }
