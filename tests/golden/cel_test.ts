@@ -25,6 +25,10 @@ const golden = JSON.parse(
   Deno.readTextFileSync(new URL("./cel/expressions.json", import.meta.url)),
 ) as { variables: Record<string, unknown>; cases: Case[] };
 
+const random = JSON.parse(
+  Deno.readTextFileSync(new URL("./cel/random.json", import.meta.url)),
+) as { cases: Case[] };
+
 /** Where we differ and know it. */
 const KNOWN: Readonly<Record<string, string>> = {
   "object.?none.name": "the type is dyn: a field behind an optional of unknown type",
@@ -125,7 +129,7 @@ function evaluated(expr: string): Case {
 }
 
 Deno.test("expressions come out as upstream's, with the same costs", () => {
-  for (const want of golden.cases) {
+  for (const want of [...golden.cases, ...random.cases]) {
     if (KNOWN[want.expr]) continue;
     const got = evaluated(want.expr);
     if (want.issues !== undefined) {
