@@ -124,6 +124,59 @@ Deno.test("watch over WebSocket: an event a message", async () => {
   await f[Symbol.asyncDispose]();
 });
 
+/** A client as browsers are: its token is among the subprotocols. */
+function asBrowser(url: string, protocols: string[]) {
+  const token = btoa(ADMIN_TOKEN).replace(/=+$/, "").replaceAll("+", "-").replaceAll("/", "_");
+  return new globalThis.WebSocket(url, [
+    `base64url.bearer.authorization.k8s.io.${token}`,
+    ...protocols,
+  ]);
+}
+
+Deno.test("watch and logs over WebSocket, the token among the subprotocols", async (t) => {
+  const f = await running();
+  await t.step("watch", async () => {
+    const url = `ws://${f.url}/api/v1/namespaces/default/configmaps?watch=true`;
+    const ws = asBrowser(url, ["v5.example"]);
+    const message = new Promise<string>((resolve) => ws.onmessage = ({ data }) => resolve(data));
+    await new Promise((resolve) => ws.onopen = resolve);
+    assertEquals(ws.protocol, "v5.example");
+    await f.client.create({ resource: CONFIG_MAPS, namespace: "default" }, {
+      metadata: { name: "browsed" },
+    });
+    const event = JSON.parse(await message);
+    assertEquals([event.type, event.object.metadata.name], ["ADDED", "browsed"]);
+    const closed = new Promise((resolve) => ws.onclose = resolve);
+    ws.close();
+    await closed;
+  });
+  for (
+    const [protocol, wanted] of [
+      ["binary.k8s.io", "a line\n"],
+      ["base64.binary.k8s.io", btoa("a line\n")],
+    ]
+  ) {
+    await t.step(`log in ${protocol}`, async () => {
+      const ws = asBrowser(`ws://${f.url}/api/v1/namespaces/default/pods/p/log`, [protocol]);
+      ws.binaryType = "arraybuffer";
+      let text = "";
+      ws.onmessage = ({ data }) => text += typeof data === "string" ? data : decoder.decode(data);
+      const { code } = await new Promise<CloseEvent>((resolve) => ws.onclose = resolve);
+      assertEquals([ws.protocol, text, code], [protocol, wanted, 1000]);
+    });
+  }
+  await t.step("a token alone is refused", async () => {
+    const ws = asBrowser(`ws://${f.url}/api/v1/namespaces/default/configmaps?watch=true`, []);
+    const opened = await new Promise<boolean>((resolve) => {
+      ws.onopen = () => resolve(true);
+      ws.onerror = () => resolve(false);
+    });
+    assertEquals(opened, false);
+  });
+  await f.stop();
+  await f[Symbol.asyncDispose]();
+});
+
 Deno.test("port-forward over WebSocket channels: the port's number, then data", async () => {
   const f = await running();
   const url = `ws://${f.url}/api/v1/namespaces/default/pods/p/portforward?ports=8080`;
