@@ -22,6 +22,7 @@ import { namespaceLifecycle } from "./namespace_lifecycle.ts";
 import { defaultIngressClass, denyServiceExternalIps } from "./network.ts";
 import { nodeRestriction } from "./node_restriction.ts";
 import { ownerReferences } from "./owner_references.ts";
+import { limitPodHardAntiAffinityTopology, podNodeSelector } from "./pod_placement.ts";
 import { podSecurity, type PodSecurityOptions } from "./pod_security.ts";
 import { podTopologyLabels } from "./pod_topology_labels.ts";
 import { priority } from "./priority.ts";
@@ -80,6 +81,8 @@ const ROWS: readonly Row[] = [
   { name: "NodeRestriction", make: nodeRestriction },
   on(taintNodesByCondition),
   off(alwaysPullImages),
+  off(podNodeSelector),
+  off(limitPodHardAntiAffinityTopology),
   {
     name: "ImagePolicyWebhook",
     make: (context, options) => imagePolicy(context, options.imagePolicy),
