@@ -302,7 +302,7 @@ function validateClass({ spec = {} }: Stored): Cause[] {
 const NODE_CHOICE = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, " +
   "`perDeviceNodeSelection` is required";
 
-function validateSlice(slice: Stored): Cause[] {
+function validateSlice(slice: Stored, old?: Stored): Cause[] {
   const r = new Report();
   const { spec } = slice;
   validateCsiDriverName(spec.driver ?? "", SPEC.child("driver"), r);
@@ -316,9 +316,26 @@ function validateSlice(slice: Stored): Cause[] {
   if ((pool.generation ?? 0) < 0) {
     r.invalid(at.child("generation"), pool.generation, "must be greater than or equal to zero");
   }
+  if (old) {
+    const pairs: [Path, unknown, unknown][] = [
+      [at.child("name"), pool.name, old.spec?.pool?.name],
+      [SPEC.child("driver"), spec.driver, old.spec?.driver],
+      [SPEC.child("nodeName"), spec.nodeName, old.spec?.nodeName],
+    ];
+    for (const [path, now, before] of pairs) {
+      if (now !== before) r.invalid(path, now ?? (path === pairs[2][0] ? null : ""), IMMUTABLE);
+    }
+  }
   validateNodeChoice(spec, r);
+  if (spec.sharedCounters && spec.devices) {
+    r.invalid(SPEC, "", "only one of `sharedCounters` or `devices` is allowed");
+  }
   each(spec.devices, DEVICES_MAX, SPEC.child("devices"), r, (device, path) => {
     r.check(isDns1123Label(device.name ?? ""), path.child("name"), device.name ?? "");
+    const before = old?.spec?.devices?.find((other: Obj) => other.name === device.name);
+    device.taints?.forEach((taint: Obj, i: number) => {
+      validateTaint(taint, path.child("taints").index(i), r, before?.taints?.[i]);
+    });
   }, (device) => device.name ?? "");
   return r.causes;
 }
@@ -353,17 +370,6 @@ function validateNodeChoice(spec: Obj, r: Report): void {
   }
 }
 
-function validateSliceUpdate(slice: Stored, old: Stored): Cause[] {
-  const r = new Report();
-  const pairs: [Path, unknown, unknown][] = [
-    [SPEC.child("pool", "name"), slice.spec.pool?.name, old.spec.pool?.name],
-    [SPEC.child("driver"), slice.spec.driver, old.spec.driver],
-    [SPEC.child("nodeName"), slice.spec.nodeName, old.spec.nodeName],
-  ];
-  for (const [path, now, before] of pairs) if (now !== before) r.invalid(path, now, IMMUTABLE);
-  return r.causes;
-}
-
 // --- taints ----------------------------------------------------------------------------------------------
 
 const TAINT_CONDITIONS_MAX = 8;
@@ -381,16 +387,20 @@ function validateTaintRule({ spec = {} }: Stored, old?: Stored): Cause[] {
   if (isSet(driver)) validateCsiDriverName(driver, at.child("driver"), r);
   if (isSet(pool)) validatePoolName(pool, at.child("pool"), r);
   if (isSet(device)) r.check(isDns1123Label(device), at.child("device"), device);
-  const { key = "", value = "", effect = "" } = spec.taint ?? {};
-  const path = SPEC.child("taint");
+  validateTaint(spec.taint ?? {}, SPEC.child("taint"), r, old && (old.spec?.taint ?? {}));
+  return r.causes;
+}
+
+/** Checks a taint; an effect that was there before is not judged again. */
+function validateTaint(taint: Obj, path: Path, r: Report, old?: Obj): void {
+  const { key = "", value = "", effect = "" } = taint;
   r.check(isQualifiedName(key), path.child("key"), key);
   if (value) r.check(isLabelValue(value), path.child("value"), value);
-  if (old && (old.spec?.taint?.effect ?? "") === effect) return r.causes;
+  if (old && (old.effect ?? "") === effect) return;
   if (!effect) r.required(path.child("effect"));
   else if (!TAINT_EFFECTS.includes(effect)) {
     r.notSupported(path.child("effect"), effect, TAINT_EFFECTS);
   }
-  return r.causes;
 }
 
 function validateTaintRuleUpdate(rule: Stored, old: Stored, context: KindContext): Cause[] {
@@ -450,7 +460,11 @@ export const hooks: Record<string, KindHooks> = {
     validate: (deviceClass) => validateClass(deviceClass),
     validateUpdate: (deviceClass) => validateClass(deviceClass),
   },
-  ResourceSlice: { ...counted, validate: validateSlice, validateUpdate: validateSliceUpdate },
+  ResourceSlice: {
+    ...counted,
+    validate: (slice) => validateSlice(slice),
+    validateUpdate: (slice, old) => validateSlice(slice, old),
+  },
   "ResourceSlice.v1beta1": counted,
   DeviceTaintRule: {
     prepareCreate(rule, context) {
