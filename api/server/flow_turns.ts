@@ -17,6 +17,8 @@ import type { Clock } from "../../kv/clock.ts";
 export const TURN_REQUESTS_MAX = 8;
 /** After so long in a turn nobody's second request is begun, in ms. */
 export const TURN_MS_MAX = 1.5;
+/** The same while several users ask. */
+export const SHARED_TURN_REQUESTS_MAX = 2;
 /** A turn while several users ask, in ms. */
 export const SHARED_TURN_MS = 1;
 /** How long several users count as asking after they took turns, in ms. */
@@ -91,17 +93,20 @@ export class Turns {
   #fits(share: Share, long: boolean): boolean {
     if (long && share.long >= LONG_ANSWERS_MAX) return false;
     if (share.begun === 0) return true;
-    return share.begun < TURN_REQUESTS_MAX &&
+    return share.begun < (this.#shared ? SHARED_TURN_REQUESTS_MAX : TURN_REQUESTS_MAX) &&
       this.#clock.monotonic() - this.#since < TURN_MS_MAX;
+  }
+
+  get #shared(): boolean {
+    return !this.#clock.manual && this.#since < this.#sharedUntil;
   }
 
   #nextTurn(): void {
     this.#ticking = true;
     const tick = () => this.#tick();
     // A clock that stands still has no rest to give
-    if (this.#clock.manual || this.#since >= this.#sharedUntil) {
-      void this.#clock.turn().then(tick);
-    } else this.#clock.timer("work", SHARED_TURN_MS, tick);
+    if (this.#shared) this.#clock.timer("work", SHARED_TURN_MS, tick);
+    else void this.#clock.turn().then(tick);
   }
 
   /** A new turn: those who wait go on, one of each user at a time. */
@@ -113,12 +118,13 @@ export class Turns {
       if (share.waiting.length === 0 && share.long === 0) this.#shares.delete(user);
     }
     let any = false;
+    const most = this.#shared ? SHARED_TURN_REQUESTS_MAX : TURN_REQUESTS_MAX;
     for (let more = true; more;) {
       more = false;
       for (const share of this.#shares.values()) {
         const next = share.waiting[0];
         // What goes on is only noted here: its work comes after this loop, so that time says nothing yet
-        if (!next || share.begun >= TURN_REQUESTS_MAX) continue;
+        if (!next || share.begun >= most) continue;
         if (next.long && share.long >= LONG_ANSWERS_MAX) continue;
         share.waiting.shift();
         this.#begin(share, next.long);
