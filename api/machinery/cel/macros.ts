@@ -397,7 +397,7 @@ function sortBy(compiler: Compiler, ast: Node & { op: "call" }, target: Node): C
   // The list is bound to a name, which is looked at twice.
   const cost = sum(fixed(LIST_COST + 2), keys.cost, price.estimate([known])!.cost);
   return {
-    type: typed ? range.type : DYN,
+    type: range.type.kind === "list" ? range.type : typed ? listOf(DYN) : DYN,
     cost,
     size: range.size,
     run(run) {
