@@ -15,12 +15,21 @@ export function formatTime(ms: number): string {
   return `${new Date(Math.floor(ms / SECOND) * SECOND).toISOString().slice(0, 19)}Z`;
 }
 
+/** The last second that was written, with the dot after it: times come in order, thousands a second. */
+let lastSecond = NaN;
+let lastText = "";
+
 /** metav1.MicroTime: RFC 3339 in UTC, six digits of fraction. */
 export function formatMicroTime(ms: number): string {
+  const second = Math.floor(ms / SECOND);
+  if (second !== lastSecond) {
+    lastText = `${new Date(second * SECOND).toISOString().slice(0, 19)}.`;
+    lastSecond = second;
+  }
   const whole = Math.floor(ms);
+  const millis = whole - second * SECOND;
   const micros = Math.floor((ms - whole) * 1000);
-  const text = new Date(whole).toISOString().slice(0, 23);
-  return `${text}${String(micros).padStart(3, "0")}Z`;
+  return `${lastText}${String(millis * 1000 + micros).padStart(6, "0")}Z`;
 }
 
 const RFC3339 =

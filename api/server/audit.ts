@@ -185,6 +185,11 @@ export class AuditRecord {
   responseObject: string | undefined;
   readonly #auditor: Auditor;
   readonly #head: string;
+  /** Parts of the text that stages have alike. */
+  #asked: string | undefined;
+  #origin: string | undefined;
+  #about: string | undefined;
+  #received: string | undefined;
   #started = false;
   #done = false;
 
@@ -234,6 +239,7 @@ export class AuditRecord {
       ref.name ??= own("name");
       ref.uid ??= own("uid");
       ref.resourceVersion ??= own("resourceVersion");
+      this.#about = undefined;
     }
     if (this.wantsRequest) this.requestObject = this.#objectText(value);
   }
@@ -323,20 +329,23 @@ export class AuditRecord {
     const { begun, ref, status } = this;
     const annotations = bare ? { ...this.annotations, [TRUNCATED]: "true" } : this.annotations;
     const { asked } = begun;
-    let out = `${this.#head}"${stage}","requestURI":${text(begun.uri)},"verb":${text(asked.verb)}` +
+    this.#asked ??= `,"requestURI":${text(begun.uri)},"verb":${text(asked.verb)}` +
       `,"user":${asked.user ? userText(asked.user) : "{}"}`;
+    let out = `${this.#head}"${stage}"${this.#asked}`;
     if (this.impersonated) out += `,"impersonatedUser":${userText(this.impersonated)}`;
     if (this.impersonationConstraint) {
       const constraint = text(this.impersonationConstraint);
       out += `,"authenticationMetadata":{"impersonationConstraint":${constraint}}`;
     }
-    if (begun.sourceIPs.length) out += `,"sourceIPs":${JSON.stringify(begun.sourceIPs)}`;
-    if (begun.userAgent) out += `,"userAgent":${text(begun.userAgent)}`;
-    if (ref) out += `,"objectRef":${JSON.stringify(ref)}`;
+    this.#origin ??=
+      (begun.sourceIPs.length ? `,"sourceIPs":${JSON.stringify(begun.sourceIPs)}` : "") +
+      (begun.userAgent ? `,"userAgent":${text(begun.userAgent)}` : "");
+    out += this.#origin;
+    if (ref) out += this.#about ??= `,"objectRef":${JSON.stringify(ref)}`;
     if (status) out += `,"responseStatus":${JSON.stringify({ metadata: {}, ...status })}`;
     if (this.requestObject && !bare) out += `,"requestObject":${this.requestObject}`;
     if (this.responseObject && !bare) out += `,"responseObject":${this.responseObject}`;
-    const received = formatMicroTime(begun.at);
+    const received = this.#received ??= formatMicroTime(begun.at);
     out += `,"requestReceivedTimestamp":"${received}","stageTimestamp":"${
       at === begun.at ? received : formatMicroTime(at)
     }"`;

@@ -1,9 +1,9 @@
 /**
- * Audit to a file: one line an event, JSON or the short text of old. What a turn of the event loop brings is written
- * at once. The file is rotated by size under a name with the time in it; old ones go by age and by number.
+ * Audit to a file: one line an event, JSON or the short text of old. An answer is given after its line is written, and
+ * that its request came is written with it; in mode batch what a turn of the event loop brings is. The file is rotated by size under a name with the time in it; old ones go by age and by number.
  */
 import { gzipSync } from "node:zlib";
-import type { Clock } from "../../kv/clock.ts";
+import type { Clock, Timer } from "../../kv/clock.ts";
 import { goQuote } from "../machinery/go_format.ts";
 import { type AuditEvent, type AuditSink, eventText, withoutObjects } from "./audit.ts";
 
@@ -59,6 +59,8 @@ export interface LogFiles {
 
 /** Lines that wait at most, in mode batch. */
 export const LOG_BUFFER_MAX = 10_000;
+/** How long the line of a request that has come waits at most, in mode blocking, in ms. */
+const RECEIVED_MS_MAX = 100;
 const BYTES_MAX = 100 * 1024 * 1024;
 const DAYS_MAX = 366;
 const BACKUPS_MAX = 100;
@@ -72,14 +74,15 @@ export class AuditLog implements AuditSink {
   readonly strict: boolean;
   readonly #options: AuditLogOptions;
   readonly #file: RotatedFile;
-  readonly #clock: Pick<Clock, "turn">;
+  readonly #clock: Pick<Clock, "turn" | "timer">;
   readonly #failed: (error: unknown, events: number) => void;
   #lines: string[] = [];
   #flush: Promise<boolean> | undefined;
+  #later: Timer | undefined;
 
   constructor(options: AuditLogOptions, { files, clock, failed }: {
     files: LogFiles;
-    clock: Pick<Clock, "now" | "turn">;
+    clock: Pick<Clock, "now" | "turn" | "timer">;
     failed: (error: unknown, events: number) => void;
   }) {
     this.strict = options.mode === "blocking-strict";
@@ -98,12 +101,23 @@ export class AuditLog implements AuditSink {
       return true;
     }
     this.#lines.push(line);
-    this.#flush ??= this.#clock.turn().then(() => this.#write());
-    return mode === "batch" ? true : this.#flush;
+    if (mode === "batch") {
+      this.#flush ??= this.#clock.turn().then(() => this.#write());
+      return true;
+    }
+    if (this.strict || event.stage !== "RequestReceived") return this.#write();
+    // What is told of a request's coming is written with what comes of it, in one write
+    this.#later ??= this.#clock.timer("background", RECEIVED_MS_MAX, () => {
+      this.#later = undefined;
+      this.#write();
+    });
+    return true;
   }
 
   async close(): Promise<void> {
     await this.#flush;
+    this.#later?.cancel();
+    this.#write();
     this.#file.close();
   }
 
@@ -120,8 +134,9 @@ export class AuditLog implements AuditSink {
 
   #write(): boolean {
     const lines = this.#lines;
-    this.#lines = [];
     this.#flush = undefined;
+    if (lines.length === 0) return true;
+    this.#lines = [];
     try {
       this.#file.write(encoder.encode(lines.join("")));
       return true;

@@ -283,18 +283,30 @@ function logging(options: Partial<AuditLogOptions>, policy = METADATA) {
 
 const textOf = (bytes: Uint8Array | undefined) => new TextDecoder().decode(bytes);
 
-Deno.test("AuditLog writes a line an event, what comes together at once", async () => {
-  const { auditor, files } = logging({});
+Deno.test("AuditLog writes a line an event, before the answer; that it came at the latest a little later", async () => {
+  const { auditor, files, clock } = logging({});
+  const stages = () =>
+    textOf(files.get("/log/audit.log")).split("\n").filter(Boolean)
+      .map((line) => JSON.parse(line).stage);
   const record = begin(auditor);
   record.received();
-  const kept = record.complete(201);
+  assertEquals(stages(), []);
+  assertEquals(record.complete(201), undefined, "nothing to wait for");
+  assertEquals(stages(), ["RequestReceived", "ResponseComplete"]);
+  begin(auditor).received();
+  await clock.advance(100);
+  assertEquals(stages().length, 3);
+});
+
+Deno.test("AuditLog in mode batch writes at once what a turn brings", async () => {
+  const { auditor, files, clock } = logging({ mode: "batch" });
+  const record = begin(auditor);
+  record.received();
+  record.complete(201);
   assertEquals(textOf(files.get("/log/audit.log")), "");
-  await kept;
-  const lines = textOf(files.get("/log/audit.log")).trimEnd().split("\n");
-  assertEquals(lines.map((line) => JSON.parse(line).stage), [
-    "RequestReceived",
-    "ResponseComplete",
-  ]);
+  await clock.turn();
+  await clock.turn();
+  assertEquals(textOf(files.get("/log/audit.log")).trimEnd().split("\n").length, 2);
 });
 
 Deno.test("AuditLog writes the short text of old", async () => {
