@@ -247,7 +247,7 @@ export const FLAGS = {
       throw new UsageError(`--${name} must be between 0 and 0.02, not "${value}"`);
     },
   } as Flag<number>,
-  "http2-max-streams-per-connection": integer(0, "streams of one connection at once; 0: 100"),
+  "http2-max-streams-per-connection": integer(0, "streams of one connection at once; 0: 1,000"),
   "cors-allowed-origins": list("regular expressions of origins that browsers may come from"),
   "strict-transport-security-directives": list("directives of that header; none: it is not sent"),
   "max-requests-inflight": integer(400, "reads at once; with the next flag's: seats of all levels"),

@@ -33,7 +33,7 @@ export interface FrontOptions extends FrontPolicy {
   requestTimeoutMs?: number;
   /** How it ends. */
   closing?: ClosingOptions;
-  /** Streams of one HTTP/2 connection at once (default 100). */
+  /** Streams of one HTTP/2 connection at once (default 1,000). */
   streamsMax?: number;
   /** How many requests are served at once, and who waits. */
   flow?: Pick<FlowOptions, "readsMax" | "writesMax" | "fair">;
