@@ -5,6 +5,7 @@
  */
 import type { Clock } from "../../kv/clock.ts";
 import { type Endpoint, type Outbound, OutboundError } from "../client/outbound.ts";
+import { REFUSAL_TEXTS } from "../client/webhook_call.ts";
 import { formatDuration } from "../machinery/time.ts";
 import {
   REVIEW_BYTES_MAX,
@@ -124,19 +125,6 @@ function passing(error: unknown): boolean {
     /connection reset|http2: client connection lost/.test(error.message);
 }
 
-const MESSAGES: Readonly<Record<number, string>> = {
-  400: "the server rejected our request for an unknown reason",
-  401: "the server has asked for the client to provide credentials",
-  404: "the server could not find the requested resource",
-  405: "the server does not allow this method on the requested resource",
-  409: "the server reported a conflict",
-  422: "the server rejected our request due to an error in our request",
-  429: "the server has received too many requests and has asked us to try again later",
-  503: "the server is currently unable to handle the request",
-  504:
-    "the server was unable to return a response in the time allotted, but may still be processing the request",
-};
-
 /** An answer that is no success, as upstream's client words it: its own Status, else by the code. */
 function refusedBy(code: number, text: string, retryAfter: boolean): Refused {
   const again = retryAfter || code === 429 || code === 504 ||
@@ -150,7 +138,7 @@ function refusedBy(code: number, text: string, retryAfter: boolean): Refused {
     // Not every server speaks JSON: then the code says what there is to say
   }
   const shown = text.trim() || "unknown";
-  const message = code === 403 ? shown : MESSAGES[code] ??
+  const message = code === 403 ? shown : REFUSAL_TEXTS[code] ??
     (code >= 500
       ? `an error on the server (${
         JSON.stringify(shown)

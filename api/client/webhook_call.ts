@@ -143,7 +143,8 @@ function statusError(text: string): WebhookError | undefined {
   }
 }
 
-const TEXTS: Readonly<Record<number, string>> = {
+/** How upstream's client words a code whose answer says nothing itself. */
+export const REFUSAL_TEXTS: Readonly<Record<number, string>> = {
   400: "the server rejected our request for an unknown reason",
   401: "the server has asked for the client to provide credentials",
   404: "the server could not find the requested resource",
@@ -163,7 +164,7 @@ function refusalText(status: number, said: string): string {
       ? said
       : "the server was unable to respond with a content type that the client supports";
   }
-  if (TEXTS[status]) return TEXTS[status];
+  if (REFUSAL_TEXTS[status]) return REFUSAL_TEXTS[status];
   return status >= 500
     ? `an error on the server (${JSON.stringify(said)}) has prevented the request from succeeding`
     : `the server responded with the status code ${status} but did not return more information`;

@@ -7,7 +7,6 @@ import {
   BOOL,
   BYTES,
   DOUBLE,
-  DURATION,
   DYN,
   escapeName,
   INT,
@@ -15,6 +14,7 @@ import {
   mapOf,
   type ObjectField,
   STRING,
+  stringType,
   TIMESTAMP,
   type Type,
 } from "./types.ts";
@@ -74,19 +74,6 @@ function typeOf(source: Source, schema: Schema, name: string): Type | undefined 
       return objectType(source, schema, name);
   }
   return undefined;
-}
-
-function stringType(format: string | undefined): Type {
-  switch (format) {
-    case "byte":
-      return BYTES;
-    case "duration":
-      return DURATION;
-    case "date":
-    case "date-time":
-      return TIMESTAMP;
-  }
-  return STRING;
 }
 
 function objectType(source: Source, schema: Schema, name: string): Type {

@@ -274,7 +274,8 @@ function makeType(schema: Schema, name: string): Type | undefined {
   return undefined;
 }
 
-function stringType(format: string | undefined): Type {
+/** The type of a string by its format. */
+export function stringType(format: string | undefined): Type {
   switch (format) {
     case "byte":
       return BYTES;
