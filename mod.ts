@@ -18,20 +18,22 @@
  */
 import { startControlPlane } from "./actors/mod.ts";
 import {
-  claimRanges,
+  advertised,
   dialerOf,
-  LoopbackNetwork,
+  keptRanges,
+  lastBlock,
+  type LocalNodesOptions,
   metricsApi,
+  NAMED_RANGES,
   type Ranges,
   type RunningNode,
   type SimulatedNodes,
-  startIsolateNode,
-  startSimulatedNodes,
+  startLocalNodes,
   usageOf,
 } from "./actors/nodes/mod.ts";
-import { lastBlock, startNetwork } from "./actors/nodes/network/machine.ts";
 import { createLogger } from "./actors/runtime/log.ts";
 import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
+import { settled } from "./actors/runtime/rest.ts";
 import { authenticationData, FrontProxy } from "./api/auth/front_proxy.ts";
 import { type Material, openTokenKeys } from "./api/auth/material.ts";
 import {
@@ -43,13 +45,13 @@ import {
   signedStatus,
   type Tokens,
 } from "./api/auth/mod.ts";
-import { apisOf, featureLines } from "./api/config/features.ts";
 import type { Client, Informers, User } from "./api/client/contract.ts";
 import type { Outbound } from "./api/client/outbound.ts";
-import { readConfig, readOwnKubeconfig, writeKubeconfigs } from "./api/config/files.ts";
-import { COMPONENTS, type Flags, helpText, readFlags, UsageError } from "./api/config/flags.ts";
+import { runCommand } from "./api/config/command.ts";
 import { SEALED_BY_DEFAULT, sealingOf } from "./api/config/encryption.ts";
-import { type ServerOptions, serverOptions } from "./api/config/server.ts";
+import { apisOf, featureLines } from "./api/config/features.ts";
+import { COMPONENTS, UsageError } from "./api/config/flags.ts";
+import type { ServerOptions } from "./api/config/server.ts";
 import { addressIn } from "./api/config/serving.ts";
 import type { DeepReadonly, Kinds, KubeObject } from "./api/machinery/types.ts";
 import {
@@ -62,6 +64,8 @@ import {
 } from "./api/mod.ts";
 import { bootstrap, publishAuthentication, publishClusterInfo } from "./api/server/bootstrap.ts";
 import type { Listener, TlsFiles } from "./api/server/listen.ts";
+import { registryView } from "./api/server/registry_view.ts";
+import { Upkeep } from "./api/upkeep.ts";
 import {
   type Clock,
   type Database,
@@ -70,7 +74,6 @@ import {
   openDatabase,
   RealClock,
 } from "./kv/mod.ts";
-import { Upkeep } from "./api/upkeep.ts";
 
 /** The administrator: what a cluster's own kubeconfig and `cluster.client` act as. */
 export const ADMIN: User = {
@@ -83,11 +86,6 @@ const SERVER: User = {
   name: "system:apiserver",
   groups: ["system:masters", "system:authenticated"],
 };
-
-/** Turns of the event loop without anything to do that count as quiet. */
-const QUIET_TURNS = 5;
-/** Under a real clock: how long it must be quiet, in ms. */
-const QUIET_MS = 20;
 
 /** What a cluster is started with. */
 export interface ClusterOptions extends ServerOptions {
@@ -216,7 +214,7 @@ export class Cluster {
     });
     try {
       const ranges = real && components.includes("network")
-        ? await keptRanges(database)
+        ? await keptRanges(database.settings)
         : undefined;
       const parts = await build(
         { options, clock, database, ranges, log },
@@ -246,7 +244,9 @@ export class Cluster {
         controllers: components.includes("controllers") ? options.controllers : "",
         scheduler: components.includes("scheduler"),
       });
-      if (components.includes("nodes")) await startNodes(parts, nodes, simulated);
+      if (components.includes("nodes")) {
+        await startLocalNodes(parts.system, nodesOf(options, clock, ranges), { nodes, simulated });
+      }
       if (options.data || options.encryptionAnew) cluster.#upkeep.resealLater();
       cluster.#upkeep.renewIdentityLater();
       return cluster;
@@ -370,18 +370,7 @@ export class Cluster {
    * does not come to rest (under a real clock: within that time).
    */
   async settle({ within = 60_000 }: { within?: number } = {}): Promise<void> {
-    const { clock } = this;
-    if (!(clock instanceof ManualClock)) {
-      await this.#quiet(clock.monotonic() + within);
-      return;
-    }
-    const until = clock.now() + within;
-    for (;;) {
-      await this.#quiet(undefined);
-      const next = clock.nextWorkAt();
-      if (next === undefined || next > until) return;
-      await clock.advance(Math.max(next - clock.now(), 0));
-    }
+    await settled(this.clock, { within, busy: () => this.#busy() });
   }
 
   /** Every actor of this process. */
@@ -422,25 +411,6 @@ export class Cluster {
     await ranges?.release();
   }
 
-  /** Waits until nothing has anything to do now. */
-  async #quiet(until: number | undefined): Promise<void> {
-    const { clock } = this;
-    let quiet = 0;
-    let since = clock.monotonic();
-    while (quiet < QUIET_TURNS || (until !== undefined && clock.monotonic() - since < QUIET_MS)) {
-      await clock.turn();
-      if (this.#busy().length === 0) {
-        quiet++;
-        continue;
-      }
-      quiet = 0;
-      since = clock.monotonic();
-      if (until !== undefined && since > until) {
-        throw new Error(`Still busy: ${this.#busy().join(", ")}`);
-      }
-    }
-  }
-
   #busy(): string[] {
     const { system, informers, database } = this.#parts;
     const busy = [...system.busy(), ...informers.busy()];
@@ -459,41 +429,7 @@ function clockOf({ clock = "manual", seed }: ClusterOptions): Clock {
   return clock === "manual" ? new ManualClock({ seed }) : clock;
 }
 
-/** The ranges this cluster has had since it was made, if no other cluster of this machine has them now. */
-async function keptRanges({ settings }: Database<KubeObject>): Promise<Ranges> {
-  const kept = await settings.get(POD_RANGE_SETTING);
-  const ranges = await claimRanges(kept && new TextDecoder().decode(kept));
-  await settings.set(POD_RANGE_SETTING, new TextEncoder().encode(ranges.podRange));
-  return ranges;
-}
-
-const POD_RANGE_SETTING = "network/pod-range";
-
-/** Where pods reach the API server: an address of the pod range that no node gives out. */
-function advertised(ranges: Ranges | undefined): { ip: string; port: number } {
-  const [a, b] = (ranges?.podRange ?? POD_RANGE).split(".");
-  return { ip: `${a}.${b}.255.254`, port: 6443 };
-}
-
-/** Keys shown at once at most. */
-const KEYS_SHOWN_MAX = 1_000;
-
-/** What lies in the store: an object under its key, else the keys that begin so. */
-function registry({ objects, events }: Database<KubeObject>, path: string): unknown {
-  const key = path.replace(/^\/debug/, "");
-  const view = key.startsWith("/registry/events") ? events.view() : objects.view();
-  const item = view.get(key);
-  if (item) return { key, revision: item.revision, value: item.value };
-  const keys: string[] = [];
-  for (const { key: found } of view.scan(key)) {
-    if (keys.push(found) === KEYS_SHOWN_MAX) break;
-  }
-  return { prefix: key, revision: view.revision, count: view.count(key), keys };
-}
-
-/** Ranges of a cluster whose addresses are only names. */
-const POD_RANGE = "10.244.0.0/16";
-const SERVICE_RANGE = "10.96.0.0/12";
+const { podRange: POD_RANGE, serviceRange: SERVICE_RANGE } = NAMED_RANGES;
 
 type Ground = Pick<Parts, "options" | "clock" | "database" | "ranges" | "log">;
 
@@ -528,7 +464,7 @@ async function build(
   const serviceRange = ranges?.serviceRange ?? options.serviceRange ?? SERVICE_RANGE;
   const routes: ApiOptions["routes"] = (app) => {
     app.get("/debug/actors", (c) => c.json({ actors: system.report() }));
-    app.get("/debug/registry/*", (c) => c.json(registry(database, c.req.path)));
+    app.get("/debug/registry/*", (c) => c.json(registryView(database, c.req.path)));
   };
   const frontProxy = new FrontProxy(database.settings, clock);
   const api = createApi({
@@ -595,46 +531,24 @@ function markUsed(
   ).catch((error) => log("warn", "could not note a token's use", { error: String(error) }));
 }
 
-/** Nodes of this machine: `plesio-0`, `plesio-1`, …, all simulated, or running what they can for real. */
-async function startNodes(
-  parts: Parts,
-  nodes: RunningNode[],
-  simulated: SimulatedNodes[],
-): Promise<void> {
-  const { options, clock, system, ranges } = parts;
-  const count = options.nodes ?? 2;
-  if (count === 0) return;
-  if (!ranges) {
-    simulated.push(startSimulatedNodes(system, {
-      count,
-      prefix: "plesio-",
-      events: count <= EVENTFUL_NODES_MAX,
-      labelsOf: options.nodeLabels,
-    }));
-    return;
-  }
-  const network = new LoopbackNetwork(ranges);
-  let dnsPort: number | undefined;
-  const folder = options.data ?? await Deno.makeTempDir({ prefix: "plesio-" });
-  for (let index = 0; index < count; index++) {
-    nodes.push(startIsolateNode(system, {
-      name: `plesio-${index}`,
-      index,
-      clock,
-      folder,
-      network,
-      dnsIP: ranges.dnsIP,
-      dnsPort: () => dnsPort,
-      labels: options.nodeLabels?.(index),
-      simulated: options.runtime !== "isolate",
-      temporary: options.data === undefined,
-    }));
-  }
-  startNetwork(system, { ranges, network, nodes: count, dnsReady: ({ port }) => dnsPort = port });
+/** The nodes that are asked for. */
+function nodesOf(
+  { nodes: count = 2, runtime, data, nodeLabels: labels }: ClusterOptions,
+  clock: Clock,
+  ranges: Ranges | undefined,
+): LocalNodesOptions {
+  return {
+    count,
+    clock,
+    ranges,
+    labels,
+    simulated: runtime !== "isolate",
+    folder: async () => ({
+      path: data ?? await Deno.makeTempDir({ prefix: "plesio-" }),
+      temporary: data === undefined,
+    }),
+  };
 }
-
-/** Up to so many simulated nodes tell of their containers by Events: above it is scale that is looked for. */
-const EVENTFUL_NODES_MAX = 10;
 
 /** Removes a folder; one that is gone is removed. */
 async function removeFolder(path: string): Promise<void> {
@@ -662,93 +576,18 @@ export default {
 
 // --- deno task start ----------------------------------------------------------------------------------------
 
-/** What the flags ask for; the files that they name are read here. */
-async function optionsOf(flags: Flags, data: string | undefined): Promise<ClusterOptions> {
-  const { nodes, runtime, components, controllers } = flags;
-  const format = flags["log-format"] ?? (Deno.stderr.isTerminal() ? "text" : "json");
-  return {
-    clock: "real",
-    data,
-    nodes,
-    runtime,
-    components,
-    controllers,
-    ...await serverOptions(flags, readConfig),
-    log: createLogger({
-      clock: new RealClock(),
-      level: flags["log-level"],
-      format,
-      write: (line) => console.error(line),
-    }),
-  };
-}
-
-/** Starts a cluster by the command line and runs until it is told to stop. */
-async function main(args: string[]): Promise<void> {
-  const flags = readFlags(args);
-  if (flags.help) {
-    console.log(helpText());
-    return;
-  }
-  const stopping = Promise.withResolvers<string>();
-  // `deno task` delivers an interrupt twice: the second one finds the first at work.
-  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
-    if (Deno.build.os !== "windows" || signal !== "SIGTERM") {
-      Deno.addSignalListener(signal, () => stopping.resolve(signal));
-    }
-  }
-  const env = (name: string) => Deno.env.get(name);
-  const own = flags.kubeconfig ? undefined : await readOwnKubeconfig(env);
-  const data = flags.memory ? undefined : flags.data ?? ".plesio";
-  const options = await optionsOf(flags, data);
-  if (data) await Deno.mkdir(data, { recursive: true, mode: 0o700 });
-  console.log(data ? `Opening ${data}/cluster.db` : "Opening a database in memory");
-  const cluster = await Cluster.start(options);
-  try {
-    const file = flags.kubeconfig ?? (data && `${data}/kubeconfig`);
-    const write = async () => await writeKubeconfigs(await cluster.access(), { file, own });
-    const renewed = () =>
-      void write().catch((error) =>
-        options.log!("error", "could not write a kubeconfig", { error: String(error) })
-      );
-    const { port, host, nodes, components } = flags;
-    const { url } = await cluster.listen({ port, host, renewed }).catch((error) => {
-      throw explained(error, `${host}:${port}`);
-    });
-    for (const line of await write()) console.log(line);
-    if (nodes > 0 && components.includes("nodes")) {
-      console.log(`Starting ${nodes} node${nodes === 1 ? "" : "s"} (${flags.runtime})`);
-    }
-    console.log(`Plesio is ready at ${url}`);
-    if (!flags.kubeconfig) console.log("Try: kubectl get nodes");
-    console.log(`Stopping (${await stopping.promise})`);
-  } finally {
-    await cluster.stop();
-  }
-}
-
-function explained(error: unknown, place: string): unknown {
-  const { code } = error as { code?: string };
-  if (code === "EADDRINUSE" || error instanceof Deno.errors.AddrInUse) {
-    return new UsageError(
-      `Cannot listen on ${place}: the port is in use; stop what uses it or choose another with --port`,
-    );
-  }
-  if (code === "EACCES" || error instanceof Deno.errors.PermissionDenied) {
-    return new UsageError(
-      `Cannot listen on ${place}: not allowed; choose a port above 1023 with --port`,
-    );
-  }
-  if (code === "EADDRNOTAVAIL") {
-    return new UsageError(`Cannot listen on ${place}: not an address of this machine`);
-  }
-  return error;
-}
-
 // `deno serve` runs this file as its main module too, without arguments.
 if (import.meta.main && Deno.args[0] === "start") {
   try {
-    await main(Deno.args.slice(1));
+    await runCommand(Deno.args.slice(1), {
+      start: Cluster.start,
+      log: (options) =>
+        createLogger({
+          ...options,
+          clock: new RealClock(),
+          write: (line) => console.error(line),
+        }),
+    });
     Deno.exit(0);
   } catch (error) {
     const known = error instanceof UsageError || error instanceof DatabaseError ||

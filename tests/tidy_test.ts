@@ -46,7 +46,6 @@ const CONTRACTS = [
 /** Where the host's clock, chance, network, files and processes may be touched. */
 const IMPURE_ALLOWED = [
   "mod.ts",
-  "cluster.ts",
   "api/seal_key.ts",
   "api/cis/program.ts",
   "kv/clock.ts",
@@ -54,6 +53,7 @@ const IMPURE_ALLOWED = [
   "kv/mod.ts",
   "api/server/listen.ts",
   "api/server/files.ts",
+  "api/config/command.ts",
   "api/config/files.ts",
   "api/web/build.ts",
   "api/kinds/generate",

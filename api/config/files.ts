@@ -16,6 +16,11 @@ export async function readConfig(flag: string, path: string | undefined) {
   }
 }
 
+/** Makes a folder that is its owner's alone; one that is there stays as it is. */
+export async function makeOwnFolder(path: string): Promise<void> {
+  await Deno.mkdir(path, { recursive: true, mode: 0o700 });
+}
+
 /** A user's kubeconfig. */
 export interface OwnKubeconfig {
   path: string;

@@ -3,7 +3,7 @@
  */
 import type { System } from "../../runtime/mod.ts";
 import { dns, type DnsPlace } from "./dns.ts";
-import type { Network, Ranges } from "./network.ts";
+import { claimRanges, type Network, type Ranges } from "./network.ts";
 import { formatIPv4, parseIPv4, parseRange } from "./pool.ts";
 import { proxy } from "./proxy.ts";
 
@@ -56,4 +56,29 @@ function within(range: string): (address: string) => boolean {
     const value = parseIPv4(address);
     return value !== undefined && value >= first && value < first + size;
   };
+}
+
+/** Ranges of a cluster whose addresses are only names. */
+export const NAMED_RANGES = { podRange: "10.244.0.0/16", serviceRange: "10.96.0.0/12" };
+
+/** Where a cluster keeps what it was given once. */
+interface Settings {
+  get(name: string): Promise<Uint8Array | undefined>;
+  set(name: string, value: Uint8Array): Promise<void>;
+}
+
+const POD_RANGE_SETTING = "network/pod-range";
+
+/** The ranges this cluster has had since it was made, if no other cluster of this machine has them now. */
+export async function keptRanges(settings: Settings): Promise<Ranges> {
+  const kept = await settings.get(POD_RANGE_SETTING);
+  const ranges = await claimRanges(kept && new TextDecoder().decode(kept));
+  await settings.set(POD_RANGE_SETTING, new TextEncoder().encode(ranges.podRange));
+  return ranges;
+}
+
+/** Where pods reach the API server: an address of the pod range that no node gives out. */
+export function advertised(ranges: Ranges | undefined): { ip: string; port: number } {
+  const [a, b] = (ranges ?? NAMED_RANGES).podRange.split(".");
+  return { ip: `${a}.${b}.255.254`, port: 6443 };
 }

@@ -1,0 +1,65 @@
+/**
+ * The nodes of this machine: `plesio-0`, `plesio-1`, …. Without ranges to give pods addresses from they are all
+ * simulated; with them each runs for real what it can, and the machine gets its service proxy and DNS.
+ */
+import type { Clock } from "../../kv/clock.ts";
+import type { System } from "../runtime/mod.ts";
+import { startIsolateNode } from "./isolate_node.ts";
+import { startNetwork } from "./network/machine.ts";
+import { LoopbackNetwork, type Ranges } from "./network/network.ts";
+import type { RunningNode } from "./node.ts";
+import { type SimulatedNodes, startSimulatedNodes } from "./simulated_nodes.ts";
+
+/** Up to so many simulated nodes tell of their containers by Events: above it is scale that is looked for. */
+const EVENTFUL_NODES_MAX = 10;
+
+/** What nodes are wanted. */
+export interface LocalNodesOptions {
+  count: number;
+  clock: Clock;
+  /** The machine's ranges; nodes without them are simulated. */
+  ranges: Ranges | undefined;
+  /** What no isolate can run is simulated too (true), or fails to be pulled. */
+  simulated: boolean;
+  /** Where the nodes keep what is theirs; `temporary` goes with the last of them. */
+  folder: () => Promise<{ path: string; temporary: boolean }>;
+  /** Labels of the i-th node. */
+  labels?: (index: number) => Record<string, string>;
+}
+
+/** Starts them, into the lists that say which there are. */
+export async function startLocalNodes(
+  system: System,
+  options: LocalNodesOptions,
+  { nodes, simulated }: { nodes: RunningNode[]; simulated: SimulatedNodes[] },
+): Promise<void> {
+  const { count, clock, ranges, labels } = options;
+  if (count === 0) return;
+  if (!ranges) {
+    simulated.push(startSimulatedNodes(system, {
+      count,
+      prefix: "plesio-",
+      events: count <= EVENTFUL_NODES_MAX,
+      labelsOf: labels,
+    }));
+    return;
+  }
+  const network = new LoopbackNetwork(ranges);
+  let dnsPort: number | undefined;
+  const { path: folder, temporary } = await options.folder();
+  for (let index = 0; index < count; index++) {
+    nodes.push(startIsolateNode(system, {
+      name: `plesio-${index}`,
+      index,
+      clock,
+      folder,
+      network,
+      dnsIP: ranges.dnsIP,
+      dnsPort: () => dnsPort,
+      labels: labels?.(index),
+      simulated: options.simulated,
+      temporary,
+    }));
+  }
+  startNetwork(system, { ranges, network, nodes: count, dnsReady: ({ port }) => dnsPort = port });
+}

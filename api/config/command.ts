@@ -1,0 +1,130 @@
+/**
+ * The command line: flags become a cluster's options, the cluster listens, kubeconfigs are written, and it runs until
+ * it is told to stop. What a cluster is made of is the composition root's affair (`mod.ts`), which hands in how one
+ * is started.
+ */
+import type { Access } from "../auth/kubeconfig.ts";
+import { makeOwnFolder, readConfig, readOwnKubeconfig, writeKubeconfigs } from "./files.ts";
+import { type Flags, helpText, readFlags, UsageError } from "./flags.ts";
+import { type ServerOptions, serverOptions } from "./server.ts";
+
+/** What flags say of a cluster beside its API server. */
+type ClusterFlags = Pick<Flags, "nodes" | "runtime" | "components" | "controllers">;
+
+/** The options that a command line asks for. */
+export interface CommandOptions extends ServerOptions, ClusterFlags {
+  clock: "real";
+  /** A folder for everything durable; undefined: in memory. */
+  data: string | undefined;
+  log: CommandLog;
+}
+
+type CommandLog = (
+  level: "debug" | "info" | "warn" | "error",
+  text: string,
+  fields?: Record<string, unknown>,
+) => void;
+
+/** A cluster, as far as a command line has to do with it. */
+export interface CommandCluster {
+  listen(
+    options: { host: string; port: number; renewed: () => void },
+  ): Promise<{ url: string }>;
+  access(): Promise<Access>;
+  stop(): Promise<void>;
+}
+
+/** What the composition root hands in. */
+export interface CommandPorts {
+  start(options: CommandOptions): Promise<CommandCluster>;
+  /** A log of that level and form, on the standard error. */
+  log(options: { level: Flags["log-level"]; format: "text" | "json" }): CommandLog;
+}
+
+/** Starts a cluster by its flags and runs until it is told to stop. Throws UsageError for what is asked wrongly. */
+export async function runCommand(args: readonly string[], ports: CommandPorts): Promise<void> {
+  const flags = readFlags(args);
+  if (flags.help) {
+    console.log(helpText());
+    return;
+  }
+  const stopping = interrupted();
+  const env = (name: string) => Deno.env.get(name);
+  const own = flags.kubeconfig ? undefined : await readOwnKubeconfig(env);
+  const data = flags.memory ? undefined : flags.data ?? ".plesio";
+  const options = await optionsOf(flags, data, ports);
+  if (data) await makeOwnFolder(data);
+  console.log(data ? `Opening ${data}/cluster.db` : "Opening a database in memory");
+  const cluster = await ports.start(options);
+  try {
+    const file = flags.kubeconfig ?? (data && `${data}/kubeconfig`);
+    const write = async () => await writeKubeconfigs(await cluster.access(), { file, own });
+    const renewed = () =>
+      void write().catch((error) =>
+        options.log("error", "could not write a kubeconfig", { error: String(error) })
+      );
+    const { port, host, nodes, components } = flags;
+    const { url } = await cluster.listen({ port, host, renewed }).catch((error) => {
+      throw explained(error, `${host}:${port}`);
+    });
+    for (const line of await write()) console.log(line);
+    if (nodes > 0 && components.includes("nodes")) {
+      console.log(`Starting ${nodes} node${nodes === 1 ? "" : "s"} (${flags.runtime})`);
+    }
+    console.log(`Plesio is ready at ${url}`);
+    if (!flags.kubeconfig) console.log("Try: kubectl get nodes");
+    console.log(`Stopping (${await stopping})`);
+  } finally {
+    await cluster.stop();
+  }
+}
+
+/** Resolves with the signal that ends the process. */
+function interrupted(): Promise<string> {
+  const stopping = Promise.withResolvers<string>();
+  // `deno task` delivers an interrupt twice: the second one finds the first at work.
+  for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    if (Deno.build.os !== "windows" || signal !== "SIGTERM") {
+      Deno.addSignalListener(signal, () => stopping.resolve(signal));
+    }
+  }
+  return stopping.promise;
+}
+
+/** What the flags ask for; the files that they name are read here. */
+async function optionsOf(
+  flags: Flags,
+  data: string | undefined,
+  ports: CommandPorts,
+): Promise<CommandOptions> {
+  const { nodes, runtime, components, controllers } = flags;
+  const format = flags["log-format"] ?? (Deno.stderr.isTerminal() ? "text" : "json");
+  return {
+    clock: "real",
+    data,
+    nodes,
+    runtime,
+    components,
+    controllers,
+    ...await serverOptions(flags, readConfig),
+    log: ports.log({ level: flags["log-level"], format }),
+  };
+}
+
+function explained(error: unknown, place: string): unknown {
+  const { code } = error as { code?: string };
+  if (code === "EADDRINUSE" || error instanceof Deno.errors.AddrInUse) {
+    return new UsageError(
+      `Cannot listen on ${place}: the port is in use; stop what uses it or choose another with --port`,
+    );
+  }
+  if (code === "EACCES" || error instanceof Deno.errors.PermissionDenied) {
+    return new UsageError(
+      `Cannot listen on ${place}: not allowed; choose a port above 1023 with --port`,
+    );
+  }
+  if (code === "EADDRNOTAVAIL") {
+    return new UsageError(`Cannot listen on ${place}: not an address of this machine`);
+  }
+  return error;
+}
