@@ -279,3 +279,15 @@ Deno.test("list() lets pages be asked for five minutes long, however quiet the c
   const rest = await f.client.list(maps, { continue: error.status.metadata.continue });
   assertEquals(rest.items.map((o) => o.metadata.name), ["c"]);
 });
+
+Deno.test("client: an update that takes the last finalizer away says of which version it was", async () => {
+  await using f = await openApi();
+  const target = { ...maps, name: "a" };
+  await f.client.create(maps, { metadata: { name: "a", finalizers: ["example.com/held"] } });
+  await f.client.delete(target);
+  const going = await f.client.get(target);
+  const metadata = { ...going.metadata, finalizers: [] };
+  const told = await f.client.update(target, { ...going, metadata });
+  assertEquals(told.metadata.resourceVersion, going.metadata.resourceVersion);
+  await assertRejects(() => f.client.get(target), ApiError);
+});

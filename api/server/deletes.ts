@@ -9,7 +9,7 @@ import { edit } from "../machinery/edit.ts";
 import type { DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
 import { claimsOf } from "./allocators.ts";
-import { served } from "./codec.ts";
+import { atRevision, served } from "./codec.ts";
 import { prepareServed } from "./conversions.ts";
 import { type Deps, keyFor, storeOf, subjectOf, timeText } from "./deps.ts";
 import { listPage } from "./list.ts";
@@ -367,7 +367,7 @@ async function deletionAnswer(
   const store = storeOf(deps, kind);
   const value = object as KubeObject;
   const item = removed
-    ? { key, revision, value, bytes: new Uint8Array() }
+    ? { key, revision, value: atRevision(value, revision) as KubeObject, bytes: new Uint8Array() }
     : itemAfter(store, key, revision, value);
   if (kind.storage?.convert) await prepareServed(kind, [item]);
   const waits = request.deleteOptions?.orphanDependents === false && !removed;

@@ -55,7 +55,10 @@ function storedForm(kind: Kind, object: KubeObject, form?: KubeObject): KubeObje
   return { ...form, metadata: { ...form.metadata, name: object.metadata.name } };
 }
 
-/** The item a write left, as this process now sees it, or one made up where it was written over since. */
+/**
+ * The item a write left, as this process now sees it, or one made up where it was written over since: in the same
+ * commit, say. Both say of which version they are.
+ */
 export function itemAfter(
   store: Store<KubeObject>,
   key: string,
@@ -64,7 +67,8 @@ export function itemAfter(
 ): Item<KubeObject> {
   const item = store.view().get(key);
   if (item?.revision === revision) return item;
-  return { key, revision, value, bytes: objectCodec.encode(value) };
+  const shown = atRevision(value, revision) as KubeObject;
+  return { key, revision, value: shown, bytes: objectCodec.encode(value) };
 }
 
 /** Answers a create. */
@@ -426,12 +430,9 @@ async function commitChange(
   });
   if (!written) return undefined;
   if (removed) {
-    const item = {
-      key: base.key,
-      revision: written.revision,
-      value: form,
-      bytes: new Uint8Array(),
-    };
+    // What is answered is what was asked for, and that was of the version that went
+    const value = atRevision(form, base.revision) as KubeObject;
+    const item = { key: base.key, revision: written.revision, value, bytes: new Uint8Array() };
     if (kind.storage?.convert) await prepareServed(kind, [item]);
     return { code: 200, kind, object: served(kind, item) };
   }
