@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../../kv/clock.ts";
 import { type Endpoint, type Outbound, OutboundError } from "../client/outbound.ts";
-import { REFUSAL_TEXTS } from "../client/webhook_call.ts";
+import { refusalOf, type WebhookError } from "../client/webhook_call.ts";
 import { formatDuration } from "../machinery/time.ts";
 import {
   REVIEW_BYTES_MAX,
@@ -40,10 +40,11 @@ type Sent = any;
 
 /** What the other side answered instead of a review. */
 class Refused extends Error {
+  /** Whether it may pass: the other side says so, or it is one of its own faults. */
   readonly again: boolean;
-  constructor(message: string, again: boolean) {
+  constructor({ message, passing }: WebhookError, retryAfter: boolean) {
     super(message);
-    this.again = again;
+    this.again = retryAfter || passing;
   }
 }
 
@@ -82,11 +83,9 @@ export class ReviewWebhook {
       timeoutMs,
       bytesMax: REVIEW_BYTES_MAX,
     });
-    const text = new TextDecoder().decode(answer.body);
-    if (answer.status < 200 || answer.status > 299) {
-      throw refusedBy(answer.status, text, answer.headers["retry-after"] !== undefined);
-    }
-    return this.#statusOf(text);
+    const refused = refusalOf(answer);
+    if (refused) throw new Refused(refused, answer.headers["retry-after"] !== undefined);
+    return this.#statusOf(new TextDecoder().decode(answer.body));
   }
 
   #statusOf(text: string): Record<string, unknown> {
@@ -123,26 +122,4 @@ function passing(error: unknown): boolean {
   if (error instanceof Refused) return error.again;
   return error instanceof OutboundError && error.failure === "connection" &&
     /connection reset|http2: client connection lost/.test(error.message);
-}
-
-/** An answer that is no success, as upstream's client words it: its own Status, else by the code. */
-function refusedBy(code: number, text: string, retryAfter: boolean): Refused {
-  const again = retryAfter || code === 429 || code === 504 ||
-    code >= 500 && code !== 503;
-  try {
-    const sent = JSON.parse(text);
-    if (sent?.kind === "Status" && typeof sent.message === "string") {
-      return new Refused(sent.message, again);
-    }
-  } catch {
-    // Not every server speaks JSON: then the code says what there is to say
-  }
-  const shown = text.trim() || "unknown";
-  const message = code === 403 ? shown : REFUSAL_TEXTS[code] ??
-    (code >= 500
-      ? `an error on the server (${
-        JSON.stringify(shown)
-      }) has prevented the request from succeeding`
-      : `the server responded with the status code ${code} but did not return more information`);
-  return new Refused(message, again);
 }

@@ -2,6 +2,7 @@
  * One question to a webhook of any sort: JSON is posted, JSON comes back. What goes wrong is told in the words of
  * upstream's client (client-go `rest`), because they end up in answers that clients match on.
  */
+import { goQuote } from "../machinery/go_format.ts";
 import { JsonError, parseJson } from "../machinery/json.ts";
 import { jsonTypeName } from "../machinery/json_value.ts";
 import { parseYaml } from "../machinery/yaml.ts";
@@ -9,17 +10,20 @@ import type { Endpoint, Outbound, OutboundAnswer, OutboundHeaders } from "./outb
 
 /** Most bytes of a webhook's answer: the largest object, as base64, and some more. */
 export const WEBHOOK_ANSWER_BYTES_MAX = 8 * 1024 * 1024;
-/** Most of a body that is quoted in an error. */
-const QUOTED_MAX = 2048;
+/** Most bytes of a body that are quoted in an error. */
+const QUOTED_BYTES_MAX = 2048;
 
 /** Why a webhook gave no usable answer. */
 export class WebhookError extends Error {
   /** The HTTP status it answered with, or 503 where there was none. */
   readonly code: number;
+  /** It may pass: the other side fails inside, is busy, or was too slow. */
+  readonly passing: boolean;
 
-  constructor(message: string, code = 503) {
+  constructor(message: string, code = 503, passing = false) {
     super(message);
     this.code = code;
+    this.passing = passing;
   }
 }
 
@@ -98,14 +102,25 @@ function typeOf(headers: OutboundHeaders): string {
   return typeof type === "string" ? type : type[0];
 }
 
-function parsed({ status, headers, body }: OutboundAnswer): unknown {
+/**
+ * Why an answer is no success, in upstream's words: what its body says where that is a failed Status, else by the
+ * code. Undefined for a success.
+ */
+export function refusalOf({ status, headers, body }: OutboundAnswer): WebhookError | undefined {
+  if (status >= 200 && status <= 206) return undefined;
+  const type = typeOf(headers);
+  const plain = type === "" || type.startsWith("text/");
+  const said = plain ? decoder.decode(body.subarray(0, QUOTED_BYTES_MAX)).trim() : "unknown";
+  return statusError(decoder.decode(body)) ??
+    new WebhookError(refusalText(status, said), status, passes(REASONS[status], status));
+}
+
+function parsed(answer: OutboundAnswer): unknown {
+  const refused = refusalOf(answer);
+  if (refused) throw refused;
+  const { status, headers, body } = answer;
   const type = typeOf(headers);
   const text = decoder.decode(body);
-  if (status < 200 || status > 206) {
-    const plain = type === "" || type.startsWith("text/");
-    const said = plain ? text.slice(0, QUOTED_MAX).trim() : "unknown";
-    throw statusError(text) ?? new WebhookError(refusalText(status, said), status);
-  }
   // Upstream reads JSON from whatever type is said, and webhooks exist that say none: Go then guesses text
   if (text === "") {
     throw new WebhookError(
@@ -137,14 +152,25 @@ function statusError(text: string): WebhookError | undefined {
   try {
     const value = JSON.parse(text);
     if (value?.kind !== "Status" || value.status === "Success") return undefined;
-    return new WebhookError(value.message || value.reason || "unknown", value.code || 500);
+    const { message, reason, code } = value;
+    return new WebhookError(message || reason || "unknown", code || 500, passes(reason, code));
   } catch {
     return undefined;
   }
 }
 
+/** Reasons of failures that may pass. */
+const PASSING_REASONS = ["InternalError", "Timeout", "TooManyRequests"];
+/** The reasons of codes that are no faults inside the other side. */
+const REASONS: Readonly<Record<number, string>> = { 503: "ServiceUnavailable" };
+
+function passes(reason: string | undefined, code: number | undefined): boolean {
+  if (reason) return PASSING_REASONS.includes(reason);
+  return code !== undefined && (code === 429 || code >= 500);
+}
+
 /** How upstream's client words a code whose answer says nothing itself. */
-export const REFUSAL_TEXTS: Readonly<Record<number, string>> = {
+const REFUSAL_TEXTS: Readonly<Record<number, string>> = {
   400: "the server rejected our request for an unknown reason",
   401: "the server has asked for the client to provide credentials",
   404: "the server could not find the requested resource",
@@ -166,6 +192,6 @@ function refusalText(status: number, said: string): string {
   }
   if (REFUSAL_TEXTS[status]) return REFUSAL_TEXTS[status];
   return status >= 500
-    ? `an error on the server (${JSON.stringify(said)}) has prevented the request from succeeding`
+    ? `an error on the server (${goQuote(said)}) has prevented the request from succeeding`
     : `the server responded with the status code ${status} but did not return more information`;
 }
