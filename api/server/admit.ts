@@ -99,6 +99,11 @@ export async function review(deps: Deps, admission: Admission): Promise<void> {
   }
 }
 
+/** Whether any validating plugin looks. */
+export function reviewed(deps: Deps, admission: Admission): boolean {
+  return deps.admission.some((plugin) => plugin.validate && plugin.handles(admission));
+}
+
 /** The plugins that want a say inside the write. */
 export function committers(deps: Deps, admission: Admission): readonly AdmissionPlugin[] {
   if (admission.kind.store === "events") return [];

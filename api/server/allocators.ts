@@ -3,24 +3,30 @@
  * stores the Service, so that none is ever given twice. An address is claimed by its IPAddress object, as
  * upstream does; a port by a record of its own.
  */
-import type { Draft } from "../../kv/contract.ts";
 import { invalid } from "../machinery/errors.ts";
 import { edit } from "../machinery/edit.ts";
 import { parseCidr, parseIp } from "../machinery/ip.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import { type Deps, timeText } from "./deps.ts";
 
+/** Who has what: the write's draft, or a sketch of one. */
+export interface Ledger {
+  get(key: string): unknown;
+  put(key: string, value: KubeObject): unknown;
+  delete(key: string): unknown;
+}
+
 /** What a kind's objects claim, exactly, in the write that stores them. */
 export interface Claims {
   /** Returns the object with its claims filled in: a private copy wherever it differs. */
-  create(deps: Deps, draft: Draft<KubeObject>, object: KubeObject): KubeObject;
+  create(deps: Deps, ledger: Ledger, object: KubeObject): KubeObject;
   update(
     deps: Deps,
-    draft: Draft<KubeObject>,
+    ledger: Ledger,
     object: KubeObject,
     old: DeepReadonly<KubeObject>,
   ): KubeObject;
-  release(draft: Draft<KubeObject>, object: DeepReadonly<KubeObject>): void;
+  release(ledger: Ledger, object: DeepReadonly<KubeObject>): void;
 }
 
 /** The range of Services where nothing else is said. */
@@ -48,27 +54,27 @@ export function claimsOf(kind: Kind): Claims | undefined {
 }
 
 const SERVICES: Claims = {
-  create(deps, draft, object) {
+  create(deps, ledger, object) {
     const service = edit(object) as KubeObject;
-    claimAddresses(deps, draft, service, []);
-    claimPorts(deps, draft, service, new Set());
+    claimAddresses(deps, ledger, service, []);
+    claimPorts(deps, ledger, service, new Set());
     return service;
   },
-  update(deps, draft, object, old) {
+  update(deps, ledger, object, old) {
     const service = edit(object) as KubeObject;
     const addresses = addressesOf(old);
     const ports = portsOf(old);
-    claimAddresses(deps, draft, service, addresses);
-    claimPorts(deps, draft, service, ports);
+    claimAddresses(deps, ledger, service, addresses);
+    claimPorts(deps, ledger, service, ports);
     const kept = new Set(addressesOf(service));
-    for (const address of addresses) if (!kept.has(address)) draft.delete(ADDRESSES + address);
+    for (const address of addresses) if (!kept.has(address)) ledger.delete(ADDRESSES + address);
     const keptPorts = portsOf(service);
-    for (const port of ports) if (!keptPorts.has(port)) draft.delete(PORTS + port);
+    for (const port of ports) if (!keptPorts.has(port)) ledger.delete(PORTS + port);
     return service;
   },
-  release(draft, object) {
-    for (const address of addressesOf(object)) draft.delete(ADDRESSES + address);
-    for (const port of portsOf(object)) draft.delete(PORTS + port);
+  release(ledger, object) {
+    for (const address of addressesOf(object)) ledger.delete(ADDRESSES + address);
+    for (const port of portsOf(object)) ledger.delete(PORTS + port);
   },
 };
 
@@ -126,7 +132,7 @@ function addressText(number: number): string {
 
 function claimAddresses(
   deps: Deps,
-  draft: Draft<KubeObject>,
+  ledger: Ledger,
   service: KubeObject,
   before: readonly string[],
 ): void {
@@ -138,24 +144,24 @@ function claimAddresses(
   }
   const given = addressesOf(service);
   if (given.length === 0) {
-    const address = freeAddress(deps, draft);
+    const address = freeAddress(deps, ledger);
     if (!address) throw refusedAddress(service, given, "range is full");
-    claim(deps, draft, service, address);
+    claim(deps, ledger, service, address);
     spec.clusterIP = address;
     spec.clusterIPs = [address];
     return;
   }
   for (const address of given) {
     if (before.includes(address)) continue;
-    const why = addressProblem(deps, draft, address);
+    const why = addressProblem(deps, ledger, address);
     if (why) throw refusedAddress(service, given, `failed to allocate IP ${address}: ${why}`);
-    claim(deps, draft, service, address);
+    claim(deps, ledger, service, address);
   }
   spec.clusterIPs = given;
   spec.clusterIP = given[0];
 }
 
-function addressProblem(deps: Deps, draft: Draft<KubeObject>, address: string): string {
+function addressProblem(deps: Deps, ledger: Ledger, address: string): string {
   const range = rangeOf(deps.serviceRange);
   const ip = parseIp(address);
   const at = ip?.family === 4 ? numberOf(ip.bytes) - range.base : -1;
@@ -163,7 +169,7 @@ function addressProblem(deps: Deps, draft: Draft<KubeObject>, address: string): 
     return `the provided IP (${address}) is not in the valid range. ` +
       `The range of valid IPs is ${range.text}`;
   }
-  return draft.get(ADDRESSES + address) ? "provided IP is already allocated" : "";
+  return ledger.get(ADDRESSES + address) ? "provided IP is already allocated" : "";
 }
 
 function refusedAddress(service: KubeObject, given: readonly string[], why: string) {
@@ -175,25 +181,25 @@ function refusedAddress(service: KubeObject, given: readonly string[], why: stri
 }
 
 /** An address nobody has: at random from the upper band, then wherever one is left. */
-function freeAddress(deps: Deps, draft: Draft<KubeObject>): string | undefined {
+function freeAddress(deps: Deps, ledger: Ledger): string | undefined {
   const { base, size } = rangeOf(deps.serviceRange);
   const end = size - Math.min(BALANCER_ADDRESSES, size / 4) - 1;
   const reserved = Math.min(Math.max(16, Math.floor(size / 16)), 256);
   const start = reserved < end ? reserved : 1;
   for (let draw = 0; draw < DRAWS_MAX; draw++) {
     const address = addressText(base + start + Math.floor(deps.clock.random() * (end - start)));
-    if (!draft.get(ADDRESSES + address)) return address;
+    if (!ledger.get(ADDRESSES + address)) return address;
   }
   for (let at = end - 1; at > 0; at--) {
     const address = addressText(base + at);
-    if (!draft.get(ADDRESSES + address)) return address;
+    if (!ledger.get(ADDRESSES + address)) return address;
   }
   return undefined;
 }
 
-function claim(deps: Deps, draft: Draft<KubeObject>, service: KubeObject, address: string): void {
+function claim(deps: Deps, ledger: Ledger, service: KubeObject, address: string): void {
   const { name, namespace } = service.metadata;
-  draft.put(ADDRESSES + address, {
+  ledger.put(ADDRESSES + address, {
     apiVersion: "networking.k8s.io/v1",
     kind: "IPAddress",
     metadata: {
@@ -213,7 +219,7 @@ function claim(deps: Deps, draft: Draft<KubeObject>, service: KubeObject, addres
 
 function claimPorts(
   deps: Deps,
-  draft: Draft<KubeObject>,
+  ledger: Ledger,
   service: KubeObject,
   before: ReadonlySet<number>,
 ): void {
@@ -226,7 +232,7 @@ function claimPorts(
     if (!port.nodePort || mine.has(port.nodePort)) return;
     mine.add(port.nodePort);
     if (!before.has(port.nodePort)) {
-      takePort(deps, draft, service, port.nodePort, `spec.ports[${i}].nodePort`);
+      takePort(deps, ledger, service, port.nodePort, `spec.ports[${i}].nodePort`);
     }
   });
   if (wants) {
@@ -236,20 +242,20 @@ function claimPorts(
       const twin = ports.find((p) =>
         p.nodePort && p.port === port.port && p.protocol !== port.protocol
       );
-      port.nodePort = twin?.nodePort ?? freePort(deps, draft, service, mine);
+      port.nodePort = twin?.nodePort ?? freePort(deps, ledger, service, mine);
       mine.add(port.nodePort);
     }
   }
   if (spec?.type !== "LoadBalancer" || spec.externalTrafficPolicy !== "Local") return;
-  if (!spec.healthCheckNodePort) spec.healthCheckNodePort = freePort(deps, draft, service, mine);
+  if (!spec.healthCheckNodePort) spec.healthCheckNodePort = freePort(deps, ledger, service, mine);
   else if (!before.has(spec.healthCheckNodePort)) {
-    takePort(deps, draft, service, spec.healthCheckNodePort, "spec.healthCheckNodePort");
+    takePort(deps, ledger, service, spec.healthCheckNodePort, "spec.healthCheckNodePort");
   }
 }
 
 function takePort(
   deps: Deps,
-  draft: Draft<KubeObject>,
+  ledger: Ledger,
   service: KubeObject,
   port: number,
   field: string,
@@ -258,7 +264,7 @@ function takePort(
   const why = outside
     ? `provided port is not in the valid range. The range of valid ports is ` +
       `${NODE_PORT_MIN}-${NODE_PORT_MAX}`
-    : draft.get(PORTS + port)
+    : ledger.get(PORTS + port)
     ? "provided port is already allocated"
     : "";
   if (why) {
@@ -269,17 +275,17 @@ function takePort(
       field,
     }]);
   }
-  notePort(deps, draft, service, port);
+  notePort(deps, ledger, service, port);
 }
 
 function freePort(
   deps: Deps,
-  draft: Draft<KubeObject>,
+  ledger: Ledger,
   service: KubeObject,
   mine: ReadonlySet<number>,
 ): number {
   const start = NODE_PORT_MIN + NODE_PORTS_STATIC;
-  const free = (port: number) => !mine.has(port) && !draft.get(PORTS + port);
+  const free = (port: number) => !mine.has(port) && !ledger.get(PORTS + port);
   let port = 0;
   for (let draw = 0; draw < DRAWS_MAX && !port; draw++) {
     const drawn = start + Math.floor(deps.clock.random() * (NODE_PORT_MAX + 1 - start));
@@ -293,13 +299,13 @@ function freePort(
       field: "spec.ports",
     }]);
   }
-  notePort(deps, draft, service, port);
+  notePort(deps, ledger, service, port);
   return port;
 }
 
-function notePort(deps: Deps, draft: Draft<KubeObject>, service: KubeObject, port: number): void {
+function notePort(deps: Deps, ledger: Ledger, service: KubeObject, port: number): void {
   const { name, namespace } = service.metadata;
-  draft.put(PORTS + port, {
+  ledger.put(PORTS + port, {
     apiVersion: "v1",
     kind: "RangeAllocation",
     metadata: {

@@ -11,6 +11,7 @@ import { attributesOf, authorize } from "./authorize.ts";
 import { checkAdmitted, settleManaged } from "./admitted.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
 import { claimsOf } from "./allocators.ts";
+import { type Plan, withPlan } from "./claim_plan.ts";
 import { apiVersionOf, atRevision, objectCodec, served } from "./codec.ts";
 import { convertedForm, prepareServed } from "./conversions.ts";
 import { decodeBody, fillDefaults } from "./decoding.ts";
@@ -99,22 +100,41 @@ async function createDecoded(
   if (await mutate(deps, admission)) fillDefaults(kind, object);
   if (admission.reinvocation) settleManaged(request, object, managedFields);
   enter(deps, request, "prepare");
-  const generated = !object.metadata.name && object.metadata.generateName;
+  const generated = object.metadata.name ? undefined : object.metadata.generateName;
   const { resourceVersion } = object.metadata;
   prepareCreate(deps, request, object);
   apply?.(object);
   enter(deps, request, "validate");
   const validating = validateNew(deps, request, object);
   if (validating) await validating;
-  enter(deps, request, "admit");
-  await review(deps, admission);
-  enter(deps, request, "commit");
-  if (resourceVersion && resourceVersion !== "0" && !request.params.dryRun) throw versionGiven();
   const store = storeOf(deps, kind);
+  const written = await withPlan(deps, { admission }, async (plan) => {
+    enter(deps, request, "admit");
+    await review(deps, admission);
+    enter(deps, request, "commit");
+    if (resourceVersion && resourceVersion !== "0" && !request.params.dryRun) throw versionGiven();
+    return await commitCreate(deps, request, { admission, object, generated, plan });
+  });
+  return { ...await answerOf(store, request, written), code: 201 };
+}
+
+async function commitCreate(
+  deps: Deps,
+  request: ApiRequest,
+  { admission, object, generated, plan }: {
+    admission: Admission;
+    object: KubeObject;
+    /** What the name was made of, if it was made. */
+    generated: string | undefined;
+    plan: Plan | undefined;
+  },
+): Promise<Written | undefined> {
+  const { kind } = request;
   const plugins = committers(deps, admission);
   const claims = claimsOf(kind);
   const form = kind.storage?.convert && await convertedForm(kind, object);
-  const written = await runWrite(store, request, (draft) => {
+  return await runWrite(storeOf(deps, kind), request, (draft) => {
+    if (plan && !plan.holds(draft)) return undefined;
     let value = storedForm(kind, object, form);
     let key = keyFor(kind, request.namespace, object.metadata.name);
     for (let attempt = 1; draft.get(key); attempt++) {
@@ -127,7 +147,6 @@ async function createDecoded(
     if (claims) value = claims.create(deps, draft, value);
     return { key, value, revision: draft.put(key, value) };
   });
-  return { ...await answerOf(store, request, written), code: 201 };
 }
 
 /** To upstream this is an error of its storage, after everything else and without a reason. */
@@ -373,13 +392,15 @@ async function tryChange(
     const validating = validateChanged(deps, request, object, old);
     if (validating) await validating;
   }
-  enter(deps, request, "admit");
-  // Judges see which version is replaced; it is not stored
-  object.metadata.resourceVersion = old.metadata.resourceVersion;
-  await review(deps, admission);
-  if (unchanged) return { code: 200, kind, item: base };
-  delete (object.metadata as Partial<KubeObject["metadata"]>).resourceVersion;
-  return await commitChange(deps, request, { admission, object, base });
+  return await withPlan(deps, { admission, old: base.value }, async (plan) => {
+    enter(deps, request, "admit");
+    // Judges see which version is replaced; it is not stored
+    object.metadata.resourceVersion = old.metadata.resourceVersion;
+    await review(deps, admission);
+    if (unchanged) return { code: 200, kind, item: base };
+    delete (object.metadata as Partial<KubeObject["metadata"]>).resourceVersion;
+    return await commitChange(deps, request, { admission, object, base, plan });
+  });
 }
 
 /** Whether an object is stored as it would be now: a write that changes nothing moves it to a new storage version. */
@@ -403,10 +424,11 @@ function sameManaged(object: KubeObject, old: DeepReadonly<KubeObject>): boolean
 async function commitChange(
   deps: Deps,
   request: ApiRequest,
-  { admission, object, base }: {
+  { admission, object, base, plan }: {
     admission: Admission;
     object: KubeObject;
     base: Item<KubeObject>;
+    plan: Plan | undefined;
   },
 ): Promise<Answer | undefined> {
   const { kind } = request;
@@ -420,6 +442,7 @@ async function commitChange(
   const written = await runWrite(store, request, (draft) => {
     const current = draft.get(base.key);
     if (!current || current.revision !== base.revision) return undefined;
+    if (plan && !plan.holds(draft)) return undefined;
     admitCommit(plugins, admission, draft);
     if (removed) {
       claims?.release(draft, current.value);
