@@ -66,6 +66,7 @@ import { taintEvictionController } from "./taint_eviction.ts";
 import { tokenCleanerController } from "./token_cleaner.ts";
 import { ttlAfterFinishedController } from "./ttl_after_finished.ts";
 import {
+  attributesClassProtectionController,
   claimProtectionController,
   ephemeralVolumeController,
   volumeProtectionController,
@@ -114,6 +115,7 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     localPathProvisioner(ports),
     claimProtectionController,
     volumeProtectionController,
+    attributesClassProtectionController,
     ephemeralVolumeController,
     serviceLoadBalancers(ports),
   ];

@@ -5,10 +5,12 @@ import {
   PERSISTENT_VOLUMES,
   PODS,
   STORAGE_CLASSES,
+  VOLUME_ATTRIBUTES_CLASSES,
 } from "../runtime/mod.ts";
 import { LOCAL_PATH, localPathProvisioner, STANDARD } from "./local_path.ts";
 import { persistentVolumeBinder, SELECTED_NODE } from "./persistent_volumes.ts";
 import {
+  attributesClassProtectionController,
   claimProtectionController,
   ephemeralVolumeController,
   volumeProtectionController,
@@ -26,6 +28,7 @@ function opened(): Promise<World> {
     }),
     claimProtectionController,
     volumeProtectionController,
+    attributesClassProtectionController,
     ephemeralVolumeController,
   ]);
 }
@@ -104,6 +107,36 @@ Deno.test("the binder says which attributes class a claim's volume has", async (
   await world.settle();
   const { status } = await world.get(PERSISTENT_VOLUME_CLAIMS, "c");
   assertEquals([status.phase, status.currentVolumeAttributesClassName], ["Bound", "gold"]);
+});
+
+Deno.test("a class of attributes that was deleted goes when neither claim nor volume names it", async () => {
+  await using world = await opened();
+  const target = { resource: VOLUME_ATTRIBUTES_CLASSES, name: "gold" };
+  const names = async () =>
+    (await world.list(VOLUME_ATTRIBUTES_CLASSES)).map((each) => each.metadata.name);
+  const said = { driverName: "d", parameters: { iops: "9" } };
+  for (const name of ["gold", "free"]) {
+    await world.create(VOLUME_ATTRIBUTES_CLASSES, { metadata: { name }, ...said }, "");
+  }
+  const gold = { volumeAttributesClassName: "gold" };
+  const csi = { ...gold, hostPath: undefined, csi: { driver: "d", volumeHandle: "h" } };
+  await world.create(PERSISTENT_VOLUMES, volume("v", "1Gi", csi), "");
+  await world.create(PERSISTENT_VOLUME_CLAIMS, claim("c", "1Gi", "other", gold));
+  await world.settle();
+  await world.client.delete({ ...target, name: "free" });
+  await world.client.delete(target);
+  await world.settle();
+  assertEquals(await names(), ["gold"]);
+  await world.client.delete({ resource: PERSISTENT_VOLUMES, name: "v" });
+  await world.settle();
+  assertEquals(await names(), ["gold"]);
+  await world.client.delete({
+    resource: PERSISTENT_VOLUME_CLAIMS,
+    namespace: "default",
+    name: "c",
+  });
+  await world.settle();
+  assertEquals(await names(), []);
 });
 
 Deno.test("the binder releases a volume whose claim is gone, and calls a claim lost without its volume", async () => {

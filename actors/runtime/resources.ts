@@ -79,10 +79,11 @@ export const [SUBJECT_ACCESS_REVIEWS]: readonly ResourceId[] = row(
   "v1",
   "subjectaccessreviews",
 );
-export const [STORAGE_CLASSES]: readonly ResourceId[] = row(
+export const [STORAGE_CLASSES, VOLUME_ATTRIBUTES_CLASSES]: readonly ResourceId[] = row(
   "storage.k8s.io",
   "v1",
   "storageclasses",
+  "volumeattributesclasses",
 );
 export const [HORIZONTAL_POD_AUTOSCALERS]: readonly ResourceId[] = row(
   "autoscaling",
