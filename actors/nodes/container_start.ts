@@ -15,6 +15,7 @@ import {
   RuntimeError,
   type Sandbox,
 } from "./runtimes/runtime.ts";
+import { subPathOf } from "./volumes/volumes.ts";
 import { type ContainerOf, describePod, type Pod } from "./types.ts";
 
 /** What starting a container needs of its pod. */
@@ -109,10 +110,11 @@ async function surroundings(context: StartContext, runtime: Runtime, container: 
   // Where pods come in thousands nobody looks at a simulated environment.
   if (!runtime.real && !ports.volumes) return { env: NO_ENV, mounts: [] };
   const env = await environmentOf(pod, container, facts, ports.sources);
-  const mounts = runtime.real && ports.volumes
-    ? await ports.volumes.mounts(pod, container, env)
-    : [];
-  return { env, mounts };
+  if (runtime.real && ports.volumes) {
+    return { env, mounts: await ports.volumes.mounts(pod, container, env) };
+  }
+  for (const mount of container.volumeMounts ?? []) subPathOf(mount, env);
+  return { env, mounts: [] };
 }
 
 const NO_ENV: ReadonlyMap<string, string> = new Map();

@@ -67,7 +67,7 @@ export class Stages {
       : undefined;
     for (const stage of stages) {
       const groups = matches(stage, spec, words);
-      if (groups) return transition(stage, spec, groups, clock);
+      if (groups) return stage.to === state ? undefined : transition(stage, spec, groups, clock);
     }
     return undefined;
   }

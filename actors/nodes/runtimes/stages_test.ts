@@ -23,6 +23,9 @@ Deno.test("the default stages read commands, kinds, owners and annotations", () 
   assertEquals(next(spec([], "init")), ["init-completes", 0, 0]);
   const ownerReferences = [{ controller: true, kind: "Job" }];
   assertEquals(next(spec([], "app", { ownerReferences })), ["job-completes", 1000, 0]);
+  const pause = spec([], "app", { ownerReferences });
+  Object.assign(pause.container, { image: "registry.k8s.io/pause:3.10" });
+  assertEquals(next(pause), undefined);
   const annotations = {
     "simulated.plesio.dev/exit-after": "3",
     "simulated.plesio.dev/exit-code": "9",

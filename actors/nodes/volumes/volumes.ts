@@ -137,16 +137,8 @@ export class HostVolumes implements PodVolumes {
             `"${container.name}"`,
         );
       }
-      const expanded = mount.subPathExpr
-        ? expand(mount.subPathExpr, (name) => env.get(name))
-        : mount.subPath;
-      let hostPath = volume.path;
-      if (expanded) {
-        if (expanded.startsWith("/") || expanded.split("/").includes("..")) {
-          throw config(`subPath "${expanded}" must be a relative path without '..'`);
-        }
-        hostPath = await subPath(volume.path, expanded);
-      }
+      const expanded = subPathOf(mount, env);
+      const hostPath = expanded ? await subPath(volume.path, expanded) : volume.path;
       const readOnly = volume.readOnly || (mount.readOnly ?? false);
       const containerPath = mount.mountPath.startsWith("/")
         ? mount.mountPath
@@ -198,6 +190,31 @@ async function pathOf(volume: DeepReadonly<KubeObject>): Promise<string> {
     return local.path;
   }
   throw new Error(`persistentvolume "${volume.metadata.name}" is of a kind this node cannot mount`);
+}
+
+/**
+ * The path inside its volume that a mount means; undefined for all of it. Validation has seen only the
+ * expression: what a variable brings in is judged here, also for containers without processes.
+ */
+export function subPathOf(
+  mount: { subPath?: string; subPathExpr?: string },
+  env: ReadonlyMap<string, string>,
+): string | undefined {
+  const missing = new Set<string>();
+  const path = mount.subPathExpr
+    ? expand(mount.subPathExpr, (name) => {
+      const value = env.get(name);
+      if (!value) missing.add(name);
+      return value;
+    })
+    : mount.subPath;
+  if (missing.size) throw config(`missing value for ${[...missing].sort().join(", ")}`);
+  if (!path) return undefined;
+  if (path.startsWith("/")) throw config(`error SubPath \`${path}\` must not be an absolute path`);
+  if (path.split("/").includes("..")) {
+    throw config(`unable to provision SubPath \`${path}\`: must not contain '..'`);
+  }
+  return path;
 }
 
 async function subPath(volume: string, path: string): Promise<string> {

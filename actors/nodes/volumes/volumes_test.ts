@@ -4,7 +4,8 @@ import type { Objects } from "../objects.ts";
 import { MountError } from "../ports.ts";
 import type { Container, Pod, Volume } from "../types.ts";
 import { writeAtomically } from "./atomic_writer.ts";
-import { HostVolumes } from "./volumes.ts";
+import type { RuntimeError } from "../runtimes/runtime.ts";
+import { HostVolumes, subPathOf } from "./volumes.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const facts = { hostIPs: [], podIPs: [], allocatable: { memory: "1Gi" } };
@@ -141,6 +142,26 @@ Deno.test("HostVolumes says what it waits for", () =>
       assertEquals([error.volume, error.message], ["v", message]);
     }
   }));
+
+Deno.test("a subPath that variables lead astray is refused in the kubelet's words", () => {
+  const env = new Map([["ABS", "/tmp"], ["UP", "a/../.."], ["EMPTY", ""], ["OK", "a"]]);
+  const of = (subPathExpr: string) => {
+    try {
+      return subPathOf({ subPathExpr }, env);
+    } catch (error) {
+      return `${(error as RuntimeError).reason}: ${(error as Error).message}`;
+    }
+  };
+  const reason = "CreateContainerConfigError: ";
+  assertEquals(of("x/$(OK)"), "x/a");
+  assertEquals(of("$(ABS)"), `${reason}error SubPath \`/tmp\` must not be an absolute path`);
+  assertEquals(
+    of("$(UP)"),
+    `${reason}unable to provision SubPath \`a/../..\`: must not contain '..'`,
+  );
+  assertEquals(of("$(Z)/$(EMPTY)"), `${reason}missing value for EMPTY, Z`);
+  assertEquals(subPathOf({}, env), undefined);
+});
 
 Deno.test("HostVolumes refreshes, mounts subPaths, and goes", () =>
   inFolder(async (folder) => {
