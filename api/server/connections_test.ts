@@ -103,6 +103,7 @@ Deno.test("Connections: idle ones go, busy ones stay; TCP looks whether they are
   request(busy);
   assertEquals(busy.keepAlive, 60_000);
   await clock.advance(IDLE_MS_MAX + 3 * SWEEP_MS);
+  await clock.turn();
   assertEquals([idle.destroyed, idleSession.closed, busy.destroyed], [true, true, false]);
 });
 
@@ -130,11 +131,23 @@ Deno.test("Connections: who resets streams as fast as it opens them is cut off",
   assertEquals(calm.destroyed, false);
   const rapid = openHttp2();
   for (let i = 0; i <= RESETS_MAX; i++) request(rapid)(true);
+  await clock.turn();
   assertEquals([rapid.code, rapid.destroyed], [11, true]);
   const greedy = openHttp2();
   for (let i = 0; i <= RUNNING_MAX; i++) request(greedy);
+  await clock.turn();
   assertEquals(greedy.destroyed, true);
   assertEquals(connections.closed.resets, 2);
+});
+
+Deno.test("Connections: a session that ends while its frames are read does so a turn later", async () => {
+  const { clock, openHttp2 } = setUp();
+  const [left, broken] = [openHttp2(), openHttp2()];
+  left.close();
+  broken.emit("error", new Error("a broken frame"));
+  assertEquals([left.closed, broken.destroyed], [false, false]);
+  await clock.turn();
+  assertEquals([left.closed, broken.destroyed], [true, true]);
 });
 
 Deno.test("Connections: more than there may be are closed as they come", () => {
@@ -146,13 +159,14 @@ Deno.test("Connections: more than there may be are closed as they come", () => {
   assertEquals(connections.size, 0);
 });
 
-Deno.test("Connections: when the server ends, idle ones go at once and HTTP/2 is asked to", () => {
-  const { open, openHttp2, request, connections } = setUp();
+Deno.test("Connections: when the server ends, idle ones go at once and HTTP/2 is asked to", async () => {
+  const { clock, open, openHttp2, request, connections } = setUp();
   const idle = open();
   request(idle)(false);
   const busy = open();
   request(busy);
   const session = openHttp2();
   connections.drain();
+  await clock.turn();
   assertEquals([idle.destroyed, busy.destroyed, session.closed], [true, false, true]);
 });

@@ -251,11 +251,8 @@ export interface Listener {
   close(options?: { graceMs?: number }): Promise<void>;
 }
 
-/**
- * Streams of one HTTP/2 connection at once. Upstream has 100. Deno 2.9's HTTP/2 may end the whole process when a client
- * with more watches than that goes away (140 of them: two times in five); the lower the limit, the more often.
- */
-export const HTTP2_STREAMS_MAX = 1_000;
+/** Streams of one HTTP/2 connection at once, as upstream. */
+export const HTTP2_STREAMS_MAX = 100;
 /** Longest head of a request, in bytes (upstream's); over HTTP/2 the protocol's library stops at 64 KiB. */
 export const HEAD_BYTES_MAX = 1024 * 1024;
 

@@ -397,3 +397,26 @@ Deno.test("hostile: ten thousand idle watches cost little, and nothing of them i
   await eventually("watches are left", async () => await watchers() === before);
   connection.close();
 });
+
+Deno.test("hostile: a client that says goodbye once its watches have ended takes nobody with it", async () => {
+  await using server = await Server.start({ flags: ["--components", "api", "--memory"] });
+  const { access: { port, caPem, certificatePem, keyPem } } = server;
+  for (let round = 0; round < 3; round++) {
+    using client = Deno.createHttpClient({
+      caCerts: [caPem],
+      cert: certificatePem,
+      key: keyPem,
+      http2: true,
+    });
+    const watches = Array.from({ length: 140 }, async () => {
+      const url = `https://127.0.0.1:${port}${MAPS}?watch=true&timeoutSeconds=1`;
+      const answer = await fetch(url, { client });
+      await answer.text();
+      return answer.status;
+    });
+    assertEquals(new Set(await Promise.all(watches)), new Set([200]));
+  }
+  const connection = await RawConnection.open(server.access);
+  assertEquals((await connection.request("GET", MAPS)).status, 200);
+  connection.close();
+});

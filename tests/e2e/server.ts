@@ -130,7 +130,10 @@ export class Server {
     return most;
   }
 
-  /** Ends it, waits, and removes its temporary folder. Returns how long that took, in ms. */
+  /**
+   * Ends it, waits, and removes its temporary folder. Returns how long that took, in ms. Throws when it had crashed:
+   * what a test saw before may have been right all the same.
+   */
   async stop(signal: Deno.Signal = "SIGTERM"): Promise<number> {
     const since = performance.now();
     try {
@@ -138,10 +141,12 @@ export class Server {
     } catch (error) {
       if (!(error instanceof TypeError)) throw error; // it has ended already
     }
-    await this.process.status;
+    const { code, signal: by } = await this.process.status;
     const took = performance.now() - since;
     await this.#drained;
     if (!this.#kept) await Deno.remove(this.folder, { recursive: true });
+    const crash = CRASHES.get(code) ?? [...CRASHES.values()].find((name) => name === by);
+    if (crash) throw new Error(`the server crashed by ${crash}:\n${this.output.slice(-2000)}`);
     return took;
   }
 
@@ -149,6 +154,9 @@ export class Server {
     await this.stop();
   }
 }
+
+/** How a shell tells of a process that its own mistake ended. */
+const CRASHES = new Map([[128 + 6, "SIGABRT"], [128 + 7, "SIGBUS"], [128 + 11, "SIGSEGV"]]);
 
 /** A port nobody listens on now. */
 export function freePort(): number {
