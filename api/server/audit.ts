@@ -185,10 +185,8 @@ export class AuditRecord {
   responseObject: string | undefined;
   readonly #auditor: Auditor;
   readonly #head: string;
-  /** Parts of the text that stages have alike. */
-  #asked: string | undefined;
-  #origin: string | undefined;
-  #about: string | undefined;
+  /** The text that stages have alike. */
+  #alike: string | undefined;
   #received: string | undefined;
   #started = false;
   #done = false;
@@ -239,7 +237,7 @@ export class AuditRecord {
       ref.name ??= own("name");
       ref.uid ??= own("uid");
       ref.resourceVersion ??= own("resourceVersion");
-      this.#about = undefined;
+      this.#alike = undefined;
     }
     if (this.wantsRequest) this.requestObject = this.#objectText(value);
   }
@@ -326,23 +324,10 @@ export class AuditRecord {
 
   /** The event of a stage, in the form that `AuditEvent` says; `bare` leaves out the objects. */
   json(stage: AuditStage, at: number, bare = false): string {
-    const { begun, ref, status } = this;
+    const { begun, status } = this;
     const annotations = bare ? { ...this.annotations, [TRUNCATED]: "true" } : this.annotations;
-    const { asked } = begun;
-    this.#asked ??= `,"requestURI":${text(begun.uri)},"verb":${text(asked.verb)}` +
-      `,"user":${asked.user ? userText(asked.user) : "{}"}`;
-    let out = `${this.#head}"${stage}"${this.#asked}`;
-    if (this.impersonated) out += `,"impersonatedUser":${userText(this.impersonated)}`;
-    if (this.impersonationConstraint) {
-      const constraint = text(this.impersonationConstraint);
-      out += `,"authenticationMetadata":{"impersonationConstraint":${constraint}}`;
-    }
-    this.#origin ??=
-      (begun.sourceIPs.length ? `,"sourceIPs":${JSON.stringify(begun.sourceIPs)}` : "") +
-      (begun.userAgent ? `,"userAgent":${text(begun.userAgent)}` : "");
-    out += this.#origin;
-    if (ref) out += this.#about ??= `,"objectRef":${JSON.stringify(ref)}`;
-    if (status) out += `,"responseStatus":${JSON.stringify({ metadata: {}, ...status })}`;
+    let out = `${this.#head}"${stage}"${this.#said()}`;
+    if (status) out += `,"responseStatus":${statusText(status)}`;
     if (this.requestObject && !bare) out += `,"requestObject":${this.requestObject}`;
     if (this.responseObject && !bare) out += `,"responseObject":${this.responseObject}`;
     const received = this.#received ??= formatMicroTime(begun.at);
@@ -351,6 +336,24 @@ export class AuditRecord {
     }"`;
     if (annotations) out += `,"annotations":${sortedText(annotations)}`;
     return out + "}";
+  }
+
+  /** What all stages say alike: made once, but for those who act as somebody else. */
+  #said(): string {
+    if (this.#alike !== undefined && !this.impersonated) return this.#alike;
+    const { begun, ref } = this;
+    const { asked } = begun;
+    let out = `,"requestURI":${text(begun.uri)},"verb":${text(asked.verb)}` +
+      `,"user":${asked.user ? userText(asked.user) : "{}"}`;
+    if (this.impersonated) out += `,"impersonatedUser":${userText(this.impersonated)}`;
+    if (this.impersonationConstraint) {
+      const constraint = text(this.impersonationConstraint);
+      out += `,"authenticationMetadata":{"impersonationConstraint":${constraint}}`;
+    }
+    if (begun.sourceIPs.length) out += `,"sourceIPs":${JSON.stringify(begun.sourceIPs)}`;
+    if (begun.userAgent) out += `,"userAgent":${text(begun.userAgent)}`;
+    if (ref) out += `,"objectRef":${refText(ref)}`;
+    return this.#alike = out;
   }
 }
 
@@ -384,8 +387,40 @@ function userText(user: User): string {
 
 /** A map as Go writes it: by key. */
 function sortedText(map: Record<string, string>): string {
-  const keys = Object.keys(map).sort();
-  return `{${keys.map((key) => `${text(key)}:${text(map[key])}`).join(",")}}`;
+  const keys = Object.keys(map);
+  if (keys.length > 1) keys.sort();
+  let out = "";
+  for (const key of keys) out += `${out && ","}${text(key)}:${text(map[key])}`;
+  return `{${out}}`;
+}
+
+/** The answer's status; nearly always only a code is known. */
+function statusText(status: AuditStatus): string {
+  const { status: outcome, message, reason, details, code } = status;
+  return outcome === undefined && message === undefined && !reason && !details
+    ? `{"metadata":{},"code":${code}}`
+    : JSON.stringify({ metadata: {}, ...status });
+}
+
+const REF_KEYS = [
+  "resource",
+  "namespace",
+  "name",
+  "uid",
+  "apiGroup",
+  "apiVersion",
+  "resourceVersion",
+  "subresource",
+] as const;
+
+/** An object's reference: JSON.stringify would take it for a stranger each time. */
+function refText(ref: ObjectRef): string {
+  let out = "";
+  for (const key of REF_KEYS) {
+    const value = ref[key];
+    if (value !== undefined) out += `${out && ","}"${key}":${text(value)}`;
+  }
+  return `{${out}}`;
 }
 
 /** An event as a document of its own. */

@@ -41,7 +41,7 @@ export interface AuditLogOptions {
 export interface LogFile {
   /** Its length now. */
   readonly size: number;
-  /** Writes all of it, or throws. */
+  /** Writes all of it, or throws. The bytes are another's afterwards. */
   write(bytes: Uint8Array): void;
   close(): void;
 }
@@ -65,6 +65,10 @@ const BYTES_MAX = 100 * 1024 * 1024;
 const DAYS_MAX = 366;
 const BACKUPS_MAX = 100;
 const DAY_MS = 24 * 3600 * 1000;
+/** Texts that surely fit are encoded in place. */
+const ROOM_BYTES = 64 * 1024;
+/** UTF-8 bytes of one UTF-16 unit at most. */
+const UNIT_BYTES_MAX = 3;
 
 const encoder = new TextEncoder();
 
@@ -76,7 +80,10 @@ export class AuditLog implements AuditSink {
   readonly #file: RotatedFile;
   readonly #clock: Pick<Clock, "turn" | "timer">;
   readonly #failed: (error: unknown, events: number) => void;
-  #lines: string[] = [];
+  /** What waits to be written, and how many events that is. */
+  #text = "";
+  #events = 0;
+  readonly #room = new Uint8Array(ROOM_BYTES);
   #flush: Promise<boolean> | undefined;
   #later: Timer | undefined;
 
@@ -96,11 +103,12 @@ export class AuditLog implements AuditSink {
     const line = this.#lineOf(event);
     if (line === undefined) return !this.strict;
     const { mode = "blocking", bufferMax = LOG_BUFFER_MAX } = this.#options;
-    if (mode === "batch" && this.#lines.length >= bufferMax) {
+    if (mode === "batch" && this.#events >= bufferMax) {
       this.#failed(new Error("audit buffer queue blocked"), 1);
       return true;
     }
-    this.#lines.push(line);
+    this.#text += line;
+    this.#events++;
     if (mode === "batch") {
       this.#flush ??= this.#clock.turn().then(() => this.#write());
       return true;
@@ -133,17 +141,24 @@ export class AuditLog implements AuditSink {
   }
 
   #write(): boolean {
-    const lines = this.#lines;
+    const text = this.#text;
+    const events = this.#events;
     this.#flush = undefined;
-    if (lines.length === 0) return true;
-    this.#lines = [];
+    if (events === 0) return true;
+    this.#text = "";
+    this.#events = 0;
     try {
-      this.#file.write(encoder.encode(lines.join("")));
+      this.#file.write(this.#bytesOf(text));
       return true;
     } catch (error) {
-      this.#failed(error, lines.length);
+      this.#failed(error, events);
       return !this.strict;
     }
+  }
+
+  #bytesOf(text: string): Uint8Array {
+    if (text.length * UNIT_BYTES_MAX > ROOM_BYTES) return encoder.encode(text);
+    return this.#room.subarray(0, encoder.encodeInto(text, this.#room).written);
   }
 }
 
