@@ -108,9 +108,10 @@ function refuse(error: unknown): never {
 function bearerToken(credentials: Credentials): string | undefined {
   const value = credentials.header("authorization")?.trim();
   if (!value) return undefined;
-  const parts = value.split(" ");
-  if (parts.length < 2 || parts[0].toLowerCase() !== "bearer") return undefined;
-  return parts[1] || undefined;
+  const space = value.indexOf(" ");
+  if (space < 0 || value.slice(0, space).toLowerCase() !== "bearer") return undefined;
+  const end = value.indexOf(" ", space + 1);
+  return value.slice(space + 1, end < 0 ? undefined : end) || undefined;
 }
 
 const PROTOCOL_PREFIX = "base64url.bearer.authorization.k8s.io.";

@@ -10,6 +10,9 @@ export const NAMESPACES_INDEXED_MAX = 1024;
 export const USERS_MAX = 4096;
 /** Verified bearer tokens that are remembered. */
 export const TOKENS_CACHED_MAX = 8192;
+/** Good tokens whose digests are remembered, and how long they may be. */
+export const DIGESTS_MAX = 1024;
+export const DIGESTED_BYTES_MAX = 4 * 1024;
 /** A verified token is verified again after this long, so that a removed key is noticed. */
 export const TOKEN_CACHE_MS = 10_000;
 /** Longest bearer token that is looked at. */

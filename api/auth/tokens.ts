@@ -22,6 +22,8 @@ import {
   userOfClaims,
 } from "./jwt.ts";
 import {
+  DIGESTED_BYTES_MAX,
+  DIGESTS_MAX,
   TOKEN_BYTES_MAX,
   TOKEN_CACHE_MS,
   TOKEN_SECONDS_DEFAULT,
@@ -142,6 +144,8 @@ export class Tokens {
   readonly #told: Remembered<true>;
   readonly #statics = new Map<string, TokenIdentity>();
   readonly #known = new Map<string, Known>();
+  /** Digests of tokens that were good when they were last seen; whether they still are is asked each time. */
+  readonly #digests = new Map<string, string>();
 
   constructor(options: TokenOptions) {
     this.issuer = options.issuer ?? ISSUER_DEFAULT;
@@ -184,17 +188,21 @@ export class Tokens {
     notes?: TokenNotes,
   ): TokenIdentity | Promise<TokenIdentity> {
     if (token.length > TOKEN_BYTES_MAX) throw new TokenError(INVALID);
-    const hash = digest(token);
-    const use = { token, hash, audiences, notes };
+    const digested = this.#digests.get(token);
+    const hash = digested ?? digest(token);
     const fixed = this.#statics.get(hash) ?? (this.#bootstraps && this.#bootstrap(token));
     if (fixed) {
       const good = this.#agnostic(fixed, audiences);
+      if (good && !digested) this.#digest(token, hash);
       if (good) return good;
     }
+    const use = { token, hash, audiences, notes };
     const now = this.#clock.now();
     const known = this.#known.get(hash);
     if (known && now - known.verified < TOKEN_CACHE_MS && now >= known.verified) {
-      return this.#again(known, use, now);
+      const good = this.#again(known, use, now);
+      if (!digested) this.#digest(token, hash);
+      return good;
     }
     const issuer = issuerOf(token);
     const ours = issuer !== undefined && this.#issuers.has(issuer);
@@ -204,6 +212,18 @@ export class Tokens {
     }
     if (!ours) throw new TokenError(INVALID);
     return this.#verify(use);
+  }
+
+  /** Remembers a good token's digest: a good part of what a GET costs. Nobody else's token gets here. */
+  #digest(token: string, hash: string): void {
+    if (token.length > DIGESTED_BYTES_MAX) return;
+    if (this.#digests.size >= DIGESTS_MAX) this.#digests.clear();
+    this.#digests.set(token, hash);
+  }
+
+  /** How many digests are remembered now. */
+  get digested(): number {
+    return this.#digests.size;
   }
 
   /** Tokens that know nothing of audiences are good for those of the API server. */

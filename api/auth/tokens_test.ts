@@ -9,6 +9,7 @@ import {
   withoutTokenProtocol,
 } from "./authn.ts";
 import { TokenKeys } from "./jwt.ts";
+import { DIGESTED_BYTES_MAX, DIGESTS_MAX } from "./limits.ts";
 import { createAuthority, createTokenKey, fromPem, issueClient } from "./pki.ts";
 import { messageOf, State, stillClock, stored } from "./state_fixture.ts";
 import { Tokens } from "./tokens.ts";
@@ -341,6 +342,32 @@ Deno.test("Tokens.authenticate() remembers a bounded number of tokens", async ()
     await tokens.authenticate(status.token);
     assert(tokens.cached <= 4);
   }
+});
+
+Deno.test("Tokens.authenticate() remembers digests of good tokens alone, and asks all the same", async () => {
+  const { state, tokens, issue } = setup();
+  const token = await issue();
+  const { user } = await tokens.authenticate(token);
+  assertEquals(tokens.digested, 0);
+  for (let i = 0; i < 2; i++) {
+    assertEquals(await tokens.authenticate(token), { user, audiences: tokens.audiences });
+  }
+  assertEquals(tokens.digested, 1);
+  assertThrows(() => tokens.authenticate("nobody's"));
+  assertEquals(tokens.digested, 1);
+  state.delete("/registry/serviceaccounts/ns/sa");
+  await assertRejects(async () => await tokens.authenticate(token));
+  await assertRejects(async () => await tokens.authenticate(token));
+  for (let i = 0; i < DIGESTS_MAX + 10; i++) {
+    tokens.addStatic(`fixed-${i}`, { name: "fixed", groups: [] });
+    await tokens.authenticate(`fixed-${i}`);
+    assert(tokens.digested <= DIGESTS_MAX);
+  }
+  const long = "x".repeat(DIGESTED_BYTES_MAX + 1);
+  tokens.addStatic(long, { name: "long", groups: [] });
+  const before = tokens.digested;
+  await tokens.authenticate(long);
+  assertEquals(tokens.digested, before);
 });
 
 Deno.test("Tokens.issue() shortens what is longer than allowed, with a warning", async () => {
