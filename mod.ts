@@ -16,7 +16,7 @@
  * await cluster.settle();
  * ```
  */
-import { startControlPlane } from "./actors/mod.ts";
+import { SchedulerView, startControlPlane } from "./actors/mod.ts";
 import {
   advertised,
   dialerOf,
@@ -196,6 +196,7 @@ export class Cluster {
     const clock = clockOf(options);
     const nodes: RunningNode[] = [];
     const simulated: SimulatedNodes[] = [];
+    const view = new SchedulerView();
     const real = options.runtime === "auto" || options.runtime === "isolate";
     if (real && clock.manual) {
       throw new TypeError(
@@ -219,7 +220,7 @@ export class Cluster {
       const parts = await build(
         { options, clock, database, ranges, log },
         dialerOf(() => nodes, () => simulated),
-        metricsApi(() => usageOf(nodes, simulated)),
+        { ...metricsApi(() => usageOf(nodes, simulated)), ...view.subresources },
       );
       const cluster = new Cluster(parts, nodes, simulated);
       startControlPlane(parts.system, {
@@ -242,7 +243,7 @@ export class Cluster {
           }),
         },
         controllers: components.includes("controllers") ? options.controllers : "",
-        scheduler: components.includes("scheduler"),
+        scheduler: components.includes("scheduler") && { view },
       });
       if (components.includes("nodes")) {
         await startLocalNodes(parts.system, nodesOf(options, clock, ranges), { nodes, simulated });
@@ -436,7 +437,7 @@ type Ground = Pick<Parts, "options" | "clock" | "database" | "ranges" | "log">;
 async function build(
   ground: Ground,
   dialer: ReturnType<typeof dialerOf>,
-  virtual: ReturnType<typeof metricsApi>,
+  virtual: ApiOptions["virtual"],
 ): Promise<Parts> {
   const { options, clock, database, ranges, log } = ground;
   const authorities = { users: "" };

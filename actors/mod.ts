@@ -7,7 +7,9 @@
 import type { Client } from "../api/client/contract.ts";
 import { type ControllerPorts, controllerRows, startControllers } from "./controllers/mod.ts";
 import type { System } from "./runtime/mod.ts";
-import { scheduler, type SchedulerOptions } from "./scheduler/mod.ts";
+import { scheduler, type SchedulerOptions, SchedulerView } from "./scheduler/mod.ts";
+
+export { SchedulerView };
 
 /** What a control plane is started with. */
 export interface ControlPlaneOptions {

@@ -7,6 +7,7 @@
  */
 import type { Cluster } from "./cluster.ts";
 import type { Cycle, Diagnosis, NodeInfo, Plugin, PodInfo, Refusal } from "./framework.ts";
+import { REMEDIES } from "./remedies.ts";
 
 /** The fewest nodes that are looked at where there are as many, and the least share of all, in percent. */
 export const FEASIBLE_NODES_MIN = 100;
@@ -20,16 +21,20 @@ export interface Choice {
   feasible: number;
 }
 
-/** Every plugin's word on every node, for people: see `explain`. */
-export interface Explanation {
-  pod: string;
-  nodes: {
-    node: string;
-    refusals: Refusal[];
-    /** By plugin: the normalized score times its weight. */
-    scores?: Record<string, number>;
-    total?: number;
-  }[];
+/** Every plugin's word on every node, for people: see `explain.ts`. */
+export interface Matrix {
+  /** Refusals of all nodes at once. */
+  all: Refusal[];
+  nodes: NodeVerdict[];
+}
+
+/** What the plugins say of one node. It would do when there are no refusals. */
+export interface NodeVerdict {
+  node: string;
+  refusals: (Refusal & { remedy?: string })[];
+  /** By plugin: the normalized score times its weight. */
+  scores?: Record<string, number>;
+  total?: number;
 }
 
 export class Algorithm {
@@ -71,37 +76,42 @@ export class Algorithm {
     return this.#filterNode(cycle, filters, node);
   }
 
-  /** The full matrix for one pod against the cluster as it stands now. */
-  explain(pod: PodInfo): Explanation {
+  /** The full matrix for one pod against the cluster as it stands now: no filter stops at the first refusal. */
+  matrix(pod: PodInfo): Matrix {
     const cycle: Cycle = { pod, cluster: this.#cluster, state: new Map() };
-    const explanation: Explanation = { pod: pod.key, nodes: [] };
+    const matrix: Matrix = { all: [], nodes: [] };
     const active: Plugin[] = [];
-    const refusedByAll: Refusal[] = [];
     for (const plugin of this.#plugins) {
       const said = plugin.preFilter?.(cycle);
       if (said === "skip") continue;
-      if (said) refusedByAll.push(said);
-      else active.push(plugin);
+      if (said) matrix.all.push(said);
+      else if (plugin.filter) active.push(plugin);
     }
     const feasible: NodeInfo[] = [];
+    const verdicts: NodeVerdict[] = [];
     for (const node of this.#cluster.nodes) {
-      const refusals = [...refusedByAll];
+      const refusals: NodeVerdict["refusals"] = [];
       for (const plugin of active) {
-        const refusal = plugin.filter?.(cycle, node);
-        if (refusal) refusals.push(refusal);
+        const refusal = plugin.filter!(cycle, node);
+        if (!refusal) continue;
+        const remedy = (plugin.remedy ?? REMEDIES[plugin.name])?.(cycle, node);
+        refusals.push({ ...refusal, ...(remedy && { remedy }) });
       }
-      if (refusals.length === 0) feasible.push(node);
-      explanation.nodes.push({ node: node.name, refusals });
+      const verdict = { node: node.name, refusals };
+      matrix.nodes.push(verdict);
+      if (refusals.length > 0 || matrix.all.length > 0) continue;
+      feasible.push(node);
+      verdicts.push(verdict);
     }
-    const byName = new Map(explanation.nodes.map((entry) => [entry.node, entry]));
+    if (feasible.length === 0) return matrix;
     this.#scores(cycle, feasible, (plugin, scores) => {
-      feasible.forEach((node, i) => {
-        const entry = byName.get(node.name)!;
-        (entry.scores ??= {})[plugin.name] = scores[i] * plugin.weight!;
-        entry.total = (entry.total ?? 0) + scores[i] * plugin.weight!;
+      verdicts.forEach((verdict, i) => {
+        const score = scores[i] * plugin.weight!;
+        (verdict.scores ??= {})[plugin.name] = score;
+        verdict.total = (verdict.total ?? 0) + score;
       });
     });
-    return explanation;
+    return matrix;
   }
 
   #preFilter(cycle: Cycle): Plugin[] | Refusal {

@@ -337,9 +337,9 @@ Deno.test("preempt() says why nobody can be evicted", () => {
   );
 });
 
-Deno.test("explain() gives every plugin's word on every node", () => {
+Deno.test("matrix() gives every plugin's word on every node", () => {
   const { algorithm } = world([node("a"), node("b", { spec: { unschedulable: true } })]);
-  const { nodes } = algorithm.explain(pod("p", { requests: { cpu: "1" } }));
+  const { nodes } = algorithm.matrix(pod("p", { requests: { cpu: "1" } }));
   assertEquals(nodes[1].refusals.map((r) => r.plugin), ["NodeUnschedulable"]);
   assert(nodes[0].total! > 0 && nodes[0].scores!.NodeResourcesFit > 0);
 });

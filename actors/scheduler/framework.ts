@@ -120,6 +120,8 @@ export interface Plugin {
   /** Once per cycle. `skip`: `filter` is not called. A refusal: no node will do. */
   preFilter?(cycle: Cycle): "skip" | Refusal | undefined | void;
   filter?(cycle: Cycle, node: NodeInfo): Refusal | undefined;
+  /** What would make `filter` pass on a node that it refuses, for people: see `explain.ts`. */
+  remedy?(cycle: Cycle, node: NodeInfo): string | undefined;
   /** Once per cycle, with the nodes that passed. `skip`: no scores from this plugin. */
   preScore?(cycle: Cycle, nodes: readonly NodeInfo[]): "skip" | undefined | void;
   score?(cycle: Cycle, node: NodeInfo): number;

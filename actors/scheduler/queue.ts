@@ -115,6 +115,11 @@ export class SchedulingQueue {
     return this.#pods.has(uid);
   }
 
+  /** Where a pod waits; undefined: it is not known. */
+  placeOf(uid: string): string | undefined {
+    return this.#pods.get(uid)?.place;
+  }
+
   /** Takes a pending pod in, or its new version. A changed pod is tried again if it waited. */
   put(info: PodInfo, now: number): void {
     const gate = this.#gate(info);

@@ -12,9 +12,11 @@
  */
 import type { Change, Client, Informer } from "../../api/client/contract.ts";
 import { ApiError, type DeepReadonly, type KubeObject } from "../../api/machinery/types.ts";
+import { formatTime } from "../../api/machinery/time.ts";
 import type { ActorContext, Behaviour, Outcome } from "../runtime/contract.ts";
-import { Algorithm, type Choice, type Explanation } from "./algorithm.ts";
+import { Algorithm, type Choice } from "./algorithm.ts";
 import { Cluster, labelsOf } from "./cluster.ts";
+import { Attempts, type Explanation, explanationOf, reasonCounts, tell } from "./explain.ts";
 import {
   type ClusterEvent,
   type Diagnosis,
@@ -28,6 +30,7 @@ import { podInfoOf } from "./pod_info.ts";
 import { type Candidate, preempt } from "./preemption.ts";
 import { defaultPlugins, type PluginInformers } from "./profile.ts";
 import { SchedulingQueue } from "./queue.ts";
+import type { SchedulerView } from "./view.ts";
 
 /** How long decisions may hold the event loop, in ms. */
 export const SLICE_MS = 4;
@@ -36,6 +39,7 @@ export const BINDINGS_MAX = 512;
 
 const core = (plural: string) => ({ group: "", version: "v1", plural });
 const PODS = core("pods");
+const BUDGETS = { group: "policy", version: "v1", plural: "poddisruptionbudgets" };
 const BINDING = { apiVersion: "v1", kind: "Binding" };
 const LOOK = "look";
 
@@ -44,6 +48,8 @@ export interface SchedulerOptions {
   name?: string;
   /** The plugins, in order (default: upstream's default profile). */
   plugins?: (informers: PluginInformers) => readonly Plugin[];
+  /** Shown while it runs. */
+  view?: SchedulerView;
 }
 
 /** The scheduler as an actor, to be spawned once as `scheduler/default`. */
@@ -51,7 +57,10 @@ export function scheduler(options: SchedulerOptions = {}): Behaviour<Scheduler> 
   return {
     start: (context) => new Scheduler(context, options),
     handle: (_key, state) => state.run(),
-    stop: (state) => state.stop(),
+    stop: (state) => {
+      options.view?.show(undefined);
+      state.stop();
+    },
   };
 }
 
@@ -73,6 +82,7 @@ export class Scheduler {
   #bindingDone: (() => void) | undefined;
   /** Writes about pods that could not be placed, merged by pod. */
   readonly #failures = new Map<string, Promise<void>>();
+  readonly #attempts = new Attempts();
 
   constructor(context: ActorContext, options: SchedulerOptions) {
     this.#context = context;
@@ -102,6 +112,7 @@ export class Scheduler {
     this.#queue = new SchedulingQueue(this.#plugins);
     this.#algorithm = new Algorithm(this.#cluster, this.#plugins, () => context.clock.random());
     this.#subscribe();
+    options.view?.show(this);
   }
 
   /** Decides until nothing is left to decide. */
@@ -130,10 +141,26 @@ export class Scheduler {
     for (const waiter of this.#volumeWaiters) waiter();
   }
 
-  /** Every plugin's word on every node for a pod, bound or not, as the cluster stands now. */
+  /** Why a pod is where it is or nowhere, and what would place it; a bound pod as if it were to be placed anew. */
   explain(key: string): Explanation | undefined {
     const pod = this.#pods.get(key);
-    return pod && this.#algorithm.explain(this.#infoOf(pod));
+    if (!pod) return undefined;
+    const { uid } = pod.metadata;
+    const info = this.#infoOf({ ...pod, spec: { ...pod.spec, nodeName: undefined } });
+    const place = this.#cluster.placeOf(uid);
+    const node = place === undefined ? undefined : this.#cluster.node(place);
+    const held = node?.pods.get(uid);
+    const told = () =>
+      tell(info, this.#algorithm.matrix(info), {
+        plugins: this.#plugins,
+        preemptable: (diagnosis) => this.#preemptable(info, diagnosis),
+      });
+    return explanationOf(pod, {
+      ...(node && held ? this.#cluster.supposing(node, [held], [], told) : told()),
+      attempt: this.#attempts.get(uid),
+      nodeName: place,
+      queue: place === undefined ? this.#queue.placeOf(uid) : undefined,
+    });
   }
 
   /** Pending pods by queue. */
@@ -157,7 +184,7 @@ export class Scheduler {
     on(this.#informers.volumes, volumeChanged);
     on(this.#informers.classes, volumeChanged);
     // Read by plugins; a change of theirs moves no pod.
-    informers.for({ group: "policy", version: "v1", plural: "poddisruptionbudgets" });
+    informers.for(BUDGETS);
   }
 
   #infoOf(pod: Pod): PodInfo {
@@ -212,6 +239,7 @@ export class Scheduler {
   #gone(uid: string): void {
     this.#queue.remove(uid);
     this.#clearNomination(uid);
+    this.#attempts.forget(uid);
     const info = this.#cluster.remove(uid);
     if (info) this.#event("AssignedPodDelete", info);
   }
@@ -241,6 +269,13 @@ export class Scheduler {
     this.#cluster.place(info, choice.node.name, true);
     this.#queue.placed(info.uid);
     this.#event("AssignedPodAdd", info);
+    this.#attempts.note(info.uid, {
+      at: this.#context.clock.now(),
+      result: "Scheduled",
+      node: choice.node.name,
+      evaluated: choice.evaluated,
+      feasible: choice.feasible,
+    });
     this.#bindings++;
     this.#bind(info, choice).finally(() => {
       this.#bindings--;
@@ -303,25 +338,18 @@ export class Scheduler {
       error: text,
     });
     this.#queue.refused(info.uid, new Set(), this.#context.clock.monotonic());
-    this.#report(info, "SchedulerError", `binding rejected: ${text}`, undefined);
+    const message = `binding rejected: ${text}`;
+    const { node: { name: node }, evaluated, feasible } = choice;
+    const at = this.#context.clock.now();
+    this.#attempts.note(info.uid, { at, result: "Error", message, node, evaluated, feasible });
+    this.#report(info, "SchedulerError", message, undefined);
     this.#look();
   }
 
   #unschedulable(info: PodInfo, diagnosis: Diagnosis): void {
     let nominee: Candidate | undefined;
     if (diagnosis.nodes > 0) {
-      const outcome = preempt(info, diagnosis, {
-        cluster: this.#cluster,
-        filter: (pod, node) => this.#algorithm.filter(pod, node),
-        budgets: () =>
-          this.#context.informers.for({
-            group: "policy",
-            version: "v1",
-            plural: "poddisruptionbudgets",
-          })
-            .list(),
-        random: () => this.#context.clock.random(),
-      });
+      const outcome = this.#preemptable(info, diagnosis);
       // The part before it is what upstream's DynamicResources plugin says of a pod without claims.
       if (typeof outcome === "string") {
         diagnosis.postFilter = `no new claims to deallocate, ${outcome}`;
@@ -332,8 +360,27 @@ export class Scheduler {
       diagnosis.plugins = new Set([...diagnosis.plugins, "NodeResourcesFit"]);
     }
     this.#queue.refused(info.uid, diagnosis.plugins, this.#context.clock.monotonic());
-    this.#report(info, "Unschedulable", fitErrorText(diagnosis), nominee?.node.name);
+    const message = fitErrorText(diagnosis);
+    this.#attempts.note(info.uid, {
+      at: this.#context.clock.now(),
+      result: "Unschedulable",
+      message,
+      evaluated: diagnosis.refusals.size,
+      feasible: 0,
+      reasons: reasonCounts(diagnosis),
+    });
+    this.#report(info, "Unschedulable", message, nominee?.node.name);
     if (nominee) this.#evict(info, nominee);
+  }
+
+  /** Where and whom eviction could help, or why nowhere. */
+  #preemptable(info: PodInfo, diagnosis: Diagnosis): Candidate | string {
+    return preempt(info, diagnosis, {
+      cluster: this.#cluster,
+      filter: (pod, node) => this.#algorithm.filter(pod, node),
+      budgets: () => this.#context.informers.for(BUDGETS).list(),
+      random: () => this.#context.clock.random(),
+    });
   }
 
   // --- preemption -----------------------------------------------------------------------------------------
@@ -455,7 +502,7 @@ export class Scheduler {
   }
 
   #time(): string {
-    return new Date(this.#context.clock.now()).toISOString().replace(/\.\d+Z$/, "Z");
+    return formatTime(this.#context.clock.now());
   }
 
   #waitForVolumes(done: () => boolean, timeoutMs: number): Promise<void> {

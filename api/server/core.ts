@@ -15,7 +15,7 @@ import { prepareServed } from "./conversions.ts";
 import { asApiError, type Deps, enter, subjectOf } from "./deps.ts";
 import { getObject, listPage } from "./list.ts";
 import type { Answer, ApiRequest, RequestVerb } from "./request.ts";
-import { answerSubresource, answerVirtual } from "./subresources.ts";
+import { answerSubresource, answerVirtual, asideOf } from "./subresources.ts";
 import { beginWatch } from "./watch.ts";
 import { createObject, patchObject, updateObject } from "./writes.ts";
 
@@ -25,7 +25,7 @@ export async function run(deps: Deps, request: ApiRequest): Promise<Answer> {
     enter(deps, request, "authorize");
     const asked = authorize(deps, attributesOf(request), request.audit);
     if (asked) await asked;
-    checkServed(request);
+    checkServed(deps, request);
     if (request.kind.hooks.load) await request.kind.hooks.load();
     enter(deps, request, request.verb);
     const answer = await dispatch(deps, request);
@@ -48,10 +48,11 @@ export async function run(deps: Deps, request: ApiRequest): Promise<Answer> {
 
 const WORDS: Partial<Record<RequestVerb, string>> = { deletecollection: "delete" };
 
-function checkServed({ kind, verb, subresource }: ApiRequest): void {
+function checkServed(deps: Deps, request: ApiRequest): void {
+  const { kind, verb, subresource } = request;
   if (subresource) {
-    if (!kind.subresources.some((s) => s.name === subresource)) throw noSuchResource();
-    return;
+    if (kind.subresources.some((s) => s.name === subresource) || asideOf(deps, request)) return;
+    throw noSuchResource();
   }
   if (!kind.verbs.includes(verb as Verb)) {
     throw methodNotAllowed(subjectOf(kind), WORDS[verb] ?? verb);

@@ -60,7 +60,8 @@ export interface Deps {
   /** ServiceAccount tokens. */
   tokens?: Auth["tokens"];
   /**
-   * Answers of kinds that are not stored, by `plural.group` (``nodes.metrics.k8s.io`). `object` is what was posted; none at get and list.
+   * Answers of kinds that are not stored, by `plural.group` (`nodes.metrics.k8s.io`), and of subresources of our own, by
+   * `plural.group/subresource` (`pods/explanation`). `object` is what was posted; none at get and list.
    */
   virtual?: Readonly<Record<string, VirtualAnswer>>;
   /** Settles once custom resources are served; requests wait for it. Undefined from then on. */

@@ -19,6 +19,7 @@ import { failure, pass, type Passage } from "./passage.ts";
 import { replyOf, type ReplyOptions } from "./reply.ts";
 import type { Answer, ApiRequest, DeleteOptions, RequestVerb } from "./request.ts";
 import { paramsOf, type Route, verbOf } from "./route.ts";
+import { ASIDE, asideOf } from "./subresources.ts";
 import { EventEncoder, watchPieces } from "./watch_reply.ts";
 
 /** Longest text of one `Warning` header, where all of them together are too long. */
@@ -132,7 +133,7 @@ async function answered(deps: Deps, call: Call, asking: Answering): Promise<Repl
       request.warnings.push(kind.deprecationWarning);
       passage.audit?.annotate("k8s.io/deprecated", "true");
     }
-    options = optionsOf(call, request);
+    options = optionsOf(call, request, asideOf(deps, request) ? ASIDE : kind);
     await readInto(call, request);
     enter(deps, request, "receive");
     const answer = await run(deps, request);
@@ -287,8 +288,8 @@ function offerOf(kind: Kind, list: boolean, watch: boolean): Offer {
   return offer;
 }
 
-function optionsOf(call: Call, request: ApiRequest): ReplyOptions {
-  const { kind, verb, params } = request;
+function optionsOf(call: Call, request: ApiRequest, kind: Kind): ReplyOptions {
+  const { verb, params } = request;
   const list = verb === "list" || verb === "deletecollection";
   const offer = offerOf(kind, list, verb === "watch");
   const representation = negotiate(call.header("accept"), offer);

@@ -8,7 +8,7 @@ import type { Kind, KubeObject } from "../machinery/types.ts";
 import { admissionOf, mutate, review } from "./admit.ts";
 import { bindPod } from "./binding.ts";
 import { decodeAs, decodeBody, formOf } from "./decoding.ts";
-import { type Deps, subjectOf } from "./deps.ts";
+import { type Deps, subjectOf, type VirtualAnswer } from "./deps.ts";
 import { evictPod } from "./eviction.ts";
 import { getObject } from "./list.ts";
 import { checkUpdate } from "./prepare.ts";
@@ -20,9 +20,34 @@ import { change, patchObject, updateObject } from "./writes.ts";
 const TOKEN_SECONDS = 3600;
 const TOKEN_REQUEST = formOf("authentication.k8s.io", "v1", "TokenRequest");
 
+/** How what stands beside the resources is written: as custom objects are, in JSON or YAML. */
+export const ASIDE: Kind = { ...formOf("plesio.dev", "v1", "Aside"), custom: true };
+
+/**
+ * The answer of a subresource of our own, which stands beside upstream's: it is not in discovery, so that clients which
+ * walk it find Kubernetes, and is authorized as any subresource.
+ */
+export function asideOf(
+  deps: Deps,
+  { kind, subresource }: Pick<ApiRequest, "kind" | "subresource">,
+): VirtualAnswer | undefined {
+  return subresource ? deps.virtual?.[`${virtualName(kind)}/${subresource}`] : undefined;
+}
+
+/** `plural.group`, as what is not stored is filed. */
+function virtualName({ plural, group }: Kind): string {
+  return group ? `${plural}.${group}` : plural;
+}
+
 /** Answers a request for a subresource. */
 export async function answerSubresource(deps: Deps, request: ApiRequest): Promise<Answer> {
   const { kind, subresource, verb } = request;
+  const aside = asideOf(deps, request);
+  if (aside) {
+    if (verb !== "get") throw methodNotAllowed(subjectOf(kind), verb);
+    await getObject(deps, request);
+    return { code: 200, kind: ASIDE, object: await aside(undefined, request) };
+  }
   const row = kind.subresources.find((s) => s.name === subresource);
   if (!row) throw noSuchResource();
   if (!(row.verbs as readonly string[]).includes(verb)) {
@@ -136,8 +161,7 @@ export async function answerVirtual(deps: Deps, request: ApiRequest): Promise<An
     return { code: 201, kind, object: answered };
   }
   if (kind.group === "" && kind.plural === "componentstatuses") return componentStatuses(request);
-  const name = kind.group ? `${kind.plural}.${kind.group}` : kind.plural;
-  const answer = deps.virtual?.[name];
+  const answer = deps.virtual?.[virtualName(kind)];
   if (!answer) throw methodNotAllowed(subjectOf(kind), verb);
   if (verb !== "create") {
     const form = verb === "list" ? listForm(kind) : kind;

@@ -1,0 +1,36 @@
+/**
+ * What can be seen of the scheduler from outside it. Whoever composes a cluster makes one, hands it to the scheduler,
+ * which fills it while it runs, and to the API, which asks it: `GET /api/v1/namespaces/N/pods/P/explanation`.
+ */
+import { notFound, unavailable } from "../../api/machinery/errors.ts";
+import type { KubeObject } from "../../api/machinery/types.ts";
+import type { Explanation } from "./explain.ts";
+
+/** What a running scheduler can be asked. */
+export interface Seen {
+  /** Why the pod `namespace/name` is where it is; undefined: it is not known (yet). */
+  explain(key: string): Explanation | undefined;
+}
+
+/** See the module's text. */
+export class SchedulerView {
+  #seen: Seen | undefined;
+
+  /** Shows a scheduler, or none. */
+  show(seen: Seen | undefined): void {
+    this.#seen = seen;
+  }
+
+  /** The answers of the API's own subresources, by `plural.group/subresource`. */
+  readonly subresources = {
+    "pods/explanation": (
+      _object: unknown,
+      { namespace, name }: { namespace: string; name: string },
+    ): KubeObject => {
+      if (!this.#seen) throw unavailable("no scheduler runs in this process");
+      const explanation = this.#seen.explain(`${namespace}/${name}`);
+      if (!explanation) throw notFound({ group: "", resource: "pods" }, name);
+      return explanation as unknown as KubeObject;
+    },
+  };
+}
