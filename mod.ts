@@ -228,6 +228,7 @@ export class Cluster {
         ports: {
           kinds: parts.kinds,
           remoteKinds: () => parts.api.remoteKinds(),
+          read: (path, user) => parts.api.fetch(new Request(`https://plesio${path}`), { user }),
           rootCa: async () => (await cluster.#upkeep.identity()).trustPem,
           legacyToken: (account) => parts.tokens.legacyToken(account),
           certificates: {

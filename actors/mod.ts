@@ -5,7 +5,7 @@
  * `scheduler/mod.ts`, `nodes/mod.ts`.
  */
 import type { Client } from "../api/client/contract.ts";
-import { type ControllerPorts, controllerRows, startControllers } from "./controllers/mod.ts";
+import { checkControllers, type ControllerPorts, startControllers } from "./controllers/mod.ts";
 import type { System } from "./runtime/mod.ts";
 import { scheduler, type SchedulerOptions, SchedulerView } from "./scheduler/mod.ts";
 
@@ -37,14 +37,4 @@ export function startControlPlane(system: System, options: ControlPlaneOptions):
       "kube-scheduler",
     ),
   });
-}
-
-function checkControllers(list: string, ports: ControllerPorts): void {
-  const known = controllerRows(ports).map((row) => row.name);
-  for (const word of list.split(",")) {
-    const name = word.trim().replace(/^-/, "");
-    if (name !== "" && name !== "*" && !known.includes(name)) {
-      throw new TypeError(`"${name}" is not in the list of known controllers: ${known.join(", ")}`);
-    }
-  }
 }

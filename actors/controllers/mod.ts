@@ -45,9 +45,11 @@ import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
 import { endpointSliceMirroringController } from "./endpointslice_mirroring.ts";
 import { garbageCollector } from "./garbage_collector.ts";
+import { horizontalPodAutoscalerController } from "./horizontal_pod_autoscaler.ts";
 import { jobController } from "./job.ts";
 import { legacyTokenCleanerController } from "./legacy_token_cleaner.ts";
 import { localPathProvisioner } from "./local_path.ts";
+import { controllersProblem, isEnabled } from "./names.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node_ipam.ts";
 import { nodeLifecycleController } from "./node_lifecycle.ts";
@@ -100,6 +102,7 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     jobController,
     cronJobController,
     ttlAfterFinishedController,
+    horizontalPodAutoscalerController(ports),
     endpointSliceController,
     endpointSliceMirroringController,
     endpointsController,
@@ -121,11 +124,10 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
   ];
 }
 
-/** Whether a list such as `*,-cronjob` or `deployment,replicaset` switches a name on. */
-export function isEnabled(list: string, name: string): boolean {
-  const words = list.split(",").map((word) => word.trim());
-  if (words.includes(`-${name}`)) return false;
-  return words.includes("*") || words.includes(name);
+/** Refuses a list that names a controller which is not known. */
+export function checkControllers(list: string, ports: ControllerPorts): void {
+  const problem = controllersProblem(list, new Set(controllerRows(ports).map((row) => row.name)));
+  if (problem) throw new TypeError(problem);
 }
 
 /** Starts a row. `client` is one that may act as others. */
@@ -149,7 +151,8 @@ export function startControllers(
   options: { client: Client; ports: ControllerPorts; enabled?: string },
 ): ActorHandle[] {
   const { client, ports, enabled = "*" } = options;
-  return controllerRows(ports)
-    .filter((row) => isEnabled(enabled, row.name))
+  const rows = controllerRows(ports);
+  const names = new Set(rows.map((row) => row.name));
+  return rows.filter((row) => isEnabled(enabled, row.name, names))
     .map((row) => startController(system, row, { client }));
 }

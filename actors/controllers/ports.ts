@@ -1,4 +1,5 @@
 /** What controllers need beside the API: facts of the cluster that whoever starts them knows. */
+import type { User } from "../../api/client/contract.ts";
 import type { DeepReadonly, Kind, Kinds, KubeObject } from "../../api/machinery/types.ts";
 import type { Behaviour } from "../runtime/mod.ts";
 
@@ -40,6 +41,10 @@ export interface ControllerPorts {
   }): string | Promise<string>;
   /** Reads and signs certificate requests; without it none is approved or signed. */
   certificates?: CertificatePorts;
+  /**
+   * Reads a path of the API as a user: how metrics of servers behind this one are read. Without it no metric is known.
+   */
+  read?(path: string, user: User): Promise<Response>;
   /** Where pods' addresses come from (default 10.244.0.0/16), and the size of a node's part (24). */
   clusterCidr?: string;
   nodeMask?: number;

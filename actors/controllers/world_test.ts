@@ -42,7 +42,7 @@ export interface World {
 /** Opens a world in which these controllers run. */
 export async function openWorld(
   rows: readonly ControllerRow[] | ((ports: ControllerPorts) => readonly ControllerRow[]),
-  options: { wrap?: (client: Client) => Client } = {},
+  options: { wrap?: (client: Client) => Client; ports?: Partial<ControllerPorts> } = {},
 ): Promise<World> {
   const clock = new ManualClock();
   const kinds = createKinds();
@@ -74,6 +74,8 @@ export async function openWorld(
     kinds,
     rootCa: () => Promise.resolve("PEM"),
     legacyToken: ({ namespace, name }) => `token of ${namespace}/${name}`,
+    read: (path, user) => fixture.api.fetch(new Request(`https://plesio${path}`), { user }),
+    ...options.ports,
   };
   let system = boot();
   const { client } = fixture;

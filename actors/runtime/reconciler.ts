@@ -6,7 +6,7 @@
  *
  * A controller writes with the rights of its own ServiceAccount in kube-system, under its term.
  */
-import type { Client, Informer } from "../../api/client/contract.ts";
+import type { Client, Informer, User } from "../../api/client/contract.ts";
 import { keyOf } from "../../api/client/contract.ts";
 import type { DeepReadonly, KubeObject, ResourceId } from "../../api/machinery/types.ts";
 import type { ActorContext, ActorHandle, Controller, System } from "./contract.ts";
@@ -15,19 +15,22 @@ import { controllerOf, indexOwnership } from "./ownership.ts";
 /** The field manager of all controllers, as upstream's. */
 export const CONTROLLER_AGENT = "kube-controller-manager";
 
-/** The client of a ServiceAccount in kube-system, or of the user that a name with a colon is. */
-export function asAccount(client: Client, account: string): Client {
-  if (account.includes(":")) {
-    return client.as({ name: account, groups: ["system:authenticated"] }, CONTROLLER_AGENT);
-  }
-  return client.as({
+/** Who a ServiceAccount in kube-system is, or the user that a name with a colon is. */
+export function userOfAccount(account: string): User {
+  if (account.includes(":")) return { name: account, groups: ["system:authenticated"] };
+  return {
     name: `system:serviceaccount:kube-system:${account}`,
     groups: [
       "system:serviceaccounts",
       "system:serviceaccounts:kube-system",
       "system:authenticated",
     ],
-  }, CONTROLLER_AGENT);
+  };
+}
+
+/** The client of that account. */
+export function asAccount(client: Client, account: string): Client {
+  return client.as(userOfAccount(account), CONTROLLER_AGENT);
 }
 
 /** Starts a controller. `client` is one that may act as others. */
