@@ -106,8 +106,17 @@ function transition(
   const seconds = group !== undefined ? Number(groups[group]) : annotation(from);
   if (seconds >= 0) afterMs += seconds * 1000;
   const { annotation: codeFrom, group: codeGroup } = stage.exitCodeFrom ?? {};
-  const code = codeGroup !== undefined ? Number(groups[codeGroup]) : annotation(codeFrom);
+  const code = codeGroup !== undefined
+    ? Number(groups[codeGroup])
+    : codeOf(spec, codeFrom && spec.sandbox.pod.metadata.annotations?.[codeFrom]);
   return { stage, afterMs, exitCode: Number.isInteger(code) ? code & 255 : stage.exitCode ?? 0 };
+}
+
+/** An exit code, or several with commas: one for each attempt, the last one for all that follow. */
+function codeOf(spec: ContainerSpec, codes: string | undefined): number {
+  if (codes === undefined) return NaN;
+  const list = codes.split(",");
+  return Number(list[Math.min(spec.attempt, list.length - 1)]);
 }
 
 let defaults: Stages | undefined;

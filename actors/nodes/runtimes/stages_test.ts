@@ -5,7 +5,13 @@ import { defaultStages, parseStages } from "./stages.ts";
 
 function spec(command: string[] = [], kind = "app", metadata: object = {}): ContainerSpec {
   const pod = { metadata, spec: { containers: [] } };
-  return { sandbox: { pod }, container: { name: "c", image: "i" }, kind, command } as never;
+  return {
+    sandbox: { pod },
+    container: { name: "c", image: "i" },
+    kind,
+    command,
+    attempt: 0,
+  } as never;
 }
 
 Deno.test("the default stages read commands, kinds, owners and annotations", () => {
@@ -31,6 +37,11 @@ Deno.test("the default stages read commands, kinds, owners and annotations", () 
     "simulated.plesio.dev/exit-code": "9",
   };
   assertEquals(next(spec([], "app", { annotations })), ["exits-when-told", 3000, 9]);
+  annotations["simulated.plesio.dev/exit-code"] = "1,7,0";
+  const codes = [0, 1, 2, 3].map((attempt) =>
+    next({ ...spec([], "app", { annotations }), attempt } as ContainerSpec)?.[2]
+  );
+  assertEquals(codes, [1, 7, 0, 0]);
 });
 
 Deno.test("parseStages() refuses what cannot be used, by name", () => {
