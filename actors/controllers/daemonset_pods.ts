@@ -4,7 +4,7 @@
  * Behaviour matched: pkg/controller/daemon/daemon_controller.go and util/daemonset_util.go, v1.36.
  */
 import type { Taint, Toleration } from "../../api/machinery/taints.ts";
-import { matchesAffinity, untolerated } from "./node_fit.ts";
+import { matchesAffinity, untolerated } from "../../api/machinery/node_fit.ts";
 import type { Obj } from "./objects.ts";
 import { podFromTemplate } from "./pods.ts";
 import { POD_REVISION_LABEL } from "./revisions.ts";

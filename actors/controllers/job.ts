@@ -151,6 +151,7 @@ async function work(pass: Work): Promise<Outcome> {
   const counts: Counts = { ...tally, active };
   let verdict = verdictOf(job, counts, now);
   let activeCount = active.length;
+  let left = active;
   let outcome: Outcome = undefined;
   let failure: unknown;
   const status: Record<string, unknown> = { ...job.status };
@@ -160,9 +161,11 @@ async function work(pass: Work): Promise<Outcome> {
     if (verdict) {
       await allAtOnce(active, (pod) => deletePod(context, job, pod));
       activeCount = 0;
+      left = [];
     } else if (state.writes.seen(key) && !job.metadata.deletionTimestamp) {
       const managed = await manage(pass, { active, tally });
       activeCount = managed.active;
+      left = managed.left;
       outcome = managed.outcome;
     }
   } catch (error) {
@@ -177,7 +180,7 @@ async function work(pass: Work): Promise<Outcome> {
   }
   if (!verdict) conditions = suspension(pass, conditions, status);
   status.active = activeCount;
-  status.ready = active.filter(isReady).length;
+  status.ready = left.filter(isReady).length;
   status.terminating = pass.pods.filter(isTerminating).length;
   await track(pass, { status, conditions, tally, verdict });
   if (failure && !isNamespaceGoing(failure)) throw failure;
@@ -224,29 +227,38 @@ function suspension(
 
 // --- making and taking pods -------------------------------------------------------------------------
 
+/** What is active after a step: how many, and those of them that were there before. */
+interface Managed {
+  active: number;
+  left: Obj[];
+  outcome: Outcome;
+}
+
 async function manage(
   pass: Work,
-  { active, tally }: { active: readonly Obj[]; tally: Tally },
-): Promise<{ active: number; outcome: Outcome }> {
+  { active, tally }: { active: Obj[]; tally: Tally },
+): Promise<Managed> {
+  const as = (outcome: Outcome): Managed => ({ active: active.length, left: active, outcome });
   const { job, key, state, now } = pass;
   if (job.spec.suspend) {
     await take(pass, active);
-    return { active: 0, outcome: undefined };
+    return { active: 0, left: [], outcome: undefined };
   }
   const want = wantedOf(job, active.length, tally);
   const surplus = victimsOf(pass.context, job, { active, want });
   if (surplus.length > 0) {
     await take(pass, surplus);
-    return { active: active.length - surplus.length, outcome: undefined };
+    const left = active.filter((pod) => !surplus.includes(pod));
+    return { active: left.length, left, outcome: undefined };
   }
   const terminating = onlyReplacesFailed(job) ? pass.pods.filter(isTerminating).length : 0;
   const missing = want - active.length - terminating;
-  if (missing <= 0) return { active: active.length, outcome: undefined };
+  if (missing <= 0) return as(undefined);
   const backoff = state.backoff.get(key);
   if (backoff && job.spec.backoffLimitPerIndex === undefined) {
     const pauseMs = Math.min(BACKOFF_MS_MIN * 2 ** (backoff.failures - 1), BACKOFF_MS_MAX);
     const leftMs = backoff.last + pauseMs - now;
-    if (leftMs > 0) return { active: active.length, outcome: { afterMs: leftMs } };
+    if (leftMs > 0) return as({ afterMs: leftMs });
   }
   return await make(pass, { active, tally, missing });
 }
@@ -263,8 +275,8 @@ function wantedOf(job: Obj, active: number, tally: Tally): number {
 
 async function make(
   { key, context, state, job, pods, now }: Work,
-  { active, tally, missing }: { active: readonly Obj[]; tally: Tally; missing: number },
-): Promise<{ active: number; outcome: Outcome }> {
+  { active, tally, missing }: { active: Obj[]; tally: Tally; missing: number },
+): Promise<Managed> {
   const done = new Set([...tally.completed, ...tally.failedIndexes]);
   const slots = isIndexed(job)
     ? missingIndexes(job, { active, pods, done, count: missing, now })
@@ -277,7 +289,7 @@ async function make(
   });
   if (error !== undefined) throw error;
   const outcome = slots.afterMs === undefined ? undefined : { afterMs: slots.afterMs };
-  return { active: active.length + made, outcome };
+  return { active: active.length + made, left: active, outcome };
 }
 
 /** Takes pods that shall count for nothing: the finalizer goes first. */

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import type { KubeObject } from "../../api/machinery/types.ts";
+import type { Json, KubeObject } from "../../api/machinery/types.ts";
 import { JOBS, PODS } from "../runtime/mod.ts";
 import { jobController } from "./job.ts";
 import { formatIndexes, parseIndexes } from "./job_indexes.ts";
@@ -219,6 +219,23 @@ Deno.test("job follows its pod failure policy", async () => {
   const condition = conditionOf(await status(world), "Failed")!;
   assertEquals(condition.reason, "PodFailurePolicy");
   assert(condition.message?.includes("failed with exit code 42 matching FailJob rule at index 1"));
+});
+
+Deno.test("job never counts more pods ready than active, whatever it takes away", async () => {
+  await using world = await openWorld([jobController]);
+  await world.create(JOBS, job({ parallelism: 3, completions: 9 }));
+  await world.settle();
+  for (const pod of await running(world)) await world.podIs(pod, "Running");
+  await world.settle();
+  assertEquals((await status(world)).ready, 3);
+  const target = { resource: JOBS, namespace: "default", name: "work" };
+  for (const spec of [{ parallelism: 1 }, { suspend: true }]) {
+    await world.client.patch(target, { type: "merge", body: { spec: spec as Json } });
+    await world.settle();
+  }
+  const { active = 0, ready } = await status(world);
+  assertEquals([active, ready], [0, 0]);
+  assertEquals(world.log.filter((line) => line.includes("ready pods")), []);
 });
 
 Deno.test("job scales its parallelism, and frees pods of a job that is gone", async () => {

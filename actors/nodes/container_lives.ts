@@ -29,7 +29,7 @@ export interface LivesOptions {
 /** See the module's text. */
 export class ContainerLives {
   readonly #options: LivesOptions;
-  #probes: Map<string, ContainerProbes> | undefined;
+  #probes: Map<string, { stop(): void }> | undefined;
   #endings: Map<string, (() => void)[]> | undefined;
 
   constructor(options: LivesOptions) {
@@ -108,9 +108,9 @@ export class ContainerLives {
     record.stopBy = undefined;
     record.started = false;
     record.ready = false;
-    const real = record.runtime?.real ?? false;
-    if (!real || !hasProbes(container)) {
-      record.started = record.ready = !real || !container.lifecycle?.postStart;
+    if (!record.runtime?.real) return this.#readyLater(record, container);
+    if (!hasProbes(container)) {
+      record.started = record.ready = !container.lifecycle?.postStart;
       return;
     }
     const target = { ports, pod: pod(), container, record, ip: sandbox.ips[0] ?? "" };
@@ -123,9 +123,33 @@ export class ContainerLives {
         wake();
       },
     });
+    this.#keep(record, probes);
+  }
+
+  #keep(record: ContainerRecord, probes: { stop(): void }): void {
     this.#probes ??= new Map();
     this.#probes.get(record.name)?.stop();
     this.#probes.set(record.name, probes);
+  }
+
+  /** Nothing answers for a container without a process: it is ready when its probe would first have asked. */
+  #readyLater(record: ContainerRecord, container: ContainerOf): void {
+    const { ports: { clock }, wake } = this.#options;
+    const delayMs = (container.readinessProbe?.initialDelaySeconds ?? 0) * 1000;
+    const leftMs = record.startedAt + delayMs - clock.now();
+    record.started = true;
+    record.ready = leftMs <= 0;
+    if (record.ready) return;
+    const timer = clock.timer("work", leftMs, () => {
+      record.ready = true;
+      wake();
+    });
+    this.#keep(record, { stop: () => timer.cancel() });
+  }
+
+  /** Takes over a container that a former life of the node began. */
+  recovered(record: ContainerRecord, container: ContainerOf): void {
+    if (!record.runtime?.real && !record.ready) this.#readyLater(record, container);
   }
 
   /** Notes the end of a life. */

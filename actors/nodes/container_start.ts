@@ -127,7 +127,12 @@ async function pull(
 ): Promise<void> {
   const { ports, pod, signal } = context;
   const policy = container.imagePullPolicy ?? "IfNotPresent";
-  const pulling = runtime.pull(record.image, policy, signal);
+  const pulling = runtime.pull(record.image, policy, signal, {
+    sandbox: context.sandbox,
+    container,
+    kind: record.kind,
+    attempt: record.restarts,
+  });
   if (pulling instanceof Promise) {
     // What is there answers at once; only a real download is worth an Event.
     const early = await Promise.race([pulling.then(() => true, () => true), tick()]);

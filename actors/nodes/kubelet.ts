@@ -14,6 +14,7 @@ import { registerNode, renewLease, reportNode } from "./heartbeat.ts";
 import type { Network } from "./network/network.ts";
 import { LEASE_RENEW_MS, type NodeDescription, STATUS_REPORT_MS } from "./node_status.ts";
 import { cachedObjects, type Objects } from "./objects.ts";
+import { NODE_AFFINITY, refusalOf } from "./pod_admission.ts";
 import { PodWorker } from "./pod_worker.ts";
 import type { NodeFacts, PodVolumes, ProbeDialer, WorkerPorts } from "./ports.ts";
 import type { Runtime } from "./runtimes/runtime.ts";
@@ -162,11 +163,44 @@ function podActor(worker: PodWorker, state: KubeletState, key: string): Behaviou
     start: () => worker,
     handle: async (_key, _worker, context) => {
       const seen = context.informers.for<Pod>(PODS).get(key) as Pod | undefined;
+      if (!worker.admitted && seen?.metadata.uid === worker.uid) {
+        await admit(worker, seen, state, context);
+      }
       const outcome = await worker.step(seen);
       if (worker.done) context.send(`node/${state.facts.name}`, `end/${worker.uid}`);
       return outcome;
     },
   };
+}
+
+/** Takes a pod that was bound to this node, or refuses it. */
+async function admit(
+  worker: PodWorker,
+  pod: Pod,
+  state: KubeletState,
+  context: ActorContext,
+): Promise<void> {
+  const { name } = state.facts;
+  const look = (node: DeepReadonly<KubeObject>) => refusalOf(pod, node, held(state, context));
+  let refusal = look(context.informers.for(NODES).get(name) ?? state.node);
+  if (refusal?.reason === NODE_AFFINITY) {
+    // Its labels may have changed a moment ago.
+    refusal = look(await context.client.get<KubeObject>({ resource: NODES, name }));
+  }
+  worker.admitted = true;
+  if (refusal) worker.refuse(refusal);
+}
+
+/** The pods that the node has taken and that are still there. */
+function held(state: KubeletState, context: ActorContext): Pod[] {
+  const cache = context.informers.for<Pod>(PODS);
+  const pods: Pod[] = [];
+  for (const { worker } of state.pods.values()) {
+    const { namespace, name } = worker.pod.metadata;
+    if (!worker.holds) continue;
+    if (cache.get(`${namespace}/${name}`)?.metadata.uid === worker.uid) pods.push(worker.pod);
+  }
+  return pods;
 }
 
 function nodeChanged(

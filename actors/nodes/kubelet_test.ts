@@ -456,3 +456,24 @@ Deno.test("a new life of the node starts its containers again, and counts that",
     assertEquals(after.metadata.resourceVersion, before.metadata.resourceVersion);
     await node.stop();
   }));
+
+Deno.test("kubelet: refuses a pod that it cannot take, which fails without a container", () =>
+  withNode(async (w) => {
+    const port = { containers: [{ ...c, ports: [{ containerPort: 80, hostPort: 80 }] }] };
+    await w.pod("first", "n0", port);
+    await w.see("first", "runs", running);
+    await w.pod("second", "n0", port);
+    const { status } = await w.see("second", "fails", (pod) => pod.status?.phase === "Failed");
+    assertEquals([status?.reason, status?.message, status?.containerStatuses, status?.podIP], [
+      "NodePorts",
+      "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the " +
+      "requested pod ports",
+      undefined,
+      undefined,
+    ]);
+    await remove(w, "second", { gracePeriodSeconds: 0 });
+    await remove(w, "first");
+    await w.until("it is gone", gone(w, "first"));
+    await w.pod("second", "n0", port);
+    await w.see("second", "runs", running);
+  }));

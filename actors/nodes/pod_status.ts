@@ -18,7 +18,7 @@ export interface PodFacts {
   startTime: string;
   now: number;
   /** Set when the node gave the pod up (deadline, eviction): it fails whatever its containers say. */
-  failed?: { reason: string; message: string };
+  failed?: { reason: string; message: string; refused?: boolean };
   /** All containers have ended and none will be started again. */
   over: boolean;
 }
@@ -34,6 +34,7 @@ export function podStatus(facts: PodFacts): PodStatus {
     status.reason = facts.failed.reason;
     status.message = facts.failed.message;
   }
+  if (facts.failed?.refused) return refusedStatus(facts, status);
   status.conditions = conditionsOf(facts, phase, timestamp(now));
   if (facts.hostIPs.length) {
     status.hostIP = facts.hostIPs[0];
@@ -57,6 +58,16 @@ export function podStatus(facts: PodFacts): PodStatus {
   status.qosClass = old?.qosClass ?? qosClass(pod);
   // What others own stays: nominatedNodeName, resize, resource claims, the scheduler's reasons.
   for (const field of KEPT) if (old?.[field] !== undefined) status[field] = old[field];
+  return status;
+}
+
+/** Of a pod that the node did not take there is nothing to tell but why. */
+function refusedStatus({ pod, startTime }: PodFacts, status: PodStatus): PodStatus {
+  const old = pod.status as PodStatus | undefined;
+  const conditions = (old?.conditions ?? []).filter(({ type }) => !OWN.has(type));
+  if (conditions.length) status.conditions = conditions;
+  status.startTime = startTime;
+  status.qosClass = old?.qosClass ?? qosClass(pod);
   return status;
 }
 
@@ -181,6 +192,7 @@ const OWN = new Set([
   "Initialized",
   "Ready",
   "ContainersReady",
+  "PodScheduled",
 ]);
 
 interface Finding {
@@ -213,11 +225,9 @@ function conditionsOf(facts: PodFacts, phase: string, now: string): Condition[] 
     make("Initialized", podInitialized(records, phase)),
     make("Ready", podReady(pod, containers, old)),
     make("ContainersReady", containers),
+    make("PodScheduled", { status: true }),
   ];
   for (const condition of old) if (!OWN.has(condition.type)) conditions.push(condition);
-  if (!old.some((c) => c.type === "PodScheduled")) {
-    conditions.push(make("PodScheduled", { status: true }));
-  }
   return conditions;
 }
 

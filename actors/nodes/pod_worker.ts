@@ -27,8 +27,9 @@ import {
 } from "./container_record.ts";
 import { ContainerRestarts } from "./container_restarts.ts";
 import { ContainerStops } from "./container_stops.ts";
+import { type Refusal, REJECTED } from "./pod_admission.ts";
 import { PodSandbox } from "./pod_sandbox.ts";
-import { initialized, letsPass, podStatus, sameStatus } from "./pod_status.ts";
+import { initialized, letsPass, type PodFacts, podStatus, sameStatus } from "./pod_status.ts";
 import type { NodeFacts, WorkerPorts } from "./ports.ts";
 import { type Pod, PODS, type PodStatus, timestamp } from "./types.ts";
 
@@ -49,6 +50,8 @@ export class PodWorker {
   readonly records: ContainerRecord[];
   /** True once the pod is gone from the API and nothing is left of it here. */
   done = false;
+  /** The node has decided about the pod; one that has a start time is of a former life of the node. */
+  admitted: boolean;
   readonly #ports: WorkerPorts;
   readonly #node: NodeFacts;
   readonly #wake: () => void;
@@ -61,7 +64,7 @@ export class PodWorker {
   #pod: Pod;
   #gone = false;
   #started: string;
-  #failed: { reason: string; message: string } | undefined;
+  #failed: PodFacts["failed"];
   /** When the pod must have stopped; set once, may only come nearer. */
   #stopBy: number | undefined;
   #busySince: number | undefined;
@@ -94,14 +97,27 @@ export class PodWorker {
       graceMs: () => this.#graceMs(),
       wake: this.#wake,
     });
-    if (pod.status?.reason === "DeadlineExceeded") {
-      this.#failed = { reason: pod.status.reason, message: pod.status.message ?? "" };
-    }
+    this.admitted = pod.status?.startTime !== undefined ||
+      pod.metadata.deletionTimestamp !== undefined;
+    const { reason = "", message = "" } = pod.status ?? {};
+    const refused = message.startsWith(REJECTED);
+    if (refused || reason === "DeadlineExceeded") this.#failed = { reason, message, refused };
     this.#restore();
   }
 
   get pod(): Pod {
     return this.#pod;
+  }
+
+  /** Whether the node has taken the pod, and something of it may still run. */
+  get holds(): boolean {
+    return this.admitted && !this.#over;
+  }
+
+  /** The node does not take the pod: it fails without ever having had a container. */
+  refuse({ reason, message }: Refusal): void {
+    this.#failed = { reason, message: `${REJECTED}${message}`, refused: true };
+    this.#event("Warning", reason, message);
   }
 
   /** Resolves when the current start of a container has ended (at once when it does not run). */
@@ -436,7 +452,9 @@ export class PodWorker {
         (end) => this.#lives.ended(record, id, end),
       );
       restore(record, one, recovered, now);
-      if (recovered) running = true;
+      if (!recovered) continue;
+      running = true;
+      this.#lives.recovered(record, containerNamed(this.#pod, one.name)!);
     }
     // A pod taken over as it runs keeps its addresses and needs no new sandbox of a simulated runtime.
     if (running && !this.#sandbox.isReal(this.#pod, this.records)) {

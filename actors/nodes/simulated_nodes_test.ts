@@ -101,6 +101,35 @@ Deno.test("stages: commands, init containers and jobs end as their stages say", 
   assertEquals(done.status!.conditions!.find((c) => c.type === "Ready")?.reason, "PodCompleted");
 });
 
+Deno.test("stages: an image may be missing; a readiness probe is waited for", async () => {
+  await using box = await openBox();
+  await startSimulatedNodes(box.system, {}).registered;
+  const annotations = { "simulated.plesio.dev/pull-error": "not found" };
+  await box.pod("annotated", "simulated-0", { containers: [{ name: "c", image: "i" }] }, {
+    annotations,
+  });
+  await box.pod("nowhere", "simulated-0", {
+    containers: [{ name: "c", image: "registry.invalid/a:1" }],
+  });
+  for (const [name, why] of [["annotated", "not found"], ["nowhere", "no such host"]]) {
+    const pod = await box.until("waits", async () => {
+      const pod = await box.get(name);
+      return pod.status?.containerStatuses?.[0].state.waiting?.message && pod;
+    });
+    const { waiting } = pod.status!.containerStatuses![0].state;
+    assertEquals([pod.status!.phase, waiting?.reason], ["Pending", "ErrImagePull"]);
+    assert(waiting?.message?.includes(`simulated: ${why}`), waiting?.message);
+  }
+  const readinessProbe = { initialDelaySeconds: 20, tcpSocket: { port: 80 } };
+  await box.pod("slow", "simulated-0", { containers: [{ name: "c", image: "i", readinessProbe }] });
+  const ready = async () => (await box.get("slow")).status?.containerStatuses?.[0].ready;
+  await box.until("runs", async () => (await box.get("slow")).status?.phase === "Running");
+  assertEquals(await ready(), false);
+  const startedAt = box.clock.now();
+  await box.pass("ready", 1000, ready);
+  assertEquals(Math.round((box.clock.now() - startedAt) / 1000), 20);
+});
+
 Deno.test("labelled: logs begin simulated:, exec and port-forward answer 400", async () => {
   await using box = await openBox();
   const nodes = startSimulatedNodes(box.system, {});

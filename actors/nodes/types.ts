@@ -2,6 +2,7 @@
  * The parts of Pod and Node that a node reads or writes, as types. The whole kinds are generated
  * (`api/kinds/generated`); a node only needs these fields, and everything it is handed is frozen.
  */
+import type { Toleration } from "../../api/machinery/taints.ts";
 import type { DeepReadonly, Json, ObjectMeta } from "../../api/machinery/types.ts";
 
 /** Where a value of the environment comes from. */
@@ -77,6 +78,7 @@ export interface SecurityContext {
   runAsNonRoot?: boolean;
   fsGroup?: number;
   supplementalGroups?: number[];
+  supplementalGroupsPolicy?: string;
 }
 
 export interface ResourceRequirements {
@@ -95,7 +97,13 @@ export interface Container {
   command?: string[];
   args?: string[];
   workingDir?: string;
-  ports?: { name?: string; containerPort: number; hostPort?: number; protocol?: string }[];
+  ports?: {
+    name?: string;
+    containerPort: number;
+    hostIP?: string;
+    hostPort?: number;
+    protocol?: string;
+  }[];
   env?: EnvVar[];
   envFrom?: EnvFrom[];
   resources?: ResourceRequirements;
@@ -174,6 +182,10 @@ export interface PodSpec {
   containers: Container[];
   ephemeralContainers?: (Container & { targetContainerName?: string })[];
   priority?: number;
+  os?: { name: string };
+  nodeSelector?: Record<string, string>;
+  affinity?: { [kind: string]: unknown };
+  tolerations?: Toleration[];
 }
 
 export interface StateWaiting {

@@ -70,7 +70,8 @@ const read = (runtime: Runtime, attempt: number) =>
 const CASES: Record<string, (t: RuntimeUnderTest, runtime: Runtime) => Promise<void>> = {
   "an image it runs is pulled, another it refuses to run": async (t, runtime) => {
     assert(runtime.runs(t.image));
-    const image = await runtime.pull(t.image, "IfNotPresent", new AbortController().signal);
+    const { signal } = new AbortController();
+    const image = await runtime.pull(t.image, "IfNotPresent", signal, specOf(t, []));
     assertMatch(image.imageId, new RegExp(`^${runtime.name}://`));
   },
   "the end is told once, with its code and times": async (t, runtime) => {

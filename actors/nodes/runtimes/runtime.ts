@@ -66,6 +66,9 @@ export interface PulledImage {
   sizeBytes?: number;
 }
 
+/** A container that needs an image: what is known of it before it is made. */
+export type ImageUser = Pick<ContainerSpec, "sandbox" | "container" | "kind" | "attempt">;
+
 /** Why a container cannot be pulled, created or started: the reason goes into its waiting state. */
 export class RuntimeError extends Error {
   override name = "RuntimeError";
@@ -119,7 +122,8 @@ export interface Runtime {
   readonly real: boolean;
   /** Whether it can run an image. */
   runs(image: string): boolean;
-  pull(image: string, policy: string, signal: AbortSignal): Soon<PulledImage>;
+  /** Rejects with a RuntimeError when there is no such image. `of` is the container that it is for. */
+  pull(image: string, policy: string, signal: AbortSignal, of: ImageUser): Soon<PulledImage>;
   startSandbox(sandbox: Sandbox): Soon<void>;
   stopSandbox(uid: string): Soon<void>;
   /** Returns the container's id, `<name>://<hex>`. */

@@ -12,11 +12,13 @@ import type {
   ContainerEnd,
   ContainerSpec,
   ContainerStats,
+  ImageUser,
   LogRequest,
   PulledImage,
   Runtime,
   Sandbox,
 } from "./runtime.ts";
+import { RuntimeError } from "./runtime.ts";
 import { defaultStages, type Stages, type StageState } from "./stages.ts";
 
 interface Life {
@@ -28,7 +30,7 @@ interface Life {
 
 interface Simulated {
   spec: ContainerSpec;
-  state: StageState | "exited";
+  state: Exclude<StageState, "pulling"> | "exited";
   life: Life;
   timer?: Timer;
   ended?: (end: ContainerEnd) => void;
@@ -67,7 +69,12 @@ export class SimulatedRuntime implements Runtime {
     return true;
   }
 
-  pull(image: string): PulledImage {
+  pull(image: string, _policy: string, _signal: AbortSignal, of: ImageUser): PulledImage {
+    const failure = this.#stage().next("pulling", of, this.#clock);
+    if (failure) {
+      const text = failure.message ?? `image "${image}" cannot be pulled`;
+      throw new RuntimeError("ErrImagePull", `simulated: ${text}`);
+    }
     return { imageId: `simulated://${image}`, present: true };
   }
 
@@ -150,7 +157,7 @@ export class SimulatedRuntime implements Runtime {
     const next = this.#stage().next("running", spec, this.#clock);
     if (next) {
       const leftMs = Math.max(1, startedAt + next.afterMs - this.#clock.now());
-      const fire = () => this.#end(simulated, next.exitCode, next.stage.message);
+      const fire = () => this.#end(simulated, next.exitCode, next.message);
       simulated.timer = this.#clock.timer("work", leftMs, fire);
     }
     return true;
@@ -227,7 +234,7 @@ export class SimulatedRuntime implements Runtime {
     container.life.startedAt = this.#clock.now();
     const next = this.#stage().next("running", container.spec, this.#clock);
     if (!next) return;
-    const fire = () => this.#end(container, next.exitCode, next.stage.message);
+    const fire = () => this.#end(container, next.exitCode, next.message);
     if (next.afterMs > 0) container.timer = this.#clock.timer("work", next.afterMs, fire);
     else queueMicrotask(fire); // the caller notes that it runs before it hears that it ended
   }

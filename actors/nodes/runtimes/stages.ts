@@ -4,9 +4,15 @@
  */
 import { parse } from "@std/yaml";
 import type { Clock } from "../../../kv/clock.ts";
-import type { ContainerSpec } from "./runtime.ts";
+import type { ContainerSpec, ImageUser } from "./runtime.ts";
 
-export type StageState = "created" | "running" | "stopping";
+export type StageState = "pulling" | "created" | "running" | "stopping";
+
+const STATES: readonly string[] = ["pulling", "created", "running", "stopping"];
+const NEXT: readonly string[] = ["failed", "running", "exited"];
+
+/** A container, or what is known of it while its image is pulled. */
+type Staged = ImageUser & Partial<ContainerSpec>;
 
 export interface Stage {
   name: string;
@@ -19,10 +25,11 @@ export interface Stage {
     annotation?: string;
   };
   after?: { ms?: number; jitterMs?: number; group?: number; annotation?: string };
-  to: "running" | "exited";
+  to: "failed" | "running" | "exited";
   exitCode?: number;
   exitCodeFrom?: { annotation?: string; group?: number };
   message?: string;
+  messageFrom?: { annotation?: string };
 }
 
 /** What a stage does to one container. */
@@ -30,6 +37,7 @@ export interface Transition {
   stage: Stage;
   afterMs: number;
   exitCode: number;
+  message?: string;
 }
 
 interface Compiled extends Stage {
@@ -43,10 +51,10 @@ export class Stages {
 
   constructor(stages: readonly Stage[]) {
     for (const stage of stages) {
-      if (!["created", "running", "stopping"].includes(stage.from)) {
+      if (!STATES.includes(stage.from)) {
         throw new TypeError(`Cannot use stage "${stage.name}": unknown state "${stage.from}"`);
       }
-      if (stage.to !== "running" && stage.to !== "exited") {
+      if (!NEXT.includes(stage.to) || (stage.to === "failed") !== (stage.from === "pulling")) {
         throw new TypeError(`Cannot use stage "${stage.name}": unknown next state "${stage.to}"`);
       }
       const compiled: Compiled = { ...stage };
@@ -59,7 +67,7 @@ export class Stages {
   }
 
   /** What comes after `state` for this container; undefined when the state lasts. */
-  next(state: StageState, spec: ContainerSpec, clock: Clock): Transition | undefined {
+  next(state: StageState, spec: Staged, clock: Clock): Transition | undefined {
     const stages = this.#byState.get(state);
     if (!stages) return undefined;
     const words = spec.command?.length || spec.args?.length
@@ -77,7 +85,7 @@ const NO_GROUPS: readonly string[] = [];
 
 function matches(
   stage: Compiled,
-  spec: ContainerSpec,
+  spec: Staged,
   words: string | undefined,
 ): readonly string[] | undefined {
   const when = stage.when;
@@ -95,7 +103,7 @@ function matches(
 
 function transition(
   stage: Stage,
-  spec: ContainerSpec,
+  spec: Staged,
   groups: readonly string[],
   clock: Clock,
 ): Transition {
@@ -109,11 +117,14 @@ function transition(
   const code = codeGroup !== undefined
     ? Number(groups[codeGroup])
     : codeOf(spec, codeFrom && spec.sandbox.pod.metadata.annotations?.[codeFrom]);
-  return { stage, afterMs, exitCode: Number.isInteger(code) ? code & 255 : stage.exitCode ?? 0 };
+  const told = stage.messageFrom?.annotation;
+  const message = told ? spec.sandbox.pod.metadata.annotations?.[told] : stage.message;
+  const exitCode = Number.isInteger(code) ? code & 255 : stage.exitCode ?? 0;
+  return { stage, afterMs, exitCode, message };
 }
 
 /** An exit code, or several with commas: one for each attempt, the last one for all that follow. */
-function codeOf(spec: ContainerSpec, codes: string | undefined): number {
+function codeOf(spec: Staged, codes: string | undefined): number {
   if (codes === undefined) return NaN;
   const list = codes.split(",");
   return Number(list[Math.min(spec.attempt, list.length - 1)]);

@@ -6,7 +6,7 @@ import type { DeepReadonly, KubeObject } from "../../machinery/types.ts";
 import { parseQuantity, type Quantity } from "../../machinery/quantity.ts";
 import { refusal } from "../admission.ts";
 import type { Admission, AdmissionPlugin } from "../contract.ts";
-import { type Amounts, amounts, podAmounts } from "../pod_resources.ts";
+import { type Amounts, amounts, podAmounts } from "../../machinery/pod_resources.ts";
 
 const ANNOTATION = "kubernetes.io/limit-ranger";
 

@@ -6,7 +6,7 @@
  */
 import { type Quantity, quantity, tryParseQuantity } from "../../machinery/quantity.ts";
 import type { DeepReadonly, KubeObject } from "../../machinery/types.ts";
-import { type Amounts, amounts, podAmounts } from "../pod_resources.ts";
+import { type Amounts, amounts, podAmounts } from "../../machinery/pod_resources.ts";
 
 /** One requirement of a quota's scopes. */
 export interface ScopeTerm {

@@ -18,7 +18,7 @@ import {
 import type { DeepReadonly, Kinds, KubeObject } from "../../machinery/types.ts";
 import { refusal } from "../admission.ts";
 import type { Admission, AdmissionPlugin } from "../contract.ts";
-import { type Amounts, amounts } from "../pod_resources.ts";
+import { type Amounts, amounts } from "../../machinery/pod_resources.ts";
 import { type LimitedResource, quotasIn, requireCover } from "./limited_resources.ts";
 import {
   countName,

@@ -368,31 +368,34 @@ export function validateJobUpdate(job: Stored, old: Stored, context: KindContext
   return r.causes;
 }
 
-/** A Job that waits and never ran may still say where its pods shall run, and what they ask for. */
+/**
+ * A Job that is suspended, and whose pods are gone, may say anew where its pods shall run and what their
+ * containers ask for.
+ */
 function validateTemplateChange(spec: Obj, before: Obj, old: Stored, r: Report): void {
   const now: Obj = spec.template ?? {}, then: Obj = before.template ?? {};
   if (semanticEqual(now, then)) return;
-  const waiting = before.suspend === true && !old.status?.startTime && !old.status?.active;
-  const same = waiting ? sameButPlace(now, then) : false;
-  if (same) return;
-  r.invalid(SPEC.child("template"), internalValue("PodTemplateSpec", now), "field is immutable");
+  const at = SPEC.child("template");
+  const { conditions = [], active } = old.status ?? {};
+  const suspended = before.suspend === true && !active &&
+    conditions.some((c: Obj) => c.type === "Suspended" && c.status === "True");
+  if (!suspended) r.invalid(at, internalValue("PodTemplateSpec", now), "field is immutable");
+  else if (!sameButPlace(now.spec ?? {}, then.spec ?? {})) {
+    r.invalid(at.child("spec"), internalValue("PodSpec", now.spec), "field is immutable");
+  }
 }
 
-function sameButPlace(now: Obj, then: Obj): boolean {
-  const pod: Obj = now.spec ?? {}, oldPod: Obj = then.spec ?? {};
-  const free = [
-    "nodeSelector",
-    "tolerations",
-    "schedulingGates",
-    "affinity",
-    "containers",
-    "initContainers",
-  ];
-  if (!equalExcept(now, then, ["metadata", "spec"])) return false;
-  if (!equalExcept(now.metadata ?? {}, then.metadata ?? {}, ["labels", "annotations"])) {
-    return false;
-  }
-  if (!equalExcept(pod, oldPod, free)) return false;
+const PLACE = [
+  "nodeSelector",
+  "tolerations",
+  "schedulingGates",
+  "affinity",
+  "containers",
+  "initContainers",
+];
+
+function sameButPlace(pod: Obj, oldPod: Obj): boolean {
+  if (!equalExcept(pod, oldPod, PLACE)) return false;
   if (!equalExcept(pod.affinity ?? {}, oldPod.affinity ?? {}, ["nodeAffinity"])) return false;
   return sameButResources(pod.containers, oldPod.containers) &&
     sameButResources(pod.initContainers, oldPod.initContainers);

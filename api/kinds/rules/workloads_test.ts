@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { scheduleProblem } from "./cron_schedule.ts";
 import { create, decoded, update } from "./fixture.ts";
 import { parseIndexes } from "./job_indexes.ts";
@@ -259,7 +259,15 @@ Deno.test("jobs: updates and status", () => {
   assertEquals(update("batch/v1/Job", object, (o) => o.spec.parallelism = 2).problems, []);
   const { object: waiting } = create("batch/v1/Job", job({ suspend: true }));
   const placed = (o: Obj) => o.spec.template.spec.nodeSelector = { a: "b" };
+  assertEquals(update("batch/v1/Job", waiting, placed).problems.length, 1);
+  Object.assign(waiting, { status: { conditions: [{ type: "Suspended", status: "True" }] } });
   assertEquals(update("batch/v1/Job", waiting, placed).problems, []);
+  const asks = (o: Obj) => o.spec.template.spec.containers[0].resources.requests = { cpu: "2" };
+  assertEquals(update("batch/v1/Job", waiting, asks).problems, []);
+  const other = (o: Obj) => o.spec.template.spec.containers[0].image = "other";
+  assertMatch(update("batch/v1/Job", waiting, other).problems[0], /^spec\.template\.spec: /);
+  Object.assign(waiting.status, { startTime: "2026-01-01T00:00:00Z", active: 1 });
+  assertEquals(update("batch/v1/Job", waiting, placed).problems.length, 1);
   assertEquals(update("batch/v1/Job", object, placed).problems.length, 1);
   const done = update("batch/v1/Job", object, (o) => {
     o.status = { succeeded: 1, conditions: [{ type: "Complete", status: "True" }] };

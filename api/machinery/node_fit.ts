@@ -1,12 +1,14 @@
 /**
- * Whether a pod may be on a node, as far as DaemonSets and evictions decide it: node name, node affinity,
- * taints and tolerations. Pure.
+ * Whether a pod may be on a node, as far as DaemonSets and the node itself decide it: node affinity, taints
+ * and tolerations. Pure.
  *
  * Behaviour matched: k8s.io/component-helpers/scheduling/corev1, v1.36.
  */
-import { type LabelOperator, requirement, Selector } from "../../api/machinery/selectors.ts";
-import { type Taint, tolerates, type Toleration } from "../../api/machinery/taints.ts";
-import type { Obj } from "./objects.ts";
+import { type LabelOperator, requirement, Selector } from "./selectors.ts";
+import { type Taint, tolerates, type Toleration } from "./taints.ts";
+import type { DeepReadonly, KubeObject } from "./types.ts";
+
+type Obj = DeepReadonly<KubeObject>;
 
 interface Expression {
   key: string;

@@ -2,7 +2,7 @@
  * What a pod asks for and may use in sum: containers together, init containers one after another, sidecars
  * all along; overhead on top; what is said for the whole pod first.
  */
-import { type Quantity, tryParseQuantity } from "../machinery/quantity.ts";
+import { type Quantity, tryParseQuantity } from "./quantity.ts";
 
 /** Amounts by resource name. */
 export type Amounts = Map<string, Quantity>;

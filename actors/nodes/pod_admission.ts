@@ -1,0 +1,155 @@
+/**
+ * Whether a node takes a pod that was bound to it: the kubelet's own look at what the scheduler promised, and
+ * at pods that nobody scheduled. A pod that is refused fails at once, in the kubelet's words. Pure.
+ *
+ * Behaviour matched: pkg/kubelet/lifecycle/predicate.go, v1.36. Nobody is evicted to make room for critical pods.
+ */
+import { matchesAffinity, untolerated } from "../../api/machinery/node_fit.ts";
+import {
+  addAmounts,
+  type Amounts,
+  amounts,
+  podAmounts,
+} from "../../api/machinery/pod_resources.ts";
+import type { Taint, Toleration } from "../../api/machinery/taints.ts";
+import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
+import type { Pod } from "./types.ts";
+
+/** Why a pod was refused. */
+export interface Refusal {
+  reason: string;
+  message: string;
+}
+
+/** What the node's own label says is not believed before the node was read afresh. */
+export const NODE_AFFINITY = "NodeAffinity";
+
+/** How the status of a pod begins that was refused. */
+export const REJECTED = "Pod was rejected: ";
+
+const OS_LABEL = "kubernetes.io/os";
+
+/** The first reason not to take `pod` beside `others`, the pods that the node has taken. */
+export function refusalOf(
+  pod: Pod,
+  node: DeepReadonly<KubeObject>,
+  others: readonly Pod[],
+): Refusal | undefined {
+  return wrongSystem(pod, node) ?? tooMuch(pod, node, others) ?? notHere(pod, node) ??
+    portTaken(pod, others) ?? tainted(pod, node);
+}
+
+function wrongSystem(pod: Pod, node: DeepReadonly<KubeObject>): Refusal | undefined {
+  const os = node.status?.nodeInfo?.operatingSystem;
+  const label = pod.metadata.labels?.[OS_LABEL];
+  if (label !== undefined && label !== os) {
+    return {
+      reason: "PodOSSelectorNodeLabelDoesNotMatch",
+      message: `Failed to admit pod as the \`${OS_LABEL}\` label doesn't match node label`,
+    };
+  }
+  if (pod.spec.os && pod.spec.os.name !== os) {
+    return {
+      reason: "PodOSNotSupported",
+      message: "Failed to admit pod as the OS field doesn't match node OS",
+    };
+  }
+  const policy = pod.spec.securityContext?.supplementalGroupsPolicy;
+  if (policy === "Strict" && !node.status?.features?.supplementalGroupsPolicy) {
+    const message = "SupplementalGroupsPolicy=Strict is not supported in this node";
+    return { reason: "SupplementalGroupsPolicyNotSupported", message };
+  }
+}
+
+/** The order in which resources are looked at; others follow as they come. */
+const FIRST = ["cpu", "memory", "ephemeral-storage"];
+
+function tooMuch(
+  pod: Pod,
+  node: DeepReadonly<KubeObject>,
+  others: readonly Pod[],
+): Refusal | undefined {
+  const capacity = amounts(node.status?.allocatable);
+  const places = numberOf("pods", capacity);
+  if (others.length + 1 > places) return insufficient("pods", 1, others.length, places);
+  const wanted = podAmounts(pod.spec, "requests");
+  let used: Amounts | undefined;
+  const rest = [...wanted.keys()].filter((name) => !FIRST.includes(name));
+  for (const name of [...FIRST, ...rest]) {
+    const requested = numberOf(name, wanted);
+    // What the node does not know may be a resource of the cluster's, given elsewhere.
+    if (requested <= 0 || (isExtended(name) && !capacity.has(name))) continue;
+    used ??= sumOf(others);
+    const [taken, there] = [numberOf(name, used), numberOf(name, capacity)];
+    if (requested > there - taken) return insufficient(name, requested, taken, there);
+  }
+}
+
+function sumOf(pods: readonly Pod[]): Amounts {
+  const sum: Amounts = new Map();
+  for (const pod of pods) addAmounts(sum, podAmounts(pod.spec, "requests"));
+  return sum;
+}
+
+function numberOf(name: string, list: Amounts): number {
+  const amount = list.get(name);
+  if (!amount) return 0;
+  return name === "cpu" ? amount.milliValue() : amount.value();
+}
+
+function isExtended(name: string): boolean {
+  return name.includes("/") && !name.includes("kubernetes.io/");
+}
+
+function insufficient(name: string, requested: number, used: number, capacity: number): Refusal {
+  return {
+    reason: `OutOf${name}`,
+    message: `Node didn't have enough resource: ${name}, requested: ${requested}, used: ${used}, ` +
+      `capacity: ${capacity}`,
+  };
+}
+
+function notHere(pod: Pod, node: DeepReadonly<KubeObject>): Refusal | undefined {
+  if (matchesAffinity(pod.spec, node)) return undefined;
+  return failed(NODE_AFFINITY, "node(s) didn't match Pod's node affinity/selector");
+}
+
+function failed(plugin: string, why: string): Refusal {
+  return { reason: plugin, message: `Predicate ${plugin} failed: ${why}` };
+}
+
+interface HostPort {
+  ip: string;
+  port: string;
+}
+
+function hostPortsOf(pod: Pod): HostPort[] {
+  const { containers, initContainers = [] } = pod.spec;
+  const sidecars = initContainers.filter((each) => each.restartPolicy === "Always");
+  return [...containers, ...sidecars].flatMap(({ ports = [] }) =>
+    ports.filter((each) => each.hostPort).map(({ hostIP, hostPort, protocol }) => ({
+      ip: hostIP || "0.0.0.0",
+      port: `${protocol ?? "TCP"}/${hostPort}`,
+    }))
+  );
+}
+
+function portTaken(pod: Pod, others: readonly Pod[]): Refusal | undefined {
+  const wanted = hostPortsOf(pod);
+  if (wanted.length === 0) return undefined;
+  const any = (ip: string) => ip === "0.0.0.0";
+  const taken = others.flatMap(hostPortsOf).some((there) =>
+    wanted.some(({ ip, port }) =>
+      port === there.port && (ip === there.ip || any(ip) || any(there.ip))
+    )
+  );
+  if (!taken) return undefined;
+  return failed("NodePorts", "node(s) didn't have free ports for the requested pod ports");
+}
+
+function tainted(pod: Pod, node: DeepReadonly<KubeObject>): Refusal | undefined {
+  const taints = (node.spec?.taints ?? []) as readonly Taint[];
+  const tolerations = (pod.spec.tolerations ?? []) as readonly Toleration[];
+  if (!untolerated(taints, tolerations, ["NoExecute"])) return undefined;
+  return failed("TaintToleration", "node(s) had taints that the pod didn't tolerate");
+}
