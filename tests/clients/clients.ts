@@ -21,6 +21,24 @@ export async function missing(client: Client): Promise<string> {
   return reasons.filter(Boolean).join("; ");
 }
 
+/** Clients that install packages. */
+export const PACKAGES = /Helm|kustomize/;
+
+/** A test for each quick client of these. */
+export function testClients(chosen: (name: string) => boolean): void {
+  for (const client of CLIENTS.filter(({ quick, name }) => quick && chosen(name))) {
+    Deno.test(client.name, async (t) => {
+      const why = await missing(client);
+      if (why && Deno.env.get("CI") !== "true") {
+        await t.step({ name: why, ignore: true, fn: () => undefined });
+        return;
+      }
+      await client.make?.();
+      await runClient(client);
+    });
+  }
+}
+
 async function outcomeOf(client: Client): Promise<Outcome> {
   const row = { client: client.name, steps: "", seconds: "" };
   const why = await missing(client);

@@ -1,19 +1,8 @@
 /**
- * Clients as people have them, unmodified, each driven by a small program of ours: the quick rows of the table.
- * They are skipped where their language or library is missing, never in CI.
+ * Clients as people have them, unmodified, each driven by a small program of ours: the quick rows of the table, but for
+ * those that `packages_test.ts` runs at the same time. They are skipped where their language or library is missing, never
+ * in CI.
  */
-import { missing } from "./clients.ts";
-import { CLIENTS, runClient } from "./table.ts";
+import { PACKAGES, testClients } from "./clients.ts";
 
-const CI = Deno.env.get("CI") === "true";
-
-for (const client of CLIENTS.filter(({ quick }) => quick)) {
-  Deno.test({
-    name: client.name,
-    ignore: !CI && (await missing(client)) !== "",
-    async fn() {
-      await client.make?.();
-      await runClient(client);
-    },
-  });
-}
+testClients((name) => !PACKAGES.test(name));

@@ -1,6 +1,7 @@
 /**
  * CLIENTS.md 6.2 and 6.3, line by line: what each client needs of the server, shown by the client itself (a step of
- * the table in `table.ts`) or by the very requests it sends. 6.1, kubectl's, is `kubectl_contract_test.ts`.
+ * the table in `table.ts`, which runs in the test suite or is replayed by `recordings_test.ts`) or by the very requests
+ * it sends. 6.1, kubectl's, is `kubectl_contract_test.ts`.
  */
 import { assert, assertEquals } from "@std/assert";
 import { parse } from "@std/yaml";
@@ -8,6 +9,7 @@ import { request as httpsRequest } from "node:https";
 import { connect } from "node:http2";
 import { Cluster } from "../../mod.ts";
 import { Server } from "../e2e/server.ts";
+import { RECORDED } from "./recording.ts";
 import { CLIENTS } from "./table.ts";
 
 // deno-lint-ignore no-explicit-any -- whatever JSON the server sends
@@ -130,6 +132,7 @@ function deployment(name: string, image = "nginx:1") {
 }
 
 const GO = "Go: client-go";
+const AWAY = "Go: client-go, away for longer than history lasts";
 const OPERATOR = "Go: operator on controller-runtime, existing cluster";
 const ENVTEST = "Go: operator on controller-runtime, envtest";
 const SOCKET = "WebSocket, as browsers and curl use it";
@@ -285,6 +288,8 @@ const OTHERS: readonly Line[] = [
       [GO, "informer by LIST and WATCH"],
       [GO, "retry watcher"],
       [GO, "bookmarks and initial events"],
+      [AWAY, "an informer by LIST and WATCH lists again after 410"],
+      [AWAY, "an informer by WatchList streams again after 410"],
     ],
   },
   {
@@ -301,8 +306,10 @@ const OTHERS: readonly Line[] = [
     line: "Helm 3",
     by: [
       ["Helm 3", "install with hooks, a CRD and a subchart, and wait"],
+      ["Helm 3", "capabilities, lookup, dry run on the server"],
       ["Helm 3", "an upgrade that fails is taken back"],
       ["Helm 3", "a release of nearly 1 MiB, and one too large"],
+      ["Helm 3", "test, good and bad"],
       ["Helm 4", "upgrade keeps what others wrote"],
     ],
   },
@@ -341,9 +348,24 @@ const OTHERS: readonly Line[] = [
         ask("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", { accept: TABLE }),
       );
       assertEquals(json.columnDefinitions[0].name, "Name");
+      const query = `${NS}/services/http:prometheus:9090/proxy/api/v1/query`;
       // A Service that is not there is told as such, by the proxy's own path.
-      const proxied = await ask("GET", `${NS}/services/http:prometheus:9090/proxy/api/v1/query`);
+      const proxied = await ask("GET", `${query}?query=up`);
       assertEquals([proxied.status, proxied.json.reason], [404, "NotFound"]);
+      const labels = { app: "prometheus" };
+      const answer =
+        "({ url }) => Response.json({ status: 'success', asked: new URL(url).search })";
+      const args = ["eval", `Deno.serve({ port: 9090 }, ${answer})`];
+      const containers = [{ name: "c", image: "denoland/deno:2.9.6", args }];
+      const metadata = { name: "prometheus", labels };
+      await ok(ask("POST", `${NS}/pods`, { body: { metadata, spec: { containers } } }), 201);
+      const spec = { selector: labels, ports: [{ port: 9090 }] };
+      await ok(ask("POST", `${NS}/services`, { body: { metadata, spec } }), 201);
+      let found: Answer;
+      await eventually(async () => (found = await ask("GET", `${query}?query=up`)).status === 200);
+      assertEquals(found!.json, { status: "success", asked: "?query=up" });
+      await ok(ask("DELETE", `${NS}/services/prometheus`));
+      await ok(ask("DELETE", `${NS}/pods/prometheus?gracePeriodSeconds=0`));
     },
   },
   { line: "Argo CD / gitops-engine", show: argo },
@@ -708,6 +730,7 @@ Deno.test("CLIENTS.md 6.2 and 6.3, line by line", async (t) => {
       node.status.conditions?.some((c: Json) => c.type === "Ready" && c.status === "True")
     )
   );
+  const recorded = Object.values(RECORDED);
   for (const { line, by, show, absent } of [...OTHERS, ...ABSENT, ...MATRIX]) {
     const name = absent ? `${line} (${absent})` : line;
     await t.step({
@@ -718,6 +741,7 @@ Deno.test("CLIENTS.md 6.2 and 6.3, line by line", async (t) => {
         for (const [client, step] of by ?? []) {
           const found = CLIENTS.find(({ name }) => name === client);
           assert(found?.steps.includes(step), `no step "${step}" of ${client}`);
+          assert(found?.quick || recorded.includes(client), `${client} runs in no test`);
         }
         await show?.(world);
       },

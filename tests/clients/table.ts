@@ -2,6 +2,7 @@
  * Every client as a row: what it needs, how it is made, how it is run against a cluster, and the steps that it must
  * say it took. `deno task clients` runs all of them, the test suite those that are quick.
  */
+import { Cluster } from "../../mod.ts";
 import { Server } from "../e2e/server.ts";
 import { writeAssets } from "./envtest/assets.ts";
 import {
@@ -62,6 +63,14 @@ async function goTests(path: string, folder: string, env: Record<string, string>
   return [...text.matchAll(/^--- PASS: (\w+)/gm)].map(([, name]) => name).join("\n");
 }
 
+/** A server whose database holds so little that history lasts for a few writes only. */
+async function forgetful(folder: string): Promise<Cluster & AsyncDisposable> {
+  const cluster = await Cluster.start({ clock: "real", components: ["api"], bytesMax: 8_000_000 });
+  await cluster.listen({ port: 0 });
+  await Deno.writeTextFile(`${folder}/kubeconfig`, await cluster.kubeconfig());
+  return cluster;
+}
+
 const OPERATOR = [
   "TestASiteBecomesADeploymentAndAService",
   "TestEventsAreRecorded",
@@ -110,6 +119,24 @@ export const CLIENTS: readonly Client[] = [
       "port-forward by WebSocket and by SPDY",
       "logs, followed",
       "proxy to a pod, eviction",
+      "done",
+    ],
+  },
+  {
+    name: "Go: client-go, away for longer than history lasts",
+    needs: ["go"],
+    quick: true,
+    cluster: "none",
+    make: () => goBuild("go"),
+    async run({ folder }) {
+      await using _ = await forgetful(folder);
+      return await said(await goBuild("go"), ["--expiry"], { KUBECONFIG: `${folder}/kubeconfig` });
+    },
+    steps: [
+      "an informer by LIST and WATCH lists again after 410",
+      "an informer by WatchList streams again after 410",
+      "a retry watcher ends with 410",
+      "a pager whose token has expired reads the whole list",
       "done",
     ],
   },
@@ -237,6 +264,7 @@ export const CLIENTS: readonly Client[] = [
   ...[["3", "v3.22.0"], ["4", "v4.3.1"]].map(([major, version]): Client => ({
     name: `Helm ${major}`,
     needs: ["go", "kubectl"],
+    quick: true,
     make: () => goInstall(`helm.sh/helm/v${major}/cmd/helm`, version),
     run: async ({ kubeconfig }) => {
       const helm = await goInstall(`helm.sh/helm/v${major}/cmd/helm`, version);
@@ -258,6 +286,7 @@ export const CLIENTS: readonly Client[] = [
   {
     name: "kustomize",
     needs: ["go", "kubectl"],
+    quick: true,
     make: () => goInstall("sigs.k8s.io/kustomize/kustomize/v5", "v5.8.1"),
     run: async ({ kubeconfig }) => {
       const kustomize = await goInstall("sigs.k8s.io/kustomize/kustomize/v5", "v5.8.1");

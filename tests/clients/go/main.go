@@ -1,5 +1,6 @@
 // Command clients runs programs of unmodified client-go against the cluster of KUBECONFIG, one line a step, so that
-// the test beside it can read along. An argument names steps to run, by a regular expression.
+// the test beside it can read along. An argument names steps to run, by a regular expression; `--expiry` runs those
+// that want a server with little history.
 package main
 
 import (
@@ -38,7 +39,9 @@ type step struct {
 func main() {
 	steps := slices.Concat(informerSteps, objectSteps, discoverySteps, identitySteps, streamSteps)
 	only := regexp.MustCompile("")
-	if len(os.Args) > 1 {
+	if len(os.Args) > 1 && os.Args[1] == "--expiry" {
+		steps = expirySteps
+	} else if len(os.Args) > 1 {
 		only = regexp.MustCompile(os.Args[1])
 	}
 	for _, step := range steps {
