@@ -30,13 +30,24 @@ export type Review = (
 
 /** The reviews by group and plural. */
 export const REVIEWS: Readonly<Record<string, Review>> = {
-  "authentication.k8s.io/tokenreviews": tokenReview,
+  "authentication.k8s.io/tokenreviews": clusterWide(tokenReview),
   "authentication.k8s.io/selfsubjectreviews": selfSubjectReview,
-  "authorization.k8s.io/subjectaccessreviews": subjectAccessReview,
+  "authorization.k8s.io/subjectaccessreviews": clusterWide(subjectAccessReview),
   "authorization.k8s.io/localsubjectaccessreviews": localSubjectAccessReview,
-  "authorization.k8s.io/selfsubjectaccessreviews": selfSubjectAccessReview,
+  "authorization.k8s.io/selfsubjectaccessreviews": clusterWide(selfSubjectAccessReview),
   "authorization.k8s.io/selfsubjectrulesreviews": selfSubjectRulesReview,
 };
+
+/** A namespace that is named all the same counts as none. */
+function clusterWide(review: Review): Review {
+  return (object, context) => {
+    if (object.metadata?.namespace) {
+      const { namespace: _, ...metadata } = object.metadata;
+      object.metadata = metadata;
+    }
+    return review(object, context);
+  };
+}
 
 const GROUP = "authorization.k8s.io";
 

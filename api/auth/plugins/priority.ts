@@ -73,7 +73,7 @@ function resolve(a: Admission, spec: any): void {
   }
   spec.priority = value;
   if (!policy) return;
-  if (spec.preemptionPolicy && spec.preemptionPolicy !== policy) {
+  if ((spec.preemptionPolicy ?? policy) !== policy) {
     throw refusal(
       a,
       `the string value of PreemptionPolicy (${spec.preemptionPolicy}) must not be provided in ` +

@@ -4,6 +4,7 @@
  */
 import { generateName, isPod, type PluginContext, refusal } from "../admission.ts";
 import type { Admission, AdmissionPlugin } from "../contract.ts";
+import { isPathSegmentName } from "../../machinery/names.ts";
 import type { DeepReadonly, KubeObject } from "../../machinery/types.ts";
 import { TOKEN_SECONDS_POD } from "../limits.ts";
 import { secretNames } from "../pod_references.ts";
@@ -54,11 +55,11 @@ function find(a: Admission, name: string): DeepReadonly<KubeObject> | undefined 
 }
 
 function missing(a: Admission, name: string) {
-  return refusal(
-    a,
-    `error looking up service account ${a.namespace}/${name}: ` +
-      `serviceaccount ${JSON.stringify(name)} not found`,
-  );
+  const problems = isPathSegmentName(name);
+  const why = problems.length
+    ? `invalid resource name ${JSON.stringify(name)}: [${problems.join(" ")}]`
+    : `serviceaccount ${JSON.stringify(name)} not found`;
+  return refusal(a, `error looking up service account ${a.namespace}/${name}: ${why}`);
 }
 
 async function waitForDefault(

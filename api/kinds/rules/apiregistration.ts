@@ -46,11 +46,13 @@ function prepareUpdate(service: KubeObject, old: Stored, context: KindContext): 
 function validate(service: Stored): Cause[] {
   const r = new Report();
   const { spec } = service;
-  const name = service.metadata.name ?? "";
   const wanted = `${spec.version ?? ""}.${spec.group ?? ""}`;
-  if (name !== wanted && isPathSegmentName(name).length === 0) {
+  for (const field of ["generateName", "name"] as const) {
+    const name = service.metadata[field] ?? "";
+    if (name === wanted || isPathSegmentName(name).length > 0) continue;
+    if (name === "" && field === "generateName") continue;
     const message = `must be \`spec.version+"."+spec.group\`: ${JSON.stringify(wanted)}`;
-    r.invalid(METADATA.child("name"), name, message);
+    r.invalid(METADATA.child(field), name, message);
   }
   if (!spec.group && spec.version !== "v1") {
     r.required(SPEC.child("group"), "only v1 may have an empty group and it better be legacy kube");
@@ -100,8 +102,8 @@ function validateService(spec: Stored["spec"], r: Report): void {
 }
 
 function validateUpdate(service: Stored, _old: Stored, context: KindContext): Cause[] {
+  if (context.subresource !== "status") return validate(service);
   const r = new Report();
-  if (context.subresource !== "status") return r.causes;
   const path: Path = STATUS.child("conditions");
   (service.status?.conditions ?? []).forEach((condition: { status: string }, i: number) => {
     if (CONDITION_STATUSES.includes(condition.status)) return;

@@ -3,7 +3,14 @@
  * ReplicaSets, StatefulSets, DaemonSets and ControllerRevisions. Validation is in `apps_validation.ts`.
  */
 
-import type { Column, DeepReadonly, Kind, KindHooks, KubeObject } from "../../machinery/types.ts";
+import type {
+  Column,
+  DeepReadonly,
+  Kind,
+  KindContext,
+  KindHooks,
+  KubeObject,
+} from "../../machinery/types.ts";
 import { formatLabels, formatLabelSelector } from "../../machinery/selectors.ts";
 import * as check from "./apps_validation.ts";
 import { AGE_COLUMN, column, NAME_COLUMN, type Row, templateColumns } from "./cells.ts";
@@ -71,8 +78,8 @@ function defaultStatefulSet(set: KubeObject): void {
   spec.replicas ??= 1;
   spec.revisionHistoryLimit ??= REVISIONS_KEPT;
   for (const claim of spec.volumeClaimTemplates ?? []) {
-    claim.apiVersion ||= "v1";
-    claim.kind ||= "PersistentVolumeClaim";
+    claim.apiVersion = "v1";
+    claim.kind = "PersistentVolumeClaim";
     claim.metadata ??= {};
     defaultPersistentVolumeClaim(claim);
   }
@@ -92,7 +99,10 @@ function workloadHooks(
     prepareCreate: hooks.prepareCreate,
     prepareUpdate(object, old, context) {
       hooks.prepareUpdate(object, old, context);
-      if (context.subresource === "status") keepLabels(object, old);
+      if (context.subresource === "status") return keepLabels(object, old);
+      // Its annotations reach the ReplicaSets: they count as changes of what is wanted
+      if (semanticEqual(object.metadata.annotations, old.metadata.annotations)) return;
+      object.metadata.generation = (old.metadata.generation ?? 0) + 1;
     },
   };
 }
@@ -154,6 +164,27 @@ function statefulSetWarnings(set: Row, old?: Row): string[] {
   return lines;
 }
 
+/** How many pods an update takes down at once belongs to a feature that is off: only who has it keeps it. */
+function dropMaxUnavailable(set: KubeObject, old?: DeepReadonly<KubeObject>): void {
+  const rolling = (object?: DeepReadonly<KubeObject>) =>
+    object?.spec?.updateStrategy?.rollingUpdate;
+  if (rolling(old)?.maxUnavailable === undefined) delete rolling(set)?.maxUnavailable;
+}
+
+function statefulHooks() {
+  const { prepareCreate, prepareUpdate } = plain(() => ({ replicas: 0, availableReplicas: 0 }));
+  return {
+    prepareCreate(set: KubeObject, context: KindContext) {
+      dropMaxUnavailable(set);
+      prepareCreate(set, context);
+    },
+    prepareUpdate(set: KubeObject, old: DeepReadonly<KubeObject>, context: KindContext) {
+      dropMaxUnavailable(set, old);
+      prepareUpdate(set, old, context);
+    },
+  };
+}
+
 /** Hooks by kind. */
 export const hooks: Record<string, KindHooks> = {
   Deployment: {
@@ -179,7 +210,7 @@ export const hooks: Record<string, KindHooks> = {
   },
   StatefulSet: {
     defaults: defaultStatefulSet,
-    ...plain(() => ({ replicas: 0, availableReplicas: 0 })),
+    ...statefulHooks(),
     validate: check.validateStatefulSet,
     validateUpdate: check.validateStatefulSetUpdate,
     warnings: statefulSetWarnings,

@@ -4,6 +4,7 @@ import type { Cause, DeepReadonly, KindContext, KubeObject } from "../../machine
 import { isDns1123Label, nameIsDnsLabel } from "../../machinery/names.ts";
 import { checkLabelSelector } from "../../machinery/selectors.ts";
 import { equalExcept, semanticEqual } from "./equality.ts";
+import { internalValue } from "./internal_value.ts";
 import { validateAnnotations, validateLabels } from "./meta.ts";
 import { validatePodAnnotations } from "./pod_spec.ts";
 import {
@@ -238,12 +239,14 @@ function validateStatefulStrategy(strategy: Obj, r: Report): void {
   if (!type) return r.required(at);
   if (type === "OnDelete") {
     if (isSet(rollingUpdate)) {
-      r.invalid(rollingAt, rollingUpdate, "only allowed for updateStrategy 'RollingUpdate'");
+      const shown = internalValue("RollingUpdateStatefulSetStrategy", rollingUpdate);
+      r.invalid(rollingAt, shown, "only allowed for updateStrategy 'RollingUpdate'");
     }
     return;
   }
   if (type !== "RollingUpdate") {
-    return r.invalid(at, strategy, "must be 'RollingUpdate' or 'OnDelete'");
+    const shown = internalValue("StatefulSetUpdateStrategy", strategy);
+    return r.invalid(at, shown, "must be 'RollingUpdate' or 'OnDelete'");
   }
   if (!isSet(rollingUpdate)) return;
   nonNegative(rollingUpdate, "partition", rollingAt, r);

@@ -13,10 +13,11 @@ import type {
   KubeObject,
 } from "../../machinery/types.ts";
 import { HPA_STORAGE } from "../convert_autoscaling.ts";
-import { nameIsPathSegment } from "../../machinery/names.ts";
+import { isDns1123Label, nameIsPathSegment } from "../../machinery/names.ts";
 import { tryParseQuantity } from "../../machinery/quantity.ts";
 import { AGE_COLUMN, column, NAME_COLUMN, type Row } from "./cells.ts";
 import { statusHooks } from "./prepare.ts";
+import { validateContainerResourceName } from "./quantity_validation.ts";
 import { nonNegativeStatus } from "./replica_validation.ts";
 import { isSet, type Path, Report, SPEC } from "./report.ts";
 
@@ -130,15 +131,20 @@ function validateIdentifier(metric: Obj, path: Path, r: Report): void {
   else r.check(nameIsPathSegment(name, false), path.child("name"), name);
 }
 
+function validateContainerSource({ name = "", container = "" }: Obj, path: Path, r: Report): void {
+  if (name) validateContainerResourceName(name, path.child("name"), r);
+  const at = path.child("container");
+  if (!container) r.required(at, "must specify a container");
+  else r.check(isDns1123Label(container), at, container);
+}
+
 function validateSource(type: string, source: Obj, path: Path, r: Report): void {
   const target = source.target ?? {};
   const targetAt = path.child("target");
   const { averageUtilization, averageValue, value } = target;
   if (type === "Resource" || type === "ContainerResource") {
     if (!source.name) r.required(path.child("name"), "must specify a resource name");
-    if (type === "ContainerResource" && !source.container) {
-      r.required(path.child("container"), "must specify a container");
-    }
+    if (type === "ContainerResource") validateContainerSource(source, path, r);
     validateTarget(target, targetAt, r);
     if (!isSet(averageUtilization) && !isSet(averageValue)) {
       const text = "must set either a target raw value or a target utilization";
@@ -158,8 +164,7 @@ function validateSource(type: string, source: Obj, path: Path, r: Report): void 
   validateIdentifier(source.metric, path.child("metric"), r);
   validateTarget(target, targetAt, r);
   if (type === "Pods") {
-    const amount = isSet(averageValue) ? tryParseQuantity(averageValue) : undefined;
-    if (!amount || amount.sign !== 1) {
+    if (!isSet(averageValue)) {
       r.required(targetAt.child("averageValue"), "must specify a positive target averageValue");
     }
   } else if (!isSet(value) && !isSet(averageValue)) {

@@ -14,12 +14,16 @@ const REFERENCE = new RegExp(
 );
 /** A name, its tag and its digest together: longer references are refused by every registry. */
 const REFERENCE_LENGTH_MAX = 1024;
+/** Of the name with its registry; what is longer does not parse. */
+const NAME_LENGTH_MAX = 255;
 
 /** Whether the image, as a registry client reads it, means the tag `latest`. */
 export function namesLatest(image: string): boolean {
   if (image.length === 0 || image.length > REFERENCE_LENGTH_MAX) return false;
   const match = REFERENCE.exec(image);
   if (match === null) return false;
+  const suffix = (match[1]?.length ?? 0) + (match[2]?.length ?? 0);
+  if (image.length - suffix > NAME_LENGTH_MAX) return false;
   if (match[1] !== undefined) return match[1] === ":latest";
   return match[2] === undefined;
 }

@@ -270,38 +270,76 @@ const UNCHANGING = [
 
 /** Kinds whose own checks of an update leave the metadata to the checks of all kinds. */
 const META_LEFT_OUT = new Set(["/Event", "policy/PodDisruptionBudget"]);
-/** Kinds whose own checks of an update begin with those of a new object, metadata and all. */
-const META_AS_NEW = new Set([
+/** Kinds whose own checks of an update look at the metadata as at that of a new object, once they have compared it. */
+const META_AS_NEW_AFTER = new Set([
   "/ConfigMap",
   "/Endpoints",
-  "/Namespace",
-  "/Node",
-  "/PersistentVolume",
   "/PersistentVolumeClaim",
   "/Pod",
   "/Secret",
   "/ServiceAccount",
   "apiregistration.k8s.io/APIService",
   "apps/ControllerRevision",
-  "batch/Job",
-  "certificates.k8s.io/CertificateSigningRequest",
-  "certificates.k8s.io/ClusterTrustBundle",
-  "networking.k8s.io/IPAddress",
   "networking.k8s.io/Ingress",
   "networking.k8s.io/IngressClass",
   "node.k8s.io/RuntimeClass",
-  "rbac.authorization.k8s.io/ClusterRole",
-  "rbac.authorization.k8s.io/ClusterRoleBinding",
-  "rbac.authorization.k8s.io/Role",
-  "rbac.authorization.k8s.io/RoleBinding",
-  "resource.k8s.io/DeviceClass",
-  "resource.k8s.io/ResourceClaim",
-  "resource.k8s.io/ResourceClaimTemplate",
-  "storage.k8s.io/CSIStorageCapacity",
-  "storage.k8s.io/StorageClass",
   "storage.k8s.io/VolumeAttributesClass",
-  "storagemigration.k8s.io/StorageVersionMigration",
 ]);
+/** Those that do so before, and how often. */
+const META_AS_NEW_BEFORE: Readonly<Record<string, number>> = {
+  "/LimitRange": 1,
+  "/Namespace": 1,
+  "/Node": 1,
+  "/PersistentVolume": 2,
+  "batch/Job": 1,
+  "certificates.k8s.io/CertificateSigningRequest": 1,
+  "certificates.k8s.io/ClusterTrustBundle": 1,
+  "discovery.k8s.io/EndpointSlice": 1,
+  "flowcontrol.apiserver.k8s.io/FlowSchema": 1,
+  "flowcontrol.apiserver.k8s.io/PriorityLevelConfiguration": 1,
+  "networking.k8s.io/IPAddress": 1,
+  "rbac.authorization.k8s.io/ClusterRole": 1,
+  "rbac.authorization.k8s.io/ClusterRoleBinding": 1,
+  "rbac.authorization.k8s.io/Role": 1,
+  "rbac.authorization.k8s.io/RoleBinding": 1,
+  "resource.k8s.io/DeviceClass": 1,
+  "resource.k8s.io/ResourceClaim": 1,
+  "resource.k8s.io/ResourceClaimTemplate": 1,
+  "storage.k8s.io/CSINode": 1,
+  "storage.k8s.io/CSIStorageCapacity": 1,
+  "storage.k8s.io/StorageClass": 1,
+  "storage.k8s.io/VolumeAttachment": 1,
+  "storagemigration.k8s.io/StorageVersionMigration": 1,
+};
+/** Those that do not compare it themselves. */
+const META_NOT_COMPARED = new Set([
+  "/LimitRange",
+  "/PersistentVolume",
+  "discovery.k8s.io/EndpointSlice",
+  "flowcontrol.apiserver.k8s.io/FlowSchema",
+  "flowcontrol.apiserver.k8s.io/PriorityLevelConfiguration",
+  "storage.k8s.io/CSINode",
+  "storage.k8s.io/VolumeAttachment",
+]);
+/** Those whose writes of the status are checked like that, too. */
+const META_AS_NEW_ON_STATUS = new Set([
+  "certificates.k8s.io/CertificateSigningRequest",
+  "storage.k8s.io/VolumeAttachment",
+]);
+/** A CertificateSigningRequest's own check takes any name. */
+const ANY_NAME = new Set(["certificates.k8s.io/CertificateSigningRequest"]);
+
+/** How often a kind's own check of an update looks at the metadata as at new metadata, before it compares and after. */
+function timesAsNew(kind: Kind, subresource: string): { before: number; after: number } {
+  const name = nameOf(kind);
+  if (subresource && !META_AS_NEW_ON_STATUS.has(name)) return { before: 0, after: 0 };
+  return { before: META_AS_NEW_BEFORE[name] ?? 0, after: META_AS_NEW_AFTER.has(name) ? 1 : 0 };
+}
+
+function ownNameRule(kind: Kind): NameRule {
+  if (ANY_NAME.has(nameOf(kind))) return () => [];
+  return kind.hooks.validateName ?? nameIsDnsSubdomain;
+}
 
 /**
  * Checks the metadata of a changed object. The resourceVersion is the store's matter. Upstream looks more than
@@ -318,10 +356,10 @@ export function validateMetaUpdate(
   const r = new Report();
   validateChangedMeta(meta, before, r);
   if (meta.generateName && meta.generateName !== before.generateName) {
-    const rule = kind.hooks.validateName ?? nameIsDnsSubdomain;
     r.check(nameIsPathSegment(meta.generateName, true), METADATA, meta.generateName);
-    if (META_AS_NEW.has(nameOf(kind)) || kind.group === ADMISSION_GROUP) {
-      r.check(rule(meta.generateName, true), METADATA, "");
+    const { before, after } = timesAsNew(kind, subresource);
+    if (before || after || kind.group === ADMISSION_GROUP) {
+      r.check(ownNameRule(kind)(meta.generateName, true), METADATA, "");
     }
   }
   if (meta.finalizers !== before.finalizers) {
@@ -359,16 +397,20 @@ function metaCauses(meta: Meta, before: Meta, kind: Kind, subresource: string): 
   validateChangedMeta(meta, before, r);
   if (META_LEFT_OUT.has(name) || (subresource && name === "batch/CronJob")) return r.causes;
   if (kind.group === ADMISSION_GROUP) {
-    const rule = kind.hooks.validateName ?? nameIsDnsSubdomain;
-    if (!subresource) validateWholeMeta(meta, kind, rule, r);
+    if (!subresource) validateWholeMeta(meta, kind, ownNameRule(kind), r);
     return r.causes;
   }
-  validateChangedMeta(meta, before, r);
-  if (isBuiltInCore(kind)) validateKubeFinalizers(meta, r);
-  const whole = !subresource || name === "certificates.k8s.io/CertificateSigningRequest";
-  if (!whole || !META_AS_NEW.has(name)) return r.causes;
-  validateWholeMeta(meta, kind, kind.hooks.validateName ?? nameIsDnsSubdomain, r);
-  if (isBuiltInCore(kind)) validateKubeFinalizers(meta, r);
+  const times = timesAsNew(kind, subresource);
+  const asNew = () => {
+    validateWholeMeta(meta, kind, ownNameRule(kind), r);
+    if (isBuiltInCore(kind)) validateKubeFinalizers(meta, r);
+  };
+  for (let i = 0; i < times.before; i++) asNew();
+  if (times.before === 0 || !META_NOT_COMPARED.has(name)) {
+    validateChangedMeta(meta, before, r);
+    if (isBuiltInCore(kind)) validateKubeFinalizers(meta, r);
+  }
+  for (let i = 0; i < times.after; i++) asNew();
   return r.causes;
 }
 

@@ -36,7 +36,7 @@ function validateRuntimeClass(object: DeepReadonly<KubeObject>): Cause[] {
     validateLabels(scheduling.nodeSelector, at.child("nodeSelector"), r);
   }
   const tolerations = (scheduling.tolerations ?? []) as Obj[];
-  validateTolerations(tolerations, at.child("tolerations"), r, true);
+  validateTolerations(tolerations, at.child("tolerations"), r);
   const seen = new Set<string>();
   tolerations.forEach((toleration, i) => {
     const { key = "", operator = "", value = "", effect = "" } = toleration;

@@ -179,13 +179,11 @@ export function validateTaintEffect(effect: string, path: Path, r: Report): void
   if (!EFFECTS.includes(effect)) r.notSupported(path, effect, EFFECTS, true);
 }
 
-/** Checks tolerations; `ofClass`: those of a RuntimeClass, whose errors know fewer operators. */
-export function validateTolerations(
-  tolerations: Obj[],
-  path: Path,
-  r: Report,
-  ofClass = false,
-): void {
+/** Operators of a feature that is off; upstream's text names them all the same. */
+const COMPARISONS = ["Lt", "Gt"];
+
+/** Checks tolerations. */
+export function validateTolerations(tolerations: Obj[], path: Path, r: Report): void {
   for (let i = 0; i < tolerations.length; i++) {
     const { key = "", operator = "", value = "", effect = "", tolerationSeconds } = tolerations[i];
     const at = path.index(i);
@@ -207,8 +205,9 @@ export function validateTolerations(
         r.invalid(at.child("operator"), value, "value must be empty when `operator` is 'Exists'");
       }
     } else {
-      const operators = ["Equal", "Exists", "Lt", "Gt"];
-      r.notSupported(at.child("operator"), operator, operators.slice(0, ofClass ? 2 : 4), true);
+      const compared = COMPARISONS.includes(operator);
+      const operators = compared ? ["Equal", "Exists", ...COMPARISONS] : ["Equal", "Exists"];
+      r.notSupported(at.child("operator"), operator, operators, true);
     }
     if (effect) validateTaintEffect(effect, at.child("effect"), r);
   }

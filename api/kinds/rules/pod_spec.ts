@@ -144,14 +144,12 @@ function validateNames(spec: Obj, path: Path, r: Report): void {
   const override = spec.hostnameOverride;
   if (!isSet(override)) return;
   const at = path.child("hostnameOverride");
-  if (spec.hostNetwork) r.forbidden(at, "may not be specified when hostNetwork is true");
   if (spec.setHostnameAsFQDN === true) {
     r.forbidden(at, "may not be specified when setHostnameAsFQDN is true");
   }
+  if (spec.hostNetwork) r.forbidden(at, "may not be specified when hostNetwork is true");
+  if (override.length > HOSTNAME_LENGTH_MAX) r.tooLong(at, HOSTNAME_LENGTH_MAX);
   r.check(isDns1123Subdomain(override), at, override);
-  if (override.length > HOSTNAME_LENGTH_MAX) {
-    r.invalid(at, override, `must be no more than ${HOSTNAME_LENGTH_MAX} characters`);
-  }
 }
 
 function validateRest(spec: Obj, path: Path, r: Report): void {

@@ -142,7 +142,10 @@ function validateExtendedClaim(claim: Obj, spec: Obj, r: Report): void {
 }
 
 function validateAddresses(status: Obj, r: Report): void {
-  const { podIPs = [], hostIPs = [] } = status;
+  const { podIP, hostIPs = [] } = status;
+  let { podIPs = [] } = status;
+  // The single address counts where the two differ
+  if (podIP && podIP !== podIPs[0]?.ip) podIPs = [{ ip: podIP }];
   validateIpList(podIPs, STATUS.child("podIPs"), r);
   if (hostIPs.length === 0) return;
   const at = STATUS.child("hostIPs");

@@ -25,6 +25,8 @@ type Obj = any;
 type Stored = DeepReadonly<KubeObject>;
 
 const PARAMETERS_MAX = 512;
+/** A field of CSIDrivers whose feature is off. */
+const UNSCHEDULED = "preventPodSchedulingIfMissing";
 const PARAMETERS_BYTES_MAX = 256 * 1024;
 
 function validateParameters(parameters: Obj, path: Path, r: Report): void {
@@ -338,7 +340,9 @@ export const hooks: Record<string, KindHooks> = {
       spec.seLinuxMount ??= false;
       if (!spec.volumeLifecycleModes?.length) spec.volumeLifecycleModes = ["Persistent"];
     },
+    prepareCreate: (driver) => delete driver.spec[UNSCHEDULED],
     prepareUpdate(object, old) {
+      if (old.spec?.[UNSCHEDULED] === undefined) delete object.spec?.[UNSCHEDULED];
       if (!semanticEqual(object.spec, old.spec)) raiseGeneration(object, old, ["spec"]);
     },
     validate: validateCsiDriver,
