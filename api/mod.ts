@@ -208,6 +208,7 @@ function flowOf({ clock, kinds, database, front = {} }: ApiOptions): Flow {
 /** The server's parts, before any of them works. */
 function depsOf(options: ApiOptions, front: FrontOptions): Deps {
   const { clock } = options;
+  const flow = flowOf(options);
   return {
     database: options.database,
     kinds: options.kinds,
@@ -220,7 +221,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     review: options.review,
     tokens: options.tokens,
     virtual: options.virtual,
-    flow: flowOf(options),
+    flow,
     deadlines: new Deadlines(clock, front.requestTimeoutMs),
     closing: new Closing(clock, front.closing),
     health: new Health(),
@@ -234,7 +235,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     outbound: options.outbound ?? hostOutbound(options),
     features: options.features,
     serviceRange: options.serviceRange ?? SERVICE_RANGE,
-    turn: options.turn ?? (clock.manual ? () => Promise.resolve() : () => clock.turn()),
+    turn: options.turn ?? (clock.manual ? () => Promise.resolve() : () => flow.slice()),
   };
 }
 

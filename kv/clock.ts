@@ -31,8 +31,11 @@ export interface Clock {
   timer(kind: TimerKind, delayMs: number, fn: () => void): Timer;
   /** Resolves after `delayMs`; rejects with the signal's reason when that aborts first. */
   sleep(delayMs: number, options?: { kind?: TimerKind; signal?: AbortSignal }): Promise<void>;
-  /** Resolves in a later turn of the event loop: long work calls it so that others run in between. */
-  turn(): Promise<void>;
+  /**
+   * Resolves in a later turn of the event loop: long work calls it so that others run in between. `look`: true after the
+   * sockets have been looked at, false at once; else now and then (see `rest`).
+   */
+  turn(look?: boolean): Promise<void>;
   /** A number in [0, 1). */
   random(): number;
   /** A random (version 4) UUID. */
@@ -69,9 +72,10 @@ export class RealClock implements Clock {
     return sleepOn((fn) => hostTimer(delayMs, fn, false), options?.signal);
   }
 
-  turn(): Promise<void> {
+  turn(look?: boolean): Promise<void> {
+    if (look === false) return nextTurn();
     const now = performance.now();
-    if (now - this.#lookedAt < LOOK_EVERY_MS) return nextTurn();
+    if (!look && now - this.#lookedAt < LOOK_EVERY_MS) return nextTurn();
     this.#lookedAt = now;
     return rest();
   }

@@ -12,7 +12,7 @@ import type { Requested } from "../auth/impersonate.ts";
 import type { Kind, KubeObject } from "../machinery/types.ts";
 import { type Classified, Levels } from "./flow_levels.ts";
 import type { Refusal, Ticket, Work } from "./flow_queues.ts";
-import { Turns } from "./flow_turns.ts";
+import { Slices, Turns } from "./flow_turns.ts";
 import { WatchCounts, workOf } from "./flow_work.ts";
 import { type Call, type Reply, textReply } from "./http.ts";
 import type { Passage } from "./passage.ts";
@@ -92,13 +92,25 @@ export class Flow {
   readonly #options: Required<FlowOptions>;
   readonly #context: FlowContext;
   readonly #turns: Turns;
+  readonly #slices: Slices;
 
   constructor(context: FlowContext, options: FlowOptions = {}) {
     const { readsMax = READS_MAX, writesMax = WRITES_MAX, fair = true } = options;
     this.#options = { readsMax, writesMax, fair, timeoutMs: options.timeoutMs ?? 60_000 };
     this.#context = context;
     this.#turns = new Turns(context.clock);
+    this.#slices = new Slices(context.clock);
     if (fair) this.levels = new Levels(context.clock, readsMax + writesMax);
+  }
+
+  /** How long work may go on before it calls `slice()`, in ms. */
+  get sliceMs(): number {
+    return this.#turns.sliceMs;
+  }
+
+  /** Lets other work run; resolves when long work may go on. */
+  slice(): Promise<void> {
+    return this.#slices.turn();
   }
 
   /** Lets a request in; what is returned gives its seats back. Throws or rejects with Refused. */
@@ -148,12 +160,10 @@ export class Flow {
       view,
     });
     const asking: Asking = { classified, passage, call, work };
-    if (level.spec.type === "Exempt") {
-      this.#turns.heard(user.name);
-      return this.#seat(asking);
-    }
-    const long = work.seats > 1;
-    const turn = this.#turns.enter(user.name, long);
+    // Who is exempt is never refused, but takes turns: floods by administrators would hold up everybody
+    const exempt = level.spec.type === "Exempt";
+    const long = work.seats > 1 && !exempt;
+    const turn = this.#turns.enter(user.name, long, !exempt);
     if (turn === false) this.#refuse(classified, requested.verb, "queue-full");
     if (turn) return this.#later(asking, turn, long);
     return long ? this.#shortened(asking, () => this.#seat(asking)) : this.#seat(asking);

@@ -5,7 +5,17 @@ import { type FlowLabel, QueueSet, type Ticket, type Waiting, type Work } from "
 import { divided, handOf, Integrator, RetryAfter } from "./flow_shares.ts";
 import { type LevelObject, Levels } from "./flow_levels.ts";
 import { type FlowSchema, matchesSchema } from "./flow_matching.ts";
-import { LONG_ANSWERS_MAX, TURN_REQUESTS_MAX, TURN_WAITING_MAX, Turns } from "./flow_turns.ts";
+import {
+  LONG_ANSWERS_MAX,
+  SHARED_SLICE_MS,
+  SHARED_TURN_REQUESTS_MAX,
+  SLICE_MS,
+  Slices,
+  TURN_REQUESTS_MAX,
+  TURN_WAITERS_MAX,
+  TURN_WAITING_MAX,
+  Turns,
+} from "./flow_turns.ts";
 import { WatchCounts } from "./flow_work.ts";
 import { createApi } from "../mod.ts";
 import { createKinds } from "../kinds/mod.ts";
@@ -579,7 +589,6 @@ Deno.test("Turns: in a turn a user's first requests are begun, the rest in later
   const turns = new Turns({
     manual: true,
     monotonic: () => 0,
-    timer: () => ({ cancel: () => {} }),
     turn: () => new Promise((go) => waiting.push(go)),
   });
   const begun: string[] = [];
@@ -588,15 +597,75 @@ Deno.test("Turns: in a turn a user's first requests are begun, the rest in later
     if (entered) void entered.then(() => begun.push(user));
     else begun.push(user);
   };
-  for (let i = 0; i < TURN_REQUESTS_MAX * 2 + 2; i++) enter("flood");
+  for (let i = 0; i < TURN_REQUESTS_MAX + TURN_WAITERS_MAX + 2; i++) enter("flood");
   enter("calm");
   assertEquals(begun.length, TURN_REQUESTS_MAX + 1);
   assertEquals(begun.at(-1), "calm");
+  // A turn in which somebody waits has two parts: its work, then the look at the sockets
   await turn();
-  assertEquals(begun.length, TURN_REQUESTS_MAX * 2 + 1);
+  assertEquals(begun.length, TURN_REQUESTS_MAX + 1);
   await turn();
-  assertEquals(begun.length, TURN_REQUESTS_MAX * 2 + 3);
+  assertEquals(begun.length, TURN_REQUESTS_MAX + TURN_WAITERS_MAX + 1);
   await turn();
+  await turn();
+  assertEquals(begun.length, TURN_REQUESTS_MAX + TURN_WAITERS_MAX + 3);
+  assertEquals(waiting.length, 0);
+});
+
+Deno.test("Turns: while several ask, few of a user are begun between two looks at the sockets", async () => {
+  const waiting: { look?: boolean; go: () => void }[] = [];
+  const turns = new Turns({
+    manual: false,
+    monotonic: () => 0,
+    turn: (look) => new Promise((go) => waiting.push({ look, go })),
+  });
+  const looks: (boolean | undefined)[] = [];
+  const turn = async () => {
+    for (const { look, go } of waiting.splice(0)) {
+      looks.push(look);
+      go();
+    }
+    await new ManualClock().turn();
+  };
+  assertEquals(turns.sliceMs, SLICE_MS);
+  const begun: string[] = [];
+  const enter = (user: string) => {
+    const entered = turns.enter(user, false, user !== "admin");
+    if (entered) void entered.then(() => begun.push(user));
+    else begun.push(user);
+    return entered;
+  };
+  enter("calm");
+  for (let i = 0; i < TURN_WAITING_MAX + 2 + SHARED_TURN_REQUESTS_MAX; i++) {
+    assert(enter("admin") !== false);
+  }
+  assertEquals(turns.sliceMs, SHARED_SLICE_MS);
+  enter("other");
+  for (let i = 0; i < SHARED_TURN_REQUESTS_MAX; i++) enter("other");
+  const now = SHARED_TURN_REQUESTS_MAX;
+  assertEquals(begun.length, 1 + now + now);
+  begun.length = 0;
+  await turn();
+  await turn();
+  assertEquals(looks, [false, true]);
+  // Users by turns
+  assertEquals(begun, ["admin", "other"]);
+});
+
+Deno.test("Slices: one slice of all long work between two looks at the sockets", async () => {
+  const waiting: { look?: boolean; go: () => void }[] = [];
+  const slices = new Slices({
+    turn: (look) => new Promise((go) => waiting.push({ look, go })),
+  });
+  const went: string[] = [];
+  for (const name of ["a", "b"]) void slices.turn().then(() => went.push(name));
+  for (const [look, then] of [[true, ["a"]], [false, ["a"]], [true, ["a", "b"]]] as const) {
+    const [only, ...others] = waiting.splice(0);
+    assertEquals([only.look, others.length], [look, 0]);
+    only.go();
+    await new ManualClock().turn();
+    assertEquals(went, [...then]);
+  }
   assertEquals(waiting.length, 0);
 });
 
@@ -612,10 +681,10 @@ Deno.test("Turns: long answers are sent a few at a time; who lets too many wait 
   };
   for (let i = 0; i < LONG_ANSWERS_MAX + TURN_WAITING_MAX; i++) assert(enter() !== false);
   assertEquals(enter(), false);
-  for (let i = 0; i < 5; i++) await clock.turn();
+  for (let i = 0; i < 9; i++) await clock.turn();
   assertEquals(begun, LONG_ANSWERS_MAX);
   turns.left("flood");
-  for (let i = 0; i < 5; i++) await clock.turn();
+  for (let i = 0; i < 9; i++) await clock.turn();
   assertEquals(begun, LONG_ANSWERS_MAX + 1);
 });
 

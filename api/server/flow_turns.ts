@@ -3,33 +3,42 @@
  * requests at once has them all worked on before anybody else's is looked at, however few seats they take.
  *
  * In each turn a user's first requests are begun at once, as long as they are few and the turn is young; the others wait
- * for the turns to come, users by turns. Long answers are sent a few at a time for each user. Who lets more wait than can
- * be remembered is refused.
+ * for the turns to come, users by turns. Long answers are sent a few at a time for each user, a slice of one of them in a
+ * turn. Who lets more wait than can be remembered is refused; who is exempt of limits waits for turns, too, but is not.
  *
  * A turn is one of the event loop's while one user asks. That is no good as soon as there are several: a loop that always
  * finds work looks at the sockets only now and then (measured: every 61st time), and there the others' requests lie behind
- * the flood's. So while several ask, a turn is a millisecond of rest: the flood is drawn into its own queue, the sockets are
- * looked at, and who asks little is answered as if alone.
+ * the flood's. So while several ask, few requests are begun in a turn, and between two turns the sockets are looked at:
+ * the flood is drawn into its own queue, and who asks little is answered nearly as if alone. The look must begin when the
+ * turn's work is done; if it is over before, nothing has been looked at.
  */
 import type { Clock } from "../../kv/clock.ts";
 
-/** Requests of one user that are begun in a turn. */
-export const TURN_REQUESTS_MAX = 8;
+/** Requests of one user that are begun in a turn as they come. */
+export const TURN_REQUESTS_MAX = 32;
 /** After so long in a turn nobody's second request is begun, in ms. */
 export const TURN_MS_MAX = 1.5;
-/** The same while several users ask. */
+/** Requests that have waited and go on in a turn. */
+export const TURN_WAITERS_MAX = 8;
+/** Both, while several users ask. */
 export const SHARED_TURN_REQUESTS_MAX = 2;
-/** A turn while several users ask, in ms. */
-export const SHARED_TURN_MS = 1;
 /** How long several users count as asking after they took turns, in ms. */
 export const SHARED_MS = 1_000;
 /** Long answers of one user that are sent at once. */
 export const LONG_ANSWERS_MAX = 2;
 /** Requests of one user that wait for their turn. */
 export const TURN_WAITING_MAX = 1_000;
+/** Long work gives way after so long, in ms. */
+export const SLICE_MS = 2;
+/** The same while several users ask. */
+export const SHARED_SLICE_MS = 0.1;
+/** Users that are remembered whether or not they ask. */
+const SHARES_KEPT = 1_024;
 
 interface Share {
-  /** Begun in this turn. */
+  readonly user: string;
+  /** Begun in the turn of this number. */
+  turn: number;
   begun: number;
   /** Long answers under way. */
   long: number;
@@ -38,31 +47,29 @@ interface Share {
 
 /** See the module's text. */
 export class Turns {
-  readonly #clock: Pick<Clock, "manual" | "turn" | "monotonic" | "timer">;
+  readonly #clock: Pick<Clock, "manual" | "turn" | "monotonic">;
   readonly #shares = new Map<string, Share>();
+  /** Those who let requests wait, the next one first. */
+  readonly #queue: Share[] = [];
+  #sharesMax = SHARES_KEPT;
+  #turn = 0;
   #ticking = false;
   #since = 0;
   /** Who asked last, and until when several count as asking. */
   #last = "";
   #sharedUntil = 0;
 
-  constructor(clock: Pick<Clock, "manual" | "turn" | "monotonic" | "timer">) {
+  constructor(clock: Pick<Clock, "manual" | "turn" | "monotonic">) {
     this.#clock = clock;
   }
 
-  /** Notes who asks, whether or not it is by turns. */
-  heard(user: string): void {
-    if (user === this.#last) return;
-    const first = this.#last === "";
-    this.#last = user;
-    if (!first) this.#sharedUntil = this.#clock.monotonic() + SHARED_MS;
-  }
-
-  /** Begins a user's request at once (undefined), or in a later turn (a promise), or not at all (false). */
-  enter(user: string, long: boolean): undefined | false | Promise<void> {
-    this.heard(user);
-    let share = this.#shares.get(user);
-    if (!share) this.#shares.set(user, share = { begun: 0, long: 0, waiting: [] });
+  /**
+   * Begins a user's request at once (undefined), or in a later turn (a promise), or not at all (false), where there are
+   * bounds for that user.
+   */
+  enter(user: string, long: boolean, bounded = true): undefined | false | Promise<void> {
+    this.#heard(user);
+    const share = this.#shareOf(user);
     if (!this.#ticking) {
       this.#since = this.#clock.monotonic();
       this.#nextTurn();
@@ -71,7 +78,8 @@ export class Turns {
       this.#begin(share, long);
       return undefined;
     }
-    if (share.waiting.length >= TURN_WAITING_MAX) return false;
+    if (bounded && share.waiting.length >= TURN_WAITING_MAX) return false;
+    if (share.waiting.length === 0) this.#queue.push(share);
     return new Promise((go) => share.waiting.push({ long, go }));
   }
 
@@ -83,6 +91,24 @@ export class Turns {
     if (this.#ticking) return;
     this.#since = this.#clock.monotonic();
     this.#nextTurn();
+  }
+
+  #heard(user: string): void {
+    if (user === this.#last) return;
+    const first = this.#last === "";
+    this.#last = user;
+    if (!first) this.#sharedUntil = this.#clock.monotonic() + SHARED_MS;
+  }
+
+  #shareOf(user: string): Share {
+    let share = this.#shares.get(user);
+    if (!share) {
+      this.#shares.set(user, share = { user, turn: this.#turn, begun: 0, long: 0, waiting: [] });
+    } else if (share.turn !== this.#turn) {
+      share.turn = this.#turn;
+      share.begun = 0;
+    }
+    return share;
   }
 
   #begin(share: Share, long: boolean): void {
@@ -97,42 +123,86 @@ export class Turns {
       this.#clock.monotonic() - this.#since < TURN_MS_MAX;
   }
 
+  /** How long a slice of long work may be now, in ms. */
+  get sliceMs(): number {
+    return this.#clock.monotonic() < this.#sharedUntil ? SHARED_SLICE_MS : SLICE_MS;
+  }
+
   get #shared(): boolean {
     return !this.#clock.manual && this.#since < this.#sharedUntil;
   }
 
   #nextTurn(): void {
     this.#ticking = true;
-    const tick = () => this.#tick();
-    // A clock that stands still has no rest to give
-    if (this.#shared) this.#clock.timer("work", SHARED_TURN_MS, tick);
-    else void this.#clock.turn().then(tick);
+    void this.#clock.turn(false).then(() => {
+      if (this.#queue.length === 0) this.#tick();
+      else void this.#clock.turn(this.#shared || undefined).then(() => this.#tick());
+    });
   }
 
   /** A new turn: those who wait go on, one of each user at a time. */
   #tick(): void {
     this.#ticking = false;
     this.#since = this.#clock.monotonic();
-    for (const [user, share] of this.#shares) {
-      share.begun = 0;
-      if (share.waiting.length === 0 && share.long === 0) this.#shares.delete(user);
-    }
-    let any = false;
-    const most = this.#shared ? SHARED_TURN_REQUESTS_MAX : TURN_REQUESTS_MAX;
-    for (let more = true; more;) {
-      more = false;
-      for (const share of this.#shares.values()) {
-        const next = share.waiting[0];
-        // What goes on is only noted here: its work comes after this loop, so that time says nothing yet
-        if (!next || share.begun >= most) continue;
-        if (next.long && share.long >= LONG_ANSWERS_MAX) continue;
-        share.waiting.shift();
-        this.#begin(share, next.long);
-        next.go();
-        more = any = true;
+    this.#turn++;
+    const queue = this.#queue;
+    let left = this.#shared ? SHARED_TURN_REQUESTS_MAX : TURN_WAITERS_MAX;
+    let stuck = 0;
+    while (left > 0 && stuck < queue.length) {
+      const share = queue.shift()!;
+      const next = share.waiting[0];
+      if (next.long && share.long >= LONG_ANSWERS_MAX) {
+        queue.push(share);
+        stuck++;
+        continue;
       }
+      stuck = 0;
+      left--;
+      share.waiting.shift();
+      // What goes on is only noted here: its work comes after this loop, so that time says nothing yet
+      this.#begin(this.#shareOf(share.user), next.long);
+      if (share.waiting.length > 0) queue.push(share);
+      next.go();
     }
-    // Nobody went on: all that wait have long answers to come, and the end of one is heard
-    if (any) this.#nextTurn();
+    // Where all that wait have long answers to come, the end of one is heard
+    if (stuck < queue.length) this.#nextTurn();
+    if (this.#shares.size > this.#sharesMax) this.#forget();
+  }
+
+  /** Forgets those who have nothing under way. */
+  #forget(): void {
+    for (const [user, { waiting, long }] of this.#shares) {
+      if (waiting.length === 0 && long === 0) this.#shares.delete(user);
+    }
+    this.#sharesMax = Math.max(SHARES_KEPT, 2 * this.#shares.size);
+  }
+}
+
+/** Long work of all users, a slice at a time: between two slices the sockets are looked at, however many wait. */
+export class Slices {
+  readonly #clock: Pick<Clock, "turn">;
+  readonly #waiting: (() => void)[] = [];
+  #ticking = false;
+
+  constructor(clock: Pick<Clock, "turn">) {
+    this.#clock = clock;
+  }
+
+  /** Resolves when the next slice may begin. */
+  turn(): Promise<void> {
+    if (!this.#ticking) this.#next();
+    return new Promise((go) => this.#waiting.push(go));
+  }
+
+  #next(): void {
+    this.#ticking = true;
+    void this.#clock.turn(true).then(() => {
+      this.#ticking = false;
+      this.#waiting.shift()!();
+      if (this.#waiting.length === 0) return;
+      // The look of those who wait begins when this slice is done
+      this.#ticking = true;
+      void this.#clock.turn(false).then(() => this.#next());
+    });
   }
 }

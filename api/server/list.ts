@@ -28,8 +28,6 @@ export const REVISION_WAIT_MS = 3_000;
 export const PAGES_MS_MAX = 5 * 60_000;
 /** Objects looked at between two looks at the clock. */
 const SCAN_STEP = 128;
-/** A scan lets other work run after this long. */
-const SCAN_TURN_MS = 2;
 
 /** Answers a get. */
 export async function getObject(deps: Deps, request: ApiRequest): Promise<Answer> {
@@ -247,7 +245,7 @@ async function scan(deps: Deps, view: View<KubeObject>, { prefix, after, limit, 
   let seen = 0;
   let since = deps.clock.monotonic();
   for (const item of view.scan(prefix, { after })) {
-    if (++seen % SCAN_STEP === 0 && deps.clock.monotonic() - since > SCAN_TURN_MS) {
+    if (++seen % SCAN_STEP === 0 && deps.clock.monotonic() - since > deps.flow.sliceMs) {
       await deps.turn();
       since = deps.clock.monotonic();
     }

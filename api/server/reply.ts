@@ -23,8 +23,6 @@ import type { Answer, Page } from "./request.ts";
 
 /** Size of the pieces a list is sent in. */
 export const PIECE_BYTES = 64 * 1024;
-/** A list lets other work run after this long. */
-const LIST_TURN_MS = 2;
 
 const encoder = new TextEncoder();
 const STATUS = formOf("", "v1", "Status", "io.k8s.apimachinery.pkg.apis.meta.v1.Status");
@@ -176,7 +174,7 @@ class Turns {
   }
 
   get due(): boolean {
-    return this.#deps.clock.monotonic() - this.#since > LIST_TURN_MS;
+    return this.#deps.clock.monotonic() - this.#since > this.#deps.flow.sliceMs;
   }
 
   async take(): Promise<void> {
