@@ -92,10 +92,14 @@ async function front(): Promise<void> {
   const { off, on } = await auditCost();
   note("create/s, not audited", "/s", off, undefined, 1500, 3800);
   note("create/s, audited at Metadata to a file", "/s", on, undefined, 1350, 3800);
-  const { quiet, watched, flooded, memory, most, after } = await hostile();
+  const found = await hostile();
+  const { quiet, watched, flooded, memory, most, after } = found;
   note("a calm client's p99, alone", "ms", quiet, undefined, 5, 1);
   note("the same beside 10,000 idle watches", "ms", watched, undefined, 2 * quiet, 1);
   note("the same beside 64 connections of one other user", "ms", flooded, undefined, 2 * quiet, 1);
+  const { floodedByAdministrator, floodedWithLists } = found;
+  note("the same of an administrator", "ms", floodedByAdministrator, undefined, 2 * quiet, 1);
+  note("16 that list 1,500 pods, 5 MB", "ms", floodedWithLists, undefined, 2 * quiet, 1);
   note("memory with 10,000 idle watches", "MB", most / 1e6, undefined, 700, 300);
   note("memory after they have gone", "MB", after / 1e6, undefined, memory * 1.5 / 1e6, 200);
 }

@@ -53,6 +53,7 @@ const IDLE_WATCHES = 10_000;
 const STREAMS = 100;
 /** Connections of a flood. */
 const FLOOD_CONNECTIONS = 64;
+const LIST_CONNECTIONS = 16;
 /** Requests of the well-behaved client in one measurement. */
 const CALM_REQUESTS = 1_000;
 
@@ -92,39 +93,51 @@ async function idleWatches(access: Access): Promise<() => void> {
   return () => sessions.forEach((session) => session.destroy());
 }
 
+/** What a flood asks for, as whom, over how many connections. */
+interface Flood {
+  access: Access;
+  path: string;
+  connections: number;
+}
+
+const ONE_POD = "/api/v1/namespaces/default/pods/warm-0";
+const ALL_PODS = "/api/v1/namespaces/default/pods";
+
 /** Runs `measure` while somebody else, from a process of its own, asks as fast as it is answered. */
-async function besideFlood<T>(access: Access, measure: () => Promise<T>): Promise<T> {
-  const flood = new Deno.Command(Deno.execPath(), {
+async function besideFlood<T>(flood: Flood, measure: () => Promise<T>): Promise<T> {
+  const process = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", new URL(import.meta.url).pathname, "flood"],
-    env: { FLOOD_ACCESS: JSON.stringify(access) },
+    env: { FLOOD: JSON.stringify(flood) },
     stdout: "piped",
   }).spawn();
   // It says one word when it is at full speed
-  await flood.stdout.getReader().read();
+  await process.stdout.getReader().read();
   try {
     return await measure();
   } finally {
-    flood.kill("SIGKILL");
-    await flood.status;
+    process.kill("SIGKILL");
+    await process.status;
   }
 }
 
 /** A user that is no administrator, as a certificate's request would be too long here: a ServiceAccount's token. */
-async function floodToken(access: Access): Promise<string> {
+async function reader(access: Access, name: string): Promise<Access> {
+  const accounts = "/api/v1/namespaces/default/serviceaccounts";
+  await post(access, accounts, { metadata: { name } });
   await post(access, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
-    metadata: { name: "flood" },
+    metadata: { name },
     roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: "view" },
-    subjects: [{ kind: "ServiceAccount", name: "default", namespace: "default" }],
+    subjects: [{ kind: "ServiceAccount", name, namespace: "default" }],
   });
   const connection = await RawConnection.open(access);
   const { body } = await connection.request(
     "POST",
-    "/api/v1/namespaces/default/serviceaccounts/default/token",
+    `${accounts}/${name}/token`,
     new TextEncoder().encode("{}"),
   );
   const { status } = JSON.parse(new TextDecoder().decode(body));
   connection.close();
-  return status.token;
+  return { ...access, token: status.token };
 }
 
 /** How a well-behaved client fares: alone, beside idle watches, beside a flood; and memory, before and after. */
@@ -132,31 +145,37 @@ export async function hostile() {
   await using server = await Server.start({ flags: ["--components", "api", "--memory"] });
   const { access } = server;
   await withAccount(server);
-  const token = await floodToken(access);
-  await calmly(access);
+  const calm = await reader(access, "calm");
+  const other = await reader(access, "other");
+  await calmly(calm);
   const memory = await server.memory();
-  const quiet = await calmly(access);
+  const quiet = await calmly(calm);
   const close = await idleWatches(access);
-  const watched = await calmly(access);
+  const watched = await calmly(calm);
   const most = await server.memory();
   close();
-  const flooded = await besideFlood({ ...access, token }, () => calmly(access));
+  const beside = (access: Access, path: string, connections = FLOOD_CONNECTIONS) =>
+    besideFlood({ access, path, connections }, () => calmly(calm));
+  const flooded = await beside(other, ONE_POD);
+  const floodedByAdministrator = await beside(access, ONE_POD);
+  const floodedWithLists = await beside(other, ALL_PODS, LIST_CONNECTIONS);
   // Memory goes back when the engine has nothing else to do
   let after = await server.memory();
   for (let i = 0; i < 30 && after > memory * 1.5; i++) {
     await new Promise((resolve) => setTimeout(resolve, 1000));
     after = await server.memory();
   }
-  return { quiet, watched, flooded, memory, most, after };
+  const floods = { flooded, floodedByAdministrator, floodedWithLists };
+  return { quiet, watched, ...floods, memory, most, after };
 }
 
 if (import.meta.main && Deno.args[0] === "flood") {
-  const access = JSON.parse(Deno.env.get("FLOOD_ACCESS")!) as Access;
-  await Promise.all(Array.from({ length: FLOOD_CONNECTIONS }, async (_, i) => {
+  const { access, path, connections } = JSON.parse(Deno.env.get("FLOOD")!) as Flood;
+  await Promise.all(Array.from({ length: connections }, async (_, i) => {
     const connection = await RawConnection.open(access);
     for (let n = 0;; n++) {
-      await connection.request("GET", "/api/v1/namespaces/default/pods/warm-0");
-      if (i === 0 && n === 20) console.log("flooding");
+      await connection.request("GET", path);
+      if (i === 0 && n === 2) console.log("flooding");
     }
   }));
 } else if (import.meta.main) console.log(await auditCost(), await hostile());
