@@ -8,7 +8,7 @@
  * What they promise: names, annotations, events, conditions and counts are upstream's; every step can be
  * repeated; nothing they hold is the only copy; what was written is seen before it is decided on again.
  *
- * What is not here: attach and detach of volumes, cloud providers.
+ * What is not here: cloud providers. `names.ts` says which names of kube-controller-manager's stand for nothing.
  *
  * Reading order: `replicaset.ts` (a simple loop), `deployment.ts` with its three neighbours,
  * `garbage_collector.ts`, then what you need.
@@ -32,6 +32,7 @@ import {
   runController,
   type System,
 } from "../runtime/mod.ts";
+import { attachDetachController } from "./attach_detach.ts";
 import { bootstrapSignerController } from "./bootstrap_signer.ts";
 import { clusterRoleAggregationController } from "./clusterrole_aggregation.ts";
 import { cronJobController } from "./cronjob.ts";
@@ -60,13 +61,16 @@ import type { ControllerPorts, FreeController } from "./ports.ts";
 import { replicaSetController, replicationController } from "./replicaset.ts";
 import { resourceQuotaController } from "./resource_quota.ts";
 import { rootCaPublisher } from "./root_ca_publisher.ts";
+import { serviceCidrController } from "./service_cidrs.ts";
 import { serviceLoadBalancers } from "./service_lb.ts";
 import { serviceAccountController } from "./serviceaccount.ts";
 import { serviceAccountTokenController } from "./serviceaccount_token.ts";
 import { statefulSetController } from "./statefulset.ts";
 import { taintEvictionController } from "./taint_eviction.ts";
 import { tokenCleanerController } from "./token_cleaner.ts";
+import { ttlController } from "./ttl.ts";
 import { ttlAfterFinishedController } from "./ttl_after_finished.ts";
+import { volumeExpander } from "./volume_expander.ts";
 import {
   attributesClassProtectionController,
   claimProtectionController,
@@ -115,12 +119,16 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     disruptionController,
     resourceQuotaController,
     persistentVolumeBinder,
+    attachDetachController,
+    volumeExpander,
     localPathProvisioner(ports),
     claimProtectionController,
     volumeProtectionController,
     attributesClassProtectionController,
     ephemeralVolumeController,
+    serviceCidrController,
     serviceLoadBalancers(ports),
+    ttlController,
   ];
 }
 

@@ -33,11 +33,15 @@ const ALIASES: Readonly<Record<string, string>> = {
  * because it works with the real program.
  */
 export const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
-  "device-taint-eviction-controller": "DeviceTaintRules are not served by default",
+  "device-taint-eviction-controller": "not built: taints of devices drive no pod out",
   "podcertificaterequest-cleaner-controller": "no signer issues pod certificates",
   "podgroup-protection-controller": "PodGroups are not served",
   "resourcepoolstatusrequest-controller": "ResourcePoolStatusRequests are not served",
   "selinux-warning-controller": "it only warns, of what nodes without SELinux do not do",
+  "kube-apiserver-serving-clustertrustbundle-publisher-controller":
+    "ClusterTrustBundles are not served by default",
+  "storage-version-migrator-controller": "StorageVersionMigrations are not served by default",
+  "svm": "StorageVersionMigrations are not served by default",
   "storage-version-gc": "one API server: no StorageVersion is left behind",
   "storageversion-garbage-collector-controller": "one API server: no StorageVersion is left behind",
 };

@@ -15,9 +15,9 @@ const UPSTREAM =
   certificatesigningrequest-signing clusterrole-aggregation cronjob daemonset deployment
   disruption endpoints endpointslice endpointslice-mirroring ephemeral-volume garbage-collector
   horizontal-pod-autoscaler job legacy-serviceaccount-token-cleaner namespace node-ipam node-lifecycle
-  persistentvolume-binder persistentvolume-protection persistentvolumeclaim-protection pod-garbage-collector
-  replicaset replicationcontroller resourcequota root-ca-certificate-publisher service-lb serviceaccount
-  serviceaccount-token statefulset taint-eviction token-cleaner ttl-after-finished
+  persistentvolume-attach-detach persistentvolume-binder persistentvolume-expander persistentvolume-protection persistentvolumeclaim-protection pod-garbage-collector
+  replicaset replicationcontroller resourcequota root-ca-certificate-publisher service-cidr service-lb serviceaccount
+  serviceaccount-token statefulset taint-eviction token-cleaner ttl ttl-after-finished
   validatingadmissionpolicy-status volumeattributesclass-protection`.split(/\s+/);
 
 Deno.test("rowNamed() finds a row for each of kube-controller-manager's names", () => {

@@ -24,7 +24,8 @@ const CLAIM_FINALIZER = "kubernetes.io/pvc-protection";
 const VOLUME_FINALIZER = "kubernetes.io/pv-protection";
 const CLASS_FINALIZER = "kubernetes.io/vac-protection";
 const BY_CLASS = "volumeAttributesClass";
-const BY_CLAIM = "persistentVolumeClaim";
+/** The index of pods by the claims they use. */
+export const BY_CLAIM = "persistentVolumeClaim";
 
 interface Volume {
   name: string;
@@ -33,7 +34,7 @@ interface Volume {
 }
 
 /** The claims a pod uses, as keys. */
-function claimsOf(pod: Obj): string[] {
+export function claimsOf(pod: Obj): string[] {
   const { namespace, name } = pod.metadata;
   return ((pod.spec.volumes ?? []) as readonly Volume[]).flatMap((volume) => {
     if (volume.persistentVolumeClaim) {
