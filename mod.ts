@@ -454,6 +454,10 @@ async function build(
     clientAuthorities: () => authorities.users,
     legacyUsed: (secret, day) => markUsed(api, secret, day, log),
     kinds: () => kinds,
+    createNamespace: async (name) => {
+      const resource = { group: "", version: "v1", plural: "namespaces" };
+      await api.client(SERVER, "plesio").create({ resource }, { metadata: { name } });
+    },
     plugins: options.admission,
     clock,
     tokenKeys: signingKey ? [signingKey] : await openTokenKeys(database.settings),

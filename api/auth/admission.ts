@@ -18,6 +18,8 @@ export interface PluginContext {
   authorizer: Authorizer;
   /** What is served, where the caller has it: quotas on custom resources count by it. */
   kinds?: () => Kinds | undefined;
+  /** Makes a namespace, as the server itself. */
+  createNamespace?: (name: string) => Promise<void>;
   /** Reaches webhooks. */
   outbound?: () => Outbound;
   /** Where what was asked outside is counted. */

@@ -164,6 +164,8 @@ export interface AuthOptions {
   anonymousPaths?: readonly string[];
   /** What is served, for quotas on resources by name (default: built-in paths). */
   kinds?: () => Kinds | undefined;
+  /** Makes a namespace, as the server itself: for NamespaceAutoProvision, which cannot be switched on without. */
+  createNamespace?: (name: string) => Promise<void>;
   /** Reaches webhooks; asked for at the first one (default: none can be reached). */
   outbound?: () => Outbound;
   /** Further ways to say who one is (default: none). */
@@ -343,7 +345,7 @@ export function createAuth(options: AuthOptions): Auth {
       impersonated(user, headers, authorizer, requested, constrained),
     authorizer,
     admission: createPlugins(
-      { view, clock, authorizer, metrics, kinds: options.kinds, outbound: options.outbound },
+      { ...options, view, clock, authorizer, metrics },
       options.plugins,
     ),
     tokens,

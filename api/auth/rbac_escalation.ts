@@ -160,7 +160,7 @@ function aggregates(role: DeepReadonly<KubeObject> | undefined): boolean {
 }
 
 /** Removing finalizers and owners is what the garbage collector must always be able to do. */
-function onlyGarbageFieldsChanged(
+export function onlyGarbageFieldsChanged(
   object: DeepReadonly<KubeObject>,
   old: DeepReadonly<KubeObject>,
 ): boolean {

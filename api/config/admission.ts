@@ -3,6 +3,8 @@
  * path of another file. Checked as kube-apiserver checks it; plugins that take no configuration are passed over.
  */
 import type { PluginOptions } from "../auth/mod.ts";
+import { validateTolerations } from "../kinds/rules/pod_affinity.ts";
+import { Path, Report } from "../kinds/rules/report.ts";
 import { duplicate, index, invalid, notSupported } from "../machinery/field_errors.ts";
 import { isDns1123Label, isDns1123Subdomain } from "../machinery/names.ts";
 import { formatDuration } from "../machinery/time.ts";
@@ -41,7 +43,9 @@ const READERS: Readonly<Record<string, Reader>> = {
     const users = await usersIn(text, reading);
     return users ? { mutatingUsers: users } : {};
   },
+  PodNodeSelector: nodeSelectors,
   PodSecurity: podSecurity,
+  PodTolerationRestriction: tolerations,
   ResourceQuota: limitedResources,
   ValidatingAdmissionWebhook: async (text, reading) => {
     const users = await usersIn(text, reading);
@@ -258,6 +262,44 @@ function podSecurity(text: string): PluginOptions {
   }
   refuse(causes);
   return { podSecurity: { defaults: found, exemptions } };
+}
+
+/** PodNodeSelector's file is of no kind: a map of selectors by namespace. */
+function nodeSelectors(text: string): PluginOptions {
+  const value = parseYaml(text).value as Document;
+  const selectors = value?.podNodeSelectorPluginConfig ?? {};
+  const wrong = typeof selectors !== "object" || Array.isArray(selectors) ||
+    Object.values(selectors).some((selector) => typeof selector !== "string");
+  if (wrong) {
+    throw new Error("podNodeSelectorPluginConfig: Invalid value: must be a map of node selectors");
+  }
+  return { nodeSelectors: selectors };
+}
+
+const TOLERATION = {
+  key: "string",
+  operator: "string",
+  value: "string",
+  effect: "string",
+  tolerationSeconds: "number",
+} as const;
+const TOLERATIONS: DocumentKind = {
+  kind: "Configuration",
+  group: "podtolerationrestriction.admission.k8s.io",
+  versions: ["v1alpha1"],
+  shape: { default: [TOLERATION], whitelist: [TOLERATION] },
+};
+
+function tolerations(text: string): PluginOptions {
+  const found = readDocument(text, TOLERATIONS);
+  const report = new Report();
+  const path = new Path("podtolerationrestriction");
+  for (const list of ["default", "whitelist"]) {
+    validateTolerations(found[list] ?? [], path.child(list), report);
+  }
+  const problems = report.causes.map(({ field, message }) => `${field}: ${message}`);
+  if (problems.length) throw new Error(`invalid config: [${problems.join(" ")}]`);
+  return { tolerations: { default: found.default, whitelist: found.whitelist } };
 }
 
 const RESOURCE_QUOTA: DocumentKind = {

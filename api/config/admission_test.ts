@@ -199,3 +199,38 @@ Deno.test("admissionOfFlags() refuses ImagePolicyWebhook without a configuration
     `couldn't init admission plugin "ImagePolicyWebhook": no config specified`,
   );
 });
+
+Deno.test("admissionOptions() reads node selectors and tolerations", async () => {
+  const group = "podtolerationrestriction.admission.k8s.io";
+  const tolerations = (configuration: object) =>
+    options([{
+      name: "PodTolerationRestriction",
+      configuration: { apiVersion: `${group}/v1alpha1`, kind: "Configuration", ...configuration },
+    }]);
+  const selectors = (configuration: object) =>
+    options([{ name: "PodNodeSelector", configuration }]);
+  assertEquals(await tolerations({ default: [{ key: "a", operator: "Exists" }] }), {
+    tolerations: { default: [{ key: "a", operator: "Exists" }], whitelist: undefined },
+  });
+  const bad = await assertRejects(
+    () => tolerations({ default: [{ key: "a b", operator: "Exists" }], whitelist: [{ key: "" }] }),
+    Error,
+  );
+  assertEquals(
+    bad.message.replaceAll(/: name part must .*?'\)/g, ": …"),
+    `couldn't init admission plugin "PodTolerationRestriction": invalid config: ` +
+      '[podtolerationrestriction.default[0].key: Invalid value: "a b": … ' +
+      'podtolerationrestriction.whitelist[0].operator: Invalid value: "": operator must be Exists ' +
+      'when `key` is empty, which means "match all values and all keys"]',
+  );
+  const podNodeSelectorPluginConfig = { clusterDefaultNodeSelector: "a=b", ns: "c=d" };
+  assertEquals(await selectors({ podNodeSelectorPluginConfig }), {
+    nodeSelectors: podNodeSelectorPluginConfig,
+  });
+  assertEquals(await selectors({}), { nodeSelectors: {} });
+  await assertRejects(
+    () => selectors({ podNodeSelectorPluginConfig: { a: 1 } }),
+    Error,
+    "a map of",
+  );
+});

@@ -7,6 +7,7 @@ import { type PluginContext, refusal } from "../admission.ts";
 import type { Admission, AdmissionPlugin, Authorizer } from "../contract.ts";
 import { MASTERS } from "../names.ts";
 import { readRequest } from "../pki.ts";
+import { onlyGarbageFieldsChanged } from "../rbac_escalation.ts";
 
 const GROUP = "certificates.k8s.io";
 const CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client";
@@ -69,6 +70,22 @@ export function certificateSigning({ authorizer }: PluginContext): AdmissionPlug
         a,
         `user not permitted to sign requests with signerName ${JSON.stringify(signer)}`,
       );
+    },
+  };
+}
+
+/** Bundles of a signer's authorities need the verb `attest` on the signer. */
+export function clusterTrustBundleAttest({ authorizer }: PluginContext): AdmissionPlugin {
+  return {
+    name: "ClusterTrustBundleAttest",
+    handles: (a) =>
+      a.kind.plural === "clustertrustbundles" && a.kind.group === GROUP && !a.subresource &&
+      (a.operation === "CREATE" || a.operation === "UPDATE"),
+    async validate(a) {
+      const signer: string = a.object?.spec?.signerName ?? "";
+      if (signer === "" || (a.old && onlyGarbageFieldsChanged(a.object!, a.old))) return;
+      if (await mayUse(authorizer, a, { verb: "attest", signer })) return;
+      throw refusal(a, `user not permitted to attest for signerName ${JSON.stringify(signer)}`);
     },
   };
 }

@@ -7,11 +7,13 @@ import type { WebhookUsers } from "../webhook_credentials.ts";
 import type { PluginContext } from "../admission.ts";
 import { clusterRoleAggregation } from "../aggregation.ts";
 import { rbacEscalationBy } from "../rbac_escalation.ts";
+import { alwaysAdmit, alwaysDeny } from "./always.ts";
 import { alwaysPullImages } from "./always_pull_images.ts";
 import {
   certificateApproval,
   certificateSigning,
   certificateSubjectRestriction,
+  clusterTrustBundleAttest,
 } from "./certificates.ts";
 import { type EventLimit, eventRateLimit } from "./event_rate_limit.ts";
 import { imagePolicy, type ImagePolicyOptions } from "./image_policy.ts";
@@ -20,10 +22,16 @@ import type { LimitedResource } from "./limited_resources.ts";
 import { mutatingPolicy } from "./mutating_policy.ts";
 import { namespaceLifecycle } from "./namespace_lifecycle.ts";
 import { defaultIngressClass, denyServiceExternalIps } from "./network.ts";
+import { namespaceAutoProvision, namespaceExists } from "./namespaces.ts";
 import { nodeRestriction } from "./node_restriction.ts";
 import { ownerReferences } from "./owner_references.ts";
 import { limitPodHardAntiAffinityTopology, podNodeSelector } from "./pod_placement.ts";
+import { podResizeValidator } from "./pod_resize.ts";
 import { podSecurity, type PodSecurityOptions } from "./pod_security.ts";
+import {
+  podTolerationRestriction,
+  type TolerationRestriction,
+} from "./pod_toleration_restriction.ts";
 import { podTopologyLabels } from "./pod_topology_labels.ts";
 import { priority } from "./priority.ts";
 import { resourceQuota } from "./resource_quota.ts";
@@ -54,6 +62,10 @@ export interface PluginOptions {
   imagePolicy?: ImagePolicyOptions;
   /** Levels and exemptions of PodSecurity (default: all privileged, none). */
   podSecurity?: PodSecurityOptions;
+  /** Node selectors by namespace, and a default, of PodNodeSelector (default: none). */
+  nodeSelectors?: Readonly<Record<string, string>>;
+  /** What PodTolerationRestriction does where annotations say nothing (default: nothing). */
+  tolerations?: TolerationRestriction;
   /** What may be used only where a ResourceQuota covers it (default: nothing). */
   limitedResources?: readonly LimitedResource[];
   /** Who the server is to the webhooks of MutatingAdmissionWebhook (default: nobody). */
@@ -74,23 +86,38 @@ interface Row {
 const on = (plugin: AdmissionPlugin): Row => ({ name: plugin.name, make: () => plugin });
 const off = (plugin: AdmissionPlugin): Row => ({ ...on(plugin), off: true });
 
+/** What upstream's gates guard that are off by default, and is not served: there is nothing to judge. */
+const unserved = (name: string): Row => on({ name, handles: () => false });
+
 const ROWS: readonly Row[] = [
+  off(alwaysAdmit),
+  { name: "NamespaceAutoProvision", make: namespaceAutoProvision, off: true },
   on(namespaceLifecycle),
+  off(namespaceExists),
+  off(limitPodHardAntiAffinityTopology),
   on(limitRanger),
   { name: "ServiceAccount", make: serviceAccount },
   { name: "NodeRestriction", make: nodeRestriction },
   on(taintNodesByCondition),
   off(alwaysPullImages),
-  off(podNodeSelector),
-  off(limitPodHardAntiAffinityTopology),
   {
     name: "ImagePolicyWebhook",
     make: (context, options) => imagePolicy(context, options.imagePolicy),
     off: true,
   },
   { name: "PodSecurity", make: (_context, options) => podSecurity(options.podSecurity) },
+  {
+    name: "PodNodeSelector",
+    make: (_context, options) => podNodeSelector(options.nodeSelectors),
+    off: true,
+  },
   on(priority),
   on(defaultTolerationSeconds),
+  {
+    name: "PodTolerationRestriction",
+    make: (_context, options) => podTolerationRestriction(options.tolerations),
+    off: true,
+  },
   {
     name: "EventRateLimit",
     make: (_context, options) => eventRateLimit(options.eventLimits),
@@ -99,15 +126,20 @@ const ROWS: readonly Row[] = [
   off(extendedResourceToleration),
   on(defaultStorageClass),
   on(storageObjectInUseProtection),
+  unserved("PodGroupProtection"),
   { name: "OwnerReferencesPermissionEnforcement", make: ownerReferences, off: true },
   on(persistentVolumeClaimResize),
   on(runtimeClass),
   { name: "CertificateApproval", make: certificateApproval },
   { name: "CertificateSigning", make: certificateSigning },
+  { name: "ClusterTrustBundleAttest", make: clusterTrustBundleAttest },
   on(certificateSubjectRestriction),
   on(defaultIngressClass),
   off(denyServiceExternalIps),
   on(podTopologyLabels),
+  unserved("PodGroupWorkloadExists"),
+  unserved("JobValidation"),
+  on(podResizeValidator),
   { ...on(clusterRoleAggregation), always: true },
   {
     name: "RBACEscalation",
@@ -128,6 +160,7 @@ const ROWS: readonly Row[] = [
     name: "ResourceQuota",
     make: (context, options) => resourceQuota(context.kinds, options.limitedResources),
   },
+  off(alwaysDeny),
 ];
 
 /** Names of the plugins that can be switched, in order. */

@@ -6,20 +6,29 @@ import { inOrder } from "../authorize.ts";
 import type { Admission, AdmissionPlugin } from "../contract.ts";
 import { RbacAuthorizer } from "../rbac.ts";
 import { admission, admit, messageOf, namespace, State, stillClock } from "../state_fixture.ts";
-import { createPlugins } from "./mod.ts";
+import { createPlugins, type PluginOptions } from "./mod.ts";
 
 // deno-lint-ignore no-explicit-any -- objects of many kinds
 type Any = any;
 
 /** The plugins that are on, and those in `enable`, with an active namespace `ns`. */
-export function setup(enable: string[] = []) {
+export function setup(enable: string[] = [], options: PluginOptions = {}) {
   const state = new State();
   const { clock } = stillClock();
   const authorizer = inOrder([new RbacAuthorizer(() => state.view())]);
   const outbound = fakeOutbound(() => ({ json: { status: { allowed: true } } }));
   const plugins = createPlugins(
-    { view: () => state.view(), clock, authorizer, outbound: () => outbound },
-    { enable, imagePolicy: { endpoint: { url: "https://images.example.com/" } } },
+    {
+      view: () => state.view(),
+      clock,
+      authorizer,
+      outbound: () => outbound,
+      createNamespace: (name) => {
+        state.put(`/registry/namespaces/${name}`, namespace(name));
+        return Promise.resolve();
+      },
+    },
+    { ...options, enable, imagePolicy: { endpoint: { url: "https://images.example.com/" } } },
   );
   const plugin = (name: string) => plugins.find((p) => p.name === name)!;
   state.put("/registry/namespaces/ns", namespace("ns"));
@@ -42,7 +51,7 @@ export function pod(
 export function run(
   state: State,
   plugin: AdmissionPlugin,
-  given: Partial<Admission> & { resource: string },
+  given: Partial<Admission> & { resource: string; group?: string },
 ): Promise<string> {
   const a = admission(state, { namespace: "ns", ...given });
   return messageOf(() => admit(plugin, a, state));

@@ -102,8 +102,8 @@ export function mergeTolerations(first: Toleration[], second: Toleration[]): Tol
   return merged;
 }
 
-/** Whether `wide` tolerates everything that `narrow` does, for as long. */
-function covers(wide: Toleration, narrow: Toleration): boolean {
+/** Whether `wide` tolerates everything that `narrow` does, for as long; upstream takes a missing operator of the narrow one for none. */
+export function covers(wide: Toleration, narrow: Toleration): boolean {
   if (same(wide, narrow)) return true;
   if (wide.key !== narrow.key && (wide.key || wide.operator !== "Exists")) return false;
   if (wide.effect && wide.effect !== narrow.effect) return false;
@@ -112,14 +112,13 @@ function covers(wide: Toleration, narrow: Toleration): boolean {
     if (seconds === undefined || seconds > wide.tolerationSeconds) return false;
   }
   if (!wide.operator || wide.operator === "Equal") {
-    return (!narrow.operator || narrow.operator === "Equal") &&
-      (wide.value ?? "") === (narrow.value ?? "");
+    return narrow.operator === "Equal" && (wide.value ?? "") === (narrow.value ?? "");
   }
   return wide.operator === "Exists";
 }
 
 function same(a: Toleration, b: Toleration): boolean {
   return (a.key ?? "") === (b.key ?? "") && (a.effect ?? "") === (b.effect ?? "") &&
-    (a.operator ?? "Equal") === (b.operator ?? "Equal") && (a.value ?? "") === (b.value ?? "") &&
+    (a.operator ?? "") === (b.operator ?? "") && (a.value ?? "") === (b.value ?? "") &&
     a.tolerationSeconds === b.tolerationSeconds;
 }
