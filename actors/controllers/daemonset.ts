@@ -144,6 +144,8 @@ export async function reconcile(
   }
   if (set.metadata.deletionTimestamp) return;
   const { client } = context;
+  const settling = state.writes.settled(key, client);
+  if (settling) await settling;
   const options = { client, owner: set, resource: DAEMON_SETS };
   const pods = await claim({ ...options, children: state.pods, selector });
   const history = await historyOf({
@@ -269,9 +271,9 @@ async function write(
 ): Promise<void> {
   if (missing.length > 0) {
     const template = daemonTemplate(set, hash);
-    const { error } = await slowStart(missing.length, async (i) => {
+    const { error } = await slowStart(missing.length, (i) => {
       const pod = daemonPod(template, missing[i]);
-      state.writes.wrote(key, await createPod(context, set, pod));
+      return state.writes.make(key, () => createPod(context, set, pod));
     });
     if (error !== undefined) throw error;
   }

@@ -97,6 +97,8 @@ export async function reconcile(
   }
   const { selector, type } = service.spec;
   if (!selector || type === "ExternalName" || service.metadata.deletionTimestamp) return;
+  const settling = writes.settled(key, context.client);
+  if (settling) await settling;
   if (!writes.seen(key)) return { afterMs: OWN_WRITES_MS_MAX };
   const managed = slices.byIndex("serviceName", key).filter((slice) =>
     slice.metadata.labels?.[MANAGED_BY] === MANAGER && !slice.metadata.deletionTimestamp
@@ -120,7 +122,7 @@ export async function reconcile(
       writes.wrote(key, made);
     });
     await allAtOnce(plan.create, async (slice) => {
-      writes.wrote(key, await create(context, service, { ...slice, labels }));
+      await writes.make(key, () => create(context, service, { ...slice, labels }));
     });
     await allAtOnce([...plan.remove, ...strange], async (slice) => {
       await context.client.delete(targetOf(ENDPOINT_SLICES, slice)).catch((error) => {

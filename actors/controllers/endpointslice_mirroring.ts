@@ -68,6 +68,8 @@ export async function reconcile(
   context: ActorContext,
   { slices, writes }: State,
 ): Promise<Outcome> {
+  const settling = writes.settled(key, context.client);
+  if (settling) await settling;
   if (!writes.seen(key)) return { afterMs: OWN_WRITES_MS_MAX };
   const present = slices.byIndex("serviceName", key).filter((slice) =>
     slice.metadata.labels?.[MANAGED_BY] === MANAGER && !slice.metadata.deletionTimestamp
@@ -100,7 +102,7 @@ export async function reconcile(
         ...slice,
       };
       const target = { resource: ENDPOINT_SLICES, namespace };
-      writes.wrote(key, await context.client.create<KubeObject>(target, body));
+      await writes.make(key, () => context.client.create<KubeObject>(target, body));
     });
     await allAtOnce(plan.remove, async (slice) => {
       await context.client.delete(targetOf(ENDPOINT_SLICES, slice)).catch((error) => {

@@ -21,6 +21,7 @@ import {
   JOBS,
   keyOf,
   type Outcome,
+  OWN_WRITES_MS_MAX,
   OwnWrites,
   PODS,
   slowStart,
@@ -50,6 +51,8 @@ interface State {
   jobs: Informer;
   pods: Informer;
   writes: OwnWrites;
+  /** Writes of the Jobs themselves: what a status counts is not on the pods any more. */
+  statuses: OwnWrites;
   /** Of a Job: how many of its pods failed in a row, and when the last one did. */
   backoff: Map<string, { failures: number; last: number }>;
 }
@@ -70,15 +73,18 @@ export const jobController: Controller<State> = {
       if (!pod.metadata.finalizers?.includes(TRACKING)) return [];
       const { namespace, name } = pod.metadata;
       const job = owner && context.informers.for(JOBS).get(`${namespace}/${owner.name}`);
-      // A pod whose Job is gone must not be held for ever.
-      return job?.metadata.uid === owner?.uid && job ? [] : [`${ORPHAN}${namespace}/${name}`];
+      // A pod whose Job is gone, or over, must not be held for ever.
+      const isHeld = job && job.metadata.uid === owner.uid && !finishedCondition(job);
+      return isHeld ? [] : [`${ORPHAN}${namespace}/${name}`];
     },
   }, {
     resource: JOBS,
     keys(job, _old, context) {
-      if (context.informers.for(JOBS).get(keyOf(job))?.metadata.uid === job.metadata.uid) return [];
-      // The Job is gone: its pods are let go.
+      const there = context.informers.for(JOBS).get(keyOf(job));
+      if (there?.metadata.uid === job.metadata.uid && !finishedCondition(there)) return [];
+      // The Job is gone, or over: its pods are let go.
       return childrenOf(context.informers.for(PODS), job.metadata.uid)
+        .filter((pod) => pod.metadata.finalizers?.includes(TRACKING))
         .map((pod) => `${ORPHAN}${keyOf(pod)}`);
     },
   }],
@@ -87,11 +93,13 @@ export const jobController: Controller<State> = {
     return size <= 32 ? 0 : Math.min(100, size >> 2);
   },
   start(context) {
+    const jobs = context.informers.for(JOBS);
     const pods = context.informers.for(PODS);
     return {
-      jobs: context.informers.for(JOBS),
+      jobs,
       pods,
       writes: new OwnWrites(pods, context.clock),
+      statuses: new OwnWrites(jobs, context.clock),
       backoff: new Map(),
     };
   },
@@ -108,24 +116,34 @@ export async function reconcile(
   const job = state.jobs.get(key);
   if (!job) {
     state.writes.forget(key);
+    state.statuses.forget(key);
     state.backoff.delete(key);
     return;
   }
   const { managedBy } = job.spec;
   if (managedBy && managedBy !== "kubernetes.io/job-controller") return;
   if (finishedCondition(job)) {
+    state.statuses.forget(key);
     state.backoff.delete(key);
     return;
   }
   const { client } = context;
+  const { writes, statuses } = state;
+  const settling = writes.settled(key, client) ?? statuses.settled(key, client);
+  if (settling) {
+    await settling;
+    return await reconcile(key, context, state);
+  }
+  // A pod that was counted looks uncounted to whoever reads an older status: its heir would be one too many.
+  if (!statuses.seen(key)) return { afterMs: OWN_WRITES_MS_MAX };
   const selector = labelSelector(job.spec.selector);
   const children = state.pods;
   const pods = await claim({ client, children, owner: job, resource: JOBS, selector });
-  const pass: Work = { key, context, state, job, now: context.clock.now(), pods };
+  const pass: Work = { key, context, state, statuses, job, now: context.clock.now(), pods };
   return await work(pass);
 }
 
-/** A pod whose Job is not there any more is let go. */
+/** A pod whose Job is not there any more, or over, is let go. */
 async function freeOrphan(context: ActorContext, state: State, key: string): Promise<void> {
   const pod = state.pods.get(key);
   const owner = pod && controllerOf(pod);
@@ -135,7 +153,7 @@ async function freeOrphan(context: ActorContext, state: State, key: string): Pro
     try {
       const target = { resource: JOBS, namespace, name: owner.name };
       const job = await context.client.get<KubeObject>(target);
-      if (job.metadata.uid === owner.uid) return;
+      if (job.metadata.uid === owner.uid && !finishedCondition(job)) return;
     } catch (error) {
       if (!isGone(error)) throw error;
     }
@@ -283,8 +301,8 @@ async function make(
     : { ready: new Array(missing).fill(undefined), afterMs: undefined };
   let made = 0;
   const { error } = await slowStart(slots.ready.length, async (i) => {
-    const pod = await createPod(context, job, jobPod(job, slots.ready[i], pods));
-    state.writes.wrote(key, pod);
+    const pod = jobPod(job, slots.ready[i], pods);
+    await state.writes.make(key, () => createPod(context, job, pod));
     made++;
   });
   if (error !== undefined) throw error;

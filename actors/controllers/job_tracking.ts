@@ -13,6 +13,7 @@ import {
   codeOf,
   isGone,
   JOBS,
+  type OwnWrites,
   PODS,
   targetOf,
 } from "../runtime/mod.ts";
@@ -36,6 +37,8 @@ export interface Pass {
   job: Obj;
   now: number;
   pods: readonly Obj[];
+  /** The controller's writes of Jobs. */
+  statuses: OwnWrites;
 }
 
 // --- counting ---------------------------------------------------------------------------------------
@@ -225,7 +228,7 @@ function finish(
 }
 
 async function writeStatus(
-  { context }: Pass,
+  { key, context, statuses }: Pass,
   job: Obj,
   { status, conditions, uncounted }: Draft & {
     uncounted: { succeeded: string[]; failed: string[] };
@@ -237,10 +240,11 @@ async function writeStatus(
     uncountedTerminatedPods: compact(uncounted),
   }, ["ready", "terminating"] as never[]);
   if (sameStatus(next, job.status)) return job;
-  return await context.client.update<KubeObject>(targetOf(JOBS, job, "status"), {
-    ...job,
-    status: next,
-  });
+  return await statuses.make(
+    key,
+    () =>
+      context.client.update<KubeObject>(targetOf(JOBS, job, "status"), { ...job, status: next }),
+  );
 }
 
 function sayFinished({ context, job }: Pass, written: Obj): void {

@@ -138,6 +138,8 @@ export async function reconcile(
     state.writes.forget(key);
     return;
   }
+  const settling = state.writes.settled(key, context.client);
+  if (settling) await settling;
   const inSync = state.writes.seen(key);
   const selector = flavour.selector(owner);
   const claimed = await claimPods(context, state, { owner, selector, flavour });
@@ -201,9 +203,8 @@ async function scale(
   const missing = (owner.spec.replicas ?? 1) - active.length;
   if (missing > 0) {
     const pod = podFromTemplate(owner.spec.template, owner);
-    const { error } = await slowStart(missing, async () => {
-      state.writes.wrote(key, await createPod(context, owner, pod));
-    });
+    const create = () => createPod(context, owner, pod);
+    const { error } = await slowStart(missing, () => state.writes.make(key, create));
     if (error === undefined || isNamespaceGoing(error)) return undefined;
     return { reason: "FailedCreate", error };
   }

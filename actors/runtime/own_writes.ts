@@ -6,9 +6,12 @@
  * the cache has reached that one, the key waits. Deletions wait until the cache has lost the object or
  * sees it being deleted. The events that bring the cache there wake the key; a wait that is longer than
  * `OWN_WRITES_MS_MAX` (upstream's expectations time out likewise) is given up.
+ *
+ * A create whose answer never came may have been done. Then the API is asked for the children there are, and
+ * the key waits until the cache has come as far. (Upstream takes it for not done, and may create one too many.)
  */
-import type { Informer } from "../../api/client/contract.ts";
-import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
+import type { Client, Informer } from "../../api/client/contract.ts";
+import { ApiError, type DeepReadonly, type KubeObject } from "../../api/machinery/types.ts";
 import { keyOf } from "../../api/client/contract.ts";
 import type { Clock } from "../../kv/clock.ts";
 
@@ -19,7 +22,14 @@ interface Expected {
   revision: number;
   /** Keys and uids of children whose deletion was asked for. */
   deleted: Map<string, string>;
+  /** Something may have been created without an answer. */
+  unsure: boolean;
   at: number;
+}
+
+/** Whether a failed request may have been done nevertheless. */
+function isUnsure(error: unknown): boolean {
+  return !(error instanceof ApiError) || error.code >= 500;
 }
 
 /** The writes of one controller to one kind of children, by the controller's key. */
@@ -40,6 +50,40 @@ export class OwnWrites {
     if (revision > expected.revision) expected.revision = revision;
   }
 
+  /** Creates something for `key`: an answer is noted, and so is a failure that may hide what was done. */
+  async make<T extends DeepReadonly<KubeObject>>(
+    key: string,
+    create: () => Promise<T>,
+  ): Promise<T> {
+    try {
+      const answer = await create();
+      this.wrote(key, answer);
+      return answer;
+    } catch (error) {
+      if (isUnsure(error)) this.#of(key).unsure = true;
+      throw error;
+    }
+  }
+
+  /** Finds out what was created for `key` without an answer; to be asked before `seen`. */
+  settled(key: string, client: Client): Promise<void> | undefined {
+    const expected = this.#expected.get(key);
+    return expected?.unsure ? this.#settle(key, expected, client) : undefined;
+  }
+
+  async #settle(key: string, expected: Expected, client: Client): Promise<void> {
+    const namespace = key.includes("/") ? key.slice(0, key.indexOf("/")) : undefined;
+    const { items } = await client.list<KubeObject>({
+      resource: this.#informer.resource,
+      namespace,
+    });
+    for (const item of items) {
+      const revision = Number(item.metadata.resourceVersion);
+      if (revision > expected.revision) expected.revision = revision;
+    }
+    expected.unsure = false;
+  }
+
   /** A child of `key` was told to go. */
   deleted(key: string, child: DeepReadonly<KubeObject>): void {
     this.#of(key).deleted.set(keyOf(child), child.metadata.uid);
@@ -50,6 +94,7 @@ export class OwnWrites {
     const expected = this.#expected.get(key);
     if (!expected) return true;
     if (this.#clock.monotonic() - expected.at < OWN_WRITES_MS_MAX) {
+      if (expected.unsure) return false;
       if (Number(this.#informer.resourceVersion) < expected.revision) return false;
       for (const [childKey, uid] of expected.deleted) {
         const child = this.#informer.get(childKey);
@@ -69,7 +114,7 @@ export class OwnWrites {
   #of(key: string): Expected {
     let expected = this.#expected.get(key);
     if (!expected) {
-      expected = { revision: 0, deleted: new Map(), at: 0 };
+      expected = { revision: 0, deleted: new Map(), unsure: false, at: 0 };
       this.#expected.set(key, expected);
     }
     expected.at = this.#clock.monotonic();

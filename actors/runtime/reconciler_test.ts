@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import type { Client, User } from "../../api/client/contract.ts";
-import type { KubeObject } from "../../api/machinery/types.ts";
+import { ApiError, type KubeObject } from "../../api/machinery/types.ts";
 import { allAtOnce, slowStart } from "./batches.ts";
 import type { Controller } from "./contract.ts";
 import { fedPorts, thing, turn } from "./fakes_test.ts";
@@ -125,6 +125,28 @@ Deno.test("OwnWrites: a wait that is too long is given up", async () => {
   assertEquals(writes.seen("a"), false);
   await ports.clock.advance(OWN_WRITES_MS_MAX);
   assertEquals(writes.seen("a"), true);
+});
+
+Deno.test("OwnWrites: what may have been created without an answer is looked for and waited for", async () => {
+  const ports = fedPorts();
+  const pods = ports.informers.fed(PODS);
+  const writes = new OwnWrites(pods, ports.clock);
+  const refused = new ApiError({ code: 403, message: "no" });
+  await assertRejects(() => writes.make("default/a", () => Promise.reject(refused)), ApiError);
+  assertEquals([writes.settled("default/a", ports.client), writes.seen("default/a")], [
+    undefined,
+    true,
+  ]);
+  await assertRejects(() => writes.make("default/a", () => Promise.reject(new Error("reset"))));
+  assertEquals(writes.seen("default/a"), false);
+  const hidden = thing("Pod", "p");
+  hidden.metadata.resourceVersion = "9";
+  const client = { list: () => Promise.resolve({ items: [hidden] }) } as unknown as Client;
+  pods.resourceVersion = "8";
+  await writes.settled("default/a", client);
+  assertEquals(writes.seen("default/a"), false);
+  pods.resourceVersion = "9";
+  assertEquals(writes.seen("default/a"), true);
 });
 
 Deno.test("slowStart() doubles its batches and stops at the first failure", async () => {

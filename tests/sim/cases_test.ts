@@ -1,6 +1,9 @@
 /** What seeds of the simulation have found, as scripts: see the track record in README.md. */
 import { assertEquals } from "@std/assert";
-import { PODS } from "../../actors/runtime/mod.ts";
+import { JOBS, PODS, REPLICA_SETS } from "../../actors/runtime/mod.ts";
+import type { Client, ClientWatch } from "../../api/client/contract.ts";
+import { timedOut } from "../../api/machinery/errors.ts";
+import type { Mutation } from "./mutations.ts";
 import { CALM } from "./sim_kv.ts";
 import { clientOf, Stage } from "./stage.ts";
 
@@ -28,4 +31,117 @@ Deno.test("a write that was done, but not heard of, and written over says which 
   const told = await stage.until(telling);
   const next = Number(made.metadata.resourceVersion) + 1;
   assertEquals(told.metadata.resourceVersion, `${next}`);
+});
+
+/** Actors whose caches of one kind are behind until they are let on; `create` may stand in for that verb. */
+function behind(plural: string, create?: (client: Client) => Client["create"]) {
+  let gate = Promise.withResolvers<void>();
+  gate.resolve();
+  const wrap = (client: Client): Client => ({
+    ...client,
+    as: (user, agent) => wrap(client.as(user, agent)),
+    under: (term) => wrap(client.under(term)),
+    create: create?.(client) ?? client.create,
+    watch: async <T>(...[target, query, options]: Parameters<Client["watch"]>) => {
+      const watch = await client.watch<T>(target, query, options);
+      return target.resource.plural === plural ? gated(watch, () => gate.promise) : watch;
+    },
+  });
+  const mutation: Mutation = {
+    name: "behind",
+    text: `caches of ${plural} are behind`,
+    client: wrap,
+  };
+  return {
+    mutation,
+    hold: () => gate = Promise.withResolvers<void>(),
+    letOn: () => gate.resolve(),
+  };
+}
+
+function gated<T>(watch: ClientWatch<T>, open: () => Promise<void>): ClientWatch<T> {
+  return {
+    close: () => watch.close(),
+    async *[Symbol.asyncIterator]() {
+      for await (const events of watch) {
+        await open();
+        yield events;
+      }
+    },
+  };
+}
+
+const TEMPLATE = { metadata: { labels: { app: "a" } }, spec: { containers: POD.spec.containers } };
+
+function podsOf(stage: Stage) {
+  return [...stage.truth.list("/registry/pods/")];
+}
+
+Deno.test("a pod that was created, but not heard of, is not created twice by a stale cache", async () => {
+  using stage = await Stage.make();
+  let unheard = 2;
+  const pods = behind("pods", (client) => async (target, ...rest) => {
+    const made = await client.create(target, ...rest);
+    if (target.resource.plural === "pods" && unheard-- > 0) throw timedOut("no answer");
+    // deno-lint-ignore no-explicit-any -- of whatever kind was asked for
+    return made as any;
+  });
+  const client = clientOf(await stage.open(pods.mutation));
+  pods.hold();
+  const spec = { replicas: 3, selector: { matchLabels: { app: "a" } }, template: TEMPLATE };
+  const set = { resource: REPLICA_SETS, namespace: "default" };
+  await stage.until(client.create(set, { metadata: { name: "a" }, spec }));
+  await stage.pass(5_000);
+  assertEquals(podsOf(stage).length, 1, "it waits for its cache");
+  pods.letOn();
+  await stage.pass(5_000);
+  assertEquals(podsOf(stage).length, 3);
+});
+
+/** A Job of one completion, run by hand. */
+async function runJob(stage: Stage, client: Client) {
+  const template = { spec: { ...TEMPLATE.spec, restartPolicy: "Never" } };
+  const spec = { completions: 1, completionMode: "Indexed", template };
+  await stage.until(
+    client.create({ resource: JOBS, namespace: "default" }, { metadata: { name: "a" }, spec }),
+  );
+  await stage.pass(1_000);
+}
+
+async function end(stage: Stage, client: Client, name: string) {
+  const target = { ...at, name, subresource: "status" };
+  const patch = { type: "merge" as const, body: { status: { phase: "Succeeded" } } };
+  await stage.until(client.patch(target, patch));
+  await stage.pass(5_000);
+}
+
+Deno.test("a job whose cache is behind its own counting makes no second pod of a done index", async () => {
+  using stage = await Stage.make();
+  const jobs = behind("jobs");
+  const client = clientOf(await stage.open(jobs.mutation));
+  await runJob(stage, client);
+  const [pod] = podsOf(stage);
+  jobs.hold();
+  await end(stage, client, pod.metadata.name);
+  assertEquals(podsOf(stage).length, 1);
+  jobs.letOn();
+  await stage.pass(5_000);
+  assertEquals(podsOf(stage).map(({ metadata }) => metadata.finalizers ?? []), [[]]);
+  const [{ status }] = stage.truth.list("/registry/jobs/");
+  assertEquals([status.succeeded, status.completedIndexes], [1, "0"]);
+});
+
+Deno.test("a pod that a finished job did not count is let go all the same", async () => {
+  using stage = await Stage.make();
+  const client = clientOf(await stage.open());
+  await runJob(stage, client);
+  const [pod] = podsOf(stage);
+  await end(stage, client, pod.metadata.name);
+  const { labels, ownerReferences } = pod.metadata;
+  const finalizers = ["batch.kubernetes.io/job-tracking"];
+  const metadata = { name: "late", labels, ownerReferences, finalizers };
+  await stage.until(client.create(at, { ...POD, metadata }));
+  await stage.pass(5_000);
+  const late = podsOf(stage).find(({ metadata }) => metadata.name === "late");
+  assertEquals(late.metadata.finalizers, undefined);
 });

@@ -15,6 +15,7 @@ import { type Database, type ManualClock, type MemoryKv, openDatabase } from "..
 import type { Mutation } from "./mutations.ts";
 import { SimClock } from "./sim_clock.ts";
 import { SimKv, type Trouble, type Written } from "./sim_kv.ts";
+import { throughNet, type Weather } from "./sim_net.ts";
 
 /** The administrator. */
 export const ADMIN: User = {
@@ -33,6 +34,7 @@ export interface ProcessOptions {
   /** Other processes use the database as well. */
   shared: boolean;
   trouble(): Trouble;
+  weather(): Weather;
   landed(process: string, written: readonly Written[]): void;
   mutation: Mutation | undefined;
   log: Logger;
@@ -56,6 +58,8 @@ export class Process {
   #dead = false;
   paused = false;
   readonly nodes = new Map<string, SimulatedNodes>();
+  /** Hosts that are to run here. */
+  readonly #hosts = new Set<string>();
   readonly #stopping = new Map<string, Promise<unknown>>();
 
   constructor(options: ProcessOptions) {
@@ -106,7 +110,8 @@ export class Process {
     });
     const api = createApi({ ...auth, database, kinds, clock: this.clock });
     const plain = api.client(ADMIN, "sim");
-    const client = mutation?.client?.(plain, clock) ?? plain;
+    const net = throughNet(plain, { clock: this.clock, weather: this.#o.weather });
+    const client = mutation?.client?.(net, clock) ?? net;
     const informers = createInformers(client, this.clock);
     await bootstrap({
       database,
@@ -126,13 +131,13 @@ export class Process {
     this.#running = { database, client: plain, informers, system };
   }
 
-  /** Starts a host of simulated nodes here. */
+  /** Starts a host of simulated nodes here, once its former life is over. */
   startNodes(prefix: string, count: number): void {
     const start = () => {
-      if (this.#dead) return;
+      if (this.#dead || this.nodes.has(prefix) || !this.#hosts.has(prefix)) return;
       this.nodes.set(prefix, startSimulatedNodes(this.running.system, { prefix, count }));
     };
-    // The host of a former life may still be on its way out.
+    this.#hosts.add(prefix);
     const stopping = this.#stopping.get(prefix);
     if (!stopping) start();
     else void stopping.then(start);
@@ -140,6 +145,7 @@ export class Process {
 
   /** Stops a host of nodes: its machines are gone, with everything on them. */
   stopNodes(prefix: string): void {
+    this.#hosts.delete(prefix);
     const stopped = this.nodes.get(prefix)?.stop().then(() => this.#stopping.delete(prefix));
     if (stopped) this.#stopping.set(prefix, stopped);
     this.nodes.delete(prefix);

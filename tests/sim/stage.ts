@@ -8,6 +8,7 @@ import { ManualClock, MemoryKv } from "../../kv/mod.ts";
 import type { Mutation } from "./mutations.ts";
 import { Process } from "./process.ts";
 import { CALM, type Trouble } from "./sim_kv.ts";
+import { FAIR, type Weather } from "./sim_net.ts";
 import { Truth } from "./truth.ts";
 
 /** How far time is moved at once, and for how long somebody may wait. */
@@ -19,6 +20,7 @@ export class Stage {
   readonly clock = new ManualClock({ seed: 1 });
   readonly truth = new Truth();
   trouble: Trouble = CALM;
+  weather: Weather = FAIR;
   readonly #memory = new MemoryKv();
   readonly #shared: boolean;
   readonly #processes: Process[] = [];
@@ -41,6 +43,7 @@ export class Stage {
       clock: this.clock,
       shared: this.#shared,
       trouble: () => this.trouble,
+      weather: () => this.weather,
       landed: (name, written) => this.truth.land(name, this.clock.now(), written),
       mutation,
       log: () => {},

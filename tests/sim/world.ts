@@ -13,6 +13,7 @@ import { type Checker, createCheckers, type Sight } from "./checkers/mod.ts";
 import type { Mutation } from "./mutations.ts";
 import { Process } from "./process.ts";
 import { CALM, type Trouble, type Written } from "./sim_kv.ts";
+import { FAIR, type Weather } from "./sim_net.ts";
 import { Truth } from "./truth.ts";
 import { type Ask, cordonOf, nextAsk } from "./workload.ts";
 
@@ -69,6 +70,7 @@ export class World {
   readonly #downHosts = new Set<string>();
   readonly #tell: (line: string) => void;
   #trouble: Trouble = CALM;
+  #weather: Weather = FAIR;
   #failure: RunResult["failure"];
   #step = "start";
   #born = 0;
@@ -160,6 +162,7 @@ export class World {
       clock: this.clock,
       shared: this.#shared,
       trouble: () => this.#trouble,
+      weather: () => this.#weather,
       mutation: this.#o.mutation,
       landed: (name, written) => this.#landed(name, written),
       log: (level, text, fields) => {
@@ -292,14 +295,33 @@ export class World {
     process.stopNodes(prefix);
   }
 
+  /** The database, the network, both or neither go wrong from now on. */
   #newTrouble(): void {
     const rare = () => this.#chance(0.5) ? 0 : this.clock.random() * 0.15;
     const late = this.#shared ? rare() : 0;
     this.#trouble = this.#chance(0.3)
       ? { ...CALM }
       : { slow: rare() * 4, slowMs: 200, lost: rare(), unsure: rare(), late, unread: rare() / 3 };
-    const parts = Object.entries(this.#trouble).map(([name, of]) => `${name} ${of.toFixed(2)}`);
-    this.#say(`trouble: ${parts.join(", ")}`);
+    this.#tellOf("trouble", this.#trouble);
+    this.#weather = this.#chance(0.4) ? FAIR : {
+      lag: rare() * 4,
+      lagMs: 400,
+      dropped: rare() / 2,
+      unheard: rare() / 2,
+      twice: rare(),
+      conflict: rare(),
+      stale: rare() * 4,
+      staleMs: 2_000,
+      again: rare(),
+      broken: rare() / 3,
+    };
+    this.#tellOf("weather", this.#weather);
+  }
+
+  #tellOf(what: string, chances: Trouble | Weather): void {
+    const parts = Object.entries(chances).filter(([, of]) => of > 0)
+      .map(([name, of]) => `${name} ${of.toFixed(2)}`);
+    this.#say(`${what}: ${parts.join(", ") || "none"}`);
   }
 
   /** A process is cut off from its database, in the middle of work if it can be, and comes back later. */
@@ -322,6 +344,7 @@ export class World {
   /** Ends the trouble and waits until nothing is wrong; returns the seconds that took. */
   async #rest(): Promise<number> {
     this.#trouble = CALM;
+    this.#weather = FAIR;
     for (const process of this.#up()) process.resume();
     for (const [place, process] of this.#processes.entries()) {
       if (!process?.up) await this.#open(place);
