@@ -14,7 +14,7 @@ export const PROGRAMS_MAX = 4096;
 /**
  * Whose variables an expression sees: of an admission (`message`: without the authorizer; `mutation`: with the
  * types of patches; each with `params` or without), of an authorization, of a token's claims, of the user
- * made of them.
+ * made of them, of a device that may be allocated.
  */
 export type Scope =
   | "admission"
@@ -25,7 +25,8 @@ export type Scope =
   | "mutationWithParams"
   | "authorization"
   | "claims"
-  | "user";
+  | "user"
+  | "device";
 
 function variablesOf(cel: Cel, scope: Scope): Record<string, VariableSpec> {
   switch (scope) {
@@ -35,6 +36,8 @@ function variablesOf(cel: Cel, scope: Scope): Record<string, VariableSpec> {
       return { claims: { declared: cel.CLAIMS } };
     case "user":
       return { user: { declared: cel.USER_INFO } };
+    case "device":
+      return { device: { declared: cel.DEVICE } };
   }
   return {
     object: {},
@@ -100,6 +103,7 @@ export function compiledExpression(
 
 function wrongType(results: readonly string[], type: string, scope: Scope): string {
   const wanted = results.length === 1 ? results[0] : `one of [${results.join(" ")}]`;
+  if (scope === "device") return `must evaluate to bool or the unknown type, not ${type}`;
   if (scope === "claims" || scope === "user") return `must evaluate to ${wanted}`;
   if (scope === "authorization" && results.length > 1) return `must evaluate to ${wanted}`;
   return `must evaluate to ${wanted} but got ${type}`;

@@ -3,6 +3,8 @@ import {
   type Crd,
   defaultDefinition,
   definitionErrors,
+  definitionStatusErrors,
+  formatWarnings,
   loadCrdEngine,
   noteStoredVersion,
 } from "../../machinery/crd/mod.ts";
@@ -23,12 +25,14 @@ const definitions: KindHooks = {
   load: loadCrdEngine,
   defaults: defaultDefinition,
   prepareCreate(object) {
-    object.status = {};
+    object.status = { conditions: null, acceptedNames: { plural: "", kind: "" } };
     noteStoredVersion(object);
   },
   prepareUpdate(object, old, { subresource }) {
-    if (subresource === "status") object.spec = old.spec;
-    else {
+    if (subresource === "status") {
+      object.spec = old.spec;
+      if (!object.status?.storedVersions?.length) noteStoredVersion(object);
+    } else {
       object.status = { ...old.status };
       noteStoredVersion(object);
     }
@@ -36,8 +40,9 @@ const definitions: KindHooks = {
   validate: (object) => [...definitionErrors(object), ...conversionErrors(object)],
   validateUpdate: (object, old, { subresource }) =>
     subresource === "status"
-      ? []
+      ? definitionStatusErrors(object)
       : [...definitionErrors(object, old as unknown as Crd), ...conversionErrors(object)],
+  warnings: formatWarnings,
 };
 
 /** What is wrong with where a conversion webhook is; that there must be one is the definition's own rule. */

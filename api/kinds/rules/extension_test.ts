@@ -126,8 +126,8 @@ Deno.test("resource claims and slices", () => {
   assertEquals(claim.spec.devices.requests[0].exactly.count, 1);
   assertEquals(problems(claim), [
     "spec.devices.requests[1].firstAvailable[0].deviceClassName: Required value",
-    'spec.devices.requests[1]: Duplicate value: "a"',
     "spec.devices.requests[2]: Required value: exactly one of `exactly` or `firstAvailable` is required",
+    'spec.devices.requests[1]: Duplicate value: "a"',
     'spec.devices.constraints[0].requests[1]: Invalid value: "zz": must be the name of a request in ' +
     "the claim or the name of a request and a subrequest separated by '/'",
   ]);

@@ -650,8 +650,8 @@ Deno.test("device claims", async (t) => {
         "required",
         "spec.devices.requests[1].exactly.count: Invalid value: 2: must not be specified when " +
         "allocationMode is 'All'",
-        'spec.devices.requests[1]: Duplicate value: "a"',
         "spec.devices.requests[2].firstAvailable[0].deviceClassName: Required value",
+        'spec.devices.requests[1]: Duplicate value: "a"',
         'spec.devices.constraints[0].requests[1]: Invalid value: "b/d": must be the name of a ' +
         "request in the claim or the name of a request and a subrequest separated by '/'",
       ],

@@ -127,6 +127,14 @@ export const ACCESS_REVIEW: Type = declare("kubernetes.SubjectAccessReviewSpec",
 /** `claims` of authentication. */
 export const CLAIMS: Type = mapOf(STRING, DYN);
 
+/** `device` of claims' selectors: attributes and capacity by domain, then by name. */
+export const DEVICE: Type = declare("kubernetes.DRADevice", {
+  driver: STRING,
+  allowMultipleAllocations: BOOL,
+  attributes: mapOf(STRING, mapOf(STRING, DYN)),
+  capacity: mapOf(STRING, mapOf(STRING, { kind: "opaque", name: "kubernetes.Quantity" })),
+});
+
 /** A type of no fields but those that its expressions name later: `variables` of policies. */
 export function recordType(name: string, types: Record<string, Type>): Type {
   return declare(name, types);

@@ -41,6 +41,7 @@ export {
   ACCESS_REVIEW,
   ADMISSION_REQUEST,
   CLAIMS,
+  DEVICE,
   NAMESPACE,
   recordType,
   USER_INFO,

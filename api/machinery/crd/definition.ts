@@ -16,6 +16,8 @@ import { isMap, sameJson } from "../json_value.ts";
 import { byteLength, isDns1035Label, isDns1123Subdomain } from "../names.ts";
 import { goQuote } from "../go_format.ts";
 import { celEngine } from "./engine.ts";
+import { formatCheck } from "./formats.ts";
+import { fieldsSet, internalSchema, internalVersion } from "./internal_schema.ts";
 import { type Props, rootSchema, schemaOf } from "./json_schema.ts";
 import { openApiErrors } from "./openapi_checks.ts";
 import { structuralErrors, unsupported } from "./structural.ts";
@@ -117,9 +119,12 @@ export function definitionErrors(object: DeepReadonly<KubeObject>, old?: Readonl
   const crd = object as ReadonlyCrd;
   const { spec } = crd;
   const causes: Cause[] = [];
-  if (!old && crd.metadata.name !== `${spec.names?.plural}.${spec.group}`) {
+  const wanted = `${spec.names?.plural}.${spec.group}`;
+  for (const key of ["generateName", "name"] as const) {
+    const name = crd.metadata[key];
+    if (old || !name || name === wanted) continue;
     const why = 'must be spec.names.plural+"."+spec.group';
-    causes.push(invalid("metadata.name", crd.metadata.name, why));
+    causes.push(invalid(`metadata.${key}`, name, why));
   }
   checkGroup(spec.group ?? "", causes);
   checkScope(spec.scope, causes);
@@ -246,10 +251,13 @@ function checkScope(scope: string | undefined, causes: Cause[]): void {
 }
 
 function checkNames(names: DeepReadonly<CrdNames>, causes: Cause[]): void {
-  const path = "spec.names";
   for (const key of ["plural", "singular", "kind", "listKind"] as const) {
-    if (!names[key]) causes.push(required(`${path}.${key}`, ""));
+    if (!names[key]) causes.push(required(`spec.names.${key}`, ""));
   }
+  checkNameForms(names, "spec.names", causes);
+}
+
+function checkNameForms(names: DeepReadonly<CrdNames>, path: string, causes: Cause[]): void {
   for (const key of ["plural", "singular"] as const) {
     const value = names[key];
     const messages = value ? isDns1035Label(value) : [];
@@ -263,15 +271,61 @@ function checkNames(names: DeepReadonly<CrdNames>, causes: Cause[]): void {
     causes.push(invalid(`${path}.${key}`, value, why));
   }
   for (const key of ["shortNames", "categories"] as const) {
+    if (key === "categories" && names.kind && names.kind === names.listKind) {
+      const why = "kind and listKind may not be the same";
+      causes.push(invalid(`${path}.listKind`, names.listKind, why));
+    }
     names[key]?.forEach((name, i) => {
       const messages = isDns1035Label(name);
       if (messages.length) causes.push(invalid(`${path}.${key}[${i}]`, name, nameList(messages)));
     });
   }
-  if (names.kind && names.kind === names.listKind) {
-    const why = "kind and listKind may not be the same";
-    causes.push(invalid(`${path}.listKind`, names.listKind, why));
-  }
+}
+
+/** Everything wrong with a definition's status, which whoever accepts its names writes. */
+export function definitionStatusErrors(object: DeepReadonly<KubeObject>): Cause[] {
+  const causes: Cause[] = [];
+  const names = (object as ReadonlyCrd).status?.acceptedNames;
+  if (names) checkNameForms(names, "status.acceptedNames", causes);
+  return causes;
+}
+
+/** Formats that nothing checks, as warnings; those that were there before are known already. */
+export function formatWarnings(
+  object: DeepReadonly<KubeObject>,
+  old?: DeepReadonly<KubeObject>,
+): string[] {
+  const before = new Set(old ? unknownFormats(old as ReadonlyCrd) : []);
+  const found = new Set(unknownFormats(object as ReadonlyCrd));
+  return [...found].filter((name) => !before.has(name))
+    .map((name) => `unrecognized format ${goQuote(name)}`);
+}
+
+/** Formats of numbers; those of texts have checks. */
+const NUMBER_FORMATS: Readonly<Record<string, readonly string[]>> = {
+  integer: ["int32", "int64"],
+  number: ["float", "double"],
+};
+
+function unknownFormats({ spec }: ReadonlyCrd): string[] {
+  const found: string[] = [];
+  const visit = (props: unknown): void => {
+    if (!isMap(props)) return;
+    const { type = "", format } = props as Props;
+    if (format) {
+      const known = type === "" || type === "string"
+        ? formatCheck(format) !== undefined
+        : NUMBER_FORMATS[type]?.includes(format);
+      if (!known) found.push(format);
+    }
+    for (const key of ["items", "additionalProperties", "not"]) visit(props[key]);
+    for (const key of ["items", "allOf", "oneOf", "anyOf"]) {
+      if (Array.isArray(props[key])) props[key].forEach(visit);
+    }
+    if (isMap(props.properties)) Object.values(props.properties).forEach(visit);
+  };
+  for (const version of spec?.versions ?? []) visit(version.schema?.openAPIV3Schema);
+  return found;
 }
 
 function checkVersions(
@@ -311,12 +365,13 @@ function checkVersions(
     } else checkSelectable(version.selectableFields, schema, below, causes);
   });
   const names = versions.map((version) => version.name);
+  const shown = crd.spec.versions?.map((version) => internalVersion(version, shared)) ?? null;
   if (new Set(names).size !== names.length) {
-    causes.push(invalid(path, versions, "must contain unique version names"));
+    causes.push(invalid(path, shown, "must contain unique version names"));
   }
   if (versions.filter((version) => version.storage).length !== 1) {
     const why = "must have exactly one version marked as storage version";
-    causes.push(invalid(path, versions, why));
+    causes.push(invalid(path, shown, why));
   }
   const first = versions[0]?.name;
   const messages = first ? isDns1035Label(first) : [];
@@ -339,33 +394,26 @@ function checkDeprecation(version: DeepReadonly<CrdVersion>, at: string, causes:
   }
 }
 
-const ROOT_KEYS = new Set([
-  "description",
-  "type",
-  "format",
-  "title",
-  "maximum",
-  "exclusiveMaximum",
-  "minimum",
-  "exclusiveMinimum",
-  "maxLength",
-  "minLength",
-  "pattern",
-  "maxItems",
-  "minItems",
-  "uniqueItems",
-  "multipleOf",
-  "required",
-  "items",
-  "properties",
-  "externalDocs",
-  "example",
-  "x-kubernetes-preserve-unknown-fields",
-  "x-kubernetes-validations",
-]);
 const ROOT_KEYS_TEXT = "[Description Type Format Title Maximum ExclusiveMaximum Minimum " +
   "ExclusiveMinimum MaxLength MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Required " +
   "Items Properties ExternalDocs Example XPreserveUnknownFields XValidations]";
+
+const ROOT_KEYS = new Set(ROOT_KEYS_TEXT.slice(1, -1).split(" "));
+
+/** With a status of its own, a schema's root is an object with little else: the status is taken out of it. */
+function rootError(props: Props, path: string): Cause | undefined {
+  for (const name of fieldsSet(props)) {
+    if (name === "Type" && props.type !== "object") {
+      const why = 'only "object" is allowed as the type at the root of the schema if the status ' +
+        "subresource is enabled";
+      return invalid(`${path}.type`, props.type, why);
+    }
+    if (ROOT_KEYS.has(name)) continue;
+    const why = `only ${ROOT_KEYS_TEXT} fields are allowed at the root of the schema if the ` +
+      "status subresource is enabled";
+    return invalid(path, internalSchema(props), why);
+  }
+}
 
 function checkSchema(
   schema: NonNullable<Shared["schema"]>,
@@ -377,15 +425,8 @@ function checkSchema(
   if (!props) return;
   const path = `${at}.openAPIV3Schema`;
   const found: Cause[] = [];
-  if (status) {
-    for (const key of Object.keys(props)) {
-      if (ROOT_KEYS.has(key)) continue;
-      const why = `only ${ROOT_KEYS_TEXT} fields are allowed at the root of the schema if the ` +
-        "status subresource is enabled";
-      found.push(invalid(path, props, why));
-      break;
-    }
-  }
+  const root = status ? rootError(props, path) : undefined;
+  if (root) found.push(root);
   if (props.nullable) {
     found.push(forbidden(`${path}.nullable`, "nullable cannot be true at the root"));
   }
@@ -612,7 +653,8 @@ function checkStoredVersions(crd: ReadonlyCrd, causes: Cause[]): void {
   const stored = crd.status?.storedVersions ?? [];
   const path = "status.storedVersions";
   if (stored.length === 0) {
-    causes.push(invalid(path, stored, "must have at least one stored version"));
+    const shown = crd.status?.storedVersions ?? null;
+    causes.push(invalid(path, shown, "must have at least one stored version"));
     return;
   }
   const versions = crd.spec.versions ?? [];

@@ -22,6 +22,8 @@ export {
   type CrdVersion,
   defaultDefinition,
   definitionErrors,
+  definitionStatusErrors,
+  formatWarnings,
   isTrue,
   noteStoredVersion,
   SELECTABLE_FIELDS_MAX,
