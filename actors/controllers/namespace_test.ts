@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { CONFIG_MAPS, NAMESPACES, NODES, PODS, SECRETS, SERVICE_ACCOUNTS } from "../runtime/mod.ts";
 import type { KubeObject } from "../../api/machinery/types.ts";
 import { namespaceController } from "./namespace.ts";
@@ -120,6 +120,33 @@ Deno.test("nodes get parts of the pod range, each its own", async () => {
   const taken = (await world.list(NODES)).map((node) => node.spec?.podCIDR).filter(Boolean);
   assertEquals(new Set(taken).size, 4);
   assert((await world.events()).some((event) => event.includes("CIDRNotAvailable")));
+});
+
+Deno.test("nodes get a part of each family, or none while one family has none left", async () => {
+  const clusterCidr = "10.0.0.0/22,fd00:10::/63";
+  await using world = await openWorld([nodeIpamController({ clusterCidr })]);
+  for (const name of ["a", "b", "c"]) {
+    await world.client.create({ resource: NODES }, { metadata: { name } });
+    await world.settle(10);
+  }
+  const nodes = await world.list(NODES);
+  assertEquals(nodes.map((node) => node.spec?.podCIDRs), [
+    ["10.0.0.0/24", "fd00:10::/64"],
+    ["10.0.1.0/24", "fd00:10:0:1::/64"],
+    undefined,
+  ]);
+  assertEquals(nodes[0].spec.podCIDR, "10.0.0.0/24");
+});
+
+Deno.test("pod ranges that nobody could divide are refused", () => {
+  for (
+    const [clusterCidr, text] of [
+      ["10.0.0.0/16,10.1.0.0/16", "at most one range of each family"],
+      ["fd00::/40", "at most 16 bits longer"],
+      ["10.0.0.0/25", "they are larger than it"],
+      ["10.0.0.0", "it is no CIDR"],
+    ]
+  ) assertThrows(() => nodeIpamController({ clusterCidr }), Error, text);
 });
 
 Deno.test("podgc takes pods of nodes that are gone, after a quarantine", async () => {

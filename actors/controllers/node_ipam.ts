@@ -1,9 +1,10 @@
 /**
- * Node addresses: every node gets a part of the cluster's pod range, and keeps it for its life.
+ * Node addresses: every node gets a part of each of the cluster's pod ranges (one of each family at most), and
+ * keeps them for its life.
  *
  * What is taken is read from the nodes themselves, so nothing is kept that a restart could lose.
  *
- * Behaviour matched: pkg/controller/nodeipam/ipam/range_allocator.go, v1.36 (one address family).
+ * Behaviour matched: pkg/controller/nodeipam/ipam/range_allocator.go, v1.36.
  */
 import { formatCidr, parseCidr } from "../../api/machinery/ip.ts";
 import type { KubeObject } from "../../api/machinery/types.ts";
@@ -11,26 +12,37 @@ import { type ActorContext, type Controller, NODES, targetOf } from "../runtime/
 import type { Obj } from "./objects.ts";
 import type { ControllerPorts } from "./ports.ts";
 
-/** The range when none is given. */
+/** The range when none is given, and the sizes of a node's parts. */
 export const CLUSTER_CIDR = "10.244.0.0/16";
 export const NODE_MASK = 24;
+export const NODE_MASK_IPV6 = 64;
+/** How many bits a range and its parts may lie apart, as upstream: more parts are looked through by nobody. */
+export const PART_BITS_MAX = 16;
 
-interface State {
-  /** Parts that nodes have, or were just given, with the node's name. */
-  taken: Map<string, string>;
+/** A range that is divided. */
+interface Pool {
+  parts: Parts;
   /** Where the search for a free part goes on. */
   next: number;
 }
 
+interface Parts {
+  count: number;
+  at(index: number): string;
+}
+
+interface State {
+  /** Parts that nodes have, or were just given, with the node's name. */
+  taken: Map<string, string>;
+  pools: Pool[];
+}
+
 /** The row; ranges come from the ports. */
 export function nodeIpamController(
-  { clusterCidr = CLUSTER_CIDR, nodeMask = NODE_MASK }: Pick<
-    ControllerPorts,
-    "clusterCidr" | "nodeMask"
-  >,
+  ports: Pick<ControllerPorts, "clusterCidr" | "nodeMask" | "nodeMaskIpv6">,
 ): Controller<State> {
   // Made once: parts are looked for in order.
-  const parts = partsOf(clusterCidr, nodeMask);
+  const ranges = rangesOf(ports);
   return {
     name: "nodeipam",
     account: "node-controller",
@@ -39,29 +51,51 @@ export function nodeIpamController(
     // One at a time: two nodes must not find the same free part.
     workers: 1,
     start(context) {
-      const state: State = { taken: new Map(), next: 0 };
+      const taken = new Map<string, string>();
       context.informers.for(NODES).subscribe(({ key, old, object }) => {
         for (const part of partsOfNode(object ?? old)) {
-          if (object) state.taken.set(part, key);
-          else if (state.taken.get(part) === key) state.taken.delete(part);
+          if (object) taken.set(part, key);
+          else if (taken.get(part) === key) taken.delete(part);
         }
       });
-      return state;
+      return { taken, pools: ranges.map((parts) => ({ parts, next: 0 })) };
     },
-    reconcile: (key, context, state) => reconcile(key, context, { state, parts }),
+    reconcile,
   };
 }
 
+/** The pod ranges, divided: at most one of each family. */
+function rangesOf(
+  { clusterCidr = CLUSTER_CIDR, nodeMask = NODE_MASK, nodeMaskIpv6 = NODE_MASK_IPV6 }: Pick<
+    ControllerPorts,
+    "clusterCidr" | "nodeMask" | "nodeMaskIpv6"
+  >,
+): Parts[] {
+  const texts = clusterCidr.split(",").map((text) => text.trim());
+  const families = texts.map((text) => parseCidr(text)?.ip.family);
+  if (new Set(families).size < families.length) {
+    throw new RangeError(
+      `Cannot give nodes parts of "${clusterCidr}": at most one range of each family`,
+    );
+  }
+  return texts.map((text, i) => partsOf(text, families[i] === 6 ? nodeMaskIpv6 : nodeMask));
+}
+
 /** The parts of a range, as CIDRs in order; lazily, there may be many. */
-export function partsOf(cidr: string, mask: number): { count: number; at(index: number): string } {
+export function partsOf(cidr: string, mask: number): Parts {
   const range = parseCidr(cidr);
   if (!range) throw new TypeError(`Cannot divide "${cidr}": it is no CIDR`);
   if (mask < range.bits) {
     throw new RangeError(`Cannot divide "${cidr}" into parts of /${mask}: they are larger than it`);
   }
+  if (mask > range.ip.bytes.length * 8 || mask - range.bits > PART_BITS_MAX) {
+    throw new RangeError(
+      `Cannot divide "${cidr}" into parts of /${mask}: at most ${PART_BITS_MAX} bits longer`,
+    );
+  }
   const shift = BigInt(range.ip.bytes.length * 8 - mask);
   return {
-    count: 2 ** Math.min(30, mask - range.bits),
+    count: 2 ** (mask - range.bits),
     at(index) {
       let carry = BigInt(index) << shift;
       const bytes = [...range.ip.bytes];
@@ -79,32 +113,34 @@ function partsOfNode(node: Obj | undefined): readonly string[] {
   return node?.spec?.podCIDRs ?? (node?.spec?.podCIDR ? [node.spec.podCIDR] : []);
 }
 
-/** Gives one node its part, if it has none. */
-export async function reconcile(
-  key: string,
-  context: ActorContext,
-  { state, parts }: { state: State; parts: ReturnType<typeof partsOf> },
-): Promise<void> {
+/** Gives one node its parts, if it has none. */
+export async function reconcile(key: string, context: ActorContext, state: State): Promise<void> {
   const node = context.informers.for(NODES).get(key);
   if (!node || node.metadata.deletionTimestamp || node.spec?.podCIDR) return;
-  let part: string | undefined;
-  for (let tried = 0; tried < parts.count && part === undefined; tried++) {
-    const candidate = parts.at(state.next);
-    if (!state.taken.has(candidate) || state.taken.get(candidate) === key) part = candidate;
-    state.next = (state.next + 1) % parts.count;
+  const found: string[] = [];
+  for (const pool of state.pools) {
+    const part = freeOf(pool, state.taken, key);
+    if (part === undefined) {
+      const text = `Node ${key} status is now: CIDRNotAvailable`;
+      context.recorder.event(node, "Normal", "CIDRNotAvailable", text);
+      const { count } = pool.parts;
+      throw new Error(`Cannot give node "${key}" a pod range: none of ${count} is free`);
+    }
+    found.push(part);
   }
-  if (part === undefined) {
-    context.recorder.event(
-      node,
-      "Normal",
-      "CIDRNotAvailable",
-      `Node ${key} status is now: CIDRNotAvailable`,
-    );
-    throw new Error(`Cannot give node "${key}" a pod range: none of ${parts.count} is free`);
-  }
-  state.taken.set(part, key);
+  for (const part of found) state.taken.set(part, key);
   await context.client.patch<KubeObject>(targetOf(NODES, node), {
     type: "strategic",
-    body: { spec: { podCIDR: part, podCIDRs: [part] } },
+    body: { spec: { podCIDR: found[0], podCIDRs: found } },
   });
+}
+
+function freeOf(pool: Pool, taken: ReadonlyMap<string, string>, key: string): string | undefined {
+  const { count, at } = pool.parts;
+  for (let tried = 0; tried < count; tried++) {
+    const candidate = at(pool.next);
+    pool.next = (pool.next + 1) % count;
+    if (!taken.has(candidate) || taken.get(candidate) === key) return candidate;
+  }
+  return undefined;
 }

@@ -7,7 +7,7 @@
  * annotation `plesio.dev/host` is judged by its host's lease.
  *
  * NoExecute taints are given at a limited rate per zone, slower in a zone where most nodes are gone, and not at
- * all when every zone is: then it is more likely we who are cut off.
+ * all when every zone is: then it is more likely we who are cut off, and those that there are go.
  *
  * Behaviour matched: pkg/controller/nodelifecycle/node_lifecycle_controller.go, v1.36.
  */
@@ -40,6 +40,8 @@ export const EVICTION_RATE_SLOW = 0.01;
 export const UNHEALTHY_SHARE = 0.55;
 export const LARGE_ZONE = 50;
 
+/** The label of nodes that say nothing about their zone. */
+const EXCLUDED = "node.kubernetes.io/exclude-disruption";
 const PREFIX = "node.kubernetes.io/";
 /** What the conditions of a node mean as taints: condition, status, taint. */
 const CONDITION_TAINTS: readonly (readonly [string, string, string])[] = [
@@ -68,6 +70,7 @@ interface Seen {
   /** What changed last, and when we saw it. */
   mark: string;
   at: number;
+  uid: string;
 }
 
 interface Zone {
@@ -79,6 +82,8 @@ interface Zone {
 interface State {
   seen: Map<string, Seen>;
   zones: Map<string, Zone>;
+  /** Every zone was gone when last looked. */
+  cutOff: boolean;
   unsubscribe: () => void;
 }
 
@@ -99,7 +104,7 @@ export const nodeLifecycleController: FreeController = {
         context.send(context.address, ALL, { delayMs: GATHER_MS })
       );
       every(context, MONITOR_MS, ALL);
-      return { seen: new Map(), zones: new Map(), unsubscribe };
+      return { seen: new Map(), zones: new Map(), cutOff: false, unsubscribe };
     },
     handle: (_key, state, context) => monitor(state, context),
     stop: (state) => state.unsubscribe(),
@@ -108,28 +113,55 @@ export const nodeLifecycleController: FreeController = {
 
 async function monitor(state: State, context: ActorContext): Promise<void> {
   const nodes = [...context.informers.for(NODES).list()];
-  const names = new Set(nodes.map((node) => node.metadata.name));
-  for (const name of state.seen.keys()) if (!names.has(name)) state.seen.delete(name);
-  const readyOf = new Map<string, Condition["status"]>();
+  register(nodes, state, context);
+  const readyOf = new Map<string, Ready>();
   await allAtOnce(nodes, async (node) => {
     readyOf.set(node.metadata.name, await judge(node, state, context));
   });
-  const rates = zoneRates(nodes, readyOf, state, context.clock.monotonic());
-  await allAtOnce(nodes, (node) => retaint(node, readyOf.get(node.metadata.name)!, rates, context));
+  const now = context.clock.monotonic();
+  const counts = countZones(nodes, readyOf);
+  const cutOff = counts.size > 0 && [...counts.values()].every(({ ready }) => ready === 0);
+  // Whoever could not be heard while we were cut off is given its time anew.
+  if (state.cutOff && !cutOff) { for (const seen of state.seen.values()) seen.at = now; }
+  state.cutOff = cutOff;
+  setRates(counts, state, now);
+  await allAtOnce(nodes, (node) => retaint(node, readyOf.get(node.metadata.name), state, context));
 }
 
+/** Says which nodes came and went. */
+function register(nodes: readonly Obj[], state: State, context: ActorContext): void {
+  const names = new Set(nodes.map((node) => node.metadata.name));
+  const say = (ref: { name: string; uid: string }, reason: string, text: string) =>
+    context.recorder.event({ apiVersion: "v1", kind: "Node", ...ref }, "Normal", reason, text);
+  for (const [name, { uid }] of state.seen) {
+    if (names.has(name)) continue;
+    state.seen.delete(name);
+    say({ name, uid }, "RemovingNode", `Node ${name} event: Removing Node ${name} from Controller`);
+  }
+  for (const { metadata: { name, uid } } of nodes) {
+    if (state.seen.has(name)) continue;
+    const text = `Node ${name} event: Registered Node ${name} in Controller`;
+    say({ name, uid }, "RegisteredNode", text);
+  }
+}
+
+/** A node's Ready status; undefined while a new one has not said anything yet. */
+type Ready = Condition["status"] | undefined;
+
 /** Decides whether a node lives, writes what that changes, and answers its Ready status. */
-async function judge(node: Obj, state: State, context: ActorContext): Promise<Condition["status"]> {
+async function judge(node: Obj, state: State, context: ActorContext): Promise<Ready> {
   const { name } = node.metadata;
   const now = context.clock.monotonic();
   const mark = markOf(node, context);
   const known = state.seen.get(name);
   const ready = conditionOf(node.status, "Ready");
-  if (!known || known.mark !== mark) state.seen.set(name, { mark, at: now });
+  if (!known || known.mark !== mark) {
+    state.seen.set(name, { mark, at: now, uid: node.metadata.uid });
+  }
   const silent = now - (known?.mark === mark ? known.at : now);
   if (silent <= (ready ? GRACE_MS : STARTUP_GRACE_MS)) {
     if (ready && ready.status !== "True") await unreadyPods(node, context);
-    return ready?.status ?? "Unknown";
+    return ready?.status;
   }
   if (ready?.status !== "Unknown") {
     await writeUnknown(node, context);
@@ -201,8 +233,8 @@ async function unreadyPods(node: Obj, context: ActorContext): Promise<void> {
 /** Brings a node's own taints in line with its conditions. */
 async function retaint(
   node: Obj,
-  ready: Condition["status"],
-  rates: ReadonlyMap<string, Zone>,
+  ready: Ready,
+  { zones, cutOff }: State,
   context: ActorContext,
 ): Promise<void> {
   const old = (node.spec?.taints ?? []) as readonly Taint[];
@@ -217,13 +249,14 @@ async function retaint(
   if (node.spec?.unschedulable) {
     wanted.push({ key: `${PREFIX}unschedulable`, effect: "NoSchedule" });
   }
-  if (ready !== "True") {
+  const zone = zones.get(zoneOf(node));
+  let took = false;
+  if (ready !== undefined && ready !== "True" && !cutOff) {
     const key = PREFIX + (ready === "Unknown" ? "unreachable" : "not-ready");
     // Changing from one to the other is no new eviction; only the first costs a token.
     const evicting = old.some((t) => t.effect === "NoExecute" && OWN_NO_EXECUTE.has(t.key));
-    if (evicting || take(rates.get(zoneOf(node)), context.clock.monotonic())) {
-      wanted.push({ key, effect: "NoExecute" });
-    }
+    took = !evicting && take(zone, context.clock.monotonic());
+    if (evicting || took) wanted.push({ key, effect: "NoExecute" });
   }
   const kept = old.filter((t) =>
     !(t.effect === "NoSchedule" && OWN_NO_SCHEDULE.has(t.key)) &&
@@ -234,13 +267,18 @@ async function retaint(
   if (same) return;
   // The resourceVersion makes sure that nobody else's taint is lost.
   const { uid, resourceVersion } = node.metadata;
-  await context.client.patch(targetOf(NODES, node), {
-    type: "merge",
-    body: {
-      metadata: { uid, resourceVersion },
-      spec: { taints: [...kept, ...own] as unknown as Json[] },
-    },
-  });
+  try {
+    await context.client.patch(targetOf(NODES, node), {
+      type: "merge",
+      body: {
+        metadata: { uid, resourceVersion },
+        spec: { taints: [...kept, ...own] as unknown as Json[] },
+      },
+    });
+  } catch (error) {
+    if (took && zone) zone.tokens++;
+    throw error;
+  }
 }
 
 function zoneOf(node: Obj): string {
@@ -250,32 +288,39 @@ function zoneOf(node: Obj): string {
   }`;
 }
 
-/** How fast each zone may be evicted from now. */
-function zoneRates(
+interface Count {
+  ready: number;
+  unready: number;
+}
+
+/** How many of each zone's nodes are ready; those that are always coming and going do not count. */
+function countZones(
   nodes: readonly Obj[],
-  readyOf: ReadonlyMap<string, Condition["status"]>,
-  state: State,
-  now: number,
-): ReadonlyMap<string, Zone> {
-  const counts = new Map<string, { ready: number; unready: number }>();
+  readyOf: ReadonlyMap<string, Ready>,
+): Map<string, Count> {
+  const counts = new Map<string, Count>();
   for (const node of nodes) {
+    if (node.metadata.labels?.[EXCLUDED] !== undefined) continue;
     const count = counts.get(zoneOf(node)) ?? { ready: 0, unready: 0 };
     if (readyOf.get(node.metadata.name) === "True") count.ready++;
     else count.unready++;
     counts.set(zoneOf(node), count);
   }
-  const cutOff = nodes.length > 0 && [...counts.values()].every(({ ready }) => ready === 0);
+  return counts;
+}
+
+/** How fast each zone may be evicted from now. */
+function setRates(counts: ReadonlyMap<string, Count>, state: State, now: number): void {
   for (const [name, { ready, unready }] of counts) {
     const share = unready / (ready + unready);
     const disrupted = unready > 2 && share >= UNHEALTHY_SHARE;
     const slow = ready + unready > LARGE_ZONE ? EVICTION_RATE_SLOW : 0;
-    const rate = cutOff ? 0 : disrupted && ready > 0 ? slow : EVICTION_RATE;
-    const zone = state.zones.get(name) ?? { tokens: 1, at: now, rate };
-    zone.rate = rate;
-    state.zones.set(name, zone);
+    const rate = state.cutOff ? 0 : disrupted && ready > 0 ? slow : EVICTION_RATE;
+    const zone = state.zones.get(name);
+    // Another pace begins with one token, as a new limiter does.
+    if (zone?.rate !== rate) state.zones.set(name, { tokens: 1, at: now, rate });
   }
   for (const name of state.zones.keys()) if (!counts.has(name)) state.zones.delete(name);
-  return state.zones;
 }
 
 /** Takes a token if there is one. */

@@ -107,6 +107,80 @@ Deno.test("node lifecycle takes its taints back when the node returns, and evict
   assertEquals(taintsOf(await world.get(NODES, "node-1", "")), []);
 });
 
+/** Lets time pass in which these nodes give a sign of life. */
+async function pass(world: World, ms: number, alive: readonly string[]): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 10_000) {
+    for (const name of alive) await renew(world, name);
+    await world.advance(10_000);
+  }
+}
+
+async function inZone(world: World, name: string, zone: string): Promise<void> {
+  await addNode(world, name);
+  await world.client.patch({ resource: NODES, name }, {
+    type: "merge",
+    body: { metadata: { labels: { "topology.kubernetes.io/zone": zone } } },
+  });
+}
+
+async function evicting(world: World): Promise<string[]> {
+  return (await world.list(NODES)).filter((node) =>
+    taintsOf(node).some((text: string) => text.endsWith(":NoExecute"))
+  ).map(({ metadata }) => metadata.name);
+}
+
+Deno.test("node lifecycle drives pods out one node in ten seconds, and not at all from a small zone that is mostly gone", async () => {
+  await using world = await opened();
+  for (const name of ["a1", "a2", "a3", "a4", "a5"]) await inZone(world, name, "a");
+  for (const name of ["b1", "b2", "b3", "b4"]) await inZone(world, name, "b");
+  await world.settle();
+  // Two of five are no disruption; three of four are.
+  await pass(world, GRACE_MS + 10_000, ["a3", "a4", "a5", "b1"]);
+  const first = await evicting(world);
+  assertEquals([first.length, first.some((name) => name.startsWith("b"))], [1, false]);
+  await pass(world, 20_000, ["a3", "a4", "a5", "b1"]);
+  assertEquals(await evicting(world), ["a1", "a2"]);
+});
+
+Deno.test("node lifecycle takes eviction back when every zone is gone, and begins anew when one returns", async () => {
+  await using world = await opened();
+  for (const [name, zone] of [["a1", "a"], ["b1", "b"]]) await inZone(world, name, zone);
+  await world.settle();
+  await pass(world, GRACE_MS + 10_000, ["a1"]);
+  assertEquals(await evicting(world), ["b1"]);
+  await pass(world, GRACE_MS + 10_000, []);
+  assertEquals(await evicting(world), []);
+  const ready = { type: "Ready", status: "True", lastHeartbeatTime: formatTime(world.clock.now()) };
+  await world.client.patch({ resource: NODES, name: "a1", subresource: "status" }, {
+    type: "strategic",
+    body: { status: { conditions: [ready] } },
+  });
+  await pass(world, 20_000, ["a1"]);
+  assertEquals(await evicting(world), ["b1"]);
+});
+
+Deno.test("node lifecycle counts no node that is excluded from its zone's health, and tells of nodes' coming and going", async () => {
+  await using world = await opened();
+  for (const name of ["a1", "a2"]) await inZone(world, name, "a");
+  await world.client.patch({ resource: NODES, name: "a2" }, {
+    type: "merge",
+    body: { metadata: { labels: { "node.kubernetes.io/exclude-disruption": "" } } },
+  });
+  await world.settle();
+  await pass(world, GRACE_MS + 20_000, ["a2"]);
+  // The only node that counts is gone: so is the zone, and the cluster.
+  assertEquals(await evicting(world), []);
+  await world.client.delete({ resource: NODES, name: "a1" });
+  await world.settle();
+  const events = await world.events();
+  for (
+    const line of [
+      "Normal RegisteredNode Node a1 event: Registered Node a1 in Controller",
+      "Normal RemovingNode Node a1 event: Removing Node a1 from Controller",
+    ]
+  ) assert(events.includes(line), events.join("\n"));
+});
+
 Deno.test("node lifecycle marks a cordoned node", async () => {
   await using world = await opened();
   await addNode(world, "node-1");

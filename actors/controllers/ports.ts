@@ -45,9 +45,13 @@ export interface ControllerPorts {
    * Reads a path of the API as a user: how metrics of servers behind this one are read. Without it no metric is known.
    */
   read?(path: string, user: User): Promise<Response>;
-  /** Where pods' addresses come from (default 10.244.0.0/16), and the size of a node's part (24). */
+  /**
+   * Where pods' addresses come from (default 10.244.0.0/16), of two families with a comma between, and the sizes of a
+   * node's parts (24 and 64).
+   */
   clusterCidr?: string;
   nodeMask?: number;
+  nodeMaskIpv6?: number;
   /** Where LoadBalancer Services' addresses come from (default: the service range's last /24). */
   loadBalancerCidr?: string;
   /** The folder under which the local-path provisioner makes volumes (default `/var/lib/plesio/volumes`). */
