@@ -37,9 +37,10 @@ import {
   SERVICE_NAME,
   servicesOf,
 } from "./endpoint_facts.ts";
-import type { Obj } from "./objects.ts";
+import { conditionOf, type Obj } from "./objects.ts";
 import { isReady, textOf } from "./pods.ts";
 import { type Endpoint, type Group, groupKey, planSlices } from "./slice_plan.ts";
+import { spread, wantsHints, zoneShares } from "./topology_hints.ts";
 
 export const MANAGED_BY = "endpointslice.kubernetes.io/managed-by";
 const MANAGER = "endpointslice-controller.k8s.io";
@@ -48,9 +49,13 @@ const RESERVED = new Set([SERVICE_NAME, MANAGED_BY, HEADLESS]);
 /** How long events of pods are gathered. */
 const GATHER_MS = 50;
 
+const AUTO = "topologyMode";
+
 interface State {
   slices: Informer;
   writes: OwnWrites;
+  /** What a Service that asks for hints was told last: that it has them, or why not; by key and family. */
+  hints: Map<string, string>;
 }
 
 export const endpointSliceController: Controller<State> = {
@@ -67,15 +72,32 @@ export const endpointSliceController: Controller<State> = {
         return [`${metadata.namespace}/${metadata.labels[SERVICE_NAME]}`];
       },
     },
+    {
+      resource: NODES,
+      // Shares of zones change with what nodes have, not with each heartbeat.
+      keys(node, old, { informers }) {
+        const hinted = informers.for(SERVICES).byIndex(AUTO, AUTO);
+        if (hinted.length === 0 || old && standing(old) === standing(node)) return [];
+        return hinted.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`);
+      },
+    },
   ],
   gatherMs: () => GATHER_MS,
   start(context) {
     const slices = context.informers.for(ENDPOINT_SLICES);
     slices.index("serviceName", serviceIndex);
-    return { slices, writes: new OwnWrites(slices, context.clock) };
+    context.informers.for(SERVICES).index(AUTO, (service) => wantsHints(service) ? [AUTO] : []);
+    return { slices, writes: new OwnWrites(slices, context.clock), hints: new Map() };
   },
   reconcile,
 };
+
+/** What of a node decides on hints. */
+function standing({ metadata, status }: Obj): string {
+  return `${metadata.labels?.[ZONE]} ${status?.allocatable?.cpu} ${
+    conditionOf(status, "Ready")?.status
+  }`;
+}
 
 /** `namespace/service` of a slice: the index all readers of slices share. */
 export function serviceIndex(slice: Obj): string[] {
@@ -87,12 +109,13 @@ export function serviceIndex(slice: Obj): string[] {
 export async function reconcile(
   key: string,
   context: ActorContext,
-  { slices, writes }: State,
+  { slices, writes, hints }: State,
 ): Promise<Outcome> {
   const service = context.informers.for(SERVICES).get(key);
   if (!service) {
     // The garbage collector takes the slices.
     writes.forget(key);
+    for (const family of ["IPv4", "IPv6"]) hints.delete(`${key}/${family}`);
     return;
   }
   const { selector, type } = service.spec;
@@ -110,6 +133,7 @@ export async function reconcile(
   const strange = managed.filter((slice) => !isOwn(slice));
   const pods = podsOf(service, context.informers.for(PODS).list(service.metadata.namespace));
   const groups = groupsOf(service, pods, (name) => context.informers.for(NODES).get(name));
+  giveHints(service, groups, { hints, context });
   const labels = labelsOf(service);
   const plan = planSlices(groups, present, (slice) => !sameJson(slice.metadata.labels, labels));
   try {
@@ -156,6 +180,42 @@ async function create(
     },
     ...rest,
   });
+}
+
+/** Gives the endpoints of a Service that asks for it their zones, or says why none has one. */
+function giveHints(
+  service: Obj,
+  groups: readonly Group[],
+  { hints, context }: { hints: Map<string, string>; context: ActorContext },
+): void {
+  const wanted = wantsHints(service);
+  const families = new Set(groups.map(({ addressType }) => addressType));
+  for (const family of families) {
+    const key = `${service.metadata.namespace}/${service.metadata.name}/${family}`;
+    const before = hints.get(key);
+    if (!wanted && before === undefined) continue;
+    const text = wanted
+      ? hint(groups.filter(({ addressType }) => addressType === family), context)
+      : "Topology Aware Hints has been disabled";
+    if (wanted) hints.set(key, text);
+    else hints.delete(key);
+    // Who had no hints before is not told that there are none any more.
+    if (text === before || !wanted && before !== ENABLED) continue;
+    const [type, reason] = text === ENABLED
+      ? ["Normal", "TopologyAwareHintsEnabled"] as const
+      : ["Warning", "TopologyAwareHintsDisabled"] as const;
+    context.recorder.event(service, type, reason, `${text}, addressType: ${family}`);
+  }
+}
+
+const ENABLED = "Topology Aware Hints has been enabled";
+
+function hint(groups: readonly Group[], { informers }: ActorContext): string {
+  const endpoints = groups.flatMap((group) => group.endpoints);
+  const found = spread(endpoints, zoneShares(informers.for(NODES).list()));
+  if ("problem" in found) return found.problem;
+  for (const [endpoint, name] of found.zones) endpoint.hints = { forZones: [{ name }] };
+  return ENABLED;
 }
 
 /** The labels of a Service's slices. Pure. */
@@ -215,7 +275,9 @@ function endpointOf(
     if (zone) endpoint.zone = zone;
   }
   if (hasHostname(pod, service)) endpoint.hostname = pod.spec.hostname;
-  const hints = ready ? hintsFor(service.spec.trafficDistribution, endpoint) : undefined;
+  // The annotation is older and goes first; its hints are for all endpoints together.
+  if (!ready || wantsHints(service)) return endpoint;
+  const hints = hintsFor(service.spec.trafficDistribution, endpoint);
   if (hints) endpoint.hints = hints;
   return endpoint;
 }
