@@ -33,6 +33,7 @@ import {
 } from "./actors/nodes/mod.ts";
 import { createLogger } from "./actors/runtime/log.ts";
 import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
+import { workqueueLines } from "./actors/runtime/metrics.ts";
 import { settled } from "./actors/runtime/rest.ts";
 import { authenticationData, FrontProxy } from "./api/auth/front_proxy.ts";
 import { type Material, openTokenKeys } from "./api/auth/material.ts";
@@ -478,7 +479,9 @@ async function build(
     outbound,
     frontProxy: () => frontProxy.identity(),
     features: gates,
-    metricsText: () => `${auth.metricsText()}\n${featureLines(gates).join("\n")}`,
+    metricsText: () =>
+      [auth.metricsText(), ...featureLines(gates), workqueueLines(system.report())]
+        .filter(Boolean).join("\n"),
     database,
     kinds,
     clock,

@@ -239,23 +239,57 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
   };
 }
 
+/** A client in this process, which goes through the door of HTTP to what other servers serve. */
+function clientOf(
+  { deps, app, aggregation }: {
+    deps: Deps;
+    app: ReturnType<typeof createApp>;
+    aggregation: Aggregation;
+  },
+  user: User,
+  agent?: string,
+): Client {
+  return reachingClient({
+    local: localClient(deps, user, agent),
+    user,
+    agent,
+    elsewhere: ({ group, version }) => aggregation.find(group, version) !== undefined,
+    http: (user, agent) =>
+      httpClient({
+        server: "https://kubernetes",
+        agent,
+        transport: (request) => app.fetch(request, { ...callOfRequest(request), user }),
+      }),
+  });
+}
+
+/** Asks itself whether it is ready, as upstream's server does before it tells anybody where it is. */
+function askReady(deps: Deps): void {
+  void deps.health.reply(deps, "/readyz", new URLSearchParams());
+}
+
 /** The listeners of one API. */
 class Listeners {
   readonly #open: Listener[] = [];
   readonly #served: Parameters<typeof listen>[0];
   readonly #options: Pick<ListenOptions, "clock" | "streamsMax">;
+  /** Called whenever one has opened. */
+  readonly #opened: () => void;
 
   constructor(
     served: Parameters<typeof listen>[0],
     options: Pick<ListenOptions, "clock" | "streamsMax">,
+    opened: () => void,
   ) {
     this.#served = served;
     this.#options = options;
+    this.#opened = opened;
   }
 
   async open(where: ListenOptions): Promise<Listener> {
     const listener = await listen(this.#served, { ...this.#options, ...where });
     this.#open.push(listener);
+    this.#opened();
     return listener;
   }
 
@@ -312,23 +346,14 @@ export function createApi(options: ApiOptions): Api {
       socket.destroy();
     }
   };
-  const { streamsMax } = front;
   const timers = clock.manual ? {} : { clock };
-  const listeners = new Listeners({ answer: app.answer, upgrade }, { streamsMax, ...timers });
+  const listeners = new Listeners(
+    { answer: app.answer, upgrade },
+    { streamsMax: front.streamsMax, ...timers },
+    () => askReady(deps),
+  );
   return {
-    client: (user, agent) =>
-      reachingClient({
-        local: localClient(deps, user, agent),
-        user,
-        agent,
-        elsewhere: ({ group, version }) => aggregation.find(group, version) !== undefined,
-        http: (user, agent) =>
-          httpClient({
-            server: "https://kubernetes",
-            agent,
-            transport: (request) => app.fetch(request, { ...callOfRequest(request), user }),
-          }),
-      }),
+    client: (user, agent) => clientOf({ deps, app, aggregation }, user, agent),
     remoteKinds: () => aggregation.kinds(),
     fetch: (request, info) => app.fetch(request, { ...callOfRequest(request), ...info }),
     answer: (call) => app.answer(call),

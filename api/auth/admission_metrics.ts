@@ -1,10 +1,12 @@
-/** Metrics of what admission asks outside, by upstream's names. */
+/** Metrics of what admission asks of webhooks and policies, by upstream's names. */
 import { Counter, Duration, type Labels } from "../machinery/metric_series.ts";
 
 /** Upper bounds of latency, in seconds (upstream's). */
 const BUCKETS = [0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 25];
 /** Those of match conditions. */
 const CONDITION_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.1, 0.2, 0.25];
+/** Those of policies' expressions. */
+const POLICY_BUCKETS = [5e-7, 0.001, 0.01, 0.1, 1];
 /** Codes above are shown as this one. */
 const CODE_MAX = 600;
 const PREFIX = "apiserver_admission_";
@@ -19,7 +21,47 @@ interface Call {
   operation: string;
 }
 
-/** Counts what webhooks are asked and how it ends. */
+/** An expression of a policy, and how it ended. */
+interface Judged {
+  policy: string;
+  binding: string;
+  /** What went wrong; undefined: nothing. */
+  message?: string;
+}
+
+/** A policy's two metrics. */
+class PolicyMetrics {
+  readonly #checks: Counter;
+  readonly #durations: Duration;
+
+  constructor(type: "validating" | "mutating") {
+    const prefix = `apiserver_${type}_admission_policy_check_`;
+    this.#checks = new Counter(`${prefix}total`, "Checks of policies, by how they ended");
+    const help = "Time that expressions of policies take, in seconds";
+    this.#durations = new Duration(`${prefix}duration_seconds`, help, POLICY_BUCKETS);
+  }
+
+  add({ policy, binding, message }: Judged, ms: number, more: Labels = {}): void {
+    const labels = { ...more, error_type: errorType(message), policy, policy_binding: binding };
+    this.#checks.add(labels);
+    this.#durations.add(labels, ms);
+  }
+
+  *lines(): Generator<string> {
+    yield* this.#checks.lines();
+    yield* this.#durations.lines();
+  }
+}
+
+/** Upstream tells errors apart by how their texts begin. */
+function errorType(message: string | undefined): string {
+  if (message === undefined) return "no_error";
+  if (message.startsWith("compilation")) return "compile_error";
+  const spent = "validation failed due to running out of cost budget";
+  return message.startsWith(spent) ? "out_of_budget" : "invalid_error";
+}
+
+/** Counts what webhooks and policies are asked and how it ends. */
 export class AdmissionMetrics {
   readonly #requests = new Counter(
     `${PREFIX}webhook_request_total`,
@@ -52,6 +94,19 @@ export class AdmissionMetrics {
     "Time that match conditions take, in seconds",
     CONDITION_BUCKETS,
   );
+
+  readonly #validating = new PolicyMetrics("validating");
+  readonly #mutating = new PolicyMetrics("mutating");
+
+  /** A validation did not hold; `action` is what came of it: `deny`, `warn`, `audit`, or `allow` for an ignored error. */
+  validated(judged: Judged, action: string, ms: number): void {
+    this.#validating.add(judged, ms, { enforcement_action: action });
+  }
+
+  /** A mutation was made, or could not be. */
+  mutated(judged: Judged, ms: number): void {
+    this.#mutating.add(judged, ms);
+  }
 
   /** One call that was made, refused or not. */
   called(
@@ -95,6 +150,8 @@ export class AdmissionMetrics {
       this.#exclusions,
       this.#durations,
       this.#conditions,
+      this.#validating,
+      this.#mutating,
     ].flatMap((metric) => [...metric.lines()]).join("\n");
   }
 }

@@ -82,11 +82,16 @@ export class Duration {
     yield `# TYPE ${name} histogram`;
     for (const [labels, { count, sum, buckets }] of this.#series) {
       for (const [i, bound] of this.#bounds.entries()) {
-        yield `${name}_bucket{${labels},le="${bound}"} ${buckets[i]}`;
+        yield `${name}_bucket{${labels},le="${boundText(bound)}"} ${buckets[i]}`;
       }
       yield `${name}_bucket{${labels},le="+Inf"} ${count}`;
       yield `${name}_sum{${labels}} ${sum}`;
       yield `${name}_count{${labels}} ${count}`;
     }
   }
+}
+
+/** A bound as Go prints it: exponents have two digits. */
+function boundText(bound: number): string {
+  return String(bound).replace(/e([+-])(\d)$/, "e$10$2");
 }

@@ -481,3 +481,63 @@ Deno.test("match conditions and parameters steer mutations", async () => {
   assertEquals((await configMap(client, {}, { name: "app-1" }) as Any).metadata.labels.team, "a");
   assertEquals((await configMap(client, {}, { name: "other" }) as Any).metadata.labels, undefined);
 });
+
+Deno.test("metrics tell how policies' expressions ended", async () => {
+  await using api = await openApi();
+  const { client } = api;
+  await policy(client, "counted", {
+    validations: [{ expression: "object.data.a == 'b'" }, { expression: "has(object.data)" }],
+  }, { validationActions: ["Warn", "Audit"] });
+  await policy(client, "lenient", {
+    failurePolicy: "Ignore",
+    validations: [{ expression: "object.data.a == 'b'" }],
+  });
+  await policy(client, "strict", { validations: [{ expression: "!has(object.data)" }] });
+  await client.create({ resource: resource("mutatingadmissionpolicies") }, {
+    metadata: { name: "changing" },
+    spec: {
+      matchConstraints: { resourceRules: [CONFIG_MAP_RULE] },
+      failurePolicy: "Ignore",
+      reinvocationPolicy: "Never",
+      mutations: [
+        {
+          patchType: "JSONPatch",
+          jsonPatch: { expression: '[JSONPatch{op: "add", path: "/immutable", value: false}]' },
+        },
+        {
+          patchType: "JSONPatch",
+          jsonPatch: { expression: '[JSONPatch{op: "remove", path: "/nope/nope"}]' },
+        },
+      ],
+    },
+  });
+  await client.create({ resource: resource("mutatingadmissionpolicybindings") }, {
+    metadata: { name: "changing-binding" },
+    spec: { policyName: "changing" },
+  });
+  await configMap(client);
+  await assertRejects(() => configMap(client, { a: "b" }), ApiError);
+  const response = await api.api.fetch(new Request("http://x/metrics"), {
+    user: { name: "a", groups: ["system:masters"] },
+  });
+  const lines = (await response.text()).split("\n");
+  const validating = "apiserver_validating_admission_policy_check_";
+  const mutating = "apiserver_mutating_admission_policy_check_";
+  const count = (labels: string, name = validating) =>
+    lines.find((line) => line.startsWith(`${name}total{${labels}`))?.split(" ").at(-1);
+  const of = (action: string, type: string, name: string) =>
+    `enforcement_action="${action}",error_type="${type}",policy="${name}",` +
+    `policy_binding="${name}-binding"`;
+  // One object has no data: the first expression fails, the second is false
+  for (const action of ["warn", "audit"]) {
+    assertEquals(count(of(action, "invalid_error", "counted")), "2");
+  }
+  assertEquals(count(of("allow", "invalid_error", "lenient")), "1");
+  assertEquals(count(of("deny", "invalid_error", "strict")), "1");
+  const changing = 'policy="changing",policy_binding="changing-binding"';
+  assertEquals(count(`error_type="no_error",${changing}`, mutating), "2");
+  assertEquals(count(`error_type="invalid_error",${changing}`, mutating), "2");
+  const name = `${validating}duration_seconds_bucket`;
+  assertEquals(lines.some((line) => line.startsWith(name) && line.includes('le="5e-7"')), false);
+  assertEquals(lines.some((line) => line.startsWith(name) && line.includes('le="5e-07"')), true);
+});

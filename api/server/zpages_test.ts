@@ -77,3 +77,13 @@ Deno.test("metrics/slis: each check's last result, and how often it was what", a
     lines.includes('kubernetes_healthchecks_total{name="etcd",type="livez",status="success"} 2'),
   );
 });
+
+Deno.test("metrics/slis: a server that has begun to listen has asked itself whether it is ready", async () => {
+  await using f = await openApi();
+  await f.api.listen({ port: 0 });
+  const text = async () =>
+    await (await f.api.fetch(new Request("https://x/metrics/slis"), { user: ADMIN })).text();
+  const ready = 'kubernetes_healthcheck{name="shutdown",type="readyz"} 1';
+  while (!(await text()).includes(ready)) await f.clock.turn();
+  await f.api.shutdown();
+});

@@ -199,6 +199,12 @@ class Round {
     { apply, compiled }: Programs["mutations"][number],
   ): Promise<boolean> {
     const a = this.#a;
+    const { clock, metrics } = this.#context;
+    const start = clock.monotonic();
+    const note = (message?: string) => {
+      const judged = { policy: policy.metadata.name, binding: binding.metadata.name, message };
+      metrics?.mutated(judged, clock.monotonic() - start);
+    };
     try {
       const made = await this.#evaluate(policy, compiled, await this.#values(matched, param));
       const form = a.form ?? matched;
@@ -206,13 +212,16 @@ class Round {
         ? edit<KubeObject>(a.object!)
         : await convertTo(matched, a.kind, a.object!);
       const next = apply ? configured(form, object, made) : patched(object, made);
-      if (next === undefined) return true;
-      const decoded = decodedAs(form, next);
-      const back = a.form ? decoded : await convertTo(a.kind, matched, decoded);
-      for (const name of Object.keys(a.object!)) delete a.object![name];
-      Object.assign(a.object!, back);
+      if (next !== undefined) {
+        const decoded = decodedAs(form, next);
+        const back = a.form ? decoded : await convertTo(a.kind, matched, decoded);
+        for (const name of Object.keys(a.object!)) delete a.object![name];
+        Object.assign(a.object!, back);
+      }
+      note();
       return true;
     } catch (error) {
+      if (error instanceof Error) note(error.message);
       if (!(error instanceof MutationError || error instanceof OutOfBudget)) throw error;
       this.#problems.push({ policy, binding, message: error.message, reason: "Invalid" });
       return false;

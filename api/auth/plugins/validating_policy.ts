@@ -141,6 +141,8 @@ interface Verdict {
   index: number;
   message: string;
   reason?: string;
+  /** How long the expression took. */
+  ms: number;
 }
 
 /** Judges a write by one binding: its denials, warnings and notes. */
@@ -158,14 +160,26 @@ async function judge(
   for (const param of params) {
     const judged = { admission: a, authorizer: context.authorizer, matched, object, old };
     const values = admissionValues({ ...judged, params: param, namespace });
-    const { verdicts, published, failed } = await evaluate(context, policy, values);
-    for (const verdict of verdicts) act(a, invocation, verdict, denials);
+    const { verdicts, ignored, published, failed } = await evaluate(context, policy, values);
+    const { metrics } = context;
+    const names = { policy: policy.metadata.name, binding: binding.metadata.name };
+    for (const verdict of verdicts) {
+      act(a, invocation, verdict, denials);
+      const { message, ms } = verdict;
+      for (const action of binding.spec.validationActions ?? []) {
+        metrics?.validated({ ...names, message }, action.toLowerCase(), ms);
+      }
+    }
+    for (const { message, ms } of ignored) metrics?.validated({ ...names, message }, "allow", ms);
     for (const [key, value] of published) {
       const list = notes.get(key);
       if (!list) notes.set(key, [value]);
       else if (!list.includes(value)) list.push(value);
     }
-    for (const message of failed) denials.push({ policy, binding, message });
+    for (const { message, ms } of failed) {
+      denials.push({ policy, binding, message });
+      metrics?.validated({ ...names, message }, "deny", ms);
+    }
   }
 }
 
@@ -195,15 +209,23 @@ function act(
   }
 }
 
+/** An expression that could not be evaluated, and how long it took. */
+interface Failure {
+  message: string;
+  ms: number;
+}
+
 interface Judgement {
   verdicts: Verdict[];
+  /** Validations that could not be judged, where that is ignored. */
+  ignored: Failure[];
   /** Audit annotations, key and value. */
   published: [string, string][];
   /** Audit annotations that could not be made, where that refuses the write. */
-  failed: string[];
+  failed: Failure[];
 }
 
-const NOTHING_SAID: Judgement = { verdicts: [], published: [], failed: [] };
+const NOTHING_SAID: Judgement = { verdicts: [], ignored: [], published: [], failed: [] };
 
 /** Evaluates a policy with one parameter. */
 async function evaluate(
@@ -214,8 +236,13 @@ async function evaluate(
   const programs = programsOf(policy);
   const fails = policy.spec.failurePolicy !== "Ignore";
   const turn = () => context.clock.turn();
-  const only = (message: string): Judgement =>
-    fails ? { ...NOTHING_SAID, verdicts: [{ index: 0, message }] } : NOTHING_SAID;
+  const start = context.clock.monotonic();
+  const only = (message: string): Judgement => {
+    const ms = context.clock.monotonic() - start;
+    return fails
+      ? { ...NOTHING_SAID, verdicts: [{ index: 0, message, ms }] }
+      : { ...NOTHING_SAID, ignored: [{ message, ms }] };
+  };
   const { variables, conditions, conditionsMade: made } = programs;
   if (conditions.length) {
     const composed = new Composition(variables, withoutNamespace(values));
@@ -223,25 +250,31 @@ async function evaluate(
     if (result.error !== undefined) return only(result.error);
     if (!result.matches) return NOTHING_SAID;
   }
+  const now = () => context.clock.monotonic();
   const budget = new Budget(POLICY_BUDGET, turn);
-  let outcomes: (Outcome | undefined)[];
+  let outcomes: (Timed | undefined)[];
   try {
-    outcomes = await evaluateAll(programs.validations, variables, values, budget);
+    outcomes = await evaluateAll(programs.validations, { variables, values, budget, now });
   } catch (error) {
     if (error instanceof OutOfBudget) return only(error.message);
     throw error;
   }
   const blind = withoutAuthorizer(values);
-  const verdicts = await verdictsOf({ programs, policy, outcomes, budget, blind, fails });
-  let notes: (Outcome | undefined)[];
+  const judged = await verdictsOf({ programs, policy, outcomes, budget, blind, fails, now });
+  let notes: (Timed | undefined)[];
   try {
     const again = new Budget(POLICY_BUDGET, turn);
-    notes = await evaluateAll(programs.annotations, variables, blind, again);
+    notes = await evaluateAll(programs.annotations, {
+      variables,
+      values: blind,
+      budget: again,
+      now,
+    });
   } catch (error) {
     if (error instanceof OutOfBudget) return only(error.message);
     throw error;
   }
-  return { verdicts, ...notesOf(policy, notes, fails) };
+  return { ...judged, ...notesOf(policy, notes, fails) };
 }
 
 /** Messages and annotations are not told who may do what. */
@@ -250,19 +283,29 @@ function withoutAuthorizer(values: Values): Values {
   return Object.create(values, { authorizer: { value }, "authorizer.requestResource": { value } });
 }
 
+/** What an expression made, and how long it took. */
+type Timed = Outcome & { ms: number };
+
 /** Evaluates a list of expressions over the same variables. Throws OutOfBudget. */
 async function evaluateAll(
   made: readonly (Compiled | undefined)[],
-  variables: PolicyPrograms["variables"],
-  values: Values,
-  budget: Budget,
-): Promise<(Outcome | undefined)[]> {
+  { variables, values, budget, now }: {
+    variables: PolicyPrograms["variables"];
+    values: Values;
+    budget: Budget;
+    now: () => number;
+  },
+): Promise<(Timed | undefined)[]> {
   const composed = new Composition(variables, values);
-  const outcomes: (Outcome | undefined)[] = [];
+  const outcomes: (Timed | undefined)[] = [];
   for (const one of made) {
     if (!one) outcomes.push(undefined);
-    else if (!one.program) outcomes.push({ error: `compilation error: ${one.problem}` });
-    else outcomes.push(await evaluateProgram(one.program, composed.values, budget, composed));
+    else if (!one.program) outcomes.push({ error: `compilation error: ${one.problem}`, ms: 0 });
+    else {
+      const start = now();
+      const outcome = await evaluateProgram(one.program, composed.values, budget, composed);
+      outcomes.push({ ...outcome, ms: now() - start });
+    }
   }
   return outcomes;
 }
@@ -270,40 +313,45 @@ async function evaluateAll(
 interface Deciding {
   programs: Programs;
   policy: Stored;
-  outcomes: readonly (Outcome | undefined)[];
+  outcomes: readonly (Timed | undefined)[];
   budget: Budget;
   /** The values that messages see. */
   blind: Values;
   fails: boolean;
+  now: () => number;
 }
 
 /** The validations that did not hold, each with its message. */
 async function verdictsOf(
-  { programs, policy, outcomes, budget, blind, fails }: Deciding,
-): Promise<Verdict[]> {
+  { programs, policy, outcomes, budget, blind, fails, now }: Deciding,
+): Promise<Pick<Judgement, "verdicts" | "ignored">> {
   let messages: (Outcome | undefined)[] = [];
   let spent: string | undefined;
   try {
     if (programs.messages.some((one) => one)) {
-      messages = await evaluateAll(programs.messages, programs.variables, blind, budget);
+      const { messages: made, variables } = programs;
+      messages = await evaluateAll(made, { variables, values: blind, budget, now });
     }
   } catch (error) {
     if (!(error instanceof OutOfBudget)) throw error;
     spent = `failed messageExpression: ${error.message}`;
   }
   const verdicts: Verdict[] = [];
+  const ignored: Failure[] = [];
   outcomes.forEach((outcome, index) => {
     const failure = outcome?.error ?? spent;
+    const ms = outcome?.ms ?? 0;
     if (failure !== undefined) {
-      if (fails) verdicts.push({ index, message: failure });
+      if (fails) verdicts.push({ index, message: failure, ms });
+      else ignored.push({ message: failure, ms });
     } else if (outcome?.value !== true) {
       const validation = policy.spec.validations[index];
       const message = messageOf(messages[index]?.value) || validation.message?.trim() ||
         `failed expression: ${validation.expression.trim()}`;
-      verdicts.push({ index, message, reason: validation.reason });
+      verdicts.push({ index, message, reason: validation.reason, ms });
     }
   });
-  return verdicts;
+  return { verdicts, ignored };
 }
 
 /** What an expression made, if it is fit to be a message. */
@@ -316,15 +364,15 @@ function messageOf(value: unknown): string {
 
 function notesOf(
   policy: Stored,
-  outcomes: readonly (Outcome | undefined)[],
+  outcomes: readonly (Timed | undefined)[],
   fails: boolean,
 ): Pick<Judgement, "published" | "failed"> {
   const published: [string, string][] = [];
-  const failed: string[] = [];
+  const failed: Failure[] = [];
   outcomes.forEach((outcome, i) => {
     const { key } = policy.spec.auditAnnotations[i];
     if (outcome?.error !== undefined) {
-      if (fails) failed.push(outcome.error);
+      if (fails) failed.push({ message: outcome.error, ms: outcome.ms });
     } else if (typeof outcome?.value === "string" && outcome.value.trim() !== "") {
       published.push([key, shortened(outcome.value.trim())]);
     }

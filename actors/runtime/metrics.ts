@@ -1,0 +1,39 @@
+/** Actors in Prometheus' text format, by the names that controllers' queues have upstream (`workqueue_*`). */
+import type { ActorReport } from "./contract.ts";
+
+/** A name of upstream's, what it tells, and where a report has it. */
+const ROWS: readonly [string, "counter" | "gauge", string, (report: ActorReport) => number][] = [
+  [
+    "workqueue_adds_total",
+    "counter",
+    "Keys that came",
+    ({ handled, running, waiting }) => handled + running + waiting,
+  ],
+  ["workqueue_depth", "gauge", "Keys that wait", ({ waiting }) => waiting],
+  ["workqueue_retries_total", "counter", "Keys that came back", ({ failed }) => failed],
+  [
+    "workqueue_queue_oldest_seconds",
+    "gauge",
+    "How long the oldest waiting key has waited",
+    ({ lagMs }) => lagMs / 1000,
+  ],
+];
+
+/** Lines for `/metrics`. A pod's own actor has none: pods come and go. */
+export function workqueueLines(reports: readonly ActorReport[]): string {
+  const shown = reports.filter(({ address }) => !address.startsWith("pod/"));
+  if (shown.length === 0) return "";
+  const lines: string[] = [];
+  for (const [name, type, help, read] of ROWS) {
+    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
+    for (const report of shown) {
+      lines.push(`${name}{name=${JSON.stringify(nameOf(report.address))}} ${read(report)}`);
+    }
+  }
+  return lines.join("\n");
+}
+
+/** `controller/deployment` is `deployment`, as upstream's queue; others keep their address. */
+function nameOf(address: string): string {
+  return address.replace(/^controller\//, "");
+}
