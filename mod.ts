@@ -16,7 +16,7 @@
  * await cluster.settle();
  * ```
  */
-import { SchedulerView, startControlPlane } from "./actors/mod.ts";
+import { type SchedulerOptions, SchedulerView, startControlPlane } from "./actors/mod.ts";
 import {
   advertised,
   dialerOf,
@@ -104,6 +104,8 @@ export interface ClusterOptions extends ServerOptions {
   components?: readonly Component[];
   /** Which controllers run: a list of `*`, `name`, `-name` (default `*`). */
   controllers?: string;
+  /** What the scheduler is told: a KubeSchedulerConfiguration's fields, and plugins of your own. */
+  scheduler?: Omit<SchedulerOptions, "view" | "outbound" | "load">;
   /** A snapshot to begin with. */
   snapshot?: Uint8Array;
   /** Hard bound of the database, in bytes. */
@@ -143,6 +145,7 @@ interface Parts {
   informers: Informers;
   client: Client;
   ranges: Ranges | undefined;
+  outbound: Outbound;
   /** Whose certificates are users', in PEM, once it listens. */
   authorities: { users: string };
   log: Logger;
@@ -245,7 +248,8 @@ export class Cluster {
           }),
         },
         controllers: components.includes("controllers") ? options.controllers : "",
-        scheduler: components.includes("scheduler") && { view },
+        scheduler: components.includes("scheduler") &&
+          { ...options.scheduler, view, outbound: parts.outbound, load: loadModule },
       });
       if (components.includes("nodes")) {
         await startLocalNodes(parts.system, nodesOf(options, clock, ranges), { nodes, simulated });
@@ -521,7 +525,7 @@ async function build(
   });
   const { tokens, renew: renewIdentity } = auth;
   const made = { kinds, api, client, informers, system, tokens, renewIdentity };
-  return { ...ground, ...made, authorities, frontProxy };
+  return { ...ground, ...made, authorities, frontProxy, outbound };
 }
 
 /** Notes at a token's Secret that it was used: nobody waits for it, and it is tried again the next day. */
@@ -557,6 +561,12 @@ function nodesOf(
       temporary: data === undefined,
     }),
   };
+}
+
+/** Loads a plugin by a URL, or by a path from where the process runs. */
+function loadModule(module: string) {
+  const here = `file://${Deno.cwd().replaceAll("\\", "/")}/`;
+  return import(new URL(module, here).href);
 }
 
 /** Removes a folder; one that is gone is removed. */

@@ -9,7 +9,7 @@ import { checkControllers, type ControllerPorts, startControllers } from "./cont
 import type { System } from "./runtime/mod.ts";
 import { scheduler, type SchedulerOptions, SchedulerView } from "./scheduler/mod.ts";
 
-export { SchedulerView };
+export { type SchedulerOptions, SchedulerView };
 
 /** What a control plane is started with. */
 export interface ControlPlaneOptions {

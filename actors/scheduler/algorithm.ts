@@ -37,22 +37,59 @@ export interface NodeVerdict {
   total?: number;
 }
 
+/** Pods that were promised a node by preemption, by node. */
+export type Nominated = Map<string, Map<string, PodInfo>>;
+
+/** What a decision needs beside cluster and plugins. */
+export interface AlgorithmOptions {
+  random: () => number;
+  /** Shared by all profiles (default: none yet). */
+  nominated?: Nominated;
+  /** Of which nodes are looked for before the best is taken, in percent (default 0: the adaptive share). */
+  percentageOfNodesToScore?: number;
+}
+
+/** The nodes that would do for a pod, before they are scored. */
+export interface Feasible {
+  cycle: Cycle;
+  nodes: readonly NodeInfo[];
+  refusals: Map<string, Refusal>;
+}
+
 export class Algorithm {
   readonly #cluster: Cluster;
   readonly #plugins: readonly Plugin[];
   readonly #random: () => number;
-  /** Pods that were promised a node by preemption, by node. */
-  readonly nominated = new Map<string, Map<string, PodInfo>>();
+  readonly nominated: Nominated;
+  readonly #percentage: number;
   #next = 0;
 
-  constructor(cluster: Cluster, plugins: readonly Plugin[], random: () => number) {
+  constructor(
+    cluster: Cluster,
+    plugins: readonly Plugin[],
+    { random, nominated = new Map(), percentageOfNodesToScore = 0 }: AlgorithmOptions,
+  ) {
     this.#cluster = cluster;
     this.#plugins = plugins;
     this.#random = random;
+    this.nominated = nominated;
+    this.#percentage = percentageOfNodesToScore;
   }
 
   /** Chooses a node, or says why there is none. */
   choose(pod: PodInfo): Choice | Diagnosis {
+    const found = this.consider(pod);
+    return "plugins" in found ? found : this.take(found);
+  }
+
+  /** The best of the nodes that would do; `extra` is added to their scores. */
+  take({ cycle, nodes, refusals }: Feasible, extra?: ReadonlyMap<string, number>): Choice {
+    const node = nodes.length === 1 ? nodes[0] : this.#best(cycle, nodes, extra);
+    return { node, cycle, evaluated: nodes.length + refusals.size, feasible: nodes.length };
+  }
+
+  /** The nodes that would do, or why there are none. */
+  consider(pod: PodInfo): Feasible | Diagnosis {
     const cycle: Cycle = { pod, cluster: this.#cluster, state: new Map() };
     const nodes = this.#cluster.nodes;
     const refusals = new Map<string, Refusal>();
@@ -64,8 +101,7 @@ export class Algorithm {
     }
     const feasible = this.#feasible(cycle, filters, refusals, plugins);
     if (feasible.length === 0) return { nodes: nodes.length, refusals, plugins };
-    const node = feasible.length === 1 ? feasible[0] : this.#best(cycle, feasible);
-    return { node, cycle, evaluated: feasible.length + refusals.size, feasible: feasible.length };
+    return { cycle, nodes: feasible, refusals };
   }
 
   /** Why a pod does not pass on a node as the cluster now stands. */
@@ -132,7 +168,7 @@ export class Algorithm {
     plugins: Set<string>,
   ): NodeInfo[] {
     const nodes = this.#cluster.nodes;
-    const wanted = feasibleWanted(nodes.length);
+    const wanted = feasibleWanted(nodes.length, this.#percentage);
     const feasible: NodeInfo[] = [];
     const nominated = cycle.pod.pod.status?.nominatedNodeName as string | undefined;
     const promised = nominated ? this.#cluster.node(nominated) : undefined;
@@ -175,11 +211,16 @@ export class Algorithm {
     return runFilters(cycle, filters, node);
   }
 
-  #best(cycle: Cycle, nodes: readonly NodeInfo[]): NodeInfo {
+  #best(
+    cycle: Cycle,
+    nodes: readonly NodeInfo[],
+    extra: ReadonlyMap<string, number> | undefined,
+  ): NodeInfo {
     const totals = new Float64Array(nodes.length);
     this.#scores(cycle, nodes, (plugin, scores) => {
       for (let i = 0; i < scores.length; i++) totals[i] += scores[i] * plugin.weight!;
     });
+    if (extra) nodes.forEach((node, i) => totals[i] += extra.get(node.name) ?? 0);
     let best = 0;
     let ties = 1;
     for (let i = 1; i < totals.length; i++) {
@@ -215,9 +256,9 @@ function runFilters(cycle: Cycle, filters: readonly Plugin[], node: NodeInfo): R
   return undefined;
 }
 
-/** How many feasible nodes are enough, of so many. */
-export function feasibleWanted(nodes: number): number {
-  if (nodes <= FEASIBLE_NODES_MIN) return nodes;
-  const share = Math.max(50 - Math.trunc(nodes / 125), FEASIBLE_SHARE_MIN);
+/** How many feasible nodes are enough, of so many; `percentage` 0: the adaptive share. */
+export function feasibleWanted(nodes: number, percentage = 0): number {
+  if (nodes <= FEASIBLE_NODES_MIN || percentage >= 100) return nodes;
+  const share = percentage || Math.max(50 - Math.trunc(nodes / 125), FEASIBLE_SHARE_MIN);
   return Math.max(Math.trunc((nodes * share) / 100), FEASIBLE_NODES_MIN);
 }

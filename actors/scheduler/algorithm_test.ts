@@ -1,12 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Informer } from "../../api/client/contract.ts";
 import type { KubeObject } from "../../api/machinery/types.ts";
-import { Algorithm, feasibleWanted } from "./algorithm.ts";
+import { type Algorithm, feasibleWanted } from "./algorithm.ts";
 import { Cluster } from "./cluster.ts";
 import { type Diagnosis, fitErrorText, type PodInfo } from "./framework.ts";
 import { podInfoOf } from "./pod_info.ts";
-import { preempt } from "./preemption.ts";
-import { defaultPlugins, type PluginInformers } from "./profile.ts";
+import { completeConfiguration, type SchedulerConfiguration } from "./configuration.ts";
+import { bestOf, preempt } from "./preemption.ts";
+import { type PluginHandle, profilesOf, REGISTRY } from "./profile.ts";
 
 /** A cache that holds just these objects. */
 function fixed(objects: KubeObject[] = []): Informer {
@@ -27,10 +28,14 @@ interface World {
   services?: KubeObject[];
 }
 
-function world(nodes: KubeObject[], objects: World = {}) {
+async function world(
+  nodes: KubeObject[],
+  objects: World = {},
+  configuration: SchedulerConfiguration = {},
+) {
   const cluster = new Cluster();
   for (const node of nodes) cluster.setNode(node);
-  const informers = {
+  const handle = {
     claims: fixed(objects.claims),
     volumes: fixed(objects.volumes),
     classes: fixed(objects.classes),
@@ -39,8 +44,12 @@ function world(nodes: KubeObject[], objects: World = {}) {
     statefulSets: fixed(),
     replicationControllers: fixed(),
     namespaces: fixed(),
-  } as unknown as PluginInformers;
-  const algorithm = new Algorithm(cluster, defaultPlugins(informers), () => 0.5);
+    informers: { for: () => fixed() },
+    clock: { random: () => 0.5 },
+    cluster,
+  } as unknown as PluginHandle;
+  const complete = completeConfiguration(configuration);
+  const [{ algorithm }] = (await profilesOf(complete, REGISTRY, handle)).values();
   return { cluster, algorithm };
 }
 
@@ -133,21 +142,24 @@ Deno.test("choose() explains in upstream's words why no node will do", async (t)
   for (const c of cases) {
     await t.step(
       c.name,
-      () => assertEquals(refusal(world(c.nodes).algorithm.choose(c.pod)), c.text),
+      async () => {
+        const { algorithm } = await world(c.nodes);
+        assertEquals(refusal(algorithm.choose(c.pod)), c.text);
+      },
     );
   }
 });
 
-Deno.test("choose() prefers the node with the most left", () => {
-  const { cluster, algorithm } = world([node("a"), node("b")]);
+Deno.test("choose() prefers the node with the most left", async () => {
+  const { cluster, algorithm } = await world([node("a"), node("b")]);
   cluster.place(pod("busy", { requests: { cpu: "2", memory: "4Gi" } }), "a", false);
   const choice = algorithm.choose(pod("p", { requests: { cpu: "1", memory: "1Gi" } }));
   assert("node" in choice);
   assertEquals(choice.node.name, "b");
 });
 
-Deno.test("choose() counts assumed pods at once", () => {
-  const { cluster, algorithm } = world([node("a", { cpu: "1" })]);
+Deno.test("choose() counts assumed pods at once", async () => {
+  const { cluster, algorithm } = await world([node("a", { cpu: "1" })]);
   const first = pod("first", { requests: { cpu: "1" } });
   assert("node" in algorithm.choose(first));
   cluster.place(first, "a", true);
@@ -170,8 +182,8 @@ const antiAffinity = {
   },
 };
 
-Deno.test("choose() keeps anti-affine pods apart, in both directions", () => {
-  const { cluster, algorithm } = world([node("a"), node("b")]);
+Deno.test("choose() keeps anti-affine pods apart, in both directions", async () => {
+  const { cluster, algorithm } = await world([node("a"), node("b")]);
   const placed: string[] = [];
   for (const name of ["one", "two"]) {
     const info = pod(name, antiAffinity, { app: "db" });
@@ -191,7 +203,7 @@ Deno.test("choose() keeps anti-affine pods apart, in both directions", () => {
   );
 });
 
-Deno.test("choose() lets the first pod of an affine group go anywhere, the others follow", () => {
+Deno.test("choose() lets the first pod of an affine group go anywhere, the others follow", async () => {
   const together = {
     affinity: {
       podAffinity: {
@@ -202,7 +214,7 @@ Deno.test("choose() lets the first pod of an affine group go anywhere, the other
       },
     },
   };
-  const { cluster, algorithm } = world([node("a"), node("b")]);
+  const { cluster, algorithm } = await world([node("a"), node("b")]);
   assertEquals(
     refusal(algorithm.choose(pod("stranger", together, { app: "other" }))),
     "0/2 nodes are available: 2 node(s) didn't match pod affinity rules.",
@@ -218,7 +230,7 @@ Deno.test("choose() lets the first pod of an affine group go anywhere, the other
   }
 });
 
-Deno.test("choose() spreads by a hard constraint and says so when it cannot", () => {
+Deno.test("choose() spreads by a hard constraint and says so when it cannot", async () => {
   const spread = {
     topologySpreadConstraints: [{
       maxSkew: 1,
@@ -232,7 +244,7 @@ Deno.test("choose() spreads by a hard constraint and says so when it cannot", ()
     node("b", { labels: { zone: "2" }, cpu: "0" }),
     node("c"),
   ];
-  const { cluster, algorithm } = world(zones);
+  const { cluster, algorithm } = await world(zones);
   const first = pod("first", { ...spread, requests: { cpu: "1" } }, { app: "web" });
   const choice = algorithm.choose(first);
   assert("node" in choice);
@@ -244,7 +256,7 @@ Deno.test("choose() spreads by a hard constraint and says so when it cannot", ()
   );
 });
 
-Deno.test("choose() answers for claims that wait for their first consumer", () => {
+Deno.test("choose() answers for claims that wait for their first consumer", async () => {
   const storageClass = object("StorageClass", "local", {
     provisioner: "kubernetes.io/no-provisioner",
     volumeBindingMode: "WaitForFirstConsumer",
@@ -274,7 +286,7 @@ Deno.test("choose() answers for claims that wait for their first consumer", () =
   const wants = pod("p", {
     volumes: [{ name: "v", persistentVolumeClaim: { claimName: "data" } }],
   });
-  const { algorithm } = world([node("a"), node("b")], {
+  const { algorithm } = await world([node("a"), node("b")], {
     claims: [claim],
     classes: [storageClass],
     volumes: [volume],
@@ -282,26 +294,35 @@ Deno.test("choose() answers for claims that wait for their first consumer", () =
   const choice = algorithm.choose(wants);
   assert("node" in choice);
   assertEquals(choice.node.name, "b");
-  const none = world([node("a")], { claims: [claim], classes: [storageClass], volumes: [volume] });
+  const none = await world([node("a")], {
+    claims: [claim],
+    classes: [storageClass],
+    volumes: [volume],
+  });
   assertEquals(
     refusal(none.algorithm.choose(wants)),
     "0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind.",
   );
 });
 
-function preemption(w: ReturnType<typeof world>, info: PodInfo, budgets: KubeObject[] = []) {
+function preemption(
+  w: Awaited<ReturnType<typeof world>>,
+  info: PodInfo,
+  budgets: KubeObject[] = [],
+) {
   const diagnosis = w.algorithm.choose(info) as Diagnosis;
   assert("refusals" in diagnosis);
-  return preempt(info, diagnosis, {
+  const said = preempt(info, diagnosis, {
     cluster: w.cluster,
     filter: (p, n) => w.algorithm.filter(p, n),
     budgets: () => budgets,
     random: () => 0,
   });
+  return typeof said === "string" ? said : bestOf(said)!;
 }
 
-Deno.test("preempt() evicts the fewest of the lowest, and minds budgets", () => {
-  const w = world([node("a", { cpu: "2" }), node("b", { cpu: "2" })]);
+Deno.test("preempt() evicts the fewest of the lowest, and minds budgets", async () => {
+  const w = await world([node("a", { cpu: "2" }), node("b", { cpu: "2" })]);
   w.cluster.place(pod("low", { priority: 1, requests: { cpu: "2" } }), "a", false);
   w.cluster.place(pod("lower", { priority: 0, requests: { cpu: "1" } }), "b", false);
   w.cluster.place(pod("mid", { priority: 5, requests: { cpu: "1" } }), "b", false);
@@ -315,7 +336,7 @@ Deno.test("preempt() evicts the fewest of the lowest, and minds budgets", () => 
     spec: { selector: { matchLabels: { app: "x" } } },
     status: { disruptionsAllowed: 0 },
   }, { namespace: "default" });
-  const guarded = world([node("a", { cpu: "1" }), node("b", { cpu: "1" })]);
+  const guarded = await world([node("a", { cpu: "1" }), node("b", { cpu: "1" })]);
   guarded.cluster.place(pod("kept", { requests: { cpu: "1" } }, { app: "x" }), "a", false);
   guarded.cluster.place(pod("plain", { priority: 5, requests: { cpu: "1" } }), "b", false);
   const other = preemption(guarded, high, [budget]);
@@ -323,8 +344,8 @@ Deno.test("preempt() evicts the fewest of the lowest, and minds budgets", () => 
   assertEquals(other.node.name, "b");
 });
 
-Deno.test("preempt() says why nobody can be evicted", () => {
-  const w = world([node("a", { cpu: "1" }), node("b", { cpu: "9" })]);
+Deno.test("preempt() says why nobody can be evicted", async () => {
+  const w = await world([node("a", { cpu: "1" }), node("b", { cpu: "9" })]);
   w.cluster.place(pod("peer", { requests: { cpu: "9" } }), "b", false);
   assertEquals(
     preemption(w, pod("p", { requests: { cpu: "5" } })),
@@ -337,13 +358,24 @@ Deno.test("preempt() says why nobody can be evicted", () => {
   );
 });
 
-Deno.test("matrix() gives every plugin's word on every node", () => {
-  const { algorithm } = world([node("a"), node("b", { spec: { unschedulable: true } })]);
+Deno.test("matrix() gives every plugin's word on every node", async () => {
+  const { algorithm } = await world([node("a"), node("b", { spec: { unschedulable: true } })]);
   const { nodes } = algorithm.matrix(pod("p", { requests: { cpu: "1" } }));
   assertEquals(nodes[1].refusals.map((r) => r.plugin), ["NodeUnschedulable"]);
   assert(nodes[0].total! > 0 && nodes[0].scores!.NodeResourcesFit > 0);
 });
 
 Deno.test("feasibleWanted() is upstream's adaptive share", () => {
-  assertEquals([50, 100, 1000, 5000, 20000].map(feasibleWanted), [50, 100, 420, 500, 1000]);
+  assertEquals([50, 100, 1000, 5000, 20000].map((n) => feasibleWanted(n)), [
+    50,
+    100,
+    420,
+    500,
+    1000,
+  ]);
+  assertEquals([feasibleWanted(1000, 20), feasibleWanted(1000, 1), feasibleWanted(50, 1)], [
+    200,
+    100,
+    50,
+  ]);
 });

@@ -9,6 +9,7 @@
 import type { Matrix, NodeVerdict } from "./algorithm.ts";
 import { formatTime } from "../../api/machinery/time.ts";
 import {
+  type Candidate,
   type Diagnosis,
   fitErrorText,
   type Plugin,
@@ -16,7 +17,6 @@ import {
   type PodInfo,
   type Refusal,
 } from "./framework.ts";
-import type { Candidate } from "./preemption.ts";
 
 /** Attempts that are remembered; the oldest goes first. */
 export const ATTEMPTS_MAX = 20_000;

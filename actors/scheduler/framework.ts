@@ -130,12 +130,30 @@ export interface Plugin {
   /** Takes what the pod needs on the node beside its resources. */
   reserve?(cycle: Cycle, node: NodeInfo): Refusal | undefined;
   unreserve?(cycle: Cycle, node: NodeInfo): void;
+  /** No node would do: whom to evict from where, or why nothing can be done, in the words of the event. */
+  postFilter?(pod: PodInfo, diagnosis: Diagnosis): readonly Candidate[] | string;
+  /** Holds the pod's binding until it resolves. Rejects: the pod is tried again. */
+  permit?(cycle: Cycle, node: NodeInfo): Promise<void>;
   /** Writes and waits for what must be true before the pod is bound. Rejects: the pod is tried again. */
   preBind?(cycle: Cycle, node: NodeInfo): Promise<void>;
+  /** Binds the pod; `skip` leaves it to the next plugin. */
+  bind?(cycle: Cycle, node: NodeInfo): Promise<"skip" | void>;
+  /** Hears that the pod is bound. */
+  postBind?(cycle: Cycle, node: NodeInfo): void;
+  /** Whether a pod is tried before another one that waits as well; all profiles share one order. */
+  before?(a: PodInfo, b: PodInfo): boolean;
   /** The events that may help a pod that this plugin refused. */
   readonly wakesOn: readonly ClusterEvent[];
   /** Whether an event about a pod or node could really help (queueing hint). Default: yes. */
   hint?(pod: PodInfo, event: ClusterEvent, subject: PodInfo | NodeInfo | undefined): boolean;
+}
+
+/** A node and who must leave it. */
+export interface Candidate {
+  node: NodeInfo;
+  victims: PodInfo[];
+  /** How many victims break their disruption budget. */
+  violations: number;
 }
 
 /** The outcome of one try. */

@@ -4,7 +4,8 @@
  * Reading order: `framework.ts` (what a pod, a node and a plugin are), `scheduler.ts` (the actor: watches in,
  * bindings out), `queue.ts` (which pod next), `algorithm.ts` (one decision), `cluster.ts` (the picture it
  * decides on), `plugins/` (the rules, under upstream's names), `preemption.ts` (making room),
- * `profile.ts` (the default set of plugins), `explain.ts` (why a pod is where it is).
+ * `configuration.ts` and
+ * `profile.ts` (which plugins, told what), `explain.ts` (why a pod is where it is).
  *
  * What it promises: every decision sees all decisions before it, bound or not (pods are assumed on their
  * node at once); refusals are told in upstream's words, as an event and in the pod's PodScheduled
@@ -24,7 +25,7 @@
  */
 export { type Attempt, type Explanation } from "./explain.ts";
 export { fitErrorText, type Plugin } from "./framework.ts";
-export { type ScoringStrategy } from "./plugins/node_resources.ts";
-export { defaultPlugins, type PluginInformers } from "./profile.ts";
+export { type SchedulerConfiguration } from "./configuration.ts";
+export { type PluginFactory, type PluginHandle } from "./profile.ts";
 export { Scheduler, scheduler, type SchedulerOptions } from "./scheduler.ts";
 export { SchedulerView } from "./view.ts";

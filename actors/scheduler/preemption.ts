@@ -10,6 +10,7 @@ import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import { labelSelector } from "../../api/machinery/selectors.ts";
 import type { Cluster } from "./cluster.ts";
 import {
+  type Candidate,
   type Diagnosis,
   fitErrorText,
   type NodeInfo,
@@ -17,16 +18,10 @@ import {
   type Refusal,
 } from "./framework.ts";
 
-/** At least this many nodes are tried, and at least this share of them (upstream's DefaultPreemptionArgs). */
-export const CANDIDATES_MIN = 100;
-export const CANDIDATES_SHARE_MIN = 0.1;
-
-/** A node and who must leave it. */
-export interface Candidate {
-  node: NodeInfo;
-  victims: PodInfo[];
-  /** How many victims break their disruption budget. */
-  violations: number;
+/** DefaultPreemptionArgs: at least so many nodes are tried, and at least this share of them, in percent. */
+export interface PreemptionArgs {
+  minCandidateNodesAbsolute?: number;
+  minCandidateNodesPercentage?: number;
 }
 
 export interface PreemptionPorts {
@@ -47,12 +42,13 @@ const NO_VICTIMS: Refusal = {
   reasons: ["No preemption victims found for incoming pod"],
 };
 
-/** Finds where and whom to evict; a string says why nobody, as the FailedScheduling event does. */
+/** Finds where and whom to evict, see `bestOf`; a string says why nobody, as the FailedScheduling event does. */
 export function preempt(
   pod: PodInfo,
   diagnosis: Diagnosis,
   ports: PreemptionPorts,
-): Candidate | string {
+  { minCandidateNodesAbsolute = 100, minCandidateNodesPercentage = 10 }: PreemptionArgs = {},
+): Candidate[] | string {
   const ineligible = whyIneligible(pod, diagnosis, ports.cluster);
   if (ineligible) return `preemption: ${ineligible}`;
   const said = new Map<string, Refusal>();
@@ -62,28 +58,34 @@ export function preempt(
     said.set(node.name, HELPLESS);
     return false;
   });
-  const wanted = Math.max(CANDIDATES_MIN, Math.trunc(nodes.length * CANDIDATES_SHARE_MIN));
+  const share = Math.trunc((nodes.length * minCandidateNodesPercentage) / 100);
+  const wanted = Math.max(minCandidateNodesAbsolute, share);
   const offset = Math.trunc(ports.random() * nodes.length);
   const budgets = new BudgetBook(ports.budgets());
-  let best: Candidate | undefined;
-  let found = 0;
-  for (let i = 0; i < nodes.length && found < wanted; i++) {
+  const found: Candidate[] = [];
+  for (let i = 0; i < nodes.length && found.length < wanted; i++) {
     const node = nodes[(offset + i) % nodes.length];
     const candidate = victimsOn(pod, node, budgets, ports);
     if ("plugin" in candidate) {
       said.set(node.name, candidate);
       continue;
     }
-    found++;
-    if (!best || better(candidate, best)) best = candidate;
+    found.push(candidate);
   }
-  if (best) return best;
+  if (found.length > 0) return found;
   const text = fitErrorText({
     nodes: ports.cluster.nodes.length,
     refusals: said,
     plugins: new Set(),
   });
   return `preemption: ${text}`;
+}
+
+/** The candidate that does the least harm; of equals the first. */
+export function bestOf(candidates: readonly Candidate[]): Candidate | undefined {
+  let best: Candidate | undefined;
+  for (const candidate of candidates) if (!best || better(candidate, best)) best = candidate;
+  return best;
 }
 
 function whyIneligible(pod: PodInfo, diagnosis: Diagnosis, cluster: Cluster): string | undefined {

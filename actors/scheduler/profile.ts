@@ -1,9 +1,21 @@
 /**
- * The default profile: upstream's default plugins (kube-scheduler v1.36), in its order.
+ * From a configuration to plugins: the registry of those that come with the scheduler, and which of them, and of
+ * others, a profile has at which extension point.
  */
-import type { Informer } from "../../api/client/contract.ts";
+import type { Informer, Informers } from "../../api/client/contract.ts";
 import { labelSelector } from "../../api/machinery/selectors.ts";
-import type { Plugin, PodInfo } from "./framework.ts";
+import type { Clock } from "../../kv/clock.ts";
+import { Algorithm, type Nominated } from "./algorithm.ts";
+import type { Cluster } from "./cluster.ts";
+import {
+  type CompleteConfiguration,
+  EXTENSION_POINTS,
+  type ExtensionPoint,
+  type PluginRef,
+  type PluginSets,
+} from "./configuration.ts";
+import type { NodeInfo, Plugin, PodInfo, Refusal } from "./framework.ts";
+import { preempt, type PreemptionArgs } from "./preemption.ts";
 import { interPodAffinity } from "./plugins/inter_pod_affinity.ts";
 import { nodeAffinity } from "./plugins/node_affinity.ts";
 import {
@@ -14,11 +26,7 @@ import {
   schedulingGates,
   taintToleration,
 } from "./plugins/node_basics.ts";
-import {
-  nodeResourcesBalancedAllocation,
-  nodeResourcesFit,
-  type ScoringStrategy,
-} from "./plugins/node_resources.ts";
+import { nodeResourcesBalancedAllocation, nodeResourcesFit } from "./plugins/node_resources.ts";
 import { podTopologySpread, type Siblings } from "./plugins/pod_topology_spread.ts";
 import {
   volumeBinding,
@@ -36,27 +44,266 @@ export interface PluginInformers extends VolumePorts {
   namespaces: Informer;
 }
 
-/** The default plugins, in order; the first that refuses a node names the reason. */
-export function defaultPlugins(
-  informers: PluginInformers,
-  options: { scoring?: ScoringStrategy } = {},
-): readonly Plugin[] {
-  return [
-    schedulingGates,
-    nodeUnschedulable,
-    nodeName,
-    taintToleration,
-    nodeAffinity,
-    nodePorts,
-    nodeResourcesFit(options.scoring),
-    volumeRestrictions(informers),
-    volumeBinding(informers),
-    volumeZone(informers),
-    podTopologySpread((pod) => siblingsOf(pod, informers)),
-    interPodAffinity,
-    nodeResourcesBalancedAllocation,
-    imageLocality,
-  ];
+/** What a plugin is made with beside its arguments. */
+export interface PluginHandle extends PluginInformers {
+  /** Every kind's cache; asking for one here keeps it from then on. */
+  informers: Informers;
+  clock: Clock;
+  cluster: Cluster;
+  /** Why a pod does not pass the profile's filters on a node as the cluster now stands. */
+  filter(pod: PodInfo, node: NodeInfo): Refusal | undefined;
+}
+
+/** Makes a plugin with the arguments of its `pluginConfig`. A module's default export may be one. */
+// deno-lint-ignore no-explicit-any -- what a plugin is told is its own affair
+export type PluginFactory = (args: any, handle: PluginHandle) => Plugin | Promise<Plugin>;
+
+/** Plugins by name, to be switched on by profiles. */
+export type Registry = Readonly<Record<string, PluginFactory>>;
+
+/** The plugins that come with the scheduler. */
+export const REGISTRY: Registry = {
+  SchedulingGates: () => schedulingGates,
+  PrioritySort: () => prioritySort,
+  NodeUnschedulable: () => nodeUnschedulable,
+  NodeName: () => nodeName,
+  TaintToleration: () => taintToleration,
+  NodeAffinity: nodeAffinity,
+  NodePorts: () => nodePorts,
+  NodeResourcesFit: nodeResourcesFit,
+  VolumeRestrictions: (_args, handle) => volumeRestrictions(handle),
+  VolumeBinding: (args, handle) => volumeBinding(handle, args),
+  VolumeZone: (_args, handle) => volumeZone(handle),
+  PodTopologySpread: (args, handle) => podTopologySpread((pod) => siblingsOf(pod, handle), args),
+  InterPodAffinity: interPodAffinity,
+  DefaultPreemption: defaultPreemption,
+  NodeResourcesBalancedAllocation: nodeResourcesBalancedAllocation,
+  ImageLocality: () => imageLocality,
+  DefaultBinder: defaultBinder,
+};
+
+/** The order of the queue: `queue.ts` itself has it built in. */
+const prioritySort: Plugin = {
+  name: "PrioritySort",
+  wakesOn: [],
+  before: (a, b) => a.priority > b.priority,
+};
+
+const BUDGETS = { group: "policy", version: "v1", plural: "poddisruptionbudgets" };
+const PODS = { group: "", version: "v1", plural: "pods" };
+
+/** Makes room by eviction: see `preemption.ts`. */
+function defaultPreemption(args: PreemptionArgs, handle: PluginHandle): Plugin {
+  const budgets = handle.informers.for(BUDGETS);
+  return {
+    name: "DefaultPreemption",
+    wakesOn: [],
+    postFilter(pod, diagnosis) {
+      const said = preempt(pod, diagnosis, {
+        cluster: handle.cluster,
+        filter: handle.filter,
+        budgets: () => budgets.list(),
+        random: () => handle.clock.random(),
+      }, args);
+      // The part before it is what upstream's DynamicResources plugin says of a pod without claims.
+      return typeof said === "string" ? `no new claims to deallocate, ${said}` : said;
+    },
+  };
+}
+
+/** Writes a pod's binding. */
+function defaultBinder(_args: unknown, { client }: PluginHandle): Plugin {
+  return {
+    name: "DefaultBinder",
+    wakesOn: [],
+    async bind({ pod: { pod } }, node) {
+      const { namespace, name, uid } = pod.metadata;
+      await client.create({ resource: PODS, namespace, name, subresource: "binding" }, {
+        apiVersion: "v1",
+        kind: "Binding",
+        metadata: { name, namespace, uid },
+        target: { apiVersion: "v1", kind: "Node", name: node.name },
+      });
+    },
+  };
+}
+
+/** The methods by which a plugin is at an extension point; the first is the one that says so. */
+const METHODS: Readonly<Record<ExtensionPoint, readonly (keyof Plugin)[]>> = {
+  preEnqueue: ["preEnqueue"],
+  queueSort: ["before"],
+  preFilter: ["preFilter"],
+  filter: ["filter"],
+  postFilter: ["postFilter"],
+  preScore: ["preScore"],
+  score: ["score", "normalize"],
+  reserve: ["reserve", "unreserve"],
+  permit: ["permit"],
+  preBind: ["preBind"],
+  bind: ["bind"],
+  postBind: ["postBind"],
+};
+
+/** What upstream calls a plugin of a point. */
+const TYPES: Readonly<Record<ExtensionPoint, string>> = {
+  preEnqueue: "PreEnqueuePlugin",
+  queueSort: "QueueSortPlugin",
+  preFilter: "PreFilterPlugin",
+  filter: "FilterPlugin",
+  postFilter: "PostFilterPlugin",
+  preScore: "PreScorePlugin",
+  score: "ScorePlugin",
+  reserve: "ReservePlugin",
+  permit: "PermitPlugin",
+  preBind: "PreBindPlugin",
+  bind: "BindPlugin",
+  postBind: "PostBindPlugin",
+};
+
+/** A profile at work. */
+export interface Profile {
+  name: string;
+  plugins: readonly Plugin[];
+  byName: ReadonlyMap<string, Plugin>;
+  algorithm: Algorithm;
+}
+
+/** Makes a configuration's profiles, by their schedulers' names. They share the cluster's picture and its promises. */
+export async function profilesOf(
+  configuration: CompleteConfiguration,
+  registry: Registry,
+  handle: Omit<PluginHandle, "filter">,
+): Promise<Map<string, Profile>> {
+  const profiles = new Map<string, Profile>();
+  const nominated: Nominated = new Map();
+  for (const settings of configuration.profiles) {
+    const name = settings.schedulerName;
+    const filter: PluginHandle["filter"] = (pod, node) =>
+      profiles.get(name)!.algorithm.filter(pod, node);
+    const plugins = await pluginsOf(settings, registry, { ...handle, filter });
+    const algorithm = new Algorithm(handle.cluster, plugins, {
+      random: () => handle.clock.random(),
+      nominated,
+      percentageOfNodesToScore: settings.percentageOfNodesToScore ??
+        configuration.percentageOfNodesToScore,
+    });
+    const byName = new Map(plugins.map((plugin) => [plugin.name, plugin]));
+    profiles.set(name, { name, plugins, byName, algorithm });
+  }
+  return profiles;
+}
+
+/** Throws TypeError, in upstream's words, for a plugin that is switched on and does not exist. */
+export function checkRegistered(
+  { profiles }: CompleteConfiguration,
+  registry: Registry,
+): void {
+  // The first point that upstream looks at names the missing one's type
+  const fallback: ExtensionPoint = "preFilter";
+  for (const { plugins } of profiles) {
+    for (const point of [...EXTENSION_POINTS, "multiPoint"] as const) {
+      for (const { name } of plugins[point]?.enabled ?? []) {
+        if (Object.hasOwn(registry, name)) continue;
+        throw missing(name, point === "multiPoint" ? fallback : point);
+      }
+    }
+  }
+}
+
+function missing(name: string, point: ExtensionPoint): TypeError {
+  return new TypeError(`${TYPES[point]} "${name}" does not exist`);
+}
+
+type ProfileSettings = CompleteConfiguration["profiles"][number];
+
+/**
+ * A profile's plugins, each with the methods of the points that it is on at and the weight it has there. They come in
+ * the order of their filters; those without one follow in the order they are named. Throws TypeError in upstream's words.
+ */
+async function pluginsOf(
+  { schedulerName, plugins: sets, args }: ProfileSettings,
+  registry: Registry,
+  handle: PluginHandle,
+): Promise<readonly Plugin[]> {
+  const named = new Set<string>();
+  for (const set of Object.values(sets)) for (const { name } of set?.enabled ?? []) named.add(name);
+  const made = new Map<string, Plugin>();
+  for (const name of named) {
+    const factory = Object.hasOwn(registry, name) ? registry[name] : undefined;
+    if (factory) made.set(name, await factory(args.get(name) ?? {}, handle));
+  }
+  const points = new Map<ExtensionPoint, PluginRef[]>();
+  for (const point of EXTENSION_POINTS) points.set(point, enabledAt(point, sets, made));
+  const sorting = points.get("queueSort")!.length;
+  if (sorting !== 1) {
+    const got = sorting === 0 ? "none" : String(sorting);
+    throw new TypeError(
+      `only one queue sort plugin required for profile with scheduler name "${schedulerName}", but got ${got}`,
+    );
+  }
+  if (points.get("bind")!.length === 0) {
+    throw new TypeError(
+      `at least one bind plugin is needed for profile with scheduler name "${schedulerName}"`,
+    );
+  }
+  const order = [...new Set([...points.get("filter")!.map(({ name }) => name), ...named])];
+  return order.flatMap((name) => {
+    const on = EXTENSION_POINTS.filter((point) => points.get(point)!.some((p) => p.name === name));
+    const plugin = made.get(name);
+    if (!plugin || on.length === 0) return [];
+    const score = points.get("score")!.find((ref) => ref.name === name);
+    return [viewOf(plugin, on, score && (score.weight || 1))];
+  });
+}
+
+/** Who is on at a point: those named there that are on everywhere, those on everywhere, the others named there. */
+function enabledAt(
+  point: ExtensionPoint,
+  sets: PluginSets,
+  made: ReadonlyMap<string, Plugin>,
+): PluginRef[] {
+  const { enabled = [], disabled = [] } = sets[point] ?? {};
+  const off = new Set(disabled.map(({ name }) => name));
+  const has = (name: string) => made.get(name)![METHODS[point][0]] !== undefined;
+  for (const { name } of enabled) {
+    if (!made.has(name)) throw missing(name, point);
+    if (!has(name)) throw new TypeError(`plugin "${name}" does not extend ${TYPES[point]} plugin`);
+  }
+  twice(enabled, point);
+  if (off.has("*")) return [...enabled];
+  const everywhere = (sets.multiPoint?.enabled ?? []).filter(({ name }) =>
+    has(name) && !off.has(name)
+  );
+  twice(everywhere, point);
+  const both = enabled.filter(({ name }) => everywhere.some((other) => other.name === name));
+  const rest = everywhere.filter(({ name }) => !enabled.some((other) => other.name === name));
+  return [...both, ...rest, ...enabled.filter((ref) => !both.includes(ref))];
+}
+
+function twice(refs: readonly PluginRef[], point: ExtensionPoint): void {
+  refs.forEach(({ name }, i) => {
+    if (!refs.slice(0, i).some((other) => other.name === name)) return;
+    throw new TypeError(`plugin "${name}" already registered as "${TYPES[point]}"`);
+  });
+}
+
+/** A plugin with the methods of some points only, and another weight. */
+function viewOf(plugin: Plugin, on: readonly ExtensionPoint[], weight: number | undefined): Plugin {
+  const whole = EXTENSION_POINTS.every((point) =>
+    on.includes(point) || plugin[METHODS[point][0]] === undefined
+  );
+  if (whole && (weight === undefined || weight === plugin.weight)) return plugin;
+  const view: Record<string, unknown> = {
+    name: plugin.name,
+    wakesOn: plugin.wakesOn,
+    ...(weight !== undefined && { weight }),
+  };
+  const methods = ["hint", "remedy", ...on.flatMap((point) => METHODS[point])] as const;
+  for (const method of methods) {
+    const own = plugin[method as keyof Plugin];
+    if (typeof own === "function") view[method] = own.bind(plugin);
+  }
+  return view as unknown as Plugin;
 }
 
 /** What a pod without spread constraints is spread among: its services' and its owner's pods. */

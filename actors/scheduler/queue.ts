@@ -77,24 +77,56 @@ class Heap<T> {
 
 const NO_PLUGINS: ReadonlySet<string> = new Set();
 
+type PluginsOf = (pod: PodInfo) => ReadonlyMap<string, Plugin>;
+
+/** How a queue may differ from upstream's defaults. */
+export interface QueueOptions {
+  backoffMsMin?: number;
+  backoffMsMax?: number;
+  /** Another order than by priority. */
+  before?: Plugin["before"];
+}
+
+interface Entry {
+  queued: Queued;
+  order: number;
+}
+
+function prioritized(a: Entry, b: Entry): boolean {
+  return a.queued.info.priority !== b.queued.info.priority
+    ? a.queued.info.priority > b.queued.info.priority
+    : a.order < b.order;
+}
+
+/** By a plugin's order; of equals, who came first. */
+function ordered(before: NonNullable<Plugin["before"]>) {
+  return (a: Entry, b: Entry): boolean => {
+    if (before(a.queued.info, b.queued.info)) return true;
+    return !before(b.queued.info, a.queued.info) && a.order < b.order;
+  };
+}
+
 /** See the module's text. */
 export class SchedulingQueue {
   readonly #pods = new Map<string, Queued>();
-  readonly #plugins: ReadonlyMap<string, Plugin>;
+  readonly #pluginsOf: PluginsOf;
+  readonly #backoffMsMin: number;
+  readonly #backoffMsMax: number;
   // Heaps hold stale entries: an entry counts only while its pod is still in that place with that due time.
-  readonly #active = new Heap<{ queued: Queued; order: number }>((a, b) =>
-    a.queued.info.priority !== b.queued.info.priority
-      ? a.queued.info.priority > b.queued.info.priority
-      : a.order < b.order
-  );
+  readonly #active: Heap<Entry>;
   readonly #waiting = new Heap<{ queued: Queued; dueAt: number }>((a, b) => a.dueAt < b.dueAt);
   /** The pods that events may concern: those that wait for one and those being tried. */
   readonly #listening = new Set<Queued>();
   #order = 0;
   #activeCount = 0;
 
-  constructor(plugins: readonly Plugin[]) {
-    this.#plugins = new Map(plugins.map((plugin) => [plugin.name, plugin]));
+  /** `pluginsOf`: the plugins of a pod's profile, by name. */
+  constructor(pluginsOf: PluginsOf, options: QueueOptions = {}) {
+    this.#pluginsOf = pluginsOf;
+    const { backoffMsMin = BACKOFF_MS_MIN, backoffMsMax = BACKOFF_MS_MAX, before } = options;
+    this.#backoffMsMin = backoffMsMin;
+    this.#backoffMsMax = backoffMsMax;
+    this.#active = new Heap(before ? ordered(before) : prioritized);
   }
 
   /** Pods by place, for metrics (`scheduler_pending_pods`). */
@@ -228,15 +260,16 @@ export class SchedulingQueue {
   }
 
   #gate(info: PodInfo): boolean {
-    for (const plugin of this.#plugins.values()) {
+    for (const plugin of this.#pluginsOf(info).values()) {
       if (plugin.preEnqueue?.(info)) return true;
     }
     return false;
   }
 
   #helps(queued: Queued, event: ClusterEvent, subject: PodInfo | NodeInfo | undefined): boolean {
+    const plugins = this.#pluginsOf(queued.info);
     for (const name of queued.plugins) {
-      const plugin = this.#plugins.get(name);
+      const plugin = plugins.get(name);
       if (!plugin) return true;
       if (event === "PodUpdate") return true;
       if (!plugin.wakesOn.includes(event)) continue;
@@ -247,7 +280,10 @@ export class SchedulingQueue {
 
   /** To the active queue, by way of what is left of its backoff. */
   #moveOn(queued: Queued, now: number): void {
-    const backoff = Math.min(BACKOFF_MS_MIN * 2 ** (queued.attempts - 1), BACKOFF_MS_MAX);
+    const backoff = Math.min(
+      this.#backoffMsMin * 2 ** (queued.attempts - 1),
+      this.#backoffMsMax,
+    );
     const dueAt = queued.since + backoff;
     if (queued.attempts === 0 || dueAt <= now) this.#activate(queued, now);
     else this.#wait(queued, "backoff", dueAt);

@@ -6,6 +6,11 @@ function info(uid: string, priority = 0, gated = false): PodInfo {
   return { uid, priority, key: uid, pod: { spec: { gated } } } as unknown as PodInfo;
 }
 
+function queueWith(...plugins: Plugin[]): SchedulingQueue {
+  const byName = new Map(plugins.map((plugin) => [plugin.name, plugin]));
+  return new SchedulingQueue(() => byName);
+}
+
 const fits: Plugin = {
   name: "Fits",
   wakesOn: ["AssignedPodDelete"],
@@ -18,7 +23,7 @@ const gates: Plugin = {
 };
 
 Deno.test("pop() gives the highest priority first, then who came first", () => {
-  const queue = new SchedulingQueue([]);
+  const queue = queueWith();
   for (const [uid, priority] of [["a", 0], ["b", 5], ["c", 0], ["d", 5]] as const) {
     queue.put(info(uid, priority), 0);
   }
@@ -27,7 +32,7 @@ Deno.test("pop() gives the highest priority first, then who came first", () => {
 });
 
 Deno.test("refused() keeps a pod until an event helps, then for its backoff", () => {
-  const queue = new SchedulingQueue([fits]);
+  const queue = queueWith(fits);
   queue.put(info("a"), 0);
   queue.pop(0);
   queue.refused("a", new Set(["Fits"]), 0);
@@ -39,7 +44,7 @@ Deno.test("refused() keeps a pod until an event helps, then for its backoff", ()
 });
 
 Deno.test("refused() doubles the backoff up to its maximum", () => {
-  const queue = new SchedulingQueue([fits]);
+  const queue = queueWith(fits);
   queue.put(info("a"), 0);
   let now = 0;
   const waits: number[] = [];
@@ -53,7 +58,7 @@ Deno.test("refused() doubles the backoff up to its maximum", () => {
 });
 
 Deno.test("refused() tries again unasked after the longest wait", () => {
-  const queue = new SchedulingQueue([fits]);
+  const queue = queueWith(fits);
   queue.put(info("hopeless"), 0);
   queue.pop(0);
   queue.refused("hopeless", new Set(["Fits"]), 0);
@@ -63,7 +68,7 @@ Deno.test("refused() tries again unasked after the longest wait", () => {
 });
 
 Deno.test("refused() heeds events that came during the try", () => {
-  const queue = new SchedulingQueue([fits]);
+  const queue = queueWith(fits);
   queue.put(info("a"), 0);
   queue.pop(0);
   queue.event("AssignedPodDelete", undefined, 0);
@@ -72,7 +77,7 @@ Deno.test("refused() heeds events that came during the try", () => {
 });
 
 Deno.test("put() keeps gated pods out until they change, and removed ones for good", () => {
-  const queue = new SchedulingQueue([gates]);
+  const queue = queueWith(gates);
   queue.put(info("a", 0, true), 0);
   assertEquals([queue.pop(0), queue.counts().gated], [undefined, 1]);
   queue.put(info("a"), 0);

@@ -14,21 +14,37 @@ import type { Change, Client, Informer } from "../../api/client/contract.ts";
 import { ApiError, type DeepReadonly, type KubeObject } from "../../api/machinery/types.ts";
 import { formatTime } from "../../api/machinery/time.ts";
 import type { ActorContext, Behaviour, Outcome } from "../runtime/contract.ts";
-import { Algorithm, type Choice } from "./algorithm.ts";
+import type { Outbound } from "../../api/client/outbound.ts";
+import type { Choice, Nominated } from "./algorithm.ts";
 import { Cluster, labelsOf } from "./cluster.ts";
+import {
+  type CompleteConfiguration,
+  completeConfiguration,
+  type SchedulerConfiguration,
+} from "./configuration.ts";
+import { Extenders } from "./extenders.ts";
 import { Attempts, type Explanation, explanationOf, reasonCounts, tell } from "./explain.ts";
 import {
+  type Candidate,
   type ClusterEvent,
   type Diagnosis,
   fitErrorText,
   type NodeInfo,
-  type Plugin,
   type Pod,
   type PodInfo,
 } from "./framework.ts";
 import { podInfoOf } from "./pod_info.ts";
-import { type Candidate, preempt } from "./preemption.ts";
-import { defaultPlugins, type PluginInformers } from "./profile.ts";
+import { bestOf } from "./preemption.ts";
+import {
+  checkRegistered,
+  type PluginFactory,
+  type PluginHandle,
+  type PluginInformers,
+  type Profile,
+  profilesOf,
+  REGISTRY,
+  type Registry,
+} from "./profile.ts";
 import { SchedulingQueue } from "./queue.ts";
 import type { SchedulerView } from "./view.ts";
 
@@ -39,23 +55,31 @@ export const BINDINGS_MAX = 512;
 
 const core = (plural: string) => ({ group: "", version: "v1", plural });
 const PODS = core("pods");
-const BUDGETS = { group: "policy", version: "v1", plural: "poddisruptionbudgets" };
-const BINDING = { apiVersion: "v1", kind: "Binding" };
+const DEFAULT_NAME = "default-scheduler";
 const LOOK = "look";
 
-export interface SchedulerOptions {
-  /** `spec.schedulerName` of the pods it takes (default `default-scheduler`). */
-  name?: string;
-  /** The plugins, in order (default: upstream's default profile). */
-  plugins?: (informers: PluginInformers) => readonly Plugin[];
+/** What a scheduler is told, and what it is given. Profiles choose plugins by name. */
+export interface SchedulerOptions extends SchedulerConfiguration {
+  /** Plugins of your own, by name; a profile switches them on. */
+  plugins?: Registry;
+  /** Loads the module that a plugin's `args.module` names; its default export makes the plugin. */
+  load?: (module: string) => Promise<{ default: PluginFactory }>;
+  /** Reaches extenders. */
+  outbound?: Outbound;
   /** Shown while it runs. */
   view?: SchedulerView;
 }
 
-/** The scheduler as an actor, to be spawned once as `scheduler/default`. */
+/** The scheduler as an actor, to be spawned once as `scheduler/default`. Throws TypeError for a bad configuration. */
 export function scheduler(options: SchedulerOptions = {}): Behaviour<Scheduler> {
+  const configuration = completeConfiguration(options);
+  const registry = registryOf(configuration, options);
+  checkRegistered(configuration, registry);
+  if (configuration.extenders.length > 0 && !options.outbound) {
+    throw new TypeError("Cannot ask extenders: no way out was given");
+  }
   return {
-    start: (context) => new Scheduler(context, options),
+    start: (context) => Scheduler.open(context, { ...options, configuration, registry }),
     handle: (_key, state) => state.run(),
     stop: (state) => {
       options.view?.show(undefined);
@@ -64,55 +88,103 @@ export function scheduler(options: SchedulerOptions = {}): Behaviour<Scheduler> 
   };
 }
 
+/** The scheduler's own plugins, those given, and those whose arguments name a module. */
+function registryOf(
+  { profiles }: CompleteConfiguration,
+  { plugins = {}, load }: SchedulerOptions,
+): Registry {
+  const registry: Record<string, PluginFactory> = { ...REGISTRY };
+  const add = (name: string, factory: PluginFactory) => {
+    if (Object.hasOwn(registry, name)) throw new TypeError(`a plugin named ${name} already exists`);
+    registry[name] = factory;
+  };
+  for (const [name, factory] of Object.entries(plugins)) add(name, factory);
+  const modules = new Map<string, string>();
+  for (const { args } of profiles) {
+    for (const [name, told] of args) {
+      const module = (told as { module?: unknown } | undefined)?.module;
+      if (typeof module === "string" && !Object.hasOwn(REGISTRY, name)) modules.set(name, module);
+    }
+  }
+  for (const [name, module] of modules) {
+    if (!load) {
+      throw new TypeError(`Cannot load plugin ${name} from "${module}": no loader was given`);
+    }
+    add(name, async (args, handle) => {
+      const made = (await load(module)).default;
+      if (typeof made === "function") return await made(args, handle);
+      throw new TypeError(`the default export of "${module}" does not make a plugin`);
+    });
+  }
+  return registry;
+}
+
+interface Made {
+  configuration: CompleteConfiguration;
+  profiles: ReadonlyMap<string, Profile>;
+  cluster: Cluster;
+  handle: Omit<PluginHandle, "filter">;
+  volumeWaiters: Set<() => void>;
+}
+
 /** See the module's text. */
 export class Scheduler {
   readonly #context: ActorContext;
-  readonly #name: string;
   readonly #client: Client;
-  readonly #cluster = new Cluster();
+  readonly #cluster: Cluster;
   readonly #queue: SchedulingQueue;
-  readonly #algorithm: Algorithm;
+  /** By the name that pods choose their scheduler by. */
+  readonly #profiles: ReadonlyMap<string, Profile>;
+  readonly #extenders: Extenders;
+  readonly #nominated: Nominated;
   readonly #informers: PluginInformers;
   readonly #pods: Informer;
-  readonly #plugins: readonly Plugin[];
   readonly #subscriptions: (() => void)[] = [];
   /** Who waits for claims and volumes to change. */
-  readonly #volumeWaiters = new Set<() => void>();
+  readonly #volumeWaiters: Set<() => void>;
   #bindings = 0;
   #bindingDone: (() => void) | undefined;
   /** Writes about pods that could not be placed, merged by pod. */
   readonly #failures = new Map<string, Promise<void>>();
   readonly #attempts = new Attempts();
 
-  constructor(context: ActorContext, options: SchedulerOptions) {
+  /** Makes the plugins, then the scheduler. */
+  static async open(
+    context: ActorContext,
+    options: SchedulerOptions & { configuration: CompleteConfiguration; registry: Registry },
+  ): Promise<Scheduler> {
+    const { configuration, registry } = options;
+    const cluster = new Cluster();
+    const volumeWaiters = new Set<() => void>();
+    const handle = handleOf(context, cluster, volumeWaiters);
+    const profiles = await profilesOf(configuration, registry, handle);
+    const made = { configuration, profiles, cluster, handle, volumeWaiters };
+    return new Scheduler(context, made, options);
+  }
+
+  private constructor(context: ActorContext, made: Made, { outbound, view }: SchedulerOptions) {
+    const { configuration, profiles } = made;
     this.#context = context;
-    this.#name = options.name ?? "default-scheduler";
     this.#client = context.client;
-    const of = (plural: string) => context.informers.for(core(plural));
-    const apps = (plural: string) =>
-      context.informers.for({ group: "apps", version: "v1", plural });
-    this.#pods = of("pods");
-    this.#informers = {
-      client: this.#client,
-      claims: of("persistentvolumeclaims"),
-      volumes: of("persistentvolumes"),
-      classes: context.informers.for({
-        group: "storage.k8s.io",
-        version: "v1",
-        plural: "storageclasses",
-      }),
-      services: of("services"),
-      replicationControllers: of("replicationcontrollers"),
-      replicaSets: apps("replicasets"),
-      statefulSets: apps("statefulsets"),
-      namespaces: of("namespaces"),
-      wait: (done, timeoutMs) => this.#waitForVolumes(done, timeoutMs),
-    };
-    this.#plugins = (options.plugins ?? defaultPlugins)(this.#informers);
-    this.#queue = new SchedulingQueue(this.#plugins);
-    this.#algorithm = new Algorithm(this.#cluster, this.#plugins, () => context.clock.random());
+    this.#cluster = made.cluster;
+    this.#informers = made.handle;
+    this.#volumeWaiters = made.volumeWaiters;
+    this.#pods = context.informers.for(PODS);
+    this.#profiles = profiles;
+    const [first] = profiles.values();
+    this.#nominated = first.algorithm.nominated;
+    this.#queue = new SchedulingQueue((pod) => this.#profileOf(pod.pod).byName, {
+      ...configuration,
+      before: first.plugins.find((plugin) => plugin.before && plugin.name !== "PrioritySort")
+        ?.before,
+    });
+    this.#extenders = new Extenders(
+      configuration.extenders,
+      outbound!,
+      (text, fields) => context.log("warn", text, fields),
+    );
     this.#subscribe();
-    options.view?.show(this);
+    view?.show(this);
   }
 
   /** Decides until nothing is left to decide. */
@@ -127,7 +199,10 @@ export class Scheduler {
       }
       const info = this.#queue.pop(clock.monotonic());
       if (!info) break;
-      this.#schedule(info);
+      if (this.#extenders.some && this.#extenders.concern(info)) {
+        await this.#scheduleExtended(info);
+        sliceStart = clock.monotonic();
+      } else this.#schedule(info);
       if (clock.monotonic() - sliceStart < SLICE_MS) continue;
       await clock.turn();
       sliceStart = clock.monotonic();
@@ -146,14 +221,18 @@ export class Scheduler {
     const pod = this.#pods.get(key);
     if (!pod) return undefined;
     const { uid } = pod.metadata;
+    const profile = this.#profileOf(pod);
     const info = this.#infoOf({ ...pod, spec: { ...pod.spec, nodeName: undefined } });
     const place = this.#cluster.placeOf(uid);
     const node = place === undefined ? undefined : this.#cluster.node(place);
     const held = node?.pods.get(uid);
     const told = () =>
-      tell(info, this.#algorithm.matrix(info), {
-        plugins: this.#plugins,
-        preemptable: (diagnosis) => this.#preemptable(info, diagnosis),
+      tell(info, profile.algorithm.matrix(info), {
+        plugins: profile.plugins,
+        preemptable: (diagnosis) => {
+          const said = this.#postFilter(info, diagnosis);
+          return typeof said === "string" ? said : bestOf(said)!;
+        },
       });
     return explanationOf(pod, {
       ...(node && held ? this.#cluster.supposing(node, [held], [], told) : told()),
@@ -183,8 +262,6 @@ export class Scheduler {
     on(this.#informers.claims, volumeChanged);
     on(this.#informers.volumes, volumeChanged);
     on(this.#informers.classes, volumeChanged);
-    // Read by plugins; a change of theirs moves no pod.
-    informers.for(BUDGETS);
   }
 
   #infoOf(pod: Pod): PodInfo {
@@ -210,7 +287,7 @@ export class Scheduler {
       return;
     }
     if (pod.spec.nodeName) this.#bound(pod);
-    else if (pod.spec.schedulerName === this.#name || pod.spec.schedulerName === undefined) {
+    else if (this.#profiles.has(pod.spec.schedulerName ?? DEFAULT_NAME)) {
       if (pod.metadata.deletionTimestamp) this.#gone(uid);
       else if (!this.#cluster.placeOf(uid)) this.#pending(pod, old);
     }
@@ -254,17 +331,69 @@ export class Scheduler {
 
   // --- one pod --------------------------------------------------------------------------------------------
 
+  /** Of a pod of another scheduler: the first, for its explanation. */
+  #profileOf(pod: Pod): Profile {
+    const [first] = this.#profiles.values();
+    return this.#profiles.get(pod.spec.schedulerName ?? DEFAULT_NAME) ?? first;
+  }
+
   #schedule(info: PodInfo): void {
     if (this.#cluster.placeOf(info.uid)) return;
-    const choice = this.#algorithm.choose(info);
-    if ("refusals" in choice) {
-      this.#unschedulable(info, choice);
-      return;
+    try {
+      const choice = this.#profileOf(info.pod).algorithm.choose(info);
+      if ("plugins" in choice) this.#unschedulable(info, choice, this.#postFilter(info, choice));
+      else this.#place(info, choice);
+    } catch (error) {
+      this.#failed(info, error);
     }
-    for (const plugin of this.#plugins) {
-      if (plugin.reserve?.(choice.cycle, choice.node)) {
-        throw new Error(`${plugin.name} refused a reservation`);
+  }
+
+  /** The same, with questions to extenders in between: what they said is looked at again before it counts. */
+  async #scheduleExtended(info: PodInfo): Promise<void> {
+    if (this.#cluster.placeOf(info.uid)) return;
+    const { algorithm } = this.#profileOf(info.pod);
+    try {
+      const found = algorithm.consider(info);
+      if ("plugins" in found) {
+        await this.#unschedulableExtended(info, found);
+        return;
       }
+      const { cycle, refusals } = found;
+      const nodes = await this.#extenders.filter(info, found.nodes, refusals);
+      if (nodes.length === 0) {
+        const plugins = new Set([...refusals.values()].map(({ plugin }) => plugin));
+        const diagnosis = { nodes: this.#cluster.nodes.length, refusals, plugins };
+        await this.#unschedulableExtended(info, diagnosis);
+        return;
+      }
+      const extra = nodes.length > 1 ? await this.#extenders.prioritize(info, nodes) : undefined;
+      if (!this.#queue.has(info.uid)) return;
+      const choice = algorithm.take({ cycle, nodes, refusals }, extra);
+      const moved = !this.#cluster.node(choice.node.name) || algorithm.filter(info, choice.node);
+      if (moved) throw new Error(`node "${choice.node.name}" changed while extenders were asked`);
+      this.#place(info, choice);
+    } catch (error) {
+      this.#failed(info, error);
+    }
+  }
+
+  async #unschedulableExtended(info: PodInfo, diagnosis: Diagnosis): Promise<void> {
+    const said = this.#postFilter(info, diagnosis);
+    if (typeof said === "string") this.#unschedulable(info, diagnosis, said);
+    else {
+      const left = await this.#extenders.preempt(info, said);
+      const none = "no new claims to deallocate, preemption: no candidate node for preemption";
+      this.#unschedulable(info, diagnosis, left.length > 0 ? left : none);
+    }
+  }
+
+  #place(info: PodInfo, choice: Choice): void {
+    const { plugins } = this.#profileOf(info.pod);
+    for (const plugin of plugins) {
+      const refusal = plugin.reserve?.(choice.cycle, choice.node);
+      if (!refusal) continue;
+      for (const one of plugins) one.unreserve?.(choice.cycle, choice.node);
+      throw new Error(`${plugin.name}: ${refusal.reasons.join(", ")}`);
     }
     this.#cluster.place(info, choice.node.name, true);
     this.#queue.placed(info.uid);
@@ -284,42 +413,46 @@ export class Scheduler {
     });
   }
 
+  /** A try that ended in an error: it comes back after its backoff. */
+  #failed(info: PodInfo, error: unknown): void {
+    const message = error instanceof Error ? error.message : String(error);
+    this.#context.log("warn", "could not schedule a pod", { pod: info.key, error: message });
+    this.#queue.refused(info.uid, NO_PLUGINS, this.#context.clock.monotonic());
+    const at = this.#context.clock.now();
+    this.#attempts.note(info.uid, { at, result: "Error", message, evaluated: 0, feasible: 0 });
+    this.#report(info, "SchedulerError", message, undefined);
+  }
+
   async #bind(info: PodInfo, choice: Choice): Promise<void> {
-    const { metadata } = info.pod;
-    const node = choice.node.name;
+    const { plugins } = this.#profileOf(info.pod);
+    const { node, cycle } = choice;
     try {
-      for (const plugin of this.#plugins) {
-        if (plugin.preBind) await plugin.preBind(choice.cycle, choice.node);
+      for (const plugin of plugins) if (plugin.permit) await plugin.permit(cycle, node);
+      for (const plugin of plugins) if (plugin.preBind) await plugin.preBind(cycle, node);
+      let bound = this.#extenders.some && await this.#extenders.bind(info, node.name);
+      for (const plugin of plugins) {
+        if (!bound && plugin.bind) bound = await plugin.bind(cycle, node) !== "skip";
       }
-      await this.#client.create(
-        {
-          resource: PODS,
-          namespace: metadata.namespace,
-          name: metadata.name,
-          subresource: "binding",
-        },
-        {
-          ...BINDING,
-          metadata: { name: metadata.name, namespace: metadata.namespace, uid: metadata.uid },
-          target: { apiVersion: "v1", kind: "Node", name: node },
-        },
-      );
+      if (!bound) throw new Error("all bind plugins skipped the pod");
       this.#queue.remove(info.uid);
       this.#clearNomination(info.uid);
       this.#context.recorder.event(
         info.pod,
         "Normal",
         "Scheduled",
-        `Successfully assigned ${info.key} to ${node}`,
+        `Successfully assigned ${info.key} to ${node.name}`,
         { action: "Binding" },
       );
+      for (const plugin of plugins) plugin.postBind?.(cycle, node);
     } catch (error) {
       this.#unbind(info, choice, error);
     }
   }
 
   #unbind(info: PodInfo, choice: Choice, error: unknown): void {
-    for (const plugin of this.#plugins) plugin.unreserve?.(choice.cycle, choice.node);
+    for (const plugin of this.#profileOf(info.pod).plugins) {
+      plugin.unreserve?.(choice.cycle, choice.node);
+    }
     // Somebody bound it (the watch will say where), or it is gone: nothing to try again.
     const over = error instanceof ApiError && (error.code === 404 || error.code === 409);
     const current = this.#pods.get(info.key);
@@ -337,7 +470,7 @@ export class Scheduler {
       node: choice.node.name,
       error: text,
     });
-    this.#queue.refused(info.uid, new Set(), this.#context.clock.monotonic());
+    this.#queue.refused(info.uid, NO_PLUGINS, this.#context.clock.monotonic());
     const message = `binding rejected: ${text}`;
     const { node: { name: node }, evaluated, feasible } = choice;
     const at = this.#context.clock.now();
@@ -346,15 +479,13 @@ export class Scheduler {
     this.#look();
   }
 
-  #unschedulable(info: PodInfo, diagnosis: Diagnosis): void {
-    let nominee: Candidate | undefined;
-    if (diagnosis.nodes > 0) {
-      const outcome = this.#preemptable(info, diagnosis);
-      // The part before it is what upstream's DynamicResources plugin says of a pod without claims.
-      if (typeof outcome === "string") {
-        diagnosis.postFilter = `no new claims to deallocate, ${outcome}`;
-      } else nominee = outcome;
-    }
+  #unschedulable(
+    info: PodInfo,
+    diagnosis: Diagnosis,
+    said: readonly Candidate[] | string,
+  ): void {
+    const nominee = typeof said === "string" ? undefined : bestOf(said);
+    if (typeof said === "string") diagnosis.postFilter = said;
     if (nominee) {
       this.#nominate(info, nominee.node.name);
       diagnosis.plugins = new Set([...diagnosis.plugins, "NodeResourcesFit"]);
@@ -374,26 +505,29 @@ export class Scheduler {
   }
 
   /** Where and whom eviction could help, or why nowhere. */
-  #preemptable(info: PodInfo, diagnosis: Diagnosis): Candidate | string {
-    return preempt(info, diagnosis, {
-      cluster: this.#cluster,
-      filter: (pod, node) => this.#algorithm.filter(pod, node),
-      budgets: () => this.#context.informers.for(BUDGETS).list(),
-      random: () => this.#context.clock.random(),
-    });
+  #postFilter(info: PodInfo, diagnosis: Diagnosis): readonly Candidate[] | string {
+    if (diagnosis.nodes === 0) return "";
+    const texts: string[] = [];
+    for (const plugin of this.#profileOf(info.pod).plugins) {
+      const said = plugin.postFilter?.(info, diagnosis);
+      if (said === undefined) continue;
+      if (typeof said !== "string") return said;
+      texts.push(said);
+    }
+    return texts.join(", ");
   }
 
   // --- preemption -----------------------------------------------------------------------------------------
 
   #nominate(info: PodInfo, node: string): void {
     this.#clearNomination(info.uid);
-    const promised = this.#algorithm.nominated.get(node) ?? new Map();
-    this.#algorithm.nominated.set(node, promised.set(info.uid, info));
+    const promised = this.#nominated.get(node) ?? new Map();
+    this.#nominated.set(node, promised.set(info.uid, info));
   }
 
   #clearNomination(uid: string): void {
-    for (const [node, promised] of this.#algorithm.nominated) {
-      if (promised.delete(uid) && promised.size === 0) this.#algorithm.nominated.delete(node);
+    for (const [node, promised] of this.#nominated) {
+      if (promised.delete(uid) && promised.size === 0) this.#nominated.delete(node);
     }
   }
 
@@ -416,7 +550,9 @@ export class Scheduler {
       type: "DisruptionTarget",
       status: "True",
       reason: "PreemptionByScheduler",
-      message: `${this.#name}: preempting to accommodate a higher priority pod`,
+      message: `${
+        this.#profileOf(preemptor.pod).name
+      }: preempting to accommodate a higher priority pod`,
       lastTransitionTime: this.#time(),
     };
     const target = { resource: PODS, namespace, name };
@@ -504,28 +640,63 @@ export class Scheduler {
   #time(): string {
     return formatTime(this.#context.clock.now());
   }
+}
 
-  #waitForVolumes(done: () => boolean, timeoutMs: number): Promise<void> {
-    if (done()) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      const end = (error?: Error) => {
-        this.#volumeWaiters.delete(look);
-        timer.cancel();
-        if (error) reject(error);
-        else resolve();
-      };
-      const look = () => {
-        if (this.#context.signal.aborted) end(new Error("the scheduler is stopping"));
-        else if (done()) end();
-      };
-      const timer = this.#context.clock.timer(
-        "background",
-        timeoutMs,
-        () => end(new Error("timed out waiting for the condition")),
-      );
-      this.#volumeWaiters.add(look);
-    });
-  }
+const NO_PLUGINS: ReadonlySet<string> = new Set();
+
+/** What plugins read and write by. */
+function handleOf(
+  { client, informers, clock, signal }: ActorContext,
+  cluster: Cluster,
+  waiters: Set<() => void>,
+): Omit<PluginHandle, "filter"> {
+  const of = (plural: string) => informers.for(core(plural));
+  const apps = (plural: string) => informers.for({ group: "apps", version: "v1", plural });
+  const storage = { group: "storage.k8s.io", version: "v1", plural: "storageclasses" };
+  return {
+    client,
+    informers,
+    clock,
+    cluster,
+    claims: of("persistentvolumeclaims"),
+    volumes: of("persistentvolumes"),
+    classes: informers.for(storage),
+    services: of("services"),
+    replicationControllers: of("replicationcontrollers"),
+    replicaSets: apps("replicasets"),
+    statefulSets: apps("statefulsets"),
+    namespaces: of("namespaces"),
+    wait: (done, timeoutMs) => waitFor(done, timeoutMs, { clock, signal, waiters }),
+  };
+}
+
+/** Resolves when `done` does; it is asked again whenever the waiters are woken. */
+function waitFor(
+  done: () => boolean,
+  timeoutMs: number,
+  { clock, signal, waiters }: Pick<ActorContext, "clock" | "signal"> & {
+    waiters: Set<() => void>;
+  },
+): Promise<void> {
+  if (done()) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    const end = (error?: Error) => {
+      waiters.delete(look);
+      timer.cancel();
+      if (error) reject(error);
+      else resolve();
+    };
+    const look = () => {
+      if (signal.aborted) end(new Error("the scheduler is stopping"));
+      else if (done()) end();
+    };
+    const timer = clock.timer(
+      "background",
+      timeoutMs,
+      () => end(new Error("timed out waiting for the condition")),
+    );
+    waiters.add(look);
+  });
 }
 
 function isFinished(pod: Pod): boolean {

@@ -113,15 +113,14 @@ export async function openWorld(options: SchedulerOptions = {}): Promise<World> 
         metadata: { name, labels: { "kubernetes.io/hostname": name, ...labels } },
       });
       // Admission made it not ready; the node's lifecycle would take that away
-      const made = await client.patch({ resource: core("nodes"), name }, {
+      const made: unknown = await client.patch({ resource: core("nodes"), name }, {
         type: "merge",
         body: { spec: { taints: (taints ?? null) as never, unschedulable: unschedulable ?? null } },
       });
       const amounts = { cpu, memory, pods, ...more };
-      return await client.update({ resource: core("nodes"), name, subresource: "status" }, {
-        ...made,
-        status: { capacity: amounts, allocatable: amounts },
-      });
+      const target = { resource: core("nodes"), name, subresource: "status" };
+      const status = { capacity: amounts, allocatable: amounts };
+      return await client.update<KubeObject>(target, { ...made as object, status });
     },
     pod: (name, { requests, ...spec } = {}, labels = {}) =>
       create(PODS, {
@@ -131,7 +130,8 @@ export async function openWorld(options: SchedulerOptions = {}): Promise<World> 
           ...spec,
         },
       }, "default"),
-    get: (resource, name, namespace) => client.get<KubeObject>({ resource, namespace, name }),
+    get: async (resource, name, namespace) =>
+      await client.get<KubeObject>({ resource, namespace, name }) as Obj,
     async places() {
       return (await list("pods")).map((pod) => {
         const said = pod.status?.conditions?.find(
@@ -145,8 +145,11 @@ export async function openWorld(options: SchedulerOptions = {}): Promise<World> 
       return (await list("events")).filter((event) => event.reason === reason)
         .map((event) => `${event.involvedObject.name}: ${event.message}`).sort();
     },
-    explain: (pod) =>
-      client.get({ resource: PODS, namespace: "default", name: pod, subresource: "explanation" }),
+    async explain(name) {
+      const target = { resource: PODS, namespace: "default", name, subresource: "explanation" };
+      const told: unknown = await client.get<KubeObject>(target);
+      return told as Explanation;
+    },
     async [Symbol.asyncDispose]() {
       await system.stop();
       await informers.stop();

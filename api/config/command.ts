@@ -6,6 +6,8 @@
 import type { Access } from "../auth/kubeconfig.ts";
 import { makeOwnFolder, readConfig, readOwnKubeconfig, writeKubeconfigs } from "./files.ts";
 import { type Flags, helpText, readFlags, UsageError } from "./flags.ts";
+import type { Document } from "./document.ts";
+import { schedulerOfFlags } from "./scheduler.ts";
 import { type ServerOptions, serverOptions } from "./server.ts";
 
 /** What flags say of a cluster beside its API server. */
@@ -16,6 +18,8 @@ export interface CommandOptions extends ServerOptions, ClusterFlags {
   clock: "real";
   /** A folder for everything durable; undefined: in memory. */
   data: string | undefined;
+  /** A KubeSchedulerConfiguration's fields. */
+  scheduler?: Document;
   log: CommandLog;
 }
 
@@ -107,6 +111,7 @@ async function optionsOf(
     components,
     controllers,
     ...await serverOptions(flags, readConfig),
+    scheduler: await schedulerOfFlags(flags, readConfig),
     log: ports.log({ level: flags["log-level"], format }),
   };
 }

@@ -56,6 +56,15 @@ export function readDocument(text: string, wanted: DocumentKind): Document {
   return made;
 }
 
+/** Reads fields that a shape names; names of others are added to `unknown`. Throws Error. */
+export function readFields(
+  value: unknown,
+  shape: { readonly [field: string]: Shape },
+  unknown: string[],
+): Document {
+  return shaped(value ?? {}, shape, "", unknown);
+}
+
 const EXCERPT_LENGTH = 200;
 
 function excerpt(text: string): string {

@@ -155,6 +155,7 @@ export const FLAGS = {
     fallback: COMPONENTS,
   }),
   controllers: textOr("*", "as kube-controller-manager's: *, name, -name"),
+  "scheduler-config": file("a KubeSchedulerConfiguration: profiles, plugins, extenders"),
   "enable-admission-plugins": list("plugins to switch on beside the default ones", {
     known: PLUGIN_NAMES,
   }),

@@ -6,6 +6,7 @@
  */
 import type { Cluster, TermKind } from "../cluster.ts";
 import {
+  type Cycle,
   NODE_SCORE_MAX,
   type NodeInfo,
   type Plugin,
@@ -14,8 +15,13 @@ import {
   type Term,
 } from "../framework.ts";
 
-/** What a bound pod's required affinity to the incoming one adds (upstream's hardPodAffinityWeight). */
-const HARD_WEIGHT = 1;
+/** InterPodAffinityArgs. */
+export interface InterPodAffinityArgs {
+  /** What a bound pod's required affinity to the incoming one adds (default 1). */
+  hardPodAffinityWeight?: number;
+  /** Whether what bound pods prefer says nothing of a pod that prefers nothing itself (default false). */
+  ignorePreferredTermsOfExistingPods?: boolean;
+}
 
 const refusal = (reason: string, unresolvable: boolean): Refusal => ({
   plugin: "InterPodAffinity",
@@ -35,8 +41,12 @@ interface FilterState {
   first: boolean;
 }
 
-/** See the module's text. */
-export const interPodAffinity: Plugin = {
+/** Makes the plugin. */
+export function interPodAffinity(args: InterPodAffinityArgs = {}): Plugin {
+  return { ...plugin, preScore: (cycle) => preScore(cycle, args) };
+}
+
+const plugin: Plugin = {
   name: "InterPodAffinity",
   weight: 2,
   wakesOn: ["AssignedPodAdd", "AssignedPodUpdate", "AssignedPodDelete", "NodeAdd", "NodeUpdate"],
@@ -71,11 +81,6 @@ export const interPodAffinity: Plugin = {
     }
     return undefined;
   },
-  preScore(cycle) {
-    const scores = topologyScores(cycle.cluster, cycle.pod);
-    if (scores.size === 0) return "skip";
-    cycle.state.set("InterPodAffinity/score", scores);
-  },
   score(cycle, node) {
     const scores = cycle.state.get("InterPodAffinity/score") as Map<string, Map<string, number>>;
     let sum = 0;
@@ -98,6 +103,16 @@ export const interPodAffinity: Plugin = {
     }
   },
 };
+
+function preScore(cycle: Cycle, args: InterPodAffinityArgs): "skip" | undefined {
+  const { pod, cluster } = cycle;
+  const prefers = pod.preferredAffinity.length > 0 || pod.preferredAntiAffinity.length > 0;
+  if (args.ignorePreferredTermsOfExistingPods && !prefers) return "skip";
+  const scores = topologyScores(cluster, pod, args.hardPodAffinityWeight ?? 1);
+  if (scores.size === 0) return "skip";
+  cycle.state.set("InterPodAffinity/score", scores);
+  return undefined;
+}
 
 /** Counts of the pods that match all of the incoming pod's affinity terms, per term's topology. */
 function affinityCounts(cluster: Cluster, pod: PodInfo): FilterState["affinity"] {
@@ -128,7 +143,11 @@ function affinityHolds(state: FilterState, node: NodeInfo): boolean {
 }
 
 /** For each topology key: what being in each of its values is worth. */
-function topologyScores(cluster: Cluster, pod: PodInfo): Map<string, Map<string, number>> {
+function topologyScores(
+  cluster: Cluster,
+  pod: PodInfo,
+  hardWeight: number,
+): Map<string, Map<string, number>> {
   const scores = new Map<string, Map<string, number>>();
   const add = (key: string, values: ReadonlyMap<string, number>, weight: number) => {
     if (values.size === 0) return;
@@ -147,7 +166,7 @@ function topologyScores(cluster: Cluster, pod: PodInfo): Map<string, Map<string,
       if (term.matches(pod)) add(term.topologyKey, counts, weight(term));
     }
   };
-  existing("affinity", () => HARD_WEIGHT);
+  if (hardWeight > 0) existing("affinity", () => hardWeight);
   existing("preferredAffinity", (term) => term.weight);
   existing("preferredAntiAffinity", (term) => -term.weight);
   return scores;

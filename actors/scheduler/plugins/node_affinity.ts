@@ -30,42 +30,71 @@ const NO_MATCH: Refusal = {
   unresolvable: true,
 };
 
-/** See the module's text. */
-export const nodeAffinity: Plugin = {
-  name: "NodeAffinity",
-  weight: 2,
-  wakesOn: ["NodeAdd", "NodeUpdate"],
-  preFilter(cycle) {
-    const matcher = requiredNodes(cycle.pod);
-    if (!matcher) return "skip";
-    cycle.state.set("NodeAffinity", matcher);
-  },
-  filter: (cycle, node) =>
-    (cycle.state.get("NodeAffinity") as NodeMatcher)(node) ? undefined : NO_MATCH,
-  preScore(cycle) {
-    const preferred = cycle.pod.pod.spec.affinity?.nodeAffinity
-      ?.preferredDuringSchedulingIgnoredDuringExecution as
-        | DeepReadonly<{ weight: number; preference: SelectorTerm }[]>
-        | undefined;
-    if (!preferred?.length) return "skip";
-    cycle.state.set(
-      "NodeAffinity/score",
-      preferred.map(({ weight, preference }) => ({ weight, matches: compileTerm(preference) })),
-    );
-  },
-  score(cycle, node) {
-    const terms = cycle.state.get("NodeAffinity/score") as {
-      weight: number;
-      matches: NodeMatcher;
-    }[];
-    let sum = 0;
-    for (const term of terms) if (term.matches(node)) sum += term.weight;
-    return sum;
-  },
-  normalize: (_cycle, scores) => normalizeToMax(scores, false),
-  hint: (pod, _event, subject) =>
-    !subject || !("podsMax" in subject) || (requiredNodes(pod)?.(subject) ?? true),
+const NOT_ENFORCED: Refusal = {
+  plugin: "NodeAffinity",
+  reasons: ["node(s) didn't match scheduler-enforced node affinity"],
+  unresolvable: true,
 };
+
+type Preferred = DeepReadonly<{ weight: number; preference: SelectorTerm }[]>;
+
+/** NodeAffinityArgs: a node affinity that every pod of the profile has beside its own. */
+export interface NodeAffinityArgs {
+  addedAffinity?: {
+    requiredDuringSchedulingIgnoredDuringExecution?: { nodeSelectorTerms: SelectorTerm[] };
+    preferredDuringSchedulingIgnoredDuringExecution?: Preferred;
+  };
+}
+
+/** Makes the plugin. */
+export function nodeAffinity({ addedAffinity: added }: NodeAffinityArgs = {}): Plugin {
+  const hard = added?.requiredDuringSchedulingIgnoredDuringExecution;
+  const enforced = hard && compileNodeSelector(hard);
+  const addedScores = compilePreferred(
+    added?.preferredDuringSchedulingIgnoredDuringExecution,
+  );
+  return {
+    name: "NodeAffinity",
+    weight: 2,
+    wakesOn: ["NodeAdd", "NodeUpdate"],
+    preFilter(cycle) {
+      const matcher = requiredNodes(cycle.pod);
+      if (!matcher && !enforced) return "skip";
+      cycle.state.set("NodeAffinity", matcher);
+    },
+    filter(cycle, node) {
+      if (enforced && !enforced(node)) return NOT_ENFORCED;
+      const matcher = cycle.state.get("NodeAffinity") as NodeMatcher | undefined;
+      return !matcher || matcher(node) ? undefined : NO_MATCH;
+    },
+    preScore(cycle) {
+      const preferred = cycle.pod.pod.spec.affinity?.nodeAffinity
+        ?.preferredDuringSchedulingIgnoredDuringExecution as Preferred | undefined;
+      const terms = [...addedScores, ...compilePreferred(preferred)];
+      if (terms.length === 0) return "skip";
+      cycle.state.set("NodeAffinity/score", terms);
+    },
+    score(cycle, node) {
+      const terms = cycle.state.get("NodeAffinity/score") as WeightedMatcher[];
+      let sum = 0;
+      for (const term of terms) if (term.matches(node)) sum += term.weight;
+      return sum;
+    },
+    normalize: (_cycle, scores) => normalizeToMax(scores, false),
+    hint: (pod, _event, subject) =>
+      !subject || !("podsMax" in subject) ||
+      ((enforced?.(subject) ?? true) && (requiredNodes(pod)?.(subject) ?? true)),
+  };
+}
+
+interface WeightedMatcher {
+  weight: number;
+  matches: NodeMatcher;
+}
+
+function compilePreferred(preferred: Preferred = []): WeightedMatcher[] {
+  return preferred.map(({ weight, preference }) => ({ weight, matches: compileTerm(preference) }));
+}
 
 /** The nodes a pod's nodeSelector and required node affinity admit; undefined: all. */
 export function requiredNodes(pod: PodInfo): NodeMatcher | undefined {

@@ -12,43 +12,64 @@ import {
   type Refusal,
 } from "../framework.ts";
 
+/** A resource that scores count, and how much it counts. */
+export interface WeightedResource {
+  name: string;
+  weight: number;
+}
+
 /** How free resources become a score: spread pods, or pack them. */
-export type ScoringStrategy =
-  | { type: "LeastAllocated" | "MostAllocated" }
-  | { type: "RequestedToCapacityRatio"; shape: readonly { utilization: number; score: number }[] };
+export interface ScoringStrategy {
+  type: "LeastAllocated" | "MostAllocated" | "RequestedToCapacityRatio";
+  resources: readonly WeightedResource[];
+  requestedToCapacityRatio?: { shape: readonly ShapePoint[] };
+}
+
+/** A point of a function from utilization in percent to a score of 0 to 10. */
+export interface ShapePoint {
+  utilization: number;
+  score: number;
+}
+
+/** NodeResourcesFitArgs. */
+export interface FitArgs {
+  ignoredResources?: readonly string[];
+  ignoredResourceGroups?: readonly string[];
+  scoringStrategy: ScoringStrategy;
+}
+
+const BASIC: readonly WeightedResource[] = [
+  { name: "cpu", weight: 1 },
+  { name: "memory", weight: 1 },
+];
+const DEFAULT_ARGS: FitArgs = { scoringStrategy: { type: "LeastAllocated", resources: BASIC } };
 
 /** Makes NodeResourcesFit; the default strategy gives the most to the node with the most left. */
-export function nodeResourcesFit(strategy: ScoringStrategy = { type: "LeastAllocated" }): Plugin {
-  const share = shareScorer(strategy);
+export function nodeResourcesFit(args: FitArgs = DEFAULT_ARGS): Plugin {
+  const ignored = new Set(args.ignoredResources);
+  const groups = new Set(args.ignoredResourceGroups);
+  const counts = ignored.size + groups.size === 0
+    ? undefined
+    : (name: string) => !ignored.has(name) && !groups.has(name.split("/")[0]);
   return {
     name: "NodeResourcesFit",
     weight: 1,
     wakesOn: ["NodeAdd", "NodeUpdate", "AssignedPodDelete", "AssignedPodUpdate"],
-    filter: ({ pod }, node) => fit(pod, node),
-    score({ pod }, node) {
-      const { cpu, memory } = node.allocatable;
-      let sum = 0;
-      let resources = 0;
-      if (cpu > 0) {
-        sum += share(node.nonZeroCpu + pod.nonZeroCpu, cpu);
-        resources++;
-      }
-      if (memory > 0) {
-        sum += share(node.nonZeroMemory + pod.nonZeroMemory, memory);
-        resources++;
-      }
-      return resources === 0 ? 0 : Math.trunc(sum / resources);
-    },
+    filter: ({ pod }, node) => fit(pod, node, counts),
+    score: allocationScore(args.scoringStrategy),
     hint(pod, event, subject) {
       if (!subject || !("podsMax" in subject)) return true;
       // A node that could not hold the pod even when empty does not help; an added one may.
-      return event === "NodeAdd" || !fit(pod, subject);
+      return event === "NodeAdd" || !fit(pod, subject, counts);
     },
   };
 }
 
+/** Which extended resources are looked at; absent: all. */
+type Counts = ((name: string) => boolean) | undefined;
+
 /** Why a pod's requests do not fit beside what is on a node; undefined when they do. */
-export function fit(pod: PodInfo, node: NodeInfo): Refusal | undefined {
+export function fit(pod: PodInfo, node: NodeInfo, counts?: Counts): Refusal | undefined {
   const { request } = pod;
   const { allocatable, requested } = node;
   if (
@@ -58,10 +79,10 @@ export function fit(pod: PodInfo, node: NodeInfo): Refusal | undefined {
     request.ephemeral <= allocatable.ephemeral - requested.ephemeral &&
     !request.scalars
   ) return undefined;
-  return explainFit(pod, node);
+  return explainFit(pod, node, counts);
 }
 
-function explainFit(pod: PodInfo, node: NodeInfo): Refusal | undefined {
+function explainFit(pod: PodInfo, node: NodeInfo, counts: Counts): Refusal | undefined {
   const { request } = pod;
   const { allocatable, requested } = node;
   const reasons: string[] = [];
@@ -76,6 +97,7 @@ function explainFit(pod: PodInfo, node: NodeInfo): Refusal | undefined {
   check("memory", request.memory, requested.memory, allocatable.memory);
   check("ephemeral-storage", request.ephemeral, requested.ephemeral, allocatable.ephemeral);
   for (const [name, want] of request.scalars ?? []) {
+    if (counts && isExtended(name) && !counts(name)) continue;
     check(name, want, scalar(requested, name), scalar(allocatable, name));
   }
   if (reasons.length === 0) return undefined;
@@ -86,49 +108,146 @@ function scalar(amounts: Amounts, name: string): number {
   return amounts.scalars?.get(name) ?? 0;
 }
 
-function shareScorer(strategy: ScoringStrategy): (requested: number, capacity: number) => number {
-  switch (strategy.type) {
-    case "LeastAllocated":
-      return (requested, capacity) =>
-        requested > capacity ? 0 : Math.trunc(((capacity - requested) * NODE_SCORE_MAX) / capacity);
-    case "MostAllocated":
-      return (requested, capacity) =>
-        Math.trunc((Math.min(requested, capacity) * NODE_SCORE_MAX) / capacity);
-    case "RequestedToCapacityRatio": {
-      const { shape } = strategy;
-      return (requested, capacity) => {
-        const utilization = requested > capacity ? 100 : Math.trunc((requested * 100) / capacity);
-        return interpolate(shape, utilization) * (NODE_SCORE_MAX / 10);
-      };
-    }
-  }
+/** Resources of Kubernetes' own are looked at whatever is ignored. */
+function isExtended(name: string): boolean {
+  return name.includes("/") && !/^([^/]*\.)?kubernetes\.io\//.test(name);
 }
 
-function interpolate(shape: readonly { utilization: number; score: number }[], x: number): number {
+type Share = (requested: number, capacity: number) => number;
+
+function allocationScore({ type, resources, requestedToCapacityRatio }: ScoringStrategy) {
+  const ratio = type === "RequestedToCapacityRatio";
+  const share = ratio
+    ? ratioShare(requestedToCapacityRatio!.shape)
+    : type === "MostAllocated"
+    ? mostShare
+    : leastShare;
+  const plain =
+    resources.every(({ name, weight }) => (name === "cpu" || name === "memory") && weight === 1) &&
+    resources.length === 2 && !ratio;
+  return plain ? basicScore(share) : weightedScore(share, resources, ratio);
+}
+
+/** CPU and memory, of equal weight: what nearly every cluster has. */
+function basicScore(share: Share): NonNullable<Plugin["score"]> {
+  return ({ pod }, node) => {
+    const { cpu, memory } = node.allocatable;
+    let sum = 0;
+    let resources = 0;
+    if (cpu > 0) {
+      sum += share(node.nonZeroCpu + pod.nonZeroCpu, cpu);
+      resources++;
+    }
+    if (memory > 0) {
+      sum += share(node.nonZeroMemory + pod.nonZeroMemory, memory);
+      resources++;
+    }
+    return resources === 0 ? 0 : Math.trunc(sum / resources);
+  };
+}
+
+/** `positive`: resources without a score do not count, and the mean is rounded (upstream's ratio). */
+function weightedScore(
+  share: Share,
+  resources: readonly WeightedResource[],
+  positive: boolean,
+): NonNullable<Plugin["score"]> {
+  return ({ pod }, node) => {
+    let sum = 0;
+    let weights = 0;
+    for (const { name, weight } of resources) {
+      const [used, want] = name === "cpu"
+        ? [node.nonZeroCpu, pod.nonZeroCpu]
+        : name === "memory"
+        ? [node.nonZeroMemory, pod.nonZeroMemory]
+        : [amountNamed(node.requested, name), amountNamed(pod.request, name)];
+      const capacity = amountNamed(node.allocatable, name);
+      if (capacity === 0 || (want === 0 && isScalar(name))) continue;
+      const score = share(used + want, capacity);
+      if (positive && score <= 0) continue;
+      sum += score * weight;
+      weights += weight;
+    }
+    if (weights === 0) return 0;
+    return positive ? Math.round(sum / weights) : Math.trunc(sum / weights);
+  };
+}
+
+function isScalar(name: string): boolean {
+  return name !== "cpu" && name !== "memory" && name !== "ephemeral-storage";
+}
+
+function amountNamed(amounts: Amounts, name: string): number {
+  if (name === "cpu" || name === "memory") return amounts[name];
+  return name === "ephemeral-storage" ? amounts.ephemeral : scalar(amounts, name);
+}
+
+const leastShare: Share = (requested, capacity) =>
+  requested > capacity ? 0 : Math.trunc(((capacity - requested) * NODE_SCORE_MAX) / capacity);
+
+const mostShare: Share = (requested, capacity) =>
+  Math.trunc((Math.min(requested, capacity) * NODE_SCORE_MAX) / capacity);
+
+/** Shapes' scores go up to 10. */
+const SHAPE_SCORE_MAX = 10;
+
+function ratioShare(given: readonly ShapePoint[]): Share {
+  const shape = given.map(({ utilization = 0, score = 0 }) => ({
+    utilization,
+    score: score * (NODE_SCORE_MAX / SHAPE_SCORE_MAX),
+  }));
+  return (requested, capacity) =>
+    interpolate(shape, requested > capacity ? 100 : Math.trunc((requested * 100) / capacity));
+}
+
+function interpolate(shape: readonly ShapePoint[], x: number): number {
   const after = shape.findIndex((point) => x <= point.utilization);
   if (after < 0) return shape[shape.length - 1].score;
   if (after === 0) return shape[0].score;
   const [a, b] = [shape[after - 1], shape[after]];
-  return a.score + ((b.score - a.score) * (x - a.utilization)) / (b.utilization - a.utilization);
+  const rise = (b.score - a.score) * (x - a.utilization);
+  return a.score + Math.trunc(rise / (b.utilization - a.utilization));
 }
 
-/** Nodes whose CPU and memory would be used in like proportion score more. */
-export const nodeResourcesBalancedAllocation: Plugin = {
-  name: "NodeResourcesBalancedAllocation",
-  weight: 1,
-  wakesOn: [],
-  // Best-effort pods would only be piled on the node that happens to be balanced: upstream skips them.
-  preScore: ({ pod }: Cycle) => (isBestEffort(pod.request) ? "skip" : undefined),
-  score({ pod }, node) {
-    const { cpu, memory } = node.allocatable;
-    if (cpu === 0 || memory === 0) return NODE_SCORE_MAX;
-    const cpuShare = Math.min((node.requested.cpu + pod.request.cpu) / cpu, 1);
-    const memoryShare = Math.min((node.requested.memory + pod.request.memory) / memory, 1);
-    // The standard deviation of two values is half their distance.
-    return Math.trunc((1 - Math.abs(cpuShare - memoryShare) / 2) * NODE_SCORE_MAX);
-  },
-};
+/** Makes NodeResourcesBalancedAllocation: nodes whose resources the pod would bring into like proportion score more. */
+export function nodeResourcesBalancedAllocation(
+  { resources }: { resources: readonly WeightedResource[] } = { resources: BASIC },
+): Plugin {
+  const names = resources.map(({ name }) => name);
+  return {
+    name: "NodeResourcesBalancedAllocation",
+    weight: 1,
+    wakesOn: [],
+    // Best-effort pods would only be piled on the node that happens to be balanced: upstream skips them.
+    preScore: ({ pod }: Cycle) =>
+      names.every((name) => amountNamed(pod.request, name) === 0) ? "skip" : undefined,
+    score({ pod }, node) {
+      const counted = names.filter((name) =>
+        amountNamed(node.allocatable, name) > 0 &&
+        (!isScalar(name) || amountNamed(pod.request, name) > 0)
+      );
+      const balance = (request: Amounts | undefined) =>
+        balanceOf(counted.map((name) => {
+          const used = amountNamed(node.requested, name);
+          const want = request ? amountNamed(request, name) : 0;
+          return Math.min((used + want) / amountNamed(node.allocatable, name), 1);
+        }));
+      // What the pod mends or mars of the balance, around 75.
+      const half = NODE_SCORE_MAX / 2;
+      return half + Math.trunc((half + balance(pod.request) - balance(undefined)) / 2);
+    },
+  };
+}
 
-function isBestEffort(request: Amounts): boolean {
-  return request.cpu === 0 && request.memory === 0;
+/** 100 less the standard deviation of shares, in percent. */
+function balanceOf(shares: readonly number[]): number {
+  let deviation = 0;
+  // The standard deviation of two values is half their distance.
+  if (shares.length === 2) deviation = Math.abs(shares[0] - shares[1]) / 2;
+  else if (shares.length > 2) {
+    const mean = shares.reduce((a, b) => a + b, 0) / shares.length;
+    const squares = shares.reduce((sum, share) => sum + (share - mean) ** 2, 0);
+    deviation = Math.sqrt(squares / shares.length);
+  }
+  return Math.trunc((1 - deviation) * NODE_SCORE_MAX);
 }

@@ -64,27 +64,54 @@ interface ScoreState {
   ignored: Set<string>;
 }
 
+/** PodTopologySpreadArgs. */
+export interface SpreadArgs {
+  /** What counts for pods without constraints of their own, where the type is `List`. */
+  defaultConstraints?: readonly DeepReadonly<ConstraintSpec>[];
+  defaultingType?: "System" | "List";
+}
+
+/** Upstream's system defaults: softly over hosts and zones. */
+const SYSTEM_DEFAULTS: readonly ConstraintSpec[] = [
+  { topologyKey: HOSTNAME, maxSkew: 3, whenUnsatisfiable: "ScheduleAnyway" },
+  { topologyKey: ZONE, maxSkew: 5, whenUnsatisfiable: "ScheduleAnyway" },
+];
+
 /** Makes the plugin; `siblings` finds what a pod without constraints of its own is spread among. */
-export function podTopologySpread(siblings: (pod: PodInfo) => Siblings | undefined): Plugin {
+export function podTopologySpread(
+  siblings: (pod: PodInfo) => Siblings | undefined,
+  { defaultConstraints = [], defaultingType = "System" }: SpreadArgs = {},
+): Plugin {
+  const system = defaultingType === "System";
+  const defaults = system ? SYSTEM_DEFAULTS : defaultConstraints;
+  const defaulted = (pod: PodInfo, when: ConstraintSpec["whenUnsatisfiable"]) => {
+    if (!defaults.some((spec) => spec.whenUnsatisfiable === when)) return [];
+    const among = siblings(pod);
+    return among
+      ? defaultsAmong(pod, among, defaults.filter((s) => s.whenUnsatisfiable === when))
+      : [];
+  };
+  const ofItsOwn = (pod: PodInfo) => pod.pod.spec.topologySpreadConstraints?.length > 0;
   return {
     name: "PodTopologySpread",
     weight: 2,
     wakesOn: ["AssignedPodAdd", "AssignedPodUpdate", "AssignedPodDelete", "NodeAdd", "NodeUpdate"],
     preFilter(cycle) {
-      const hard = constraintsOf(cycle.pod, "DoNotSchedule");
+      const hard = ofItsOwn(cycle.pod)
+        ? constraintsOf(cycle.pod, "DoNotSchedule")
+        : defaulted(cycle.pod, "DoNotSchedule");
       if (hard.length === 0) return "skip";
       cycle.state.set("PodTopologySpread", filterState(cycle, hard));
     },
     filter: (cycle, node) => filter(cycle.state.get("PodTopologySpread") as FilterState, node),
     preScore(cycle, nodes) {
-      let soft = constraintsOf(cycle.pod, "ScheduleAnyway");
-      const own = cycle.pod.pod.spec.topologySpreadConstraints?.length > 0;
-      if (!own) {
-        const among = siblings(cycle.pod);
-        if (among) soft = defaultConstraints(cycle.pod, among);
-      }
+      const own = ofItsOwn(cycle.pod);
+      const soft = own
+        ? constraintsOf(cycle.pod, "ScheduleAnyway")
+        : defaulted(cycle.pod, "ScheduleAnyway");
       if (soft.length === 0) return "skip";
-      cycle.state.set("PodTopologySpread/score", scoreState(cycle, soft, nodes, own));
+      const requireAll = own || !system;
+      cycle.state.set("PodTopologySpread/score", scoreState(cycle, soft, nodes, requireAll));
     },
     score: (cycle, node) => score(cycle.state.get("PodTopologySpread/score") as ScoreState, node),
     normalize(cycle, scores, nodes) {
@@ -125,15 +152,12 @@ function constraint(
   };
 }
 
-function defaultConstraints(pod: PodInfo, among: Siblings): Constraint[] {
-  const soft = (topologyKey: string, maxSkew: number) =>
-    constraint(
-      pod,
-      { topologyKey, maxSkew, whenUnsatisfiable: "ScheduleAnyway" },
-      among.id,
-      (labels) => among.matches(labels),
-    );
-  return [soft(HOSTNAME, 3), soft(ZONE, 5)];
+function defaultsAmong(
+  pod: PodInfo,
+  among: Siblings,
+  specs: readonly DeepReadonly<ConstraintSpec>[],
+): Constraint[] {
+  return specs.map((spec) => constraint(pod, spec, among.id, (labels) => among.matches(labels)));
 }
 
 /** Whether a node's pods and domain count for a constraint. */

@@ -46,7 +46,10 @@ const CONFLICT = refuse("node(s) didn't match PersistentVolume's node affinity")
 const NOTHING_TO_BIND = refuse("node(s) didn't find available persistent volumes to bind");
 
 /** Makes VolumeBinding. */
-export function volumeBinding(ports: VolumePorts): Plugin {
+export function volumeBinding(
+  ports: VolumePorts,
+  { bindTimeoutSeconds = BIND_WAIT_MS_MAX / 1000 }: { bindTimeoutSeconds?: number } = {},
+): Plugin {
   /** Volumes promised to a claim whose write is not back yet: volume name to claim uid. */
   const promised = new Map<string, string>();
   const stateOf = (cycle: Cycle) => cycle.state.get("VolumeBinding") as State;
@@ -94,7 +97,10 @@ export function volumeBinding(ports: VolumePorts): Plugin {
         else await annotate(ports.client, claim, node.name);
       }
       const keys = choice.map(({ claim }) => `${claim.metadata.namespace}/${claim.metadata.name}`);
-      await ports.wait(() => keys.every((key) => isBound(ports.claims.get(key))), BIND_WAIT_MS_MAX);
+      await ports.wait(
+        () => keys.every((key) => isBound(ports.claims.get(key))),
+        bindTimeoutSeconds * 1000,
+      );
       for (const { volume } of choice) if (volume) promised.delete(volume.metadata.name);
     },
   };

@@ -1,0 +1,194 @@
+import { assertEquals } from "@std/assert";
+import type { Endpoint, Outbound, OutboundRequest } from "../../api/client/outbound.ts";
+import type { ExtenderConfiguration } from "./configuration.ts";
+import type { PluginFactory, SchedulerOptions } from "./mod.ts";
+import { openWorld } from "./world_test.ts";
+
+const MODULE = new URL("./custom_plugin_test.ts", import.meta.url).href;
+const load: SchedulerOptions["load"] = (module) => import(module);
+
+Deno.test("each profile has its own plugins and arguments; pods choose by schedulerName", async () => {
+  await using w = await openWorld({
+    profiles: [
+      { schedulerName: "default-scheduler" },
+      {
+        schedulerName: "packer",
+        pluginConfig: [{
+          name: "NodeResourcesFit",
+          args: { scoringStrategy: { type: "MostAllocated", resources: [{ name: "cpu" }] } },
+        }],
+        plugins: {
+          multiPoint: { disabled: [{ name: "NodeResourcesBalancedAllocation" }] },
+          filter: { disabled: [{ name: "TaintToleration" }] },
+        },
+      },
+    ],
+  });
+  await w.node("busy");
+  await w.settle();
+  await w.pod("first", { requests: { cpu: "1" } });
+  await w.settle();
+  await w.node("free");
+  await w.node("tainted", { taints: [{ key: "a", effect: "NoSchedule" }], cpu: "1" });
+  await w.settle();
+  await w.pod("spread", { requests: { cpu: "100m" } });
+  await w.pod("packed", { schedulerName: "packer", requests: { cpu: "600m" } });
+  await w.pod("foreign", { schedulerName: "other" });
+  await w.settle();
+  assertEquals(await w.places(), [
+    "first: busy",
+    "foreign: pending",
+    "packed: tainted",
+    "spread: free",
+  ]);
+});
+
+Deno.test("a plugin of one's own is given, or loaded from the module that its arguments name", async () => {
+  const late: PluginFactory = ({ than }: { than: string }) => ({
+    name: "Late",
+    wakesOn: [],
+    filter: (_cycle, node) =>
+      node.name > than ? undefined : { plugin: "Late", reasons: ["node(s) came early"] },
+  });
+  await using w = await openWorld({
+    load,
+    plugins: { Late: late },
+    profiles: [{
+      plugins: { multiPoint: { enabled: [{ name: "Colour" }, { name: "Late" }] } },
+      pluginConfig: [
+        { name: "Colour", args: { module: MODULE, label: "hue" } },
+        { name: "Late", args: { than: "a" } },
+      ],
+    }],
+  });
+  for (const [name, hue] of [["a", "red"], ["b", "blue"]]) {
+    await w.node(name, { labels: { hue } });
+  }
+  await w.settle();
+  await w.pod("blue", {}, { hue: "blue" });
+  await w.pod("red", {}, { hue: "red" });
+  await w.settle();
+  assertEquals(await w.places(), [
+    "blue: b",
+    "red: Unschedulable: 0/2 nodes are available: 1 node(s) came early, 1 node(s) had another colour. " +
+    "no new claims to deallocate, preemption: 0/2 nodes are available: " +
+    "1 No preemption victims found for incoming pod, 1 Preemption is not helpful for scheduling.",
+  ]);
+  assertEquals((await w.explain("red")).wouldFit.map((r) => r.what), [
+    "not: node(s) came early",
+    "label hue=red on it",
+  ]);
+});
+
+/** A way out to extenders that are functions. */
+function way(answer: (verb: string, args: Record<string, unknown>) => unknown): Outbound {
+  return {
+    send: ({ url }: Endpoint, { body }: OutboundRequest) => {
+      const args = JSON.parse(new TextDecoder().decode(body));
+      const answered = answer(url!.slice(url!.lastIndexOf("/") + 1), args);
+      return Promise.resolve({
+        status: answered === undefined ? 500 : 200,
+        headers: {},
+        body: new TextEncoder().encode(JSON.stringify(answered ?? null)),
+      });
+    },
+  } as unknown as Outbound;
+}
+
+Deno.test("extenders filter, prioritize and bind the pods that want what they manage", async () => {
+  const asked: string[] = [];
+  const extender: ExtenderConfiguration = {
+    urlPrefix: "http://extender/v1/",
+    filterVerb: "filter",
+    prioritizeVerb: "prioritize",
+    weight: 5,
+    bindVerb: "bind",
+    nodeCacheCapable: true,
+    managedResources: [{ name: "example.com/gpu", ignoredByScheduler: true }],
+  };
+  const bind = { run: (_node: string) => Promise.resolve() };
+  const outbound = way((verb, args) => {
+    asked.push(verb);
+    if (verb === "filter") {
+      return { NodeNames: ["b", "c"], FailedNodes: { a: "no such gpu" } };
+    }
+    if (verb === "prioritize") return [{ Host: "b", Score: 1 }, { Host: "c", Score: 10 }];
+    void bind.run(args.Node as string);
+    return {};
+  });
+  await using w = await openWorld({ outbound, extenders: [extender] });
+  bind.run = async (node) => {
+    await w.create({ group: "", version: "v1", plural: "bindings" }, {
+      metadata: { name: "gpu" },
+      target: { kind: "Node", name: node },
+    }, "default");
+  };
+  for (const name of ["a", "b", "c"]) await w.node(name);
+  await w.settle();
+  await w.pod("plain");
+  await w.settle();
+  assertEquals(asked, []);
+  const limits = { "example.com/gpu": "1" };
+  await w.pod("gpu", {
+    containers: [{ name: "c", image: "x", resources: { requests: limits, limits } }],
+  });
+  await w.settle();
+  assertEquals(asked, ["filter", "prioritize", "bind"]);
+  assertEquals((await w.places())[0], "gpu: c");
+});
+
+Deno.test("an extender's refusals are told, its failure ends the try unless it is ignorable", async () => {
+  const answers: Record<string, unknown> = {
+    filter: { NodeNames: [], FailedAndUnresolvableNodes: { a: "out of licences" } },
+  };
+  const extender = { urlPrefix: "http://extender", filterVerb: "filter", nodeCacheCapable: true };
+  const outbound = way((verb) => answers[verb]);
+  await using w = await openWorld({ outbound, extenders: [extender] });
+  await w.node("a");
+  await w.settle();
+  await w.pod("p");
+  await w.settle();
+  assertEquals(await w.places(), [
+    "p: Unschedulable: 0/1 nodes are available: 1 out of licences. no new claims to deallocate, " +
+    "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.",
+  ]);
+  answers.filter = undefined;
+  await w.pod("q");
+  await w.settle();
+  assertEquals(
+    (await w.places())[1],
+    "q: SchedulerError: failed filter with extender at URL http://extender/filter, code 500",
+  );
+  await using other = await openWorld({ outbound, extenders: [{ ...extender, ignorable: true }] });
+  await other.node("a");
+  await other.pod("p");
+  await other.settle();
+  assertEquals(await other.places(), ["p: a"]);
+});
+
+Deno.test("an extender that preempts has the last word on where and whom", async () => {
+  type Victims = Record<string, { Pods: { metadata: { name: string; uid: string } }[] }>;
+  const seen: string[] = [];
+  const outbound = way((_verb, args) => {
+    const victims = args.NodeNameToVictims as Victims;
+    seen.push(...Object.keys(victims).sort());
+    const Pods = victims.b.Pods.map(({ metadata }) => ({ UID: metadata.uid }));
+    return { NodeNameToMetaVictims: { b: { Pods, NumPDBViolations: 0 } } };
+  });
+  const extenders = [{ urlPrefix: "http://extender", preemptVerb: "preempt" }];
+  await using w = await openWorld({ outbound, extenders });
+  await w.node("a", { cpu: "1" });
+  await w.node("b", { cpu: "1" });
+  await w.create({ group: "scheduling.k8s.io", version: "v1", plural: "priorityclasses" }, {
+    metadata: { name: "high" },
+    value: 10,
+  });
+  await w.pod("low-1", { requests: { cpu: "1" } });
+  await w.pod("low-2", { requests: { cpu: "1" } });
+  await w.settle();
+  await w.pod("high", { priorityClassName: "high", requests: { cpu: "1" } });
+  await w.settle();
+  assertEquals(seen, ["a", "b"]);
+  const high = await w.get({ group: "", version: "v1", plural: "pods" }, "high", "default");
+  assertEquals(high.status.nominatedNodeName, "b");
+});
