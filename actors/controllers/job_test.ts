@@ -229,8 +229,9 @@ Deno.test("job never counts more pods ready than active, whatever it takes away"
   await world.settle();
   assertEquals((await status(world)).ready, 3);
   const target = { resource: JOBS, namespace: "default", name: "work" };
-  for (const spec of [{ parallelism: 1 }, { suspend: true }]) {
-    await world.client.patch(target, { type: "merge", body: { spec: spec as Json } });
+  const steps: Json[] = [{ parallelism: 1 }, { suspend: true }];
+  for (const spec of steps) {
+    await world.client.patch(target, { type: "merge", body: { spec } });
     await world.settle();
   }
   const { active = 0, ready } = await status(world);
