@@ -2,7 +2,8 @@
  * The host of simulated nodes: one actor for all of them, so that thousands of nodes and tens of
  * thousands of pods cost one watch, one lease and no timers. Its pods run through the same state
  * machine as real ones (`pod_worker.ts`), on a runtime that never waits: a pod becomes Running with one
- * write. Events of containers and last words of deleted pods are left out unless asked for.
+ * write. Events of containers and last words of deleted pods are left out unless asked for, and the
+ * scheduler's word is taken: nothing of what `pod_admission.ts` looks at is looked at again.
  *
  * Its keys: `node/<name>` (register or mend a node), `pod/<namespace>/<name>`, `lease`.
  *
