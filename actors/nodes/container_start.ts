@@ -6,7 +6,7 @@
 import type { ContainerRecord } from "./container_record.ts";
 import { environmentOf, expand } from "./env.ts";
 import type { FieldFacts } from "./fields.ts";
-import { HookError, runHook } from "./hooks.ts";
+import { canRun, HookError, runHook } from "./hooks.ts";
 import type { WorkerPorts } from "./ports.ts";
 import {
   type ContainerEnd,
@@ -199,7 +199,7 @@ async function postStart(
   container: ContainerOf,
 ): Promise<void> {
   const hook = container.lifecycle?.postStart;
-  if (!hook || !runtime.real || record.phase !== "running") return;
+  if (!hook || !canRun(hook, runtime) || record.phase !== "running") return;
   const { ports, pod, facts, signal } = context;
   const target = { ports, pod, container, record, ip: facts.podIPs[0] ?? "" };
   try {

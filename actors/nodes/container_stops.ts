@@ -5,7 +5,7 @@
  */
 import { containerNamed, type ContainerRecord } from "./container_record.ts";
 import { containerEvent } from "./container_start.ts";
-import { runHook } from "./hooks.ts";
+import { canRun, runHook } from "./hooks.ts";
 import type { WorkerPorts } from "./ports.ts";
 import type { Pod } from "./types.ts";
 
@@ -65,9 +65,10 @@ export class ContainerStops {
     }
     const text = message ?? `Stopping container ${record.name}`;
     containerEvent(this.#ports, pod, record, "Normal", "Killing", text);
-    const hook = record.runtime.real && graceMs > 0 ? container?.lifecycle?.preStop : undefined;
-    if (!hook) record.runtime.stop(record.id, graceMs, signal);
-    else void this.#hooked(record, by, signal);
+    const hook = container?.lifecycle?.preStop;
+    if (!hook || !canRun(hook, record.runtime) || graceMs <= 0) {
+      record.runtime.stop(record.id, graceMs, signal);
+    } else void this.#hooked(record, by, signal);
   }
 
   async #hooked(record: ContainerRecord, by: number, signal: string | undefined): Promise<void> {

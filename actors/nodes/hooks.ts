@@ -22,6 +22,11 @@ export interface HookTarget {
   ip: string;
 }
 
+/** Whether there is anything to run: only a sleep needs no process in the container. */
+export function canRun(hook: DeepReadonly<Handler>, runtime: { real: boolean }): boolean {
+  return runtime.real || hook.sleep !== undefined;
+}
+
 /** See the module's text. */
 export async function runHook(
   hook: DeepReadonly<Handler>,

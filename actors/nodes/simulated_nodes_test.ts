@@ -130,6 +130,18 @@ Deno.test("stages: an image may be missing; a readiness probe is waited for", as
   assertEquals(Math.round((box.clock.now() - startedAt) / 1000), 20);
 });
 
+Deno.test("a preStop sleep is slept for a container without a process, too", async () => {
+  await using box = await openBox();
+  await startSimulatedNodes(box.system, {}).registered;
+  const lifecycle = { preStop: { sleep: { seconds: 20 } } };
+  await box.pod("slow", "simulated-0", { containers: [{ name: "c", image: "i", lifecycle }] });
+  await box.until("runs", async () => (await box.get("slow")).status?.phase === "Running");
+  const from = box.clock.now();
+  await box.client.delete({ resource: PODS, namespace: "default", name: "slow" });
+  await box.pass("gone", 1000, () => box.get("slow").then(() => false, () => true));
+  assertEquals(Math.round((box.clock.now() - from) / 1000), 20);
+});
+
 Deno.test("labelled: logs begin simulated:, exec and port-forward answer 400", async () => {
   await using box = await openBox();
   const nodes = startSimulatedNodes(box.system, {});
