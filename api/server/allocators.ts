@@ -12,6 +12,7 @@ import { type Deps, timeText } from "./deps.ts";
 /** Who has what: the write's draft, or a sketch of one. */
 export interface Ledger {
   get(key: string): unknown;
+  scan(prefix: string): Iterable<{ readonly value: DeepReadonly<KubeObject> }>;
   put(key: string, value: KubeObject): unknown;
   delete(key: string): unknown;
 }
@@ -19,12 +20,13 @@ export interface Ledger {
 /** What a kind's objects claim, exactly, in the write that stores them. */
 export interface Claims {
   /** Returns the object with its claims filled in: a private copy wherever it differs. */
-  create(deps: Deps, ledger: Ledger, object: KubeObject): KubeObject;
+  create(deps: Deps, ledger: Ledger, object: KubeObject, dryRun?: boolean): KubeObject;
   update(
     deps: Deps,
     ledger: Ledger,
     object: KubeObject,
     old: DeepReadonly<KubeObject>,
+    dryRun?: boolean,
   ): KubeObject;
   release(ledger: Ledger, object: DeepReadonly<KubeObject>): void;
 }
@@ -43,6 +45,7 @@ const DRAWS_MAX = 32;
 
 const SERVICES_PATH = "/registry/services/specs";
 const ADDRESSES = "/registry/ipaddresses/";
+const SERVICE_CIDRS = "/registry/servicecidrs/";
 const PORTS = "/registry/ranges/servicenodeports/";
 
 // deno-lint-ignore no-explicit-any -- a Service's fields have been validated
@@ -54,17 +57,17 @@ export function claimsOf(kind: Kind): Claims | undefined {
 }
 
 const SERVICES: Claims = {
-  create(deps, ledger, object) {
+  create(deps, ledger, object, dryRun) {
     const service = edit(object) as KubeObject;
-    claimAddresses(deps, ledger, service, []);
+    claimAddresses(deps, ledger, service, { before: [], dryRun });
     claimPorts(deps, ledger, service, new Set());
     return service;
   },
-  update(deps, ledger, object, old) {
+  update(deps, ledger, object, old, dryRun) {
     const service = edit(object) as KubeObject;
     const addresses = addressesOf(old);
     const ports = portsOf(old);
-    claimAddresses(deps, ledger, service, addresses);
+    claimAddresses(deps, ledger, service, { before: addresses, dryRun });
     claimPorts(deps, ledger, service, ports);
     const kept = new Set(addressesOf(service));
     for (const address of addresses) if (!kept.has(address)) ledger.delete(ADDRESSES + address);
@@ -134,7 +137,7 @@ function claimAddresses(
   deps: Deps,
   ledger: Ledger,
   service: KubeObject,
-  before: readonly string[],
+  { before, dryRun }: { before: readonly string[]; dryRun: boolean | undefined },
 ): void {
   const spec: Spec = service.spec;
   if (!spec || spec.type === "ExternalName") return;
@@ -144,7 +147,10 @@ function claimAddresses(
   }
   const given = addressesOf(service);
   if (given.length === 0) {
-    const address = freeAddress(deps, ledger);
+    const own = rangeOf(deps.serviceRange);
+    const balancers = Math.min(BALANCER_ADDRESSES, own.size / 4);
+    const address = freeAddress(deps, ledger, own, balancers) ??
+      further(deps, ledger, (range) => freeAddress(deps, ledger, range, 0));
     if (!address) throw refusedAddress(service, given, "range is full");
     claim(deps, ledger, service, address);
     spec.clusterIP = address;
@@ -153,7 +159,7 @@ function claimAddresses(
   }
   for (const address of given) {
     if (before.includes(address)) continue;
-    const why = addressProblem(deps, ledger, address);
+    const why = addressProblem(deps, ledger, address, dryRun);
     if (why) throw refusedAddress(service, given, `failed to allocate IP ${address}: ${why}`);
     claim(deps, ledger, service, address);
   }
@@ -161,15 +167,45 @@ function claimAddresses(
   spec.clusterIP = given[0];
 }
 
-function addressProblem(deps: Deps, ledger: Ledger, address: string): string {
-  const range = rangeOf(deps.serviceRange);
-  const ip = parseIp(address);
-  const at = ip?.family === 4 ? numberOf(ip.bytes) - range.base : -1;
-  if (at <= 0 || at >= range.size - 1) {
-    return `the provided IP (${address}) is not in the valid range. ` +
-      `The range of valid IPs is ${range.text}`;
+function addressProblem(
+  deps: Deps,
+  ledger: Ledger,
+  address: string,
+  dryRun: boolean | undefined,
+): string {
+  if (
+    isInside(rangeOf(deps.serviceRange), address) ||
+    further(deps, ledger, (range) => isInside(range, address))
+  ) {
+    return ledger.get(ADDRESSES + address) ? "provided IP is already allocated" : "";
   }
-  return ledger.get(ADDRESSES + address) ? "provided IP is already allocated" : "";
+  // Upstream asks one range in a dry run, and all of them otherwise: hence the two texts.
+  if (!dryRun) return "the provided network does not match the current range";
+  return `the provided IP (${address}) is not in the valid range. ` +
+    `The range of valid IPs is ${deps.serviceRange}`;
+}
+
+function isInside({ base, size }: Range, address: string): boolean {
+  const ip = parseIp(address);
+  const at = ip?.family === 4 ? numberOf(ip.bytes) - base : -1;
+  return at > 0 && at < size - 1;
+}
+
+/**
+ * What `use` makes of the first range for which it makes something: of the ServiceCIDRs that were added to the
+ * cluster's own and that are ready, or of which nobody has said whether they are.
+ */
+function further<T>(deps: Deps, ledger: Ledger, use: (range: Range) => T): T | undefined {
+  for (const { value: { metadata, spec, status } } of ledger.scan(SERVICE_CIDRS)) {
+    const ready = status?.conditions?.find((each: { type: string }) => each.type === "Ready");
+    if (metadata.deletionTimestamp || (ready && ready.status !== "True")) continue;
+    for (const text of (spec?.cidrs ?? []) as readonly string[]) {
+      if (text === deps.serviceRange || parseCidr(text)?.ip.family !== 4) continue;
+      const found = use(rangeOf(text));
+      if (found) return found;
+    }
+  }
+  return undefined;
 }
 
 function refusedAddress(service: KubeObject, given: readonly string[], why: string) {
@@ -180,10 +216,14 @@ function refusedAddress(service: KubeObject, given: readonly string[], why: stri
   }]);
 }
 
-/** An address nobody has: at random from the upper band, then wherever one is left. */
-function freeAddress(deps: Deps, ledger: Ledger): string | undefined {
-  const { base, size } = rangeOf(deps.serviceRange);
-  const end = size - Math.min(BALANCER_ADDRESSES, size / 4) - 1;
+/** An address nobody has: at random from the upper band, then wherever one is left; `kept` at the end stay free. */
+function freeAddress(
+  deps: Deps,
+  ledger: Ledger,
+  { base, size }: Range,
+  kept: number,
+): string | undefined {
+  const end = size - kept - 1;
   const reserved = Math.min(Math.max(16, Math.floor(size / 16)), 256);
   const start = reserved < end ? reserved : 1;
   for (let draw = 0; draw < DRAWS_MAX; draw++) {

@@ -38,6 +38,46 @@ Deno.test("services: an address that is asked for must be free and in the range"
   await assertRejects(() => f.client.create(at, service("c", { clusterIP: "1.2.3.4" })), ApiError);
 });
 
+Deno.test("services: further ServiceCIDRs are used when the first is full, and when they are asked for", async () => {
+  await using f = await openApi({ serviceRange: "10.0.0.0/29" });
+  const resource = { group: "networking.k8s.io", version: "v1", plural: "servicecidrs" };
+  const outside = () =>
+    assertRejects(() => f.client.create(at, service("x", { clusterIP: "10.9.0.5" })), ApiError);
+  const text = 'Service "x" is invalid: spec.clusterIPs: Invalid value: ["10.9.0.5"]: ' +
+    "failed to allocate IP 10.9.0.5: the provided network does not match the current range";
+  assertEquals((await outside()).message, text);
+  const dry = () => f.client.create(at, service("x", { clusterIP: "10.9.0.5" }), { dryRun: true });
+  assert((await assertRejects(dry, ApiError)).message.endsWith("valid IPs is 10.0.0.0/29"));
+  await f.client.create({ resource }, {
+    metadata: { name: "more" },
+    spec: { cidrs: ["fd00::/112", "10.9.0.0/24"] },
+  });
+  const condition = (status: string) =>
+    f.client.patch({ resource, name: "more", subresource: "status" }, {
+      type: "merge",
+      body: {
+        status: {
+          conditions: [{
+            type: "Ready",
+            status,
+            reason: "",
+            message: "",
+            lastTransitionTime: "2026-01-01T00:00:00Z",
+          }],
+        },
+      },
+    });
+  const named = await f.client.create(at, service("named", { clusterIP: "10.9.0.7" }));
+  assertEquals(named.spec.clusterIP, "10.9.0.7");
+  await condition("False");
+  assertEquals((await outside()).message, text);
+  const free = (name: string) => f.client.create(at, service(name));
+  for (let i = 0; i < 4; i++) await free(`s${i}`);
+  assert((await assertRejects(() => free("no"), ApiError)).message.includes("range is full"));
+  await condition("True");
+  assert((await free("yes")).spec.clusterIP.startsWith("10.9.0."));
+});
+
 Deno.test("services: node ports follow the type", async () => {
   await using f = await openApi();
   const made = await f.client.create(at, service("n", { type: "NodePort" }));

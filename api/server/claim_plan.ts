@@ -69,6 +69,7 @@ function drawn(
   const keys = new Set<string>();
   const gone = new Set<string>();
   const ledger: Ledger = {
+    scan: (prefix) => view.scan(prefix),
     get: (key) => keys.has(key) || (!gone.has(key) && view.get(key)),
     put: (key) => void keys.add(key),
     delete: (key) => void gone.add(key),

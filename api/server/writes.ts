@@ -144,7 +144,7 @@ async function commitCreate(
       key = keyFor(kind, request.namespace, object.metadata.name);
     }
     admitCommit(plugins, admission, draft);
-    if (claims) value = claims.create(deps, draft, value);
+    if (claims) value = claims.create(deps, draft, value, request.params.dryRun);
     return { key, value, revision: draft.put(key, value) };
   });
 }
@@ -448,7 +448,9 @@ async function commitChange(
       claims?.release(draft, current.value);
       return { key: base.key, value: form, revision: draft.delete(base.key, form)! };
     }
-    const value = claims ? claims.update(deps, draft, form, current.value) : form;
+    const value = claims
+      ? claims.update(deps, draft, form, current.value, request.params.dryRun)
+      : form;
     return { key: base.key, value, revision: draft.put(base.key, value) };
   });
   if (!written) return undefined;
