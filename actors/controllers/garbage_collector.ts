@@ -2,7 +2,8 @@
  * The garbage collector: deletes what no owner holds any more, lets owners that are deleted in the
  * foreground go after their dependents, and frees the dependents of those that are deleted as orphans.
  *
- * It watches every kind that can be listed, watched and deleted, custom resources included. Its graph
+ * It watches every kind that can be listed, watched and deleted, custom resources and what other servers serve
+ * behind this one included. Its graph
  * (`garbage_graph.ts`) says whom to look at; before anything is deleted the owners are asked for once
  * more, at the server, because a cache may be behind.
  *
@@ -20,14 +21,16 @@ import type {
 } from "../../api/machinery/types.ts";
 import {
   type ActorContext,
+  API_SERVICES,
   codeOf,
   CUSTOM_RESOURCE_DEFINITIONS,
   isGone,
   type Outcome,
 } from "../runtime/mod.ts";
 import { FOREGROUND, GarbageGraph, type Node, ORPHAN, type Task } from "./garbage_graph.ts";
-import type { Obj } from "./objects.ts";
+import { conditionOf, type Obj } from "./objects.ts";
 import {
+  type CollectedKind,
   type ControllerPorts,
   type FreeController,
   type ServedKinds,
@@ -39,22 +42,39 @@ type Owner = DeepReadonly<OwnerReference>;
 interface State {
   graph: GarbageGraph;
   kinds: ServedKinds;
-  version: number;
+  remoteKinds: () => Remotes;
+  /** What of both was seen last. */
+  version: string;
   /** Names of the resources that are watched, with their caches. */
   watched: Map<string, Informer>;
   /** Owners the server said are not there; the oldest are forgotten. */
   absent: Set<string>;
 }
 
+/** A kind, as much of it as it takes to follow and to delete its objects. */
+interface Followed extends CollectedKind {
+  /** What its objects lie under, or would. */
+  path: string;
+  /** It may go away before it was listed. */
+  passing: boolean;
+}
+
+type Remotes = { kinds: readonly CollectedKind[]; stale: readonly string[] };
+const NO_REMOTES: Remotes = { kinds: [], stale: [] };
+
 /** How many absent owners are remembered, as upstream. */
 const ABSENT_MAX = 500;
 /** After a CRD changed, its kinds are looked for until they are there. */
 const KINDS_AGAIN_MS = 1000;
+/** What other servers serve is looked at so often, as upstream. */
+const REMOTES_AGAIN_MS = 30_000;
 /** Kinds whose caches begin in one turn of the event loop. */
 const KINDS_AT_ONCE = 4;
 
 /** The row. */
-export function garbageCollector({ kinds }: Pick<ControllerPorts, "kinds">): FreeController {
+export function garbageCollector(
+  { kinds, remoteKinds = () => NO_REMOTES }: Pick<ControllerPorts, "kinds" | "remoteKinds">,
+): FreeController {
   return {
     name: "garbagecollector",
     account: "generic-garbage-collector",
@@ -65,7 +85,8 @@ export function garbageCollector({ kinds }: Pick<ControllerPorts, "kinds">): Fre
         const state: State = {
           graph: new GarbageGraph(),
           kinds,
-          version: -1,
+          remoteKinds,
+          version: "",
           watched: new Map(),
           absent: new Set(),
         };
@@ -73,6 +94,10 @@ export function garbageCollector({ kinds }: Pick<ControllerPorts, "kinds">): Fre
         context.informers.for(CUSTOM_RESOURCE_DEFINITIONS).subscribe(({ old, object }) => {
           if (old?.metadata.generation === object?.metadata.generation && old?.status) return;
           context.send(context.address, "kinds");
+        });
+        // That one has come, went or can be reached again is known of it before what it serves is
+        context.informers.for(API_SERVICES).subscribe(({ object }) => {
+          if (!object || object.spec?.service) context.send(context.address, "kinds");
         });
         return state;
       },
@@ -86,7 +111,9 @@ async function handle(key: string, state: State, context: ActorContext): Promise
     // The server learns of a CRD at about the time we do: look twice.
     const seen = state.version;
     await watchKinds(context, state);
-    return seen === state.version ? undefined : { afterMs: KINDS_AGAIN_MS };
+    if (seen !== state.version || isExpected(context, state)) return { afterMs: KINDS_AGAIN_MS };
+    const { kinds, stale } = state.remoteKinds();
+    return kinds.length + stale.length > 0 ? { afterMs: REMOTES_AGAIN_MS } : undefined;
   }
   const slash = key.indexOf("/");
   const node = state.graph.nodes.get(key.slice(slash + 1));
@@ -94,6 +121,16 @@ async function handle(key: string, state: State, context: ActorContext): Promise
   return key.startsWith("orphan/")
     ? await orphan(context, state, node)
     : await collect(context, state, node);
+}
+
+/** Whether another server can be reached, and what it serves is about to be known. */
+function isExpected(context: ActorContext, { remoteKinds }: State): boolean {
+  const services = [...context.informers.for(API_SERVICES).list()].filter(({ spec, status }) =>
+    spec?.service && conditionOf(status, "Available")?.status === "True"
+  );
+  if (services.length === 0) return false;
+  const known = new Set(remoteKinds().kinds.map(({ group, version }) => `${group}/${version}`));
+  return services.some(({ spec }) => !known.has(`${spec.group}/${spec.version}`));
 }
 
 // --- watching ---------------------------------------------------------------------------------------
@@ -108,31 +145,49 @@ function isIgnored(kind: Kind): boolean {
  * object would seem to have lost owners that are only listed later.
  */
 async function watchKinds(context: ActorContext, state: State): Promise<void> {
-  if (state.kinds.version === state.version) return;
-  state.version = state.kinds.version;
+  const remote = remotesOf(state);
+  const version = [state.kinds.version, ...remote.map(({ path }) => path)].join(" ");
+  if (version === state.version) return;
+  state.version = version;
   const { signal } = context;
-  const fresh = storedKinds(state.kinds).filter((kind) =>
-    !isIgnored(kind) && !state.watched.has(kind.path)
-  );
+  const own = storedKinds(state.kinds).filter((kind) => !isIgnored(kind))
+    .map((kind): Followed => ({ ...kind, passing: kind.custom === true }));
+  const fresh = [...own, ...remote].filter((kind) => !state.watched.has(kind.path));
   const stopped = new Promise<void>((resolve) => {
     signal.addEventListener("abort", () => resolve(), { once: true });
   });
   for (const [i, kind] of fresh.entries()) {
     if (i % KINDS_AT_ONCE === KINDS_AT_ONCE - 1) await context.clock.turn();
     if (signal.aborted) return;
-    // A custom kind may go away before it was listed: it is not waited for.
     const informer = context.informers.for(resourceOf(kind));
-    if (!kind.custom) await Promise.race([informer.whenSynced(), stopped]);
+    if (!kind.passing) await Promise.race([informer.whenSynced(), stopped]);
   }
   for (const kind of fresh) if (!signal.aborted) watchKind(context, state, kind);
 }
 
-function resourceOf({ group, version, plural }: Kind): ResourceId {
+/** What other servers serve and can be collected; of several versions of a resource the first. */
+function remotesOf({ remoteKinds }: State): Followed[] {
+  const found = new Map<string, Followed>();
+  for (const kind of remoteKinds().kinds) {
+    const path = remotePath(kind);
+    const { verbs } = kind;
+    if (!(["list", "watch", "delete"] as const).every((verb) => verbs.includes(verb))) continue;
+    if (!found.has(path)) found.set(path, { ...kind, path, passing: true });
+  }
+  return [...found.values()];
+}
+
+function remotePath({ group, plural }: CollectedKind): string {
+  return `remote/${group}/${plural}`;
+}
+
+function resourceOf({ group, version, plural }: CollectedKind): ResourceId {
   return { group, version, plural };
 }
 
-function watchKind(context: ActorContext, state: State, kind: Kind): void {
+function watchKind(context: ActorContext, state: State, kind: Followed): void {
   const resource = resourceOf(kind);
+  const apiVersion = kind.group ? `${kind.group}/${kind.version}` : kind.version;
   const informer = context.informers.for(resource);
   state.watched.set(kind.path, informer);
   informer.subscribe(({ old, object }) => {
@@ -144,7 +199,8 @@ function watchKind(context: ActorContext, state: State, kind: Kind): void {
       tasks = replaced ? state.graph.remove(old.metadata.uid) : [];
       const more = state.graph.put(
         resource,
-        object,
+        // Other servers' lists need not say of what kind their items are
+        object.kind ? object : { ...object, apiVersion, kind: kind.kind },
         (owner, of) => isCached(state, { owner, object: of }),
       );
       if (more.length > 0) tasks = tasks.concat(more);
@@ -154,10 +210,16 @@ function watchKind(context: ActorContext, state: State, kind: Kind): void {
 }
 
 /** The kind an owner reference names. */
-function kindOf(state: State, owner: Owner): Kind | undefined {
+function kindOf(state: State, owner: Owner): CollectedKind & { path: string } | undefined {
   const slash = owner.apiVersion.indexOf("/");
   const group = slash < 0 ? "" : owner.apiVersion.slice(0, slash);
-  return state.kinds.byKind(group, owner.apiVersion.slice(slash + 1), owner.kind);
+  const version = owner.apiVersion.slice(slash + 1);
+  const own = state.kinds.byKind(group, version, owner.kind);
+  if (own) return own;
+  const remote = state.remoteKinds().kinds.find((kind) =>
+    kind.group === group && kind.version === version && kind.kind === owner.kind
+  );
+  return remote && { ...remote, path: remotePath(remote) };
 }
 
 /** Whether the cache of the owner's kind has it. */
@@ -369,7 +431,7 @@ async function findOwner(
 /** Whether an object of this uid is elsewhere: then the reference was made across namespaces. */
 function isOfOtherNamespace(
   state: State,
-  { kind, owner, node }: { kind: Kind; owner: Owner; node: Node },
+  { kind, owner, node }: { kind: { path: string; namespaced: boolean }; owner: Owner; node: Node },
 ): boolean {
   const informer = state.watched.get(kind.path);
   if (!kind.namespaced || !informer) return false;

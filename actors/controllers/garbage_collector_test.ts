@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
-import { CONFIG_MAPS, PODS, REPLICA_SETS } from "../runtime/mod.ts";
+import { CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, PODS, REPLICA_SETS } from "../runtime/mod.ts";
 import { garbageCollector } from "./garbage_collector.ts";
 import type { Obj } from "./objects.ts";
+import type { CollectedKind } from "./ports.ts";
 import { replicaSetController } from "./replicaset.ts";
 import { openWorld, type World } from "./world_test.ts";
 
@@ -196,4 +197,59 @@ Deno.test("gc collects what lost its owner while nobody looked", async () => {
   await world.settle();
   assertEquals(await names(world), ["b", "of-b"]);
   assertEquals(world.log, []);
+});
+
+Deno.test("gc waits for a kind that nobody serves yet, and then follows it", async () => {
+  await using world = await openWorld((ports) => [garbageCollector(ports)]);
+  const WIDGETS = { group: "late.example.com", version: "v1", plural: "widgets" };
+  const apiVersion = "late.example.com/v1";
+  const widget = (uid: string, name = "w") => ({ apiVersion, kind: "Widget", name, uid });
+  await configMap(world, "lost", [widget("11111111-1111-4111-8111-111111111111")]);
+  await world.settle(60_000);
+  assertEquals(await names(world), ["lost"]);
+  await world.client.create({ resource: CUSTOM_RESOURCE_DEFINITIONS }, {
+    metadata: { name: "widgets.late.example.com" },
+    spec: {
+      group: WIDGETS.group,
+      scope: "Namespaced",
+      names: { plural: "widgets", kind: "Widget" },
+      versions: [{
+        name: "v1",
+        served: true,
+        storage: true,
+        schema: { openAPIV3Schema: { type: "object" } },
+      }],
+    },
+  });
+  await world.advance(5_000);
+  const made = await world.create(WIDGETS, { apiVersion, kind: "Widget", metadata: { name: "w" } });
+  await configMap(world, "held", [widget(made.metadata.uid)]);
+  // The one that names a widget that never was goes at the next try, which may be minutes away
+  await world.advance(1_000_000);
+  assertEquals(await names(world), ["held"]);
+  await world.client.delete({ resource: WIDGETS, namespace: "default", name: "w" });
+  await world.settle(60_000);
+  assertEquals(await names(world), []);
+});
+
+Deno.test("gc looks at what other servers serve, when they can be reached and when that changes", async () => {
+  const flunders = { group: "wardle.example.com", version: "v1", plural: "flunders" };
+  const verbs = ["get", "list", "watch", "delete"] as const;
+  let kinds: CollectedKind[] = [];
+  await using world = await openWorld((ports) => [
+    garbageCollector({ ...ports, remoteKinds: () => ({ kinds, stale: [] }) }),
+  ]);
+  const flunder = {
+    apiVersion: "wardle.example.com/v1",
+    kind: "Flunder",
+    name: "f",
+    uid: "22222222-2222-4222-8222-222222222222",
+  };
+  await configMap(world, "leaf", [flunder]);
+  await world.settle(60_000);
+  assertEquals(await names(world), ["leaf"]);
+  kinds = [{ ...flunders, kind: "Flunder", namespaced: true, verbs }];
+  // Nobody is behind it here: that server says that there is no such object
+  await world.advance(1_000_000);
+  assertEquals(await names(world), []);
 });

@@ -169,7 +169,7 @@ Deno.test("a namespace takes what other servers serve with it, and waits while n
     namespaceController({
       ...ports,
       remoteKinds: () => ({
-        kinds: [{ ...flunders, namespaced: true, verbs: ["list", "delete"] }],
+        kinds: [{ ...flunders, kind: "Flunder", namespaced: true, verbs: ["list", "delete"] }],
         stale,
       }),
     }),

@@ -23,7 +23,10 @@ export interface CertificatePorts {
 }
 
 /** A kind, as much of it as it takes to delete what there is of it. */
-export type CollectedKind = Pick<Kind, "group" | "version" | "plural" | "namespaced" | "verbs">;
+export type CollectedKind = Pick<
+  Kind,
+  "group" | "version" | "plural" | "kind" | "namespaced" | "verbs"
+>;
 
 /** See the module's text. */
 export interface ControllerPorts {

@@ -99,6 +99,11 @@ export const [HORIZONTAL_POD_AUTOSCALERS]: readonly ResourceId[] = row(
   "v2",
   "horizontalpodautoscalers",
 );
+export const [API_SERVICES]: readonly ResourceId[] = row(
+  "apiregistration.k8s.io",
+  "v1",
+  "apiservices",
+);
 export const [CUSTOM_RESOURCE_DEFINITIONS]: readonly ResourceId[] = row(
   "apiextensions.k8s.io",
   "v1",

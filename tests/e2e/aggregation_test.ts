@@ -8,6 +8,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, request } from "node:https";
 import type { TLSSocket } from "node:tls";
 import { createAuthority, issueServer } from "../../api/auth/mod.ts";
+import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import { RealClock } from "../../kv/mod.ts";
 import { Cluster } from "../../mod.ts";
 
@@ -19,7 +20,7 @@ const core = (plural: string) => ({ group: "", version: "v1", plural });
 const SERVICES = { group: "apiregistration.k8s.io", version: "v1", plural: "apiservices" };
 
 interface Flunder {
-  metadata: { name: string; namespace: string; resourceVersion: string };
+  metadata: { name: string; namespace: string; resourceVersion: string; uid?: string };
   [field: string]: unknown;
 }
 
@@ -27,7 +28,8 @@ interface Flunder {
 class Extension {
   readonly users: string[] = [];
   readonly #flunders = new Map<string, Flunder>();
-  readonly #watchers = new Set<ServerResponse>();
+  /** Who watches, by answer. */
+  readonly #watchers = new Map<ServerResponse, string>();
   #revision = 0;
   readonly server;
 
@@ -77,16 +79,15 @@ class Extension {
       const flunder = JSON.parse(new TextDecoder().decode(parts[0])) as Flunder;
       flunder.metadata.resourceVersion = String(++this.#revision);
       flunder.metadata.namespace = namespace;
+      flunder.metadata.uid = crypto.randomUUID();
       this.#flunders.set(flunder.metadata.name, flunder);
-      for (const watcher of this.#watchers) {
-        watcher.write(JSON.stringify({ type: "ADDED", object: flunder }) + "\n");
-      }
+      this.#tell("ADDED", flunder);
       return json(201, flunder);
     }
     if (url.searchParams.get("watch")) {
       res.writeHead(200, { "content-type": "application/json" });
       res.flushHeaders();
-      this.#watchers.add(res);
+      this.#watchers.set(res, this.users.at(-1)!);
       res.on("close", () => this.#watchers.delete(res));
       return;
     }
@@ -95,11 +96,16 @@ class Extension {
         kind: "FlunderList",
         apiVersion: VERSION,
         metadata: { resourceVersion: String(this.#revision) },
-        items: [...this.#flunders.values()].filter((f) => f.metadata.namespace === namespace),
+        items: [...this.#flunders.values()].filter((f) =>
+          namespace === "" || f.metadata.namespace === namespace
+        ),
       });
     }
     const found = this.#flunders.get(name);
-    if (req.method === "DELETE") this.#flunders.delete(name);
+    if (req.method === "DELETE" && this.#flunders.delete(name)) {
+      found!.metadata.resourceVersion = String(++this.#revision);
+      this.#tell("DELETED", found!);
+    }
     return found ? json(200, found) : json(404, { kind: "Status", code: 404 });
   }
 
@@ -108,8 +114,14 @@ class Extension {
       .map((f) => f.metadata.name);
   }
 
-  get watchers(): number {
-    return this.#watchers.size;
+  #tell(type: string, object: Flunder): void {
+    for (const watcher of this.#watchers.keys()) {
+      watcher.write(JSON.stringify({ type, object }) + "\n");
+    }
+  }
+
+  watchersOf(user: string): number {
+    return [...this.#watchers.values()].filter((watcher) => watcher === user).length;
   }
 
   async listen(): Promise<number> {
@@ -186,6 +198,7 @@ async function served(): Promise<void> {
   });
   await requests(cluster, extension);
   await collected(cluster, extension);
+  await owned(cluster, extension);
   await upgraded(cluster, extension, port);
   const folder = await Deno.makeTempDir();
   if (await hasKubectl()) await byKubectl(cluster, extension, `${folder}/kubeconfig`);
@@ -238,10 +251,11 @@ async function requests(cluster: Cluster, extension: Extension): Promise<void> {
   const event = JSON.parse(new TextDecoder().decode((await reader.read()).value));
   assertEquals([event.type, event.object.metadata.name], ["ADDED", "one"]);
   await reader.cancel();
-  await eventually(() => extension.watchers === 0 || undefined);
+  await eventually(() => extension.watchersOf("kubernetes-admin") === 0 || undefined);
   const list = await (await cluster.fetch(path)).json();
   assertEquals(list.items.length, 1);
-  assertEquals(new Set(extension.users), new Set(["system:kube-aggregator", "kubernetes-admin"]));
+  const users = ["system:kube-aggregator", "kubernetes-admin", "system:apiserver"];
+  assertEquals(new Set(extension.users).difference(new Set(users)).size, 0);
 }
 
 /** In-process clients reach it too, and a namespace that is deleted takes what is there with it. */
@@ -261,6 +275,36 @@ async function collected({ client }: Cluster, extension: Extension): Promise<voi
     return !left.items.some((one) => one.metadata.name === "doomed") || undefined;
   });
   assertEquals(extension.namesIn("doomed"), []);
+}
+
+/** The garbage collector follows owners into what the other server serves, and out of it. */
+async function owned({ client }: Cluster, extension: Extension): Promise<void> {
+  const maps = { resource: core("configmaps"), namespace: "default" };
+  const flunders = {
+    resource: { group: GROUP, version: "v1alpha1", plural: "flunders" },
+    namespace: "default",
+  };
+  const ownedBy = (apiVersion: string, kind: string, owner: DeepReadonly<KubeObject>) => {
+    const { name, uid } = owner.metadata;
+    return { ownerReferences: [{ apiVersion, kind, name, uid: uid! }] };
+  };
+  const owner = await client.create<KubeObject>(maps, { metadata: { name: "owner" } });
+  const flunder = await client.create<KubeObject>(flunders, {
+    apiVersion: VERSION,
+    kind: "Flunder",
+    metadata: { name: "three", ...ownedBy("v1", "ConfigMap", owner) },
+  });
+  await client.create(maps, {
+    metadata: { name: "leaf", ...ownedBy(VERSION, "Flunder", flunder) },
+  });
+  await eventually(() => extension.watchersOf("system:apiserver") > 0 || undefined);
+  await client.get({ ...maps, name: "leaf" });
+  await client.delete({ ...maps, name: "owner" });
+  await eventually(() => !extension.namesIn("default").includes("three") || undefined);
+  await eventually(async () => {
+    const left = await client.list<KubeObject>(maps);
+    return !left.items.some((one) => one.metadata.name === "leaf") || undefined;
+  });
 }
 
 /** A connection that is upgraded goes through byte by byte. */

@@ -40,7 +40,7 @@ type Stored = DeepReadonly<KubeObject>;
 
 /** What other servers serve, for those who look after all there is. */
 export interface RemoteKinds {
-  kinds: Pick<Kind, "group" | "version" | "plural" | "namespaced" | "verbs">[];
+  kinds: Pick<Kind, "group" | "version" | "plural" | "kind" | "namespaced" | "verbs">[];
   /** Group-versions that may have kinds nobody knows of now. */
   stale: string[];
 }
@@ -112,9 +112,10 @@ export class Aggregation implements RemoteVersions {
     const found: RemoteKinds = { kinds: [], stale: [] };
     for (const { group, version, resources, freshness } of this.#remotes.values()) {
       if (freshness === "Stale") found.stale.push(`${group}/${version}`);
-      for (const { resource: plural, scope, verbs } of resources) {
+      for (const { resource: plural, responseKind: { kind }, scope, verbs } of resources) {
         const namespaced = scope === "Namespaced";
-        found.kinds.push({ group, version, plural, namespaced, verbs: verbs as Kind["verbs"] });
+        const known = { group, version, plural, kind, namespaced };
+        found.kinds.push({ ...known, verbs: verbs as Kind["verbs"] });
       }
     }
     return found;
