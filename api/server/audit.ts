@@ -343,15 +343,15 @@ export class AuditRecord {
     if (this.#alike !== undefined && !this.impersonated) return this.#alike;
     const { begun, ref } = this;
     const { asked } = begun;
-    let out = `,"requestURI":${text(begun.uri)},"verb":${text(asked.verb)}` +
+    let out = `,"requestURI":${text(begun.uri)},"verb":${word(asked.verb)}` +
       `,"user":${asked.user ? userText(asked.user) : "{}"}`;
     if (this.impersonated) out += `,"impersonatedUser":${userText(this.impersonated)}`;
     if (this.impersonationConstraint) {
       const constraint = text(this.impersonationConstraint);
       out += `,"authenticationMetadata":{"impersonationConstraint":${constraint}}`;
     }
-    if (begun.sourceIPs.length) out += `,"sourceIPs":${JSON.stringify(begun.sourceIPs)}`;
-    if (begun.userAgent) out += `,"userAgent":${text(begun.userAgent)}`;
+    if (begun.sourceIPs.length) out += `,"sourceIPs":[${begun.sourceIPs.map(word).join(",")}]`;
+    if (begun.userAgent) out += `,"userAgent":${word(begun.userAgent)}`;
     if (ref) out += `,"objectRef":${refText(ref)}`;
     return this.#alike = out;
   }
@@ -362,7 +362,29 @@ export type AuditStatus = Partial<Pick<Status, "status" | "message" | "reason" |
   code: number;
 };
 
-const text = JSON.stringify as (value: string) => string;
+/** Nothing in it that JSON would write otherwise. */
+const PLAIN = /^[ !#-\[\]-~]*$/;
+
+/** A text that is seldom the same. */
+function text(value: string): string {
+  return PLAIN.test(value) ? `"${value}"` : JSON.stringify(value);
+}
+
+const words = new Map<string, string>();
+/** Words that are remembered as JSON, and how long they may be. */
+const WORDS_MAX = 1024;
+const WORD_LENGTH_MAX = 256;
+
+/** A text of which there are few. */
+function word(value: string): string {
+  let known = words.get(value);
+  if (known !== undefined) return known;
+  known = JSON.stringify(value);
+  if (value.length > WORD_LENGTH_MAX) return known;
+  if (words.size >= WORDS_MAX) words.clear();
+  words.set(value, known);
+  return known;
+}
 
 const users = new WeakMap<User, string>();
 
@@ -390,7 +412,7 @@ function sortedText(map: Record<string, string>): string {
   const keys = Object.keys(map);
   if (keys.length > 1) keys.sort();
   let out = "";
-  for (const key of keys) out += `${out && ","}${text(key)}:${text(map[key])}`;
+  for (const key of keys) out += `${out && ","}${word(key)}:${word(map[key])}`;
   return `{${out}}`;
 }
 
@@ -402,25 +424,17 @@ function statusText(status: AuditStatus): string {
     : JSON.stringify({ metadata: {}, ...status });
 }
 
-const REF_KEYS = [
-  "resource",
-  "namespace",
-  "name",
-  "uid",
-  "apiGroup",
-  "apiVersion",
-  "resourceVersion",
-  "subresource",
-] as const;
-
 /** An object's reference: JSON.stringify would take it for a stranger each time. */
 function refText(ref: ObjectRef): string {
-  let out = "";
-  for (const key of REF_KEYS) {
-    const value = ref[key];
-    if (value !== undefined) out += `${out && ","}"${key}":${text(value)}`;
-  }
-  return `{${out}}`;
+  let out = ref.resource ? `,"resource":${word(ref.resource)}` : "";
+  if (ref.namespace) out += `,"namespace":${word(ref.namespace)}`;
+  if (ref.name) out += `,"name":${text(ref.name)}`;
+  if (ref.uid) out += `,"uid":${text(ref.uid)}`;
+  if (ref.apiGroup) out += `,"apiGroup":${word(ref.apiGroup)}`;
+  if (ref.apiVersion) out += `,"apiVersion":${word(ref.apiVersion)}`;
+  if (ref.resourceVersion) out += `,"resourceVersion":${text(ref.resourceVersion)}`;
+  if (ref.subresource) out += `,"subresource":${word(ref.subresource)}`;
+  return `{${out.slice(1)}}`;
 }
 
 /** An event as a document of its own. */

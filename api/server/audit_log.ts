@@ -1,6 +1,7 @@
 /**
  * Audit to a file: one line an event, JSON or the short text of old. An answer is given after its line is written, and
- * that its request came is written with it; in mode batch what a turn of the event loop brings is. The file is rotated by size under a name with the time in it; old ones go by age and by number.
+ * that its request came is written with it. Where answers follow close on one another, the lines of a turn of the event
+ * loop are one write. The file is rotated by size under a name with the time in it; old ones go by age and by number.
  */
 import { gzipSync } from "node:zlib";
 import type { Clock, Timer } from "../../kv/clock.ts";
@@ -65,6 +66,8 @@ const BYTES_MAX = 100 * 1024 * 1024;
 const DAYS_MAX = 366;
 const BACKUPS_MAX = 100;
 const DAY_MS = 24 * 3600 * 1000;
+/** Answers that follow closer than this on the last write share the next one, in ms. */
+export const BURST_MS = 0.1;
 /** Texts that surely fit are encoded in place. */
 const ROOM_BYTES = 64 * 1024;
 /** UTF-8 bytes of one UTF-16 unit at most. */
@@ -78,18 +81,19 @@ export class AuditLog implements AuditSink {
   readonly strict: boolean;
   readonly #options: AuditLogOptions;
   readonly #file: RotatedFile;
-  readonly #clock: Pick<Clock, "turn" | "timer">;
+  readonly #clock: Pick<Clock, "turn" | "timer" | "monotonic">;
   readonly #failed: (error: unknown, events: number) => void;
   /** What waits to be written, and how many events that is. */
   #text = "";
   #events = 0;
   readonly #room = new Uint8Array(ROOM_BYTES);
   #flush: Promise<boolean> | undefined;
+  #writtenAt = -Infinity;
   #later: Timer | undefined;
 
   constructor(options: AuditLogOptions, { files, clock, failed }: {
     files: LogFiles;
-    clock: Pick<Clock, "now" | "turn" | "timer">;
+    clock: Pick<Clock, "now" | "turn" | "timer" | "monotonic">;
     failed: (error: unknown, events: number) => void;
   }) {
     this.strict = options.mode === "blocking-strict";
@@ -113,13 +117,21 @@ export class AuditLog implements AuditSink {
       this.#flush ??= this.#clock.turn().then(() => this.#write());
       return true;
     }
-    if (this.strict || event.stage !== "RequestReceived") return this.#write();
+    if (this.strict) return this.#write();
+    if (event.stage !== "RequestReceived") return this.#soon();
     // What is told of a request's coming is written with what comes of it, in one write
     this.#later ??= this.#clock.timer("background", RECEIVED_MS_MAX, () => {
       this.#later = undefined;
       this.#write();
     });
     return true;
+  }
+
+  /** Writes at once, or what comes in this turn together. */
+  #soon(): boolean | Promise<boolean> {
+    if (this.#flush) return this.#flush;
+    if (this.#clock.monotonic() - this.#writtenAt >= BURST_MS) return this.#write();
+    return this.#flush = this.#clock.turn(false).then(() => this.#write());
   }
 
   async close(): Promise<void> {
@@ -147,6 +159,7 @@ export class AuditLog implements AuditSink {
     if (events === 0) return true;
     this.#text = "";
     this.#events = 0;
+    this.#writtenAt = this.#clock.monotonic();
     try {
       this.#file.write(this.#bytesOf(text));
       return true;

@@ -55,8 +55,8 @@ export interface Ticket {
   /** Settles the wait; absent once it is settled. */
   decide?: (served: boolean) => void;
   timer?: Timer;
-  /** Whose request it is, for those who look. */
-  readonly details: unknown;
+  /** Whose request it is, for those who look; nothing once it is over, as the collector may keep a dead ticket a while. */
+  details: unknown;
   /** Where it stands among those that are served. */
   place?: Place<Ticket>;
 }
@@ -178,6 +178,7 @@ export class QueueSet {
     const now = this.#advance();
     this.serving--;
     const { queue, work } = ticket;
+    ticket.details = undefined;
     (queue?.serving ?? this.unqueued).remove(ticket.place!);
     if (queue) {
       // It was charged for a guess; now it is known
@@ -252,6 +253,14 @@ export class QueueSet {
       if (queue.seatsInUse === 0) this.#active++;
     }
     ticket.queue = queue;
+    // Nobody waits: it would leave its queue as soon as it is in
+    if (this.waiting === 0 && this.seatsInUse < this.limit && this.#fits(ticket.width)) {
+      if (queue.nextR < ticket.arrivalR) queue.nextR = ticket.arrivalR;
+      this.#robin = queue.index;
+      this.#serve(ticket, ticket.arrivedAt);
+      queue.nextR += workOf(ticket);
+      return ticket;
+    }
     queue.waiting.push(ticket);
     queue.seatsWaiting += ticket.width;
     queue.workWaiting += workOf(ticket);
@@ -279,6 +288,7 @@ export class QueueSet {
     if (!queue || !decide) return;
     this.#advance();
     this.#unqueue(ticket, queue);
+    ticket.details = undefined;
     if (queue.waiting.length === 0 && queue.serving.size === 0 && queue.seatsInUse === 0) {
       this.#active--;
     }

@@ -32,6 +32,8 @@ export interface Call extends Credentials {
   remote?: string;
   /** Whose call this is, where whoever hands it over knows: no credentials are looked at. */
   user?: User;
+  /** What was found out about its credentials, for the audit. */
+  notes?: [key: string, value: string][];
   /** node's own request, for libraries that want one. */
   raw?: unknown;
   /** Aborted when the client has gone. */

@@ -44,6 +44,7 @@ class NodeCall implements Call {
   readonly query: string;
   readonly raw: IncomingMessage;
   annotate: Call["annotate"];
+  notes: Call["notes"];
   user: Call["user"];
   readonly #gone: Gone | undefined;
 
