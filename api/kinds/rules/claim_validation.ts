@@ -200,8 +200,9 @@ function withoutStorage(resources: Obj): Obj {
 
 /** A claim that could not grow may go back, but not to what it already is. */
 function validateShrink(spec: Obj, before: Obj, old: Stored, r: Report): void {
-  const wanted = tryParseQuantity(spec.resources?.requests?.storage);
-  const current = tryParseQuantity(before.resources?.requests?.storage);
+  // No request is one for nothing
+  const wanted = tryParseQuantity(spec.resources?.requests?.storage ?? "0");
+  const current = tryParseQuantity(before.resources?.requests?.storage ?? "0");
   if (!wanted || !current || wanted.compare(current) >= 0) return;
   const actual = tryParseQuantity(old.status?.capacity?.storage);
   if (actual && wanted.compare(actual) > 0) return;

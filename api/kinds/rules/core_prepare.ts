@@ -102,7 +102,7 @@ export function prepareClaimUpdate(claim: KubeObject, old: Stored, context: Kind
   const spec: Obj = claim.spec ??= {}, before: Obj = old.spec ?? {};
   if (!before.dataSourceRef) dropDisabled(spec);
   if (!before.dataSource && !before.dataSourceRef) dropOldSource(spec);
-  else normalizeSources(spec);
+  normalizeSources(spec);
 }
 
 /** Sources in other namespaces are a feature that is off in Kubernetes 1.36. */

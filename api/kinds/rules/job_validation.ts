@@ -346,8 +346,12 @@ export function validateJobUpdate(job: Stored, old: Stored, context: KindContext
     validateJobStatus(job, old, r);
     return r.causes;
   }
-  validateJobSpec(spec, SPEC, r);
-  validateSelectorAndTemplate(spec, r);
+  // Upstream checks it as a new one, then its spec once more: what is wrong is told twice
+  r.add(validateJob(job));
+  if (r.causes.length > 0) {
+    validateJobSpec(spec, SPEC, r);
+    validateSelectorAndTemplate(spec, r);
+  }
   const immutable = (name: string) => {
     if (semanticEqual(spec[name], before[name])) return;
     const type = INTERNAL[name];
