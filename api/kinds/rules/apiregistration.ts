@@ -49,8 +49,7 @@ function validate(service: Stored): Cause[] {
   const wanted = `${spec.version ?? ""}.${spec.group ?? ""}`;
   for (const field of ["generateName", "name"] as const) {
     const name = service.metadata[field] ?? "";
-    if (name === wanted || isPathSegmentName(name).length > 0) continue;
-    if (name === "" && field === "generateName") continue;
+    if (name === "" || name === wanted || isPathSegmentName(name).length > 0) continue;
     const message = `must be \`spec.version+"."+spec.group\`: ${JSON.stringify(wanted)}`;
     r.invalid(METADATA.child(field), name, message);
   }

@@ -217,7 +217,7 @@ export const hooks: Record<string, KindHooks> = {
     validateName: check.statefulSetName,
   },
   ControllerRevision: {
-    validate: check.validateControllerRevision,
+    validate: check.validateNewControllerRevision,
     validateUpdate: check.validateControllerRevisionUpdate,
   },
 };

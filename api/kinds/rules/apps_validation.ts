@@ -99,6 +99,7 @@ export function validateDeploymentUpdate(
       "readyReplicas",
       "availableReplicas",
       "unavailableReplicas",
+      "terminatingReplicas",
     ], r);
     notAbove(status, "updatedReplicas", "status.replicas", r);
     notAbove(status, "readyReplicas", "status.replicas", r);
@@ -399,12 +400,22 @@ export function statefulSetName(name: string, prefix: boolean): string[] {
 
 // --- ControllerRevisions ----------------------------------------------------------------------------
 
-/** Checks a new ControllerRevision. */
-export function validateControllerRevision(revision: Stored): Cause[] {
+function validateControllerRevision(revision: Stored): Cause[] {
   const r = new Report();
   if (!isSet(revision.data)) r.required(new Path("data"), "data is mandatory");
   if (revision.revision < 0) {
     r.invalid(new Path("revision"), revision.revision, "must be greater than or equal to 0");
+  }
+  return r.causes;
+}
+
+/** Checks a new ControllerRevision, which holds an object. */
+export function validateNewControllerRevision(revision: Stored): Cause[] {
+  const r = new Report();
+  r.add(validateControllerRevision(revision));
+  const { data } = revision;
+  if (isSet(data) && (typeof data !== "object" || Array.isArray(data))) {
+    r.required(new Path("data"), "data must be a valid JSON object");
   }
   return r.causes;
 }

@@ -51,7 +51,8 @@ function labelsOfTemplate({ metadata, spec }: KubeObject): void {
   if (!labels || Object.keys(metadata.labels ?? {}).length > 0) return;
   // A name that is no label is refused in the template; upstream copies the labels after that
   if (isLabelValue(metadata.name ?? "").length > 0) return;
-  metadata.labels = { ...labels };
+  // The very same ones: those that are generated for the template are the Job's, too
+  metadata.labels = labels;
 }
 
 /** What Jobs and templates of Jobs share. */

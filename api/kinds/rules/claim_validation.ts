@@ -245,7 +245,7 @@ function validateClaimStatus(claim: Stored, r: Report): void {
     validateBasic(status.capacity[name], STATUS.child("capacity").key(name), r);
   }
   for (const name in status.allocatedResourceStatuses ?? {}) {
-    const at = STATUS.child("allocatedResourceStatus");
+    const at = STATUS.child("allocatedResourceStatuses");
     validateResourceKey(name, at, r);
     if (!RESIZE_STATES.includes(status.allocatedResourceStatuses[name])) {
       r.notSupported(at, name, RESIZE_STATES);

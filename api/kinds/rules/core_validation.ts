@@ -151,6 +151,10 @@ export function validateNode(node: Stored): Cause[] {
   // Upstream's path of taints begins with metadata.
   if (spec.taints?.length) validateTaints(spec.taints, METADATA.child("taints"), r);
   validateNodeResources(node.status ?? {}, r);
+  const swap = node.status?.nodeInfo?.swap?.capacity;
+  if (isSet(swap) && swap <= 0) {
+    r.invalid(METADATA.child("nodeSwapStatus", "capacity"), swap, "must be greater than zero");
+  }
   validateDeclaredFeatures(node.status?.declaredFeatures ?? [], r);
   if (spec.podCIDRs?.length) validatePodCidrs(spec.podCIDRs, r);
   return r.causes;
@@ -161,8 +165,6 @@ export function validateNodeUpdate(node: Stored, old: Stored): Cause[] {
   const r = new Report();
   const spec: Obj = node.spec ?? {}, before: Obj = old.spec ?? {}, status: Obj = node.status ?? {};
   r.add(validateNode(node));
-  validateNodeResources(status, r);
-  validateDeclaredFeatures(status.declaredFeatures ?? [], r);
   const seen = new Set<string>();
   status.addresses?.forEach((address: Obj, i: number) => {
     const key = `${address.type}/${address.address}`;
@@ -410,6 +412,7 @@ export function validateReplicaCounts(status: Obj, r: Report): void {
       "readyReplicas",
       "availableReplicas",
       "observedGeneration",
+      "terminatingReplicas",
     ],
     STATUS,
     r,

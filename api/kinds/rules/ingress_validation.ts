@@ -61,8 +61,10 @@ function validateBackend(backend: Obj, path: Path, r: Report): void {
 function validatePath(entry: Obj, path: Path, r: Report): void {
   const { path: url = "", pathType } = entry;
   const at = path.child("path");
-  if (!isSet(pathType)) r.required(path.child("pathType"), "pathType must be specified");
-  else if (pathType === "Exact" || pathType === "Prefix") {
+  if (!isSet(pathType)) {
+    return r.required(path.child("pathType"), "pathType must be specified");
+  }
+  if (pathType === "Exact" || pathType === "Prefix") {
     if (!url.startsWith("/")) r.invalid(at, url, "must be an absolute path");
     if (url !== "") {
       for (const bad of BAD_SEQUENCES) {

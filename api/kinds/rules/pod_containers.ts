@@ -255,7 +255,7 @@ export function validateEphemeralContainers(path: Path, r: Report, pod: PodParts
     const target = container.targetContainerName;
     if (target && !others.has(target)) r.notFound(at.child("targetContainerName"), target);
     for (const field of NOT_FOR_EPHEMERAL) {
-      if (isEmpty(container[field])) continue;
+      if (field === "lifecycle" ? !isSet(container[field]) : isEmpty(container[field])) continue;
       r.forbidden(at.child(field), "cannot be set for an Ephemeral Container");
     }
     container.volumeMounts?.forEach((mount: Obj, j: number) => {

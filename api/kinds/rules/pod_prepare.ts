@@ -52,12 +52,20 @@ export function preparePodUpdate(pod: KubeObject, old: Stored, context: KindCont
   raiseGeneration(pod, old, ["spec"]);
 }
 
+/** The single address, which older kubelets write alone, counts where it is not the first of the list. */
+function matchAddresses(status: Obj): void {
+  const first = status.podIPs?.[0]?.ip;
+  if (status.podIP && status.podIP !== first) status.podIPs = [{ ip: status.podIP }];
+  else if (first) status.podIP = first;
+}
+
 function prepareStatus(pod: KubeObject, old: Stored): void {
   keep(pod, old, "spec");
   keepMeta(pod, old, ["deletionTimestamp", "ownerReferences", "generation"]);
   const before: Obj = old.status ?? {};
   const status: Obj = pod.status ??= {};
   dropDisabledStatus(status, before);
+  matchAddresses(status);
   if (!status.qosClass && before.qosClass) status.qosClass = before.qosClass;
   // Writers that do not know observedGeneration shall not erase it.
   if (!status.observedGeneration && before.observedGeneration) {

@@ -117,10 +117,16 @@ function validateScheduling(spec: Obj, path: Path, r: Report): void {
 /** User namespaces do not go with the host's other namespaces. */
 function validateHostUsers(spec: Obj, path: Path, r: Report): void {
   if (spec.hostUsers !== false) return;
-  const text = "when `pod.Spec.HostUsers` is false";
+  const text = "when `hostUsers` is false";
   if (spec.hostNetwork) r.forbidden(path.child("hostNetwork"), text);
   if (spec.hostPID) r.forbidden(path.child("HostPID"), text);
   if (spec.hostIPC) r.forbidden(path.child("HostIPC"), text);
+  for (const list of ["initContainers", "containers", "ephemeralContainers"]) {
+    spec[list]?.forEach((container: Obj, i: number) => {
+      if (!container.volumeDevices?.length) return;
+      r.forbidden(path.child(list).index(i).child("volumeDevices"), text);
+    });
+  }
 }
 
 const HOSTNAME_LENGTH_MAX = 64;

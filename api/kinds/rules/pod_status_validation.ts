@@ -142,10 +142,7 @@ function validateExtendedClaim(claim: Obj, spec: Obj, r: Report): void {
 }
 
 function validateAddresses(status: Obj, r: Report): void {
-  const { podIP, hostIPs = [] } = status;
-  let { podIPs = [] } = status;
-  // The single address counts where the two differ
-  if (podIP && podIP !== podIPs[0]?.ip) podIPs = [{ ip: podIP }];
+  const { podIPs = [], hostIPs = [] } = status;
   validateIpList(podIPs, STATUS.child("podIPs"), r);
   if (hostIPs.length === 0) return;
   const at = STATUS.child("hostIPs");
@@ -179,7 +176,7 @@ function validateContainerStatuses(statuses: Obj[], list: string, spec: Obj, r: 
     const linux = status.user?.linux;
     if (isSet(linux)) {
       if (spec.os?.name === "windows") {
-        r.forbidden(at.child("linux"), "cannot be set for a windows pod");
+        r.forbidden(at.child("user", "linux"), "cannot be set for a windows pod");
       } else validateUser(linux, at.child("linux"), r);
     }
     const allocated: Obj[] = status.allocatedResourcesStatus ?? [];

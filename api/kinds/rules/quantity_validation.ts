@@ -110,7 +110,7 @@ export function validateResources(
   let compute = false, huge = false;
   for (const name in limits ?? {}) {
     const amount = tryParseQuantity(limits[name]);
-    if (!isPlain(name)) nameCheck(name, path.child("limits").key(name), r);
+    if (pod || !isPlain(name)) nameCheck(name, path.child("limits").key(name), r);
     if (!amount) continue;
     if (amount.sign < 0 || !isPlain(name)) {
       validateAmount(name, amount, path.child("limits").key(name), r);
@@ -123,7 +123,7 @@ export function validateResources(
   }
   for (const name in requests ?? {}) {
     const amount = tryParseQuantity(requests[name]);
-    if (!isPlain(name)) nameCheck(name, path.child("requests").key(name), r);
+    if (pod || !isPlain(name)) nameCheck(name, path.child("requests").key(name), r);
     if (!amount) continue;
     if (amount.sign < 0 || !isPlain(name)) {
       validateAmount(name, amount, path.child("requests").key(name), r);

@@ -10,20 +10,21 @@ import type {
   KindHooks,
   KubeObject,
 } from "../../machinery/types.ts";
-import { isQualifiedName, nameIsDnsSubdomain } from "../../machinery/names.ts";
+import { isQualifiedName, nameIsDnsSubdomain, rangeText } from "../../machinery/names.ts";
 import { tryParseQuantity } from "../../machinery/quantity.ts";
 import { checkLabelSelector } from "../../machinery/selectors.ts";
 import { AGE_COLUMN, column, NAME_COLUMN, type Row } from "./cells.ts";
 import { equalExcept, semanticEqual } from "./equality.ts";
 import { nodeLabelText, nodeTermWarnings } from "./pod_warnings.ts";
 import { raiseGeneration, statusHooks } from "./prepare.ts";
-import { isSet, Path, Report, ROOT, SPEC } from "./report.ts";
+import { isSet, Path, Report, ROOT, SPEC, STATUS } from "./report.ts";
 import { validateCsiDriverName } from "./volume_sources.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
 type Obj = any;
 type Stored = DeepReadonly<KubeObject>;
 
+const INT32_MAX = 2147483647;
 const PARAMETERS_MAX = 512;
 /** A field of CSIDrivers whose feature is off. */
 const UNSCHEDULED = "preventPodSchedulingIfMissing";
@@ -306,7 +307,14 @@ export const hooks: Record<string, KindHooks> = {
     validate: validateAttachment,
     validateUpdate(object, old, context) {
       const r = new Report();
-      if (context.subresource === "status") return r.causes;
+      if (context.subresource === "status") {
+        for (const field of ["attachError", "detachError"]) {
+          const code = object.status?.[field]?.errorCode;
+          if (code === undefined || code === null || code >= 0) continue;
+          r.invalid(STATUS.child(field, "errorCode"), code, rangeText(0, INT32_MAX));
+        }
+        return r.causes;
+      }
       r.add(validateAttachment(object));
       if (!semanticEqual(object.spec, old.spec)) {
         r.invalid(SPEC, internalValue("VolumeAttachmentSpec", object.spec ?? {}), IMMUTABLE);
