@@ -30,6 +30,7 @@ import {
   type SimulatedNodes,
   startLocalNodes,
   usageOf,
+  virtualPodRange,
 } from "./actors/nodes/mod.ts";
 import { createLogger } from "./actors/runtime/log.ts";
 import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
@@ -240,7 +241,7 @@ export class Cluster {
             signedStatus: async (csr) =>
               signedStatus(csr, (await cluster.#upkeep.identity()).authority, clock),
           },
-          clusterCidr: ranges?.podRange ?? POD_RANGE,
+          clusterCidr: ranges?.podRange ?? virtualPodRange(options.nodes ?? 0),
           ...(ranges && { loadBalancerCidr: lastBlock(ranges.serviceRange) }),
           ...(options.data && {
             localPathRoot: `${await Deno.realPath(options.data)}/volumes`,
@@ -436,7 +437,7 @@ function clockOf({ clock = "manual", seed }: ClusterOptions): Clock {
   return clock === "manual" ? new ManualClock({ seed }) : clock;
 }
 
-const { podRange: POD_RANGE, serviceRange: SERVICE_RANGE } = NAMED_RANGES;
+const { serviceRange: SERVICE_RANGE } = NAMED_RANGES;
 
 type Ground = Pick<Parts, "options" | "clock" | "database" | "ranges" | "log">;
 

@@ -120,6 +120,11 @@ Deno.test("nodes get parts of the pod range, each its own", async () => {
   const taken = (await world.list(NODES)).map((node) => node.spec?.podCIDR).filter(Boolean);
   assertEquals(new Set(taken).size, 4);
   assert((await world.events()).some((event) => event.includes("CIDRNotAvailable")));
+  // Who went without gets the part that the next node leaves
+  await world.client.delete({ resource: NODES, name: "a" });
+  await world.settle();
+  const left = (await world.list(NODES)).map((node) => node.spec?.podCIDR);
+  assertEquals([left.length, new Set(left.filter(Boolean)).size], [4, 4]);
 });
 
 Deno.test("nodes get a part of each family, or none while one family has none left", async () => {

@@ -35,6 +35,8 @@ interface State {
   /** Parts that nodes have, or were just given, with the node's name. */
   taken: Map<string, string>;
   pools: Pool[];
+  /** Nodes that found none: they ask again when a part is given back. */
+  waiting: Set<string>;
 }
 
 /** The row; ranges come from the ports. */
@@ -48,17 +50,21 @@ export function nodeIpamController(
     account: "node-controller",
     component: "cidrAllocator",
     for: NODES,
-    // One at a time: two nodes must not find the same free part.
-    workers: 1,
+    // Parts are taken before anything is waited for: two nodes never find the same one.
+    workers: 64,
     start(context) {
       const taken = new Map<string, string>();
+      const waiting = new Set<string>();
       context.informers.for(NODES).subscribe(({ key, old, object }) => {
         for (const part of partsOfNode(object ?? old)) {
           if (object) taken.set(part, key);
           else if (taken.get(part) === key) taken.delete(part);
         }
+        if (object) return;
+        for (const name of waiting) context.send(context.address, name);
+        waiting.clear();
       });
-      return { taken, pools: ranges.map((parts) => ({ parts, next: 0 })) };
+      return { taken, waiting, pools: ranges.map((parts) => ({ parts, next: 0 })) };
     },
     reconcile,
   };
@@ -123,16 +129,22 @@ export async function reconcile(key: string, context: ActorContext, state: State
     if (part === undefined) {
       const text = `Node ${key} status is now: CIDRNotAvailable`;
       context.recorder.event(node, "Normal", "CIDRNotAvailable", text);
-      const { count } = pool.parts;
-      throw new Error(`Cannot give node "${key}" a pod range: none of ${count} is free`);
+      state.waiting.add(key);
+      return;
     }
     found.push(part);
   }
   for (const part of found) state.taken.set(part, key);
-  await context.client.patch<KubeObject>(targetOf(NODES, node), {
-    type: "strategic",
-    body: { spec: { podCIDR: found[0], podCIDRs: found } },
-  });
+  const { uid } = node.metadata;
+  try {
+    await context.client.patch<KubeObject>(targetOf(NODES, node), {
+      type: "strategic",
+      body: { metadata: { uid }, spec: { podCIDR: found[0], podCIDRs: found } },
+    });
+  } catch (error) {
+    for (const part of found) state.taken.delete(part);
+    throw error;
+  }
 }
 
 function freeOf(pool: Pool, taken: ReadonlyMap<string, string>, key: string): string | undefined {

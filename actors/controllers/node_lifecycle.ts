@@ -89,6 +89,9 @@ interface State {
 
 const ALL = "all";
 
+/** Something to be written, begun when it is called. */
+type Write = () => Promise<unknown>;
+
 /** One key: all nodes are looked at together, because zones are judged by all of theirs. */
 export const nodeLifecycleController: FreeController = {
   name: "nodelifecycle",
@@ -100,9 +103,11 @@ export const nodeLifecycleController: FreeController = {
       context.informers.for(LEASES);
       const pods = context.informers.for(PODS);
       pods.index("nodeName", (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : []);
-      const unsubscribe = context.informers.for(NODES).subscribe(() =>
-        context.send(context.address, ALL, { delayMs: GATHER_MS })
-      );
+      const unsubscribe = context.informers.for(NODES).subscribe(({ object, old }) => {
+        // Signs of life are read by the clock below
+        if (object && old && sameForUs(object, old)) return;
+        context.send(context.address, ALL, { delayMs: GATHER_MS });
+      });
       every(context, MONITOR_MS, ALL);
       return { seen: new Map(), zones: new Map(), cutOff: false, unsubscribe };
     },
@@ -115,9 +120,9 @@ async function monitor(state: State, context: ActorContext): Promise<void> {
   const nodes = [...context.informers.for(NODES).list()];
   register(nodes, state, context);
   const readyOf = new Map<string, Ready>();
-  await allAtOnce(nodes, async (node) => {
-    readyOf.set(node.metadata.name, await judge(node, state, context));
-  });
+  const writes: Write[] = [];
+  for (const node of nodes) readyOf.set(node.metadata.name, judge(node, state, context, writes));
+  await allAtOnce(writes, (write) => write());
   const now = context.clock.monotonic();
   const counts = countZones(nodes, readyOf);
   const cutOff = counts.size > 0 && [...counts.values()].every(({ ready }) => ready === 0);
@@ -125,7 +130,22 @@ async function monitor(state: State, context: ActorContext): Promise<void> {
   if (state.cutOff && !cutOff) { for (const seen of state.seen.values()) seen.at = now; }
   state.cutOff = cutOff;
   setRates(counts, state, now);
-  await allAtOnce(nodes, (node) => retaint(node, readyOf.get(node.metadata.name), state, context));
+  const taints: Write[] = [];
+  for (const node of nodes) {
+    const write = retaint(node, readyOf.get(node.metadata.name), state, context);
+    if (write) taints.push(write);
+  }
+  await allAtOnce(taints, (write) => write());
+}
+
+/** Whether two versions of a node are one to this controller, signs of life aside. */
+function sameForUs(a: Obj, b: Obj): boolean {
+  const taints = (node: Obj) => JSON.stringify(node.spec?.taints ?? []);
+  return a.metadata.uid === b.metadata.uid && zoneOf(a) === zoneOf(b) &&
+    a.spec?.unschedulable === b.spec?.unschedulable && taints(a) === taints(b) &&
+    CONDITION_TAINTS.every(([type]) =>
+      conditionOf(a.status, type)?.status === conditionOf(b.status, type)?.status
+    );
 }
 
 /** Says which nodes came and went. */
@@ -148,8 +168,8 @@ function register(nodes: readonly Obj[], state: State, context: ActorContext): v
 /** A node's Ready status; undefined while a new one has not said anything yet. */
 type Ready = Condition["status"] | undefined;
 
-/** Decides whether a node lives, writes what that changes, and answers its Ready status. */
-async function judge(node: Obj, state: State, context: ActorContext): Promise<Ready> {
+/** Decides whether a node lives, adds what that changes to `writes`, and answers its Ready status. */
+function judge(node: Obj, state: State, context: ActorContext, writes: Write[]): Ready {
   const { name } = node.metadata;
   const now = context.clock.monotonic();
   const mark = markOf(node, context);
@@ -160,19 +180,17 @@ async function judge(node: Obj, state: State, context: ActorContext): Promise<Re
   }
   const silent = now - (known?.mark === mark ? known.at : now);
   if (silent <= (ready ? GRACE_MS : STARTUP_GRACE_MS)) {
-    if (ready && ready.status !== "True") await unreadyPods(node, context);
+    if (ready && ready.status !== "True") writes.push(() => unreadyPods(node, context));
     return ready?.status;
   }
-  if (ready?.status !== "Unknown") {
-    await writeUnknown(node, context);
-    context.recorder.event(
-      node,
-      "Normal",
-      "NodeNotReady",
-      `Node ${name} status is now: NodeNotReady`,
-    );
-  }
-  await unreadyPods(node, context);
+  writes.push(async () => {
+    if (ready?.status !== "Unknown") {
+      await writeUnknown(node, context);
+      const message = `Node ${name} status is now: NodeNotReady`;
+      context.recorder.event(node, "Normal", "NodeNotReady", message);
+    }
+    await unreadyPods(node, context);
+  });
   return "Unknown";
 }
 
@@ -230,15 +248,14 @@ async function unreadyPods(node: Obj, context: ActorContext): Promise<void> {
   });
 }
 
-/** Brings a node's own taints in line with its conditions. */
-async function retaint(
+/** Brings a node's own taints in line with its conditions: answers what must be written for it. */
+function retaint(
   node: Obj,
   ready: Ready,
   { zones, cutOff }: State,
   context: ActorContext,
-): Promise<void> {
+): Write | undefined {
   const old = (node.spec?.taints ?? []) as readonly Taint[];
-  const timeAdded = formatTime(context.clock.now());
   const wanted: Taint[] = [];
   const have = (key: string, effect: string) =>
     old.find((t) => t.key === key && t.effect === effect);
@@ -258,27 +275,29 @@ async function retaint(
     took = !evicting && take(zone, context.clock.monotonic());
     if (evicting || took) wanted.push({ key, effect: "NoExecute" });
   }
+  if (wanted.length === 0 && old.length === 0) return undefined;
   const kept = old.filter((t) =>
     !(t.effect === "NoSchedule" && OWN_NO_SCHEDULE.has(t.key)) &&
     !(t.effect === "NoExecute" && OWN_NO_EXECUTE.has(t.key))
   );
+  const timeAdded = formatTime(context.clock.now());
   const own = wanted.map((t) => have(t.key, t.effect) ?? { ...t, timeAdded });
   const same = own.length + kept.length === old.length && own.every((t) => old.includes(t));
-  if (same) return;
+  if (same) return undefined;
   // The resourceVersion makes sure that nobody else's taint is lost.
   const { uid, resourceVersion } = node.metadata;
-  try {
-    await context.client.patch(targetOf(NODES, node), {
-      type: "merge",
-      body: {
-        metadata: { uid, resourceVersion },
-        spec: { taints: [...kept, ...own] as unknown as Json[] },
-      },
-    });
-  } catch (error) {
-    if (took && zone) zone.tokens++;
-    throw error;
-  }
+  const body = {
+    metadata: { uid, resourceVersion },
+    spec: { taints: [...kept, ...own] as unknown as Json[] },
+  };
+  return async () => {
+    try {
+      await context.client.patch(targetOf(NODES, node), { type: "merge", body });
+    } catch (error) {
+      if (took && zone) zone.tokens++;
+      throw error;
+    }
+  };
 }
 
 function zoneOf(node: Obj): string {

@@ -21,7 +21,13 @@ export { dialerOf, type NodeOptions, type RunningNode, startNode, usageOf } from
 export { metricsApi } from "./metrics_api.ts";
 export { type IsolateNodeOptions, startIsolateNode } from "./isolate_node.ts";
 export { type LocalNodesOptions, startLocalNodes } from "./local_nodes.ts";
-export { advertised, keptRanges, lastBlock, NAMED_RANGES } from "./network/machine.ts";
+export {
+  advertised,
+  keptRanges,
+  lastBlock,
+  NAMED_RANGES,
+  virtualPodRange,
+} from "./network/machine.ts";
 export {
   type SimulatedNodes,
   type SimulatedNodesOptions,

@@ -69,6 +69,11 @@ interface Settings {
 
 const POD_RANGE_SETTING = "network/pod-range";
 
+/** The pod range of a simulated cluster: wider than 10.244.0.0/16, which 256 nodes divide among them, when it must be. */
+export function virtualPodRange(nodes: number): string {
+  return nodes > 256 ? "10.128.0.0/10" : NAMED_RANGES.podRange;
+}
+
 /** The ranges this cluster has had since it was made, if no other cluster of this machine has them now. */
 export async function keptRanges(settings: Settings): Promise<Ranges> {
   const kept = await settings.get(POD_RANGE_SETTING);

@@ -246,7 +246,7 @@ export class VirtualNetwork implements Network {
   async close(): Promise<void> {}
 }
 
-/** Where simulated pods get addresses when their node has no range of its own (there are 256 ranges). */
-export const VIRTUAL_POD_RANGE = "10.128.0.0/10";
+/** Where simulated pods get addresses when their node has no range of its own. */
+export const VIRTUAL_POD_RANGE = "10.64.0.0/11";
 /** The second byte of simulated nodes' addresses. */
 const VIRTUAL_NODES = 200;
