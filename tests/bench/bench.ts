@@ -21,6 +21,7 @@ import type { Access } from "../e2e/raw_http.ts";
 import { Server } from "../e2e/server.ts";
 import { startGuarded } from "./guarded.ts";
 import { auditCost, hostile } from "./front.ts";
+import { NODES, schedulingRate, WORKLOADS } from "./scheduling.ts";
 
 interface Row {
   name: string;
@@ -50,6 +51,7 @@ function note(
   console.error(`${name}: ${value.toFixed(value < 10 ? 2 : 0)} ${unit}`);
 }
 
+/** `--only` names groups: api, front, scheduling, `workloads NAME`, starts. */
 const wants = (name: string) => !only || only.test(name);
 
 async function api(): Promise<void> {
@@ -120,6 +122,19 @@ async function scheduling(): Promise<void> {
   note("memory after that, whole control plane", "MB", await server.memory() / 1e6, 1300, 700, 300);
 }
 
+/** Kubernetes' own scheduling workloads; beside each, what kube-scheduler must reach in its own CI. */
+async function workloads(): Promise<void> {
+  for (const workload of WORKLOADS) {
+    const { name, pods, upstream, floor } = workload;
+    if (!wants(`workloads ${name}`)) continue;
+    const title = `${pods.toLocaleString("en")} pods on ${
+      NODES.toLocaleString("en")
+    } nodes, ${name}`;
+    const rate = await schedulingRate(workload);
+    note(`${title}, bound/s`, "/s", rate, upstream, floor, 2 * floor);
+  }
+}
+
 async function starts(): Promise<void> {
   const folder = await Deno.makeTempDir({ prefix: "plesio-bench-" });
   const first = await Server.start({ folder });
@@ -175,6 +190,7 @@ function table(): string {
 if (wants("api")) await api();
 if (wants("front")) await front();
 if (wants("scheduling")) await scheduling();
+await workloads();
 if (wants("starts")) await starts();
 console.log(table());
 if (options.json) await Deno.writeTextFile(options.json, JSON.stringify(rows, undefined, 2));
