@@ -1,10 +1,10 @@
 /**
- * OpenAPI: the v3 index with hashes, a v3 document a group-version, v2 as JSON and protobuf. Documents are made
+ * OpenAPI: the v3 index with hashes, a v3 document a group-version, v2; documents as JSON and protobuf. Documents are made
  * when they are first asked for, and kept until the kinds change. A hash says what a document is made
  * of, so that the index needs none of them.
  */
 import { createHash } from "node:crypto";
-import { noSuchResource, notAcceptable } from "../machinery/errors.ts";
+import { noSuchResource } from "../machinery/errors.ts";
 import type { OpenApi as Document, Steps } from "../machinery/openapi_schema.ts";
 import { rootPaths } from "../machinery/openapi_roots.ts";
 import { OPENAPI_EDITION } from "../machinery/openapi_edition.ts";
@@ -22,7 +22,11 @@ const V2_PROTOBUF_ASKED = [
   "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
 ];
 const V2_PROTOBUF = V2_PROTOBUF_ASKED[1];
-const V3_PROTOBUF = "application/com.github.proto-openapi.spec.v3@v1.0+protobuf";
+const V3_PROTOBUF_ASKED = [
+  "application/com.github.proto-openapi.spec.v3@v1.0+protobuf",
+  "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
+];
+const V3_PROTOBUF = V3_PROTOBUF_ASKED[1];
 /** Documents kept; those of definitions that have gone are among them. */
 const DOCUMENTS_MAX = 200;
 const YEAR_SECONDS = 365 * 24 * 3600;
@@ -149,18 +153,15 @@ export class OpenApi {
     if (call.header("if-none-match") === `"${hash}"`) {
       return { status: 304, headers: { etag: `"${hash}"` } };
     }
-    if (!accepts(call, "application/json") && accepts(call, V3_PROTOBUF)) {
-      return statusReply(notAcceptable(["application/json"]).status);
-    }
-    const { bytes, contentType } = await this.#make(`${path}?${hash}`, async () => {
+    const protobuf = wantsProtobuf(call, V3_PROTOBUF_ASKED);
+    const key = `${path}?${hash}${protobuf ? "/protobuf" : ""}`;
+    const { bytes, contentType } = await this.#make(key, async () => {
       const { openApiV3Root, openApiV3Steps } = await import("../machinery/openapi_v3.ts");
-      const { jsonSteps } = await import("../machinery/openapi_schema.ts");
       const release = `${VERSION.major}.${VERSION.minor}`;
       const document = root
         ? openApiV3Root(path, this.#kinds.all(), release)
         : await this.#inTurns(openApiV3Steps(kinds[0], this.#kinds.all(), release));
-      const text = await this.#inTurns(jsonSteps(document!));
-      return { bytes: encoder.encode(text), contentType: "application/json" };
+      return await this.#encoded(document!, protobuf);
     });
     const headers: Record<string, string> = {
       "content-type": contentType,
@@ -173,10 +174,21 @@ export class OpenApi {
     return { status: 200, headers, body: bytes };
   }
 
+  async #encoded(document: Document, protobuf: boolean): Promise<Made> {
+    if (protobuf) {
+      const { openApiV3ProtobufSteps } = await import("../machinery/openapi_v3_protobuf.ts");
+      const bytes = await this.#inTurns(openApiV3ProtobufSteps(document));
+      return { bytes, contentType: V3_PROTOBUF };
+    }
+    const { jsonSteps } = await import("../machinery/openapi_schema.ts");
+    const text = await this.#inTurns(jsonSteps(document));
+    return { bytes: encoder.encode(text), contentType: "application/json" };
+  }
+
   /** `/openapi/v2`, as JSON or as protobuf. */
   async v2(call: Call): Promise<Reply> {
     this.#fresh();
-    const protobuf = call.header("accept") !== undefined && wantsProtobuf(call);
+    const protobuf = wantsProtobuf(call, V2_PROTOBUF_ASKED);
     const { bytes, contentType } = await this.#make(protobuf ? "v2/protobuf" : "v2", async () => {
       const { openApiV2Steps } = await import("../machinery/openapi_v2.ts");
       const { jsonSteps } = await import("../machinery/openapi_schema.ts");
@@ -253,18 +265,10 @@ function etagOf(bytes: Uint8Array): string {
   return `"${createHash("sha256").update(bytes).digest("hex").toUpperCase()}"`;
 }
 
-function accepts(call: Call, type: string): boolean {
-  const accept = call.header("accept");
-  if (!accept) return type === "application/json";
-  return clausesOf(accept).some((clause) =>
-    clause.type === type || clause.type === "*/*" || clause.type === "application/*"
-  );
-}
-
 /** Whether the first type that can be had is the protobuf one. */
-function wantsProtobuf(call: Call): boolean {
-  for (const { type } of clausesOf(call.header("accept")!)) {
-    if (V2_PROTOBUF_ASKED.includes(type)) return true;
+function wantsProtobuf(call: Call, asked: readonly string[]): boolean {
+  for (const { type } of clausesOf(call.header("accept") ?? "")) {
+    if (asked.includes(type)) return true;
     if (type === "application/json" || type.endsWith("/*")) return false;
   }
   return false;
