@@ -261,7 +261,7 @@ export const CLIENTS: readonly Client[] = [
       "done",
     ],
   },
-  ...[["3", "v3.22.0"], ["4", "v4.3.1"]].map(([major, version]): Client => ({
+  ...[["3", "v3.22.0"], ["4", "v4.3.0"]].map(([major, version]): Client => ({
     name: `Helm ${major}`,
     needs: ["go", "kubectl"],
     quick: true,
