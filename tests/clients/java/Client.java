@@ -163,7 +163,7 @@ public class Client {
     var stream = new ByteArrayInputStream(definition.getBytes(StandardCharsets.UTF_8));
     var definitions = client.apiextensions().v1().customResourceDefinitions();
     CustomResourceDefinition made = definitions.load(stream).serverSideApply();
-    definitions.resource(made).waitUntilCondition(d -> d != null && d.getStatus() != null && d.getStatus().getConditions().stream()
+    definitions.resource(made).waitUntilCondition(d -> d != null && d.getStatus() != null && d.getStatus().getConditions() != null && d.getStatus().getConditions().stream()
       .anyMatch(c -> c.getType().equals("Established") && c.getStatus().equals("True")), 20, TimeUnit.SECONDS);
     var context = new ResourceDefinitionContext.Builder().withGroup("java.plesio.dev").withVersion("v1").withKind("Gadget").withPlural("gadgets").withNamespaced(true).build();
     var gadgets = client.genericKubernetesResources(context).inNamespace(namespace);
