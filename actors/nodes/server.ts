@@ -134,10 +134,23 @@ function attemptOf(worker: PodWorker, record: ContainerRecord, previous: boolean
   throw badRequest(`${where} is waiting to start: ${reason}`);
 }
 
+/** A pod as its runtime knows it: who it is, and its containers that run. */
+function runningPart({ pod, records }: PodWorker): object | undefined {
+  const running = records.filter((record) => record.phase === "running");
+  if (running.length === 0) return undefined;
+  const { name, namespace, uid } = pod.metadata;
+  const containers = running.map(({ name, image }) => ({ name, image, resources: {} }));
+  return { metadata: { name, namespace, uid }, spec: { containers }, status: {} };
+}
+
 async function plain(node: ServedNode, path: string): Promise<Response> {
   if (path === "/healthz") return new Response("ok");
   if (path === "/pods" || path === "/pods/") {
     const items = [...node.workers()].map((w) => w.pod);
+    return Response.json({ kind: "PodList", apiVersion: "v1", metadata: {}, items });
+  }
+  if (path === "/runningpods/") {
+    const items = [...node.workers()].map(runningPart).filter((pod) => pod !== undefined);
     return Response.json({ kind: "PodList", apiVersion: "v1", metadata: {}, items });
   }
   const response = metricsResponse(path, await node.usage());

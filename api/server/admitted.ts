@@ -2,12 +2,11 @@
  * What mutating webhooks and policies may not have done to an object: system metadata is checked once more when they
  * have run, in the words in which upstream refuses it then.
  */
-import { conflict, invalid } from "../machinery/errors.ts";
+import { invalid } from "../machinery/errors.ts";
 import { invalid as invalidField } from "../machinery/field_errors.ts";
 import { sameJson } from "../machinery/json_value.ts";
 import type { DeepReadonly, KubeObject, ManagedFieldsEntry } from "../machinery/types.ts";
-import { subjectOf } from "./deps.ts";
-import { checkNamespace } from "./prepare.ts";
+import { checkNamespace, checkVersion } from "./prepare.ts";
 import type { ApiRequest } from "./request.ts";
 
 type Entries = ManagedFieldsEntry[] | undefined;
@@ -24,9 +23,7 @@ export function checkAdmitted(
   // Without a name there is more to say: that is validation's
   if (!meta.name) return;
   checkNamespace(request, object);
-  if (meta.resourceVersion && meta.resourceVersion !== before.resourceVersion) {
-    throw conflict(subjectOf(kind), request.name);
-  }
+  checkVersion(request, object, old);
   for (const field of ["uid", "deletionTimestamp"] as const) {
     const value = meta[field];
     if (!value || value === before[field]) continue;

@@ -155,9 +155,18 @@ export function checkUpdate(
       `Precondition failed: UID in precondition: ${meta.uid}, UID in object meta: ${old.metadata.uid}`,
     );
   }
-  const wanted = meta.resourceVersion;
+  checkVersion(request, object, old);
+}
+
+/** Throws 409 when an object says that it is of another version; "0" says nothing, as an empty one. */
+export function checkVersion(
+  request: ApiRequest,
+  object: KubeObject,
+  old: DeepReadonly<KubeObject>,
+): void {
+  const wanted = object.metadata.resourceVersion;
   if (wanted && wanted !== "0" && wanted !== old.metadata.resourceVersion) {
-    throw conflict(subjectOf(kind), request.name);
+    throw conflict(subjectOf(request.kind), request.name);
   }
 }
 

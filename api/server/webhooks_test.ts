@@ -115,6 +115,18 @@ Deno.test("webhooks: one is asked in upstream's words, and sees the whole reques
   await f[Symbol.asyncDispose]();
 });
 
+Deno.test("webhooks: whoever updates version 0 means whatever is there, beside webhooks, too", async () => {
+  const f = await open((call) => said(call));
+  await f.client.create(at, map("a"));
+  await configure(f, "Mutating", "m", {});
+  const { data } = await f.client.update({ ...at, name: "a" }, {
+    metadata: { name: "a", resourceVersion: "0" },
+    data: { x: "1" },
+  }) as Any;
+  assertEquals([data, f.calls.length], [{ x: "1" }, 1]);
+  await f[Symbol.asyncDispose]();
+});
+
 Deno.test("webhooks: a refusal has the webhook's code, reason and message", async () => {
   let result: unknown;
   const f = await open((call) => said(call, { allowed: false, status: result }));

@@ -26,6 +26,9 @@ Deno.test("the default stages read commands, kinds, owners and annotations", () 
   assertEquals(next(spec(["/bin/true"])), ["succeeds", 100, 0]);
   assertEquals(next(spec(["false"])), ["fails", 100, 1]);
   assertEquals(next(spec(["sh", "-c", "exit 42"])), ["exits", 100, 42]);
+  const stopped = (command: string[]) =>
+    defaultStages().next("stopping", spec(command), clock)?.exitCode;
+  assertEquals([["/bin/false"], ["sh", "-c", "exit 3"], ["x"]].map(stopped), [1, 3, 0]);
   assertEquals(next(spec([], "init")), ["init-completes", 0, 0]);
   const ownerReferences = [{ controller: true, kind: "Job" }];
   assertEquals(next(spec([], "app", { ownerReferences })), ["job-completes", 1000, 0]);
