@@ -231,7 +231,9 @@ function suspension(
     ? ["Suspended", "JobSuspended", "Job suspended"]
     : ["Resumed", "JobResumed", "Job resumed"];
   context.recorder.event(job, "Normal", word, message);
+  // The time that a Job was suspended is none of its own.
   if (!suspend) status.startTime = formatTime(now);
+  else delete status.startTime;
   const at = formatTime(now);
   return [...conditions.filter((condition) => condition !== present), {
     type: "Suspended",

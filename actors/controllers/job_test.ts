@@ -117,7 +117,28 @@ Deno.test("job is suspended and resumed", async () => {
   await world.client.patch(target, { type: "merge", body: { spec: { suspend: true } } });
   await world.settle();
   assertEquals((await running(world)).length, 0);
-  assertEquals((await status(world)).failed, undefined);
+  const { failed, startTime } = await status(world);
+  assertEquals([failed, startTime], [undefined, undefined]);
+});
+
+Deno.test("job that is resumed starts anew: its deadline counts from then", async () => {
+  await using world = await openWorld([jobController]);
+  await world.create(JOBS, job({ activeDeadlineSeconds: 60 }));
+  await world.settle();
+  const target = { resource: JOBS, namespace: "default", name: "work" };
+  const first = (await status(world)).startTime;
+  await world.advance(50_000);
+  for (const suspend of [true, false]) {
+    await world.client.patch(target, { type: "merge", body: { spec: { suspend } } });
+    await world.settle();
+  }
+  const again = (await status(world)).startTime;
+  assert(again > first, `${first} ${again}`);
+  await world.advance(30_000);
+  assertEquals((await running(world)).length, 1);
+  await world.advance(31_000);
+  assertEquals(conditionOf(await status(world), "Failed")?.reason, "DeadlineExceeded");
+  assertEquals(world.log.filter((line) => line.includes("startTime")), []);
 });
 
 Deno.test("indexed job gives every index its pod, name, label and variable", async () => {

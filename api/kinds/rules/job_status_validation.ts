@@ -122,9 +122,13 @@ function validateTimes(status: Obj, before: Obj, spec: Obj, r: Report): void {
   ) {
     r.invalid(at, completionTime, "completionTime cannot be mutated");
   }
-  if (isSet(before.startTime) && before.startTime !== startTime && !spec.suspend) {
-    const text = "startTime cannot be removed for unsuspended job";
-    r.required(STATUS.child("startTime"), text);
+  const resumes = isTrue(before, "Suspended") &&
+    (status.conditions ?? []).some((c: Obj) => c.type === "Suspended" && c.status === "False");
+  if (
+    isSet(before.startTime) && before.startTime !== startTime && !spec.suspend && !resumes
+  ) {
+    const text = "field is immutable for unsuspended job once set";
+    r.invalid(STATUS.child("startTime"), startTime ?? null, text);
   }
 }
 

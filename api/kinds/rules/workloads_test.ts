@@ -269,6 +269,23 @@ Deno.test("jobs: updates and status", () => {
   Object.assign(waiting.status, { startTime: "2026-01-01T00:00:00Z", active: 1 });
   assertEquals(update("batch/v1/Job", waiting, placed).problems.length, 1);
   assertEquals(update("batch/v1/Job", object, placed).problems.length, 1);
+  const started = (time: string, conditions: Obj[]) => (o: Obj) => {
+    o.status = { startTime: time, conditions };
+  };
+  const { object: ran } = update(
+    "batch/v1/Job",
+    object,
+    started("2026-01-01T00:00:00Z", [
+      { type: "Suspended", status: "True" },
+    ]),
+    "status",
+  );
+  const later = "2026-01-01T00:01:00Z";
+  assertEquals(update("batch/v1/Job", ran, started(later, []), "status").problems, [
+    `status.startTime: Invalid value: "${later}": field is immutable for unsuspended job once set`,
+  ]);
+  const resumed = [{ type: "Suspended", status: "False" }];
+  assertEquals(update("batch/v1/Job", ran, started(later, resumed), "status").problems, []);
   const done = update("batch/v1/Job", object, (o) => {
     o.status = { succeeded: 1, conditions: [{ type: "Complete", status: "True" }] };
   }, "status");
