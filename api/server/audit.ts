@@ -372,8 +372,8 @@ function text(value: string): string {
 
 const words = new Map<string, string>();
 /** Words that are remembered as JSON, and how long they may be. */
-const WORDS_MAX = 1024;
-const WORD_LENGTH_MAX = 256;
+export const WORDS_MAX = 1024;
+export const WORD_LENGTH_MAX = 256;
 
 /** A text of which there are few. */
 function word(value: string): string {

@@ -3,8 +3,15 @@ import { fakeOutbound } from "../client/outbound_fixture.ts";
 import { ManualClock, RealClock } from "../../kv/mod.ts";
 import { createKinds } from "../kinds/mod.ts";
 import { type ApiOptions, createApi } from "../mod.ts";
-import { type AuditEvent, Auditor, type AuditSink, eventText } from "./audit.ts";
-import { AuditLog, type AuditLogOptions, type LogFiles } from "./audit_log.ts";
+import {
+  type AuditEvent,
+  Auditor,
+  type AuditSink,
+  eventText,
+  WORD_LENGTH_MAX,
+  WORDS_MAX,
+} from "./audit.ts";
+import { AuditLog, type AuditLogOptions, BURST_MS, type LogFiles } from "./audit_log.ts";
 import type { AuditPolicy } from "../auth/audit_policy.ts";
 import { AuditWebhook, type AuditWebhookOptions } from "./audit_webhook.ts";
 import { ADMIN, ADMIN_TOKEN, CONFIG_MAPS, openApi, PODS } from "./fixture_test.ts";
@@ -296,6 +303,43 @@ Deno.test("AuditLog writes a line an event, before the answer; that it came at t
   begin(auditor).received();
   await clock.advance(100);
   assertEquals(stages().length, 3);
+});
+
+Deno.test("AuditLog writes at once what a burst brings in a turn, before its answers", async () => {
+  const { auditor, files, clock } = logging({});
+  const lines = () => textOf(files.get("/log/audit.log")).split("\n").filter(Boolean).length;
+  const answer = () => {
+    const record = begin(auditor);
+    record.received();
+    return record.complete(201);
+  };
+  assertEquals(answer(), undefined, "the first of a burst");
+  const kept = [answer(), answer()];
+  assertEquals(lines(), 2);
+  assertEquals(await Promise.all(kept), [true, true]);
+  assertEquals(lines(), 6);
+  await clock.advance(BURST_MS);
+  assertEquals(answer(), undefined);
+  assertEquals(lines(), 8);
+});
+
+Deno.test("AuditRecord writes texts as JSON does, however many it remembers", () => {
+  const { auditor } = logging({});
+  for (
+    const odd of ['"', "\\", "\n", "\u0001", "ü", "\ud800", "…", "x".repeat(WORD_LENGTH_MAX + 1)]
+  ) {
+    const record = begin(auditor);
+    record.annotate(`k${odd}`, odd);
+    record.ref!.name = odd;
+    const event = JSON.parse(`{${record.json("RequestReceived", 0)}`);
+    assertEquals(event.objectRef.name, JSON.parse(JSON.stringify(odd)));
+    assertEquals(event.annotations, { [`k${odd}`]: odd });
+  }
+  for (let i = 0; i < WORDS_MAX + 2; i++) {
+    const record = begin(auditor);
+    record.annotate("k", `word ${i}`);
+    assertEquals(JSON.parse(`{${record.json("RequestReceived", 0)}`).annotations.k, `word ${i}`);
+  }
 });
 
 Deno.test("AuditLog in mode batch writes at once what a turn brings", async () => {
