@@ -59,6 +59,7 @@ import { podGarbageCollector } from "./pod_gc.ts";
 import { policyStatusController } from "./policy_status.ts";
 import type { ControllerPorts, FreeController } from "./ports.ts";
 import { replicaSetController, replicationController } from "./replicaset.ts";
+import { resourceClaimController } from "./resource_claim.ts";
 import { resourceQuotaController } from "./resource_quota.ts";
 import { rootCaPublisher } from "./root_ca_publisher.ts";
 import { serviceCidrController } from "./service_cidrs.ts";
@@ -126,6 +127,7 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     volumeProtectionController,
     attributesClassProtectionController,
     ephemeralVolumeController,
+    resourceClaimController,
     serviceCidrController,
     serviceLoadBalancers(ports),
     ttlController,

@@ -16,7 +16,7 @@ const UPSTREAM =
   disruption endpoints endpointslice endpointslice-mirroring ephemeral-volume garbage-collector
   horizontal-pod-autoscaler job legacy-serviceaccount-token-cleaner namespace node-ipam node-lifecycle
   persistentvolume-attach-detach persistentvolume-binder persistentvolume-expander persistentvolume-protection persistentvolumeclaim-protection pod-garbage-collector
-  replicaset replicationcontroller resourcequota root-ca-certificate-publisher service-cidr service-lb serviceaccount
+  replicaset replicationcontroller resourceclaim resourcequota root-ca-certificate-publisher service-cidr service-lb serviceaccount
   serviceaccount-token statefulset taint-eviction token-cleaner ttl ttl-after-finished
   validatingadmissionpolicy-status volumeattributesclass-protection`.split(/\s+/);
 

@@ -94,6 +94,12 @@ export const [IP_ADDRESSES, SERVICE_CIDRS]: readonly ResourceId[] = row(
   "ipaddresses",
   "servicecidrs",
 );
+export const [RESOURCE_CLAIMS, RESOURCE_CLAIM_TEMPLATES]: readonly ResourceId[] = row(
+  "resource.k8s.io",
+  "v1",
+  "resourceclaims",
+  "resourceclaimtemplates",
+);
 export const [HORIZONTAL_POD_AUTOSCALERS]: readonly ResourceId[] = row(
   "autoscaling",
   "v2",

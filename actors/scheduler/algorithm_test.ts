@@ -18,6 +18,7 @@ function fixed(objects: KubeObject[] = []): Informer {
     get: (k: string) => byKey.get(k),
     list: (namespace?: string) =>
       objects.filter((o) => !namespace || o.metadata.namespace === namespace),
+    subscribe: () => () => {},
   } as unknown as Informer;
 }
 
@@ -46,6 +47,7 @@ async function world(
     namespaces: fixed(),
     informers: { for: () => fixed() },
     clock: { random: () => 0.5 },
+    shared: new Map(),
     cluster,
   } as unknown as PluginHandle;
   const complete = completeConfiguration(configuration);

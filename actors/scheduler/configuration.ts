@@ -124,6 +124,7 @@ export const DEFAULT_PLUGINS: readonly PluginRef[] = [
   { name: "VolumeZone" },
   { name: "PodTopologySpread", weight: 2 },
   { name: "InterPodAffinity", weight: 2 },
+  { name: "DynamicResources", weight: 2 },
   { name: "DefaultPreemption" },
   { name: "NodeResourcesBalancedAllocation", weight: 1 },
   { name: "ImageLocality", weight: 1 },
@@ -277,6 +278,19 @@ const ARGUMENTS: Readonly<Record<string, Arguments | undefined>> = {
       const why = "cannot be zero at the same time as";
       causes.push(invalid(percentagePath, 0, `${why} minCandidateNodesAbsolute`));
       causes.push(invalid(absolutePath, 0, `${why} minCandidateNodesPercentage`));
+    },
+  },
+  DynamicResources: {
+    complete: (args) => args,
+    check({ filterTimeout, bindingTimeout }, path, causes) {
+      if (filterTimeout < 0) {
+        const why = "must be zero or positive";
+        causes.push(invalid(child(path, "filterTimeout"), filterTimeout, why));
+      }
+      if (bindingTimeout < 1000) {
+        const why = "must be at least 1 second";
+        causes.push(invalid(child(path, "bindingTimeout"), bindingTimeout, why));
+      }
     },
   },
   InterPodAffinity: {

@@ -12,7 +12,7 @@ import type { PluginFactory } from "./mod.ts";
 
 const colour: PluginFactory = ({ label = "colour" }: { label?: string }) => ({
   name: "Colour",
-  wakesOn: ["NodeAdd", "NodeUpdate"],
+  wakesOn: ["NodeAdd", "NodeLabels", "OwnLabels"],
   preFilter: ({ pod }) => (pod.labels[label] ? undefined : "skip"),
   filter: ({ pod }, node) =>
     node.labels[label] === pod.labels[label]

@@ -166,7 +166,9 @@ export function tell(
 ): Pick<Explanation, "now" | "wouldFit"> {
   const now = tellMatrix(matrix);
   const wouldFit = remediesOf(matrix);
-  const candidate = now.feasible > 0 || now.nodes === 0 ? "" : preemptable(diagnosisOf(matrix));
+  const candidate = now.feasible > 0 || now.nodes === 0
+    ? ""
+    : preemptable({ ...diagnosisOf(matrix), asked: true });
   if (typeof candidate === "object") {
     const victims = candidate.victims.map((victim) => victim.key).join(", ");
     wouldFit.unshift({

@@ -89,15 +89,48 @@ export interface Refusal {
   unresolvable?: boolean;
 }
 
-/** Things that happen in the cluster and may make a pod schedulable. */
+/**
+ * Things that happen in the cluster and may make a pod schedulable, as fine as upstream's queueing hints tell them apart.
+ * `Own…`: of the waiting pod itself; `Pod…`: of pods that have a node.
+ */
 export type ClusterEvent =
   | "NodeAdd"
-  | "NodeUpdate"
-  | "AssignedPodAdd"
-  | "AssignedPodUpdate"
-  | "AssignedPodDelete"
-  | "PodUpdate"
-  | "VolumeChange";
+  | "NodeDelete"
+  | "NodeAllocatable"
+  | "NodeLabels"
+  | "NodeTaints"
+  | "PodAdd"
+  | "PodLabels"
+  | "PodScaleDown"
+  | "PodDelete"
+  | "OwnLabels"
+  | "OwnScaleDown"
+  | "OwnTolerations"
+  | "OwnGates"
+  | "OwnClaims"
+  | "VolumeClaim"
+  | "Volume"
+  | "StorageClass"
+  | "CSINode"
+  | "CSICapacity"
+  | "VolumeDetached"
+  | "ResourceClaim"
+  | "DeviceClass"
+  | "ResourceSlice"
+  | "Custom";
+
+/** Something that happened, with what it happened to, before and after. */
+export interface Happening {
+  readonly events: readonly ClusterEvent[];
+  readonly node?: NodeInfo;
+  /** Absent: the node is new. */
+  readonly oldNode?: Node;
+  readonly pod?: PodInfo;
+  readonly oldPod?: PodInfo;
+  /** Anything else; absent: it is gone. */
+  readonly object?: DeepReadonly<KubeObject>;
+  readonly oldObject?: DeepReadonly<KubeObject>;
+}
 
 /** What a plugin is given for one pod in one cycle. `state` is its own, from preFilter to preBind. */
 export interface Cycle {
@@ -144,8 +177,8 @@ export interface Plugin {
   before?(a: PodInfo, b: PodInfo): boolean;
   /** The events that may help a pod that this plugin refused. */
   readonly wakesOn: readonly ClusterEvent[];
-  /** Whether an event about a pod or node could really help (queueing hint). Default: yes. */
-  hint?(pod: PodInfo, event: ClusterEvent, subject: PodInfo | NodeInfo | undefined): boolean;
+  /** Whether what happened, which has one of these events, could really help (queueing hint). Default: yes. */
+  hint?(pod: PodInfo, happening: Happening): boolean;
 }
 
 /** A node and who must leave it. */
@@ -166,6 +199,8 @@ export interface Diagnosis {
   plugins: ReadonlySet<string>;
   /** What preemption said. */
   postFilter?: string;
+  /** It is only asked what could be done: nothing is to be done about it. */
+  asked?: true;
 }
 
 /** Upstream's message: `0/5 nodes are available: 2 Insufficient cpu, 3 node(s) were unschedulable.` */

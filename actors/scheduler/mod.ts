@@ -3,7 +3,7 @@
  *
  * Reading order: `framework.ts` (what a pod, a node and a plugin are), `scheduler.ts` (the actor: watches in,
  * bindings out), `queue.ts` (which pod next), `algorithm.ts` (one decision), `cluster.ts` (the picture it
- * decides on), `plugins/` (the rules, under upstream's names), `preemption.ts` (making room),
+ * decides on), `plugins/` (the rules, under upstream's names), `preemption.ts` (making room), `device_allocator.ts` (devices for claims),
  * `configuration.ts` and
  * `profile.ts` (which plugins, told what), `explain.ts` (why a pod is where it is).
  *
@@ -12,7 +12,7 @@
  * condition; cost per pod grows with nodes and distinct affinity terms, not with the pods already bound.
  *
  * What it does not do: it never evicts for anything but priority, it does not retry a binding that the API
- * refused because the pod is bound, and dynamic resource claims are not allocated yet.
+ * refused because the pod is bound; devices that several claims share are passed over.
  *
  * ```ts
  * import { scheduler } from "./mod.ts";

@@ -14,7 +14,8 @@ import {
   type PluginRef,
   type PluginSets,
 } from "./configuration.ts";
-import type { NodeInfo, Plugin, PodInfo, Refusal } from "./framework.ts";
+import type { Happening, NodeInfo, Plugin, PodInfo, Refusal } from "./framework.ts";
+import { dynamicResources } from "./plugins/dynamic_resources.ts";
 import { preempt, type PreemptionArgs } from "./preemption.ts";
 import { interPodAffinity } from "./plugins/inter_pod_affinity.ts";
 import { nodeAffinity } from "./plugins/node_affinity.ts";
@@ -50,6 +51,8 @@ export interface PluginHandle extends PluginInformers {
   informers: Informers;
   clock: Clock;
   cluster: Cluster;
+  /** Says that something changed which the scheduler does not watch: it wakes the pods that it can help. */
+  changed(happening: Happening): void;
   /** Why a pod does not pass the profile's filters on a node as the cluster now stands. */
   filter(pod: PodInfo, node: NodeInfo): Refusal | undefined;
 }
@@ -76,6 +79,19 @@ export const REGISTRY: Registry = {
   VolumeZone: (_args, handle) => volumeZone(handle),
   PodTopologySpread: (args, handle) => podTopologySpread((pod) => siblingsOf(pod, handle), args),
   InterPodAffinity: interPodAffinity,
+  DynamicResources: (_args, handle) => {
+    const { client, changed, shared } = handle;
+    const of = (plural: string) =>
+      handle.informers.for({ group: "resource.k8s.io", version: "v1", plural });
+    return dynamicResources({
+      client,
+      changed,
+      shared,
+      claims: of("resourceclaims"),
+      classes: of("deviceclasses"),
+      slices: of("resourceslices"),
+    });
+  },
   DefaultPreemption: defaultPreemption,
   NodeResourcesBalancedAllocation: nodeResourcesBalancedAllocation,
   ImageLocality: () => imageLocality,
@@ -98,16 +114,13 @@ function defaultPreemption(args: PreemptionArgs, handle: PluginHandle): Plugin {
   return {
     name: "DefaultPreemption",
     wakesOn: [],
-    postFilter(pod, diagnosis) {
-      const said = preempt(pod, diagnosis, {
+    postFilter: (pod, diagnosis) =>
+      preempt(pod, diagnosis, {
         cluster: handle.cluster,
         filter: handle.filter,
         budgets: () => budgets.list(),
         random: () => handle.clock.random(),
-      }, args);
-      // The part before it is what upstream's DynamicResources plugin says of a pod without claims.
-      return typeof said === "string" ? `no new claims to deallocate, ${said}` : said;
-    },
+      }, args),
   };
 }
 

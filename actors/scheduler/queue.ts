@@ -8,7 +8,7 @@
  * Gated pods (scheduling gates) wait beside them until the pod itself changes. Nothing here sets a timer
  * or reads a clock: times come in, and `nextAt` says when to look again.
  */
-import type { ClusterEvent, NodeInfo, Plugin, PodInfo } from "./framework.ts";
+import type { Happening, Plugin, PodInfo } from "./framework.ts";
 
 /** First and longest backoff, in ms (upstream's podInitialBackoffSeconds, podMaxBackoffSeconds). */
 export const BACKOFF_MS_MIN = 1_000;
@@ -28,7 +28,7 @@ interface Queued {
   dueAt: number;
   plugins: ReadonlySet<string>;
   /** Events that came while it was being tried. */
-  missed: { event: ClusterEvent; subject: PodInfo | NodeInfo | undefined }[];
+  missed: Happening[];
 }
 
 /** A binary heap; the comparison says whether `a` comes before `b`. */
@@ -77,6 +77,9 @@ class Heap<T> {
 
 const NO_PLUGINS: ReadonlySet<string> = new Set();
 
+/** What may let in a pod that a plugin keeps out, beside its own change. */
+const UNGATING: ReadonlySet<string> = new Set(["ResourceClaim", "Custom"]);
+
 type PluginsOf = (pod: PodInfo) => ReadonlyMap<string, Plugin>;
 
 /** How a queue may differ from upstream's defaults. */
@@ -117,6 +120,8 @@ export class SchedulingQueue {
   readonly #waiting = new Heap<{ queued: Queued; dueAt: number }>((a, b) => a.dueAt < b.dueAt);
   /** The pods that events may concern: those that wait for one and those being tried. */
   readonly #listening = new Set<Queued>();
+  /** Those that a plugin keeps out until something happens. */
+  readonly #gated = new Set<Queued>();
   #order = 0;
   #activeCount = 0;
 
@@ -152,9 +157,8 @@ export class SchedulingQueue {
     return this.#pods.get(uid)?.place;
   }
 
-  /** Takes a pending pod in, or its new version. A changed pod is tried again if it waited. */
-  put(info: PodInfo, now: number): void {
-    const gate = this.#gate(info);
+  /** Takes a pending pod in, or its new version: what changed may help it. */
+  put(info: PodInfo, now: number, change?: Happening): void {
     const known = this.#pods.get(info.uid);
     if (!known) {
       const queued: Queued = {
@@ -168,21 +172,31 @@ export class SchedulingQueue {
         missed: [],
       };
       this.#pods.set(info.uid, queued);
-      if (!gate) this.#activate(queued, now);
+      this.#enter(queued, now);
       return;
     }
     known.info = info;
-    if (known.place === "gated") {
-      if (!gate) this.#activate(known, now);
-    } else if (known.place === "unschedulable") {
-      this.#moveOn(known, now);
+    if (known.place === "gated") this.#enter(known, now);
+    else if (known.place === "unschedulable") {
+      if (!change || this.#helps(known, change)) this.#moveOn(known, now);
     } else if (known.place === "active") {
       // Its priority may have changed: the old heap entry goes stale by its order.
       this.#activeCount--;
       this.#activate(known, known.since);
-    } else if (known.place === "trying") {
-      known.missed.push({ event: "PodUpdate", subject: info });
+    } else if (known.place === "trying" && change) {
+      known.missed.push(change);
     }
+  }
+
+  /** Lets a pod in, unless a plugin keeps it out. */
+  #enter(queued: Queued, now: number): boolean {
+    if (this.#gate(queued.info)) {
+      this.#gated.add(queued);
+      return false;
+    }
+    this.#gated.delete(queued);
+    this.#activate(queued, now);
+    return true;
   }
 
   /** Forgets a pod: it was bound, deleted, or is somebody else's. */
@@ -192,6 +206,7 @@ export class SchedulingQueue {
     if (queued.place === "active") this.#activeCount--;
     queued.place = "trying";
     this.#listening.delete(queued);
+    this.#gated.delete(queued);
     this.#pods.delete(uid);
   }
 
@@ -229,7 +244,7 @@ export class SchedulingQueue {
     const missed = queued.missed;
     queued.missed = [];
     queued.since = now;
-    if (plugins.size === 0 || missed.some((m) => this.#helps(queued, m.event, m.subject))) {
+    if (plugins.size === 0 || missed.some((happening) => this.#helps(queued, happening))) {
       this.#moveOn(queued, now);
       return;
     }
@@ -237,15 +252,19 @@ export class SchedulingQueue {
   }
 
   /** Something happened in the cluster: moves the pods that it can help. Returns how many moved. */
-  event(event: ClusterEvent, subject: PodInfo | NodeInfo | undefined, now: number): number {
+  event(happening: Happening, now: number): number {
     let moved = 0;
     for (const queued of this.#listening) {
-      if (queued.place === "trying") queued.missed.push({ event, subject });
+      if (queued.place === "trying") queued.missed.push(happening);
       if (queued.place !== "unschedulable") continue;
-      if (!this.#helps(queued, event, subject)) continue;
+      if (!this.#helps(queued, happening)) continue;
       this.#moveOn(queued, now);
       moved++;
     }
+    if (this.#gated.size === 0 || !happening.events.some((event) => UNGATING.has(event))) {
+      return moved;
+    }
+    for (const queued of [...this.#gated]) if (this.#enter(queued, now)) moved++;
     return moved;
   }
 
@@ -266,14 +285,13 @@ export class SchedulingQueue {
     return false;
   }
 
-  #helps(queued: Queued, event: ClusterEvent, subject: PodInfo | NodeInfo | undefined): boolean {
+  #helps(queued: Queued, happening: Happening): boolean {
     const plugins = this.#pluginsOf(queued.info);
     for (const name of queued.plugins) {
       const plugin = plugins.get(name);
       if (!plugin) return true;
-      if (event === "PodUpdate") return true;
-      if (!plugin.wakesOn.includes(event)) continue;
-      if (plugin.hint?.(queued.info, event, subject) ?? true) return true;
+      if (!plugin.wakesOn.some((event) => happening.events.includes(event))) continue;
+      if (plugin.hint?.(queued.info, happening) ?? true) return true;
     }
     return false;
   }

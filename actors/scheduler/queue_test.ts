@@ -13,7 +13,7 @@ function queueWith(...plugins: Plugin[]): SchedulingQueue {
 
 const fits: Plugin = {
   name: "Fits",
-  wakesOn: ["AssignedPodDelete"],
+  wakesOn: ["PodDelete"],
   hint: (pod) => pod.uid !== "hopeless",
 };
 const gates: Plugin = {
@@ -36,8 +36,8 @@ Deno.test("refused() keeps a pod until an event helps, then for its backoff", ()
   queue.put(info("a"), 0);
   queue.pop(0);
   queue.refused("a", new Set(["Fits"]), 0);
-  assertEquals(queue.event("NodeUpdate", undefined, 10), 0);
-  assertEquals(queue.event("AssignedPodDelete", undefined, 10), 1);
+  assertEquals(queue.event({ events: ["NodeLabels"] }, 10), 0);
+  assertEquals(queue.event({ events: ["PodDelete"] }, 10), 1);
   assertEquals(queue.pop(10), undefined);
   assertEquals(queue.nextAt(), BACKOFF_MS_MIN);
   assertEquals(queue.pop(BACKOFF_MS_MIN)?.uid, "a");
@@ -62,7 +62,7 @@ Deno.test("refused() tries again unasked after the longest wait", () => {
   queue.put(info("hopeless"), 0);
   queue.pop(0);
   queue.refused("hopeless", new Set(["Fits"]), 0);
-  assertEquals(queue.event("AssignedPodDelete", undefined, 5_000), 0);
+  assertEquals(queue.event({ events: ["PodDelete"] }, 5_000), 0);
   assertEquals(queue.nextAt(), UNSCHEDULABLE_MS_MAX);
   assertEquals(queue.pop(UNSCHEDULABLE_MS_MAX)?.uid, "hopeless");
 });
@@ -71,7 +71,7 @@ Deno.test("refused() heeds events that came during the try", () => {
   const queue = queueWith(fits);
   queue.put(info("a"), 0);
   queue.pop(0);
-  queue.event("AssignedPodDelete", undefined, 0);
+  queue.event({ events: ["PodDelete"] }, 0);
   queue.refused("a", new Set(["Fits"]), 0);
   assertEquals(queue.counts().backoff, 1);
 });

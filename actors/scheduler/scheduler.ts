@@ -29,10 +29,11 @@ import {
   type ClusterEvent,
   type Diagnosis,
   fitErrorText,
-  type NodeInfo,
+  type Happening,
   type Pod,
   type PodInfo,
 } from "./framework.ts";
+import { nodeEvents, ownEvents, podEvents } from "./happenings.ts";
 import { podInfoOf } from "./pod_info.ts";
 import { bestOf } from "./preemption.ts";
 import {
@@ -156,10 +157,12 @@ export class Scheduler {
     const { configuration, registry } = options;
     const cluster = new Cluster();
     const volumeWaiters = new Set<() => void>();
-    const handle = handleOf(context, cluster, volumeWaiters);
+    let scheduler: Scheduler | undefined = undefined;
+    const changed = (happening: Happening) => scheduler?.happened(happening);
+    const handle = { ...handleOf(context, cluster, volumeWaiters), changed };
     const profiles = await profilesOf(configuration, registry, handle);
     const made = { configuration, profiles, cluster, handle, volumeWaiters };
-    return new Scheduler(context, made, options);
+    return scheduler = new Scheduler(context, made, options);
   }
 
   private constructor(context: ActorContext, made: Made, { outbound, view }: SchedulerOptions) {
@@ -255,13 +258,35 @@ export class Scheduler {
       this.#subscriptions.push(informer.subscribe(listener));
     on(informers.for(core("nodes")), (change) => this.#nodeChanged(change));
     on(this.#pods, (change) => this.#podChanged(change));
-    const volumeChanged = () => {
-      for (const waiter of this.#volumeWaiters) waiter();
-      this.#event("VolumeChange", undefined);
-    };
-    on(this.#informers.claims, volumeChanged);
-    on(this.#informers.volumes, volumeChanged);
-    on(this.#informers.classes, volumeChanged);
+    if (this.#uses("DynamicResources")) {
+      const devices = (plural: string) =>
+        informers.for({ group: "resource.k8s.io", version: "v1", plural });
+      on(devices("resourceclaims"), (change) => this.#changed("ResourceClaim", change));
+      on(devices("deviceclasses"), (change) => this.#changed("DeviceClass", change));
+      on(devices("resourceslices"), (change) => this.#changed("ResourceSlice", change));
+    }
+    const storage = (plural: string) =>
+      informers.for({ group: "storage.k8s.io", version: "v1", plural });
+    on(this.#informers.claims, (change) => this.#volumeChanged("VolumeClaim", change));
+    on(this.#informers.volumes, (change) => this.#volumeChanged("Volume", change));
+    on(this.#informers.classes, (change) => this.#volumeChanged("StorageClass", change));
+    on(storage("csinodes"), (change) => this.#changed("CSINode", change));
+    on(storage("volumeattachments"), (change) => {
+      if (!change.object) this.#changed("VolumeDetached", change);
+    });
+  }
+
+  #uses(plugin: string): boolean {
+    return [...this.#profiles.values()].some(({ byName }) => byName.has(plugin));
+  }
+
+  #volumeChanged(event: ClusterEvent, change: Change<KubeObject>): void {
+    for (const waiter of this.#volumeWaiters) waiter();
+    this.#changed(event, change);
+  }
+
+  #changed(event: ClusterEvent, { object, old }: Change<KubeObject>): void {
+    this.#event({ events: [event], object, oldObject: old });
   }
 
   #infoOf(pod: Pod): PodInfo {
@@ -270,13 +295,20 @@ export class Scheduler {
 
   #nodeChanged({ object, old }: Change<KubeObject>): void {
     if (!object) {
+      const gone = this.#cluster.node(old!.metadata.name);
       this.#cluster.removeNode(old!.metadata.name);
+      this.#event({ events: ["NodeDelete"], node: gone });
       return;
     }
+    const before = this.#cluster.node(object.metadata.name)?.node;
     const said = this.#cluster.setNode(object);
     if (said === "same") return;
     const node = this.#cluster.node(object.metadata.name);
-    this.#event(said === "new" ? "NodeAdd" : "NodeUpdate", node);
+    if (said === "new") this.#event({ events: ["NodeAdd"], node });
+    else {
+      const events = nodeEvents(before!, object);
+      if (events.length > 0) this.#event({ events, node, oldNode: before });
+    }
   }
 
   #podChanged({ object: pod, old }: Change<KubeObject>): void {
@@ -295,21 +327,30 @@ export class Scheduler {
 
   #bound(pod: Pod): void {
     const uid = pod.metadata.uid;
-    const before = this.#cluster.placeOf(uid);
+    const place = this.#cluster.placeOf(uid);
+    const before = place === undefined ? undefined : this.#cluster.node(place)?.pods.get(uid);
     const info = this.#infoOf(pod);
     this.#queue.remove(uid);
     this.#clearNomination(uid);
     this.#cluster.place(info, pod.spec.nodeName, false);
     // An assumed pod was announced when it was assumed.
-    this.#event(before === undefined ? "AssignedPodAdd" : "AssignedPodUpdate", info);
+    const events: ClusterEvent[] = place === undefined
+      ? ["PodAdd"]
+      : before
+      ? podEvents(before, info)
+      : [];
+    if (events.length > 0) this.#event({ events, pod: info, oldPod: before });
   }
 
   #pending(pod: Pod, old: Pod | undefined): void {
-    if (old && this.#queue.has(pod.metadata.uid) && !changedForScheduling(old, pod)) return;
+    const known = old !== undefined && this.#queue.has(pod.metadata.uid);
+    if (known && !changedForScheduling(old, pod)) return;
     const info = this.#infoOf(pod);
     const nominated = pod.status?.nominatedNodeName as string | undefined;
     if (nominated) this.#nominate(info, nominated);
-    this.#queue.put(info, this.#context.clock.monotonic());
+    const events = known ? ownEvents(old, pod) : [];
+    const change = known ? { events, pod: info, oldPod: this.#infoOf(old) } : undefined;
+    this.#queue.put(info, this.#context.clock.monotonic(), change);
     this.#look();
   }
 
@@ -318,11 +359,16 @@ export class Scheduler {
     this.#clearNomination(uid);
     this.#attempts.forget(uid);
     const info = this.#cluster.remove(uid);
-    if (info) this.#event("AssignedPodDelete", info);
+    if (info) this.#event({ events: ["PodDelete"], pod: info });
   }
 
-  #event(event: ClusterEvent, subject: PodInfo | NodeInfo | undefined): void {
-    if (this.#queue.event(event, subject, this.#context.clock.monotonic()) > 0) this.#look();
+  /** Something happened that plugins may wake on: waits until the mailbox has its turn. */
+  happened(happening: Happening): void {
+    this.#event(happening);
+  }
+
+  #event(happening: Happening): void {
+    if (this.#queue.event(happening, this.#context.clock.monotonic()) > 0) this.#look();
   }
 
   #look(): void {
@@ -397,7 +443,7 @@ export class Scheduler {
     }
     this.#cluster.place(info, choice.node.name, true);
     this.#queue.placed(info.uid);
-    this.#event("AssignedPodAdd", info);
+    this.#event({ events: ["PodAdd"], pod: info });
     this.#attempts.note(info.uid, {
       at: this.#context.clock.now(),
       result: "Scheduled",
@@ -458,7 +504,7 @@ export class Scheduler {
     const current = this.#pods.get(info.key);
     if (current?.metadata.uid === info.uid && current.spec.nodeName) return;
     this.#cluster.remove(info.uid);
-    this.#event("AssignedPodDelete", info);
+    this.#event({ events: ["PodDelete"], pod: info });
     if (over && current?.metadata.uid !== info.uid) {
       this.#queue.remove(info.uid);
       return;
@@ -649,7 +695,7 @@ function handleOf(
   { client, informers, clock, signal }: ActorContext,
   cluster: Cluster,
   waiters: Set<() => void>,
-): Omit<PluginHandle, "filter"> {
+): Omit<PluginHandle, "filter" | "changed"> {
   const of = (plural: string) => informers.for(core(plural));
   const apps = (plural: string) => informers.for({ group: "apps", version: "v1", plural });
   const storage = { group: "storage.k8s.io", version: "v1", plural: "storageclasses" };
@@ -658,6 +704,7 @@ function handleOf(
     informers,
     clock,
     cluster,
+    shared: new Map(),
     claims: of("persistentvolumeclaims"),
     volumes: of("persistentvolumes"),
     classes: informers.for(storage),
@@ -707,5 +754,7 @@ function isFinished(pod: Pod): boolean {
 function changedForScheduling(old: Pod, pod: Pod): boolean {
   return old.spec !== pod.spec && JSON.stringify(old.spec) !== JSON.stringify(pod.spec) ||
     JSON.stringify(old.metadata.labels) !== JSON.stringify(pod.metadata.labels) ||
-    old.status?.nominatedNodeName !== pod.status?.nominatedNodeName;
+    old.status?.nominatedNodeName !== pod.status?.nominatedNodeName ||
+    JSON.stringify(old.status?.resourceClaimStatuses) !==
+      JSON.stringify(pod.status?.resourceClaimStatuses);
 }

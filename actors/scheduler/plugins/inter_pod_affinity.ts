@@ -7,6 +7,7 @@
 import type { Cluster, TermKind } from "../cluster.ts";
 import {
   type Cycle,
+  type Happening,
   NODE_SCORE_MAX,
   type NodeInfo,
   type Plugin,
@@ -49,7 +50,8 @@ export function interPodAffinity(args: InterPodAffinityArgs = {}): Plugin {
 const plugin: Plugin = {
   name: "InterPodAffinity",
   weight: 2,
-  wakesOn: ["AssignedPodAdd", "AssignedPodUpdate", "AssignedPodDelete", "NodeAdd", "NodeUpdate"],
+  wakesOn: ["PodAdd", "PodLabels", "PodDelete", "NodeAdd", "NodeLabels", "OwnLabels"],
+  hint,
   preFilter(cycle) {
     const { pod, cluster } = cycle;
     const closed = [];
@@ -112,6 +114,25 @@ function preScore(cycle: Cycle, args: InterPodAffinityArgs): "skip" | undefined 
   if (scores.size === 0) return "skip";
   cycle.state.set("InterPodAffinity/score", scores);
   return undefined;
+}
+
+/** Pods help by coming where the pod wants company, by going where it does not; nodes by their topology. */
+function hint(pod: PodInfo, happening: Happening): boolean {
+  const { events, pod: other, oldPod, node, oldNode } = happening;
+  if (events.includes("OwnLabels")) return true;
+  if (node) {
+    const keys = [...pod.affinity, ...pod.antiAffinity].map((term) => term.topologyKey);
+    const old = oldNode?.metadata.labels ?? {};
+    if (!oldNode) return pod.affinity.every((t) => node.labels[t.topologyKey] !== undefined);
+    return keys.some((key) => node.labels[key] !== old[key]);
+  }
+  const wanted = (one: PodInfo) => pod.affinity.some((term) => term.matches(one));
+  const shunned = (one: PodInfo) =>
+    pod.antiAffinity.some((term) => term.matches(one)) ||
+    one.antiAffinity.some((term) => term.matches(pod));
+  if (events.includes("PodDelete")) return shunned(other!);
+  if (!oldPod) return wanted(other!);
+  return (wanted(other!) && !wanted(oldPod)) || (shunned(oldPod) && !shunned(other!));
 }
 
 /** Counts of the pods that match all of the incoming pod's affinity terms, per term's topology. */

@@ -56,7 +56,7 @@ export function nodeAffinity({ addedAffinity: added }: NodeAffinityArgs = {}): P
   return {
     name: "NodeAffinity",
     weight: 2,
-    wakesOn: ["NodeAdd", "NodeUpdate"],
+    wakesOn: ["NodeAdd", "NodeLabels"],
     preFilter(cycle) {
       const matcher = requiredNodes(cycle.pod);
       if (!matcher && !enforced) return "skip";
@@ -81,9 +81,12 @@ export function nodeAffinity({ addedAffinity: added }: NodeAffinityArgs = {}): P
       return sum;
     },
     normalize: (_cycle, scores) => normalizeToMax(scores, false),
-    hint: (pod, _event, subject) =>
-      !subject || !("podsMax" in subject) ||
-      ((enforced?.(subject) ?? true) && (requiredNodes(pod)?.(subject) ?? true)),
+    hint(pod, { node, oldNode }) {
+      const admits = (one: NodeInfo) =>
+        (enforced?.(one) ?? true) && (requiredNodes(pod)?.(one) ?? true);
+      if (!admits(node!)) return false;
+      return !oldNode || !admits({ ...node!, labels: oldNode.metadata.labels ?? {} });
+    },
   };
 }
 

@@ -17,7 +17,7 @@ import {
 /** A pod with scheduling gates waits outside the queue. */
 export const schedulingGates: Plugin = {
   name: "SchedulingGates",
-  wakesOn: [],
+  wakesOn: ["OwnGates"],
   preEnqueue(info) {
     const gates = info.pod.spec.schedulingGates as readonly { name: string }[] | undefined;
     if (!gates?.length) return undefined;
@@ -53,13 +53,18 @@ const UNSCHEDULABLE: Refusal = {
 /** A cordoned node takes only pods that tolerate it. */
 export const nodeUnschedulable: Plugin = {
   name: "NodeUnschedulable",
-  wakesOn: ["NodeAdd", "NodeUpdate"],
+  wakesOn: ["NodeAdd", "NodeTaints", "OwnTolerations"],
   filter({ pod }, node) {
     if (!node.unschedulable) return undefined;
     return tolerates(pod.pod.spec.tolerations, UNSCHEDULABLE_TAINT) ? undefined : UNSCHEDULABLE;
   },
-  hint: (_pod, _event, subject) =>
-    !subject || !("unschedulable" in subject) || !subject.unschedulable,
+  hint(pod, { events, node, oldNode }) {
+    if (events.includes("OwnTolerations")) {
+      return tolerates(pod.pod.spec.tolerations, UNSCHEDULABLE_TAINT);
+    }
+    if (oldNode) return oldNode.spec?.unschedulable === true && !node!.unschedulable;
+    return !node!.unschedulable || tolerates(pod.pod.spec.tolerations, UNSCHEDULABLE_TAINT);
+  },
 };
 
 const PORTS_TAKEN: Refusal = {
@@ -70,12 +75,20 @@ const PORTS_TAKEN: Refusal = {
 /** Host ports are held by one pod per address, protocol and port. */
 export const nodePorts: Plugin = {
   name: "NodePorts",
-  wakesOn: ["AssignedPodDelete", "NodeAdd"],
+  wakesOn: ["PodDelete", "NodeAdd"],
+  // Another pod's end helps only where it held one of the ports
+  hint: (pod, { pod: gone }) =>
+    !gone || pod.hostPorts.some((port) => gone.hostPorts.some((other) => clash(port, other))),
   preFilter: ({ pod }) => (pod.hostPorts.length > 0 ? undefined : "skip"),
   filter({ pod }, node) {
     return pod.hostPorts.some((port) => portTaken(node, port)) ? PORTS_TAKEN : undefined;
   },
 };
+
+function clash(a: HostPort, b: HostPort): boolean {
+  return a.port === b.port && a.protocol === b.protocol &&
+    (a.ip === b.ip || a.ip === "0.0.0.0" || b.ip === "0.0.0.0");
+}
 
 function portTaken(node: NodeInfo, port: HostPort): boolean {
   const addresses = node.ports.get(`${port.protocol}/${port.port}`);
@@ -93,7 +106,15 @@ const UNTOLERATED: Refusal = {
 export const taintToleration: Plugin = {
   name: "TaintToleration",
   weight: 3,
-  wakesOn: ["NodeAdd", "NodeUpdate"],
+  wakesOn: ["NodeAdd", "NodeTaints", "OwnTolerations"],
+  hint(pod, { node, oldNode }) {
+    if (!node) return true;
+    const bearable = (taints: readonly Taint[]) =>
+      taints.every((taint) =>
+        taint.effect === "PreferNoSchedule" || tolerates(pod.pod.spec.tolerations, taint)
+      );
+    return bearable(node.taints) && !(oldNode && bearable(oldNode.spec?.taints ?? []));
+  },
   filter({ pod }, node) {
     for (const taint of node.taints) {
       if (taint.effect === "PreferNoSchedule") continue;

@@ -11,6 +11,8 @@ import {
   type PodInfo,
   type Refusal,
 } from "../framework.ts";
+import { shrank } from "../happenings.ts";
+import { amountsOf, noAmounts } from "../pod_info.ts";
 
 /** A resource that scores count, and how much it counts. */
 export interface WeightedResource {
@@ -54,15 +56,46 @@ export function nodeResourcesFit(args: FitArgs = DEFAULT_ARGS): Plugin {
   return {
     name: "NodeResourcesFit",
     weight: 1,
-    wakesOn: ["NodeAdd", "NodeUpdate", "AssignedPodDelete", "AssignedPodUpdate"],
+    wakesOn: ["NodeAdd", "NodeAllocatable", "PodDelete", "PodScaleDown", "OwnScaleDown"],
     filter: ({ pod }, node) => fit(pod, node, counts),
     score: allocationScore(args.scoringStrategy),
-    hint(pod, event, subject) {
-      if (!subject || !("podsMax" in subject)) return true;
-      // A node that could not hold the pod even when empty does not help; an added one may.
-      return event === "NodeAdd" || !fit(pod, subject, counts);
+    hint(pod, { events, node, oldNode, pod: other, oldPod }) {
+      if (events.includes("OwnScaleDown")) return oldPod ? shrank(oldPod, pod) : true;
+      if (!node) return !other || !oldPod || frees(pod, oldPod, other);
+      // A node that could not hold the pod even when empty does not help.
+      if (fit(pod, emptied(node), counts)) return false;
+      return !oldNode || grew(pod, oldNode.status?.allocatable ?? {}, node);
     },
   };
+}
+
+/** A node with nothing on it. */
+function emptied(node: NodeInfo): NodeInfo {
+  return { ...node, pods: new Map(), requested: noAmounts() };
+}
+
+/** Whether a node has more than it had of something that a pod asks for. */
+function grew(
+  { request }: PodInfo,
+  old: Readonly<Record<string, string | number>>,
+  { allocatable, podsMax }: NodeInfo,
+): boolean {
+  const had = amountsOf(old);
+  const more = (want: number, before: number, after: number) => want > 0 && after > before;
+  return more(request.cpu, had.cpu, allocatable.cpu) ||
+    more(request.memory, had.memory, allocatable.memory) ||
+    more(request.ephemeral, had.ephemeral, allocatable.ephemeral) ||
+    [...request.scalars ?? []].some(([name, want]) =>
+      more(want, scalar(had, name), scalar(allocatable, name))
+    ) || Number(old.pods ?? 0) < podsMax;
+}
+
+/** Whether another pod asks for less than it did of something that a pod asks for. */
+function frees({ request }: PodInfo, old: PodInfo, now: PodInfo): boolean {
+  const less = (of: (amounts: Amounts) => number) =>
+    of(request) > 0 && of(now.request) < of(old.request);
+  return less((a) => a.cpu) || less((a) => a.memory) || less((a) => a.ephemeral) ||
+    [...request.scalars?.keys() ?? []].some((name) => less((a) => scalar(a, name)));
 }
 
 /** Which extended resources are looked at; absent: all. */

@@ -7,6 +7,7 @@ import type { DeepReadonly } from "../../../api/machinery/types.ts";
 import { labelSelector } from "../../../api/machinery/selectors.ts";
 import {
   type Cycle,
+  type Happening,
   NODE_SCORE_MAX,
   type NodeInfo,
   type Plugin,
@@ -95,7 +96,13 @@ export function podTopologySpread(
   return {
     name: "PodTopologySpread",
     weight: 2,
-    wakesOn: ["AssignedPodAdd", "AssignedPodUpdate", "AssignedPodDelete", "NodeAdd", "NodeUpdate"],
+    wakesOn: WAKES_ON,
+    hint(pod, happening) {
+      const hard = ofItsOwn(pod)
+        ? constraintsOf(pod, "DoNotSchedule")
+        : defaulted(pod, "DoNotSchedule");
+      return helps(pod, hard, happening);
+    },
     preFilter(cycle) {
       const hard = ofItsOwn(cycle.pod)
         ? constraintsOf(cycle.pod, "DoNotSchedule")
@@ -118,6 +125,35 @@ export function podTopologySpread(
       normalize(cycle.state.get("PodTopologySpread/score") as ScoreState, scores, nodes);
     },
   };
+}
+
+const WAKES_ON = [
+  ...["PodAdd", "PodLabels", "PodDelete", "NodeAdd", "NodeDelete", "NodeLabels", "NodeTaints"],
+  "OwnLabels",
+] as Plugin["wakesOn"];
+
+/** Pods that count help by coming and going, nodes by the domains that they are in. */
+function helps(
+  pod: PodInfo,
+  hard: readonly Constraint[],
+  { events, pod: other, oldPod, node, oldNode }: Happening,
+): boolean {
+  if (events.includes("OwnLabels")) return true;
+  if (other) {
+    if (other.namespace !== pod.namespace) return false;
+    const counts = (one: PodInfo) => hard.filter((constraint) => constraint.counts(one)).length;
+    return oldPod ? counts(other) !== counts(oldPod) : counts(other) > 0 || other.terminating;
+  }
+  if (!node) return true;
+  const keys = hard.map(({ spec }) => spec.topologyKey);
+  const placed = (labels: Readonly<Record<string, string>>) =>
+    keys.every((key) => labels[key] !== undefined);
+  if (!oldNode) return placed(node.labels);
+  const old = oldNode.metadata.labels ?? {};
+  if (keys.some((key) => old[key] !== node.labels[key])) return placed(old) || placed(node.labels);
+  // Which nodes count may hang on labels and taints as well
+  return placed(node.labels) &&
+    (!events.includes("NodeTaints") || hard.some(({ spec }) => spec.nodeTaintsPolicy === "Honor"));
 }
 
 function constraintsOf(pod: PodInfo, when: ConstraintSpec["whenUnsatisfiable"]): Constraint[] {

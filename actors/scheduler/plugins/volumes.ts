@@ -26,6 +26,8 @@ export interface VolumePorts {
   volumes: Informer;
   classes: Informer;
   client: Client;
+  /** What plugins of all profiles share, by name. */
+  shared: Map<string, unknown>;
   /** Resolves when `done` answers true; it is asked again when a claim or volume changes. */
   wait(done: () => boolean, timeoutMs: number): Promise<void>;
 }
@@ -51,11 +53,19 @@ export function volumeBinding(
   { bindTimeoutSeconds = BIND_WAIT_MS_MAX / 1000 }: { bindTimeoutSeconds?: number } = {},
 ): Plugin {
   /** Volumes promised to a claim whose write is not back yet: volume name to claim uid. */
-  const promised = new Map<string, string>();
+  const promised = (ports.shared.get("VolumeBinding") ?? new Map()) as Map<string, string>;
+  ports.shared.set("VolumeBinding", promised);
   const stateOf = (cycle: Cycle) => cycle.state.get("VolumeBinding") as State;
   return {
     name: "VolumeBinding",
-    wakesOn: ["VolumeChange", "NodeAdd", "NodeUpdate"],
+    wakesOn: ["VolumeClaim", "Volume", "StorageClass", "NodeAdd", "NodeLabels", "CSINode"],
+    hint(pod, { events, object, oldObject }) {
+      if (events.includes("VolumeClaim")) return usesClaim(pod, object);
+      if (!events.includes("StorageClass") || !object || !oldObject) return true;
+      // What a class allows is all that can change of it and count
+      return JSON.stringify(object.allowedTopologies) !==
+        JSON.stringify(oldObject.allowedTopologies);
+    },
     preFilter(cycle) {
       if (cycle.pod.claims.length === 0) return "skip";
       const found = sortClaims(cycle.pod, ports);
@@ -104,6 +114,11 @@ export function volumeBinding(
       for (const { volume } of choice) if (volume) promised.delete(volume.metadata.name);
     },
   };
+}
+
+/** Whether a changed claim is one of a pod's. */
+function usesClaim(pod: PodInfo, claim: Obj | undefined): boolean {
+  return !!claim && pod.claims.includes(`${claim.metadata.namespace}/${claim.metadata.name}`);
 }
 
 function isBound(claim: Obj | undefined): boolean {
@@ -291,7 +306,8 @@ const ZONE_CONFLICT: Refusal = {
 export function volumeZone(ports: Pick<VolumePorts, "claims" | "volumes">): Plugin {
   return {
     name: "VolumeZone",
-    wakesOn: ["VolumeChange", "NodeAdd", "NodeUpdate"],
+    wakesOn: ["VolumeClaim", "Volume", "StorageClass", "NodeAdd", "NodeLabels"],
+    hint: (pod, { events, object }) => !events.includes("VolumeClaim") || usesClaim(pod, object),
     preFilter(cycle) {
       const wanted: { key: string; values: Set<string> }[] = [];
       for (const key of cycle.pod.claims) {
@@ -325,7 +341,11 @@ const IN_USE: Refusal = {
 export function volumeRestrictions(ports: Pick<VolumePorts, "claims">): Plugin {
   return {
     name: "VolumeRestrictions",
-    wakesOn: ["AssignedPodDelete", "VolumeChange"],
+    wakesOn: ["PodDelete", "NodeAdd", "VolumeClaim"],
+    hint: (pod, { events, object, pod: gone }) =>
+      gone
+        ? gone.namespace === pod.namespace && gone.claims.some((key) => pod.claims.includes(key))
+        : !events.includes("VolumeClaim") || usesClaim(pod, object),
     preFilter(cycle) {
       const exclusive = cycle.pod.claims.filter((key) =>
         ports.claims.get(key)?.spec.accessModes?.includes("ReadWriteOncePod")

@@ -46,6 +46,7 @@ export {
   recordType,
   USER_INFO,
 } from "./declared.ts";
+export { type DeviceSpec, deviceValue } from "./devices.ts";
 export {
   CALL_COST_MAX,
   CelError,

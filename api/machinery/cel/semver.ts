@@ -67,16 +67,17 @@ function compare(a: Semver, b: Semver): number {
   return comparePre(a.pre, b.pre);
 }
 
+/** A version as a value. Throws CelError for what is none. */
+export function semverValue(text: string): Opaque {
+  const version = parse(text);
+  if (!version) throw new CelError(versionProblem(text));
+  return new Opaque("kubernetes.Semver", version, text);
+}
+
 /** Defines everything here. */
 export function defineSemver(): void {
   const of = (v: Opaque) => v.value as Semver;
-  const make = (text: string) => {
-    const version = parse(text);
-    if (!version) {
-      throw new CelError(versionProblem(text));
-    }
-    return new Opaque("kubernetes.Semver", version, text);
-  };
+  const make = semverValue;
   const name = "kubernetes.Semver";
   define("isSemver", ["string"], "bool", (v: string) => parse(v) !== undefined);
   define("isSemver", ["string", "bool"], "bool", (v: string, loose: boolean) => {

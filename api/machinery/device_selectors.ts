@@ -1,0 +1,41 @@
+/**
+ * Selectors of devices (resource.k8s.io): CEL over one device. `loadCrdEngine` must have been awaited before one is asked.
+ */
+import type { DeviceSpec } from "./cel/mod.ts";
+import { celEngine } from "./crd/engine.ts";
+import type { DeepReadonly } from "./types.ts";
+
+export type { DeviceSpec };
+
+/** Compiled selectors that are kept; the oldest goes first. */
+export const SELECTORS_MAX = 1_000;
+/** What one evaluation may cost (upstream's CELSelectorExpressionMaxCost). */
+export const SELECTOR_COST_MAX = 1_000_000;
+
+type Program = ReturnType<ReturnType<typeof celEngine>["compileExpression"]>;
+
+/** Device selectors, compiled once each. */
+export class DeviceSelectors {
+  readonly #programs = new Map<string, Program>();
+
+  /** Whether a device is what an expression asks for. Throws Error for a bad expression, and where it runs into one. */
+  matches(expression: string, driver: string, device: DeepReadonly<DeviceSpec>): boolean {
+    const cel = celEngine();
+    let program = this.#programs.get(expression);
+    if (!program) {
+      program = cel.compileExpression(expression, { device: {} });
+      this.#programs.set(expression, program);
+      if (this.#programs.size > SELECTORS_MAX) {
+        this.#programs.delete(this.#programs.keys().next().value!);
+      }
+    }
+    try {
+      const variables = { device: cel.deviceValue(driver, device) };
+      const result = program.evaluate(variables, { limit: SELECTOR_COST_MAX });
+      if (typeof result === "boolean") return result;
+    } catch (error) {
+      throw new Error((error as { message: string }).message, { cause: error });
+    }
+    throw new Error("must evaluate to bool");
+  }
+}
