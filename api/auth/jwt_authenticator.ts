@@ -6,6 +6,7 @@ import type { Clock } from "../../kv/clock.ts";
 import type { Outbound } from "../client/outbound.ts";
 import type { User } from "../client/contract.ts";
 import { celEngine } from "../machinery/crd/engine.ts";
+import { DistributedClaim } from "./distributed_claims.ts";
 import { issuerOf, TokenError } from "./jwt.ts";
 import {
   Budget,
@@ -90,15 +91,22 @@ export class JwtTokens implements TokenSource {
 export class JwtAuthenticator {
   readonly #options: JwtAuthenticatorOptions;
   readonly #provider: OidcProvider;
+  /** Where groups are a claim: it may be elsewhere. */
+  readonly #groups: DistributedClaim | undefined;
 
   constructor(options: JwtAuthenticatorOptions, ports: Ports, algorithms?: readonly string[]) {
+    const { issuer, claimMappings: { groups } } = options;
     this.#options = options;
-    this.#provider = new OidcProvider(options.issuer, ports, algorithms);
+    this.#provider = new OidcProvider(issuer, ports, algorithms);
+    this.#groups = groups?.claim
+      ? new DistributedClaim(groups.claim, { issuer, ports, algorithms })
+      : undefined;
   }
 
   /** The user, and when the token ends (wall time in ms). Rejects with TokenError. */
   async authenticate(token: string): Promise<{ user: User; expires: number }> {
-    const claims = await this.#provider.verify(token);
+    const known = await this.#provider.verify(token);
+    const claims = await this.#groups?.expanded(known) ?? known;
     return { user: await userOf(claims, this.#options), expires: Number(claims.exp) * 1000 };
   }
 }

@@ -58,6 +58,8 @@ export const MATCH_CONDITIONS_MAX = 64;
 export const OIDC_TIMEOUT_MS = 30_000;
 /** Longest such document. */
 export const OIDC_BYTES_MAX = 1024 * 1024;
+/** Issuers of distributed claims whose keys are remembered, of each issuer of tokens. */
+export const OIDC_ISSUERS_MAX = 16;
 /** Keys of one provider that are looked at. */
 export const OIDC_KEYS_MAX = 100;
 /** A provider that could not be discovered is asked again after this long. */

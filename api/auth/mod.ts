@@ -19,7 +19,7 @@
  * What it does not do: hold certificates and keys (its caller does, sealed in the store), speak HTTP (webhooks
  * are asked through a port that is handed in).
  *
- * Reading order: `contract.ts`, `authn.ts`, `tokens.ts`, `jwt.ts`, `oidc.ts`, `jwt_authenticator.ts`,
+ * Reading order: `contract.ts`, `authn.ts`, `tokens.ts`, `jwt.ts`, `oidc.ts`, `distributed_claims.ts`, `jwt_authenticator.ts`,
  * `token_webhook.ts`, `request_header.ts`, `impersonate.ts`; `authorize.ts`, `authorizers.ts`, `rbac.ts`,
  * `rbac_escalation.ts`, `bootstrap_roles.ts`, `node.ts`, `pods_of_nodes.ts`, `authorize_webhook.ts`; `admission.ts`, `plugins/mod.ts`;
  * `reviews.ts`; `pki.ts`, `kubeconfig.ts`.
