@@ -159,6 +159,7 @@ export class Flow {
       kind,
       view,
     });
+    classified.stats.seats.add(Math.max(work.seats, work.finalSeats));
     const asking: Asking = { classified, passage, call, work };
     // Who is exempt is never refused, but takes turns: floods by administrators would hold up everybody
     const exempt = level.spec.type === "Exempt";

@@ -74,26 +74,35 @@ export interface Classified {
 /** Upper bounds of waits and executions, in seconds (upstream's). */
 export const WAIT_BUCKETS = [0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30];
 
+/** Upper bounds of estimated seats (upstream's). */
+export const SEAT_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 100];
+
 /** What metrics show of a schema's requests at a level. */
 export class FlowStats {
   dispatched = 0;
   readonly rejected = new Map<string, number>();
   readonly waits = new Histogram();
   readonly executions = new Histogram();
+  /** Seats that requests were estimated to take. */
+  readonly seats = new Histogram(SEAT_BUCKETS);
 }
 
-/** Counts durations in `WAIT_BUCKETS`. */
+/** Counts values below bounds: durations in seconds, unless others are given. */
 export class Histogram {
   count = 0;
   sum = 0;
-  readonly buckets = new Uint32Array(WAIT_BUCKETS.length);
+  readonly bounds: readonly number[];
+  readonly buckets: Uint32Array;
 
-  add(seconds: number): void {
+  constructor(bounds: readonly number[] = WAIT_BUCKETS) {
+    this.bounds = bounds;
+    this.buckets = new Uint32Array(bounds.length);
+  }
+
+  add(value: number): void {
     this.count++;
-    this.sum += seconds;
-    for (let i = WAIT_BUCKETS.length - 1; i >= 0 && seconds <= WAIT_BUCKETS[i]; i--) {
-      this.buckets[i]++;
-    }
+    this.sum += value;
+    for (let i = this.bounds.length - 1; i >= 0 && value <= this.bounds[i]; i--) this.buckets[i]++;
   }
 }
 

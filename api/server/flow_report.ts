@@ -1,7 +1,7 @@
 /** Flow control as others see it: metrics by upstream's names, and the three tables under /debug. */
 import { formatDuration } from "../machinery/time.ts";
 import type { Details, Flow } from "./flow.ts";
-import { type FlowStats, type Histogram, type Level, WAIT_BUCKETS } from "./flow_levels.ts";
+import type { FlowStats, Histogram, Level } from "./flow_levels.ts";
 import type { Ticket } from "./flow_queues.ts";
 
 /** Lines for `/metrics`. */
@@ -13,6 +13,10 @@ export function flowLines(flow: Flow): string {
   family(inflight, "gauge", "Requests being worked on");
   lines.push(`${inflight}{request_kind="readOnly"} ${flow.reads}`);
   lines.push(`${inflight}{request_kind="mutating"} ${flow.writes}`);
+  const inqueue = "apiserver_current_inqueue_requests";
+  family(inqueue, "gauge", "Requests that wait to be worked on");
+  lines.push(`${inqueue}{request_kind="readOnly"} ${flow.waitingReads}`);
+  lines.push(`${inqueue}{request_kind="mutating"} ${flow.waitingWrites}`);
   const dropped = "apiserver_dropped_requests_total";
   family(dropped, "counter", "Requests told to come again");
   lines.push(`${dropped}{request_kind="readOnly"} ${flow.refused.read}`);
@@ -107,11 +111,16 @@ function statLines(
   for (const { level, schema, stats } of all) {
     histogram(lines, executions, `${labelsOf(level, schema)},type="regular"`, stats.executions);
   }
+  const seats = `${PREFIX}work_estimated_seats`;
+  family(seats, "histogram", "Seats that requests were estimated to take");
+  for (const { level, schema, stats } of all) {
+    histogram(lines, seats, labelsOf(level, schema), stats.seats);
+  }
 }
 
 function histogram(lines: string[], name: string, labels: string, found: Histogram): void {
   if (found.count === 0) return;
-  WAIT_BUCKETS.forEach((le, i) =>
+  found.bounds.forEach((le, i) =>
     lines.push(`${name}_bucket{${labels},le="${le}"} ${found.buckets[i]}`)
   );
   lines.push(

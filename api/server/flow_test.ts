@@ -524,6 +524,13 @@ Deno.test("flow: a level that rejects has no queue; what fits is served", async 
     `apiserver_flowcontrol_rejected_requests_total${labels},reason="concurrency-limit"} 1`,
   );
   assert(lineOf(text, 'apiserver_flowcontrol_nominal_limit_seats{priority_level="tight"}'));
+  const seats = `apiserver_flowcontrol_work_estimated_seats_bucket${labels},le=`;
+  // Two were served, one was refused: each was estimated
+  assertEquals(lineOf(text, `${seats}"1"`), `${seats}"1"} 3`);
+  assertEquals(
+    lineOf(text, "apiserver_current_inqueue_requests{"),
+    'apiserver_current_inqueue_requests{request_kind="readOnly"} 0',
+  );
 });
 
 Deno.test("flow: a FlowSchema says whether its level is there", async () => {
