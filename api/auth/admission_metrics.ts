@@ -1,5 +1,6 @@
 /** Metrics of what admission asks of webhooks and policies, by upstream's names. */
-import { Counter, Duration, type Labels } from "../machinery/metric_series.ts";
+import { Counter, Duration, type Labels, Tally } from "../machinery/metric_series.ts";
+import type { Admission } from "./contract.ts";
 
 /** Upper bounds of latency, in seconds (upstream's). */
 const BUCKETS = [0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 25];
@@ -61,6 +62,12 @@ function errorType(message: string | undefined): string {
   return message.startsWith(spent) ? "out_of_budget" : "invalid_error";
 }
 
+function judgedLabels({ operation, kind, subresource }: Admission): string {
+  const resource = kind.plural === "pods" && kind.group === "" ? "pod" : "controller";
+  return `request_operation="${operation.toLowerCase()}",resource="${resource}",` +
+    `subresource="${subresource}"`;
+}
+
 /** Counts what webhooks and policies are asked and how it ends. */
 export class AdmissionMetrics {
   readonly #requests = new Counter(
@@ -95,12 +102,42 @@ export class AdmissionMetrics {
     CONDITION_BUCKETS,
   );
 
+  readonly #evaluations = new Tally(
+    "pod_security_evaluations_total",
+    "Pods and templates of pods that were judged, by level and mode",
+  );
+  readonly #exemptions = new Tally(
+    "pod_security_exemptions_total",
+    "Pods and templates of pods that were not judged",
+  );
+
   readonly #validating = new PolicyMetrics("validating");
   readonly #mutating = new PolicyMetrics("mutating");
 
   /** A validation did not hold; `action` is what came of it: `deny`, `warn`, `audit`, or `allow` for an ignored error. */
   validated(judged: Judged, action: string, ms: number): void {
     this.#validating.add(judged, ms, { enforcement_action: action });
+  }
+
+  /** A pod or a template of one was judged by PodSecurity. */
+  judged(
+    { decision, mode, level, version }: {
+      decision: "allow" | "deny";
+      mode: string;
+      level: string;
+      version: string;
+    },
+    a: Admission,
+  ): void {
+    this.#evaluations.add(
+      `decision="${decision}",mode="${mode}",policy_level="${level}",policy_version="${version}",` +
+        judgedLabels(a),
+    );
+  }
+
+  /** One was not judged. */
+  exempted(a: Admission): void {
+    this.#exemptions.add(judgedLabels(a));
   }
 
   /** A mutation was made, or could not be. */
@@ -150,6 +187,8 @@ export class AdmissionMetrics {
       this.#exclusions,
       this.#durations,
       this.#conditions,
+      this.#evaluations,
+      this.#exemptions,
       this.#validating,
       this.#mutating,
     ].flatMap((metric) => [...metric.lines()]).join("\n");

@@ -1,5 +1,5 @@
 /** Metrics of who was known and what was decided, by upstream's names. Counting is cheap: every request is counted. */
-import { Duration } from "../machinery/metric_series.ts";
+import { Duration, Tally } from "../machinery/metric_series.ts";
 import type { Authorizer, Decision } from "./contract.ts";
 
 /** Upper bounds of a webhook's latency, in seconds (upstream's). */
@@ -10,29 +10,6 @@ export type Attempt = "success" | "failure" | "error";
 
 /** How asking a webhook ended. */
 export type Evaluation = "success" | "error" | "timeout";
-
-/** Counts by labels that are written once. Only for labels that no user chooses. */
-class Tally {
-  readonly #name: string;
-  readonly #help: string;
-  readonly #counts = new Map<string, number>();
-
-  constructor(name: string, help: string) {
-    this.#name = name;
-    this.#help = help;
-  }
-
-  add(labels: string): void {
-    this.#counts.set(labels, (this.#counts.get(labels) ?? 0) + 1);
-  }
-
-  *lines(): Generator<string> {
-    if (this.#counts.size === 0) return;
-    yield `# HELP ${this.#name} ${this.#help}`;
-    yield `# TYPE ${this.#name} counter`;
-    for (const [labels, count] of this.#counts) yield `${this.#name}{${labels}} ${count}`;
-  }
-}
 
 /** Users that are told apart in metrics. */
 const KNOWN = new Set([

@@ -40,6 +40,29 @@ export class Counter {
   }
 }
 
+/** Counts by labels that are written once. Only for labels that no user chooses. */
+export class Tally {
+  readonly #name: string;
+  readonly #help: string;
+  readonly #counts = new Map<string, number>();
+
+  constructor(name: string, help: string) {
+    this.#name = name;
+    this.#help = help;
+  }
+
+  add(labels: string): void {
+    this.#counts.set(labels, (this.#counts.get(labels) ?? 0) + 1);
+  }
+
+  *lines(): Generator<string> {
+    if (this.#counts.size === 0) return;
+    yield `# HELP ${this.#name} ${this.#help}`;
+    yield `# TYPE ${this.#name} counter`;
+    for (const [labels, count] of this.#counts) yield `${this.#name}{${labels}} ${count}`;
+  }
+}
+
 interface Measured {
   count: number;
   sum: number;

@@ -105,7 +105,10 @@ const ROWS: readonly Row[] = [
     make: (context, options) => imagePolicy(context, options.imagePolicy),
     off: true,
   },
-  { name: "PodSecurity", make: (_context, options) => podSecurity(options.podSecurity) },
+  {
+    name: "PodSecurity",
+    make: ({ metrics }, options) => podSecurity(options.podSecurity, metrics),
+  },
   {
     name: "PodNodeSelector",
     make: (_context, options) => podNodeSelector(options.nodeSelectors),

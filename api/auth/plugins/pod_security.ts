@@ -6,6 +6,7 @@ import { invalid as invalidObject } from "../../machinery/errors.ts";
 import { invalid } from "../../machinery/field_errors.ts";
 import type { Cause, DeepReadonly, KubeObject } from "../../machinery/types.ts";
 import { refusal } from "../admission.ts";
+import type { AdmissionMetrics } from "../admission_metrics.ts";
 import type { Admission, AdmissionPlugin } from "../contract.ts";
 import { type Level, type Violation, violations } from "./pod_security_checks.ts";
 
@@ -103,7 +104,10 @@ function exemption({ exempt }: Settings, a: Admission): string | undefined {
 }
 
 /** Upstream's PodSecurity. */
-export function podSecurity(options: PodSecurityOptions = {}): AdmissionPlugin {
+export function podSecurity(
+  options: PodSecurityOptions = {},
+  metrics?: AdmissionMetrics,
+): AdmissionPlugin {
   const settings = settingsOf(options);
   const { defaults } = settings;
   // Where nothing is asked by default, what no namespace asks for need not be looked at
@@ -120,22 +124,30 @@ export function podSecurity(options: PodSecurityOptions = {}): AdmissionPlugin {
       const resource = resourceOf(a);
       if (resource === "namespaces") return checkNamespace(a, settings);
       const why = exemption(settings, a);
-      if (why) return a.annotate(`${PREFIX}exempt`, why);
+      const exempted = (why: string) => {
+        metrics?.exempted(a);
+        a.annotate(`${PREFIX}exempt`, why);
+      };
+      if (why) return exempted(why);
+      const enforce = resource === "pods";
+      const note = (decision: "allow" | "deny", mode: Mode, { level, minor }: LevelVersion) =>
+        metrics?.judged({ decision, mode, level, version: versionShown(level, minor) }, a);
       const labels = a.view.get(`/registry/namespaces/${a.namespace}`)?.value.metadata.labels;
       // Most namespaces say nothing about pods: nothing to do.
-      if (!labels && idle) return;
+      if (!labels && idle) return void (enforce && note("allow", "enforce", defaults.enforce));
       const { policy, errors } = policyOf(labels, defaults);
-      const enforce = resource === "pods";
       const silent = policy.audit.level === "privileged" && policy.warn.level === "privileged" &&
         (!enforce || policy.enforce.level === "privileged");
-      if (silent && errors.length === 0) return;
+      if (silent && errors.length === 0) {
+        return void (enforce && note("allow", "enforce", policy.enforce));
+      }
       const pod = enforce ? a.object! : TEMPLATES[resource](a.object!);
       if (!pod) return;
       if (enforce && a.old && !significant(pod, a.old)) return;
       if (settings.exempt.runtimeClasses.has(pod.spec?.runtimeClassName)) {
-        return a.annotate(`${PREFIX}exempt`, "runtimeClass");
+        return exempted("runtimeClass");
       }
-      evaluate(a, pod, policy, { errors, enforce });
+      evaluate(a, pod, policy, { errors, enforce, note });
     },
   };
 }
@@ -144,7 +156,11 @@ function evaluate(
   a: Admission,
   pod: KubeObject,
   policy: Policy,
-  { errors, enforce }: { errors: Cause[]; enforce: boolean },
+  { errors, enforce, note }: {
+    errors: Cause[];
+    enforce: boolean;
+    note: (decision: "allow" | "deny", mode: Mode, wanted: LevelVersion) => void;
+  },
 ): void {
   if (errors.length) {
     const texts = errors.map((c) => `${c.field}: ${c.message}`);
@@ -163,19 +179,34 @@ function evaluate(
       found.map(({ reason, detail }) => detail ? `${reason} (${detail})` : reason).join(", ")
     }`;
   const enforced = enforce ? judge(policy.enforce) : [];
-  if (enforce) a.annotate(`${PREFIX}enforce-policy`, describe(policy.enforce));
+  if (enforce) {
+    a.annotate(`${PREFIX}enforce-policy`, describe(policy.enforce));
+    note(enforced.length ? "deny" : "allow", "enforce", policy.enforce);
+  }
   const audited = judge(policy.audit);
   if (audited.length) {
     a.annotate(`${PREFIX}audit-violations`, text("would violate", policy.audit, audited));
+    note("deny", "audit", policy.audit);
   }
   if (enforced.length) throw refusal(a, text("violates", policy.enforce, enforced));
   const warned = judge(policy.warn);
-  if (warned.length) a.warn(text("would violate", policy.warn, warned));
+  if (!warned.length) return;
+  a.warn(text("would violate", policy.warn, warned));
+  note("deny", "warn", policy.warn);
+}
+
+/** A version in metrics: privileged is always the latest, and what is to come is one. */
+function versionShown(level: Level, minor: number): string {
+  if (minor === Infinity || level === "privileged") return "latest";
+  return minor > MINOR ? "future" : `v1.${minor}`;
 }
 
 function describe({ level, minor }: LevelVersion): string {
   return `${level}:${minor === Infinity ? "latest" : `v1.${minor}`}`;
 }
+
+/** The minor version that this server is of. */
+const MINOR = 36;
 
 /** Labels as a policy: what cannot be read is enforced strictly, and neither audited nor warned of. */
 function policyOf(labels: Labels, defaults: Policy): { policy: Policy; errors: Cause[] } {

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { admission, admit, messageOf, namespace, State, stored } from "../state_fixture.ts";
+import { AdmissionMetrics } from "../admission_metrics.ts";
 import { podSecurity } from "./pod_security.ts";
 import { type Level, violations } from "./pod_security_checks.ts";
 
@@ -223,5 +224,49 @@ Deno.test("podSecurity() checks labels of namespaces and the pods a new level wo
   assertEquals(raised.warnings, [
     'existing pods in namespace "ns" violate the new PodSecurity enforce level "baseline:latest"',
     "a (and 2 other pods): host namespaces",
+  ]);
+});
+
+Deno.test("PodSecurity counts what it judges, and what is exempt", async () => {
+  const state = new State();
+  const metrics = new AdmissionMetrics();
+  const plugin = podSecurity({ exemptions: { usernames: ["root"] } }, metrics);
+  const prefix = "pod-security.kubernetes.io/";
+  state.put("/registry/namespaces/plain", namespace("plain"));
+  state.put(
+    "/registry/namespaces/strict",
+    namespace("strict", {
+      labels: {
+        [`${prefix}enforce`]: "baseline",
+        [`${prefix}enforce-version`]: "v1.30",
+        [`${prefix}audit`]: "restricted",
+        [`${prefix}audit-version`]: "v1.99",
+        [`${prefix}warn`]: "restricted",
+      },
+    }),
+  );
+  const write = async (space: string, spec: Any, more: Any = {}) =>
+    await messageOf(() => {
+      const object = stored({ metadata: { name: "p", namespace: space }, spec });
+      const given = { resource: "pods", namespace: space, object, ...more };
+      return admit(plugin, admission(state, given), state);
+    });
+  await write("plain", {});
+  await write("strict", GOOD);
+  await write("strict", container({ privileged: true }));
+  await write("strict", container({}));
+  await write("strict", container({ privileged: true }), { user: { name: "root", groups: [] } });
+  await write("strict", {}, { resource: "deployments", group: "apps" });
+  const lines = metrics.text().split("\n").filter((line) => line.startsWith("pod_security_"));
+  const of = (decision: string, mode: string, level: string, version: string) =>
+    `pod_security_evaluations_total{decision="${decision}",mode="${mode}",policy_level="${level}",` +
+    `policy_version="${version}",request_operation="create",resource="pod",subresource=""}`;
+  assertEquals(lines.sort(), [
+    `${of("allow", "enforce", "baseline", "v1.30")} 2`,
+    `${of("allow", "enforce", "privileged", "latest")} 1`,
+    `${of("deny", "audit", "restricted", "future")} 2`,
+    `${of("deny", "enforce", "baseline", "v1.30")} 1`,
+    `${of("deny", "warn", "restricted", "latest")} 1`,
+    'pod_security_exemptions_total{request_operation="create",resource="pod",subresource=""} 1',
   ]);
 });
