@@ -104,3 +104,20 @@ Deno.test("an update of a version that stands is not refused for a lost plan", a
   assertEquals(seen.length, 4);
   assertEquals(structuredClone(updated.spec), seen[3]);
 });
+
+Deno.test("no address is given twice when many are planned at once in a small range", async () => {
+  const { seen, admission } = judge();
+  await using f = await openApi({ admission, serviceRange: "10.0.0.0/27" });
+  const results = await Promise.allSettled(
+    Array.from({ length: 40 }, (_, i) => f.client.create(at, service(`s${i}`))),
+  );
+  const made = results.filter((result) => result.status === "fulfilled").map(({ value }) => value);
+  const addresses = made.map(({ spec }) => spec.clusterIP as string);
+  assertEquals(new Set(addresses).size, addresses.length);
+  // All that are given unasked are found, by judging again what crossed another write
+  assertEquals(addresses.length, 22);
+  for (const { spec } of made) assert(seen.some(({ clusterIP }) => clusterIP === spec.clusterIP));
+  for (const result of results) {
+    if (result.status === "rejected") assertMatch(result.reason.message, /range is full/);
+  }
+});
