@@ -139,6 +139,11 @@ export class Composition {
   #cost = 0;
 
   constructor(variables: readonly Variable[], base: Values) {
+    // An object that is another's prototype costs V8 a map of its own, and lives until a full collection
+    if (variables.length === 0 && "variables" in base) {
+      this.values = base;
+      return;
+    }
     const makers = new Map<string, () => unknown>();
     for (const { name, compiled } of variables) {
       makers.set(name, () => this.#evaluate(name, compiled));
@@ -196,6 +201,7 @@ export function admissionValues(judged: Judged): Values {
     namespaceObject: () => wrap(judged.namespace && namespaceShown(judged.namespace)),
     request: () => wrap(requestShown(judged)),
     authorizer: () => cel.authorizerValue(checks),
+    variables: () => new cel.LazyRecord(new Map()),
     "authorizer.requestResource": () =>
       cel.resourceCheckValue(checks, {
         group: a.kind.group,

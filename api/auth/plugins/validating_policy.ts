@@ -259,7 +259,8 @@ async function evaluate(
     if (error instanceof OutOfBudget) return only(error.message);
     throw error;
   }
-  const blind = withoutAuthorizer(values);
+  const telling = programs.annotations.length > 0 || programs.messages.some((one) => one);
+  const blind = telling ? withoutAuthorizer(values) : values;
   const judged = await verdictsOf({ programs, policy, outcomes, budget, blind, fails, now });
   let notes: (Timed | undefined)[];
   try {
@@ -296,6 +297,7 @@ async function evaluateAll(
     now: () => number;
   },
 ): Promise<(Timed | undefined)[]> {
+  if (made.length === 0) return [];
   const composed = new Composition(variables, values);
   const outcomes: (Timed | undefined)[] = [];
   for (const one of made) {
