@@ -114,9 +114,10 @@ const MAPPINGS_OFF = "nodeAllocatableResourceMappings";
 const LISTS_OFF = ["bools", "ints", "strings", "versions"];
 
 function* partsOff(slice?: Stored): Generator<[part: Obj, field: string]> {
-  for (const device of slice?.spec?.devices ?? []) {
+  for (const entry of slice?.spec?.devices ?? []) {
+    const device = entry.basic ?? entry;
     if (device[MAPPINGS_OFF] !== undefined) yield [device, MAPPINGS_OFF];
-    for (const attribute of Object.values<Obj>((device.basic ?? device).attributes ?? {})) {
+    for (const attribute of Object.values<Obj>(device.attributes ?? {})) {
       for (const field of LISTS_OFF) if (attribute[field] !== undefined) yield [attribute, field];
     }
   }
