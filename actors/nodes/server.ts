@@ -145,11 +145,12 @@ function runningPart({ pod, records }: PodWorker): object | undefined {
 
 async function plain(node: ServedNode, path: string): Promise<Response> {
   if (path === "/healthz") return new Response("ok");
-  if (path === "/pods" || path === "/pods/") {
+  const page = path.endsWith("/") ? path.slice(0, -1) : path;
+  if (page === "/pods") {
     const items = [...node.workers()].map((w) => w.pod);
     return Response.json({ kind: "PodList", apiVersion: "v1", metadata: {}, items });
   }
-  if (path === "/runningpods/") {
+  if (page === "/runningpods") {
     const items = [...node.workers()].map(runningPart).filter((pod) => pod !== undefined);
     return Response.json({ kind: "PodList", apiVersion: "v1", metadata: {}, items });
   }

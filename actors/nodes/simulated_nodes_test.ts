@@ -142,6 +142,22 @@ Deno.test("a preStop sleep is slept for a container without a process, too", asy
   assertEquals(Math.round((box.clock.now() - from) / 1000), 20);
 });
 
+Deno.test("a node lists its pods, and those of which something runs", async () => {
+  await using box = await openBox();
+  const nodes = startSimulatedNodes(box.system, {});
+  await nodes.registered;
+  await box.pod("runs", "simulated-0", nginx);
+  await box.pod("waits", "simulated-0", { containers: [{ name: "c", image: "a.invalid/b" }] });
+  await box.until("Running", async () => (await box.get("runs")).status?.phase === "Running");
+  const named = async (path: string) => {
+    const answer = await nodes.api("simulated-0")!.fetch(new Request(`https://node${path}`));
+    const { items } = await answer.json() as { items: { metadata: { name: string } }[] };
+    return items.map(({ metadata }) => metadata.name).sort();
+  };
+  assertEquals(await named("/pods"), ["runs", "waits"]);
+  for (const path of ["/runningpods", "/runningpods/"]) assertEquals(await named(path), ["runs"]);
+});
+
 Deno.test("labelled: logs begin simulated:, exec and port-forward answer 400", async () => {
   await using box = await openBox();
   const nodes = startSimulatedNodes(box.system, {});
