@@ -199,6 +199,8 @@ export interface Diagnosis {
   plugins: ReadonlySet<string>;
   /** What preemption said. */
   postFilter?: string;
+  /** Preemption was not tried: a promised node, if there is one, stays promised. */
+  untried?: true;
   /** It is only asked what could be done: nothing is to be done about it. */
   asked?: true;
 }

@@ -50,7 +50,10 @@ export function preempt(
   { minCandidateNodesAbsolute = 100, minCandidateNodesPercentage = 10 }: PreemptionArgs = {},
 ): Candidate[] | string {
   const ineligible = whyIneligible(pod, diagnosis, ports.cluster);
-  if (ineligible) return `preemption: ${ineligible}`;
+  if (ineligible) {
+    diagnosis.untried = true;
+    return `preemption: ${ineligible}`;
+  }
   const said = new Map<string, Refusal>();
   const nodes = ports.cluster.nodes.filter((node) => {
     const refusal = diagnosis.all ?? diagnosis.refusals.get(node.name);

@@ -166,6 +166,38 @@ Deno.test("an extender's refusals are told, its failure ends the try unless it i
   assertEquals(await other.places(), ["p: a"]);
 });
 
+Deno.test("a promised node is taken back from pods that a higher one outbids", async () => {
+  await using w = await openWorld({});
+  const pods = { group: "", version: "v1", plural: "pods" };
+  const requests = { cpu: "1" };
+  await w.node("a", { cpu: "2" });
+  for (const [name, value] of [["middle", 5], ["high", 10]] as const) {
+    const resource = { group: "scheduling.k8s.io", version: "v1", plural: "priorityclasses" };
+    await w.create(resource, { metadata: { name }, value });
+  }
+  for (const name of ["low-1", "low-2"]) await w.pod(name, { requests });
+  await w.settle();
+  for (const name of ["middle-1", "middle-2"]) {
+    await w.pod(name, { priorityClassName: "middle", requests });
+  }
+  await w.settle();
+  const promised = async (name: string) =>
+    (await w.get(pods, name, "default")).status.nominatedNodeName;
+  assertEquals([await promised("middle-1"), await promised("middle-2")], ["a", "a"]);
+  await w.pod("high", { priorityClassName: "high", requests });
+  await w.settle();
+  assertEquals(await promised("high"), "a");
+  for (const name of ["low-1", "low-2"]) {
+    const target = { resource: pods, namespace: "default", name };
+    await w.client.delete(target, { gracePeriodSeconds: 0 });
+  }
+  await w.settle(60_000);
+  const places = await w.places();
+  const placed = places.filter((place) => place.endsWith(": a"));
+  assertEquals(placed.length, 2, places.join());
+  assertEquals(placed[0], "high: a");
+});
+
 Deno.test("an extender that preempts has the last word on where and whom", async () => {
   type Victims = Record<string, { Pods: { metadata: { name: string; uid: string } }[] }>;
   const seen: string[] = [];

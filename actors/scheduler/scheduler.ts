@@ -348,6 +348,7 @@ export class Scheduler {
     const info = this.#infoOf(pod);
     const nominated = pod.status?.nominatedNodeName as string | undefined;
     if (nominated) this.#nominate(info, nominated);
+    else if (old?.status?.nominatedNodeName) this.#clearNomination(info.uid);
     const events = known ? ownEvents(old, pod) : [];
     const change = known ? { events, pod: info, oldPod: this.#infoOf(old) } : undefined;
     this.#queue.put(info, this.#context.clock.monotonic(), change);
@@ -534,8 +535,9 @@ export class Scheduler {
     if (typeof said === "string") diagnosis.postFilter = said;
     if (nominee) {
       this.#nominate(info, nominee.node.name);
+      this.#outbid(info, nominee.node.name);
       diagnosis.plugins = new Set([...diagnosis.plugins, "NodeResourcesFit"]);
-    }
+    } else if (!diagnosis.untried) this.#clearNomination(info.uid);
     this.#queue.refused(info.uid, diagnosis.plugins, this.#context.clock.monotonic());
     const message = fitErrorText(diagnosis);
     this.#attempts.note(info.uid, {
@@ -546,7 +548,8 @@ export class Scheduler {
       feasible: 0,
       reasons: reasonCounts(diagnosis),
     });
-    this.#report(info, "Unschedulable", message, nominee?.node.name);
+    const nominated = nominee?.node.name ?? (diagnosis.untried ? undefined : "");
+    this.#report(info, "Unschedulable", message, nominated);
     if (nominee) this.#evict(info, nominee);
   }
 
@@ -574,6 +577,25 @@ export class Scheduler {
   #clearNomination(uid: string): void {
     for (const [node, promised] of this.#nominated) {
       if (promised.delete(uid) && promised.size === 0) this.#nominated.delete(node);
+    }
+  }
+
+  /** Room that is made for a pod is not room for lower ones: they are promised the node no longer. */
+  #outbid(info: PodInfo, node: string): void {
+    for (const other of [...this.#nominated.get(node)?.values() ?? []]) {
+      if (other.priority >= info.priority) continue;
+      this.#clearNomination(other.uid);
+      const { namespace, name, uid } = other.pod.metadata;
+      const target = { resource: PODS, namespace, name, subresource: "status" };
+      const body = { metadata: { uid }, status: { nominatedNodeName: null } };
+      this.#client.patch(target, { type: "merge", body }).catch((error) => {
+        if (error instanceof ApiError && (error.code === 404 || error.code === 409)) return;
+        const pod = other.key;
+        this.#context.log("warn", "could not take a nomination back", {
+          pod,
+          error: String(error),
+        });
+      });
     }
   }
 
@@ -650,7 +672,7 @@ export class Scheduler {
       (pod.status?.conditions as readonly DeepReadonly<Record<string, string>>[] | undefined)
         ?.find((condition) => condition.type === "PodScheduled");
     const nominates = nominatedNode !== undefined &&
-      nominatedNode !== pod.status?.nominatedNodeName;
+      nominatedNode !== (pod.status?.nominatedNodeName ?? "");
     if (
       known?.status === "False" && known.reason === reason && known.message === message &&
       !nominates
@@ -676,7 +698,7 @@ export class Scheduler {
           metadata: { uid: info.uid },
           status: {
             conditions: [condition],
-            ...(nominates && { nominatedNodeName: nominatedNode }),
+            ...(nominates && { nominatedNodeName: nominatedNode || null }),
           },
         },
       },
