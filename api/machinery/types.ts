@@ -238,6 +238,8 @@ export interface KindContext {
   warn?(line: string): void;
   /** The subresource that is written, or empty. */
   subresource: string;
+  /** Labels of the object's namespace, for kinds that need its leave. */
+  namespaceLabels?(): Readonly<Record<string, string>>;
   uuid: () => string;
 }
 

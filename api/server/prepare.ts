@@ -40,6 +40,9 @@ export function contextOf(deps: Deps, request: ApiRequest): KindContext {
     requester: request.user,
     subresource: request.subresource,
     warn: (line) => request.warnings.push(line),
+    namespaceLabels: () =>
+      deps.database.objects.view().get(`/registry/namespaces/${request.namespace}`)?.value.metadata
+        .labels ?? {},
     uuid: () => deps.clock.uuid(),
   };
 }

@@ -1,5 +1,5 @@
 import { assertEquals } from "@std/assert";
-import { create, decoded, kindOf, NOW, update } from "./fixture.ts";
+import { contextOf, create, decoded, kindOf, lines, NOW, update } from "./fixture.ts";
 
 // deno-lint-ignore no-explicit-any -- tests write objects as they come
 type Obj = any;
@@ -677,5 +677,21 @@ Deno.test("device claims", async (t) => {
     ]);
     assertEquals(cells(kind, { status: { allocation: {} } }), "x | allocated | 2m");
     assertEquals(cells(kind, {}), "x | pending | 2m");
+  });
+  await t.step("devices in use are for namespaces with a label", () => {
+    const object = decoded(kind, {
+      metadata: { name: "x" },
+      ...claim({ requests: [{ name: "a", exactly: { ...exactly, adminAccess: true } }] }),
+    });
+    const judged = (labels: Record<string, string>) =>
+      lines(kindOf(kind).hooks.validate!(object, {
+        ...contextOf(),
+        namespaceLabels: () => labels,
+      }));
+    assertEquals(judged({ "resource.kubernetes.io/admin-access": "true" }), []);
+    assertEquals(judged({}), [
+      "spec.devices.requests[0].adminAccess: Forbidden: admin access to devices requires the " +
+      "`resource.kubernetes.io/admin-access: true` label on the containing namespace",
+    ]);
   });
 });

@@ -157,8 +157,9 @@ export const hooks: Record<string, KindHooks> = {
     load: loadExpressions,
     ...statusHooks(),
     defaults: (claim) => defaultClaimSpec(claim.spec),
-    validate(claim) {
+    validate(claim, context) {
       const r = new Report();
+      claims.validateAdminAccess(claim.spec?.devices?.requests, claims.REQUESTS, context, r);
       claims.validateClaimSpec(claim.spec, SPEC, r);
       return r.causes;
     },
@@ -168,9 +169,11 @@ export const hooks: Record<string, KindHooks> = {
     load: loadExpressions,
     ...statusHooks(),
     defaults: (claim) => defaultBetaClaimSpec(claim.spec),
-    validate(claim) {
+    validate(claim, context) {
       const r = new Report();
-      claims.validateClaimSpec(specInV1(claim.spec), SPEC, r);
+      const spec = specInV1(claim.spec);
+      claims.validateAdminAccess(spec?.devices?.requests, claims.REQUESTS, context, r);
+      claims.validateClaimSpec(spec, SPEC, r);
       return r.causes;
     },
     validateUpdate: (claim, old, context) =>
@@ -179,7 +182,7 @@ export const hooks: Record<string, KindHooks> = {
   "ResourceClaimTemplate.v1beta1": {
     load: loadExpressions,
     defaults: (template) => defaultBetaClaimSpec(template.spec?.spec),
-    validate: (template) => claims.validateTemplate(templateInV1(template)),
+    validate: (template, context) => claims.validateTemplate(templateInV1(template), context),
     validateUpdate: (template, old) =>
       claims.validateTemplateUpdate(templateInV1(template), templateInV1(old)),
   },

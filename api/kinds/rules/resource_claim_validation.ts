@@ -48,6 +48,9 @@ const INTERFACE_LENGTH_MAX = 256;
 const HARDWARE_LENGTH_MAX = 128;
 const IMMUTABLE = "field is immutable";
 
+/** Also of templates, whose requests lie deeper. */
+export const REQUESTS = SPEC.child("devices", "requests");
+
 const nameOf = (named: Obj): string => named.name ?? "";
 
 // --- what is asked for -----------------------------------------------------------------------------------
@@ -197,6 +200,22 @@ export function validateSelectors(selectors: Obj[] | undefined, path: Path, r: R
   });
 }
 
+const ADMIN_LABEL = "resource.kubernetes.io/admin-access";
+
+/** Access to devices that are in use is for namespaces that an administrator has chosen. */
+export function validateAdminAccess(
+  list: readonly Obj[] | undefined,
+  path: Path,
+  context: KindContext,
+  r: Report,
+): void {
+  const i = list?.findIndex((entry) => (entry.exactly ?? entry).adminAccess === true) ?? -1;
+  if (i < 0 || context.namespaceLabels?.()[ADMIN_LABEL] === "true") return;
+  const text = `admin access to devices requires the \`${ADMIN_LABEL}: true\` label on the ` +
+    "containing namespace";
+  r.forbidden(path.index(i).child("adminAccess"), text);
+}
+
 // --- what was allocated ----------------------------------------------------------------------------------
 
 function immutableSpec(object: Stored, old: Stored, r: Report): void {
@@ -210,6 +229,11 @@ export function validateClaimUpdate(claim: Stored, old: Stored, context: KindCon
   immutableSpec(claim, old, r);
   if (context.subresource !== "status") return r.causes;
   const { reservedFor = [], allocation, devices } = claim.status ?? {};
+  const granted = (status: Obj): Obj[] => status?.allocation?.devices?.results ?? [];
+  if (!granted(old.status).some((result) => result.adminAccess === true)) {
+    const at = STATUS.child("allocation", "devices", "results");
+    validateAdminAccess(granted(claim.status), at, context, r);
+  }
   const path = STATUS.child("reservedFor");
   each(reservedFor, RESERVED_MAX, path, r, {
     check(user, path) {
@@ -340,8 +364,9 @@ function validateResult(allocation: Obj, names: ReadonlySet<string>, path: Path,
 // --- templates and classes -------------------------------------------------------------------------------
 
 /** Checks a new template. */
-export function validateTemplate({ spec = {} }: Stored): Cause[] {
+export function validateTemplate({ spec = {} }: Stored, context?: KindContext): Cause[] {
   const r = new Report();
+  if (context) validateAdminAccess(spec.spec?.devices?.requests, REQUESTS, context, r);
   validateTemplateMeta(spec.metadata, SPEC.child("metadata"), r);
   validateClaimSpec(spec.spec, SPEC.child("spec"), r);
   return r.causes;
