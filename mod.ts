@@ -16,7 +16,13 @@
  * await cluster.settle();
  * ```
  */
-import { type SchedulerOptions, SchedulerView, startControlPlane } from "./actors/mod.ts";
+import {
+  localCloud,
+  type SchedulerOptions,
+  SchedulerView,
+  startControlPlane,
+  UNINITIALIZED,
+} from "./actors/mod.ts";
 import {
   advertised,
   dialerOf,
@@ -107,6 +113,8 @@ export interface ClusterOptions extends ServerOptions {
   controllers?: string;
   /** What the scheduler is told: a KubeSchedulerConfiguration's fields, and plugins of your own. */
   scheduler?: Omit<SchedulerOptions, "view" | "outbound" | "load">;
+  /** Zones of a local cloud provider, which tells nodes where they are (default: there is none). */
+  cloudZones?: readonly string[];
   /** A snapshot to begin with. */
   snapshot?: Uint8Array;
   /** Hard bound of the database, in bytes. */
@@ -241,6 +249,7 @@ export class Cluster {
             signedStatus: async (csr) =>
               signedStatus(csr, (await cluster.#upkeep.identity()).authority, clock),
           },
+          ...(options.cloudZones?.length && { cloud: localCloud({ zones: options.cloudZones }) }),
           clusterCidr: ranges?.podRange ?? virtualPodRange(options.nodes ?? 0),
           ...(ranges && { loadBalancerCidr: lastBlock(ranges.serviceRange) }),
           ...(options.data && {
@@ -547,7 +556,7 @@ function markUsed(
 
 /** The nodes that are asked for. */
 function nodesOf(
-  { nodes: count = 2, runtime, data, nodeLabels: labels }: ClusterOptions,
+  { nodes: count = 2, runtime, data, nodeLabels: labels, cloudZones }: ClusterOptions,
   clock: Clock,
   ranges: Ranges | undefined,
 ): LocalNodesOptions {
@@ -556,6 +565,7 @@ function nodesOf(
     clock,
     ranges,
     labels,
+    ...(cloudZones?.length && { taints: [UNINITIALIZED] }),
     simulated: runtime !== "isolate",
     folder: async () => ({
       path: data ?? await Deno.makeTempDir({ prefix: "plesio-" }),

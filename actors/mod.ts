@@ -11,6 +11,8 @@ import { scheduler, type SchedulerOptions, SchedulerView } from "./scheduler/mod
 
 export { type SchedulerOptions, SchedulerView };
 
+export { localCloud, UNINITIALIZED } from "./controllers/mod.ts";
+
 /** What a control plane is started with. */
 export interface ControlPlaneOptions {
   /** One that may act as others: each actor gets its own identity from it. */

@@ -8,7 +8,8 @@
  * What they promise: names, annotations, events, conditions and counts are upstream's; every step can be
  * repeated; nothing they hold is the only copy; what was written is seen before it is decided on again.
  *
- * What is not here: cloud providers. `names.ts` says which names of kube-controller-manager's stand for nothing.
+ * What is not here: clouds other than this machine (`cloud.ts` is the interface). `names.ts` says which names of
+ * kube-controller-manager's stand for nothing.
  *
  * Reading order: `replicaset.ts` (a simple loop), `deployment.ts` with its three neighbours,
  * `garbage_collector.ts`, then what you need.
@@ -34,6 +35,8 @@ import {
 } from "../runtime/mod.ts";
 import { attachDetachController } from "./attach_detach.ts";
 import { bootstrapSignerController } from "./bootstrap_signer.ts";
+import type { CloudProvider } from "./cloud.ts";
+import { cloudNodeController, cloudNodeLifecycleController } from "./cloud_node.ts";
 import { clusterRoleAggregationController } from "./clusterrole_aggregation.ts";
 import { cronJobController } from "./cronjob.ts";
 import { csrApprovingController } from "./csr_approving.ts";
@@ -54,6 +57,7 @@ import { controllersProblem, isEnabled } from "./names.ts";
 import { namespaceController } from "./namespace.ts";
 import { nodeIpamController } from "./node_ipam.ts";
 import { nodeLifecycleController } from "./node_lifecycle.ts";
+import { nodeRouteController } from "./node_route.ts";
 import { persistentVolumeBinder } from "./persistent_volumes.ts";
 import { podGarbageCollector } from "./pod_gc.ts";
 import { policyStatusController } from "./policy_status.ts";
@@ -79,6 +83,7 @@ import {
   volumeProtectionController,
 } from "./volume_protection.ts";
 
+export { type CloudProvider, localCloud, UNINITIALIZED } from "./cloud.ts";
 export type { ControllerPorts, FreeController, ServedKinds } from "./ports.ts";
 
 /** A row: a controller of one kind, or an actor of its own. */
@@ -131,7 +136,13 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     serviceCidrController,
     serviceLoadBalancers(ports),
     ttlController,
+    ...(ports.cloud ? cloudRows(ports.cloud, ports) : []),
   ];
+}
+
+function cloudRows(cloud: CloudProvider, ports: ControllerPorts): ControllerRow[] {
+  const rows = [cloudNodeController(cloud), cloudNodeLifecycleController(cloud)];
+  return cloud.routes ? [...rows, nodeRouteController(cloud.routes, ports)] : rows;
 }
 
 /** Refuses a list that names a controller which is not known. */

@@ -33,6 +33,11 @@ const ALIASES: Readonly<Record<string, string>> = {
  * because it works with the real program.
  */
 export const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
+  "cloud-node-controller": "where there is no cloud provider",
+  "cloud-node-lifecycle": "where there is no cloud provider",
+  "cloud-node-lifecycle-controller": "where there is no cloud provider",
+  "node-route-controller": "where there is no cloud provider",
+  "route": "where there is no cloud provider",
   "device-taint-eviction-controller": "not built: taints of devices drive no pod out",
   "podcertificaterequest-cleaner-controller": "no signer issues pod certificates",
   "podgroup-protection-controller": "PodGroups are not served",

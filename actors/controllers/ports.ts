@@ -2,6 +2,7 @@
 import type { User } from "../../api/client/contract.ts";
 import type { DeepReadonly, Kind, Kinds, KubeObject } from "../../api/machinery/types.ts";
 import type { Behaviour } from "../runtime/mod.ts";
+import type { CloudProvider } from "./cloud.ts";
 
 /** The kinds that are served now. In the server's process its own registry; elsewhere discovery. */
 export type ServedKinds = Pick<Kinds, "version" | "all" | "byKind" | "byResource">;
@@ -55,6 +56,8 @@ export interface ControllerPorts {
   clusterCidr?: string;
   nodeMask?: number;
   nodeMaskIpv6?: number;
+  /** Whoever the machines belong to; without one nodes are what they say themselves. */
+  cloud?: CloudProvider;
   /** Where LoadBalancer Services' addresses come from (default: the service range's last /24). */
   loadBalancerCidr?: string;
   /** The folder under which the local-path provisioner makes volumes (default `/var/lib/plesio/volumes`). */

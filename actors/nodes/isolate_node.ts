@@ -33,6 +33,8 @@ export interface IsolateNodeOptions {
   dnsPort?(): number | undefined;
   domain?: string;
   labels?: Record<string, string>;
+  /** Taints with which it registers. */
+  taints?: readonly { key: string; value?: string; effect: string }[];
   capacity?: Record<string, string>;
   /** Images that no isolate can run are simulated (true), or fail to be pulled. */
   simulated?: boolean;

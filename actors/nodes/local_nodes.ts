@@ -25,6 +25,8 @@ export interface LocalNodesOptions {
   folder: () => Promise<{ path: string; temporary: boolean }>;
   /** Labels of the i-th node. */
   labels?: (index: number) => Record<string, string>;
+  /** Taints with which they register. */
+  taints?: readonly { key: string; value?: string; effect: string }[];
 }
 
 /** Starts them, into the lists that say which there are. */
@@ -33,7 +35,7 @@ export async function startLocalNodes(
   options: LocalNodesOptions,
   { nodes, simulated }: { nodes: RunningNode[]; simulated: SimulatedNodes[] },
 ): Promise<void> {
-  const { count, clock, ranges, labels } = options;
+  const { count, clock, ranges, labels, taints } = options;
   if (count === 0) return;
   if (!ranges) {
     simulated.push(startSimulatedNodes(system, {
@@ -41,6 +43,7 @@ export async function startLocalNodes(
       prefix: "plesio-",
       events: count <= EVENTFUL_NODES_MAX,
       labelsOf: labels,
+      taints,
     }));
     return;
   }
@@ -57,6 +60,7 @@ export async function startLocalNodes(
       dnsIP: ranges.dnsIP,
       dnsPort: () => dnsPort,
       labels: labels?.(index),
+      taints,
       simulated: options.simulated,
       temporary,
     }));

@@ -20,6 +20,8 @@ export interface CommandOptions extends ServerOptions, ClusterFlags {
   data: string | undefined;
   /** A KubeSchedulerConfiguration's fields. */
   scheduler?: Document;
+  /** Zones of the local cloud provider; none: there is no provider. */
+  cloudZones: readonly string[];
   log: CommandLog;
 }
 
@@ -110,6 +112,7 @@ async function optionsOf(
     runtime,
     components,
     controllers,
+    cloudZones: flags["cloud-zones"],
     ...await serverOptions(flags, readConfig),
     scheduler: await schedulerOfFlags(flags, readConfig),
     log: ports.log({ level: flags["log-level"], format }),

@@ -156,6 +156,9 @@ export const FLAGS = {
   }),
   controllers: textOr("*", "as kube-controller-manager's: *, name, -name"),
   "scheduler-config": file("a KubeSchedulerConfiguration: profiles, plugins, extenders"),
+  "cloud-zones": list(
+    "zones of a local cloud provider, which says where nodes are; without them there is none",
+  ),
   "enable-admission-plugins": list("plugins to switch on beside the default ones", {
     known: PLUGIN_NAMES,
   }),
