@@ -4,17 +4,14 @@
  *
  * Behaviour matched: pkg/controller/disruption/disruption.go, v1.36.
  */
-import { scaledValue } from "../../api/machinery/int_or_string.ts";
 import { labelSelector } from "../../api/machinery/selectors.ts";
 import { formatTime } from "../../api/machinery/time.ts";
-import type { Json, ResourceId } from "../../api/machinery/types.ts";
+import type { Json } from "../../api/machinery/types.ts";
 import {
   type ActorContext,
   type Controller,
-  controllerOf,
   DEPLOYMENTS,
   isGone,
-  JOBS,
   type Outcome,
   POD_DISRUPTION_BUDGETS,
   PODS,
@@ -23,120 +20,131 @@ import {
   STATEFUL_SETS,
   targetOf,
 } from "../runtime/mod.ts";
-import { conditionOf, type Obj, sameStatus, timeOf } from "./objects.ts";
-import { isFinished, isReady } from "./pods.ts";
+import { type Expected, expectedOf, unmanagedText } from "./disruption_scale.ts";
+import { type Condition, conditionOf, type Obj, sameStatus, timeOf } from "./objects.ts";
+import { isFinished, isReady, textOf } from "./pods.ts";
+import type { ControllerPorts, ServedKinds } from "./ports.ts";
 
 /** How long an evicted pod may take to be deleted before its eviction counts as void. */
 export const DELETION_MS_MAX = 2 * 60_000;
 
-/** What pods are owned by, where a budget can know how many there should be. */
-const SCALES: Record<string, ResourceId> = {
-  ReplicaSet: REPLICA_SETS,
-  ReplicationController: REPLICATION_CONTROLLERS,
-  StatefulSet: STATEFUL_SETS,
-};
+/** How long a pod may be told that it is to go before it is told that it is not. */
+export const STALE_CONDITION_MS = 2 * 60_000;
 
-export const disruptionController: Controller<void> = {
-  name: "disruption",
-  account: "disruption-controller",
-  component: "controllermanager",
-  for: POD_DISRUPTION_BUDGETS,
-  watches: [{
-    resource: PODS,
-    keys(pod, old, context) {
-      const namespace = pod.metadata.namespace!;
-      return [...context.informers.for(POD_DISRUPTION_BUDGETS).list(namespace)]
-        .filter((budget) => selects(budget, pod) || (old && selects(budget, old)))
-        .map((budget) => `${namespace}/${budget.metadata.name}`);
-    },
-  }],
-  reads: [REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS, DEPLOYMENTS, JOBS],
-  reconcile,
-};
+/** Keys of pods begin so; those of budgets are plain. */
+const POD = "pod:";
+
+/** The row. */
+export function disruptionController({ kinds }: Pick<ControllerPorts, "kinds">): Controller<void> {
+  return {
+    name: "disruption",
+    account: "disruption-controller",
+    component: "controllermanager",
+    for: POD_DISRUPTION_BUDGETS,
+    watches: [{
+      resource: PODS,
+      keys(pod, old, context) {
+        const namespace = pod.metadata.namespace!;
+        const keys: string[] = [];
+        for (const budget of context.informers.for(POD_DISRUPTION_BUDGETS).list(namespace)) {
+          if (selects(budget, pod) || old && selects(budget, old)) {
+            keys.push(`${namespace}/${budget.metadata.name}`);
+          }
+        }
+        if (staleCondition(pod)) keys.push(`${POD}${namespace}/${pod.metadata.name}`);
+        return keys;
+      },
+    }],
+    reads: [REPLICA_SETS, REPLICATION_CONTROLLERS, STATEFUL_SETS, DEPLOYMENTS],
+    reconcile: (key, context) =>
+      key.startsWith(POD)
+        ? freshen(key.slice(POD.length), context)
+        : reconcile(key, kinds, context),
+  };
+}
 
 function selects(budget: Obj, pod: Obj): boolean {
   return labelSelector(budget.spec?.selector).matches(pod.metadata.labels);
 }
 
-async function reconcile(key: string, context: ActorContext): Promise<Outcome> {
+async function reconcile(
+  key: string,
+  kinds: ServedKinds,
+  context: ActorContext,
+): Promise<Outcome> {
   const budget = context.informers.for(POD_DISRUPTION_BUDGETS).get(key);
   if (!budget) return;
+  const say = (type: "Normal" | "Warning", reason: string, text: string) =>
+    context.recorder.event(budget, type, reason, text);
   const pods = [...context.informers.for(PODS).list(budget.metadata.namespace)]
     .filter((pod) => selects(budget, pod));
+  if (pods.length === 0) say("Normal", "NoPods", "No matching pods found");
+  let counts: Expected;
   try {
-    const counts = expectedOf(budget, pods, context);
-    return await writeStatus(budget, pods, counts, context);
+    counts = await expectedOf(budget, pods, { kinds, context });
   } catch (error) {
-    if (isGone(error)) return;
-    if (!(error instanceof UnknownScale)) throw error;
-    context.recorder.event(
-      budget,
+    const text = textOf(error);
+    say(
       "Warning",
       "CalculateExpectedPodCountFailed",
-      `Failed to calculate the number of expected pods: ${error.message}`,
+      `Failed to calculate the number of expected pods: ${text}`,
     );
-    await failSafe(budget, error.message, context);
+    return await unlessGone(failSafe(budget, text, context));
+  }
+  if (counts.unmanaged) say("Warning", "UnmanagedPods", unmanagedText(budget));
+  return await unlessGone(writeStatus(budget, pods, counts, context));
+}
+
+async function unlessGone<T>(write: Promise<T>): Promise<T | undefined> {
+  try {
+    return await write;
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
   }
 }
 
-/** A budget that must know how many pods there should be, over pods that nobody can tell it of. */
-class UnknownScale extends Error {}
+// --- pods that were told that they are to go ----------------------------------------------------------
 
-interface Counts {
-  expected: number;
-  desired: number;
+/** A pod's word that it is disrupted, while nothing deletes it; the kubelet's own word is never stale. */
+function staleCondition(pod: Obj): Condition | undefined {
+  if (pod.metadata.deletionTimestamp || isFinished(pod)) return undefined;
+  const condition = conditionOf(pod.status, "DisruptionTarget");
+  if (condition?.status !== "True" || condition.reason === "TerminationByKubelet") return undefined;
+  return condition;
 }
 
-function expectedOf(budget: Obj, pods: readonly Obj[], context: ActorContext): Counts {
-  const { minAvailable, maxUnavailable } = budget.spec;
-  if (maxUnavailable !== undefined) {
-    const expected = scaleOf(pods, context);
-    const allowed = scaledValue(maxUnavailable, expected, true);
-    return { expected, desired: Math.max(0, expected - allowed) };
-  }
-  if (minAvailable === undefined || typeof minAvailable === "number") {
-    return { expected: pods.length, desired: minAvailable ?? 1 };
-  }
-  const expected = scaleOf(pods, context);
-  return { expected, desired: scaledValue(minAvailable, expected, true) };
+/** Takes the word back when the pod was not deleted in time. */
+async function freshen(key: string, context: ActorContext): Promise<Outcome> {
+  const pod = context.informers.for(PODS).get(key);
+  const stale = pod && staleCondition(pod);
+  if (!stale) return;
+  const now = context.clock.now();
+  const leftMs = timeOf(stale.lastTransitionTime) + STALE_CONDITION_MS - now;
+  if (leftMs > 0) return { afterMs: leftMs };
+  const condition = {
+    type: "DisruptionTarget",
+    status: "False",
+    reason: null,
+    message: null,
+    lastTransitionTime: formatTime(now),
+  };
+  await unlessGone(context.client.patch(targetOf(PODS, pod, "status"), {
+    type: "strategic",
+    body: { metadata: { uid: pod.metadata.uid }, status: { conditions: [condition] } },
+  }));
 }
 
-/** How many pods their controllers want in all. */
-function scaleOf(pods: readonly Obj[], context: ActorContext): number {
-  const counted = new Map<string, number>();
-  for (const pod of pods) {
-    const owner = controllerOf(pod);
-    if (!owner) {
-      throw new UnknownScale(`found no controllers for pod "${pod.metadata.name}"`);
-    }
-    if (counted.has(owner.uid)) continue;
-    const resource = SCALES[owner.kind];
-    const found = resource &&
-      context.informers.for(resource).get(`${pod.metadata.namespace}/${owner.name}`);
-    if (!found || found.metadata.uid !== owner.uid) {
-      throw new UnknownScale(
-        `${owner.kind} ${pod.metadata.namespace}/${owner.name} does not implement the scale subresource`,
-      );
-    }
-    // A ReplicaSet of a Deployment wants what its Deployment wants in all: others of it may hold the rest.
-    const above = controllerOf(found);
-    const deployment = above?.kind === "Deployment"
-      ? context.informers.for(DEPLOYMENTS).get(`${pod.metadata.namespace}/${above.name}`)
-      : undefined;
-    if (deployment) counted.set(deployment.metadata.uid, deployment.spec.replicas ?? 1);
-    counted.set(owner.uid, deployment ? 0 : found.spec.replicas ?? 1);
-  }
-  return [...counted.values()].reduce((sum, count) => sum + count, 0);
-}
+// --- the status ---------------------------------------------------------------------------------------
 
 async function writeStatus(
   budget: Obj,
   pods: readonly Obj[],
-  { expected, desired }: Counts,
+  { expected, desired }: Expected,
   context: ActorContext,
 ): Promise<Outcome> {
   const now = context.clock.now();
-  const { disrupted, nextAt } = stillDisrupted(budget, pods, now);
+  const { disrupted, nextAt } = stillDisrupted(budget, pods, context);
   const healthy =
     pods.filter((pod) =>
       !pod.metadata.deletionTimestamp && !isFinished(pod) && isReady(pod) &&
@@ -165,7 +173,8 @@ async function writeStatus(
 }
 
 /** Evictions that were granted and whose pods have not gone yet. */
-function stillDisrupted(budget: Obj, pods: readonly Obj[], now: number) {
+function stillDisrupted(budget: Obj, pods: readonly Obj[], context: ActorContext) {
+  const now = context.clock.now();
   const disrupted: Record<string, string> = {};
   let nextAt: number | undefined;
   for (
@@ -175,7 +184,14 @@ function stillDisrupted(budget: Obj, pods: readonly Obj[], now: number) {
   ) {
     const pod = pods.find((p) => p.metadata.name === name);
     const until = timeOf(time) + DELETION_MS_MAX;
-    if (!pod || pod.metadata.deletionTimestamp || until <= now) continue;
+    if (!pod || pod.metadata.deletionTimestamp) continue;
+    if (until <= now) {
+      const { namespace } = budget.metadata;
+      // Upstream names the namespace twice.
+      const text = `Pod was expected by PDB ${namespace}/${namespace} to be deleted but it wasn't`;
+      context.recorder.event(pod, "Warning", "NotDeleted", text);
+      continue;
+    }
     disrupted[name] = time;
     nextAt = Math.min(nextAt ?? until, until);
   }

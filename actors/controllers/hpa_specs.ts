@@ -6,7 +6,11 @@
  */
 import { goQuote } from "../../api/machinery/go_format.ts";
 import { parseQuantity, quantity } from "../../api/machinery/quantity.ts";
-import { labelSelector, type LabelSelectorSpec } from "../../api/machinery/selectors.ts";
+import {
+  labelSelector,
+  type LabelSelectorSpec,
+  labelSelectorStruct,
+} from "../../api/machinery/selectors.ts";
 import {
   byAverage,
   byShare,
@@ -254,7 +258,7 @@ async function objectProposal(
     );
     return {
       replicas,
-      metric: `external metric ${metric.name}(${selectorStruct(metric.selector)})`,
+      metric: `external metric ${metric.name}(${labelSelectorStruct(metric.selector)})`,
       status: status({ averageValue: decimal(usage) }),
     };
   }
@@ -268,7 +272,7 @@ async function externalProposal(
   scene: MetricsScene,
 ): Promise<Proposal> {
   const { reader, namespace } = scene;
-  const struct = selectorStruct(metric.selector);
+  const struct = labelSelectorStruct(metric.selector);
   const sum = async () => {
     const metricSelector = selectorTextOf(metric);
     const values = await doing(
@@ -314,17 +318,4 @@ async function wrapped<T>(what: string, ask: () => Promise<T>): Promise<T> {
 /** An absent selector selects every series. */
 function selectorTextOf({ selector }: Identifier): string {
   return selector ? labelSelector(selector).toString() : "";
-}
-
-/** A selector as Go prints the struct, in texts that people and tests compare. */
-function selectorStruct(selector: LabelSelectorSpec | undefined): string {
-  if (!selector) return "nil";
-  const labels = Object.entries(selector.matchLabels ?? {}).sort(([a], [b]) => a < b ? -1 : 1)
-    .map(([key, value]) => `${key}: ${value},`).join("");
-  const expressions = (selector.matchExpressions ?? []).map(({ key, operator, values }) =>
-    `LabelSelectorRequirement{Key:${key},Operator:${operator},Values:[${
-      (values ?? []).join(" ")
-    }],},`
-  ).join("");
-  return `&LabelSelector{MatchLabels:map[string]string{${labels}},MatchExpressions:[]LabelSelectorRequirement{${expressions}},}`;
 }

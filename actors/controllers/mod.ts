@@ -122,7 +122,7 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     podGarbageCollector,
     nodeLifecycleController,
     taintEvictionController,
-    disruptionController,
+    disruptionController(ports),
     resourceQuotaController,
     persistentVolumeBinder,
     attachDetachController,

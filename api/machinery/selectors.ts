@@ -184,6 +184,21 @@ export function formatLabelSelector(
   }
 }
 
+/** A LabelSelector as Go prints the struct, in texts that people and tests compare. */
+export function labelSelectorStruct(
+  selector: DeepReadonly<LabelSelectorSpec> | null | undefined,
+): string {
+  if (!selector) return "nil";
+  const labels = Object.entries(selector.matchLabels ?? {}).sort(([a], [b]) => a < b ? -1 : 1)
+    .map(([key, value]) => `${key}: ${value},`).join("");
+  const expressions = (selector.matchExpressions ?? []).map(({ key, operator, values }) =>
+    `LabelSelectorRequirement{Key:${key},Operator:${operator},Values:[${
+      (values ?? []).join(" ")
+    }],},`
+  ).join("");
+  return `&LabelSelector{MatchLabels:map[string]string{${labels}},MatchExpressions:[]LabelSelectorRequirement{${expressions}},}`;
+}
+
 /** Labels as tables print them: `a=b,c=d`, or `<none>`. */
 export function formatLabels(labels: Labels): string {
   const parts = Object.keys(labels ?? NO_LABELS).sort().map((key) => `${key}=${labels![key]}`);
