@@ -135,7 +135,9 @@ export async function reconcile(
   const groups = groupsOf(service, pods, (name) => context.informers.for(NODES).get(name));
   giveHints(service, groups, { hints, context });
   const labels = labelsOf(service);
-  const plan = planSlices(groups, present, (slice) => !sameJson(slice.metadata.labels, labels));
+  const plan = planSlices(groups, present, {
+    outdated: (slice) => !sameJson(slice.metadata.labels, labels),
+  });
   try {
     await allAtOnce(plan.update, async ({ slice, endpoints }) => {
       const metadata = { ...slice.metadata, labels };

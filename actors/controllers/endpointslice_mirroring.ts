@@ -5,6 +5,7 @@
  * Behaviour matched: pkg/controller/endpointslicemirroring, v1.36.
  */
 import type { Informer } from "../../api/client/contract.ts";
+import { parseIp } from "../../api/machinery/ip.ts";
 import { sameJson } from "../../api/machinery/json_value.ts";
 import type { KubeObject } from "../../api/machinery/types.ts";
 import {
@@ -77,12 +78,27 @@ export async function reconcile(
   const endpoints = context.informers.for(ENDPOINTS).get(key);
   const service = context.informers.for(SERVICES).get(key);
   const mirrored = endpoints && service && !service.spec.selector && isMirrored(endpoints);
-  const groups = mirrored ? groupsOf(endpoints) : [];
+  const { groups, invalid, skipped } = mirrored ? mirrorOf(endpoints) : NOTHING;
   const labels = mirrored ? labelsOf(endpoints) : {};
-  const plan = planSlices(groups, present, (slice) => !sameJson(slice.metadata.labels, labels));
+  const annotations = mirrored ? annotationsOf(endpoints) : {};
+  if (invalid > 0) {
+    const text = `Skipped ${invalid} invalid IP addresses when mirroring to EndpointSlices`;
+    context.recorder.event(endpoints!, "Warning", "InvalidIPAddress", text);
+  }
+  if (skipped > invalid) {
+    const text = `A max of ${MIRRORED_MAX} addresses can be mirrored to EndpointSlices per ` +
+      `Endpoints subset. ${skipped} addresses were skipped`;
+    context.recorder.event(endpoints!, "Warning", "TooManyAddressesToMirror", text);
+  }
+  const plan = planSlices(groups, present, {
+    outdated: ({ metadata }) =>
+      !sameJson(metadata.labels, labels) || !sameJson(metadata.annotations ?? {}, annotations),
+    // What a subset may have is in one slice, so that the two can be compared.
+    endpointsMax: MIRRORED_MAX,
+  });
   try {
     await allAtOnce(plan.update, async ({ slice, endpoints }) => {
-      const metadata = { ...slice.metadata, labels };
+      const metadata = { ...slice.metadata, labels, annotations };
       const target = targetOf(ENDPOINT_SLICES, slice);
       const body = { ...slice, metadata, endpoints };
       writes.wrote(key, await context.client.update<KubeObject>(target, body));
@@ -96,7 +112,7 @@ export async function reconcile(
           generateName: `${name}-`,
           namespace,
           labels,
-          annotations: annotationsOf(endpoints!),
+          annotations,
           ownerReferences: [controllerReference(endpoints!)],
         },
         ...slice,
@@ -137,9 +153,20 @@ interface Address {
   targetRef?: Endpoint["targetRef"];
 }
 
+/** What is to be mirrored. */
+export interface Mirror {
+  groups: Group[];
+  /** Addresses that are none. */
+  invalid: number;
+  /** Addresses that are not mirrored, those included. */
+  skipped: number;
+}
+
+const NOTHING: Mirror = { groups: [], invalid: 0, skipped: 0 };
+
 /** The groups of endpoints that subsets make. Pure. */
-export function groupsOf(endpoints: Obj): Group[] {
-  const groups: Group[] = [];
+export function mirrorOf(endpoints: Obj): Mirror {
+  const mirror: Mirror = { groups: [], invalid: 0, skipped: 0 };
   for (const subset of endpoints.subsets ?? []) {
     const ports: EndpointPort[] = (subset.ports ?? []).map((port: EndpointPort) => ({
       ...port,
@@ -150,17 +177,31 @@ export function groupsOf(endpoints: Obj): Group[] {
       ...(subset.addresses ?? []).map((address: Address) => [address, true]),
       ...(subset.notReadyAddresses ?? []).map((address: Address) => [address, false]),
     ];
-    for (const [address, ready] of all.slice(0, MIRRORED_MAX)) {
-      const addressType = familyOf(address.ip);
-      if (!addressType) continue;
-      let group = groups.find((g) => g.addressType === addressType && sameJson(g.ports, ports));
-      if (!group) groups.push(group = { addressType, ports, endpoints: [] });
-      const endpoint: Endpoint = { addresses: [address.ip], conditions: { ready } };
-      if (address.hostname) endpoint.hostname = address.hostname;
-      if (address.nodeName) endpoint.nodeName = address.nodeName;
-      if (address.targetRef) endpoint.targetRef = address.targetRef;
-      group.endpoints.push(endpoint);
+    let added = 0;
+    for (const [address, ready] of all) {
+      if (added >= MIRRORED_MAX) break;
+      if (addTo(mirror.groups, ports, { address, ready })) added++;
+      else mirror.invalid++;
     }
+    mirror.skipped += all.length - added;
   }
-  return groups;
+  return mirror;
+}
+
+/** Adds an address where it belongs. False: it is none. */
+function addTo(
+  groups: Group[],
+  ports: EndpointPort[],
+  { address, ready }: { address: Address; ready: boolean },
+): boolean {
+  if (!parseIp(address.ip)) return false;
+  const addressType = familyOf(address.ip)!;
+  let group = groups.find((g) => g.addressType === addressType && sameJson(g.ports, ports));
+  if (!group) groups.push(group = { addressType, ports, endpoints: [] });
+  const endpoint: Endpoint = { addresses: [address.ip], conditions: { ready } };
+  if (address.hostname) endpoint.hostname = address.hostname;
+  if (address.nodeName) endpoint.nodeName = address.nodeName;
+  if (address.targetRef) endpoint.targetRef = address.targetRef;
+  group.endpoints.push(endpoint);
+  return true;
 }

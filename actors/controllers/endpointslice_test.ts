@@ -142,7 +142,7 @@ Deno.test("planSlices() writes as few slices as it can", () => {
   const half = slice("half", Array.from({ length: 50 }, (_, i) => endpoint(100 + i)));
   const endpoints = Array.from({ length: 151 }, (_, i) => endpoint(i));
   const group = { addressType: "IPv4" as const, ports, endpoints };
-  const plan = planSlices([group], [full, half], () => false);
+  const plan = planSlices([group], [full, half], { outdated: () => false });
   assertEquals(plan.update.map(({ slice, endpoints }) => [slice.metadata.name, endpoints.length]), [
     [
       "half",
@@ -153,7 +153,7 @@ Deno.test("planSlices() writes as few slices as it can", () => {
   const fewer = planSlices(
     [{ ...group, endpoints: endpoints.slice(0, 100) }],
     [full, half],
-    () => false,
+    { outdated: () => false },
   );
   assertEquals([fewer.update.length, fewer.remove.map((s) => s.metadata.name)], [0, ["half"]]);
   assertEquals(groupKey("IPv4", ports) === groupKey("IPv6", ports), false);
@@ -178,4 +178,28 @@ Deno.test("slices of a former service of the same name, orphaned by its deletion
   await world.settle();
   const slices = await world.list(ENDPOINT_SLICES, "default");
   assertEquals(slices.map((slice) => slice.endpoints ?? []), [[]]);
+});
+
+Deno.test("mirrors hold a thousand addresses of a subset in one slice, and say what they leave out", async () => {
+  await using world = await openWorld([endpointSliceMirroringController]);
+  await world.create(SERVICES, { metadata: { name: "big" }, spec: { ports: [{ port: 80 }] } });
+  const addresses = Array.from({ length: 1002 }, (_, i) => ({ ip: `10.0.${i >> 8}.${i & 255}` }));
+  const annotations: Record<string, string> = { mine: "1" };
+  await world.create(ENDPOINTS, {
+    metadata: { name: "big", annotations },
+    subsets: [{ addresses, ports: [{ port: 80 }] }],
+  });
+  await world.settle();
+  const [slice, ...others] = await world.list(ENDPOINT_SLICES);
+  assertEquals([slice.endpoints.length, others.length], [1000, 0]);
+  assertEquals(await world.events(), [
+    "Warning TooManyAddressesToMirror A max of 1000 addresses can be mirrored to EndpointSlices per Endpoints subset. 2 addresses were skipped",
+  ]);
+  const target = { resource: ENDPOINTS, namespace: "default", name: "big" };
+  await world.client.patch(target, {
+    type: "merge",
+    body: { metadata: { annotations: { mine: "2" } } },
+  });
+  await world.settle();
+  assertEquals((await world.list(ENDPOINT_SLICES))[0].metadata.annotations, { mine: "2" });
 });

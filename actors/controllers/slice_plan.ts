@@ -51,11 +51,19 @@ export function groupKey(addressType: string, ports: readonly EndpointPort[] | u
   return `${addressType} ${parts.sort().join(" ")}`;
 }
 
+/** How slices are filled. */
+export interface Filling {
+  /** Whether a slice has to be written whatever its endpoints are. */
+  outdated(slice: Obj): boolean;
+  /** Endpoints in one slice at most (100). */
+  endpointsMax?: number;
+}
+
 /** The writes. `slices` are all present ones that may be changed; those of no group go. */
 export function planSlices(
   groups: readonly Group[],
   slices: readonly Obj[],
-  outdated: (slice: Obj) => boolean,
+  filling: Filling,
 ): Plan {
   const plan: Plan = { create: [], update: [], remove: [] };
   const byGroup = new Map<string, Obj[]>();
@@ -67,7 +75,7 @@ export function planSlices(
   }
   for (const group of groups) {
     const key = groupKey(group.addressType, group.ports);
-    planGroup(plan, { group, slices: byGroup.get(key) ?? [], outdated });
+    planGroup(plan, { group, slices: byGroup.get(key) ?? [], ...filling });
     byGroup.delete(key);
   }
   for (const rest of byGroup.values()) plan.remove.push(...rest);
@@ -76,10 +84,9 @@ export function planSlices(
 
 function planGroup(
   plan: Plan,
-  { group, slices, outdated }: {
+  { group, slices, outdated, endpointsMax = SLICE_ENDPOINTS_MAX }: Filling & {
     group: Group;
     slices: readonly Obj[];
-    outdated: (slice: Obj) => boolean;
   },
 ): void {
   const wanted = new Map(group.endpoints.map((endpoint) => [identityOf(endpoint), endpoint]));
@@ -102,15 +109,14 @@ function planGroup(
   }
   const rest = [...wanted.values()];
   // New endpoints go where something is written anyway, the fullest first.
-  const open = kept.filter(({ changed, endpoints }) =>
-    changed && endpoints.length < SLICE_ENDPOINTS_MAX
-  ).sort((a, b) => b.endpoints.length - a.endpoints.length);
+  const open = kept.filter(({ changed, endpoints }) => changed && endpoints.length < endpointsMax)
+    .sort((a, b) => b.endpoints.length - a.endpoints.length);
   for (const entry of open) {
-    entry.endpoints.push(...rest.splice(0, SLICE_ENDPOINTS_MAX - entry.endpoints.length));
+    entry.endpoints.push(...rest.splice(0, endpointsMax - entry.endpoints.length));
   }
   if (rest.length > 0) {
     const room = kept.filter(({ changed, endpoints }) =>
-      !changed && endpoints.length + rest.length <= SLICE_ENDPOINTS_MAX
+      !changed && endpoints.length + rest.length <= endpointsMax
     ).sort((a, b) =>
       b.endpoints.length - a.endpoints.length
     )[0];
@@ -121,7 +127,7 @@ function planGroup(
   }
   while (rest.length > 0) {
     const { addressType, ports } = group;
-    plan.create.push({ addressType, ports, endpoints: rest.splice(0, SLICE_ENDPOINTS_MAX) });
+    plan.create.push({ addressType, ports, endpoints: rest.splice(0, endpointsMax) });
   }
   let used = plan.create.length > 0 || kept.some(({ endpoints }) => endpoints.length > 0);
   for (const { slice, endpoints, changed } of kept) {
