@@ -44,6 +44,7 @@ import { csrCleanerController } from "./csr_cleaner.ts";
 import { csrSigningController } from "./csr_signing.ts";
 import { daemonSetController } from "./daemonset.ts";
 import { deploymentController } from "./deployment.ts";
+import { deviceTaintEvictionController } from "./device_taint_eviction.ts";
 import { disruptionController } from "./disruption.ts";
 import { endpointsController } from "./endpoints.ts";
 import { endpointSliceController } from "./endpointslice.ts";
@@ -122,6 +123,7 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     podGarbageCollector,
     nodeLifecycleController,
     taintEvictionController,
+    deviceTaintEvictionController,
     disruptionController(ports),
     resourceQuotaController,
     persistentVolumeBinder,

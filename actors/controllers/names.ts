@@ -38,7 +38,6 @@ export const WITHOUT_EFFECT: Readonly<Record<string, string>> = {
   "cloud-node-lifecycle-controller": "where there is no cloud provider",
   "node-route-controller": "where there is no cloud provider",
   "route": "where there is no cloud provider",
-  "device-taint-eviction-controller": "not built: taints of devices drive no pod out",
   "podcertificaterequest-cleaner-controller": "no signer issues pod certificates",
   "podgroup-protection-controller": "PodGroups are not served",
   "resourcepoolstatusrequest-controller": "ResourcePoolStatusRequests are not served",

@@ -13,7 +13,7 @@ const rows = new Set(
 const UPSTREAM =
   `bootstrap-signer certificatesigningrequest-approving certificatesigningrequest-cleaner
   certificatesigningrequest-signing clusterrole-aggregation cronjob daemonset deployment
-  disruption endpoints endpointslice endpointslice-mirroring ephemeral-volume garbage-collector
+  device-taint-eviction disruption endpoints endpointslice endpointslice-mirroring ephemeral-volume garbage-collector
   horizontal-pod-autoscaler job legacy-serviceaccount-token-cleaner namespace node-ipam node-lifecycle
   persistentvolume-attach-detach persistentvolume-binder persistentvolume-expander persistentvolume-protection persistentvolumeclaim-protection pod-garbage-collector
   replicaset replicationcontroller resourceclaim resourcequota root-ca-certificate-publisher service-cidr service-lb serviceaccount

@@ -109,22 +109,29 @@ export function leavesAt(
 
 async function evict(pod: Obj, key: string, context: ActorContext): Promise<void> {
   context.recorder.event(pod, "Normal", "TaintManagerEviction", `Marking for deletion Pod ${key}`);
+  await deleteDisrupted(pod, context, {
+    reason: "DeletionByTaintManager",
+    message: "Taint manager: deleting due to NoExecute taint",
+  });
+}
+
+/** Deletes a pod that is told first why. */
+export async function deleteDisrupted(
+  pod: Obj,
+  { client, clock }: ActorContext,
+  why: { reason: string; message: string },
+): Promise<void> {
   const { uid } = pod.metadata;
   try {
     if (conditionOf(pod.status, "DisruptionTarget")?.status !== "True") {
-      const condition = {
-        type: "DisruptionTarget",
-        status: "True",
-        reason: "DeletionByTaintManager",
-        message: "Taint manager: deleting due to NoExecute taint",
-        lastTransitionTime: formatTime(context.clock.now()),
-      };
-      await context.client.patch(targetOf(PODS, pod, "status"), {
+      const lastTransitionTime = formatTime(clock.now());
+      const condition = { type: "DisruptionTarget", status: "True", ...why, lastTransitionTime };
+      await client.patch(targetOf(PODS, pod, "status"), {
         type: "strategic",
         body: { metadata: { uid }, status: { conditions: [condition] } },
       });
     }
-    await context.client.delete(targetOf(PODS, pod), { preconditions: { uid } });
+    await client.delete(targetOf(PODS, pod), { preconditions: { uid } });
   } catch (error) {
     if (!isGone(error)) throw error;
   }

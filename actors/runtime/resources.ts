@@ -88,6 +88,12 @@ export const [CSI_DRIVERS, STORAGE_CLASSES, VOLUME_ATTACHMENTS, VOLUME_ATTRIBUTE
     "volumeattachments",
     "volumeattributesclasses",
   );
+export const [RESOURCE_CLAIMS, RESOURCE_SLICES]: readonly ResourceId[] = row(
+  "resource.k8s.io",
+  "v1",
+  "resourceclaims",
+  "resourceslices",
+);
 export const [IP_ADDRESSES, SERVICE_CIDRS]: readonly ResourceId[] = row(
   "networking.k8s.io",
   "v1",
