@@ -17,6 +17,7 @@
  * ```
  */
 import {
+  ControllerMetrics,
   localCloud,
   type SchedulerOptions,
   SchedulerView,
@@ -155,6 +156,7 @@ interface Parts {
   client: Client;
   ranges: Ranges | undefined;
   outbound: Outbound;
+  controllerMetrics: ControllerMetrics;
   /** Whose certificates are users', in PEM, once it listens. */
   authorities: { users: string };
   log: Logger;
@@ -249,6 +251,7 @@ export class Cluster {
             signedStatus: async (csr) =>
               signedStatus(csr, (await cluster.#upkeep.identity()).authority, clock),
           },
+          metrics: parts.controllerMetrics,
           ...(options.cloudZones?.length && { cloud: localCloud({ zones: options.cloudZones }) }),
           clusterCidr: ranges?.podRange ?? virtualPodRange(options.nodes ?? 0),
           ...(ranges && { loadBalancerCidr: lastBlock(ranges.serviceRange) }),
@@ -488,13 +491,19 @@ async function build(
     app.get("/debug/registry/*", (c) => c.json(registryView(database, c.req.path)));
   };
   const frontProxy = new FrontProxy(database.settings, clock);
+  const controllerMetrics = new ControllerMetrics();
   const api = createApi({
     ...auth,
     outbound,
     frontProxy: () => frontProxy.identity(),
     features: gates,
     metricsText: () =>
-      [auth.metricsText(), ...featureLines(gates), workqueueLines(system.report())]
+      [
+        auth.metricsText(),
+        ...featureLines(gates),
+        workqueueLines(system.report()),
+        controllerMetrics.text(),
+      ]
         .filter(Boolean).join("\n"),
     database,
     kinds,
@@ -535,7 +544,7 @@ async function build(
   });
   const { tokens, renew: renewIdentity } = auth;
   const made = { kinds, api, client, informers, system, tokens, renewIdentity };
-  return { ...ground, ...made, authorities, frontProxy, outbound };
+  return { ...ground, ...made, authorities, frontProxy, outbound, controllerMetrics };
 }
 
 /** Notes at a token's Secret that it was used: nobody waits for it, and it is tried again the next day. */

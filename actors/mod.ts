@@ -11,7 +11,7 @@ import { scheduler, type SchedulerOptions, SchedulerView } from "./scheduler/mod
 
 export { type SchedulerOptions, SchedulerView };
 
-export { localCloud, UNINITIALIZED } from "./controllers/mod.ts";
+export { ControllerMetrics, localCloud, UNINITIALIZED } from "./controllers/mod.ts";
 
 /** What a control plane is started with. */
 export interface ControlPlaneOptions {

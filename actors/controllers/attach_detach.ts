@@ -24,8 +24,10 @@ import {
   targetOf,
   VOLUME_ATTACHMENTS,
 } from "../runtime/mod.ts";
+import { ControllerMetrics } from "./metrics.ts";
 import { conditionOf, type Obj } from "./objects.ts";
 import { isFinished, textOf } from "./pods.ts";
+import type { ControllerPorts } from "./ports.ts";
 import { BY_CLAIM, claimsOf } from "./volume_protection.ts";
 
 const MANAGED = "volumes.kubernetes.io/controller-managed-attach-detach";
@@ -42,6 +44,7 @@ interface State {
   unneeded: Map<string, number>;
   /** Refusals that pods were told of: attachment and text. */
   told: Map<string, string>;
+  metrics: ControllerMetrics;
 }
 
 /** What each step is given beside what it is about. */
@@ -57,37 +60,42 @@ interface Need {
   pods: Obj[];
 }
 
-export const attachDetachController: Controller<State> = {
-  name: "persistentvolume-attach-detach",
-  account: "attachdetach-controller",
-  component: "attachdetach-controller",
-  for: NODES,
-  // A node's own changes matter while something is attached to it.
-  selects: ({ metadata }, { informers }) =>
-    informers.for(VOLUME_ATTACHMENTS).byIndex(BY_NODE, metadata.name).length > 0,
-  watches: [
-    {
-      resource: PODS,
-      keys: (pod) => pod.spec.nodeName && claimsOf(pod).length ? [pod.spec.nodeName] : [],
+/** The row. */
+export function attachDetachController(
+  { metrics = new ControllerMetrics() }: Pick<ControllerPorts, "metrics">,
+): Controller<State> {
+  return {
+    name: "persistentvolume-attach-detach",
+    account: "attachdetach-controller",
+    component: "attachdetach-controller",
+    for: NODES,
+    // A node's own changes matter while something is attached to it.
+    selects: ({ metadata }, { informers }) =>
+      informers.for(VOLUME_ATTACHMENTS).byIndex(BY_NODE, metadata.name).length > 0,
+    watches: [
+      {
+        resource: PODS,
+        keys: (pod) => pod.spec.nodeName && claimsOf(pod).length ? [pod.spec.nodeName] : [],
+      },
+      { resource: VOLUME_ATTACHMENTS, keys: ({ spec }) => [spec.nodeName] },
+      {
+        resource: PERSISTENT_VOLUME_CLAIMS,
+        keys: ({ metadata }, _old, { informers }) =>
+          informers.for(PODS).byIndex(BY_CLAIM, `${metadata.namespace}/${metadata.name}`)
+            .flatMap((pod) => pod.spec.nodeName ?? []),
+      },
+    ],
+    reads: [PERSISTENT_VOLUMES, CSI_DRIVERS],
+    start({ informers }) {
+      const pods = informers.for(PODS);
+      pods.index(BY_CLAIM, claimsOf);
+      pods.index(BY_NODE, (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : []);
+      informers.for(VOLUME_ATTACHMENTS).index(BY_NODE, ({ spec }) => [spec.nodeName]);
+      return { unneeded: new Map(), told: new Map(), metrics };
     },
-    { resource: VOLUME_ATTACHMENTS, keys: ({ spec }) => [spec.nodeName] },
-    {
-      resource: PERSISTENT_VOLUME_CLAIMS,
-      keys: ({ metadata }, _old, { informers }) =>
-        informers.for(PODS).byIndex(BY_CLAIM, `${metadata.namespace}/${metadata.name}`)
-          .flatMap((pod) => pod.spec.nodeName ?? []),
-    },
-  ],
-  reads: [PERSISTENT_VOLUMES, CSI_DRIVERS],
-  start({ informers }) {
-    const pods = informers.for(PODS);
-    pods.index(BY_CLAIM, claimsOf);
-    pods.index(BY_NODE, (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : []);
-    informers.for(VOLUME_ATTACHMENTS).index(BY_NODE, ({ spec }) => [spec.nodeName]);
-    return { unneeded: new Map(), told: new Map() };
-  },
-  reconcile,
-};
+    reconcile,
+  };
+}
 
 async function reconcile(name: string, context: ActorContext, state: State): Promise<Outcome> {
   const scope = { context, state };
@@ -303,10 +311,16 @@ function mayDetachMs(
   const mounted: readonly string[] = node?.status?.volumesInUse ?? [];
   if (!mounted.includes(uniqueName(volume))) return 0;
   const taints: readonly { key: string }[] = node?.spec?.taints ?? [];
-  if (taints.some(({ key }) => key === OUT_OF_SERVICE)) return 0;
+  if (taints.some(({ key }) => key === OUT_OF_SERVICE)) {
+    state.metrics.forcedDetaches.add({ reason: "out-of-service" });
+    return 0;
+  }
   const healthy = conditionOf(node?.status, "Ready")?.status === "True";
   const leftMs = since + UNMOUNT_MS_MAX - now;
-  if (!healthy && leftMs <= 0) return 0;
+  if (!healthy && leftMs <= 0) {
+    state.metrics.forcedDetaches.add({ reason: "timeout" });
+    return 0;
+  }
   return healthy ? UNMOUNT_MS_MAX : leftMs;
 }
 

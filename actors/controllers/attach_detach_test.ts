@@ -15,7 +15,7 @@ const DRIVER = "disk.example.com";
 const UNIQUE = `kubernetes.io/csi/${DRIVER}^handle-1`;
 
 async function opened(accessMode = "ReadWriteOnce"): Promise<World> {
-  const world = await openWorld([persistentVolumeBinder, attachDetachController]);
+  const world = await openWorld([persistentVolumeBinder, attachDetachController({})]);
   for (const name of ["node-1", "node-2"]) {
     const annotations = { "volumes.kubernetes.io/controller-managed-attach-detach": "true" };
     await world.create(NODES, { metadata: { name, annotations } }, "");

@@ -15,8 +15,10 @@ import {
   RESOURCE_CLAIMS,
   RESOURCE_SLICES,
 } from "../runtime/mod.ts";
+import { ControllerMetrics } from "./metrics.ts";
 import { type Obj, timeOf } from "./objects.ts";
 import { isFinished } from "./pods.ts";
+import type { ControllerPorts } from "./ports.ts";
 import { deleteDisrupted } from "./taint_eviction.ts";
 
 const BY_POOL = "devicePool";
@@ -24,6 +26,7 @@ const BY_POOL = "devicePool";
 interface State {
   /** Pods that are to go, for the event that takes it back. */
   marked: Set<string>;
+  metrics: ControllerMetrics;
 }
 
 export interface DeviceTaint {
@@ -49,31 +52,40 @@ interface Allocated {
   tolerations?: readonly DeviceToleration[];
 }
 
-export const deviceTaintEvictionController: Controller<State> = {
-  name: "device-taint-eviction",
-  account: "device-taint-eviction-controller",
-  component: "device-taint-eviction-controller",
-  for: PODS,
-  selects: (pod) => (pod.spec.resourceClaims ?? []).length > 0,
-  watches: [
-    { resource: RESOURCE_CLAIMS, keys: (claim) => podsOf(claim) },
-    {
-      resource: RESOURCE_SLICES,
-      keys: (slice, _old, { informers }) =>
-        informers.for(RESOURCE_CLAIMS).byIndex(BY_POOL, poolOf(slice)).flatMap(podsOf),
+/** The row. */
+export function deviceTaintEvictionController(
+  { metrics = new ControllerMetrics() }: Pick<ControllerPorts, "metrics">,
+): Controller<State> {
+  return {
+    name: "device-taint-eviction",
+    account: "device-taint-eviction-controller",
+    component: "device-taint-eviction-controller",
+    for: PODS,
+    selects: (pod) => (pod.spec.resourceClaims ?? []).length > 0,
+    watches: [
+      { resource: RESOURCE_CLAIMS, keys: (claim) => podsOf(claim) },
+      {
+        resource: RESOURCE_SLICES,
+        keys: (slice, _old, { informers }) =>
+          informers.for(RESOURCE_CLAIMS).byIndex(BY_POOL, poolOf(slice)).flatMap(podsOf),
+      },
+    ],
+    start({ informers }) {
+      informers.for(RESOURCE_CLAIMS).index(BY_POOL, (claim) => [
+        ...new Set(allocatedOf(claim).map(({ driver, pool }) => `${driver}/${pool}`)),
+      ]);
+      informers.for(RESOURCE_SLICES).index(BY_POOL, (slice) => [poolOf(slice)]);
+      return { marked: new Set(), metrics };
     },
-  ],
-  start({ informers }) {
-    informers.for(RESOURCE_CLAIMS).index(BY_POOL, (claim) => [
-      ...new Set(allocatedOf(claim).map(({ driver, pool }) => `${driver}/${pool}`)),
-    ]);
-    informers.for(RESOURCE_SLICES).index(BY_POOL, (slice) => [poolOf(slice)]);
-    return { marked: new Set() };
-  },
-  reconcile,
-};
+    reconcile,
+  };
+}
 
-async function reconcile(key: string, context: ActorContext, { marked }: State): Promise<Outcome> {
+async function reconcile(
+  key: string,
+  context: ActorContext,
+  { marked, metrics }: State,
+): Promise<Outcome> {
   const pod = context.informers.for(PODS).get(key);
   if (!pod?.spec.nodeName || pod.metadata.deletionTimestamp || isFinished(pod)) {
     marked.delete(key);
@@ -95,6 +107,7 @@ async function reconcile(key: string, context: ActorContext, { marked }: State):
     reason: "DeletionByDeviceTaintManager",
     message: "Device Taint manager: deleting due to NoExecute taint",
   });
+  metrics.deviceTaintDeletions.add({});
 }
 
 const poolOf = ({ spec }: Obj): string => `${spec.driver}/${spec.pool.name}`;

@@ -9,7 +9,7 @@ const DRIVER = "gpu.example.com";
 
 /** A pod on a node whose claim was given `gpu-0`, which its driver offers. */
 async function opened(tolerations: object[] = []): Promise<World> {
-  const world = await openWorld([deviceTaintEvictionController]);
+  const world = await openWorld([deviceTaintEvictionController({})]);
   const resourceClaims = [{ name: "gpu", resourceClaimName: "gpu" }];
   const pod = await world.create(PODS, {
     metadata: { name: "p" },

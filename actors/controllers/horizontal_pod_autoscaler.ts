@@ -24,12 +24,14 @@ import {
   HORIZONTAL_POD_AUTOSCALERS,
   keyOf,
   PODS,
+  splitKey,
   targetOf,
 } from "../runtime/mod.ts";
 import { type Behavior, ScalingHistory } from "./hpa_behavior.ts";
 import type { Tolerances } from "./hpa_calculator.ts";
 import { type MetricsReader, metricsReader } from "./hpa_metrics.ts";
 import { MetricFailure, type MetricSpec, type Proposal, propose } from "./hpa_specs.ts";
+import { ControllerMetrics } from "./metrics.ts";
 import { type Condition, conditionOf, type Obj } from "./objects.ts";
 import { textOf } from "./pods.ts";
 import type { ControllerPorts, FreeController, ServedKinds } from "./ports.ts";
@@ -48,6 +50,7 @@ interface State {
   pods: Informer;
   reader: MetricsReader;
   kinds: ServedKinds;
+  metrics: ControllerMetrics;
   histories: Map<string, ScalingHistory>;
   /** What each autoscaler's target selects, as far as it is known. */
   selectors: Map<string, Selector>;
@@ -56,6 +59,7 @@ interface State {
 
 /** The row. */
 export function horizontalPodAutoscalerController(ports: ControllerPorts): FreeController {
+  const { metrics = new ControllerMetrics() } = ports;
   return {
     name: "horizontalpodautoscaling",
     account: ACCOUNT,
@@ -65,6 +69,7 @@ export function horizontalPodAutoscalerController(ports: ControllerPorts): FreeC
       start(context): State {
         const autoscalers = context.informers.for(HORIZONTAL_POD_AUTOSCALERS);
         const unsubscribe = autoscalers.subscribe(({ key, old, object }) => {
+          metrics.autoscalers.set({}, autoscalers.size);
           if (old && object && sameJson(old.spec, object.spec)) return;
           context.send(context.address, key);
         });
@@ -74,6 +79,7 @@ export function horizontalPodAutoscalerController(ports: ControllerPorts): FreeC
           pods: context.informers.for(PODS),
           reader: metricsReader(ports, ACCOUNT),
           kinds: ports.kinds,
+          metrics,
           histories: new Map(),
           selectors: new Map(),
           unsubscribe,
@@ -88,6 +94,8 @@ export function horizontalPodAutoscalerController(ports: ControllerPorts): FreeC
         if (autoscaler) return await new Turn(autoscaler, state, context).take();
         state.histories.delete(key);
         state.selectors.delete(key);
+        const { namespace = "", name } = splitKey(key);
+        metrics.desiredReplicas.delete({ namespace, hpa_name: name });
       },
       stop: (state: State) => state.unsubscribe(),
     },
@@ -122,6 +130,7 @@ class Turn {
   }
 
   async take(): Promise<void> {
+    const since = this.#context.clock.monotonic();
     const { spec, status = {} } = this.#object;
     const { kind, name } = spec.scaleTargetRef;
     let current = status.currentReplicas ?? 0;
@@ -143,10 +152,29 @@ class Turn {
       problem = error.message;
     }
     await this.#write({ current, desired, rescaled });
+    this.#count({ current, desired, rescaled, failed: problem !== undefined, since });
     if (problem !== undefined) {
       const where = `${kind}/${this.#object.metadata.namespace}/${name}`;
       this.#context.log("warn", `cannot follow all metrics of ${where}`, { problem });
     }
+  }
+
+  #count(
+    { current, desired, rescaled, failed, since }: {
+      current: number;
+      desired: number;
+      rescaled: boolean;
+      failed: boolean;
+      since: number;
+    },
+  ): void {
+    const { metrics } = this.#state;
+    const { namespace = "", name } = this.#object.metadata;
+    const up = desired > current ? "scale_up" : "scale_down";
+    const labels = { action: rescaled ? up : "none", error: failed ? "internal" : "none" };
+    metrics.reconciliations.add(labels);
+    metrics.reconciliationSeconds.add(labels, this.#context.clock.monotonic() - since);
+    if (!failed) metrics.desiredReplicas.set({ namespace, hpa_name: name }, desired);
   }
 
   #event(type: "Normal" | "Warning", reason: string, message: string): void {
@@ -294,6 +322,13 @@ class Turn {
     const selector = this.#selector(scale);
     const pods = this.#selected(selector);
     for (const spec of specs) {
+      const since = this.#context.clock.monotonic();
+      const count = (action: string, error: string) => {
+        const { metrics } = this.#state;
+        const labels = { action, error, metric_type: spec.type };
+        metrics.computations.add(labels);
+        metrics.computationSeconds.add(labels, this.#context.clock.monotonic() - since);
+      };
       try {
         const one = await propose(spec, {
           reader: this.#state.reader,
@@ -305,6 +340,7 @@ class Turn {
           tolerances: tolerancesOf(this.#object),
           now: this.#context.clock.now(),
         });
+        count(actionOf(this.#object.status?.currentReplicas ?? 0, one.replicas), "none");
         this.#metrics.push(one.status);
         if (!proposal || proposal.replicas === 0 || one.replicas > proposal.replicas) {
           proposal = one;
@@ -312,6 +348,7 @@ class Turn {
       } catch (error) {
         if (!(error instanceof MetricFailure)) throw error;
         failures.push(error);
+        count("none", error.reason === "InvalidMetricSourceType" ? "spec" : "internal");
         this.#event("Warning", error.reason, error.told);
         this.#metrics.push({ type: "" });
       }
@@ -416,6 +453,11 @@ class Turn {
       this.#event("Warning", "FailedUpdateStatus", textOf(error));
     }
   }
+}
+
+function actionOf(current: number, proposed: number): string {
+  if (proposed === current) return "none";
+  return proposed > current ? "scale_up" : "scale_down";
 }
 
 function tolerancesOf({ spec }: Obj): Tolerances {

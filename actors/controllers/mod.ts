@@ -84,6 +84,7 @@ import {
   volumeProtectionController,
 } from "./volume_protection.ts";
 
+export { ControllerMetrics } from "./metrics.ts";
 export { type CloudProvider, localCloud, UNINITIALIZED } from "./cloud.ts";
 export type { ControllerPorts, FreeController, ServedKinds } from "./ports.ts";
 
@@ -120,14 +121,14 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     garbageCollector(ports),
     clusterRoleAggregationController,
     policyStatusController(ports),
-    podGarbageCollector,
-    nodeLifecycleController,
-    taintEvictionController,
-    deviceTaintEvictionController,
+    podGarbageCollector(ports),
+    nodeLifecycleController(ports),
+    taintEvictionController(ports),
+    deviceTaintEvictionController(ports),
     disruptionController(ports),
     resourceQuotaController,
     persistentVolumeBinder,
-    attachDetachController,
+    attachDetachController(ports),
     volumeExpander,
     localPathProvisioner(ports),
     claimProtectionController,

@@ -155,7 +155,7 @@ Deno.test("pod ranges that nobody could divide are refused", () => {
 });
 
 Deno.test("podgc takes pods of nodes that are gone, after a quarantine", async () => {
-  await using world = await openWorld([podGarbageCollector]);
+  await using world = await openWorld([podGarbageCollector({})]);
   await world.client.create({ resource: NODES }, { metadata: { name: "here" } });
   for (const [name, node] of [["stays", "here"], ["goes", "gone"]]) {
     const pod = await world.create(PODS, { metadata: { name }, spec });

@@ -25,7 +25,8 @@ import {
   targetOf,
 } from "../runtime/mod.ts";
 import { type Condition, conditionOf, type Obj } from "./objects.ts";
-import type { FreeController } from "./ports.ts";
+import { ControllerMetrics } from "./metrics.ts";
+import type { ControllerPorts, FreeController } from "./ports.ts";
 
 /** How long changes of nodes are gathered before all are looked at. */
 const GATHER_MS = 100;
@@ -84,6 +85,7 @@ interface State {
   zones: Map<string, Zone>;
   /** Every zone was gone when last looked. */
   cutOff: boolean;
+  metrics: ControllerMetrics;
   unsubscribe: () => void;
 }
 
@@ -93,28 +95,32 @@ const ALL = "all";
 type Write = () => Promise<unknown>;
 
 /** One key: all nodes are looked at together, because zones are judged by all of theirs. */
-export const nodeLifecycleController: FreeController = {
-  name: "nodelifecycle",
-  account: "node-controller",
-  component: "node-controller",
-  workers: 1,
-  behaviour: {
-    start(context): State {
-      context.informers.for(LEASES);
-      const pods = context.informers.for(PODS);
-      pods.index("nodeName", (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : []);
-      const unsubscribe = context.informers.for(NODES).subscribe(({ object, old }) => {
-        // Signs of life are read by the clock below
-        if (object && old && sameForUs(object, old)) return;
-        context.send(context.address, ALL, { delayMs: GATHER_MS });
-      });
-      every(context, MONITOR_MS, ALL);
-      return { seen: new Map(), zones: new Map(), cutOff: false, unsubscribe };
+export function nodeLifecycleController(
+  { metrics = new ControllerMetrics() }: Pick<ControllerPorts, "metrics">,
+): FreeController {
+  return {
+    name: "nodelifecycle",
+    account: "node-controller",
+    component: "node-controller",
+    workers: 1,
+    behaviour: {
+      start(context): State {
+        context.informers.for(LEASES);
+        const pods = context.informers.for(PODS);
+        pods.index("nodeName", (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : []);
+        const unsubscribe = context.informers.for(NODES).subscribe(({ object, old }) => {
+          // Signs of life are read by the clock below
+          if (object && old && sameForUs(object, old)) return;
+          context.send(context.address, ALL, { delayMs: GATHER_MS });
+        });
+        every(context, MONITOR_MS, ALL);
+        return { seen: new Map(), zones: new Map(), cutOff: false, metrics, unsubscribe };
+      },
+      handle: (_key, state, context) => monitor(state, context),
+      stop: (state) => state.unsubscribe(),
     },
-    handle: (_key, state, context) => monitor(state, context),
-    stop: (state) => state.unsubscribe(),
-  },
-};
+  };
+}
 
 async function monitor(state: State, context: ActorContext): Promise<void> {
   const nodes = [...context.informers.for(NODES).list()];
@@ -252,7 +258,7 @@ async function unreadyPods(node: Obj, context: ActorContext): Promise<void> {
 function retaint(
   node: Obj,
   ready: Ready,
-  { zones, cutOff }: State,
+  { zones, cutOff, metrics }: State,
   context: ActorContext,
 ): Write | undefined {
   const old = (node.spec?.taints ?? []) as readonly Taint[];
@@ -297,14 +303,18 @@ function retaint(
       if (took && zone) zone.tokens++;
       throw error;
     }
+    if (took) metrics.evictions.add({ zone: zoneOf(node) });
   };
 }
 
 function zoneOf(node: Obj): string {
   const labels = node.metadata.labels ?? {};
-  return `${labels["topology.kubernetes.io/region"] ?? ""}:${
-    labels["topology.kubernetes.io/zone"] ?? ""
-  }`;
+  const [region = "", zone = ""] = [
+    labels["topology.kubernetes.io/region"],
+    labels["topology.kubernetes.io/zone"],
+  ];
+  // As upstream's metrics name it.
+  return `${region}:\x00:${zone}`;
 }
 
 interface Count {
@@ -331,15 +341,25 @@ function countZones(
 /** How fast each zone may be evicted from now. */
 function setRates(counts: ReadonlyMap<string, Count>, state: State, now: number): void {
   for (const [name, { ready, unready }] of counts) {
-    const share = unready / (ready + unready);
+    const size = ready + unready;
+    const share = unready / size;
+    state.metrics.zoneSize.set({ zone: name }, size);
+    state.metrics.zoneHealth.set({ zone: name }, (100 * ready) / size);
+    state.metrics.unhealthyNodes.set({ zone: name }, unready);
     const disrupted = unready > 2 && share >= UNHEALTHY_SHARE;
-    const slow = ready + unready > LARGE_ZONE ? EVICTION_RATE_SLOW : 0;
+    const slow = size > LARGE_ZONE ? EVICTION_RATE_SLOW : 0;
     const rate = state.cutOff ? 0 : disrupted && ready > 0 ? slow : EVICTION_RATE;
     const zone = state.zones.get(name);
     // Another pace begins with one token, as a new limiter does.
     if (zone?.rate !== rate) state.zones.set(name, { tokens: 1, at: now, rate });
   }
-  for (const name of state.zones.keys()) if (!counts.has(name)) state.zones.delete(name);
+  for (const zone of state.zones.keys()) {
+    if (counts.has(zone)) continue;
+    state.zones.delete(zone);
+    state.metrics.zoneSize.set({ zone }, 0);
+    state.metrics.zoneHealth.set({ zone }, 100);
+    state.metrics.unhealthyNodes.set({ zone }, 0);
+  }
 }
 
 /** Takes a token if there is one. */

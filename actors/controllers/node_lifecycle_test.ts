@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { formatTime } from "../../api/machinery/time.ts";
 import { LEASES, NODES, PODS } from "../runtime/mod.ts";
 import { GRACE_MS, nodeLifecycleController } from "./node_lifecycle.ts";
+import { ControllerMetrics } from "./metrics.ts";
 import { conditionOf, type Obj } from "./objects.ts";
 import { leavesAt, taintEvictionController } from "./taint_eviction.ts";
 import { openWorld, type World } from "./world_test.ts";
@@ -38,8 +39,11 @@ async function renew(world: World, name: string): Promise<void> {
 const taintsOf = (node: Obj) =>
   (node.spec?.taints ?? []).map((t: { key: string; effect: string }) => `${t.key}:${t.effect}`);
 
-async function opened() {
-  const world = await openWorld([nodeLifecycleController, taintEvictionController]);
+async function opened(metrics?: ControllerMetrics) {
+  const world = await openWorld([
+    nodeLifecycleController({ metrics }),
+    taintEvictionController({ metrics }),
+  ]);
   await world.client.create({ resource: { group: "", version: "v1", plural: "namespaces" } }, {
     metadata: { name: "kube-node-lease" },
   });
@@ -130,7 +134,8 @@ async function evicting(world: World): Promise<string[]> {
 }
 
 Deno.test("node lifecycle drives pods out one node in ten seconds, and not at all from a small zone that is mostly gone", async () => {
-  await using world = await opened();
+  const metrics = new ControllerMetrics();
+  await using world = await opened(metrics);
   for (const name of ["a1", "a2", "a3", "a4", "a5"]) await inZone(world, name, "a");
   for (const name of ["b1", "b2", "b3", "b4"]) await inZone(world, name, "b");
   await world.settle();
@@ -140,6 +145,16 @@ Deno.test("node lifecycle drives pods out one node in ten seconds, and not at al
   assertEquals([first.length, first.some((name) => name.startsWith("b"))], [1, false]);
   await pass(world, 20_000, ["a3", "a4", "a5", "b1"]);
   assertEquals(await evicting(world), ["a1", "a2"]);
+  const zone = (name: string) => `zone=":\x00:${name}"`;
+  const lines = metrics.text().split("\n");
+  for (
+    const line of [
+      `node_collector_zone_size{${zone("a")}} 5`,
+      `node_collector_zone_health{${zone("b")}} 25`,
+      `node_collector_unhealthy_nodes_in_zone{${zone("b")}} 3`,
+      `node_collector_evictions_total{${zone("a")}} 2`,
+    ]
+  ) assert(lines.includes(line), `${line}\n${lines.join("\n")}`);
 });
 
 Deno.test("node lifecycle takes eviction back when every zone is gone, and begins anew when one returns", async () => {

@@ -16,9 +16,10 @@ import {
   PODS,
   targetOf,
 } from "../runtime/mod.ts";
+import { ControllerMetrics } from "./metrics.ts";
 import { byAge, conditionOf, type Obj } from "./objects.ts";
 import { isFinished } from "./pods.ts";
-import type { FreeController } from "./ports.ts";
+import type { ControllerPorts, FreeController } from "./ports.ts";
 
 /** How often the world is looked through. */
 export const POD_GC_MS = 20_000;
@@ -32,36 +33,45 @@ const OUT_OF_SERVICE = "node.kubernetes.io/out-of-service";
 interface State {
   /** Since when a node that pods name is missing, by the monotonic clock. */
   missing: Map<string, number>;
+  metrics: ControllerMetrics;
 }
 
-export const podGarbageCollector: FreeController = {
-  name: "podgc",
-  account: "pod-garbage-collector",
-  workers: 1,
-  behaviour: {
-    start(context): State {
-      const pods = context.informers.for(PODS);
-      pods.index("nodeName", (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : []);
-      context.informers.for(NODES);
-      every(context, POD_GC_MS, "all");
-      return { missing: new Map() };
+/** The row. */
+export function podGarbageCollector(
+  { metrics = new ControllerMetrics() }: Pick<ControllerPorts, "metrics">,
+): FreeController {
+  return {
+    name: "podgc",
+    account: "pod-garbage-collector",
+    workers: 1,
+    behaviour: {
+      start(context): State {
+        const pods = context.informers.for(PODS);
+        pods.index("nodeName", (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : []);
+        context.informers.for(NODES);
+        every(context, POD_GC_MS, "all");
+        return { missing: new Map(), metrics };
+      },
+      handle,
     },
-    handle,
-  },
-};
+  };
+}
 
 async function handle(_key: string, state: State, context: ActorContext): Promise<Outcome> {
   const pods = context.informers.for(PODS);
   const ended: Obj[] = [];
   const orphans: Obj[] = [];
   const stuck: Obj[] = [];
+  const reasons = new Map<Obj, string>();
   const missing = missingNodes(state, context);
   for (const pod of pods.list()) {
     const { nodeName } = pod.spec;
     const { deletionTimestamp } = pod.metadata;
     if (nodeName && missing.has(nodeName)) orphans.push(pod);
-    else if (deletionTimestamp && (!nodeName || isOutOfService(context, nodeName))) stuck.push(pod);
-    else if (isFinished(pod)) ended.push(pod);
+    else if (deletionTimestamp && (!nodeName || isOutOfService(context, nodeName))) {
+      reasons.set(pod, nodeName ? "out-of-service" : "unscheduled");
+      stuck.push(pod);
+    } else if (isFinished(pod)) ended.push(pod);
   }
   const surplus = ended.length - TERMINATED_PODS_MAX;
   if (surplus > 0) {
@@ -70,9 +80,12 @@ async function handle(_key: string, state: State, context: ActorContext): Promis
     ended.sort((a, b) => evicted(a) - evicted(b) || byAge(a, b));
     stuck.push(...ended.slice(0, surplus));
   }
+  const count = (pod: Obj, reason: string) =>
+    state.metrics.collectedPods.add({ namespace: pod.metadata.namespace!, reason });
   await allAtOnce(stuck, async (pod) => {
     await markFailed(context, pod);
     await remove(context, pod);
+    count(pod, reasons.get(pod) ?? "terminated");
   });
   await allAtOnce(orphans, async (pod) => {
     await markFailed(context, pod, {
@@ -83,6 +96,7 @@ async function handle(_key: string, state: State, context: ActorContext): Promis
       lastTransitionTime: formatTime(context.clock.now()),
     });
     await remove(context, pod);
+    count(pod, "orphaned");
   });
 }
 

@@ -3,6 +3,7 @@ import type { User } from "../../api/client/contract.ts";
 import type { DeepReadonly, Kind, Kinds, KubeObject } from "../../api/machinery/types.ts";
 import type { Behaviour } from "../runtime/mod.ts";
 import type { CloudProvider } from "./cloud.ts";
+import type { ControllerMetrics } from "./metrics.ts";
 
 /** The kinds that are served now. In the server's process its own registry; elsewhere discovery. */
 export type ServedKinds = Pick<Kinds, "version" | "all" | "byKind" | "byResource">;
@@ -56,6 +57,8 @@ export interface ControllerPorts {
   clusterCidr?: string;
   nodeMask?: number;
   nodeMaskIpv6?: number;
+  /** Where controllers count (default: nowhere that anybody looks). */
+  metrics?: ControllerMetrics;
   /** Whoever the machines belong to; without one nodes are what they say themselves. */
   cloud?: CloudProvider;
   /** Where LoadBalancer Services' addresses come from (default: the service range's last /24). */

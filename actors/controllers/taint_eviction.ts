@@ -17,44 +17,53 @@ import {
   PODS,
   targetOf,
 } from "../runtime/mod.ts";
+import { ControllerMetrics } from "./metrics.ts";
 import { conditionOf, type Obj, timeOf } from "./objects.ts";
 import { isFinished } from "./pods.ts";
+import type { ControllerPorts } from "./ports.ts";
 
 interface State {
   /** Pods that are to go, and since when: for the event that says so, and the one that takes it back. */
   marked: Map<string, number>;
+  metrics: ControllerMetrics;
 }
 
 const BY_NODE = "nodeName";
 
-export const taintEvictionController: Controller<State> = {
-  name: "taint-eviction",
-  account: "node-controller",
-  component: "taint-eviction-controller",
-  for: PODS,
-  // A pod's own events matter only where its node drives pods out; other nodes' changes name their pods.
-  selects(pod, context) {
-    const node = pod.spec.nodeName && context.informers.for(NODES).get(pod.spec.nodeName);
-    return node?.spec?.taints?.some((taint: Taint) => taint.effect === "NoExecute") ?? false;
-  },
-  watches: [{
-    resource: NODES,
-    keys(node, old, context) {
-      if (JSON.stringify(node.spec?.taints) === JSON.stringify(old?.spec?.taints) && old) return [];
-      const pods = context.informers.for(PODS).byIndex(BY_NODE, node.metadata.name);
-      return pods.map((pod) => `${pod.metadata.namespace}/${pod.metadata.name}`);
+export function taintEvictionController(
+  { metrics = new ControllerMetrics() }: Pick<ControllerPorts, "metrics">,
+): Controller<State> {
+  return {
+    name: "taint-eviction",
+    account: "node-controller",
+    component: "taint-eviction-controller",
+    for: PODS,
+    // A pod's own events matter only where its node drives pods out; other nodes' changes name their pods.
+    selects(pod, context) {
+      const node = pod.spec.nodeName && context.informers.for(NODES).get(pod.spec.nodeName);
+      return node?.spec?.taints?.some((taint: Taint) => taint.effect === "NoExecute") ?? false;
     },
-  }],
-  workers: 20,
-  start(context) {
-    context.informers.for(PODS).index(
-      BY_NODE,
-      (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : [],
-    );
-    return { marked: new Map() };
-  },
-  reconcile,
-};
+    watches: [{
+      resource: NODES,
+      keys(node, old, context) {
+        if (JSON.stringify(node.spec?.taints) === JSON.stringify(old?.spec?.taints) && old) {
+          return [];
+        }
+        const pods = context.informers.for(PODS).byIndex(BY_NODE, node.metadata.name);
+        return pods.map((pod) => `${pod.metadata.namespace}/${pod.metadata.name}`);
+      },
+    }],
+    workers: 20,
+    start(context) {
+      context.informers.for(PODS).index(
+        BY_NODE,
+        (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : [],
+      );
+      return { marked: new Map(), metrics };
+    },
+    reconcile,
+  };
+}
 
 async function reconcile(key: string, context: ActorContext, state: State): Promise<Outcome> {
   const pod = context.informers.for(PODS).get(key);
@@ -86,6 +95,7 @@ async function reconcile(key: string, context: ActorContext, state: State): Prom
   }
   state.marked.delete(key);
   await evict(pod, key, context);
+  state.metrics.taintDeletions.add({});
 }
 
 /** When a pod must go, in ms; undefined: it may stay. */

@@ -1,4 +1,4 @@
-/** Counters and durations by labels, in Prometheus' text format. Labels may come from users: their sets are bounded. */
+/** Counters, gauges and durations by labels, in Prometheus' text format. Labels may come from users: their sets are bounded. */
 
 /** Sets of labels that one metric keeps apart; what comes after them is not counted. */
 export const SERIES_MAX = 1_000;
@@ -36,7 +36,43 @@ export class Counter {
     if (this.#series.size === 0) return;
     yield `# HELP ${this.#name} ${this.#help}`;
     yield `# TYPE ${this.#name} counter`;
-    for (const [labels, count] of this.#series) yield `${this.#name}{${labels}} ${count}`;
+    for (const [labels, count] of this.#series) {
+      yield labels === "" ? `${this.#name} ${count}` : `${this.#name}{${labels}} ${count}`;
+    }
+  }
+}
+
+/** A metric that goes up and down. */
+export class Gauge {
+  readonly #name: string;
+  readonly #help: string;
+  readonly #series = new Map<string, number>();
+
+  constructor(name: string, help: string) {
+    this.#name = name;
+    this.#help = help;
+  }
+
+  /** Says how it stands. */
+  set(labels: Labels, value: number): void {
+    const key = text(labels);
+    if (!this.#series.has(key) && this.#series.size >= SERIES_MAX) return;
+    this.#series.set(key, value);
+  }
+
+  /** What the labels name is gone. */
+  delete(labels: Labels): void {
+    this.#series.delete(text(labels));
+  }
+
+  /** Its lines; none while nothing is known. */
+  *lines(): Generator<string> {
+    if (this.#series.size === 0) return;
+    yield `# HELP ${this.#name} ${this.#help}`;
+    yield `# TYPE ${this.#name} gauge`;
+    for (const [labels, value] of this.#series) {
+      yield labels === "" ? `${this.#name} ${value}` : `${this.#name}{${labels}} ${value}`;
+    }
   }
 }
 
