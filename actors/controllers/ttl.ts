@@ -4,7 +4,7 @@
  *
  * Behaviour matched: pkg/controller/ttl/ttl_controller.go, v1.36.
  */
-import { type Controller, isGone, NODES, targetOf } from "../runtime/mod.ts";
+import { type Controller, isGone, keyOf, NODES, targetOf } from "../runtime/mod.ts";
 
 const ANNOTATION = "node.alpha.kubernetes.io/ttl";
 
@@ -17,19 +17,33 @@ const STEPS: readonly { min: number; max: number; seconds: number }[] = [
   { min: 1800, max: Infinity, seconds: 300 },
 ];
 
+/** A cluster that grows or shrinks is left to settle: each node is to be written once, not once a step. */
+const SETTLE_MS = 1_000;
+
 interface State {
   step: number;
+  /** How many nodes there were when last looked, and since when. */
+  size: number;
+  since: number;
 }
 
 export const ttlController: Controller<State> = {
   name: "ttl",
   account: "ttl-controller",
   for: NODES,
-  start: () => ({ step: 0 }),
+  start: () => ({ step: 0, size: 0, since: 0 }),
   async reconcile(key, context, state) {
     const nodes = context.informers.for(NODES);
     const node = nodes.get(key);
-    state.step = stepFor(nodes.size, state.step);
+    const now = context.clock.monotonic();
+    if (nodes.size !== state.size) Object.assign(state, { size: nodes.size, since: now });
+    const leftMs = state.since + SETTLE_MS - now;
+    if (leftMs > 0) return { afterMs: leftMs };
+    const step = stepFor(nodes.size, state.step);
+    if (step !== state.step) {
+      state.step = step;
+      for (const one of nodes.list()) context.send(context.address, keyOf(one));
+    }
     const wanted = String(STEPS[state.step].seconds);
     if (!node || node.metadata.annotations?.[ANNOTATION] === wanted) return;
     try {

@@ -20,3 +20,21 @@ Deno.test("ttl annotates each node, whatever somebody else wrote there", async (
     "a": "b",
   });
 });
+
+Deno.test("ttl writes each node once however fast the cluster grows, and all again at another size", async () => {
+  await using world = await openWorld([ttlController]);
+  let written = 0;
+  world.informers.for(NODES).subscribe(({ old, object }) => {
+    if (old && object && old.metadata.annotations !== object.metadata.annotations) written++;
+  });
+  const grow = async (from: number, to: number) => {
+    for (let i = from; i < to; i++) await world.create(NODES, { metadata: { name: `n${i}` } }, "");
+    await world.settle(10_000);
+  };
+  await grow(0, 101);
+  assertEquals(written, 101);
+  await grow(101, 501);
+  assertEquals(written, 101 + 501);
+  const [first] = await world.list(NODES);
+  assertEquals(first.metadata.annotations!["node.alpha.kubernetes.io/ttl"], "30");
+});
