@@ -2,9 +2,10 @@ import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { CONFIG_MAPS, NAMESPACES, NODES, PODS, SECRETS, SERVICE_ACCOUNTS } from "../runtime/mod.ts";
 import type { KubeObject } from "../../api/machinery/types.ts";
 import { namespaceController } from "./namespace.ts";
+import { ControllerMetrics } from "./metrics.ts";
 import { nodeIpamController, partsOf } from "./node_ipam.ts";
 import { conditionOf } from "./objects.ts";
-import { podGarbageCollector } from "./pod_gc.ts";
+import { POD_GC_MS, podGarbageCollector } from "./pod_gc.ts";
 import { rootCaPublisher } from "./root_ca_publisher.ts";
 import { serviceAccountController } from "./serviceaccount.ts";
 import { serviceAccountTokenController } from "./serviceaccount_token.ts";
@@ -165,6 +166,58 @@ Deno.test("podgc takes pods of nodes that are gone, after a quarantine", async (
   assertEquals((await world.list(PODS)).length, 2);
   await world.advance(21_000);
   assertEquals((await world.list(PODS)).map((pod) => pod.metadata.name), ["stays"]);
+});
+
+Deno.test("podgc takes ended pods beyond the threshold, evicted and old ones first, and tells how many", async () => {
+  const metrics = new ControllerMetrics();
+  await using world = await openWorld([podGarbageCollector({ metrics, terminatedPodsMax: 2 })]);
+  await world.client.create({ resource: NODES }, { metadata: { name: "here" } });
+  for (const name of ["a", "b", "c", "d"]) {
+    const pod = await world.create(PODS, { metadata: { name }, spec });
+    await world.podIs(pod, "Failed", { node: "here" });
+    await world.advance(2_000);
+  }
+  await world.client.patch({
+    resource: PODS,
+    namespace: "default",
+    name: "d",
+    subresource: "status",
+  }, {
+    type: "merge",
+    body: { status: { reason: "Evicted" } },
+  });
+  await world.advance(POD_GC_MS);
+  assertEquals((await world.list(PODS)).map((pod) => pod.metadata.name), ["b", "c"]);
+  assert(
+    metrics.text().includes(
+      'pod_gc_collector_force_delete_pods_total{namespace="default",reason="terminated"} 2',
+    ),
+  );
+});
+
+Deno.test("podgc lets go of pods that nobody will: those without a node, those of a node out of service", async () => {
+  await using world = await openWorld([podGarbageCollector({})]);
+  const taints = [{ key: "node.kubernetes.io/out-of-service", effect: "NoExecute" }];
+  for (const name of ["off", "well"]) {
+    await world.client.create({ resource: NODES }, { metadata: { name }, spec: { taints } });
+  }
+  const conditions = [{ type: "Ready", status: "True" }];
+  await world.client.patch({ resource: NODES, name: "well", subresource: "status" }, {
+    type: "merge",
+    body: { status: { conditions } },
+  });
+  const finalizers = ["example.com/hold"];
+  await world.create(PODS, { metadata: { name: "unplaced", finalizers }, spec });
+  for (const node of ["off", "well"]) {
+    const pod = await world.create(PODS, { metadata: { name: `on-${node}` }, spec });
+    await world.podIs(pod, "Running", { node });
+  }
+  for (const name of ["unplaced", "on-off", "on-well"]) {
+    await world.client.delete({ resource: PODS, namespace: "default", name });
+  }
+  await world.advance(POD_GC_MS);
+  const left = (await world.list(PODS)).map((pod) => `${pod.metadata.name} ${pod.status.phase}`);
+  assertEquals(left, ["on-well Running", "unplaced Failed"]);
 });
 
 Deno.test("a namespace takes what other servers serve with it, and waits while nobody knows what that is", async () => {

@@ -25,7 +25,7 @@ import type { ControllerPorts, FreeController } from "./ports.ts";
 export const POD_GC_MS = 20_000;
 /** How long a node must have been missing before its pods go. */
 export const QUARANTINE_MS = 40_000;
-/** How many ended pods may stay. */
+/** How many ended pods may stay where nothing else is said. */
 export const TERMINATED_PODS_MAX = 12_500;
 
 const OUT_OF_SERVICE = "node.kubernetes.io/out-of-service";
@@ -34,11 +34,15 @@ interface State {
   /** Since when a node that pods name is missing, by the monotonic clock. */
   missing: Map<string, number>;
   metrics: ControllerMetrics;
+  terminatedPodsMax: number;
 }
 
 /** The row. */
 export function podGarbageCollector(
-  { metrics = new ControllerMetrics() }: Pick<ControllerPorts, "metrics">,
+  { metrics = new ControllerMetrics(), terminatedPodsMax = TERMINATED_PODS_MAX }: Pick<
+    ControllerPorts,
+    "metrics" | "terminatedPodsMax"
+  >,
 ): FreeController {
   return {
     name: "podgc",
@@ -50,7 +54,7 @@ export function podGarbageCollector(
         pods.index("nodeName", (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : []);
         context.informers.for(NODES);
         every(context, POD_GC_MS, "all");
-        return { missing: new Map(), metrics };
+        return { missing: new Map(), metrics, terminatedPodsMax };
       },
       handle,
     },
@@ -63,7 +67,7 @@ async function handle(_key: string, state: State, context: ActorContext): Promis
   const orphans: Obj[] = [];
   const stuck: Obj[] = [];
   const reasons = new Map<Obj, string>();
-  const missing = missingNodes(state, context);
+  const missing = await missingNodes(state, context);
   for (const pod of pods.list()) {
     const { nodeName } = pod.spec;
     const { deletionTimestamp } = pod.metadata;
@@ -73,7 +77,7 @@ async function handle(_key: string, state: State, context: ActorContext): Promis
       stuck.push(pod);
     } else if (isFinished(pod)) ended.push(pod);
   }
-  const surplus = ended.length - TERMINATED_PODS_MAX;
+  const surplus = ended.length - state.terminatedPodsMax;
   if (surplus > 0) {
     // Evicted pods have nothing left to tell and go first.
     const evicted = (pod: Obj) => Number(pod.status?.reason !== "Evicted");
@@ -101,7 +105,7 @@ async function handle(_key: string, state: State, context: ActorContext): Promis
 }
 
 /** Nodes that pods name and that have been missing for long enough; asked for once more at the server. */
-function missingNodes(state: State, context: ActorContext): Set<string> {
+async function missingNodes(state: State, context: ActorContext): Promise<Set<string>> {
   const now = context.clock.monotonic();
   const nodes = context.informers.for(NODES);
   const named = new Set<string>();
@@ -111,12 +115,23 @@ function missingNodes(state: State, context: ActorContext): Set<string> {
   }
   for (const name of state.missing.keys()) if (!named.has(name)) state.missing.delete(name);
   const due = new Set<string>();
-  for (const name of named) {
+  await allAtOnce([...named], async (name) => {
     const since = state.missing.get(name);
     if (since === undefined) state.missing.set(name, now);
-    else if (now - since >= QUARANTINE_MS) due.add(name);
-  }
+    else if (now - since >= QUARANTINE_MS && await isGoneForSure(name, context)) due.add(name);
+  });
   return due;
+}
+
+/** A cache may be behind; a pod that is deleted for a node that is there is lost. */
+async function isGoneForSure(name: string, { client }: ActorContext): Promise<boolean> {
+  try {
+    await client.get({ resource: NODES, name });
+    return false;
+  } catch (error) {
+    if (isGone(error)) return true;
+    throw error;
+  }
 }
 
 function isOutOfService(context: ActorContext, nodeName: string): boolean {

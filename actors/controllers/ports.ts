@@ -57,6 +57,8 @@ export interface ControllerPorts {
   clusterCidr?: string;
   nodeMask?: number;
   nodeMaskIpv6?: number;
+  /** How many ended pods the pod garbage collector leaves (12,500). */
+  terminatedPodsMax?: number;
   /** Where controllers count (default: nowhere that anybody looks). */
   metrics?: ControllerMetrics;
   /** Whoever the machines belong to; without one nodes are what they say themselves. */
