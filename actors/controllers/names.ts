@@ -22,6 +22,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   "persistentvolume-protection-controller": "pv-protection",
   "persistentvolumeclaim-protection-controller": "pvc-protection",
   "pod-garbage-collector-controller": "podgc",
+  "resource-claim-controller": "resourceclaim",
   "root-ca-cert-publisher": "root-ca-certificate-publisher",
   "route": "node-route",
   "service": "service-lb",

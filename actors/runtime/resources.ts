@@ -88,24 +88,20 @@ export const [CSI_DRIVERS, STORAGE_CLASSES, VOLUME_ATTACHMENTS, VOLUME_ATTRIBUTE
     "volumeattachments",
     "volumeattributesclasses",
   );
-export const [RESOURCE_CLAIMS, RESOURCE_SLICES]: readonly ResourceId[] = row(
-  "resource.k8s.io",
-  "v1",
-  "resourceclaims",
-  "resourceslices",
-);
 export const [IP_ADDRESSES, SERVICE_CIDRS]: readonly ResourceId[] = row(
   "networking.k8s.io",
   "v1",
   "ipaddresses",
   "servicecidrs",
 );
-export const [RESOURCE_CLAIMS, RESOURCE_CLAIM_TEMPLATES]: readonly ResourceId[] = row(
-  "resource.k8s.io",
-  "v1",
-  "resourceclaims",
-  "resourceclaimtemplates",
-);
+export const [RESOURCE_CLAIMS, RESOURCE_CLAIM_TEMPLATES, RESOURCE_SLICES]: readonly ResourceId[] =
+  row(
+    "resource.k8s.io",
+    "v1",
+    "resourceclaims",
+    "resourceclaimtemplates",
+    "resourceslices",
+  );
 export const [HORIZONTAL_POD_AUTOSCALERS]: readonly ResourceId[] = row(
   "autoscaling",
   "v2",
