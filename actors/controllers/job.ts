@@ -38,7 +38,7 @@ import {
   onlyReplacesFailed,
   verdictOf,
 } from "./job_rules.ts";
-import { dropFinalizer, type Pass, type Tally, tallyOf, track } from "./job_tracking.ts";
+import { dropFinalizer, letGo, type Pass, type Tally, tallyOf, track } from "./job_tracking.ts";
 import { type Condition, conditionOf, type Obj } from "./objects.ts";
 import { createPod, deletePod, isActive, isReady, isTerminating } from "./pods.ts";
 
@@ -134,12 +134,13 @@ export async function reconcile(
     await settling;
     return await reconcile(key, context, state);
   }
-  // A pod that was counted looks uncounted to whoever reads an older status: its heir would be one too many.
-  if (!statuses.seen(key)) return { afterMs: OWN_WRITES_MS_MAX };
+  // Who reads an older status, or an older pod, makes or counts a pod twice.
+  if (!statuses.seen(key) || !writes.seen(key)) return { afterMs: OWN_WRITES_MS_MAX };
   const selector = labelSelector(job.spec.selector);
   const children = state.pods;
   const pods = await claim({ client, children, owner: job, resource: JOBS, selector });
-  const pass: Work = { key, context, state, statuses, job, now: context.clock.now(), pods };
+  const now = context.clock.now();
+  const pass: Work = { key, context, state, writes, statuses, job, now, pods };
   return await work(pass);
 }
 
@@ -158,7 +159,9 @@ async function freeOrphan(context: ActorContext, state: State, key: string): Pro
       if (!isGone(error)) throw error;
     }
   }
-  await dropFinalizer(context, pod);
+  await dropFinalizer(context, pod).catch((error) => {
+    if (!isGone(error)) throw error;
+  });
 }
 
 async function work(pass: Work): Promise<Outcome> {
@@ -180,7 +183,7 @@ async function work(pass: Work): Promise<Outcome> {
       await allAtOnce(active, (pod) => deletePod(context, job, pod));
       activeCount = 0;
       left = [];
-    } else if (state.writes.seen(key) && !job.metadata.deletionTimestamp) {
+    } else if (!job.metadata.deletionTimestamp) {
       const managed = await manage(pass, { active, tally });
       activeCount = managed.active;
       left = managed.left;
@@ -313,9 +316,10 @@ async function make(
 }
 
 /** Takes pods that shall count for nothing: the finalizer goes first. */
-async function take({ key, context, state, job }: Work, pods: readonly Obj[]): Promise<void> {
+async function take(work: Work, pods: readonly Obj[]): Promise<void> {
+  const { key, context, state, job } = work;
   await allAtOnce(pods, async (pod) => {
-    await dropFinalizer(context, pod);
+    await letGo(work, pod);
     await deletePod(context, job, pod);
     state.writes.deleted(key, pod);
   });

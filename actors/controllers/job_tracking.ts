@@ -10,7 +10,6 @@ import type { KubeObject } from "../../api/machinery/types.ts";
 import {
   type ActorContext,
   allAtOnce,
-  codeOf,
   isGone,
   JOBS,
   type OwnWrites,
@@ -37,7 +36,8 @@ export interface Pass {
   job: Obj;
   now: number;
   pods: readonly Obj[];
-  /** The controller's writes of Jobs. */
+  /** The controller's writes of pods and of Jobs. */
+  writes: OwnWrites;
   statuses: OwnWrites;
 }
 
@@ -140,7 +140,7 @@ export async function track(pass: Pass, draft: Draft): Promise<void> {
     held.has(pod.metadata.uid) && isCounted(pod, uncounted, tally) &&
     (verdict !== undefined || !isNeeded(job, pod, { pods, tally }))
   );
-  await allAtOnce(release, (pod) => dropFinalizer(context, pod));
+  await allAtOnce(release, (pod) => letGo(pass, pod));
   const released = new Set(release.map((pod) => pod.metadata.uid));
   settle(status, uncounted, (uid) => released.has(uid) || !held.has(uid), isIndexed(job));
   finish(pass, { ...draft, uncounted });
@@ -262,20 +262,26 @@ function sayFinished({ context, job }: Pass, written: Obj): void {
   context.recorder.event(job, "Normal", "Completed", "Job completed");
 }
 
-/** Lets a pod go. */
-export async function dropFinalizer(context: ActorContext, pod: Obj): Promise<void> {
+/** Lets a pod of a Job go: the Job waits until its cache shows that, or it would count the pod again. */
+export async function letGo({ key, context, writes }: Pass, pod: Obj): Promise<void> {
   if (!pod.metadata.finalizers?.includes(TRACKING)) return;
   try {
-    await context.client.patch<KubeObject>(targetOf(PODS, pod), {
-      type: "strategic",
-      body: {
-        metadata: {
-          uid: pod.metadata.uid,
-          "$deleteFromPrimitiveList/finalizers": [TRACKING],
-        },
-      },
-    });
+    await writes.make(key, () => dropFinalizer(context, pod));
   } catch (error) {
-    if (!isGone(error) && codeOf(error) !== 409) throw error;
+    if (!isGone(error)) throw error;
+    writes.deleted(key, pod, true);
   }
+}
+
+/** Takes the finalizer off a pod. */
+export async function dropFinalizer(context: ActorContext, pod: Obj): Promise<Obj> {
+  return await context.client.patch<KubeObject>(targetOf(PODS, pod), {
+    type: "strategic",
+    body: {
+      metadata: {
+        uid: pod.metadata.uid,
+        "$deleteFromPrimitiveList/finalizers": [TRACKING],
+      },
+    },
+  });
 }

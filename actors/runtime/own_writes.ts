@@ -20,8 +20,8 @@ export const OWN_WRITES_MS_MAX = 5 * 60_000;
 
 interface Expected {
   revision: number;
-  /** Keys and uids of children whose deletion was asked for. */
-  deleted: Map<string, string>;
+  /** Children that were told to go, or are gone (then not even one that is being deleted may be seen). */
+  deleted: Map<string, { uid: string; gone: boolean }>;
   /** Something may have been created without an answer. */
   unsure: boolean;
   at: number;
@@ -84,9 +84,9 @@ export class OwnWrites {
     expected.unsure = false;
   }
 
-  /** A child of `key` was told to go. */
-  deleted(key: string, child: DeepReadonly<KubeObject>): void {
-    this.#of(key).deleted.set(keyOf(child), child.metadata.uid);
+  /** A child of `key` was told to go; `gone`: the API has it no more. */
+  deleted(key: string, child: DeepReadonly<KubeObject>, gone = false): void {
+    this.#of(key).deleted.set(keyOf(child), { uid: child.metadata.uid, gone });
   }
 
   /** Whether the cache shows all that was written for `key`. */
@@ -96,9 +96,11 @@ export class OwnWrites {
     if (this.#clock.monotonic() - expected.at < OWN_WRITES_MS_MAX) {
       if (expected.unsure) return false;
       if (Number(this.#informer.resourceVersion) < expected.revision) return false;
-      for (const [childKey, uid] of expected.deleted) {
+      for (const [childKey, { uid, gone }] of expected.deleted) {
         const child = this.#informer.get(childKey);
-        if (child?.metadata.uid === uid && !child.metadata.deletionTimestamp) return false;
+        if (child?.metadata.uid === uid && (gone || !child.metadata.deletionTimestamp)) {
+          return false;
+        }
         expected.deleted.delete(childKey);
       }
     }

@@ -5,6 +5,7 @@ import type { Client, ClientWatch } from "../../api/client/contract.ts";
 import { timedOut } from "../../api/machinery/errors.ts";
 import type { Mutation } from "./mutations.ts";
 import { CALM } from "./sim_kv.ts";
+import type { Obj } from "./truth.ts";
 import { clientOf, Stage } from "./stage.ts";
 
 const POD = {
@@ -33,8 +34,15 @@ Deno.test("a write that was done, but not heard of, and written over says which 
   assertEquals(told.metadata.resourceVersion, `${next}`);
 });
 
-/** Actors whose caches of one kind are behind until they are let on; `create` may stand in for that verb. */
-function behind(plural: string, create?: (client: Client) => Client["create"]) {
+interface Behind {
+  /** Which news is held back (all). */
+  which?(object: Obj): boolean;
+  /** Stands in for that verb. */
+  create?(client: Client): Client["create"];
+}
+
+/** Actors whose caches of one kind are behind until they are let on. */
+function behind(plural: string, { which = () => true, create }: Behind = {}) {
   let gate = Promise.withResolvers<void>();
   gate.resolve();
   const wrap = (client: Client): Client => ({
@@ -44,7 +52,8 @@ function behind(plural: string, create?: (client: Client) => Client["create"]) {
     create: create?.(client) ?? client.create,
     watch: async <T>(...[target, query, options]: Parameters<Client["watch"]>) => {
       const watch = await client.watch<T>(target, query, options);
-      return target.resource.plural === plural ? gated(watch, () => gate.promise) : watch;
+      if (target.resource.plural !== plural) return watch;
+      return gated(watch, (object) => which(object) ? gate.promise : undefined);
     },
   });
   const mutation: Mutation = {
@@ -59,12 +68,15 @@ function behind(plural: string, create?: (client: Client) => Client["create"]) {
   };
 }
 
-function gated<T>(watch: ClientWatch<T>, open: () => Promise<void>): ClientWatch<T> {
+function gated<T>(
+  watch: ClientWatch<T>,
+  wait: (object: Obj) => Promise<void> | undefined,
+): ClientWatch<T> {
   return {
     close: () => watch.close(),
     async *[Symbol.asyncIterator]() {
       for await (const events of watch) {
-        await open();
+        for (const { object } of events) await wait(object);
         yield events;
       }
     },
@@ -80,12 +92,13 @@ function podsOf(stage: Stage) {
 Deno.test("a pod that was created, but not heard of, is not created twice by a stale cache", async () => {
   using stage = await Stage.make();
   let unheard = 2;
-  const pods = behind("pods", (client) => async (target, ...rest) => {
+  const create = (client: Client): Client["create"] => async (target, ...rest) => {
     const made = await client.create(target, ...rest);
     if (target.resource.plural === "pods" && unheard-- > 0) throw timedOut("no answer");
     // deno-lint-ignore no-explicit-any -- of whatever kind was asked for
     return made as any;
-  });
+  };
+  const pods = behind("pods", { create });
   const client = clientOf(await stage.open(pods.mutation));
   pods.hold();
   const spec = { replicas: 3, selector: { matchLabels: { app: "a" } }, template: TEMPLATE };
@@ -98,10 +111,12 @@ Deno.test("a pod that was created, but not heard of, is not created twice by a s
   assertEquals(podsOf(stage).length, 3);
 });
 
-/** A Job of one completion, run by hand. */
-async function runJob(stage: Stage, client: Client) {
+const INDEXED = { completions: 1, completionMode: "Indexed" };
+
+/** A Job, run by hand. */
+async function runJob(stage: Stage, client: Client, rest: object = INDEXED) {
   const template = { spec: { ...TEMPLATE.spec, restartPolicy: "Never" } };
-  const spec = { completions: 1, completionMode: "Indexed", template };
+  const spec = { ...rest, template };
   await stage.until(
     client.create({ resource: JOBS, namespace: "default" }, { metadata: { name: "a" }, spec }),
   );
@@ -129,6 +144,18 @@ Deno.test("a job whose cache is behind its own counting makes no second pod of a
   assertEquals(podsOf(stage).map(({ metadata }) => metadata.finalizers ?? []), [[]]);
   const [{ status }] = stage.truth.list("/registry/jobs/");
   assertEquals([status.succeeded, status.completedIndexes], [1, "0"]);
+});
+
+Deno.test("a job whose cache of pods is behind counts no pod twice", async () => {
+  using stage = await Stage.make();
+  const pods = behind("pods", { which: ({ metadata }) => !metadata?.finalizers });
+  const client = clientOf(await stage.open(pods.mutation));
+  await runJob(stage, client, { completions: 3 });
+  const [pod] = podsOf(stage);
+  pods.hold();
+  await end(stage, client, pod.metadata.name);
+  const [{ status }] = stage.truth.list("/registry/jobs/");
+  assertEquals(status.succeeded, 1);
 });
 
 Deno.test("a pod that a finished job did not count is let go all the same", async () => {
