@@ -165,7 +165,7 @@ async function freeOrphan(context: ActorContext, state: State, key: string): Pro
 }
 
 async function work(pass: Work): Promise<Outcome> {
-  const { key, context, state, job, now } = pass;
+  const { context, job, now } = pass;
   const active = pass.pods.filter(isActive);
   const tally = tallyOf(pass);
   noteBackoff(pass, tally);

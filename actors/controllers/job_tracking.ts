@@ -116,7 +116,7 @@ export interface Draft {
 
 /** Writes the status and lets counted pods go; the order is the module's point. */
 export async function track(pass: Pass, draft: Draft): Promise<void> {
-  const { context, job, pods } = pass;
+  const { job, pods } = pass;
   const { tally, verdict, status } = draft;
   const held = new Set<string>();
   for (const pod of pods) {

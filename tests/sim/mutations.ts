@@ -1,9 +1,11 @@
 /**
  * Planted bugs, each switched on by name, to prove that the checkers catch what they are there for.
  */
-import type { Client } from "../../api/client/contract.ts";
+import { NAMESPACES } from "../../actors/runtime/mod.ts";
+import type { Client, ClientWatch, WatchEvent } from "../../api/client/contract.ts";
 import type { ManualClock } from "../../kv/mod.ts";
 import type { Written } from "./sim_kv.ts";
+import type { Obj } from "./truth.ts";
 
 /** A bug to be switched on. */
 export interface Mutation {
@@ -31,54 +33,155 @@ function lostWrite(): Mutation {
   };
 }
 
+/** A client that does some things differently, whoever it becomes. */
+function changed(client: Client, change: (client: Client) => Partial<Client>): Client {
+  return {
+    ...client,
+    as: (user, agent) => changed(client.as(user, agent), change),
+    under: (term) => changed(client.under(term), change),
+    ...change(client),
+  };
+}
+
 /** Terms do not travel with writes, so that a deposed leader still acts. */
 function blindTerm(): Mutation {
-  const blind = (client: Client): Client => ({
-    ...client,
-    as: (user, agent) => blind(client.as(user, agent)),
-    under: () => blind(client),
-  });
+  const blind = (client: Client): Partial<Client> => ({ under: () => changed(client, blind) });
   return {
     name: "blind-term",
     text: "writes do not carry their actor's term",
     shared: true,
-    client: blind,
+    client: (client) => changed(client, blind),
+  };
+}
+
+/** What caches hear goes through `hear`, which may leave some out. */
+function hearing(
+  client: Client,
+  hear: (event: WatchEvent<Obj>, client: Client) => boolean,
+): Client {
+  return changed(client, (client) => ({
+    watch: async <T>(...args: Parameters<Client["watch"]>) => {
+      const watch = await client.watch<T>(...args);
+      return heard(watch, (event) => hear(event as WatchEvent<Obj>, client));
+    },
+  }));
+}
+
+function heard<T>(watch: ClientWatch<T>, hear: (event: WatchEvent<T>) => boolean): ClientWatch<T> {
+  return {
+    close: () => watch.close(),
+    async *[Symbol.asyncIterator]() {
+      for await (const events of watch) {
+        const kept = events.filter(hear);
+        if (kept.length > 0) yield kept;
+      }
+    },
   };
 }
 
 /** Caches miss an event now and then. */
 function deafCache(): Mutation {
   let count = 0;
-  const deaf = (client: Client): Client => ({
-    ...client,
-    as: (user, agent) => deaf(client.as(user, agent)),
-    under: (term) => deaf(client.under(term)),
-    watch: async (target, query, options) => {
-      // deno-lint-ignore no-explicit-any -- of any kind
-      const watch = await client.watch<any>(target, query, options);
-      return {
-        close: () => watch.close(),
-        async *[Symbol.asyncIterator]() {
-          for await (const events of watch) {
-            const heard = events.filter(({ object }) =>
-              object?.kind !== "Pod" || ++count % 50 !== 0
-            );
-            if (heard.length > 0) yield heard;
-          }
-        },
-      };
-    },
-  });
   return {
     name: "deaf-cache",
     text: "every fiftieth event about a pod is not heard",
-    client: deaf,
+    client: (client) =>
+      hearing(client, ({ object }) => object?.kind !== "Pod" || ++count % 50 !== 0),
+  };
+}
+
+/** Caches keep what is gone. */
+function undyingCache(): Mutation {
+  let count = 0;
+  return {
+    name: "undying-cache",
+    text: "every fifth deletion of a pod is not heard",
+    client: (client) =>
+      hearing(
+        client,
+        ({ type, object }) => type !== "DELETED" || object?.kind !== "Pod" || ++count % 5 !== 0,
+      ),
+  };
+}
+
+/** Answers do not say which revision was made, so that nobody waits for a cache to show it. */
+function noExpectations(): Mutation {
+  return {
+    name: "no-expectations",
+    text: "controllers do not wait until their cache shows the pods they created",
+    client: (client) =>
+      changed(client, (client) => ({
+        create: async <T>(...args: Parameters<Client["create"]>) => {
+          // deno-lint-ignore no-explicit-any -- of any kind
+          const made = await client.create<any>(...args);
+          if (made.kind !== "Pod") return made as T;
+          return { ...made, metadata: { ...made.metadata, resourceVersion: "0" } } as T;
+        },
+      })),
+  };
+}
+
+/** A namespace goes before what is in it. */
+function earlyFinalizer(): Mutation {
+  return {
+    name: "early-finalizer",
+    text: "the finalizer of a namespace is taken off as soon as it is being deleted",
+    client: (client) =>
+      hearing(client, ({ object }, client) => {
+        const { kind, metadata, spec } = object ?? {};
+        if (kind !== "Namespace" || !metadata?.deletionTimestamp) return true;
+        const target = { resource: NAMESPACES, name: metadata.name, subresource: "finalize" };
+        const bare = { ...object, spec: { ...spec, finalizers: [] } };
+        client.update(target, bare).catch(() => {});
+        return true;
+      }),
+  };
+}
+
+/** Deletes name no uid, so that they hit whoever has the name now. */
+function noPreconditions(): Mutation {
+  return {
+    name: "no-preconditions",
+    text: "deletes do not say of which uid their object was",
+    client: (client) =>
+      changed(client, (client) => ({
+        delete: (target, query) => client.delete(target, { ...query, preconditions: undefined }),
+      })),
+  };
+}
+
+/** A rollout that does not count the old pods. */
+function boldRollout(): Mutation {
+  return {
+    name: "bold-rollout",
+    text: "a ReplicaSet that a Deployment scales up is given one replica more",
+    client: (client) =>
+      changed(client, (client) => ({
+        update: <T>(...[target, object, query]: Parameters<Client["update"]>) => {
+          const { kind, spec, metadata } = object as Obj;
+          const owned = metadata?.ownerReferences?.some((one: Obj) => one.kind === "Deployment");
+          const isBold = kind === "ReplicaSet" && owned && !target.subresource && spec.replicas > 0;
+          const sent = isBold
+            ? { ...object, spec: { ...spec, replicas: spec.replicas + 1 } }
+            : object;
+          return client.update<T>(target, sent, query);
+        },
+      })),
   };
 }
 
 /** A fresh one by its name. */
 export function mutationOf(name: string): Mutation {
-  const made = [lostWrite(), blindTerm(), deafCache()];
+  const made = [
+    lostWrite(),
+    blindTerm(),
+    deafCache(),
+    undyingCache(),
+    noExpectations(),
+    earlyFinalizer(),
+    noPreconditions(),
+    boldRollout(),
+  ];
   const found = made.find((mutation) => mutation.name === name);
   if (found) return found;
   throw new TypeError(

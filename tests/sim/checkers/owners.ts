@@ -1,4 +1,4 @@
-/** At rest every object's owners exist, and nothing is still going away. */
+/** No orphan, no leak: at rest every object's owners and its namespace exist, and nothing is still going away. */
 import type { Checker, Sight } from "./checker.ts";
 
 /** See the module's text. */
@@ -7,11 +7,16 @@ export function ownersChecker({ truth }: Sight): Checker {
     name: "owners",
     rest() {
       const uids = new Set<string>();
+      const namespaces = new Set<string>();
+      for (const { metadata } of truth.list("/registry/namespaces/")) namespaces.add(metadata.name);
       for (const { object } of truth.state.values()) if (object) uids.add(object.metadata.uid);
       const wrong: string[] = [];
       for (const { key, object } of truth.state.values()) {
         if (!object) continue;
-        const { ownerReferences = [], deletionTimestamp, finalizers } = object.metadata;
+        const { ownerReferences = [], deletionTimestamp, finalizers, namespace } = object.metadata;
+        if (namespace && !namespaces.has(namespace)) {
+          wrong.push(`${key} is left of a namespace that is gone`);
+        }
         if (deletionTimestamp) {
           wrong.push(`${key} is going away since ${deletionTimestamp} (${finalizers ?? ""})`);
         }

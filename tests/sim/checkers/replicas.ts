@@ -28,6 +28,23 @@ export function replicasChecker(sight: Sight): Checker {
     if (list.at(-1)?.pods !== count || !before) list.push({ at: now(), pods: count });
     wanted.set(uid, list);
   };
+  // What a Deployment's sets ask for together, at each of them that asks for more.
+  const sets = new Map<string, Map<string, number>>();
+  const set = ({ key, object, before, type }: Change) => {
+    const owner = controllerOf(object ?? before?.object);
+    if (owner?.kind !== "Deployment") return;
+    const siblings = sets.get(owner.uid) ?? new Map<string, number>();
+    sets.set(owner.uid, siblings);
+    if (type === "delete" || !object) return void siblings.delete(key);
+    const was = siblings.get(key) ?? 0;
+    siblings.set(key, wantedOf(object));
+    const sum = [...siblings.values()].reduce((sum, one) => sum + one, 0);
+    // One that was adopted may ask for anything.
+    const grows = wantedOf(object) > was && (!before || controllerOf(before.object));
+    if (grows && sum > most(owner.uid)) {
+      fail(name, `${owner.name}'s sets ask for ${sum} with ${key}, wanted ${most(owner.uid)}`);
+    }
+  };
   const most = (uid: string): number => {
     const list = wanted.get(uid) ?? [];
     let max = list.at(-1)?.pods ?? 0;
@@ -67,19 +84,25 @@ export function replicasChecker(sight: Sight): Checker {
       for (const step of steps) {
         if ("term" in step) continue;
         if (step.key.startsWith("/registry/pods/")) pod(step);
-        else if (step.type === "put" && step.object && isSet(step.key)) note(step);
+        else if (step.type === "put" && step.object && isWorkload(step.key)) note(step);
+        if (step.key.startsWith("/registry/replicasets/")) set(step);
       }
     },
     rest: () => surplus(sight),
   };
 }
 
-function isSet(key: string): boolean {
-  return /^\/registry\/(replicasets|statefulsets)\//.test(key);
+function isWorkload(key: string): boolean {
+  return /^\/registry\/(deployments|replicasets|statefulsets)\//.test(key);
 }
 
-function wantedOf({ spec }: Obj): number {
-  return spec.replicas ?? 1;
+/** What may be there at once: the replicas, and a Deployment's surge. */
+function wantedOf({ kind, spec }: Obj): number {
+  const replicas = spec.replicas ?? 1;
+  if (kind !== "Deployment" || spec.strategy?.type === "Recreate") return replicas;
+  const surge = spec.strategy?.rollingUpdate?.maxSurge ?? "25%";
+  const isShare = typeof surge === "string";
+  return replicas + (isShare ? Math.ceil(parseInt(surge) * replicas / 100) : surge);
 }
 
 /** Deployments whose pods are more than replicas and surge. */
