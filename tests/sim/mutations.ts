@@ -138,14 +138,19 @@ function earlyFinalizer(): Mutation {
   };
 }
 
-/** Deletes name no uid, so that they hit whoever has the name now. */
-function noPreconditions(): Mutation {
+/** Deletes are asked again a little later, of whoever has the name then. */
+function blindRetry(): Mutation {
   return {
-    name: "no-preconditions",
-    text: "deletes do not say of which uid their object was",
-    client: (client) =>
+    name: "blind-retry",
+    text: "a delete is repeated after half a second, without the uid that it was meant for",
+    client: (client, clock) =>
       changed(client, (client) => ({
-        delete: (target, query) => client.delete(target, { ...query, preconditions: undefined }),
+        delete: async (target, query) => {
+          const answer = await client.delete(target, query);
+          const again = { ...query, preconditions: undefined };
+          clock.timer("work", 500, () => void client.delete(target, again).catch(() => {}));
+          return answer;
+        },
       })),
   };
 }
@@ -179,7 +184,7 @@ export function mutationOf(name: string): Mutation {
     undyingCache(),
     noExpectations(),
     earlyFinalizer(),
-    noPreconditions(),
+    blindRetry(),
     boldRollout(),
   ];
   const found = made.find((mutation) => mutation.name === name);

@@ -253,6 +253,7 @@ export class World {
     const { verb, what } = ask;
     const askedAt = this.truth.revision;
     this.#requests++;
+    for (const checker of this.#checkers) checker.asked?.(ask);
     try {
       const result = await ask.run(process.running.client);
       this.#answered++;

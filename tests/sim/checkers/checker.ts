@@ -29,6 +29,8 @@ export interface Checker {
   readonly name: string;
   /** After each commit that landed. */
   commit?(commit: Commit): void;
+  /** Before each request of the workload. */
+  asked?(ask: Pick<Answer, "verb" | "what">): void;
   /** After each request that was answered with success. */
   answer?(answer: Answer): void;
   /** A process came up. */

@@ -4,6 +4,7 @@ import { bindingChecker } from "./binding.ts";
 import type { Checker, Sight } from "./checker.ts";
 import { convergenceChecker } from "./convergence.ts";
 import { ownersChecker } from "./owners.ts";
+import { removalsChecker } from "./removals.ts";
 import { replicasChecker } from "./replicas.ts";
 import { revisionsChecker } from "./revisions.ts";
 import { termsChecker } from "./terms.ts";
@@ -16,6 +17,7 @@ export function createCheckers(sight: Sight, random: () => number): Checker[] {
   return [
     revisionsChecker(sight),
     bindingChecker(sight),
+    removalsChecker(sight),
     replicasChecker(sight),
     termsChecker(sight),
     watchChecker(sight, random),
