@@ -32,9 +32,9 @@ Deno.test("the same seed gives the same run, to the byte, here and in a fresh wo
 });
 
 /** Each is found by one of these within so many seeds: another story may pass a bug by. */
-const planted: { mutation: string; within: number; checkers: string[] }[] = [
+const planted: { mutation: string; within: number; steps?: number; checkers: string[] }[] = [
   { mutation: "lost-write", within: 10, checkers: ["watch", "acknowledged", "revisions"] },
-  { mutation: "blind-term", within: 10, checkers: ["terms", "replicas"] },
+  { mutation: "blind-term", within: 40, steps: 250, checkers: ["terms", "replicas"] },
   { mutation: "deaf-cache", within: 10, checkers: ["acknowledged", "convergence", "replicas"] },
   { mutation: "undying-cache", within: 10, checkers: ["acknowledged", "convergence"] },
   { mutation: "no-expectations", within: 10, checkers: ["replicas"] },
@@ -43,12 +43,12 @@ const planted: { mutation: string; within: number; checkers: string[] }[] = [
   { mutation: "blind-retry", within: 20, checkers: ["removals"] },
 ];
 
-for (const { mutation, within, checkers } of planted) {
+for (const { mutation, within, steps, checkers } of planted) {
   Deno.test(`the checkers see ${mutation} within ${within} seeds`, async () => {
     for (let seed = 1; seed <= within; seed++) {
-      const { failure } = await runSeed({ seed, mutation: mutationOf(mutation) });
+      const { failure } = await runSeed({ seed, steps, mutation: mutationOf(mutation) });
       if (!failure) continue;
-      const command = `${HINT(seed)} --mutation ${mutation}`;
+      const command = `${HINT(seed)} --steps ${steps ?? 90} --mutation ${mutation}`;
       assert(checkers.includes(failure.checker), `${failure.checker} saw it: ${command}`);
       return;
     }
