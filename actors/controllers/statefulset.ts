@@ -34,6 +34,7 @@ import {
   claimOwners,
   claimsFor,
   hasIdentity,
+  hasOtherController,
   inRange,
   newPod,
   ordinalOf,
@@ -413,7 +414,14 @@ async function makeClaims({ context, set, state }: Pass, pod: Obj): Promise<void
 async function keepClaims({ context, set, state }: Pass, pod: Obj): Promise<void> {
   for (const { metadata } of claimsFor(set, ordinalOf(set, pod))) {
     const present = state.claims.get(`${metadata.namespace}/${metadata.name}`);
-    const owners = present && claimOwners(set, present, pod);
+    if (!present) continue;
+    if (hasOtherController(set, present, pod)) {
+      const text =
+        `PersistentVolumeClaim ${metadata.name} has a conflicting OwnerReference that acts as a ` +
+        "manging controller, the retention policy is ignored for this claim";
+      context.recorder.event(set, "Warning", "ConflictingController", text);
+    }
+    const owners = claimOwners(set, present, pod);
     if (!owners) continue;
     await context.client.update<KubeObject>(targetOf(PERSISTENT_VOLUME_CLAIMS, present), {
       ...present,

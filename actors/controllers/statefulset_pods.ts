@@ -115,14 +115,27 @@ export function hasIdentity(set: Obj, pod: Obj): boolean {
 
 // --- who claims belong to ---------------------------------------------------------------------------
 
-function referenceTo(object: Obj): OwnerReference {
-  const { controller: _, blockOwnerDeletion: __, ...reference } = controllerReference(object);
-  return reference;
+/** Whether somebody else controls a claim that the set's retention policy is about. */
+export function hasOtherController(set: Obj, claim: Obj, pod: Obj | undefined): boolean {
+  const { whenDeleted, whenScaled } = set.spec.persistentVolumeClaimRetentionPolicy ?? {};
+  if (whenDeleted !== "Delete" && whenScaled !== "Delete") return false;
+  return ownersOf(claim).some((each) => each.controller && !isOurs(each, set, pod));
+}
+
+function ownersOf(claim: Obj): readonly OwnerReference[] {
+  return (claim.metadata.ownerReferences ?? []) as readonly OwnerReference[];
+}
+
+/** By name: an owner of our name and of another uid is a former life of it. */
+function isOurs({ apiVersion, kind, name }: OwnerReference, set: Obj, pod: Obj | undefined) {
+  if (kind === "StatefulSet") return apiVersion === "apps/v1" && name === set.metadata.name;
+  return kind === "Pod" && apiVersion === "v1" && name === pod?.metadata.name;
 }
 
 /**
- * The owners a claim should have under the set's retention policy; undefined when it has them. A claim
- * that goes with scaling down belongs to its pod while that is condemned, one that goes with the set to it.
+ * The owners a claim should have under the set's retention policy; undefined when it has them, or when a former set or
+ * pod of the name is to be cleaned up first. A claim that goes with scaling down is controlled by its pod while that is
+ * condemned, one that goes with the set by the set, and neither where somebody else controls it.
  */
 export function claimOwners(
   set: Obj,
@@ -130,17 +143,19 @@ export function claimOwners(
   pod: Obj | undefined,
 ): readonly OwnerReference[] | undefined {
   const policy = set.spec.persistentVolumeClaimRetentionPolicy;
-  const withSet = policy?.whenDeleted === "Delete";
-  const withScale = policy?.whenScaled === "Delete";
-  const present = (claim.metadata.ownerReferences ?? []) as OwnerReference[];
+  const present = ownersOf(claim);
+  const alive = (uid: string) => uid === set.metadata.uid || uid === pod?.metadata.uid;
+  if (present.some((each) => isOurs(each, set, pod) && !alive(each.uid))) return undefined;
+  const wanted = present.filter((each) => !isOurs(each, set, pod));
   const condemned = pod !== undefined && !inRange(set, ordinalOf(set, pod));
-  const ofPod = withScale && condemned;
-  const ofSet = withSet && !ofPod;
-  const wanted = present.filter(({ uid, kind }) =>
-    uid !== set.metadata.uid && !(kind === "Pod" && uid === pod?.metadata.uid)
-  );
-  if (ofSet) wanted.push(referenceTo({ ...set, apiVersion: "apps/v1", kind: "StatefulSet" }));
-  if (ofPod) wanted.push(referenceTo({ ...pod!, apiVersion: "v1", kind: "Pod" } as Obj));
-  const uids = (list: readonly OwnerReference[]) => list.map(({ uid }) => uid).sort();
-  return sameJson(uids(present), uids(wanted)) ? undefined : wanted;
+  const ofPod = policy?.whenScaled === "Delete" && condemned;
+  if (!hasOtherController(set, claim, pod)) {
+    if (ofPod) wanted.push(controllerReference({ ...pod!, apiVersion: "v1", kind: "Pod" } as Obj));
+    else if (policy?.whenDeleted === "Delete") {
+      wanted.push(controllerReference({ ...set, apiVersion: "apps/v1", kind: "StatefulSet" }));
+    }
+  }
+  const told = (list: readonly OwnerReference[]) =>
+    list.map(({ uid, controller }) => `${uid} ${controller === true}`).sort();
+  return sameJson(told(present), told(wanted)) ? undefined : wanted;
 }

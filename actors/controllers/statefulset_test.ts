@@ -148,6 +148,46 @@ Deno.test("statefulset gives each pod its claims, and takes them back when told 
   assertEquals(await claims(), ["data-db-0"]);
 });
 
+Deno.test("statefulset controls its claims where the policy says so, and lets others control them", async () => {
+  await using world = await openWorld([statefulSetController]);
+  const volumeClaimTemplates = [{
+    metadata: { name: "data" },
+    spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } },
+  }];
+  await world.create(STATEFUL_SETS, set(3, { volumeClaimTemplates }));
+  await rounds(world);
+  const { uid } = (await world.get(STATEFUL_SETS, "db")).metadata;
+  const owner = (kind: string, name: string, uid: string, controller?: true) => ({
+    apiVersion: kind === "StatefulSet" ? "apps/v1" : "v1",
+    kind,
+    name,
+    uid,
+    ...(controller && { controller, blockOwnerDeletion: true }),
+  });
+  const own = (name: string, ...ownerReferences: object[]) =>
+    world.client.patch({ resource: PERSISTENT_VOLUME_CLAIMS, namespace: "default", name }, {
+      type: "merge",
+      body: { metadata: { ownerReferences } } as never,
+    });
+  const map = owner("ConfigMap", "m", "u-1");
+  const other = owner("StatefulSet", "unknown", "u-2", true);
+  const former = owner("StatefulSet", "db", "u-3", true);
+  await own("data-db-0", map, owner("StatefulSet", "db", uid));
+  await own("data-db-1", other, owner("StatefulSet", "db", uid));
+  await own("data-db-2", former);
+  await patch(world, { persistentVolumeClaimRetentionPolicy: { whenDeleted: "Delete" } });
+  await world.settle();
+  const owners = async (name: string) =>
+    (await world.get(PERSISTENT_VOLUME_CLAIMS, name)).metadata.ownerReferences;
+  assertEquals(await owners("data-db-0"), [map, owner("StatefulSet", "db", uid, true)]);
+  assertEquals(await owners("data-db-1"), [other]);
+  assertEquals(await owners("data-db-2"), [former]);
+  assert((await world.events()).some((line) => line.includes("ConflictingController")));
+  await patch(world, { persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain" } });
+  await world.settle();
+  assertEquals(await owners("data-db-0"), [map]);
+});
+
 Deno.test("statefulset that is being deleted makes no revisions for the collector to delete", async () => {
   await using world = await openWorld((ports) => [
     statefulSetController,
