@@ -139,7 +139,9 @@ function proportionOf(
   if (sizeOf(set) === 0 || toAdd === added) return 0;
   const share = shareOf(deployment, set);
   const left = toAdd - added;
-  return toAdd > 0 ? Math.min(share, left) : Math.max(share, left);
+  // A set that was scaled while nobody owned it has grown beyond its annotation: its share would be to grow still
+  // more while pods are to be taken (upstream lets it, beyond the surge).
+  return toAdd > 0 ? Math.min(share, left) : Math.min(0, Math.max(share, left));
 }
 
 /** By how much a set changes when it keeps its part of the whole. */

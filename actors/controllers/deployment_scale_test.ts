@@ -89,6 +89,11 @@ Deno.test("proportional() shares what is added or taken by the sets' sizes", () 
   assertEquals(sizes(proportional(wide(10), [set("a", 8, 8, 13), set("b", 5, 0, 13)])), "a=8 b=5");
 });
 
+Deno.test("proportional() never grows a set while pods are to be taken, whatever its annotation says", () => {
+  const given = [set("a", 5, 5, 1), set("b", 2, 2, 1)];
+  assertEquals(sizes(proportional(deployment(3, { maxSurge: 0 }), given)), "a=1 b=2");
+});
+
 Deno.test("sortForDeletion() puts first what costs least to lose", () => {
   const now = Date.parse("2026-01-02T00:00:00Z");
   const pod = (name: string, facts: {
