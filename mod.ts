@@ -235,7 +235,8 @@ export class Cluster {
       const parts = await build(
         { options, clock, database, ranges, log },
         dialerOf(() => nodes, () => simulated),
-        { ...metricsApi(() => usageOf(nodes, simulated)), ...view.subresources },
+        metricsApi(() => usageOf(nodes, simulated)),
+        view,
       );
       const cluster = new Cluster(parts, nodes, simulated);
       startControlPlane(parts.system, {
@@ -457,6 +458,7 @@ async function build(
   ground: Ground,
   dialer: ReturnType<typeof dialerOf>,
   virtual: ApiOptions["virtual"],
+  view: SchedulerView,
 ): Promise<Parts> {
   const { options, clock, database, ranges, log } = ground;
   const authorities = { users: "" };
@@ -503,13 +505,14 @@ async function build(
         ...featureLines(gates),
         workqueueLines(system.report()),
         controllerMetrics.text(),
+        view.metricsText(),
       ]
         .filter(Boolean).join("\n"),
     database,
     kinds,
     clock,
     dialer,
-    virtual,
+    virtual: { ...virtual, ...view.subresources },
     serviceRange,
     routes,
     front: options.front,

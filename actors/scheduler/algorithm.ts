@@ -88,6 +88,34 @@ export class Algorithm {
     return { node, cycle, evaluated: nodes.length + refusals.size, feasible: nodes.length };
   }
 
+  /** Tells how long each plugin takes at each point for a pod and one node. */
+  measure(
+    pod: PodInfo,
+    node: NodeInfo,
+    { now, note }: { now(): number; note(plugin: string, point: string, ms: number): void },
+  ): void {
+    const cycle: Cycle = { pod, cluster: this.#cluster, state: new Map() };
+    const timed = <T>(plugin: Plugin, point: string, run: () => T): T => {
+      const began = now();
+      const result = run();
+      note(plugin.name, point, now() - began);
+      return result;
+    };
+    for (const plugin of this.#plugins) {
+      const said = plugin.preFilter &&
+        timed(plugin, "PreFilter", () => plugin.preFilter!(cycle));
+      if (said === "skip" || !plugin.filter) continue;
+      if (said) return;
+      timed(plugin, "Filter", () => plugin.filter!(cycle, node));
+    }
+    for (const plugin of this.#plugins) {
+      if (!plugin.score) continue;
+      const said = plugin.preScore &&
+        timed(plugin, "PreScore", () => plugin.preScore!(cycle, [node]));
+      if (said !== "skip") timed(plugin, "Score", () => plugin.score!(cycle, node));
+    }
+  }
+
   /** The nodes that would do, or why there are none. */
   consider(pod: PodInfo): Feasible | Diagnosis {
     const cycle: Cycle = { pod, cluster: this.#cluster, state: new Map() };

@@ -19,6 +19,8 @@ function fixed(objects: KubeObject[] = []): Informer {
     list: (namespace?: string) =>
       objects.filter((o) => !namespace || o.metadata.namespace === namespace),
     subscribe: () => () => {},
+    index: () => {},
+    byIndex: () => [],
   } as unknown as Informer;
 }
 

@@ -61,6 +61,13 @@ export class Cluster {
     return this.#byName.get(name);
   }
 
+  /** How much it holds, as `scheduler_cache_size` tells it. */
+  sizes(): Record<"nodes" | "pods" | "assumed_pods", number> {
+    let assumed = 0;
+    for (const placed of this.#placed.values()) if (placed.assumed) assumed++;
+    return { nodes: this.nodes.length, pods: this.#placed.size, assumed_pods: assumed };
+  }
+
   /** Where a pod is (bound or assumed). */
   placeOf(uid: string): string | undefined {
     return this.#placed.get(uid)?.node;
@@ -296,6 +303,7 @@ function fillNode(info: NodeInfo, node: Node): void {
 function sameForScheduling(a: Node, b: Node): boolean {
   return a.spec?.unschedulable === b.spec?.unschedulable &&
     sameJson(a.spec?.taints, b.spec?.taints) &&
+    sameJson(a.status?.declaredFeatures, b.status?.declaredFeatures) &&
     sameRecord(a.metadata.labels ?? {}, b.metadata.labels ?? {}) &&
     sameRecord(a.status?.allocatable ?? {}, b.status?.allocatable ?? {}) &&
     a.status?.images?.length === b.status?.images?.length;

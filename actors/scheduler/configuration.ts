@@ -120,6 +120,7 @@ export const DEFAULT_PLUGINS: readonly PluginRef[] = [
   { name: "NodePorts" },
   { name: "NodeResourcesFit", weight: 1 },
   { name: "VolumeRestrictions" },
+  { name: "NodeVolumeLimits" },
   { name: "VolumeBinding" },
   { name: "VolumeZone" },
   { name: "PodTopologySpread", weight: 2 },
@@ -129,6 +130,7 @@ export const DEFAULT_PLUGINS: readonly PluginRef[] = [
   { name: "NodeResourcesBalancedAllocation", weight: 1 },
   { name: "ImageLocality", weight: 1 },
   { name: "DefaultBinder" },
+  { name: "NodeDeclaredFeatures" },
 ];
 
 const PARALLELISM = 16;

@@ -24,7 +24,11 @@ Deno.test("completeConfiguration() fills in upstream's defaults", () => {
     },
   }));
   const { enabled } = merged.profiles[0].plugins.multiPoint!;
-  assertEquals(enabled!.map((p) => p.name).slice(-3), ["ImageLocality", "DefaultBinder", "Mine"]);
+  assertEquals(enabled!.map((p) => p.name).slice(-3), [
+    "DefaultBinder",
+    "NodeDeclaredFeatures",
+    "Mine",
+  ]);
   assertEquals(enabled!.find((p) => p.name === "ImageLocality")!.weight, 7);
   assertEquals(enabled!.some((p) => p.name === "VolumeZone"), false);
 });

@@ -18,6 +18,9 @@ export function nodeEvents(old: Node, node: Node): ClusterEvent[] {
     !same(old.spec?.taints, node.spec?.taints) ||
     (old.spec?.unschedulable ?? false) !== (node.spec?.unschedulable ?? false)
   ) events.push("NodeTaints");
+  if (!same(old.status?.declaredFeatures, node.status?.declaredFeatures)) {
+    events.push("NodeFeatures");
+  }
   return events;
 }
 

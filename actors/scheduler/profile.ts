@@ -21,6 +21,7 @@ import { interPodAffinity } from "./plugins/inter_pod_affinity.ts";
 import { nodeAffinity } from "./plugins/node_affinity.ts";
 import {
   imageLocality,
+  nodeDeclaredFeatures,
   nodeName,
   nodePorts,
   nodeUnschedulable,
@@ -28,6 +29,7 @@ import {
   taintToleration,
 } from "./plugins/node_basics.ts";
 import { nodeResourcesBalancedAllocation, nodeResourcesFit } from "./plugins/node_resources.ts";
+import { nodeVolumeLimits } from "./plugins/node_volume_limits.ts";
 import { podTopologySpread, type Siblings } from "./plugins/pod_topology_spread.ts";
 import {
   volumeBinding,
@@ -75,6 +77,14 @@ export const REGISTRY: Registry = {
   NodePorts: () => nodePorts,
   NodeResourcesFit: nodeResourcesFit,
   VolumeRestrictions: (_args, handle) => volumeRestrictions(handle),
+  NodeVolumeLimits: (_args, handle) => {
+    const storage = (plural: string) =>
+      handle.informers.for({ group: "storage.k8s.io", version: "v1", plural });
+    const { claims, volumes, classes } = handle;
+    const csiNodes = storage("csinodes");
+    const attachments = storage("volumeattachments");
+    return nodeVolumeLimits({ claims, volumes, classes, csiNodes, attachments });
+  },
   VolumeBinding: (args, handle) => volumeBinding(handle, args),
   VolumeZone: (_args, handle) => volumeZone(handle),
   PodTopologySpread: (args, handle) => podTopologySpread((pod) => siblingsOf(pod, handle), args),
@@ -95,6 +105,7 @@ export const REGISTRY: Registry = {
   DefaultPreemption: defaultPreemption,
   NodeResourcesBalancedAllocation: nodeResourcesBalancedAllocation,
   ImageLocality: () => imageLocality,
+  NodeDeclaredFeatures: () => nodeDeclaredFeatures,
   DefaultBinder: defaultBinder,
 };
 
@@ -172,6 +183,45 @@ const TYPES: Readonly<Record<ExtensionPoint, string>> = {
   bind: "BindPlugin",
   postBind: "PostBindPlugin",
 };
+
+/** Where plugins come from that are not the scheduler's own. */
+export interface Loading {
+  /** Plugins of your own, by name; a profile switches them on. */
+  plugins?: Registry;
+  /** Loads the module that a plugin's `args.module` names; its default export makes the plugin. */
+  load?: (module: string) => Promise<{ default: PluginFactory }>;
+}
+
+/** The scheduler's own plugins, those given, and those whose arguments name a module. */
+export function registryOf(
+  { profiles }: CompleteConfiguration,
+  { plugins = {}, load }: Loading,
+): Registry {
+  const registry: Record<string, PluginFactory> = { ...REGISTRY };
+  const add = (name: string, factory: PluginFactory) => {
+    if (Object.hasOwn(registry, name)) throw new TypeError(`a plugin named ${name} already exists`);
+    registry[name] = factory;
+  };
+  for (const [name, factory] of Object.entries(plugins)) add(name, factory);
+  const modules = new Map<string, string>();
+  for (const { args } of profiles) {
+    for (const [name, told] of args) {
+      const module = (told as { module?: unknown } | undefined)?.module;
+      if (typeof module === "string" && !Object.hasOwn(REGISTRY, name)) modules.set(name, module);
+    }
+  }
+  for (const [name, module] of modules) {
+    if (!load) {
+      throw new TypeError(`Cannot load plugin ${name} from "${module}": no loader was given`);
+    }
+    add(name, async (args, handle) => {
+      const made = (await load(module)).default;
+      if (typeof made === "function") return await made(args, handle);
+      throw new TypeError(`the default export of "${module}" does not make a plugin`);
+    });
+  }
+  return registry;
+}
 
 /** A profile at work. */
 export interface Profile {

@@ -9,6 +9,7 @@
  * or reads a clock: times come in, and `nextAt` says when to look again.
  */
 import type { Happening, Plugin, PodInfo } from "./framework.ts";
+import type { Cause } from "./metrics.ts";
 
 /** First and longest backoff, in ms (upstream's podInitialBackoffSeconds, podMaxBackoffSeconds). */
 export const BACKOFF_MS_MIN = 1_000;
@@ -18,6 +19,8 @@ export const UNSCHEDULABLE_MS_MAX = 5 * 60_000;
 
 interface Queued {
   info: PodInfo;
+  /** When it was first let in. */
+  enteredAt: number;
   /** When it came into the active queue. */
   since: number;
   /** Position in `since` ties. */
@@ -88,6 +91,8 @@ export interface QueueOptions {
   backoffMsMax?: number;
   /** Another order than by priority. */
   before?: Plugin["before"];
+  /** Hears where a pod comes to, and why. */
+  incoming?(queue: "active" | "backoff" | "unschedulable", cause: Cause): void;
 }
 
 interface Entry {
@@ -115,6 +120,7 @@ export class SchedulingQueue {
   readonly #pluginsOf: PluginsOf;
   readonly #backoffMsMin: number;
   readonly #backoffMsMax: number;
+  readonly #incoming: NonNullable<QueueOptions["incoming"]>;
   // Heaps hold stale entries: an entry counts only while its pod is still in that place with that due time.
   readonly #active: Heap<Entry>;
   readonly #waiting = new Heap<{ queued: Queued; dueAt: number }>((a, b) => a.dueAt < b.dueAt);
@@ -131,6 +137,7 @@ export class SchedulingQueue {
     const { backoffMsMin = BACKOFF_MS_MIN, backoffMsMax = BACKOFF_MS_MAX, before } = options;
     this.#backoffMsMin = backoffMsMin;
     this.#backoffMsMax = backoffMsMax;
+    this.#incoming = options.incoming ?? (() => {});
     this.#active = new Heap(before ? ordered(before) : prioritized);
   }
 
@@ -157,12 +164,34 @@ export class SchedulingQueue {
     return this.#pods.get(uid)?.place;
   }
 
+  /** How often a pod was tried, and when it was first let in. */
+  historyOf(uid: string): { attempts: number; enteredAt: number } | undefined {
+    return this.#pods.get(uid);
+  }
+
+  /** Which plugins keep how many pods from being scheduled, by the pod's scheduler. */
+  refusedBy(): { plugin: string; profile: string; pods: number }[] {
+    const counts = new Map<string, { plugin: string; profile: string; pods: number }>();
+    for (const { place, plugins, info } of this.#pods.values()) {
+      if (place !== "unschedulable" && place !== "backoff") continue;
+      const profile = (info.pod.spec.schedulerName as string | undefined) ?? "default-scheduler";
+      for (const plugin of plugins) {
+        const key = `${plugin} ${profile}`;
+        const known = counts.get(key);
+        if (known) known.pods++;
+        else counts.set(key, { plugin, profile, pods: 1 });
+      }
+    }
+    return [...counts.values()];
+  }
+
   /** Takes a pending pod in, or its new version: what changed may help it. */
   put(info: PodInfo, now: number, change?: Happening): void {
     const known = this.#pods.get(info.uid);
     if (!known) {
       const queued: Queued = {
         info,
+        enteredAt: now,
         since: now,
         order: 0,
         attempts: 0,
@@ -178,11 +207,13 @@ export class SchedulingQueue {
     known.info = info;
     if (known.place === "gated") this.#enter(known, now);
     else if (known.place === "unschedulable") {
-      if (!change || this.#helps(known, change)) this.#moveOn(known, now);
+      if (!change || this.#helps(known, change)) {
+        this.#moveOn(known, now, change?.events[0] ?? "UnscheduledPodUpdate");
+      }
     } else if (known.place === "active") {
       // Its priority may have changed: the old heap entry goes stale by its order.
       this.#activeCount--;
-      this.#activate(known, known.since);
+      this.#activate(known, known.since, "UnscheduledPodUpdate");
     } else if (known.place === "trying" && change) {
       known.missed.push(change);
     }
@@ -195,7 +226,8 @@ export class SchedulingQueue {
       return false;
     }
     this.#gated.delete(queued);
-    this.#activate(queued, now);
+    queued.enteredAt = now;
+    this.#activate(queued, now, "UnscheduledPodAdd");
     return true;
   }
 
@@ -245,10 +277,10 @@ export class SchedulingQueue {
     queued.missed = [];
     queued.since = now;
     if (plugins.size === 0 || missed.some((happening) => this.#helps(queued, happening))) {
-      this.#moveOn(queued, now);
+      this.#moveOn(queued, now, "ScheduleAttemptFailure");
       return;
     }
-    this.#wait(queued, "unschedulable", now + UNSCHEDULABLE_MS_MAX);
+    this.#wait(queued, "unschedulable", now + UNSCHEDULABLE_MS_MAX, "ScheduleAttemptFailure");
   }
 
   /** Something happened in the cluster: moves the pods that it can help. Returns how many moved. */
@@ -258,7 +290,7 @@ export class SchedulingQueue {
       if (queued.place === "trying") queued.missed.push(happening);
       if (queued.place !== "unschedulable") continue;
       if (!this.#helps(queued, happening)) continue;
-      this.#moveOn(queued, now);
+      this.#moveOn(queued, now, happening.events[0]);
       moved++;
     }
     if (this.#gated.size === 0 || !happening.events.some((event) => UNGATING.has(event))) {
@@ -297,17 +329,18 @@ export class SchedulingQueue {
   }
 
   /** To the active queue, by way of what is left of its backoff. */
-  #moveOn(queued: Queued, now: number): void {
+  #moveOn(queued: Queued, now: number, cause: Cause): void {
     const backoff = Math.min(
       this.#backoffMsMin * 2 ** (queued.attempts - 1),
       this.#backoffMsMax,
     );
     const dueAt = queued.since + backoff;
-    if (queued.attempts === 0 || dueAt <= now) this.#activate(queued, now);
-    else this.#wait(queued, "backoff", dueAt);
+    if (queued.attempts === 0 || dueAt <= now) this.#activate(queued, now, cause);
+    else this.#wait(queued, "backoff", dueAt, cause);
   }
 
-  #activate(queued: Queued, now: number): void {
+  #activate(queued: Queued, now: number, cause: Cause): void {
+    this.#incoming("active", cause);
     queued.place = "active";
     this.#listening.delete(queued);
     queued.since = now;
@@ -316,7 +349,13 @@ export class SchedulingQueue {
     this.#active.push({ queued, order: queued.order });
   }
 
-  #wait(queued: Queued, place: "backoff" | "unschedulable", dueAt: number): void {
+  #wait(
+    queued: Queued,
+    place: "backoff" | "unschedulable",
+    dueAt: number,
+    cause: Cause,
+  ): void {
+    this.#incoming(place, cause);
     queued.place = place;
     if (place === "unschedulable") this.#listening.add(queued);
     else this.#listening.delete(queued);
@@ -340,7 +379,8 @@ export class SchedulingQueue {
       }
       if (entry.dueAt > now) return;
       this.#waiting.pop();
-      this.#activate(entry.queued, now);
+      const backedOff = entry.queued.place === "backoff";
+      this.#activate(entry.queued, now, backedOff ? "BackoffComplete" : "UnschedulableTimeout");
     }
   }
 }

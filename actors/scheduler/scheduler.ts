@@ -33,18 +33,20 @@ import {
   type Pod,
   type PodInfo,
 } from "./framework.ts";
+import { handleOf } from "./handle.ts";
+import { type Result, SchedulerMetrics } from "./metrics.ts";
 import { nodeEvents, ownEvents, podEvents } from "./happenings.ts";
 import { podInfoOf } from "./pod_info.ts";
 import { bestOf } from "./preemption.ts";
 import {
   checkRegistered,
-  type PluginFactory,
+  type Loading,
   type PluginHandle,
   type PluginInformers,
   type Profile,
   profilesOf,
-  REGISTRY,
   type Registry,
+  registryOf,
 } from "./profile.ts";
 import { SchedulingQueue } from "./queue.ts";
 import type { SchedulerView } from "./view.ts";
@@ -60,11 +62,7 @@ const DEFAULT_NAME = "default-scheduler";
 const LOOK = "look";
 
 /** What a scheduler is told, and what it is given. Profiles choose plugins by name. */
-export interface SchedulerOptions extends SchedulerConfiguration {
-  /** Plugins of your own, by name; a profile switches them on. */
-  plugins?: Registry;
-  /** Loads the module that a plugin's `args.module` names; its default export makes the plugin. */
-  load?: (module: string) => Promise<{ default: PluginFactory }>;
+export interface SchedulerOptions extends SchedulerConfiguration, Loading {
   /** Reaches extenders. */
   outbound?: Outbound;
   /** Shown while it runs. */
@@ -87,37 +85,6 @@ export function scheduler(options: SchedulerOptions = {}): Behaviour<Scheduler> 
       state.stop();
     },
   };
-}
-
-/** The scheduler's own plugins, those given, and those whose arguments name a module. */
-function registryOf(
-  { profiles }: CompleteConfiguration,
-  { plugins = {}, load }: SchedulerOptions,
-): Registry {
-  const registry: Record<string, PluginFactory> = { ...REGISTRY };
-  const add = (name: string, factory: PluginFactory) => {
-    if (Object.hasOwn(registry, name)) throw new TypeError(`a plugin named ${name} already exists`);
-    registry[name] = factory;
-  };
-  for (const [name, factory] of Object.entries(plugins)) add(name, factory);
-  const modules = new Map<string, string>();
-  for (const { args } of profiles) {
-    for (const [name, told] of args) {
-      const module = (told as { module?: unknown } | undefined)?.module;
-      if (typeof module === "string" && !Object.hasOwn(REGISTRY, name)) modules.set(name, module);
-    }
-  }
-  for (const [name, module] of modules) {
-    if (!load) {
-      throw new TypeError(`Cannot load plugin ${name} from "${module}": no loader was given`);
-    }
-    add(name, async (args, handle) => {
-      const made = (await load(module)).default;
-      if (typeof made === "function") return await made(args, handle);
-      throw new TypeError(`the default export of "${module}" does not make a plugin`);
-    });
-  }
-  return registry;
 }
 
 interface Made {
@@ -148,6 +115,9 @@ export class Scheduler {
   /** Writes about pods that could not be placed, merged by pod. */
   readonly #failures = new Map<string, Promise<void>>();
   readonly #attempts = new Attempts();
+  readonly #metrics = new SchedulerMetrics();
+  /** When the pod that is being tried was taken from the queue. */
+  #tryBegan = 0;
 
   /** Makes the plugins, then the scheduler. */
   static async open(
@@ -180,6 +150,7 @@ export class Scheduler {
       ...configuration,
       before: first.plugins.find((plugin) => plugin.before && plugin.name !== "PrioritySort")
         ?.before,
+      incoming: (queue, cause) => this.#metrics.incoming(queue, cause),
     });
     this.#extenders = new Extenders(
       configuration.extenders,
@@ -202,6 +173,7 @@ export class Scheduler {
       }
       const info = this.#queue.pop(clock.monotonic());
       if (!info) break;
+      this.#tryBegan = clock.monotonic();
       if (this.#extenders.some && this.#extenders.concern(info)) {
         await this.#scheduleExtended(info);
         sliceStart = clock.monotonic();
@@ -245,9 +217,13 @@ export class Scheduler {
     });
   }
 
-  /** Pending pods by queue. */
-  pending(): Record<string, number> {
-    return this.#queue.counts();
+  /** Metrics in Prometheus' text format, a line each. */
+  metricLines(): Iterable<string> {
+    return this.#metrics.lines({
+      pending: this.#queue.counts(),
+      refused: this.#queue.refusedBy(),
+      cache: this.#cluster.sizes(),
+    });
   }
 
   // --- what the watches say -----------------------------------------------------------------------------
@@ -388,8 +364,12 @@ export class Scheduler {
     if (this.#cluster.placeOf(info.uid)) return;
     try {
       const choice = this.#profileOf(info.pod).algorithm.choose(info);
+      const measured = this.#metrics.decidedIn(this.#context.clock.monotonic() - this.#tryBegan);
       if ("plugins" in choice) this.#unschedulable(info, choice, this.#postFilter(info, choice));
-      else this.#place(info, choice);
+      else {
+        if (measured) this.#measure(info, choice);
+        this.#place(info, choice);
+      }
     } catch (error) {
       this.#failed(info, error);
     }
@@ -434,6 +414,19 @@ export class Scheduler {
     }
   }
 
+  #measure(info: PodInfo, { node }: Choice): void {
+    const { clock } = this.#context;
+    this.#profileOf(info.pod).algorithm.measure(info, node, {
+      now: () => clock.monotonic(),
+      note: (plugin, point, ms) => this.#metrics.plugin(plugin, point, ms),
+    });
+  }
+
+  #ended(info: PodInfo, result: Result, began: number): void {
+    const ms = this.#context.clock.monotonic() - began;
+    this.#metrics.ended(result, this.#profileOf(info.pod).name, ms);
+  }
+
   #place(info: PodInfo, choice: Choice): void {
     const { plugins } = this.#profileOf(info.pod);
     for (const plugin of plugins) {
@@ -465,6 +458,7 @@ export class Scheduler {
     const message = error instanceof Error ? error.message : String(error);
     this.#context.log("warn", "could not schedule a pod", { pod: info.key, error: message });
     this.#queue.refused(info.uid, NO_PLUGINS, this.#context.clock.monotonic());
+    this.#ended(info, "error", this.#tryBegan);
     const at = this.#context.clock.now();
     this.#attempts.note(info.uid, { at, result: "Error", message, evaluated: 0, feasible: 0 });
     this.#report(info, "SchedulerError", message, undefined);
@@ -473,6 +467,9 @@ export class Scheduler {
   async #bind(info: PodInfo, choice: Choice): Promise<void> {
     const { plugins } = this.#profileOf(info.pod);
     const { node, cycle } = choice;
+    const began = this.#tryBegan;
+    // The watch may tell of the binding, and the queue forget the pod, before the write is answered
+    const { attempts = 1, enteredAt = began } = this.#queue.historyOf(info.uid) ?? {};
     try {
       for (const plugin of plugins) if (plugin.permit) await plugin.permit(cycle, node);
       for (const plugin of plugins) if (plugin.preBind) await plugin.preBind(cycle, node);
@@ -481,6 +478,8 @@ export class Scheduler {
         if (!bound && plugin.bind) bound = await plugin.bind(cycle, node) !== "skip";
       }
       if (!bound) throw new Error("all bind plugins skipped the pod");
+      this.#ended(info, "scheduled", began);
+      this.#metrics.bound(attempts, this.#context.clock.monotonic() - enteredAt);
       this.#queue.remove(info.uid);
       this.#clearNomination(info.uid);
       this.#context.recorder.event(
@@ -492,6 +491,7 @@ export class Scheduler {
       );
       for (const plugin of plugins) plugin.postBind?.(cycle, node);
     } catch (error) {
+      this.#ended(info, "error", began);
       this.#unbind(info, choice, error);
     }
   }
@@ -532,6 +532,7 @@ export class Scheduler {
     said: readonly Candidate[] | string,
   ): void {
     const nominee = typeof said === "string" ? undefined : bestOf(said);
+    if (diagnosis.nodes > 0) this.#metrics.preempted(nominee?.victims.length ?? 0);
     if (typeof said === "string") diagnosis.postFilter = said;
     if (nominee) {
       this.#nominate(info, nominee.node.name);
@@ -539,6 +540,7 @@ export class Scheduler {
       diagnosis.plugins = new Set([...diagnosis.plugins, "NodeResourcesFit"]);
     } else if (!diagnosis.untried) this.#clearNomination(info.uid);
     this.#queue.refused(info.uid, diagnosis.plugins, this.#context.clock.monotonic());
+    this.#ended(info, "unschedulable", this.#tryBegan);
     const message = fitErrorText(diagnosis);
     this.#attempts.note(info.uid, {
       at: this.#context.clock.now(),
@@ -634,7 +636,7 @@ export class Scheduler {
       "Normal",
       "Preempted",
       `Preempted by pod ${preemptor.uid} on node ${node}`,
-      { action: "Preempting" },
+      { action: "Preempting", related: refOf(preemptor.pod) },
     );
   }
 
@@ -712,60 +714,8 @@ export class Scheduler {
 
 const NO_PLUGINS: ReadonlySet<string> = new Set();
 
-/** What plugins read and write by. */
-function handleOf(
-  { client, informers, clock, signal }: ActorContext,
-  cluster: Cluster,
-  waiters: Set<() => void>,
-): Omit<PluginHandle, "filter" | "changed"> {
-  const of = (plural: string) => informers.for(core(plural));
-  const apps = (plural: string) => informers.for({ group: "apps", version: "v1", plural });
-  const storage = { group: "storage.k8s.io", version: "v1", plural: "storageclasses" };
-  return {
-    client,
-    informers,
-    clock,
-    cluster,
-    shared: new Map(),
-    claims: of("persistentvolumeclaims"),
-    volumes: of("persistentvolumes"),
-    classes: informers.for(storage),
-    services: of("services"),
-    replicationControllers: of("replicationcontrollers"),
-    replicaSets: apps("replicasets"),
-    statefulSets: apps("statefulsets"),
-    namespaces: of("namespaces"),
-    wait: (done, timeoutMs) => waitFor(done, timeoutMs, { clock, signal, waiters }),
-  };
-}
-
-/** Resolves when `done` does; it is asked again whenever the waiters are woken. */
-function waitFor(
-  done: () => boolean,
-  timeoutMs: number,
-  { clock, signal, waiters }: Pick<ActorContext, "clock" | "signal"> & {
-    waiters: Set<() => void>;
-  },
-): Promise<void> {
-  if (done()) return Promise.resolve();
-  return new Promise((resolve, reject) => {
-    const end = (error?: Error) => {
-      waiters.delete(look);
-      timer.cancel();
-      if (error) reject(error);
-      else resolve();
-    };
-    const look = () => {
-      if (signal.aborted) end(new Error("the scheduler is stopping"));
-      else if (done()) end();
-    };
-    const timer = clock.timer(
-      "background",
-      timeoutMs,
-      () => end(new Error("timed out waiting for the condition")),
-    );
-    waiters.add(look);
-  });
+function refOf({ metadata: { namespace, name, uid } }: Pod) {
+  return { apiVersion: "v1", kind: "Pod", namespace, name, uid };
 }
 
 function isFinished(pod: Pod): boolean {

@@ -10,6 +10,8 @@ import type { Explanation } from "./explain.ts";
 export interface Seen {
   /** Why the pod `namespace/name` is where it is; undefined: it is not known (yet). */
   explain(key: string): Explanation | undefined;
+  /** Metrics in Prometheus' text format. */
+  metricLines(): Iterable<string>;
 }
 
 /** See the module's text. */
@@ -19,6 +21,11 @@ export class SchedulerView {
   /** Shows a scheduler, or none. */
   show(seen: Seen | undefined): void {
     this.#seen = seen;
+  }
+
+  /** Its metrics as text; nothing while none runs. */
+  metricsText(): string {
+    return this.#seen ? [...this.#seen.metricLines()].join("\n") : "";
   }
 
   /** The answers of the API's own subresources, by `plural.group/subresource`. */

@@ -141,9 +141,9 @@ export class Duration {
     yield `# TYPE ${name} histogram`;
     for (const [labels, { count, sum, buckets }] of this.#series) {
       for (const [i, bound] of this.#bounds.entries()) {
-        yield `${name}_bucket{${labels},le="${boundText(bound)}"} ${buckets[i]}`;
+        yield `${name}_bucket{${labels}${labels && ","}le="${boundText(bound)}"} ${buckets[i]}`;
       }
-      yield `${name}_bucket{${labels},le="+Inf"} ${count}`;
+      yield `${name}_bucket{${labels}${labels && ","}le="+Inf"} ${count}`;
       yield `${name}_sum{${labels}} ${sum}`;
       yield `${name}_count{${labels}} ${count}`;
     }

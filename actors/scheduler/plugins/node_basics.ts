@@ -9,6 +9,7 @@ import {
   type NodeInfo,
   normalizeToMax,
   type Plugin,
+  type PodInfo,
   type Refusal,
   type Taint,
   type Toleration,
@@ -145,6 +146,43 @@ export function tolerates(
 ): boolean {
   return tolerations?.some((toleration) => bears(toleration, taint)) ?? false;
 }
+
+const FEATURELESS: Refusal = {
+  plugin: "NodeDeclaredFeatures",
+  reasons: ["node(s) didn't match Pod's required features"],
+  unresolvable: true,
+};
+
+/** What of a pod's spec a node must say that it can do. */
+function requiredFeatures({ spec }: PodInfo["pod"]): string[] {
+  type Rules = { restartPolicyRules?: readonly { action: string }[] };
+  const features: string[] = [];
+  const containers = [...spec.initContainers ?? [], ...spec.containers] as readonly Rules[];
+  const all = "RestartAllContainers";
+  if (containers.some((c) => c.restartPolicyRules?.some(({ action }) => action === all))) {
+    features.push("RestartAllContainersOnContainerExits");
+  }
+  if (spec.hostNetwork && spec.hostUsers === false) {
+    features.push("UserNamespacesHostNetworkSupport");
+  }
+  return features;
+}
+
+/** Pods that need what not every kubelet can do go where it says that it can. */
+export const nodeDeclaredFeatures: Plugin = {
+  name: "NodeDeclaredFeatures",
+  wakesOn: ["NodeAdd", "NodeFeatures"],
+  preFilter(cycle) {
+    const features = requiredFeatures(cycle.pod.pod);
+    if (features.length === 0) return "skip";
+    cycle.state.set("NodeDeclaredFeatures", features);
+  },
+  filter(cycle, { node }) {
+    const declared = node.status?.declaredFeatures as readonly string[] | undefined;
+    const features = cycle.state.get("NodeDeclaredFeatures") as string[];
+    return features.every((name) => declared?.includes(name)) ? undefined : FEATURELESS;
+  },
+};
 
 /** Image sizes below the first score nothing per container, above the second no more (upstream's thresholds). */
 const IMAGE_BYTES_MIN = 23 * 1024 * 1024;

@@ -330,6 +330,10 @@ export function volumeZone(ports: Pick<VolumePorts, "claims" | "volumes">): Plug
   };
 }
 
+const DISK_CONFLICT: Refusal = {
+  plugin: "VolumeRestrictions",
+  reasons: ["node(s) had no available disk"],
+};
 const IN_USE: Refusal = {
   plugin: "VolumeRestrictions",
   reasons: [
@@ -342,24 +346,60 @@ export function volumeRestrictions(ports: Pick<VolumePorts, "claims">): Plugin {
   return {
     name: "VolumeRestrictions",
     wakesOn: ["PodDelete", "NodeAdd", "VolumeClaim"],
-    hint: (pod, { events, object, pod: gone }) =>
-      gone
-        ? gone.namespace === pod.namespace && gone.claims.some((key) => pod.claims.includes(key))
-        : !events.includes("VolumeClaim") || usesClaim(pod, object),
+    hint(pod, { events, object, pod: gone }) {
+      if (!gone) return !events.includes("VolumeClaim") || usesClaim(pod, object);
+      const disks = disksOf(gone);
+      return gone.claims.some((key) => pod.claims.includes(key)) ||
+        (disks.length > 0 && disksOf(pod).some((disk) => disks.some((one) => clash(disk, one))));
+    },
     preFilter(cycle) {
       const exclusive = cycle.pod.claims.filter((key) =>
         ports.claims.get(key)?.spec.accessModes?.includes("ReadWriteOncePod")
       );
-      if (exclusive.length === 0) return "skip";
-      cycle.state.set("VolumeRestrictions", exclusive);
+      const disks = disksOf(cycle.pod);
+      if (exclusive.length === 0 && disks.length === 0) return "skip";
+      cycle.state.set("VolumeRestrictions", { exclusive, disks });
     },
-    // Wherever the other pod is: the claim is taken on every node.
-    filter(cycle) {
-      const exclusive = cycle.state.get("VolumeRestrictions") as string[];
+    filter(cycle, node) {
+      const { exclusive, disks } = cycle.state.get("VolumeRestrictions") as {
+        exclusive: string[];
+        disks: Disk[];
+      };
+      if (disks.length > 0) {
+        for (const other of node.pods.values()) {
+          const taken = disksOf(other);
+          if (disks.some((disk) => taken.some((one) => clash(disk, one)))) return DISK_CONFLICT;
+        }
+      }
+      // Wherever the other pod is: the claim is taken on every node.
       const taken = exclusive.some((key) =>
         cycle.cluster.counter(`claim ${key}`, (other) => other.claims.includes(key)).byNode.size > 0
       );
       return taken ? IN_USE : undefined;
     },
   };
+}
+
+/** A disk that pods name themselves: what it is, and whether it is only read. */
+interface Disk {
+  ids: readonly string[];
+  shared: boolean;
+}
+
+/** The disks that two pods on one node may not both write (or, on AWS, both have). */
+function disksOf({ pod }: PodInfo): Disk[] {
+  // deno-lint-ignore no-explicit-any -- volumes as the API has them
+  return ((pod.spec.volumes ?? []) as readonly any[]).flatMap((volume): Disk[] => {
+    const { gcePersistentDisk: gce, awsElasticBlockStore: aws, iscsi, rbd } = volume;
+    if (gce) return [{ ids: [`gce ${gce.pdName}`], shared: gce.readOnly === true }];
+    if (aws) return [{ ids: [`aws ${aws.volumeID}`], shared: false }];
+    if (iscsi) return [{ ids: [`iscsi ${iscsi.iqn}`], shared: iscsi.readOnly === true }];
+    if (!rbd) return [];
+    const ids = (rbd.monitors ?? []).map((one: string) => `rbd ${one} ${rbd.pool} ${rbd.image}`);
+    return [{ ids, shared: rbd.readOnly === true }];
+  });
+}
+
+function clash(a: Disk, b: Disk): boolean {
+  return !(a.shared && b.shared) && a.ids.some((id) => b.ids.includes(id));
 }

@@ -1,0 +1,174 @@
+/**
+ * The scheduler's metrics, under kube-scheduler's names (v1.36, `pkg/scheduler/metrics`). Counting costs a few lookups a
+ * pod; how long plugins take is measured for one pod in `SAMPLED_EVERY`, on the node that it got.
+ */
+import { Counter, Duration } from "../../api/machinery/metric_series.ts";
+import type { ClusterEvent } from "./framework.ts";
+
+/** One pod in so many has its plugins measured. */
+export const SAMPLED_EVERY = 64;
+
+const PREFIX = "scheduler_";
+const powers = (first: number, factor: number, count: number) =>
+  Array.from({ length: count }, (_, i) => Number((first * factor ** i).toPrecision(12)));
+const ATTEMPT_BUCKETS = powers(0.001, 2, 15);
+
+/** How upstream calls what moves a pod from one place of the queue to another. */
+const EVENT_LABELS: Readonly<Record<ClusterEvent, string>> = {
+  NodeAdd: "NodeAdd",
+  NodeDelete: "NodeDelete",
+  NodeAllocatable: "NodeUpdateNodeAllocatable",
+  NodeLabels: "NodeUpdateNodeLabel",
+  NodeTaints: "NodeUpdateNodeTaint",
+  NodeFeatures: "NodeUpdateNodeDeclaredFeature",
+  PodAdd: "AssignedPodAdd",
+  PodLabels: "AssignedPodUpdatePodLabel",
+  PodScaleDown: "AssignedPodUpdatePodScaleDown",
+  PodDelete: "AssignedPodDelete",
+  OwnLabels: "UnscheduledPodUpdatePodLabel",
+  OwnScaleDown: "UnscheduledPodUpdatePodScaleDown",
+  OwnTolerations: "UnscheduledPodUpdatePodToleration",
+  OwnGates: "UnscheduledPodUpdatePodSchedulingGatesEliminated",
+  OwnClaims: "UnscheduledPodUpdatePodGeneratedResourceClaim",
+  VolumeClaim: "PersistentVolumeClaimUpdate",
+  Volume: "PersistentVolumeUpdate",
+  StorageClass: "StorageClassUpdate",
+  CSINode: "CSINodeUpdate",
+  VolumeDetached: "VolumeAttachmentDelete",
+  ResourceClaim: "ResourceClaimUpdate",
+  DeviceClass: "DeviceClassUpdate",
+  ResourceSlice: "ResourceSliceUpdate",
+  Custom: "Custom",
+};
+
+/** Why a pod came to a place of the queue: something that happened, or what the queue itself does. */
+export type Cause =
+  | ClusterEvent
+  | "UnscheduledPodAdd"
+  | "UnscheduledPodUpdate"
+  | "ScheduleAttemptFailure"
+  | "BackoffComplete"
+  | "UnschedulableTimeout";
+
+/** How a try ended. */
+export type Result = "scheduled" | "unschedulable" | "error";
+
+/** What the scheduler counts. */
+export class SchedulerMetrics {
+  readonly #attempts = new Counter(
+    `${PREFIX}schedule_attempts_total`,
+    "Attempts to schedule pods, by the result",
+  );
+  readonly #durations = new Duration(
+    `${PREFIX}scheduling_attempt_duration_seconds`,
+    "Latency of an attempt in seconds, binding included",
+    ATTEMPT_BUCKETS,
+  );
+  readonly #algorithm = new Duration(
+    `${PREFIX}scheduling_algorithm_duration_seconds`,
+    "Latency of a decision in seconds",
+    ATTEMPT_BUCKETS,
+  );
+  readonly #sli = new Duration(
+    `${PREFIX}pod_scheduling_sli_duration_seconds`,
+    "From a pod's entry into the queue until it is bound, in seconds",
+    powers(0.01, 2, 20),
+  );
+  readonly #tries = new Duration(
+    `${PREFIX}pod_scheduling_attempts`,
+    "Attempts to successfully schedule a pod",
+    powers(1, 2, 5),
+  );
+  readonly #preemptions = new Counter(
+    `${PREFIX}preemption_attempts_total`,
+    "Attempts at preemption",
+  );
+  readonly #victims = new Duration(
+    `${PREFIX}preemption_victims`,
+    "Selected victims of a preemption",
+    powers(1, 2, 7),
+  );
+  readonly #incoming = new Counter(
+    `${PREFIX}queue_incoming_pods_total`,
+    "Pods that came to places of the queue, by the event",
+  );
+  readonly #plugins = new Duration(
+    `${PREFIX}plugin_execution_duration_seconds`,
+    "How long a plugin takes at an extension point, sampled",
+    powers(0.00001, 1.5, 20),
+  );
+  #decided = 0;
+
+  /** A try ended, `ms` after its pod was taken from the queue. */
+  ended(result: Result, profile: string, ms: number): void {
+    this.#attempts.add({ result, profile });
+    this.#durations.add({ result, profile }, ms);
+  }
+
+  /** A decision was made. True: this pod's plugins are to be measured. */
+  decidedIn(ms: number): boolean {
+    this.#algorithm.add({}, ms);
+    return ++this.#decided % SAMPLED_EVERY === 1;
+  }
+
+  /** A pod was bound, so many ms and attempts after it came. */
+  bound(attempts: number, ms: number): void {
+    this.#sli.add({ attempts: attempts > 15 ? "16+" : attempts }, ms);
+    this.#tries.add({}, attempts * 1000);
+  }
+
+  /** Eviction was looked into; `victims` if somebody is to go. */
+  preempted(victims: number): void {
+    this.#preemptions.add({});
+    if (victims > 0) this.#victims.add({}, victims * 1000);
+  }
+
+  incoming(queue: "active" | "backoff" | "unschedulable", cause: Cause): void {
+    const event = EVENT_LABELS[cause as ClusterEvent] ?? cause;
+    this.#incoming.add({ queue, event });
+  }
+
+  plugin(plugin: string, point: string, ms: number): void {
+    this.#plugins.add({ plugin, extension_point: point, status: "Success" }, ms);
+  }
+
+  /** All of them, and how things stand now. */
+  *lines(
+    { pending, refused, cache }: {
+      pending: Readonly<Record<string, number>>;
+      refused: Iterable<{ plugin: string; profile: string; pods: number }>;
+      cache: Readonly<Record<string, number>>;
+    },
+  ): Generator<string> {
+    for (const series of [this.#attempts, this.#preemptions, this.#incoming]) yield* series.lines();
+    for (const series of [this.#durations, this.#algorithm, this.#sli, this.#tries]) {
+      yield* series.lines();
+    }
+    for (const series of [this.#victims, this.#plugins]) yield* series.lines();
+    yield* gauge(
+      "pending_pods",
+      "Pending pods, by the place in the queue",
+      () => Object.entries(pending).map(([queue, pods]) => [`queue="${queue}"`, pods]),
+    );
+    yield* gauge(
+      "unschedulable_pods",
+      "Pods that could not be scheduled, by plugin",
+      () =>
+        [...refused].map(({ plugin, profile, pods }) => [
+          `plugin="${plugin}",profile="${profile}"`,
+          pods,
+        ]),
+    );
+    yield* gauge(
+      "cache_size",
+      "Nodes, pods and assumed pods in the scheduler's picture",
+      () => Object.entries(cache).map(([type, count]) => [`type="${type}"`, count]),
+    );
+  }
+}
+
+function* gauge(name: string, help: string, entries: () => [string, number][]): Generator<string> {
+  yield `# HELP ${PREFIX}${name} ${help}`;
+  yield `# TYPE ${PREFIX}${name} gauge`;
+  for (const [labels, value] of entries()) yield `${PREFIX}${name}{${labels}} ${value}`;
+}
