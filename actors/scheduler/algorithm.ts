@@ -156,7 +156,7 @@ export class Algorithm {
     for (const node of this.#cluster.nodes) {
       const refusals: NodeVerdict["refusals"] = [];
       for (const plugin of active) {
-        const refusal = plugin.filter!(cycle, node);
+        const refusal = word(plugin, cycle, node);
         if (!refusal) continue;
         const remedy = (plugin.remedy ?? REMEDIES[plugin.name])?.(cycle, node);
         refusals.push({ ...refusal, ...(remedy && { remedy }) });
@@ -273,6 +273,16 @@ export class Algorithm {
       plugin.normalize?.(cycle, scores, nodes);
       take(plugin, scores);
     }
+  }
+}
+
+/** A filter's word; an error that ends a try is told like a refusal. */
+function word(plugin: Plugin, cycle: Cycle, node: NodeInfo): Refusal | undefined {
+  try {
+    return plugin.filter!(cycle, node);
+  } catch (error) {
+    const text = error instanceof Error ? error.message : String(error);
+    return { plugin: plugin.name, reasons: [text] };
   }
 }
 

@@ -5,6 +5,7 @@
  *
  * Not here: capacity that several claims share (`allowMultipleAllocations`; such devices are passed over).
  */
+import { SelectorError } from "../../api/machinery/device_selectors.ts";
 import { tolerates } from "../../api/machinery/taints.ts";
 import { CounterBook, type Device, type Obj, type Pool, reaches } from "./device_pools.ts";
 import type { NodeInfo } from "./framework.ts";
@@ -41,8 +42,14 @@ export interface Ground {
   matches(expression: string, device: Device): boolean;
 }
 
-/** What cannot be allocated on a node, or anywhere, and why. */
-export class AllocationError extends Error {}
+/** Something is wrong with a claim, with what it asks for, or (`onNode`) with what one node offers. */
+export class AllocationError extends Error {
+  readonly onNode: boolean;
+  constructor(message: string, onNode = false) {
+    super(message);
+    this.onNode = onNode;
+  }
+}
 
 /** A request, or one of its alternatives. */
 interface Wanted {
@@ -78,7 +85,7 @@ export function allocate(
   const chosen = search.run(claims);
   if (!chosen) {
     if (search.sawInvalid) {
-      throw new AllocationError("invalid resource pools were encountered");
+      throw new AllocationError("invalid resource pools were encountered", true);
     }
     return undefined;
   }
@@ -220,13 +227,31 @@ class Search {
         `claim ${claim}, request ${short}: asks for all devices, but resource pool ${pool.id} is currently ${why}`,
       );
     });
-    const selectors = [...deviceClass.spec?.selectors ?? [], ...spec.selectors ?? []];
     const candidates = pools.flatMap(({ devices }) => devices).filter((device) =>
-      !device.spec.allowMultipleAllocations && tolerated(device, spec.tolerations) &&
-      selectors.every(({ cel }) => this.#ground.matches(cel.expression, device))
+      !device.spec.allowMultipleAllocations &&
+      this.#selected(deviceClass.spec?.selectors, device, `class ${deviceClass.metadata.name}`) &&
+      this.#selected(spec.selectors, device, `claim ${claim}`) &&
+      tolerated(device, spec.tolerations)
     );
     const count = all ? candidates.length : spec.count ?? 1;
     return { name, parent, deviceClass, spec, candidates, count, admin: spec.adminAccess === true };
+  }
+
+  /** Whether a device is what selectors ask for. An expression that runs into an error is nobody's choice. */
+  #selected(
+    selectors: readonly { cel: { expression: string } }[] = [],
+    device: Device,
+    whose: string,
+  ): boolean {
+    return selectors.every(({ cel }, i) => {
+      try {
+        return this.#ground.matches(cel.expression, device);
+      } catch (error) {
+        const stage = error instanceof SelectorError && error.compiling ? "compile" : "runtime";
+        const text = (error as Error).message;
+        throw new AllocationError(`${whose}: selector #${i}: CEL ${stage} error: ${text}`);
+      }
+    });
   }
 }
 

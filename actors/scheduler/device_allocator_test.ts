@@ -284,6 +284,18 @@ Deno.test("allocate() refuses in upstream's words what cannot be", async (t) => 
     ],
     ["a pool with twins", claim([exactly()]), twins, "invalid resource pools were encountered"],
     [
+      "a selector that runs into an error",
+      claim([exactly(cel(`device.attributes["${DRIVER}"].missing`))]),
+      THREE,
+      "claim ns/c: selector #0: CEL runtime error: no such key: missing",
+    ],
+    [
+      "a selector that is none",
+      claim([exactly(cel("device."))]),
+      THREE,
+      "claim ns/c: selector #0: CEL compile error: ",
+    ],
+    [
       "an empty constraint",
       claim([exactly()], { constraints: [{}] }),
       THREE,

@@ -97,6 +97,25 @@ Deno.test("no device is given twice, however many pods come at once; a claim tha
   assertEquals((await w.places()).filter((place) => place.endsWith(": a")).length, 3);
 });
 
+Deno.test("a selector that runs into an error on one node keeps its pod from all", async () => {
+  await using w = await openWorld();
+  for (const name of ["a", "b"]) await w.node(name);
+  await deviceClass(w);
+  await slice(w, "a", [{ name: "g1", attributes: { exists: { bool: true } } }]);
+  await slice(w, "b", [gpu("g1")]);
+  await claim(w, "c", {
+    selectors: [{ cel: { expression: `device.attributes["${DRIVER}"].exists` } }],
+  });
+  await w.pod("p", claims("c"));
+  await w.settle(3_000);
+  assertMatch(
+    (await w.places())[0],
+    /^p: SchedulerError: running "DynamicResources" filter plugin: claim default\/c: selector #0: CEL runtime error: no such key: exists$/,
+  );
+  const { now } = await w.explain("p");
+  assertEquals(now.matrix.map(({ refusals }) => refusals.length), [0, 1]);
+});
+
 Deno.test("a pod waits outside the queue for its claim, and for its claim's class", async () => {
   await using w = await openWorld();
   await w.node("a");

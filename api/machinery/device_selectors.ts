@@ -12,18 +12,31 @@ export const SELECTORS_MAX = 1_000;
 /** What one evaluation may cost (upstream's CELSelectorExpressionMaxCost). */
 export const SELECTOR_COST_MAX = 1_000_000;
 
+/** A selector that cannot be compiled, or ran into an error. */
+export class SelectorError extends Error {
+  readonly compiling: boolean;
+  constructor(cause: unknown, compiling: boolean) {
+    super((cause as { message: string }).message, { cause });
+    this.compiling = compiling;
+  }
+}
+
 type Program = ReturnType<ReturnType<typeof celEngine>["compileExpression"]>;
 
 /** Device selectors, compiled once each. */
 export class DeviceSelectors {
   readonly #programs = new Map<string, Program>();
 
-  /** Whether a device is what an expression asks for. Throws Error for a bad expression, and where it runs into one. */
+  /** Whether a device is what an expression asks for. Throws SelectorError. */
   matches(expression: string, driver: string, device: DeepReadonly<DeviceSpec>): boolean {
     const cel = celEngine();
     let program = this.#programs.get(expression);
     if (!program) {
-      program = cel.compileExpression(expression, { device: {} });
+      try {
+        program = cel.compileExpression(expression, { device: {} });
+      } catch (error) {
+        throw new SelectorError(error, true);
+      }
       this.#programs.set(expression, program);
       if (this.#programs.size > SELECTORS_MAX) {
         this.#programs.delete(this.#programs.keys().next().value!);
@@ -34,8 +47,8 @@ export class DeviceSelectors {
       const result = program.evaluate(variables, { limit: SELECTOR_COST_MAX });
       if (typeof result === "boolean") return result;
     } catch (error) {
-      throw new Error((error as { message: string }).message, { cause: error });
+      throw new SelectorError(error, false);
     }
-    throw new Error("must evaluate to bool");
+    throw new SelectorError(new Error("must evaluate to bool"), false);
   }
 }

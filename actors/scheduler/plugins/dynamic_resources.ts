@@ -176,8 +176,10 @@ function filter(state: State, node: NodeInfo): Refusal | undefined {
     if (!found) return refuse("cannot allocate all claims");
     state.found.set(node.name, found);
   } catch (error) {
-    if (!(error instanceof AllocationError)) throw error;
-    return refuse(error.message);
+    if (error instanceof AllocationError && error.onNode) return refuse(error.message);
+    // Something is wrong with the claim: the try ends, as upstream's does, lest a node hides it
+    const text = error instanceof Error ? error.message : String(error);
+    throw new Error(`running "${NAME}" filter plugin: ${text}`, { cause: error });
   }
 }
 
