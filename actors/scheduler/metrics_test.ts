@@ -21,9 +21,9 @@ Deno.test("metrics count attempts, waiting pods, what moved them and what keeps 
     [`scheduler_schedule_attempts_total{result="scheduled",${profile}}`, 1],
     [`scheduler_schedule_attempts_total{result="unschedulable",${profile}}`, 1],
     [`scheduler_scheduling_attempt_duration_seconds_count{result="scheduled",${profile}}`, 1],
-    [`scheduler_scheduling_algorithm_duration_seconds_count{}`, 2],
+    [`scheduler_scheduling_algorithm_duration_seconds_count`, 2],
     [`scheduler_pod_scheduling_sli_duration_seconds_count{attempts="1"}`, 1],
-    [`scheduler_pod_scheduling_attempts_sum{}`, 1],
+    [`scheduler_pod_scheduling_attempts_sum`, 1],
     [`scheduler_pending_pods{queue="unschedulable"}`, 1],
     [`scheduler_pending_pods{queue="gated"}`, 1],
     [`scheduler_unschedulable_pods{plugin="NodeResourcesFit",${profile}}`, 1],
@@ -32,7 +32,7 @@ Deno.test("metrics count attempts, waiting pods, what moved them and what keeps 
       `scheduler_queue_incoming_pods_total{queue="unschedulable",event="ScheduleAttemptFailure"}`,
       1,
     ],
-    [`scheduler_preemption_attempts_total{}`, 1],
+    [`scheduler_preemption_attempts_total`, 1],
     [`scheduler_cache_size{type="nodes"}`, 1],
     [`scheduler_cache_size{type="pods"}`, 1],
   ];
@@ -68,6 +68,6 @@ Deno.test("metrics count preemptions by their victims", async () => {
   await w.settle();
   await w.pod("high", { priorityClassName: "high", requests: { cpu: "2" } });
   await w.settle();
-  assertEquals(value(w, `scheduler_preemption_victims_sum{}`), 2);
+  assertEquals(value(w, `scheduler_preemption_victims_sum`), 2);
   assertEquals(value(w, `scheduler_preemption_victims_bucket{le="2"}`), 1);
 });

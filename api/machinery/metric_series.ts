@@ -144,8 +144,9 @@ export class Duration {
         yield `${name}_bucket{${labels}${labels && ","}le="${boundText(bound)}"} ${buckets[i]}`;
       }
       yield `${name}_bucket{${labels}${labels && ","}le="+Inf"} ${count}`;
-      yield `${name}_sum{${labels}} ${sum}`;
-      yield `${name}_count{${labels}} ${count}`;
+      const braced = labels && `{${labels}}`;
+      yield `${name}_sum${braced} ${sum}`;
+      yield `${name}_count${braced} ${count}`;
     }
   }
 }
