@@ -58,6 +58,9 @@ export async function openKubectl(
       const path = `/api/v1/namespaces/default/pods/${name}/eviction`;
       await kubectl(["create", "--raw", path, "-f", "-"], eviction);
     },
+    async undo({ of, toRevision = 0 }) {
+      await kubectl(["rollout", "undo", of, `--to-revision=${toRevision}`]);
+    },
     async get(of, namespace) {
       const args = ["get", of, ...within(namespace), "--ignore-not-found", "-o", "json"];
       const text = await kubectl(args);

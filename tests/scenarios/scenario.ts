@@ -12,8 +12,10 @@
  *   apply: […objects…]       # server-side apply; objects without a namespace go to `default`
  *   create: […objects…]      # with POST, so that generateName and failures can be seen
  *   patch: {of: deployment/web, type: merge, subresource: status, with: {…}}
- *   delete: {of: pod/web-0, propagation: Foreground, gracePeriodSeconds: 0}
+ *                            # of a kind alone: each object of it that `labels` and `where` select
+ *   delete: {of: pod/web-0, propagation: Foreground, gracePeriodSeconds: 0} # or a kind, as with patch
  *   evict: pod/web-0
+ *   undo: {of: deployment/web, toRevision: 1} # kubectl rollout undo; without a revision to the one before
  *   fails: ~disruption budget # the call must be refused, with this message
  *   advance: 10m             # time passes (virtual clock only), after the calls and before `expect`
  *   expect:                  # each must come true, within `within` (default 60s; the virtual clock runs on for it)
@@ -32,8 +34,12 @@
  *   stays: 30s               # what `expect` says must also hold at each second from then on (virtual clock only)
  * ```
  *
+ * A text `$of(KIND/NAME).metadata.uid` stands for what that object has there when the step begins (another namespace:
+ * `$of(NAMESPACE/KIND/NAME)`): owners are named by uid, and some names hold a hash.
+ *
  * In `is`, `where` and `each`: objects are compared by the keys given; `null` means absent; a list must have as many
- * items, each compared in place; a text beginning with `~` is a regular expression; `$any` is anything that is there.
+ * items, each compared in place, but `{$has: […]}` is a list with such items among others, in any order; a text
+ * beginning with `~` is a regular expression; `$any` is anything that is there.
  */
 import { parse } from "@std/yaml";
 import type { KubeObject } from "../../api/machinery/types.ts";
@@ -56,24 +62,29 @@ export interface Expectation {
   exclude?: string[];
 }
 
+/** Which objects: one by its name, or those of a kind by labels and a part of them. */
+export interface Target {
+  of: Reference;
+  namespace?: string;
+  labels?: string;
+  where?: unknown;
+}
+
 export interface Step {
   does?: string;
   apply?: KubeObject[];
   create?: KubeObject[];
-  patch?: {
-    of: Reference;
-    namespace?: string;
+  patch?: Target & {
     type?: "merge" | "strategic" | "json";
     subresource?: string;
     with: unknown;
   };
-  delete?: {
-    of: Reference;
-    namespace?: string;
+  delete?: Target & {
     propagation?: "Foreground" | "Background" | "Orphan";
     gracePeriodSeconds?: number;
   };
   evict?: Reference;
+  undo?: { of: Reference; toRevision?: number };
   fails?: string;
   advance?: string;
   expect?: Expectation[];
@@ -96,6 +107,7 @@ export interface Stage {
   patch(patch: NonNullable<Step["patch"]>): Promise<void>;
   delete(deletion: NonNullable<Step["delete"]>): Promise<void>;
   evict(reference: Reference): Promise<void>;
+  undo(undo: NonNullable<Step["undo"]>): Promise<void>;
   get(reference: Reference, namespace?: string): Promise<KubeObject | undefined>;
   list(kind: Reference, namespace?: string, labels?: string): Promise<KubeObject[]>;
   /** Lets time pass; false: time passes by itself here. */
@@ -105,8 +117,8 @@ export interface Stage {
 }
 
 const STEP_KEYS = new Set<string>([
-  ...["does", "apply", "create", "patch", "delete", "evict", "fails", "advance"],
-  ...["expect", "within", "stays"],
+  ...["does", "apply", "create", "patch", "delete", "evict", "undo"],
+  ...["fails", "advance", "expect", "within", "stays"],
 ]);
 
 /** Reads a scenario; throws TypeError where it says what nobody understands. */
@@ -134,7 +146,8 @@ export async function play(scenario: Scenario, stage: Stage): Promise<void> {
   }
 }
 
-async function playStep(step: Step, stage: Stage): Promise<void> {
+async function playStep(written: Step, stage: Stage): Promise<void> {
+  const step = await filledIn(written, stage) as Step;
   await attempt(step, stage);
   if (step.advance) await stage.advance(milliseconds(step.advance));
   if (!step.expect) return;
@@ -152,14 +165,41 @@ async function playStep(step: Step, stage: Stage): Promise<void> {
   }
 }
 
+const ELSEWHERE = /^\$of\((?:([^/()]+)\/)?([^/()]+\/[^/()]+)\)\.(.+)$/;
+
+/** A value with every `$of(…)` in it looked up. */
+async function filledIn(value: unknown, stage: Stage): Promise<unknown> {
+  if (typeof value === "string") {
+    const [, namespace, of, path] = ELSEWHERE.exec(value) ?? [];
+    if (!of) return value;
+    let found: unknown = await stage.get(of, namespace);
+    if (!found) throw new Error(`${of} is not there`);
+    for (const key of path.split(".")) {
+      found = (found as Record<string, unknown> | undefined)?.[key];
+    }
+    if (found === undefined) throw new Error(`${of} has no ${path}`);
+    return found;
+  }
+  if (Array.isArray(value)) {
+    const items = [];
+    for (const item of value) items.push(await filledIn(item, stage));
+    return items;
+  }
+  if (typeof value !== "object" || value === null) return value;
+  const filled: Record<string, unknown> = {};
+  for (const [key, item] of Object.entries(value)) filled[key] = await filledIn(item, stage);
+  return filled;
+}
+
 /** Makes a step's calls, and sees that they are refused where they must be. */
 async function attempt(step: Step, stage: Stage): Promise<void> {
   try {
     for (const object of step.apply ?? []) await stage.apply(object);
     for (const object of step.create ?? []) await stage.create(object);
-    if (step.patch) await stage.patch(step.patch);
-    if (step.delete) await stage.delete(step.delete);
+    for (const of of await targets(step.patch, stage)) await stage.patch({ ...step.patch!, of });
+    for (const of of await targets(step.delete, stage)) await stage.delete({ ...step.delete!, of });
     if (step.evict) await stage.evict(step.evict);
+    if (step.undo) await stage.undo(step.undo);
   } catch (error) {
     const said = error instanceof Error ? error.message : String(error);
     if (step.fails === undefined) throw error;
@@ -167,6 +207,17 @@ async function attempt(step: Step, stage: Stage): Promise<void> {
     throw new Error(`refused with: ${said}`);
   }
   if (step.fails !== undefined) throw new Error("the call was not refused");
+}
+
+/** The objects that a call is about, each by its name. */
+async function targets(target: Target | undefined, stage: Stage): Promise<Reference[]> {
+  if (!target) return [];
+  const { of, namespace, labels, where = {} } = target;
+  if (of.includes("/")) return [of];
+  const found = (await stage.list(of, namespace, labels))
+    .filter((object) => difference(object, where, "") === undefined);
+  if (!found.length) throw new Error(`there are no such ${of}`);
+  return found.map(({ metadata }) => `${of}/${metadata.name}`);
 }
 
 async function firstWrong(
@@ -249,6 +300,7 @@ export function difference(actual: unknown, expected: unknown, at: string): stri
     return actual === expected ? undefined : `${at} is ${show(actual)}, not ${show(expected)}`;
   }
   if (typeof actual !== "object" || actual === null) return `${at} is ${show(actual)}`;
+  if ("$has" in expected) return lacking(actual, expected.$has as unknown[], at);
   if (Array.isArray(expected)) {
     if (!Array.isArray(actual) || actual.length !== expected.length) {
       return `${at} is ${show(actual)}, not ${show(expected)}`;
@@ -259,6 +311,12 @@ export function difference(actual: unknown, expected: unknown, at: string): stri
     if (wrong) return wrong;
   }
   return undefined;
+}
+
+function lacking(actual: object, wanted: readonly unknown[], at: string): string | undefined {
+  const items = Object.values(actual);
+  const missing = wanted.find((one) => !items.some((item) => !difference(item, one, "")));
+  return missing === undefined ? undefined : `${at} is ${show(actual)}, without ${show(missing)}`;
 }
 
 function show(value: unknown): string {

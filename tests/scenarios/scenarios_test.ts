@@ -1,11 +1,10 @@
 /**
  * Every scenario beside this file under the virtual clock; those that say so also with kubectl.
  */
-import { assertThrows } from "@std/assert";
 import { openKubectl } from "./kubectl.ts";
 import { difference, milliseconds, play, readScenario } from "./scenario.ts";
 import { openVirtual } from "./virtual.ts";
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertThrows } from "@std/assert";
 
 const FOLDER = new URL("./", import.meta.url);
 const hasKubectl = await new Deno.Command("kubectl", { args: ["version", "--client"] }).output()
@@ -40,6 +39,12 @@ Deno.test("difference() compares by what is named", () => {
     'pod.spec.containers.0.image is "x:1", not like ^y',
   );
   assertEquals(difference(pod, { status: { reason: "$any" } }, ""), ".status.reason is absent");
+  const list = { a: [{ n: 1 }, { n: 2, m: 3 }] };
+  assertEquals(difference(list, { a: { $has: [{ n: 2 }] } }, ""), undefined);
+  assertEquals(
+    difference(list, { a: { $has: [{ n: 1, m: 3 }] } }, ""),
+    '.a is [{"n":1},{"n":2,"m":3}], without {"n":1,"m":3}',
+  );
 });
 
 Deno.test("a scenario that nobody understands is refused", () => {

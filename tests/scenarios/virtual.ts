@@ -4,11 +4,12 @@
 import { Cluster } from "../../mod.ts";
 import type { KubeObject } from "../../api/machinery/types.ts";
 import { ManualClock } from "../../kv/mod.ts";
+import { rollbackPatch } from "./rollback.ts";
 import { type Reference, type Scenario, type Stage } from "./scenario.ts";
 
 /** How far the clock is moved while something that is expected has not come true. */
 const STEP_MS = 1_000;
-/** Time passes in pieces, so that what is due in each is done in it. */
+/** Time passes in pieces: what is due in the background is done at its time, give or take one. */
 const PIECE_MS = 10_000;
 
 interface Resource {
@@ -44,11 +45,19 @@ export async function openVirtual(
   const ofObject = async (object: KubeObject) =>
     await resources.collection(object.kind!, object.metadata.namespace, object.apiVersion);
   const advance = async (ms: number) => {
-    for (let left = ms; left > 0; left -= PIECE_MS) {
-      await clock.advance(Math.min(left, PIECE_MS));
-      await cluster.settle();
+    for (const until = clock.now() + ms; clock.now() < until;) {
+      const end = Math.min(clock.now() + PIECE_MS, until);
+      await cluster.settle({ within: end - clock.now() });
+      await clock.advance(end - clock.now());
     }
+    await cluster.settle({ within: 0 });
     return true;
+  };
+  const patch: Stage["patch"] = async (
+    { of, namespace, type = "merge", subresource, with: body },
+  ) => {
+    const path = await resources.object(of, namespace);
+    await call("PATCH", subresource ? `${path}/${subresource}` : path, body, PATCH_TYPES[type]);
   };
   return {
     async apply(object) {
@@ -59,10 +68,7 @@ export async function openVirtual(
     async create(object) {
       await call("POST", await ofObject(object), object);
     },
-    async patch({ of, namespace, type = "merge", subresource, with: body }) {
-      const path = await resources.object(of, namespace);
-      await call("PATCH", subresource ? `${path}/${subresource}` : path, body, PATCH_TYPES[type]);
-    },
+    patch,
     async delete({ of, namespace, propagation, gracePeriodSeconds }) {
       const options = { propagationPolicy: propagation, gracePeriodSeconds };
       await call("DELETE", await resources.object(of, namespace), options);
@@ -71,6 +77,14 @@ export async function openVirtual(
       const name = of.split("/")[1];
       const eviction = { apiVersion: "policy/v1", kind: "Eviction", metadata: { name } };
       await call("POST", `${await resources.object(of)}/eviction`, eviction);
+    },
+    async undo({ of, toRevision }) {
+      const object = await call("GET", await resources.object(of));
+      const kind = object.kind === "Deployment" ? "ReplicaSet" : "ControllerRevision";
+      const { items } = await call("GET", await resources.collection(kind));
+      // Items of a list do not say what they are.
+      const holders = items.map((item: KubeObject) => ({ ...item, kind }));
+      await patch({ of, ...rollbackPatch(object, holders, toRevision) });
     },
     async get(of, namespace) {
       const answer = await cluster.fetch(await resources.object(of, namespace));
