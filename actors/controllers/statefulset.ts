@@ -286,7 +286,6 @@ async function keep(pass: Pass, pod: Obj, monotonic: boolean): Promise<boolean> 
     return !monotonic;
   }
   if ((phase === "Failed" || phase === "Succeeded") && !pod.metadata.deletionTimestamp) {
-    sayRecreating(pass, pod, phase);
     await remove(pass, pod);
     return !monotonic;
   }
@@ -299,15 +298,6 @@ async function keep(pass: Pass, pod: Obj, monotonic: boolean): Promise<boolean> 
     await pass.context.client.update<KubeObject>(targetOf(PODS, pod), named);
   }
   return true;
-}
-
-function sayRecreating({ context, set }: Pass, pod: Obj, phase: string): void {
-  const { namespace, name } = set.metadata;
-  const [type, reason, word] = phase === "Failed"
-    ? ["Warning" as const, "RecreatingFailedPod", "failed"]
-    : ["Normal" as const, "RecreatingTerminatedPod", "terminated"];
-  const text = `StatefulSet ${namespace}/${name} is recreating ${word} Pod ${pod.metadata.name}`;
-  context.recorder.event(set, type, reason, text);
 }
 
 /** One pod too many: taken, or waited for. */
