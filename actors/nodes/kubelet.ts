@@ -12,7 +12,12 @@ import type { ActorContext, ActorHandle, Behaviour } from "../runtime/mod.ts";
 import type { Timer } from "../../kv/clock.ts";
 import { registerNode, renewLease, reportNode } from "./heartbeat.ts";
 import type { Network } from "./network/network.ts";
-import { LEASE_RENEW_MS, type NodeDescription, STATUS_REPORT_MS } from "./node_status.ts";
+import {
+  LEASE_RENEW_MS,
+  type NodeDescription,
+  STATUS_REPORT_MS,
+  unpromised,
+} from "./node_status.ts";
 import { cachedObjects, type Objects } from "./objects.ts";
 import { NODE_AFFINITY, refusalOf } from "./pod_admission.ts";
 import { PodWorker } from "./pod_worker.ts";
@@ -216,6 +221,7 @@ function nodeChanged(
     state.facts.podCIDR = podCIDR;
     for (const { worker } of state.pods.values()) worker.retrySetup();
   }
+  if (Object.keys(unpromised(node.status)).length > 0) send("status");
   const conditions = node.status?.conditions as readonly { type: string; status: string }[];
   if (conditions?.some((c) => c.type === "Ready" && c.status !== "True")) send("status");
 }

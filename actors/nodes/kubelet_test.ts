@@ -477,3 +477,21 @@ Deno.test("kubelet: refuses a pod that it cannot take, which fails without a con
     await w.pod("second", "n0", port);
     await w.see("second", "runs", running);
   }));
+
+Deno.test("kubelet: extended resources that somebody gives its Node may be had, until they are taken away", () =>
+  withNode(async (w) => {
+    const target = { resource: NODES, name: "n0" };
+    const name = "example.com/device";
+    for (const amount of ["5", null]) {
+      await w.client.patch({ ...target, subresource: "status" }, {
+        type: "merge",
+        body: { status: { capacity: { [name]: amount } } },
+      });
+      await w.until("it may be had", async () => {
+        const { status } = await w.client.get(target);
+        return status.allocatable[name] === (amount ?? undefined);
+      });
+    }
+    const { status } = await w.client.get(target);
+    assertEquals([status.capacity[name], status.capacity.pods], [undefined, "110"]);
+  }));

@@ -61,12 +61,12 @@ export function nodeObject(d: NodeDescription, now: number): object {
 /** The status of a healthy node; times of conditions are carried over. */
 export function nodeStatus(
   d: NodeDescription,
-  old: { conditions?: readonly Condition[]; images?: unknown } | undefined,
+  old: (Resources & { conditions?: readonly Condition[]; images?: unknown }) | undefined,
   now: number,
 ): KubeObject["status"] {
   return {
     capacity: d.capacity,
-    allocatable: d.allocatable ?? d.capacity,
+    allocatable: { ...(d.allocatable ?? d.capacity), ...unpromised(old) },
     conditions: conditions(old?.conditions ?? [], timestamp(now)),
     addresses: [
       ...d.addresses.map((address) => ({ type: "InternalIP", address })),
@@ -87,6 +87,26 @@ export function nodeStatus(
     },
     images: old?.images ?? [],
   };
+}
+
+interface Resources {
+  capacity?: Readonly<Record<string, string>>;
+  allocatable?: Readonly<Record<string, string>>;
+}
+
+/**
+ * What others said of a node's extended resources and what pods may have of them, where the two differ: all that there
+ * is may be had, and what there is no more may not (null).
+ */
+export function unpromised(
+  { capacity = {}, allocatable = {} }: Resources = {},
+): Record<string, string | null> {
+  const changes: Record<string, string | null> = {};
+  for (const name of Object.keys({ ...capacity, ...allocatable })) {
+    const extended = name.includes("/") && !name.includes("kubernetes.io/");
+    if (extended && capacity[name] !== allocatable[name]) changes[name] = capacity[name] ?? null;
+  }
+  return changes;
 }
 
 const CONDITIONS = [
