@@ -227,12 +227,11 @@ export class Algorithm {
       );
       // The pod must fit beside those promised the node before it, and without them too.
       if (before.length > 0) {
-        const refusal = this.#cluster.supposing(
-          node,
-          [],
-          before,
-          () => runFilters(cycle, filters, node),
-        );
+        // What plugins computed beforehand knows nothing of those pods
+        const asked = cycle.state.size === 0
+          ? () => runFilters(cycle, filters, node)
+          : () => this.filter(cycle.pod, node);
+        const refusal = this.#cluster.supposing(node, [], before, asked);
         if (refusal) return refusal;
       }
     }

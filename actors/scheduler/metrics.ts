@@ -25,11 +25,11 @@ const EVENT_LABELS: Readonly<Record<ClusterEvent, string>> = {
   PodLabels: "AssignedPodUpdatePodLabel",
   PodScaleDown: "AssignedPodUpdatePodScaleDown",
   PodDelete: "AssignedPodDelete",
-  OwnLabels: "UnscheduledPodUpdatePodLabel",
-  OwnScaleDown: "UnscheduledPodUpdatePodScaleDown",
-  OwnTolerations: "UnscheduledPodUpdatePodToleration",
-  OwnGates: "UnscheduledPodUpdatePodSchedulingGatesEliminated",
-  OwnClaims: "UnscheduledPodUpdatePodGeneratedResourceClaim",
+  OwnLabels: "UnschedulablePodUpdatePodLabel",
+  OwnScaleDown: "UnschedulablePodUpdatePodScaleDown",
+  OwnTolerations: "UnschedulablePodUpdatePodToleration",
+  OwnGates: "UnschedulablePodUpdatePodSchedulingGatesEliminated",
+  OwnClaims: "UnschedulablePodUpdatePodGeneratedResourceClaim",
   VolumeClaim: "PersistentVolumeClaimUpdate",
   Volume: "PersistentVolumeUpdate",
   StorageClass: "StorageClassUpdate",
@@ -44,8 +44,8 @@ const EVENT_LABELS: Readonly<Record<ClusterEvent, string>> = {
 /** Why a pod came to a place of the queue: something that happened, or what the queue itself does. */
 export type Cause =
   | ClusterEvent
-  | "UnscheduledPodAdd"
-  | "UnscheduledPodUpdate"
+  | "UnschedulablePodAdd"
+  | "UnschedulablePodUpdate"
   | "ScheduleAttemptFailure"
   | "BackoffComplete"
   | "UnschedulableTimeout";

@@ -27,7 +27,7 @@ Deno.test("metrics count attempts, waiting pods, what moved them and what keeps 
     [`scheduler_pending_pods{queue="unschedulable"}`, 1],
     [`scheduler_pending_pods{queue="gated"}`, 1],
     [`scheduler_unschedulable_pods{plugin="NodeResourcesFit",${profile}}`, 1],
-    [`scheduler_queue_incoming_pods_total{queue="active",event="UnscheduledPodAdd"}`, 2],
+    [`scheduler_queue_incoming_pods_total{queue="active",event="UnschedulablePodAdd"}`, 2],
     [
       `scheduler_queue_incoming_pods_total{queue="unschedulable",event="ScheduleAttemptFailure"}`,
       1,

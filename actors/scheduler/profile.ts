@@ -226,8 +226,11 @@ export function registryOf(
 /** A profile at work. */
 export interface Profile {
   name: string;
+  /** All of them, in the order of their filters. */
   plugins: readonly Plugin[];
   byName: ReadonlyMap<string, Plugin>;
+  /** Those on at a point, in its own order. */
+  at: Readonly<Record<ExtensionPoint, readonly Plugin[]>>;
   algorithm: Algorithm;
 }
 
@@ -243,15 +246,14 @@ export async function profilesOf(
     const name = settings.schedulerName;
     const filter: PluginHandle["filter"] = (pod, node) =>
       profiles.get(name)!.algorithm.filter(pod, node);
-    const plugins = await pluginsOf(settings, registry, { ...handle, filter });
-    const algorithm = new Algorithm(handle.cluster, plugins, {
+    const made = await pluginsOf(settings, registry, { ...handle, filter });
+    const algorithm = new Algorithm(handle.cluster, made.plugins, {
       random: () => handle.clock.random(),
       nominated,
       percentageOfNodesToScore: settings.percentageOfNodesToScore ??
         configuration.percentageOfNodesToScore,
     });
-    const byName = new Map(plugins.map((plugin) => [plugin.name, plugin]));
-    profiles.set(name, { name, plugins, byName, algorithm });
+    profiles.set(name, { name, ...made, algorithm });
   }
   return profiles;
 }
@@ -287,7 +289,7 @@ async function pluginsOf(
   { schedulerName, plugins: sets, args }: ProfileSettings,
   registry: Registry,
   handle: PluginHandle,
-): Promise<readonly Plugin[]> {
+): Promise<Pick<Profile, "plugins" | "byName" | "at">> {
   const named = new Set<string>();
   for (const set of Object.values(sets)) for (const { name } of set?.enabled ?? []) named.add(name);
   const made = new Map<string, Plugin>();
@@ -310,13 +312,24 @@ async function pluginsOf(
     );
   }
   const order = [...new Set([...points.get("filter")!.map(({ name }) => name), ...named])];
-  return order.flatMap((name) => {
+  const plugins = order.flatMap((name) => {
     const on = EXTENSION_POINTS.filter((point) => points.get(point)!.some((p) => p.name === name));
     const plugin = made.get(name);
     if (!plugin || on.length === 0) return [];
     const score = points.get("score")!.find((ref) => ref.name === name);
     return [viewOf(plugin, on, score && (score.weight || 1))];
   });
+  const byName = new Map(plugins.map((plugin) => [plugin.name, plugin]));
+  const at = (point: ExtensionPoint) => points.get(point)!.map(({ name }) => byName.get(name)!);
+  return {
+    plugins,
+    byName,
+    at: Object.fromEntries(
+      EXTENSION_POINTS.map((point) => [point, at(point)]),
+    ) as unknown as Profile[
+      "at"
+    ],
+  };
 }
 
 /** Who is on at a point: those named there that are on everywhere, those on everywhere, the others named there. */

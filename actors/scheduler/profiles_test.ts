@@ -80,6 +80,104 @@ Deno.test("a plugin of one's own is given, or loaded from the module that its ar
   ]);
 });
 
+Deno.test("plugins of one's own order the queue, hold and make bindings, and hear of them", async () => {
+  const told: string[] = [];
+  const release = Promise.withResolvers<void>();
+  const mine: PluginFactory = (_args, { client }) => ({
+    name: "Mine",
+    wakesOn: [],
+    // The last name first
+    before: (a, b) => a.key > b.key,
+    permit: async ({ pod }) => {
+      told.push(`permit ${pod.pod.metadata.name}`);
+      if (pod.labels.held) await release.promise;
+      if (pod.labels.refused) throw new Error("not today");
+    },
+    bind: async ({ pod }, node) => {
+      if (!pod.labels.mine) return "skip";
+      const { name, namespace } = pod.pod.metadata;
+      const resource = { group: "", version: "v1", plural: "pods" };
+      await client.create({ resource, namespace, name, subresource: "binding" }, {
+        apiVersion: "v1",
+        kind: "Binding",
+        metadata: { name },
+        target: { kind: "Node", name: node.name },
+      });
+      told.push(`bind ${name}`);
+    },
+    postBind: ({ pod }) => void told.push(`bound ${pod.pod.metadata.name}`),
+  });
+  await using w = await openWorld({
+    plugins: { Mine: mine },
+    podInitialBackoffSeconds: 3,
+    podMaxBackoffSeconds: 3,
+    profiles: [{
+      plugins: {
+        queueSort: { enabled: [{ name: "Mine" }], disabled: [{ name: "*" }] },
+        permit: { enabled: [{ name: "Mine" }] },
+        bind: { enabled: [{ name: "Mine" }, { name: "DefaultBinder" }], disabled: [{ name: "*" }] },
+        postBind: { enabled: [{ name: "Mine" }] },
+      },
+    }],
+  });
+  await w.pod("a", {}, { mine: "yes" });
+  await w.pod("b", {}, { held: "yes" });
+  await w.pod("c", {}, { refused: "yes" });
+  await w.settle();
+  told.length = 0;
+  await w.node("n");
+  // Three seconds of backoff, as configured
+  await w.settle(2_000);
+  assertEquals(told, []);
+  await w.settle(1_500);
+  assertEquals(told.slice(0, 3), ["permit c", "permit b", "permit a"]);
+  assertEquals((await w.places()).map((place) => place.slice(0, 20)), [
+    "a: n",
+    "b: Unschedulable: no",
+    "c: SchedulerError: b",
+  ]);
+  release.resolve();
+  await w.settle();
+  assertEquals((await w.places())[1], "b: n");
+  assertEquals(told.filter((line) => line.includes("bind") || line.includes("bound")).sort(), [
+    "bind a",
+    "bound a",
+    "bound b",
+  ]);
+});
+
+Deno.test("a pod is kept from where a promised pod would break its spreading", async () => {
+  await using w = await openWorld();
+  for (const [name, zone] of [["a", "1"], ["b", "2"]]) {
+    await w.node(name, { cpu: "2", labels: { zone } });
+  }
+  await w.create({ group: "scheduling.k8s.io", version: "v1", plural: "priorityclasses" }, {
+    metadata: { name: "high" },
+    value: 10,
+  });
+  const labels = { app: "web" };
+  const topologySpreadConstraints = [{
+    maxSkew: 1,
+    topologyKey: "zone",
+    whenUnsatisfiable: "DoNotSchedule",
+    labelSelector: { matchLabels: labels },
+  }];
+  const on = (name: string) => ({ "kubernetes.io/hostname": name });
+  await w.pod("low", { requests: { cpu: "2" }, nodeSelector: on("a") });
+  await w.settle();
+  // It is promised node a while the other one leaves
+  await w.pod("promised", {
+    priorityClassName: "high",
+    requests: { cpu: "1" },
+    nodeSelector: on("a"),
+  }, labels);
+  await w.settle();
+  await w.pod("next", { priorityClassName: "high", topologySpreadConstraints }, labels);
+  await w.settle();
+  const next = (await w.places()).find((place) => place.startsWith("next"));
+  assertEquals(next, "next: b");
+});
+
 /** A way out to extenders that are functions. */
 function way(answer: (verb: string, args: Record<string, unknown>) => unknown): Outbound {
   return {

@@ -208,12 +208,12 @@ export class SchedulingQueue {
     if (known.place === "gated") this.#enter(known, now);
     else if (known.place === "unschedulable") {
       if (!change || this.#helps(known, change)) {
-        this.#moveOn(known, now, change?.events[0] ?? "UnscheduledPodUpdate");
+        this.#moveOn(known, now, change?.events[0] ?? "UnschedulablePodUpdate");
       }
     } else if (known.place === "active") {
       // Its priority may have changed: the old heap entry goes stale by its order.
       this.#activeCount--;
-      this.#activate(known, known.since, "UnscheduledPodUpdate");
+      this.#activate(known, known.since, "UnschedulablePodUpdate");
     } else if (known.place === "trying" && change) {
       known.missed.push(change);
     }
@@ -227,7 +227,7 @@ export class SchedulingQueue {
     }
     this.#gated.delete(queued);
     queued.enteredAt = now;
-    this.#activate(queued, now, "UnscheduledPodAdd");
+    this.#activate(queued, now, "UnschedulablePodAdd");
     return true;
   }
 

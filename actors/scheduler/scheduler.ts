@@ -148,8 +148,8 @@ export class Scheduler {
     this.#nominated = first.algorithm.nominated;
     this.#queue = new SchedulingQueue((pod) => this.#profileOf(pod.pod).byName, {
       ...configuration,
-      before: first.plugins.find((plugin) => plugin.before && plugin.name !== "PrioritySort")
-        ?.before,
+      // The queue has upstream's order built in
+      before: first.at.queueSort.find((plugin) => plugin.name !== "PrioritySort")?.before,
       incoming: (queue, cause) => this.#metrics.incoming(queue, cause),
     });
     this.#extenders = new Extenders(
@@ -428,11 +428,11 @@ export class Scheduler {
   }
 
   #place(info: PodInfo, choice: Choice): void {
-    const { plugins } = this.#profileOf(info.pod);
-    for (const plugin of plugins) {
+    const { at } = this.#profileOf(info.pod);
+    for (const plugin of at.reserve) {
       const refusal = plugin.reserve?.(choice.cycle, choice.node);
       if (!refusal) continue;
-      for (const one of plugins) one.unreserve?.(choice.cycle, choice.node);
+      for (const one of at.reserve) one.unreserve?.(choice.cycle, choice.node);
       throw new Error(`${plugin.name}: ${refusal.reasons.join(", ")}`);
     }
     this.#cluster.place(info, choice.node.name, true);
@@ -465,17 +465,17 @@ export class Scheduler {
   }
 
   async #bind(info: PodInfo, choice: Choice): Promise<void> {
-    const { plugins } = this.#profileOf(info.pod);
+    const { at } = this.#profileOf(info.pod);
     const { node, cycle } = choice;
     const began = this.#tryBegan;
     // The watch may tell of the binding, and the queue forget the pod, before the write is answered
     const { attempts = 1, enteredAt = began } = this.#queue.historyOf(info.uid) ?? {};
     try {
-      for (const plugin of plugins) if (plugin.permit) await plugin.permit(cycle, node);
-      for (const plugin of plugins) if (plugin.preBind) await plugin.preBind(cycle, node);
+      for (const plugin of at.permit) await plugin.permit!(cycle, node);
+      for (const plugin of at.preBind) await plugin.preBind!(cycle, node);
       let bound = this.#extenders.some && await this.#extenders.bind(info, node.name);
-      for (const plugin of plugins) {
-        if (!bound && plugin.bind) bound = await plugin.bind(cycle, node) !== "skip";
+      for (const plugin of at.bind) {
+        if (!bound) bound = await plugin.bind!(cycle, node) !== "skip";
       }
       if (!bound) throw new Error("all bind plugins skipped the pod");
       this.#ended(info, "scheduled", began);
@@ -489,7 +489,7 @@ export class Scheduler {
         `Successfully assigned ${info.key} to ${node.name}`,
         { action: "Binding" },
       );
-      for (const plugin of plugins) plugin.postBind?.(cycle, node);
+      for (const plugin of at.postBind) plugin.postBind!(cycle, node);
     } catch (error) {
       this.#ended(info, "error", began);
       this.#unbind(info, choice, error);
@@ -497,7 +497,7 @@ export class Scheduler {
   }
 
   #unbind(info: PodInfo, choice: Choice, error: unknown): void {
-    for (const plugin of this.#profileOf(info.pod).plugins) {
+    for (const plugin of this.#profileOf(info.pod).at.reserve) {
       plugin.unreserve?.(choice.cycle, choice.node);
     }
     // Somebody bound it (the watch will say where), or it is gone: nothing to try again.
@@ -559,9 +559,8 @@ export class Scheduler {
   #postFilter(info: PodInfo, diagnosis: Diagnosis): readonly Candidate[] | string {
     if (diagnosis.nodes === 0) return "";
     const texts: string[] = [];
-    for (const plugin of this.#profileOf(info.pod).plugins) {
-      const said = plugin.postFilter?.(info, diagnosis);
-      if (said === undefined) continue;
+    for (const plugin of this.#profileOf(info.pod).at.postFilter) {
+      const said = plugin.postFilter!(info, diagnosis);
       if (typeof said !== "string") return said;
       texts.push(said);
     }
