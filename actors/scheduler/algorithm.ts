@@ -6,7 +6,15 @@
  * at least 5 % and 100 nodes), and each decision starts where the last one stopped.
  */
 import type { Cluster } from "./cluster.ts";
-import type { Cycle, Diagnosis, NodeInfo, Plugin, PodInfo, Refusal } from "./framework.ts";
+import {
+  type Cycle,
+  type Diagnosis,
+  type NodeInfo,
+  otherRefusal,
+  type Plugin,
+  type PodInfo,
+  type Refusal,
+} from "./framework.ts";
 import { REMEDIES } from "./remedies.ts";
 
 /** The fewest nodes that are looked at where there are as many, and the least share of all, in percent. */
@@ -128,7 +136,12 @@ export class Algorithm {
       return { nodes: nodes.length, refusals, all: filters, plugins };
     }
     const feasible = this.#feasible(cycle, filters, refusals, plugins);
-    if (feasible.length === 0) return { nodes: nodes.length, refusals, plugins };
+    if (feasible.length === 0) {
+      if (!cycle.only) return { nodes: nodes.length, refusals, plugins };
+      plugins.add(cycle.only.plugin);
+      const others = { ...otherRefusal(cycle.only), nodes: nodes.length - refusals.size };
+      return { nodes: nodes.length, refusals, others, plugins };
+    }
     return { cycle, nodes: feasible, refusals };
   }
 
@@ -155,7 +168,10 @@ export class Algorithm {
     const verdicts: NodeVerdict[] = [];
     for (const node of this.#cluster.nodes) {
       const refusals: NodeVerdict["refusals"] = [];
+      const passedOver = cycle.only !== undefined && !cycle.only.nodes.has(node.name);
+      if (passedOver) refusals.push(otherRefusal(cycle.only!));
       for (const plugin of active) {
+        if (passedOver && plugin.name === cycle.only!.plugin) continue;
         const refusal = word(plugin, cycle, node);
         if (!refusal) continue;
         const remedy = (plugin.remedy ?? REMEDIES[plugin.name])?.(cycle, node);
@@ -195,7 +211,7 @@ export class Algorithm {
     refusals: Map<string, Refusal>,
     plugins: Set<string>,
   ): NodeInfo[] {
-    const nodes = this.#cluster.nodes;
+    const nodes = cycle.only ? this.#named(cycle.only.nodes) : this.#cluster.nodes;
     const wanted = feasibleWanted(nodes.length, this.#percentage);
     const feasible: NodeInfo[] = [];
     const nominated = cycle.pod.pod.status?.nominatedNodeName as string | undefined;
@@ -214,8 +230,17 @@ export class Algorithm {
         plugins.add(refusal.plugin);
       }
     }
-    this.#next = start + looked;
+    if (!cycle.only) this.#next = start + looked;
     return feasible;
+  }
+
+  #named(names: Iterable<string>): NodeInfo[] {
+    const nodes: NodeInfo[] = [];
+    for (const name of names) {
+      const node = this.#cluster.node(name);
+      if (node) nodes.push(node);
+    }
+    return nodes;
   }
 
   #filterNode(cycle: Cycle, filters: readonly Plugin[], node: NodeInfo): Refusal | undefined {

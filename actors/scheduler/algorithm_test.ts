@@ -101,6 +101,14 @@ function pod(
   );
 }
 
+/** Affinity to nodes that are in each of the lists. */
+function onNodes(...names: string[][]) {
+  const matchFields = names.map((values) => ({ key: "metadata.name", operator: "In", values }));
+  const nodeSelectorTerms = [{ matchFields }];
+  const required = { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms } };
+  return { affinity: { nodeAffinity: required } };
+}
+
 function refusal(outcome: ReturnType<Algorithm["choose"]>): string {
   assert("refusals" in outcome, "the pod was placed");
   return fitErrorText(outcome);
@@ -129,6 +137,19 @@ Deno.test("choose() explains in upstream's words why no node will do", async (t)
       nodes: [node("a")],
       pod: pod("p", { nodeSelector: { disk: "ssd" } }),
       text: "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.",
+    },
+    {
+      name: "a node by its name, as daemons have it",
+      nodes: [node("a", { cpu: "1" }), node("b"), node("c")],
+      pod: pod("p", { ...onNodes(["a"]), requests: { cpu: "2" } }),
+      text: "0/3 nodes are available: 1 Insufficient cpu, " +
+        "2 node(s) didn't satisfy plugin(s) [NodeAffinity].",
+    },
+    {
+      name: "names that exclude each other",
+      nodes: [node("a"), node("b")],
+      pod: pod("p", onNodes(["a"], ["b"])),
+      text: "0/2 nodes are available: pod affinity terms conflict.",
     },
     {
       name: "a missing claim",

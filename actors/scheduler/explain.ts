@@ -75,7 +75,9 @@ export class Attempts {
 }
 
 /** A diagnosis as counts: a few entries whatever the number of nodes. */
-export function reasonCounts({ all, refusals }: Pick<Diagnosis, "all" | "refusals">) {
+export function reasonCounts(
+  { all, others, refusals }: Pick<Diagnosis, "all" | "others" | "refusals">,
+) {
   const counts = new Map<string, ReasonCount>();
   const add = ({ plugin, reasons }: Refusal, nodes: number) => {
     for (const reason of reasons) {
@@ -86,6 +88,7 @@ export function reasonCounts({ all, refusals }: Pick<Diagnosis, "all" | "refusal
     }
   };
   if (all) add(all, 0);
+  if (others) add(others, others.nodes);
   for (const refusal of refusals.values()) add(refusal, 1);
   return [...counts.values()].sort((a, b) => b.nodes - a.nodes);
 }

@@ -138,6 +138,8 @@ export interface Cycle {
   readonly cluster: Cluster;
   /** What each plugin computed for this pod, by plugin name. */
   readonly state: Map<string, unknown>;
+  /** Set by a `preFilter` that knows that no others will do: only these are looked at. */
+  only?: { readonly plugin: string; readonly nodes: ReadonlySet<string> };
 }
 
 /** A score from 0 to this, after `normalize`. */
@@ -196,6 +198,8 @@ export interface Diagnosis {
   refusals: ReadonlyMap<string, Refusal>;
   /** A preFilter plugin's refusal for all nodes. */
   all?: Refusal;
+  /** That of the nodes that were not looked at. */
+  others?: Refusal & { nodes: number };
   plugins: ReadonlySet<string>;
   /** What preemption said. */
   postFilter?: string;
@@ -203,6 +207,12 @@ export interface Diagnosis {
   untried?: true;
   /** It is only asked what could be done: nothing is to be done about it. */
   asked?: true;
+}
+
+/** What is said of the nodes that a plugin kept from being looked at. */
+export function otherRefusal({ plugin }: { plugin: string }): Refusal {
+  const reasons = [`node(s) didn't satisfy plugin(s) [${plugin}]`];
+  return { plugin, reasons, unresolvable: true };
 }
 
 /** Upstream's message: `0/5 nodes are available: 2 Insufficient cpu, 3 node(s) were unschedulable.` */
@@ -216,6 +226,8 @@ export function fitErrorText(diagnosis: Diagnosis): string {
     for (const refusal of diagnosis.refusals.values()) {
       for (const reason of refusal.reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
     }
+    const { reasons = [], nodes = 0 } = diagnosis.others ?? {};
+    for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + nodes);
     const parts = [...counts].map(([reason, count]) => `${count} ${reason}`).sort();
     if (parts.length > 0) text += ` ${parts.join(", ")}.`;
   }

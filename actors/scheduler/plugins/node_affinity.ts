@@ -36,6 +36,12 @@ const NOT_ENFORCED: Refusal = {
   unresolvable: true,
 };
 
+const CONFLICT: Refusal = {
+  plugin: "NodeAffinity",
+  reasons: ["pod affinity terms conflict"],
+  unresolvable: true,
+};
+
 type Preferred = DeepReadonly<{ weight: number; preference: SelectorTerm }[]>;
 
 /** NodeAffinityArgs: a node affinity that every pod of the profile has beside its own. */
@@ -61,6 +67,10 @@ export function nodeAffinity({ addedAffinity: added }: NodeAffinityArgs = {}): P
       const matcher = requiredNodes(cycle.pod);
       if (!matcher && !enforced) return "skip";
       cycle.state.set("NodeAffinity", matcher);
+      const nodes = namedNodes(cycle.pod);
+      if (!nodes) return;
+      if (nodes.size === 0) return CONFLICT;
+      cycle.only = { plugin: "NodeAffinity", nodes };
     },
     filter(cycle, node) {
       if (enforced && !enforced(node)) return NOT_ENFORCED;
@@ -97,6 +107,21 @@ interface WeightedMatcher {
 
 function compilePreferred(preferred: Preferred = []): WeightedMatcher[] {
   return preferred.map(({ weight, preference }) => ({ weight, matches: compileTerm(preference) }));
+}
+
+/** The nodes that a pod's terms all name, as a daemon's do; undefined: some term names none. */
+function namedNodes({ pod }: PodInfo): Set<string> | undefined {
+  const terms = pod.spec.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution
+    ?.nodeSelectorTerms as DeepReadonly<SelectorTerm[]> | undefined;
+  if (!terms?.length) return undefined;
+  const names = new Set<string>();
+  for (const { matchFields = [] } of terms) {
+    const named = matchFields.filter((r) => r.key === "metadata.name" && r.operator === "In");
+    if (named.length === 0) return undefined;
+    const [first, ...rest] = named.map(({ values }) => values ?? []);
+    for (const name of first) if (rest.every((values) => values.includes(name))) names.add(name);
+  }
+  return names;
 }
 
 /** The nodes a pod's nodeSelector and required node affinity admit; undefined: all. */
