@@ -107,14 +107,25 @@ export async function startContainer(
 /** Environment and mounts; for containers without processes only whether they could be made. */
 async function surroundings(context: StartContext, runtime: Runtime, container: ContainerOf) {
   const { ports, pod, facts } = context;
-  // Where pods come in thousands nobody looks at a simulated environment.
-  if (!runtime.real && !ports.volumes) return { env: NO_ENV, mounts: [] };
+  if (!runtime.real && !ports.volumes) {
+    return { env: await simulatedEnvironment(context, container), mounts: [] };
+  }
   const env = await environmentOf(pod, container, facts, ports.sources);
   if (runtime.real && ports.volumes) {
     return { env, mounts: await ports.volumes.mounts(pod, container, env) };
   }
   for (const mount of container.volumeMounts ?? []) subPathOf(mount, env);
   return { env, mounts: [] };
+}
+
+/** Where pods come in thousands nobody looks at an environment, but for what `command` and `args` name of it. */
+function simulatedEnvironment({ ports, pod, facts }: StartContext, container: ContainerOf) {
+  const isNamed = (word: string) => word.includes("$(");
+  if (!container.command?.some(isNamed) && !container.args?.some(isNamed)) return NO_ENV;
+  const env = container.env?.filter(({ valueFrom }) =>
+    !valueFrom || valueFrom.fieldRef || valueFrom.resourceFieldRef
+  );
+  return environmentOf(pod, { ...container, env, envFrom: undefined }, facts, ports.sources);
 }
 
 const NO_ENV: ReadonlyMap<string, string> = new Map();
