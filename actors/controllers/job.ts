@@ -38,7 +38,15 @@ import {
   onlyReplacesFailed,
   verdictOf,
 } from "./job_rules.ts";
-import { dropFinalizer, letGo, type Pass, type Tally, tallyOf, track } from "./job_tracking.ts";
+import {
+  countEnded,
+  dropFinalizer,
+  letGo,
+  type Pass,
+  type Tally,
+  tallyOf,
+  track,
+} from "./job_tracking.ts";
 import { type Condition, conditionOf, type Obj } from "./objects.ts";
 import { createPod, deletePod, isActive, isReady, isTerminating } from "./pods.ts";
 
@@ -181,6 +189,7 @@ async function work(pass: Work): Promise<Outcome> {
   try {
     if (verdict) {
       await allAtOnce(active, (pod) => deletePod(context, job, pod));
+      countEnded(pass, tally, { pods: active, failed: verdict.type === "FailureTarget" });
       activeCount = 0;
       left = [];
     } else if (!job.metadata.deletionTimestamp) {

@@ -104,6 +104,25 @@ export function tallyOf({ job, pods }: Pass): Tally {
   return tally;
 }
 
+/**
+ * Counts pods that were ended with their Job, before they say how they end: all as failed, or for nothing where the
+ * Job had what it wanted.
+ */
+export function countEnded(
+  { job }: Pass,
+  tally: Tally,
+  { pods, failed }: { pods: readonly Obj[]; failed: boolean },
+): void {
+  const counted = new Set(uncountedOf(job).failed);
+  for (const pod of pods) {
+    if (!pod.metadata.finalizers?.includes(TRACKING) || counted.has(pod.metadata.uid)) continue;
+    const isCounted = failed &&
+      (!isIndexed(job) || (indexOf(pod) ?? Infinity) < (job.spec.completions ?? 0));
+    if (isCounted) tally.failed++;
+    (isCounted ? tally.newFailed : tally.ignored).push(pod);
+  }
+}
+
 // --- tracking ---------------------------------------------------------------------------------------
 
 /** A status that is being written. */
