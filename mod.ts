@@ -156,7 +156,8 @@ interface Parts {
   client: Client;
   ranges: Ranges | undefined;
   outbound: Outbound;
-  controllerMetrics: ControllerMetrics;
+  /** What controllers share with the server. */
+  shared: { metrics: ControllerMetrics; features: ReadonlyMap<string, boolean> };
   /** Whose certificates are users', in PEM, once it listens. */
   authorities: { users: string };
   log: Logger;
@@ -252,7 +253,7 @@ export class Cluster {
             signedStatus: async (csr) =>
               signedStatus(csr, (await cluster.#upkeep.identity()).authority, clock),
           },
-          metrics: parts.controllerMetrics,
+          ...parts.shared,
           ...(options.cloudZones?.length && { cloud: localCloud({ zones: options.cloudZones }) }),
           clusterCidr: ranges?.podRange ?? virtualPodRange(options.nodes ?? 0),
           ...(ranges && { loadBalancerCidr: lastBlock(ranges.serviceRange) }),
@@ -547,7 +548,8 @@ async function build(
   });
   const { tokens, renew: renewIdentity } = auth;
   const made = { kinds, api, client, informers, system, tokens, renewIdentity };
-  return { ...ground, ...made, authorities, frontProxy, outbound, controllerMetrics };
+  const shared = { metrics: controllerMetrics, features: gates };
+  return { ...ground, ...made, authorities, frontProxy, outbound, shared };
 }
 
 /** Notes at a token's Secret that it was used: nobody waits for it, and it is tried again the next day. */

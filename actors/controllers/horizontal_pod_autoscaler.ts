@@ -9,7 +9,7 @@
  * Reading order: this file, `hpa_specs.ts` (one metric), `hpa_calculator.ts` (figures to replicas),
  * `hpa_behavior.ts` (pace), `hpa_metrics.ts` (where figures come from).
  *
- * Behaviour matched: pkg/controller/podautoscaler/horizontal.go, v1.36. HPAScaleToZero is off, as by default.
+ * Behaviour matched: pkg/controller/podautoscaler/horizontal.go, v1.36.
  */
 import type { Informer } from "../../api/client/contract.ts";
 import { sameJson } from "../../api/machinery/json_value.ts";
@@ -51,6 +51,8 @@ interface State {
   reader: MetricsReader;
   kinds: ServedKinds;
   metrics: ControllerMetrics;
+  /** HPAScaleToZero is on. */
+  toZero: boolean;
   histories: Map<string, ScalingHistory>;
   /** What each autoscaler's target selects, as far as it is known. */
   selectors: Map<string, Selector>;
@@ -80,6 +82,7 @@ export function horizontalPodAutoscalerController(ports: ControllerPorts): FreeC
           reader: metricsReader(ports, ACCOUNT),
           kinds: ports.kinds,
           metrics,
+          toZero: ports.features?.get("HPAScaleToZero") ?? false,
           histories: new Map(),
           selectors: new Map(),
           unsubscribe,
@@ -259,6 +262,7 @@ class Turn {
     const done = `the HPA controller was able to update the target scale to ${replicas}`;
     this.#condition("AbleToScale", "True", "SucceededRescale", done);
     this.#event("Normal", "SuccessfulRescale", `New size: ${replicas}; reason: ${reason}`);
+    this.#noteZero(current, replicas);
     const behavior = this.#object.spec.behavior as Behavior | undefined;
     this.#history(current).scaled(current, replicas, behavior, clock.now());
   }
@@ -273,6 +277,37 @@ class Turn {
     return history;
   }
 
+  // --- none at all ----------------------------------------------------------------------------------------
+
+  #isScaledToZero(): boolean {
+    return conditionOf({ conditions: this.#conditions }, "ScaledToZero")?.status === "True";
+  }
+
+  /** Whether a metric can speak while no pod runs. */
+  #seesWork(): boolean {
+    const metrics = this.#object.spec.metrics as unknown as readonly MetricSpec[];
+    return metrics.some(({ type }) => type === "Object" || type === "External");
+  }
+
+  /** Says with each rescale whether it was we who took the last pod away: people's zero is left alone. */
+  #noteZero(current: number, replicas: number): void {
+    if (!this.#state.toZero) return this.#forgetZero();
+    const { minReplicas: min = 1 } = this.#object.spec;
+    if (current > 0 && replicas === 0 && min === 0 && this.#seesWork()) {
+      const message = "the HPA controller scaled the workload to zero";
+      this.#condition("ScaledToZero", "True", "ScaledToZero", message);
+    } else {
+      const message = "the HPA controller did not scale the workload to zero";
+      this.#condition("ScaledToZero", "False", "NotScaledToZero", message);
+    }
+  }
+
+  #forgetZero(): void {
+    if (this.#state.toZero) return;
+    const at = this.#conditions.findIndex(({ type }) => type === "ScaledToZero");
+    if (at >= 0) this.#conditions.splice(at, 1);
+  }
+
   // --- how many ---------------------------------------------------------------------------------------
 
   async #wanted(
@@ -281,15 +316,17 @@ class Turn {
     const { minReplicas: min = 1, maxReplicas: max, behavior } = this.#object.spec;
     const current = scale.spec?.replicas ?? 0;
     const history = this.#history(current);
-    if (current === 0) {
+    const zeroed = this.#state.toZero && this.#isScaledToZero();
+    if (current === 0 && !(zeroed && (min !== 0 || this.#seesWork()))) {
+      this.#forgetZero();
       const message = "scaling is disabled since the replica count of the target is zero";
       this.#condition("ScalingActive", "False", "ScalingDisabled", message);
       return { replicas: 0, reason: "" };
     }
-    if (current > max) {
+    if (current > max && current > 0) {
       return { replicas: max, reason: "Current number of replicas above Spec.MaxReplicas" };
     }
-    if (current < min) {
+    if (current < min && current > 0) {
       return { replicas: min, reason: "Current number of replicas below Spec.MinReplicas" };
     }
     const { proposal, problem } = await this.#highest(scale);
@@ -310,7 +347,13 @@ class Turn {
     let reason = "";
     if (desired > current) reason = `${proposal.metric} above target`;
     if (desired < current) reason = "All metrics below target";
-    return { replicas: verdict.replicas, reason, problem };
+    let { replicas } = verdict;
+    // The least was raised while there was none.
+    if (current === 0 && replicas < min) {
+      replicas = min;
+      reason ||= "Current number of replicas below Spec.MinReplicas";
+    }
+    return { replicas, reason, problem };
   }
 
   /** The metric that asks for most. One that fails forbids going down, and nothing else. */

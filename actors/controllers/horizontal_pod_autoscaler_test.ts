@@ -12,12 +12,16 @@ interface Figures {
   asked: string[];
 }
 
-async function opened(): Promise<{ world: World; figures: Figures }> {
+async function opened(
+  features?: ReadonlyMap<string, boolean>,
+): Promise<{ world: World; figures: Figures }> {
   const figures: Figures = { cpu: () => undefined, answers: {}, asked: [] };
   const world: World = await openWorld(
     (ports) => [replicationController, horizontalPodAutoscalerController(ports)],
     {
+      features,
       ports: {
+        features,
         async read(path) {
           figures.asked.push(decodeURIComponent(path));
           const [plain] = path.split("?");
@@ -323,4 +327,67 @@ Deno.test("autoscalers of the same pods refuse to scale them; one without a targ
     said(await read(world), "AbleToScale"),
     'False FailedGetScale: the HPA controller was unable to get the target\'s current scale: replicationcontrollers "web" not found',
   );
+});
+
+Deno.test("autoscaler takes the last pod away and brings the first one back where the gate lets it, and leaves people's zero", async () => {
+  const features = new Map([["HPAScaleToZero", true]]);
+  const { world, figures } = await opened(features);
+  await using _ = world;
+  await target(world, 2);
+  const queue = "/apis/external.metrics.k8s.io/v1beta1/namespaces/default/queue";
+  const waiting = (value: string) => figures.answers[queue] = { items: [{ value }] };
+  const metric = { name: "queue" };
+  const metrics = [{
+    type: "External",
+    external: { metric, target: { type: "AverageValue", averageValue: "10" } },
+  }];
+  waiting("0");
+  await world.create(
+    HORIZONTAL_POD_AUTOSCALERS,
+    autoscaler({
+      minReplicas: 0,
+      metrics,
+      behavior: { scaleDown: { stabilizationWindowSeconds: 0 } },
+    }),
+  );
+  await world.settle();
+  assertEquals(await replicasOf(world), 0);
+  assertEquals(
+    said(await read(world), "ScaledToZero"),
+    "True ScaledToZero: the HPA controller scaled the workload to zero",
+  );
+  await world.finishDeletions();
+  await turn(world);
+  assertEquals(await replicasOf(world), 0);
+  waiting("25");
+  await turn(world);
+  assertEquals(await replicasOf(world), 3);
+  assertEquals(
+    said(await read(world), "ScaledToZero"),
+    "False NotScaledToZero: the HPA controller did not scale the workload to zero",
+  );
+  const name = { resource: REPLICATION_CONTROLLERS, namespace: "default", name: "web" };
+  await world.client.patch(name, { type: "merge", body: { spec: { replicas: 0 } } });
+  await turn(world);
+  assertEquals(await replicasOf(world), 0);
+  assertEquals(said(await read(world), "ScalingActive").slice(0, 22), "False ScalingDisabled:");
+});
+
+Deno.test("an autoscaler's least is one, or none by the gate with a metric that can speak while no pod runs", async () => {
+  for (const on of [false, true]) {
+    const { world } = await opened(new Map([["HPAScaleToZero", on]]));
+    await using _ = world;
+    const make = (metrics: object[]) =>
+      world.create(HORIZONTAL_POD_AUTOSCALERS, autoscaler({ minReplicas: 0, metrics }))
+        .then(() => "", (error: Error) => error.message.replace(/^.*?: /, ""));
+    const without = await make(cpuAt(50).metrics);
+    const forbidden =
+      "spec.metrics: Forbidden: must specify at least one Object or External metric to support scaling to zero replicas";
+    const least = "spec.minReplicas: Invalid value: 0: must be greater than or equal to 1";
+    assertEquals(without.includes(forbidden), true, without);
+    assertEquals(without.includes(least), !on, without);
+    const target = { type: "Value", value: "10" };
+    const made = await make([{ type: "External", external: { metric: { name: "q" }, target } }]);
+    assertEquals(made, on ? "" : least, made);
+  }
 });

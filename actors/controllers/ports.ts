@@ -57,6 +57,8 @@ export interface ControllerPorts {
   clusterCidr?: string;
   nodeMask?: number;
   nodeMaskIpv6?: number;
+  /** Which feature gates are on (default: as upstream's are by default). */
+  features?: ReadonlyMap<string, boolean>;
   /** How many ended pods the pod garbage collector leaves (12,500). */
   terminatedPodsMax?: number;
   /** Where controllers count (default: nowhere that anybody looks). */

@@ -42,11 +42,15 @@ export interface World {
 /** Opens a world in which these controllers run. */
 export async function openWorld(
   rows: readonly ControllerRow[] | ((ports: ControllerPorts) => readonly ControllerRow[]),
-  options: { wrap?: (client: Client) => Client; ports?: Partial<ControllerPorts> } = {},
+  options: {
+    wrap?: (client: Client) => Client;
+    ports?: Partial<ControllerPorts>;
+    features?: ReadonlyMap<string, boolean>;
+  } = {},
 ): Promise<World> {
   const clock = new ManualClock();
   const kinds = createKinds();
-  const fixture = await openApi({ clock, kinds });
+  const fixture = await openApi({ clock, kinds, features: options.features });
   // Controllers act with the rights of their own accounts, as in a real cluster.
   const { objects } = fixture.database;
   const context = { now: clock.now(), uuid: () => clock.uuid() };

@@ -24,6 +24,7 @@ export const EFFECTIVE: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
     Object.entries(GATED_KINDS).map(([kind, gate]) => [gate, `serves ${kind}`]),
   ),
+  HPAScaleToZero: "autoscalers may take the last pod away, and bring the first one back",
   WatchList: "watches may begin with what is there (sendInitialEvents)",
 };
 

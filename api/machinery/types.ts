@@ -241,6 +241,8 @@ export interface KindContext {
   /** Labels of the object's namespace, for kinds that need its leave. */
   namespaceLabels?(): Readonly<Record<string, string>>;
   uuid: () => string;
+  /** Which feature gates are on (default: as upstream's are by default). */
+  features?: ReadonlyMap<string, boolean>;
 }
 
 /** One invalid field, as a cause of a Status and as upstream's `field.Error` prints it. */

@@ -44,6 +44,7 @@ export function contextOf(deps: Deps, request: ApiRequest): KindContext {
       deps.database.objects.view().get(`/registry/namespaces/${request.namespace}`)?.value.metadata
         .labels ?? {},
     uuid: () => deps.clock.uuid(),
+    features: deps.features,
   };
 }
 

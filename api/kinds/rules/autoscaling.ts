@@ -79,10 +79,15 @@ function validateReference(reference: Obj, path: Path, r: Report): void {
   }
 }
 
-function validateReplicas(spec: Obj, r: Report, old: Obj): void {
+/** The gate of autoscalers that take the last pod away, too. */
+const SCALE_TO_ZERO = "HPAScaleToZero";
+
+function validateReplicas(spec: Obj, r: Report, { old, context }: Before): void {
   const { minReplicas: min, maxReplicas: max = 0 } = spec;
-  if (isSet(min) && min < 1) {
-    r.invalid(SPEC.child("minReplicas"), min, "must be greater than or equal to 1");
+  // Who has none already keeps it when the gate is off again
+  const lowest = context.features?.get(SCALE_TO_ZERO) || old?.minReplicas === 0 ? 0 : 1;
+  if (isSet(min) && min < lowest) {
+    r.invalid(SPEC.child("minReplicas"), min, `must be greater than or equal to ${lowest}`);
   }
   if (max === 0) r.required(SPEC.child("maxReplicas"), "must be set and greater than 0");
   else if (max < 0) {
@@ -231,13 +236,19 @@ function validateRules(rules: Obj, path: Path, r: Report): void {
   });
 }
 
-function validateAutoscaler(autoscaler: Stored, old?: Stored): Cause[] {
+/** What was there, and how it is judged. */
+interface Before {
+  old: Obj;
+  context: KindContext;
+}
+
+function validateAutoscaler(autoscaler: Stored, context: KindContext, old?: Stored): Cause[] {
   const r = new Report();
   const spec: Obj = autoscaler.spec ?? {};
-  validateReplicas(spec, r, old?.spec);
-  spec.metrics?.forEach((metric: Obj, i: number) => {
-    validateMetric(metric, SPEC.child("metrics").index(i), r);
-  });
+  validateReplicas(spec, r, { old: old?.spec, context });
+  const metrics: Obj[] = spec.metrics ?? [];
+  metrics.forEach((metric, i) => validateMetric(metric, SPEC.child("metrics").index(i), r));
+  validateZero(spec.minReplicas, metrics, r);
   for (const side of ["scaleUp", "scaleDown"]) {
     const rules = spec.behavior?.[side];
     if (isSet(rules)) validateRules(rules, SPEC.child("behavior", side), r);
@@ -245,10 +256,19 @@ function validateAutoscaler(autoscaler: Stored, old?: Stored): Cause[] {
   return r.causes;
 }
 
-function validateV1(autoscaler: Stored, old?: Stored): Cause[] {
+/** Nothing that runs could say that there is something to do again. */
+function validateZero(min: unknown, metrics: readonly Obj[], r: Report): void {
+  if (min !== 0 || metrics.some(({ type }) => type === "Object" || type === "External")) return;
+  r.forbidden(
+    SPEC.child("metrics"),
+    "must specify at least one Object or External metric to support scaling to zero replicas",
+  );
+}
+
+function validateV1(autoscaler: Stored, context: KindContext, old?: Stored): Cause[] {
   const r = new Report();
   const spec: Obj = autoscaler.spec ?? {};
-  validateReplicas(spec, r, old?.spec);
+  validateReplicas(spec, r, { old: old?.spec, context });
   const percent = spec.targetCPUUtilizationPercentage;
   if (isSet(percent) && percent < 1) {
     r.invalid(SPEC.child("targetCPUUtilizationPercentage"), percent, "must be greater than 0");
@@ -257,10 +277,10 @@ function validateV1(autoscaler: Stored, old?: Stored): Cause[] {
 }
 
 function updated(
-  check: (object: Stored, old?: Stored) => Cause[],
+  check: (object: Stored, context: KindContext, old?: Stored) => Cause[],
 ): NonNullable<KindHooks["validateUpdate"]> {
   return (object: Stored, old: Stored, context: KindContext) => {
-    if (context.subresource !== "status") return check(object, old);
+    if (context.subresource !== "status") return check(object, context, old);
     const r = new Report();
     nonNegativeStatus(object.status ?? {}, ["currentReplicas", "desiredReplicas"], r);
     return r.causes;
@@ -275,13 +295,13 @@ export const hooks: Record<string, KindHooks> = {
   HorizontalPodAutoscaler: {
     defaults: defaultAutoscaler,
     ...status,
-    validate: (object) => validateAutoscaler(object),
+    validate: (object, context) => validateAutoscaler(object, context),
     validateUpdate: updated(validateAutoscaler),
   },
   "HorizontalPodAutoscaler.v1": {
     defaults: defaultV1,
     ...statusV1,
-    validate: (object) => validateV1(object),
+    validate: (object, context) => validateV1(object, context),
     validateUpdate: updated(validateV1),
   },
 };
