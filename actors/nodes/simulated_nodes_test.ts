@@ -25,6 +25,23 @@ Deno.test("startSimulatedNodes() registers its nodes and renews one lease for al
   });
 });
 
+Deno.test("what others add to a simulated node's capacity can be had, until they take it away", async () => {
+  await using box = await openBox();
+  await startSimulatedNodes(box.system, {}).registered;
+  const target = { resource: NODES, name: "simulated-0" };
+  const slots = (value: string | null) =>
+    box.client.patch({ ...target, subresource: "status" }, {
+      type: "merge",
+      body: { status: { capacity: { "example.com/slot": value } } },
+    });
+  const allocatable = async () =>
+    (await box.client.get(target)).status.allocatable["example.com/slot"];
+  await slots("5");
+  await box.until("five slots", async () => await allocatable() === "5");
+  await slots(null);
+  await box.until("none", async () => await allocatable() === undefined);
+});
+
 Deno.test("one-write: a simulated pod becomes Running with a single status write", async () => {
   await using box = await openBox();
   await startSimulatedNodes(box.system, {}).registered;
