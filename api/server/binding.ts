@@ -4,7 +4,6 @@
  */
 import type { Draft } from "../../kv/contract.ts";
 import { conflict, invalid, notFound } from "../machinery/errors.ts";
-import { edit } from "../machinery/edit.ts";
 import type { Cause, DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.ts";
 import { admissionOf, mutate, review } from "./admit.ts";
 import { decodeAs, formOf } from "./decoding.ts";
@@ -100,12 +99,11 @@ function bound(
   binding: DeepReadonly<KubeObject>,
   now: string,
 ): KubeObject {
-  const pod = edit(old) as KubeObject;
-  pod.spec.nodeName = binding.target.name;
   const { annotations, labels } = binding.metadata;
-  if (annotations) pod.metadata.annotations = { ...pod.metadata.annotations, ...annotations };
-  if (labels) pod.metadata.labels = { ...pod.metadata.labels, ...labels };
-  const conditions = (pod.status?.conditions ?? []) as { type: string }[];
+  const metadata = { ...old.metadata } as KubeObject["metadata"];
+  if (annotations) metadata.annotations = { ...metadata.annotations, ...annotations };
+  if (labels) metadata.labels = { ...metadata.labels, ...labels };
+  const conditions = (old.status?.conditions ?? []) as readonly { type: string }[];
   const others = conditions.filter((c) => c.type !== "PodScheduled");
   const scheduled = {
     type: "PodScheduled",
@@ -113,8 +111,13 @@ function bound(
     lastProbeTime: null,
     lastTransitionTime: now,
   };
-  pod.status = { ...pod.status, conditions: [...others, scheduled] };
-  return pod;
+  // All else is shared with the version before
+  return {
+    ...old,
+    metadata,
+    spec: { ...old.spec, nodeName: binding.target.name },
+    status: { ...old.status, conditions: [...others, scheduled] },
+  } as KubeObject;
 }
 
 /** The kind row of pods, for those who only have the namespace and the name. */

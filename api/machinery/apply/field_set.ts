@@ -43,25 +43,46 @@ function byValue(a: unknown, b: unknown): number {
   return a as string < (b as string) ? -1 : a as string > (b as string) ? 1 : 0;
 }
 
-function isSorted(set: FieldSet): boolean {
-  let before: string | undefined;
-  for (const key in set) {
-    if (before !== undefined && inOrder(before, key) > 0) return false;
-    if (!isSorted(set[key])) return false;
-    before = key;
+/** How many sets are kept to be shared, and how long the text of one may be. */
+export const SHARED_SETS_MAX = 2_048;
+export const SHARED_SET_LENGTH_MAX = 4_096;
+/** Sets and their parts by their text, as they were given. Who was not asked for longest goes first. */
+const shared = new Map<string, FieldSet>();
+
+/**
+ * The same set with its elements in Go's order, since clients compare FieldsV1 byte by byte; frozen. Equal sets,
+ * and equal parts of sets, are one object: pods of a workload are managed alike, and their sets were a sixth of what
+ * a pod takes.
+ */
+export function canonical(set: FieldSet): FieldSet {
+  if (isEmptySet(set)) return LEAF;
+  const text = JSON.stringify(set);
+  const known = recall(text);
+  if (known) return known;
+  const made: Building = {};
+  for (const key of Object.keys(set).sort(inOrder)) made[key] = canonical(set[key]);
+  const inOrderText = JSON.stringify(made);
+  const one = recall(inOrderText) ?? Object.freeze(made);
+  keep(inOrderText, one);
+  if (text !== inOrderText) keep(text, one);
+  return one;
+}
+
+function recall(text: string): FieldSet | undefined {
+  const known = shared.get(text);
+  if (!known) return undefined;
+  shared.delete(text);
+  shared.set(text, known);
+  return known;
+}
+
+function keep(text: string, set: FieldSet): void {
+  if (text.length > SHARED_SET_LENGTH_MAX) return;
+  if (shared.size >= SHARED_SETS_MAX) {
+    const [oldest] = shared.keys();
+    shared.delete(oldest);
   }
-  return true;
-}
-
-function inOrderOf(set: FieldSet): FieldSet {
-  const out: Building = {};
-  for (const key of Object.keys(set).sort(inOrder)) out[key] = inOrderOf(set[key]);
-  return out;
-}
-
-/** The same set with its elements in Go's order: clients compare FieldsV1 byte by byte. */
-export function sorted(set: FieldSet): FieldSet {
-  return isSorted(set) ? set : inOrderOf(set);
+  shared.set(text, set);
 }
 
 /** Whether an inner node is a member itself (beside what lies below it). */

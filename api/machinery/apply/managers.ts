@@ -5,6 +5,7 @@
 import type { Json, ManagedFieldsEntry } from "../types.ts";
 import { goQuote } from "../go_format.ts";
 import {
+  canonical,
   difference,
   type FieldSet,
   hasPath,
@@ -12,7 +13,6 @@ import {
   isFieldSet,
   NO_FIELDS,
   setOf,
-  sorted,
   union,
 } from "./field_set.ts";
 
@@ -88,7 +88,7 @@ export function writeManaged(managed: readonly Managed[]): ManagedFieldsEntry[] 
     entry.apiVersion = one.apiVersion;
     if (one.time !== undefined) entry.time = one.time;
     entry.fieldsType = "FieldsV1";
-    entry.fieldsV1 = sorted(one.fields) as unknown as { [key: string]: Json };
+    entry.fieldsV1 = canonical(one.fields) as unknown as { [key: string]: Json };
     if (one.subresource) entry.subresource = one.subresource;
     return entry;
   });
