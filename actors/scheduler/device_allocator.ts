@@ -1,12 +1,12 @@
 /**
  * Allocates devices to claims on one node: the first solution of an exhaustive search over requests, alternatives and
  * devices that keeps selectors, taints, constraints and shared counters (upstream: dynamic-resource-allocation/structured,
- * v1.36). Pure: who asks says what exists and what is taken, and keeps the result.
- *
- * Not here: capacity that several claims share (`allowMultipleAllocations`; such devices are passed over).
+ * v1.36). Pure: who asks says what exists and what is taken, and keeps the result. A device that allows several
+ * allocations is given to as many as its capacity holds (`device_capacity.ts`).
  */
 import { SelectorError } from "../../api/machinery/device_selectors.ts";
 import { tolerates } from "../../api/machinery/taints.ts";
+import { type CapacityBook, consumedBy } from "./device_capacity.ts";
 import { CounterBook, type Device, type Obj, type Pool, reaches } from "./device_pools.ts";
 import type { NodeInfo } from "./framework.ts";
 
@@ -25,6 +25,9 @@ export interface Allocation {
       device: string;
       adminAccess?: boolean;
       tolerations?: readonly unknown[];
+      /** Of a device that several share: which share, and what it takes. */
+      shareID?: string;
+      consumedCapacity?: Record<string, string>;
     }[];
     config?: Record<string, unknown>[];
   };
@@ -38,6 +41,10 @@ export interface Ground {
   classOf(name: string): Obj | undefined;
   /** Ids of devices that are taken. */
   taken: ReadonlySet<string>;
+  /** What is taken of those that several share. */
+  capacity: CapacityBook;
+  /** A new name of a share. */
+  shareId(): string;
   /** Whether a device is what a CEL expression asks for; throws for a bad one. */
   matches(expression: string, device: Device): boolean;
 }
@@ -62,6 +69,8 @@ interface Wanted {
   candidates: readonly Device[];
   count: number;
   admin: boolean;
+  /** What is taken of each device that several share, by its id. */
+  consumed: ReadonlyMap<string, Record<string, string>>;
 }
 
 interface Chosen {
@@ -99,6 +108,10 @@ export function allocate(
           device: device.name,
           ...(wanted.admin && { adminAccess: true }),
           ...(wanted.spec.tolerations && { tolerations: wanted.spec.tolerations }),
+          ...(isShared(device) && !wanted.admin && {
+            shareID: ground.shareId(),
+            consumedCapacity: wanted.consumed.get(device.id),
+          }),
         }))
       ),
       ...configOf(claim, chosen[i]),
@@ -113,6 +126,8 @@ class Search {
   readonly #reachable: { pool: Pool; devices: Device[] }[];
   readonly #counters: CounterBook;
   readonly #using = new Set<string>();
+  /** How often devices that several share are shared in this search. */
+  readonly #shares = new Map<string, number>();
   readonly sawInvalid: boolean;
   #steps = 0;
 
@@ -150,7 +165,12 @@ class Search {
       }
       return false;
     };
-    return next(0, 0) ? chosen : undefined;
+    const found = next(0, 0);
+    // The ground is only lent: what others have is as it was
+    for (const choice of chosen.flat()) {
+      for (const device of choice.devices) this.#giveBack(choice.wanted, device);
+    }
+    return found ? chosen : undefined;
   }
 
   /** Picks the rest of a request's devices, from `start` on, and goes on with what follows. */
@@ -169,19 +189,51 @@ class Search {
     // The order in which a request's devices are picked means nothing: each is looked for behind the last
     for (let i = start; i < wanted.candidates.length; i++) {
       const device = wanted.candidates[i];
-      const free = wanted.admin ||
-        (!this.#ground.taken.has(device.id) && !this.#using.has(device.id));
-      if (!free || !keeps(constraints, wanted, device, all)) continue;
-      if (!wanted.admin && !this.#counters.take(device)) continue;
-      if (!wanted.admin) this.#using.add(device.id);
+      if (!keeps(constraints, wanted, device, all) || !this.#take(wanted, device)) continue;
       devices.push(device);
       if (this.#pick(choice, i + 1, all, constraints, then)) return true;
       devices.pop();
-      if (wanted.admin) continue;
-      this.#using.delete(device.id);
-      this.#counters.giveBack(device);
+      this.#giveBack(wanted, device);
     }
     return false;
+  }
+
+  /** Takes a device, if it is free. An administrator takes what is taken. */
+  #take({ admin, consumed }: Wanted, device: Device): boolean {
+    if (admin) return true;
+    const share = consumed.get(device.id);
+    if (share) {
+      if (!this.#ground.capacity.has(device, share)) return false;
+      this.#ground.capacity.note(device.id, share);
+      if (this.#firstShare(device) && !this.#counters.take(device)) {
+        this.#ground.capacity.note(device.id, share, -1);
+        return false;
+      }
+      this.#shares.set(device.id, (this.#shares.get(device.id) ?? 0) + 1);
+      return true;
+    }
+    if (this.#ground.taken.has(device.id) || this.#using.has(device.id)) return false;
+    if (!this.#counters.take(device)) return false;
+    this.#using.add(device.id);
+    return true;
+  }
+
+  /** The first of those that share a device takes its counters for all of them. */
+  #firstShare({ id }: Device): boolean {
+    return !this.#shares.has(id) && !this.#ground.taken.has(id);
+  }
+
+  #giveBack({ admin, consumed }: Wanted, device: Device): void {
+    if (admin) return;
+    const share = consumed.get(device.id);
+    if (share) {
+      this.#ground.capacity.note(device.id, share, -1);
+      const left = this.#shares.get(device.id)! - 1;
+      if (left > 0) this.#shares.set(device.id, left);
+      else this.#shares.delete(device.id);
+      if (!this.#firstShare(device)) return;
+    } else this.#using.delete(device.id);
+    this.#counters.giveBack(device);
   }
 
   /** For each request of a claim, its alternatives in order. */
@@ -227,14 +279,20 @@ class Search {
         `claim ${claim}, request ${short}: asks for all devices, but resource pool ${pool.id} is currently ${why}`,
       );
     });
+    const consumed = new Map<string, Record<string, string>>();
+    const holds = (device: Device) => {
+      const taken = consumedBy(spec.capacity?.requests, device);
+      if (taken && isShared(device)) consumed.set(device.id, taken);
+      return taken !== undefined;
+    };
     const candidates = pools.flatMap(({ devices }) => devices).filter((device) =>
-      !device.spec.allowMultipleAllocations &&
       this.#selected(deviceClass.spec?.selectors, device, `class ${deviceClass.metadata.name}`) &&
       this.#selected(spec.selectors, device, `claim ${claim}`) &&
-      tolerated(device, spec.tolerations)
+      tolerated(device, spec.tolerations) && holds(device)
     );
     const count = all ? candidates.length : spec.count ?? 1;
-    return { name, parent, deviceClass, spec, candidates, count, admin: spec.adminAccess === true };
+    const admin = spec.adminAccess === true;
+    return { name, parent, deviceClass, spec, candidates, count, admin, consumed };
   }
 
   /** Whether a device is what selectors ask for. An expression that runs into an error is nobody's choice. */
@@ -261,6 +319,10 @@ function tolerated({ spec }: Device, tolerations: readonly any[] = []): boolean 
     (taint.effect !== "NoSchedule" && taint.effect !== "NoExecute") ||
     tolerations.some((toleration) => tolerates(toleration, taint))
   );
+}
+
+function isShared({ spec }: Device): boolean {
+  return spec.allowMultipleAllocations === true;
 }
 
 function constraintsOf(claim: Obj): Constraint[] {

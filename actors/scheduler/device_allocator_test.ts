@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { loadCrdEngine } from "../../api/machinery/crd/mod.ts";
 import { DeviceSelectors } from "../../api/machinery/device_selectors.ts";
+import { CapacityBook } from "./device_capacity.ts";
 import { allocate, AllocationError, type Ground } from "./device_allocator.ts";
 import { type Obj, poolsOf } from "./device_pools.ts";
 import type { NodeInfo } from "./framework.ts";
@@ -64,6 +65,8 @@ function ground(slices: Obj[], taken: string[] = []): Ground {
   return {
     pools: poolsOf(slices),
     classOf: (name) => (name === "gpu" ? gpuClass : undefined),
+    capacity: new CapacityBook(),
+    shareId: () => "share",
     taken: new Set(taken.map((device) => `${DRIVER}/a/${device}`)),
     matches: (expression, device) => selectors.matches(expression, device.driver, device.spec),
   };
@@ -227,6 +230,47 @@ Deno.test("allocate() keeps to counters that devices share", () => {
   const one = [claim([exactly()])];
   assertEquals(devices(allocate(NODE, one, ground(slices, ["half-2"]))), ["r:half-1"]);
   assertEquals(allocate(NODE, one, ground(slices, ["whole"])), undefined);
+});
+
+Deno.test("allocate() gives a device that several may share to as many as its capacity holds", () => {
+  const shared = (requestPolicy?: object) => [slice("s", {
+    devices: [{
+      name: "nic",
+      allowMultipleAllocations: true,
+      capacity: { bandwidth: { value: "10G", ...(requestPolicy && { requestPolicy }) } },
+    }],
+  })];
+  const asks = (bandwidth?: string) =>
+    claim([exactly(bandwidth === undefined ? {} : { capacity: { requests: { bandwidth } } })]);
+  const taken = (claims: Obj[], slices: Obj[], before?: string) => {
+    const there = ground(slices);
+    if (before) there.capacity.note(`${DRIVER}/a/nic`, { bandwidth: before });
+    const found = allocate(NODE, claims, there);
+    // What was tried is given back: asked again, the answer is the same
+    assertEquals(allocate(NODE, claims, there), found);
+    return found?.map(({ devices: { results: [result] } }) => [
+      result.shareID,
+      result.consumedCapacity!.bandwidth,
+    ]);
+  };
+  assertEquals(taken([asks("4G"), asks("6G")], shared()), [["share", "4G"], ["share", "6G"]]);
+  assertEquals(taken([asks("4G"), asks("7G")], shared()), undefined);
+  assertEquals(taken([asks("4G")], shared(), "7G"), undefined);
+  assertEquals(taken([asks()], shared()), [["share", "10G"]]);
+  assertEquals(taken([asks()], shared({ default: "1G", validValues: ["1G", "5G"] })), [
+    ["share", "1G"],
+  ]);
+  assertEquals(taken([asks("2G")], shared({ default: "1G", validValues: ["1G", "5G"] })), [
+    ["share", "5G"],
+  ]);
+  const range = shared({ default: "1G", validRange: { min: "1G", step: "2G", max: "8G" } });
+  assertEquals(taken([asks("500M")], range), [["share", "1G"]]);
+  assertEquals(taken([asks("2G")], range), [["share", "3G"]]);
+  assertEquals(taken([asks("8G")], range), undefined);
+  assertEquals(
+    taken([claim([exactly({ capacity: { requests: { lanes: "1" } } })])], range),
+    undefined,
+  );
 });
 
 Deno.test("allocate() says what drivers are told and where the devices are", () => {

@@ -116,6 +116,33 @@ Deno.test("a selector that runs into an error on one node keeps its pod from all
   assertEquals(now.matrix.map(({ refusals }) => refusals.length), [0, 1]);
 });
 
+Deno.test("claims share a device as far as its capacity goes", async () => {
+  await using w = await openWorld();
+  await w.node("a");
+  await deviceClass(w);
+  const nic = {
+    name: "nic",
+    allowMultipleAllocations: true,
+    capacity: { bandwidth: { value: "10G" } },
+  };
+  await slice(w, "a", [nic]);
+  for (const [name, bandwidth] of [["c1", "6G"], ["c2", "4G"], ["c3", "1G"]]) {
+    await claim(w, name, { capacity: { requests: { bandwidth } } });
+    await w.pod(name, claims(name));
+    await w.settle(2_000);
+  }
+  const places = await w.places();
+  assertEquals(places.slice(0, 2), ["c1: a", "c2: a"]);
+  assertMatch(places[2], /cannot allocate all claims/);
+  const shares: string[] = [];
+  for (const name of ["c1", "c2"]) {
+    const [result] = (await w.get(CLAIMS, name, "default")).status.allocation.devices.results;
+    assertEquals(result.consumedCapacity, { bandwidth: name === "c1" ? "6G" : "4G" });
+    shares.push(result.shareID);
+  }
+  assertEquals(new Set(shares).size, 2);
+});
+
 Deno.test("a pod waits outside the queue for its claim, and for its claim's class", async () => {
   await using w = await openWorld();
   await w.node("a");

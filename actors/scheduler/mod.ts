@@ -12,7 +12,7 @@
  * condition; cost per pod grows with nodes and distinct affinity terms, not with the pods already bound.
  *
  * What it does not do: it never evicts for anything but priority, it does not retry a binding that the API
- * refused because the pod is bound; devices that several claims share are passed over.
+ * refused because the pod is bound; extended resources are no devices, and no device waits for conditions.
  *
  * ```ts
  * import { scheduler } from "./mod.ts";

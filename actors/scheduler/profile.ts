@@ -97,6 +97,7 @@ export const REGISTRY: Registry = {
       client,
       changed,
       shared,
+      uuid: () => handle.clock.uuid(),
       claims: of("resourceclaims"),
       classes: of("deviceclasses"),
       slices: of("resourceslices"),

@@ -3,12 +3,13 @@
  * their claims can be given. What is chosen in `filter` is promised in `reserve` and written in `preBind`: the allocation
  * and for whom it is reserved. Semantics and texts are kube-scheduler's (v1.36); `../device_allocator.ts` searches.
  *
- * Not here: devices that several claims share, conditions that devices bind by, extended resources that are devices.
+ * Not here: conditions that devices bind by, extended resources that are devices.
  */
 import type { Client, Informer } from "../../../api/client/contract.ts";
 import { loadCrdEngine } from "../../../api/machinery/crd/mod.ts";
 import { DeviceSelectors } from "../../../api/machinery/device_selectors.ts";
 import { ApiError, type KubeObject } from "../../../api/machinery/types.ts";
+import { CapacityBook } from "../device_capacity.ts";
 import { allocate, type Allocation, AllocationError, type Ground } from "../device_allocator.ts";
 import { type Obj, type Pool, poolsOf } from "../device_pools.ts";
 import type { Cycle, Happening, NodeInfo, Plugin, PodInfo, Refusal } from "../framework.ts";
@@ -30,6 +31,7 @@ export interface DevicePorts {
   claims: Informer;
   classes: Informer;
   slices: Informer;
+  uuid(): string;
   /** Says that something changed which no watch tells of. */
   changed(happening: Happening): void;
   /** What plugins of all profiles share, by name. */
@@ -274,9 +276,13 @@ class ClaimBook {
   #ground(): Ground {
     const { classes, claims, slices } = this.#ports;
     const taken = new Set<string>();
+    const capacity = new CapacityBook();
     const take = (allocation: Allocation) => {
-      for (const { driver, pool, device, adminAccess } of allocation.devices.results) {
-        if (!adminAccess) taken.add(`${driver}/${pool}/${device}`);
+      for (const result of allocation.devices.results) {
+        const { driver, pool, device, adminAccess, shareID, consumedCapacity } = result;
+        const id = `${driver}/${pool}/${device}`;
+        if (shareID) capacity.note(id, consumedCapacity ?? {});
+        if (!adminAccess) taken.add(id);
       }
     };
     for (const claim of claims.list()) if (claim.status?.allocation) take(claim.status.allocation);
@@ -289,6 +295,8 @@ class ClaimBook {
       pools: this.#pools.pools,
       classOf: (name) => classes.get(name),
       taken,
+      capacity,
+      shareId: () => this.#ports.uuid(),
       matches: (expression, device) =>
         this.#selectors.matches(expression, device.driver, device.spec),
     };
