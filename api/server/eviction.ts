@@ -3,10 +3,10 @@
  * that the count is exact (upstream: pkg/registry/core/pod/storage/eviction.go).
  */
 import type { Draft } from "../../kv/contract.ts";
-import { badRequest, forbidden, internal, notFound, tooManyRequests } from "../machinery/errors.ts";
+import { badRequest, forbidden, notFound, tooManyRequests } from "../machinery/errors.ts";
 import { edit } from "../machinery/edit.ts";
 import { labelSelector } from "../machinery/selectors.ts";
-import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+import { ApiError, type DeepReadonly, type Kind, type KubeObject } from "../machinery/types.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
 import { podsKind, success } from "./binding.ts";
 import { decodeAs, formOf } from "./decoding.ts";
@@ -120,9 +120,12 @@ function budgetOf(draft: Draft<KubeObject>, kind: Kind, pod: Pod): Pod | undefin
     if (selector.matches(pod.metadata.labels)) found.push(item.value);
   }
   if (found.length > 1) {
-    throw internal(
-      "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
-    );
+    // As upstream: a status of its own that gives no reason.
+    throw new ApiError({
+      code: 500,
+      message: "This pod has more than one PodDisruptionBudget, " +
+        "which the eviction subresource does not support.",
+    });
   }
   return found[0];
 }
