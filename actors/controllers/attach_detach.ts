@@ -290,7 +290,10 @@ async function report(
 
 // --- detaching --------------------------------------------------------------------------------------
 
-/** In how many ms an attachment that nobody needs may be looked at again; 0: it goes now; undefined: it is not ours. */
+/**
+ * In how many ms an attachment that nobody needs may be looked at again; 0: it goes now; undefined: it is not ours,
+ * or the node will say when it has let go.
+ */
 function mayDetachMs(
   attachment: Obj,
   node: Obj | undefined,
@@ -321,7 +324,7 @@ function mayDetachMs(
     state.metrics.forcedDetaches.add({ reason: "timeout" });
     return 0;
   }
-  return healthy ? UNMOUNT_MS_MAX : leftMs;
+  return healthy ? undefined : leftMs;
 }
 
 async function detach(attachment: Obj, { context: { client }, state }: Scope): Promise<void> {
