@@ -115,10 +115,14 @@ export async function reconcile(
     return arranged && await writeCounts(context, arranged);
   }
   deployment = await checkPaused(context, deployment);
-  if (deployment.spec.paused || wasScaled(deployment, sets)) {
+  const recreates = deployment.spec.strategy?.type === "Recreate";
+  // Several sets with pods, which a Deployment that recreates only has by adoption, keep no proportion: the old ones
+  // go. (Upstream's waits for ever there.)
+  const apart = recreates && activeOf(sets).length > 1;
+  if (deployment.spec.paused || wasScaled(deployment, sets) && !apart) {
     return await rescale(context, deployment, sets);
   }
-  return deployment.spec.strategy?.type === "Recreate"
+  return recreates
     ? await recreate(context, state, { deployment, sets })
     : await roll(context, { deployment, sets });
 }

@@ -216,3 +216,33 @@ Deno.test("deployment takes another hash when the name of its replica set is tak
   const names = (await world.list(REPLICA_SETS)).map((other) => other.metadata.name);
   assertEquals(names.length, 2);
 });
+
+Deno.test("deployment that recreates empties all sets it adopts but its own", async () => {
+  await using world = await openWorld(CONTROLLERS);
+  // Two sets of former lives, each with pods and with the size that its Deployment had.
+  await world.create(DEPLOYMENTS, deployment(3, { strategy: { rollingUpdate: { maxSurge: 3 } } }));
+  await rollout(world);
+  await patch(world, image("nginx:2"));
+  await world.settle();
+  const name = { resource: DEPLOYMENTS, namespace: "default", name: "web" };
+  await world.client.delete(name, { propagationPolicy: "Orphan" });
+  for (const set of await world.list(REPLICA_SETS)) {
+    await world.client.patch({
+      resource: REPLICA_SETS,
+      namespace: "default",
+      name: set.metadata.name,
+    }, {
+      type: "merge",
+      body: { metadata: { ownerReferences: null } },
+    });
+  }
+  await world.client.patch(name, { type: "merge", body: { metadata: { finalizers: null } } });
+  await world.settle();
+  assertEquals((await world.list(REPLICA_SETS)).map((set) => set.spec.replicas), [3, 3]);
+  const again = deployment(1, { strategy: { type: "Recreate" } });
+  again.spec.template.spec.containers[0].image = "nginx:2";
+  await world.create(DEPLOYMENTS, again);
+  await rollout(world);
+  const sizes = (await world.list(REPLICA_SETS)).map((set) => set.spec.replicas).sort();
+  assertEquals(sizes, [0, 1]);
+});
