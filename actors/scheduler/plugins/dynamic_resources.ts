@@ -1,7 +1,7 @@
 /**
  * DynamicResources: pods that claim devices (resource.k8s.io/v1) go where their claims are, or where the devices are that
  * their claims can be given. What is chosen in `filter` is promised in `reserve` and written in `preBind`: the allocation
- * and for whom it is reserved. Semantics and texts are kube-scheduler's (v1.36); `../device_allocator.ts` searches.
+ * and for whom it is reserved. Semantics and texts are kube-scheduler's (v1.36); `../devices/allocator.ts` searches.
  *
  * Not here: conditions that devices bind by, extended resources that are devices.
  */
@@ -9,9 +9,9 @@ import type { Client, Informer } from "../../../api/client/contract.ts";
 import { loadCrdEngine } from "../../../api/machinery/crd/mod.ts";
 import { DeviceSelectors } from "../../../api/machinery/device_selectors.ts";
 import { ApiError, type KubeObject } from "../../../api/machinery/types.ts";
-import { CapacityBook } from "../device_capacity.ts";
-import { allocate, type Allocation, AllocationError, type Ground } from "../device_allocator.ts";
-import { type Obj, type Pool, poolsOf } from "../device_pools.ts";
+import { CapacityBook } from "../devices/capacity.ts";
+import { allocate, type Allocation, AllocationError, type Ground } from "../devices/allocator.ts";
+import { type Obj, type Pool, poolsOf } from "../devices/pools.ts";
 import type { Cycle, Happening, NodeInfo, Plugin, PodInfo, Refusal } from "../framework.ts";
 import { compileNodeSelector, type NodeMatcher } from "./node_affinity.ts";
 

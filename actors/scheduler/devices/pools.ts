@@ -2,12 +2,12 @@
  * Pools of devices, as ResourceSlices publish them: which are whole and sound, which devices a node reaches, what of
  * their shared counters is left (upstream: dynamic-resource-allocation/structured, v1.36).
  */
-import type { DeviceSpec } from "../../api/machinery/device_selectors.ts";
-import { parseQuantity } from "../../api/machinery/quantity.ts";
-import type { Taint } from "../../api/machinery/taints.ts";
-import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
-import type { NodeInfo } from "./framework.ts";
-import { compileNodeSelector } from "./plugins/node_affinity.ts";
+import type { DeviceSpec } from "../../../api/machinery/device_selectors.ts";
+import { parseQuantity } from "../../../api/machinery/quantity.ts";
+import type { Taint } from "../../../api/machinery/taints.ts";
+import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
+import type { NodeInfo } from "../framework.ts";
+import { compileNodeSelector } from "../plugins/node_affinity.ts";
 
 export type Obj = DeepReadonly<KubeObject>;
 

@@ -1,10 +1,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { loadCrdEngine } from "../../api/machinery/crd/mod.ts";
-import { DeviceSelectors } from "../../api/machinery/device_selectors.ts";
-import { CapacityBook } from "./device_capacity.ts";
-import { allocate, AllocationError, type Ground } from "./device_allocator.ts";
-import { type Obj, poolsOf } from "./device_pools.ts";
-import type { NodeInfo } from "./framework.ts";
+import { loadCrdEngine } from "../../../api/machinery/crd/mod.ts";
+import { DeviceSelectors } from "../../../api/machinery/device_selectors.ts";
+import { CapacityBook } from "./capacity.ts";
+import { allocate, AllocationError, type Ground } from "./allocator.ts";
+import { type Obj, poolsOf } from "./pools.ts";
+import type { NodeInfo } from "../framework.ts";
 
 await loadCrdEngine();
 

@@ -2,8 +2,8 @@
  * Capacity of devices that several claims share (`allowMultipleAllocations`): what a request takes of each, by the
  * device's own policy, and what others have left (upstream: dynamic-resource-allocation/structured, v1.36).
  */
-import { parseQuantity, quantity } from "../../api/machinery/quantity.ts";
-import type { Device } from "./device_pools.ts";
+import { parseQuantity, quantity } from "../../../api/machinery/quantity.ts";
+import type { Device } from "./pools.ts";
 
 type Amount = string | number;
 

@@ -2,13 +2,13 @@
  * Allocates devices to claims on one node: the first solution of an exhaustive search over requests, alternatives and
  * devices that keeps selectors, taints, constraints and shared counters (upstream: dynamic-resource-allocation/structured,
  * v1.36). Pure: who asks says what exists and what is taken, and keeps the result. A device that allows several
- * allocations is given to as many as its capacity holds (`device_capacity.ts`).
+ * allocations is given to as many as its capacity holds (`capacity.ts`).
  */
-import { SelectorError } from "../../api/machinery/device_selectors.ts";
-import { tolerates } from "../../api/machinery/taints.ts";
-import { type CapacityBook, consumedBy } from "./device_capacity.ts";
-import { CounterBook, type Device, type Obj, type Pool, reaches } from "./device_pools.ts";
-import type { NodeInfo } from "./framework.ts";
+import { SelectorError } from "../../../api/machinery/device_selectors.ts";
+import { tolerates } from "../../../api/machinery/taints.ts";
+import { type CapacityBook, consumedBy } from "./capacity.ts";
+import { CounterBook, type Device, type Obj, type Pool, reaches } from "./pools.ts";
+import type { NodeInfo } from "../framework.ts";
 
 /** Most devices of one claim. */
 export const DEVICES_MAX = 32;
