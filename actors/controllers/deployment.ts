@@ -3,10 +3,13 @@
  *
  * A ReplicaSet's name holds the hash of its template, so a repeated creation collides instead of
  * doubling; sizes are written under the set's resourceVersion, so a decision made on an old cache is
- * refused. Everything else is arithmetic (`deployment_scale.ts`) and words (`deployment_status.ts`).
+ * refused. A set that the cache does not show is not counted, and the next one would be made at full
+ * size beside it: `OwnWrites` keeps a Deployment back until its sets are seen. (Upstream does not wait.)
+ * Everything else is arithmetic (`deployment_scale.ts`) and words (`deployment_status.ts`).
  *
  * Behaviour matched: pkg/controller/deployment, v1.36.
  */
+import { keyOf } from "../../api/client/contract.ts";
 import type { KubeObject } from "../../api/machinery/types.ts";
 import type { Informer } from "../../api/client/contract.ts";
 import { labelSelector } from "../../api/machinery/selectors.ts";
@@ -21,6 +24,8 @@ import {
   indexOwnership,
   isGone,
   type Outcome,
+  OWN_WRITES_MS_MAX,
+  OwnWrites,
   PODS,
   REPLICA_SETS,
   targetOf,
@@ -55,6 +60,7 @@ interface State {
   deployments: Informer;
   sets: Informer;
   pods: Informer;
+  writes: OwnWrites;
 }
 
 export const deploymentController: Controller<State> = {
@@ -84,7 +90,7 @@ export const deploymentController: Controller<State> = {
     const sets = context.informers.for(REPLICA_SETS);
     const pods = context.informers.for(PODS);
     indexOwnership(pods);
-    return { deployments, sets, pods };
+    return { deployments, sets, pods, writes: new OwnWrites(sets, context.clock) };
   },
   reconcile,
 };
@@ -100,7 +106,13 @@ export async function reconcile(
   state: State,
 ): Promise<Outcome> {
   let deployment = state.deployments.get(key);
-  if (!deployment) return;
+  if (!deployment) {
+    state.writes.forget(key);
+    return;
+  }
+  const settling = state.writes.settled(key, context.client);
+  if (settling) await settling;
+  if (!state.writes.seen(key)) return { afterMs: OWN_WRITES_MS_MAX };
   const selector = labelSelector(deployment.spec.selector);
   if (selector.empty) return await refuseSelectingAll(context, deployment);
   const sets = await claim({
@@ -111,7 +123,7 @@ export async function reconcile(
     selector,
   });
   if (deployment.metadata.deletionTimestamp) {
-    const arranged = await arrangeSets(context, { deployment, sets, create: false });
+    const arranged = await arrangeSets(context, { deployment, sets });
     return arranged && await writeCounts(context, arranged);
   }
   deployment = await checkPaused(context, deployment);
@@ -120,11 +132,11 @@ export async function reconcile(
   // go. (Upstream's waits for ever there.)
   const apart = recreates && activeOf(sets).length > 1;
   if (deployment.spec.paused || wasScaled(deployment, sets) && !apart) {
-    return await rescale(context, deployment, sets);
+    return await rescale(context, state, { deployment, sets });
   }
   return recreates
     ? await recreate(context, state, { deployment, sets })
-    : await roll(context, { deployment, sets });
+    : await roll(context, state, { deployment, sets });
 }
 
 async function refuseSelectingAll(context: ActorContext, deployment: Obj): Promise<void> {
@@ -172,9 +184,10 @@ function wasScaled(deployment: Obj, sets: readonly Obj[]): boolean {
 /** Rolling: grow the new set as far as the surge allows, then shrink the old as availability allows. */
 async function roll(
   context: ActorContext,
+  { writes }: State,
   { deployment, sets }: { deployment: Obj; sets: readonly Obj[] },
 ): Promise<Outcome> {
-  const arranged = await arrangeSets(context, { deployment, sets, create: true });
+  const arranged = await arrangeSets(context, { deployment, sets, writes });
   if (!arranged) return { afterMs: 5 };
   const { old } = arranged;
   const newSet = arranged.newSet!;
@@ -182,14 +195,21 @@ async function roll(
     ? sizeOf(arranged.deployment)
     : newSize(arranged.deployment, [...old, newSet], sizeOf(newSet));
   if (target !== sizeOf(newSet)) {
-    const grown = await scaleSet(context, arranged.deployment, { set: newSet, size: target });
+    const grown = await scaleSet(context, writes, {
+      deployment: arranged.deployment,
+      set: newSet,
+      size: target,
+    });
     return await finish(context, { ...arranged, newSet: grown });
   }
   const shrinking = shrinkOld(arranged.deployment, newSet, old);
   if (shrinking.length > 0) {
     const shrunk = new Map<Obj, Obj>();
     for (const step of shrinking) {
-      shrunk.set(step.set, await scaleSet(context, arranged.deployment, step));
+      shrunk.set(
+        step.set,
+        await scaleSet(context, writes, { deployment: arranged.deployment, ...step }),
+      );
     }
     return await finish(context, { ...arranged, old: old.map((set) => shrunk.get(set) ?? set) });
   }
@@ -202,13 +222,16 @@ async function recreate(
   state: State,
   { deployment, sets }: { deployment: Obj; sets: readonly Obj[] },
 ): Promise<Outcome> {
-  let arranged = await arrangeSets(context, { deployment, sets, create: false });
+  let arranged = await arrangeSets(context, { deployment, sets });
   if (!arranged) return { afterMs: 5 };
   const active = activeOf(arranged.old);
   if (active.length > 0) {
     const zeroed = new Map<Obj, Obj>();
     for (const set of active) {
-      zeroed.set(set, await scaleSet(context, arranged.deployment, { set, size: 0 }));
+      zeroed.set(
+        set,
+        await scaleSet(context, state.writes, { deployment: arranged.deployment, set, size: 0 }),
+      );
     }
     const old = arranged.old.map((set) => zeroed.get(set) ?? set);
     return await finish(context, { ...arranged, old });
@@ -218,11 +241,12 @@ async function recreate(
     arranged = await arrangeSets(context, {
       deployment: arranged.deployment,
       sets,
-      create: true,
+      writes: state.writes,
     });
     if (!arranged?.newSet) return { afterMs: 5 };
   }
-  const newSet = await scaleSet(context, arranged.deployment, {
+  const newSet = await scaleSet(context, state.writes, {
+    deployment: arranged.deployment,
     set: arranged.newSet!,
     size: sizeOf(arranged.deployment),
   });
@@ -239,15 +263,18 @@ function oldPodsRun(state: State, old: readonly Obj[]): boolean {
 /** The Deployment is paused or was scaled: keep the proportions of what there is. */
 async function rescale(
   context: ActorContext,
-  deployment: Obj,
-  sets: readonly Obj[],
+  { writes }: State,
+  { deployment, sets }: { deployment: Obj; sets: readonly Obj[] },
 ): Promise<Outcome> {
-  const arranged = await arrangeSets(context, { deployment, sets, create: false });
+  const arranged = await arrangeSets(context, { deployment, sets });
   if (!arranged) return { afterMs: 5 };
   const sizes = sizesAfterScaling(arranged);
   const scaled = new Map<Obj, Obj>();
   for (const sizing of sizes) {
-    scaled.set(sizing.set, await scaleSet(context, arranged.deployment, sizing));
+    scaled.set(
+      sizing.set,
+      await scaleSet(context, writes, { deployment: arranged.deployment, ...sizing }),
+    );
   }
   const after = {
     ...arranged,
@@ -285,8 +312,8 @@ function isSaturated(deployment: Obj, newSet: Obj): boolean {
 /** Gives a set a size and the annotations that go with it; the set as it is then. */
 async function scaleSet(
   context: ActorContext,
-  deployment: Obj,
-  { set, size }: { set: Obj; size: number },
+  writes: OwnWrites,
+  { deployment, set, size }: { deployment: Obj; set: Obj; size: number },
 ): Promise<Obj> {
   const sizes = sizesFor(deployment);
   const present = set.metadata.annotations;
@@ -294,11 +321,15 @@ async function scaleSet(
   const told = present?.[DESIRED_REPLICAS] === sizes[DESIRED_REPLICAS] &&
     present?.[MAX_REPLICAS] === sizes[MAX_REPLICAS];
   if (before === size && told) return set;
-  const scaled = await context.client.update<KubeObject>(targetOf(REPLICA_SETS, set), {
-    ...set,
-    metadata: { ...set.metadata, annotations: { ...present, ...sizes } },
-    spec: { ...set.spec, replicas: size },
-  });
+  const scaled = await writes.make(
+    keyOf(deployment),
+    () =>
+      context.client.update<KubeObject>(targetOf(REPLICA_SETS, set), {
+        ...set,
+        metadata: { ...set.metadata, annotations: { ...present, ...sizes } },
+        spec: { ...set.spec, replicas: size },
+      }),
+  );
   if (before !== size) {
     const way = before < size ? "up" : "down";
     const text = `Scaled ${way} replica set ${set.metadata.name} from ${before} to ${size}`;

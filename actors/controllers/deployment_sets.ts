@@ -4,6 +4,7 @@
  *
  * Behaviour matched: pkg/controller/deployment/sync.go and util/deployment_util.go, v1.36.
  */
+import { keyOf } from "../../api/client/contract.ts";
 import type { KubeObject } from "../../api/machinery/types.ts";
 import { isMap, sameJson } from "../../api/machinery/json_value.ts";
 import {
@@ -12,6 +13,7 @@ import {
   controllerOf,
   controllerReference,
   isNamespaceGoing,
+  type OwnWrites,
   REPLICA_SETS,
   targetOf,
 } from "../runtime/mod.ts";
@@ -81,19 +83,19 @@ function bareMetadata(metadata: Obj["spec"]): Record<string, unknown> {
 
 /**
  * Sorts a Deployment's ReplicaSets into new and old, keeps the revision annotations right, and makes the
- * new one when it is missing and `create` is set. What was written is in the result. Undefined when the
+ * new one when it is missing and `writes`, which notes that, is given. What was written is in the result. Undefined when the
  * rollout has to begin anew (a collision of names, the namespace going away).
  */
 export async function arrangeSets(
   context: ActorContext,
-  { deployment, sets, create }: { deployment: Obj; sets: readonly Obj[]; create: boolean },
+  { deployment, sets, writes }: { deployment: Obj; sets: readonly Obj[]; writes?: OwnWrites },
 ): Promise<Sets | undefined> {
   const present = findNew(deployment, sets);
   const old = sets.filter((set) => set.metadata.uid !== present?.metadata.uid);
   const revision = 1n + old.map(revisionOf).reduce((max, next) => next > max ? next : max, 0n);
   if (present) return await keepNew(context, { deployment, newSet: present, old }, revision);
-  if (!create) return { deployment, old };
-  return await makeNew(context, { deployment, old }, revision);
+  if (!writes) return { deployment, old };
+  return await makeNew(context, { deployment, old, writes }, revision);
 }
 
 async function keepNew(
@@ -144,7 +146,7 @@ async function writeRevision(
 
 async function makeNew(
   context: ActorContext,
-  { deployment, old }: Sets,
+  { deployment, old, writes }: Sets & { writes: OwnWrites },
   revision: bigint,
 ): Promise<Sets | undefined> {
   const set = newSetFor(deployment, old, revision);
@@ -152,7 +154,9 @@ async function makeNew(
   let made: Obj;
   let existed = false;
   try {
-    made = await context.client.create<KubeObject>({ resource: REPLICA_SETS, namespace }, set);
+    const create = () =>
+      context.client.create<KubeObject>({ resource: REPLICA_SETS, namespace }, set);
+    made = await writes.make(keyOf(deployment), create);
   } catch (error) {
     if (isNamespaceGoing(error)) return undefined;
     if (codeOf(error) !== 409) throw await sayCreateFailed(context, deployment, set, error);

@@ -14,6 +14,8 @@ import type { Client, Informer } from "../../api/client/contract.ts";
 import { ApiError, type DeepReadonly, type KubeObject } from "../../api/machinery/types.ts";
 import { keyOf } from "../../api/client/contract.ts";
 import type { Clock } from "../../kv/clock.ts";
+import { controllerOf } from "./ownership.ts";
+import { splitKey } from "./reconciler.ts";
 
 /** How long a cache may be behind a write before it is no longer waited for. */
 export const OWN_WRITES_MS_MAX = 5 * 60_000;
@@ -72,12 +74,14 @@ export class OwnWrites {
   }
 
   async #settle(key: string, expected: Expected, client: Client): Promise<void> {
-    const namespace = key.includes("/") ? key.slice(0, key.indexOf("/")) : undefined;
+    const { namespace, name } = splitKey(key);
     const { items } = await client.list<KubeObject>({
       resource: this.#informer.resource,
       namespace,
     });
     for (const item of items) {
+      // Others' children wake their own keys: they must not be waited for.
+      if (controllerOf(item)?.name !== name) continue;
       const revision = Number(item.metadata.resourceVersion);
       if (revision > expected.revision) expected.revision = revision;
     }

@@ -141,7 +141,17 @@ Deno.test("OwnWrites: what may have been created without an answer is looked for
   assertEquals(writes.seen("default/a"), false);
   const hidden = thing("Pod", "p");
   hidden.metadata.resourceVersion = "9";
-  const client = { list: () => Promise.resolve({ items: [hidden] }) } as unknown as Client;
+  const owner = {
+    apiVersion: "apps/v1",
+    kind: "ReplicaSet",
+    name: "a",
+    uid: "1",
+    controller: true,
+  };
+  hidden.metadata.ownerReferences = [owner];
+  const other = thing("Pod", "other");
+  other.metadata.resourceVersion = "20";
+  const client = { list: () => Promise.resolve({ items: [hidden, other] }) } as unknown as Client;
   pods.resourceVersion = "8";
   await writes.settled("default/a", client);
   assertEquals(writes.seen("default/a"), false);

@@ -1,6 +1,6 @@
 /** What seeds of the simulation have found, as scripts: see the track record in README.md. */
 import { assertEquals } from "@std/assert";
-import { JOBS, PODS, REPLICA_SETS } from "../../actors/runtime/mod.ts";
+import { DEPLOYMENTS, JOBS, PODS, REPLICA_SETS } from "../../actors/runtime/mod.ts";
 import type { Client, ClientWatch } from "../../api/client/contract.ts";
 import { timedOut } from "../../api/machinery/errors.ts";
 import type { Mutation } from "./mutations.ts";
@@ -171,4 +171,23 @@ Deno.test("a pod that a finished job did not count is let go all the same", asyn
   await stage.pass(5_000);
   const late = podsOf(stage).find(({ metadata }) => metadata.name === "late");
   assertEquals(late.metadata.finalizers, undefined);
+});
+
+Deno.test("a deployment whose cache does not show its set yet makes no second one beside it", async () => {
+  using stage = await Stage.make();
+  const sets = behind("replicasets");
+  const client = clientOf(await stage.open(sets.mutation));
+  sets.hold();
+  const at = { resource: DEPLOYMENTS, namespace: "default" };
+  const spec = { replicas: 3, selector: { matchLabels: { app: "a" } }, template: TEMPLATE };
+  await stage.until(client.create(at, { metadata: { name: "a" }, spec }));
+  const body = { spec: { template: { metadata: { annotations: { version: "2" } } } } };
+  await stage.until(client.patch({ ...at, name: "a" }, { type: "merge", body }));
+  await stage.pass(1_000);
+  const sizes = () =>
+    [...stage.truth.list("/registry/replicasets/")].map(({ spec }) => spec.replicas);
+  assertEquals(sizes(), [3], "it waits for its cache");
+  sets.letOn();
+  await stage.pass(1_000);
+  assertEquals(sizes(), [3, 1], "the replicas and their surge");
 });
