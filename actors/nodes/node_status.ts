@@ -1,23 +1,6 @@
 /** A Node object as a function of facts: labels, capacity, conditions, addresses, nodeInfo. Pure. */
-import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
+import type { KubeObject } from "../../api/machinery/types.ts";
 import { type Condition, timestamp } from "./types.ts";
-
-/**
- * What others say that a node has beyond what it knows of itself (extended resources in its capacity) can be had: the
- * part of `allocatable` that does not say so yet, with null for what is no more. Undefined: nothing differs.
- */
-export function extendedToFollow(
-  status: DeepReadonly<KubeObject>["status"],
-): Record<string, string | null> | undefined {
-  const { capacity = {}, allocatable = {} } = status ?? {};
-  let differs: Record<string, string | null> | undefined;
-  for (const name of Object.keys({ ...capacity, ...allocatable })) {
-    const extended = name.includes("/") && !/^([^/]*\.)?kubernetes\.io\//.test(name);
-    if (!extended || capacity[name] === allocatable[name]) continue;
-    (differs ??= {})[name] = capacity[name] ?? null;
-  }
-  return differs;
-}
 
 /** What a node says of itself. */
 export interface NodeDescription {

@@ -26,12 +26,7 @@ import { parseQuantity } from "../../api/machinery/quantity.ts";
 import type { NodeUsage } from "./metrics.ts";
 import { registerNode, renewLease } from "./heartbeat.ts";
 import { type Network, VirtualNetwork } from "./network/network.ts";
-import {
-  extendedToFollow,
-  LEASE_RENEW_MS,
-  type NodeDescription,
-  nodeLabels,
-} from "./node_status.ts";
+import { LEASE_RENEW_MS, type NodeDescription, nodeLabels, unpromised } from "./node_status.ts";
 import { PodWorker } from "./pod_worker.ts";
 import type { NodeFacts, WorkerPorts } from "./ports.ts";
 import type { Runtime } from "./runtimes/runtime.ts";
@@ -258,7 +253,7 @@ function noteNode(facts: Facts, node: DeepReadonly<KubeObject>, context: ActorCo
   facts.podCIDR ??= node.spec?.podCIDR as string | undefined;
   const conditions = node.status?.conditions as readonly { type: string; status: string }[];
   const down = conditions?.some((c) => c.type === "Ready" && c.status !== "True");
-  if (down || extendedToFollow(node.status)) {
+  if (down || Object.keys(unpromised(node.status)).length > 0) {
     context.send(context.address, `node/${facts.name}`);
   }
 }
@@ -274,11 +269,6 @@ async function register(
   if (!description || !facts) return;
   const { client, clock } = context;
   const node = await registerNode(client, description, clock.now());
-  const allocatable = extendedToFollow(node.status);
-  if (allocatable) {
-    const target = { resource: NODES, name, subresource: "status" };
-    await client.patch(target, { type: "merge", body: { status: { allocatable } } });
-  }
   facts.podCIDR ??= node.spec?.podCIDR as string | undefined;
   parts.told(name);
 }
