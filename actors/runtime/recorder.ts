@@ -32,6 +32,17 @@ import {
 const EVENTS = { group: "", version: "v1", plural: "events" };
 const COMBINED = "(combined from similar events): ";
 
+const NANOS_PER_MS = 1_000_000;
+
+/** Where a source's serial numbers begin: two that speak of one object in the same millisecond give two names. */
+function firstSerial({ component, host = "" }: RecorderOptions): number {
+  let hash = 0x811c9dc5;
+  for (const letter of `${component}/${host}`) {
+    hash = Math.imul(hash ^ letter.charCodeAt(0), 0x01000193) >>> 0;
+  }
+  return hash % NANOS_PER_MS;
+}
+
 /** What a recorder is built from. */
 export interface RecorderOptions {
   client: Client;
@@ -81,12 +92,13 @@ export class EventRecorder implements Recorder {
   readonly #queue: Entry[] = [];
   readonly #retries = new Set<Timer>();
   #writers = 0;
-  #serial = 0;
+  #serial: number;
   #stopped = false;
   #idle: (() => void)[] = [];
 
   constructor(options: RecorderOptions) {
     this.#options = options;
+    this.#serial = firstSerial(options);
   }
 
   /** Events are on their way to the server. */
@@ -189,7 +201,7 @@ export class EventRecorder implements Recorder {
   ): KubeObject {
     const { component, host } = this.#options;
     // Nanoseconds in upstream's names; the serial number stands for those a clock here does not have.
-    const nanos = BigInt(said.now) * 1_000_000n + BigInt(this.#serial++ % 1_000_000);
+    const nanos = BigInt(said.now) * 1_000_000n + BigInt(this.#serial++ % NANOS_PER_MS);
     const event: KubeObject = {
       apiVersion: "v1",
       kind: "Event",

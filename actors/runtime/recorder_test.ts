@@ -6,7 +6,7 @@ import { EVENT_SPAM_BURST, EVENT_SPAM_REFILL_MS, EVENT_TRIES_MAX } from "./limit
 import { EventRecorder, referenceTo } from "./recorder.ts";
 
 /** A server that keeps Events; `refuse` makes it fail. */
-function recorder(refuse: () => unknown = () => undefined) {
+function recorder(refuse: () => unknown = () => undefined, others: string[] = []) {
   const events = new Map<string, KubeObject>();
   let writes = 0;
   const client = {
@@ -28,8 +28,11 @@ function recorder(refuse: () => unknown = () => undefined) {
   } as unknown as Client;
   const clock = new ToldClock();
   const made = new EventRecorder({ client, clock, log: () => {}, component: "tester", host: "n1" });
+  const rest = others.map((component) =>
+    new EventRecorder({ client, clock, log: () => {}, component })
+  );
   const list = () => [...events.values()].map((e) => [e.reason, e.message, e.count]);
-  return { recorder: made, clock, events, list, writes: () => writes };
+  return { recorder: made, rest, clock, events, list, writes: () => writes };
 }
 
 const pod = thing("Pod", "web");
@@ -53,6 +56,16 @@ Deno.test("recorder writes upstream's Event", async () => {
   assertEquals([event.type, event.count, event.action], ["Normal", 1, "Creating"]);
   const at = new Date(clock.now()).toISOString().replace(".000Z", "Z");
   assertEquals([event.firstTimestamp, event.lastTimestamp], [at, at]);
+});
+
+Deno.test("recorders of two sources that speak of an object at once do not take each other's names", async () => {
+  const { recorder: made, rest, list } = recorder(undefined, [
+    "kubelet",
+    "attachdetach-controller",
+  ]);
+  for (const each of [made, ...rest]) each.event(pod, "Normal", "Said", "said");
+  await turn();
+  assertEquals(list().length, 3);
 });
 
 Deno.test("recorder counts equal Events in one, and merges those of a moment into one write", async () => {
