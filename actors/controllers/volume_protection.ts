@@ -9,6 +9,7 @@ import { ApiError } from "../../api/machinery/types.ts";
 import {
   type ActorContext,
   type Controller,
+  controllerOf,
   isGone,
   type Outcome,
   PERSISTENT_VOLUME_CLAIMS,
@@ -18,7 +19,7 @@ import {
   VOLUME_ATTRIBUTES_CLASSES,
 } from "../runtime/mod.ts";
 import type { Obj } from "./objects.ts";
-import { isFinished } from "./pods.ts";
+import { isFinished, textOf } from "./pods.ts";
 
 const CLAIM_FINALIZER = "kubernetes.io/pvc-protection";
 const VOLUME_FINALIZER = "kubernetes.io/pv-protection";
@@ -153,7 +154,14 @@ export const ephemeralVolumeController: Controller<void> = {
     const pod = context.informers.for(PODS).get(key);
     if (!pod?.spec.volumes || pod.metadata.deletionTimestamp) return;
     for (const volume of pod.spec.volumes as readonly Volume[]) {
-      if (volume.ephemeral) await ensureClaim(pod, volume, context);
+      if (!volume.ephemeral) continue;
+      try {
+        await ensureClaim(pod, volume, context);
+      } catch (error) {
+        const text = `ephemeral volume ${volume.name}: ${textOf(error)}`;
+        context.recorder.event(pod, "Warning", "FailedBinding", text);
+        throw error;
+      }
     }
   },
 };
@@ -163,9 +171,9 @@ async function ensureClaim(pod: Obj, volume: Volume, context: ActorContext): Pro
   const claimName = `${name}-${volume.name}`;
   const there = context.informers.for(PERSISTENT_VOLUME_CLAIMS).get(`${namespace}/${claimName}`);
   if (there) {
-    if (there.metadata.ownerReferences?.some((owner) => owner.uid === uid)) return;
+    if (controllerOf(there)?.uid === uid) return;
     throw new Error(
-      `PVC "${namespace}/${claimName}" was not created for pod "${namespace}/${name}" (pod is not owner)`,
+      `PVC ${namespace}/${claimName} was not created for pod ${namespace}/${name} (pod is not owner)`,
     );
   }
   const template = volume.ephemeral!.volumeClaimTemplate;
@@ -189,14 +197,6 @@ async function ensureClaim(pod: Obj, volume: Volume, context: ActorContext): Pro
     });
   } catch (error) {
     if (error instanceof ApiError && error.reason === "AlreadyExists") return;
-    context.recorder.event(
-      pod,
-      "Warning",
-      "FailedCreate",
-      `ephemeral volume controller: create PVC ${claimName}: ${
-        error instanceof Error ? error.message : error
-      }`,
-    );
-    throw error;
+    throw new Error(`create PVC ${claimName}: ${textOf(error)}`, { cause: error });
   }
 }

@@ -131,7 +131,14 @@ function sortClaims(pod: PodInfo, ports: VolumePorts): State | Refusal {
   for (const key of pod.claims) {
     const claim = ports.claims.get(key);
     const name = key.slice(key.indexOf("/") + 1);
-    if (!claim) return refuse(`persistentvolumeclaim "${name}" not found`);
+    const isEphemeral = isOfEphemeralVolume(pod, name);
+    if (!claim) {
+      return refuse(
+        isEphemeral
+          ? `waiting for ephemeral volume controller to create the persistentvolumeclaim "${name}"`
+          : `persistentvolumeclaim "${name}" not found`,
+      );
+    }
     if (claim.status?.phase === "Lost") {
       return refuse(
         `persistentvolumeclaim "${name}" bound to non-existent persistentvolume "${claim.spec.volumeName}"`,
@@ -140,11 +147,23 @@ function sortClaims(pod: PodInfo, ports: VolumePorts): State | Refusal {
     if (claim.metadata.deletionTimestamp) {
       return refuse(`persistentvolumeclaim "${name}" is being deleted`);
     }
+    if (
+      isEphemeral && !claim.metadata.ownerReferences?.some((o) => o.controller && o.uid === pod.uid)
+    ) {
+      return refuse(`PVC ${key} was not created for pod ${pod.key} (pod is not owner)`);
+    }
     if (isBound(claim)) state.bound.push(claim);
     else if (waitsForConsumer(claim, ports.classes)) state.waiting.push(claim);
     else return refuse("pod has unbound immediate PersistentVolumeClaims");
   }
   return state;
+}
+
+/** Whether a claim is made for a generic ephemeral volume of the pod. */
+function isOfEphemeralVolume({ pod }: PodInfo, claim: string): boolean {
+  return pod.spec.volumes?.some((volume: Obj) =>
+    volume.ephemeral && claim === `${pod.metadata.name}-${volume.name}`
+  ) ?? false;
 }
 
 function classOf(claim: Obj, classes: Informer): Obj | undefined {
