@@ -56,7 +56,8 @@ export const persistentVolumeBinder: FreeController = {
       const look = (key: string) => context.send(context.address, key);
       const waiting = () => {
         for (const claim of informers.for(PERSISTENT_VOLUME_CLAIMS).list()) {
-          if (!claim.spec.volumeName) {
+          // One that names its volume may have waited for that to be given back.
+          if (!claim.spec.volumeName || claim.status?.phase === "Pending") {
             look(`claim/${claim.metadata.namespace}/${claim.metadata.name}`);
           }
         }
@@ -197,9 +198,10 @@ async function syncBoundClaim(claim: Obj, context: ActorContext): Promise<void> 
   }
   if (claim.status?.phase !== "Lost") {
     await setClaimPhase(claim, "Lost", undefined, context);
+    const lost = claim.spec.volumeName ? "its" : "reference to";
     const text = volume
-      ? "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!"
-      : "Bound claim has lost its PersistentVolume. Data on the volume is lost!";
+      ? "Two claims are bound to the same volume, this one is bound incorrectly"
+      : `Bound claim has lost ${lost} PersistentVolume. Data on the volume is lost!`;
     context.recorder.event(claim, "Warning", volume ? "ClaimMisbound" : "ClaimLost", text);
   }
 }
