@@ -40,6 +40,9 @@ const DESCRIPTORS: Record<string, string> = {
 };
 
 const MINUTE = 60_000;
+const DAY = 86_400_000;
+/** So many days' offsets are kept of a zone. */
+const DAYS_KNOWN_MAX = 1_000;
 /** No schedule is searched further than this; `30 2 30 2 *` has no time at all. */
 const SEARCH_DAYS_MAX = 366 * 5;
 
@@ -89,6 +92,22 @@ export function parseSchedule(text: string, timeZone?: string): Schedule {
   return { next: (after) => nextTime(fields, wall, after) };
 }
 
+/** How many schedules are kept as they were read. */
+export const SCHEDULES_KEPT_MAX = 1_000;
+const schedules = new Map<string, Schedule>();
+
+/** As `parseSchedule`; one that was read before is not read again: a CronJob's is asked for at every look at it. */
+export function scheduleOf(text: string, timeZone?: string): Schedule {
+  const key = `${timeZone ?? ""}\n${text}`;
+  let schedule = schedules.get(key);
+  if (!schedule) {
+    schedule = parseSchedule(text, timeZone);
+    if (schedules.size >= SCHEDULES_KEPT_MAX) schedules.clear();
+    schedules.set(key, schedule);
+  }
+  return schedule;
+}
+
 function everySchedule(text: string): Schedule {
   const units: Record<string, number> = { h: 3600_000, m: MINUTE, s: 1000, ms: 1 };
   let ms = 0;
@@ -106,6 +125,8 @@ function everySchedule(text: string): Schedule {
 /** The values a field allows; `star` when it says nothing about days. */
 interface Field {
   values: ReadonlySet<number>;
+  /** The same, in order. */
+  list: readonly number[];
   star: boolean;
 }
 
@@ -124,7 +145,7 @@ function parseField(text: string, rule: FieldRule): Field {
     if ((range === "*" || range === "?") && step === 1) star = true;
     for (let value = low; value <= high; value += step) values.add(value);
   }
-  return { values, star };
+  return { values, list: [...values].sort((a, b) => a - b), star };
 }
 
 function bounds(range: string, rule: FieldRule, stepped: boolean): [number, number] {
@@ -163,10 +184,12 @@ function dayMatches([, , days, , weekdays]: Field[], { year, month, day }: Wall)
 
 function nextTime(fields: Field[], wall: WallClock, after: number): number | undefined {
   const [minutes, hours, , months] = fields;
-  const start = wall.at(Math.floor(after / MINUTE) * MINUTE + MINUTE);
+  const first = Math.floor(after / MINUTE) * MINUTE + MINUTE;
+  const start = wall.at(first);
+  // Unless the clock is put back within a day, no earlier time of that day comes again.
+  const forward = wall.offset(first) >= wall.offset(first - DAY) &&
+    wall.offset(first + DAY) >= wall.offset(first);
   const date = new Date(Date.UTC(start.year, start.month - 1, start.day));
-  const hourList = [...hours.values].sort((a, b) => a - b);
-  const minuteList = [...minutes.values].sort((a, b) => a - b);
   for (let i = 0; i < SEARCH_DAYS_MAX; i++) {
     const day: Wall = {
       year: date.getUTCFullYear(),
@@ -176,8 +199,11 @@ function nextTime(fields: Field[], wall: WallClock, after: number): number | und
       minute: 0,
     };
     if (months.values.has(day.month) && dayMatches(fields, day)) {
-      for (const hour of hourList) {
-        for (const minute of minuteList) {
+      const skips = i === 0 && forward;
+      for (const hour of hours.list) {
+        if (skips && hour < start.hour) continue;
+        for (const minute of minutes.list) {
+          if (skips && hour === start.hour && minute < start.minute) continue;
           const at = wall.momentOf({ ...day, hour, minute }, after);
           if (at !== undefined && at > after) return at;
         }
@@ -190,6 +216,8 @@ function nextTime(fields: Field[], wall: WallClock, after: number): number | und
 
 interface WallClock {
   at(ms: number): Wall;
+  /** How far the clock is ahead of UTC. */
+  offset(ms: number): number;
   /** The first moment after `after` at which the clock shows this; undefined when it never does. */
   momentOf(wall: Wall, after: number): number | undefined;
 }
@@ -198,30 +226,68 @@ function wallClock(timeZone: string | undefined): WallClock {
   if (!timeZone || timeZone === "UTC" || timeZone === "Etc/UTC") {
     return {
       at: (ms) => fromDate(new Date(ms)),
+      offset: () => 0,
       momentOf: (wall) => utc(wall),
     };
   }
-  const format = zoneFormat(timeZone);
-  const at = (ms: number): Wall => {
-    const parts: Record<string, number> = {};
-    for (const { type, value } of format.formatToParts(new Date(ms))) parts[type] = Number(value);
-    const { year, month, day, hour, minute } = parts;
-    return { year, month, day, hour: hour % 24, minute };
-  };
+  const offset = zoneOffset(timeZone);
+  const at = (ms: number): Wall => fromDate(new Date(ms + offset(ms)));
   return {
     at,
+    offset,
     momentOf(wall, after) {
       const guess = utc(wall);
       // The offset on either side of a change gives the candidates; what reads back is a moment.
-      const offsets = new Set(
-        [-86_400_000, 0, 86_400_000].map((shift) =>
-          utc(at(guess + shift)) - Math.floor((guess + shift) / MINUTE) * MINUTE
-        ),
-      );
-      const moments = [...offsets].map((offset) => guess - offset)
-        .filter((moment) => utc(at(moment)) === guess).sort((a, b) => a - b);
+      const [before, behind] = [offset(guess - DAY), offset(guess + DAY)];
+      if (before === behind && before === offset(guess)) return guess - before;
+      const offsets = new Set([before, offset(guess), behind]);
+      const moments = [...offsets].map((one) => guess - one)
+        .filter((moment) => moment + offset(moment) === guess).sort((a, b) => a - b);
       return moments.find((moment) => moment > after) ?? moments[0];
     },
+  };
+}
+
+type Offset = (ms: number) => number;
+
+/** Zones whose offsets are kept. */
+const ZONES_KEPT_MAX = 1_000;
+const zones = new Map<string, Offset>();
+
+/** How far a zone's clocks are ahead of UTC, in ms, by moment. Throws ScheduleError for a zone that is none. */
+export function zoneOffset(timeZone: string): Offset {
+  let offset = zones.get(timeZone);
+  if (!offset) {
+    offset = byDays(askZone(zoneFormat(timeZone)));
+    if (zones.size >= ZONES_KEPT_MAX) zones.clear();
+    zones.set(timeZone, offset);
+  }
+  return offset;
+}
+
+function askZone(format: Intl.DateTimeFormat): Offset {
+  return (ms) => {
+    const parts: Record<string, number> = {};
+    for (const { type, value } of format.formatToParts(new Date(ms))) parts[type] = Number(value);
+    const { year, month, day, hour, minute } = parts;
+    return utc({ year, month, day, hour: hour % 24, minute }) - Math.floor(ms / MINUTE) * MINUTE;
+  };
+}
+
+/**
+ * The same offsets, asked for once a day: a schedule asks often, and the host takes microseconds for each. A day (of
+ * UTC) that begins and ends with the same offset has it throughout: no zone changes twice a day.
+ */
+function byDays(ask: Offset): Offset {
+  const known = new Map<number, number | undefined>();
+  return (ms) => {
+    const day = Math.floor(ms / DAY);
+    if (!known.has(day)) {
+      if (known.size >= DAYS_KNOWN_MAX) known.clear();
+      const offset = ask(day * DAY);
+      known.set(day, offset === ask((day + 1) * DAY) ? offset : undefined);
+    }
+    return known.get(day) ?? ask(ms);
   };
 }
 

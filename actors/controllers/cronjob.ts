@@ -22,7 +22,7 @@ import {
   type Outcome,
   targetOf,
 } from "../runtime/mod.ts";
-import { parseSchedule, type Schedule } from "./cron_schedule.ts";
+import { type Schedule, scheduleOf, zoneOffset } from "./cron_schedule.ts";
 import { finishedCondition } from "./job_rules.ts";
 import { byAge, type Obj, sameStatus, timeOf } from "./objects.ts";
 import { textOf } from "./pods.ts";
@@ -214,7 +214,7 @@ async function startDue(
   if (cron.metadata.deletionTimestamp || cron.spec.suspend) return;
   let schedule: Schedule;
   try {
-    schedule = parseSchedule(cron.spec.schedule, cron.spec.timeZone);
+    schedule = scheduleOf(cron.spec.schedule, cron.spec.timeZone);
   } catch (error) {
     const zone = textOf(error).startsWith("unknown time zone");
     context.recorder.event(
@@ -357,10 +357,10 @@ export function jobFor(cron: Obj, name: string, due: number): object {
 function zonedTime(cron: Obj, due: number): string {
   const { timeZone } = cron.spec;
   if (!timeZone || timeZone === "UTC" || timeZone === "Etc/UTC") return formatTime(due);
-  const format = new Intl.DateTimeFormat("en-US", { timeZone, timeZoneName: "longOffset" });
-  const part = format.formatToParts(new Date(due)).find(({ type }) => type === "timeZoneName");
-  const match = /GMT([+-])(\d{2}):(\d{2})/.exec(part?.value ?? "");
-  if (!match) return formatTime(due);
-  const shift = (Number(match[2]) * 60 + Number(match[3])) * 60_000 * (match[1] === "-" ? -1 : 1);
-  return formatTime(due + shift).replace("Z", `${match[1]}${match[2]}:${match[3]}`);
+  const shift = zoneOffset(timeZone)(due);
+  if (shift === 0) return formatTime(due);
+  const minutes = Math.abs(shift) / 60_000;
+  const [hours, rest] = [Math.floor(minutes / 60), minutes % 60]
+    .map((number) => String(number).padStart(2, "0"));
+  return formatTime(due + shift).replace("Z", `${shift < 0 ? "-" : "+"}${hours}:${rest}`);
 }
