@@ -27,6 +27,8 @@ export class FlowKeeper {
   readonly #levels: Levels;
   #work: Promise<void> = Promise.resolve();
   #closed = false;
+  /** Whether any of the objects has changed since all were seen to be there. */
+  #changed = true;
 
   constructor(deps: Deps, levels: Levels) {
     this.#deps = deps;
@@ -64,6 +66,7 @@ export class FlowKeeper {
   }
 
   #digest(): void {
+    this.#changed = true;
     const view = this.#deps.database.objects.view();
     const levels: LevelObject[] = [];
     for (const item of view.scan(LEVELS)) levels.push(item.value as unknown as LevelObject);
@@ -101,8 +104,10 @@ export class FlowKeeper {
   }
 
   #keep(): void {
+    if (!this.#changed) return;
     const { database, clock } = this.#deps;
-    if (!flowObjectsMissing(database.objects.view())) return;
+    this.#changed = flowObjectsMissing(database.objects.view());
+    if (!this.#changed) return;
     const context = { now: clock.now(), uuid: () => clock.uuid() };
     database.objects.write((draft) => keepFlowObjects(draft, context))
       // The store has closed

@@ -59,6 +59,8 @@ export interface Level {
   seen: Seen;
   smoothed: number;
   target: number;
+  /** Seats that it was not to get fewer of when seats were lent last. */
+  wanted: number;
 }
 
 /** What a request is: of which schema, at which level, of which flow. */
@@ -225,6 +227,7 @@ export class Levels {
       seen: { mean: 0, deviation: 0, highest: 0, ms: 0 },
       smoothed: 0,
       target: 0,
+      wanted: 0,
     });
   }
 
@@ -254,14 +257,18 @@ export class Levels {
         )
         : 0;
     }
-    this.lend();
+    this.lend(true);
   }
 
-  /** Gives seats to levels by what they have wanted since this was called last. */
-  lend(): void {
+  /**
+   * Gives seats to levels by what they have wanted since this was called last. When all want what they wanted then,
+   * they have it: unless they were `shared` out anew.
+   */
+  lend(shared = false): void {
     const now = this.#clock.monotonic();
     const limited: { level: Level; least: number }[] = [];
     let remaining = this.#nominalSum;
+    let changed = shared;
     for (const one of this.levels.values()) {
       const seen = one.seen = one.set.demand.take(now);
       if (seen.ms > 0) {
@@ -270,14 +277,20 @@ export class Levels {
       }
       const highest = Math.round(seen.highest);
       if (one.spec.type === "Exempt") {
-        one.current = one.target = Math.max(one.least, highest);
+        const wanted = Math.max(one.least, highest);
+        changed ||= wanted !== one.current;
+        one.current = one.target = wanted;
         remaining -= one.current;
         continue;
       }
       const least = Math.max(one.least, Math.min(one.nominal, highest));
-      one.target = Math.max(least, one.smoothed);
+      const target = Math.max(least, one.smoothed);
+      changed ||= target !== one.target || least !== one.wanted;
+      one.target = target;
+      one.wanted = least;
       limited.push({ level: one, least });
     }
+    if (!changed) return;
     this.#give(limited, remaining);
     for (const one of this.levels.values()) one.set.configure(queuingOf(one.spec), one.current);
   }
