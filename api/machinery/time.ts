@@ -10,26 +10,30 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** metav1.Time: RFC 3339 in UTC, whole seconds. */
-export function formatTime(ms: number): string {
-  return `${new Date(Math.floor(ms / SECOND) * SECOND).toISOString().slice(0, 19)}Z`;
-}
-
-/** The last second that was written, with the dot after it: times come in order, thousands a second. */
+/** The last second that was written, up to its digits: times come in order, thousands a second. */
 let lastSecond = NaN;
 let lastText = "";
+
+function secondText(second: number): string {
+  if (second !== lastSecond) {
+    lastText = new Date(second * SECOND).toISOString().slice(0, 19);
+    lastSecond = second;
+  }
+  return lastText;
+}
+
+/** metav1.Time: RFC 3339 in UTC, whole seconds. */
+export function formatTime(ms: number): string {
+  return `${secondText(Math.floor(ms / SECOND))}Z`;
+}
 
 /** metav1.MicroTime: RFC 3339 in UTC, six digits of fraction. */
 export function formatMicroTime(ms: number): string {
   const second = Math.floor(ms / SECOND);
-  if (second !== lastSecond) {
-    lastText = `${new Date(second * SECOND).toISOString().slice(0, 19)}.`;
-    lastSecond = second;
-  }
   const whole = Math.floor(ms);
   const millis = whole - second * SECOND;
   const micros = Math.floor((ms - whole) * 1000);
-  return `${lastText}${String(millis * 1000 + micros).padStart(6, "0")}Z`;
+  return `${secondText(second)}.${String(millis * 1000 + micros).padStart(6, "0")}Z`;
 }
 
 const RFC3339 =
@@ -37,6 +41,8 @@ const RFC3339 =
 
 /** Parses RFC 3339 as Go does; undefined when it is none. Fractions of a millisecond are kept. */
 export function parseTime(text: string): number | undefined {
+  const plain = text.length === PLAIN_LENGTH ? parsePlain(text) : undefined;
+  if (plain !== undefined) return plain;
   const match = RFC3339.exec(text);
   if (!match) return undefined;
   const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number);
@@ -54,6 +60,37 @@ export function parseTime(text: string): number | undefined {
   }
   return ms;
 }
+
+/** `2006-01-02T15:04:05Z`: what is written here, and so nearly all there is to read. */
+const PLAIN_LENGTH = 20;
+const PLAIN_SIGNS = "    -  -  T  :  :  Z";
+
+/** The time of a text of that form, without the machinery of the general one; undefined when it is none. */
+function parsePlain(text: string): number | undefined {
+  const numbers = [0, 0, 0, 0, 0, 0];
+  let part = 0;
+  for (let i = 0; i < PLAIN_LENGTH; i++) {
+    const unit = text.charCodeAt(i);
+    const sign = PLAIN_SIGNS.charCodeAt(i);
+    if (sign !== SPACE) {
+      if (unit !== sign) return undefined;
+      part++;
+    } else {
+      if (unit < ZERO || unit > NINE) return undefined;
+      numbers[part] = numbers[part] * 10 + unit - ZERO;
+    }
+  }
+  const [year, month, day, hour, minute, second] = numbers;
+  if (year < 100 || month < 1 || month > 12 || day < 1 || day > daysOf(year, month)) {
+    return undefined;
+  }
+  if (hour > 23 || minute > 59 || second > 59) return undefined;
+  return Date.UTC(year, month - 1, day, hour, minute, second);
+}
+
+const SPACE = 0x20;
+const ZERO = 0x30;
+const NINE = 0x39;
 
 function utc(year: number, month: number, day: number): number {
   // Date.UTC takes years below 100 for 1900 and later.

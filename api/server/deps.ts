@@ -28,6 +28,7 @@ import {
   tooLarge,
   unavailable,
 } from "../machinery/errors.ts";
+import { formatTime } from "../machinery/time.ts";
 import type { Auditor } from "./audit.ts";
 import type { Closing } from "./closing.ts";
 import type { Deadlines } from "./deadlines.ts";
@@ -122,7 +123,7 @@ export function subjectOf(kind: Kind): Subject {
 
 /** An RFC 3339 time with seconds, as metadata carries it. */
 export function timeText(ms: number): string {
-  return new Date(ms).toISOString().slice(0, 19) + "Z";
+  return formatTime(ms);
 }
 
 /** 504 for a revision that does not exist yet, as upstream words it. */
