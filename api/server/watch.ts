@@ -7,13 +7,13 @@
  * - It ends at its timeout, with a bookmark if those were asked for, or with 410 when the reader fell behind.
  */
 import {
-  type Batch,
   CompactedError,
   type Event,
   FutureRevisionError,
   type Item,
   SlowWatcherError,
   type View,
+  type Watch,
 } from "../../kv/contract.ts";
 import { expired } from "../machinery/errors.ts";
 import type { Kind, KubeObject } from "../machinery/types.ts";
@@ -48,16 +48,14 @@ export async function beginWatch(deps: Deps, request: ApiRequest): Promise<Frame
     if (after < store.oldest() - 1) throw tooOld(after, store.oldest());
     if (after > store.view().revision) await waitFor(deps, kind, after);
   }
-  const controller = new AbortController();
   const single = selection.name !== undefined && (namespace || !kind.namespaced);
   const prefix = single ? keyFor(kind, namespace, selection.name!) : prefixFor(kind, namespace);
   const watch = store.watch({
     prefix,
     after,
-    signal: controller.signal,
     progressEveryMs: params.allowWatchBookmarks ? BOOKMARK_EVERY_MS : undefined,
   });
-  return stream(deps, request, { watch, view, prefix, after, selection, controller });
+  return stream(deps, request, { watch, view, prefix, after, selection });
 }
 
 async function waitFor(deps: Deps, kind: Kind, revision: number): Promise<void> {
@@ -74,28 +72,34 @@ function tooOld(asked: number, oldest: number) {
 }
 
 interface Parts {
-  watch: AsyncIterable<Batch<KubeObject>>;
+  watch: Watch<KubeObject>;
   view?: View<KubeObject>;
   prefix: string;
   after: number;
   selection: Selection;
-  controller: AbortController;
+}
+
+/** How a watch ended, unless the store ended it. */
+interface End {
+  timedOut: boolean;
+  closed: boolean;
 }
 
 function stream(deps: Deps, request: ApiRequest, parts: Parts): FrameStream {
-  const { controller } = parts;
+  const { watch } = parts;
   const { params, signal } = request;
   const timeoutMs = params.timeoutSeconds
     ? params.timeoutSeconds * 1000
     : (deps.front.minRequestTimeoutMs ?? WATCH_TIMEOUT_MS) * (1 + deps.clock.random());
-  const state = { timedOut: false };
+  const end: End = { timedOut: false, closed: false };
   const timer = deps.clock.timer("background", timeoutMs, () => {
-    state.timedOut = true;
-    controller.abort();
+    end.timedOut = true;
+    watch.close();
   });
   const close = () => {
     timer.cancel();
-    controller.abort();
+    end.closed = true;
+    watch.close();
   };
   if (signal?.aborted) close();
   signal?.addEventListener("abort", close, { once: true });
@@ -108,7 +112,7 @@ function stream(deps: Deps, request: ApiRequest, parts: Parts): FrameStream {
     close,
     async *[Symbol.asyncIterator]() {
       try {
-        yield* frames(deps, request, parts, state);
+        yield* frames(deps, request, parts, end);
       } finally {
         done();
       }
@@ -119,8 +123,8 @@ function stream(deps: Deps, request: ApiRequest, parts: Parts): FrameStream {
 async function* frames(
   deps: Deps,
   request: ApiRequest,
-  { watch, view, prefix, after, selection, controller }: Parts,
-  state: { timedOut: boolean },
+  { watch, view, prefix, after, selection }: Parts,
+  end: End,
 ): AsyncGenerator<readonly Frame[]> {
   const { params } = request;
   let last = after;
@@ -133,7 +137,7 @@ async function* frames(
   request.initialized?.();
   try {
     for await (const batch of watch) {
-      if (controller.signal.aborted && !state.timedOut) return;
+      if (end.closed && !end.timedOut) return;
       last = batch.revision;
       if (request.kind.storage?.convert) {
         await prepareServed(request.kind, batch.events.flatMap((e) => [e.item, e.previous]));
@@ -145,14 +149,14 @@ async function* frames(
       }
     }
   } catch (error) {
-    if (controller.signal.aborted && !state.timedOut) return;
+    if (end.closed && !end.timedOut) return;
     if (error instanceof CompactedError) throw tooOld(last, error.oldest);
     if (error instanceof SlowWatcherError) {
       throw expired(`too old resource version: ${last} (the watcher fell behind)`);
     }
-    if (!state.timedOut) throw error;
+    if (!end.timedOut) throw error;
   }
-  if (state.timedOut && params.allowWatchBookmarks) yield [{ type: "BOOKMARK", revision: last }];
+  if (end.timedOut && params.allowWatchBookmarks) yield [{ type: "BOOKMARK", revision: last }];
 }
 
 async function* initialFrames(
