@@ -4,6 +4,7 @@
  */
 import type { Draft } from "../../kv/contract.ts";
 import type { Admission, AdmissionPlugin, Operation } from "../auth/contract.ts";
+import { edit } from "../machinery/edit.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import type { Deps } from "./deps.ts";
 import type { ApiRequest } from "./request.ts";
@@ -83,11 +84,17 @@ async function mutateOnce(deps: Deps, admission: Admission): Promise<boolean> {
   let changed = false;
   for (const plugin of deps.admission) {
     if (!plugin.mutate || !plugin.handles(admission)) continue;
+    if (!changed) own(admission.object);
     changed = true;
     const pending = plugin.mutate(admission);
     if (pending) await pending;
   }
   return changed;
+}
+
+/** Makes private what an object shares with the stored one (see decoding.ts): a plugin may change anything. */
+function own(object: KubeObject | undefined): void {
+  for (const key in object) if (Object.isFrozen(object[key])) object[key] = edit(object[key]);
 }
 
 /** Runs the validating plugins. */

@@ -8,7 +8,7 @@ import { badRequest } from "../machinery/errors.ts";
 import { cannotHandle, decode, DecodeError, type FieldValidation } from "../machinery/schema.ts";
 import type { ApiError, Kind, KubeObject } from "../machinery/types.ts";
 import { apiVersionOf } from "./codec.ts";
-import type { Deps } from "./deps.ts";
+import { type Deps, keyFor, storeOf } from "./deps.ts";
 import type { ApiRequest } from "./request.ts";
 
 /** What a request that does not say gets. */
@@ -65,10 +65,62 @@ function singleOwners(request: ApiRequest, { metadata }: KubeObject): void {
 }
 
 /** Decodes a request's body. */
-export function decodeBody(_deps: Deps, request: ApiRequest): { object: KubeObject } {
+export function decodeBody(deps: Deps, request: ApiRequest): { object: KubeObject } {
   const { body, kind } = request;
   if (!body) throw badRequest("the body of the request is empty");
-  return { object: decodeValue(request, kind, body.value, body.duplicates) };
+  const same = body.shared && request.subresource === "status" && standingParts(deps, request);
+  if (!same) return { object: decodeValue(request, kind, body.value, body.duplicates) };
+  const object = decodeValue(request, kind, same.rest);
+  const sent = body.value as KubeObject;
+  const { managedFields, parts } = same;
+  if (managedFields) {
+    object.metadata = inOrderOf(sent.metadata, { ...object.metadata, managedFields });
+  }
+  return { object: inOrderOf(sent, { ...object, ...parts }) };
+}
+
+/** An object with its fields in the order of another; those that this one lacks come last. */
+function inOrderOf<T extends object>(other: T, object: T): T {
+  const out: Partial<T> = {};
+  for (const key in other) if (object[key] !== undefined) out[key] = object[key];
+  for (const key in object) if (!(key in out)) out[key] = object[key];
+  return out as T;
+}
+
+interface Standing {
+  /** Fields of the body that are the stored object's very own. */
+  parts: Record<string, unknown>;
+  managedFields?: KubeObject["metadata"]["managedFields"];
+  rest: Record<string, unknown>;
+}
+
+/**
+ * A controller that writes a status sends the object that it read, with another status: what it shares with the stored
+ * one was decoded when that was, and a write of the status changes none of it. So it is left as it is, and frozen.
+ */
+function standingParts(
+  deps: Deps,
+  { kind, namespace, name, body }: ApiRequest,
+): Standing | undefined {
+  if (kind.custom || kind.storage || kind.readDefaults) return undefined;
+  const value = body!.value as Record<string, unknown>;
+  const stored = storeOf(deps, kind).view().get(keyFor(kind, namespace, name))?.value;
+  if (!stored || typeof value !== "object" || value === null) return undefined;
+  const parts: Record<string, unknown> = {};
+  const rest: Record<string, unknown> = {};
+  for (const key in value) {
+    const one = value[key];
+    const stands = typeof one === "object" && one !== null && one === stored[key];
+    if (stands && key !== "metadata" && key !== "status") parts[key] = one;
+    else rest[key] = one;
+  }
+  const metadata = value.metadata as KubeObject["metadata"] | undefined;
+  const managedFields = metadata?.managedFields;
+  if (!managedFields?.length || managedFields !== stored.metadata.managedFields as unknown) {
+    return { parts, rest };
+  }
+  const { managedFields: _, ...others } = metadata!;
+  return { parts, rest: { ...rest, metadata: others }, managedFields };
 }
 
 /** The type in the body must be the one of the path. */
