@@ -212,7 +212,7 @@ export class ManualClock implements Clock {
       this.#pop();
       this.#now = Math.max(this.#now, timer.dueAt);
       timer.fn();
-      for (let i = 0; i < 8; i++) await Promise.resolve();
+      for (let i = 0; i < 8; i++) await RESOLVED;
     }
     this.#now = until;
   }
@@ -260,6 +260,9 @@ export class ManualClock implements Clock {
     heap[at] = last;
   }
 }
+
+/** One for all who only let promise reactions run. */
+const RESOLVED = Promise.resolve();
 
 function isBefore(a: ManualTimer, b: ManualTimer): boolean {
   return a.dueAt < b.dueAt || a.dueAt === b.dueAt && a.order < b.order;

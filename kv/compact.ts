@@ -32,6 +32,11 @@ class Superseded {
     return (this.#numbers.length - this.#start) / 3;
   }
 
+  /** Since when the first of them is superseded. */
+  get firstAt(): number | undefined {
+    return this.#numbers[this.#start + 1];
+  }
+
   push(revision: number, at: number, size: number): void {
     this.#numbers.push(revision, at, size);
   }
@@ -151,7 +156,8 @@ export class Compactor<T> {
   #running: Promise<void> = Promise.resolve();
   #isRelieving = false;
   #timer: Timer | undefined;
-  #sweepAt = 0;
+  #sweepTimer: Timer | undefined;
+  #started = false;
   #closed = false;
 
   constructor(options: CompactorOptions<T>) {
@@ -170,22 +176,25 @@ export class Compactor<T> {
     this.logBytes = 0;
   }
 
-  /** Begins to look for work now and then. */
+  /** Begins to look for work: now and then while there are more revisions than wished, and for forgotten chunks. */
   start(): void {
-    this.#sweepAt = this.#clock.monotonic() + CHUNK_SWEEP_MS;
+    this.#started = true;
     this.#arm();
+    this.#armSweep(CHUNK_SWEEP_MS);
   }
 
   /** Stops; resolves when nothing is under way. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#sweepTimer?.cancel();
     await this.#running.catch(() => {});
   }
 
   /** A record is superseded since revision `at`. */
   superseded(revision: number, at: number, size: number): void {
     this.#superseded.push(revision, at, size);
+    if (this.#timer === undefined) this.#arm();
   }
 
   /** Bytes that compaction could free. */
@@ -228,23 +237,36 @@ export class Compactor<T> {
     await this.compactTo(target);
   }
 
+  /** An idle store needs no ticks: what is not too old by revisions now can only become so by a write. */
   #arm(): void {
-    if (this.#closed) return;
+    if (this.#closed || !this.#started) return;
+    const next = this.#superseded.firstAt;
+    if (next === undefined || next > this.#host.revision() - this.#keepRevisions) return;
     this.#timer = this.#clock.timer("background", COMPACT_EVERY_MS, () => {
       this.#tick().catch(() => {
         // The database said no; what is due stays due until the next tick.
-      }).finally(() => this.#arm());
+      }).finally(() => {
+        this.#timer = undefined;
+        this.#arm();
+      });
     });
   }
 
   async #tick(): Promise<void> {
     this.timeline.trim(this.#clock.now() - this.#rememberMs);
     const target = this.wished();
-    const next = this.#superseded.peek(0);
-    if (next !== undefined && next.at <= target) await this.compactTo(target);
-    if (this.#clock.monotonic() < this.#sweepAt) return;
-    this.#sweepAt = this.#clock.monotonic() + CHUNK_SWEEP_MS / 4;
-    await this.sweepChunks();
+    const next = this.#superseded.firstAt;
+    if (next !== undefined && next <= target) await this.compactTo(target);
+  }
+
+  #armSweep(afterMs: number): void {
+    if (this.#closed) return;
+    this.#sweepTimer = this.#clock.timer("background", afterMs, () => {
+      this.timeline.trim(this.#clock.now() - this.#rememberMs);
+      this.sweepChunks().catch(() => {
+        // The database said no: the next sweep finds them again.
+      }).finally(() => this.#armSweep(CHUNK_SWEEP_MS / 4));
+    });
   }
 
   async #compactTo(wanted: number): Promise<void> {

@@ -15,6 +15,8 @@ export class EventsExpiry<T> {
   #timer: Timer | undefined;
   #sweeping: Promise<unknown> = Promise.resolve();
   #closed = false;
+  /** Nothing is left whose last write is at or before this. */
+  #sweptTo = 0;
 
   constructor(store: LogStore<T>, clock: Clock, ttlMs: number) {
     this.#store = store;
@@ -25,10 +27,18 @@ export class EventsExpiry<T> {
 
   /** Deletes what has expired; returns how many. */
   async sweep(): Promise<number> {
-    let deleted = await this.#deleteUpTo(this.#store.revisionAt(this.#clock.now() - this.#ttlMs));
-    const { liveBytes, bytesMax } = this.#store.stats();
-    if (liveBytes > bytesMax * PRESSURE_TARGET_SHARE) deleted += await this.#deleteOldest();
+    const { expired, isPressed } = this.#due();
+    let deleted = await this.#deleteUpTo(expired);
+    if (isPressed) deleted += await this.#deleteOldest();
     return deleted;
+  }
+
+  /** Up to which revision all has expired, and whether room is wanted beside. */
+  #due(): { expired: number; isPressed: boolean; isNone: boolean } {
+    const expired = this.#store.revisionAt(this.#clock.now() - this.#ttlMs);
+    const { liveBytes, bytesMax } = this.#store.fill();
+    const isPressed = liveBytes > bytesMax * PRESSURE_TARGET_SHARE;
+    return { expired, isPressed, isNone: expired <= this.#sweptTo && !isPressed };
   }
 
   /** Stops; resolves when no sweep is under way. */
@@ -41,6 +51,7 @@ export class EventsExpiry<T> {
   #arm(): void {
     if (this.#closed) return;
     this.#timer = this.#clock.timer("background", EVENTS_SWEEP_EVERY_MS, () => {
+      if (this.#due().isNone) return this.#arm();
       this.#sweeping = this.sweep().catch(() => {
         // What could not be deleted now is found again by the next sweep.
       }).then(() => this.#arm());
@@ -49,7 +60,7 @@ export class EventsExpiry<T> {
 
   /** Deletes objects whose last write is at or before `revision`. */
   async #deleteUpTo(revision: number): Promise<number> {
-    if (revision <= 0) return 0;
+    if (revision <= this.#sweptTo) return 0;
     const old: { key: string; revision: number }[] = [];
     for (const item of this.#store.view().scan("/")) {
       if (item.revision <= revision) old.push({ key: item.key, revision: item.revision });
@@ -63,6 +74,7 @@ export class EventsExpiry<T> {
         }
       });
     }
+    if (!this.#closed) this.#sweptTo = revision;
     return old.length;
   }
 

@@ -160,6 +160,7 @@ Deno.test("watch: it ends at its timeout, with a bookmark", async () => {
       }
     }
   })();
+  while (seen.length === 0) await clock.turn();
   await clock.advance(5_000);
   await done;
   const revision = made.metadata.resourceVersion;
