@@ -57,6 +57,15 @@ export interface AlgorithmOptions {
   percentageOfNodesToScore?: number;
 }
 
+/** Whether a pod passes on nodes, to be asked while the cluster is changed in thought. */
+export interface FilterQuestion {
+  ask(node: NodeInfo): Refusal | undefined;
+  /** Of pods with the same text, the same is said of a node of the same generation that is `ofNodeAlone`. */
+  alike?: string;
+  /** Whether nobody was promised the node. */
+  ofNodeAlone?(node: NodeInfo): boolean;
+}
+
 /** The nodes that would do for a pod, before they are scored. */
 export interface Feasible {
   cycle: Cycle;
@@ -145,12 +154,26 @@ export class Algorithm {
     return { cycle, nodes: feasible, refusals };
   }
 
-  /** Why a pod does not pass on a node as the cluster now stands. */
-  filter(pod: PodInfo, node: NodeInfo): Refusal | undefined {
+  /**
+   * Why a pod does not pass on a node as the cluster stands when that is asked. For a pod about which no plugin
+   * computes anything beforehand, a question costs no more than its filters.
+   */
+  filter(pod: PodInfo): FilterQuestion {
     const cycle: Cycle = { pod, cluster: this.#cluster, state: new Map() };
     const filters = this.#preFilter(cycle);
-    if ("plugin" in filters) return filters;
-    return this.#filterNode(cycle, filters, node);
+    if ("plugin" in filters || cycle.state.size > 0) {
+      return { ask: (node) => this.#filterAnew(pod, node) };
+    }
+    const ask = (node: NodeInfo) => this.#filterNode(cycle, filters, node);
+    if (filters.some((plugin) => !plugin.reads)) return { ask };
+    const alike = JSON.stringify(filters.map((plugin) => plugin.reads!(pod)));
+    return { ask, alike, ofNodeAlone: (node) => !this.nominated.has(node.name) };
+  }
+
+  #filterAnew(pod: PodInfo, node: NodeInfo): Refusal | undefined {
+    const cycle: Cycle = { pod, cluster: this.#cluster, state: new Map() };
+    const filters = this.#preFilter(cycle);
+    return "plugin" in filters ? filters : this.#filterNode(cycle, filters, node);
   }
 
   /** The full matrix for one pod against the cluster as it stands now: no filter stops at the first refusal. */
@@ -255,7 +278,7 @@ export class Algorithm {
         // What plugins computed beforehand knows nothing of those pods
         const asked = cycle.state.size === 0
           ? () => runFilters(cycle, filters, node)
-          : () => this.filter(cycle.pod, node);
+          : () => this.#filterAnew(cycle.pod, node);
         const refusal = this.#cluster.supposing(node, [], before, asked);
         if (refusal) return refusal;
       }

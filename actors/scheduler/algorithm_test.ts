@@ -6,7 +6,8 @@ import { Cluster } from "./cluster.ts";
 import { type Diagnosis, fitErrorText, type PodInfo } from "./framework.ts";
 import { podInfoOf } from "./pod_info.ts";
 import { completeConfiguration, type SchedulerConfiguration } from "./configuration.ts";
-import { bestOf, preempt } from "./preemption.ts";
+import { ManualClock } from "../../kv/mod.ts";
+import { bestOf, preempt, RememberedCandidates } from "./preemption.ts";
 import { type PluginHandle, profilesOf, REGISTRY } from "./profile.ts";
 
 /** A cache that holds just these objects. */
@@ -339,7 +340,7 @@ function preemption(
   assert("refusals" in diagnosis);
   const said = preempt(info, diagnosis, {
     cluster: w.cluster,
-    filter: (p, n) => w.algorithm.filter(p, n),
+    filter: (p) => w.algorithm.filter(p),
     budgets: () => budgets,
     random: () => 0,
   });
@@ -367,6 +368,40 @@ Deno.test("preempt() evicts the fewest of the lowest, and minds budgets", async 
   const other = preemption(guarded, high, [budget]);
   assert(typeof other !== "string");
   assertEquals(other.node.name, "b");
+});
+
+Deno.test("preempt() remembers candidates only as long as nothing changes on their node", async () => {
+  const names = Array.from({ length: 12 }, (_, i) => `n${i}`);
+  const w = await world(names.map((name) => node(name, { cpu: "4" })));
+  const remembered = new RememberedCandidates();
+  const clock = new ManualClock({ seed: 7 });
+  const draw = (below: number) => Math.trunc(clock.random() * below);
+  const placed: PodInfo[] = [];
+  for (let step = 0; step < 400; step++) {
+    const at = names[draw(names.length)];
+    if (draw(3) > 0 || placed.length === 0) {
+      const info = pod(`p${step}`, { priority: draw(4), requests: { cpu: `${1 + draw(3)}` } });
+      placed.push(info);
+      w.cluster.place(info, at, false);
+    } else w.cluster.remove(placed.splice(draw(placed.length), 1)[0].uid);
+    if (draw(9) === 0) w.cluster.setNode(node(at, { cpu: `${3 + draw(3)}` }));
+    const high = pod(`high${step}`, { priority: 3, requests: { cpu: `${2 + draw(2)}` } });
+    const diagnosis = w.algorithm.choose(high);
+    if (!("refusals" in diagnosis)) continue;
+    const ask = (remembered?: RememberedCandidates) => {
+      const said = preempt(high, { ...diagnosis }, {
+        cluster: w.cluster,
+        filter: (p) => w.algorithm.filter(p),
+        budgets: () => [],
+        random: () => 0,
+        remembered,
+      });
+      return typeof said === "string"
+        ? said
+        : said.map(({ node, victims }) => [node.name, victims.map((victim) => victim.key)]);
+    };
+    assertEquals(ask(remembered), ask(), `step ${step}`);
+  }
 });
 
 Deno.test("preempt() says why nobody can be evicted", async () => {

@@ -84,6 +84,7 @@ export class Cluster {
         if (!sameRecord(known.labels, labels)) this.#relabel(known, labels);
         this.#countImages(known, -1);
         fillNode(known, node);
+        known.generation++;
         this.#countImages(known, 1);
       }
       known.node = node;
@@ -103,6 +104,7 @@ export class Cluster {
       pods: new Map(),
       ports: new Map(),
       images: new Map(),
+      generation: 0,
     };
     fillNode(info, node);
     this.#countImages(info, 1);
@@ -159,6 +161,7 @@ export class Cluster {
     plus: readonly PodInfo[],
     question: () => R,
   ): R {
+    const { generation } = node;
     for (const pod of without) this.#subtract(node, pod);
     for (const pod of plus) this.#add(node, pod);
     try {
@@ -166,6 +169,35 @@ export class Cluster {
     } finally {
       for (const pod of plus) this.#subtract(node, pod);
       for (const pod of without) this.#add(node, pod);
+      node.generation = generation;
+    }
+  }
+
+  /**
+   * Asks a question with some pods thought away from their node; `back` thinks one of them back, `off` away again.
+   * All are back when it has been answered.
+   */
+  without<R>(
+    node: NodeInfo,
+    pods: readonly PodInfo[],
+    question: (hands: { back(pod: PodInfo): void; off(pod: PodInfo): void }) => R,
+  ): R {
+    const away = new Set<PodInfo>();
+    const off = (pod: PodInfo) => {
+      this.#subtract(node, pod);
+      away.add(pod);
+    };
+    const back = (pod: PodInfo) => {
+      this.#add(node, pod);
+      away.delete(pod);
+    };
+    const { generation } = node;
+    for (const pod of pods) off(pod);
+    try {
+      return question({ back, off });
+    } finally {
+      for (const pod of away) this.#add(node, pod);
+      node.generation = generation;
     }
   }
 
@@ -220,11 +252,13 @@ export class Cluster {
   }
 
   #add(node: NodeInfo, pod: PodInfo): void {
+    node.generation++;
     node.pods.set(pod.uid, pod);
     this.#account(node, pod, 1);
   }
 
   #subtract(node: NodeInfo, pod: PodInfo): void {
+    node.generation++;
     node.pods.delete(pod.uid);
     this.#account(node, pod, -1);
   }
@@ -234,7 +268,8 @@ export class Cluster {
     node.nonZeroCpu += sign * pod.nonZeroCpu;
     node.nonZeroMemory += sign * pod.nonZeroMemory;
     for (const port of pod.hostPorts) countPort(node, port, sign);
-    this.#countTerms(node, pod, sign);
+    if (pod.pod.spec.affinity) this.#countTerms(node, pod, sign);
+    if (this.#counters.size === 0) return;
     // A pod on its way out is not counted by spreading and affinity's questions only if they say so.
     for (const counter of this.#counters.values()) {
       if (!counter.matches(pod)) continue;

@@ -78,6 +78,8 @@ export interface NodeInfo {
   readonly ports: Map<string, Map<string, number>>;
   /** Bytes by image name. */
   images: Map<string, number>;
+  /** Another number for each change of the node or of what is on it. */
+  generation: number;
 }
 
 export type { Taint, Toleration };
@@ -155,6 +157,11 @@ export interface Plugin {
   /** Once per cycle. `skip`: `filter` is not called. A refusal: no node will do. */
   preFilter?(cycle: Cycle): "skip" | Refusal | undefined | void;
   filter?(cycle: Cycle, node: NodeInfo): Refusal | undefined;
+  /**
+   * All that `filter` reads of a pod about which nothing was computed beforehand, as a text: what it says of one pod
+   * on an unchanged node, it says of all with that text. Absent: that cannot be told.
+   */
+  reads?(pod: PodInfo): string;
   /** What would make `filter` pass on a node that it refuses, for people: see `explain.ts`. */
   remedy?(cycle: Cycle, node: NodeInfo): string | undefined;
   /** Once per cycle, with the nodes that passed. `skip`: no scores from this plugin. */

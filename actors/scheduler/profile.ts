@@ -5,7 +5,7 @@
 import type { Informer, Informers } from "../../api/client/contract.ts";
 import { labelSelector } from "../../api/machinery/selectors.ts";
 import type { Clock } from "../../kv/clock.ts";
-import { Algorithm, type Nominated } from "./algorithm.ts";
+import { Algorithm, type FilterQuestion, type Nominated } from "./algorithm.ts";
 import type { Cluster } from "./cluster.ts";
 import {
   type CompleteConfiguration,
@@ -16,7 +16,7 @@ import {
 } from "./configuration.ts";
 import type { Happening, NodeInfo, Plugin, PodInfo, Refusal } from "./framework.ts";
 import { dynamicResources } from "./plugins/dynamic_resources.ts";
-import { preempt, type PreemptionArgs } from "./preemption.ts";
+import { preempt, type PreemptionArgs, RememberedCandidates } from "./preemption.ts";
 import { interPodAffinity } from "./plugins/inter_pod_affinity.ts";
 import { nodeAffinity } from "./plugins/node_affinity.ts";
 import {
@@ -55,8 +55,8 @@ export interface PluginHandle extends PluginInformers {
   cluster: Cluster;
   /** Says that something changed which the scheduler does not watch: it wakes the pods that it can help. */
   changed(happening: Happening): void;
-  /** Why a pod does not pass the profile's filters on a node as the cluster now stands. */
-  filter(pod: PodInfo, node: NodeInfo): Refusal | undefined;
+  /** Why a pod does not pass the profile's filters on a node as the cluster stands when that is asked. */
+  filter(pod: PodInfo): FilterQuestion;
 }
 
 /** Makes a plugin with the arguments of its `pluginConfig`. A module's default export may be one. */
@@ -123,6 +123,7 @@ const PODS = { group: "", version: "v1", plural: "pods" };
 /** Makes room by eviction: see `preemption.ts`. */
 function defaultPreemption(args: PreemptionArgs, handle: PluginHandle): Plugin {
   const budgets = handle.informers.for(BUDGETS);
+  const remembered = new RememberedCandidates();
   return {
     name: "DefaultPreemption",
     wakesOn: [],
@@ -132,6 +133,7 @@ function defaultPreemption(args: PreemptionArgs, handle: PluginHandle): Plugin {
         filter: handle.filter,
         budgets: () => budgets.list(),
         random: () => handle.clock.random(),
+        remembered,
       }, args),
   };
 }
@@ -245,8 +247,7 @@ export async function profilesOf(
   const nominated: Nominated = new Map();
   for (const settings of configuration.profiles) {
     const name = settings.schedulerName;
-    const filter: PluginHandle["filter"] = (pod, node) =>
-      profiles.get(name)!.algorithm.filter(pod, node);
+    const filter: PluginHandle["filter"] = (pod) => profiles.get(name)!.algorithm.filter(pod);
     const made = await pluginsOf(settings, registry, { ...handle, filter });
     const algorithm = new Algorithm(handle.cluster, made.plugins, {
       random: () => handle.clock.random(),

@@ -396,7 +396,8 @@ export class Scheduler {
       const extra = nodes.length > 1 ? await this.#extenders.prioritize(info, nodes) : undefined;
       if (!this.#queue.has(info.uid)) return;
       const choice = algorithm.take({ cycle, nodes, refusals }, extra);
-      const moved = !this.#cluster.node(choice.node.name) || algorithm.filter(info, choice.node);
+      const moved = !this.#cluster.node(choice.node.name) ||
+        algorithm.filter(info).ask(choice.node);
       if (moved) throw new Error(`node "${choice.node.name}" changed while extenders were asked`);
       this.#place(info, choice);
     } catch (error) {

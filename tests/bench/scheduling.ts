@@ -85,7 +85,7 @@ export const WORKLOADS: readonly Workload[] = [
     before: 20_000,
     pods: 5000,
     // Four fill a node
-    beforeSpec: { ...requests("7500m"), priority: 0 },
+    beforeSpec: { ...requests("7500m"), priority: 0, terminationGracePeriodSeconds: 0 },
     spec: { ...requests("24000m"), priorityClassName: "system-cluster-critical" },
     upstream: 200,
     floor: 300,

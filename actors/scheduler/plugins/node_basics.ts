@@ -55,6 +55,7 @@ const UNSCHEDULABLE: Refusal = {
 export const nodeUnschedulable: Plugin = {
   name: "NodeUnschedulable",
   wakesOn: ["NodeAdd", "NodeTaints", "OwnTolerations"],
+  reads: tolerationsOf,
   filter({ pod }, node) {
     if (!node.unschedulable) return undefined;
     return tolerates(pod.pod.spec.tolerations, UNSCHEDULABLE_TAINT) ? undefined : UNSCHEDULABLE;
@@ -81,6 +82,7 @@ export const nodePorts: Plugin = {
   hint: (pod, { pod: gone }) =>
     !gone || pod.hostPorts.some((port) => gone.hostPorts.some((other) => clash(port, other))),
   preFilter: ({ pod }) => (pod.hostPorts.length > 0 ? undefined : "skip"),
+  reads: ({ hostPorts }) => JSON.stringify(hostPorts),
   filter({ pod }, node) {
     return pod.hostPorts.some((port) => portTaken(node, port)) ? PORTS_TAKEN : undefined;
   },
@@ -116,6 +118,7 @@ export const taintToleration: Plugin = {
       );
     return bearable(node.taints) && !(oldNode && bearable(oldNode.spec?.taints ?? []));
   },
+  reads: tolerationsOf,
   filter({ pod }, node) {
     for (const taint of node.taints) {
       if (taint.effect === "PreferNoSchedule") continue;
@@ -138,6 +141,10 @@ export const taintToleration: Plugin = {
   },
   normalize: (_cycle, scores) => normalizeToMax(scores, true),
 };
+
+function tolerationsOf({ pod }: PodInfo): string {
+  return JSON.stringify(pod.spec.tolerations ?? []);
+}
 
 /** Whether any of the tolerations covers a taint. */
 export function tolerates(

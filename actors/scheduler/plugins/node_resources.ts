@@ -58,6 +58,7 @@ export function nodeResourcesFit(args: FitArgs = DEFAULT_ARGS): Plugin {
     weight: 1,
     wakesOn: ["NodeAdd", "NodeAllocatable", "PodDelete", "PodScaleDown", "OwnScaleDown"],
     filter: ({ pod }, node) => fit(pod, node, counts),
+    reads: ({ request: { scalars, ...basic } }) => JSON.stringify([basic, [...scalars ?? []]]),
     score: allocationScore(args.scoringStrategy),
     hint(pod, { events, node, oldNode, pod: other, oldPod }) {
       if (events.includes("OwnScaleDown")) return oldPod ? shrank(oldPod, pod) : true;
@@ -118,6 +119,7 @@ export function fit(pod: PodInfo, node: NodeInfo, counts?: Counts): Refusal | un
 function explainFit(pod: PodInfo, node: NodeInfo, counts: Counts): Refusal | undefined {
   const { request } = pod;
   const { allocatable, requested } = node;
+  if (!request.scalars) return basicRefusal(request, node);
   const reasons: string[] = [];
   let unresolvable = false;
   if (node.pods.size + 1 > node.podsMax) reasons.push("Too many pods");
@@ -135,6 +137,36 @@ function explainFit(pod: PodInfo, node: NodeInfo, counts: Counts): Refusal | und
   }
   if (reasons.length === 0) return undefined;
   return { plugin: "NodeResourcesFit", reasons, unresolvable };
+}
+
+const BASIC_REASONS = [
+  "Too many pods",
+  "Insufficient cpu",
+  "Insufficient memory",
+  "Insufficient ephemeral-storage",
+];
+/** A pod without extended resources is refused in one of a few ways, by thousands of nodes at once. */
+const basicRefusals = new Map<number, Refusal>();
+
+function basicRefusal(request: Amounts, node: NodeInfo): Refusal | undefined {
+  const { allocatable, requested } = node;
+  let short = node.pods.size + 1 > node.podsMax ? 1 : 0;
+  let never = 0;
+  const { cpu, memory, ephemeral } = request;
+  if (cpu > 0 && cpu > allocatable.cpu - requested.cpu) short |= 2;
+  if (memory > 0 && memory > allocatable.memory - requested.memory) short |= 4;
+  if (ephemeral > 0 && ephemeral > allocatable.ephemeral - requested.ephemeral) short |= 8;
+  if (cpu > allocatable.cpu || memory > allocatable.memory || ephemeral > allocatable.ephemeral) {
+    never = 16;
+  }
+  if (short === 0) return undefined;
+  let refusal = basicRefusals.get(short | never);
+  if (!refusal) {
+    const reasons = BASIC_REASONS.filter((_, i) => short & (1 << i));
+    refusal = { plugin: "NodeResourcesFit", reasons, unresolvable: never > 0 };
+    basicRefusals.set(short | never, refusal);
+  }
+  return refusal;
 }
 
 function scalar(amounts: Amounts, name: string): number {
