@@ -184,10 +184,12 @@ function startOf(pod: PodInfo): string {
   return (pod.pod.status?.startTime as string | undefined) ?? "9999";
 }
 
-/** Higher priority first, then who started earlier. */
+/** Higher priority first, then who started earlier; of equals by name, so that the order is one. */
 function moreImportant(a: PodInfo, b: PodInfo): number {
   if (a.priority !== b.priority) return b.priority - a.priority;
-  return startOf(a) < startOf(b) ? -1 : startOf(a) > startOf(b) ? 1 : 0;
+  const [x, y] = [startOf(a), startOf(b)];
+  if (x !== y) return x < y ? -1 : 1;
+  return a.key < b.key ? -1 : 1;
 }
 
 function better(a: Candidate, b: Candidate): boolean {

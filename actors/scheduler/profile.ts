@@ -14,7 +14,7 @@ import {
   type PluginRef,
   type PluginSets,
 } from "./configuration.ts";
-import type { Happening, NodeInfo, Plugin, PodInfo, Refusal } from "./framework.ts";
+import type { Happening, Plugin, PodInfo } from "./framework.ts";
 import { dynamicResources } from "./plugins/dynamic_resources.ts";
 import { preempt, type PreemptionArgs, RememberedCandidates } from "./preemption.ts";
 import { interPodAffinity } from "./plugins/inter_pod_affinity.ts";
