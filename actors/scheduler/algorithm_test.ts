@@ -43,6 +43,8 @@ async function world(
     claims: fixed(objects.claims),
     volumes: fixed(objects.volumes),
     classes: fixed(objects.classes),
+    drivers: fixed(),
+    capacities: fixed(),
     services: fixed(objects.services),
     replicaSets: fixed(),
     statefulSets: fixed(),

@@ -115,6 +115,7 @@ export type ClusterEvent =
   | "Volume"
   | "StorageClass"
   | "CSINode"
+  | "CSICapacity"
   | "VolumeDetached"
   | "ResourceClaim"
   | "DeviceClass"

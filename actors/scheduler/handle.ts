@@ -15,7 +15,8 @@ export function handleOf(
 ): Omit<PluginHandle, "filter" | "changed"> {
   const of = (plural: string) => informers.for(core(plural));
   const apps = (plural: string) => informers.for({ group: "apps", version: "v1", plural });
-  const storage = { group: "storage.k8s.io", version: "v1", plural: "storageclasses" };
+  const storage = (plural: string) =>
+    informers.for({ group: "storage.k8s.io", version: "v1", plural });
   return {
     client,
     informers,
@@ -24,7 +25,9 @@ export function handleOf(
     shared: new Map(),
     claims: of("persistentvolumeclaims"),
     volumes: of("persistentvolumes"),
-    classes: informers.for(storage),
+    classes: storage("storageclasses"),
+    drivers: storage("csidrivers"),
+    capacities: storage("csistoragecapacities"),
     services: of("services"),
     replicationControllers: of("replicationcontrollers"),
     replicaSets: apps("replicasets"),

@@ -34,6 +34,7 @@ const EVENT_LABELS: Readonly<Record<ClusterEvent, string>> = {
   Volume: "PersistentVolumeUpdate",
   StorageClass: "StorageClassUpdate",
   CSINode: "CSINodeUpdate",
+  CSICapacity: "CSIStorageCapacityUpdate",
   VolumeDetached: "VolumeAttachmentDelete",
   ResourceClaim: "ResourceClaimUpdate",
   DeviceClass: "DeviceClassUpdate",

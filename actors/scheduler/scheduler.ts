@@ -247,6 +247,7 @@ export class Scheduler {
     on(this.#informers.volumes, (change) => this.#volumeChanged("Volume", change));
     on(this.#informers.classes, (change) => this.#volumeChanged("StorageClass", change));
     on(storage("csinodes"), (change) => this.#changed("CSINode", change));
+    on(this.#informers.capacities, (change) => this.#changed("CSICapacity", change));
     on(storage("volumeattachments"), (change) => {
       if (!change.object) this.#changed("VolumeDetached", change);
     });

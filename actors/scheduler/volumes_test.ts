@@ -111,3 +111,42 @@ Deno.test("a ReadWriteOncePod claim serves one pod at a time, a disk without CSI
   );
   assertMatch(places[3], /1 node\(s\) had no available disk/);
 });
+
+Deno.test("a claim waits for a node whose driver has room for it", async () => {
+  await using w = await openWorld();
+  for (const [name, zone] of [["a", "1"], ["b", "2"]]) await w.node(name, { labels: { zone } });
+  await w.create(storage("csidrivers"), {
+    metadata: { name: DRIVER },
+    spec: { storageCapacity: true },
+  });
+  await w.create(storage("storageclasses"), {
+    metadata: { name: "thin" },
+    provisioner: DRIVER,
+    volumeBindingMode: "WaitForFirstConsumer",
+  });
+  const room = (name: string, zone: string, capacity: string) =>
+    w.create(storage("csistoragecapacities"), {
+      metadata: { name },
+      storageClassName: "thin",
+      nodeTopology: { matchLabels: { zone } },
+      capacity,
+    }, "default");
+  await room("small", "1", "1Gi");
+  await w.create(core("persistentvolumeclaims"), {
+    metadata: { name: "data" },
+    spec: {
+      storageClassName: "thin",
+      accessModes: ["ReadWriteOnce"],
+      resources: { requests: { storage: "5Gi" } },
+    },
+  }, "default");
+  await w.settle();
+  await w.pod("p", uses("data"));
+  await w.settle();
+  assertMatch((await w.places())[0], /2 node\(s\) did not have enough free storage\./);
+  await room("large", "2", "10Gi");
+  await w.settle(15_000);
+  // The claim is told where its pod is to run; whoever provisions it is not here
+  const claim = await w.get(core("persistentvolumeclaims"), "data", "default");
+  assertEquals(claim.metadata.annotations?.["volume.kubernetes.io/selected-node"], "b");
+});

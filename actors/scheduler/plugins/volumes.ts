@@ -25,6 +25,8 @@ export interface VolumePorts {
   claims: Informer;
   volumes: Informer;
   classes: Informer;
+  drivers: Informer;
+  capacities: Informer;
   client: Client;
   /** What plugins of all profiles share, by name. */
   shared: Map<string, unknown>;
@@ -45,6 +47,7 @@ const refuse = (reason: string, unresolvable = true): Refusal => ({
   ...(unresolvable && { unresolvable }),
 });
 const CONFLICT = refuse("node(s) didn't match PersistentVolume's node affinity");
+const NO_SPACE = refuse("node(s) did not have enough free storage");
 const NOTHING_TO_BIND = refuse("node(s) didn't find available persistent volumes to bind");
 
 /** Makes VolumeBinding. */
@@ -58,7 +61,15 @@ export function volumeBinding(
   const stateOf = (cycle: Cycle) => cycle.state.get("VolumeBinding") as State;
   return {
     name: "VolumeBinding",
-    wakesOn: ["VolumeClaim", "Volume", "StorageClass", "NodeAdd", "NodeLabels", "CSINode"],
+    wakesOn: [
+      "VolumeClaim",
+      "Volume",
+      "StorageClass",
+      "CSICapacity",
+      "NodeAdd",
+      "NodeLabels",
+      "CSINode",
+    ],
     hint(pod, { events, object, oldObject }) {
       if (events.includes("VolumeClaim")) return usesClaim(pod, object);
       if (!events.includes("StorageClass") || !object || !oldObject) return true;
@@ -86,6 +97,7 @@ export function volumeBinding(
       if (state.waiting.length === 0) return undefined;
       const choice = chooseVolumes(state.waiting, node, ports, promised);
       if (!choice) return NOTHING_TO_BIND;
+      if (choice === "no space") return NO_SPACE;
       state.choices.set(node.name, choice);
     },
     reserve(cycle, node) {
@@ -189,9 +201,10 @@ function chooseVolumes(
   node: NodeInfo,
   ports: VolumePorts,
   promised: ReadonlyMap<string, string>,
-): { claim: Obj; volume?: Obj }[] | undefined {
+): { claim: Obj; volume?: Obj }[] | "no space" | undefined {
   const taken = new Set<string>();
   const choices: { claim: Obj; volume?: Obj }[] = [];
+  let space = true;
   for (const claim of waiting) {
     const chosen = claim.metadata.annotations?.[SELECTED_NODE];
     if (chosen && chosen !== node.name) return undefined;
@@ -205,10 +218,33 @@ function chooseVolumes(
     if (volume) {
       taken.add(volume.metadata.name);
       choices.push({ claim, volume });
-    } else if (canProvision(classOf(claim, ports.classes), node)) choices.push({ claim });
-    else return undefined;
+      continue;
+    }
+    const storageClass = classOf(claim, ports.classes);
+    if (!storageClass || !canProvision(storageClass, node)) return undefined;
+    if (hasSpace(claim, storageClass, node, ports)) choices.push({ claim });
+    else space = false;
   }
-  return choices;
+  return space ? choices : "no space";
+}
+
+/** Whether a driver that tells of its capacity has enough of it for a claim where a node reaches it. */
+function hasSpace(
+  claim: Obj,
+  { metadata, provisioner }: Obj,
+  node: NodeInfo,
+  { drivers, capacities }: VolumePorts,
+): boolean {
+  const wanted = claim.spec.resources?.requests?.storage;
+  if (wanted === undefined || !drivers.get(provisioner)?.spec.storageCapacity) return true;
+  const bytes = parseQuantity(wanted).value();
+  for (const one of capacities.list()) {
+    const limit = one.maximumVolumeSize ?? one.capacity;
+    if (one.storageClassName !== metadata.name || limit === undefined) continue;
+    if (parseQuantity(limit).value() < bytes || !one.nodeTopology) continue;
+    if (labelSelector(one.nodeTopology).matches(node.labels)) return true;
+  }
+  return false;
 }
 
 function findVolume(
@@ -249,8 +285,8 @@ function findVolume(
   return best;
 }
 
-function canProvision(storageClass: Obj | undefined, node: NodeInfo): boolean {
-  if (!storageClass || storageClass.provisioner === NO_PROVISIONER) return false;
+function canProvision(storageClass: Obj, node: NodeInfo): boolean {
+  if (storageClass.provisioner === NO_PROVISIONER) return false;
   const topologies = storageClass.allowedTopologies as
     | readonly { matchLabelExpressions?: readonly { key: string; values: readonly string[] }[] }[]
     | undefined;
