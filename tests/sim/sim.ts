@@ -2,21 +2,15 @@
  * `deno task sim <seed>` runs one seed and prints what happened. `deno task sim --seeds 50 [--from 1]` runs
  * many and prints each that fails with the command that shows it; then the exit code is 1. `--mutation name`
  * plants a bug (`mutations.ts`), `--steps n` makes runs longer or shorter, `--shared` or `--alone` chooses
- * whether two processes share the database. `--exactness` runs the writers of `exactness.ts` instead.
+ * whether two processes share the database. `--record file` notes which seeds of which commit ran, and leaves out those
+ * that did. `--exactness` runs the writers of `exactness.ts` instead.
  */
 import { parseArgs } from "node:util";
 import { runExactness } from "./exactness.ts";
 import { mutationOf } from "./mutations.ts";
+import { type Many, runMany, type SeedRecord } from "./many.ts";
 import { optionsOf, type Order } from "./sim_worker.ts";
 import { type RunResult, runSeed } from "./world.ts";
-
-function commandOf({ seed, steps, shared, mutation }: Order): string {
-  const parts = [`deno task sim ${seed}`];
-  if (steps !== undefined) parts.push(`--steps ${steps}`);
-  if (shared !== undefined) parts.push(shared ? "--shared" : "--alone");
-  if (mutation) parts.push(`--mutation ${mutation}`);
-  return parts.join(" ");
-}
 
 function lineOf({ seed, revisions, answered, requests, crashes, restedS, digest }: RunResult) {
   return `seed ${seed}: ${revisions} revisions, ${answered} of ${requests} requests done, ` +
@@ -36,35 +30,40 @@ async function one(order: Order): Promise<boolean> {
   return failure === undefined;
 }
 
-/** Runs many, in as many workers as the machine has cores. */
-async function many(orders: Order[]): Promise<boolean> {
-  const failed: number[] = [];
-  const waiting = [...orders];
-  const startedAt = performance.now();
-  const workers = Math.max(1, Math.min(navigator.hardwareConcurrency, orders.length));
-  await Promise.all(Array.from({ length: workers }, async () => {
-    const worker = new Worker(new URL("./sim_worker.ts", import.meta.url), { type: "module" });
-    for (let order = waiting.shift(); order; order = waiting.shift()) {
-      const result = await answerOf(worker, order);
-      if (!result.failure) continue;
-      const { step, checker, text } = result.failure;
-      failed.push(order.seed);
-      console.error(`seed ${order.seed} FAILED at ${step} (${checker}): ${text}`);
-      console.error(`  ${commandOf(order)}`);
-    }
-    worker.terminate();
-  }));
-  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-  console.log(`${orders.length} seeds, ${failed.length} failed, ${seconds} s`);
+/** Runs many; `record` is the file that says which of them ran already. */
+async function many(
+  { record: path, ...range }: Omit<Many, "tell" | "record"> & { record?: string },
+): Promise<boolean> {
+  const record = path === undefined ? undefined : await recordOf(path);
+  const outcome = await runMany({ ...range, record, tell: (line) => console.log(line) });
+  const { ran, failed, seconds } = outcome;
+  const former = ran < range.count ? `, ${range.count - ran} were run before` : "";
+  console.log(`${ran} seeds, ${failed.length} failed, ${seconds.toFixed(1)} s${former}`);
+  if (failed.length > 0) console.log(`failed: ${failed.join(" ")}`);
   return failed.length === 0;
 }
 
-function answerOf(worker: Worker, order: Order): Promise<RunResult> {
-  return new Promise((resolve, reject) => {
-    worker.onmessage = ({ data }) => resolve(data);
-    worker.onerror = (event) => reject(new Error(event.message));
-    worker.postMessage(order);
+/** The record in a file, for the commit that lies here: seeds of a changed tree are of no commit. */
+async function recordOf(path: string): Promise<SeedRecord> {
+  const changed = await git("status", "--porcelain", "--untracked-files=no");
+  if (changed !== "") throw new TypeError("--record needs a tree without changes: commit first");
+  const text = await Deno.readTextFile(path).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
   });
+  return {
+    commit: await git("rev-parse", "--short", "HEAD"),
+    lines: text.split("\n").filter((line) => line !== ""),
+    add: (line) => Deno.writeTextFileSync(path, `${line}\n`, { append: true }),
+  };
+}
+
+async function git(...args: string[]): Promise<string> {
+  const cwd = new URL(".", import.meta.url);
+  const { code, stdout, stderr } = await new Deno.Command("git", { args, cwd }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim();
+  if (code !== 0) throw new TypeError(`git ${args[0]}: ${text(stderr)}`);
+  return text(stdout);
 }
 
 /** Seeds of the exactness run; one alone tells what happens. */
@@ -99,6 +98,7 @@ async function main(args: string[]): Promise<boolean> {
       mutation: { type: "string" },
       shared: { type: "boolean" },
       alone: { type: "boolean" },
+      record: { type: "string" },
       exactness: { type: "boolean", default: false },
     },
   });
@@ -117,9 +117,14 @@ async function main(args: string[]): Promise<boolean> {
     return await one({ seed, steps, shared, mutation });
   }
   const count = number("--seeds", values.seeds);
-  return await many(
-    Array.from({ length: count }, (_, i) => ({ seed: from + i, steps, shared, mutation })),
-  );
+  const order = { steps, shared, mutation };
+  const { record } = values;
+  if (record !== undefined && Object.values(order).some((value) => value !== undefined)) {
+    throw new TypeError(
+      "--record is of plain runs: without --steps, --shared, --alone, --mutation",
+    );
+  }
+  return await many({ from, count, order, record });
 }
 
 if (import.meta.main) {
