@@ -257,6 +257,8 @@ function wrongList(expected: Expectation, all: readonly KubeObject[]): string | 
     return `${of}: ${those.join(", ")} instead of ${names.join(", ")}`;
   }
   if (each === undefined) return undefined;
+  // What nothing is true of would be true of everything.
+  if (!found.length && count === undefined) return `${of}: there are none`;
   for (const object of found) {
     const wrong = difference(object, each, `${of}/${object.metadata.name}`);
     if (wrong) return wrong;
