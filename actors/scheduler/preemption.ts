@@ -192,23 +192,43 @@ function moreImportant(a: PodInfo, b: PodInfo): number {
   return a.key < b.key ? -1 : 1;
 }
 
+/** What candidates are compared by, worked out once: of most the victims are asked about again and again. */
+interface Harm {
+  /** The highest priority of a victim. */
+  highest: number;
+  /** Upstream lifts priorities above zero before it sums them, so that fewer negative ones still win. */
+  sum: number;
+  /** When the first of those with the highest priority started. */
+  earliest: string;
+}
+
+const harms = new WeakMap<readonly PodInfo[], Harm>();
+
+function harmOf({ victims }: Candidate): Harm {
+  let harm = harms.get(victims);
+  if (!harm) {
+    const highest = victims[0].priority;
+    let sum = 0;
+    let earliest = startOf(victims[0]);
+    for (const victim of victims) {
+      sum += victim.priority + 2 ** 31;
+      if (victim.priority !== highest) continue;
+      const start = startOf(victim);
+      if (start < earliest) earliest = start;
+    }
+    harms.set(victims, harm = { highest, sum, earliest });
+  }
+  return harm;
+}
+
 function better(a: Candidate, b: Candidate): boolean {
   if (a.violations !== b.violations) return a.violations < b.violations;
   if (a.victims.length === 0 || b.victims.length === 0) return a.victims.length < b.victims.length;
-  const highest = a.victims[0].priority - b.victims[0].priority;
-  if (highest !== 0) return highest < 0;
-  // Upstream lifts priorities above zero before it sums them, so that fewer negative ones still win.
-  const sum = (victims: readonly PodInfo[]) =>
-    victims.reduce((s, v) => s + v.priority + 2 ** 31, 0);
-  const sums = sum(a.victims) - sum(b.victims);
-  if (sums !== 0) return sums < 0;
+  const [x, y] = [harmOf(a), harmOf(b)];
+  if (x.highest !== y.highest) return x.highest < y.highest;
+  if (x.sum !== y.sum) return x.sum < y.sum;
   if (a.victims.length !== b.victims.length) return a.victims.length < b.victims.length;
-  return earliestOfHighest(a) > earliestOfHighest(b);
-}
-
-function earliestOfHighest({ victims }: Candidate): string {
-  const top = victims[0].priority;
-  return victims.filter((v) => v.priority === top).map(startOf).reduce((a, b) => (a < b ? a : b));
+  return x.earliest > y.earliest;
 }
 
 /** What the disruption budgets still allow, as victims are counted against them. */
