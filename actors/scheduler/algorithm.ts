@@ -57,6 +57,9 @@ export interface AlgorithmOptions {
   percentageOfNodesToScore?: number;
 }
 
+/** Kinds of pods whose refusals nodes remember. */
+const ALIKE_MAX = 64;
+
 /** Whether a pod passes on nodes, to be asked while the cluster is changed in thought. */
 export interface FilterQuestion {
   ask(node: NodeInfo): Refusal | undefined;
@@ -80,6 +83,7 @@ export class Algorithm {
   readonly nominated: Nominated;
   readonly #percentage: number;
   #next = 0;
+  readonly #alike = new Map<string, object>();
 
   constructor(
     cluster: Cluster,
@@ -165,8 +169,8 @@ export class Algorithm {
       return { ask: (node) => this.#filterAnew(pod, node) };
     }
     const ask = (node: NodeInfo) => this.#filterNode(cycle, filters, node);
-    if (filters.some((plugin) => !plugin.reads)) return { ask };
-    const alike = JSON.stringify(filters.map((plugin) => plugin.reads!(pod)));
+    const alike = alikeOf(cycle, filters);
+    if (alike === undefined) return { ask };
     return { ask, alike, ofNodeAlone: (node) => !this.nominated.has(node.name) };
   }
 
@@ -242,11 +246,14 @@ export class Algorithm {
     // A pod whose victims have left takes the node that was emptied for it, whatever else is free.
     if (promised && !this.#filterNode(cycle, filters, promised)) return [promised];
     const start = nodes.length === 0 ? 0 : this.#next % nodes.length;
+    const alike = this.#token(alikeOf(cycle, filters));
     let looked = 0;
     for (; looked < nodes.length && feasible.length < wanted; looked++) {
       const at = start + looked;
       const node = nodes[at < nodes.length ? at : at - nodes.length];
-      const refusal = this.#filterNode(cycle, filters, node);
+      const refusal = alike
+        ? this.#filterAlike(cycle, filters, { node, alike })
+        : this.#filterNode(cycle, filters, node);
       if (!refusal) feasible.push(node);
       else {
         refusals.set(node.name, refusal);
@@ -264,6 +271,34 @@ export class Algorithm {
       if (node) nodes.push(node);
     }
     return nodes;
+  }
+
+  /** As `filterNode`, for pods of which the same is said of a node as long as nothing changes on it. */
+  #filterAlike(
+    cycle: Cycle,
+    filters: readonly Plugin[],
+    { node, alike }: { node: NodeInfo; alike: object },
+  ): Refusal | undefined {
+    const { said } = node;
+    if (this.nominated.size > 0 && this.nominated.has(node.name)) {
+      return this.#filterNode(cycle, filters, node);
+    }
+    if (said.alike === alike && said.generation === node.generation) return said.refusal;
+    said.refusal = runFilters(cycle, filters, node);
+    said.alike = alike;
+    said.generation = node.generation;
+    return said.refusal;
+  }
+
+  /** One object for all pods that are alike. */
+  #token(alike: string | undefined): object | undefined {
+    if (alike === undefined) return undefined;
+    const known = this.#alike.get(alike) ?? {};
+    this.#alike.delete(alike);
+    this.#alike.set(alike, known);
+    const [oldest] = this.#alike.keys();
+    if (this.#alike.size > ALIKE_MAX) this.#alike.delete(oldest);
+    return known;
   }
 
   #filterNode(cycle: Cycle, filters: readonly Plugin[], node: NodeInfo): Refusal | undefined {
@@ -331,6 +366,17 @@ function word(plugin: Plugin, cycle: Cycle, node: NodeInfo): Refusal | undefined
     const text = error instanceof Error ? error.message : String(error);
     return { plugin: plugin.name, reasons: [text] };
   }
+}
+
+/** What the filters read of a pod, as a text; undefined where that cannot be told. */
+function alikeOf(cycle: Cycle, filters: readonly Plugin[]): string | undefined {
+  if (cycle.state.size > 0) return undefined;
+  let text = "";
+  for (const plugin of filters) {
+    if (!plugin.reads) return undefined;
+    text += `${plugin.name} ${plugin.reads(cycle.pod)} `;
+  }
+  return text;
 }
 
 function runFilters(cycle: Cycle, filters: readonly Plugin[], node: NodeInfo): Refusal | undefined {

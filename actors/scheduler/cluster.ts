@@ -105,6 +105,7 @@ export class Cluster {
       ports: new Map(),
       images: new Map(),
       generation: 0,
+      said: { alike: undefined, generation: 0, refusal: undefined },
     };
     fillNode(info, node);
     this.#countImages(info, 1);

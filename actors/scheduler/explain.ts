@@ -16,6 +16,7 @@ import {
   type Pod,
   type PodInfo,
   type Refusal,
+  tally,
 } from "./framework.ts";
 
 /** Attempts that are remembered; the oldest goes first. */
@@ -89,7 +90,7 @@ export function reasonCounts(
   };
   if (all) add(all, 0);
   if (others) add(others, others.nodes);
-  for (const refusal of refusals.values()) add(refusal, 1);
+  for (const [refusal, nodes] of tally(refusals)) add(refusal, nodes);
   return [...counts.values()].sort((a, b) => b.nodes - a.nodes);
 }
 

@@ -80,6 +80,8 @@ export interface NodeInfo {
   images: Map<string, number>;
   /** Another number for each change of the node or of what is on it. */
   generation: number;
+  /** What the filters said last, of which pods, and of which generation of the node. */
+  said: { alike: object | undefined; generation: number; refusal: Refusal | undefined };
 }
 
 export type { Taint, Toleration };
@@ -223,6 +225,13 @@ export function otherRefusal({ plugin }: { plugin: string }): Refusal {
   return { plugin, reasons, unresolvable: true };
 }
 
+/** How many nodes refused in the same words. */
+export function tally(refusals: ReadonlyMap<string, Refusal>): Map<Refusal, number> {
+  const counts = new Map<Refusal, number>();
+  for (const refusal of refusals.values()) counts.set(refusal, (counts.get(refusal) ?? 0) + 1);
+  return counts;
+}
+
 /** Upstream's message: `0/5 nodes are available: 2 Insufficient cpu, 3 node(s) were unschedulable.` */
 export function fitErrorText(diagnosis: Diagnosis): string {
   if (diagnosis.nodes === 0) return "no nodes available to schedule pods";
@@ -231,8 +240,8 @@ export function fitErrorText(diagnosis: Diagnosis): string {
     text += ` ${diagnosis.all.reasons.join(", ")}.`;
   } else {
     const counts = new Map<string, number>();
-    for (const refusal of diagnosis.refusals.values()) {
-      for (const reason of refusal.reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
+    for (const [refusal, nodes] of tally(diagnosis.refusals)) {
+      for (const reason of refusal.reasons) counts.set(reason, (counts.get(reason) ?? 0) + nodes);
     }
     const { reasons = [], nodes = 0 } = diagnosis.others ?? {};
     for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + nodes);
