@@ -183,12 +183,9 @@ function dayMatches([, , days, , weekdays]: Field[], { year, month, day }: Wall)
 }
 
 function nextTime(fields: Field[], wall: WallClock, after: number): number | undefined {
-  const [minutes, hours, , months] = fields;
+  const [, , , months] = fields;
   const first = Math.floor(after / MINUTE) * MINUTE + MINUTE;
   const start = wall.at(first);
-  // Unless the clock is put back within a day, no earlier time of that day comes again.
-  const forward = wall.offset(first) >= wall.offset(first - DAY) &&
-    wall.offset(first + DAY) >= wall.offset(first);
   const date = new Date(Date.UTC(start.year, start.month - 1, start.day));
   for (let i = 0; i < SEARCH_DAYS_MAX; i++) {
     const day: Wall = {
@@ -199,19 +196,35 @@ function nextTime(fields: Field[], wall: WallClock, after: number): number | und
       minute: 0,
     };
     if (months.values.has(day.month) && dayMatches(fields, day)) {
-      const skips = i === 0 && forward;
-      for (const hour of hours.list) {
-        if (skips && hour < start.hour) continue;
-        for (const minute of minutes.list) {
-          if (skips && hour === start.hour && minute < start.minute) continue;
-          const at = wall.momentOf({ ...day, hour, minute }, after);
-          if (at !== undefined && at > after) return at;
-        }
-      }
+      const at = firstOf(fields, wall, { day, after, ...(i === 0 && { start }) });
+      if (at !== undefined) return at;
     }
     date.setUTCDate(date.getUTCDate() + 1);
   }
   return undefined;
+}
+
+/** The first moment of a day after another; `start` is what the clock shows then, on the same day. */
+function firstOf(
+  [minutes, hours]: Field[],
+  wall: WallClock,
+  { day, after, start }: { day: Wall; after: number; start?: Wall },
+): number | undefined {
+  // Where the clock is put back, hours come twice: a time may lie behind one that the clock shows later.
+  const goesBack = start && (wall.offset(after + DAY) < wall.offset(after) ||
+    wall.offset(after) < wall.offset(after - DAY));
+  let found: number | undefined;
+  for (const hour of hours.list) {
+    if (start && !goesBack && hour < start.hour) continue;
+    for (const minute of minutes.list) {
+      if (start && !goesBack && hour === start.hour && minute < start.minute) continue;
+      const at = wall.momentOf({ ...day, hour, minute }, after);
+      if (at === undefined || at <= after) continue;
+      if (!goesBack) return at;
+      if (found === undefined || at < found) found = at;
+    }
+  }
+  return found;
 }
 
 interface WallClock {
@@ -274,21 +287,40 @@ function askZone(format: Intl.DateTimeFormat): Offset {
   };
 }
 
+/** A day's offsets: until the moment of a change, if it has one, and from then on. */
+interface Day {
+  changesAt: number;
+  before: number;
+  behind: number;
+}
+
 /**
  * The same offsets, asked for once a day: a schedule asks often, and the host takes microseconds for each. A day (of
  * UTC) that begins and ends with the same offset has it throughout: no zone changes twice a day.
  */
 function byDays(ask: Offset): Offset {
-  const known = new Map<number, number | undefined>();
+  const known = new Map<number, Day>();
   return (ms) => {
-    const day = Math.floor(ms / DAY);
-    if (!known.has(day)) {
+    const number = Math.floor(ms / DAY);
+    let day = known.get(number);
+    if (!day) {
       if (known.size >= DAYS_KNOWN_MAX) known.clear();
-      const offset = ask(day * DAY);
-      known.set(day, offset === ask((day + 1) * DAY) ? offset : undefined);
+      known.set(number, day = askDay(ask, number * DAY));
     }
-    return known.get(day) ?? ask(ms);
+    return ms < day.changesAt ? day.before : day.behind;
   };
+}
+
+function askDay(ask: Offset, from: number): Day {
+  const [before, behind] = [ask(from), ask(from + DAY)];
+  if (before === behind) return { changesAt: Infinity, before, behind };
+  let [low, high] = [0, DAY / MINUTE];
+  while (high - low > 1) {
+    const middle = low + high >> 1;
+    if (ask(from + middle * MINUTE) === before) low = middle;
+    else high = middle;
+  }
+  return { changesAt: from + high * MINUTE, before, behind };
 }
 
 function zoneFormat(timeZone: string): Intl.DateTimeFormat {

@@ -46,6 +46,13 @@ Deno.test("parseSchedule() follows time zones over changes of daylight saving", 
   assertEquals(next("30 1 * * *", "2026-11-01T00:00:00Z", zone), "2026-11-01T05:30");
 });
 
+Deno.test("parseSchedule() misses no minute of the hour that comes twice, and none after the one that is left out", () => {
+  const { next } = parseSchedule("*/5 * * * *", "America/New_York");
+  for (const day of [Date.UTC(2026, 2, 8), Date.UTC(2026, 10, 1)]) {
+    for (let at = day; at < day + 86_400_000; at += 300_000) assertEquals(next(at), at + 300_000);
+  }
+});
+
 Deno.test("parseSchedule() refuses what it cannot read", () => {
   const bad = [
     "",
