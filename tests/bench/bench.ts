@@ -51,7 +51,7 @@ function note(
   console.error(`${name}: ${value.toFixed(value < 10 ? 2 : 0)} ${unit}`);
 }
 
-/** `--only` names groups: api, front, scheduling, `workloads NAME`, starts. */
+/** `--only` names groups: api, front, scheduling, `workloads NAME`, starts, virtual. */
 const wants = (name: string) => !only || only.test(name);
 
 async function api(): Promise<void> {
@@ -168,6 +168,16 @@ async function starts(): Promise<void> {
   );
 }
 
+/** Clusters under the virtual clock, in this process; every run is checked (`cron_year.ts` says what they are). */
+async function virtual(): Promise<void> {
+  const { runCron } = await import("../scenarios/cron_year.ts");
+  const from = Date.UTC(2026, 0, 1, 5);
+  const year = await runCron({ from, days: 365 });
+  note("a year of CronJobs every five minutes, 105,120", "s", year.ms / 1000, undefined, 60, 45);
+  const week = await runCron({ from: Date.UTC(2026, 2, 5, 5), days: 7, pods: true });
+  note("a week of them with pods on a node, 2,016", "s", week.ms / 1000, undefined, 60, 15);
+}
+
 function table(): string {
   const show = (value: number | undefined) =>
     value === undefined
@@ -192,5 +202,6 @@ if (wants("front")) await front();
 if (wants("scheduling")) await scheduling();
 await workloads();
 if (wants("starts")) await starts();
+if (wants("virtual")) await virtual();
 console.log(table());
 if (options.json) await Deno.writeTextFile(options.json, JSON.stringify(rows, undefined, 2));
