@@ -126,10 +126,15 @@ async function syncClaim(claim: Obj, context: ActorContext): Promise<Outcome> {
       );
       return;
     }
-    return await bind(volume, claim, context);
+    const mismatch = volume.spec.claimRef ? undefined : mismatchOf(volume, claim);
+    if (!mismatch) return await bind(volume, claim, context);
+    const text = `Cannot bind to requested volume "${volume.metadata.name}": ${mismatch}`;
+    context.recorder.event(claim, "Warning", "VolumeMismatch", text);
+    return await setClaimPhase(claim, "Pending", undefined, context);
   }
   const promised = volumes.byIndex(BY_CLAIM, keyOf(claim)).find((volume) =>
-    refersTo(volume, claim)
+    refersTo(volume, claim) && !volume.metadata.deletionTimestamp &&
+    !isTooSmall(volume, claim) && !modesDiffer(volume, claim)
   );
   if (promised) return await bind(promised, claim, context);
   const storageClass = classOf(claim, context);
@@ -219,19 +224,9 @@ async function syncVolume(volume: Obj, context: ActorContext): Promise<void> {
     if (!await reallyGone(reference, context)) return;
     // Bound once, and its claim is no more: what now happens to the data is the reclaim policy's matter.
     if (volume.status?.phase !== "Failed") await setVolumePhase(volume, "Released", context);
-    return;
+    return await reclaim(volume, context);
   }
-  if (!claim.spec.volumeName) {
-    if (
-      volume.metadata.annotations?.[BOUND_BY_CONTROLLER] === undefined && modesDiffer(volume, claim)
-    ) {
-      const text =
-        `Cannot bind PersistentVolume to requested PersistentVolumeClaim "${claim.metadata.name}" due to incompatible volumeMode.`;
-      context.recorder.event(volume, "Warning", "VolumeMismatch", text);
-      return;
-    }
-    return await bind(volume, claim, context);
-  }
+  if (!claim.spec.volumeName) return awaitClaim(volume, claim, context);
   if (claim.spec.volumeName === volume.metadata.name) {
     return await setVolumePhase(volume, "Bound", context);
   }
@@ -248,6 +243,58 @@ async function syncVolume(volume: Obj, context: ActorContext): Promise<void> {
       spec: { claimRef: null },
     }, context);
   }
+}
+
+/** A volume that was promised to a claim: the claim takes it if it can use it. */
+function awaitClaim(volume: Obj, claim: Obj, context: ActorContext): void {
+  if (!modesDiffer(volume, claim)) return context.send(context.address, `claim/${keyOf(claim)}`);
+  const why = "due to incompatible volumeMode.";
+  const say = (object: Obj, text: string) =>
+    context.recorder.event(object, "Warning", "VolumeMismatch", text);
+  const claimName = claim.metadata.name;
+  say(
+    volume,
+    `Cannot bind PersistentVolume to requested PersistentVolumeClaim "${claimName}" ${why}`,
+  );
+  const { name } = volume.metadata;
+  say(claim, `Cannot bind PersistentVolume "${name}" to requested PersistentVolumeClaim ${why}`);
+}
+
+/**
+ * What becomes of a released volume. Those that a provisioner made it deletes itself; others nobody here can delete or
+ * recycle, and so they have failed.
+ */
+async function reclaim(volume: Obj, context: ActorContext): Promise<void> {
+  if (volume.status?.phase === "Failed") return;
+  const { name, annotations } = volume.metadata;
+  switch (volume.spec.persistentVolumeReclaimPolicy) {
+    case "Delete": {
+      const provisioner: string | undefined = annotations?.[PROVISIONED_BY];
+      if (provisioner && !provisioner.startsWith("kubernetes.io/")) return;
+      const path = volume.spec.hostPath?.path;
+      const why = path === undefined
+        ? `error getting deleter volume plugin for volume "${name}": no deletable volume plugin matched`
+        : `host_path deleter only supports /tmp/.+ but received provided ${path}`;
+      return await failVolume(volume, "VolumeFailedDelete", why, context);
+    }
+    case "Recycle": {
+      const why = "No recycler plugin found for the volume!";
+      return await failVolume(volume, "VolumeFailedRecycle", why, context);
+    }
+  }
+}
+
+async function failVolume(
+  volume: Obj,
+  reason: string,
+  message: string,
+  context: ActorContext,
+): Promise<void> {
+  await context.client.patch(targetOf(PERSISTENT_VOLUMES, volume, "status"), {
+    type: "merge",
+    body: { metadata: { uid: volume.metadata.uid }, status: { phase: "Failed", message } },
+  });
+  context.recorder.event(volume, "Warning", reason, message);
 }
 
 /** The cache may not have the claim yet: a volume must not be released for that. */
@@ -322,7 +369,7 @@ async function setVolumePhase(volume: Obj, phase: string, context: ActorContext)
   if (volume.status?.phase === phase) return;
   await context.client.patch(targetOf(PERSISTENT_VOLUMES, volume, "status"), {
     type: "merge",
-    body: { metadata: { uid: volume.metadata.uid }, status: { phase } },
+    body: { metadata: { uid: volume.metadata.uid }, status: { phase, message: null } },
   });
 }
 
@@ -359,25 +406,54 @@ async function setClaimPhase(
 
 // --- who fits whom --------------------------------------------------------------------------------------
 
+/** Why a claim cannot have the volume that it names; undefined when it can. */
+function mismatchOf(volume: Obj, claim: Obj): string | undefined {
+  const { name, deletionTimestamp } = volume.metadata;
+  if (deletionTimestamp) return `the volume is marked for deletion "${name}"`;
+  if (isTooSmall(volume, claim)) return "requested PV is too small";
+  if (!sameClass(volume, claim)) return "storageClassName does not match";
+  if (!sameAttributes(volume, claim)) return "volumeAttributesClassName does not match";
+  if (modesDiffer(volume, claim)) return "incompatible volumeMode";
+  return hasAccessModes(volume, claim) ? undefined : "incompatible accessMode";
+}
+
+function storageOf(quantity: string | undefined): number {
+  return parseQuantity(quantity ?? "0").value();
+}
+
+function isTooSmall(volume: Obj, claim: Obj): boolean {
+  const wanted = claim.spec.resources?.requests?.storage;
+  return storageOf(volume.spec.capacity?.storage) < storageOf(wanted);
+}
+
+function sameClass(volume: Obj, claim: Obj): boolean {
+  return (volume.spec.storageClassName ?? "") === (claim.spec.storageClassName ?? "");
+}
+
+function sameAttributes(volume: Obj, claim: Obj): boolean {
+  return (volume.spec.volumeAttributesClassName ?? "") ===
+    (claim.spec.volumeAttributesClassName ?? "");
+}
+
+function hasAccessModes(volume: Obj, claim: Obj): boolean {
+  const modes = (claim.spec.accessModes ?? []) as readonly string[];
+  return modes.every((mode) => volume.spec.accessModes?.includes(mode));
+}
+
 /** The smallest available volume that a claim can use; one prepared for it wins. */
 export function findVolume(claim: Obj, context: ActorContext): Obj | undefined {
-  const wanted = parseQuantity(claim.spec.resources?.requests?.storage ?? "0").value();
   const selector = claim.spec.selector && labelSelector(claim.spec.selector);
   let best: Obj | undefined;
   let bestSize = Infinity;
   for (const volume of context.informers.for(PERSISTENT_VOLUMES).list()) {
     const { claimRef } = volume.spec;
     if (volume.metadata.deletionTimestamp || (claimRef && !refersTo(volume, claim))) continue;
-    const size = parseQuantity(volume.spec.capacity?.storage ?? "0").value();
-    if (size < wanted || modesDiffer(volume, claim)) continue;
+    if (isTooSmall(volume, claim) || modesDiffer(volume, claim)) continue;
     if (claimRef) return volume;
+    const size = storageOf(volume.spec.capacity?.storage);
     if (size >= bestSize || volume.status?.phase !== "Available") continue;
-    if ((volume.spec.storageClassName ?? "") !== (claim.spec.storageClassName ?? "")) continue;
-    if (
-      (volume.spec.volumeAttributesClassName ?? "") !== (claim.spec.volumeAttributesClassName ?? "")
-    ) continue;
-    const modes = (claim.spec.accessModes ?? []) as readonly string[];
-    if (!modes.every((mode) => volume.spec.accessModes?.includes(mode))) continue;
+    if (!sameClass(volume, claim) || !sameAttributes(volume, claim)) continue;
+    if (!hasAccessModes(volume, claim)) continue;
     if (selector && !selector.matches(volume.metadata.labels)) continue;
     best = volume;
     bestSize = size;
