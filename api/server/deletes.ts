@@ -5,7 +5,6 @@
  */
 import type { Draft, Item } from "../../kv/contract.ts";
 import { conflict, notFound } from "../machinery/errors.ts";
-import { edit } from "../machinery/edit.ts";
 import type { DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
 import { claimsOf } from "./allocators.ts";
@@ -94,6 +93,11 @@ function beginCrdDeletion(object: KubeObject, now: number): void {
   object.status = { ...object.status, conditions: [...others, condition] };
 }
 
+/** An object whose metadata may be changed; all else is shared with the one it was. */
+function withOwnMetadata(old: DeepReadonly<KubeObject>): KubeObject {
+  return { ...old, metadata: { ...old.metadata } } as KubeObject;
+}
+
 /** Decides what a delete does to an object. */
 export function fateOf(
   kind: Kind,
@@ -110,14 +114,14 @@ export function fateOf(
     if (running !== undefined && running > 0) return shorten(kind, old, options, now);
     if (held) {
       if (sameList(finalizers, meta.finalizers ?? [])) return { type: "pending" };
-      const object = edit(old) as KubeObject;
+      const object = withOwnMetadata(old);
       object.metadata.finalizers = finalizers;
       return { type: "keep", object };
     }
     return { type: "remove" };
   }
   const grace = rules.grace(old, options.gracePeriodSeconds);
-  const object = edit(old) as KubeObject;
+  const object = withOwnMetadata(old);
   if (finalizers.length) object.metadata.finalizers = finalizers;
   else delete object.metadata.finalizers;
   object.metadata.deletionTimestamp = timeText(now + grace * 1000);
@@ -141,7 +145,7 @@ function shorten(
   const asked = options.gracePeriodSeconds;
   if (asked === undefined || asked >= running) return { type: "pending" };
   const seconds = Math.max(asked, 0);
-  const object = edit(old) as KubeObject;
+  const object = withOwnMetadata(old);
   const end = Date.parse(old.metadata.deletionTimestamp!) + (seconds - running) * 1000;
   object.metadata.deletionTimestamp = timeText(Number.isNaN(end) ? now : end);
   object.metadata.deletionGracePeriodSeconds = seconds;
