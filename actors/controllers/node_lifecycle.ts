@@ -58,6 +58,11 @@ const OWN_NO_SCHEDULE = new Set([
   `${PREFIX}unschedulable`,
 ]);
 const OWN_NO_EXECUTE = new Set([`${PREFIX}not-ready`, `${PREFIX}unreachable`]);
+/** Labels that are kept under their old names, too. */
+const OLD_NAMES = [
+  ["kubernetes.io/os", "beta.kubernetes.io/os"],
+  ["kubernetes.io/arch", "beta.kubernetes.io/arch"],
+];
 const JUDGED = ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure"];
 
 interface Taint {
@@ -127,7 +132,11 @@ async function monitor(state: State, context: ActorContext): Promise<void> {
   register(nodes, state, context);
   const readyOf = new Map<string, Ready>();
   const writes: Write[] = [];
-  for (const node of nodes) readyOf.set(node.metadata.name, judge(node, state, context, writes));
+  for (const node of nodes) {
+    readyOf.set(node.metadata.name, judge(node, state, context, writes));
+    const write = relabel(node, context);
+    if (write) writes.push(write);
+  }
   await allAtOnce(writes, (write) => write());
   const now = context.clock.monotonic();
   const counts = countZones(nodes, readyOf);
@@ -149,6 +158,7 @@ function sameForUs(a: Obj, b: Obj): boolean {
   const taints = (node: Obj) => JSON.stringify(node.spec?.taints ?? []);
   return a.metadata.uid === b.metadata.uid && zoneOf(a) === zoneOf(b) &&
     a.spec?.unschedulable === b.spec?.unschedulable && taints(a) === taints(b) &&
+    OLD_NAMES.flat().every((key) => a.metadata.labels?.[key] === b.metadata.labels?.[key]) &&
     CONDITION_TAINTS.every(([type]) =>
       conditionOf(a.status, type)?.status === conditionOf(b.status, type)?.status
     );
@@ -169,6 +179,22 @@ function register(nodes: readonly Obj[], state: State, context: ActorContext): v
     const text = `Node ${name} event: Registered Node ${name} in Controller`;
     say({ name, uid }, "RegisteredNode", text);
   }
+}
+
+/** Gives a node's labels their old names. */
+function relabel(node: Obj, context: ActorContext): Write | undefined {
+  const { uid, labels: present = {} } = node.metadata;
+  let labels: Record<string, string> | undefined;
+  for (const [key, old] of OLD_NAMES) {
+    if (present[key] !== undefined && present[old] !== present[key]) {
+      labels = { ...labels, [old]: present[key] };
+    }
+  }
+  return labels && (() =>
+    context.client.patch(targetOf(NODES, node), {
+      type: "merge",
+      body: { metadata: { uid, labels } },
+    }));
 }
 
 /** A node's Ready status; undefined while a new one has not said anything yet. */
