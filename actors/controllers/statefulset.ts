@@ -213,12 +213,12 @@ function isRunningAndReady(pod: Obj): boolean {
   return pod.status?.phase === "Running" && isReady(pod);
 }
 
-function isHealthy(pod: Obj): boolean {
-  return isRunningAndReady(pod) && !pod.metadata.deletionTimestamp;
-}
-
 function isRunningAndAvailable(pod: Obj, { set, now }: Pass): boolean {
   return isRunningAndReady(pod) && isAvailable(pod, set.spec.minReadySeconds ?? 0, now);
+}
+
+function isUnavailable(pod: Obj, pass: Pass): boolean {
+  return !isRunningAndAvailable(pod, pass) || pod.metadata.deletionTimestamp !== undefined;
 }
 
 // --- steps ------------------------------------------------------------------------------------------
@@ -245,7 +245,8 @@ async function step(pass: Pass, pods: readonly Obj[]): Promise<void> {
     return newPod(atRevision(set, revision), ordinal, revision.metadata.name);
   });
   if (!await forEach(wanted, monotonic, (pod) => keep(pass, pod, monotonic))) return;
-  const unhealthy = [...wanted, ...[...condemned].reverse()].find((pod) => !isHealthy(pod));
+  const unhealthy = [...wanted, ...[...condemned].reverse()]
+    .find((pod) => isUnavailable(pod, pass));
   const drop = (pod: Obj) => condemn(pass, pod, { monotonic, unhealthy });
   if (!await forEach(condemned, monotonic, drop)) return;
   await update(pass, wanted);
@@ -313,29 +314,26 @@ async function condemn(
   return !monotonic;
 }
 
-/** The rolling update: from the last ordinal down, as many at once as may be unavailable. */
+/**
+ * The rolling update, from the last ordinal down: one pod, and the next when that is available, or as many as
+ * `maxUnavailable` leaves, all that are unavailable counted.
+ */
 async function update(pass: Pass, pods: readonly Obj[]): Promise<void> {
   const { set, history } = pass;
-  const strategy = set.spec.updateStrategy;
-  if (strategy?.type === "OnDelete") return;
-  const lowest = strategy?.rollingUpdate?.partition ?? 0;
-  const atOnce = Math.max(
-    1,
-    scaledValue(strategy?.rollingUpdate?.maxUnavailable ?? 1, pods.length, false),
-  );
-  let unavailable = 0;
-  for (const pod of pods) if (!isHealthy(pod)) unavailable++;
-  for (let i = pods.length - 1; i >= lowest; i--) {
-    const pod = pods[i];
-    const outdated = revisionNameOf(pod) !== history.update.metadata.name;
-    if (outdated && !pod.metadata.deletionTimestamp) {
-      // An old pod that is not healthy anyway costs nothing.
-      if (isHealthy(pod) && unavailable >= atOnce) return;
-      if (isHealthy(pod)) unavailable++;
-      await remove(pass, pod);
-      if (atOnce === 1) return;
-    } else if (!isHealthy(pod) && unavailable >= atOnce) return;
+  const { type, rollingUpdate } = set.spec.updateStrategy ?? {};
+  if (type === "OnDelete") return;
+  const subject = pods.slice(rollingUpdate?.partition ?? 0).reverse();
+  const isOutdated = (pod: Obj) =>
+    revisionNameOf(pod) !== history.update.metadata.name && !pod.metadata.deletionTimestamp;
+  if (rollingUpdate?.maxUnavailable === undefined) {
+    const next = subject.find((pod) => isOutdated(pod) || isUnavailable(pod, pass));
+    if (next && isOutdated(next)) await remove(pass, next);
+    return;
   }
+  const atOnce = Math.max(1, scaledValue(rollingUpdate.maxUnavailable, pods.length, false));
+  const left = atOnce - pods.filter((pod) => isUnavailable(pod, pass)).length;
+  if (left <= 0) return;
+  for (const pod of subject.filter(isOutdated).slice(0, left)) await remove(pass, pod);
 }
 
 // --- writes -----------------------------------------------------------------------------------------
