@@ -225,6 +225,55 @@ export function scan<I extends Keyed>(
   return new Scan(root, from, end);
 }
 
+/**
+ * Whether two maps hold the very same items from `from` up to `end`. What they share is not looked at: of a map that
+ * came from another by a few changes only the leaves that changed are.
+ */
+export function sameItems<I extends Keyed>(
+  a: Node<I>,
+  b: Node<I>,
+  { from, end }: { from: string; end: string | undefined },
+): boolean {
+  if (a === b) return true;
+  const [left, right] = [leavesOf(a, from, end), leavesOf(b, from, end)];
+  if (left.length !== right.length) return false;
+  return left.every((one, i) => one === right[i] || sameInLeaf(one, right[i], from, end));
+}
+
+/** The leaves with items in a range, and perhaps one beside it at either end. */
+function leavesOf<I extends Keyed>(
+  node: Node<I>,
+  from: string,
+  end: string | undefined,
+  out: I[][] = [],
+): I[][] {
+  if (node.kids === null) {
+    out.push(node.items!);
+    return out;
+  }
+  const keys = node.keys!;
+  for (let at = childIndex(keys, from); at < keys.length; at++) {
+    if (end !== undefined && keys[at] >= end) break;
+    leavesOf(node.kids[at], from, end, out);
+  }
+  return out;
+}
+
+function sameInLeaf<I extends Keyed>(
+  a: I[],
+  b: I[],
+  from: string,
+  end: string | undefined,
+): boolean {
+  let [i, j] = [lowerBound(a, from), lowerBound(b, from)];
+  for (;; i++, j++) {
+    const one = i < a.length && (end === undefined || a[i].key < end) ? a[i] : undefined;
+    const two = j < b.length && (end === undefined || b[j].key < end) ? b[j] : undefined;
+    if (one !== two) return false;
+    if (one === undefined) return true;
+  }
+}
+
 class Scan<I extends Keyed> implements IterableIterator<I> {
   /** Inner nodes from the root down, and the child of each that is being visited. */
   readonly #path: Node<I>[] = [];

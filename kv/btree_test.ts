@@ -92,3 +92,26 @@ Deno.test("prefixEnd() is the first key beyond a prefix", () => {
   assertEquals(btree.prefixEnd("\uffff"), undefined);
   assertEquals(btree.prefixEnd(""), undefined);
 });
+
+Deno.test("sameItems() tells whether a range holds the same items, whatever changed beside it", () => {
+  const items = Array.from(
+    { length: 500 },
+    (_, i) => ({ key: `/k/${String(i).padStart(4, "0")}` }),
+  );
+  const before = btree.fromSorted(items);
+  const range = { from: "/k/0100", end: "/k/0200" };
+  const same = (after: btree.Node<{ key: string }>, other = range) =>
+    btree.sameItems(after, before, other);
+  assert(same(before));
+  for (const { key } of items) {
+    const inside = key >= range.from && key < range.end;
+    assertEquals(same(btree.set(before, { key })), !inside, `${key} replaced`);
+    assertEquals(same(btree.remove(before, key)), !inside, `${key} removed`);
+  }
+  assert(!same(btree.set(before, { key: "/k/0150a" })), "one added");
+  const last = { from: "/k/0499", end: undefined } as unknown as typeof range;
+  assert(!same(btree.set(before, { key: "/l" }), last));
+  assert(same(btree.remove(before, "/k/0001"), last));
+  const nothing = { from: "/x", end: "/y" };
+  assert(same(btree.remove(before, "/k/0001"), nothing));
+});

@@ -42,6 +42,11 @@ export interface View<T> {
   scan(prefix: string, options?: { after?: string }): Iterable<Item<T>>;
   /** How many keys begin with `prefix` (and come after `after`). Counts without visiting items. */
   count(prefix: string, options?: { after?: string }): number;
+  /**
+   * Whether everything whose key begins with `prefix` is, item for item, as in another view of the store. Costs what
+   * has changed nearby, not what there is; false where that cannot be told.
+   */
+  isAsIn?(other: View<T>, prefix: string): boolean;
 }
 
 /** The state as a write function sees it: the head, the writes before it in its group, and its own. */

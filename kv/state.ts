@@ -44,6 +44,10 @@ export class StateView<T> implements View<T> {
   count(prefix: string, options?: { after?: string }): number {
     return countRoot(this.root, prefix, options?.after);
   }
+
+  isAsIn(other: View<T>, prefix: string): boolean {
+    return other instanceof StateView && sameUnder(this.root, other.root as Root<T>, prefix);
+  }
 }
 
 function scanFrom(prefix: string, after: string | undefined): string {
@@ -64,6 +68,11 @@ function countRoot<T>(root: Root<T>, prefix: string, after: string | undefined):
   const end = btree.prefixEnd(prefix);
   const last = end === undefined ? root.size : btree.rank(root, end);
   return Math.max(0, last - btree.rank(root, scanFrom(prefix, after)));
+}
+
+/** Whether two roots hold the very same items under a prefix. */
+function sameUnder<T>(a: Root<T>, b: Root<T>, prefix: string): boolean {
+  return btree.sameItems(a, b, { from: scanFrom(prefix, undefined), end: btree.prefixEnd(prefix) });
 }
 
 /** One change of a draft: `item` is the new state, or the last one at a delete. */

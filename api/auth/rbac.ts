@@ -6,8 +6,8 @@
  *
  * How it stays fast: bindings are indexed by subject, once per change of any role or binding; what a user
  * may do is resolved once per user and index, and decisions are remembered by verb and resource. A
- * change is noticed by the count and the newest revision under the prefix of keys: a scan without decoding,
- * 3 µs for the default roles, once per revision.
+ * change is noticed by what two views share, or by the count and the newest revision under the prefix of keys: a scan
+ * without decoding, 3 µs for the default roles, once per revision.
  */
 import type { User } from "../client/contract.ts";
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
@@ -40,6 +40,9 @@ interface Fingerprint {
   newest: number;
   count: number;
 }
+
+const CLUSTER_ROLES = "/registry/clusterroles/";
+const CLUSTER_BINDINGS = "/registry/clusterrolebindings/";
 
 const NO_OPINION: Decision = Object.freeze({ allowed: false });
 
@@ -85,10 +88,15 @@ class Scope {
     this.#rebuild(view);
   }
 
+  /** Its bindings are at revision `now` as they were at `then`. */
+  kept(then: number, now: number): void {
+    if (this.checked === then) this.checked = now;
+  }
+
   #prefixes(): string[] {
     return this.namespace
       ? [`/registry/rolebindings/${this.namespace}/`, `/registry/roles/${this.namespace}/`]
-      : ["/registry/clusterrolebindings/"];
+      : [CLUSTER_BINDINGS];
   }
 
   #rebuild(view: View<KubeObject>): void {
@@ -197,7 +205,7 @@ export class RbacAuthorizer implements PromptAuthorizer {
   /** Resolved rules by user object: the same token or certificate gives the same object each time. */
   #users = new WeakMap<User, Map<string, Granted>>();
   #roles: Fingerprint | undefined;
-  #rolesChecked = -1;
+  #checked: View<KubeObject> | undefined;
   #rolesVersion = 0;
 
   constructor(view: () => View<KubeObject>) {
@@ -227,13 +235,21 @@ export class RbacAuthorizer implements PromptAuthorizer {
     };
   }
 
+  /** Most writes leave the cluster's roles and bindings alone: then nothing of them is looked at. */
+  #checkCluster(view: View<KubeObject>): void {
+    const last = this.#checked;
+    if (last?.revision === view.revision) return;
+    this.#checked = view;
+    const isAsBefore = (prefix: string) => last !== undefined && view.isAsIn?.(last, prefix);
+    if (isAsBefore(CLUSTER_BINDINGS)) this.#cluster.kept(last!.revision, view.revision);
+    if (isAsBefore(CLUSTER_ROLES)) return;
+    const mark = fingerprint(view, CLUSTER_ROLES);
+    if (!same(this.#roles, mark)) this.#rolesVersion++;
+    this.#roles = mark;
+  }
+
   #scope(view: View<KubeObject>, namespace: string): Scope {
-    if (this.#rolesChecked !== view.revision) {
-      const mark = fingerprint(view, "/registry/clusterroles/");
-      if (!same(this.#roles, mark)) this.#rolesVersion++;
-      this.#roles = mark;
-      this.#rolesChecked = view.revision;
-    }
+    this.#checkCluster(view);
     let scope = namespace ? this.#namespaces.get(namespace) : this.#cluster;
     if (!scope) {
       if (this.#namespaces.size >= NAMESPACES_INDEXED_MAX) {
