@@ -39,8 +39,14 @@ export function checkTerm(term: Term, root: Root<unknown>): void {
 
 function termAt(root: Root<unknown>, name: string): TermRecord | undefined {
   const item = btree.get(root, termKey(name));
-  return item === undefined ? undefined : JSON.parse(decoder.decode(item.bytes));
+  if (item === undefined) return undefined;
+  let record = records.get(item);
+  if (!record) records.set(item, record = JSON.parse(decoder.decode(item.bytes)) as TermRecord);
+  return record;
 }
+
+/** What was read of terms: every write that carries one looks it up. */
+const records = new WeakMap<object, TermRecord>();
 
 const decoder = new TextDecoder();
 const encoder = new TextEncoder();
