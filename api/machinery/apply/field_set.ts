@@ -56,6 +56,7 @@ const shared = new Map<string, FieldSet>();
  */
 export function canonical(set: FieldSet): FieldSet {
   if (isEmptySet(set)) return LEAF;
+  if (canonicals.has(set)) return set;
   const text = JSON.stringify(set);
   const known = recall(text);
   if (known) return known;
@@ -63,10 +64,14 @@ export function canonical(set: FieldSet): FieldSet {
   for (const key of Object.keys(set).sort(inOrder)) made[key] = canonical(set[key]);
   const inOrderText = JSON.stringify(made);
   const one = recall(inOrderText) ?? Object.freeze(made);
+  canonicals.add(one);
   keep(inOrderText, one);
   if (text !== inOrderText) keep(text, one);
   return one;
 }
+
+/** Sets that are so already: those of stored objects, most often. */
+const canonicals = new WeakSet<FieldSet>();
 
 function recall(text: string): FieldSet | undefined {
   const known = shared.get(text);
@@ -264,6 +269,7 @@ export const FIELD_SET_DEPTH_MAX = 200;
 /** Whether a value from outside is a set of fields. */
 export function isFieldSet(value: unknown, depth = 0): value is FieldSet {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  if (depth === 0 && canonicals.has(value as FieldSet)) return true;
   if (depth > FIELD_SET_DEPTH_MAX) return false;
   const map = value as Record<string, unknown>;
   for (const key in map) {
