@@ -265,6 +265,7 @@ export class Levels {
    * they have it: unless they were `shared` out anew.
    */
   lend(shared = false): void {
+    if (!shared && this.#isStill()) return;
     const now = this.#clock.monotonic();
     const limited: { level: Level; least: number }[] = [];
     let remaining = this.#nominalSum;
@@ -293,6 +294,16 @@ export class Levels {
     if (!changed) return;
     this.#give(limited, remaining);
     for (const one of this.levels.values()) one.set.configure(queuingOf(one.spec), one.current);
+  }
+
+  /** Whether nobody has asked for anything since seats were lent, nor before. What follows is measured from now. */
+  #isStill(): boolean {
+    for (const { set, seen, smoothed } of this.levels.values()) {
+      if (!set.demand.still || smoothed > 0 || seen.highest > 0) return false;
+    }
+    const now = this.#clock.monotonic();
+    for (const { set } of this.levels.values()) set.demand.restart(now);
+    return true;
   }
 
   #give(limited: readonly { level: Level; least: number }[], remaining: number): void {

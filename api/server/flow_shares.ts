@@ -92,6 +92,16 @@ export class Integrator {
     if (value > this.#highest) this.#highest = value;
   }
 
+  /** Whether it was nothing since the last time it was asked for, and is. */
+  get still(): boolean {
+    return this.#value === 0 && this.#highest === 0;
+  }
+
+  /** Begins to measure anew what has been nothing. */
+  restart(now: number): void {
+    this.#began = this.#since = now;
+  }
+
   /** What was since the last time this was asked. */
   take(now: number): Seen {
     this.set(this.#value, now);
