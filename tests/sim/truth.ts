@@ -12,6 +12,8 @@ export type Obj = any;
 /** One change of one object. */
 export interface Change {
   readonly revision: number;
+  /** When it landed. */
+  readonly at: number;
   readonly type: "put" | "delete";
   readonly key: string;
   /** After a put; absent when it is sealed. */
@@ -77,7 +79,7 @@ export class Truth {
       revisions.push(revision);
       this.commitOf.set(revision, this.commits);
       this.#hash.update(`${revision} ${at} ${process} `).update(value as Uint8Array);
-      const step = this.#step(revision, value as Uint8Array);
+      const step = this.#step(revision, at, value as Uint8Array);
       if (step) steps.push(step);
     }
     this.revision = decodeHead(head.value).revision;
@@ -96,7 +98,7 @@ export class Truth {
     return this.#hash.copy().digest("hex").slice(0, 16);
   }
 
-  #step(revision: number, whole: Uint8Array): Commit["steps"][number] | undefined {
+  #step(revision: number, at: number, whole: Uint8Array): Commit["steps"][number] | undefined {
     const { kind, key, body, form, chunks, previous } = decodeRecord(whole, revision);
     if (kind === INTERNAL_PUT && key.startsWith("!term/")) {
       const { holder, fence } = JSON.parse(decoder.decode(body));
@@ -109,7 +111,7 @@ export class Truth {
     const isReadable = body !== undefined && form === 0 && chunks === undefined;
     const object = isReadable ? JSON.parse(decoder.decode(body)) : undefined;
     const type = kind === PUT ? "put" : "delete";
-    const change: Change = { revision, type, key, object, bytes: body, before, previous };
+    const change: Change = { revision, at, type, key, object, bytes: body, before, previous };
     this.changes.set(revision, change);
     if (kind === PUT) this.state.set(key, { key, revision, object });
     else this.state.delete(key);

@@ -65,9 +65,10 @@ export function watchChecker(sight: Sight, random: () => number): Checker & { st
       }
     },
     rest() {
-      const behind = watchers.filter(({ last, prefix }) =>
-        missing(truth, prefix, last, truth.revision) !== undefined
-      );
+      const behind = watchers.filter(({ last, prefix, dawdleMs }) => {
+        const next = missing(truth, prefix, last, truth.revision);
+        return next && truth.changes.get(next)!.at + dawdleMs <= sight.now();
+      });
       return behind.map(({ id, last }) => `watcher ${id} is at ${last} of ${truth.revision}`);
     },
     stop() {
@@ -126,8 +127,12 @@ function differs(event: Event<KubeObject>, truth: Truth): string | undefined {
   if (Number(metadata.resourceVersion) !== event.revision) {
     return `shows resourceVersion ${metadata.resourceVersion}`;
   }
-  const { bytes } = event.item;
-  const same = bytes.length === change.bytes!.length &&
-    bytes.every((b, i) => b === change.bytes![i]);
+  const same = sameBytes(event.item.bytes, change.bytes!);
   return same ? undefined : "came with other bytes than lie in the log";
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
