@@ -127,6 +127,8 @@ export interface Term {
   readonly name: string;
   readonly holder: string;
   readonly fence: number;
+  /** Where in the log it was taken: former holders wrote nothing after it. */
+  readonly revision?: number;
 }
 
 export interface Store<T> {

@@ -141,7 +141,8 @@ export class LeaseTerms implements Terms {
   #keep(name: string, record: TermRecord): Term {
     const held = this.#held.get(name);
     if (held?.term.fence === record.fence) return held.term;
-    const term: Term = Object.freeze({ name, ...record });
+    const { revision } = btree.get(this.#o.store.root(), termKey(name)) ?? {};
+    const term: Term = Object.freeze({ name, ...record, revision });
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#held.set(name, { term, end: resolve, over: promise });
     return term;

@@ -48,6 +48,7 @@ export class Actor<S> implements Supervised, ActorHandle {
   readonly #options: SpawnOptions;
   readonly #client: Client;
   readonly #parent: Supervisor;
+  readonly #since: number | undefined;
   #life: Life<S> | undefined;
   #mailbox: Mailbox;
   #state: ActorReport["state"] = "starting";
@@ -68,6 +69,8 @@ export class Actor<S> implements Supervised, ActorHandle {
       options: SpawnOptions;
       client: Client;
       parent: Supervisor;
+      /** Its caches must reflect this: what others wrote before it took its term. */
+      since?: number;
       /** A parent's, for a child that speaks in its name. */
       recorder?: () => EventRecorder;
     },
@@ -78,6 +81,7 @@ export class Actor<S> implements Supervised, ActorHandle {
     this.#options = settings.options;
     this.#client = settings.client;
     this.#parent = settings.parent;
+    this.#since = settings.since;
     this.#parentRecorder = settings.recorder;
     this.#mailbox = this.#newMailbox();
   }
@@ -91,7 +95,7 @@ export class Actor<S> implements Supervised, ActorHandle {
     if (this.#stopped) return;
     if (this.#lives++ === 0) this.#ports.register(this);
     this.#state = "starting";
-    const life = new Life(this.#behaviour, this.#context(), this.#ports);
+    const life = new Life(this.#behaviour, this.#context(), this.#ports, this.#since);
     this.#life = life;
     life.start().then(() => {
       if (this.#life !== life || life.over) return;
@@ -276,14 +280,21 @@ class Life<S> {
   readonly #abort: AbortController;
   readonly #behaviour: Behaviour<S>;
   readonly #ports: ActorPorts;
+  readonly #since: number | undefined;
 
-  constructor(behaviour: Behaviour<S>, parts: LifeContext, ports: ActorPorts) {
+  constructor(
+    behaviour: Behaviour<S>,
+    parts: LifeContext,
+    ports: ActorPorts,
+    since: number | undefined,
+  ) {
     this.context = parts.context;
     this.children = parts.children;
     this.informers = parts.informers;
     this.#abort = parts.abort;
     this.#behaviour = behaviour;
     this.#ports = ports;
+    this.#since = since;
   }
 
   async start(): Promise<void> {
@@ -291,7 +302,7 @@ class Life<S> {
     this.#started = true;
     // Stopped while it was starting: `end` has passed by already.
     if (this.over) return await this.#stopBehaviour();
-    await Promise.race([this.informers.whenSynced(), aborted(this.#abort.signal)]);
+    await Promise.race([this.informers.whenSynced(this.#since), aborted(this.#abort.signal)]);
   }
 
   abort(): void {

@@ -14,6 +14,7 @@
  * - bounded: a mailbox holds at most `keysMax` keys; beyond it mail is dropped and the actor resyncs from its informers.
  * - rebuilt: state comes from `start` alone; nothing an actor holds is the only copy.
  * - singleton: a singleton's writes carry its term; after the term has passed none lands.
+ *   Its caches show all that former holders wrote before it handles anything.
  *
  * Messages are keys, never objects: losing, repeating, merging or delaying one is harmless.
  */

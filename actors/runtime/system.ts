@@ -56,8 +56,8 @@ class ActorSystem implements System {
   ): ActorHandle {
     const client = options.client ?? this.#ports.client;
     const send: ActorHandle["send"] = (key, sendOptions) => this.send(address, key, sendOptions);
-    const start = (under: Client) => {
-      const settings = { address, behaviour, options, client: under, parent: this.#root };
+    const start = (under: Client, since?: number) => {
+      const settings = { address, behaviour, options, client: under, parent: this.#root, since };
       const actor = new Actor(this.#actorPorts, settings);
       this.#root.adopt(actor);
       return actor;
@@ -76,7 +76,7 @@ class ActorSystem implements System {
       clock: this.#ports.clock,
       log: this.#ports.log,
       host: (term) => {
-        const actor = start(client.under(term));
+        const actor = start(client.under(term), term.revision);
         return () => this.#root.release(actor);
       },
     });

@@ -30,8 +30,8 @@ class TrackedInformer<T> implements Informer<T> {
   get size(): number {
     return this.#shared.size;
   }
-  whenSynced(): Promise<void> {
-    return this.#shared.whenSynced();
+  whenSynced(revision?: number): Promise<void> {
+    return this.#shared.whenSynced(revision);
   }
   get(key: string): DeepReadonly<T> | undefined {
     return this.#shared.get(key);
@@ -87,11 +87,12 @@ export class TrackedInformers implements Informers {
     return Promise.resolve();
   }
 
-  /** Resolves when every cache the actor has used so far is synced. */
-  async whenSynced(): Promise<void> {
-    for (const informer of [...this.#used.values()]) {
-      if (!informer.synced) await informer.whenSynced();
-    }
+  /** Resolves when every cache the actor has used so far is synced, and reflects `revision`. */
+  async whenSynced(revision = 0): Promise<void> {
+    const behind = [...this.#used.values()].filter((informer) =>
+      !informer.synced || Number(informer.resourceVersion) < revision
+    );
+    await Promise.all(behind.map((informer) => informer.whenSynced(revision)));
   }
 
   /** Calls every listener for everything its cache holds, as after a relist; one object a step. */

@@ -118,7 +118,11 @@ export interface Informer<T = KubeObject> {
   readonly resource: ResourceId;
   /** True once the first list is in. */
   readonly synced: boolean;
-  whenSynced(): Promise<void>;
+  /**
+   * Resolves once the first list is in, and with `revision` once the cache reflects what lay there by then: by what it
+   * heard, or by a new list.
+   */
+  whenSynced(revision?: number): Promise<void>;
   /** The newest resourceVersion this cache is known to reflect. */
   readonly resourceVersion: string;
   /** `namespace/name`, or `name` of a cluster-scoped object. */

@@ -51,6 +51,13 @@ class Cache implements Informer<KubeObject> {
   readonly #listeners = new Set<Listener>();
   readonly #onError: (error: unknown) => void;
   #whenSynced = Promise.withResolvers<void>();
+  /** Lists that were begun, which of them is in the cache, and whoever waits for the next one. */
+  #lists = 0;
+  #listed = 0;
+  #nextList = Promise.withResolvers<void>();
+  #wantsList = false;
+  /** Ends the watch or the pause that is under way. */
+  #interrupt: () => void = () => {};
   #running: Promise<void>;
 
   constructor(
@@ -73,8 +80,14 @@ class Cache implements Informer<KubeObject> {
     return this.#objects.size;
   }
 
-  whenSynced(): Promise<void> {
-    return this.#whenSynced.promise;
+  async whenSynced(revision = 0): Promise<void> {
+    await this.#whenSynced.promise;
+    const lists = this.#lists;
+    while (Number(this.resourceVersion) < revision && this.#listed <= lists) {
+      this.#wantsList = true;
+      this.#interrupt();
+      await this.#nextList.promise;
+    }
   }
 
   get(key: string): Object | undefined {
@@ -108,7 +121,10 @@ class Cache implements Informer<KubeObject> {
 
   async stop(): Promise<void> {
     this.#stop.abort();
+    this.#interrupt();
     await this.#running;
+    this.#nextList.promise.catch(() => {});
+    this.#nextList.reject(new Error("the informer was stopped"));
     if (!this.synced) this.#whenSynced.reject(new Error("the informer was stopped"));
   }
 
@@ -116,10 +132,10 @@ class Cache implements Informer<KubeObject> {
     let delay = RETRY_MS;
     while (!this.#stop.signal.aborted) {
       try {
-        if (this.resourceVersion === "") await this.#list();
+        if (this.resourceVersion === "" || this.#wantsList) await this.#list();
         const before = this.resourceVersion;
         await this.#watch();
-        if (this.resourceVersion !== before) delay = RETRY_MS;
+        if (this.resourceVersion !== before || this.#wantsList) delay = RETRY_MS;
         else await this.#pause(delay);
       } catch (error) {
         if (this.#stop.signal.aborted) return;
@@ -135,11 +151,15 @@ class Cache implements Informer<KubeObject> {
   }
 
   async #pause(ms: number): Promise<void> {
-    const options = { kind: "background" as const, signal: this.#stop.signal };
+    const over = new AbortController();
+    this.#interrupt = () => over.abort();
+    if (this.#stop.signal.aborted) return;
+    const options = { kind: "background" as const, signal: over.signal };
     await this.#clock.sleep(ms, options).catch(() => {});
   }
 
   async #list(): Promise<void> {
+    const begun = ++this.#lists;
     const list = await this.#client.list<KubeObject>({ resource: this.resource });
     if (this.#stop.signal.aborted) return;
     const gone = new Set(this.#objects.keys());
@@ -152,6 +172,10 @@ class Cache implements Informer<KubeObject> {
     }
     for (const key of gone) this.#remove(key);
     this.resourceVersion = list.metadata.resourceVersion ?? "";
+    this.#listed = begun;
+    this.#wantsList = false;
+    this.#nextList.resolve();
+    this.#nextList = Promise.withResolvers();
     if (this.synced) return;
     this.synced = true;
     this.#whenSynced.resolve();
@@ -161,7 +185,9 @@ class Cache implements Informer<KubeObject> {
     const query = { resourceVersion: this.resourceVersion, allowWatchBookmarks: true };
     const signal = this.#stop.signal;
     const watch = await this.#client.watch({ resource: this.resource }, query, { signal });
+    this.#interrupt = () => watch.close();
     try {
+      if (this.#wantsList || signal.aborted) return;
       for await (const events of watch) {
         this.pending += events.length;
         for (const event of events) {

@@ -191,3 +191,27 @@ Deno.test("a deployment whose cache does not show its set yet makes no second on
   await stage.pass(1_000);
   assertEquals(sizes(), [3, 1], "the replicas and their surge");
 });
+
+Deno.test("who takes a term over acts on nothing older than its term", async () => {
+  using stage = await Stage.make({ shared: true });
+  const first = await stage.open();
+  const pods = behind("pods");
+  const second = await stage.open(pods.mutation);
+  // As a host of nodes does, long before any term is taken here.
+  await stage.until(second.running.informers.for(PODS).whenSynced());
+  pods.hold();
+  const spec = { replicas: 3, selector: { matchLabels: { app: "a" } }, template: TEMPLATE };
+  const set = { resource: REPLICA_SETS, namespace: "default" };
+  await stage.until(clientOf(first).create(set, { metadata: { name: "a" }, spec }));
+  await stage.pass(1_000);
+  assertEquals(podsOf(stage).length, 3);
+  first.kill();
+  await stage.pass(60_000);
+  assertEquals(podsOf(stage).length, 3, "its cache shows none of them yet");
+  pods.letOn();
+  await stage.pass(5_000);
+  assertEquals(podsOf(stage).length, 3);
+  await stage.until(clientOf(second).delete({ ...at, name: podsOf(stage)[0].metadata.name }));
+  await stage.pass(5_000);
+  assertEquals(podsOf(stage).length, 3, "it acts");
+});
