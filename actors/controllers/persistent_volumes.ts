@@ -18,11 +18,14 @@ import {
   type Outcome,
   PERSISTENT_VOLUME_CLAIMS,
   PERSISTENT_VOLUMES,
+  PODS,
   STORAGE_CLASSES,
   targetOf,
 } from "../runtime/mod.ts";
 import { type Obj, sameStatus } from "./objects.ts";
+import { isFinished } from "./pods.ts";
 import type { FreeController } from "./ports.ts";
+import { BY_CLAIM as PODS_BY_CLAIM, claimsOf } from "./volume_protection.ts";
 
 export const BIND_COMPLETED = "pv.kubernetes.io/bind-completed";
 export const BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller";
@@ -31,8 +34,6 @@ export const STORAGE_PROVISIONER = "volume.kubernetes.io/storage-provisioner";
 export const SELECTED_NODE = "volume.kubernetes.io/selected-node";
 const BETA_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner";
 const NO_PROVISIONER = "kubernetes.io/no-provisioner";
-/** How often unbound claims and volumes are looked at again unasked. */
-export const RESYNC_MS = 15_000;
 
 const BY_CLAIM = "claim";
 
@@ -53,6 +54,7 @@ export const persistentVolumeBinder: FreeController = {
         const claim = volume.spec.claimRef;
         return claim ? [`${claim.namespace}/${claim.name}`] : [];
       });
+      informers.for(PODS).index(PODS_BY_CLAIM, claimsOf);
       const look = (key: string) => context.send(context.address, key);
       const waiting = () => {
         for (const claim of informers.for(PERSISTENT_VOLUME_CLAIMS).list()) {
@@ -81,6 +83,12 @@ export const persistentVolumeBinder: FreeController = {
           }
         }),
         informers.for(STORAGE_CLASSES).subscribe(waiting),
+        // A claim that waits for its first consumer says so of the pods that there are.
+        informers.for(PODS).subscribe(({ object, old }) => {
+          if (object && !old && !object.spec.nodeName) {
+            for (const key of claimsOf(object)) look(`claim/${key}`);
+          }
+        }),
       ];
       return { unsubscribe };
     },
@@ -140,12 +148,7 @@ async function syncClaim(claim: Obj, context: ActorContext): Promise<Outcome> {
   const storageClass = classOf(claim, context);
   const waits = storageClass?.volumeBindingMode === "WaitForFirstConsumer";
   if (waits && !claim.metadata.annotations?.[SELECTED_NODE]) {
-    context.recorder.event(
-      claim,
-      "Normal",
-      "WaitForFirstConsumer",
-      "waiting for first consumer to be created before binding",
-    );
+    sayWaiting(claim, context);
     await setClaimPhase(claim, "Pending", undefined, context);
     return;
   }
@@ -153,6 +156,20 @@ async function syncClaim(claim: Obj, context: ActorContext): Promise<Outcome> {
   if (volume) return await bind(volume, claim, context);
   await setClaimPhase(claim, "Pending", undefined, context);
   await wantVolume(claim, storageClass, context);
+}
+
+/** Says what a claim waits for whose volume is chosen with its first consumer's node. */
+function sayWaiting(claim: Obj, { informers, recorder }: ActorContext): void {
+  const pods = informers.for(PODS).byIndex(PODS_BY_CLAIM, keyOf(claim))
+    .filter((pod) => !pod.spec.nodeName && !isFinished(pod))
+    .map((pod) => pod.metadata.name);
+  if (pods.length === 0) {
+    const text = "waiting for first consumer to be created before binding";
+    recorder.event(claim, "Normal", "WaitForFirstConsumer", text);
+    return;
+  }
+  const text = `waiting for ${pods.length > 1 ? "pods" : "pod"} ${pods.join(",")} to be scheduled`;
+  recorder.event(claim, "Normal", "WaitForPodScheduled", text);
 }
 
 /** No volume fits: says so, or asks the class's provisioner for one. */
