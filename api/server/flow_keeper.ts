@@ -58,11 +58,12 @@ export class FlowKeeper {
   }
 
   #every(ms: number, act: () => void): void {
-    this.#deps.clock.timer("background", ms, () => {
+    const again = () => {
       if (this.#closed) return;
       act();
-      this.#every(ms, act);
-    });
+      this.#deps.clock.timer("background", ms, again);
+    };
+    this.#deps.clock.timer("background", ms, again);
   }
 
   #digest(): void {
