@@ -175,7 +175,8 @@ Deno.test("a conversion webhook over HTTPS: what is stored in one version is ser
     },
   });
   for await (const events of await client.watch(CRDS)) {
-    const { conditions = [] } = (events.at(-1)!.object as Any).status ?? {};
+    // A new one's conditions are null, as upstream's
+    const conditions = (events.at(-1)!.object as Any).status?.conditions ?? [];
     if (conditions.some((c: Any) => c.type === "Established" && c.status === "True")) break;
   }
   const things = (name: string) => ({
