@@ -355,6 +355,7 @@ export class World {
       if (this.#downHosts.delete(prefix)) this.#processes[home]!.startNodes(prefix, count);
     });
     await this.#pass(5_000);
+    this.#stopIfWrong();
     for (const node of this.truth.list("/registry/minions/")) {
       if (!node.spec.unschedulable) continue;
       void this.#make(cordonOf(node.metadata.name, false), this.#up()[0]);

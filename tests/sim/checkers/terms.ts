@@ -2,7 +2,7 @@
  * A deposed singleton never writes: what only one actor of the cluster does is done by the process that
  * holds this actor's term in the log, at that very place in the log. Fences only grow.
  */
-import { type Change, controllerOf } from "../truth.ts";
+import { type Change, controllerOf, type Obj } from "../truth.ts";
 import type { Checker, Sight } from "./checker.ts";
 
 /** See the module's text. */
@@ -43,6 +43,24 @@ export function termsChecker(sight: Sight): Checker {
   };
 }
 
+/** Who alone writes the status of what. */
+const STATUSES: Record<string, string> = {
+  deployments: "controller/deployment",
+  replicasets: "controller/replicaset",
+  statefulsets: "controller/statefulset",
+  daemonsets: "controller/daemonset",
+  jobs: "controller/job",
+  poddisruptionbudgets: "controller/disruption",
+};
+
+/** The status without what evictions write there themselves. */
+function statusText({ status }: Obj): string {
+  const evictions = { disruptionsAllowed: 0, disruptedPods: 0, conditions: 0 };
+  return JSON.stringify(
+    status?.disruptionsAllowed === undefined ? status : { ...status, ...evictions },
+  );
+}
+
 /** Whose work a change is, if only one actor does such a thing. */
 function actorOf({ key, type, object, before }: Change): string | undefined {
   if (type === "delete" || !object) return undefined;
@@ -54,7 +72,10 @@ function actorOf({ key, type, object, before }: Change): string | undefined {
     if (object.spec.nodeName && !before.object?.spec.nodeName) return "scheduler/default";
     return undefined;
   }
-  if (before) return undefined;
+  if (before) {
+    const actor = STATUSES[key.split("/", 3)[2]];
+    return actor && statusText(before.object) !== statusText(object) ? actor : undefined;
+  }
   if (key.startsWith("/registry/replicasets/")) {
     return controllerOf(object) && "controller/deployment";
   }
