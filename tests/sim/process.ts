@@ -57,6 +57,8 @@ export class Process {
   #running: Running | undefined;
   #dead = false;
   paused = false;
+  /** When it was cut off the last time, and when it came back. */
+  cutOff = { from: -Infinity, to: -Infinity };
   readonly nodes = new Map<string, SimulatedNodes>();
   /** Hosts that are to run here. */
   readonly #hosts = new Set<string>();
@@ -161,10 +163,12 @@ export class Process {
   /** The process gets no answer from its database, as when it is cut off. */
   pause(): void {
     this.paused = true;
+    this.cutOff = { from: this.clock.now(), to: Infinity };
     this.#sim.pause();
   }
 
   resume(): void {
+    if (this.paused) this.cutOff.to = this.clock.now();
     this.paused = false;
     this.#sim.resume();
   }

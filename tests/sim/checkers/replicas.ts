@@ -48,11 +48,18 @@ export function replicasChecker(sight: Sight): Checker {
       fail(name, `${owner.name}'s sets ask for ${sum} with ${key}, wanted ${most(owner.uid)}`);
     }
   };
+  // Whose process was cut off in the middle of a write knows what was true before that.
+  let staleAt = 0;
+  const staleOf = (writer: string) => {
+    const cutOff = sight.processes().find((one) => one.name === writer)?.cutOff;
+    const isBack = cutOff && now() - cutOff.to <= STALE_MS;
+    return (isBack ? cutOff.from : now()) - STALE_MS;
+  };
   const most = (uid: string): number => {
     const list = wanted.get(uid) ?? [];
     let max = list.at(-1)?.pods ?? 0;
     // What stood until less than STALE_MS ago counts as well.
-    for (let i = list.length - 1; i > 0 && now() - list[i].at <= STALE_MS; i--) {
+    for (let i = list.length - 1; i > 0 && list[i].at >= staleAt; i--) {
       max = Math.max(max, list[i - 1].pods);
     }
     return max;
@@ -87,7 +94,8 @@ export function replicasChecker(sight: Sight): Checker {
       const scaled = /^replicasets\/scale (\S+) /.exec(what)?.[1];
       if (scaled) byPeople.add(`/registry/replicasets/${scaled}`);
     },
-    commit({ steps }) {
+    commit({ steps, process }) {
+      staleAt = staleOf(process);
       for (const step of steps) {
         if ("term" in step) continue;
         if (step.key.startsWith("/registry/pods/")) pod(step);
