@@ -29,9 +29,12 @@ interface Expected {
   at: number;
 }
 
-/** Whether a failed request may have been done nevertheless. */
+/**
+ * Whether a failed request may have been done nevertheless. A conflict may be with the request itself, which a network
+ * delivered twice.
+ */
 function isUnsure(error: unknown): boolean {
-  return !(error instanceof ApiError) || error.code >= 500;
+  return !(error instanceof ApiError) || error.code >= 500 || error.code === 409;
 }
 
 /** The writes of one controller to one kind of children, by the controller's key. */

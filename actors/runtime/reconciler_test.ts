@@ -138,6 +138,9 @@ Deno.test("OwnWrites: what may have been created without an answer is looked for
     true,
   ]);
   await assertRejects(() => writes.make("default/a", () => Promise.reject(new Error("reset"))));
+  const taken = new ApiError({ code: 409, message: "object exists" });
+  await assertRejects(() => writes.make("default/twice", () => Promise.reject(taken)), ApiError);
+  assertEquals(writes.seen("default/twice"), false, "it may be its own");
   assertEquals(writes.seen("default/a"), false);
   const hidden = thing("Pod", "p");
   hidden.metadata.resourceVersion = "9";
