@@ -20,6 +20,7 @@ import {
   indexOwnership,
   isGone,
   type Outcome,
+  OWN_WRITES_MS_MAX,
   OwnWrites,
   PERSISTENT_VOLUME_CLAIMS,
   PODS,
@@ -131,7 +132,8 @@ export async function reconcile(
   const now = context.clock.now();
   const pass: Pass = { key, context, state, set, history, current, now };
   let failure: unknown;
-  if (state.writes.seen(key)) {
+  const inSync = state.writes.seen(key);
+  if (inSync) {
     try {
       await step(pass, pods);
     } catch (error) {
@@ -141,6 +143,7 @@ export async function reconcile(
   await writeStatus(pass, pods);
   await truncate(pass, pods);
   if (failure) throw failure;
+  if (!inSync) return { afterMs: OWN_WRITES_MS_MAX };
   const afterMs = nextAvailableMs(pods, set.spec.minReadySeconds ?? 0, now);
   return afterMs === undefined ? undefined : { afterMs };
 }
