@@ -1,6 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
+import type { Client } from "../../api/client/contract.ts";
 import {
   CONTROLLER_REVISIONS,
+  OWN_WRITES_MS_MAX,
   PERSISTENT_VOLUME_CLAIMS,
   PODS,
   STATEFUL_SETS,
@@ -205,4 +207,25 @@ Deno.test("statefulset that is being deleted makes no revisions for the collecto
   await world.finishDeletions();
   await world.settle();
   assertEquals(await world.list(STATEFUL_SETS), []);
+});
+
+Deno.test("statefulset looks again by itself when what it did is never seen", async () => {
+  let lies = 1;
+  const wrap = (client: Client): Client => ({
+    ...client,
+    as: (...args: Parameters<Client["as"]>) => wrap(client.as(...args)),
+    delete:
+      ((...args: Parameters<Client["delete"]>) =>
+        args[0].resource.plural === "pods" && lies-- > 0
+          ? Promise.resolve({})
+          : client.delete(...args)) as Client["delete"],
+  });
+  await using world = await openWorld([statefulSetController], { wrap });
+  await world.create(STATEFUL_SETS, set(2));
+  await rounds(world);
+  await patch(world, { replicas: 1 });
+  await world.settle();
+  assertEquals((await world.get(PODS, "db-1")).metadata.deletionTimestamp, undefined);
+  await world.advance(OWN_WRITES_MS_MAX);
+  assert((await world.get(PODS, "db-1")).metadata.deletionTimestamp);
 });
