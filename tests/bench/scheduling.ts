@@ -21,8 +21,8 @@ export interface Workload {
   /** What the pods before, and the measured ones, are like. */
   beforeSpec?: Record<string, unknown>;
   spec: Record<string, unknown>;
-  /** kube-scheduler's threshold in its own CI, in pods per second. */
-  upstream: number;
+  /** kube-scheduler's threshold in its own CI, in pods per second, where we know it. */
+  upstream?: number;
   floor: number;
 }
 
@@ -77,7 +77,6 @@ export const WORKLOADS: readonly Workload[] = [
         labelSelector: selector,
       }],
     },
-    upstream: 85,
     floor: 300,
   },
   {
@@ -87,7 +86,6 @@ export const WORKLOADS: readonly Workload[] = [
     // Four fill a node
     beforeSpec: { ...requests("7500m"), priority: 0, terminationGracePeriodSeconds: 0 },
     spec: { ...requests("24000m"), priorityClassName: "system-cluster-critical" },
-    upstream: 200,
     floor: 300,
   },
 ];
