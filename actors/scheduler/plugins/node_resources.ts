@@ -116,24 +116,17 @@ export function fit(pod: PodInfo, node: NodeInfo, counts?: Counts): Refusal | un
   return explainFit(pod, node, counts);
 }
 
-function explainFit(pod: PodInfo, node: NodeInfo, counts: Counts): Refusal | undefined {
-  const { request } = pod;
-  const { allocatable, requested } = node;
-  if (!request.scalars) return basicRefusal(request, node);
-  const reasons: string[] = [];
-  let unresolvable = false;
-  if (node.pods.size + 1 > node.podsMax) reasons.push("Too many pods");
-  const check = (name: string, want: number, used: number, have: number) => {
-    if (want === 0 || want <= have - used) return;
+function explainFit({ request }: PodInfo, node: NodeInfo, counts: Counts): Refusal | undefined {
+  const basic = basicRefusal(request, node);
+  if (!request.scalars) return basic;
+  const reasons = [...basic?.reasons ?? []];
+  let unresolvable = basic?.unresolvable ?? false;
+  for (const [name, want] of request.scalars) {
+    if (counts && isExtended(name) && !counts(name)) continue;
+    const have = scalar(node.allocatable, name);
+    if (want === 0 || want <= have - scalar(node.requested, name)) continue;
     reasons.push(`Insufficient ${name}`);
     if (want > have) unresolvable = true;
-  };
-  check("cpu", request.cpu, requested.cpu, allocatable.cpu);
-  check("memory", request.memory, requested.memory, allocatable.memory);
-  check("ephemeral-storage", request.ephemeral, requested.ephemeral, allocatable.ephemeral);
-  for (const [name, want] of request.scalars ?? []) {
-    if (counts && isExtended(name) && !counts(name)) continue;
-    check(name, want, scalar(requested, name), scalar(allocatable, name));
   }
   if (reasons.length === 0) return undefined;
   return { plugin: "NodeResourcesFit", reasons, unresolvable };
