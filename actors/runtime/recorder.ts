@@ -13,6 +13,7 @@
  *
  * Behaviour matched: client-go tools/record (events_cache.go, event.go), v1.36.
  */
+import { Memory } from "../../api/machinery/memory.ts";
 import type { Client } from "../../api/client/contract.ts";
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import type { Clock, Timer } from "../../kv/clock.ts";
@@ -65,30 +66,12 @@ interface Entry {
   tries: number;
 }
 
-/** A map that forgets what was used longest ago. */
-class Memory<V> {
-  readonly #map = new Map<string, V>();
-  get(key: string): V | undefined {
-    const value = this.#map.get(key);
-    if (value !== undefined) {
-      this.#map.delete(key);
-      this.#map.set(key, value);
-    }
-    return value;
-  }
-  set(key: string, value: V): void {
-    this.#map.delete(key);
-    this.#map.set(key, value);
-    if (this.#map.size > EVENT_MEMORY_MAX) this.#map.delete(this.#map.keys().next().value!);
-  }
-}
-
 /** See the module's text. */
 export class EventRecorder implements Recorder {
   readonly #options: RecorderOptions;
-  readonly #spam = new Memory<{ tokens: number; at: number }>();
-  readonly #similar = new Memory<{ messages: Set<string>; at: number }>();
-  readonly #entries = new Memory<Entry>();
+  readonly #spam = new Memory<{ tokens: number; at: number }>(EVENT_MEMORY_MAX);
+  readonly #similar = new Memory<{ messages: Set<string>; at: number }>(EVENT_MEMORY_MAX);
+  readonly #entries = new Memory<Entry>(EVENT_MEMORY_MAX);
   readonly #queue: Entry[] = [];
   readonly #retries = new Set<Timer>();
   #writers = 0;

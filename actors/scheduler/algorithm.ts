@@ -5,6 +5,7 @@
  * In a large cluster not every node is looked at (upstream's adaptive share: 50 % less one per 125 nodes,
  * at least 5 % and 100 nodes), and each decision starts where the last one stopped.
  */
+import { Memory } from "../../api/machinery/memory.ts";
 import type { Cluster } from "./cluster.ts";
 import {
   type Cycle,
@@ -83,7 +84,7 @@ export class Algorithm {
   readonly nominated: Nominated;
   readonly #percentage: number;
   #next = 0;
-  readonly #alike = new Map<string, object>();
+  readonly #alike = new Memory<object>(ALIKE_MAX);
 
   constructor(
     cluster: Cluster,
@@ -294,10 +295,7 @@ export class Algorithm {
   #token(alike: string | undefined): object | undefined {
     if (alike === undefined) return undefined;
     const known = this.#alike.get(alike) ?? {};
-    this.#alike.delete(alike);
     this.#alike.set(alike, known);
-    const [oldest] = this.#alike.keys();
-    if (this.#alike.size > ALIKE_MAX) this.#alike.delete(oldest);
     return known;
   }
 

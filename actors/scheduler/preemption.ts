@@ -6,6 +6,7 @@
  * nodes that are left the best is the one with the fewest broken budgets, then the lowest highest victim,
  * the smallest sum of priorities, the fewest victims, and the victims that started last.
  */
+import { Memory } from "../../api/machinery/memory.ts";
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import { labelSelector } from "../../api/machinery/selectors.ts";
 import type { FilterQuestion } from "./algorithm.ts";
@@ -43,17 +44,14 @@ export const REMEMBERED_MAX = 8;
  * pods that need room, each changes one node and asks about five hundred.
  */
 export class RememberedCandidates {
-  readonly #byPod = new Map<string, WeakMap<NodeInfo, Remembered>>();
+  readonly #byPod = new Memory<WeakMap<NodeInfo, Remembered>>(REMEMBERED_MAX);
 
   /** The memory of pods like this one; undefined where they cannot be told. */
   of({ alike }: FilterQuestion, priority: number): WeakMap<NodeInfo, Remembered> | undefined {
     if (alike === undefined) return undefined;
     const key = `${priority} ${alike}`;
     const known = this.#byPod.get(key) ?? new WeakMap();
-    this.#byPod.delete(key);
     this.#byPod.set(key, known);
-    const [oldest] = this.#byPod.keys();
-    if (this.#byPod.size > REMEMBERED_MAX) this.#byPod.delete(oldest);
     return known;
   }
 }

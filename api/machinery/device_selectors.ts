@@ -1,6 +1,7 @@
 /**
  * Selectors of devices (resource.k8s.io): CEL over one device. `loadCrdEngine` must have been awaited before one is asked.
  */
+import { Memory } from "./memory.ts";
 import type { DeviceSpec } from "./cel/mod.ts";
 import { celEngine } from "./crd/engine.ts";
 import type { DeepReadonly } from "./types.ts";
@@ -25,7 +26,7 @@ type Program = ReturnType<ReturnType<typeof celEngine>["compileExpression"]>;
 
 /** Device selectors, compiled once each. */
 export class DeviceSelectors {
-  readonly #programs = new Map<string, Program>();
+  readonly #programs = new Memory<Program>(SELECTORS_MAX);
 
   /** Whether a device is what an expression asks for. Throws SelectorError. */
   matches(expression: string, driver: string, device: DeepReadonly<DeviceSpec>): boolean {
@@ -38,9 +39,6 @@ export class DeviceSelectors {
         throw new SelectorError(error, true);
       }
       this.#programs.set(expression, program);
-      if (this.#programs.size > SELECTORS_MAX) {
-        this.#programs.delete(this.#programs.keys().next().value!);
-      }
     }
     try {
       const variables = { device: cel.deviceValue(driver, device) };

@@ -6,6 +6,7 @@
  *
  * Sets are immutable and share parts freely: no function here changes its arguments.
  */
+import { Memory } from "../memory.ts";
 
 /** A set of fields; also each of its inner nodes. */
 export interface FieldSet {
@@ -47,7 +48,7 @@ function byValue(a: unknown, b: unknown): number {
 export const SHARED_SETS_MAX = 2_048;
 export const SHARED_SET_LENGTH_MAX = 4_096;
 /** Sets and their parts by their text, as they were given. Who was not asked for longest goes first. */
-const shared = new Map<string, FieldSet>();
+const shared = new Memory<FieldSet>(SHARED_SETS_MAX);
 
 /**
  * The same set with its elements in Go's order, since clients compare FieldsV1 byte by byte; frozen. Equal sets,
@@ -58,12 +59,12 @@ export function canonical(set: FieldSet): FieldSet {
   if (isEmptySet(set)) return LEAF;
   if (canonicals.has(set)) return set;
   const text = JSON.stringify(set);
-  const known = recall(text);
+  const known = shared.get(text);
   if (known) return known;
   const made: Building = {};
   for (const key of Object.keys(set).sort(inOrder)) made[key] = canonical(set[key]);
   const inOrderText = JSON.stringify(made);
-  const one = recall(inOrderText) ?? Object.freeze(made);
+  const one = shared.get(inOrderText) ?? Object.freeze(made);
   canonicals.add(one);
   keep(inOrderText, one);
   if (text !== inOrderText) keep(text, one);
@@ -73,21 +74,8 @@ export function canonical(set: FieldSet): FieldSet {
 /** Sets that are so already: those of stored objects, most often. */
 const canonicals = new WeakSet<FieldSet>();
 
-function recall(text: string): FieldSet | undefined {
-  const known = shared.get(text);
-  if (!known) return undefined;
-  shared.delete(text);
-  shared.set(text, known);
-  return known;
-}
-
 function keep(text: string, set: FieldSet): void {
-  if (text.length > SHARED_SET_LENGTH_MAX) return;
-  if (shared.size >= SHARED_SETS_MAX) {
-    const [oldest] = shared.keys();
-    shared.delete(oldest);
-  }
-  shared.set(text, set);
+  if (text.length <= SHARED_SET_LENGTH_MAX) shared.set(text, set);
 }
 
 /** Whether an inner node is a member itself (beside what lies below it). */
