@@ -12,90 +12,75 @@ function text(labels: Labels): string {
   ).join(",");
 }
 
-/** A metric that only grows. */
-export class Counter {
+/** A metric of one number for each set of labels. */
+class Series {
   readonly #name: string;
   readonly #help: string;
-  readonly #series = new Map<string, number>();
+  readonly #type: "counter" | "gauge";
+  /** By the labels' text. */
+  protected readonly values = new Map<string, number>();
 
-  constructor(name: string, help: string) {
+  constructor(name: string, help: string, type: "counter" | "gauge") {
     this.#name = name;
     this.#help = help;
+    this.#type = type;
   }
 
-  /** Counts one. */
-  add(labels: Labels): void {
-    const key = text(labels);
-    const known = this.#series.get(key);
-    if (known === undefined && this.#series.size >= SERIES_MAX) return;
-    this.#series.set(key, (known ?? 0) + 1);
-  }
-
-  /** Its lines; none before the first count. */
-  *lines(): Generator<string> {
-    if (this.#series.size === 0) return;
-    yield `# HELP ${this.#name} ${this.#help}`;
-    yield `# TYPE ${this.#name} counter`;
-    for (const [labels, count] of this.#series) {
-      yield labels === "" ? `${this.#name} ${count}` : `${this.#name}{${labels}} ${count}`;
-    }
-  }
-}
-
-/** A metric that goes up and down. */
-export class Gauge {
-  readonly #name: string;
-  readonly #help: string;
-  readonly #series = new Map<string, number>();
-
-  constructor(name: string, help: string) {
-    this.#name = name;
-    this.#help = help;
-  }
-
-  /** Says how it stands. */
-  set(labels: Labels, value: number): void {
-    const key = text(labels);
-    if (!this.#series.has(key) && this.#series.size >= SERIES_MAX) return;
-    this.#series.set(key, value);
-  }
-
-  /** What the labels name is gone. */
-  delete(labels: Labels): void {
-    this.#series.delete(text(labels));
+  /** Whether a set of labels is kept apart, or there is room for it. */
+  protected takes(labels: string): boolean {
+    return this.values.has(labels) || this.values.size < SERIES_MAX;
   }
 
   /** Its lines; none while nothing is known. */
   *lines(): Generator<string> {
-    if (this.#series.size === 0) return;
+    if (this.values.size === 0) return;
     yield `# HELP ${this.#name} ${this.#help}`;
-    yield `# TYPE ${this.#name} gauge`;
-    for (const [labels, value] of this.#series) {
+    yield `# TYPE ${this.#name} ${this.#type}`;
+    for (const [labels, value] of this.values) {
       yield labels === "" ? `${this.#name} ${value}` : `${this.#name}{${labels}} ${value}`;
     }
   }
 }
 
-/** Counts by labels that are written once. Only for labels that no user chooses. */
-export class Tally {
-  readonly #name: string;
-  readonly #help: string;
-  readonly #counts = new Map<string, number>();
-
+/** A metric that only grows. */
+export class Counter extends Series {
   constructor(name: string, help: string) {
-    this.#name = name;
-    this.#help = help;
+    super(name, help, "counter");
+  }
+
+  /** Counts one. */
+  add(labels: Labels): void {
+    const key = text(labels);
+    if (this.takes(key)) this.values.set(key, (this.values.get(key) ?? 0) + 1);
+  }
+}
+
+/** A metric that goes up and down. */
+export class Gauge extends Series {
+  constructor(name: string, help: string) {
+    super(name, help, "gauge");
+  }
+
+  /** Says how it stands. */
+  set(labels: Labels, value: number): void {
+    const key = text(labels);
+    if (this.takes(key)) this.values.set(key, value);
+  }
+
+  /** What the labels name is gone. */
+  delete(labels: Labels): void {
+    this.values.delete(text(labels));
+  }
+}
+
+/** Counts by labels that are written once. Only for labels that no user chooses. */
+export class Tally extends Series {
+  constructor(name: string, help: string) {
+    super(name, help, "counter");
   }
 
   add(labels: string): void {
-    this.#counts.set(labels, (this.#counts.get(labels) ?? 0) + 1);
-  }
-
-  *lines(): Generator<string> {
-    if (this.#counts.size === 0) return;
-    yield `# HELP ${this.#name} ${this.#help}`;
-    yield `# TYPE ${this.#name} counter`;
-    for (const [labels, count] of this.#counts) yield `${this.#name}{${labels}} ${count}`;
+    this.values.set(labels, (this.values.get(labels) ?? 0) + 1);
   }
 }
 
