@@ -56,10 +56,7 @@ Deno.test("an explanation names whom preemption would evict, and gates", async (
   await w.node("a", { cpu: "1" });
   await w.pod("low", { requests: { cpu: "1" } });
   await w.settle();
-  await w.create({ group: "scheduling.k8s.io", version: "v1", plural: "priorityclasses" }, {
-    metadata: { name: "high" },
-    value: 10,
-  });
+  await w.priorityClass("high", 10);
   const gated = { schedulingGates: [{ name: "wait" }] };
   await w.pod("high", { ...gated, priorityClassName: "high", requests: { cpu: "1" } });
   await w.settle();

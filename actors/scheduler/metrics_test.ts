@@ -59,10 +59,7 @@ Deno.test("metrics count attempts, waiting pods, what moved them and what keeps 
 Deno.test("metrics count preemptions by their victims", async () => {
   await using w = await openWorld();
   await w.node("a", { cpu: "2" });
-  await w.create({ group: "scheduling.k8s.io", version: "v1", plural: "priorityclasses" }, {
-    metadata: { name: "high" },
-    value: 10,
-  });
+  await w.priorityClass("high", 10);
   await w.pod("low-1", { requests: { cpu: "1" } });
   await w.pod("low-2", { requests: { cpu: "1" } });
   await w.settle();

@@ -151,10 +151,7 @@ Deno.test("a pod is kept from where a promised pod would break its spreading", a
   for (const [name, zone] of [["a", "1"], ["b", "2"]]) {
     await w.node(name, { cpu: "2", labels: { zone } });
   }
-  await w.create({ group: "scheduling.k8s.io", version: "v1", plural: "priorityclasses" }, {
-    metadata: { name: "high" },
-    value: 10,
-  });
+  await w.priorityClass("high", 10);
   const labels = { app: "web" };
   const topologySpreadConstraints = [{
     maxSkew: 1,
@@ -309,10 +306,7 @@ Deno.test("an extender that preempts has the last word on where and whom", async
   await using w = await openWorld({ outbound, extenders });
   await w.node("a", { cpu: "1" });
   await w.node("b", { cpu: "1" });
-  await w.create({ group: "scheduling.k8s.io", version: "v1", plural: "priorityclasses" }, {
-    metadata: { name: "high" },
-    value: 10,
-  });
+  await w.priorityClass("high", 10);
   await w.pod("low-1", { requests: { cpu: "1" } });
   await w.pod("low-2", { requests: { cpu: "1" } });
   await w.settle();

@@ -29,6 +29,7 @@ export interface World {
   node(name: string, options?: NodeOptions): Promise<Obj>;
   pod(name: string, spec?: Spec, labels?: Record<string, string>): Promise<Obj>;
   create(resource: ResourceId, object: object, namespace?: string): Promise<Obj>;
+  priorityClass(name: string, value: number): Promise<Obj>;
   get(resource: ResourceId, name: string, namespace?: string): Promise<Obj>;
   /** `pod: node` or `pod: reason: message` of every pod, sorted. */
   places(): Promise<string[]>;
@@ -130,6 +131,11 @@ export async function openWorld(options: SchedulerOptions = {}): Promise<World> 
           ...spec,
         },
       }, "default"),
+    priorityClass: (name, value) =>
+      create({ group: "scheduling.k8s.io", version: "v1", plural: "priorityclasses" }, {
+        metadata: { name },
+        value,
+      }),
     get: async (resource, name, namespace) =>
       await client.get<KubeObject>({ resource, namespace, name }) as Obj,
     async places() {
