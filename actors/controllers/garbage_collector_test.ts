@@ -4,7 +4,7 @@ import { garbageCollector } from "./garbage_collector.ts";
 import type { Obj } from "./objects.ts";
 import type { CollectedKind } from "./ports.ts";
 import { replicaSetController } from "./replicaset.ts";
-import { openWorld, type World } from "./world_test.ts";
+import { LATE_WIDGETS, openWorld, type World } from "./world_test.ts";
 
 function ownedBy(owner: Obj, extra: object = {}) {
   const { apiVersion, kind, metadata: { name, uid } } = owner;
@@ -207,20 +207,7 @@ Deno.test("gc waits for a kind that nobody serves yet, and then follows it", asy
   await configMap(world, "lost", [widget("11111111-1111-4111-8111-111111111111")]);
   await world.settle(60_000);
   assertEquals(await names(world), ["lost"]);
-  await world.client.create({ resource: CUSTOM_RESOURCE_DEFINITIONS }, {
-    metadata: { name: "widgets.late.example.com" },
-    spec: {
-      group: WIDGETS.group,
-      scope: "Namespaced",
-      names: { plural: "widgets", kind: "Widget" },
-      versions: [{
-        name: "v1",
-        served: true,
-        storage: true,
-        schema: { openAPIV3Schema: { type: "object" } },
-      }],
-    },
-  });
+  await world.client.create({ resource: CUSTOM_RESOURCE_DEFINITIONS }, LATE_WIDGETS);
   await world.advance(5_000);
   const made = await world.create(WIDGETS, { apiVersion, kind: "Widget", metadata: { name: "w" } });
   await configMap(world, "held", [widget(made.metadata.uid)]);

@@ -3,7 +3,7 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { CUSTOM_RESOURCE_DEFINITIONS, RESOURCE_QUOTAS } from "../runtime/mod.ts";
 import type { Obj } from "./objects.ts";
 import { resourceQuotaController } from "./resource_quota.ts";
-import { openWorld } from "./world_test.ts";
+import { LATE_WIDGETS, openWorld } from "./world_test.ts";
 
 Deno.test("resource quota gets the limits of its spec back", async () => {
   await using world = await openWorld([resourceQuotaController]);
@@ -30,20 +30,7 @@ Deno.test("resource quota counts objects of a kind that comes later, and those t
   await quota("early", "1");
   await world.settle();
   assertEquals(await used("early"), "0");
-  await world.client.create({ resource: CUSTOM_RESOURCE_DEFINITIONS }, {
-    metadata: { name: "widgets.late.example.com" },
-    spec: {
-      group: widgets.group,
-      scope: "Namespaced",
-      names: { plural: "widgets", kind: "Widget" },
-      versions: [{
-        name: "v1",
-        served: true,
-        storage: true,
-        schema: { openAPIV3Schema: { type: "object" } },
-      }],
-    },
-  });
+  await world.client.create({ resource: CUSTOM_RESOURCE_DEFINITIONS }, LATE_WIDGETS);
   await world.settle();
   const make = (called: string) =>
     world.create(widgets, {

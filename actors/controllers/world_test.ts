@@ -39,6 +39,22 @@ export interface World {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** The definition of widgets.late.example.com, a kind that comes when controllers run already. */
+export const LATE_WIDGETS = {
+  metadata: { name: "widgets.late.example.com" },
+  spec: {
+    group: "late.example.com",
+    scope: "Namespaced",
+    names: { plural: "widgets", kind: "Widget" },
+    versions: [{
+      name: "v1",
+      served: true,
+      storage: true,
+      schema: { openAPIV3Schema: { type: "object" } },
+    }],
+  },
+};
+
 /** Opens a world in which these controllers run. */
 export async function openWorld(
   rows: readonly ControllerRow[] | ((ports: ControllerPorts) => readonly ControllerRow[]),
