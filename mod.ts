@@ -233,10 +233,10 @@ export class Cluster {
       const ranges = real && components.includes("network")
         ? await keptRanges(database.settings)
         : undefined;
-      const parts = await build(
+      const parts: Parts = await build(
         { options, clock, database, ranges, log },
         dialerOf(() => nodes, () => simulated),
-        metricsApi(() => usageOf(nodes, simulated)),
+        metricsApi(() => usageOf(nodes, simulated, { elsewhere: parts.api.tunnels.all(), clock })),
         view,
       );
       const cluster = new Cluster(parts, nodes, simulated);

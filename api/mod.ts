@@ -85,6 +85,7 @@ import { flowLines } from "./server/flow_report.ts";
 import { Metrics, objectLines } from "./server/metrics.ts";
 import { OpenApi } from "./server/openapi.ts";
 import { createOutbound } from "./server/outbound.ts";
+import { dialerThrough, Tunnels } from "./server/tunnels.ts";
 
 export { httpClient, type HttpClientOptions } from "./client/http.ts";
 export type { RemoteKinds } from "./server/aggregation/registry.ts";
@@ -99,7 +100,7 @@ export interface ApiOptions {
   authenticators?: readonly Authenticator[];
   authorizer: Authorizer;
   admission?: readonly AdmissionPlugin[];
-  /** Reaches nodes for logs, exec and the like; without one those answer 503. */
+  /** Reaches nodes for logs, exec and the like, beside those that have dialled in. */
   dialer?: NodeDialer;
   /** The rest of `createAuth`'s result, which may be spread into these options. */
   impersonate?: Auth["impersonate"];
@@ -156,6 +157,8 @@ export interface Api {
   remoteKinds(): RemoteKinds;
   /** Opens a socket. */
   listen(options: ListenOptions): Promise<Listener>;
+  /** Nodes of other machines that have dialled in. */
+  readonly tunnels: Tunnels;
   readonly metrics: Metrics;
   /** Ends requests in order, then closes every listener. */
   shutdown(): Promise<void>;
@@ -209,6 +212,7 @@ function flowOf({ clock, kinds, database, front = {} }: ApiOptions): Flow {
 function depsOf(options: ApiOptions, front: FrontOptions): Deps {
   const { clock } = options;
   const flow = flowOf(options);
+  const tunnels = new Tunnels(clock);
   return {
     database: options.database,
     kinds: options.kinds,
@@ -216,7 +220,8 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     authenticators: options.authenticators ?? [],
     authorizer: options.authorizer,
     admission: options.admission ?? [],
-    dialer: options.dialer,
+    dialer: dialerThrough(tunnels, options.dialer),
+    tunnels,
     impersonate: options.impersonate,
     review: options.review,
     tokens: options.tokens,
@@ -359,6 +364,7 @@ export function createApi(options: ApiOptions): Api {
     answer: (call) => app.answer(call),
     upgrade,
     listen: (where) => listeners.open(where),
+    tunnels: deps.tunnels,
     metrics,
     shutdown: () => listeners.shutdown(deps.closing),
     close: async () => await deps.audit?.close(),

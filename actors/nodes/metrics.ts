@@ -31,6 +31,9 @@ export interface NodeUsage {
   pods: PodUsage[];
 }
 
+/** Where a node says what it and its pods use, for `metrics.k8s.io`: JSON of `NodeUsage`. */
+export const USAGE_PATH = "/plesio/usage";
+
 /** The response of a metrics path; undefined when the path is none. */
 export function metricsResponse(path: string, usage: NodeUsage): Response | undefined {
   const text = { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" } };
@@ -42,6 +45,8 @@ export function metricsResponse(path: string, usage: NodeUsage): Response | unde
       return new Response(kubeletText(usage), text);
     case "/stats/summary":
       return Response.json(summary(usage));
+    case USAGE_PATH:
+      return Response.json(usage);
   }
   return undefined;
 }

@@ -11,7 +11,7 @@ import type { Clock } from "../../kv/clock.ts";
 import { kubelet, type KubeletState } from "./kubelet.ts";
 import { type Network, VirtualNetwork } from "./network/network.ts";
 import { type NodeDescription, nodeLabels } from "./node_status.ts";
-import type { NodeUsage } from "./metrics.ts";
+import { type NodeUsage, USAGE_PATH } from "./metrics.ts";
 import type { PodWorker } from "./pod_worker.ts";
 import type { PodVolumes, ProbeDialer } from "./ports.ts";
 import type { Objects } from "./objects.ts";
@@ -132,16 +132,38 @@ export function dialerOf(
       const api = host.api(name);
       if (api) return api;
     }
-    throw unavailable(`node "${name}" cannot be reached: it is not of this process`);
+    throw unavailable(
+      `node "${name}" cannot be reached: it is not of this process, and has not dialled in`,
+    );
   };
 }
 
-/** What all nodes of this process use: what `metricsApi` asks. */
+/** How long a node elsewhere may take to say what it uses. */
+const USAGE_MS_MAX = 3_000;
+
+/** What all nodes use, of this process and elsewhere: what `metricsApi` asks. Nodes that do not answer are left out. */
 export async function usageOf(
   nodes: Iterable<RunningNode>,
   simulated: Iterable<SimulatedNodes>,
+  { elsewhere, clock }: { elsewhere: Iterable<NodeApi>; clock: Clock },
 ): Promise<NodeUsage[]> {
+  const asked = [...elsewhere].map((api) => usageElsewhere(api, clock));
   const all = await Promise.all([...nodes].map((node) => node.usage()));
   for (const host of simulated) all.push(...await host.usage());
+  for (const usage of await Promise.all(asked)) if (usage) all.push(usage);
   return all;
+}
+
+async function usageElsewhere(api: NodeApi, clock: Clock): Promise<NodeUsage | undefined> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = clock.timer("work", USAGE_MS_MAX, () => late.resolve(undefined));
+  const ask = async () =>
+    await (await api.fetch(new Request(`http://node${USAGE_PATH}`))).json() as NodeUsage;
+  try {
+    return await Promise.race([ask(), late.promise]);
+  } catch {
+    return undefined; // it went away while it was asked
+  } finally {
+    timer.cancel();
+  }
 }

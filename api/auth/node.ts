@@ -312,6 +312,8 @@ function ownNode(node: string, a: Attributes): Decision {
   if (a.subresource === "status") {
     return a.verb === "update" || a.verb === "patch" ? ALLOW : NO;
   }
+  // Ours: the connection that a node opens to be reached by
+  if (a.subresource === "tunnel") return a.verb === "create" && a.name === node ? ALLOW : NO;
   if (a.subresource) return NO;
   if (["create", "update", "patch"].includes(a.verb)) return ALLOW;
   if (!["get", "list", "watch"].includes(a.verb)) return NO;

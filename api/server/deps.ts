@@ -36,6 +36,7 @@ import type { FrontPolicy } from "./front_options.ts";
 import type { Aggregation } from "./aggregation/registry.ts";
 import type { Flow } from "./flow.ts";
 import type { Health } from "./health.ts";
+import type { Tunnels } from "./tunnels.ts";
 import type { ApiRequest } from "./request.ts";
 import { ApiError, type Kind, type Kinds, type KubeObject } from "../machinery/types.ts";
 
@@ -54,6 +55,8 @@ export interface Deps {
   authorizer: Authorizer;
   admission: readonly AdmissionPlugin[];
   dialer?: NodeDialer;
+  /** Nodes that have dialled in. */
+  tunnels: Tunnels;
   /** Whom a request acts as; without it impersonation headers are refused. */
   impersonate?: Auth["impersonate"];
   /** The review of a kind, by `group/plural`. */

@@ -23,7 +23,7 @@ import {
   type Wanted,
 } from "./exec.ts";
 import { requestedResource, requestFor } from "./front.ts";
-import { failure, pass } from "./passage.ts";
+import { failure, pass, type Passage } from "./passage.ts";
 import type { Call, Reply } from "./http.ts";
 import { getObject } from "./list.ts";
 import { logReply } from "./logs.ts";
@@ -40,6 +40,7 @@ import { proxyReply, proxyWebSocket } from "./proxy.ts";
 import type { ApiRequest } from "./request.ts";
 import { flag, type Route, routeOf } from "./route.ts";
 import { SpdySession, type SpdyTransport } from "./spdy.ts";
+import { TUNNEL_PROTOCOL as NODE_TUNNEL_PROTOCOL, TUNNEL_SUBRESOURCE } from "./tunnels.ts";
 import { acceptWebSocket, offeredProtocols, type Socketed } from "./web_socket.ts";
 import { serveWatchSocket } from "./watch_socket.ts";
 
@@ -101,6 +102,11 @@ function passUpgrade(
       await upgradeRemote(deps, call, { remote, user: passage.user, socket, head, door });
       return { status: SWITCHED, headers: {} };
     }
+    if (isTunnel(route)) {
+      await dialledIn({ deps, call, socket, head }, route.name, passage);
+      door.switched = true;
+      return { status: SWITCHED, headers: {} };
+    }
     const request = await requestFor(deps, call, { ...asked, passage });
     await authorize(deps, attributesOf(request), passage.audit);
     const { kind, subresource } = request;
@@ -115,6 +121,38 @@ function passUpgrade(
     else throw badRequest("unable to upgrade: unknown protocol");
     return { status: SWITCHED, headers: {} };
   });
+}
+
+/** Whether a path is a node's own way in. */
+function isTunnel({ group, version, resource, subresource, rest }: Route): boolean {
+  return group === "" && version === "v1" && resource === "nodes" &&
+    subresource === TUNNEL_SUBRESOURCE && rest === "";
+}
+
+/** Takes the connection by which a node may be reached from now on, until it ends. */
+async function dialledIn(
+  { deps, call, socket, head }: Pick<Door, "deps" | "call" | "socket" | "head">,
+  name: string,
+  { user, requested, audit }: Passage,
+): Promise<void> {
+  await authorize(deps, { ...requested, verb: "create", user }, audit);
+  deps.tunnels.admit(user, name);
+  const offered = offeredProtocols(call.header("sec-websocket-protocol"));
+  if (call.header("upgrade")?.toLowerCase() !== "websocket") {
+    throw badRequest("unable to upgrade: unknown protocol");
+  }
+  if (!offered.includes(NODE_TUNNEL_PROTOCOL)) {
+    throw badRequest(`unable to upgrade: a tunnel speaks ${NODE_TUNNEL_PROTOCOL}`);
+  }
+  audit?.started(SWITCHED);
+  const carrier = await acceptWebSocket(
+    call.raw as IncomingMessage,
+    socket,
+    head,
+    NODE_TUNNEL_PROTOCOL,
+  );
+  const forget = deps.closing.streaming(() => carrier.close(1001, "the server is going"));
+  await deps.tunnels.serve(name, carrier).finally(forget);
 }
 
 interface Door {
