@@ -300,6 +300,18 @@ function nonZero(quantity: string | number | undefined): boolean {
   return quantity !== undefined && !/^0+(\.0*)?\D*$/.test(String(quantity));
 }
 
+/**
+ * Whether a pod's status needs no writing. The order of conditions says nothing: where somebody else's stands among
+ * ours is the API's choice, and a kubelet that minds writes once more for each word of another's.
+ */
+export function samePodStatus(status: PodStatus, old: PodStatus | undefined): boolean {
+  if (!old) return false;
+  const { conditions = [], ...rest } = status;
+  const { conditions: before = [], ...restBefore } = old;
+  return conditions.length === before.length && sameStatus(rest, restBefore) &&
+    conditions.every((one) => sameStatus(one, before.find(({ type }) => type === one.type)));
+}
+
 /** Whether two statuses say the same. Both are plain JSON in the same order of fields. */
 export function sameStatus(a: unknown, b: unknown): boolean {
   if (a === b) return true;

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { type ContainerRecord, newRecord } from "./container_record.ts";
-import { podStatus, qosClass, sameStatus } from "./pod_status.ts";
+import { podStatus, qosClass, samePodStatus, sameStatus } from "./pod_status.ts";
 import type { Condition, Pod, PodSpec } from "./types.ts";
 
 const now = Date.parse("2026-01-01T00:00:10Z");
@@ -114,4 +114,20 @@ Deno.test("sameStatus() takes an absent field for a null one", () => {
   assertEquals(sameStatus({ a: [{ b: 1, c: null }] }, { a: [{ b: 1 }] }), true);
   assertEquals(sameStatus({ a: [{ b: 1 }] }, { a: [{ b: 2 }] }), false);
   assertEquals(sameStatus({ a: [1] }, { a: [1, 2] }), false);
+});
+
+Deno.test("samePodStatus() takes conditions in any order", () => {
+  const ready: Condition = {
+    type: "Ready",
+    status: "True",
+    lastProbeTime: null,
+    lastTransitionTime: "t",
+  };
+  const target: Condition = { ...ready, type: "DisruptionTarget" };
+  const same = (a: Condition[], b: Condition[]) =>
+    samePodStatus({ phase: "Running", conditions: a }, { phase: "Running", conditions: b });
+  assertEquals(same([ready, target], [target, ready]), true);
+  assertEquals(same([ready], [target, ready]), false);
+  assertEquals(same([{ ...ready, status: "False" }, target], [target, ready]), false);
+  assertEquals(samePodStatus({ phase: "Running" }, { phase: "Pending" }), false);
 });

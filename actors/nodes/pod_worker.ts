@@ -29,7 +29,7 @@ import { ContainerRestarts } from "./container_restarts.ts";
 import { ContainerStops } from "./container_stops.ts";
 import { type Refusal, REJECTED } from "./pod_admission.ts";
 import { PodSandbox } from "./pod_sandbox.ts";
-import { initialized, letsPass, type PodFacts, podStatus, sameStatus } from "./pod_status.ts";
+import { initialized, letsPass, type PodFacts, podStatus, samePodStatus } from "./pod_status.ts";
 import type { NodeFacts, WorkerPorts } from "./ports.ts";
 import { type Pod, PODS, type PodStatus, timestamp } from "./types.ts";
 
@@ -330,10 +330,12 @@ export class PodWorker {
         failed: this.#failed,
         over: this.#over,
       });
-      if (sameStatus(status, pod.status)) return;
+      if (samePodStatus(status, pod.status as PodStatus | undefined)) return;
       const sent = this.#sent;
       const { resourceVersion } = pod.metadata;
-      if (sent?.resourceVersion === resourceVersion && sameStatus(status, sent.status)) return;
+      if (sent?.resourceVersion === resourceVersion && samePodStatus(status, sent.status)) {
+        return;
+      }
       // Where pods come in thousands a pod that is about to vanish needs no last words, unless
       // somebody waits for them with a finalizer.
       if (!this.#ports.events && this.#over && this.#dying() && !pod.metadata.finalizers?.length) {
