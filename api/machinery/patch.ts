@@ -1,6 +1,6 @@
 /**
- * JSON Patch (RFC 6902) and JSON Merge Patch (RFC 7386). Both take a document that they leave alone and
- * return a private one that shares nothing with it. What upstream answers with a Status throws
+ * JSON Patch (RFC 6902) and JSON Merge Patch (RFC 7386). Both leave the document that they take alone. What a
+ * JSON Patch returns is private; what a merge patch does not touch is shared. What upstream answers with a Status throws
  * `ApiError`: 400 for a patch that is none, 413 for too many operations, 422 for one that does not apply.
  */
 import { edit, setOwn } from "./edit.ts";
@@ -262,7 +262,7 @@ function checkTest(document: Json, path: string, value: Json | undefined): void 
   }
 }
 
-/** Applies a JSON Merge Patch to an object. */
+/** Applies a JSON Merge Patch to an object: what it does not touch is the document's very own. */
 export function mergePatch<T extends object>(document: T, patch: unknown): T {
   if (!isMap(patch)) {
     const what = Array.isArray(patch) ? "array" : patch === null ? "null" : typeof patch;
@@ -278,7 +278,7 @@ function mergeMaps(target: Readonly<JsonMap>, patch: JsonMap): JsonMap {
   const out: JsonMap = {};
   for (const key in target) {
     if (!Object.hasOwn(patch, key)) {
-      setOwn(out, key, edit(target[key]));
+      setOwn(out, key, target[key]);
       continue;
     }
     const change = patch[key];

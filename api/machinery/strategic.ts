@@ -19,7 +19,10 @@ const RETAIN_KEYS = "$retainKeys";
 /** The refusal of kinds without a schema of their own (custom resources answer 415 before this). */
 export const UNSUPPORTED_TEXT = "strategic merge patch format is not supported";
 
-/** Applies a strategic merge patch to an object of the schema named `schemaName`. */
+/**
+ * Applies a strategic merge patch to an object of the schema named `schemaName`. The document stays as it is; what the
+ * patch does not touch is the document's very own.
+ */
 export function strategicPatch<T extends object>(
   schemas: SchemaSet,
   schemaName: string,
@@ -28,7 +31,7 @@ export function strategicPatch<T extends object>(
 ): T {
   if (!isMap(patch)) throw badRequest("invalid JSON document");
   const type: TypeAt = { schemas, schema: { type: "object", ref: schemaName }, name: schemaName };
-  return mergeMap(edit(document) as JsonMap, edit(patch), type) as T;
+  return mergeMap(document as JsonMap, edit(patch), type) as T;
 }
 
 /** A schema with the set its references point into. */
@@ -114,8 +117,8 @@ function listName(key: string, prefix: string, text: string): string {
   return key.slice(prefix.length + 1);
 }
 
-/** Merges `patch` into `original`; both are private and may be used up. */
-function mergeMap(original: JsonMap, patch: JsonMap, type: TypeAt): JsonMap {
+/** Merges `patch`, which is used up, into a copy of `shared`. */
+function mergeMap(shared: Readonly<JsonMap>, patch: JsonMap, type: TypeAt): JsonMap {
   const directive = getKey(patch, DIRECTIVE);
   if (directive !== undefined) {
     delete patch[DIRECTIVE];
@@ -123,6 +126,7 @@ function mergeMap(original: JsonMap, patch: JsonMap, type: TypeAt): JsonMap {
     if (directive === "delete") return {};
     throw unknownDirective(directive, { ...patch, [DIRECTIVE]: directive });
   }
+  const original = { ...shared };
   applyRetainKeys(original, patch);
   applyElementOrder(original, patch, type);
   for (const patchKey of Object.keys(patch)) {
@@ -199,7 +203,7 @@ function applyElementOrder(original: JsonMap, patch: JsonMap, type: TypeAt): voi
     let merged: Json[];
     if (!change) merged = current!;
     else if (!current) merged = withoutDirectives(change) as Json[];
-    else if (field.merge) merged = mergeLists(edit(current), change, field, false);
+    else if (field.merge) merged = mergeLists(current, change, field, false);
     else merged = change;
     const [listed, unlisted] = partition(merged, order, field.mergeKey);
     setOwn(original, key, inOrder(listed, unlisted, order, server, field.mergeKey));
@@ -293,10 +297,9 @@ function mergeLists(current: Json[], patch: Json[], field: FieldAt, deletes: boo
     throw badRequest(`cannot merge lists without merge key for ${typeName(field.type)}`);
   }
   const { kept, changes } = applySpecialItems(current as JsonMap[], patch as JsonMap[], mergeKey);
-  const before = [...kept];
-  const merged = mergeItems(kept, changes, field);
+  const merged = mergeItems([...kept], changes, field);
   const [listed, unlisted] = partition(merged, changes, mergeKey);
-  return inOrder(listed, unlisted, changes, before, mergeKey);
+  return inOrder(listed, unlisted, changes, kept, mergeKey);
 }
 
 /** Carries out `$patch: delete` and `$patch: replace` among the items of a list. */

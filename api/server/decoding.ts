@@ -6,7 +6,7 @@ import { schemas } from "../kinds/schemas.ts";
 import { applyDefaults } from "../machinery/defaults.ts";
 import { badRequest } from "../machinery/errors.ts";
 import { cannotHandle, decode, DecodeError, type FieldValidation } from "../machinery/schema.ts";
-import type { ApiError, Kind, KubeObject } from "../machinery/types.ts";
+import type { ApiError, DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import { apiVersionOf } from "./codec.ts";
 import { type Deps, keyFor, storeOf } from "./deps.ts";
 import type { ApiRequest } from "./request.ts";
@@ -68,15 +68,30 @@ function singleOwners(request: ApiRequest, { metadata }: KubeObject): void {
 export function decodeBody(deps: Deps, request: ApiRequest): { object: KubeObject } {
   const { body, kind } = request;
   if (!body) throw badRequest("the body of the request is empty");
-  const same = body.shared && request.subresource === "status" && standingParts(deps, request);
-  if (!same) return { object: decodeValue(request, kind, body.value, body.duplicates) };
-  const object = decodeValue(request, kind, same.rest);
-  const sent = body.value as KubeObject;
+  if (!body.shared || request.subresource !== "status") {
+    return { object: decodeValue(request, kind, body.value, body.duplicates) };
+  }
+  const stored = storeOf(deps, kind).view().get(keyFor(kind, request.namespace, request.name));
+  return { object: decodeStatus(request, kind, body.value, stored?.value) };
+}
+
+/** Decodes an object of which only the status is to be written; what it shares with the stored one is left as it is. */
+export function decodeStatus(
+  request: ApiRequest,
+  kind: Kind,
+  value: unknown,
+  stored: DeepReadonly<KubeObject> | undefined,
+  duplicates?: readonly string[],
+): KubeObject {
+  const same = stored && standingParts(kind, value as KubeObject, stored);
+  if (!same) return decodeValue(request, kind, value, duplicates);
+  const object = decodeValue(request, kind, same.rest, duplicates);
+  const sent = value as KubeObject;
   const { managedFields, parts } = same;
   if (managedFields) {
     object.metadata = inOrderOf(sent.metadata, { ...object.metadata, managedFields });
   }
-  return { object: inOrderOf(sent, { ...object, ...parts }) };
+  return inOrderOf(sent, { ...object, ...parts });
 }
 
 /** An object with its fields in the order of another; those that this one lacks come last. */
@@ -95,17 +110,17 @@ interface Standing {
 }
 
 /**
- * A controller that writes a status sends the object that it read, with another status: what it shares with the stored
- * one was decoded when that was, and a write of the status changes none of it. So it is left as it is, and frozen.
+ * A controller that writes a status sends the object that it read, with another status, and a patch of a status leaves
+ * the rest alone: what is shared with the stored object was decoded when that was, and a write of the status changes
+ * none of it. So it is left as it is, and frozen.
  */
 function standingParts(
-  deps: Deps,
-  { kind, namespace, name, body }: ApiRequest,
+  kind: Kind,
+  value: DeepReadonly<KubeObject>,
+  stored: DeepReadonly<KubeObject>,
 ): Standing | undefined {
   if (kind.custom || kind.storage || kind.readDefaults) return undefined;
-  const value = body!.value as Record<string, unknown>;
-  const stored = storeOf(deps, kind).view().get(keyFor(kind, namespace, name))?.value;
-  if (!stored || typeof value !== "object" || value === null) return undefined;
+  if (typeof value !== "object" || value === null) return undefined;
   const parts: Record<string, unknown> = {};
   const rest: Record<string, unknown> = {};
   for (const key in value) {

@@ -1,14 +1,14 @@
 import { assert, assertEquals } from "@std/assert";
 import { ManualClock } from "../../kv/mod.ts";
 import type { AdmissionPlugin } from "../auth/contract.ts";
-import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
+import type { DeepReadonly, Json, KubeObject, ResourceId } from "../machinery/types.ts";
 import { openApi, pod, PODS } from "./fixture_test.ts";
 
 const JOBS = { group: "batch", version: "v1", plural: "jobs" };
 const DEPLOYMENTS = { group: "apps", version: "v1", plural: "deployments" };
 const template = { metadata: { labels: { a: "b" } }, spec: pod("x").spec };
 
-const KINDS = [
+const KINDS: Kind[] = [
   { resource: PODS, object: pod("x"), status: { phase: "Running" } },
   {
     resource: JOBS,
@@ -27,19 +27,24 @@ const KINDS = [
 
 const CONDITION = { lastTransitionTime: "2026-01-01T00:00:00Z", reason: "Why", message: "so" };
 
-type Kind = (typeof KINDS)[number];
+interface Kind {
+  resource: ResourceId;
+  object: object;
+  status: Record<string, Json>;
+}
 
-/** What becomes of an object whose status is written twice, sent as `form` makes it of what was read. */
+/** What becomes of an object whose status is written twice: sent as `form` makes it of what was read, or as a patch. */
 async function written(
   { resource, object, status }: Kind,
-  form: (read: DeepReadonly<KubeObject>) => object,
+  form: "merge" | "strategic" | ((read: DeepReadonly<KubeObject>) => object),
 ): Promise<string> {
   await using f = await openApi({ clock: new ManualClock() });
-  const at = { resource, namespace: "default", name: "x" };
+  const target = { resource, namespace: "default", name: "x", subresource: "status" };
   let read = await f.client.create({ resource, namespace: "default" }, object);
-  const write = async (next: object) => {
-    const sent = { ...form(read), status: next };
-    read = await f.client.update<KubeObject>({ ...at, subresource: "status" }, sent);
+  const write = async (next: Record<string, Json>) => {
+    read = typeof form === "string"
+      ? await f.client.patch<KubeObject>(target, { type: form, body: { status: next } })
+      : await f.client.update<KubeObject>(target, { ...form(read), status: next });
   };
   await write(status);
   await write({ ...read.status, conditions: [{ ...CONDITION, type: "Odd", status: "True" }] });
@@ -51,6 +56,21 @@ Deno.test("a status sent with the very parts that were read is stored as one sen
     const shared = await written(kind, (read) => read);
     assertEquals(shared, await written(kind, (read) => JSON.parse(JSON.stringify(read))));
     assert(shared.includes('"subresource":"status"'));
+    for (const type of ["merge", "strategic"] as const) {
+      assertEquals(await written(kind, type), shared, `${kind.resource.plural}, ${type} patch`);
+    }
+  }
+});
+
+Deno.test("a patch of a status leaves the rest of the object as the very thing it was", async () => {
+  await using f = await openApi();
+  const target = { resource: PODS, namespace: "default", name: "x", subresource: "status" };
+  const made = await f.client.create({ resource: PODS, namespace: "default" }, pod("x"));
+  for (const type of ["merge", "strategic"] as const) {
+    const body = { metadata: { uid: made.metadata.uid }, status: { message: type } };
+    const after = await f.client.patch<KubeObject>(target, { type, body });
+    assertEquals(after.status.message, type);
+    assert(after.spec === made.spec);
   }
 });
 
@@ -85,7 +105,13 @@ Deno.test("what shares parts with the stored object is a mutating plugin's to ch
     ...made,
     status: { phase: "Running" },
   });
-  assertEquals(after.status.message, "scribbled");
-  assertEquals(after.spec, made.spec);
+  const patched = await f.client.patch<KubeObject>({ ...at, subresource: "status" }, {
+    type: "strategic",
+    body: { status: { phase: "Running", message: "not this" } },
+  });
+  for (const { status, spec } of [after, patched]) {
+    assertEquals(status.message, "scribbled");
+    assertEquals(spec, made.spec);
+  }
   assertEquals(made.spec.containers[0].image, "nginx:1.27");
 });

@@ -6,7 +6,7 @@ import { badRequest, unsupportedMediaType } from "../machinery/errors.ts";
 import { jsonPatch, mergePatch } from "../machinery/patch.ts";
 import { strategicPatch } from "../machinery/strategic.ts";
 import { ApiError, type DeepReadonly, type Kind, type KubeObject } from "../machinery/types.ts";
-import { decodeValue } from "./decoding.ts";
+import { decodeStatus, decodeValue } from "./decoding.ts";
 import type { Deps } from "./deps.ts";
 import { patchError } from "./patch_errors.ts";
 import type { ApiRequest } from "./request.ts";
@@ -41,7 +41,10 @@ export function patchPlain(
   const patch = request.patch!;
   const value = patchedValue(patch, kind, old);
   try {
-    return decodeValue(request, kind, value, request.patchDuplicates);
+    if (request.subresource !== "status") {
+      return decodeValue(request, kind, value, request.patchDuplicates);
+    }
+    return decodeStatus(request, kind, value, old, request.patchDuplicates);
   } catch (error) {
     throw patchError(error, patch.type, patch.body, value);
   }
