@@ -15,7 +15,7 @@ import {
   RuntimeError,
   type Sandbox,
 } from "./runtimes/runtime.ts";
-import { subPathOf } from "./volumes/volumes.ts";
+import { subPathOf } from "./volumes/container_mounts.ts";
 import { type ContainerOf, describePod, type Pod } from "./types.ts";
 
 /** What starting a container needs of its pod. */
@@ -74,7 +74,7 @@ export async function startContainer(
   if (!runtime) throw new RuntimeError("ErrImagePull", noRuntime(record.image, ports.runtimes));
   record.runtime = runtime;
   await pull(context, runtime, record, container);
-  const { env, mounts } = await surroundings(context, runtime, container);
+  const { env, mounts, devices } = await surroundings(context, runtime, container);
   signal.throwIfAborted();
   checkNonRoot(pod, container, runtime);
   const lookup = (name: string) => env.get(name);
@@ -87,6 +87,7 @@ export async function startContainer(
     command: container.command?.map((word) => expand(word, lookup)),
     args: container.args?.map((word) => expand(word, lookup)),
     mounts,
+    devices,
     imageId: record.imageId,
   };
   const created = runtime.create(spec);
@@ -112,7 +113,8 @@ async function surroundings(context: StartContext, runtime: Runtime, container: 
   }
   const env = await environmentOf(pod, container, facts, ports.sources);
   if (runtime.real && ports.volumes) {
-    return { env, mounts: await ports.volumes.mounts(pod, container, env) };
+    const mounts = await ports.volumes.mounts(pod, container, env, runtime);
+    return { env, mounts, devices: ports.volumes.devices(pod, container) };
   }
   for (const mount of container.volumeMounts ?? []) subPathOf(mount, env);
   return { env, mounts: [] };

@@ -14,6 +14,7 @@ import type { ViewName } from "./runtimes/isolate_view.ts";
 import type { Runtime } from "./runtimes/runtime.ts";
 import { SimulatedRuntime } from "./runtimes/simulated.ts";
 import { PodTokens } from "./volumes/tokens.ts";
+import { hostMounts, unmountAll } from "./volumes/kernel.ts";
 import { HostVolumes } from "./volumes/volumes.ts";
 
 /** Options of `startIsolateNode`, with their defaults. */
@@ -60,19 +61,30 @@ export function startIsolateNode(system: System, options: IsolateNodeOptions): R
   });
   const runtimes: Runtime[] = [isolates];
   if (simulated) runtimes.push(new SimulatedRuntime({ clock }));
+  let volumes: HostVolumes | undefined;
   const node = startNode(system, {
     ...options,
     runtimes,
     dial: hostDialer,
-    sweep: (uids) => isolates.sweep(uids),
-    leftovers: async () => void await isolates.endLeftovers(),
+    sweep: async (uids) => {
+      await volumes?.sweep(uids);
+      isolates.sweep(uids);
+    },
+    leftovers: async () => {
+      await isolates.endLeftovers();
+      const mounts = hostMounts();
+      if (mounts) unmountAll(mounts, `${folder}/pods`);
+    },
     volumes: (objects, context) => {
       const tokens = new PodTokens(context.client, clock);
-      return new HostVolumes({ folder, objects, tokens, clock });
+      volumes = new HostVolumes({ folder, nodeName: name, objects, tokens, clock });
+      return volumes;
     },
   });
   const stop = async () => {
     await node.stop();
+    // No process of a pod runs any more: what is mounted for them serves nobody.
+    volumes?.unmountAll();
     if (options.temporary) removeFolder(absolutePath(options.folder));
   };
   return { ...node, stop };

@@ -3,7 +3,7 @@
  * (`node/<name>/pod/<uid>`). What to do for a pod is the pod worker's; the kubelet only sees to it that
  * every pod of the node has one, and that it hears of what it depends on.
  *
- * Its keys: `sweep` (once, when the pods of the node are known), `heartbeat` (lease, and status when it is due), `status` (status now), `end/<uid>` (a pod
+ * Its keys: `sweep` (once, when the pods of the node are known), `heartbeat` (lease, and status when it is due), `status` (status now), `storage` (evict pods whose emptyDirs are too full), `end/<uid>` (a pod
  * actor that has done its work). A pod's own actor has one key, `sync`.
  */
 import type { Change } from "../../api/client/contract.ts";
@@ -25,6 +25,9 @@ import type { NodeFacts, PodVolumes, ProbeDialer, WorkerPorts } from "./ports.ts
 import type { Runtime } from "./runtimes/runtime.ts";
 import { CONFIG_MAPS, NODES, type Pod, PODS, SECRETS } from "./types.ts";
 
+/** Pods of this priority are never evicted by their node. */
+const SYSTEM_CRITICAL = 2_000_000_000;
+
 /** What a kubelet is made of. */
 export interface KubeletParts {
   description: NodeDescription;
@@ -39,7 +42,7 @@ export interface KubeletParts {
   /** Ends what a former life of this node left running. Called before anything is started. */
   leftovers?(): Promise<void>;
   /** Removes what is kept of pods that are not among these. */
-  sweep?(uids: ReadonlySet<string>): void;
+  sweep?(uids: ReadonlySet<string>): Promise<void> | void;
 }
 
 /** A kubelet while it runs. */
@@ -129,6 +132,7 @@ function watch(state: KubeletState, parts: KubeletParts, context: ActorContext):
   const tick = () => {
     state.timer = clock.timer("background", LEASE_RENEW_MS, () => {
       context.send(context.address, "heartbeat");
+      if (hasLimitedFolders(state)) context.send(context.address, "storage");
       tick();
     });
   };
@@ -245,6 +249,27 @@ function sourceChanged(
   }
 }
 
+/** Whether a pod has an emptyDir that may not grow without bound. */
+function isLimited({ spec }: Pod): boolean {
+  return spec.volumes?.some(({ emptyDir }) => emptyDir?.sizeLimit !== undefined) ?? false;
+}
+
+function hasLimitedFolders({ pods, ports }: KubeletState): boolean {
+  if (!ports.volumes) return false;
+  for (const { worker } of pods.values()) if (isLimited(worker.pod)) return true;
+  return false;
+}
+
+/** Fails pods that keep more in an emptyDir than they said (eviction_manager.go, localStorageEviction). */
+async function evictOverfull({ pods, ports }: KubeletState): Promise<void> {
+  for (const { worker } of pods.values()) {
+    const { pod, holds } = worker;
+    if (!holds || !isLimited(pod) || (pod.spec.priority ?? 0) >= SYSTEM_CRITICAL) continue;
+    const message = await ports.volumes!.overfull(pod);
+    if (message) worker.evict(message);
+  }
+}
+
 async function handle(
   key: string,
   state: KubeletState,
@@ -262,6 +287,7 @@ async function handle(
     return;
   }
   if (key === "sweep") return parts.sweep?.(new Set(state.pods.keys()));
+  if (key === "storage") return await evictOverfull(state);
   const now = clock.now();
   if (key === "status" || now - state.reportedAt >= STATUS_REPORT_MS) {
     const cached = context.informers.for(NODES).get(description.name);

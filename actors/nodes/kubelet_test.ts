@@ -3,6 +3,7 @@ import { ApiError } from "../../api/machinery/types.ts";
 import { FakeDialer, FakeRuntime } from "./fake_runtime_test.ts";
 import { type Box, openBox } from "./fixture_test.ts";
 import { type RunningNode, startNode } from "./node.ts";
+import type { PodVolumes } from "./ports.ts";
 import { LEASES, NODES, type Pod, PODS } from "./types.ts";
 
 interface World extends Box {
@@ -15,11 +16,20 @@ interface World extends Box {
   await(name: string, what: string, stepMs: number, look: (pod: Pod) => unknown): Promise<Pod>;
 }
 
-async function withNode(use: (world: World) => Promise<void>): Promise<void> {
+async function withNode(
+  use: (world: World) => Promise<void>,
+  volumes?: PodVolumes,
+): Promise<void> {
   await using box = await openBox();
   const runtime = new FakeRuntime(box.clock);
   const dial = new FakeDialer();
-  const node = startNode(box.system, { name: "n0", clock: box.clock, runtimes: [runtime], dial });
+  const node = startNode(box.system, {
+    name: "n0",
+    clock: box.clock,
+    runtimes: [runtime],
+    dial,
+    volumes: volumes && (() => volumes),
+  });
   await box.until(
     "the node",
     () => box.client.get({ resource: NODES, name: "n0" }).catch(() => undefined),
@@ -286,6 +296,38 @@ Deno.test("a deadline fails the pod", () =>
     );
     assertEquals(w.runtime.log.at(-1), "exit c 0");
   }));
+
+Deno.test("a pod whose emptyDir holds more than its limit is evicted, a critical one never", () => {
+  const message = 'Usage of EmptyDir volume "e" exceeds the limit "1Mi". ';
+  let full = false;
+  const volumes = {
+    setup: () => Promise.resolve(),
+    check: () => Promise.resolve(),
+    mounts: () => Promise.resolve([]),
+    devices: () => [],
+    refresh: () => Promise.resolve(undefined),
+    teardown: () => Promise.resolve(),
+    overfull: () => Promise.resolve(full ? message : undefined),
+  };
+  return withNode(async (w) => {
+    const spec = { containers: [c], volumes: [{ name: "e", emptyDir: { sizeLimit: "1Mi" } }] };
+    await w.pod("p", "n0", spec);
+    await w.pod("critical", "n0", { ...spec, priority: 2_000_000_000 });
+    await w.see("p", "running", running);
+    await w.see("critical", "running", running);
+    await w.manual.advance(20_000);
+    assertEquals((await w.get("p")).status?.phase, "Running");
+    full = true;
+    const { status } = await w.await("p", "the end", 10_000, (p) => p.status?.phase === "Failed");
+    assertEquals([status?.reason, status?.message], ["Evicted", message]);
+    assertEquals(w.runtime.log.filter((line) => line.startsWith("TERM")), ["TERM c 1000"]);
+    assertEquals((await w.get("critical")).status?.phase, "Running");
+    await w.until(
+      "the event",
+      async () => (await w.events()).includes(`Warning Evicted ${message}`),
+    );
+  }, volumes);
+});
 
 Deno.test("probes: readiness comes and goes, liveness restarts, with upstream's Events", () =>
   withNode(async (w) => {

@@ -39,7 +39,7 @@ export interface NodeOptions {
   /** Ends what a former life of this node left running. */
   leftovers?(): Promise<void>;
   /** Removes what is kept of pods that are not among these. */
-  sweep?(uids: ReadonlySet<string>): void;
+  sweep?(uids: ReadonlySet<string>): Promise<void> | void;
   dial?: ProbeDialer;
   /** The address of the DNS service. */
   dnsIP?: string;

@@ -6,12 +6,23 @@ import type { Client, Informers } from "../../api/client/contract.ts";
 import { ApiError, type DeepReadonly, type KubeObject } from "../../api/machinery/types.ts";
 import type { ResourceId } from "../../api/machinery/types.ts";
 import type { EnvSources } from "./env.ts";
-import { CLAIMS, CONFIG_MAPS, PERSISTENT_VOLUMES, SECRETS, SERVICES } from "./types.ts";
+import {
+  CLAIMS,
+  CONFIG_MAPS,
+  NODES,
+  PERSISTENT_VOLUMES,
+  SECRETS,
+  SERVICES,
+  TRUST_BUNDLES,
+} from "./types.ts";
 
 /** Reads objects for environments and volumes. */
 export interface Objects extends EnvSources {
   claim(namespace: string, name: string): Promise<DeepReadonly<KubeObject> | undefined>;
   persistentVolume(name: string): Promise<DeepReadonly<KubeObject> | undefined>;
+  node(name: string): Promise<DeepReadonly<KubeObject> | undefined>;
+  /** All ClusterTrustBundles, or the one of a name. */
+  trustBundles(name?: string): Promise<readonly DeepReadonly<KubeObject>[]>;
 }
 
 /** See the module's text. */
@@ -34,6 +45,11 @@ export function cachedObjects(client: Client, informers: Informers): Objects {
     services: (namespace) => services.list(namespace),
     claim: (namespace, name) => fresh(client, CLAIMS, namespace, name),
     persistentVolume: (name) => fresh(client, PERSISTENT_VOLUMES, "", name),
+    node: async (name) => await read(NODES)("", name),
+    trustBundles: async (name) => {
+      if (!name) return (await client.list({ resource: TRUST_BUNDLES })).items;
+      return [await fresh(client, TRUST_BUNDLES, "", name)].filter((one) => one !== undefined);
+    },
   };
 }
 

@@ -87,8 +87,8 @@ export class PodSandbox {
     this.retryAt = clock.now() + this.#retryMs;
     if (!events) return;
     if (error instanceof MountError) {
-      const text = `MountVolume.SetUp failed for volume "${error.volume}" : ${error.message}`;
-      recorder.event(pod, "Warning", "FailedMount", text);
+      const reason = error.event.startsWith("Map") ? "FailedMapVolume" : "FailedMount";
+      recorder.event(pod, "Warning", reason, error.event);
     } else if (this.#retryMs > RETRY_MS_MIN * 4) {
       // A node gets its range within moments of its birth: only what lasts is worth an Event.
       const text = `Failed to create pod sandbox: ${error.message}`;

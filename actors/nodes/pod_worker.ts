@@ -42,6 +42,9 @@ const FORCED_GRACE_MS = 1000;
 /** Conflicts that one status write survives. */
 const CONFLICTS_MAX = 5;
 
+const EVICTED = "Evicted";
+/** The grace of a pod that its node evicts without regard to what it asked for. */
+const EVICTION_GRACE_MS = 1000;
 const DEADLINE_TEXT = "Pod was active on the node longer than the specified deadline";
 
 /** See the module's text. */
@@ -101,7 +104,8 @@ export class PodWorker {
       pod.metadata.deletionTimestamp !== undefined;
     const { reason = "", message = "" } = pod.status ?? {};
     const refused = message.startsWith(REJECTED);
-    if (refused || reason === "DeadlineExceeded") this.#failed = { reason, message, refused };
+    const ended = reason === "DeadlineExceeded" || reason === EVICTED;
+    if (refused || ended) this.#failed = { reason, message, refused };
     this.#restore();
   }
 
@@ -118,6 +122,15 @@ export class PodWorker {
   refuse({ reason, message }: Refusal): void {
     this.#failed = { reason, message: `${REJECTED}${message}`, refused: true };
     this.#event("Warning", reason, message);
+  }
+
+  /** Ends the pod for good, at once: it takes from the node what it may not. */
+  evict(message: string): void {
+    if (this.#failed || this.#stopping) return;
+    this.#failed = { reason: EVICTED, message };
+    this.#event("Warning", EVICTED, message);
+    this.#stopWithin(EVICTION_GRACE_MS);
+    this.#wake();
   }
 
   /** Resolves when the current start of a container has ended (at once when it does not run). */

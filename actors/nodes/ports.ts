@@ -8,7 +8,7 @@ import type { Clock } from "../../kv/clock.ts";
 import type { EnvSources } from "./env.ts";
 import type { FieldFacts } from "./fields.ts";
 import type { Network } from "./network/network.ts";
-import type { Mount, Runtime } from "./runtimes/runtime.ts";
+import type { Device, Mount, Runtime } from "./runtimes/runtime.ts";
 import type { ContainerOf, Pod } from "./types.ts";
 
 /** The node as its pods see it. */
@@ -26,24 +26,40 @@ export interface NodeFacts {
 
 /** The volumes of a node's pods. */
 export interface PodVolumes {
-  /** Makes every volume of the pod; may be called again. Rejects with a MountError. */
+  /** Makes every volume that a container of the pod uses, or finds it as it was. Rejects with a MountError. */
   setup(pod: Pod, facts: FieldFacts): Promise<void>;
   /** Only looks whether the volumes could be made: for pods without processes. */
   check(pod: Pod): Promise<void>;
   /** Where a container sees them. Rejects with a RuntimeError `CreateContainerConfigError`. */
-  mounts(pod: Pod, container: ContainerOf, env: ReadonlyMap<string, string>): Promise<Mount[]>;
+  mounts(
+    pod: Pod,
+    container: ContainerOf,
+    env: ReadonlyMap<string, string>,
+    runtime: Pick<Runtime, "recursiveReadOnly">,
+  ): Promise<Mount[]>;
+  /** The block volumes that a container has as devices. */
+  devices(pod: Pod, container: ContainerOf): Device[];
   /** Brings configMap, secret, downwardAPI and token files up to date; resolves with ms until the next need. */
   refresh(pod: Pod, facts: FieldFacts): Promise<number | undefined>;
   teardown(pod: Pod): Promise<void>;
+  /** The first of a pod's emptyDir volumes that holds more than its limit: why the pod is evicted. */
+  overfull(pod: Pod): Promise<string | undefined>;
 }
 
 /** A volume that cannot be made (yet). */
 export class MountError extends Error {
   override name = "MountError";
   readonly volume: string;
-  constructor(volume: string, message: string) {
+  /** What the pod's Event says of it. */
+  readonly event: string;
+  constructor(
+    volume: string,
+    message: string,
+    event = `MountVolume.SetUp failed for volume "${volume}" : ${message}`,
+  ) {
     super(message);
     this.volume = volume;
+    this.event = event;
   }
 }
 

@@ -2,6 +2,7 @@
  * The parts of Pod and Node that a node reads or writes, as types. The whole kinds are generated
  * (`api/kinds/generated`); a node only needs these fields, and everything it is handed is frozen.
  */
+import type { LabelSelectorSpec } from "../../api/machinery/selectors.ts";
 import type { Toleration } from "../../api/machinery/taints.ts";
 import type { DeepReadonly, Json, ObjectMeta } from "../../api/machinery/types.ts";
 
@@ -33,6 +34,7 @@ export interface VolumeMount {
   recursiveReadOnly?: string;
   subPath?: string;
   subPathExpr?: string;
+  mountPropagation?: string;
 }
 
 export interface HttpHeader {
@@ -77,6 +79,7 @@ export interface SecurityContext {
   runAsGroup?: number;
   runAsNonRoot?: boolean;
   fsGroup?: number;
+  fsGroupChangePolicy?: string;
   supplementalGroups?: number[];
   supplementalGroupsPolicy?: string;
 }
@@ -108,6 +111,7 @@ export interface Container {
   envFrom?: EnvFrom[];
   resources?: ResourceRequirements;
   volumeMounts?: VolumeMount[];
+  volumeDevices?: { name: string; devicePath: string }[];
   livenessProbe?: Probe;
   readinessProbe?: Probe;
   startupProbe?: Probe;
@@ -141,6 +145,16 @@ export interface ProjectedSource {
   secret?: { name: string; items?: KeyToPath[]; optional?: boolean };
   downwardAPI?: { items?: DownwardFile[] };
   serviceAccountToken?: { audience?: string; expirationSeconds?: number; path: string };
+  clusterTrustBundle?: TrustBundleSource;
+  podCertificate?: Json;
+}
+
+export interface TrustBundleSource {
+  path: string;
+  name?: string;
+  signerName?: string;
+  labelSelector?: LabelSelectorSpec;
+  optional?: boolean;
 }
 
 export interface Volume {
@@ -278,6 +292,11 @@ export const PERSISTENT_VOLUMES = {
   group: "",
   version: "v1",
   plural: "persistentvolumes",
+} as const;
+export const TRUST_BUNDLES = {
+  group: "certificates.k8s.io",
+  version: "v1beta1",
+  plural: "clustertrustbundles",
 } as const;
 export const LEASES = {
   group: "coordination.k8s.io",

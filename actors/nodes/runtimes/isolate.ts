@@ -99,6 +99,7 @@ export class IsolateRuntime implements Runtime {
   readonly name = "isolate";
   readonly version = Deno.version.deno;
   readonly real = true;
+  recursiveReadOnly = false;
   readonly #options: IsolateOptions;
   readonly #folder: string;
   readonly #modules: string;
@@ -141,11 +142,16 @@ export class IsolateRuntime implements Runtime {
         : await (await fetch(source)).text();
       await Deno.writeTextFile(`${this.#modules}/${file}`, text);
     }
-    if (this.#options.view) return this.#options.view;
-    // What the machine allows does not change from node to node.
+    const view = this.#options.view ?? await this.#best();
+    this.recursiveReadOnly = view === "mount namespace";
+    return view;
+  }
+
+  /** What the machine allows does not change from node to node. */
+  #best(): Promise<ViewName> {
     let view = views.get(this.#modules);
     if (!view) views.set(this.#modules, view = chooseView(`${this.#modules}/probe`, this.#modules));
-    return await view;
+    return view;
   }
 
   runs(image: string): boolean {
@@ -405,6 +411,10 @@ export class IsolateRuntime implements Runtime {
       cwd: own ? cwd : this.#hostPath(isolate, cwd),
       uid: one?.runAsUser ?? all?.runAsUser,
       gid: one?.runAsGroup ?? all?.runAsGroup,
+      groups: [
+        ...all?.fsGroup === undefined ? [] : [all.fsGroup],
+        ...all?.supplementalGroups ?? [],
+      ],
       args,
       env,
       joins: isolate.cgroup?.joins ?? [],

@@ -27,6 +27,8 @@ export interface Launch {
   cwd: string;
   uid?: number;
   gid?: number;
+  /** Further groups of the process (fsGroup, supplementalGroups). */
+  groups?: readonly number[];
   /** Arguments of `deno`. */
   args: readonly string[];
   env: ReadonlyMap<string, string>;
@@ -48,6 +50,8 @@ export interface HostCommand {
 export const INSIDE = "/.plesio";
 export const DENO_INSIDE = "/usr/bin/deno";
 export const DENO_DIR_INSIDE = "/deno-dir";
+/** Where the program lies inside that gives a process its user and groups. */
+const SETPRIV_INSIDE = "/.setpriv";
 
 /** Finds the best view of this machine by trying it. */
 export async function chooseView(scratch: string, modules: string): Promise<ViewName> {
@@ -103,6 +107,7 @@ export function prepareRoot(root: string, mounts: readonly Mount[]): void {
   Deno.chmodSync(`${root}/tmp`, 0o1777);
   for (const device of DEVICES) touch(`${root}/dev/${device}`);
   touch(`${root}${DENO_INSIDE}`);
+  touch(`${root}${SETPRIV_INSIDE}`);
   link("usr/bin", `${root}/bin`);
   link("/proc/self/fd", `${root}/dev/fd`);
   for (const [n, name] of ["stdin", "stdout", "stderr"].entries()) {
@@ -144,13 +149,36 @@ export function hostCommand(view: ViewName, launch: Launch): HostCommand {
     ...mountLines(launch, view),
     `s=$(command -v setpriv || :); u=$(command -v unshare)`,
     `PATH=$p`,
-    `exec \${s:+$s --pdeathsig KILL} $u --root=${quote(launch.root)} --wd=${quote(launch.cwd)}` +
-    userFlags(launch, view) + ` ${DENO_INSIDE} "$@"`,
+    ...execLines(launch, view),
   ];
   const flags = view === "user namespace" ? ["-r", "-m"] : ["-m"];
   const shell = ["/bin/sh", "-c", lines.filter((l) => l).join("\n"), "sh", ...launch.args];
-  const command = ["unshare", ...flags, "--propagation", "private", "--", ...shell];
+  // Mounts of the host reach a namespace only where a volume asks for them; none of its own ever leaves it.
+  const propagation = launch.mounts.some(crosses) ? "slave" : "private";
+  const command = ["unshare", ...flags, "--propagation", propagation, "--", ...shell];
   return { command: absolute(command[0]), args: command.slice(1), env };
+}
+
+/** The last lines: the shell becomes the container, with its root, user and groups. */
+function execLines(launch: Launch, view: ViewName): string[] {
+  const root = `$u --root=${quote(launch.root)} --wd=${quote(launch.cwd)}`;
+  const plain = `exec \${s:+$s --pdeathsig KILL} ${root}${userFlags(launch, view)} ` +
+    `${DENO_INSIDE} "$@"`;
+  const { groups = [], uid = 0, gid = 0 } = launch;
+  // A user namespace has no groups to give.
+  if (groups.length === 0 || view !== "mount namespace") return [plain];
+  const of = `--reuid=${uid} --regid=${gid} --groups=${groups.join(",")} --pdeathsig KILL`;
+  return [
+    `if [ -n "$s" ]; then PATH=/usr/sbin:/usr/bin:/sbin:/bin`,
+    `mount --bind "$s" ${quote(`${launch.root}${SETPRIV_INSIDE}`)}; PATH=$p`,
+    `exec ${root} ${SETPRIV_INSIDE} ${of} -- ${DENO_INSIDE} "$@"; fi`,
+    plain,
+  ];
+}
+
+/** Whether mounts that the host makes later are to be seen through a mount. An isolate makes none itself. */
+function crosses({ propagation = "None" }: Mount): boolean {
+  return propagation !== "None";
 }
 
 function userFlags(launch: Launch, view: ViewName): string {
@@ -196,7 +224,17 @@ function mountLines(launch: Launch, view: ViewName): string[] {
   lines.push(`mount --bind ${quote(launch.denoDir)} ${at(DENO_DIR_INSIDE)}`);
   const mounts = [...launch.mounts].sort((a, b) => a.containerPath.length - b.containerPath.length);
   if (launch.readOnlyRoot) lines.push(`mount -o remount,bind,ro ${quote(root)}`);
-  for (const mount of mounts) bind(mount.hostPath, mount.containerPath, mount.readOnly);
+  for (const mount of mounts) {
+    bind(mount.hostPath, mount.containerPath, mount.readOnly);
+    const path = at(mount.containerPath);
+    if (!crosses(mount)) lines.push(`mount --make-rprivate ${path}`);
+    if (!mount.recursiveReadOnly) continue;
+    // The list is read whole before it changes.
+    lines.push(
+      `m=$(cut -d' ' -f5 /proc/self/mountinfo); for n in $m; do case $n in ${path}/*) ` +
+        `mount -o remount,bind,ro "$n";; esac; done`,
+    );
+  }
   return lines;
 }
 

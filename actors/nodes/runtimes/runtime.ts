@@ -11,11 +11,31 @@ import type { ContainerOf, Pod } from "../types.ts";
 /** A value now or later. */
 export type Soon<T> = T | Promise<T>;
 
-/** A directory or file of the host that a container sees at a path of its own. */
+/**
+ * A directory or file of the host that a container sees at a path of its own. A CRI runtime gets all of it: `name` is
+ * ours alone, `propagation` is CRI's mount propagation (`None`: private), and with `image` the runtime mounts that
+ * image (its `subPath` in it) and `hostPath` is empty.
+ */
 export interface Mount {
   hostPath: string;
   containerPath: string;
   readOnly: boolean;
+  /** The pod's volume; absent for what the node adds itself. */
+  name?: string;
+  /** Which mounts made later are seen on the other side (`None`). */
+  propagation?: "None" | "HostToContainer" | "Bidirectional";
+  /** Read-only holds for what is mounted below it, too; asked only of runtimes that can. */
+  recursiveReadOnly?: boolean;
+  /** An image instead of a path of the host. */
+  image?: { reference: string; subPath?: string };
+}
+
+/** A block device of the host that a container has at a path of its own (`volumeDevices`). */
+export interface Device {
+  hostPath: string;
+  containerPath: string;
+  /** As CRI writes it: `r`, or `mrw` (read, write, make nodes). */
+  permissions: string;
 }
 
 /** What all containers of a pod share. */
@@ -40,6 +60,8 @@ export interface ContainerSpec {
   command?: readonly string[];
   args?: readonly string[];
   mounts: readonly Mount[];
+  /** Block volumes (none). */
+  devices?: readonly Device[];
   imageId: string;
 }
 
@@ -73,8 +95,8 @@ export type ImageUser = Pick<ContainerSpec, "sandbox" | "container" | "kind" | "
 export class RuntimeError extends Error {
   override name = "RuntimeError";
   readonly reason: string;
-  constructor(reason: string, message: string) {
-    super(message);
+  constructor(reason: string, message: string, options?: ErrorOptions) {
+    super(message, options);
     this.reason = reason;
   }
 }
@@ -120,6 +142,8 @@ export interface Runtime {
   readonly version: string;
   /** True when containers are processes: volumes, probes and hooks are then done for them. */
   readonly real: boolean;
+  /** It can make mounts read-only with all that is mounted below them (false). */
+  readonly recursiveReadOnly?: boolean;
   /** Whether it can run an image. */
   runs(image: string): boolean;
   /** Rejects with a RuntimeError when there is no such image. `of` is the container that it is for. */

@@ -4,32 +4,51 @@
  * file's visible name is a link through `..data` (pkg/volume/util/atomic_writer.go).
  */
 
+import { lchown } from "node:fs/promises";
+import { groupMode } from "./ownership.ts";
+
 /** A file of a volume. */
 export interface VolumeFile {
   bytes: Uint8Array;
   mode: number;
+  /** Whose it is (the node's user). */
+  uid?: number;
 }
 
 const DATA = "..data";
+const FOLDER_MODE = 0o755;
 
 /** Brings `folder` to exactly `files` (by relative path). Resolves with whether anything changed. */
 export async function writeAtomically(
   folder: string,
   files: ReadonlyMap<string, VolumeFile>,
-  stamp: string,
+  { stamp, group }: {
+    /** A name for this set. */
+    stamp: string;
+    /** The group that may read it. */
+    group?: number;
+  },
 ): Promise<boolean> {
   await Deno.mkdir(folder, { recursive: true });
   const old = await linkTo(`${folder}/${DATA}`);
-  if (old && await same(`${folder}/${old}`, files)) return false;
+  const wanted = group === undefined ? files : readableByGroup(files);
+  if (old && await same(`${folder}/${old}`, wanted)) return false;
   const name = await freshName(folder, stamp);
-  for (const [path, file] of files) {
+  const folders = new Set([`${folder}/${name}`]);
+  await Deno.mkdir(`${folder}/${name}`);
+  for (const [path, file] of wanted) {
     const full = `${folder}/${name}/${path}`;
-    await Deno.mkdir(full.slice(0, full.lastIndexOf("/")), { recursive: true });
+    for (let at = parentOf(full); !folders.has(at); at = parentOf(at)) folders.add(at);
+    await Deno.mkdir(parentOf(full), { recursive: true });
     await Deno.writeFile(full, file.bytes);
+    await give(full, file.uid, group);
     await Deno.chmod(full, file.mode);
   }
-  await Deno.mkdir(`${folder}/${name}`, { recursive: true });
-  await Deno.chmod(`${folder}/${name}`, 0o755);
+  const mode = group === undefined ? FOLDER_MODE : groupMode(FOLDER_MODE, true, true);
+  for (const path of folders) {
+    await give(path, undefined, group);
+    await Deno.chmod(path, mode);
+  }
   const next = `${folder}/..data_tmp`;
   await removeIfThere(next);
   await Deno.symlink(name, next);
@@ -37,6 +56,22 @@ export async function writeAtomically(
   await link(folder, files);
   if (old) await removeIfThere(`${folder}/${old}`);
   return true;
+}
+
+function readableByGroup(files: ReadonlyMap<string, VolumeFile>): Map<string, VolumeFile> {
+  return new Map(
+    [...files].map(([path, file]) => [path, { ...file, mode: groupMode(file.mode, false, true) }]),
+  );
+}
+
+/** Only root may give files away; for others they stay the node's. */
+async function give(path: string, uid: number | undefined, gid: number | undefined): Promise<void> {
+  if (Deno.build.os === "windows" || Deno.uid() !== 0) return;
+  if (uid !== undefined || gid !== undefined) await lchown(path, uid ?? 0, gid ?? 0);
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("/"));
 }
 
 async function freshName(folder: string, stamp: string): Promise<string> {
@@ -55,6 +90,8 @@ async function link(folder: string, files: ReadonlyMap<string, VolumeFile>): Pro
   const wanted = new Set([...files.keys()].map((path) => path.split("/")[0]));
   for await (const entry of Deno.readDir(folder)) {
     if (entry.name.startsWith("..")) continue;
+    // Other folders are places where other volumes are mounted in this one.
+    if (!entry.isSymlink) continue;
     if (!wanted.delete(entry.name)) await Deno.remove(`${folder}/${entry.name}`);
   }
   for (const name of wanted) await Deno.symlink(`${DATA}/${name}`, `${folder}/${name}`);

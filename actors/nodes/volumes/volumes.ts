@@ -1,107 +1,180 @@
 /**
- * The volumes of a node's pods, as folders of the host: `<folder>/pods/<uid>/volumes/<name>` for those
- * that belong to the pod, the host's own path for hostPath and for persistent volumes of the kinds
- * hostPath and local. How a container sees them is the runtime's business.
+ * The volumes of a node's pods: `<folder>/pods/<uid>/volumes/<plugin>/<name>` for those that belong to the pod, the
+ * host's own path for hostPath. How a container sees them is the runtime's business, by `Mount`s and `Device`s.
+ *
+ * On Linux as root they are real mounts; elsewhere folders with the same files and modes. Nothing is remembered that
+ * the machine does not know itself: a node that comes back finds its mounts in the kernel's list, keeps those of pods
+ * that still run, and takes the others away before anything is started.
+ *
+ * Each pod's work is done in turn: a refresh that is under way when the pod goes cannot make files again.
  */
-import { MountError, type PodVolumes } from "../ports.ts";
 import type { FieldFacts } from "../fields.ts";
-import { expand } from "../env.ts";
 import type { Objects } from "../objects.ts";
-import { type Mount, RuntimeError } from "../runtimes/runtime.ts";
-import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
+import { MountError, type PodVolumes } from "../ports.ts";
+import type { Device, Mount, Runtime } from "../runtimes/runtime.ts";
+import { parseQuantity } from "../../../api/machinery/quantity.ts";
+import type { DeepReadonly } from "../../../api/machinery/types.ts";
 import type { Clock } from "../../../kv/clock.ts";
 import type { ContainerOf, Pod, Volume } from "../types.ts";
 import { writeAtomically } from "./atomic_writer.ts";
-import { checkHostPath } from "./host_path.ts";
+import { type Source, sourceOf, usedVolumes } from "./claims.ts";
+import { containerMounts, type MadeVolume } from "./container_mounts.ts";
+import { bytesIn } from "./disk_usage.ts";
+import { type HostTools, hostTools } from "./host_tools.ts";
+import { hostMounts, type Mounts, unmountAll } from "./kernel.ts";
+import { iscsiTarget, teardownIscsi } from "./remote.ts";
 import type { PodTokens } from "./tokens.ts";
 import { filesOf, isMadeOfObjects } from "./volume_files.ts";
+import { type Machine, VOLUME_KINDS, type VolumeKind, type VolumeRequest } from "./volume_kinds.ts";
 
+/** What the volumes of a node need, with defaults. */
 export interface VolumesOptions {
   folder: string;
+  nodeName: string;
   objects: Objects;
   tokens: PodTokens;
   clock: Clock;
+  /** This machine's, if one may mount. */
+  mounts?: Mounts | false;
+  tools?: HostTools;
+}
+
+interface PodRecord {
+  volumes: ReadonlyMap<string, MadeVolume>;
+  /** The persistent volumes among them. */
+  persistent: ReadonlySet<string>;
 }
 
 /** See the module's text. */
 export class HostVolumes implements PodVolumes {
   readonly #options: VolumesOptions;
-  /** Where each volume of a pod lies, once it is there. */
-  readonly #paths = new Map<string, Map<string, { path: string; readOnly: boolean }>>();
+  readonly #machine: Machine;
+  /** Pods whose volumes are all there. */
+  readonly #pods = new Map<string, PodRecord>();
+  /** The work of each pod, one after the other. */
+  readonly #turns = new Map<string, Promise<unknown>>();
 
   constructor(options: VolumesOptions) {
     this.#options = options;
+    const mounts = options.mounts === false ? undefined : options.mounts ?? hostMounts();
+    this.#machine = {
+      mounts,
+      tools: options.tools ?? hostTools,
+      clock: options.clock,
+      isMounted: (path) => mounts?.under(path).some((point) => point.path === path) ?? false,
+      secret: (name, namespace) => this.#secret(name, namespace),
+      writeFiles: async (request) => void await this.#write(request),
+    };
+  }
+
+  /** Lets one piece of a pod's work follow the other. */
+  #inTurn<T>(uid: string, work: () => Promise<T>): Promise<T> {
+    const before = this.#turns.get(uid) ?? Promise.resolve();
+    const turn = before.then(work, work);
+    const settled = turn.catch(() => {});
+    this.#turns.set(uid, settled);
+    void settled.then(() => {
+      if (this.#turns.get(uid) === settled) this.#turns.delete(uid);
+    });
+    return turn;
   }
 
   async setup(pod: Pod, facts: FieldFacts): Promise<void> {
-    const paths = new Map<string, { path: string; readOnly: boolean }>();
+    await this.#inTurn(pod.metadata.uid, () => this.#setup(pod, facts));
+  }
+
+  async #setup(pod: Pod, facts: FieldFacts): Promise<void> {
+    const { objects, nodeName } = this.#options;
+    const made = new Map<string, MadeVolume>(), persistent = new Set<string>();
+    const { mounted, devices } = usedVolumes(pod);
+    let failed: unknown;
     for (const volume of pod.spec.volumes ?? []) {
+      if (!mounted.has(volume.name) && !devices.has(volume.name)) continue;
       try {
-        paths.set(volume.name, await this.#make(pod, volume, facts));
+        const source = await sourceOf(pod, volume, objects, nodeName);
+        if (source.volume) persistent.add(source.name);
+        made.set(volume.name, await this.#make(pod, source, facts));
       } catch (error) {
-        throw new MountError(volume.name, (error as Error).message);
+        // The others are made meanwhile: they need not wait for this one.
+        failed ??= error;
       }
     }
-    this.#paths.set(pod.metadata.uid, paths);
+    if (failed) throw failed;
+    this.#pods.set(pod.metadata.uid, { volumes: made, persistent });
   }
 
-  async #make(pod: Pod, volume: DeepReadonly<Volume>, facts: FieldFacts) {
-    const path = this.#folderOf(pod, volume.name);
-    if (isMadeOfObjects(volume)) {
-      await this.#write(pod, volume, facts);
-      return { path, readOnly: true };
+  async #make(pod: Pod, source: Source, facts: FieldFacts): Promise<MadeVolume> {
+    const step = source.block ? "MapVolume" : "MountVolume";
+    const fail = (what: string, why: string) =>
+      new MountError(
+        source.name,
+        why,
+        `${step}.${what} failed for volume "${source.name}" : ${why}`,
+      );
+    const kind: VolumeKind | undefined = VOLUME_KINDS[source.kind];
+    if (!kind) {
+      const why = `no volume plugin matched: this node has none for ${source.kind || "it"}`;
+      throw fail("FindPluginBySpec", why);
     }
-    if (volume.hostPath) {
-      await checkHostPath(volume.hostPath.path, volume.hostPath.type ?? "");
-      return { path: volume.hostPath.path, readOnly: false };
+    const { volume, name } = source;
+    if (source.block && !kind.block) {
+      throw fail("FindMapperPluginBySpec", "no block volume plugin matched");
     }
-    if (volume.persistentVolumeClaim || volume.ephemeral) {
-      const claim = volume.persistentVolumeClaim?.claimName ??
-        `${pod.metadata.name}-${volume.name}`;
-      const at = await this.#claimed(pod, claim);
-      return { path: at, readOnly: volume.persistentVolumeClaim?.readOnly ?? false };
+    if (volume?.spec.mountOptions?.length && !kind.mountOptions) {
+      const why = "mount options are not supported for this volume type";
+      const text = `MountVolume.MountOptionSupport check failed for volume "${name}" : ${why}`;
+      throw new MountError(name, why, text);
     }
-    const kind = Object.keys(volume).find((key) => key !== "name") ?? "emptyDir";
-    if (kind !== "emptyDir") {
-      throw new Error(`volumes of the kind ${kind} are not supported by this node`);
+    const shared = volume !== undefined && this.#others(name, pod.metadata.uid);
+    const modes: readonly string[] = volume?.spec.accessModes ?? [];
+    if (shared && modes.length === 1 && modes[0] === "ReadWriteOncePod") {
+      throw fail(
+        "SetUp",
+        "volume uses the ReadWriteOncePod access mode and is already in use by another pod",
+      );
     }
-    await Deno.mkdir(path, { recursive: true });
-    await Deno.chmod(path, 0o777);
-    return { path, readOnly: false };
+    const folder = this.#folderOf(pod, kind, name);
+    try {
+      return await kind.setup({ pod, source, folder, facts, shared }, this.#machine);
+    } catch (error) {
+      if (error instanceof MountError) throw error;
+      throw fail(source.block ? "SetUpDevice" : "SetUp", (error as Error).message);
+    }
   }
 
-  async #write(
-    pod: Pod,
-    volume: DeepReadonly<Volume>,
-    facts: FieldFacts,
-  ): Promise<number | undefined> {
+  /** Whether another pod has a persistent volume. */
+  #others(volume: string, uid: string): boolean {
+    for (const [other, { persistent }] of this.#pods) {
+      if (other !== uid && persistent.has(volume)) return true;
+    }
+    return false;
+  }
+
+  async #write({ pod, source, folder, facts }: VolumeRequest): Promise<number | undefined> {
     const { objects, tokens, clock } = this.#options;
+    const volume = { name: source.name, [source.kind]: source.spec } as DeepReadonly<Volume>;
     const { files, refreshInMs } = await filesOf(pod, volume, { objects, tokens, facts });
     const stamp = new Date(clock.now()).toISOString().replaceAll(/[-:]/g, "_");
-    await writeAtomically(this.#folderOf(pod, volume.name), files, stamp);
+    const group = pod.spec.securityContext?.fsGroup;
+    await writeAtomically(folder, files, { stamp, group });
     return refreshInMs;
   }
 
-  /** The folder of a bound claim. */
-  async #claimed(pod: Pod, name: string): Promise<string> {
-    const { objects } = this.#options;
-    const claim = await objects.claim(pod.metadata.namespace ?? "default", name);
-    if (!claim) throw new Error(`persistentvolumeclaim "${name}" not found`);
-    if (claim.metadata.deletionTimestamp) {
-      throw new Error(`PVC ${claim.metadata.namespace}/${name} is being deleted`);
-    }
-    if (claim.status?.phase !== "Bound" || !claim.spec.volumeName) {
-      throw new Error(`PVC ${claim.metadata.namespace}/${name} is not bound`);
-    }
-    const volume = await objects.persistentVolume(claim.spec.volumeName);
-    if (!volume) throw new Error(`persistentvolume "${claim.spec.volumeName}" not found`);
-    return await pathOf(volume);
+  async #secret(name: string, namespace = "default"): Promise<ReadonlyMap<string, string>> {
+    const secret = await this.#options.objects.secret(namespace, name);
+    if (!secret) throw new Error(`secrets "${name}" not found`);
+    return new Map(
+      Object.entries((secret.data ?? {}) as Record<string, string>)
+        .map(([key, value]) => [key, atob(value)]),
+    );
   }
 
   async check(pod: Pod): Promise<void> {
     const { objects } = this.#options;
     const namespace = pod.metadata.namespace ?? "default";
+    const { mounted } = usedVolumes(pod);
     for (const volume of pod.spec.volumes ?? []) {
+      if (!mounted.has(volume.name)) continue;
       const missing = async () => {
         const { configMap, secret, persistentVolumeClaim: pvc } = volume;
         if (configMap && !configMap.optional) {
@@ -126,112 +199,137 @@ export class HostVolumes implements PodVolumes {
     pod: Pod,
     container: ContainerOf,
     env: ReadonlyMap<string, string>,
+    { recursiveReadOnly = false }: Pick<Runtime, "recursiveReadOnly">,
   ): Promise<Mount[]> {
-    const paths = this.#paths.get(pod.metadata.uid);
-    const mounts: Mount[] = [];
-    for (const mount of container.volumeMounts ?? []) {
-      const volume = paths?.get(mount.name);
-      if (!volume) {
-        throw config(
-          `cannot find volume "${mount.name}" to mount into container ` +
-            `"${container.name}"`,
-        );
+    const { uid } = pod.metadata;
+    const { mounts } = this.#machine;
+    const folder = this.#podFolder(uid);
+    return await this.#inTurn(uid, () => {
+      const volumes = this.#pods.get(uid)?.volumes ?? new Map();
+      return containerMounts(container, { volumes, env, folder, mounts, recursiveReadOnly });
+    });
+  }
+
+  devices(pod: Pod, container: ContainerOf): Device[] {
+    const volumes = this.#pods.get(pod.metadata.uid)?.volumes;
+    return (container.volumeDevices ?? []).map(({ name, devicePath }) => {
+      const volume = volumes?.get(name);
+      if (!volume?.block) {
+        throw new Error(`cannot find volume "${name}" to map into container "${container.name}"`);
       }
-      const expanded = subPathOf(mount, env);
-      const hostPath = expanded ? await subPath(volume.path, expanded) : volume.path;
-      const readOnly = volume.readOnly || (mount.readOnly ?? false);
-      const containerPath = mount.mountPath.startsWith("/")
-        ? mount.mountPath
-        : `/${mount.mountPath}`;
-      mounts.push({ hostPath, containerPath: containerPath.replace(/(.)\/+$/, "$1"), readOnly });
-    }
-    return mounts;
+      const permissions = volume.readOnly ? "r" : "mrw";
+      return { hostPath: volume.path, containerPath: devicePath, permissions };
+    });
   }
 
   async refresh(pod: Pod, facts: FieldFacts): Promise<number | undefined> {
-    let next: number | undefined;
-    for (const volume of pod.spec.volumes ?? []) {
-      if (!isMadeOfObjects(volume)) continue;
-      try {
-        const again = await this.#write(pod, volume, facts);
-        if (again !== undefined) next = Math.min(next ?? Infinity, again);
-      } catch {
-        // An object that has gone leaves the files as they are; it is looked for again when it changes.
+    const { uid } = pod.metadata;
+    return await this.#inTurn(uid, async () => {
+      // The pod has gone meanwhile.
+      if (!this.#pods.has(uid)) return undefined;
+      let next: number | undefined;
+      const { mounted } = usedVolumes(pod);
+      for (const volume of pod.spec.volumes ?? []) {
+        if (!isMadeOfObjects(volume) || !mounted.has(volume.name)) continue;
+        try {
+          const { objects, nodeName } = this.#options;
+          const source = await sourceOf(pod, volume, objects, nodeName);
+          const folder = this.#folderOf(pod, VOLUME_KINDS[source.kind], volume.name);
+          const again = await this.#write({ pod, source, folder, facts, shared: false });
+          if (again !== undefined) next = Math.min(next ?? Infinity, again);
+        } catch {
+          // An object that has gone leaves the files as they are; it is looked for again when it changes.
+        }
       }
-    }
-    return next;
+      return next;
+    });
   }
 
   async teardown(pod: Pod): Promise<void> {
     const { uid } = pod.metadata;
-    this.#paths.delete(uid);
-    this.#options.tokens.forget(uid);
-    try {
-      await Deno.remove(`${this.#options.folder}/pods/${uid}/volumes`, { recursive: true });
-    } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    await this.#inTurn(uid, async () => {
+      this.#options.tokens.forget(uid);
+      await this.#remove(uid);
+      this.#pods.delete(uid);
+    });
+  }
+
+  /** Takes away what is mounted for a pod, then its folders: never the contents of what was not unmounted. */
+  async #remove(uid: string): Promise<void> {
+    const { mounts } = this.#machine;
+    const folder = this.#podFolder(uid);
+    const disks = namesIn(`${folder}/volumes/${VOLUME_KINDS.iscsi.plugin}`)
+      .map((name) => `${folder}/volumes/${VOLUME_KINDS.iscsi.plugin}/${name}`);
+    if (mounts) unmountAll(mounts, folder);
+    for (const disk of disks) await this.#logout(disk);
+    for (const name of ["volume-subpaths", "volumes"]) await removeAll(`${folder}/${name}`);
+  }
+
+  async #logout(disk: string): Promise<void> {
+    const { tools } = this.#machine;
+    const inUse = async (iqn: string) => {
+      for (const uid of namesIn(`${this.#options.folder}/pods`)) {
+        const folder = `${this.#podFolder(uid)}/volumes/${VOLUME_KINDS.iscsi.plugin}`;
+        for (const name of namesIn(folder)) {
+          if (await iscsiTarget(`${folder}/${name}`) === iqn) return true;
+        }
+      }
+      return false;
+    };
+    await teardownIscsi(disk, { tools, inUse });
+  }
+
+  async overfull(pod: Pod): Promise<string | undefined> {
+    const volumes = this.#pods.get(pod.metadata.uid)?.volumes;
+    for (const { name, emptyDir } of pod.spec.volumes ?? []) {
+      const volume = volumes?.get(name);
+      const limit = emptyDir?.sizeLimit;
+      if (!volume || limit === undefined) continue;
+      const bytes = parseQuantity(limit).value();
+      if (bytes > 0 && await bytesIn(volume.path) > bytes) {
+        return `Usage of EmptyDir volume "${name}" exceeds the limit "${limit}". `;
+      }
     }
   }
 
-  #folderOf(pod: Pod, volume: string): string {
-    return `${this.#options.folder}/pods/${pod.metadata.uid}/volumes/${volume}`;
+  /** Removes the volumes of pods that are not among these. */
+  async sweep(known: ReadonlySet<string>): Promise<void> {
+    for (const uid of namesIn(`${this.#options.folder}/pods`)) {
+      if (known.has(uid)) continue;
+      this.#pods.delete(uid);
+      await this.#remove(uid);
+    }
+  }
+
+  /** Takes away all mounts: for nodes none of whose containers runs. What lies on the disk stays. */
+  unmountAll(): void {
+    const { mounts } = this.#machine;
+    this.#pods.clear();
+    if (mounts) unmountAll(mounts, `${this.#options.folder}/pods`);
+  }
+
+  #podFolder(uid: string): string {
+    return `${this.#options.folder}/pods/${uid}`;
+  }
+
+  #folderOf(pod: Pod, kind: VolumeKind, name: string): string {
+    return `${this.#podFolder(pod.metadata.uid)}/volumes/${kind.plugin}/${name}`;
   }
 }
 
-/** Where a persistent volume lies on this host. */
-async function pathOf(volume: DeepReadonly<KubeObject>): Promise<string> {
-  const { hostPath, local } = volume.spec;
-  if (hostPath) {
-    await checkHostPath(hostPath.path, hostPath.type || "DirectoryOrCreate");
-    return hostPath.path;
-  }
-  if (local) {
-    await checkHostPath(local.path, "");
-    return local.path;
-  }
-  throw new Error(`persistentvolume "${volume.metadata.name}" is of a kind this node cannot mount`);
-}
-
-/**
- * The path inside its volume that a mount means; undefined for all of it. Validation has seen only the
- * expression: what a variable brings in is judged here, also for containers without processes.
- */
-export function subPathOf(
-  mount: { subPath?: string; subPathExpr?: string },
-  env: ReadonlyMap<string, string>,
-): string | undefined {
-  const missing = new Set<string>();
-  const path = mount.subPathExpr
-    ? expand(mount.subPathExpr, (name) => {
-      const value = env.get(name);
-      if (!value) missing.add(name);
-      return value;
-    })
-    : mount.subPath;
-  if (missing.size) throw config(`missing value for ${[...missing].sort().join(", ")}`);
-  if (!path) return undefined;
-  if (path.startsWith("/")) throw config(`error SubPath \`${path}\` must not be an absolute path`);
-  if (path.split("/").includes("..")) {
-    throw config(`unable to provision SubPath \`${path}\`: must not contain '..'`);
-  }
-  return path;
-}
-
-async function subPath(volume: string, path: string): Promise<string> {
-  const full = `${volume}/${path}`;
+function namesIn(folder: string): string[] {
   try {
-    const [real, root] = [await Deno.realPath(full), await Deno.realPath(volume)];
-    if (real !== root && !real.startsWith(`${root}/`)) {
-      throw config(`subPath "${path}" leads out of its volume`);
-    }
-    return real;
+    return [...Deno.readDirSync(folder)].map((entry) => entry.name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return [];
+    throw error;
+  }
+}
+
+async function removeAll(path: string): Promise<void> {
+  try {
+    await Deno.remove(path, { recursive: true });
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
-    await Deno.mkdir(full, { recursive: true, mode: 0o750 });
-    return full;
   }
-}
-
-function config(message: string): RuntimeError {
-  return new RuntimeError("CreateContainerConfigError", message);
 }

@@ -5,7 +5,8 @@ import { MountError } from "../ports.ts";
 import type { Container, Pod, Volume } from "../types.ts";
 import { writeAtomically } from "./atomic_writer.ts";
 import type { RuntimeError } from "../runtimes/runtime.ts";
-import { HostVolumes, subPathOf } from "./volumes.ts";
+import { subPathOf } from "./container_mounts.ts";
+import { HostVolumes } from "./volumes.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const facts = { hostIPs: [], podIPs: [], allocatable: { memory: "1Gi" } };
@@ -23,7 +24,7 @@ Deno.test("writeAtomically() moves all files at once, and only when something ch
   inFolder(async (folder) => {
     const file = (text: string, mode = 0o644) => ({ bytes: bytes(text), mode });
     const write = (files: [string, ReturnType<typeof file>][], stamp: string) =>
-      writeAtomically(folder, new Map(files), stamp);
+      writeAtomically(folder, new Map(files), { stamp });
     assertEquals(await write([["a", file("1")], ["d/b", file("2", 0o400)]], "s1"), true);
     assertEquals(await Deno.readLink(`${folder}/a`), "..data/a");
     assertEquals(await Deno.readLink(`${folder}/..data`), "..s1");
@@ -48,26 +49,54 @@ function world(folder: string) {
     services: () => [],
     claim: (namespace, name) => Promise.resolve(find("claim")(namespace, name)),
     persistentVolume: (name) => Promise.resolve(find("volume")("", name)),
+    node: (name) => Promise.resolve(find("node")("", name)),
+    trustBundles: (name) =>
+      Promise.resolve(
+        [...kept].filter(([key]) => name ? key === `bundle/${name}` : key.startsWith("bundle/"))
+          .map(([, bundle]) => bundle as never),
+      ),
   };
   const tokens = {
     token: () => Promise.resolve({ token: "t", refreshInMs: 1000 }),
     forget: () => {},
   };
   const clock = new ManualClock();
-  const volumes = new HostVolumes({ folder, objects, tokens: tokens as never, clock });
+  const volumes = new HostVolumes({
+    folder,
+    nodeName: "n",
+    objects,
+    tokens: tokens as never,
+    clock,
+    mounts: false,
+  });
   const pod = (...list: Volume[]) =>
     ({
       metadata: { name: "p", namespace: "ns", uid: "u", labels: { b: "2", a: '1"' } },
-      spec: { containers: [{ name: "c" }], volumes: list },
+      spec: {
+        containers: [{
+          name: "c",
+          volumeMounts: list.map(({ name }) => ({ name, mountPath: `/${name}` })),
+        }],
+        volumes: list,
+      },
     }) as unknown as Pod;
-  const read = (volume: string, path: string) =>
-    Deno.readTextFile(`${folder}/pods/u/volumes/${volume}/${path}`);
-  return { kept, volumes, pod, read, clock };
+  const at = (volume: string, path = "") => {
+    const kinds = `${folder}/pods/u/volumes`;
+    for (const kind of Deno.readDirSync(kinds)) {
+      const full = `${kinds}/${kind.name}/${volume}`;
+      for (const { name } of Deno.readDirSync(`${kinds}/${kind.name}`)) {
+        if (name === volume) return `${full}/${path}`;
+      }
+    }
+    throw new Deno.errors.NotFound(volume);
+  };
+  const read = async (volume: string, path: string) => await Deno.readTextFile(at(volume, path));
+  return { kept, volumes, pod, read, at, clock };
 }
 
 Deno.test("HostVolumes makes files of objects, with items, modes and what may be missing", () =>
   inFolder(async (folder) => {
-    const { kept, volumes, pod, read } = world(folder);
+    const { kept, volumes, pod, read, at } = world(folder);
     kept.set("configmap/cm", { data: { k: "v", other: "w" }, binaryData: { bin: btoa("\x01") } });
     kept.set("secret/s", { data: { pw: btoa("geheim") } });
     await volumes.setup(
@@ -106,8 +135,8 @@ Deno.test("HostVolumes makes files of objects, with items, modes and what may be
     assertEquals(await read("down", "labels"), 'a="1\\""\nb="2"');
     assertEquals(await read("down", "mem"), String(2 ** 30));
     assertEquals([await read("all", "token"), await read("all", "k")], ["t", "v"]);
-    const mode = (path: string) => Deno.statSync(`${folder}/pods/u/volumes/${path}`).mode! & 0o777;
-    assertEquals([mode("s/pw"), mode("items/x/y")], [0o400, 0o440]);
+    const mode = (volume: string, path: string) => Deno.statSync(at(volume, path)).mode! & 0o777;
+    assertEquals([mode("s", "pw"), mode("items", "x/y")], [0o400, 0o440]);
   }));
 
 Deno.test("HostVolumes says what it waits for", () =>
@@ -132,10 +161,23 @@ Deno.test("HostVolumes says what it waits for", () =>
       ],
       [
         { name: "v", persistentVolumeClaim: { claimName: "x" } },
-        'persistentvolumeclaim "x" not found',
+        "error processing PVC ns/x: failed to fetch PVC from API server: " +
+        'persistentvolumeclaims "x" not found',
       ],
-      [{ name: "v", persistentVolumeClaim: { claimName: "open" } }, "PVC ns/open is not bound"],
-      [{ name: "v", nfs: {} }, "volumes of the kind nfs are not supported by this node"],
+      [
+        { name: "v", persistentVolumeClaim: { claimName: "open" } },
+        "error processing PVC ns/open: PVC is not bound",
+      ],
+      [{ name: "v", glusterfs: {} }, "no volume plugin matched: this node has none for glusterfs"],
+      [
+        { name: "v", csi: { driver: "d.example" } },
+        "driver name d.example not found in the list of registered CSI drivers",
+      ],
+      [{ name: "v", emptyDir: { medium: "Disk" } }, 'unknown storage medium "Disk"'],
+      [
+        { name: "v", emptyDir: { medium: "HugePages" } },
+        "medium HugePages needs a node that may mount: it runs without root",
+      ],
     ];
     for (const [volume, message] of cases) {
       const error = await assertRejects(() => volumes.setup(pod(volume), facts), MountError);
@@ -185,21 +227,21 @@ Deno.test("HostVolumes refreshes, mounts subPaths, and goes", () =>
         { name: "h", mountPath: "/h", readOnly: true },
       ],
     };
-    const mounts = await volumes.mounts(of, container, new Map([["POD", "p"]]));
+    const mounts = await volumes.mounts(of, container, new Map([["POD", "p"]]), {});
     assertEquals(mounts.map((m) => [m.containerPath, m.readOnly]), [
       ["/cm", true],
       ["/e", false],
       ["/h", true],
     ]);
-    assertEquals(mounts[1].hostPath, `${folder}/pods/u/volumes/e/p`);
+    assertEquals(mounts[1].hostPath, `${folder}/pods/u/volumes/kubernetes.io~empty-dir/e/p`);
     await Deno.symlink("/etc", `${path}/out`);
     const escape = { name: "c", volumeMounts: [{ name: "h", mountPath: "/x", subPath: "out" }] };
     await assertRejects(
-      () => volumes.mounts(of, escape, new Map()),
+      () => volumes.mounts(of, escape, new Map(), {}),
       Error,
-      "leads out of its volume",
+      'failed to prepare subPath for volumeMount "h" of container "c"',
     );
     await volumes.teardown(of);
-    await assertRejects(() => read("cm", "k"), Deno.errors.NotFound);
+    assertEquals([...Deno.readDirSync(`${folder}/pods/u`)], []);
     assertEquals(Deno.statSync(path).isDirectory, true);
   }));
