@@ -16,6 +16,7 @@ import {
   type PodInfo,
   type Refusal,
 } from "./framework.ts";
+import { Verdicts } from "./node_memory.ts";
 import { REMEDIES } from "./remedies.ts";
 
 /** The fewest nodes that are looked at where there are as many, and the least share of all, in percent. */
@@ -46,28 +47,21 @@ export interface NodeVerdict {
   total?: number;
 }
 
-/** Pods that were promised a node by preemption, by node. */
-export type Nominated = Map<string, Map<string, PodInfo>>;
-
 /** What a decision needs beside cluster and plugins. */
 export interface AlgorithmOptions {
   random: () => number;
-  /** Shared by all profiles (default: none yet). */
-  nominated?: Nominated;
   /** Of which nodes are looked for before the best is taken, in percent (default 0: the adaptive share). */
   percentageOfNodesToScore?: number;
 }
 
-/** Kinds of pods whose refusals nodes remember. */
-const ALIKE_MAX = 64;
+/** Kinds of pods of which is remembered what was said of nodes. */
+const ALIKE_MAX = 32;
 
 /** Whether a pod passes on nodes, to be asked while the cluster is changed in thought. */
 export interface FilterQuestion {
   ask(node: NodeInfo): Refusal | undefined;
-  /** Of pods with the same text, the same is said of a node of the same generation that is `ofNodeAlone`. */
+  /** Of pods with the same text, the same is said of a node as long as nothing changes on it. */
   alike?: string;
-  /** Whether nobody was promised the node. */
-  ofNodeAlone?(node: NodeInfo): boolean;
 }
 
 /** The nodes that would do for a pod, before they are scored. */
@@ -81,20 +75,18 @@ export class Algorithm {
   readonly #cluster: Cluster;
   readonly #plugins: readonly Plugin[];
   readonly #random: () => number;
-  readonly nominated: Nominated;
   readonly #percentage: number;
   #next = 0;
-  readonly #alike = new Memory<object>(ALIKE_MAX);
+  readonly #verdicts = new Memory<Verdicts>(ALIKE_MAX);
 
   constructor(
     cluster: Cluster,
     plugins: readonly Plugin[],
-    { random, nominated = new Map(), percentageOfNodesToScore = 0 }: AlgorithmOptions,
+    { random, percentageOfNodesToScore = 0 }: AlgorithmOptions,
   ) {
     this.#cluster = cluster;
     this.#plugins = plugins;
     this.#random = random;
-    this.nominated = nominated;
     this.#percentage = percentageOfNodesToScore;
   }
 
@@ -149,7 +141,20 @@ export class Algorithm {
       plugins.add(filters.plugin);
       return { nodes: nodes.length, refusals, all: filters, plugins };
     }
-    const feasible = this.#feasible(cycle, filters, refusals, plugins);
+    const promised = this.#cluster.promisedTo(pod.uid);
+    // A pod whose victims have left takes the node that was emptied for it, whatever else is free.
+    if (promised && !this.#filterNode(cycle, filters, promised)) {
+      return { cycle, nodes: [promised], refusals };
+    }
+    const verdicts = this.#verdictsOf(cycle, filters);
+    if (
+      !promised && verdicts?.allRefuse((node) => this.#filterNode(cycle, filters, node) ?? null)
+    ) {
+      const { refusals, counts } = verdicts;
+      for (const { plugin } of counts.keys()) plugins.add(plugin);
+      return { nodes: nodes.length, refusals, counts, plugins };
+    }
+    const feasible = this.#feasible(cycle, filters, { refusals, plugins, verdicts, promised });
     if (feasible.length === 0) {
       if (!cycle.only) return { nodes: nodes.length, refusals, plugins };
       plugins.add(cycle.only.plugin);
@@ -170,9 +175,7 @@ export class Algorithm {
       return { ask: (node) => this.#filterAnew(pod, node) };
     }
     const ask = (node: NodeInfo) => this.#filterNode(cycle, filters, node);
-    const alike = alikeOf(cycle, filters);
-    if (alike === undefined) return { ask };
-    return { ask, alike, ofNodeAlone: (node) => !this.nominated.has(node.name) };
+    return { ask, alike: this.#cluster.promisedTo(pod.uid) ? undefined : alikeOf(cycle, filters) };
   }
 
   #filterAnew(pod: PodInfo, node: NodeInfo): Refusal | undefined {
@@ -236,25 +239,28 @@ export class Algorithm {
   #feasible(
     cycle: Cycle,
     filters: readonly Plugin[],
-    refusals: Map<string, Refusal>,
-    plugins: Set<string>,
+    { refusals, plugins, verdicts, promised }: {
+      refusals: Map<string, Refusal>;
+      plugins: Set<string>;
+      verdicts: Verdicts | undefined;
+      /** On the node that it is promised itself, a pod is not like others. */
+      promised: NodeInfo | undefined;
+    },
   ): NodeInfo[] {
     const nodes = cycle.only ? this.#named(cycle.only.nodes) : this.#cluster.nodes;
     const wanted = feasibleWanted(nodes.length, this.#percentage);
     const feasible: NodeInfo[] = [];
-    const nominated = cycle.pod.pod.status?.nominatedNodeName as string | undefined;
-    const promised = nominated ? this.#cluster.node(nominated) : undefined;
-    // A pod whose victims have left takes the node that was emptied for it, whatever else is free.
-    if (promised && !this.#filterNode(cycle, filters, promised)) return [promised];
     const start = nodes.length === 0 ? 0 : this.#next % nodes.length;
-    const alike = this.#token(alikeOf(cycle, filters));
     let looked = 0;
     for (; looked < nodes.length && feasible.length < wanted; looked++) {
       const at = start + looked;
       const node = nodes[at < nodes.length ? at : at - nodes.length];
-      const refusal = alike
-        ? this.#filterAlike(cycle, filters, { node, alike })
-        : this.#filterNode(cycle, filters, node);
+      const known = node === promised ? undefined : verdicts;
+      let refusal = known?.get(node);
+      if (refusal === undefined) {
+        refusal = this.#filterNode(cycle, filters, node) ?? null;
+        known?.note(node, refusal);
+      }
       if (!refusal) feasible.push(node);
       else {
         refusals.set(node.name, refusal);
@@ -274,33 +280,18 @@ export class Algorithm {
     return nodes;
   }
 
-  /** As `filterNode`, for pods of which the same is said of a node as long as nothing changes on it. */
-  #filterAlike(
-    cycle: Cycle,
-    filters: readonly Plugin[],
-    { node, alike }: { node: NodeInfo; alike: object },
-  ): Refusal | undefined {
-    const { said } = node;
-    if (this.nominated.size > 0 && this.nominated.has(node.name)) {
-      return this.#filterNode(cycle, filters, node);
-    }
-    if (said.alike === alike && said.generation === node.generation) return said.refusal;
-    said.refusal = runFilters(cycle, filters, node);
-    said.alike = alike;
-    said.generation = node.generation;
-    return said.refusal;
-  }
-
-  /** One object for all pods that are alike. */
-  #token(alike: string | undefined): object | undefined {
+  /** What is known of nodes for pods like this one; undefined where they cannot be told. */
+  #verdictsOf(cycle: Cycle, filters: readonly Plugin[]): Verdicts | undefined {
+    const alike = cycle.only ? undefined : alikeOf(cycle, filters);
     if (alike === undefined) return undefined;
-    const known = this.#alike.get(alike) ?? {};
-    this.#alike.set(alike, known);
+    let known = this.#verdicts.get(alike);
+    if (!known) this.#verdicts.set(alike, known = new Verdicts(this.#cluster));
+    known.refresh();
     return known;
   }
 
   #filterNode(cycle: Cycle, filters: readonly Plugin[], node: NodeInfo): Refusal | undefined {
-    const promised = this.nominated.get(node.name);
+    const promised = this.#cluster.promisesOf(node.name);
     if (promised) {
       const before = [...promised.values()].filter((other) =>
         other.uid !== cycle.pod.uid && other.priority >= cycle.pod.priority &&
@@ -367,12 +358,13 @@ function word(plugin: Plugin, cycle: Cycle, node: NodeInfo): Refusal | undefined
 }
 
 /** What the filters read of a pod, as a text; undefined where that cannot be told. */
-function alikeOf(cycle: Cycle, filters: readonly Plugin[]): string | undefined {
-  if (cycle.state.size > 0) return undefined;
-  let text = "";
+function alikeOf({ pod, state }: Cycle, filters: readonly Plugin[]): string | undefined {
+  if (state.size > 0) return undefined;
+  // Whoever is promised a node comes before pods of lower priority
+  let text = `${pod.priority} `;
   for (const plugin of filters) {
     if (!plugin.reads) return undefined;
-    text += `${plugin.name} ${plugin.reads(cycle.pod)} `;
+    text += `${plugin.name} ${plugin.reads(pod)} `;
   }
   return text;
 }

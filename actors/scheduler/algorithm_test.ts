@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Informer } from "../../api/client/contract.ts";
 import type { KubeObject } from "../../api/machinery/types.ts";
-import { type Algorithm, feasibleWanted } from "./algorithm.ts";
+import { Algorithm, feasibleWanted } from "./algorithm.ts";
 import { Cluster } from "./cluster.ts";
 import { type Diagnosis, fitErrorText, type PodInfo } from "./framework.ts";
 import { podInfoOf } from "./pod_info.ts";
@@ -56,8 +56,8 @@ async function world(
     cluster,
   } as unknown as PluginHandle;
   const complete = completeConfiguration(configuration);
-  const [{ algorithm }] = (await profilesOf(complete, REGISTRY, handle)).values();
-  return { cluster, algorithm };
+  const [{ algorithm, plugins }] = (await profilesOf(complete, REGISTRY, handle)).values();
+  return { cluster, algorithm, plugins };
 }
 
 let serial = 0;
@@ -375,7 +375,7 @@ Deno.test("preempt() evicts the fewest of the lowest, and minds budgets", async 
 Deno.test("preempt() remembers candidates only as long as nothing changes on their node", async () => {
   const names = Array.from({ length: 12 }, (_, i) => `n${i}`);
   const w = await world(names.map((name) => node(name, { cpu: "4" })));
-  const remembered = new RememberedCandidates();
+  const remembered = new RememberedCandidates(w.cluster);
   const clock = new ManualClock({ seed: 7 });
   const draw = (below: number) => Math.trunc(clock.random() * below);
   const placed: PodInfo[] = [];
@@ -404,6 +404,44 @@ Deno.test("preempt() remembers candidates only as long as nothing changes on the
     };
     assertEquals(ask(remembered), ask(), `step ${step}`);
   }
+});
+
+Deno.test("choose() says of nodes that changed, came, went or were promised what it would say afresh", async () => {
+  const names = Array.from({ length: 6 }, (_, i) => `n${i}`);
+  const w = await world(names.map((name) => node(name, { cpu: "4" })));
+  const clock = new ManualClock({ seed: 11 });
+  const draw = (below: number) => Math.trunc(clock.random() * below);
+  const placed: PodInfo[] = [];
+  const promised: PodInfo[] = [];
+  let unsaid = 0;
+  for (let step = 0; step < 600; step++) {
+    const at = names[draw(names.length)];
+    const dice = draw(12);
+    if (dice < 6) {
+      placed.push(pod(`p${step}`, { requests: { cpu: `${1 + draw(3)}` } }));
+      w.cluster.place(placed.at(-1)!, at, false);
+    } else if (dice < 8 && placed.length > 0) {
+      w.cluster.remove(placed.splice(draw(placed.length), 1)[0].uid);
+    } else if (dice === 8) w.cluster.setNode(node(at, { cpu: `${2 + draw(6)}` }));
+    else if (dice === 9 && draw(8) === 0) w.cluster.removeNode(at);
+    else if (dice === 10) {
+      promised.push(pod(`n${step}`, { priority: draw(3), requests: { cpu: "2" } }));
+      w.cluster.promise(promised.at(-1)!, at);
+    } else if (promised.length > 0) w.cluster.withdraw(promised.splice(0, 1)[0].uid);
+    const again = promised.length > 0 && draw(4) === 0;
+    const asked = again
+      ? promised[draw(promised.length)]
+      : pod(`q${step}`, { priority: draw(3), requests: { cpu: `${2 + draw(2)}` } });
+    const tell = (said: ReturnType<Algorithm["consider"]>) =>
+      "plugins" in said
+        ? fitErrorText(said)
+        : `${said.nodes.map(({ name }) => name).sort()} ${[...said.refusals.keys()].sort()}`;
+    const afresh = new Algorithm(w.cluster, w.plugins, { random: () => 0 });
+    const said = tell(w.algorithm.consider(asked));
+    assertEquals(said, tell(afresh.consider(asked)), `step ${step}`);
+    if (said.startsWith("0/")) unsaid++;
+  }
+  assert(unsaid > 50 && unsaid < 550, `${unsaid} of 600 tries found no node`);
 });
 
 Deno.test("preempt() says why nobody can be evicted", async () => {

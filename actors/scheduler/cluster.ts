@@ -13,6 +13,8 @@ import { addAmounts, amountsOf, noAmounts } from "./pod_info.ts";
 
 /** Counters kept for questions asked lately; the oldest goes first. */
 export const COUNTERS_MAX = 512;
+/** Changes of nodes that are told one by one at least; who comes after more of them must look at all nodes. */
+export const CHANGES_MAX = 4_096;
 
 /** How many pods a question matches, by node, and summed by the values of topology keys. */
 export interface Counter {
@@ -56,6 +58,12 @@ export class Cluster {
   };
   /** Nodes that hold an image, by its name. */
   readonly #imageNodes = new Map<string, number>();
+  /** Pods that were promised a node by preemption, by node; and by pod, where that is. */
+  readonly #promises = new Map<string, Map<string, PodInfo>>();
+  readonly #promised = new Map<string, string>();
+  /** The nodes that changed last, and how many changes there were before them. */
+  #changed: NodeInfo[] = [];
+  #forgotten = 0;
 
   node(name: string): NodeInfo | undefined {
     return this.#byName.get(name);
@@ -73,6 +81,16 @@ export class Cluster {
     return this.#placed.get(uid)?.node;
   }
 
+  /** How many changes there have been: of nodes, of what is on them, and of what they are promised to. */
+  get changes(): number {
+    return this.#forgotten + this.#changed.length;
+  }
+
+  /** The nodes that changed after so many changes; undefined: any may have, and others may be there. */
+  changedSince(changes: number): readonly NodeInfo[] | undefined {
+    return changes < this.#forgotten ? undefined : this.#changed.slice(changes - this.#forgotten);
+  }
+
   /** Takes a node in, or its new version. Tells whether it is new, changed in what matters, or not. */
   setNode(node: Node): "new" | "changed" | "same" {
     const name = node.metadata.name;
@@ -84,7 +102,7 @@ export class Cluster {
         if (!sameRecord(known.labels, labels)) this.#relabel(known, labels);
         this.#countImages(known, -1);
         fillNode(known, node);
-        known.generation++;
+        this.#touch(known);
         this.#countImages(known, 1);
       }
       known.node = node;
@@ -92,6 +110,7 @@ export class Cluster {
     }
     const info: NodeInfo = {
       name,
+      index: this.nodes.length,
       node,
       labels,
       taints: [],
@@ -104,8 +123,6 @@ export class Cluster {
       pods: new Map(),
       ports: new Map(),
       images: new Map(),
-      generation: 0,
-      said: { alike: undefined, generation: 0, refusal: undefined },
     };
     fillNode(info, node);
     this.#countImages(info, 1);
@@ -113,6 +130,7 @@ export class Cluster {
     this.#byName.set(name, info);
     for (const pod of this.#homeless.get(name)?.values() ?? []) this.#add(info, pod);
     this.#homeless.delete(name);
+    this.#forgetChanges();
     return "new";
   }
 
@@ -124,7 +142,9 @@ export class Cluster {
     if (pods.size > 0) this.#homeless.set(name, pods);
     this.#countImages(info, -1);
     this.#byName.delete(name);
-    this.nodes.splice(this.nodes.indexOf(info), 1);
+    this.nodes.splice(info.index, 1);
+    for (let i = info.index; i < this.nodes.length; i++) this.nodes[i].index = i;
+    this.#forgetChanges();
   }
 
   /** Puts a pod on a node: `assumed` until the API says so. */
@@ -136,8 +156,10 @@ export class Cluster {
     }
     this.#placed.set(pod.uid, { info: pod, node: nodeName, assumed });
     const node = this.#byName.get(nodeName);
-    if (node) this.#add(node, pod);
-    else {
+    if (node) {
+      this.#add(node, pod);
+      this.#touch(node);
+    } else {
       const homeless = this.#homeless.get(nodeName) ?? new Map();
       this.#homeless.set(nodeName, homeless.set(pod.uid, pod));
     }
@@ -152,6 +174,37 @@ export class Cluster {
     return known.info;
   }
 
+  /** Room is made on a node for a pod; it may be promised one node only. */
+  promise(pod: PodInfo, nodeName: string): void {
+    this.withdraw(pod.uid);
+    const pods = this.#promises.get(nodeName) ?? new Map<string, PodInfo>();
+    this.#promises.set(nodeName, pods.set(pod.uid, pod));
+    this.#promised.set(pod.uid, nodeName);
+    this.#touch(this.#byName.get(nodeName));
+  }
+
+  /** Takes a promise back, if there is one. */
+  withdraw(uid: string): void {
+    const nodeName = this.#promised.get(uid);
+    if (nodeName === undefined) return;
+    this.#promised.delete(uid);
+    const pods = this.#promises.get(nodeName)!;
+    pods.delete(uid);
+    if (pods.size === 0) this.#promises.delete(nodeName);
+    this.#touch(this.#byName.get(nodeName));
+  }
+
+  /** The pods that were promised a node. */
+  promisesOf(nodeName: string): ReadonlyMap<string, PodInfo> | undefined {
+    return this.#promises.size === 0 ? undefined : this.#promises.get(nodeName);
+  }
+
+  /** The node that a pod was promised. */
+  promisedTo(uid: string): NodeInfo | undefined {
+    const nodeName = this.#promised.get(uid);
+    return nodeName === undefined ? undefined : this.#byName.get(nodeName);
+  }
+
   /**
    * Runs `question` as if some pods were not on their node and others were. Everything is put back before
    * it returns. This is how preemption and nominated pods ask "what if".
@@ -162,7 +215,6 @@ export class Cluster {
     plus: readonly PodInfo[],
     question: () => R,
   ): R {
-    const { generation } = node;
     for (const pod of without) this.#subtract(node, pod);
     for (const pod of plus) this.#add(node, pod);
     try {
@@ -170,7 +222,6 @@ export class Cluster {
     } finally {
       for (const pod of plus) this.#subtract(node, pod);
       for (const pod of without) this.#add(node, pod);
-      node.generation = generation;
     }
   }
 
@@ -192,13 +243,11 @@ export class Cluster {
       this.#add(node, pod);
       away.delete(pod);
     };
-    const { generation } = node;
     for (const pod of pods) off(pod);
     try {
       return question({ back, off });
     } finally {
       for (const pod of away) this.#add(node, pod);
-      node.generation = generation;
     }
   }
 
@@ -248,18 +297,33 @@ export class Cluster {
 
   #unplace(pod: PodInfo, nodeName: string): void {
     const node = this.#byName.get(nodeName);
-    if (node?.pods.has(pod.uid)) this.#subtract(node, node.pods.get(pod.uid)!);
+    if (node?.pods.has(pod.uid)) {
+      this.#subtract(node, node.pods.get(pod.uid)!);
+      this.#touch(node);
+    }
     this.#homeless.get(nodeName)?.delete(pod.uid);
   }
 
+  #touch(node: NodeInfo | undefined): void {
+    if (!node) return;
+    this.#changed.push(node);
+    if (this.#changed.length < 2 * CHANGES_MAX) return;
+    this.#changed.splice(0, CHANGES_MAX);
+    this.#forgotten += CHANGES_MAX;
+  }
+
+  /** Nodes have come or gone: what was found out about all of them holds no longer. */
+  #forgetChanges(): void {
+    this.#forgotten = this.changes + 1;
+    this.#changed = [];
+  }
+
   #add(node: NodeInfo, pod: PodInfo): void {
-    node.generation++;
     node.pods.set(pod.uid, pod);
     this.#account(node, pod, 1);
   }
 
   #subtract(node: NodeInfo, pod: PodInfo): void {
-    node.generation++;
     node.pods.delete(pod.uid);
     this.#account(node, pod, -1);
   }

@@ -77,7 +77,7 @@ export class Attempts {
 
 /** A diagnosis as counts: a few entries whatever the number of nodes. */
 export function reasonCounts(
-  { all, others, refusals }: Pick<Diagnosis, "all" | "others" | "refusals">,
+  { all, others, ...refused }: Pick<Diagnosis, "all" | "others" | "refusals" | "counts">,
 ) {
   const counts = new Map<string, ReasonCount>();
   const add = ({ plugin, reasons }: Refusal, nodes: number) => {
@@ -90,7 +90,7 @@ export function reasonCounts(
   };
   if (all) add(all, 0);
   if (others) add(others, others.nodes);
-  for (const [refusal, nodes] of tally(refusals)) add(refusal, nodes);
+  for (const [refusal, nodes] of tally(refused)) add(refusal, nodes);
   return [...counts.values()].sort((a, b) => b.nodes - a.nodes);
 }
 

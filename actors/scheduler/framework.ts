@@ -64,6 +64,8 @@ export interface PodInfo {
 /** A node as the scheduler keeps it: never rebuilt, only told of changes. */
 export interface NodeInfo {
   readonly name: string;
+  /** Its place among the cluster's nodes. */
+  index: number;
   node: Node;
   labels: Readonly<Record<string, string>>;
   taints: readonly DeepReadonly<Taint>[];
@@ -78,10 +80,6 @@ export interface NodeInfo {
   readonly ports: Map<string, Map<string, number>>;
   /** Bytes by image name. */
   images: Map<string, number>;
-  /** Another number for each change of the node or of what is on it. */
-  generation: number;
-  /** What the filters said last, of which pods, and of which generation of the node. */
-  said: { alike: object | undefined; generation: number; refusal: Refusal | undefined };
 }
 
 export type { Taint, Toleration };
@@ -199,13 +197,27 @@ export interface Candidate {
   victims: PodInfo[];
   /** How many victims break their disruption budget. */
   violations: number;
+  /** See `bestOf`: worked out when it is first compared. */
+  harm?: Harm;
+}
+
+/** What candidates are compared by. */
+export interface Harm {
+  /** The highest priority of a victim. */
+  highest: number;
+  /** Upstream lifts priorities above zero before it sums them, so that fewer negative ones still win. */
+  sum: number;
+  /** When the first of those with the highest priority started. */
+  earliest: string;
 }
 
 /** The outcome of one try. */
 export interface Diagnosis {
   nodes: number;
-  /** By node name; absent in it: never evaluated. */
+  /** By node name; absent in it: never evaluated. Good for this turn only: it may be kept up by what changes. */
   refusals: ReadonlyMap<string, Refusal>;
+  /** See `tally`, where that is known already. */
+  counts?: ReadonlyMap<Refusal, number>;
   /** A preFilter plugin's refusal for all nodes. */
   all?: Refusal;
   /** That of the nodes that were not looked at. */
@@ -226,21 +238,28 @@ export function otherRefusal({ plugin }: { plugin: string }): Refusal {
 }
 
 /** How many nodes refused in the same words. */
-export function tally(refusals: ReadonlyMap<string, Refusal>): Map<Refusal, number> {
+export function tally(
+  { refusals, counts }: Pick<Diagnosis, "refusals" | "counts">,
+): ReadonlyMap<Refusal, number> {
+  return counts ?? tallyOf(refusals.values());
+}
+
+/** How many there are of each. */
+export function tallyOf(refusals: Iterable<Refusal>): Map<Refusal, number> {
   const counts = new Map<Refusal, number>();
-  for (const refusal of refusals.values()) counts.set(refusal, (counts.get(refusal) ?? 0) + 1);
+  for (const refusal of refusals) counts.set(refusal, (counts.get(refusal) ?? 0) + 1);
   return counts;
 }
 
 /** Upstream's message: `0/5 nodes are available: 2 Insufficient cpu, 3 node(s) were unschedulable.` */
-export function fitErrorText(diagnosis: Diagnosis): string {
+export function fitErrorText(diagnosis: Omit<Diagnosis, "plugins">): string {
   if (diagnosis.nodes === 0) return "no nodes available to schedule pods";
   let text = `0/${diagnosis.nodes} nodes are available:`;
   if (diagnosis.all) {
     text += ` ${diagnosis.all.reasons.join(", ")}.`;
   } else {
     const counts = new Map<string, number>();
-    for (const [refusal, nodes] of tally(diagnosis.refusals)) {
+    for (const [refusal, nodes] of tally(diagnosis)) {
       for (const reason of refusal.reasons) counts.set(reason, (counts.get(reason) ?? 0) + nodes);
     }
     const { reasons = [], nodes = 0 } = diagnosis.others ?? {};

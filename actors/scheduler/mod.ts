@@ -3,7 +3,7 @@
  *
  * Reading order: `framework.ts` (what a pod, a node and a plugin are), `scheduler.ts` (the actor: watches in,
  * bindings out), `queue.ts` (which pod next), `algorithm.ts` (one decision), `cluster.ts` (the picture it
- * decides on), `happenings.ts` (what a change is to it), `plugins/` (the rules, under upstream's names),
+ * decides on), `node_memory.ts` (what it need not ask again), `happenings.ts` (what a change is to it), `plugins/` (the rules, under upstream's names),
  * `preemption.ts` (making room), `devices/` (devices for claims), `extenders.ts` (asking others),
  * `configuration.ts` and `profile.ts` (which plugins, told what), `explain.ts` (why a pod is where it is),
  * `metrics.ts`.

@@ -15,10 +15,14 @@ import {
   type Candidate,
   type Diagnosis,
   fitErrorText,
+  type Harm,
   type NodeInfo,
   type PodInfo,
   type Refusal,
+  tally,
+  tallyOf,
 } from "./framework.ts";
+import { NodeMemory } from "./node_memory.ts";
 
 /** DefaultPreemptionArgs: at least so many nodes are tried, and at least this share of them, in percent. */
 export interface PreemptionArgs {
@@ -39,26 +43,25 @@ export interface PreemptionPorts {
 /** Kinds of pods whose candidates are remembered; the one not asked for longest goes first. */
 export const REMEMBERED_MAX = 8;
 
-/**
- * What was found out about nodes for pods that are alike, as long as nothing changes on the node: of a thousand equal
- * pods that need room, each changes one node and asks about five hundred.
- */
+type Found = NodeMemory<Candidate | Refusal>;
+
+/** What was found out about nodes for pods that are alike. */
 export class RememberedCandidates {
-  readonly #byPod = new Memory<WeakMap<NodeInfo, Remembered>>(REMEMBERED_MAX);
+  readonly #cluster: Cluster;
+  readonly #byPod = new Memory<Found>(REMEMBERED_MAX);
+
+  constructor(cluster: Cluster) {
+    this.#cluster = cluster;
+  }
 
   /** The memory of pods like this one; undefined where they cannot be told. */
-  of({ alike }: FilterQuestion, priority: number): WeakMap<NodeInfo, Remembered> | undefined {
+  of({ alike }: FilterQuestion): Found | undefined {
     if (alike === undefined) return undefined;
-    const key = `${priority} ${alike}`;
-    const known = this.#byPod.get(key) ?? new WeakMap();
-    this.#byPod.set(key, known);
+    let known = this.#byPod.get(alike);
+    if (!known) this.#byPod.set(alike, known = new NodeMemory(this.#cluster));
+    known.refresh();
     return known;
   }
-}
-
-interface Remembered {
-  generation: number;
-  found: Candidate | Refusal;
 }
 
 const HELPLESS: Refusal = {
@@ -82,44 +85,43 @@ export function preempt(
     diagnosis.untried = true;
     return `preemption: ${ineligible}`;
   }
-  const said = new Map<string, Refusal>();
-  const nodes = ports.cluster.nodes.filter((node) => {
-    const refusal = diagnosis.all ?? diagnosis.refusals.get(node.name);
-    if (refusal && !refusal.unresolvable && !diagnosis.all) return true;
-    said.set(node.name, HELPLESS);
-    return false;
-  });
-  const share = Math.trunc((nodes.length * minCandidateNodesPercentage) / 100);
+  const { nodes } = ports.cluster;
+  const share = Math.trunc((helpable(diagnosis) * minCandidateNodesPercentage) / 100);
   const wanted = Math.max(minCandidateNodesAbsolute, share);
   const offset = Math.trunc(ports.random() * nodes.length);
   const budgets = new BudgetBook(ports.budgets());
   const question = ports.filter(pod);
-  // What budgets allow is nothing of a node's
-  const memory = budgets.empty ? ports.remembered?.of(question, pod.priority) : undefined;
+  // What budgets allow is nothing of a node's, and what is only supposed is nothing to remember
+  const lasting = budgets.empty && !diagnosis.asked && !diagnosis.all;
+  const memory = lasting ? ports.remembered?.of(question) : undefined;
   const found: Candidate[] = [];
+  const refused: Refusal[] = [];
   for (let i = 0; i < nodes.length && found.length < wanted; i++) {
-    const node = nodes[(offset + i) % nodes.length];
-    const known = memory?.get(node);
-    const fresh = known?.generation === node.generation && question.ofNodeAlone!(node);
-    const candidate = fresh
-      ? known.found
-      : victimsOn(pod, node, { budgets, question, cluster: ports.cluster });
-    if (memory && !fresh && question.ofNodeAlone!(node)) {
-      memory.set(node, { generation: node.generation, found: candidate });
+    const at = offset + i;
+    const node = nodes[at < nodes.length ? at : at - nodes.length];
+    let candidate = memory?.get(node);
+    if (!candidate) {
+      const refusal = diagnosis.all ?? diagnosis.refusals.get(node.name);
+      const helpless = !refusal || refusal.unresolvable || diagnosis.all;
+      candidate = helpless
+        ? HELPLESS
+        : victimsOn(pod, node, { budgets, question, cluster: ports.cluster });
+      memory?.set(node, candidate);
     }
-    if ("plugin" in candidate) {
-      said.set(node.name, candidate);
-      continue;
-    }
-    found.push(candidate);
+    if ("plugin" in candidate) refused.push(candidate);
+    else found.push(candidate);
   }
   if (found.length > 0) return found;
-  const text = fitErrorText({
-    nodes: ports.cluster.nodes.length,
-    refusals: said,
-    plugins: new Set(),
-  });
-  return `preemption: ${text}`;
+  const counts = tallyOf(refused);
+  return `preemption: ${fitErrorText({ nodes: nodes.length, refusals: new Map(), counts })}`;
+}
+
+/** On how many nodes eviction could help. */
+function helpable(diagnosis: Diagnosis): number {
+  if (diagnosis.all) return 0;
+  let nodes = 0;
+  for (const [{ unresolvable }, count] of tally(diagnosis)) if (!unresolvable) nodes += count;
+  return nodes;
 }
 
 /** The candidate that does the least harm; of equals the first. */
@@ -190,39 +192,24 @@ function moreImportant(a: PodInfo, b: PodInfo): number {
   return a.key < b.key ? -1 : 1;
 }
 
-/** What candidates are compared by, worked out once: of most the victims are asked about again and again. */
-interface Harm {
-  /** The highest priority of a victim. */
-  highest: number;
-  /** Upstream lifts priorities above zero before it sums them, so that fewer negative ones still win. */
-  sum: number;
-  /** When the first of those with the highest priority started. */
-  earliest: string;
-}
-
-const harms = new WeakMap<readonly PodInfo[], Harm>();
-
 function harmOf({ victims }: Candidate): Harm {
-  let harm = harms.get(victims);
-  if (!harm) {
-    const highest = victims[0].priority;
-    let sum = 0;
-    let earliest = startOf(victims[0]);
-    for (const victim of victims) {
-      sum += victim.priority + 2 ** 31;
-      if (victim.priority !== highest) continue;
-      const start = startOf(victim);
-      if (start < earliest) earliest = start;
-    }
-    harms.set(victims, harm = { highest, sum, earliest });
+  const highest = victims[0].priority;
+  let sum = 0;
+  let earliest = startOf(victims[0]);
+  for (const victim of victims) {
+    sum += victim.priority + 2 ** 31;
+    if (victim.priority !== highest) continue;
+    const start = startOf(victim);
+    if (start < earliest) earliest = start;
   }
-  return harm;
+  return { highest, sum, earliest };
 }
 
 function better(a: Candidate, b: Candidate): boolean {
   if (a.violations !== b.violations) return a.violations < b.violations;
   if (a.victims.length === 0 || b.victims.length === 0) return a.victims.length < b.victims.length;
-  const [x, y] = [harmOf(a), harmOf(b)];
+  const x = a.harm ??= harmOf(a);
+  const y = b.harm ??= harmOf(b);
   if (x.highest !== y.highest) return x.highest < y.highest;
   if (x.sum !== y.sum) return x.sum < y.sum;
   if (a.victims.length !== b.victims.length) return a.victims.length < b.victims.length;

@@ -5,7 +5,7 @@
 import type { Informer, Informers } from "../../api/client/contract.ts";
 import { labelSelector } from "../../api/machinery/selectors.ts";
 import type { Clock } from "../../kv/clock.ts";
-import { Algorithm, type FilterQuestion, type Nominated } from "./algorithm.ts";
+import { Algorithm, type FilterQuestion } from "./algorithm.ts";
 import type { Cluster } from "./cluster.ts";
 import {
   type CompleteConfiguration,
@@ -123,7 +123,7 @@ const PODS = { group: "", version: "v1", plural: "pods" };
 /** Makes room by eviction: see `preemption.ts`. */
 function defaultPreemption(args: PreemptionArgs, handle: PluginHandle): Plugin {
   const budgets = handle.informers.for(BUDGETS);
-  const remembered = new RememberedCandidates();
+  const remembered = new RememberedCandidates(handle.cluster);
   return {
     name: "DefaultPreemption",
     wakesOn: [],
@@ -244,14 +244,12 @@ export async function profilesOf(
   handle: Omit<PluginHandle, "filter">,
 ): Promise<Map<string, Profile>> {
   const profiles = new Map<string, Profile>();
-  const nominated: Nominated = new Map();
   for (const settings of configuration.profiles) {
     const name = settings.schedulerName;
     const filter: PluginHandle["filter"] = (pod) => profiles.get(name)!.algorithm.filter(pod);
     const made = await pluginsOf(settings, registry, { ...handle, filter });
     const algorithm = new Algorithm(handle.cluster, made.plugins, {
       random: () => handle.clock.random(),
-      nominated,
       percentageOfNodesToScore: settings.percentageOfNodesToScore ??
         configuration.percentageOfNodesToScore,
     });

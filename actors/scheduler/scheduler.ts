@@ -15,7 +15,7 @@ import { ApiError, type DeepReadonly, type KubeObject } from "../../api/machiner
 import { formatTime } from "../../api/machinery/time.ts";
 import type { ActorContext, Behaviour, Outcome } from "../runtime/contract.ts";
 import type { Outbound } from "../../api/client/outbound.ts";
-import type { Choice, Nominated } from "./algorithm.ts";
+import type { Choice } from "./algorithm.ts";
 import { Cluster, labelsOf } from "./cluster.ts";
 import {
   type CompleteConfiguration,
@@ -104,7 +104,6 @@ export class Scheduler {
   /** By the name that pods choose their scheduler by. */
   readonly #profiles: ReadonlyMap<string, Profile>;
   readonly #extenders: Extenders;
-  readonly #nominated: Nominated;
   readonly #informers: PluginInformers;
   readonly #pods: Informer;
   readonly #subscriptions: (() => void)[] = [];
@@ -145,7 +144,6 @@ export class Scheduler {
     this.#pods = context.informers.for(PODS);
     this.#profiles = profiles;
     const [first] = profiles.values();
-    this.#nominated = first.algorithm.nominated;
     this.#queue = new SchedulingQueue((pod) => this.#profileOf(pod.pod).byName, {
       ...configuration,
       // The queue has upstream's order built in
@@ -308,7 +306,7 @@ export class Scheduler {
     const before = place === undefined ? undefined : this.#cluster.node(place)?.pods.get(uid);
     const info = this.#infoOf(pod);
     this.#queue.remove(uid);
-    this.#clearNomination(uid);
+    this.#cluster.withdraw(uid);
     this.#cluster.place(info, pod.spec.nodeName, false);
     // An assumed pod was announced when it was assumed.
     const events: ClusterEvent[] = place === undefined
@@ -324,8 +322,8 @@ export class Scheduler {
     if (known && !changedForScheduling(old, pod)) return;
     const info = this.#infoOf(pod);
     const nominated = pod.status?.nominatedNodeName as string | undefined;
-    if (nominated) this.#nominate(info, nominated);
-    else if (old?.status?.nominatedNodeName) this.#clearNomination(info.uid);
+    if (nominated) this.#cluster.promise(info, nominated);
+    else if (old?.status?.nominatedNodeName) this.#cluster.withdraw(info.uid);
     const events = known ? ownEvents(old, pod) : [];
     const change = known ? { events, pod: info, oldPod: this.#infoOf(old) } : undefined;
     this.#queue.put(info, this.#context.clock.monotonic(), change);
@@ -334,7 +332,7 @@ export class Scheduler {
 
   #gone(uid: string): void {
     this.#queue.remove(uid);
-    this.#clearNomination(uid);
+    this.#cluster.withdraw(uid);
     this.#attempts.forget(uid);
     const info = this.#cluster.remove(uid);
     if (info) this.#event({ events: ["PodDelete"], pod: info });
@@ -406,7 +404,10 @@ export class Scheduler {
     }
   }
 
-  async #unschedulableExtended(info: PodInfo, diagnosis: Diagnosis): Promise<void> {
+  async #unschedulableExtended(info: PodInfo, found: Diagnosis): Promise<void> {
+    // What refuses is good for one turn
+    const { counts: _, ...lasting } = found;
+    const diagnosis = { ...lasting, refusals: new Map(found.refusals) };
     const said = this.#postFilter(info, diagnosis);
     if (typeof said === "string") this.#unschedulable(info, diagnosis, said);
     else {
@@ -483,7 +484,7 @@ export class Scheduler {
       this.#ended(info, "scheduled", began);
       this.#metrics.bound(attempts, this.#context.clock.monotonic() - enteredAt);
       this.#queue.remove(info.uid);
-      this.#clearNomination(info.uid);
+      this.#cluster.withdraw(info.uid);
       this.#context.recorder.event(
         info.pod,
         "Normal",
@@ -537,10 +538,10 @@ export class Scheduler {
     if (diagnosis.nodes > 0) this.#metrics.preempted(nominee?.victims.length ?? 0);
     if (typeof said === "string") diagnosis.postFilter = said;
     if (nominee) {
-      this.#nominate(info, nominee.node.name);
+      this.#cluster.promise(info, nominee.node.name);
       this.#outbid(info, nominee.node.name);
       diagnosis.plugins = new Set([...diagnosis.plugins, "NodeResourcesFit"]);
-    } else if (!diagnosis.untried) this.#clearNomination(info.uid);
+    } else if (!diagnosis.untried) this.#cluster.withdraw(info.uid);
     this.#queue.refused(info.uid, diagnosis.plugins, this.#context.clock.monotonic());
     this.#ended(info, "unschedulable", this.#tryBegan);
     const message = fitErrorText(diagnosis);
@@ -571,23 +572,11 @@ export class Scheduler {
 
   // --- preemption -----------------------------------------------------------------------------------------
 
-  #nominate(info: PodInfo, node: string): void {
-    this.#clearNomination(info.uid);
-    const promised = this.#nominated.get(node) ?? new Map();
-    this.#nominated.set(node, promised.set(info.uid, info));
-  }
-
-  #clearNomination(uid: string): void {
-    for (const [node, promised] of this.#nominated) {
-      if (promised.delete(uid) && promised.size === 0) this.#nominated.delete(node);
-    }
-  }
-
   /** Room that is made for a pod is not room for lower ones: they are promised the node no longer. */
   #outbid(info: PodInfo, node: string): void {
-    for (const other of [...this.#nominated.get(node)?.values() ?? []]) {
+    for (const other of [...this.#cluster.promisesOf(node)?.values() ?? []]) {
       if (other.priority >= info.priority) continue;
-      this.#clearNomination(other.uid);
+      this.#cluster.withdraw(other.uid);
       const { namespace, name, uid } = other.pod.metadata;
       const target = { resource: PODS, namespace, name, subresource: "status" };
       const body = { metadata: { uid }, status: { nominatedNodeName: null } };
