@@ -32,6 +32,7 @@ import {
   type LocalNodesOptions,
   metricsApi,
   NAMED_RANGES,
+  type ProxyMode,
   type Ranges,
   type RunningNode,
   type SimulatedNodes,
@@ -116,6 +117,8 @@ export interface ClusterOptions extends ServerOptions {
   scheduler?: Omit<SchedulerOptions, "view" | "outbound" | "load">;
   /** Zones of a local cloud provider, which tells nodes where they are (default: there is none). */
   cloudZones?: readonly string[];
+  /** How services are proxied, with nodes that run anything (default: by sockets). */
+  proxyMode?: ProxyMode;
   /** A snapshot to begin with. */
   snapshot?: Uint8Array;
   /** Hard bound of the database, in bytes. */
@@ -570,7 +573,7 @@ function markUsed(
 
 /** The nodes that are asked for. */
 function nodesOf(
-  { nodes: count = 2, runtime, data, nodeLabels: labels, cloudZones }: ClusterOptions,
+  { nodes: count = 2, runtime, data, nodeLabels: labels, cloudZones, proxyMode }: ClusterOptions,
   clock: Clock,
   ranges: Ranges | undefined,
 ): LocalNodesOptions {
@@ -579,6 +582,7 @@ function nodesOf(
     clock,
     ranges,
     labels,
+    proxyMode,
     ...(cloudZones?.length && { taints: [UNINITIALIZED] }),
     simulated: runtime !== "isolate",
     folder: async () => ({

@@ -5,7 +5,7 @@
 import type { Clock } from "../../kv/clock.ts";
 import type { System } from "../runtime/mod.ts";
 import { startIsolateNode } from "./isolate_node.ts";
-import { startNetwork } from "./network/machine.ts";
+import { type ProxyMode, startNetwork } from "./network/machine.ts";
 import { LoopbackNetwork, type Ranges } from "./network/network.ts";
 import type { RunningNode } from "./node.ts";
 import { type SimulatedNodes, startSimulatedNodes } from "./simulated_nodes.ts";
@@ -25,6 +25,8 @@ export interface LocalNodesOptions {
   folder: () => Promise<{ path: string; temporary: boolean }>;
   /** Labels of the i-th node. */
   labels?: (index: number) => Record<string, string>;
+  /** How services are proxied (userspace). */
+  proxyMode?: ProxyMode;
   /** Taints with which they register. */
   taints?: readonly { key: string; value?: string; effect: string }[];
 }
@@ -65,5 +67,11 @@ export async function startLocalNodes(
       temporary,
     }));
   }
-  startNetwork(system, { ranges, network, nodes: count, dnsReady: ({ port }) => dnsPort = port });
+  await startNetwork(system, {
+    ranges,
+    network,
+    nodes: Array.from({ length: count }, (_, index) => `plesio-${index}`),
+    proxyMode: options.proxyMode,
+    dnsReady: ({ port }) => dnsPort = port,
+  });
 }

@@ -26,6 +26,7 @@ export {
   keptRanges,
   lastBlock,
   NAMED_RANGES,
+  type ProxyMode,
   virtualPodRange,
 } from "./network/machine.ts";
 export {

@@ -22,6 +22,8 @@ export interface CommandOptions extends ServerOptions, ClusterFlags {
   scheduler?: Document;
   /** Zones of the local cloud provider; none: there is no provider. */
   cloudZones: readonly string[];
+  /** How services are proxied; undefined: as suits the nodes. */
+  proxyMode?: Flags["proxy-mode"];
   log: CommandLog;
 }
 
@@ -113,6 +115,7 @@ async function optionsOf(
     components,
     controllers,
     cloudZones: flags["cloud-zones"],
+    proxyMode: flags["proxy-mode"],
     ...await serverOptions(flags, readConfig),
     scheduler: await schedulerOfFlags(flags, readConfig),
     log: ports.log({ level: flags["log-level"], format }),

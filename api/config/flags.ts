@@ -159,6 +159,12 @@ export const FLAGS = {
   "cloud-zones": list(
     "zones of a local cloud provider, which says where nodes are; without them there is none",
   ),
+  "proxy-mode": {
+    help: "how services are proxied: by rules of the kernel (Linux, root), or by sockets",
+    placeholder: "nftables|userspace",
+    default: undefined,
+    read: (value, name) => oneOf(name, value, ["nftables", "userspace"]),
+  } as Flag<"nftables" | "userspace" | undefined>,
   "enable-admission-plugins": list("plugins to switch on beside the default ones", {
     known: PLUGIN_NAMES,
   }),

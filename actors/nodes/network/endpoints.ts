@@ -5,6 +5,7 @@
  */
 import type { Informer } from "../../../api/client/contract.ts";
 import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
+import { type Family, familyOf, isProxied, portOf } from "./traffic.ts";
 
 type Obj = DeepReadonly<KubeObject>;
 
@@ -66,18 +67,6 @@ export function endpointsOf(
   return ready.length > 0 ? ready : leaving;
 }
 
-function portOf(slice: Obj, wanted: { name?: string; protocol?: string }): number | undefined {
-  const ports = (slice.ports ?? []) as readonly {
-    name?: string;
-    protocol?: string;
-    port?: number;
-  }[];
-  return ports.find((port) =>
-    (port.name ?? "") === (wanted.name ?? "") &&
-    (port.protocol ?? "TCP") === (wanted.protocol ?? "TCP")
-  )?.port;
-}
-
 /** A service's own addresses, by what they are. */
 export interface ServiceAddresses {
   cluster: string[];
@@ -85,23 +74,18 @@ export interface ServiceAddresses {
   external: string[];
 }
 
-/** The addresses a proxy answers on for a service; headless and ExternalName services have none. */
-export function addressesOf(service: Obj): ServiceAddresses {
+/** The addresses a proxy answers on for a service; services that are not a proxy's affair have none. */
+export function addressesOf(service: Obj, family: Family = 4): ServiceAddresses {
+  if (!isProxied(service)) return { cluster: [], balancer: [], external: [] };
   const { spec, status } = service;
-  if (spec.type === "ExternalName" || spec.clusterIP === "None" || !spec.clusterIP) {
-    return { cluster: [], balancer: [], external: [] };
-  }
   const ingress = (status?.loadBalancer?.ingress ?? []) as readonly {
     ip?: string;
     ipMode?: string;
   }[];
+  const own = (addresses: readonly string[]) => addresses.filter((a) => familyOf(a) === family);
   return {
-    cluster: [...spec.clusterIPs ?? [spec.clusterIP]].filter(isIPv4),
-    balancer: ingress.filter((i) => i.ip && i.ipMode !== "Proxy").map((i) => i.ip!).filter(isIPv4),
-    external: [...spec.externalIPs ?? []].filter(isIPv4),
+    cluster: own(spec.clusterIPs ?? [spec.clusterIP]),
+    balancer: own(ingress.filter((i) => i.ip && i.ipMode !== "Proxy").map((i) => i.ip!)),
+    external: own(spec.externalIPs ?? []),
   };
-}
-
-function isIPv4(address: string): boolean {
-  return !address.includes(":");
 }

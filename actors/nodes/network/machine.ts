@@ -1,45 +1,107 @@
 /**
  * What every machine of a cluster runs beside its nodes: the service proxy and DNS, over the machine's ranges.
+ *
+ * The proxy is one of two. By nftables (Linux, root) it serves pods with network namespaces and processes of the
+ * machine alike, isolates among them; one socket remains for each node port, at 127.0.0.1. By sockets (userspace)
+ * it needs no rights, and works everywhere.
  */
-import type { System } from "../../runtime/mod.ts";
+import type { ActorContext, System } from "../../runtime/mod.ts";
 import { dns, type DnsPlace } from "./dns.ts";
+import { healthCheck } from "./health_check.ts";
 import { claimRanges, type Network, type Ranges } from "./network.ts";
+import { letForward, mayFilter, netfilter } from "./nft.ts";
+import { nftablesProxy } from "./nftables_proxy.ts";
+import { removal, tableOf } from "./nftables_table.ts";
 import { formatIPv4, parseIPv4, parseRange } from "./pool.ts";
 import { proxy } from "./proxy.ts";
+import type { Place } from "./traffic.ts";
+
+/** How services are proxied: kube-proxy's `--proxy-mode`, and by sockets of this process. */
+export type ProxyMode = "nftables" | "userspace";
 
 /** What the machine's network actors work with. */
 export interface MachineNetwork {
   ranges: Ranges;
   network: Network;
-  /** How many nodes this machine has: node ports answer on their addresses too. */
-  nodes: number;
+  /** The nodes of this machine, in the order of their addresses: node ports answer there too. */
+  nodes: readonly string[];
+  /** How services are proxied (userspace). */
+  proxyMode?: ProxyMode;
   /** Told where DNS answers. */
   dnsReady(place: DnsPlace): void;
 }
 
-/** Starts `proxy/plesio` and `dns/plesio`. They stop with the system. */
-export function startNetwork(system: System, machine: MachineNetwork): void {
-  const { ranges, network, nodes, dnsReady } = machine;
-  const nodePortAddresses = [
-    "127.0.0.1",
-    ...Array.from({ length: nodes }, (_, i) => network.nodeAddress(i)),
-  ];
-  const own = [ranges.podRange, ranges.serviceRange].map(within);
-  const local = (address: string) => own.some((contains) => contains(address));
-  system.spawn(
-    "proxy/plesio",
-    proxy({
-      nodePortAddresses: () => nodePortAddresses,
-      local,
-      locate: ({ ip, port }) => local(ip) ? network.endpoint(ip, port) : undefined,
-    }),
-    { workers: 16, component: "kube-proxy" },
-  );
+/** Starts `proxy/plesio`, `proxy/plesio/health` and `dns/plesio`. They stop with the system. */
+export async function startNetwork(system: System, machine: MachineNetwork): Promise<void> {
+  const { ranges, dnsReady } = machine;
+  await startProxy(system, machine);
   system.spawn(
     "dns/plesio",
     dns({ address: ranges.dnsIP, zone: "cluster.local", upstreams: [], ready: dnsReady }),
     { component: "coredns" },
   );
+}
+
+async function startProxy(system: System, machine: MachineNetwork): Promise<void> {
+  const { ranges, network, nodes, proxyMode = "userspace" } = machine;
+  const nodeAddresses = nodes.map((_, i) => network.nodeAddress(i));
+  const own = [ranges.podRange, ranges.serviceRange].map(within);
+  const inRanges = (address: string) => own.some((contains) => contains(address));
+  const place = placeOf(nodes);
+  const userspace = (addresses: readonly string[], local: (address: string) => boolean) =>
+    proxy({
+      nodePortAddresses: () => addresses,
+      local,
+      place,
+      locate: ({ ip, port }) => inRanges(ip) ? network.endpoint(ip, port) : undefined,
+    });
+  const table = { family: 4 as const, name: tableName(ranges) };
+  const spawn = { workers: 16, component: "kube-proxy" };
+  if (proxyMode === "nftables") {
+    if (!await mayFilter()) {
+      throw new Error("Cannot proxy with nftables: it needs Linux, root and the program nft");
+    }
+    const bridged = await letForward();
+    const podRanges = [ranges.podRange];
+    system.spawn(
+      "proxy/plesio",
+      nftablesProxy({
+        table: { ...table, podRanges, nodePortAddresses: nodeAddresses, bridged },
+        place: (context) => ({ ...place(context), family: 4, nodeAddresses }),
+        netfilter: netfilter(),
+      }),
+      { component: "kube-proxy" },
+    );
+    // The kernel routes nothing from 127.0.0.1 to other hosts: sockets answer there.
+    system.spawn("proxy/localhost", userspace(["127.0.0.1"], () => false), spawn);
+  } else {
+    // What a killed proxy of the other mode left here would still lead packets past the sockets.
+    if (Deno.build.os === "linux" && Deno.uid() === 0) {
+      await netfilter().apply(removal(tableOf(table))).catch(() => undefined);
+    }
+    system.spawn("proxy/plesio", userspace(["127.0.0.1", ...nodeAddresses], inRanges), spawn);
+  }
+  const places = nodes.map((node, i) => ({ node, address: nodeAddresses[i] }));
+  system.spawn("proxy/health", healthCheck(places), { component: "kube-proxy" });
+}
+
+/** Clusters of one machine have a table each, by their pods' range. */
+function tableName({ podRange }: Ranges): string {
+  return podRange === NAMED_RANGES.podRange
+    ? "plesio-proxy"
+    : `plesio-proxy-${podRange.split("/")[0]}`;
+}
+
+const ZONE = "topology.kubernetes.io/zone";
+
+/** The nodes of this machine, and the zone of the first: a machine is in one place. */
+function placeOf(nodes: readonly string[]): (context: ActorContext) => Place {
+  const names = new Set(nodes);
+  return ({ informers }) => {
+    const [first] = nodes;
+    const node = informers.for({ group: "", version: "v1", plural: "nodes" }).get(first);
+    return { nodes: names, zone: node?.metadata.labels?.[ZONE] };
+  };
 }
 
 /** The last /24 of a range: where load balancers' addresses come from. */

@@ -14,8 +14,9 @@ import type { Informer } from "../../../api/client/contract.ts";
 import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
 import type { ActorContext, Behaviour } from "../../runtime/contract.ts";
 import { Balancer } from "./balancer.ts";
-import { addressesOf, BY_SERVICE, type Endpoint, endpointsOf, serviceOf } from "./endpoints.ts";
+import { addressesOf, BY_SERVICE, type Endpoint, serviceOf } from "./endpoints.ts";
 import { forward, type Forwarder } from "./forward.ts";
+import { candidatesOf, type Place, policiesOf, reachable, type ServicePort } from "./traffic.ts";
 
 type Service = DeepReadonly<KubeObject>;
 
@@ -36,13 +37,8 @@ export interface ProxyOptions {
   locate(endpoint: Endpoint): { hostname: string; port: number } | undefined;
   /** Whether an address is this machine's to listen on. */
   local(address: string): boolean;
-}
-
-interface ServicePort {
-  name?: string;
-  protocol: string;
-  port: number;
-  nodePort?: number;
+  /** Which nodes are here, for traffic policies and hints. */
+  place(context: ActorContext): Place;
 }
 
 interface Listener {
@@ -114,8 +110,9 @@ async function mend(
   const listeners = state.listeners.get(key) ?? new Map<string, Listener>();
   state.listeners.set(key, listeners);
   const failed: unknown[] = [];
+  const place = options.place(context);
   for (const [id, port] of wanted) {
-    const endpoints = endpointsOf(state.slices, key, port);
+    const endpoints = chosen(id, service!, port, state.slices.byIndex(BY_SERVICE, key), place);
     const listener = listeners.get(id);
     listener?.balancer.set(endpoints, affinityOf(service!));
     if (endpoints.length === 0) wanted.delete(id);
@@ -134,6 +131,22 @@ async function mend(
   if (listeners.size === 0) state.listeners.delete(key);
   if (service) await tellMoved(service, listeners, context);
   if (failed.length > 0) throw failed[0];
+}
+
+/**
+ * The endpoints behind a listener. Policy Local binds cluster IPs alone: whoever comes by another address is of this
+ * machine, which kube-proxy lets go to every endpoint too.
+ */
+function chosen(
+  id: string,
+  service: Service,
+  port: ServicePort,
+  slices: Iterable<Service>,
+  place: Place,
+): readonly Endpoint[] {
+  const { cluster, local } = reachable(candidatesOf(slices, port, 4, place.nodes), place);
+  const internal = addressesOf(service).cluster.includes(id.split("/")[1]);
+  return internal && policiesOf(service).internalLocal ? local : cluster;
 }
 
 async function open(
