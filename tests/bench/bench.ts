@@ -21,6 +21,7 @@ import type { Access } from "../e2e/raw_http.ts";
 import { Server } from "../e2e/server.ts";
 import { startGuarded } from "./guarded.ts";
 import { auditCost, hostile } from "./front.ts";
+import { serviceRulesMs, SERVICES } from "./services.ts";
 import { NODES, schedulingRate, WORKLOADS } from "./scheduling.ts";
 
 interface Row {
@@ -51,7 +52,7 @@ function note(
   console.error(`${name}: ${value.toFixed(value < 10 ? 2 : 0)} ${unit}`);
 }
 
-/** `--only` names groups: api, front, scheduling, `workloads NAME`, starts, virtual. */
+/** `--only` names groups: api, front, scheduling, `workloads NAME`, starts, virtual, services. */
 const wants = (name: string) => !only || only.test(name);
 
 async function api(): Promise<void> {
@@ -178,6 +179,15 @@ async function virtual(): Promise<void> {
   note("a week of them with pods on a node, 2,016", "s", week.ms / 1000, undefined, 60, 15);
 }
 
+/** What a change of services costs where the kernel carries their packets. */
+async function services(): Promise<void> {
+  const times = await serviceRulesMs();
+  if (!times) return console.error("services: skipped, rules of the kernel need Linux and root");
+  const count = SERVICES.toLocaleString("en");
+  note(`rules of ${count} services, all`, "s", times.all / 1000, undefined, 5, 1);
+  note("the same, one service more", "ms", times.one, undefined, 100, 25);
+}
+
 function table(): string {
   const show = (value: number | undefined) =>
     value === undefined
@@ -203,5 +213,6 @@ if (wants("scheduling")) await scheduling();
 await workloads();
 if (wants("starts")) await starts();
 if (wants("virtual")) await virtual();
+if (wants("services")) await services();
 console.log(table());
 if (options.json) await Deno.writeTextFile(options.json, JSON.stringify(rows, undefined, 2));

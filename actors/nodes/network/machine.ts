@@ -67,7 +67,12 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
       "proxy/plesio",
       nftablesProxy({
         table: { ...table, podRanges, nodePortAddresses: nodeAddresses, bridged },
-        place: (context) => ({ ...place(context), family: 4, nodeAddresses }),
+        place: (context) => ({
+          ...place(context),
+          family: 4,
+          nodeAddresses,
+          answered: new Set([ranges.dnsIP]),
+        }),
         netfilter: netfilter(),
       }),
       { component: "kube-proxy" },

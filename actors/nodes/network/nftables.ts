@@ -33,6 +33,8 @@ export interface TablePlace extends Place {
   family: Family;
   /** The addresses of this machine's nodes: who may reach a LoadBalancer's address from here. */
   nodeAddresses: readonly string[];
+  /** Addresses of services at which this machine answers itself while they have no endpoints: DNS. */
+  answered?: ReadonlySet<string>;
 }
 
 /** A service in rules, and what else must be known of it when it changes. */
@@ -56,7 +58,9 @@ export function serviceRules(
     const candidates = candidatesOf(all, port, place.family, place.nodes);
     const found = reachable(candidates, place);
     const writer = new PortWriter(service, port, bounded(found), rules.elements);
-    for (const address of addresses.cluster) writer.cluster(address);
+    for (const address of addresses.cluster) {
+      if (found.any || !place.answered?.has(address)) writer.cluster(address);
+    }
     for (const address of [...addresses.external, ...addresses.balancer]) writer.external(address);
     if (port.nodePort) writer.nodePort(port.nodePort);
     restrict(service, port, addresses.balancer, place, rules.elements);
@@ -102,24 +106,23 @@ class PortWriter {
     }
     const kind = this.#internalLocal ? "local" : "cluster";
     this.#elements.set(`service-ips ${key}`, `goto service-${kind}${this.#sticky(chosen.length)}`);
-    this.#endpoints("service-endpoints", key, chosen, this.#internalLocal);
+    const to = `${address} . ${this.#port}`;
+    this.#endpoints("service", to, chosen, this.#internalLocal);
     this.#remember("affinity-services", key);
   }
 
   external(address: string): void {
-    this.#fromOutside(this.#keyOf(address), "service", {
+    this.#fromOutside("service", this.#keyOf(address), `${address} . ${this.#port}`, {
       dispatch: "service-ips",
       none: "no-endpoint-services",
-      endpoints: "service-endpoints",
       affinity: "affinity-services",
     });
   }
 
   nodePort(port: number): void {
-    this.#fromOutside(`${this.#protocol} . ${port}`, "nodeport", {
+    this.#fromOutside("nodeport", `${this.#protocol} . ${port}`, String(port), {
       dispatch: "service-nodeports",
       none: "no-endpoint-nodeports",
-      endpoints: "nodeport-endpoints",
       affinity: "affinity-nodeports",
     });
   }
@@ -135,9 +138,10 @@ class PortWriter {
   }
 
   #fromOutside(
-    key: string,
     prefix: "service" | "nodeport",
-    maps: { dispatch: string; none: string; endpoints: string; affinity: string },
+    key: string,
+    to: string,
+    maps: { dispatch: string; none: string; affinity: string },
   ): void {
     const { cluster, local, any } = this.#found;
     if (any) {
@@ -145,8 +149,8 @@ class PortWriter {
         ? `external/${prefix}${this.#sticky(cluster.length)}/${local.length}`
         : `masquerade/${prefix}-cluster${this.#sticky(cluster.length)}`;
       this.#elements.set(`${maps.dispatch} ${key}`, `goto ${chain}`);
-      this.#endpoints(maps.endpoints, key, cluster, false);
-      if (this.#externalLocal) this.#endpoints(maps.endpoints, key, local, true);
+      this.#endpoints(prefix, to, cluster, false);
+      if (this.#externalLocal) this.#endpoints(prefix, to, local, true);
       this.#remember(maps.affinity, key);
     }
     if (any && !(this.#externalLocal && local.length === 0)) return;
@@ -162,10 +166,11 @@ class PortWriter {
   }
 
   /** Those of policy Local lie above the others, in the same map. */
-  #endpoints(map: string, key: string, endpoints: readonly Candidate[], local: boolean): void {
+  #endpoints(prefix: string, to: string, endpoints: readonly Candidate[], local: boolean): void {
     endpoints.forEach(({ ip, port }, i) => {
       const index = local ? ENDPOINTS_MAX + i : i;
-      this.#elements.set(`${map} ${key} . ${index}`, `${ip} . ${port}`);
+      const map = `${prefix}-endpoints-${this.#protocol}`;
+      this.#elements.set(`${map} ${to} . ${index}`, `${ip} . ${port}`);
     });
   }
 

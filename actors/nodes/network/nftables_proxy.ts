@@ -14,7 +14,7 @@ import type { ActorContext, Behaviour } from "../../runtime/contract.ts";
 import { BY_SERVICE, serviceOf } from "./endpoints.ts";
 import type { Netfilter } from "./nft.ts";
 import { affinitySeconds, type ServiceRules, serviceRules, type TablePlace } from "./nftables.ts";
-import { removal, Table, tableOf, type TableOptions } from "./nftables_table.ts";
+import { ENDPOINTS_MAX, removal, Table, tableOf, type TableOptions } from "./nftables_table.ts";
 
 const SERVICES = { group: "", version: "v1", plural: "services" };
 const SLICES = { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" };
@@ -134,8 +134,9 @@ async function forgetClients(
   const listed = (JSON.parse(text) as Listed).nftables.flatMap(({ map }) => map?.elem ?? []);
   const gone = listed.filter(([{ elem }, { concat }]) => {
     const [, address, protocol, port] = elem.val.concat;
-    return !leadsTo(table, `${address} . ${protocol} . ${port}`, concat.join(" . ")) &&
-      !leadsTo(table, `${protocol} . ${port}`, concat.join(" . "), "nodeport");
+    const endpoint = concat.join(" . ");
+    return !leadsTo(table, `service-endpoints-${protocol} ${address} . ${port}`, endpoint) &&
+      !leadsTo(table, `nodeport-endpoints-${protocol} ${port}`, endpoint);
   }).map(([{ elem }]) => elem.val.concat.join(" . "));
   if (gone.length > 0) {
     await netfilter.apply(`delete element ${name} affinity { ${gone.join(", ")} }`);
@@ -143,10 +144,10 @@ async function forgetClients(
 }
 
 /** Whether an endpoint is one of those behind an address and port. */
-function leadsTo(table: Table, key: string, endpoint: string, prefix = "service"): boolean {
-  for (const first of [0, 32_768]) {
+function leadsTo(table: Table, id: string, endpoint: string): boolean {
+  for (const first of [0, ENDPOINTS_MAX]) {
     for (let i = first;; i++) {
-      const value = table.get(`${prefix}-endpoints ${key} . ${i}`);
+      const value = table.get(`${id} . ${i}`);
       if (value === undefined) break;
       if (value === endpoint) return true;
     }

@@ -14,6 +14,8 @@ class World implements AsyncDisposable {
   readonly box: Box;
   readonly machine: Machine;
   readonly #owns: boolean;
+  /** Transactions that failed: the proxy would hide them by making the table anew. */
+  readonly failures: unknown[] = [];
 
   private constructor(box: Box, machine: Machine, owns: boolean) {
     this.box = box;
@@ -31,6 +33,11 @@ class World implements AsyncDisposable {
 
   startProxy(): void {
     const nodeAddresses = ["10.244.255.1", "192.168.7.1"];
+    const { netfilter } = this.machine;
+    const noted = (error: unknown) => {
+      this.failures.push(error);
+      throw error;
+    };
     this.box.system.spawn(
       "proxy/test",
       nftablesProxy({
@@ -42,7 +49,7 @@ class World implements AsyncDisposable {
           bridged: true,
         },
         place: () => ({ family: 4, nodes: new Set(["plesio-0"]), nodeAddresses }),
-        netfilter: this.machine.netfilter,
+        netfilter: { ...netfilter, apply: (script) => netfilter.apply(script).catch(noted) },
         applied: () => this.#applied.forEach((ring) => ring()),
       }),
     );
@@ -92,6 +99,7 @@ class World implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    assertEquals(this.failures, []);
     await this.box[Symbol.asyncDispose]();
     if (this.#owns) await this.machine[Symbol.asyncDispose]();
   }
@@ -281,6 +289,7 @@ packetTest(
     await machine.netfilter.apply(`delete table ip ${TABLE}`);
     await next.change(() => next.service("late", { clusterIP: "10.96.1.2" }));
     assertEquals(names(await machine.host.ask("10.96.1.1", 80)), ["b"]);
+    assertEquals(next.failures.splice(0).length, 1);
     await next.box.system.stop();
     assertEquals(await machine.netfilter.ask("nft", ["list", "tables"]), "");
   },

@@ -17,6 +17,8 @@ export const AFFINITY_MAX = 262_144;
 /** Endpoints of one service port, for each policy; those of policy Local are counted from here. */
 export const ENDPOINTS_MAX = 32_768;
 
+const PROTOCOLS = ["tcp", "udp", "sctp"];
+
 /** What a table is made for. */
 export interface TableOptions {
   family: Family;
@@ -57,15 +59,13 @@ ${rules(ip, ranges, bridged)}
 function maps(family: Family, nodes: readonly string[]): string {
   const [ip, addr] = family === 4 ? ["ip", "ipv4_addr"] : ["ip6", "ipv6_addr"];
   const service = `${addr} . inet_proto . inet_service`;
-  const to = `${ip} daddr . th dport`;
   const elements = nodes.length > 0 ? ` elements = { ${nodes.join(", ")} };` : "";
   return `
   set cluster-ips { type ${addr}; comment "Active ClusterIPs"; }
   set nodeport-ips { type ${addr}; flags interval; comment "IPs that accept NodePort traffic";${elements} }
   map service-ips { type ${service} : verdict; comment "ClusterIP, ExternalIP and LoadBalancer IP traffic"; }
   map service-nodeports { type inet_proto . inet_service : verdict; comment "NodePort traffic"; }
-  map service-endpoints { typeof ${ip} daddr . meta l4proto . th dport . numgen random mod 65536 : ${to}; }
-  map nodeport-endpoints { typeof meta l4proto . th dport . numgen random mod 65536 : ${to}; }
+${PROTOCOLS.map((protocol) => endpointMaps(ip, protocol)).join("\n")}
   map no-endpoint-services { type ${service} : verdict; comment "vmap to drop or reject packets to services with no endpoints"; }
   map no-endpoint-nodeports { type inet_proto . inet_service : verdict; comment "vmap to drop or reject packets to service nodeports with no endpoints"; }
   set firewall-ips { type ${service}; comment "destinations that are subject to LoadBalancerSourceRanges"; }
@@ -74,6 +74,17 @@ function maps(family: Family, nodes: readonly string[]): string {
   map affinity { type ${addr} . ${service} : ${addr} . inet_service; flags dynamic,timeout; size ${AFFINITY_MAX}; }
   map affinity-services { type ${service} : verdict; }
   map affinity-nodeports { type inet_proto . inet_service : verdict; }`;
+}
+
+/**
+ * A map for each protocol, because nft takes the port in a map's value for the port of its own protocol: the type has to
+ * be one that it reads back from the kernel (`th dport` is none in 1.0.6), and numbers have no type but of an expression.
+ */
+function endpointMaps(ip: string, protocol: string): string {
+  const index = "numgen random mod 65536";
+  const to = `${ip} daddr . ${protocol} dport`;
+  return `  map service-endpoints-${protocol} { typeof ${to} . ${index} : ${to}; }
+  map nodeport-endpoints-${protocol} { typeof ${protocol} dport . ${index} : ${to}; }`;
 }
 
 const FILTERS = `
@@ -156,19 +167,18 @@ export function chainRules(name: string, options: TableOptions): string[] {
       `timeout ${rest[0]}s : ${ip} daddr . th dport }`
     );
   }
-  const translate = `meta l4proto { tcp, udp, sctp } dnat ${ip} addr . port to`;
+  const translate = `dnat ${ip} addr . port to`;
   if (first.endsWith("-sticky")) {
     const known = `${ip} saddr . ${ip} daddr . meta l4proto . th dport map @affinity`;
     return [`${translate} ${known}`, `goto ${first.slice(0, -"-sticky".length)}/${rest[0]}`];
   }
   const [prefix, policy] = first.split("-");
-  const to = prefix === "service"
-    ? `${ip} daddr . meta l4proto . th dport`
-    : "meta l4proto . th dport";
-  const chance = `numgen random mod ${rest[0]}${
-    policy === "local" ? ` offset ${ENDPOINTS_MAX}` : ""
-  }`;
-  return [`${translate} ${to} . ${chance} map @${prefix}-endpoints`];
+  const offset = policy === "local" ? ` offset ${ENDPOINTS_MAX}` : "";
+  const chance = `numgen random mod ${rest[0]}${offset}`;
+  return PROTOCOLS.map((protocol) => {
+    const to = prefix === "service" ? `${ip} daddr . ${protocol} dport` : `${protocol} dport`;
+    return `meta l4proto ${protocol} ${translate} ${to} . ${chance} map @${prefix}-endpoints-${protocol}`;
+  });
 }
 
 /** Traffic from outside under policy Local: what comes from this cluster may go anywhere, all else stays here. */

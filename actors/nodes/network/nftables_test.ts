@@ -70,7 +70,9 @@ const OWN = ["cluster-ips 10.96.0.7"];
 function reached(key: string, endpoints: string[], verdict: string, map = "service"): string[] {
   const dispatch = map === "service" ? "service-ips" : "service-nodeports";
   return [
-    ...endpoints.map((ip, i) => `${map}-endpoints ${key} . ${i} : ${ip} . 8080`),
+    ...endpoints.map((ip, i) =>
+      `${map}-endpoints-tcp ${key.replace("tcp . ", "")} . ${i} : ${ip} . 8080`
+    ),
     `${dispatch} ${key} : goto ${verdict}`,
   ];
 }
@@ -114,7 +116,7 @@ Deno.test("serviceRules() writes what leads to a service", async (t) => {
     ["its own endpoints under policy Local", service({ internalTrafficPolicy: "Local" }), two, [
       ...OWN,
       HAIRPIN,
-      `service-endpoints ${KEY} . ${ENDPOINTS_MAX} : 10.244.0.1 . 8080`,
+      `service-endpoints-tcp 10.96.0.7 . 80 . ${ENDPOINTS_MAX} : 10.244.0.1 . 8080`,
       `service-ips ${KEY} : goto service-local/1`,
     ]],
     ["a drop under policy Local without one here", service({ internalTrafficPolicy: "Local" }), [
@@ -143,6 +145,14 @@ Deno.test("serviceRules() writes what leads to a service", async (t) => {
   for (const [name, of, slices, wanted] of cases) {
     await t.step(name, () => assertEquals(lines(of, slices), wanted.sort()));
   }
+  await t.step(
+    "nothing where a process of the machine answers itself, until it has endpoints",
+    () => {
+      const answered = { ...place, answered: new Set(["10.96.0.7"]) };
+      assertEquals(lines(service({}), [], answered), []);
+      assertEquals(lines(service({}), two, answered), cases[0][3].sort());
+    },
+  );
 });
 
 Deno.test("serviceRules() writes what leads to a service from outside", async (t) => {
@@ -207,7 +217,7 @@ Deno.test("serviceRules() gives each family its own addresses and endpoints", ()
     lines(dual, [...two, slice([{ ip: "fd00:244::1", node: "there" }], {}, "IPv6")], six),
     [
       "cluster-ips fd00:96::7",
-      "service-endpoints fd00:96::7 . tcp . 80 . 0 : fd00:244::1 . 8080",
+      "service-endpoints-tcp fd00:96::7 . 80 . 0 : fd00:244::1 . 8080",
       "service-ips fd00:96::7 . tcp . 80 : goto service-cluster/1",
     ],
   );
@@ -223,13 +233,12 @@ Deno.test("serviceRules() takes no more endpoints than there are numbers for", (
 });
 
 Deno.test("chainRules() says what a shared chain does", () => {
-  const dnat = "meta l4proto { tcp, udp, sctp } dnat ip addr . port to";
+  const dnat = "dnat ip addr . port to";
   const cases: [string, string[]][] = [
     ["service-cluster/3", [
-      `${dnat} ip daddr . meta l4proto . th dport . numgen random mod 3 map @service-endpoints`,
-    ]],
-    ["nodeport-local/2", [
-      `${dnat} meta l4proto . th dport . numgen random mod 2 offset 32768 map @nodeport-endpoints`,
+      `meta l4proto tcp ${dnat} ip daddr . tcp dport . numgen random mod 3 map @service-endpoints-tcp`,
+      `meta l4proto udp ${dnat} ip daddr . udp dport . numgen random mod 3 map @service-endpoints-udp`,
+      `meta l4proto sctp ${dnat} ip daddr . sctp dport . numgen random mod 3 map @service-endpoints-sctp`,
     ]],
     ["service-cluster-sticky/3", [
       `${dnat} ip saddr . ip daddr . meta l4proto . th dport map @affinity`,
@@ -246,6 +255,10 @@ Deno.test("chainRules() says what a shared chain does", () => {
     ]],
   ];
   for (const [name, wanted] of cases) assertEquals(chainRules(name, options), wanted, name);
+  assertEquals(
+    chainRules("nodeport-local/2", options)[1],
+    `meta l4proto udp ${dnat} udp dport . numgen random mod 2 offset 32768 map @nodeport-endpoints-udp`,
+  );
 });
 
 Deno.test("Table.script() holds only what changed, and an element has one owner at a time", () => {
