@@ -4,6 +4,7 @@
  */
 import { schemas } from "../kinds/schemas.ts";
 import { applyDefaults } from "../machinery/defaults.ts";
+import { without } from "../machinery/edit.ts";
 import { badRequest } from "../machinery/errors.ts";
 import { cannotHandle, decode, DecodeError, type FieldValidation } from "../machinery/schema.ts";
 import type { ApiError, DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
@@ -134,8 +135,8 @@ function standingParts(
   if (!managedFields?.length || managedFields !== stored.metadata.managedFields as unknown) {
     return { parts, rest };
   }
-  const { managedFields: _, ...others } = metadata!;
-  return { parts, rest: { ...rest, metadata: others }, managedFields };
+  rest.metadata = without(metadata!, "managedFields");
+  return { parts, rest, managedFields };
 }
 
 /** The type in the body must be the one of the path. */

@@ -13,17 +13,23 @@ export function equalJson(a: unknown, b: unknown): boolean {
   return equalFields(a as Record<string, unknown>, b as Record<string, unknown>);
 }
 
-function equalFields(a: Record<string, unknown>, b: Record<string, unknown>): boolean {
+function equalFields(
+  a: Record<string, unknown>,
+  b: Record<string, unknown>,
+  but?: ReadonlySet<string>,
+): boolean {
   let fields = 0;
   for (const key in a) {
     const value = a[key];
-    if (value === undefined) continue;
+    if (value === undefined || but?.has(key)) continue;
     fields++;
     if (!equalJson(value, b[key])) return false;
   }
-  for (const key in b) if (b[key] !== undefined) fields--;
+  for (const key in b) if (b[key] !== undefined && !but?.has(key)) fields--;
   return fields === 0;
 }
+
+const NOT_COMPARED: ReadonlySet<string> = new Set(["managedFields", "resourceVersion"]);
 
 /** Whether two objects are equal but for their managedFields (and the resourceVersion). */
 export function equalButManaged(
@@ -38,7 +44,9 @@ export function equalButManaged(
   for (const key in right) {
     if (right[key] !== undefined && left[key] === undefined) return false;
   }
-  const { managedFields: _a, resourceVersion: _ra, ...one } = a.metadata as Record<string, unknown>;
-  const { managedFields: _b, resourceVersion: _rb, ...two } = b.metadata as Record<string, unknown>;
-  return equalFields(one, two);
+  return equalFields(
+    a.metadata as Record<string, unknown>,
+    b.metadata as Record<string, unknown>,
+    NOT_COMPARED,
+  );
 }

@@ -2,6 +2,7 @@
  * What the server itself puts into objects before they are stored, and what it does not let a write
  * change: system metadata, generation, status (upstream: registry/rest create.go, update.go).
  */
+import { without } from "../machinery/edit.ts";
 import { badRequest, conflict, invalid } from "../machinery/errors.ts";
 import type { Cause, DeepReadonly, Kind, KindContext, KubeObject } from "../machinery/types.ts";
 import { keepMeta, META_OF_SUBRESOURCE } from "../kinds/rules/prepare.ts";
@@ -70,15 +71,20 @@ export function checkNamespace(request: ApiRequest, object: KubeObject): void {
   }
 }
 
+/** Metadata that nobody creates. */
+const NOT_CREATED = [
+  "resourceVersion",
+  "deletionTimestamp",
+  "deletionGracePeriodSeconds",
+  "selfLink",
+  "generation",
+];
+
 /** Makes a decoded object ready to be created. */
 export function prepareCreate(deps: Deps, request: ApiRequest, object: KubeObject): void {
   const { kind } = request;
+  for (const field of NOT_CREATED) object.metadata = without(object.metadata, field);
   const meta = object.metadata;
-  delete (meta as Partial<typeof meta>).resourceVersion;
-  delete meta.deletionTimestamp;
-  delete meta.deletionGracePeriodSeconds;
-  delete meta.selfLink;
-  delete meta.generation;
   checkNamespace(request, object);
   const context = contextOf(deps, request);
   if (hasSubresource(kind, "status") && !kind.hooks.prepareCreate) delete object.status;
@@ -183,9 +189,8 @@ export function prepareUpdate(
 ): void {
   const { kind, subresource } = request;
   if (hasSubresource(kind, "status")) carryOver(request, object, old);
-  const meta = object.metadata;
+  const meta = object.metadata = without(object.metadata, "resourceVersion");
   const before = old.metadata;
-  delete (meta as Partial<typeof meta>).resourceVersion;
   meta.uid = before.uid;
   meta.creationTimestamp = before.creationTimestamp;
   setOrDelete(meta, "deletionTimestamp", before.deletionTimestamp);
@@ -202,8 +207,8 @@ export function prepareUpdate(
 }
 
 function setOrDelete<T extends object, K extends keyof T>(target: T, key: K, value: T[K]): void {
-  if (value === undefined) delete target[key];
-  else target[key] = value;
+  if (value !== undefined) target[key] = value;
+  else if (key in target) delete target[key];
 }
 
 /** Keeps status on writes of the object, and everything else on writes of the status. */

@@ -6,6 +6,7 @@ import {
   trackUpdate,
   type Writer,
 } from "../machinery/apply/mod.ts";
+import { without } from "../machinery/edit.ts";
 import { badRequest } from "../machinery/errors.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import { apiVersionOf, formsOf } from "./codec.ts";
@@ -119,7 +120,7 @@ export function tracked(
   const { schemas, schema } = request.kind;
   const entries = trackUpdate(schemas, schema, old, object, writerOf(deps, request, old));
   if (entries) object.metadata.managedFields = entries;
-  else delete object.metadata.managedFields;
+  else object.metadata = without(object.metadata, "managedFields");
 }
 
 /** Applies a request's configuration to an object, or to nothing: private, decoded and defaulted. */

@@ -5,6 +5,7 @@
  */
 import type { Draft, Item, Store } from "../../kv/contract.ts";
 import type { Admission } from "../auth/contract.ts";
+import { without } from "../machinery/edit.ts";
 import { alreadyExists, conflict, invalid, notFound } from "../machinery/errors.ts";
 import { ApiError, type DeepReadonly, type Kind, type KubeObject } from "../machinery/types.ts";
 import { attributesOf, authorize } from "./authorize.ts";
@@ -382,7 +383,7 @@ async function tryChange(
   const settled = object.metadata.managedFields;
   prepareUpdate(deps, request, object, old);
   if (settled) object.metadata.managedFields = settled;
-  else delete object.metadata.managedFields;
+  else object.metadata = without(object.metadata, "managedFields");
   const unchanged = equalButManaged(object, old) && sameManaged(object, old) &&
     isCurrent(kind, base);
   enter(deps, request, "validate");
@@ -398,7 +399,7 @@ async function tryChange(
     object.metadata.resourceVersion = old.metadata.resourceVersion;
     await review(deps, admission);
     if (unchanged) return { code: 200, kind, item: base };
-    delete (object.metadata as Partial<KubeObject["metadata"]>).resourceVersion;
+    object.metadata = without(object.metadata, "resourceVersion");
     return await commitChange(deps, request, { admission, object, base, plan });
   });
 }

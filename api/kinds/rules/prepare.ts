@@ -12,8 +12,8 @@ type Stored = DeepReadonly<KubeObject>;
 
 /** Puts the stored object's field into the new one, or removes it there. */
 export function keep(object: KubeObject, old: Stored, field: string): void {
-  if (old[field] === undefined) delete object[field];
-  else object[field] = old[field];
+  if (old[field] !== undefined) object[field] = old[field];
+  else if (field in object) delete object[field];
 }
 
 /** Puts fields of the stored metadata into the new one. */
@@ -21,8 +21,8 @@ export function keepMeta(object: KubeObject, old: Stored, fields: readonly strin
   // deno-lint-ignore no-explicit-any -- names are known at run time only
   const to = object.metadata as any, from = old.metadata as any;
   for (const field of fields) {
-    if (from[field] === undefined) delete to[field];
-    else to[field] = from[field];
+    if (from[field] !== undefined) to[field] = from[field];
+    else if (field in to) delete to[field];
   }
 }
 

@@ -29,10 +29,22 @@ export interface Comparison {
 
 /** Compares two objects of one shape. */
 export function compareObjects(shape: Shape, before: unknown, after: unknown): Comparison {
-  const walk = new CompareWalk();
+  return compared(new CompareWalk(undefined, undefined), shape, before, after);
+}
+
+/** Compares two stored objects: the managedFields in the metadata of either are no fields of theirs. */
+export function compareStoredObjects(shape: Shape, before: unknown, after: unknown): Comparison {
+  return compared(new CompareWalk(metadataOf(before), metadataOf(after)), shape, before, after);
+}
+
+function compared(walk: CompareWalk, shape: Shape, before: unknown, after: unknown): Comparison {
   const changed = walk.node(shape, before as Json, after as Json);
   const removed = walk.removed;
   return { changed: changed ?? NO_FIELDS, removed: removed ?? NO_FIELDS };
+}
+
+function metadataOf(object: unknown): unknown {
+  return (object as { readonly metadata?: unknown } | null | undefined)?.metadata;
 }
 
 /**
@@ -41,6 +53,21 @@ export function compareObjects(shape: Shape, before: unknown, after: unknown): C
  */
 class CompareWalk {
   removed: FieldSet | undefined;
+  readonly #before: unknown;
+  readonly #after: unknown;
+
+  /** Takes the metadata of both, whose managedFields are left out. */
+  constructor(before: unknown, after: unknown) {
+    this.#before = before;
+    this.#after = after;
+  }
+
+  /** Whether these are the metadata of the objects themselves. */
+  #isMetadata(a: unknown, b: unknown): boolean {
+    return a === undefined
+      ? b !== undefined && b === this.#after
+      : a !== null && a === this.#before;
+  }
 
   /** `undefined` is absent; null is a value. */
   node(shape: Shape, a: Json | undefined, b: Json | undefined): FieldSet | undefined {
@@ -80,7 +107,9 @@ class CompareWalk {
     const removed: Building = b === undefined ? { ".": LEAF } : {};
     let changes = a === undefined ? 1 : 0;
     let removals = b === undefined ? 1 : 0;
+    const skipped = this.#isMetadata(a, b) ? "managedFields" : undefined;
     for (const key in a) {
+      if (key === skipped) continue;
       const left = a[key];
       const right = b ? own(b, key) : undefined;
       if (left === right) continue;
@@ -102,7 +131,7 @@ class CompareWalk {
       }
     }
     for (const key in b) {
-      if (b[key] === undefined || (a && Object.hasOwn(a, key))) continue;
+      if (key === skipped || b[key] === undefined || (a && Object.hasOwn(a, key))) continue;
       const field = shape.kind === FIELDS ? shape.fields.get(key) : undefined;
       const inner = field?.shape ?? shape.items ?? shape;
       const change = this.node(inner, field?.always && a ? null : undefined, b[key]);

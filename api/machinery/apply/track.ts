@@ -4,7 +4,7 @@
  */
 import type { DeepReadonly, KubeObject, ManagedFieldsEntry, SchemaSet } from "../types.ts";
 import { sameJson } from "../json_value.ts";
-import { compareObjects, type Comparison } from "./compare.ts";
+import { compareStoredObjects, type Comparison } from "./compare.ts";
 import {
   difference,
   differenceBelow,
@@ -112,21 +112,13 @@ class Differences {
   }
 
   #compare(other: OtherVersion): Comparison {
-    const before = this.#old
-      ? withoutEntries(other.convert(this.#old))
-      : zeroObject(other.schemas, other.schema);
-    const after = withoutEntries(other.convert(this.#object));
+    const before = this.#old ? other.convert(this.#old) : zeroObject(other.schemas, other.schema);
+    const after = other.convert(this.#object);
     return filtered(
-      compareObjects(shapeOf(other.schemas, other.schema), before, after),
+      compareStoredObjects(shapeOf(other.schemas, other.schema), before, after),
       this.#writer.reset,
     );
   }
-}
-
-function withoutEntries(object: Stored): Stored {
-  if (!object.metadata?.managedFields) return object;
-  const { managedFields: _, ...metadata } = object.metadata;
-  return { ...object, metadata };
 }
 
 function filtered(comparison: Comparison, reset: FieldSet | undefined): Comparison {
@@ -145,9 +137,8 @@ export function compareStored(
   object: Stored,
   reset?: FieldSet,
 ): Comparison {
-  const before = old ? withoutEntries(old) : zeroObject(schemas, schema);
-  const after = withoutEntries(object);
-  return filtered(compareObjects(shapeOf(schemas, schema), before, after), reset);
+  const before = old ?? zeroObject(schemas, schema);
+  return filtered(compareStoredObjects(shapeOf(schemas, schema), before, object), reset);
 }
 
 /**
