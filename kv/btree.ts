@@ -235,6 +235,15 @@ export function sameItems<I extends Keyed>(
   { from, end }: { from: string; end: string | undefined },
 ): boolean {
   if (a === b) return true;
+  // Most changes leave the keys of a node as they are, and all but one of its children.
+  if (a.kids !== null && a.keys === b.keys) {
+    const keys = a.keys!;
+    for (let at = childIndex(keys, from); at < keys.length; at++) {
+      if (end !== undefined && keys[at] >= end) break;
+      if (!sameItems(a.kids[at], b.kids![at], { from, end })) return false;
+    }
+    return true;
+  }
   const [left, right] = [leavesOf(a, from, end), leavesOf(b, from, end)];
   if (left.length !== right.length) return false;
   return left.every((one, i) => one === right[i] || sameInLeaf(one, right[i], from, end));

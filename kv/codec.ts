@@ -87,9 +87,11 @@ export function encodeRecord(record: ChangeRecord): Uint8Array {
   const { group, chunks, body, key } = record;
   const head = HEADER_BYTES + (group ? GROUP_BYTES : 0) + (chunks ? CHUNKED_BYTES : 0);
   const bodyLength = body === undefined ? 0 : body.length;
-  const whole = new Uint8Array(head + key.length * 3 + bodyLength);
+  const keyLength = utf8Length(key);
+  const whole = new Uint8Array(head + keyLength + bodyLength);
   const view = new DataView(whole.buffer);
-  const keyLength = encoder.encodeInto(key, whole.subarray(head)).written;
+  if (keyLength > key.length) encoder.encodeInto(key, whole.subarray(head));
+  else for (let i = 0; i < keyLength; i++) whole[head + i] = key.charCodeAt(i);
   whole[0] = record.form;
   whole[1] = record.kind | (group ? FIRST_OF_GROUP : 0) | (chunks ? CHUNKED : 0) |
     (body ? WITH_BODY : 0);
@@ -108,7 +110,15 @@ export function encodeRecord(record: ChangeRecord): Uint8Array {
     view.setUint32(at + CHUNK_ID_BYTES + 2, chunks.length);
   }
   if (body !== undefined) whole.set(body, head + keyLength);
-  return whole.subarray(0, head + keyLength + bodyLength);
+  return whole;
+}
+
+/** How many bytes a text takes. */
+function utf8Length(text: string): number {
+  for (let i = 0; i < text.length; i++) {
+    if (text.charCodeAt(i) > 0x7f) return encoder.encode(text).length;
+  }
+  return text.length;
 }
 
 /** Takes a record apart. Throws DatabaseError for bytes that are none. */
@@ -248,8 +258,13 @@ function readHex(bytes: Uint8Array, at: number, length: number): string {
 
 function writeHex(bytes: Uint8Array, at: number, text: string): void {
   for (let i = 0; i < text.length; i += 2) {
-    bytes[at + (i >> 1)] = parseInt(text.slice(i, i + 2), 16);
+    bytes[at + (i >> 1)] = digit(text.charCodeAt(i)) << 4 | digit(text.charCodeAt(i + 1));
   }
+}
+
+/** The value of a hexadecimal digit. */
+function digit(code: number): number {
+  return code <= 0x39 ? code - 0x30 : (code | 0x20) - 0x57;
 }
 
 const HEX: string[] = [];

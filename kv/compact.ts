@@ -101,6 +101,23 @@ export class Timeline {
     return low === times.length ? head : this.#revisions[low] - 1;
   }
 
+  /** The first time for which `revisionAt` says more than `revision`; undefined while there is nothing after it. */
+  timeAfter(revision: number, head: number): number | undefined {
+    if (head <= revision) return undefined;
+    const revisions = this.#revisions;
+    let low = 0;
+    let high = revisions.length;
+    while (low < high) {
+      const middle = low + high >>> 1;
+      if (revisions[middle] <= revision) low = middle + 1;
+      else high = middle;
+    }
+    // What lies between two marks was committed within a second of the first.
+    const last = low === revisions.length ? head : revisions[low] - 1;
+    if (low > 0 && last > revision) return this.#times[low - 1] + MARK_EVERY_MS;
+    return this.#times[low];
+  }
+
   /** Forgets what is older than `time`. */
   trim(time: number): void {
     let count = 0;

@@ -1,6 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { ManualClock } from "./clock.ts";
-import { Compactor } from "./compact.ts";
+import { Compactor, Timeline } from "./compact.ts";
 import { Log } from "./log.ts";
 import { COMPACT_EVERY_MS, KEEP_MS } from "./limits.ts";
 import { MemoryKv } from "./memory_kv.ts";
@@ -51,4 +51,23 @@ Deno.test("the compactor looks for work only while more revisions are superseded
   assert(clock.nextAt()! > clock.now() + COMPACT_EVERY_MS, "an idle store has no ticks");
   await compactor.close();
   assertEquals(clock.nextAt(), undefined);
+});
+
+Deno.test("Timeline.timeAfter() is the first time at which revisionAt() says more", () => {
+  const clock = new ManualClock({ seed: 5 });
+  for (let round = 0; round < 50; round++) {
+    const timeline = new Timeline();
+    let [head, time] = [0, 1_000];
+    for (let i = 0; i < 12; i++) {
+      time += Math.floor(clock.random() * 1_800);
+      timeline.mark(head + 1, time);
+      head += 1 + Math.floor(clock.random() * 3);
+    }
+    for (let revision = 0; revision < head; revision++) {
+      let first = 0;
+      while (timeline.revisionAt(first, head) <= revision) first++;
+      assertEquals(timeline.timeAfter(revision, head), first);
+    }
+    assertEquals(timeline.timeAfter(head, head), undefined);
+  }
 });

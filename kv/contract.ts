@@ -17,7 +17,8 @@ export interface Codec<T> {
   decode(bytes: Uint8Array, revision: number): T;
   /**
    * Turns a value that was just put into what readers of `revision` get, without decoding it again: it
-   * may change it in place. Called after the commit, before the value is frozen.
+   * may change it in place. Called after the commit, before the value is frozen; also with a frozen value of another
+   * revision (an object's last one, at its deletion): then with what is to change copied.
    */
   stamp(value: T, revision: number): T;
 }

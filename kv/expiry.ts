@@ -1,6 +1,8 @@
 /**
  * Events live for an hour by age: a sweep deletes them through ordinary writes, so that watchers see them
  * go. Under pressure of the store's bound the oldest go early: an event is never worth a refused write.
+ *
+ * Sweeps are so many seconds apart; those that would find nothing are left out, and a store without events has no timer.
  */
 
 import type { Clock, Timer } from "./clock.ts";
@@ -13,6 +15,10 @@ export class EventsExpiry<T> {
   readonly #clock: Clock;
   readonly #ttlMs: number;
   #timer: Timer | undefined;
+  /** When the timer goes off (monotonic). */
+  #armedFor = Infinity;
+  #isSweeping = false;
+  readonly #startedAt: number;
   #sweeping: Promise<unknown> = Promise.resolve();
   #closed = false;
   /** Nothing is left whose last write is at or before this. */
@@ -22,6 +28,8 @@ export class EventsExpiry<T> {
     this.#store = store;
     this.#clock = clock;
     this.#ttlMs = ttlMs;
+    this.#startedAt = clock.monotonic();
+    store.onGroup(() => this.#arm());
     this.#arm();
   }
 
@@ -36,9 +44,13 @@ export class EventsExpiry<T> {
   /** Up to which revision all has expired, and whether room is wanted beside. */
   #due(): { expired: number; isPressed: boolean; isNone: boolean } {
     const expired = this.#store.revisionAt(this.#clock.now() - this.#ttlMs);
-    const { liveBytes, bytesMax } = this.#store.fill();
-    const isPressed = liveBytes > bytesMax * PRESSURE_TARGET_SHARE;
+    const isPressed = this.#isPressed();
     return { expired, isPressed, isNone: expired <= this.#sweptTo && !isPressed };
+  }
+
+  #isPressed(): boolean {
+    const { liveBytes, bytesMax } = this.#store.fill();
+    return liveBytes > bytesMax * PRESSURE_TARGET_SHARE;
   }
 
   /** Stops; resolves when no sweep is under way. */
@@ -48,14 +60,43 @@ export class EventsExpiry<T> {
     await this.#sweeping;
   }
 
+  /** Sets the timer for the first sweep that finds something. */
   #arm(): void {
-    if (this.#closed) return;
-    this.#timer = this.#clock.timer("background", EVENTS_SWEEP_EVERY_MS, () => {
-      if (this.#due().isNone) return this.#arm();
-      this.#sweeping = this.sweep().catch(() => {
-        // What could not be deleted now is found again by the next sweep.
-      }).then(() => this.#arm());
+    if (this.#closed || this.#isSweeping) return;
+    const wait = this.#waitMs();
+    if (wait === undefined) return;
+    const now = this.#clock.monotonic();
+    const since = now - this.#startedAt;
+    const sweeps = Math.max(
+      Math.ceil((since + wait) / EVENTS_SWEEP_EVERY_MS),
+      Math.floor(since / EVENTS_SWEEP_EVERY_MS) + 1,
+    );
+    const at = this.#startedAt + sweeps * EVENTS_SWEEP_EVERY_MS;
+    if (at >= this.#armedFor) return;
+    this.#timer?.cancel();
+    this.#armedFor = at;
+    this.#timer = this.#clock.timer("background", at - now, () => this.#tick());
+  }
+
+  #tick(): void {
+    this.#armedFor = Infinity;
+    if (this.#due().isNone) return this.#arm();
+    this.#isSweeping = true;
+    this.#sweeping = this.sweep().catch(() => {
+      // What could not be deleted now is found again by the next sweep.
+    }).then(() => {
+      this.#isSweeping = false;
+      this.#arm();
     });
+  }
+
+  /** How long until something expires; 0 when room is wanted, undefined when there is nothing. */
+  #waitMs(): number | undefined {
+    if (this.#isPressed()) return 0;
+    // What comes later expires later.
+    if (this.#armedFor < Infinity) return undefined;
+    const after = this.#store.timeAfter(this.#sweptTo);
+    return after === undefined ? undefined : after + this.#ttlMs - this.#clock.now();
   }
 
   /** Deletes objects whose last write is at or before `revision`. */

@@ -29,6 +29,8 @@ const CHANGE_BYTES = 1_500;
 /** See the module's text. */
 export class History<T> {
   #groups: Group<T>[] = [];
+  /** What each group weighs: what it holds has long left the processor's caches when it is dropped. */
+  #weights: number[] = [];
   #start = 0;
   #bytes = 0;
   #baseRevision: number;
@@ -49,8 +51,10 @@ export class History<T> {
 
   /** Adds the next group and drops the oldest ones that no longer have room. */
   push(group: Group<T>): void {
+    const weight = weightOf(group);
     this.#groups.push(group);
-    this.#bytes += weightOf(group);
+    this.#weights.push(weight);
+    this.#bytes += weight;
     while (this.#bytes > this.#bytesMax && this.#groups.length - this.#start > 1) this.#drop();
   }
 
@@ -94,12 +98,13 @@ export class History<T> {
 
   #drop(): void {
     const group = this.#groups[this.#start];
+    this.#bytes -= this.#weights[this.#start];
     this.#groups[this.#start++] = undefined as never;
-    this.#bytes -= weightOf(group);
     this.#baseRevision = group.last;
     this.#baseRoot = group.root;
     if (this.#start > 256 && this.#start * 2 > this.#groups.length) {
       this.#groups = this.#groups.slice(this.#start);
+      this.#weights = this.#weights.slice(this.#start);
       this.#start = 0;
     }
   }

@@ -31,6 +31,8 @@ export class StoredItem<T> implements Item<T> {
   readonly #codec: Codec<T>;
   #value: T | undefined;
   #state: number;
+  /** The same object at another revision: its value is this one's but for the stamp. */
+  #other: StoredItem<T> | undefined;
 
   /** `value`, if given, is a value that was put and is not committed yet. */
   constructor(
@@ -51,10 +53,18 @@ export class StoredItem<T> implements Item<T> {
   /** The decoded value, deep-frozen. */
   get value(): T {
     if (this.#state === FROZEN) return this.#value as T;
-    if (this.#state !== STAMPED) this.#value = this.#codec.decode(this.bytes, this.revision);
+    if (this.#state !== STAMPED) this.#value = this.#read();
     deepFreeze(this.#value);
     this.#state = FROZEN;
     return this.#value as T;
+  }
+
+  #read(): T {
+    const other = this.#other;
+    if (other === undefined) return this.#codec.decode(this.bytes, this.revision);
+    this.#other = undefined;
+    // Stamping copies what is frozen.
+    return this.#codec.stamp(other.value, this.revision);
   }
 
   /** What the record of this item counts against the store's bound. */
@@ -71,7 +81,9 @@ export class StoredItem<T> implements Item<T> {
 
   /** This state of the object, at another revision (that of its deletion). */
   at(revision: number): StoredItem<T> {
-    return new StoredItem(this.key, revision, this.bytes, this.#codec);
+    const item = new StoredItem(this.key, revision, this.bytes, this.#codec);
+    item.#other = this;
+    return item;
   }
 }
 

@@ -42,6 +42,20 @@ Deno.test("Item.value is decoded once, and frozen all the way down", () => {
   assertEquals(value.meta.revision, 7);
 });
 
+Deno.test("Item.at() shares what does not depend on the revision, and decodes nothing again", () => {
+  const item = new StoredItem(
+    "/a",
+    7,
+    codec.encode({ meta: { name: "a" }, count: 1, list: [1] }),
+    codec,
+  );
+  decoded = 0;
+  const later = item.at(8);
+  assert(later.value.list === item.value.list);
+  assertEquals([later.value.meta.revision, item.value.meta.revision, decoded], [8, 7, 1]);
+  assertThrows(() => (later.value.meta.name = "b"), TypeError);
+});
+
 Deno.test("Item.value is what was put, stamped, once it is settled", () => {
   const put: Thing = { meta: { name: "a" }, count: 1 };
   const item = new StoredItem("/a", 7, codec.encode(put), codec, put);

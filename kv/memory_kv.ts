@@ -8,7 +8,6 @@
  * several processes can be simulated, and a restart.
  */
 
-import * as btree from "./btree.ts";
 import {
   KV_COMMIT_BYTES_MAX,
   KV_COMMIT_KEY_BYTES_MAX,
@@ -36,7 +35,8 @@ interface Mutation {
 
 /** What handles share. */
 export class MemoryKv {
-  #root: btree.Node<Stored> = btree.EMPTY;
+  readonly #entries = new Map<string, Stored>();
+  readonly #order = new KeyOrder();
   #version = 0;
   readonly #watches: Set<() => void> = new Set();
 
@@ -46,11 +46,12 @@ export class MemoryKv {
   }
 
   get(parts: Deno.KvKey): Deno.KvEntryMaybe<unknown> {
-    return entryOf(parts, btree.get(this.#root, orderedKey(parts)));
+    return entryOf(parts, this.#entries.get(orderedKey(parts)));
   }
 
-  scan(from: string, end: string): IterableIterator<Stored> {
-    return btree.scan(this.#root, from, end);
+  /** The entries from `from` up to `end` (excluded), at most `max` of them. */
+  read(from: string, end: string, max: number): Stored[] {
+    return this.#order.range(from, end, max).map((key) => this.#entries.get(key)!);
   }
 
   /** Applies mutations if every check holds; returns the versionstamp. */
@@ -60,11 +61,13 @@ export class MemoryKv {
     }
     const versionstamp = (++this.#version).toString(16).padStart(20, "0");
     for (const { key, parts, value, isDelete } of mutations) {
-      this.#root = isDelete
-        ? btree.remove(this.#root, key)
-        : btree.set(this.#root, { key, parts, value, versionstamp });
+      if (!isDelete) {
+        const before = this.#entries.size;
+        this.#entries.set(key, { key, parts, value, versionstamp });
+        if (this.#entries.size > before) this.#order.add(key);
+      } else if (this.#entries.delete(key)) this.#order.remove(key);
     }
-    for (const tell of [...this.#watches]) tell();
+    if (this.#watches.size > 0) { for (const tell of [...this.#watches]) tell(); }
     return versionstamp;
   }
 
@@ -73,6 +76,88 @@ export class MemoryKv {
     this.#watches.add(tell);
     return () => this.#watches.delete(tell);
   }
+}
+
+/** The most keys of a run, and how few make two of them one. */
+const RUN_KEYS_MAX = 128;
+const RUN_KEYS_MIN = 32;
+
+/** Keys in order, in runs of neighbours. It changes in place: nobody looks at it across a turn. */
+class KeyOrder {
+  readonly #runs: string[][] = [];
+
+  /** Adds a key that is not there. */
+  add(key: string): void {
+    const runs = this.#runs;
+    if (runs.length === 0) return void runs.push([key]);
+    const at = this.#runOf(key);
+    const run = runs[at];
+    if (run[run.length - 1] < key) run.push(key);
+    else run.splice(indexOf(run, key), 0, key);
+    if (run.length <= RUN_KEYS_MAX) return;
+    // Keys that only grow leave full runs behind.
+    const cut = at === runs.length - 1 && run[run.length - 1] === key
+      ? RUN_KEYS_MAX
+      : RUN_KEYS_MAX >> 1;
+    runs.splice(at + 1, 0, run.splice(cut));
+  }
+
+  /** Removes a key that is there. */
+  remove(key: string): void {
+    const runs = this.#runs;
+    const at = this.#runOf(key);
+    const run = runs[at];
+    if (run[0] === key) run.shift();
+    else run.splice(indexOf(run, key), 1);
+    if (run.length === 0) return void runs.splice(at, 1);
+    const next = runs[at + 1];
+    if (next === undefined || run.length + next.length > RUN_KEYS_MIN) return;
+    runs.splice(at, 2, run.concat(next));
+  }
+
+  /** Keys from `from` up to `end` (excluded), at most `max` of them. */
+  range(from: string, end: string, max: number): string[] {
+    const found: string[] = [];
+    const runs = this.#runs;
+    if (runs.length === 0) return found;
+    let at = this.#runOf(from);
+    let i = indexOf(runs[at], from);
+    while (found.length < max) {
+      if (i === runs[at].length) {
+        if (++at === runs.length) break;
+        i = 0;
+      }
+      const key = runs[at][i++];
+      if (key >= end) break;
+      found.push(key);
+    }
+    return found;
+  }
+
+  /** The last run that begins at or before a key, or the first. */
+  #runOf(key: string): number {
+    const runs = this.#runs;
+    let low = 1;
+    let high = runs.length;
+    while (low < high) {
+      const middle = low + high >>> 1;
+      if (runs[middle][0] <= key) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+}
+
+/** The index of the first key that is `key` or greater. */
+function indexOf(run: readonly string[], key: string): number {
+  let low = 0;
+  let high = run.length;
+  while (low < high) {
+    const middle = low + high >>> 1;
+    if (run[middle] < key) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 class Handle {
@@ -271,12 +356,9 @@ class List implements AsyncIterableIterator<Deno.KvEntry<unknown>> {
   /** Each batch is a read of its own, as with the real one. */
   #read(): void {
     const size = Math.min(this.#o.batchSize ?? 100, KV_LIST_BATCH_MAX, this.#left);
-    for (const stored of this.#o.memory.scan(this.#from, this.#o.end)) {
-      if (this.#batch.length === size) return;
-      this.#batch.push(stored);
-      this.#from = stored.key + "\0";
-    }
-    this.#isAtEnd = true;
+    this.#batch = this.#o.memory.read(this.#from, this.#o.end, size + 1);
+    if (this.#batch.length <= size) this.#isAtEnd = true;
+    else this.#from = this.#batch.pop()!.key;
   }
 
   [Symbol.asyncIterator](): this {

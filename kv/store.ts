@@ -231,6 +231,11 @@ export class LogStore<T> implements Store<T> {
     return this.#compactor.timeline.revisionAt(time, this.view().revision);
   }
 
+  /** The first time (wall) at which `revisionAt` says more than `revision`; undefined while that is the newest. */
+  timeAfter(revision: number): number | undefined {
+    return this.#compactor.timeline.timeAfter(revision, this.view().revision);
+  }
+
   /** For the compactor: ids of chunks that no commit names yet. */
   preparedChunks(): Iterable<string> {
     return this.#committer.preparedChunks();

@@ -27,8 +27,8 @@ export class FlowKeeper {
   readonly #levels: Levels;
   #work: Promise<void> = Promise.resolve();
   #closed = false;
-  /** Whether any of the objects has changed since all were seen to be there. */
-  #changed = true;
+  /** Whether any of the objects has changed since it was seen that all are there. */
+  #changed = false;
 
   constructor(deps: Deps, levels: Levels) {
     this.#deps = deps;
@@ -44,8 +44,7 @@ export class FlowKeeper {
     );
     this.#digest();
     for (const watch of watches) void this.#follow(watch);
-    this.#every(BORROWING_MS, () => this.#levels.lend());
-    this.#every(KEEP_MS, () => this.#keep());
+    this.#lendLater(BORROWING_MS);
   }
 
   async #follow(watch: ReturnType<Deps["database"]["objects"]["watch"]>): Promise<void> {
@@ -57,17 +56,28 @@ export class FlowKeeper {
     this.#closed = true;
   }
 
-  #every(ms: number, act: () => void): void {
-    const again = () => {
+  /** Lends seats every ten seconds, while anybody wants any. */
+  #lendLater(ms: number): void {
+    this.#deps.clock.timer("background", ms, () => {
       if (this.#closed) return;
-      act();
-      this.#deps.clock.timer("background", ms, again);
-    };
-    this.#deps.clock.timer("background", ms, again);
+      const rests = this.#levels.rest((afterMs) => this.#lendLater(afterMs));
+      if (!rests) this.#lendLater(BORROWING_MS);
+    });
+  }
+
+  /** Puts back what every cluster has, if any of it is gone then. */
+  #keepLater(): void {
+    if (this.#changed) return;
+    this.#changed = true;
+    this.#deps.clock.timer("background", KEEP_MS, () => {
+      if (this.#closed) return;
+      this.#changed = false;
+      this.#keep();
+    });
   }
 
   #digest(): void {
-    this.#changed = true;
+    this.#keepLater();
     const view = this.#deps.database.objects.view();
     const levels: LevelObject[] = [];
     for (const item of view.scan(LEVELS)) levels.push(item.value as unknown as LevelObject);
@@ -105,10 +115,9 @@ export class FlowKeeper {
   }
 
   #keep(): void {
-    if (!this.#changed) return;
     const { database, clock } = this.#deps;
-    this.#changed = flowObjectsMissing(database.objects.view());
-    if (!this.#changed) return;
+    if (!flowObjectsMissing(database.objects.view())) return;
+    this.#keepLater();
     const context = { now: clock.now(), uuid: () => clock.uuid() };
     database.objects.write((draft) => keepFlowObjects(draft, context))
       // The store has closed

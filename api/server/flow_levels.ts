@@ -168,6 +168,9 @@ export class Levels {
   schemas: readonly FlowSchema[] = [];
   #nominalSum = 0;
   readonly #clock: Clock;
+  /** When seats were to be lent last, while nobody wants any: see `rest`. */
+  #restingSince: number | undefined;
+  #wake: (afterMs: number) => void = () => {};
   #classes = new WeakMap<User, Map<string, Classified>>();
   /** By level and schema. */
   readonly stats = new Map<string, { level: string; schema: string; stats: FlowStats }>();
@@ -216,7 +219,7 @@ export class Levels {
       name,
       uid: metadata.uid ?? "",
       spec,
-      set: new QueueSet(this.#clock),
+      set: new QueueSet(this.#clock, () => this.#stir()),
       retry: new RetryAfter(),
       quiescing: false,
       nominal: 0,
@@ -296,14 +299,38 @@ export class Levels {
     for (const one of this.levels.values()) one.set.configure(queuingOf(one.spec), one.current);
   }
 
+  /**
+   * Lends seats, unless nobody has asked for anything: then `wake` is called once somebody does, with the time until
+   * seats are to be lent, as if they had been every ten seconds. Returns whether that is so.
+   */
+  rest(wake: (afterMs: number) => void): boolean {
+    this.lend();
+    if (!this.#isStill()) return false;
+    this.#restingSince = this.#clock.monotonic();
+    this.#wake = wake;
+    return true;
+  }
+
+  #stir(): void {
+    if (this.#restingSince === undefined) return;
+    const since = this.#clock.monotonic() - this.#restingSince;
+    this.#restingSince = undefined;
+    const into = since % BORROWING_MS;
+    this.#restart(this.#clock.monotonic() - into);
+    this.#wake(BORROWING_MS - into);
+  }
+
   /** Whether nobody has asked for anything since seats were lent, nor before. What follows is measured from now. */
   #isStill(): boolean {
     for (const { set, seen, smoothed } of this.levels.values()) {
       if (!set.demand.still || smoothed > 0 || seen.highest > 0) return false;
     }
-    const now = this.#clock.monotonic();
-    for (const { set } of this.levels.values()) set.demand.restart(now);
+    this.#restart(this.#clock.monotonic());
     return true;
+  }
+
+  #restart(now: number): void {
+    for (const { set } of this.levels.values()) set.demand.restart(now);
   }
 
   #give(limited: readonly { level: Level; least: number }[], remaining: number): void {

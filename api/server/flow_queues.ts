@@ -108,9 +108,12 @@ export class QueueSet {
   #lastAt: number;
   #dealt = 0;
   #robin = 0;
+  readonly #stirred: () => void;
 
-  constructor(clock: Pick<Clock, "monotonic" | "timer">) {
+  /** `stirred` is called when seats are wanted for the first time since the demand was asked for. */
+  constructor(clock: Pick<Clock, "monotonic" | "timer">, stirred: () => void = () => {}) {
     this.#clock = clock;
+    this.#stirred = stirred;
     this.#lastAt = clock.monotonic();
     this.demand = new Integrator(this.#lastAt);
   }
@@ -373,7 +376,9 @@ export class QueueSet {
   }
 
   #noteDemand(): void {
-    this.demand.set(this.seatsInUse + this.seatsWaiting, this.#lastAt);
+    const wanted = this.seatsInUse + this.seatsWaiting;
+    if (wanted > 0 && this.demand.still) this.#stirred();
+    this.demand.set(wanted, this.#lastAt);
   }
 }
 

@@ -319,6 +319,40 @@ Deno.test("Levels divide the seats by shares, and lend what is not wanted", asyn
   assert(idle.current >= 10);
 });
 
+Deno.test("Levels at rest lend as if they had done so every ten seconds", async () => {
+  const clock = new ManualClock();
+  const objects = [
+    levelObject("busy", { nominalConcurrencyShares: 20, limitResponse: queue(4, 1, 50) }),
+    levelObject("idle", {
+      nominalConcurrencyShares: 25,
+      lendablePercent: 80,
+      limitResponse: queue(4, 1, 50),
+    }),
+  ];
+  const [resting, ticking] = [new Levels(clock, 100), new Levels(clock, 100)];
+  const wakes: number[] = [];
+  for (const levels of [resting, ticking]) levels.digest(objects, []);
+  assert(resting.rest((afterMs) => wakes.push(afterMs)));
+  ticking.lend();
+  for (const ms of [10_000, 10_000, 3_000]) {
+    await clock.advance(ms);
+    if (ms === 10_000) ticking.lend();
+  }
+  assertEquals(wakes, []);
+  for (const levels of [resting, ticking]) {
+    const { set } = levels.levels.get("busy")!;
+    const label = { schema: "s", flow: "f", hand: [0] };
+    for (let i = 0; i < 80; i++) set.enter(label, PLAIN, { waitMs: () => 1e6, details: 0 });
+  }
+  assertEquals(wakes, [7_000]);
+  await clock.advance(7_000);
+  ticking.lend();
+  assertEquals(resting.rest((afterMs) => wakes.push(afterMs)), false);
+  const seats = (levels: Levels) => [...levels.levels.values()].map(({ current }) => current);
+  assertEquals(seats(resting), seats(ticking));
+  assert(resting.levels.get("busy")!.current > 40);
+});
+
 Deno.test("Levels: an unknown level is retained until the last of its requests is served", () => {
   const levels = new Levels(new ManualClock(), 100);
   levels.digest([levelObject("x", { limitResponse: { type: "Reject" } })], []);

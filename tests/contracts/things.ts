@@ -38,6 +38,7 @@ export const thingCodec: Codec<Thing> = {
     revision: String(revision),
   }),
   stamp(thing, revision) {
+    if (Object.isFrozen(thing)) return { ...thing, revision: String(revision) };
     thing.revision = String(revision);
     return thing;
   },
