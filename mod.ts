@@ -26,6 +26,7 @@ import {
 } from "./actors/mod.ts";
 import {
   advertised,
+  type ContainerRuntimeOptions,
   dialerOf,
   keptRanges,
   lastBlock,
@@ -103,6 +104,8 @@ export interface ClusterOptions extends ServerOptions {
   nodes?: number;
   /** What runs their pods (default `simulated`; `auto`: isolates for what they can run). */
   runtime?: "auto" | "isolate" | "simulated";
+  /** A container runtime of this machine, which runs the first node's pods (default: none is touched). */
+  containerRuntime?: ContainerRuntimeOptions;
   /** A folder for everything durable (default: nothing is, all lives in memory). */
   data?: string;
   /** `manual` (default: time moves by `clock.advance` and `settle` alone), `real`, or a clock of your own. */
@@ -573,14 +576,18 @@ function markUsed(
 
 /** The nodes that are asked for. */
 function nodesOf(
-  { nodes: count = 2, runtime, data, nodeLabels: labels, cloudZones, proxyMode }: ClusterOptions,
+  options: ClusterOptions,
   clock: Clock,
   ranges: Ranges | undefined,
 ): LocalNodesOptions {
+  const { nodes: count = 2, runtime, data, nodeLabels: labels, cloudZones } = options;
+  const { containerRuntime, proxyMode, log } = options;
   return {
     count,
     clock,
     ranges,
+    containerRuntime,
+    log,
     labels,
     proxyMode,
     ...(cloudZones?.length && { taints: [UNINITIALIZED] }),

@@ -3,7 +3,7 @@
  * runs (probes, hooks) and when it ends, and says what a failed start means. When a life may begin is
  * the pod worker's and `ContainerRestarts`' business.
  */
-import { containerNamed, type ContainerRecord } from "./container_record.ts";
+import { containerNamed, type ContainerRecord, terminated } from "./container_record.ts";
 import type { ContainerRestarts } from "./container_restarts.ts";
 import { containerEvent, startContainer } from "./container_start.ts";
 import type { ContainerStops } from "./container_stops.ts";
@@ -99,7 +99,7 @@ export class ContainerLives {
   }
 
   #running(record: ContainerRecord, container: ContainerOf): void {
-    const { ports, sandbox, stops, pod, graceMs, wake } = this.#options;
+    const { ports } = this.#options;
     record.phase = "running";
     record.resources = container.resources;
     record.startedAt = ports.clock.now();
@@ -113,6 +113,11 @@ export class ContainerLives {
       record.started = record.ready = !container.lifecycle?.postStart;
       return;
     }
+    this.#probe(record, container);
+  }
+
+  #probe(record: ContainerRecord, container: ContainerOf): void {
+    const { ports, sandbox, stops, pod, graceMs, wake } = this.#options;
     const target = { ports, pod: pod(), container, record, ip: sandbox.ips[0] ?? "" };
     const probes = new ContainerProbes(target, {
       changed: wake,
@@ -149,7 +154,15 @@ export class ContainerLives {
 
   /** Takes over a container that a former life of the node began. */
   recovered(record: ContainerRecord, container: ContainerOf): void {
-    if (!record.runtime?.real && !record.ready) this.#readyLater(record, container);
+    if (!record.runtime?.real) {
+      if (!record.ready) this.#readyLater(record, container);
+    } else if (hasProbes(container)) {
+      // What probes have found holds until they find something else.
+      const { started, ready } = record;
+      this.#probe(record, container);
+      record.started = started;
+      record.ready = ready;
+    } else record.started = record.ready = true;
   }
 
   /** Notes the end of a life. */
@@ -160,15 +173,7 @@ export class ContainerLives {
     record.started = false;
     this.#probes?.get(record.name)?.stop();
     this.#probes?.delete(record.name);
-    record.end = {
-      exitCode: end.exitCode,
-      ...(end.signal ? { signal: end.signal } : {}),
-      reason: end.reason ?? (end.exitCode === 0 ? "Completed" : "Error"),
-      ...(end.message ? { message: end.message } : {}),
-      startedAt: timestamp(end.startedAt),
-      finishedAt: timestamp(end.finishedAt),
-      containerID: id,
-    };
+    record.end = terminated(end, id);
     for (const resolve of this.#endings?.get(record.name) ?? []) resolve();
     this.#endings?.delete(record.name);
     this.#options.wake();
@@ -206,15 +211,20 @@ export class ContainerLives {
 
   #resize(record: ContainerRecord, container: ContainerOf, pod: Pod): void {
     const { ports } = this.#options;
-    // Another object that says the same is what a cache hands out after any change of the pod.
-    if (!sameStatus(container.resources, record.resources)) {
-      try {
-        record.runtime?.resize?.(record.id!, container);
-      } catch (error) {
-        const text = `Container ${record.name} cannot be resized: ${(error as Error).message}`;
-        return containerEvent(ports, pod, record, "Warning", "ResizeError", text);
-      }
-    }
+    const before = record.resources;
     record.resources = container.resources;
+    // Another object that says the same is what a cache hands out after any change of the pod.
+    if (sameStatus(container.resources, before)) return;
+    const failed = (error: Error) => {
+      record.resources = before;
+      const text = `Container ${record.name} cannot be resized: ${error.message}`;
+      containerEvent(ports, pod, record, "Warning", "ResizeError", text);
+    };
+    try {
+      const resizing = record.runtime?.resize?.(record.id!, container, pod);
+      if (resizing instanceof Promise) resizing.catch(failed);
+    } catch (error) {
+      failed(error as Error);
+    }
   }
 }

@@ -5,7 +5,7 @@
 import type { DeepReadonly } from "../../api/machinery/types.ts";
 import type { ContainerOf, ContainerStatus, Pod, StateTerminated } from "./types.ts";
 import { timestamp } from "./types.ts";
-import type { ContainerKind, Runtime } from "./runtimes/runtime.ts";
+import type { ContainerEnd, ContainerKind, FoundContainer, Runtime } from "./runtimes/runtime.ts";
 
 /** Where a container is. `starting` covers pull, create, start and the postStart hook. */
 export type Phase = "absent" | "starting" | "running" | "exited";
@@ -81,6 +81,56 @@ export function recordsOf(pod: Pod): ContainerRecord[] {
 export function containerNamed(pod: Pod, name: string): ContainerOf | undefined {
   const of = (list: readonly ContainerOf[] | undefined) => list?.find((c) => c.name === name);
   return of(pod.spec.containers) ?? of(pod.spec.initContainers) ?? of(pod.spec.ephemeralContainers);
+}
+
+/** How a container ended, as its status says it. */
+export function terminated(end: ContainerEnd, id: string): StateTerminated {
+  return {
+    exitCode: end.exitCode,
+    ...(end.signal ? { signal: end.signal } : {}),
+    reason: end.reason ?? (end.exitCode === 0 ? "Completed" : "Error"),
+    ...(end.message ? { message: end.message } : {}),
+    startedAt: timestamp(end.startedAt),
+    finishedAt: timestamp(end.finishedAt),
+    containerID: id,
+  };
+}
+
+/** What statuses say of a pod's containers, put right by what its runtime has found: that has seen more. */
+export function knownStatuses(
+  pod: Pod,
+  found: readonly FoundContainer[],
+): DeepReadonly<ContainerStatus>[] {
+  const { initContainerStatuses, containerStatuses, ephemeralContainerStatuses } = pod.status ?? {};
+  const all = [
+    ...initContainerStatuses ?? [],
+    ...containerStatuses ?? [],
+    ...ephemeralContainerStatuses ?? [],
+  ];
+  for (const { name, id, attempt, imageId, startedAt, end } of found) {
+    const image = containerNamed(pod, name)?.image;
+    if (image === undefined) continue;
+    const at = all.findIndex((status) => status.name === name);
+    const old = all[at];
+    const same = old?.containerID === id;
+    if (same && (!end || !old.state?.running)) continue;
+    const before = same ? old.lastState?.terminated : old?.state?.terminated;
+    const status = {
+      ...(same ? old : { ready: false, started: false }),
+      name,
+      image,
+      imageID: imageId,
+      containerID: id,
+      restartCount: attempt,
+      state: end
+        ? { terminated: terminated(end, id) }
+        : { running: { startedAt: timestamp(startedAt) } },
+      lastState: before ? { terminated: before } : {},
+    } as DeepReadonly<ContainerStatus>;
+    if (at < 0) all.push(status);
+    else all[at] = status;
+  }
+  return all;
 }
 
 /** Takes over what the API knows of a container from a former life of the node. */

@@ -11,6 +11,8 @@ import type { WorkerPorts } from "./ports.ts";
 import {
   type ContainerEnd,
   type ContainerSpec,
+  type ImageOwner,
+  type PulledImage,
   type Runtime,
   RuntimeError,
   type Sandbox,
@@ -73,10 +75,10 @@ export async function startContainer(
   const runtime = runtimeFor(ports.runtimes, pod, record.image);
   if (!runtime) throw new RuntimeError("ErrImagePull", noRuntime(record.image, ports.runtimes));
   record.runtime = runtime;
-  await pull(context, runtime, record, container);
+  const image = await pull(context, runtime, record, container);
   const { env, mounts, devices } = await surroundings(context, runtime, container);
   signal.throwIfAborted();
-  checkNonRoot(pod, container, runtime);
+  if (runtime.real) checkNonRoot(pod, container, image.user);
   const lookup = (name: string) => env.get(name);
   const spec: ContainerSpec = {
     sandbox,
@@ -137,7 +139,7 @@ async function pull(
   runtime: Runtime,
   record: ContainerRecord,
   container: ContainerOf,
-): Promise<void> {
+): Promise<PulledImage> {
   const { ports, pod, signal } = context;
   const policy = container.imagePullPolicy ?? "IfNotPresent";
   const pulling = runtime.pull(record.image, policy, signal, {
@@ -145,15 +147,11 @@ async function pull(
     container,
     kind: record.kind,
     attempt: record.restarts,
-  });
-  if (pulling instanceof Promise) {
-    // What is there answers at once; only a real download is worth an Event.
-    const early = await Promise.race([pulling.then(() => true, () => true), tick()]);
-    if (!early) {
+    fetching: () => {
       const text = `Pulling image "${record.image}"`;
       containerEvent(ports, pod, record, "Normal", "Pulling", text);
-    }
-  }
+    },
+  });
   let image;
   try {
     image = await pulling;
@@ -171,38 +169,32 @@ async function pull(
     const text = `Container "${record.name}" is simulated: no runtime of this node runs image ` +
       `"${record.image}"`;
     containerEvent(ports, pod, record, "Normal", "Simulated", text);
-    return;
+    return image;
   }
   const text = image.present
     ? `Container image "${record.image}" already present on machine and can be accessed by the pod`
     : `Successfully pulled image "${record.image}" in ${image.tookMs}ms ` +
       `(${image.tookMs}ms including waiting). Image size: ${image.sizeBytes ?? 0} bytes.`;
   containerEvent(ports, pod, record, "Normal", "Pulled", text);
+  return image;
 }
 
-async function tick(): Promise<boolean> {
-  for (let i = 0; i < 8; i++) await undefined;
-  return false;
-}
-
-function checkNonRoot(pod: Pod, container: ContainerOf, runtime: Runtime): void {
-  if (!runtime.real) return;
+/** Refuses to run as root what must not; an image whose user is a name cannot be judged. */
+function checkNonRoot(pod: Pod, container: ContainerOf, image: ImageOwner = {}): void {
   const of = container.securityContext, all = pod.spec.securityContext;
   if (!(of?.runAsNonRoot ?? all?.runAsNonRoot)) return;
-  const user = of?.runAsUser ?? all?.runAsUser;
   const where = `(pod: "${describePod(pod)}", container: ${container.name})`;
-  if (user === undefined) {
-    throw new RuntimeError(
-      "CreateContainerConfigError",
-      `container has runAsNonRoot and image will run as root ${where}`,
-    );
+  const refuse = (text: string) => {
+    throw new RuntimeError("CreateContainerConfigError", `${text} ${where}`);
+  };
+  const user = of?.runAsUser ?? all?.runAsUser;
+  if (user === 0) refuse("container's runAsUser breaks non-root policy");
+  if (user !== undefined) return;
+  if (image.name) {
+    const text = `container has runAsNonRoot and image has non-numeric user (${image.name})`;
+    refuse(`${text}, cannot verify user is non-root`);
   }
-  if (user === 0) {
-    throw new RuntimeError(
-      "CreateContainerConfigError",
-      `container's runAsUser breaks non-root policy ${where}`,
-    );
-  }
+  if (!image.uid) refuse("container has runAsNonRoot and image will run as root");
 }
 
 async function postStart(

@@ -22,7 +22,7 @@ import { cachedObjects, type Objects } from "./objects.ts";
 import { NODE_AFFINITY, refusalOf } from "./pod_admission.ts";
 import { PodWorker } from "./pod_worker.ts";
 import type { NodeFacts, PodVolumes, ProbeDialer, WorkerPorts } from "./ports.ts";
-import type { Runtime } from "./runtimes/runtime.ts";
+import type { Runtime, Soon } from "./runtimes/runtime.ts";
 import { CONFIG_MAPS, NODES, type Pod, PODS, SECRETS } from "./types.ts";
 
 /** Pods of this priority are never evicted by their node. */
@@ -42,7 +42,7 @@ export interface KubeletParts {
   /** Ends what a former life of this node left running. Called before anything is started. */
   leftovers?(): Promise<void>;
   /** Removes what is kept of pods that are not among these. */
-  sweep?(uids: ReadonlySet<string>): Promise<void> | void;
+  sweep?(uids: ReadonlySet<string>): Soon<void>;
 }
 
 /** A kubelet while it runs. */
@@ -286,7 +286,7 @@ async function handle(
     await pod.handle.stop();
     return;
   }
-  if (key === "sweep") return parts.sweep?.(new Set(state.pods.keys()));
+  if (key === "sweep") return await parts.sweep?.(new Set(state.pods.keys()));
   if (key === "storage") return await evictOverfull(state);
   const now = clock.now();
   if (key === "status" || now - state.reportedAt >= STATUS_REPORT_MS) {

@@ -4,6 +4,7 @@
  */
 import type { Clock } from "../../kv/clock.ts";
 import type { System } from "../runtime/mod.ts";
+import type { ContainerRuntimeOptions } from "./cri_node.ts";
 import { startIsolateNode } from "./isolate_node.ts";
 import { type ProxyMode, startNetwork } from "./network/machine.ts";
 import { LoopbackNetwork, type Ranges } from "./network/network.ts";
@@ -23,6 +24,9 @@ export interface LocalNodesOptions {
   simulated: boolean;
   /** Where the nodes keep what is theirs; `temporary` goes with the last of them. */
   folder: () => Promise<{ path: string; temporary: boolean }>;
+  /** A container runtime of this machine: the first node's. */
+  containerRuntime?: ContainerRuntimeOptions;
+  log?(level: "info" | "warn" | "error", text: string, fields?: Record<string, unknown>): void;
   /** Labels of the i-th node. */
   labels?: (index: number) => Record<string, string>;
   /** How services are proxied (userspace). */
@@ -53,19 +57,23 @@ export async function startLocalNodes(
   let dnsPort: number | undefined;
   const { path: folder, temporary } = await options.folder();
   for (let index = 0; index < count; index++) {
-    nodes.push(startIsolateNode(system, {
+    const own = {
       name: `plesio-${index}`,
       index,
       clock,
       folder,
       network,
       dnsIP: ranges.dnsIP,
-      dnsPort: () => dnsPort,
       labels: labels?.(index),
       taints,
-      simulated: options.simulated,
       temporary,
-    }));
+    };
+    const { containerRuntime: runtime, simulated, log } = options;
+    if (runtime && index === 0) {
+      // Nobody without a container runtime loads what speaks to one.
+      const { startCriNode } = await import("./cri_node.ts");
+      nodes.push(await startCriNode(system, { ...own, ranges, runtime, log }));
+    } else nodes.push(startIsolateNode(system, { ...own, dnsPort: () => dnsPort, simulated }));
   }
   await startNetwork(system, {
     ranges,

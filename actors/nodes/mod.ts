@@ -19,6 +19,7 @@
  */
 export { dialerOf, type NodeOptions, type RunningNode, startNode, usageOf } from "./node.ts";
 export { metricsApi } from "./metrics_api.ts";
+export type { ContainerRuntimeOptions } from "./cri_node.ts";
 export { type IsolateNodeOptions, startIsolateNode } from "./isolate_node.ts";
 export { type LocalNodesOptions, startLocalNodes } from "./local_nodes.ts";
 export {

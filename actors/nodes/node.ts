@@ -16,7 +16,7 @@ import type { PodWorker } from "./pod_worker.ts";
 import type { PodVolumes, ProbeDialer } from "./ports.ts";
 import type { Objects } from "./objects.ts";
 import { hostFacts } from "./runtimes/host.ts";
-import type { Runtime } from "./runtimes/runtime.ts";
+import type { Runtime, Soon } from "./runtimes/runtime.ts";
 import { nodeApi } from "./server.ts";
 import type { SimulatedNodes } from "./simulated_nodes.ts";
 import { nodeUsage } from "./usage.ts";
@@ -30,6 +30,8 @@ export interface NodeOptions {
   clock: Clock;
   /** The node's own identity (the system's client). */
   client?: Client;
+  /** What runs containers, as the node's label says it (the first runtime's name). */
+  kind?: string;
   /** In order: the first that can run an image runs it (only `simulated`). */
   runtimes?: readonly Runtime[];
   /** Pods' addresses (names only, `VirtualNetwork`). Shared by the nodes of a machine. */
@@ -39,7 +41,7 @@ export interface NodeOptions {
   /** Ends what a former life of this node left running. */
   leftovers?(): Promise<void>;
   /** Removes what is kept of pods that are not among these. */
-  sweep?(uids: ReadonlySet<string>): Promise<void> | void;
+  sweep?(uids: ReadonlySet<string>): Soon<void>;
   dial?: ProbeDialer;
   /** The address of the DNS service. */
   dnsIP?: string;
@@ -71,7 +73,7 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     name,
     hostname: name,
     addresses: [network.nodeAddress(index)],
-    runtime: runtimes[0].name,
+    runtime: options.kind ?? runtimes[0].name,
     runtimeVersion: `${runtimes[0].name}://${runtimes[0].version}`,
     capacity: options.capacity ?? {
       cpu: String(host.cpus),

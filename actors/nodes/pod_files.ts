@@ -12,13 +12,19 @@ export function hostnameOf(pod: Pod, domain: string): string {
   return `${name}.${pod.spec.subdomain}.${pod.metadata.namespace}.svc.${domain}`;
 }
 
-/** /etc/hosts. `localhost` is the pod's own address where pods share the machine's loopback. */
-export function hostsFile(pod: Pod, ips: readonly string[], domain: string): string {
-  const local = ips[0] ?? "127.0.0.1";
+/** /etc/hosts. `localhost` is the pod's own address where pods share the machine's loopback (`shared`). */
+export function hostsFile(
+  pod: Pod,
+  ips: readonly string[],
+  domain: string,
+  shared = true,
+): string {
   const name = hostnameOf(pod, domain);
   const lines = [
     "# Kubernetes-managed hosts file.",
-    `${local}\tlocalhost`,
+    ...(shared
+      ? [`${ips[0] ?? "127.0.0.1"}\tlocalhost`]
+      : ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]),
     "fe00::0\tip6-localnet",
     "fe00::0\tip6-mcastprefix",
     "fe00::1\tip6-allnodes",
@@ -75,7 +81,8 @@ export function resolvFile(pod: Pod, node: NodeFacts, host: string): string {
   return text;
 }
 
-function parseResolv(text: string) {
+/** What a resolv.conf says. */
+export function parseResolv(text: string) {
   const result = { servers: [] as string[], searches: [] as string[], options: [] as string[] };
   for (const line of text.split("\n")) {
     const [word, ...rest] = line.trim().split(/\s+/);

@@ -54,13 +54,16 @@ export class PodSandbox {
     try {
       const real = this.isReal(pod, records);
       const network = ports.network.setupPod(pod, this.#node);
-      this.ips = (network instanceof Promise ? await network : network).ips;
+      const { ips } = network instanceof Promise ? await network : network;
+      // None where the runtime gives them: what a former life knew holds until then.
+      if (ips.length) this.ips = ips;
       if (ports.volumes && real) await ports.volumes.setup(pod, this.facts);
       else if (ports.volumes) await ports.volumes.check(pod);
       this.sandbox = this.#sandboxOf(pod, real || ports.volumes !== undefined);
       for (const runtime of ports.runtimes) {
         const starting = runtime.startSandbox(this.sandbox);
-        if (starting) await starting;
+        const made = starting instanceof Promise ? await starting : starting;
+        if (made) this.#addressed(pod, made.ips);
       }
       this.state = "ready";
       if (real) this.#refreshLater(pod, 0);
@@ -69,13 +72,23 @@ export class PodSandbox {
     }
   }
 
+  get #bringsAddresses(): boolean {
+    return this.#ports.runtimes.some((runtime) => runtime.addresses);
+  }
+
+  /** A runtime has given the pod its addresses; one of the host's network has its node's. */
+  #addressed(pod: Pod, ips: readonly string[]): void {
+    if (!pod.spec.hostNetwork) this.ips = ips;
+    this.sandbox = this.#sandboxOf(pod, true);
+  }
+
   #sandboxOf(pod: Pod, files: boolean): Sandbox {
     const { domain, resolv } = this.#node;
     return {
       pod,
       ips: this.ips,
       hostname: hostnameOf(pod, domain),
-      hosts: files ? hostsFile(pod, this.ips, domain) : "",
+      hosts: files ? hostsFile(pod, this.ips, domain, !this.#bringsAddresses) : "",
       resolv: files ? resolvFile(pod, this.#node, resolv) : "",
     };
   }

@@ -20,6 +20,7 @@ import {
   containerNamed,
   type ContainerRecord,
   kindOf,
+  knownStatuses,
   newRecord,
   recordsOf,
   restartsAfter,
@@ -445,12 +446,8 @@ export class PodWorker {
   }
 
   #restore(): void {
-    const status = this.#pod.status;
-    const known = [
-      ...(status?.initContainerStatuses ?? []),
-      ...(status?.containerStatuses ?? []),
-      ...(status?.ephemeralContainerStatuses ?? []),
-    ];
+    const found = this.#ports.runtimes.flatMap((runtime) => runtime.found?.(this.#pod) ?? []);
+    const known = knownStatuses(this.#pod, found);
     if (!known.some((s) => s.containerID)) return;
     const now = this.#ports.clock.now();
     let running = false;

@@ -6,6 +6,7 @@ import type { DeepReadonly } from "../../api/machinery/types.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import type { Network } from "./network/network.ts";
 import type { WorkerPorts } from "./ports.ts";
+import type { CommandEnd } from "./runtimes/runtime.ts";
 import type { ContainerOf, Handler, Pod, Probe } from "./types.ts";
 
 export type ProbeResult = "success" | "warning" | "failure" | "unknown";
@@ -86,8 +87,9 @@ export async function runCommand(
   record: ContainerRecord,
   command: readonly string[],
   signal: AbortSignal,
-): Promise<{ exitCode: number; output: string; error?: string }> {
+): Promise<CommandEnd> {
   if (!record.id || !record.runtime) return { exitCode: -1, output: "", error: "not running" };
+  if (record.runtime.run) return await record.runtime.run(record.id, command, signal);
   const process = await record.runtime.exec(record.id, {
     command,
     stdin: false,

@@ -32,9 +32,9 @@ export interface VolumeMount {
   mountPath: string;
   readOnly?: boolean;
   recursiveReadOnly?: string;
+  mountPropagation?: string;
   subPath?: string;
   subPathExpr?: string;
-  mountPropagation?: string;
 }
 
 export interface HttpHeader {
@@ -72,7 +72,19 @@ export interface Lifecycle {
   stopSignal?: string;
 }
 
+/** A seccomp or AppArmor profile. */
+export interface SecurityProfile {
+  type: string;
+  localhostProfile?: string;
+}
+
 export interface SecurityContext {
+  allowPrivilegeEscalation?: boolean;
+  capabilities?: { add?: string[]; drop?: string[] };
+  procMount?: string;
+  seccompProfile?: SecurityProfile;
+  appArmorProfile?: SecurityProfile;
+  sysctls?: { name: string; value: string }[];
   privileged?: boolean;
   readOnlyRootFilesystem?: boolean;
   runAsUser?: number;
@@ -176,6 +188,13 @@ export interface PodSpec {
   subdomain?: string;
   setHostnameAsFQDN?: boolean;
   hostNetwork?: boolean;
+  hostPID?: boolean;
+  hostIPC?: boolean;
+  shareProcessNamespace?: boolean;
+  imagePullSecrets?: { name?: string }[];
+  resources?: ResourceRequirements;
+  overhead?: Record<string, string | number>;
+  priorityClassName?: string;
   restartPolicy?: string;
   runtimeClassName?: string;
   serviceAccountName?: string;
@@ -282,6 +301,11 @@ export type Pod = DeepReadonly<PodObject>;
 export type ContainerOf = DeepReadonly<Container>;
 
 export const PODS = { group: "", version: "v1", plural: "pods" } as const;
+export const RUNTIME_CLASSES = {
+  group: "node.k8s.io",
+  version: "v1",
+  plural: "runtimeclasses",
+} as const;
 export const NODES = { group: "", version: "v1", plural: "nodes" } as const;
 export const SERVICES = { group: "", version: "v1", plural: "services" } as const;
 export const CONFIG_MAPS = { group: "", version: "v1", plural: "configmaps" } as const;

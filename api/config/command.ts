@@ -18,6 +18,8 @@ export interface CommandOptions extends ServerOptions, ClusterFlags {
   clock: "real";
   /** A folder for everything durable; undefined: in memory. */
   data: string | undefined;
+  /** A container runtime of this machine. */
+  containerRuntime?: { endpoint: string; cniFolder: string; logs: string };
   /** A KubeSchedulerConfiguration's fields. */
   scheduler?: Document;
   /** Zones of the local cloud provider; none: there is no provider. */
@@ -116,10 +118,29 @@ async function optionsOf(
     controllers,
     cloudZones: flags["cloud-zones"],
     proxyMode: flags["proxy-mode"],
+    ...runtimeOf(flags),
     ...await serverOptions(flags, readConfig),
     scheduler: await schedulerOfFlags(flags, readConfig),
     log: ports.log({ level: flags["log-level"], format }),
   };
+}
+
+/** The container runtime that flags name. */
+function runtimeOf(flags: Flags): Pick<CommandOptions, "containerRuntime"> {
+  const endpoint = flags["container-runtime-endpoint"];
+  if (endpoint === undefined) return {};
+  if (flags.runtime === "simulated" || !flags.components.includes("network")) {
+    throw new UsageError(
+      "--container-runtime-endpoint needs real nodes: --runtime auto or isolate, and the component network",
+    );
+  }
+  if (!/^(unix:\/\/)?\//.test(endpoint)) {
+    throw new UsageError(
+      `--container-runtime-endpoint must be a unix socket such as unix:///run/x.sock, not "${endpoint}"`,
+    );
+  }
+  const { "cni-conf-dir": cniFolder, "pod-logs-dir": logs } = flags;
+  return { containerRuntime: { endpoint, cniFolder, logs } };
 }
 
 function explained(error: unknown, place: string): unknown {

@@ -149,6 +149,13 @@ export const FLAGS = {
     "auto",
     "auto: processes for what can be run here, the rest simulated; isolate, simulated: only that",
   ),
+  "container-runtime-endpoint": text(
+    "where containerd (or another runtime with CRI v1) listens, such as " +
+      "unix:///run/containerd/containerd.sock: the first node's pods are its containers",
+    "URL",
+  ),
+  "cni-conf-dir": textOr("/etc/cni/net.d", "where it looks for CNI configurations"),
+  "pod-logs-dir": textOr("/var/log/pods", "where it writes logs"),
   kubeconfig: text("write the kubeconfig there, and leave your own alone", "FILE"),
   components: list(`of ${COMPONENTS.join(",")} (default: all)`, {
     known: COMPONENTS,

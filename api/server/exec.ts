@@ -4,7 +4,7 @@
  */
 import type { ProcessEnd, RemoteProcess } from "../client/node_api.ts";
 import type { Deps } from "./deps.ts";
-import { type SpdySession, type SpdyStream, utf8 } from "./spdy.ts";
+import { type SpdySession, type SpdyStream, utf8 } from "../client/spdy.ts";
 import { Channels, type Socketed } from "./web_socket.ts";
 
 /** Subprotocols of exec and attach over WebSocket. */

@@ -1,7 +1,7 @@
 /** port-forward: connections to a pod's ports, as SPDY stream pairs or WebSocket channels. */
 import type { Duplex, NodeApi, PodRef } from "../client/node_api.ts";
-import type { SpdySession, SpdyStream } from "./spdy.ts";
-import { utf8 } from "./spdy.ts";
+import type { SpdySession, SpdyStream } from "../client/spdy.ts";
+import { utf8 } from "../client/spdy.ts";
 import { Channels, type Socketed } from "./web_socket.ts";
 
 /** SPDY tunnelled in WebSocket messages. */

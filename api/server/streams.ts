@@ -39,7 +39,7 @@ import {
 import { proxyReply, proxyWebSocket } from "./proxy.ts";
 import type { ApiRequest } from "./request.ts";
 import { flag, type Route, routeOf } from "./route.ts";
-import { SpdySession, type SpdyTransport } from "./spdy.ts";
+import { SpdySession, type SpdyTransport } from "../client/spdy.ts";
 import { TUNNEL_PROTOCOL as NODE_TUNNEL_PROTOCOL, TUNNEL_SUBRESOURCE } from "./tunnels.ts";
 import { acceptWebSocket, offeredProtocols, type Socketed } from "./web_socket.ts";
 import { serveWatchSocket } from "./watch_socket.ts";

@@ -3,8 +3,8 @@ import WebSocket from "ws";
 import type { NodeApi, RemoteProcess } from "../client/node_api.ts";
 import { badRequest } from "../machinery/errors.ts";
 import { ADMIN_TOKEN, CONFIG_MAPS, type Fixture, openApi, pod, PODS } from "./fixture_test.ts";
-import { spdyDictionary } from "./spdy_dictionary.ts";
-import { SpdySession, type SpdyStream } from "./spdy.ts";
+import { spdyDictionary } from "../client/spdy_dictionary.ts";
+import { SpdySession, type SpdyStream } from "../client/spdy.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();

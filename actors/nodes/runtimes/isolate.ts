@@ -33,7 +33,7 @@ import {
   type ViewName,
 } from "./isolate_view.ts";
 import { pullImage } from "./isolate_image.ts";
-import { LogWriter, readLog } from "./logs.ts";
+import { lastLines, LogWriter, readLog } from "./logs.ts";
 import { ProcessRecords } from "./process_records.ts";
 import { openPty, type Pty } from "./pty.ts";
 import { duplexOf, remoteProcess, Tee } from "./isolate_streams.ts";
@@ -42,6 +42,7 @@ import {
   type ContainerSpec,
   type ContainerStats,
   type ExecRequest,
+  type ImageWish,
   type LogRequest,
   type PulledImage,
   type Runtime,
@@ -159,10 +160,15 @@ export class IsolateRuntime implements Runtime {
   }
 
   /** The image's id also names the view: it is the one field of a status that is ours to word. */
-  async pull(image: string, policy: string, signal: AbortSignal): Promise<PulledImage> {
+  async pull(
+    image: string,
+    policy: string,
+    signal: AbortSignal,
+    { fetching }: ImageWish,
+  ): Promise<PulledImage> {
     const view = (await this.view()).replaceAll(" ", "-");
     const pulled = isModule(image)
-      ? await pullImage(image, policy, this.#denoDir, this.#options.clock, signal)
+      ? await pullImage(image, policy, this.#denoDir, this.#options.clock, signal, fetching)
       : { imageId: `isolate://deno@${this.version}`, present: true };
     return { ...pulled, imageId: `${pulled.imageId}#${view}` };
   }
@@ -635,16 +641,6 @@ function fileImage(image: string) {
   const path = decodeURIComponent(new URL(image).pathname);
   const folder = path.slice(0, path.lastIndexOf("/")) || "/";
   return [{ hostPath: folder, containerPath: folder, readOnly: true }];
-}
-
-/** The end of a log, for a container that left no message: 80 lines or 2 KiB. */
-function lastLines(path: string): string {
-  try {
-    const lines = Deno.readTextFileSync(path).trimEnd().split("\n").slice(-80);
-    return lines.map((line) => line.split(" ").slice(3).join(" ")).join("\n").slice(-2048);
-  } catch {
-    return "";
-  }
 }
 
 function remove(path: string): void {

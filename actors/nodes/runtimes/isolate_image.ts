@@ -12,6 +12,7 @@ export async function pullImage(
   denoDir: string,
   clock: Clock,
   signal: AbortSignal,
+  fetching: () => void,
 ): Promise<PulledImage> {
   const imageId = `isolate://${image}`;
   if (image.startsWith("data:")) return { imageId, present: true };
@@ -31,6 +32,7 @@ export async function pullImage(
       );
     }
   }
+  fetching();
   const started = clock.monotonic();
   const { success, text } = await cache(image, denoDir, [], signal);
   if (!success) throw new RuntimeError("ErrImagePull", text || `cannot fetch "${image}"`);

@@ -19,7 +19,7 @@ const encoder = new TextEncoder();
 export type StreamName = "stdout" | "stderr";
 
 /** Writes the log of one start of a container. */
-export class LogWriter {
+export class LogWriter implements LogSource {
   readonly path: string;
   closed = false;
   readonly #clock: Clock;
@@ -92,10 +92,7 @@ export class LogWriter {
 
   #rotate(): void {
     this.#file.close();
-    for (let n = LOG_FILES_MAX - 1; n >= 1; n--) {
-      rename(`${this.path}.${n}`, `${this.path}.${n + 1}`);
-    }
-    rename(this.path, `${this.path}.1`);
+    putAside(this.path);
     this.#file = Deno.openSync(this.path, { create: true, append: true });
     this.#size = 0;
     this.#rotations++;
@@ -142,6 +139,22 @@ function join(pieces: readonly Uint8Array[], last?: Uint8Array): Uint8Array {
   return whole;
 }
 
+/** Makes place for a new file of a log: each older one goes one further, the oldest is gone. */
+export function putAside(path: string): void {
+  for (let n = LOG_FILES_MAX - 1; n >= 1; n--) rename(`${path}.${n}`, `${path}.${n + 1}`);
+  rename(path, `${path}.1`);
+}
+
+/** The end of a log, for a container that left no message: 80 lines or 2 KiB. */
+export function lastLines(path: string): string {
+  try {
+    const lines = Deno.readTextFileSync(path).trimEnd().split("\n").slice(-80);
+    return lines.map((line) => line.split(" ").slice(3).join(" ")).join("\n").slice(-2048);
+  } catch {
+    return ""; // it has written none
+  }
+}
+
 function rename(from: string, to: string): void {
   try {
     Deno.renameSync(from, to);
@@ -163,8 +176,18 @@ export interface ReadOptions {
   tailLines?: number;
   limitBytes?: number;
   stream?: "All" | "Stdout" | "Stderr";
-  /** The writer, to go on with what it adds. */
-  follow?: LogWriter;
+  /** Who writes it, to go on with what is added. */
+  follow?: LogSource;
+}
+
+/** A log that may still grow. */
+export interface LogSource {
+  /** How often its file was put aside: a reader that saw another number starts at the new file's begin. */
+  readonly rotations: number;
+  /** Nothing is added any more. */
+  readonly closed: boolean;
+  /** Resolves when there may be more to read, or the log is closed. */
+  more(signal: AbortSignal): Promise<void>;
 }
 
 /** Reads a log (its older files first) as the API shows it. Cancelling ends a follow. */

@@ -48,6 +48,17 @@ export interface Sandbox {
   resolv: string;
 }
 
+/** What a runtime that gives pods their addresses says of a sandbox; none where the pod has its node's. */
+export interface SandboxAddresses {
+  ips: readonly string[];
+}
+
+/** Who an image's programs run as unless the pod says: a number, a name, or neither (root). */
+export interface ImageOwner {
+  uid?: number;
+  name?: string;
+}
+
 /** A container to be created. */
 export interface ContainerSpec {
   sandbox: Sandbox;
@@ -86,10 +97,29 @@ export interface PulledImage {
   present: boolean;
   tookMs?: number;
   sizeBytes?: number;
+  /** Absent where images have no users. */
+  user?: ImageOwner;
+}
+
+/** A container that a former life of the node made, as the runtime has it. */
+export interface FoundContainer {
+  name: string;
+  id: string;
+  attempt: number;
+  imageId: string;
+  startedAt: number;
+  /** How it ended; absent while it runs. */
+  end?: ContainerEnd;
 }
 
 /** A container that needs an image: what is known of it before it is made. */
 export type ImageUser = Pick<ContainerSpec, "sandbox" | "container" | "kind" | "attempt">;
+
+/** A wish for an image. */
+export interface ImageWish extends ImageUser {
+  /** Called when the image is not there and has to be fetched. */
+  fetching(): void;
+}
 
 /** Why a container cannot be pulled, created or started: the reason goes into its waiting state. */
 export class RuntimeError extends Error {
@@ -135,6 +165,13 @@ export interface ExecRequest {
   tty: boolean;
 }
 
+/** How a command ended, with both of its streams. `error`: it could not be run. */
+export interface CommandEnd {
+  exitCode: number;
+  output: string;
+  error?: string;
+}
+
 /** See the module's text. */
 export interface Runtime {
   /** The scheme of container ids and of `containerRuntimeVersion`. */
@@ -147,8 +184,11 @@ export interface Runtime {
   /** Whether it can run an image. */
   runs(image: string): boolean;
   /** Rejects with a RuntimeError when there is no such image. `of` is the container that it is for. */
-  pull(image: string, policy: string, signal: AbortSignal, of: ImageUser): Soon<PulledImage>;
-  startSandbox(sandbox: Sandbox): Soon<void>;
+  pull(image: string, policy: string, signal: AbortSignal, of: ImageWish): Soon<PulledImage>;
+  /** Whether `startSandbox` gives pods their addresses; else the node's network does. */
+  readonly addresses?: boolean;
+  /** May be called again for a sandbox that is there. */
+  startSandbox(sandbox: Sandbox): Soon<SandboxAddresses | void>;
   stopSandbox(uid: string): Soon<void>;
   /** Returns the container's id, `<name>://<hex>`. */
   create(spec: ContainerSpec): Soon<string>;
@@ -157,9 +197,11 @@ export interface Runtime {
   /** Signals it, and kills it when it is still there after the grace period. May be called again with less. */
   stop(id: string, graceMs: number, signal?: string): void;
   /** Other limits for a container that runs; throws when they cannot be had. Absent: they mean nothing here. */
-  resize?(id: string, container: ContainerOf): void;
+  resize?(id: string, container: ContainerOf, pod: Pod): Soon<void>;
   /** Forgets an ended container. Its log stays. */
   remove(id: string): Soon<void>;
+  /** The newest container of each name that a former life made of a pod; absent: statuses are all that is known. */
+  found?(pod: Pod): FoundContainer[];
   /** Takes over a container that ran in a former life of the node; false when it is gone. */
   recover(
     pod: Pod,
@@ -170,6 +212,8 @@ export interface Runtime {
   /** Removes what is kept of a pod after its containers, logs included. */
   forget(pod: Pod): Soon<void>;
   exec(id: string, request: ExecRequest): Promise<RemoteProcess>;
+  /** Runs a command to its end, for probes and hooks; absent: by `exec`. Aborting kills it. */
+  run?(id: string, command: readonly string[], signal: AbortSignal): Promise<CommandEnd>;
   attach(id: string, request: Omit<ExecRequest, "command">): Promise<RemoteProcess>;
   connect(pod: Pod, port: number): Promise<Duplex>;
   stats(id: string): Soon<ContainerStats | undefined>;

@@ -1,6 +1,7 @@
 /**
- * SPDY/3.1, as much as kubectl speaks of it: streams with headers over one connection. There is no flow
- * control (clients do none either): a writer waits for its connection instead.
+ * SPDY/3.1, as much as kubectl and container runtimes speak of it: streams with headers over one connection,
+ * opened by the client (`open`) and heard of by the server. There is no flow control (others do none either):
+ * a writer waits for its connection instead.
  *
  * What comes in is inflated with the preset dictionary, one zlib stream a session. What goes out is zlib too,
  * but stored, not compressed: headers here are a few bytes.
@@ -113,7 +114,7 @@ export interface SpdyTransport {
   close(): void;
 }
 
-/** A session as the server of it. */
+/** A session, as the server of it or as the client. */
 export class SpdySession {
   readonly #transport: SpdyTransport;
   readonly #onStream: (stream: SpdyStream) => void;
@@ -123,9 +124,11 @@ export class SpdySession {
   #pending: Uint8Array = new Uint8Array();
   #work: Promise<void> = Promise.resolve();
   #closed = false;
+  /** Of the next stream that is opened from here; a client's are odd. */
+  #nextId = 1;
   readonly #whenClosed = Promise.withResolvers<void>();
 
-  constructor(transport: SpdyTransport, onStream: (stream: SpdyStream) => void) {
+  constructor(transport: SpdyTransport, onStream: (stream: SpdyStream) => void = () => {}) {
     this.#transport = transport;
     this.#onStream = onStream;
   }
@@ -135,7 +138,21 @@ export class SpdySession {
     return this.#whenClosed.promise;
   }
 
-  /** Bytes from the client, in order. Resolves when they have been taken. */
+  /** Opens a stream, as the client. */
+  async open(headers: Readonly<Record<string, string>>): Promise<SpdyStream> {
+    const id = this.#nextId;
+    this.#nextId += 2;
+    const stream = new SpdyStream(this, id, new Map(Object.entries(headers)));
+    this.#streams.set(id, stream);
+    const block = this.#deflated(headerBlock(headers));
+    const body = new Uint8Array(10 + block.length);
+    new DataView(body.buffer).setUint32(0, id);
+    body.set(block, 10);
+    await this.#control(SYN_STREAM, body);
+    return stream;
+  }
+
+  /** Bytes from the other side, in order. Resolves when they have been taken. */
   receive(bytes: Uint8Array): Promise<void> {
     this.#work = this.#work.then(() => this.#take(bytes)).catch(() => this.close());
     return this.#work;
@@ -298,6 +315,22 @@ export class SpdySession {
       });
     });
   }
+}
+
+/** Names (which must be in lower case) and values with their lengths before them. */
+function headerBlock(headers: Readonly<Record<string, string>>): Uint8Array {
+  const texts = Object.entries(headers).flatMap(([name, value]) => [name.toLowerCase(), value])
+    .map((text) => encoder.encode(text));
+  const bytes = new Uint8Array(texts.reduce((sum, text) => sum + 4 + text.length, 4));
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, texts.length / 2);
+  let at = 4;
+  for (const text of texts) {
+    view.setUint32(at, text.length);
+    bytes.set(text, at + 4);
+    at += 4 + text.length;
+  }
+  return bytes;
 }
 
 /** Text as bytes. */

@@ -1,0 +1,121 @@
+/**
+ * A node whose pods are OCI containers: a container runtime (containerd, CRI-O) over CRI, its network by
+ * CNI, volumes in folders of the machine. It is loaded only where a runtime's endpoint is named.
+ */
+import type { Client } from "../../api/client/contract.ts";
+import { ApiError, type KubeObject } from "../../api/machinery/types.ts";
+import type { System } from "../runtime/mod.ts";
+import type { Clock } from "../../kv/clock.ts";
+import { CniNetwork } from "./network/cni.ts";
+import { hostDialer } from "./network/dial.ts";
+import type { Network, Ranges } from "./network/network.ts";
+import { type RunningNode, startNode } from "./node.ts";
+import type { Objects } from "./objects.ts";
+import { CriRuntime } from "./runtimes/cri.ts";
+import type { PullSecret } from "./runtimes/cri_images.ts";
+import { absolutePath, hostFacts, removeFolder } from "./runtimes/host.ts";
+import { type Pod, RUNTIME_CLASSES } from "./types.ts";
+import { PodTokens } from "./volumes/tokens.ts";
+import { HostVolumes } from "./volumes/volumes.ts";
+
+/** A container runtime of the machine. */
+export interface ContainerRuntimeOptions {
+  /** Where it listens: `unix:///run/containerd/containerd.sock`. */
+  endpoint: string;
+  /** Where it looks for CNI configurations (`/etc/cni/net.d`). */
+  cniFolder?: string;
+  /** Where the logs of its containers lie (`/var/log/pods`). */
+  logs?: string;
+}
+
+/** Options of `startCriNode`, with their defaults. */
+export interface CriNodeOptions {
+  name: string;
+  /** Its number among the nodes of this machine (0). */
+  index?: number;
+  clock: Clock;
+  /** The data folder of the machine: the node lies in `<folder>/nodes/<name>`. */
+  folder: string;
+  runtime: ContainerRuntimeOptions;
+  ranges: Ranges;
+  /** Of the other nodes of the machine. */
+  network: Network;
+  /** The node's own identity (the system's client). */
+  client?: Client;
+  dnsIP?: string;
+  labels?: Record<string, string>;
+  /** Taints with which it registers. */
+  taints?: readonly { key: string; value?: string; effect: string }[];
+  /** Nothing of it outlives this process: its pods end with it (false). */
+  temporary?: boolean;
+  log?(level: "info" | "warn" | "error", text: string, fields?: Record<string, unknown>): void;
+}
+
+/** Starts one. Rejects when the runtime cannot be reached. */
+export async function startCriNode(system: System, options: CriNodeOptions): Promise<RunningNode> {
+  const { name, clock, ranges, log = () => {} } = options;
+  const folder = `${absolutePath(options.folder)}/nodes/${name}`;
+  const { endpoint, cniFolder = "/etc/cni/net.d", logs = "/var/log/pods" } = options.runtime;
+  let objects: Objects | undefined;
+  let client: Client | undefined;
+  let volumes: HostVolumes | undefined;
+  const runtime = await CriRuntime.connect({
+    endpoint,
+    clock,
+    folder,
+    logs: absolutePath(logs),
+    machineBytes: hostFacts().memoryBytes,
+    secret: async (namespace, secret) =>
+      await objects?.secret(namespace, secret) as PullSecret | undefined,
+    handler: (pod) => handlerOf(pod, client!),
+    log,
+  });
+  const network = new CniNetwork({
+    folder: cniFolder,
+    state: `${folder}/cni`,
+    ranges,
+    machine: options.network,
+    ready: async () => await runtime.problem() === undefined,
+  });
+  const node = startNode(system, {
+    ...options,
+    kind: "cri",
+    runtimes: [runtime],
+    network,
+    dial: hostDialer,
+    leftovers: () => runtime.load(),
+    sweep: async (uids) => {
+      await runtime.sweep(uids);
+      await volumes?.sweep(uids);
+    },
+    volumes: (own, context) => {
+      objects = own;
+      client = context.client;
+      const tokens = new PodTokens(client, clock);
+      volumes = new HostVolumes({ folder, nodeName: name, objects: own, tokens, clock });
+      return volumes;
+    },
+  });
+  const stop = async () => {
+    if (options.temporary) await runtime.sweep(new Set());
+    await node.stop();
+    if (!options.temporary) return;
+    volumes?.unmountAll();
+    await network.remove();
+    removeFolder(absolutePath(options.folder));
+  };
+  return { ...node, stop };
+}
+
+/** The handler of the RuntimeClass that a pod names; empty for the runtime's own choice. */
+async function handlerOf(pod: Pod, client: Client): Promise<string> {
+  const name = pod.spec.runtimeClassName;
+  if (!name) return "";
+  try {
+    const found = await client.get<KubeObject>({ resource: RUNTIME_CLASSES, name });
+    return found.handler as string;
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== 404) throw error;
+    throw new Error(`RuntimeClass "${name}" not found`);
+  }
+}
