@@ -13,6 +13,7 @@ import { letForward, mayFilter, netfilter } from "./nft.ts";
 import { nftablesProxy } from "./nftables_proxy.ts";
 import { removal, tableOf } from "./nftables_table.ts";
 import { formatIPv4, parseIPv4, parseRange } from "./pool.ts";
+import { policyGuard } from "./policy_guard.ts";
 import { proxy } from "./proxy.ts";
 import type { Place } from "./traffic.ts";
 
@@ -31,7 +32,7 @@ export interface MachineNetwork {
   dnsReady(place: DnsPlace): void;
 }
 
-/** Starts `proxy/plesio`, `proxy/plesio/health` and `dns/plesio`. They stop with the system. */
+/** Starts `proxy/plesio`, `proxy/health`, `dns/plesio` and, by nftables, `policy/plesio`. They stop with the system. */
 export async function startNetwork(system: System, machine: MachineNetwork): Promise<void> {
   const { ranges, dnsReady } = machine;
   await startProxy(system, machine);
@@ -55,7 +56,10 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
       place,
       locate: ({ ip, port }) => inRanges(ip) ? network.endpoint(ip, port) : undefined,
     });
-  const table = { family: 4 as const, name: tableName(ranges) };
+  const [table, policies] = ["proxy", "policy"].map((of) => ({
+    family: 4 as const,
+    name: tableName(of, ranges),
+  }));
   const spawn = { workers: 16, component: "kube-proxy" };
   if (proxyMode === "nftables") {
     if (!await mayFilter()) {
@@ -77,12 +81,21 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
       }),
       { component: "kube-proxy" },
     );
+    system.spawn(
+      "policy/plesio",
+      policyGuard({
+        table: { ...policies, podRanges },
+        nodes: new Set(nodes),
+        netfilter: netfilter(),
+      }),
+    );
     // The kernel routes nothing from 127.0.0.1 to other hosts: sockets answer there.
     system.spawn("proxy/localhost", userspace(["127.0.0.1"], () => false), spawn);
   } else {
     // What a killed proxy of the other mode left here would still lead packets past the sockets.
     if (Deno.build.os === "linux" && Deno.uid() === 0) {
-      await netfilter().apply(removal(tableOf(table))).catch(() => undefined);
+      const tables = [table, policies].map((one) => removal(tableOf(one)));
+      await netfilter().apply(tables.join("")).catch(() => undefined);
     }
     system.spawn("proxy/plesio", userspace(["127.0.0.1", ...nodeAddresses], inRanges), spawn);
   }
@@ -91,10 +104,9 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
 }
 
 /** Clusters of one machine have a table each, by their pods' range. */
-function tableName({ podRange }: Ranges): string {
-  return podRange === NAMED_RANGES.podRange
-    ? "plesio-proxy"
-    : `plesio-proxy-${podRange.split("/")[0]}`;
+function tableName(of: string, { podRange }: Ranges): string {
+  const which = podRange === NAMED_RANGES.podRange ? "" : `-${podRange.split("/")[0]}`;
+  return `plesio-${of}${which}`;
 }
 
 const ZONE = "topology.kubernetes.io/zone";

@@ -11,7 +11,7 @@ function why(): string | undefined {
   if (Deno.build.os !== "linux") return "network namespaces are Linux's";
   if (Deno.uid() !== 0) return "network namespaces need root";
   try {
-    const trial = `plesio-trial-${Deno.pid}`;
+    const trial = `plesio-trial-${crypto.randomUUID().slice(0, 8)}`;
     const add = new Deno.Command("ip", { args: ["netns", "add", trial] }).outputSync();
     if (!add.success) return new TextDecoder().decode(add.stderr).trim();
     new Deno.Command("ip", { args: ["netns", "del", trial] }).outputSync();
@@ -29,8 +29,6 @@ export function packetTest(name: string, run: () => Promise<void>): void {
     fn: run,
   });
 }
-
-let machines = 0;
 
 /** Something that runs in a namespace until it is ended. */
 export interface Served {
@@ -191,7 +189,8 @@ export class Machine implements AsyncDisposable {
 
   /** Addresses: the machine is 192.168.7.1 outside, its neighbour .2; its bridge is 10.244.0.1/24. */
   static async open(): Promise<Machine> {
-    const prefix = `plesio-${Deno.pid}-${machines++}`;
+    // Files of tests run side by side in one process, each with its own modules.
+    const prefix = `plesio-${crypto.randomUUID().slice(0, 8)}`;
     const [host, neighbour] = [
       new Host(prefix, "192.168.7.1"),
       new Host(`${prefix}-out`, "192.168.7.2"),

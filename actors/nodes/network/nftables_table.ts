@@ -307,7 +307,7 @@ export class Table {
 }
 
 /** `add element ip t map { k : v, … }`, as few as can be. */
-function statements(
+export function statements(
   verb: "add" | "delete",
   table: string,
   elements: readonly (readonly [id: string, value: string])[],
