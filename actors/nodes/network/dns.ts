@@ -8,16 +8,21 @@ import { createServer, type Server, type Socket } from "node:net";
 import { Buffer } from "node:buffer";
 import packet from "dns-packet";
 import type { ActorContext, Behaviour } from "../../runtime/contract.ts";
-import { BY_SERVICE, serviceOf } from "./endpoints.ts";
+import type { Clock } from "../../../kv/clock.ts";
+import { DnsForwarder } from "./dns_forward.ts";
 import { PORT_SHIFT } from "./proxy.ts";
-import { type Answer, type Caches, resolve } from "./resolver.ts";
+import {
+  type Answer,
+  authority,
+  type Caches,
+  type DnsRecord,
+  indexed,
+  resolve,
+} from "./resolver.ts";
 
-/** Longest answer over UDP without the client's leave; longer ones are cut and asked again over TCP. */
+/** Longest answer over UDP, and to those who do not say how much they take; longer ones are cut, to be asked for over TCP. */
 export const UDP_BYTES_MAX = 1232;
-/** How long another resolver may take, in ms. */
-export const FORWARD_MS_MAX = 2_000;
-/** Questions on their way to other resolvers at once. */
-export const FORWARDS_MAX = 256;
+export const UDP_BYTES_MIN = 512;
 /** TCP connections held at once. */
 export const DNS_CONNECTIONS_MAX = 256;
 
@@ -34,8 +39,8 @@ export interface DnsOptions {
   address: string;
   /** `cluster.local`. */
   zone: string;
-  /** Other resolvers, in order. */
-  upstreams: readonly string[];
+  /** Other resolvers, in order; asked for again now and then. */
+  upstreams: () => readonly string[];
   /** Called when it listens. */
   ready?(place: DnsPlace): void;
 }
@@ -50,15 +55,21 @@ interface State {
 export function dns(options: DnsOptions): Behaviour<State> {
   return {
     async start(context) {
-      const caches = cachesOf(context, options.zone);
-      const asking = { count: 0 };
-      const answer = (query: Buffer, limit: number) =>
-        answerQuery(query, limit, caches, options, asking, context);
+      const forwarder = new DnsForwarder({
+        clock: context.clock,
+        upstreams: () => options.upstreams().filter((upstream) => upstream !== options.address),
+        looped: () =>
+          context.log("error", "the machine's resolvers lead back to the cluster's DNS"),
+      });
+      const { clock } = context;
+      const server = { caches: cachesOf(context, options.zone), forwarder, clock, turn: 0 };
+      const answer = (query: Buffer, stream: boolean) => answerQuery(query, stream, server);
       const port = await listenAnywhere(
         options.address,
         (at) => listen(options.address, at, answer),
       );
       options.ready?.({ hostname: options.address, port: port.port });
+      void forwarder.probe();
       return port.state;
     },
     handle: () => undefined,
@@ -67,18 +78,13 @@ export function dns(options: DnsOptions): Behaviour<State> {
 }
 
 function cachesOf({ informers }: ActorContext, zone: string): Caches {
-  const slices = informers.for({
-    group: "discovery.k8s.io",
-    version: "v1",
-    plural: "endpointslices",
-  });
-  slices.index(BY_SERVICE, serviceOf);
-  return {
-    services: informers.for({ group: "", version: "v1", plural: "services" }),
-    namespaces: informers.for({ group: "", version: "v1", plural: "namespaces" }),
-    slices,
+  const of = (group: string, plural: string) => informers.for({ group, version: "v1", plural });
+  return indexed({
+    services: of("", "services"),
+    namespaces: of("", "namespaces"),
+    slices: of("discovery.k8s.io", "endpointslices"),
     zone,
-  };
+  });
 }
 
 async function listenAnywhere<R>(
@@ -96,13 +102,13 @@ async function listenAnywhere<R>(
   }
 }
 
-type Answerer = (query: Buffer, limit: number) => Promise<Buffer | undefined>;
+type Answerer = (query: Buffer, stream: boolean) => Promise<Buffer | undefined>;
 
 async function listen(address: string, port: number, answer: Answerer): Promise<State> {
   const datagrams = createSocket("udp4");
   const connections = new Set<Socket>();
   datagrams.on("message", (query, from) => {
-    answer(query, UDP_BYTES_MAX).then((reply) => {
+    answer(query, false).then((reply) => {
       if (reply) datagrams.send(reply, from.port, from.address);
     });
   });
@@ -141,7 +147,7 @@ function serveStream(socket: Socket, connections: Set<Socket>, answer: Answerer)
       const length = held.readUInt16BE(0);
       const query = held.subarray(2, 2 + length);
       held = held.subarray(2 + length);
-      answer(query, 65_535).then((reply) => {
+      answer(query, true).then((reply) => {
         if (reply && !socket.destroyed) socket.write(framed(reply));
       });
     }
@@ -156,64 +162,117 @@ function framed(message: Buffer): Buffer {
   return Buffer.concat([length, message]);
 }
 
+/** What answers are made from. */
+interface Answering {
+  caches: Caches;
+  forwarder: DnsForwarder;
+  clock: Clock;
+  /** Addresses of a name take turns at being the first. */
+  turn: number;
+}
+
 async function answerQuery(
   query: Buffer,
-  limit: number,
-  caches: Caches,
-  options: DnsOptions,
-  asking: { count: number },
-  context: ActorContext,
+  stream: boolean,
+  server: Answering,
 ): Promise<Buffer | undefined> {
-  let decoded: ReturnType<typeof packet.decode>;
+  let decoded: packet.DecodedPacket;
   try {
     decoded = packet.decode(query);
   } catch {
     return undefined; // not DNS: no answer, as other servers do
   }
   const question = decoded.questions?.[0];
-  if (!question || decoded.type !== "query") return undefined;
-  const found = resolve(question, caches);
-  if (found) return encode(decoded, follow(found, caches), limit);
-  if (options.upstreams.length === 0 || asking.count >= FORWARDS_MAX) return refuse(decoded);
-  asking.count++;
-  try {
-    for (const upstream of options.upstreams) {
-      const reply = await ask(upstream, query, context).catch(() => undefined);
-      if (reply) {
-        return reply.length > limit
-          ? encode(decoded, { exists: true, answers: [], additionals: [] }, 0)
-          : reply;
-      }
-    }
-  } finally {
-    asking.count--;
+  if (!question || decoded.type !== "query" || server.forwarder.isOwn(question.name)) {
+    return undefined;
   }
-  return refuse(decoded);
+  const limit = stream ? STREAM_BYTES_MAX : limitOf(decoded);
+  const found = resolve(question, server.caches);
+  if (found) {
+    const whole = await follow(found, question, server);
+    return encode(decoded, whole, limit, server);
+  }
+  const reply = await server.forwarder.ask(query);
+  if (!reply) return refuse(decoded);
+  return reply.length <= limit ? reply : cut(reply);
 }
 
-/** A CNAME to a name of ours is followed at once. */
-function follow(found: Answer, caches: Caches): Answer {
-  const [first] = found.answers;
-  if (first?.type !== "CNAME") return found;
-  const target = resolve({ name: first.data, type: "A" }, caches);
-  return target ? { ...found, answers: [first, ...target.answers] } : found;
+const STREAM_BYTES_MAX = 65_535;
+
+/** How long an answer over UDP may be: what the client says it takes, within bounds. */
+function limitOf({ additionals }: packet.DecodedPacket): number {
+  const opt = additionals?.find((record: packet.Answer) => record.type === "OPT");
+  return Math.max(UDP_BYTES_MIN, Math.min(UDP_BYTES_MAX, opt?.udpPayloadSize ?? 0));
 }
 
-function encode(query: packet.Packet, answer: Answer, limit: number): Buffer {
-  const base = {
-    id: query.id,
-    type: "response" as const,
-    questions: query.questions,
-    flags: AUTHORITATIVE | (query.flags! & RECURSION) | packet.RECURSION_AVAILABLE |
-      (answer.exists ? 0 : 3),
-  };
-  const full = packet.encode({
-    ...base,
-    answers: answer.answers as packet.Answer[],
-    additionals: answer.additionals as packet.Answer[],
+/** The question alone, marked as cut. */
+function cut(reply: Buffer): Buffer {
+  const { id, questions, flags = 0 } = packet.decode(reply);
+  return packet.encode({
+    id,
+    type: "response",
+    questions,
+    flags: flags | packet.TRUNCATED_RESPONSE,
   });
-  if (full.length <= limit) return full;
-  return packet.encode({ ...base, flags: base.flags | packet.TRUNCATED_RESPONSE, answers: [] });
+}
+
+/** The name that another stands for is followed at once: in the cluster, or by other resolvers. */
+async function follow(
+  found: Answer,
+  { type }: packet.Question,
+  { caches, forwarder }: Answering,
+): Promise<Answer> {
+  const [first] = found.answers;
+  if (first?.type !== "CNAME" || (type !== "A" && type !== "AAAA")) return found;
+  const target = resolve({ name: first.data, type }, caches);
+  if (target) return { ...found, answers: [first, ...target.answers] };
+  const questions = [{ type: type as "A", name: first.data }];
+  const flags = packet.RECURSION_DESIRED;
+  const reply = await forwarder.ask(packet.encode({ type: "query", id: 0, flags, questions }));
+  const answers = reply ? packet.decode(reply).answers ?? [] : [];
+  return { ...found, answers: [first, ...answers as DnsRecord[]] };
+}
+
+function encode(query: packet.Packet, answer: Answer, limit: number, server: Answering): Buffer {
+  const { caches, clock } = server;
+  const serial = Math.floor(clock.now() / 1000);
+  const opt = query.additionals?.some((record: packet.Answer) => record.type === "OPT")
+    ? [OPT]
+    : [];
+  const flags = AUTHORITATIVE | (query.flags! & RECURSION) | packet.RECURSION_AVAILABLE |
+    (answer.exists ? 0 : 3);
+  const answers = turned(answer.answers, server.turn++);
+  const message = (count: number) =>
+    packet.encode({
+      id: query.id,
+      type: "response",
+      questions: query.questions,
+      flags: count < answers.length ? flags | packet.TRUNCATED_RESPONSE : flags,
+      answers: answers.slice(0, count) as packet.Answer[],
+      // Says for how long "no" may be believed.
+      authorities: answers.length > 0 ? [] : [authority(caches.zone, serial) as packet.Answer],
+      additionals: [
+        ...(count < answers.length ? [] : answer.additionals),
+        ...opt,
+      ] as packet.Answer[],
+    });
+  let count = answers.length;
+  for (;;) {
+    const full = message(count);
+    if (full.length <= limit || count === 0) return full;
+    count = Math.min(count - 1, Math.floor(count * limit / full.length));
+  }
+}
+
+const OPT = { type: "OPT", name: ".", udpPayloadSize: UDP_BYTES_MAX };
+
+/** Addresses in another order each time; what else there is keeps its place. */
+function turned(answers: readonly DnsRecord[], turn: number): DnsRecord[] {
+  const at = answers.findIndex(({ type }) => type === "A" || type === "AAAA");
+  if (at < 0) return [...answers];
+  const addresses = answers.slice(at);
+  const first = turn % addresses.length;
+  return [...answers.slice(0, at), ...addresses.slice(first), ...addresses.slice(0, first)];
 }
 
 /** SERVFAIL: nobody we may ask knows. */
@@ -223,26 +282,6 @@ function refuse(query: packet.Packet): Buffer {
     type: "response",
     questions: query.questions,
     flags: packet.RECURSION_AVAILABLE | 2,
-  });
-}
-
-function ask(upstream: string, query: Buffer, context: ActorContext): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const socket = createSocket(upstream.includes(":") ? "udp6" : "udp4");
-    const end = (error?: Error, reply?: Buffer) => {
-      timer.cancel();
-      socket.close();
-      if (reply) resolve(reply);
-      else reject(error);
-    };
-    const timer = context.clock.timer(
-      "background",
-      FORWARD_MS_MAX,
-      () => end(new Error(`${upstream} did not answer`)),
-    );
-    socket.once("message", (reply: Buffer) => end(undefined, reply));
-    socket.once("error", (error) => end(error));
-    socket.send(query, 53, upstream);
   });
 }
 

@@ -34,13 +34,13 @@ export function endpointsOf(
   slices: Informer,
   service: string,
   port: { name?: string; protocol?: string },
-  options: { publishAll?: boolean } = {},
+  options: { publishAll?: boolean; family?: Family } = {},
 ): Endpoint[] {
   const ready: Endpoint[] = [];
   const leaving: Endpoint[] = [];
   const seen = new Set<string>();
   for (const slice of slices.byIndex(BY_SERVICE, service)) {
-    if (slice.addressType !== "IPv4") continue;
+    if (slice.addressType !== `IPv${options.family ?? 4}`) continue;
     const number = portOf(slice, port);
     if (number === undefined) continue;
     for (const endpoint of slice.endpoints ?? []) {

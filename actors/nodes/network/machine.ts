@@ -7,6 +7,7 @@
  */
 import type { ActorContext, System } from "../../runtime/mod.ts";
 import { dns, type DnsPlace } from "./dns.ts";
+import { nameservers } from "./dns_forward.ts";
 import { healthCheck } from "./health_check.ts";
 import { claimRanges, type Network, type Ranges } from "./network.ts";
 import { letForward, mayFilter, netfilter } from "./nft.ts";
@@ -38,9 +39,18 @@ export async function startNetwork(system: System, machine: MachineNetwork): Pro
   await startProxy(system, machine);
   system.spawn(
     "dns/plesio",
-    dns({ address: ranges.dnsIP, zone: "cluster.local", upstreams: [], ready: dnsReady }),
+    dns({ address: ranges.dnsIP, zone: "cluster.local", upstreams, ready: dnsReady }),
     { component: "coredns" },
   );
+}
+
+/** The machine's own resolvers, as they are now: who moves between networks gets others. */
+function upstreams(): string[] {
+  try {
+    return nameservers(Deno.readTextFileSync("/etc/resolv.conf"));
+  } catch {
+    return []; // no such file on this machine
+  }
 }
 
 async function startProxy(system: System, machine: MachineNetwork): Promise<void> {

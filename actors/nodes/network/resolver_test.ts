@@ -1,16 +1,19 @@
 import { assertEquals } from "@std/assert";
 import type { Informer } from "../../../api/client/contract.ts";
 import type { KubeObject } from "../../../api/machinery/types.ts";
-import { serviceOf } from "./endpoints.ts";
-import { type Caches, resolve } from "./resolver.ts";
+import { type Caches, indexed, resolve } from "./resolver.ts";
 
 function cache(objects: KubeObject[]): Informer {
   const key = (o: KubeObject) =>
     o.metadata.namespace ? `${o.metadata.namespace}/${o.metadata.name}` : o.metadata.name;
+  const indexes = new Map<string, (object: KubeObject) => readonly string[]>();
   return {
     get: (k: string) => objects.find((o) => key(o) === k),
     list: () => objects,
-    byIndex: (_name: string, value: string) => objects.filter((o) => serviceOf(o).includes(value)),
+    index: (name: string, values: (object: KubeObject) => readonly string[]) =>
+      indexes.set(name, values),
+    byIndex: (name: string, value: string) =>
+      objects.filter((o) => indexes.get(name)!(o).includes(value)),
   } as unknown as Informer;
 }
 
@@ -18,20 +21,20 @@ function service(name: string, spec: Record<string, unknown>): KubeObject {
   return { metadata: { name, namespace: "default" }, spec } as unknown as KubeObject;
 }
 
-function slice(of: string, endpoints: unknown[], ports: unknown[]): KubeObject {
+function slice(of: string, endpoints: unknown[], ports: unknown[], family = 4): KubeObject {
   return {
     metadata: {
-      name: `${of}-x`,
+      name: `${of}-${family}`,
       namespace: "default",
       labels: { "kubernetes.io/service-name": of },
     },
-    addressType: "IPv4",
+    addressType: `IPv${family}`,
     endpoints,
     ports,
   } as unknown as KubeObject;
 }
 
-const caches: Caches = {
+const caches: Caches = indexed({
   zone: "cluster.local",
   namespaces: cache([{ metadata: { name: "default" } } as unknown as KubeObject]),
   services: cache([
@@ -40,6 +43,8 @@ const caches: Caches = {
       ports: [{ name: "http", port: 80, protocol: "TCP" }],
     }),
     service("db", { clusterIP: "None", ports: [{ name: "sql", port: 5432, protocol: "TCP" }] }),
+    service("dual", { clusterIP: "10.96.0.8", clusterIPs: ["10.96.0.8", "fd00:96::8"] }),
+    service("six", { clusterIP: "None", ports: [{ name: "sql", port: 5432, protocol: "TCP" }] }),
     service("empty", { clusterIP: "None" }),
     service("out", { type: "ExternalName", externalName: "example.com" }),
   ]),
@@ -49,8 +54,14 @@ const caches: Caches = {
       { addresses: ["10.244.0.4"], conditions: { ready: true } },
       { addresses: ["10.244.0.5"], hostname: "db-2", conditions: { ready: false } },
     ], [{ name: "sql", port: 5432, protocol: "TCP" }]),
+    slice(
+      "six",
+      [{ addresses: ["fd00:244::5"], hostname: "six-0", conditions: { ready: true } }],
+      [{ name: "sql", port: 5432, protocol: "TCP" }],
+      6,
+    ),
   ]),
-};
+});
 
 Deno.test("resolve() answers as the Kubernetes DNS specification says", async (t) => {
   const cases: { name: string; type?: string; answers?: unknown[]; exists?: boolean }[] = [
@@ -73,6 +84,24 @@ Deno.test("resolve() answers as the Kubernetes DNS specification says", async (t
       type: "PTR",
       answers: ["db-0.db.default.svc.cluster.local"],
     },
+    { name: "dual.default.svc.cluster.local", answers: ["10.96.0.8"] },
+    { name: "dual.default.svc.cluster.local", type: "AAAA", answers: ["fd00:96::8"] },
+    { name: "six.default.svc.cluster.local", type: "AAAA", answers: ["fd00:244::5"] },
+    { name: "six.default.svc.cluster.local", answers: [] },
+    { name: "six-0.six.default.svc.cluster.local", type: "AAAA", answers: ["fd00:244::5"] },
+    {
+      name: `8.${"0.".repeat(23)}6.9.0.0.0.0.d.f.ip6.arpa`,
+      type: "PTR",
+      answers: ["dual.default.svc.cluster.local"],
+    },
+    {
+      name: `5.${"0.".repeat(23)}4.4.2.0.0.0.d.f.ip6.arpa`,
+      type: "PTR",
+      answers: ["six-0.six.default.svc.cluster.local"],
+    },
+    { name: "fd00-244--5.default.pod.cluster.local", type: "AAAA", answers: ["fd00:244::5"] },
+    { name: "1-2-3.default.pod.cluster.local", exists: false },
+    { name: "cluster.local", type: "NS", answers: ["ns.dns.cluster.local"] },
     { name: "dns-version.cluster.local", type: "TXT", answers: [["1.1.0"]] },
     {
       name: "_http._tcp.web.default.svc.cluster.local",
