@@ -151,6 +151,39 @@ Deno.test(
   },
 );
 
+/** Rounds, each of which ended this process now and then before sessions ended in a later turn. */
+const ROUNDS = 2;
+
+// Started as a program this file is the server: it says where it listens, and stops politely when it is told to.
+if (import.meta.main && Deno.args[0] === "serve") {
+  const { path, stop } = await serve();
+  Deno.addSignalListener("SIGTERM", async () => {
+    await stop();
+    // Long enough for its goodbye to be read.
+    setTimeout(() => Deno.exit(0), 100);
+  });
+  console.log(path);
+}
+
+Deno.test("a program that stops politely does not take its client with it", loose, async () => {
+  for (let round = 0; round < ROUNDS; round++) {
+    const program = new Deno.Command(Deno.execPath(), {
+      args: ["run", "-A", "--no-check", "-q", import.meta.url, "serve"],
+      stdout: "piped",
+    }).spawn();
+    const reader = program.stdout.getReader();
+    const path = new TextDecoder().decode((await reader.read()).value).trim();
+    const client = await connectRpc(path, FACTS, new RealClock());
+    for (let n = 0; n < 60; n++) await client.call("Echo", { text: "x" });
+    program.kill("SIGTERM");
+    await program.status;
+    await reader.cancel();
+    const error = await assertRejects(() => client.call("Echo", {}, { timeoutMs: 300 }), RpcError);
+    assertEquals(["Unavailable", "DeadlineExceeded"].includes(error.code), true);
+    client.close();
+  }
+});
+
 Deno.test("connectRpc() says that nobody listens", loose, async () => {
   const client = await connectRpc("/nowhere/at/all.sock", FACTS, new RealClock());
   const error = await assertRejects(() => client.call("Sleep", {}), RpcError);

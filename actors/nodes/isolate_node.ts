@@ -13,9 +13,8 @@ import { IsolateRuntime } from "./runtimes/isolate.ts";
 import type { ViewName } from "./runtimes/isolate_view.ts";
 import type { Runtime } from "./runtimes/runtime.ts";
 import { SimulatedRuntime } from "./runtimes/simulated.ts";
-import { PodTokens } from "./volumes/tokens.ts";
 import { hostMounts, unmountAll } from "./volumes/kernel.ts";
-import { HostVolumes } from "./volumes/volumes.ts";
+import { type NodeVolumes, nodeVolumes } from "./volumes/node_volumes.ts";
 
 /** Options of `startIsolateNode`, with their defaults. */
 export interface IsolateNodeOptions {
@@ -61,7 +60,7 @@ export function startIsolateNode(system: System, options: IsolateNodeOptions): R
   });
   const runtimes: Runtime[] = [isolates];
   if (simulated) runtimes.push(new SimulatedRuntime({ clock }));
-  let volumes: HostVolumes | undefined;
+  let volumes: NodeVolumes | undefined;
   const node = startNode(system, {
     ...options,
     runtimes,
@@ -76,15 +75,14 @@ export function startIsolateNode(system: System, options: IsolateNodeOptions): R
       if (mounts) unmountAll(mounts, `${folder}/pods`);
     },
     volumes: (objects, context) => {
-      const tokens = new PodTokens(context.client, clock);
-      volumes = new HostVolumes({ folder, nodeName: name, objects, tokens, clock });
+      volumes = nodeVolumes({ folder, nodeName: name, objects, context });
       return volumes;
     },
   });
   const stop = async () => {
     await node.stop();
     // No process of a pod runs any more: what is mounted for them serves nobody.
-    volumes?.unmountAll();
+    volumes?.unmountAll(options.temporary ? folder : undefined);
     if (options.temporary) removeFolder(absolutePath(options.folder));
   };
   return { ...node, stop };

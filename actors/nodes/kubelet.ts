@@ -7,6 +7,7 @@
  * actor that has done its work). A pod's own actor has one key, `sync`.
  */
 import type { Change } from "../../api/client/contract.ts";
+import { sameJson } from "../../api/machinery/json_value.ts";
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import type { ActorContext, ActorHandle, Behaviour } from "../runtime/mod.ts";
 import type { Timer } from "../../kv/clock.ts";
@@ -76,6 +77,7 @@ export function kubelet(
       state.timer?.cancel();
       for (const unsubscribe of state.unsubscribe) unsubscribe();
       for (const { worker } of state.pods.values()) await worker.close();
+      await state.ports.volumes?.close?.();
     },
   };
 }
@@ -110,6 +112,7 @@ async function begin(parts: KubeletParts, context: ActorContext): Promise<Kubele
     dial: parts.dial,
     events: true,
   };
+  await ports.volumes?.start?.();
   const self = { apiVersion: "v1", kind: "Node", name: description.name, uid: description.name };
   recorder.event(self, "Normal", "Starting", "Starting kubelet.");
   const text = `Node ${description.name} status is now: NodeReady`;
@@ -219,7 +222,13 @@ function nodeChanged(
 ): void {
   const send = (key: string) => context.send(context.address, key);
   if (!node) return send("status"); // somebody deleted it: it is registered again
+  const before = state.node;
   state.node = node;
+  const attached = (one: DeepReadonly<KubeObject>) => one.status?.volumesAttached ?? [];
+  if (!sameJson(attached(node), attached(before))) {
+    // Pods may wait for what has come.
+    for (const { worker } of state.pods.values()) worker.retrySetup();
+  }
   const podCIDR = node.spec?.podCIDR as string | undefined;
   if (podCIDR && podCIDR !== state.facts.podCIDR) {
     state.facts.podCIDR = podCIDR;
@@ -291,8 +300,9 @@ async function handle(
   const now = clock.now();
   if (key === "status" || now - state.reportedAt >= STATUS_REPORT_MS) {
     const cached = context.informers.for(NODES).get(description.name);
+    const volumesInUse = state.ports.volumes?.inUse?.();
     state.node = cached
-      ? await reportNode(client, description, cached, now)
+      ? await reportNode(client, { ...description, volumesInUse }, cached, now)
       : await registerNode(client, description, now);
     state.reportedAt = now;
   }

@@ -22,6 +22,8 @@ export interface NodeDescription {
   labels?: Record<string, string>;
   annotations?: Record<string, string>;
   taints?: readonly { key: string; value?: string; effect: string }[];
+  /** Volumes that must not be detached from it. */
+  volumesInUse?: readonly string[];
 }
 
 /** What this node claims to be a kubelet of. */
@@ -86,6 +88,7 @@ export function nodeStatus(
       architecture: d.architecture,
     },
     images: old?.images ?? [],
+    ...(d.volumesInUse && { volumesInUse: d.volumesInUse.length ? d.volumesInUse : null }),
   };
 }
 

@@ -44,6 +44,11 @@ export interface PodVolumes {
   teardown(pod: Pod): Promise<void>;
   /** The first of a pod's emptyDir volumes that holds more than its limit: why the pod is evicted. */
   overfull(pod: Pod): Promise<string | undefined>;
+  /** Begins to serve storage drivers: once the node is registered. */
+  start?(): Promise<void>;
+  /** Volumes that nobody may detach from the node, by their names in its status. */
+  inUse?(): string[];
+  close?(): Promise<void>;
 }
 
 /** A volume that cannot be made (yet). */

@@ -4,6 +4,7 @@
  */
 import http from "node:http";
 import http2 from "node:http2";
+import { endLater } from "./http2_client.ts";
 import https from "node:https";
 import net from "node:net";
 import type { ProbeDialer } from "../ports.ts";
@@ -101,7 +102,7 @@ const SERVING = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
 /** `grpc.health.v1.Health/Check`: one message each way, small enough to write by hand. */
 function grpc(hostname: string, port: number, service: string, timeoutMs: number): Promise<string> {
   return new Promise((resolve, reject) => {
-    const session = http2.connect(`http://${hostname}:${port}`);
+    const session = endLater(http2.connect(`http://${hostname}:${port}`));
     const end = (error?: string, status?: string) => {
       clearTimeout(timer);
       session.destroy();

@@ -4,11 +4,13 @@
  */
 import type { Client } from "../../../api/client/contract.ts";
 import type { Clock } from "../../../kv/clock.ts";
-import { type Pod, SERVICE_ACCOUNTS } from "../types.ts";
+import { type Pod, SERVICE_ACCOUNTS, timestamp } from "../types.ts";
 import type { TokenSource } from "./volume_files.ts";
 
 const AGE_MS_MAX = 24 * 3600 * 1000;
 const EXPIRATION_SECONDS = 3600;
+/** How soon a token that is due is asked for again. */
+const LATE_MS = 10_000;
 
 interface Kept {
   token: string;
@@ -30,14 +32,14 @@ export class PodTokens implements TokenSource {
   async token(
     pod: Pod,
     source: { audience?: string; expirationSeconds?: number },
-  ): Promise<{ token: string; refreshInMs: number }> {
+  ): Promise<{ token: string; refreshInMs: number; expirationTimestamp: string }> {
     const { uid, name, namespace } = pod.metadata;
     const seconds = source.expirationSeconds ?? EXPIRATION_SECONDS;
     const key = `${uid} ${source.audience ?? ""} ${seconds}`;
     const kept = this.#kept.get(key);
     const now = this.#clock.now();
     if (kept && now < kept.refreshAt) {
-      return { token: kept.token, refreshInMs: kept.refreshAt - now };
+      return answerOf(kept, kept.refreshAt - now);
     }
     const account = pod.spec.serviceAccountName || "default";
     try {
@@ -57,11 +59,12 @@ export class PodTokens implements TokenSource {
       const token = answer.status.token as string;
       const expiresAt = Date.parse(answer.status.expirationTimestamp);
       const refreshAt = Math.min(now + (expiresAt - now) * 0.8, now + AGE_MS_MAX);
-      this.#kept.set(key, { token, refreshAt, expiresAt });
-      return { token, refreshInMs: refreshAt - now };
+      const fresh = { token, refreshAt, expiresAt };
+      this.#kept.set(key, fresh);
+      return answerOf(fresh, refreshAt - now);
     } catch (error) {
       // A token that is due but still good serves until the API answers again.
-      if (kept && now < kept.expiresAt) return { token: kept.token, refreshInMs: 10_000 };
+      if (kept && now < kept.expiresAt) return answerOf(kept, LATE_MS);
       throw new Error(`failed to fetch token: ${(error as Error).message}`);
     }
   }
@@ -70,4 +73,8 @@ export class PodTokens implements TokenSource {
   forget(uid: string): void {
     for (const key of this.#kept.keys()) if (key.startsWith(`${uid} `)) this.#kept.delete(key);
   }
+}
+
+function answerOf({ token, expiresAt }: Kept, refreshInMs: number) {
+  return { token, refreshInMs, expirationTimestamp: timestamp(expiresAt) };
 }

@@ -19,6 +19,7 @@ import type { ContainerOf, Pod, Volume } from "../types.ts";
 import { writeAtomically } from "./atomic_writer.ts";
 import { type Source, sourceOf, usedVolumes } from "./claims.ts";
 import { containerMounts, type MadeVolume } from "./container_mounts.ts";
+import type { CsiVolumes } from "./csi_volumes.ts";
 import { bytesIn } from "./disk_usage.ts";
 import { type HostTools, hostTools } from "./host_tools.ts";
 import { hostMounts, type Mounts, unmountAll } from "./kernel.ts";
@@ -37,6 +38,8 @@ export interface VolumesOptions {
   /** This machine's, if one may mount. */
   mounts?: Mounts | false;
   tools?: HostTools;
+  /** Volumes of storage drivers, where those can register. */
+  csi?: CsiVolumes;
 }
 
 interface PodRecord {
@@ -63,6 +66,7 @@ export class HostVolumes implements PodVolumes {
       clock: options.clock,
       isMounted: (path) => mounts?.under(path).some((point) => point.path === path) ?? false,
       secret: (name, namespace) => this.#secret(name, namespace),
+      csi: options.csi,
       writeFiles: async (request) => void await this.#write(request),
     };
   }
@@ -230,19 +234,28 @@ export class HostVolumes implements PodVolumes {
       let next: number | undefined;
       const { mounted } = usedVolumes(pod);
       for (const volume of pod.spec.volumes ?? []) {
-        if (!isMadeOfObjects(volume) || !mounted.has(volume.name)) continue;
-        try {
-          const { objects, nodeName } = this.#options;
-          const source = await sourceOf(pod, volume, objects, nodeName);
-          const folder = this.#folderOf(pod, VOLUME_KINDS[source.kind], volume.name);
-          const again = await this.#write({ pod, source, folder, facts, shared: false });
-          if (again !== undefined) next = Math.min(next ?? Infinity, again);
-        } catch {
-          // An object that has gone leaves the files as they are; it is looked for again when it changes.
-        }
+        if (!mounted.has(volume.name)) continue;
+        const again = await this.#refreshOne(pod, volume, facts);
+        if (again !== undefined) next = Math.min(next ?? Infinity, again);
       }
       return next;
     });
+  }
+
+  async #refreshOne(pod: Pod, volume: DeepReadonly<Volume>, facts: FieldFacts) {
+    const { objects, nodeName, csi } = this.#options;
+    const ofDriver = csi && (volume.csi || volume.persistentVolumeClaim || volume.ephemeral);
+    if (!ofDriver && !isMadeOfObjects(volume)) return undefined;
+    try {
+      const source = await sourceOf(pod, volume, objects, nodeName);
+      const folder = this.#folderOf(pod, VOLUME_KINDS[source.kind], source.name);
+      const request = { pod, source, folder, facts, shared: false };
+      if (!ofDriver) return await this.#write(request);
+      return source.kind === "csi" ? await csi.republish(request) : undefined;
+    } catch {
+      // An object that has gone leaves the files as they are; it is looked for again when it changes.
+      return undefined;
+    }
   }
 
   async teardown(pod: Pod): Promise<void> {
@@ -260,9 +273,12 @@ export class HostVolumes implements PodVolumes {
     const folder = this.#podFolder(uid);
     const disks = namesIn(`${folder}/volumes/${VOLUME_KINDS.iscsi.plugin}`)
       .map((name) => `${folder}/volumes/${VOLUME_KINDS.iscsi.plugin}/${name}`);
+    await this.#options.csi?.teardown(folder);
     if (mounts) unmountAll(mounts, folder);
     for (const disk of disks) await this.#logout(disk);
-    for (const name of ["volume-subpaths", "volumes"]) await removeAll(`${folder}/${name}`);
+    for (const name of ["volume-subpaths", "volumes", "volumeDevices"]) {
+      await removeAll(`${folder}/${name}`);
+    }
   }
 
   async #logout(disk: string): Promise<void> {
@@ -301,11 +317,19 @@ export class HostVolumes implements PodVolumes {
     }
   }
 
-  /** Takes away all mounts: for nodes none of whose containers runs. What lies on the disk stays. */
-  unmountAll(): void {
+  /**
+   * Takes away all mounts of pods, or in a folder: for nodes none of whose containers runs. What lies on the disk
+   * stays.
+   */
+  unmountAll(folder = `${this.#options.folder}/pods`): void {
     const { mounts } = this.#machine;
     this.#pods.clear();
-    if (mounts) unmountAll(mounts, `${this.#options.folder}/pods`);
+    if (mounts) unmountAll(mounts, folder);
+  }
+
+  /** Volumes that nobody may detach from the node: `volumesInUse` of its status. */
+  inUse(): string[] {
+    return this.#options.csi?.inUse() ?? [];
   }
 
   #podFolder(uid: string): string {

@@ -1,0 +1,26 @@
+/**
+ * Keeps HTTP/2 clients of this process from taking it with them. A session without streams is closed by node:http2
+ * within the call that tells of the server's GOAWAY; Deno 2.9 then frees what its HTTP/2 library still walks through,
+ * which ends the whole process: a storage driver or container runtime that stops politely would end the node.
+ * So every session ends in a later turn.
+ */
+import http2 from "node:http2";
+
+let guarded = false;
+
+/** Guards all clients that are made from now on, those of libraries too. */
+export function guardHttp2Clients(): void {
+  if (guarded) return;
+  guarded = true;
+  const { connect } = http2;
+  http2.connect =
+    ((...args: Parameters<typeof connect>) => endLater(connect(...args))) as typeof connect;
+}
+
+/** Lets a session end in a later turn. */
+export function endLater(session: http2.ClientHttp2Session): http2.ClientHttp2Session {
+  const { close, destroy } = session;
+  session.close = (...args) => void setTimeout(() => close.apply(session, args), 0);
+  session.destroy = (...args) => void setTimeout(() => destroy.apply(session, args), 0);
+  return session;
+}
