@@ -18,6 +18,7 @@ import {
 } from "./framework.ts";
 import { Verdicts } from "./node_memory.ts";
 import { REMEDIES } from "./remedies.ts";
+import type { Steps } from "./steps.ts";
 
 /** The fewest nodes that are looked at where there are as many, and the least share of all, in percent. */
 export const FEASIBLE_NODES_MIN = 100;
@@ -53,6 +54,9 @@ export interface AlgorithmOptions {
   /** Of which nodes are looked for before the best is taken, in percent (default 0: the adaptive share). */
   percentageOfNodesToScore?: number;
 }
+
+/** Nodes that a matrix looks at in one step. */
+const MATRIX_STEP = 32;
 
 /** Kinds of pods of which is remembered what was said of nodes. */
 const ALIKE_MAX = 32;
@@ -184,8 +188,8 @@ export class Algorithm {
     return "plugin" in filters ? filters : this.#filterNode(cycle, filters, node);
   }
 
-  /** The full matrix for one pod against the cluster as it stands now: no filter stops at the first refusal. */
-  matrix(pod: PodInfo): Matrix {
+  /** The full matrix for one pod against the cluster as it stands: no filter stops at the first refusal. */
+  *matrix(pod: PodInfo): Steps<Matrix> {
     const cycle: Cycle = { pod, cluster: this.#cluster, state: new Map() };
     const matrix: Matrix = { all: [], nodes: [] };
     const active: Plugin[] = [];
@@ -197,7 +201,8 @@ export class Algorithm {
     }
     const feasible: NodeInfo[] = [];
     const verdicts: NodeVerdict[] = [];
-    for (const node of this.#cluster.nodes) {
+    for (const [i, node] of [...this.#cluster.nodes].entries()) {
+      if (i % MATRIX_STEP === MATRIX_STEP - 1) yield;
       const refusals: NodeVerdict["refusals"] = [];
       const passedOver = cycle.only !== undefined && !cycle.only.nodes.has(node.name);
       if (passedOver) refusals.push(otherRefusal(cycle.only!));
@@ -215,13 +220,14 @@ export class Algorithm {
       verdicts.push(verdict);
     }
     if (feasible.length === 0) return matrix;
-    this.#scores(cycle, feasible, (plugin, scores) => {
+    for (const { plugin, scores } of this.#scores(cycle, feasible)) {
       verdicts.forEach((verdict, i) => {
         const score = scores[i] * plugin.weight!;
         (verdict.scores ??= {})[plugin.name] = score;
         verdict.total = (verdict.total ?? 0) + score;
       });
-    });
+      yield;
+    }
     return matrix;
   }
 
@@ -316,9 +322,9 @@ export class Algorithm {
     extra: ReadonlyMap<string, number> | undefined,
   ): NodeInfo {
     const totals = new Float64Array(nodes.length);
-    this.#scores(cycle, nodes, (plugin, scores) => {
+    for (const { plugin, scores } of this.#scores(cycle, nodes)) {
       for (let i = 0; i < scores.length; i++) totals[i] += scores[i] * plugin.weight!;
-    });
+    }
     if (extra) nodes.forEach((node, i) => totals[i] += extra.get(node.name) ?? 0);
     let best = 0;
     let ties = 1;
@@ -331,18 +337,18 @@ export class Algorithm {
     return nodes[best];
   }
 
-  #scores(
+  /** Each plugin's scores, which are good until the next one's. */
+  *#scores(
     cycle: Cycle,
     nodes: readonly NodeInfo[],
-    take: (plugin: Plugin, scores: Float64Array) => void,
-  ): void {
+  ): Generator<{ plugin: Plugin; scores: Float64Array }> {
     const scores = new Float64Array(nodes.length);
     for (const plugin of this.#plugins) {
       if (!plugin.score || !plugin.weight) continue;
       if (plugin.preScore?.(cycle, nodes) === "skip") continue;
       for (let i = 0; i < nodes.length; i++) scores[i] = plugin.score(cycle, nodes[i]);
       plugin.normalize?.(cycle, scores, nodes);
-      take(plugin, scores);
+      yield { plugin, scores };
     }
   }
 }

@@ -9,6 +9,7 @@ import { completeConfiguration, type SchedulerConfiguration } from "./configurat
 import { ManualClock } from "../../kv/mod.ts";
 import { bestOf, preempt, RememberedCandidates } from "./preemption.ts";
 import { type PluginHandle, profilesOf, REGISTRY } from "./profile.ts";
+import { atOnce } from "./steps.ts";
 
 /** A cache that holds just these objects. */
 function fixed(objects: KubeObject[] = []): Informer {
@@ -340,12 +341,12 @@ function preemption(
 ) {
   const diagnosis = w.algorithm.choose(info) as Diagnosis;
   assert("refusals" in diagnosis);
-  const said = preempt(info, diagnosis, {
+  const said = atOnce(preempt(info, diagnosis, {
     cluster: w.cluster,
     filter: (p) => w.algorithm.filter(p),
     budgets: () => budgets,
     random: () => 0,
-  });
+  }));
   return typeof said === "string" ? said : bestOf(said)!;
 }
 
@@ -391,13 +392,13 @@ Deno.test("preempt() remembers candidates only as long as nothing changes on the
     const diagnosis = w.algorithm.choose(high);
     if (!("refusals" in diagnosis)) continue;
     const ask = (remembered?: RememberedCandidates) => {
-      const said = preempt(high, { ...diagnosis }, {
+      const said = atOnce(preempt(high, { ...diagnosis }, {
         cluster: w.cluster,
         filter: (p) => w.algorithm.filter(p),
         budgets: () => [],
         random: () => 0,
         remembered,
-      });
+      }));
       return typeof said === "string"
         ? said
         : said.map(({ node, victims }) => [node.name, victims.map((victim) => victim.key)]);
@@ -444,6 +445,17 @@ Deno.test("choose() says of nodes that changed, came, went or were promised what
   assert(unsaid > 50 && unsaid < 550, `${unsaid} of 600 tries found no node`);
 });
 
+Deno.test("a node that has been promised since is not free for others, until the promise is taken back", async () => {
+  const w = await world([node("a", { cpu: "4" })]);
+  const ask = () => "nodes" in w.algorithm.choose(pod("p", { requests: { cpu: "3" } }));
+  const high = pod("high", { priority: 5, requests: { cpu: "2" } });
+  assertEquals(ask(), false);
+  w.cluster.promise(high, "a");
+  assertEquals(ask(), true);
+  w.cluster.withdraw(high.uid);
+  assertEquals(ask(), false);
+});
+
 Deno.test("preempt() says why nobody can be evicted", async () => {
   const w = await world([node("a", { cpu: "1" }), node("b", { cpu: "9" })]);
   w.cluster.place(pod("peer", { requests: { cpu: "9" } }), "b", false);
@@ -460,7 +472,7 @@ Deno.test("preempt() says why nobody can be evicted", async () => {
 
 Deno.test("matrix() gives every plugin's word on every node", async () => {
   const { algorithm } = await world([node("a"), node("b", { spec: { unschedulable: true } })]);
-  const { nodes } = algorithm.matrix(pod("p", { requests: { cpu: "1" } }));
+  const { nodes } = atOnce(algorithm.matrix(pod("p", { requests: { cpu: "1" } })));
   assertEquals(nodes[1].refusals.map((r) => r.plugin), ["NodeUnschedulable"]);
   assert(nodes[0].total! > 0 && nodes[0].scores!.NodeResourcesFit > 0);
 });

@@ -18,6 +18,7 @@ import {
   type Refusal,
   tally,
 } from "./framework.ts";
+import type { Steps } from "./steps.ts";
 
 /** Attempts that are remembered; the oldest goes first. */
 export const ATTEMPTS_MAX = 20_000;
@@ -26,6 +27,8 @@ export const NODES_MAX = 1_000;
 /** Remedies and, for each, nodes that are named. */
 export const REMEDIES_MAX = 20;
 export const REMEDY_NODES_MAX = 5;
+/** Nodes whose remedies are counted in one step. */
+const REMEDY_STEP = 256;
 
 /** How many nodes a plugin refused for one reason. */
 export interface ReasonCount {
@@ -160,19 +163,22 @@ export function explanationOf(
 }
 
 /** A matrix, and what would let the pod in: eviction and lifted gates are looked for, too. */
-export function tell(
+export function* tell(
   info: PodInfo,
   matrix: Matrix,
   { plugins, preemptable }: {
     plugins: readonly Plugin[];
-    preemptable(diagnosis: Diagnosis): Candidate | string;
+    preemptable(diagnosis: Diagnosis): Steps<Candidate | string>;
   },
-): Pick<Explanation, "now" | "wouldFit"> {
-  const now = tellMatrix(matrix);
-  const wouldFit = remediesOf(matrix);
+): Steps<Pick<Explanation, "now" | "wouldFit">> {
+  const diagnosis = diagnosisOf(matrix);
+  yield;
+  const now = tellMatrix(matrix, diagnosis);
+  yield;
+  const wouldFit = yield* remediesOf(matrix);
   const candidate = now.feasible > 0 || now.nodes === 0
     ? ""
-    : preemptable({ ...diagnosisOf(matrix), asked: true });
+    : yield* preemptable({ ...diagnosis, asked: true });
   if (typeof candidate === "object") {
     const victims = candidate.victims.map((victim) => victim.key).join(", ");
     wouldFit.unshift({
@@ -203,12 +209,8 @@ function diagnosisOf({ all, nodes }: Matrix): Diagnosis {
 }
 
 /** The matrix, in words: its message is upstream's of an attempt made now. */
-function tellMatrix({ all, nodes }: Matrix): Explanation["now"] {
+function tellMatrix({ all, nodes }: Matrix, diagnosis: Diagnosis): Explanation["now"] {
   const feasible = all.length > 0 ? 0 : nodes.filter((n) => n.refusals.length === 0).length;
-  const diagnosis = diagnosisOf({ all, nodes });
-  const order = [...nodes].sort((a, b) =>
-    a.refusals.length - b.refusals.length || (b.total ?? 0) - (a.total ?? 0)
-  );
   return {
     message: feasible > 0
       ? `${feasible}/${nodes.length} nodes are available.`
@@ -216,9 +218,17 @@ function tellMatrix({ all, nodes }: Matrix): Explanation["now"] {
     nodes: nodes.length,
     feasible,
     reasons: reasonCounts(diagnosis),
-    matrix: order.slice(0, NODES_MAX),
+    matrix: nearestFirst(nodes).slice(0, NODES_MAX),
     ...(nodes.length > NODES_MAX && { leftOut: nodes.length - NODES_MAX }),
   };
+}
+
+/** Those that the fewest plugins refuse come first, and of those that would do, the best. */
+function nearestFirst(nodes: readonly NodeVerdict[]): NodeVerdict[] {
+  const byRefusals: NodeVerdict[][] = [];
+  for (const node of nodes) (byRefusals[node.refusals.length] ??= []).push(node);
+  byRefusals[0]?.sort((a, b) => (b.total ?? 0) - (a.total ?? 0));
+  return byRefusals.flat();
 }
 
 /** The reasons whose counts differ, as `Insufficient cpu: 3 nodes then, 1 now`. */
@@ -239,7 +249,7 @@ function changesOf(
 }
 
 /** What would make the pod fit somewhere: the nodes that the fewest plugins refuse, by what they lack. */
-function remediesOf({ all, nodes }: Matrix): Remedy[] {
+function* remediesOf({ all, nodes }: Matrix): Steps<Remedy[]> {
   if (all.length > 0) {
     return all.map(({ plugin, reasons }) => ({
       plugin,
@@ -248,10 +258,11 @@ function remediesOf({ all, nodes }: Matrix): Remedy[] {
       named: [],
     }));
   }
-  const least = Math.min(...nodes.map((n) => n.refusals.length));
+  const least = nodes.reduce((least, n) => Math.min(least, n.refusals.length), Infinity);
   if (least === 0 || nodes.length === 0) return [];
   const found = new Map<string, Remedy>();
-  for (const { node, refusals } of nodes) {
+  for (const [i, { node, refusals }] of nodes.entries()) {
+    if (i % REMEDY_STEP === REMEDY_STEP - 1) yield;
     if (refusals.length !== least) continue;
     const plugin = refusals.map((refusal) => refusal.plugin).join(", ");
     const what = refusals.map((refusal) => refusal.remedy || `not: ${refusal.reasons.join(", ")}`)

@@ -3,6 +3,7 @@ import { ApiError } from "../../api/machinery/types.ts";
 import { Attempts, ATTEMPTS_MAX, NODES_MAX } from "./explain.ts";
 import { tell } from "./explain.ts";
 import type { PodInfo } from "./framework.ts";
+import { atOnce } from "./steps.ts";
 import { openWorld } from "./world_test.ts";
 
 Deno.test("an explanation tells of the last attempt, of the matrix now, of what changed and of what would fit", async () => {
@@ -104,10 +105,13 @@ Deno.test("attempts are bounded, and so are the nodes that an explanation lists"
   assertEquals([attempts.size, attempts.get("u0")], [ATTEMPTS_MAX, undefined]);
   const refusals = [{ plugin: "X", reasons: ["r"] }];
   const nodes = Array.from({ length: NODES_MAX + 5 }, (_, i) => ({ node: `n${i}`, refusals }));
-  const { now, wouldFit } = tell({} as PodInfo, { all: [], nodes }, {
+  const { now, wouldFit } = atOnce(tell({} as PodInfo, { all: [], nodes }, {
     plugins: [],
-    preemptable: () => "",
-  });
+    *preemptable() {
+      yield;
+      return "";
+    },
+  }));
   assertEquals([now.matrix.length, now.leftOut], [NODES_MAX, 5]);
   assertEquals(wouldFit, [{
     plugin: "X",

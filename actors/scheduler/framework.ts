@@ -10,6 +10,7 @@
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import type { Taint, Toleration } from "../../api/machinery/taints.ts";
 import type { Cluster } from "./cluster.ts";
+import type { Steps } from "./steps.ts";
 
 export type Pod = DeepReadonly<KubeObject>;
 export type Node = DeepReadonly<KubeObject>;
@@ -175,6 +176,8 @@ export interface Plugin {
   unreserve?(cycle: Cycle, node: NodeInfo): void;
   /** No node would do: whom to evict from where, or why nothing can be done, in the words of the event. */
   postFilter?(pod: PodInfo, diagnosis: Diagnosis): readonly Candidate[] | string;
+  /** The same in steps, for those who are in no hurry. */
+  postFilterInSteps?(pod: PodInfo, diagnosis: Diagnosis): Steps<readonly Candidate[] | string>;
   /** Holds the pod's binding until it resolves. Rejects: the pod is tried again. */
   permit?(cycle: Cycle, node: NodeInfo): Promise<void>;
   /** Writes and waits for what must be true before the pod is bound. Rejects: the pod is tried again. */

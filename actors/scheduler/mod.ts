@@ -3,10 +3,10 @@
  *
  * Reading order: `framework.ts` (what a pod, a node and a plugin are), `scheduler.ts` (the actor: watches in,
  * bindings out), `queue.ts` (which pod next), `algorithm.ts` (one decision), `cluster.ts` (the picture it
- * decides on), `node_memory.ts` (what it need not ask again), `happenings.ts` (what a change is to it), `plugins/` (the rules, under upstream's names),
- * `preemption.ts` (making room), `devices/` (devices for claims), `extenders.ts` (asking others),
- * `configuration.ts` and `profile.ts` (which plugins, told what), `explain.ts` (why a pod is where it is),
- * `metrics.ts`.
+ * decides on), `node_memory.ts` (what need not be asked again), `happenings.ts` (what a change is to it),
+ * `plugins/` (the rules, under upstream's names), `preemption.ts` (making room), `devices/` (devices for claims),
+ * `extenders.ts` (asking others), `configuration.ts` and `profile.ts` (which plugins, told what), `explain.ts`
+ * (why a pod is where it is), `steps.ts` (long work that lets others in), `metrics.ts`.
  *
  * What it promises: every decision sees all decisions before it, bound or not (pods are assumed on their
  * node at once); refusals are told in upstream's words, as an event and in the pod's PodScheduled

@@ -23,6 +23,7 @@ import {
   tallyOf,
 } from "./framework.ts";
 import { NodeMemory } from "./node_memory.ts";
+import type { Steps } from "./steps.ts";
 
 /** DefaultPreemptionArgs: at least so many nodes are tried, and at least this share of them, in percent. */
 export interface PreemptionArgs {
@@ -73,19 +74,22 @@ const NO_VICTIMS: Refusal = {
   reasons: ["No preemption victims found for incoming pod"],
 };
 
+/** Nodes on which victims are looked for in one step. */
+const PREEMPTION_STEP = 16;
+
 /** Finds where and whom to evict, see `bestOf`; a string says why nobody, as the FailedScheduling event does. */
-export function preempt(
+export function* preempt(
   pod: PodInfo,
   diagnosis: Diagnosis,
   ports: PreemptionPorts,
   { minCandidateNodesAbsolute = 100, minCandidateNodesPercentage = 10 }: PreemptionArgs = {},
-): Candidate[] | string {
+): Steps<Candidate[] | string> {
   const ineligible = whyIneligible(pod, diagnosis, ports.cluster);
   if (ineligible) {
     diagnosis.untried = true;
     return `preemption: ${ineligible}`;
   }
-  const { nodes } = ports.cluster;
+  const nodes = [...ports.cluster.nodes];
   const share = Math.trunc((helpable(diagnosis) * minCandidateNodesPercentage) / 100);
   const wanted = Math.max(minCandidateNodesAbsolute, share);
   const offset = Math.trunc(ports.random() * nodes.length);
@@ -96,6 +100,7 @@ export function preempt(
   const memory = lasting ? ports.remembered?.of(question) : undefined;
   const found: Candidate[] = [];
   const refused: Refusal[] = [];
+  let looked = 0;
   for (let i = 0; i < nodes.length && found.length < wanted; i++) {
     const at = offset + i;
     const node = nodes[at < nodes.length ? at : at - nodes.length];
@@ -103,6 +108,7 @@ export function preempt(
     if (!candidate) {
       const refusal = diagnosis.all ?? diagnosis.refusals.get(node.name);
       const helpless = !refusal || refusal.unresolvable || diagnosis.all;
+      if (!helpless && ++looked % PREEMPTION_STEP === 0) yield;
       candidate = helpless
         ? HELPLESS
         : victimsOn(pod, node, { budgets, question, cluster: ports.cluster });

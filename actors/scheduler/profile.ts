@@ -14,9 +14,10 @@ import {
   type PluginRef,
   type PluginSets,
 } from "./configuration.ts";
-import type { Happening, Plugin, PodInfo } from "./framework.ts";
+import type { Diagnosis, Happening, Plugin, PodInfo } from "./framework.ts";
 import { dynamicResources } from "./plugins/dynamic_resources.ts";
 import { preempt, type PreemptionArgs, RememberedCandidates } from "./preemption.ts";
+import { atOnce } from "./steps.ts";
 import { interPodAffinity } from "./plugins/inter_pod_affinity.ts";
 import { nodeAffinity } from "./plugins/node_affinity.ts";
 import {
@@ -124,17 +125,19 @@ const PODS = { group: "", version: "v1", plural: "pods" };
 function defaultPreemption(args: PreemptionArgs, handle: PluginHandle): Plugin {
   const budgets = handle.informers.for(BUDGETS);
   const remembered = new RememberedCandidates(handle.cluster);
+  const steps = (pod: PodInfo, diagnosis: Diagnosis) =>
+    preempt(pod, diagnosis, {
+      cluster: handle.cluster,
+      filter: handle.filter,
+      budgets: () => budgets.list(),
+      random: () => handle.clock.random(),
+      remembered,
+    }, args);
   return {
     name: "DefaultPreemption",
     wakesOn: [],
-    postFilter: (pod, diagnosis) =>
-      preempt(pod, diagnosis, {
-        cluster: handle.cluster,
-        filter: handle.filter,
-        budgets: () => budgets.list(),
-        random: () => handle.clock.random(),
-        remembered,
-      }, args),
+    postFilter: (pod, diagnosis) => atOnce(steps(pod, diagnosis)),
+    postFilterInSteps: steps,
   };
 }
 
@@ -161,7 +164,7 @@ const METHODS: Readonly<Record<ExtensionPoint, readonly (keyof Plugin)[]>> = {
   queueSort: ["before"],
   preFilter: ["preFilter"],
   filter: ["filter"],
-  postFilter: ["postFilter"],
+  postFilter: ["postFilter", "postFilterInSteps"],
   preScore: ["preScore"],
   score: ["score", "normalize"],
   reserve: ["reserve", "unreserve"],

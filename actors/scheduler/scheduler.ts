@@ -49,6 +49,7 @@ import {
   registryOf,
 } from "./profile.ts";
 import { SchedulingQueue } from "./queue.ts";
+import { inTurns } from "./steps.ts";
 import type { SchedulerView } from "./view.ts";
 
 /** How long decisions may hold the event loop, in ms. */
@@ -190,28 +191,44 @@ export class Scheduler {
   }
 
   /** Why a pod is where it is or nowhere, and what would place it; a bound pod as if it were to be placed anew. */
-  explain(key: string): Explanation | undefined {
+  async explain(key: string): Promise<Explanation | undefined> {
     const pod = this.#pods.get(key);
     if (!pod) return undefined;
     const { uid } = pod.metadata;
     const profile = this.#profileOf(pod);
     const info = this.#infoOf({ ...pod, spec: { ...pod.spec, nodeName: undefined } });
-    const place = this.#cluster.placeOf(uid);
-    const node = place === undefined ? undefined : this.#cluster.node(place);
-    const held = node?.pods.get(uid);
-    const told = () =>
-      tell(info, profile.algorithm.matrix(info), {
-        plugins: profile.plugins,
-        preemptable: (diagnosis) => {
-          const said = this.#postFilter(info, diagnosis);
-          return typeof said === "string" ? said : bestOf(said)!;
-        },
-      });
+    const cluster = this.#cluster;
+    const told = await inTurns(this.#tell(info, profile), {
+      clock: this.#context.clock,
+      // A step may take as long as a slice
+      sliceMs: SLICE_MS / 2,
+      within(step) {
+        const node = cluster.node(cluster.placeOf(uid) ?? "");
+        const held = node?.pods.get(uid);
+        return node && held ? cluster.supposing(node, [held], [], step) : step();
+      },
+    });
+    const nodeName = cluster.placeOf(uid);
     return explanationOf(pod, {
-      ...(node && held ? this.#cluster.supposing(node, [held], [], told) : told()),
+      ...told,
       attempt: this.#attempts.get(uid),
-      nodeName: place,
-      queue: place === undefined ? this.#queue.placeOf(uid) : undefined,
+      nodeName,
+      queue: nodeName === undefined ? this.#queue.placeOf(uid) : undefined,
+    });
+  }
+
+  *#tell(info: PodInfo, { algorithm, plugins, at }: Profile): ReturnType<typeof tell> {
+    return yield* tell(info, yield* algorithm.matrix(info), {
+      plugins,
+      *preemptable(diagnosis) {
+        for (const plugin of at.postFilter) {
+          const said = plugin.postFilterInSteps
+            ? yield* plugin.postFilterInSteps(info, diagnosis)
+            : plugin.postFilter!(info, diagnosis);
+          if (typeof said !== "string") return bestOf(said)!;
+        }
+        return "";
+      },
     });
   }
 

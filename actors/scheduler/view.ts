@@ -9,7 +9,7 @@ import type { Explanation } from "./explain.ts";
 /** What a running scheduler can be asked. */
 export interface Seen {
   /** Why the pod `namespace/name` is where it is; undefined: it is not known (yet). */
-  explain(key: string): Explanation | undefined;
+  explain(key: string): Promise<Explanation | undefined>;
   /** Metrics in Prometheus' text format. */
   metricLines(): Iterable<string>;
 }
@@ -30,12 +30,12 @@ export class SchedulerView {
 
   /** The answers of the API's own subresources, by `plural.group/subresource`. */
   readonly subresources = {
-    "pods/explanation": (
+    "pods/explanation": async (
       _object: unknown,
       { namespace, name }: { namespace: string; name: string },
-    ): KubeObject => {
+    ): Promise<KubeObject> => {
       if (!this.#seen) throw unavailable("no scheduler runs in this process");
-      const explanation = this.#seen.explain(`${namespace}/${name}`);
+      const explanation = await this.#seen.explain(`${namespace}/${name}`);
       if (!explanation) throw notFound({ group: "", resource: "pods" }, name);
       return explanation as unknown as KubeObject;
     },
