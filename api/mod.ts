@@ -49,6 +49,7 @@ import type { Auth } from "./auth/mod.ts";
 import type { Client, User } from "./client/contract.ts";
 import type { NodeDialer } from "./client/node_api.ts";
 import type { Outbound } from "./client/outbound.ts";
+import { Pace } from "./machinery/pace.ts";
 import type { Kinds, KubeObject } from "./machinery/types.ts";
 import { SERVICE_RANGE } from "./server/allocators.ts";
 import { httpClient } from "./client/http.ts";
@@ -213,6 +214,8 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
   const { clock } = options;
   const flow = flowOf(options);
   const tunnels = new Tunnels(clock);
+  const turn = options.turn ?? (clock.manual ? () => Promise.resolve() : () => flow.slice());
+  const slices = { monotonic: () => clock.monotonic(), sliceMs: () => flow.sliceMs, turn };
   return {
     database: options.database,
     kinds: options.kinds,
@@ -240,7 +243,8 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     outbound: options.outbound ?? hostOutbound(options),
     features: options.features,
     serviceRange: options.serviceRange ?? SERVICE_RANGE,
-    turn: options.turn ?? (clock.manual ? () => Promise.resolve() : () => flow.slice()),
+    turn,
+    pace: () => new Pace(slices),
   };
 }
 

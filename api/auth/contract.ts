@@ -2,6 +2,7 @@
  * Who may do what: the seams between the request pipeline (`api/server`) and identity (`api/auth`).
  */
 import type { User } from "../client/contract.ts";
+import type { Pace } from "../machinery/pace.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import type { Draft, View } from "../../kv/contract.ts";
 
@@ -102,6 +103,8 @@ export interface Admission {
   collection?: boolean;
   /** Aborts when nobody waits for the answer any more. */
   signal?: AbortSignal;
+  /** How long work over it gives way to others; absent: it does not. */
+  pace?(): Pace;
   /** Set by plugins that want the mutating plugins to run once more. */
   reinvocation?: Reinvocation;
   /** The state that mutating and validating plugins read. */

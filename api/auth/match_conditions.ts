@@ -3,9 +3,8 @@
  * mappings and rules of authenticators. Programs are compiled once per text and kind of variables, evaluated
  * within upstream's budgets, and what went wrong is said in upstream's words.
  *
- * CEL is loaded by the first of these calls; a process without such configuration never loads it. Long
- * lists of expressions give the event loop back in between (`TURN_COST`); one expression is bounded by
- * `CALL_COST_MAX`.
+ * CEL is loaded by the first of these calls; a process without such configuration never loads it. Long expressions, and
+ * long lists of them, give way to others (`Pace`); one expression is bounded by `CALL_COST_MAX`.
  */
 import type { User } from "../client/contract.ts";
 import { celEngine } from "../machinery/crd/engine.ts";
@@ -17,6 +16,7 @@ import {
   type Scope,
 } from "../machinery/expressions.ts";
 import { goQuote } from "../machinery/go_format.ts";
+import type { Pace } from "../machinery/pace.ts";
 import { parseFieldSelector, parseLabelSelector, SelectorError } from "../machinery/selectors.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import type { Admission, Attributes, Authorizer, Decision } from "./contract.ts";
@@ -30,8 +30,6 @@ type AccessDecision = ReturnType<Parameters<Cel["authorizerValue"]>[0]["decide"]
 
 /** Cost of all match conditions over one request. */
 export const MATCH_BUDGET = 2_500_000;
-/** After this much cost other work of the event loop has its turn. */
-export const TURN_COST = 100_000;
 
 // --- evaluation ---------------------------------------------------------------------------------------
 
@@ -44,29 +42,20 @@ export class OutOfBudget extends Error {
   }
 }
 
-/** What a list of expressions may cost, and where it gives way to other work. */
+/** What a list of expressions may cost, and whom it gives way to. */
 export class Budget {
   left: number;
-  readonly #turn: (() => Promise<void>) | undefined;
-  #sinceTurn = 0;
+  readonly pace: Pace | undefined;
 
-  constructor(limit: number, turn?: () => Promise<void>) {
+  constructor(limit: number, pace?: Pace) {
     this.left = limit;
-    this.#turn = turn;
+    this.pace = pace;
   }
 
   /** Counts cost. Throws OutOfBudget. */
   spend(cost: number): void {
     if (cost > this.left) throw new OutOfBudget();
     this.left -= cost;
-    this.#sinceTurn += cost;
-  }
-
-  /** Gives way when enough was spent since the last time. */
-  async rest(): Promise<void> {
-    if (this.#sinceTurn < TURN_COST) return;
-    this.#sinceTurn = 0;
-    await this.#turn?.();
   }
 }
 
@@ -86,39 +75,29 @@ export async function evaluateProgram(
   budget: Budget,
   composed?: Composition,
 ): Promise<Outcome> {
-  const { Pending } = celEngine();
-  for (;;) {
+  const { CALL_COST_MAX, CelError, CostError, Interrupted, Pending } = celEngine();
+  const { pace } = budget;
+  let cost = 0;
+  let outcome: Outcome | undefined;
+  const evaluation = program.begin(values, {
+    limit: Math.min(CALL_COST_MAX, budget.left + 1),
+    spent: (units) => cost = units,
+  });
+  while (!outcome) {
     try {
-      const outcome = evaluateNow(program, values, budget);
-      budget.spend(composed?.takeCost() ?? 0);
-      budget.spend(outcome.cost);
-      await budget.rest();
-      return outcome;
+      outcome = { value: evaluation.go(pace) };
     } catch (error) {
-      if (!(error instanceof Pending)) throw error;
-      await error.settled;
+      if (error instanceof Interrupted) await pace!.rest();
+      else if (error instanceof Pending) await error.settled;
+      else if (error instanceof CelError || error instanceof CostError) {
+        outcome = { error: `expression '${program.text}' resulted in error: ${error.message}` };
+      } else throw error;
     }
   }
-}
-
-/** Evaluates at once; throws Pending where an authorizer takes time. */
-function evaluateNow(
-  program: Program,
-  values: Values,
-  budget: { left: number },
-): Outcome & { cost: number } {
-  const { CelError, CostError, CALL_COST_MAX } = celEngine();
-  let cost = 0;
-  try {
-    const value = program.evaluate(values, {
-      limit: Math.min(CALL_COST_MAX, budget.left + 1),
-      spent: (units) => cost = units,
-    });
-    return { value, cost };
-  } catch (error) {
-    if (!(error instanceof CelError || error instanceof CostError)) throw error;
-    return { error: `expression '${program.text}' resulted in error: ${error.message}`, cost };
-  }
+  budget.spend(composed?.takeCost() ?? 0);
+  budget.spend(cost);
+  if (pace?.due) await pace.turn();
+  return outcome;
 }
 
 // --- variables of policies ----------------------------------------------------------------------------
@@ -136,6 +115,7 @@ export interface Variable {
 export class Composition {
   /** What expressions see: those of the request, and `variables`. */
   readonly values: Values;
+  readonly #begun = new Map<string, ReturnType<Program["begin"]>>();
   #cost = 0;
 
   constructor(variables: readonly Variable[], base: Values) {
@@ -163,8 +143,14 @@ export class Composition {
     const { CelError, CostError } = celEngine();
     const variable = `composited variable ${goQuote(name)}`;
     if (!program) throw new CelError(`${variable} fails to compile: ${problem}`);
+    // What looks at it may give way in its middle, and look again
+    let evaluation = this.#begun.get(name);
+    if (!evaluation) {
+      evaluation = program.begin(this.values, { spent: (cost) => this.#cost += cost });
+      this.#begun.set(name, evaluation);
+    }
     try {
-      return program.evaluate(this.values, { spent: (cost) => this.#cost += cost });
+      return evaluation.go();
     } catch (error) {
       if (!(error instanceof CelError || error instanceof CostError)) throw error;
       throw new CelError(`${variable} fails to evaluate: ${error.message}`);
@@ -386,7 +372,7 @@ export interface MatchConditions {
    * Whether all hold. `values`: for admission `admissionValues(…)`, for authorization
    * `{ request: spec of a SubjectAccessReview }`.
    */
-  match(values: Values, options?: { turn?: () => Promise<void> }): Promise<MatchResult>;
+  match(values: Values, options?: { pace?: Pace }): Promise<MatchResult>;
 }
 
 /**
@@ -404,9 +390,9 @@ export async function compileMatchConditions(
   const ignore = options.failurePolicy === "Ignore" && scope !== "authorization";
   return {
     problems,
-    async match(values, { turn } = {}) {
+    async match(values, { pace } = {}) {
       const authorizing = scope === "authorization";
-      const result = await matchAll({ conditions, made, authorizing, turn }, values);
+      const result = await matchAll({ conditions, made, authorizing, pace }, values);
       return result.error !== undefined && ignore ? { matches: false } : result;
     },
   };
@@ -419,15 +405,15 @@ export interface Matching {
   /** An authorizer's: each expression has a budget of its own, and the first that says no ends it. */
   authorizing?: boolean;
   composed?: Composition;
-  turn?: () => Promise<void>;
+  pace?: Pace;
 }
 
 /** Whether all conditions hold over the values. */
 export async function matchAll(
-  { conditions, made, authorizing, composed, turn }: Matching,
+  { conditions, made, authorizing, composed, pace }: Matching,
   values: Values,
 ): Promise<MatchResult> {
-  const budget = new Budget(authorizing ? Infinity : MATCH_BUDGET, turn);
+  const budget = new Budget(authorizing ? Infinity : MATCH_BUDGET, pace);
   const errors: string[] = [];
   let no: MatchResult | undefined;
   for (const [i, { program, problem }] of made.entries()) {

@@ -2,6 +2,7 @@
  * The vocabulary of the API: objects, schemas, kinds, errors. Types and one error class, nothing else;
  * everything in `api/` and `actors/` speaks in these words. Pure: no I/O, no clock, runs in a browser.
  */
+import type { Pace } from "./pace.ts";
 
 /** Any JSON value. */
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
@@ -345,14 +346,14 @@ export interface KindHooks {
   ): Cause[];
   /**
    * What takes long to judge (rules of custom resources), after `validate` or `validateUpdate` found `causes`; gives
-   * way to other work by `turn`; `warn` hears of what is wrong but was before.
+   * way to other work by `pace`; `warn` hears of what is wrong but was before.
    */
   judge?(
     object: DeepReadonly<KubeObject>,
     old: DeepReadonly<KubeObject> | undefined,
     options: {
       causes: readonly Cause[];
-      turn: () => Promise<void>;
+      pace: Pace;
       warn: (text: string) => void;
     },
   ): Promise<Cause[]>;

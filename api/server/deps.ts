@@ -28,6 +28,7 @@ import {
   tooLarge,
   unavailable,
 } from "../machinery/errors.ts";
+import type { Pace } from "../machinery/pace.ts";
 import { formatTime } from "../machinery/time.ts";
 import type { Auditor } from "./audit.ts";
 import type { Closing } from "./closing.ts";
@@ -97,6 +98,8 @@ export interface Deps {
   onError?: (error: unknown, request: ApiRequest) => void;
   /** Lets other work of the event loop run; long scans call it. */
   turn: () => Promise<void>;
+  /** The same for work that looks at the time itself: one for each piece of work. */
+  pace: () => Pace;
 }
 
 /** Notes that a request has entered a stage; does nothing unless somebody traces. */

@@ -243,12 +243,9 @@ async function scan(deps: Deps, view: View<KubeObject>, { prefix, after, limit, 
     return { items, more: false };
   }
   let seen = 0;
-  let since = deps.clock.monotonic();
+  const pace = deps.pace();
   for (const item of view.scan(prefix, { after })) {
-    if (++seen % SCAN_STEP === 0 && deps.clock.monotonic() - since > deps.flow.sliceMs) {
-      await deps.turn();
-      since = deps.clock.monotonic();
-    }
+    if (++seen % SCAN_STEP === 0 && pace.due) await pace.turn();
     if (!matches(item)) continue;
     if (limit && items.length === limit) return { items, more: true };
     items.push(item);

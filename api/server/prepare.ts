@@ -6,6 +6,7 @@ import { without } from "../machinery/edit.ts";
 import { badRequest, conflict, invalid } from "../machinery/errors.ts";
 import type { Cause, DeepReadonly, Kind, KindContext, KubeObject } from "../machinery/types.ts";
 import { keepMeta, META_OF_SUBRESOURCE } from "../kinds/rules/prepare.ts";
+import { Unsettled } from "../machinery/pace.ts";
 import { keepsMetaOnStatus, validateCreate, validateMetaUpdate } from "../kinds/rules/meta.ts";
 import { type Deps, subjectOf, timeText } from "./deps.ts";
 import { equalJson } from "./equal.ts";
@@ -109,29 +110,58 @@ export function validateNew(
 ): Promise<void> | void {
   const { kind } = request;
   const context = contextOf(deps, request);
-  const causes: Cause[] = validateCreate(object, kind, context);
-  const finish = () => {
-    const name = object.metadata.name || object.metadata.generateName || "";
-    if (causes.length) throw invalid(groupOf(kind), kind.kind, name, causes);
-    const warnings = kind.hooks.warnings?.(object);
-    if (warnings?.length) request.warnings.push(...warnings);
-  };
-  if (!kind.hooks.judge) return finish();
-  return judged(deps, request, { object, causes }).then(finish);
+  return judged(deps, request, { object, judge: () => validateCreate(object, kind, context) });
 }
 
-/** Adds what a kind finds out only slowly. */
-async function judged(
+/** An object, and what finds out what is wrong with it at first sight. */
+interface Judging {
+  object: KubeObject;
+  old?: DeepReadonly<KubeObject>;
+  judge: () => Cause[];
+}
+
+/** Throws 422 for what is wrong with an object, which some kinds find out only slowly. */
+function judged(deps: Deps, request: ApiRequest, judging: Judging): Promise<void> | void {
+  const { hooks } = request.kind;
+  try {
+    const causes = judging.judge();
+    if (!hooks.judge) return finish(request, judging, causes);
+    return judgedSlowly(deps, request, { ...judging, judge: () => causes });
+  } catch (error) {
+    if (!(error instanceof Unsettled)) throw error;
+    return judgedSlowly(deps, request, judging, error);
+  }
+}
+
+async function judgedSlowly(
   deps: Deps,
-  { kind, warnings }: ApiRequest,
-  { object, old, causes }: {
-    object: KubeObject;
-    old?: DeepReadonly<KubeObject>;
-    causes: Cause[];
-  },
+  request: ApiRequest,
+  judging: Judging,
+  unsettled?: Unsettled,
 ): Promise<void> {
+  const { kind: { hooks }, warnings } = request;
+  const { object, old } = judging;
+  const pace = deps.pace();
+  await unsettled?.settle(pace);
+  let causes: Cause[] | undefined;
+  while (!causes) {
+    try {
+      causes = judging.judge();
+    } catch (error) {
+      if (!(error instanceof Unsettled)) throw error;
+      await error.settle(pace);
+    }
+  }
   const warn = (text: string) => warnings.push(text);
-  causes.push(...await kind.hooks.judge!(object, old, { causes, turn: deps.turn, warn }));
+  const more = await hooks.judge?.(object, old, { causes, pace, warn }) ?? [];
+  finish(request, judging, [...causes, ...more]);
+}
+
+function finish({ kind, warnings }: ApiRequest, { object, old }: Judging, causes: Cause[]): void {
+  const { name, generateName = "" } = object.metadata;
+  if (causes.length) throw invalid(groupOf(kind), kind.kind, name || generateName, causes);
+  const more = kind.hooks.warnings?.(object, old);
+  if (more?.length) warnings.push(...more);
 }
 
 /** Checks that an object is of the name that the path says. */
@@ -261,14 +291,11 @@ export function validateChanged(
 ): Promise<void> | void {
   const { kind } = request;
   const context = contextOf(deps, request);
-  const causes: Cause[] = validateMetaUpdate(object, old, kind, request.subresource);
-  const more = kind.hooks.validateUpdate?.(object, old, context);
-  if (more?.length) causes.push(...more);
-  const finish = () => {
-    if (causes.length) throw invalid(groupOf(kind), kind.kind, object.metadata.name, causes);
-    const warnings = kind.hooks.warnings?.(object, old);
-    if (warnings?.length) request.warnings.push(...warnings);
+  const judge = () => {
+    const causes: Cause[] = validateMetaUpdate(object, old, kind, request.subresource);
+    const more = kind.hooks.validateUpdate?.(object, old, context);
+    if (more?.length) causes.push(...more);
+    return causes;
   };
-  if (!kind.hooks.judge) return finish();
-  return judged(deps, request, { object, old, causes }).then(finish);
+  return judged(deps, request, { object, old, judge });
 }

@@ -135,7 +135,7 @@ async function* transformedPieces(
   const open = JSON.stringify(empty);
   // Rows and items come last in both documents
   let text = open.slice(0, -"]}".length);
-  const turns = new Turns(deps);
+  const pace = deps.pace();
   for (let at = 0; at < page.items.length; at += LOOK_EVERY) {
     const some = { ...page, items: page.items.slice(at, at + LOOK_EVERY) };
     const part = transformedPage(deps, some, options) as { rows?: unknown[]; items?: unknown[] };
@@ -145,7 +145,7 @@ async function* transformedPieces(
       yield encoder.encode(text);
       text = "";
     }
-    if (turns.due) await turns.take();
+    if (pace.due) await pace.turn();
   }
   yield encoder.encode(`${text}]}\n`);
 }
@@ -163,36 +163,16 @@ function pageBody(deps: Deps, page: Page, representation: Representation): Reply
   return valueBytes(representation, kind, list);
 }
 
-/** Lets other work run now and then in the middle of a long list. */
-class Turns {
-  readonly #deps: Deps;
-  #since: number;
-
-  constructor(deps: Deps) {
-    this.#deps = deps;
-    this.#since = deps.clock.monotonic();
-  }
-
-  get due(): boolean {
-    return this.#deps.clock.monotonic() - this.#since > this.#deps.flow.sliceMs;
-  }
-
-  async take(): Promise<void> {
-    await this.#deps.turn();
-    this.#since = this.#deps.clock.monotonic();
-  }
-}
-
 /** Items between two looks at the clock. */
 const LOOK_EVERY = 16;
 
 /** A list as protobuf. Its length stands at its beginning, so that it is sent only when it is whole. */
 async function* protobufPage(deps: Deps, page: Page): AsyncGenerator<Uint8Array> {
   const { kind, items } = page;
-  const turns = new Turns(deps);
+  const pace = deps.pace();
   const encoded: Uint8Array[] = [];
   for (let i = 0; i < items.length; i++) {
-    if (i % LOOK_EVERY === 0 && turns.due) await turns.take();
+    if (i % LOOK_EVERY === 0 && pace.due) await pace.turn();
     encoded.push(protobufItem(kind, served(kind, items[i])));
   }
   yield protobufList(kind, listKindOf(kind), listMeta(page), encoded);
@@ -227,11 +207,11 @@ async function* jsonPieces(
 ): AsyncGenerator<Uint8Array> {
   const writer = new PieceWriter(PIECE_BYTES);
   writer.text(open);
-  const turns = new Turns(deps);
+  const pace = deps.pace();
   for (let i = 0; i < items.length; i++) {
     if (!writer.fits(items[i])) {
       yield writer.take();
-      if (turns.due) await turns.take();
+      if (pace.due) await pace.turn();
     }
     writer.item(kind, items[i], i > 0);
   }

@@ -153,8 +153,10 @@ class Round {
       const values = withoutNamespace(await this.#values(matched, param));
       const { conditions, conditionsMade: made } = programs;
       const composed = new Composition(programs.variables, values);
-      const turn = () => this.#context.clock.turn();
-      const result = await matchAll({ conditions, made, composed, turn }, composed.values);
+      const result = await matchAll(
+        { conditions, made, composed, pace: a.pace?.() },
+        composed.values,
+      );
       if (result.error !== undefined) {
         this.#problems.push({ policy, binding, message: result.error, reason: "Invalid" });
         return;
@@ -231,7 +233,7 @@ class Round {
   async #evaluate(policy: Stored, { program, problem }: Compiled, base: Values): Promise<unknown> {
     if (!program) throw new MutationError(problem!);
     const composed = new Composition(programsOf(policy).variables, base);
-    const budget = new Budget(POLICY_BUDGET, () => this.#context.clock.turn());
+    const budget = new Budget(POLICY_BUDGET, this.#a.pace?.());
     const outcome = await evaluateProgram(program, composed.values, budget, composed);
     if (outcome.error !== undefined) throw new MutationError(outcome.error);
     const { MessageValue } = celEngine();

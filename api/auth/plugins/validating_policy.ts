@@ -7,6 +7,7 @@ import { convertTo } from "../../machinery/conversion.ts";
 import { celEngine } from "../../machinery/crd/engine.ts";
 import { type Compiled, loadExpressions } from "../../machinery/expressions.ts";
 import { goJson } from "../../machinery/go_format.ts";
+import type { Pace } from "../../machinery/pace.ts";
 import { type PluginContext, refusal } from "../admission.ts";
 import type { Admission, AdmissionPlugin } from "../contract.ts";
 import {
@@ -160,7 +161,12 @@ async function judge(
   for (const param of params) {
     const judged = { admission: a, authorizer: context.authorizer, matched, object, old };
     const values = admissionValues({ ...judged, params: param, namespace });
-    const { verdicts, ignored, published, failed } = await evaluate(context, policy, values);
+    const { verdicts, ignored, published, failed } = await evaluate(
+      context,
+      policy,
+      values,
+      a.pace?.(),
+    );
     const { metrics } = context;
     const names = { policy: policy.metadata.name, binding: binding.metadata.name };
     for (const verdict of verdicts) {
@@ -232,10 +238,10 @@ async function evaluate(
   context: PluginContext,
   policy: Stored,
   values: Values,
+  pace: Pace | undefined,
 ): Promise<Judgement> {
   const programs = programsOf(policy);
   const fails = policy.spec.failurePolicy !== "Ignore";
-  const turn = () => context.clock.turn();
   const start = context.clock.monotonic();
   const only = (message: string): Judgement => {
     const ms = context.clock.monotonic() - start;
@@ -246,12 +252,12 @@ async function evaluate(
   const { variables, conditions, conditionsMade: made } = programs;
   if (conditions.length) {
     const composed = new Composition(variables, withoutNamespace(values));
-    const result = await matchAll({ conditions, made, composed, turn }, composed.values);
+    const result = await matchAll({ conditions, made, composed, pace }, composed.values);
     if (result.error !== undefined) return only(result.error);
     if (!result.matches) return NOTHING_SAID;
   }
   const now = () => context.clock.monotonic();
-  const budget = new Budget(POLICY_BUDGET, turn);
+  const budget = new Budget(POLICY_BUDGET, pace);
   let outcomes: (Timed | undefined)[];
   try {
     outcomes = await evaluateAll(programs.validations, { variables, values, budget, now });
@@ -264,7 +270,7 @@ async function evaluate(
   const judged = await verdictsOf({ programs, policy, outcomes, budget, blind, fails, now });
   let notes: (Timed | undefined)[];
   try {
-    const again = new Budget(POLICY_BUDGET, turn);
+    const again = new Budget(POLICY_BUDGET, pace);
     notes = await evaluateAll(programs.annotations, {
       variables,
       values: blind,

@@ -142,7 +142,7 @@ class Round {
     });
     const { clock, metrics } = this.#context;
     const start = clock.monotonic();
-    const result = await conditions.match(values, { turn: () => clock.turn() });
+    const result = await conditions.match(values, { pace: a.pace?.() });
     const type = this.#step;
     const labels = { name: hook.name, kind: "webhook", type, operation: a.operation };
     const outcome = result.error !== undefined ? "error" : result.matches ? undefined : "exclusion";

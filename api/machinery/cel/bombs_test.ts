@@ -1,10 +1,29 @@
-import { assert, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { loadCrdEngine } from "../crd/mod.ts";
 import { rootSchema } from "../crd/json_schema.ts";
+import { Pace } from "../pace.ts";
 import type { Json } from "../types.ts";
-import { CelError, CompileError, compileExpression, CostError, judgeRules } from "./mod.ts";
+import {
+  CelError,
+  CompileError,
+  compileExpression,
+  CostError,
+  Interrupted,
+  judgeRules,
+} from "./mod.ts";
 
 await loadCrdEngine();
+
+/** Somebody who always waits, and how often they had their turn. */
+function eager(): { pace: Pace; turns: () => number } {
+  let now = 0;
+  let turns = 0;
+  const turn = () => {
+    turns++;
+    return Promise.resolve();
+  };
+  return { pace: new Pace({ monotonic: () => now++, sliceMs: () => 0, turn }), turns: () => turns };
+}
 
 /** Far more than any takes: what is caught here took seconds. */
 const LONGEST_MS = 2500;
@@ -62,6 +81,60 @@ Deno.test("no expression holds the event loop", () => {
   }
 });
 
+Deno.test("long expressions give way in between, and come to what they come to at once", () => {
+  const { l, s, b } = VALUES;
+  const values = {
+    l: l.slice(0, 120),
+    s: s.slice(0, 60),
+    o: objects.slice(0, 40),
+    b: `${b.slice(0, 3000)}b`,
+    m: Object.fromEntries(l.slice(0, 70).map((i) => [`k${i}`, i])),
+  };
+  const specs = Object.fromEntries(Object.keys(values).map((name) => [name, {}]));
+  const texts = [
+    "l.all(x, l.all(y, x != y + 1000000))",
+    "l.map(x, l.filter(y, y > x).map(z, z * 2)).map(x, x.size())",
+    "l.exists_one(x, x == 7 && l.exists(y, y == 100))",
+    "l.map(x, x / (x % 3)).size()",
+    "l.all(x, x.foo == 1) || l.exists(x, x == 119)",
+    "o.sortBy(x, x.name).map(x, x.name).distinct().size() + o.map(x, x.labels).size()",
+    "m.all(k, v, m.exists(j, w, w == v && k == j))",
+    "m.transformMap(k, v, v % 2 == 0, l.filter(x, x == v).size() + v)",
+    "l.transformList(i, x, s.exists(t, t.endsWith(string(x)))).filter(x, x).size()",
+    "s.all(x, x.matches('^string .*' + string(s.size() - 60) + '?[0-9]+$'))",
+    "b.matches('(a|aa)*b$') && l.all(x, b.find('a{3}') == 'aaa')",
+    "s.map(x, b.findAll('a{1,700}')).map(x, x.size())",
+    "[1, 2].map(x, optional.of(l).optMap(v, v.map(y, y + x)).value().size())",
+    "l.map(x, l).flatten().size() == 0 ? s.size() : l.map(x, x + 1)[3]",
+    "l.all(x, l.all(y, l.all(z, x + y + z >= 0)))",
+    "s.map(x, s.map(y, x + y)).map(x, x.join(',')).map(x, x.size())",
+  ];
+  const { pace } = eager();
+  const shown = (value: unknown) =>
+    JSON.stringify(value, (_, v) => typeof v === "bigint" ? `${v}` : v instanceof Map ? [...v] : v);
+  for (const text of texts) {
+    const program = compileExpression(text, specs);
+    const ends = [undefined, pace].map((by) => {
+      const costs: number[] = [];
+      const evaluation = program.begin(values, {
+        limit: 300_000,
+        spent: (cost) => costs.push(cost),
+        ...by && { lookTicks: 7 },
+      });
+      for (let interruptions = 0;; interruptions++) {
+        try {
+          return { end: shown(evaluation.go(by)), costs, interrupted: interruptions > 0 };
+        } catch (error) {
+          if (error instanceof Interrupted) continue;
+          return { end: `${error}`, costs, interrupted: interruptions > 0 };
+        }
+      }
+    });
+    assertEquals({ ...ends[1], interrupted: false }, ends[0], text);
+    assert(ends[1].interrupted, `${text} is short`);
+  }
+});
+
 Deno.test("expressions that nest or go on too long are refused", () => {
   const texts = [
     "(".repeat(10_000) + "1" + ")".repeat(10_000),
@@ -109,12 +182,8 @@ Deno.test("judgeRules() gives way to other work", async () => {
     },
   });
   const value = { spec: Array.from({ length: 20_000 }, (_, n) => ({ n })) };
-  let turns = 0;
-  const turn = () => {
-    turns++;
-    return Promise.resolve();
-  };
-  const causes = await judgeRules(schema, { value, turn, warn: () => {} });
+  const { pace, turns } = eager();
+  const causes = await judgeRules(schema, { value, pace, warn: () => {} });
   assert(causes.length === 0);
-  assert(turns >= 3, `${turns} turns`);
+  assert(turns() >= 3, `${turns()} turns`);
 });

@@ -50,6 +50,12 @@ function called(overload: Overload, values: Value[]): Value {
 
 /** Charges for a call: before it is made, where its price does not depend on what comes of it. */
 function priced(price: Cost | undefined, run: Run, values: Value[], make: () => Value): Value {
+  return run.frame
+    ? run.frame.step(run, () => paid(price, run, values, make))
+    : paid(price, run, values, make);
+}
+
+function paid(price: Cost | undefined, run: Run, values: Value[], make: () => Value): Value {
   if (price && price.length > 1) {
     const result = make();
     run.charge(price(values, result));

@@ -6,13 +6,16 @@
 import type { Schema } from "../types.ts";
 import type { Range } from "./estimate.ts";
 import type { Type } from "./types.ts";
-import { CelError, CostError, type Value } from "./values.ts";
+import { CostError, type Frame } from "./lane.ts";
+import { CelError, type Value } from "./values.ts";
 
 /** An evaluation under way. */
 export class Run {
   readonly slots: (Value | Deferred)[];
   cost = 0;
   readonly limit: number;
+  /** Where steps are noted, in the lane of long evaluations. */
+  frame?: Frame;
   constructor(slots: (Value | Deferred)[], limit: number) {
     this.slots = slots;
     this.limit = limit;
@@ -69,6 +72,11 @@ export const BROKEN: Code = {
 /** A value as a node. */
 export function constantCode(type: Type, value: Value, cost: Range, size?: Range): Code {
   return { type, run: () => value, cost, size, constant: { value } };
+}
+
+/** Does a step of an evaluation: one that may be interrupted notes what it came to. */
+export function step(run: Run, make: () => Value): Value {
+  return run.frame ? run.frame.step(run, make) : make();
 }
 
 /** Runs a node where its own variable is not charged. */

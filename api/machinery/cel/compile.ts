@@ -14,6 +14,7 @@ import {
   noOverload,
   type Run,
   runBranch,
+  step,
 } from "./code.ts";
 import { dynamicCall, isSearch, pattern, staticCall } from "./calls.ts";
 import { defineCore } from "./core_library.ts";
@@ -548,12 +549,14 @@ export class Compiler {
       run(run) {
         const a = left.run(run);
         const b = right.run(run);
-        run.charge(shorter.cost([a, b], true));
-        if (a instanceof CelError) return a;
-        if (a instanceof Opaque && a.type.startsWith("kubernetes.authorization.")) {
-          return noOverload();
-        }
-        return b instanceof CelError ? b : equal(a, b) === wanted;
+        return step(run, () => {
+          run.charge(shorter.cost([a, b], true));
+          if (a instanceof CelError) return a;
+          if (a instanceof Opaque && a.type.startsWith("kubernetes.authorization.")) {
+            return noOverload();
+          }
+          return b instanceof CelError ? b : equal(a, b) === wanted;
+        });
       },
     };
   }

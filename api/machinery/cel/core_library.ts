@@ -1,5 +1,6 @@
 /** CEL's standard definitions: operators, conversions, strings, times. */
 import { parseDuration, parseTime } from "../time.ts";
+import { LongSearch, takesLong } from "../crd/long_search.ts";
 import { regexpEngine } from "../crd/regexp.ts";
 import {
   added,
@@ -13,6 +14,7 @@ import {
 } from "./costs.ts";
 import { ONE, scaled, sum, times } from "./estimate.ts";
 import { define, method, type Price } from "./registry.ts";
+import { isLong, leaveShort, piecemeal, tick, work } from "./lane.ts";
 import {
   CelError,
   characters,
@@ -30,7 +32,6 @@ import {
   Uint,
   type Value,
   withListSchema,
-  work,
 } from "./values.ts";
 
 const INT_MAX = 2n ** 63n - 1n;
@@ -240,6 +241,7 @@ const toBytes: Price = {
 };
 
 function fromUtf8(bytes: Uint8Array): string {
+  tick(bytes.length / 16);
   try {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
@@ -294,7 +296,10 @@ function conversions(): void {
       type === "bytes" ? fromBytes : undefined,
     );
   }
-  define("bytes", ["string"], "bytes", (v: string) => new TextEncoder().encode(v), toBytes);
+  define("bytes", ["string"], "bytes", (v: string) => {
+    tick(v.length / 16);
+    return new TextEncoder().encode(v);
+  }, toBytes);
   define("timestamp", ["string"], "timestamp", (v: string) => {
     const ms = parseTime(v);
     if (ms === undefined) {
@@ -314,7 +319,21 @@ function conversions(): void {
 
 /** Whether a text holds a match of a pattern; patterns are RE2's and kept compiled by the engine's cache. */
 export function matches(text: string, pattern: string): boolean {
-  return compiledPattern(pattern).matcher(text).find();
+  const compiled = compiledPattern(pattern);
+  const long = longSearch(compiled, text, { limit: 1, testing: true });
+  return long ? long.found : compiled.matcher(text).find();
+}
+
+/** The matches that a long evaluation finds by pieces; undefined: leave it to the engine. */
+export function longSearch(
+  pattern: Pattern,
+  text: string,
+  options: { limit: number; testing?: boolean },
+): LongSearch | undefined {
+  tick(text.length / 16);
+  if (!takesLong(pattern, text)) return undefined;
+  leaveShort();
+  return isLong() ? piecemeal(() => new LongSearch(pattern, text, options)) : undefined;
 }
 
 type Pattern = ReturnType<ReturnType<typeof regexpEngine>["RE2JS"]["compile"]>;

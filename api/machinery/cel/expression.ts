@@ -1,14 +1,14 @@
 /** Expressions as the rest of the server uses them: compiled once, evaluated with a cost limit. */
+import type { Pace } from "../pace.ts";
 import type { Json, Schema } from "../types.ts";
 import { type Code, Run } from "./code.ts";
 import { Compiler } from "./compile.ts";
+import { CostError, counting, Frame, Interrupted, isLong } from "./lane.ts";
 import { parseType } from "./registry.ts";
 import { assignable, DYN, optionalOf, resultText, type Type, typeOfSchema } from "./types.ts";
 import {
   CelError,
   characters,
-  CostError,
-  counting,
   NONE,
   Optional,
   UNBOUND,
@@ -49,7 +49,17 @@ export class CompileError extends Error {
   }
 }
 
-/** A compiled expression. Evaluations share nothing and may run one after another only. */
+/** Options of an evaluation. */
+export interface EvaluationOptions {
+  /** The most it may cost (default `CALL_COST_MAX`). */
+  limit?: number;
+  /** Is told the cost when the evaluation has ended, well or not. */
+  spent?: (cost: number) => void;
+  /** Begins as a long evaluation, which looks so often whether others wait. */
+  lookTicks?: number;
+}
+
+/** A compiled expression. Its evaluations share nothing. */
 export class Program {
   readonly text: string;
   readonly #code: Code;
@@ -90,30 +100,64 @@ export class Program {
     return this.#used.has(name);
   }
 
-  /**
-   * Evaluates. Throws CelError for what the expression ran into, CostError past the limit; `spent` is
-   * told the cost either way.
-   */
-  evaluate(
-    values: Readonly<Record<string, unknown>>,
-    options: { limit?: number; spent?: (cost: number) => void } = {},
-  ): Value {
+  /** Evaluates at once, however long it takes. Throws CelError for what the expression ran into, CostError past the limit. */
+  evaluate(values: Readonly<Record<string, unknown>>, options: EvaluationOptions = {}): Value {
+    return this.begin(values, options).go();
+  }
+
+  /** Begins an evaluation that may give way to others. */
+  begin(values: Readonly<Record<string, unknown>>, options: EvaluationOptions = {}): Evaluation {
     const slots = new Array<Value>(this.#slots);
     this.#variables.forEach(([name, spec], i) => {
       if (this.#used.has(name)) slots[i] = given(spec, values[name]);
     });
-    const run = new Run(slots, options.limit ?? CALL_COST_MAX);
+    return new Evaluation(this.#code, slots, options);
+  }
+}
+
+/** One evaluation of a program. */
+export class Evaluation {
+  readonly #code: Code;
+  readonly #slots: Value[];
+  readonly #options: EvaluationOptions;
+  /** What is done, in the lane of long evaluations. */
+  #root: Frame | undefined;
+
+  constructor(code: Code, slots: Value[], options: EvaluationOptions) {
+    this.#code = code;
+    this.#slots = slots;
+    this.#options = options;
+  }
+
+  /**
+   * Goes on to the end, or, where there is one to give way to, as long as others do not wait: then Interrupted is thrown,
+   * and it is to be called again. Throws CelError for what the expression ran into, CostError past the limit.
+   */
+  go(by?: Pace): Value {
+    const { limit = CALL_COST_MAX, spent, lookTicks } = this.#options;
+    // A policy's variable is evaluated as that which looks at it
+    if (isLong() || lookTicks !== undefined) this.#root ??= new Frame();
+    const run = new Run(this.#slots, limit);
+    run.frame = this.#root;
+    run.frame?.rewind();
+    let value: Value;
     try {
-      const value = counting(() => this.#code.run(run));
-      if (value instanceof CelError) throw value;
-      return value;
+      value = counting(() => this.#code.run(run), { by, long: run.frame !== undefined, lookTicks });
     } catch (error) {
+      if (error instanceof Interrupted) {
+        this.#root ??= new Frame();
+        throw error;
+      }
       // Values may nest deeper than they can be walked.
-      if (error instanceof RangeError) throw new CelError("expression nests too deeply");
-      throw error;
-    } finally {
-      options.spent?.(run.cost);
+      const known = error instanceof RangeError
+        ? new CelError("expression nests too deeply")
+        : error;
+      if (known instanceof CelError || known instanceof CostError) spent?.(run.cost);
+      throw known;
     }
+    spent?.(run.cost);
+    if (value instanceof CelError) throw value;
+    return value;
   }
 }
 

@@ -27,12 +27,13 @@ import {
 } from "../names.ts";
 import { parseQuantity, Quantity, QuantityError, tryParseQuantity } from "../quantity.ts";
 import { noOverload } from "./code.ts";
-import { compiledPattern } from "./core_library.ts";
+import { compiledPattern, longSearch } from "./core_library.ts";
 import { defineLists } from "./list_library.ts";
 import { define, method } from "./registry.ts";
 import { defineTexts } from "./text_library.ts";
 import { defineUrls, urlProblem } from "./url_library.ts";
-import { CelError, NONE, Opaque, Optional, textOf, work } from "./values.ts";
+import { work } from "./lane.ts";
+import { CelError, NONE, Opaque, Optional, textOf } from "./values.ts";
 import { defineSemver } from "./semver.ts";
 
 /** JSON may have spaces around quantities, expressions may not: they make it no quantity. */
@@ -41,19 +42,26 @@ function unspaced(text: string): string {
 }
 
 function regex(): void {
-  method("string", "find", ["string"], "string", (text: string, pattern: string) => {
-    const matcher = compiledPattern(pattern).matcher(text);
-    return matcher.find() ? matcher.group() ?? "" : "";
-  });
-  const all = (text: string, pattern: string, limit = -1n) => {
-    const found: string[] = [];
-    const matcher = compiledPattern(pattern).matcher(text);
-    while ((limit < 0n || BigInt(found.length) < limit) && matcher.find()) {
-      work(100);
-      found.push(matcher.group() ?? "");
+  const found = (text: string, pattern: string, limit: number): string[] => {
+    const compiled = compiledPattern(pattern);
+    const long = longSearch(compiled, text, { limit })?.spans;
+    if (long) {
+      work(100 * long.length);
+      return long.map(([start, end]) => text.slice(start, end));
     }
-    return found;
+    const all: string[] = [];
+    const matcher = compiled.matcher(text);
+    while (all.length < limit && matcher.find()) {
+      work(100);
+      all.push(matcher.group() ?? "");
+    }
+    return all;
   };
+  const all = (text: string, pattern: string, limit = -1n) =>
+    found(text, pattern, limit < 0n ? Infinity : Number(limit));
+  method("string", "find", ["string"], "string", (text: string, pattern: string) => {
+    return found(text, pattern, 1)[0] ?? "";
+  });
   method("string", "findAll", ["string"], "list<string>", all);
   method("string", "findAll", ["string", "int"], "list<string>", all);
 }

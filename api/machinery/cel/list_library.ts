@@ -11,6 +11,7 @@ import {
 import { fixed } from "./estimate.ts";
 import { sorted } from "./macros.ts";
 import { define, method, type Price } from "./registry.ts";
+import { isLong, piecemeal, work } from "./lane.ts";
 import {
   CelError,
   compare,
@@ -22,7 +23,6 @@ import {
   typeName,
   Uint,
   type Value,
-  work,
 } from "./values.ts";
 
 const COMPARABLE = ["int", "uint", "double", "string", "bool", "bytes", "timestamp", "duration"];
@@ -125,8 +125,30 @@ function slice(items: Value[], from: bigint, to: bigint): Value[] {
 
 function range(count: bigint): Value[] {
   if (count > RANGE_MAX) throw new CelError(`lists.range: more than ${RANGE_MAX} items`);
-  work(4 * Math.max(0, Number(count)));
-  return Array.from({ length: Math.max(0, Number(count)) }, (_, i) => BigInt(i));
+  const length = Math.max(0, Number(count));
+  work(4 * length);
+  if (isLong()) return piecemeal(() => new Counting(length)).numbers;
+  return Array.from({ length }, (_, i) => BigInt(i));
+}
+
+/** Numbers that a long evaluation counts in one piece. */
+const COUNTED = 2_000;
+
+/** Counts by pieces. */
+class Counting {
+  readonly numbers: bigint[] = [];
+  readonly #length: number;
+
+  constructor(length: number) {
+    this.#length = length;
+  }
+
+  advance(): boolean {
+    const { numbers } = this;
+    const end = Math.min(this.#length, numbers.length + COUNTED);
+    for (let i = numbers.length; i < end; i++) numbers.push(BigInt(i));
+    return end === this.#length;
+  }
 }
 
 function sort(items: Value[]): Value {

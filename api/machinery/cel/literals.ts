@@ -15,6 +15,7 @@ import {
   type Type,
   typeText,
 } from "./types.ts";
+import { work } from "./lane.ts";
 import {
   CelError,
   equal,
@@ -23,7 +24,6 @@ import {
   Optional,
   Uint,
   type Value,
-  work,
 } from "./values.ts";
 
 // --- what lies in values ------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
  * variable or, for lists index and item, for maps key and value, with two. cel-go writes them out as folds over
  * an accumulator; these loops do without, and charge what the steps of the folds would.
  */
-import { BROKEN, type Code, Deferred, noOverload, type Run } from "./code.ts";
+import { BROKEN, type Code, Deferred, noOverload, type Run, step } from "./code.ts";
 import type { Binding, Compiler } from "./compile.ts";
 import { LIST_COST, MAP_COST, selfCompared } from "./costs.ts";
 import { fixed, ONE, type Range, sum, times, union, UNKNOWN, ZERO } from "./estimate.ts";
@@ -19,7 +19,8 @@ import {
   type Type,
   typeText,
 } from "./types.ts";
-import { CelError, compare, goTypeOf, NONE, Optional, type Value, work } from "./values.ts";
+import { LongLoop, work } from "./lane.ts";
+import { CelError, compare, goTypeOf, NONE, Optional, type Value } from "./values.ts";
 import { mapGet, mapPut } from "./literals.ts";
 
 /** The parts of a call of a macro. */
@@ -162,32 +163,70 @@ function rangeSize({ range }: Loop): Range {
   return range.size ?? UNKNOWN;
 }
 
-/** Visits each item with its variables set until `visit` returns false; an error where there are none. */
-function each(loop: Loop, run: Run, visit: (first: Value) => boolean): CelError | undefined {
+/**
+ * Visits each item with its variables set until `visit` returns false; an error where there are none. What a loop has so
+ * far is in its state, which `visit` changes only when all that it evaluates is there.
+ */
+function each<S extends object>(
+  loop: Loop,
+  run: Run,
+  start: S,
+  visit: (state: S, first: Value) => boolean,
+): S | CelError {
   const { slots } = loop;
   const range = loop.range.run(run);
   if (range instanceof CelError) return range;
   const two = slots.length === 2;
+  if (run.frame) return longLoop(run, { range, slots, start, visit });
   const at = (first: Value, second: Value): boolean => {
     work(1);
     run.slots[slots[0]] = first;
     if (two) run.slots[slots[1]] = second;
-    return visit(first);
+    return visit(start, first);
   };
   if (Array.isArray(range)) {
     for (let i = 0; i < range.length; i++) {
       if (!(two ? at(BigInt(i), range[i]) : at(range[i], null))) break;
     }
-  } else if (!(range instanceof Map)) {
-    const type = goTypeOf(range);
-    return new CelError(
-      two
-        ? `unsupported comprehension range type: ${type}`
-        : `got '${type}', expected iterable type`,
-    );
-  } else if (two) { for (const [key, value] of range) if (!at(key, value)) break; }
+  } else if (!(range instanceof Map)) return notIterable(range, two);
+  else if (two) { for (const [key, value] of range) if (!at(key, value)) break; }
   else for (const key of range.keys()) if (!at(key, null)) break;
-  return undefined;
+  return start;
+}
+
+function notIterable(range: Value, two: boolean): CelError {
+  const type = goTypeOf(range);
+  return new CelError(
+    two ? `unsupported comprehension range type: ${type}` : `got '${type}', expected iterable type`,
+  );
+}
+
+/** The same in the lane of long evaluations. */
+function longLoop<S extends object>(
+  run: Run,
+  { range, slots: [one, other], start, visit }: {
+    range: Value;
+    slots: number[];
+    start: S;
+    visit: (state: S, first: Value) => boolean;
+  },
+): S | CelError {
+  const two = other !== undefined;
+  const isList = Array.isArray(range);
+  if (!isList && !(range instanceof Map)) return notIterable(range, two);
+  const frame = run.frame!;
+  return frame.step(run, () => {
+    const items = () => isList ? range : [...range.keys()];
+    const loop = frame.open(() => new LongLoop(start, items(), run.cost));
+    loop.go(run, (item, index) => {
+      work(1);
+      const first = two && isList ? BigInt(index) : item;
+      run.slots[one] = first;
+      if (two) run.slots[other] = isList ? item : range.get(item);
+      return visit(loop.state, first);
+    });
+    return loop.state;
+  });
 }
 
 /** Whether the predicate holds, or the error that it ran into. */
@@ -232,19 +271,21 @@ function quantifier(name: "all" | "exists"): Macro["make"] {
       cost: folded(loop, ZERO, ONE, step),
       size: ONE,
       run(run) {
-        let outcome: boolean | CelError = !decisive;
-        const failure = each(loop, run, () => {
+        const start: { outcome: boolean | CelError } = { outcome: !decisive };
+        const end = each(loop, run, start, (state) => {
           run.charge(asking);
-          if (outcome === decisive) return false;
+          if (state.outcome === decisive) return false;
           run.charge(1);
           const value = test(predicate, run);
-          if (value === decisive) outcome = decisive;
-          else if (value instanceof CelError && !(outcome instanceof CelError)) outcome = value;
+          if (value === decisive) state.outcome = decisive;
+          else if (value instanceof CelError && !(state.outcome instanceof CelError)) {
+            state.outcome = value;
+          }
           return true;
         });
-        if (failure) return failure;
+        if (end instanceof CelError) return end;
         run.charge(1);
-        return outcome;
+        return end.outcome;
       },
     };
   };
@@ -259,20 +300,19 @@ function existsOne(loop: Loop): Code {
     cost: folded(loop, ZERO, fixed(2), sum(predicate.cost, { min: 1, max: 2 })),
     size: ONE,
     run(run) {
-      let count = 0;
-      let problem: CelError | undefined;
-      const failure = each(loop, run, () => {
+      const start: { count: number; problem?: CelError } = { count: 0, problem: undefined };
+      const end = each(loop, run, start, (state) => {
         const value = test(predicate, run);
-        if (value instanceof CelError) problem ??= value;
+        if (value instanceof CelError) state.problem ??= value;
         else if (value) {
           run.charge(2);
-          count++;
+          state.count++;
         }
         return true;
       });
-      if (failure) return failure;
+      if (end instanceof CelError) return end;
       run.charge(2);
-      return problem ?? count === 1;
+      return end.problem ?? end.count === 1;
     },
   };
 }
@@ -301,25 +341,24 @@ function collector(loop: Loop): Code {
 
 function collect(loop: Loop, run: Run): Value {
   const { predicate, result } = loop;
-  const out: Value[] = [];
-  let problem: CelError | undefined;
-  const failure = each(loop, run, (first) => {
+  const start: { out: Value[]; problem?: CelError } = { out: [], problem: undefined };
+  const end = each(loop, run, start, (state, first) => {
     if (predicate) {
       const wanted = test(predicate, run);
-      if (wanted instanceof CelError) problem ??= wanted;
+      if (wanted instanceof CelError) state.problem ??= wanted;
       if (wanted !== true) return true;
     }
     // A list of one known item is made only once.
     run.charge(result?.constant ? APPEND_COST - LIST_COST : APPEND_COST);
     if (!result) run.charge(1);
     const value = result ? result.run(run) : first;
-    if (value instanceof CelError) problem ??= value;
-    else out.push(value);
+    if (value instanceof CelError) state.problem ??= value;
+    else state.out.push(value);
     return true;
   });
-  if (failure) return failure;
+  if (end instanceof CelError) return end;
   run.charge(1);
-  return problem ?? out;
+  return end.problem ?? end.out;
 }
 
 /** `transformMap`, and `transformMapEntry`, whose result is a map that is put in. */
@@ -344,29 +383,32 @@ function mapper(entries: boolean): Macro["make"] {
 }
 
 function transform(loop: Loop, entries: boolean, run: Run): Value {
-  const out = new Map<Value, Value>();
-  let problem: CelError | undefined;
-  const insert = (key: Value, value: Value) => {
-    if (mapGet(out, key) === undefined) mapPut(out, key, value);
-    else problem ??= new CelError(`insert failed: key ${String(key)} already exists`);
+  interface Made {
+    out: Map<Value, Value>;
+    problem?: CelError;
+  }
+  const insert = (state: Made, key: Value, value: Value) => {
+    if (mapGet(state.out, key) === undefined) mapPut(state.out, key, value);
+    else state.problem ??= new CelError(`insert failed: key ${String(key)} already exists`);
   };
-  const failure = each(loop, run, (first) => {
+  const start: Made = { out: new Map(), problem: undefined };
+  const end = each(loop, run, start, (state, first) => {
     if (loop.predicate) {
       const wanted = test(loop.predicate, run);
-      if (wanted instanceof CelError) problem ??= wanted;
+      if (wanted instanceof CelError) state.problem ??= wanted;
       if (wanted !== true) return true;
     }
     run.charge(entries ? 2 : 3);
     const value = loop.result!.run(run);
-    if (value instanceof CelError) problem ??= value;
-    else if (!entries) insert(first, value);
-    else if (value instanceof Map) { for (const [k, v] of value) insert(k, v); }
-    else problem ??= noOverload();
+    if (value instanceof CelError) state.problem ??= value;
+    else if (!entries) insert(state, first, value);
+    else if (value instanceof Map) { for (const [k, v] of value) insert(state, k, v); }
+    else state.problem ??= noOverload();
     return true;
   });
-  if (failure) return failure;
+  if (end instanceof CelError) return end;
   run.charge(1);
-  return problem ?? out;
+  return end.problem ?? end.out;
 }
 
 // --- sortBy -------------------------------------------------------------------------------------------
@@ -405,8 +447,10 @@ function sortBy(compiler: Compiler, ast: Node & { op: "call" }, target: Node): C
       const all = collect({ ...loop, range: noting(range, items) }, run);
       run.charge(2);
       if (all instanceof CelError) return all;
-      run.charge(typed ? price.cost([all], all) : 1);
-      return sorted(items, all as Value[]);
+      return step(run, () => {
+        run.charge(typed ? price.cost([all], all) : 1);
+        return sorted(items, all as Value[]);
+      });
     },
   };
 }

@@ -53,12 +53,14 @@ export {
   CompileError,
   compileExpression,
   CostError,
+  type Evaluation,
   OBJECT_COST_MAX,
   Program,
   RULE_ESTIMATE_MAX,
   SCHEMA_ESTIMATE_MAX,
   type VariableSpec,
 } from "./expression.ts";
+export { Interrupted } from "./lane.ts";
 export { typeOfKind } from "./kind_types.ts";
 export { evaluateRules, hasRules, judgeRules, ruleErrors } from "./rules.ts";
 export { DYN, listOf, mapOf, type Type, typeText } from "./types.ts";

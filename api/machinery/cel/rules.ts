@@ -3,6 +3,7 @@
  * beside the schema, evaluated over objects within a budget.
  */
 import type { Cause, Field, Json, Schema, ValidationRule } from "../types.ts";
+import type { Pace } from "../pace.ts";
 import { normalFieldPath, type Walk } from "../crd/field_path.ts";
 import { causeText, duplicate, forbidden, invalid, required } from "../field_errors.ts";
 import { goQuote } from "../go_format.ts";
@@ -18,7 +19,8 @@ import {
   type VariableSpec,
 } from "./expression.ts";
 import { countMax } from "./estimate.ts";
-import { CelError, CostError } from "./values.ts";
+import { CostError, Interrupted } from "./lane.ts";
+import { CelError } from "./values.ts";
 
 /** Bytes of a message that an expression makes. */
 const MESSAGE_BYTES_MAX = 5 * 1024;
@@ -227,21 +229,23 @@ function checkRule(
 /** Raised when no rule may run any more. */
 class BudgetSpent extends Error {}
 
-/** Cost after which other work has its turn, and what a rule costs that costs next to nothing. */
-const TURN_COST = 100_000;
-const RULE_COST = 25;
+/** Rules between two looks at whether others wait. */
+const LOOK_RULES = 16;
 
 /** Yields where other work may have its turn. */
-type Steps = Generator<void, void, void>;
+type Steps<T = void> = Generator<void, T, void>;
 
 class Evaluation {
   readonly causes: Cause[] = [];
   #budget = OBJECT_COST_MAX;
-  #sinceTurn = 0;
+  #rules = 0;
   readonly #warn?: (text: string) => void;
+  readonly #pace?: Pace;
 
-  constructor(warn?: (text: string) => void) {
+  /** `pace`: whom rules give way to; none: they are judged at once. */
+  constructor({ warn, pace }: { warn?: (text: string) => void; pace?: Pace } = {}) {
     this.#warn = warn;
+    this.#pace = pace;
   }
 
   /** `fresh`: nothing above is as it was, so that this may be judged. */
@@ -249,11 +253,8 @@ class Evaluation {
     if (value === null || value === undefined || !hasRules(schema)) return;
     const unchanged = old !== undefined && sameJson(value, old);
     for (const made of rulesOf(schema)) {
-      this.#rule(schema, made, path, value, old, fresh && !unchanged);
-      this.#sinceTurn += RULE_COST;
-      if (this.#sinceTurn < TURN_COST) continue;
-      this.#sinceTurn = 0;
-      yield;
+      yield* this.#rule(schema, made, path, value, old, fresh && !unchanged);
+      if (++this.#rules % LOOK_RULES === 0) yield;
     }
     if (Array.isArray(value)) {
       if (schema.items) yield* this.#items(schema, path, value, old, fresh && !unchanged);
@@ -299,14 +300,14 @@ class Evaluation {
     }
   }
 
-  #rule(
+  *#rule(
     schema: Schema,
     made: CompiledRule,
     path: string,
     value: Json,
     old: Json | undefined,
     fresh: boolean,
-  ): void {
+  ): Steps {
     const { rule, program } = made;
     const type = schema.type === "map" ? "object" : schema.type;
     const where = path || "<nil>";
@@ -320,7 +321,7 @@ class Evaluation {
     const values = { self: value, oldSelf: old ?? undefined };
     let result: unknown;
     try {
-      result = this.#run(program, values);
+      result = yield* this.#run(program, values);
     } catch (error) {
       if (error instanceof CostError) {
         const why =
@@ -338,7 +339,7 @@ class Evaluation {
     }
     if (result === true) return;
     const at = [path, made.fieldPath].filter(Boolean).join(".") || where;
-    const { text, last } = this.#message(made, values);
+    const { text, last } = yield* this.#message(made, values);
     const cause = last ? invalid(at, type, text) : broken(at, type, value, text, rule.reason);
     // What an object has been forgiven before, it is forgiven again.
     if (made.usesOldSelf || fresh) this.causes.push(cause);
@@ -346,14 +347,19 @@ class Evaluation {
     if (last) throw new BudgetSpent();
   }
 
-  #run(program: Program, values: Record<string, unknown>): unknown {
-    return program.evaluate(values, {
+  *#run(program: Program, values: Record<string, unknown>): Steps<unknown> {
+    const evaluation = program.begin(values, {
       limit: Math.min(CALL_COST_MAX, this.#budget),
-      spent: (cost) => {
-        this.#budget -= cost;
-        this.#sinceTurn += cost;
-      },
+      spent: (cost) => this.#budget -= cost,
     });
+    for (;;) {
+      try {
+        return evaluation.go(this.#pace);
+      } catch (error) {
+        if (!(error instanceof Interrupted)) throw error;
+      }
+      yield;
+    }
   }
 
   #stop(path: string, type: string, why: string): never {
@@ -362,12 +368,15 @@ class Evaluation {
   }
 
   /** What is said of a broken rule; `last`: nothing may run any more. */
-  #message(made: CompiledRule, values: Record<string, unknown>): { text: string; last?: boolean } {
+  *#message(
+    made: CompiledRule,
+    values: Record<string, unknown>,
+  ): Steps<{ text: string; last?: boolean }> {
     const { rule, message } = made;
     const plain = rule.message?.trim() || `failed rule: ${ruleText(rule)}`;
     if (!message) return { text: plain };
     try {
-      const text = this.#run(message, values);
+      const text = yield* this.#run(message, values);
       return { text: typeof text === "string" && isGoodMessage(text) ? text.trim() : plain };
     } catch (error) {
       if (error instanceof CostError) {
@@ -432,19 +441,21 @@ export function evaluateRules(schema: Schema, value: Json, old?: Json): Cause[] 
   return evaluation.causes;
 }
 
-/** The same, giving way to other work by `turn`; `warn` hears of rules that were broken before. */
+/** The same, giving way to other work; `warn` hears of rules that were broken before. */
 export async function judgeRules(
   schema: Schema,
-  { value, old, turn, warn }: {
+  { value, old, pace, warn }: {
     value: Json;
     old?: Json;
-    turn: () => Promise<void>;
+    pace: Pace;
     warn: (text: string) => void;
   },
 ): Promise<Cause[]> {
-  const evaluation = new Evaluation(warn);
+  const evaluation = new Evaluation({ warn, pace });
   try {
-    for (const _ of evaluation.visit(schema, "", value, old, true)) await turn();
+    for (const _ of evaluation.visit(schema, "", value, old, true)) {
+      if (pace.due) await pace.turn();
+    }
   } catch (error) {
     if (!(error instanceof BudgetSpent)) throw error;
   }

@@ -1,7 +1,8 @@
 /** Semantic versions in expressions: `semver("1.2.3").isLessThan(semver("2.0.0"))`. */
 import { goQuote } from "../go_format.ts";
 import { define, method } from "./registry.ts";
-import { CelError, Opaque, work } from "./values.ts";
+import { work } from "./lane.ts";
+import { CelError, Opaque } from "./values.ts";
 
 interface Semver {
   numbers: bigint[];

@@ -3,7 +3,8 @@ import { sizeKnown, STRING_COST, walked } from "./costs.ts";
 import { scaled } from "./estimate.ts";
 import { formatted } from "./format_string.ts";
 import { define, method, type Price } from "./registry.ts";
-import { CelError, characters, type Value, work } from "./values.ts";
+import { work } from "./lane.ts";
+import { CelError, characters, type Value } from "./values.ts";
 
 /** Longest text that a function makes; real memory is bounded even where costs are not. */
 export const TEXT_LENGTH_MAX = 32 * 1024 * 1024;

@@ -1,7 +1,8 @@
 /** Kubernetes' functions on URLs, which are read as Go's net/url reads a request's. */
 import { goQuote } from "../go_format.ts";
 import { define, method } from "./registry.ts";
-import { CelError, Opaque, type Value, work } from "./values.ts";
+import { work } from "./lane.ts";
+import { CelError, Opaque, type Value } from "./values.ts";
 
 interface Url {
   scheme: string;

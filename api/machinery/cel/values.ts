@@ -8,6 +8,7 @@ import { goFloat } from "../go_format.ts";
 import { Quantity } from "../quantity.ts";
 import { isMap, type JsonMap } from "../json_value.ts";
 import { formatTime, parseDuration, parseTime } from "../time.ts";
+import { tick, work } from "./lane.ts";
 import { type Type, typeOfSchema } from "./types.ts";
 
 /** Any value. */
@@ -26,43 +27,6 @@ export class CelError implements Error {
   }
 }
 Object.setPrototypeOf(CelError.prototype, Error.prototype);
-
-/** The evaluation's cost limit was reached. Nothing in the language absorbs it. */
-export class CostError extends Error {
-  override name = "CostError";
-  constructor() {
-    super("operation cancelled: actual cost limit exceeded");
-  }
-}
-
-/**
- * Steps of real work (some ten nanoseconds each) that one evaluation may take in what costs do not count, or not by
- * what it takes here: comparing and copying deep or long values, parsing. A bound on time that upstream has in its
- * deadlines.
- */
-export const WORK_MAX = 4_000_000;
-let workLeft = WORK_MAX;
-
-/** Counts steps of work; throws CostError when there were too many. */
-export function work(steps: number): void {
-  workLeft -= steps;
-  if (workLeft < 0) throw new CostError();
-}
-
-let evaluations = 0;
-
-/**
- * Runs something that counts its work anew; what it evaluates on the way (a policy's variables) counts with it.
- */
-export function counting<T>(run: () => T): T {
-  if (evaluations === 0) workLeft = WORK_MAX;
-  evaluations++;
-  try {
-    return run();
-  } finally {
-    evaluations--;
-  }
-}
 
 /** An unsigned integer. */
 export class Uint {
@@ -478,6 +442,7 @@ function sameObjects(a: ObjectValue, b: ObjectValue): boolean {
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  tick(a.length / 4);
   return a.length === b.length && a.every((byte, i) => byte === b[i]);
 }
 

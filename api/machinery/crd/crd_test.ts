@@ -1,8 +1,9 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Json, KubeObject, SchemaSet } from "../types.ts";
 import { applyDefaults } from "../defaults.ts";
 import { edit } from "../edit.ts";
 import { causeText } from "../field_errors.ts";
+import { Pace, Unsettled } from "../pace.ts";
 import { decode } from "../schema.ts";
 import {
   type Crd,
@@ -349,4 +350,30 @@ Deno.test("statusOf() accepts names once", () => {
     ["NamesAccepted", "False", '"wd" is already in use'],
     ["Established", "False", "not all names are accepted"],
   ]);
+});
+
+Deno.test("a long text is searched for a large pattern by pieces, and judged when that is settled", async () => {
+  const pattern = "^[ab]*a[ab]{201}[cd]$";
+  const text = { type: "string", pattern };
+  const [kind] = await customKinds(
+    crd({ type: "object", properties: { spec: { type: "object", properties: { text } } } }),
+    BASE,
+  );
+  const context = { now: 0, user: "", subresource: "", uuid: () => "" };
+  const long = "ab".repeat(2_000);
+  let turns = 0;
+  for (const [end, causes] of [["c", 0], ["e", 1]] as const) {
+    const object = { metadata: { name: "w" }, spec: { text: `${long}${end}` } };
+    const judge = () => kind.hooks.validate!(object as unknown as KubeObject, context).length;
+    let now = 0;
+    const turn = () => {
+      turns++;
+      return Promise.resolve();
+    };
+    const pace = new Pace({ monotonic: () => now++, sliceMs: () => 0, turn });
+    const unsettled = assertThrows(judge, Unsettled);
+    await unsettled.settle(pace);
+    assertEquals(judge(), causes);
+  }
+  assert(turns > 10, `${turns} turns`);
 });

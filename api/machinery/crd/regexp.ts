@@ -4,10 +4,28 @@
  * call `loadRegexp` before anything here.
  */
 
+import type { RE2JS } from "re2js";
+import { type Pace, Unsettled } from "../pace.ts";
+import { LongSearch, takesLong } from "./long_search.ts";
+
 /** A compiled pattern. */
 export interface Pattern {
   /** Whether the text holds a match anywhere. */
   test(text: string): boolean;
+}
+
+/** What long searches came to, by pattern and text. */
+export type Searched = Map<unknown, Map<string, boolean>>;
+let searched: Searched | undefined;
+
+/** Runs something whose long searches are settled elsewhere: it throws Unsettled where one is not in `known` yet. */
+export function settling<T>(known: Searched, run: () => T): T {
+  searched = known;
+  try {
+    return run();
+  } finally {
+    searched = undefined;
+  }
 }
 
 type Engine = typeof import("re2js");
@@ -35,13 +53,30 @@ function compiled(text: string): Pattern | string {
   let made: Pattern | string;
   try {
     const pattern = regexpEngine().RE2JS.compile(text);
-    made = { test: (value) => pattern.matcher(value).find() };
+    made = {
+      test(value) {
+        if (!searched || !takesLong(pattern, value)) return pattern.matcher(value).find();
+        const found = searched.get(pattern)?.get(value);
+        if (found === undefined) throw new Unsettled(searching(pattern, value, searched));
+        return found;
+      },
+    };
   } catch (error) {
     if (!engine) throw error;
     made = error instanceof Error ? error.message : String(error);
   }
   patterns.set(text, made);
   return made;
+}
+
+/** Searches by pieces, and notes what comes of it. */
+function searching(pattern: RE2JS, text: string, known: Searched) {
+  return async (pace: Pace) => {
+    const search = new LongSearch(pattern, text, { limit: 1, testing: true });
+    while (!search.advance()) await pace.rest();
+    const texts = known.get(pattern) ?? new Map();
+    known.set(pattern, texts.set(text, search.found));
+  };
 }
 
 /** Why a text is no pattern; undefined when it is one. */

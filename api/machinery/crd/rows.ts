@@ -21,6 +21,7 @@ import { prune } from "../schema.ts";
 import type { Crd, CrdVersion } from "./definition.ts";
 import { celEngine, loadCrdEngine } from "./engine.ts";
 import { rootSchema } from "./json_schema.ts";
+import { type Searched, settling } from "./regexp.ts";
 import { valueErrors } from "./values.ts";
 
 const VERBS = [
@@ -234,6 +235,9 @@ const BLOCKING = new Set([
   "FieldValueTypeInvalid",
 ]);
 
+/** What long searches came to, by the object that is judged. */
+const searches = new WeakMap<object, Searched>();
+
 /** What is wrong with a custom object's values, and whether that keeps its rules from being judged. */
 function objectErrors(
   schema: Field,
@@ -241,7 +245,12 @@ function objectErrors(
   old?: DeepReadonly<KubeObject>,
   statusOnly = false,
 ): Cause[] {
-  let causes = valueErrors(schema, object as unknown as Json, old as unknown as Json);
+  const known = searches.get(object) ?? new Map();
+  searches.set(object, known);
+  let causes = settling(
+    known,
+    () => valueErrors(schema, object as unknown as Json, old as unknown as Json),
+  );
   if (statusOnly) causes = causes.filter((c) => /^(<nil>$|status(\.|\[|$))/.test(c.field));
   const blocked = celEngine().hasRules(schema) && causes.some((one) => BLOCKING.has(one.reason));
   return blocked ? [...causes, invalid("<nil>", null, UNCHECKED_TEXT)] : causes;

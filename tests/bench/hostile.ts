@@ -1,0 +1,248 @@
+/**
+ * How a well-behaved client fares beside hostile ones, and whether the server's memory returns.
+ *
+ * Server, hostile clients and the well-behaved one are processes of their own, over TLS. All of them share the
+ * machine's processors: how much of a figure is that alone is seen by sending the same hostile clients to another
+ * server of the same kind (`elsewhere`). Everything is measured in turn, a few times; the best counts, because what else
+ * the machine does only adds.
+ */
+import { type Access, RawConnection } from "../e2e/raw_http.ts";
+import { Server } from "../e2e/server.ts";
+import { EXPRESSIONS, HOSTILE, PODS, type Target, WIDGET_SCHEMA } from "./hostile_clients.ts";
+import { createPods, post } from "./load.ts";
+
+const NAMESPACE = "/api/v1/namespaces/default";
+const ROUNDS = 3;
+/** Requests of the well-behaved client in one measurement; every fourth is a write. */
+const CALM_REQUESTS = 1_600;
+/** Between two of them, in ms. */
+const PACE_MS = 1;
+/** Memory has so long to return, in ms. */
+const RETURN_MS_MAX = 30_000;
+
+/** Percentiles in ms. */
+export interface Calm {
+  get50: number;
+  get99: number;
+  create99: number;
+}
+
+/** What came of one kind. Memory in bytes. */
+export interface Beside {
+  name: string;
+  quiet: Calm;
+  elsewhere: Calm;
+  beside: Calm;
+  before: number;
+  most: number;
+  after: number;
+}
+
+/** A server and who asks it. */
+interface Party extends Target, AsyncDisposable {
+  calm: Access;
+  memory: () => number;
+}
+
+let created = 0;
+
+/** One well-behaved client: small reads and writes, one after the other, at a steady pace. */
+async function calmly(access: Access): Promise<Calm> {
+  const connection = await RawConnection.open(access);
+  const gets: number[] = [];
+  const creates: number[] = [];
+  for (let i = 0; i < CALM_REQUESTS; i++) {
+    const write = i % 4 === 3;
+    const object = { metadata: { name: `calm-${created++}` }, data: { a: "b" } };
+    const since = performance.now();
+    const { status } = write
+      ? await connection.request(
+        "POST",
+        `${NAMESPACE}/configmaps`,
+        new TextEncoder().encode(JSON.stringify(object)),
+      )
+      : await connection.request("GET", NAMESPACE);
+    (write ? creates : gets).push(performance.now() - since);
+    if (status >= 300) throw new Error(`a calm client was answered ${status}`);
+    await new Promise((resolve) => setTimeout(resolve, PACE_MS));
+  }
+  connection.close();
+  const at = (all: number[], share: number) => all[Math.floor(all.length * share)];
+  for (const all of [gets, creates]) all.sort((a, b) => a - b);
+  return { get50: at(gets, 0.5), get99: at(gets, 0.99), create99: at(creates, 0.99) };
+}
+
+function best(all: readonly Calm[]): Calm {
+  const least = (key: keyof Calm) => Math.min(...all.map((one) => one[key]));
+  return { get50: least("get50"), get99: least("get99"), create99: least("create99") };
+}
+
+/** A user that is no administrator: a ServiceAccount's token. */
+async function account(access: Access, name: string): Promise<Access> {
+  const accounts = `${NAMESPACE}/serviceaccounts`;
+  await post(access, accounts, { metadata: { name } });
+  await post(access, "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings", {
+    metadata: { name },
+    roleRef: {
+      apiGroup: "rbac.authorization.k8s.io",
+      kind: "ClusterRole",
+      name: "calm-and-hostile",
+    },
+    subjects: [{ kind: "ServiceAccount", name, namespace: "default" }],
+  });
+  const connection = await RawConnection.open(access);
+  const path = `${accounts}/${name}/token`;
+  const { body } = await connection.request("POST", path, new TextEncoder().encode("{}"));
+  const { status } = JSON.parse(new TextDecoder().decode(body));
+  connection.close();
+  return { ...access, token: status.token };
+}
+
+/** Policies, a kind with rules, and rights to meet them. */
+async function prepare(access: Access): Promise<void> {
+  await post(access, `${NAMESPACE}/serviceaccounts`, { metadata: { name: "default" } });
+  await createPods(access, 16, PODS, "warm");
+  await post(access, "/apis/rbac.authorization.k8s.io/v1/clusterroles", {
+    metadata: { name: "calm-and-hostile" },
+    rules: [{
+      apiGroups: ["", "hostile.example.com"],
+      resources: ["configmaps", "namespaces", "pods", "widgets"],
+      verbs: ["*"],
+    }],
+  });
+  await post(access, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", {
+    metadata: { name: "widgets.hostile.example.com" },
+    spec: {
+      group: "hostile.example.com",
+      scope: "Namespaced",
+      names: { plural: "widgets", singular: "widget", kind: "Widget" },
+      versions: [{
+        name: "v1",
+        served: true,
+        storage: true,
+        schema: { openAPIV3Schema: WIDGET_SCHEMA },
+      }],
+    },
+  });
+  const admission = "/apis/admissionregistration.k8s.io/v1";
+  for (const [name, expression] of Object.entries(EXPRESSIONS)) {
+    await post(access, `${admission}/validatingadmissionpolicies`, {
+      metadata: { name },
+      spec: {
+        matchConstraints: {
+          objectSelector: { matchLabels: { hostile: name } },
+          resourceRules: [{
+            apiGroups: [""],
+            apiVersions: ["v1"],
+            operations: ["CREATE"],
+            resources: ["configmaps"],
+          }],
+        },
+        validations: [{ expression }],
+      },
+    });
+    await post(access, `${admission}/validatingadmissionpolicybindings`, {
+      metadata: { name },
+      spec: { policyName: name, validationActions: ["Deny"] },
+    });
+  }
+}
+
+async function open(): Promise<Party> {
+  const server = await Server.start({ flags: ["--components", "api", "--memory"] });
+  const administrator = server.access;
+  await prepare(administrator);
+  const calm = await account(administrator, "calm");
+  const user = await account(administrator, "hostile");
+  const resident = (pid: number) => {
+    const status = Deno.readTextFileSync(`/proc/${pid}/status`);
+    return Number(/VmRSS:\s+(\d+) kB/.exec(status)?.[1] ?? 0) * 1024;
+  };
+  const pid = (await server.pids()).reduce((a, b) => resident(b) > resident(a) ? b : a);
+  return {
+    administrator,
+    calm,
+    user,
+    memory: () => resident(pid),
+    [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
+  };
+}
+
+/** Runs `measure` while hostile clients of a kind, in a process of their own, have a server for themselves. */
+async function during<T>(name: string, party: Party, measure: () => Promise<T>): Promise<T> {
+  const { administrator, user } = party;
+  const process = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", new URL("hostile_clients.ts", import.meta.url).pathname],
+    env: { HOSTILE: JSON.stringify({ name, target: { administrator, user } }) },
+    stdout: "piped",
+  }).spawn();
+  try {
+    const { done } = await process.stdout.getReader().read();
+    if (done) throw new Error(`hostile clients ended: ${name}`);
+    return await measure();
+  } finally {
+    process.kill("SIGKILL");
+    await process.status;
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
+async function measureOne(name: string, here: Party, other: Party): Promise<Beside> {
+  const quiet: Calm[] = [];
+  const elsewhere: Calm[] = [];
+  const beside: Calm[] = [];
+  const before = here.memory();
+  let most = before;
+  const look = setInterval(() => most = Math.max(most, here.memory()), 250);
+  for (let round = 0; round < ROUNDS; round++) {
+    quiet.push(await calmly(here.calm));
+    elsewhere.push(await during(name, other, () => calmly(here.calm)));
+    beside.push(await during(name, here, () => calmly(here.calm)));
+  }
+  clearInterval(look);
+  const until = performance.now() + RETURN_MS_MAX;
+  while (here.memory() > before * 1.5 && performance.now() < until) {
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+  const after = here.memory();
+  return {
+    name,
+    quiet: best(quiet),
+    elsewhere: best(elsewhere),
+    beside: best(beside),
+    before,
+    most,
+    after,
+  };
+}
+
+/** Measures every kind whose name `wants` takes; `told` hears of each. */
+export async function hostile(
+  told: (found: Beside) => void,
+  wants: (name: string) => boolean = () => true,
+): Promise<void> {
+  await using here = await open();
+  await using other = await open();
+  await calmly(here.calm);
+  for (const { name } of HOSTILE) if (wants(name)) told(await measureOne(name, here, other));
+}
+
+/** One row of the table: p99 of reads and writes, quiet, with the noise elsewhere, beside; then memory. */
+export function rowOf({ name, quiet, elsewhere, beside, before, most, after }: Beside): string {
+  const ms = (key: keyof Calm) =>
+    [quiet, elsewhere, beside].map((one) => one[key].toFixed(2)).join(" | ");
+  const mb = [before, most, after].map((bytes) => (bytes / 1e6).toFixed(0)).join(" | ");
+  const ratio = (beside.get99 / quiet.get99).toFixed(1);
+  return `| ${name} | ${ms("get99")} | ${ratio} | ${ms("create99")} | ${mb} |`;
+}
+
+export const HEADER =
+  "| beside | get p99 quiet, ms | load elsewhere | beside | ratio | create p99 quiet, ms " +
+  "| load elsewhere | beside | memory before, MB | most | after |\n" +
+  `|${" --- |".repeat(11)}`;
+
+if (import.meta.main) {
+  const only = new RegExp(Deno.args[0] ?? "");
+  console.log(HEADER);
+  await hostile((found) => console.log(rowOf(found)), (name) => only.test(name));
+}
