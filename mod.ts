@@ -120,7 +120,7 @@ export interface ClusterOptions extends ServerOptions {
   scheduler?: Omit<SchedulerOptions, "view" | "outbound" | "load">;
   /** Zones of a local cloud provider, which tells nodes where they are (default: there is none). */
   cloudZones?: readonly string[];
-  /** How services are proxied, with nodes that run anything (default: by sockets). */
+  /** How services are proxied (default: by rules of the kernel where there is a container runtime, else by sockets). */
   proxyMode?: ProxyMode;
   /** A snapshot to begin with. */
   snapshot?: Uint8Array;

@@ -29,7 +29,7 @@ export interface LocalNodesOptions {
   log?(level: "info" | "warn" | "error", text: string, fields?: Record<string, unknown>): void;
   /** Labels of the i-th node. */
   labels?: (index: number) => Record<string, string>;
-  /** How services are proxied (userspace). */
+  /** How services are proxied (as suits the nodes). */
   proxyMode?: ProxyMode;
   /** Taints with which they register. */
   taints?: readonly { key: string; value?: string; effect: string }[];
@@ -79,6 +79,7 @@ export async function startLocalNodes(
     ranges,
     network,
     nodes: Array.from({ length: count }, (_, index) => `plesio-${index}`),
+    containers: options.containerRuntime !== undefined,
     proxyMode: options.proxyMode,
     dnsReady: ({ port }) => dnsPort = port,
   });

@@ -27,7 +27,9 @@ export interface MachineNetwork {
   network: Network;
   /** The nodes of this machine, in the order of their addresses: node ports answer there too. */
   nodes: readonly string[];
-  /** How services are proxied (userspace). */
+  /** Whether pods of this machine have network namespaces (false). */
+  containers?: boolean;
+  /** How services are proxied (nftables where pods have network namespaces and rules can be written, else userspace). */
   proxyMode?: ProxyMode;
   /** Told where DNS answers. */
   dnsReady(place: DnsPlace): void;
@@ -54,14 +56,20 @@ function upstreams(): string[] {
 }
 
 async function startProxy(system: System, machine: MachineNetwork): Promise<void> {
-  const { ranges, network, nodes, proxyMode = "userspace" } = machine;
+  const { ranges, network, nodes, containers = false } = machine;
+  const suited = containers && await mayFilter() ? "nftables" : "userspace";
+  const { proxyMode = suited } = machine;
   const nodeAddresses = nodes.map((_, i) => network.nodeAddress(i));
   const own = [ranges.podRange, ranges.serviceRange].map(within);
   const inRanges = (address: string) => own.some((contains) => contains(address));
   const place = placeOf(nodes);
+  const addressOf = new Map(nodes.map((node, i) => [node, nodeAddresses[i]]));
+  const ownAddress = (node: string) => addressOf.has(node) ? [addressOf.get(node)!] : [];
   const userspace = (addresses: readonly string[], local: (address: string) => boolean) =>
     proxy({
       nodePortAddresses: () => addresses,
+      hostPortAddresses: (node) =>
+        addressOf.has(node) ? ["127.0.0.1", ...ownAddress(node).filter(local)] : [],
       local,
       place,
       locate: ({ ip, port }) => inRanges(ip) ? network.endpoint(ip, port) : undefined,
@@ -87,6 +95,7 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
           nodeAddresses,
           answered: new Set([ranges.dnsIP]),
         }),
+        hostPortAddresses: ownAddress,
         netfilter: netfilter(),
       }),
       { component: "kube-proxy" },

@@ -13,7 +13,9 @@
  */
 import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
 import { addressesOf } from "./endpoints.ts";
+import { hostPortsOf } from "./host_ports.ts";
 import {
+  affinitySeconds,
   type Candidate,
   candidatesOf,
   type Family,
@@ -68,6 +70,23 @@ export function serviceRules(
     if (port.protocol === "UDP") noteFlows(port, addresses, candidates, rules.flows);
   }
   return rules;
+}
+
+/** What leads to the host ports of a pod: as if it were a service, at the addresses of its node. */
+export function hostPortRules(
+  pod: Obj,
+  family: Family,
+  addresses: (node: string) => readonly string[],
+): Elements {
+  const elements: Elements = new Map();
+  for (const { protocol, address, port, to } of hostPortsOf(pod, family, addresses)) {
+    if (address.startsWith("127.") || address === "::1") continue;
+    const name = protocol.toLowerCase();
+    elements.set(`service-ips ${address} . ${name} . ${port}`, "goto masquerade/service-cluster/1");
+    elements.set(`service-endpoints-${name} ${address} . ${port} . 0`, `${to.ip} . ${to.port}`);
+    elements.set(`hairpin-connections ${to.ip} . ${to.ip} . ${name} . ${to.port}`, "");
+  }
+  return elements;
 }
 
 function bounded({ cluster, local, any }: Reachable): Reachable {
@@ -178,12 +197,6 @@ class PortWriter {
     if (this.#affinity === undefined) return;
     this.#elements.set(`${map} ${key}`, `goto remember/${this.#affinity}`);
   }
-}
-
-/** How long a client stays with its endpoint. */
-export function affinitySeconds(service: Obj): number | undefined {
-  if (service.spec.sessionAffinity !== "ClientIP") return undefined;
-  return service.spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 10_800;
 }
 
 const SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges";

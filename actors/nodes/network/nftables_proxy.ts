@@ -13,10 +13,13 @@ import type { Informer } from "../../../api/client/contract.ts";
 import type { ActorContext, Behaviour } from "../../runtime/contract.ts";
 import { BY_SERVICE, serviceOf } from "./endpoints.ts";
 import type { Netfilter } from "./nft.ts";
-import { affinitySeconds, type ServiceRules, serviceRules, type TablePlace } from "./nftables.ts";
+import { hasHostPorts, POD_KEY } from "./host_ports.ts";
+import { hostPortRules, type ServiceRules, serviceRules, type TablePlace } from "./nftables.ts";
 import { ENDPOINTS_MAX, removal, Table, tableOf, type TableOptions } from "./nftables_table.ts";
+import { affinitySeconds } from "./traffic.ts";
 
 const SERVICES = { group: "", version: "v1", plural: "services" };
+const PODS = { group: "", version: "v1", plural: "pods" };
 const SLICES = { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" };
 /** The one message: look at what is marked. */
 const SYNC = "sync";
@@ -26,6 +29,8 @@ export interface NftablesProxyOptions {
   table: TableOptions;
   /** Where it stands, asked anew for each service. */
   place(context: ActorContext): TablePlace;
+  /** The addresses of a node of this machine, for host ports of its pods; of other nodes none. */
+  hostPortAddresses(node: string): readonly string[];
   netfilter: Netfilter;
   /** Called after each transaction with the services it was about. */
   applied?(services: readonly string[]): void;
@@ -34,8 +39,9 @@ export interface NftablesProxyOptions {
 interface State {
   services: Informer;
   slices: Informer;
+  pods: Informer;
   table: Table;
-  /** Services to look at. */
+  /** Services and pods to look at. */
   marked: Set<string>;
   /** What a service's rules were made of, for the flows it leaves behind. */
   known: Map<string, { flows: ServiceRules["flows"]; sticky: boolean }>;
@@ -49,6 +55,7 @@ export function nftablesProxy(options: NftablesProxyOptions): Behaviour<State> {
       const services = context.informers.for(SERVICES);
       const slices = context.informers.for(SLICES);
       slices.index(BY_SERVICE, serviceOf);
+      const pods = context.informers.for(PODS);
       const marked = new Set<string>();
       const mark = (key: string) => {
         marked.add(key);
@@ -59,10 +66,13 @@ export function nftablesProxy(options: NftablesProxyOptions): Behaviour<State> {
         slices.subscribe(({ object, old }) => {
           for (const slice of [object, old]) if (slice) serviceOf(slice).forEach(mark);
         }),
+        pods.subscribe(({ key, object, old }) => {
+          if (hasHostPorts(object ?? old)) mark(`${POD_KEY}${key}`);
+        }),
       ];
       context.send(context.address, SYNC);
       const table = new Table(options.table);
-      return { services, slices, table, marked, known: new Map(), unsubscribe };
+      return { services, slices, pods, table, marked, known: new Map(), unsubscribe };
     },
     handle: (_key, state, context) => sync(state, context, options),
     async stop(state) {
@@ -84,6 +94,13 @@ async function sync(
   const stale: ServiceRules["flows"] = new Map();
   let unstick = false;
   for (const key of keys) {
+    if (key.startsWith(POD_KEY)) {
+      const pod = state.pods.get(key.slice(POD_KEY.length));
+      const family = options.table.family;
+      const rules = pod && hostPortRules(pod, family, options.hostPortAddresses);
+      table.set(key, rules ?? new Map());
+      continue;
+    }
     const service = services.get(key);
     const before = known.get(key);
     const rules = service

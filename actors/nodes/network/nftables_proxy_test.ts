@@ -5,6 +5,7 @@ import { type Host, Machine, packetTest } from "./machine_fixture_test.ts";
 import { nftablesProxy, staleFlows } from "./nftables_proxy.ts";
 
 const SERVICES = { group: "", version: "v1", plural: "services" };
+const PODS = { group: "", version: "v1", plural: "pods" };
 const SLICES = { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" };
 const TABLE = "plesio-proxy";
 
@@ -48,6 +49,7 @@ class World implements AsyncDisposable {
           nodePortAddresses: nodeAddresses,
           bridged: true,
         },
+        hostPortAddresses: (node) => node === "plesio-0" ? nodeAddresses : [],
         place: () => ({ family: 4, nodes: new Set(["plesio-0"]), nodeAddresses }),
         netfilter: { ...netfilter, apply: (script) => netfilter.apply(script).catch(noted) },
         applied: () => this.#applied.forEach((ring) => ring()),
@@ -217,6 +219,25 @@ packetTest(
     assertEquals(names(await machine.neighbour.ask("10.111.0.9", 80)), ["a"]);
   },
 );
+
+packetTest("a host port leads to its container until the pod goes", async () => {
+  await using world = await World.open();
+  const { machine, box } = world;
+  const a = await machine.pod("10.244.0.11");
+  await a.serve(8080, "a");
+  const ports = [{ containerPort: 8080, hostPort: 8088 }];
+  const containers = [{ name: "c", image: "x", ports }];
+  const target = { resource: PODS, namespace: "default", name: "web" };
+  const status = { phase: "Running", podIP: a.ip, podIPs: [{ ip: a.ip }] };
+  await box.pod("web", "plesio-0", { containers, terminationGracePeriodSeconds: 0 });
+  await world.change(() =>
+    box.client.patch({ ...target, subresource: "status" }, { type: "merge", body: { status } })
+  );
+  assertEquals(names(await machine.neighbour.ask("192.168.7.1", 8088)), ["a"]);
+  assertEquals(names(await machine.host.ask("10.244.255.1", 8088)), ["a"]);
+  await world.change(() => box.client.delete(target, { gracePeriodSeconds: 0 }));
+  assertEquals(await machine.neighbour.ask("192.168.7.1", 8088), { refused: 1 });
+});
 
 packetTest("ClientIP affinity holds a client until its endpoint goes", async () => {
   await using world = await World.open();

@@ -7,7 +7,9 @@
  * connections are refused, as kube-proxy's are. Where a port below 1024 is closed to us it listens
  * `PORT_SHIFT` higher and says so, in an event and in the annotation `plesio.dev/remapped-ports`.
  *
- * A message names a service; the actor reads the caches, compares what should be listened on with what
+ * Host ports of pods are listened for in the same way: a port that leads to one container.
+ *
+ * A message names a service, or a pod; the actor reads the caches, compares what should be listened on with what
  * is, and mends the difference.
  */
 import type { Informer } from "../../../api/client/contract.ts";
@@ -16,7 +18,15 @@ import type { ActorContext, Behaviour } from "../../runtime/contract.ts";
 import { Balancer } from "./balancer.ts";
 import { addressesOf, BY_SERVICE, type Endpoint, serviceOf } from "./endpoints.ts";
 import { forward, type Forwarder } from "./forward.ts";
-import { candidatesOf, type Place, policiesOf, reachable, type ServicePort } from "./traffic.ts";
+import { hasHostPorts, hostPortsOf, POD_KEY } from "./host_ports.ts";
+import {
+  affinitySeconds,
+  candidatesOf,
+  type Place,
+  policiesOf,
+  reachable,
+  type ServicePort,
+} from "./traffic.ts";
 
 type Service = DeepReadonly<KubeObject>;
 
@@ -28,6 +38,7 @@ export const REMAPPED = "plesio.dev/remapped-ports";
 export const LISTENERS_MAX = 20_000;
 
 const SERVICES = { group: "", version: "v1", plural: "services" };
+const PODS = { group: "", version: "v1", plural: "pods" };
 const SLICES = { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" };
 
 export interface ProxyOptions {
@@ -39,6 +50,8 @@ export interface ProxyOptions {
   local(address: string): boolean;
   /** Which nodes are here, for traffic policies and hints. */
   place(context: ActorContext): Place;
+  /** Where host ports of a node's pods are listened on; nowhere: it is not of this machine. */
+  hostPortAddresses(node: string): readonly string[];
 }
 
 interface Listener {
@@ -51,6 +64,7 @@ interface Listener {
 interface State {
   services: Informer;
   slices: Informer;
+  pods: Informer;
   /** By service, then by `protocol/address/port`. */
   listeners: Map<string, Map<string, Listener>>;
   count: number;
@@ -64,14 +78,18 @@ export function proxy(options: ProxyOptions): Behaviour<State> {
       const services = context.informers.for(SERVICES);
       const slices = context.informers.for(SLICES);
       slices.index(BY_SERVICE, serviceOf);
+      const pods = context.informers.for(PODS);
       const look = (key: string) => context.send(context.address, key);
       const unsubscribe = [
         services.subscribe(({ key }) => look(key)),
         slices.subscribe(({ object, old }) => {
           for (const slice of [object, old]) if (slice) serviceOf(slice).forEach(look);
         }),
+        pods.subscribe(({ key, object, old }) => {
+          if (hasHostPorts(object ?? old)) look(`${POD_KEY}${key}`);
+        }),
       ];
-      return { services, slices, listeners: new Map(), count: 0, unsubscribe };
+      return { services, slices, pods, listeners: new Map(), count: 0, unsubscribe };
     },
     handle: (key, state, context) => mend(key, state, context, options),
     async stop(state) {
@@ -99,38 +117,64 @@ export function wantedListeners(service: Service, options: ProxyOptions): Map<st
   return wanted;
 }
 
+/** What is listened for, by `protocol/address/port`: none without endpoints, so that it is refused. */
+type Wanted = Map<string, { endpoints: readonly Endpoint[]; affinity?: number }>;
+
+function wantedOf(key: string, state: State, context: ActorContext, options: ProxyOptions): Wanted {
+  const wanted: Wanted = new Map();
+  if (key.startsWith(POD_KEY)) {
+    const pod = state.pods.get(key.slice(POD_KEY.length));
+    for (
+      const { protocol, address, port, to } of pod
+        ? hostPortsOf(pod, 4, options.hostPortAddresses)
+        : []
+    ) {
+      if (protocol === "SCTP" || !(options.local(address) || address.startsWith("127."))) continue;
+      wanted.set(`${protocol}/${address}/${port}`, { endpoints: [to] });
+    }
+    return wanted;
+  }
+  const service = state.services.get(key);
+  const place = options.place(context);
+  for (const [id, port] of service ? wantedListeners(service, options) : []) {
+    const endpoints = chosen(id, service!, port, state.slices.byIndex(BY_SERVICE, key), place);
+    if (endpoints.length > 0) wanted.set(id, { endpoints, affinity: affinitySeconds(service!) });
+  }
+  return wanted;
+}
+
 async function mend(
   key: string,
   state: State,
   context: ActorContext,
   options: ProxyOptions,
 ): Promise<void> {
-  const service = state.services.get(key);
-  const wanted = service ? wantedListeners(service, options) : new Map<string, ServicePort>();
+  const wanted = wantedOf(key, state, context, options);
   const listeners = state.listeners.get(key) ?? new Map<string, Listener>();
   state.listeners.set(key, listeners);
-  const failed: unknown[] = [];
-  const place = options.place(context);
-  for (const [id, port] of wanted) {
-    const endpoints = chosen(id, service!, port, state.slices.byIndex(BY_SERVICE, key), place);
-    const listener = listeners.get(id);
-    listener?.balancer.set(endpoints, affinityOf(service!));
-    if (endpoints.length === 0) wanted.delete(id);
-    else if (!listener) {
-      await open(id, endpoints, service!, state, listeners, context, options).catch((error) =>
-        failed.push(error)
-      );
-    }
-  }
+  // Those that go first: what comes may want the same place.
   for (const [id, { forwarder }] of listeners) {
     if (wanted.has(id)) continue;
     listeners.delete(id);
     state.count--;
     await forwarder.close();
   }
+  const failed: unknown[] = [];
+  for (const [id, { endpoints, affinity }] of wanted) {
+    const balancer = listeners.get(id)?.balancer ?? new Balancer();
+    balancer.set(endpoints, affinity);
+    if (listeners.has(id)) continue;
+    await open(id, balancer, state, listeners, context, options).catch((error) =>
+      failed.push(error)
+    );
+  }
   if (listeners.size === 0) state.listeners.delete(key);
+  const service = state.services.get(key);
   if (service) await tellMoved(service, listeners, context);
-  if (failed.length > 0) throw failed[0];
+  if (failed.length === 0) return;
+  const pod = key.startsWith(POD_KEY) && state.pods.get(key.slice(POD_KEY.length));
+  if (pod) context.recorder.event(pod, "Warning", "HostPortConflict", text(failed[0]));
+  throw failed[0];
 }
 
 /**
@@ -151,8 +195,7 @@ function chosen(
 
 async function open(
   id: string,
-  endpoints: readonly Endpoint[],
-  service: Service,
+  balancer: Balancer,
   state: State,
   listeners: Map<string, Listener>,
   context: ActorContext,
@@ -162,8 +205,6 @@ async function open(
     throw new Error(`Cannot listen on ${id}: ${LISTENERS_MAX} addresses are listened on already`);
   }
   const [protocol, hostname, port] = id.split("/");
-  const balancer = new Balancer();
-  balancer.set(endpoints, affinityOf(service));
   const listen = (at: number) =>
     forward({
       protocol,
@@ -207,11 +248,6 @@ async function tellMoved(
     "PortRemapped",
     `Ports below 1024 are closed to this process; listening on ${value}`,
   );
-}
-
-function affinityOf(service: Service): number | undefined {
-  if (service.spec.sessionAffinity !== "ClientIP") return undefined;
-  return service.spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 10_800;
 }
 
 function closedToUs(error: unknown): boolean {

@@ -157,3 +157,9 @@ export function policiesOf(service: Obj): { internalLocal: boolean; externalLoca
     externalLocal: external && externalTrafficPolicy === "Local",
   };
 }
+
+/** How long a client stays with its endpoint. */
+export function affinitySeconds(service: Obj): number | undefined {
+  if (service.spec.sessionAffinity !== "ClientIP") return undefined;
+  return service.spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? 10_800;
+}
