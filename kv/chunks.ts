@@ -68,6 +68,7 @@ export class ChunkWriter<T> {
   /** Writes what is due. */
   async write(): Promise<void> {
     this.attempts++;
+    this.#log.mayHaveChunks = true;
     const due = this.#due;
     this.#due = [];
     for (const { key, bytes } of due) {

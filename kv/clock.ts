@@ -164,13 +164,13 @@ export class ManualClock implements Clock {
   }
 
   uuid(): string {
-    const bytes = this.bytes(16);
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
     let text = "";
     for (let i = 0; i < 16; i++) {
+      let byte = this.#next() & 0xff;
+      if (i === 6) byte = byte & 0x0f | 0x40;
+      else if (i === 8) byte = byte & 0x3f | 0x80;
       if (i === 4 || i === 6 || i === 8 || i === 10) text += "-";
-      text += bytes[i].toString(16).padStart(2, "0");
+      text += HEX[byte >> 4] + HEX[byte & 0x0f];
     }
     return text;
   }
@@ -260,6 +260,8 @@ export class ManualClock implements Clock {
     heap[at] = last;
   }
 }
+
+const HEX = "0123456789abcdef";
 
 /** One for all who only let promise reactions run. */
 const RESOLVED = Promise.resolve();

@@ -82,6 +82,10 @@ export function fitsInline(key: string, bodyBytes: number): boolean {
   return bodyBytes + key.length * 3 + RECORD_OVERHEAD_BYTES <= KV_VALUE_BYTES_MAX;
 }
 
+/** Where the fixed part of a record, and a head, are put together: a view of each one's own would cost more than it. */
+const scratch = new Uint8Array(HEADER_BYTES + GROUP_BYTES + CHUNKED_BYTES);
+const scratchView = new DataView(scratch.buffer);
+
 /** The bytes of a record. */
 export function encodeRecord(record: ChangeRecord): Uint8Array {
   const { group, chunks, body, key } = record;
@@ -89,26 +93,27 @@ export function encodeRecord(record: ChangeRecord): Uint8Array {
   const bodyLength = body === undefined ? 0 : body.length;
   const keyLength = utf8Length(key);
   const whole = new Uint8Array(head + keyLength + bodyLength);
-  const view = new DataView(whole.buffer);
+  const view = scratchView;
   if (keyLength > key.length) encoder.encodeInto(key, whole.subarray(head));
   else for (let i = 0; i < keyLength; i++) whole[head + i] = key.charCodeAt(i);
-  whole[0] = record.form;
-  whole[1] = record.kind | (group ? FIRST_OF_GROUP : 0) | (chunks ? CHUNKED : 0) |
+  scratch[0] = record.form;
+  scratch[1] = record.kind | (group ? FIRST_OF_GROUP : 0) | (chunks ? CHUNKED : 0) |
     (body ? WITH_BODY : 0);
   view.setUint16(2, keyLength);
   view.setFloat64(4, record.previous);
   view.setFloat64(12, record.time);
   let at = HEADER_BYTES;
   if (group) {
-    writeHex(whole, at, group.writer);
+    writeHex(scratch, at, group.writer);
     view.setFloat64(at + WRITER_BYTES, group.batch);
     at += GROUP_BYTES;
   }
   if (chunks) {
-    writeHex(whole, at, chunks.id);
+    writeHex(scratch, at, chunks.id);
     view.setUint16(at + CHUNK_ID_BYTES, chunks.count);
     view.setUint32(at + CHUNK_ID_BYTES + 2, chunks.length);
   }
+  for (let i = 0; i < head; i++) whole[i] = scratch[i];
   if (body !== undefined) whole.set(body, head + keyLength);
   return whole;
 }
@@ -189,15 +194,15 @@ const HEAD_BYTES = 1 + 5 * 8 + WRITER_BYTES;
 
 /** The bytes of a head. */
 export function encodeHead(head: HeadRecord): Uint8Array {
-  const whole = new Uint8Array(HEAD_BYTES);
-  const view = new DataView(whole.buffer);
+  const view = scratchView;
+  scratch[0] = 0;
   view.setFloat64(1, head.revision);
   view.setFloat64(9, head.keys);
   view.setFloat64(17, head.liveBytes);
   view.setFloat64(25, head.sum);
   view.setFloat64(33, head.batch);
-  writeHex(whole, 41, head.writer);
-  return whole;
+  writeHex(scratch, 41, head.writer);
+  return scratch.slice(0, HEAD_BYTES);
 }
 
 /** Takes a head apart. Throws DatabaseError for bytes that are none. */

@@ -135,7 +135,7 @@ export class Committer<T> {
 
   /** Resolves after the commit that is under way, if one is. */
   async betweenGroups(): Promise<void> {
-    await this.#committing?.catch(() => {});
+    await this.#committing;
   }
 
   /** Refuses further writes, ends those that wait, and lets the commit under way end. */
@@ -147,25 +147,27 @@ export class Committer<T> {
 
   #wake(): void {
     if (this.#running !== undefined || this.#closed !== undefined) return;
-    this.#running = this.#run().finally(() => {
-      this.#running = undefined;
-      if (this.#pending.length > 0 || this.#isStale) this.#wake();
-    });
+    this.#running = this.#run();
   }
 
   async #run(): Promise<void> {
-    // Writes of the same turn go into the same group.
-    await undefined;
-    while (this.#closed === undefined && (this.#pending.length > 0 || this.#isStale)) {
-      try {
-        if (this.#isStale) {
-          this.#isStale = false;
-          await this.#o.host.catchUp(0);
-        } else await this.#round();
-      } catch (error) {
-        if (!await this.#survive(error)) return;
-      }
+    try {
+      // Writes of the same turn go into the same group.
       await undefined;
+      while (this.#closed === undefined && (this.#pending.length > 0 || this.#isStale)) {
+        try {
+          if (this.#isStale) {
+            this.#isStale = false;
+            await this.#o.host.catchUp(0);
+          } else await this.#round();
+        } catch (error) {
+          if (!await this.#survive(error)) return;
+        }
+        await undefined;
+      }
+    } finally {
+      // In the turn in which nothing was left: whoever comes later begins anew.
+      this.#running = undefined;
     }
   }
 
@@ -185,7 +187,8 @@ export class Committer<T> {
 
   async #round(): Promise<void> {
     const formed = this.#former.form(this.#pending, this.head);
-    this.#pending.splice(0, formed.taken);
+    if (formed.taken === this.#pending.length) this.#pending = [];
+    else this.#pending.splice(0, formed.taken);
     for (const write of formed.aside) this.#prepare(write);
     if (formed.answers.length === 0) return;
     if (formed.changes.length === 0 && formed.mails.length === 0) {
@@ -195,7 +198,9 @@ export class Committer<T> {
     const mark: GroupMark = { writer: this.#o.writer, batch: ++this.#batch };
     const time = this.#o.clock.now();
     const startedAt = this.#o.clock.monotonic();
-    const committing = this.#commit(formed, mark, time).catch(databaseError);
+    const parts = this.#parts(formed, mark, time);
+    if (parts instanceof Error) return fail(formed, parts);
+    const committing = this.#commit(formed, parts);
     this.#committing = committing;
     this.#underWay = formed.answers.length;
     const outcome = await committing;
@@ -244,10 +249,8 @@ export class Committer<T> {
   /** Sends a group until its outcome is known. */
   async #commit(
     formed: Formed<T>,
-    mark: GroupMark,
-    time: number,
+    parts: readonly Part[],
   ): Promise<{ versionstamp: string } | "moved" | "moved, unsure" | Error> {
-    const parts = this.#parts(formed, mark, time);
     let pauseMs = COMMIT_RETRY_MS;
     let isUnsure = false;
     for (let tries = 1;; tries++) {
@@ -284,8 +287,16 @@ export class Committer<T> {
     }
   }
 
-  /** Keys and values of a group's commit. */
-  #parts(formed: Formed<T>, mark: GroupMark, time: number): Part[] {
+  /** Keys and values of a group's commit, or why they cannot be made. */
+  #parts(formed: Formed<T>, mark: GroupMark, time: number): Part[] | Error {
+    try {
+      return this.#partsOf(formed, mark, time);
+    } catch (error) {
+      return databaseError(error);
+    }
+  }
+
+  #partsOf(formed: Formed<T>, mark: GroupMark, time: number): Part[] {
     const { changes, chunks } = formed;
     const { log } = this.#o;
     const parts: Part[] = [];

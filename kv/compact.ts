@@ -150,6 +150,8 @@ export interface CompactorOptions<T> {
   keepMs?: number;
   /** For how long it is known when a revision was committed (default `keepMs`). */
   rememberMs?: number;
+  /** No other process writes to the database: what is not here is not there. */
+  owner?: boolean;
 }
 
 /** Compaction of one store. */
@@ -165,6 +167,7 @@ export class Compactor<T> {
   readonly #log: Log<T>;
   readonly #clock: Clock;
   readonly #host: CompactorHost;
+  readonly #isOwner: boolean;
   readonly #keepRevisions: number;
   readonly #keepMs: number;
   readonly #rememberMs: number;
@@ -182,6 +185,7 @@ export class Compactor<T> {
     this.#clock = options.clock;
     this.#host = options.host;
     this.bytesMax = options.bytesMax;
+    this.#isOwner = options.owner ?? false;
     this.#keepRevisions = options.keepRevisions ?? KEEP_REVISIONS;
     this.#keepMs = options.keepMs ?? KEEP_MS;
     this.#rememberMs = Math.max(this.#keepMs, options.rememberMs ?? 0);
@@ -356,6 +360,10 @@ export class Compactor<T> {
     const { kv, space } = this.#log;
     const named = new Set<string>(this.#host.preparedChunks());
     for (const { id } of this.#log.chunks.values()) named.add(id);
+    const log = this.#log;
+    if (!log.mayHaveChunks && named.size === 0) return 0;
+    // Whoever writes one from now on says so; where others write, nobody knows.
+    log.mayHaveChunks = !this.#isOwner;
     const now = this.#clock.monotonic();
     let swept = 0;
     let from: Deno.KvKey = chunkPrefix(space);
@@ -364,6 +372,7 @@ export class Compactor<T> {
       const page = kv.list<Uint8Array>({ start: from, end }, { limit: 1 });
       const { value: entry } = await page.next();
       if (entry === undefined) return swept;
+      log.mayHaveChunks = true;
       const id = entry.key[2] as string;
       // Strings sort before numbers, so this is behind all chunks of the id only with a large number.
       from = [space, "blob", id, Number.MAX_SAFE_INTEGER];

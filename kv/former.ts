@@ -54,7 +54,7 @@ export interface Formed<T> {
   readonly answers: Answer<T>[];
   readonly changes: Change<T>[];
   readonly mails: Mail[];
-  readonly chunks: Map<Change<T>, Chunks>;
+  chunks: Map<Change<T>, Chunks>;
   /** Writes that need chunks written, or room made, before they can be in a group. */
   readonly aside: Pending<T>[];
   /** How many of the waiting writes ran. */
@@ -95,7 +95,7 @@ export class Former<T> {
       answers: [],
       changes: [],
       mails: [],
-      chunks: new Map(),
+      chunks: NO_CHUNKS,
       aside: [],
       taken: 0,
       root: base.view.root,
@@ -183,11 +183,19 @@ export class Former<T> {
     }
     const full = this.#checkRoom(logBytes, grows, write);
     if (full !== undefined) return full;
-    for (const [change, where] of chunks) formed.chunks.set(change, where);
+    if (chunks.size > 0) {
+      if (formed.chunks === NO_CHUNKS) formed.chunks = new Map();
+      for (const [change, where] of chunks) formed.chunks.set(change, where);
+    }
     formed.changes.push(...changes);
     formed.mails.push(...mails);
     sum = (sum % 0x1_0000_0000 + 0x1_0000_0000) % 0x1_0000_0000;
-    Object.assign(formed, { bytes, keyBytes, mutations, logBytes, liveBytes, sum });
+    formed.bytes = bytes;
+    formed.keyBytes = keyBytes;
+    formed.mutations = mutations;
+    formed.logBytes = logBytes;
+    formed.liveBytes = liveBytes;
+    formed.sum = sum;
     formed.root = draft.root;
     formed.revision = draft.revision;
     return "placed";

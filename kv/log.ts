@@ -103,6 +103,8 @@ export class Log<T> {
   readonly space: Space;
   /** Where the chunks of records are that have any, by revision. */
   readonly chunks: Map<number, Chunks> = new Map();
+  /** Whether there may be chunks in the database: a sweep that found none knows better, until one is written. */
+  mayHaveChunks = true;
   readonly #codec: Codec<T>;
   readonly #sealer: Sealer | undefined;
   readonly #reloadKeys: () => Promise<boolean>;

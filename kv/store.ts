@@ -517,6 +517,7 @@ export async function openStore<T>(options: StoreOptions<T>): Promise<LogStore<T
     keepRevisions,
     keepMs,
     rememberMs: options.rememberMs,
+    owner: options.owner,
     host: {
       revision: () => store!.view().revision,
       preparedChunks: () => store!.preparedChunks(),

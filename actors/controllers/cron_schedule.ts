@@ -89,7 +89,23 @@ export function parseSchedule(text: string, timeZone?: string): Schedule {
     );
   }
   const fields = parts.map((part, i) => parseField(part, FIELDS[i]));
-  return { next: (after) => nextTime(fields, wall, after) };
+  return remembering({ next: (after) => nextTime(fields, wall, after) });
+}
+
+/** A schedule that knows its last two answers: a look at a CronJob asks for a time and the one after it, every time. */
+function remembering(schedule: Schedule): Schedule {
+  let [last, before] = [{ after: NaN, next: NaN as number | undefined }, {
+    after: NaN,
+    next: NaN as number | undefined,
+  }];
+  return {
+    next(after) {
+      if (after === last.after) return last.next;
+      const known = after === before.after ? before : { after, next: schedule.next(after) };
+      [before, last] = [last, known];
+      return known.next;
+    },
+  };
 }
 
 /** How many schedules are kept as they were read. */

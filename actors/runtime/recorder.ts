@@ -14,6 +14,7 @@
  * Behaviour matched: client-go tools/record (events_cache.go, event.go), v1.36.
  */
 import { Memory } from "../../api/machinery/memory.ts";
+import { formatTime } from "../../api/machinery/time.ts";
 import type { Client } from "../../api/client/contract.ts";
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import type { Clock, Timer } from "../../kv/clock.ts";
@@ -99,21 +100,16 @@ export class EventRecorder implements Recorder {
     if (this.#stopped) return;
     const regarding = referenceTo(object);
     const now = this.#options.clock.now();
-    const subject = [
-      regarding.kind,
-      regarding.namespace,
-      regarding.name,
-      regarding.uid,
-      regarding.apiVersion,
-    ].join("\n");
+    const { kind, namespace = "", name, uid = "", apiVersion = "", fieldPath = "" } = regarding;
+    const subject = `${kind}\n${namespace}\n${name}\n${uid}\n${apiVersion}`;
     if (this.#isSpam(subject, now)) return;
-    const group = [subject, type, reason].join("\n");
-    let key = [group, regarding.fieldPath, message].join("\n");
+    const group = `${subject}\n${type}\n${reason}`;
+    let key = `${group}\n${fieldPath}\n${message}`;
     if (this.#isSimilar(group, message, now)) {
       key = group;
       message = COMBINED + message;
     }
-    const at = new Date(now - now % 1000).toISOString().replace(".000Z", "Z");
+    const at = formatTime(now);
     const known = this.#entries.get(key);
     if (known) {
       known.event = {

@@ -138,6 +138,8 @@ export interface Reinvocation {
 export interface AdmissionPlugin {
   name: string;
   handles(admission: Admission): boolean;
+  /** Its `mutate` refuses early, and changes nothing. */
+  refuses?: true;
   mutate?(admission: Admission): Promise<void> | void;
   validate?(admission: Admission): Promise<void> | void;
   commit?(admission: Admission, draft: Draft<KubeObject>): void;

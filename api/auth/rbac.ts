@@ -150,7 +150,11 @@ export function rulesOf(
 class Granted {
   readonly grants: Grant[] = [];
   readonly version: number;
-  readonly #decisions = new Map<string, Decision>();
+  /** By path and verb, or by resource, subresource, verb and group: texts that are made anew must be hashed anew. */
+  readonly #decisions = new Map<string, Map<string, Map<string, Map<string, Decision>>>>();
+  #count = 0;
+  /** Whether any rule is of certain names: else a name decides nothing. */
+  readonly #hasNames: boolean;
 
   constructor(scope: Scope, user: User) {
     this.version = scope.version;
@@ -161,18 +165,23 @@ class Granted {
     };
     add(`U${user.name}`);
     for (const group of user.groups) add(`G${group}`);
+    this.#hasNames = this.grants.some(({ rules }) =>
+      rules.some((rule) => rule.resourceNames?.length)
+    );
   }
 
   decide(a: Attributes): Decision {
     if (this.grants.length === 0) return NO_OPINION;
-    const key = a.resourceRequest
-      ? `${a.verb} ${a.group}/${a.resource}/${a.subresource} ${a.name}`
-      : `${a.verb} ${a.path}`;
-    const known = this.#decisions.get(key);
+    const last = a.resourceRequest && this.#hasNames ? `${a.group} ${a.name}` : a.group;
+    const [first, second] = a.resourceRequest ? [a.resource, a.subresource] : [a.path, PATH];
+    const known = this.#decisions.get(first)?.get(second)?.get(a.verb)?.get(last);
     if (known !== undefined) return known;
     const decision = this.#search(a);
-    if (this.#decisions.size >= DECISIONS_MAX) this.#decisions.clear();
-    this.#decisions.set(key, decision);
+    if (this.#count++ >= DECISIONS_MAX) {
+      this.#decisions.clear();
+      this.#count = 1;
+    }
+    below(below(below(this.#decisions, first), second), a.verb).set(last, decision);
     return decision;
   }
 
@@ -186,6 +195,15 @@ class Granted {
     }
     return NO_OPINION;
   }
+}
+
+/** In the place of a subresource: none is called so. */
+const PATH = "/";
+
+function below<V>(maps: Map<string, Map<string, V>>, key: string): Map<string, V> {
+  let found = maps.get(key);
+  if (!found) maps.set(key, found = new Map());
+  return found;
 }
 
 function describe({ binding, subject }: Grant): string {

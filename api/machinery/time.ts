@@ -41,8 +41,10 @@ const RFC3339 =
 
 /** Parses RFC 3339 as Go does; undefined when it is none. Fractions of a millisecond are kept. */
 export function parseTime(text: string): number | undefined {
-  const plain = text.length === PLAIN_LENGTH ? parsePlain(text) : undefined;
-  if (plain !== undefined) return plain;
+  if (text.length === PLAIN_LENGTH) {
+    const known = parsed.get(text) ?? parsePlain(text);
+    if (known !== undefined) return known;
+  }
   const match = RFC3339.exec(text);
   if (!match) return undefined;
   const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number);
@@ -65,6 +67,10 @@ export function parseTime(text: string): number | undefined {
 const PLAIN_LENGTH = 20;
 const PLAIN_SIGNS = "    -  -  T  :  :  Z";
 
+/** Times of that form that were read lately: whoever looks at an object again reads its times again. */
+const parsed = new Map<string, number>();
+const PARSED_MAX = 512;
+
 /** The time of a text of that form, without the machinery of the general one; undefined when it is none. */
 function parsePlain(text: string): number | undefined {
   const numbers = [0, 0, 0, 0, 0, 0];
@@ -85,7 +91,10 @@ function parsePlain(text: string): number | undefined {
     return undefined;
   }
   if (hour > 23 || minute > 59 || second > 59) return undefined;
-  return Date.UTC(year, month - 1, day, hour, minute, second);
+  const ms = Date.UTC(year, month - 1, day, hour, minute, second);
+  if (parsed.size >= PARSED_MAX) parsed.clear();
+  parsed.set(text, ms);
+  return ms;
 }
 
 const SPACE = 0x20;

@@ -69,29 +69,46 @@ function optionsOf(request: ApiRequest, operation: Operation): Record<string, un
 }
 
 /**
- * Runs the mutating plugins; tells whether any had a say. All of them run a second time when a webhook has changed the
- * object: what they would add to what it added is added too (upstream: admission/reinvocation.go).
+ * Runs the mutating plugins; tells whether any may have changed something. All of them run a second time when a webhook
+ * has changed the object: what they would add to what it added is added too (upstream: admission/reinvocation.go).
+ * It answers at once as long as they do.
  */
-export async function mutate(deps: Deps, admission: Admission): Promise<boolean> {
-  const changed = await mutateOnce(deps, admission);
+export function mutate(deps: Deps, admission: Admission): boolean | Promise<boolean> {
+  const changed = mutateFrom(deps, admission, { from: 0, changed: false });
+  return typeof changed === "boolean"
+    ? changed
+    : changed.then((late) => mutateAgain(deps, admission, late));
+}
+
+function mutateAgain(
+  deps: Deps,
+  admission: Admission,
+  changed: boolean,
+): boolean | Promise<boolean> {
   const again = admission.reinvocation;
   if (!again?.wanted) return changed;
   again.again = true;
-  await mutateOnce(deps, admission);
-  return changed;
+  const ran = mutateFrom(deps, admission, { from: 0, changed });
+  return typeof ran === "boolean" ? changed : ran.then(() => changed);
 }
 
-async function mutateOnce(deps: Deps, admission: Admission): Promise<boolean> {
-  let changed = false;
+function mutateFrom(
+  deps: Deps,
+  admission: Admission,
+  so: { from: number; changed: boolean },
+): boolean | Promise<boolean> {
+  let { changed } = so;
   const { admission: plugins } = deps;
   // Some thirty at every write, of which most have no say: by index, which allocates nothing
-  for (let i = 0; i < plugins.length; i++) {
+  for (let i = so.from; i < plugins.length; i++) {
     const plugin = plugins[i];
     if (!plugin.mutate || !plugin.handles(admission)) continue;
-    if (!changed) own(admission.object);
-    changed = true;
+    if (!plugin.refuses) {
+      if (!changed) own(admission.object);
+      changed = true;
+    }
     const pending = plugin.mutate(admission);
-    if (pending) await pending;
+    if (pending) return pending.then(() => mutateFrom(deps, admission, { from: i + 1, changed }));
   }
   return changed;
 }
@@ -101,14 +118,14 @@ function own(object: KubeObject | undefined): void {
   for (const key in object) if (Object.isFrozen(object[key])) object[key] = edit(object[key]);
 }
 
-/** Runs the validating plugins. */
-export async function review(deps: Deps, admission: Admission): Promise<void> {
+/** Runs the validating plugins; a promise only where one of them has to wait. */
+export function review(deps: Deps, admission: Admission, from = 0): void | Promise<void> {
   const { admission: plugins } = deps;
-  for (let i = 0; i < plugins.length; i++) {
+  for (let i = from; i < plugins.length; i++) {
     const plugin = plugins[i];
     if (!plugin.validate || !plugin.handles(admission)) continue;
     const pending = plugin.validate(admission);
-    if (pending) await pending;
+    if (pending) return pending.then(() => review(deps, admission, i + 1));
   }
 }
 
@@ -119,9 +136,16 @@ export function reviewed(deps: Deps, admission: Admission): boolean {
 
 /** The plugins that want a say inside the write. */
 export function committers(deps: Deps, admission: Admission): readonly AdmissionPlugin[] {
-  if (admission.kind.store === "events") return [];
-  return deps.admission.filter((plugin) => plugin.commit && plugin.handles(admission));
+  if (admission.kind.store === "events") return NONE;
+  let found: AdmissionPlugin[] | undefined;
+  const { admission: plugins } = deps;
+  for (let i = 0; i < plugins.length; i++) {
+    if (plugins[i].commit && plugins[i].handles(admission)) (found ??= []).push(plugins[i]);
+  }
+  return found ?? NONE;
 }
+
+const NONE: readonly AdmissionPlugin[] = [];
 
 /** Runs them. */
 export function admitCommit(

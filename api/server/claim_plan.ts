@@ -36,14 +36,26 @@ export class Plan {
  * Runs `attempt`, which asks the judges and writes, with an object that has its claims where judges look at it; again
  * when the write found the plan lost. `old` is what an update replaces.
  */
-export async function withPlan<T>(
+export function withPlan<T>(
   deps: Deps,
   { admission, old }: { admission: Admission; old?: DeepReadonly<KubeObject> },
   attempt: (plan: Plan | undefined) => Promise<T>,
 ): Promise<T> {
-  const object = admission.object!;
   const claims = claimsOf(admission.kind);
-  if (!claims || admission.form || !reviewed(deps, admission)) return await attempt(undefined);
+  if (!claims || admission.form || !reviewed(deps, admission)) return attempt(undefined);
+  return planned(deps, { admission, old, claims }, attempt);
+}
+
+async function planned<T>(
+  deps: Deps,
+  { admission, old, claims }: {
+    admission: Admission;
+    old?: DeepReadonly<KubeObject>;
+    claims: Claims;
+  },
+  attempt: (plan: Plan | undefined) => Promise<T>,
+): Promise<T> {
+  const object = admission.object!;
   const asked = object.spec;
   for (let plans = 1; plans < PLANS_MAX; plans++) {
     const plan = drawn(deps, claims, { object, old, store: storeOf(deps, admission.kind) });

@@ -107,10 +107,10 @@ function objectOf(answer: Answer): DeepReadonly<KubeObject> {
 }
 
 /** Asks, once custom resources are served too. Bad targets reject like everything else. */
-async function ask(door: Door, make: () => ApiRequest): Promise<Answer> {
+function ask(door: Door, make: () => ApiRequest): Promise<Answer> {
   const { deps } = door;
-  if (deps.starting) await deps.starting;
-  return deps.audit ? await audited(deps, make()) : await run(deps, make());
+  if (deps.starting) return deps.starting.then(() => ask(door, make));
+  return deps.audit ? audited(deps, make()) : run(deps, make());
 }
 
 /** Asks, and tells the audit, as whoever comes over HTTP is told of. */

@@ -34,20 +34,51 @@ export function hasSubresource(kind: Kind, name: string): boolean {
   return false;
 }
 
+/** What hooks are told: made twice for every write, so without closures. */
+class RequestContext implements KindContext {
+  readonly now: number;
+  readonly #deps: Deps;
+  readonly #request: ApiRequest;
+
+  constructor(deps: Deps, request: ApiRequest) {
+    this.now = deps.clock.now();
+    this.#deps = deps;
+    this.#request = request;
+  }
+
+  get user(): string {
+    return this.#request.user.name;
+  }
+
+  get requester(): ApiRequest["user"] {
+    return this.#request.user;
+  }
+
+  get subresource(): string {
+    return this.#request.subresource;
+  }
+
+  get features(): Deps["features"] {
+    return this.#deps.features;
+  }
+
+  warn(line: string): void {
+    this.#request.warnings.push(line);
+  }
+
+  namespaceLabels(): Readonly<Record<string, string>> {
+    const key = `/registry/namespaces/${this.#request.namespace}`;
+    return this.#deps.database.objects.view().get(key)?.value.metadata.labels ?? {};
+  }
+
+  uuid(): string {
+    return this.#deps.clock.uuid();
+  }
+}
+
 /** What hooks are told. */
 export function contextOf(deps: Deps, request: ApiRequest): KindContext {
-  return {
-    now: deps.clock.now(),
-    user: request.user.name,
-    requester: request.user,
-    subresource: request.subresource,
-    warn: (line) => request.warnings.push(line),
-    namespaceLabels: () =>
-      deps.database.objects.view().get(`/registry/namespaces/${request.namespace}`)?.value.metadata
-        .labels ?? {},
-    uuid: () => deps.clock.uuid(),
-    features: deps.features,
-  };
+  return new RequestContext(deps, request);
 }
 
 /** The namespace of the object must be the request's. */

@@ -40,14 +40,10 @@ function virtualName({ plural, group }: Kind): string {
 }
 
 /** Answers a request for a subresource. */
-export async function answerSubresource(deps: Deps, request: ApiRequest): Promise<Answer> {
+export function answerSubresource(deps: Deps, request: ApiRequest): Promise<Answer> {
   const { kind, subresource, verb } = request;
   const aside = asideOf(deps, request);
-  if (aside) {
-    if (verb !== "get") throw methodNotAllowed(subjectOf(kind), verb);
-    await getObject(deps, request);
-    return { code: 200, kind: ASIDE, object: await aside(undefined, request) };
-  }
+  if (aside) return answerAside(deps, request, aside);
   const row = kind.subresources.find((s) => s.name === subresource);
   if (!row) throw noSuchResource();
   if (!(row.verbs as readonly string[]).includes(verb)) {
@@ -55,20 +51,31 @@ export async function answerSubresource(deps: Deps, request: ApiRequest): Promis
   }
   switch (subresource) {
     case "scale":
-      return verb === "get" ? await getScale(deps, request) : await writeScale(deps, request);
+      return verb === "get" ? getScale(deps, request) : writeScale(deps, request);
     case "binding":
-      return await bindPod(deps, request);
+      return bindPod(deps, request);
     case "eviction":
-      return await evictPod(deps, request);
+      return evictPod(deps, request);
     case "token":
-      return await answerToken(deps, request);
+      return answerToken(deps, request);
     case "finalize":
-      return await finalizeNamespace(deps, request);
+      return finalizeNamespace(deps, request);
   }
-  if (verb === "get") return await getObject(deps, request);
-  if (verb === "update") return await updateObject(deps, request);
-  if (verb === "patch") return await patchObject(deps, request);
+  if (verb === "get") return getObject(deps, request);
+  if (verb === "update") return updateObject(deps, request);
+  if (verb === "patch") return patchObject(deps, request);
   throw methodNotAllowed(subjectOf(kind), verb);
+}
+
+async function answerAside(
+  deps: Deps,
+  request: ApiRequest,
+  aside: VirtualAnswer,
+): Promise<Answer> {
+  const { kind, verb } = request;
+  if (verb !== "get") throw methodNotAllowed(subjectOf(kind), verb);
+  await getObject(deps, request);
+  return { code: 200, kind: ASIDE, object: await aside(undefined, request) };
 }
 
 /** A namespace's `finalize`: nothing but spec.finalizers is taken from what is sent. */

@@ -3,7 +3,7 @@
  * revision; what must be exact runs inside the store's write. When the object moved in between, an update
  * that named a resourceVersion is refused with 409, everything else starts again from the new object.
  */
-import type { Draft, Item, Store } from "../../kv/contract.ts";
+import type { Draft, Item, Store, Term } from "../../kv/contract.ts";
 import type { Admission } from "../auth/contract.ts";
 import { without } from "../machinery/edit.ts";
 import { alreadyExists, conflict, invalid, notFound } from "../machinery/errors.ts";
@@ -74,10 +74,10 @@ export function itemAfter(
 }
 
 /** Answers a create. */
-export async function createObject(deps: Deps, request: ApiRequest): Promise<Answer> {
+export function createObject(deps: Deps, request: ApiRequest): Promise<Answer> {
   enter(deps, request, "decode");
   const { object } = decodeBody(deps, request);
-  return await createDecoded(deps, request, object);
+  return createDecoded(deps, request, object);
 }
 
 /** Creates a decoded object, which belongs to the request. */
@@ -98,7 +98,8 @@ async function createDecoded(
   if (!apply) tracked(deps, request, undefined, object);
   enter(deps, request, "mutate");
   const { managedFields } = object.metadata;
-  if (await mutate(deps, admission)) fillDefaults(kind, object);
+  const mutated = mutate(deps, admission);
+  if (typeof mutated === "boolean" ? mutated : await mutated) fillDefaults(kind, object);
   if (admission.reinvocation) settleManaged(request, object, managedFields);
   enter(deps, request, "prepare");
   const generated = object.metadata.name ? undefined : object.metadata.generateName;
@@ -109,14 +110,19 @@ async function createDecoded(
   const validating = validateNew(deps, request, object);
   if (validating) await validating;
   const store = storeOf(deps, kind);
-  const written = await withPlan(deps, { admission }, async (plan) => {
+  const written = await withPlan(deps, { admission }, (plan) => {
     enter(deps, request, "admit");
-    await review(deps, admission);
-    enter(deps, request, "commit");
-    if (resourceVersion && resourceVersion !== "0" && !request.params.dryRun) throw versionGiven();
-    return await commitCreate(deps, request, { admission, object, generated, plan });
+    const commit = () => {
+      enter(deps, request, "commit");
+      const unfit = resourceVersion && resourceVersion !== "0" && !request.params.dryRun;
+      if (unfit) throw versionGiven();
+      return commitCreate(deps, request, { admission, object, generated, plan });
+    };
+    const reviewing = review(deps, admission);
+    return reviewing ? reviewing.then(commit) : commit();
   });
-  return { ...await answerOf(store, request, written), code: 201 };
+  const answer = answerOf(store, request, written);
+  return { ...answer instanceof Promise ? await answer : answer, code: 201 };
 }
 
 async function commitCreate(
@@ -170,13 +176,20 @@ interface Written {
 }
 
 /** Runs a write function, or takes it back at the end of a dry run. */
-async function runWrite(
+function runWrite(
   store: Store<KubeObject>,
   request: ApiRequest,
   fn: (draft: Draft<KubeObject>) => Written | undefined,
 ): Promise<Written | undefined> {
   const options = request.term ? { term: request.term } : undefined;
-  if (!request.params.dryRun) return await store.write(fn, options);
+  return request.params.dryRun ? tryWrite(store, fn, options) : store.write(fn, options);
+}
+
+async function tryWrite(
+  store: Store<KubeObject>,
+  fn: (draft: Draft<KubeObject>) => Written | undefined,
+  options: { term: Term } | undefined,
+): Promise<Written | undefined> {
   let result: Written | undefined;
   try {
     await store.write((draft) => {
@@ -189,12 +202,12 @@ async function runWrite(
   return result;
 }
 
-async function answerOf(
+function answerOf(
   store: Store<KubeObject>,
   request: ApiRequest,
   written: Written | undefined,
   base?: Item<KubeObject>,
-): Promise<Answer> {
+): Answer | Promise<Answer> {
   const { kind } = request;
   const { key, value, revision } = written!;
   if (!request.params.dryRun) {
@@ -203,8 +216,8 @@ async function answerOf(
   // What was not written keeps the resourceVersion of what is there
   const shown = base ? atRevision(value, base.revision) as KubeObject : value;
   const item = { key, revision: 0, value: shown, bytes: new Uint8Array() };
-  if (kind.storage?.convert) await prepareServed(kind, [item]);
-  return { code: 200, kind, object: served(kind, item) };
+  const answer = () => ({ code: 200, kind, object: served(kind, item) });
+  return kind.storage?.convert ? prepareServed(kind, [item]).then(answer) : answer();
 }
 
 /** Kinds that an update creates when they are absent (upstream: AllowCreateOnUpdate). */
@@ -255,11 +268,11 @@ function checkVersionGiven({ kind, name }: ApiRequest): void {
 }
 
 /** Answers an update. */
-export async function updateObject(deps: Deps, request: ApiRequest): Promise<Answer> {
+export function updateObject(deps: Deps, request: ApiRequest): Promise<Answer> {
   const { object: sent } = decodeBody(deps, request);
   const wanted = sent.metadata.resourceVersion;
   const conditional = wanted !== undefined && wanted !== "" && wanted !== "0";
-  return await change(deps, request, {
+  return change(deps, request, {
     attemptsMax: conditional ? 1 : UPDATE_ATTEMPTS_MAX,
     produce: (_old, attempt) => {
       if (!conditional) {
@@ -277,8 +290,8 @@ export async function updateObject(deps: Deps, request: ApiRequest): Promise<Ans
 }
 
 /** Answers a patch of any type. */
-export async function patchObject(deps: Deps, request: ApiRequest): Promise<Answer> {
-  return await change(deps, request, {
+export function patchObject(deps: Deps, request: ApiRequest): Promise<Answer> {
+  return change(deps, request, {
     attemptsMax: PATCH_ATTEMPTS_MAX,
     produce: (old) => patched(deps, request, old),
     absent: () => {
@@ -370,7 +383,8 @@ async function tryChange(
   }
   const { managedFields } = object.metadata;
   enter(deps, request, "mutate");
-  if (await mutate(deps, admission)) {
+  const mutated = mutate(deps, admission);
+  if (typeof mutated === "boolean" ? mutated : await mutated) {
     shown?.carry();
     fillDefaults(kind, object);
     if (admission.reinvocation) {
@@ -393,14 +407,17 @@ async function tryChange(
     const validating = validateChanged(deps, request, object, old);
     if (validating) await validating;
   }
-  return await withPlan(deps, { admission, old: base.value }, async (plan) => {
+  return await withPlan(deps, { admission, old: base.value }, (plan) => {
     enter(deps, request, "admit");
     // Judges see which version is replaced; it is not stored
     object.metadata.resourceVersion = old.metadata.resourceVersion;
-    await review(deps, admission);
-    if (unchanged) return { code: 200, kind, item: base };
-    object.metadata = without(object.metadata, "resourceVersion");
-    return await commitChange(deps, request, { admission, object, base, plan });
+    const commit = (): Promise<Answer | undefined> => {
+      if (unchanged) return Promise.resolve({ code: 200, kind, item: base });
+      object.metadata = without(object.metadata, "resourceVersion");
+      return commitChange(deps, request, { admission, object, base, plan });
+    };
+    const reviewing = review(deps, admission);
+    return reviewing ? reviewing.then(commit) : commit();
   });
 }
 
@@ -462,5 +479,5 @@ async function commitChange(
     if (kind.storage?.convert) await prepareServed(kind, [item]);
     return { code: 200, kind, object: served(kind, item) };
   }
-  return await answerOf(store, request, written, base);
+  return answerOf(store, request, written, base);
 }

@@ -13,6 +13,7 @@ const IMMORTAL = new Set(["default", "kube-system", "kube-public"]);
 /** Upstream's NamespaceLifecycle. */
 export const namespaceLifecycle: AdmissionPlugin = {
   name: "NamespaceLifecycle",
+  refuses: true,
   handles(a) {
     if (isNamespace(a)) return a.operation === "DELETE" && !a.subresource;
     // Whoever may ask for a review must not learn from it which namespaces exist.

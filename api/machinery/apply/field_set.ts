@@ -71,6 +71,11 @@ export function canonical(set: FieldSet): FieldSet {
   return one;
 }
 
+/** Whether `canonical` gives this very set. */
+export function isCanonical(set: FieldSet): boolean {
+  return canonicals.has(set);
+}
+
 /** Sets that are so already: those of stored objects, most often. */
 const canonicals = new WeakSet<FieldSet>();
 
@@ -94,11 +99,37 @@ function start(member: boolean): Building {
   return member ? { ".": LEAF } : {};
 }
 
-/** Fields in either. */
+/** Fields in either; `a` itself where it has all of them. */
 export function union(a: FieldSet, b: FieldSet): FieldSet {
   if (a === b || isEmptySet(b)) return a;
   if (isEmptySet(a)) return b;
-  return unionChildren(a, b, {});
+  return hasChildren(a, b) ? a : unionChildren(a, b, {});
+}
+
+/** Whether all that lies in `b` lies in `a`. */
+function hasChildren(a: FieldSet, b: FieldSet): boolean {
+  for (const key in b) {
+    if (key === ".") continue;
+    const mine = a[key];
+    const other = b[key];
+    if (mine === other) continue;
+    if (mine === undefined || (isMember(other) && !isMember(mine))) return false;
+    if (!hasChildren(mine, other)) return false;
+  }
+  return true;
+}
+
+/** Whether taking `b` away from `a` (`deep`: and what lies below members of `b`) leaves `a` as it is. */
+function areApart(a: FieldSet, b: FieldSet, deep: boolean): boolean {
+  for (const key in b) {
+    if (key === ".") continue;
+    const mine = a[key];
+    if (mine === undefined) continue;
+    const other = b[key];
+    if (isMember(other) && (deep || isMember(mine))) return false;
+    if (!areApart(mine, other, deep)) return false;
+  }
+  return true;
 }
 
 function unionChildren(a: FieldSet, b: FieldSet, out: Building): FieldSet {
@@ -118,9 +149,9 @@ function unionNodes(a: FieldSet, b: FieldSet): FieldSet {
   return unionChildren(a, b, start(member));
 }
 
-/** Fields of `a` that are not in `b`. Fields below a member of `b` stay. */
+/** Fields of `a` that are not in `b`, or `a` itself. Fields below a member of `b` stay. */
 export function difference(a: FieldSet, b: FieldSet): FieldSet {
-  if (isEmptySet(a) || isEmptySet(b)) return a;
+  if (isEmptySet(a) || isEmptySet(b) || areApart(a, b, false)) return a;
   return differenceChildren(a, b, {}, false) ?? NO_FIELDS;
 }
 
@@ -148,9 +179,9 @@ function differenceNodes(a: FieldSet, b: FieldSet, deep: boolean): FieldSet | un
   return differenceChildren(a, b, start(isMember(a) && !gone), deep);
 }
 
-/** Fields of `a` that are neither in `b` nor below a member of `b`. */
+/** Fields of `a` that are neither in `b` nor below a member of `b`, or `a` itself. */
 export function differenceBelow(a: FieldSet, b: FieldSet): FieldSet {
-  if (isEmptySet(a) || isEmptySet(b)) return a;
+  if (isEmptySet(a) || isEmptySet(b) || areApart(a, b, true)) return a;
   return differenceChildren(a, b, {}, true) ?? NO_FIELDS;
 }
 

@@ -9,6 +9,7 @@ import {
   difference,
   type FieldSet,
   hasPath,
+  isCanonical,
   isEmptySet,
   isFieldSet,
   NO_FIELDS,
@@ -40,6 +41,8 @@ export function sameManager(a: Managed, b: Managed): boolean {
 }
 
 const known = new WeakMap<object, readonly Managed[]>();
+/** The stored entries that say what a manager has, as they are to be written again. */
+const written = new WeakMap<Managed, ManagedFieldsEntry>();
 
 /**
  * Reads entries; undefined when one of them is malformed. Of equal managers the last one counts. Those of
@@ -50,12 +53,13 @@ export function readManaged(entries: unknown): readonly Managed[] | undefined {
   if (!Array.isArray(entries)) return undefined;
   const before = known.get(entries);
   if (before) return before;
-  const managed = readEntries(entries);
-  if (managed && Object.isFrozen(entries)) known.set(entries, managed);
+  const isStored = Object.isFrozen(entries);
+  const managed = readEntries(entries, isStored);
+  if (managed && isStored) known.set(entries, managed);
   return managed;
 }
 
-function readEntries(entries: unknown[]): Managed[] | undefined {
+function readEntries(entries: unknown[], isStored: boolean): Managed[] | undefined {
   const managed: Managed[] = [];
   for (const entry of entries as ManagedFieldsEntry[]) {
     if (typeof entry !== "object" || entry === null) return undefined;
@@ -72,6 +76,7 @@ function readEntries(entries: unknown[]): Managed[] | undefined {
       time: entry.time,
       fields,
     };
+    if (isStored && isCanonical(fields)) written.set(one, entry);
     const at = managed.findIndex((other) => sameManager(other, one));
     if (at < 0) managed.push(one);
     else managed[at] = one;
@@ -79,19 +84,25 @@ function readEntries(entries: unknown[]): Managed[] | undefined {
   return managed;
 }
 
-/** Entries as objects hold them, in upstream's order. Managers without fields are left out. */
+/**
+ * Entries as objects hold them, in upstream's order. Managers without fields are left out. Entries of stored objects
+ * that nothing has changed are shared with them, and frozen.
+ */
 export function writeManaged(managed: readonly Managed[]): ManagedFieldsEntry[] {
-  return managed.filter((one) => !isEmptySet(one.fields)).sort(inOrder).map((one) => {
-    const entry: ManagedFieldsEntry = {};
-    if (one.manager) entry.manager = one.manager;
-    entry.operation = one.operation;
-    entry.apiVersion = one.apiVersion;
-    if (one.time !== undefined) entry.time = one.time;
-    entry.fieldsType = "FieldsV1";
-    entry.fieldsV1 = canonical(one.fields) as unknown as { [key: string]: Json };
-    if (one.subresource) entry.subresource = one.subresource;
-    return entry;
-  });
+  return managed.filter((one) => !isEmptySet(one.fields)).sort(inOrder)
+    .map((one) => written.get(one) ?? entryOf(one));
+}
+
+function entryOf(one: Managed): ManagedFieldsEntry {
+  const entry: ManagedFieldsEntry = {};
+  if (one.manager) entry.manager = one.manager;
+  entry.operation = one.operation;
+  entry.apiVersion = one.apiVersion;
+  if (one.time !== undefined) entry.time = one.time;
+  entry.fieldsType = "FieldsV1";
+  entry.fieldsV1 = canonical(one.fields) as unknown as { [key: string]: Json };
+  if (one.subresource) entry.subresource = one.subresource;
+  return entry;
 }
 
 function order(a: string, b: string): number {
