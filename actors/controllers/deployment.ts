@@ -23,6 +23,7 @@ import {
   DEPLOYMENTS,
   indexOwnership,
   isGone,
+  isNamespaceGoing,
   type Outcome,
   OWN_WRITES_MS_MAX,
   OwnWrites,
@@ -99,12 +100,20 @@ function podKey(pod: Obj): string {
   return `${pod.metadata.namespace}/${pod.metadata.name}`;
 }
 
-/** Brings one Deployment a step further. */
+/** Brings one Deployment a step further; in a namespace that is going away there is nothing to try again. */
 export async function reconcile(
   key: string,
   context: ActorContext,
   state: State,
 ): Promise<Outcome> {
+  try {
+    return await stepOf(key, context, state);
+  } catch (error) {
+    if (!isNamespaceGoing(error)) throw error;
+  }
+}
+
+async function stepOf(key: string, context: ActorContext, state: State): Promise<Outcome> {
   let deployment = state.deployments.get(key);
   if (!deployment) {
     state.writes.forget(key);

@@ -84,7 +84,7 @@ function bareMetadata(metadata: Obj["spec"]): Record<string, unknown> {
 /**
  * Sorts a Deployment's ReplicaSets into new and old, keeps the revision annotations right, and makes the
  * new one when it is missing and `writes`, which notes that, is given. What was written is in the result. Undefined when the
- * rollout has to begin anew (a collision of names, the namespace going away).
+ * rollout has to begin anew (a collision of names).
  */
 export async function arrangeSets(
   context: ActorContext,
@@ -158,7 +158,7 @@ async function makeNew(
       context.client.create<KubeObject>({ resource: REPLICA_SETS, namespace }, set);
     made = await writes.make(keyOf(deployment), create);
   } catch (error) {
-    if (isNamespaceGoing(error)) return undefined;
+    if (isNamespaceGoing(error)) throw error;
     if (codeOf(error) !== 409) throw await sayCreateFailed(context, deployment, set, error);
     const other = await sameNamed(context, deployment, set);
     if (!other) return undefined;

@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { DEPLOYMENTS, PODS, REPLICA_SETS } from "../runtime/mod.ts";
+import { DEPLOYMENTS, NAMESPACES, PODS, REPLICA_SETS } from "../runtime/mod.ts";
 import { deploymentController } from "./deployment.ts";
 import { conditionOf } from "./objects.ts";
 import { replicaSetController } from "./replicaset.ts";
@@ -215,6 +215,21 @@ Deno.test("deployment takes another hash when the name of its replica set is tak
   assertEquals(found.status.collisionCount, 1);
   const names = (await world.list(REPLICA_SETS)).map((other) => other.metadata.name);
   assertEquals(names.length, 2);
+});
+
+Deno.test("deployment tries nothing again in a namespace that goes away", async () => {
+  await using world = await openWorld(CONTROLLERS);
+  await world.client.create({ resource: NAMESPACES }, { metadata: { name: "green" } });
+  await world.create(DEPLOYMENTS, deployment(0), "green");
+  await world.settle();
+  await world.client.delete({ resource: NAMESPACES, name: "green" });
+  const [set] = await world.list(REPLICA_SETS, "green");
+  const { name } = set.metadata;
+  await world.client.delete({ resource: REPLICA_SETS, namespace: "green", name });
+  await world.settle();
+  assertEquals(await world.list(REPLICA_SETS, "green"), []);
+  const next = world.clock.nextWorkAt() ?? Infinity;
+  assert(next - world.clock.now() > 1_000, `it comes back in ${next - world.clock.now()} ms`);
 });
 
 Deno.test("deployment that recreates empties all sets it adopts but its own", async () => {
