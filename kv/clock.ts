@@ -98,7 +98,7 @@ interface ManualTimer extends Timer {
   readonly kind: TimerKind;
   readonly dueAt: number;
   readonly order: number;
-  readonly fn: () => void;
+  fn: () => void;
   cancelled: boolean;
 }
 
@@ -144,6 +144,8 @@ export class ManualClock implements Clock {
       cancelled: false,
       cancel() {
         this.cancelled = true;
+        // It stays until it would have been due; what it was for need not.
+        this.fn = NOTHING;
       },
     };
     this.#push(timer);
@@ -265,6 +267,8 @@ const HEX = "0123456789abcdef";
 
 /** One for all who only let promise reactions run. */
 const RESOLVED = Promise.resolve();
+
+const NOTHING = () => {};
 
 function isBefore(a: ManualTimer, b: ManualTimer): boolean {
   return a.dueAt < b.dueAt || a.dueAt === b.dueAt && a.order < b.order;

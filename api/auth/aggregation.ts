@@ -3,6 +3,7 @@
  * match. Kept inside the commit that changes any ClusterRole, so that no reader sees them apart.
  */
 import { edit } from "../machinery/edit.ts";
+import { sameJson } from "../machinery/json_value.ts";
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
 import type { View } from "../../kv/contract.ts";
 import type { Admission, AdmissionPlugin, PolicyRule } from "./contract.ts";
@@ -32,10 +33,12 @@ export function aggregatedRules(
   // A role may gather a role that gathers others: repeat until nothing moves.
   for (let round = 0; round < roles.size; round++) {
     let moved = false;
+    const ordered = [...roles.values()].filter((role) => role !== undefined)
+      .sort((a, b) => a.metadata.name < b.metadata.name ? -1 : 1);
     for (const [key, role] of roles) {
       if (!role?.aggregationRule) continue;
-      const rules = gather(role, roles);
-      if (equalRules(role.rules ?? [], rules)) continue;
+      const rules = gather(role, ordered);
+      if (sameJson(role.rules ?? [], rules)) continue;
       const object = { ...role, rules } as unknown as KubeObject;
       roles.set(key, object);
       const known = changed.find((c) => c.key === key);
@@ -48,14 +51,13 @@ export function aggregatedRules(
   return changed;
 }
 
-function gather(role: Role, roles: ReadonlyMap<string, Role | undefined>): PolicyRule[] {
+/** `ordered`: all roles by name. */
+function gather(role: Role, ordered: readonly Role[]): PolicyRule[] {
   const rules: PolicyRule[] = [];
   const seen = new Set<string>();
-  const ordered = [...roles.values()]
-    .filter((r): r is Role => r !== undefined && r.metadata.name !== role.metadata.name)
-    .sort((a, b) => a.metadata.name < b.metadata.name ? -1 : 1);
   for (const selector of role.aggregationRule.clusterRoleSelectors ?? []) {
     for (const other of ordered) {
+      if (other.metadata.name === role.metadata.name) continue;
       if (!selects(selector, other.metadata.labels ?? {})) continue;
       for (const rule of other.rules ?? []) {
         const text = JSON.stringify(rule);
@@ -81,11 +83,6 @@ function selects(selector: Selector, labels: DeepReadonly<Record<string, string>
     if (operator === "DoesNotExist" && value !== undefined) return false;
   }
   return true;
-}
-
-function equalRules(a: readonly unknown[], b: readonly unknown[]): boolean {
-  return a.length === b.length &&
-    a.every((rule, i) => JSON.stringify(rule) === JSON.stringify(b[i]));
 }
 
 /** Keeps aggregated roles right in the commit of any write of a ClusterRole. */

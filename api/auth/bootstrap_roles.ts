@@ -8,6 +8,7 @@
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
 import type { View } from "../../kv/contract.ts";
 import type { PolicyRule } from "./contract.ts";
+import { sameJson } from "../machinery/json_value.ts";
 import { aggregatedRules } from "./aggregation.ts";
 import { uncovered } from "./rbac_rules.ts";
 import {
@@ -119,8 +120,14 @@ function splitOnce(text: string, separator: string): [string, string] {
   return [text.slice(0, at), text.slice(at + separator.length)];
 }
 
-/** All default roles and bindings, by key, without uid and creation time. */
-export function bootstrapPolicy(): BootstrapWrite[] {
+/** All default roles and bindings, by key, without uid and creation time: one list for all, as it never changes. */
+export function bootstrapPolicy(): readonly BootstrapWrite[] {
+  return policy ??= policyOfTables();
+}
+
+let policy: readonly BootstrapWrite[] | undefined;
+
+function policyOfTables(): BootstrapWrite[] {
   const controllerBindings = CONTROLLER_ROLES.map((row): BindingRow => ({
     name: row.name,
     role: `ClusterRole ${row.name}`,
@@ -183,10 +190,11 @@ function reconciled(
     const subjects = union(stored.subjects, wanted.subjects ?? [], sameSubject);
     return created({ ...wanted, ...(subjects.length ? { subjects } : {}) }, context);
   }
+  if (isAsWanted(stored, wanted)) return undefined;
   const next: Record<string, unknown> = { ...stored };
   let changed = false;
   const metadata: Record<string, unknown> = { ...stored.metadata };
-  for (const part of ["labels", "annotations"] as const) {
+  for (const part of PARTS) {
     const missing = Object.entries(wanted.metadata[part] ?? {})
       .filter(([name]) => stored.metadata[part]?.[name] === undefined);
     if (missing.length === 0) continue;
@@ -208,15 +216,27 @@ function reconciled(
       (stored.aggregationRule?.clusterRoleSelectors ?? []).length;
     next.aggregationRule = { clusterRoleSelectors: selectors };
   } else {
-    // Nearly always nothing was touched, and comparing texts is far cheaper than comparing rights.
-    const untouched = JSON.stringify(stored.rules) === JSON.stringify(wanted.rules);
-    const missing = untouched
-      ? []
-      : wanted.rules.filter((rule: PolicyRule) => uncovered(stored.rules ?? [], [rule]).length > 0);
+    const missing = wanted.rules.filter((rule: PolicyRule) =>
+      uncovered(stored.rules ?? [], [rule]).length > 0
+    );
     changed ||= missing.length > 0;
     next.rules = [...(stored.rules ?? []), ...missing];
   }
   return changed ? next as unknown as KubeObject : undefined;
+}
+
+const PARTS = ["labels", "annotations"] as const;
+
+/** Nearly always nobody touched it, and to see that is far cheaper than to compare rights. */
+function isAsWanted(stored: DeepReadonly<KubeObject>, wanted: KubeObject): boolean {
+  for (const part of PARTS) {
+    const has = stored.metadata[part];
+    for (const name in wanted.metadata[part]) if (has?.[name] === undefined) return false;
+  }
+  if (wanted.roleRef) return sameJson(stored.subjects, wanted.subjects);
+  // What gathers the rules of others is asked which it gathers, not which they are.
+  if (wanted.aggregationRule) return sameJson(stored.aggregationRule, wanted.aggregationRule);
+  return sameJson(stored.rules, wanted.rules);
 }
 
 type Entry = Record<string, unknown>;

