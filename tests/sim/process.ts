@@ -26,6 +26,21 @@ export const ADMIN: User = {
 /** Tokens are not looked at here; one key serves all. */
 const TOKEN_KEY = createTokenKey();
 
+/** What the bytes of a record were decoded to, by their buffer: it holds one record, and nobody writes to it again. */
+const decoded = new WeakMap<ArrayBufferLike, { revision: number; object: KubeObject }>();
+
+/** The store's codec; what one process decoded the next has at once, as it is frozen. */
+const sharedCodec: typeof objectCodec = {
+  ...objectCodec,
+  decode(bytes, revision) {
+    const known = decoded.get(bytes.buffer);
+    if (known?.revision === revision) return known.object;
+    const object = objectCodec.decode(bytes, revision);
+    decoded.set(bytes.buffer, { revision, object });
+    return object;
+  },
+};
+
 /** What a process is begun with. */
 export interface ProcessOptions {
   name: string;
@@ -96,7 +111,7 @@ export class Process {
     const { clock, log, shared, mutation } = this.#o;
     const database = await openDatabase<KubeObject>({
       kv: this.#sim.kv,
-      codec: objectCodec,
+      codec: sharedCodec,
       clock: this.clock,
       owner: !shared,
       sealed: (key) => key.startsWith("/registry/secrets/"),

@@ -2,7 +2,7 @@
  * The truth: what lies in the database, read record by record as commits land, by nothing of the store but
  * the record format. Every checker compares the cluster with this.
  */
-import { createHash, type Hash } from "node:crypto";
+import { createHash } from "node:crypto";
 import { decodeHead, decodeRecord, DELETE, INTERNAL_PUT, PUT } from "../../kv/codec.ts";
 import type { Written } from "./sim_kv.ts";
 
@@ -53,6 +53,38 @@ export interface Commit {
 
 const decoder = new TextDecoder();
 
+/** A change whose object is read when somebody looks at it: most of them nobody does. */
+class Read implements Change {
+  readonly revision: number;
+  readonly at: number;
+  readonly type: Change["type"];
+  readonly key: string;
+  readonly bytes: Uint8Array | undefined;
+  readonly before: Standing | undefined;
+  readonly previous: number;
+  #unread: Uint8Array | undefined;
+  #object: Obj;
+
+  constructor(unread: Uint8Array | undefined, change: Omit<Change, "object">) {
+    this.#unread = unread;
+    this.revision = change.revision;
+    this.at = change.at;
+    this.type = change.type;
+    this.key = change.key;
+    this.bytes = change.bytes;
+    this.before = change.before;
+    this.previous = change.previous;
+  }
+
+  get object(): Obj {
+    if (this.#unread) {
+      this.#object = JSON.parse(decoder.decode(this.#unread));
+      this.#unread = undefined;
+    }
+    return this.#object;
+  }
+}
+
 /** See the module's text. */
 export class Truth {
   revision = 0;
@@ -63,7 +95,7 @@ export class Truth {
   readonly changes = new Map<number, Change>();
   /** Which commit each revision belongs to. */
   readonly commitOf = new Map<number, number>();
-  readonly #hash: Hash = createHash("sha256");
+  readonly #landed: { line: string; value: Uint8Array }[] = [];
 
   /** Takes a commit in; undefined when it did not touch the objects. */
   land(process: string, at: number, written: readonly Written[]): Commit | undefined {
@@ -78,7 +110,7 @@ export class Truth {
       const revision = key[2] as number;
       revisions.push(revision);
       this.commitOf.set(revision, this.commits);
-      this.#hash.update(`${revision} ${at} ${process} `).update(value as Uint8Array);
+      this.#landed.push({ line: `${revision} ${at} ${process} `, value: value as Uint8Array });
       const step = this.#step(revision, at, value as Uint8Array);
       if (step) steps.push(step);
     }
@@ -88,14 +120,18 @@ export class Truth {
 
   /** The objects of a resource, by its path's segment (`pods`, `apps/deployments`, …). */
   *list(prefix: string): Generator<Obj> {
-    for (const { key, object } of this.state.values()) {
-      if (object && key.startsWith(prefix)) yield object;
+    for (const standing of this.state.values()) {
+      if (!standing.key.startsWith(prefix)) continue;
+      const { object } = standing;
+      if (object) yield object;
     }
   }
 
   /** A digest of everything that ever landed. */
   digest(): string {
-    return this.#hash.copy().digest("hex").slice(0, 16);
+    const hash = createHash("sha256");
+    for (const { line, value } of this.#landed) hash.update(line).update(value);
+    return hash.digest("hex").slice(0, 16);
   }
 
   #step(revision: number, at: number, whole: Uint8Array): Commit["steps"][number] | undefined {
@@ -109,11 +145,17 @@ export class Truth {
     if (kind !== PUT && kind !== DELETE) return undefined;
     const before = this.state.get(key);
     const isReadable = body !== undefined && form === 0 && chunks === undefined;
-    const object = isReadable ? JSON.parse(decoder.decode(body)) : undefined;
-    const type = kind === PUT ? "put" : "delete";
-    const change: Change = { revision, at, type, key, object, bytes: body, before, previous };
+    const change = new Read(isReadable ? body : undefined, {
+      revision,
+      at,
+      type: kind === PUT ? "put" : "delete",
+      key,
+      bytes: body,
+      before,
+      previous,
+    });
     this.changes.set(revision, change);
-    if (kind === PUT) this.state.set(key, { key, revision, object });
+    if (kind === PUT) this.state.set(key, change);
     else this.state.delete(key);
     return change;
   }

@@ -35,8 +35,8 @@ export interface RunResult {
   steps: number;
   /** Of the first failure; undefined when there was none. */
   failure?: { step: string; checker: string; text: string };
-  /** A digest of everything that was ever written. */
-  digest: string;
+  /** A digest of everything that was ever written; made when it is asked for. */
+  readonly digest: string;
   revisions: number;
   requests: number;
   answered: number;
@@ -113,11 +113,14 @@ export class World {
       }
     }
     for (const process of this.#processes) process?.kill();
+    const { truth } = this;
     return {
       seed,
       steps,
       failure: this.#failure,
-      digest: this.truth.digest(),
+      get digest() {
+        return truth.digest();
+      },
       revisions: this.truth.revision,
       requests: this.#requests,
       answered: this.#answered,

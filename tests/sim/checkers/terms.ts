@@ -61,25 +61,26 @@ function statusText({ status }: Obj): string {
   );
 }
 
-/** Whose work a change is, if only one actor does such a thing. */
-function actorOf({ key, type, object, before }: Change): string | undefined {
-  if (type === "delete" || !object) return undefined;
-  if (key.startsWith("/registry/pods/")) {
-    if (!before) {
-      const owner = controllerOf(object);
-      return owner && `controller/${owner.kind.toLowerCase()}`;
-    }
-    if (object.spec.nodeName && !before.object?.spec.nodeName) return "scheduler/default";
-    return undefined;
-  }
+/** Whose work a change is, if only one actor does such a thing. Objects are read where it is of interest only. */
+function actorOf(change: Change): string | undefined {
+  if (change.type === "delete") return undefined;
+  const kind = change.key.split("/", 3)[2];
+  if (kind === "pods") return actorOfPod(change);
+  const status = STATUSES[kind];
+  const { before } = change;
   if (before) {
-    const actor = STATUSES[key.split("/", 3)[2]];
-    return actor && statusText(before.object) !== statusText(object) ? actor : undefined;
+    return status && statusText(before.object) !== statusText(change.object) ? status : undefined;
   }
-  if (key.startsWith("/registry/replicasets/")) {
-    return controllerOf(object) && "controller/deployment";
-  }
-  const labels = object.metadata.labels ?? {};
-  const by = labels["endpointslice.kubernetes.io/managed-by"];
+  if (kind === "replicasets") return controllerOf(change.object) && "controller/deployment";
+  if (kind !== "endpointslices") return undefined;
+  const by = change.object.metadata.labels?.["endpointslice.kubernetes.io/managed-by"];
   return by === "endpointslice-controller.k8s.io" ? "controller/endpointslice" : undefined;
+}
+
+function actorOfPod({ object, before }: Change): string | undefined {
+  if (!before) {
+    const owner = controllerOf(object);
+    return owner && `controller/${owner.kind.toLowerCase()}`;
+  }
+  return object.spec.nodeName && !before.object?.spec.nodeName ? "scheduler/default" : undefined;
 }
