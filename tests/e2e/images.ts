@@ -116,8 +116,7 @@ export async function archiveOf(recipe: ImageRecipe): Promise<Uint8Array<ArrayBu
 }
 
 /** Commands that busybox has names for here. */
-const APPLETS =
-  "sh ash cat ls echo true false sleep env id hostname printenv wget nc nslookup tar " +
+const APPLETS = "sh ash cat ls echo true false sleep env id hostname stty wget nc nslookup tar " +
   "httpd grep sed head tail wc mkdir rm touch chmod stat mount df ps kill date dd seq test ip ping " +
   "cut sort tr find xargs sync yes expr printf readlink mknod chown pwd whoami awk od";
 
@@ -126,6 +125,8 @@ export function busyboxFiles(busybox: Uint8Array): ImageFile[] {
   return [
     { path: "bin/busybox", content: busybox, mode: 0o755 },
     ...APPLETS.split(" ").map((name) => ({ path: `bin/${name}`, link: "/bin/busybox" })),
+    // Debian's busybox has no printenv.
+    { path: "bin/printenv", content: '#!/bin/sh\nenv | sed -n "s/^$1=//p"\n', mode: 0o755 },
     { path: "etc/passwd", content: "root:x:0:0:root:/root:/bin/sh\nweb:x:101:101::/:/bin/sh\n" },
     { path: "etc/group", content: "root:x:0:\nweb:x:101:\nextra:x:50000:web\n" },
     { path: "tmp/.keep", content: "" },

@@ -388,9 +388,8 @@ export class CriRuntime implements Runtime {
 
   /** The container whose processes an ephemeral one is to see. */
   #targetOf(pod: Pod, container: ContainerOf): string | undefined {
-    const own = pod.spec.ephemeralContainers?.find((c) => c.name === container.name);
-    if (!own?.targetContainerName) return undefined;
-    const { targetContainerName: name } = own;
+    const { targetContainerName: name } = container as { targetContainerName?: string };
+    if (!name) return undefined;
     for (const one of this.#containers.values()) {
       const runs = one.state === CONTAINER.RUNNING;
       if (one.uid === pod.metadata.uid && one.name === name && runs) return bare(one.id);
@@ -560,7 +559,7 @@ export class CriRuntime implements Runtime {
   }
 
   async stats(id: string): Promise<ContainerStats | undefined> {
-    return await this.#stats.of(bare(id));
+    return this.#containers.has(id) ? await this.#stats.of(bare(id)) : undefined;
   }
 
   /** Lets go of the runtime; what it runs runs on. */

@@ -106,7 +106,7 @@ export function containerConfig(
   const signal = container.lifecycle?.stopSignal;
   return {
     metadata: { name: container.name, attempt },
-    image: { image: spec.imageId, userSpecifiedImage: container.image },
+    image: { image: spec.imageId || container.image, userSpecifiedImage: container.image },
     command: [...spec.command ?? []],
     args: [...spec.args ?? []],
     workingDir: container.workingDir ?? "",
