@@ -31,6 +31,7 @@ import {
   keptRanges,
   lastBlock,
   type LocalNodesOptions,
+  machineHost,
   metricsApi,
   NAMED_RANGES,
   type ProxyMode,
@@ -38,6 +39,7 @@ import {
   type RunningNode,
   type SimulatedNodes,
   startLocalNodes,
+  startMachine,
   usageOf,
   virtualPodRange,
 } from "./actors/nodes/mod.ts";
@@ -62,8 +64,11 @@ import { runCommand } from "./api/config/command.ts";
 import { SEALED_BY_DEFAULT, sealingOf } from "./api/config/encryption.ts";
 import { apisOf, featureLines } from "./api/config/features.ts";
 import { COMPONENTS, UsageError } from "./api/config/flags.ts";
+import { runNodeCommand } from "./api/config/node.ts";
 import type { ServerOptions } from "./api/config/server.ts";
 import { addressIn } from "./api/config/serving.ts";
+import { runTokenCommand } from "./api/config/token.ts";
+import { publishJoining } from "./api/joining/mod.ts";
 import type { DeepReadonly, Kinds, KubeObject } from "./api/machinery/types.ts";
 import {
   type Api,
@@ -72,6 +77,7 @@ import {
   createInformers,
   hostOutbound,
   objectCodec,
+  urlOutbound,
 } from "./api/mod.ts";
 import { bootstrap, publishAuthentication, publishClusterInfo } from "./api/server/bootstrap.ts";
 import type { Listener, TlsFiles } from "./api/server/listen.ts";
@@ -142,6 +148,10 @@ export interface ListenOptions {
   host?: string;
   /** Default 6443; 0 takes a free one. */
   port?: number;
+  /** The address that others are told; default: `host`, or where that is every address, this machine's first. */
+  advertise?: string;
+  /** Further names of the server's certificate. */
+  names?: readonly string[];
   /** Called when the administrator's certificate was renewed: kubeconfigs are to be written anew. */
   renewed?: () => void;
   /** Listen although the clock is manual: clients' time and the cluster's will differ. */
@@ -182,6 +192,9 @@ export class Cluster {
   readonly #listening: Listener[] = [];
   readonly #upkeep: Upkeep;
   #stopped: Promise<void> | undefined;
+  /** Where others are told that the server is, once it listens, and its names beside those it always has. */
+  #url: string | undefined;
+  #names: readonly string[] = [];
 
   private constructor(parts: Parts, nodes: RunningNode[], simulated: SimulatedNodes[]) {
     this.#parts = parts;
@@ -203,7 +216,8 @@ export class Cluster {
       renewIdentity,
       log,
       names: (host) => {
-        const hosts = [host, ranges && advertised(ranges).ip].filter((name) => name !== undefined);
+        const hosts = [host, ranges && advertised(ranges).ip, ...this.#names]
+          .filter((name) => name !== undefined && !EVERY_ADDRESS.has(name)) as string[];
         return serverNames({ serviceIp, hosts });
       },
       served: (material) => {
@@ -299,6 +313,8 @@ export class Cluster {
         'Cannot listen under a manual clock: start the cluster with clock "real", or say underManualClock',
       );
     }
+    const shown = options.advertise ?? (EVERY_ADDRESS.has(host) ? firstAddress() : host);
+    this.#names = [shown, ...options.names ?? []];
     const material = await this.#upkeep.identity(host);
     await publishAuthentication(
       this.client,
@@ -310,18 +326,22 @@ export class Cluster {
     const tls = this.#tls(material);
     const listener = await this.api.listen({ host, port, tls });
     this.#listening.push(listener);
-    await publishClusterInfo(this.client, {
-      server: urlOf(listener),
-      authorityPem: material.trustPem,
-    });
-    const { ranges } = this.#parts;
+    this.#url ??= urlOf({ host: shown, port: listener.port });
+    const { ranges, options: { nodes, serviceRange } } = this.#parts;
+    await Promise.all([
+      publishClusterInfo(this.client, { server: this.#url, authorityPem: material.trustPem }),
+      publishJoining(this.client, {
+        podRange: ranges?.podRange ?? virtualPodRange(nodes ?? 0),
+        serviceRange: ranges?.serviceRange ?? serviceRange ?? SERVICE_RANGE,
+      }),
+    ]);
     // Pods reach the server by the `kubernetes` Service, whose endpoint this is.
     if (ranges && this.#listening.length === 1) {
       const { ip, port } = advertised(ranges);
       this.#listening.push(await this.api.listen({ host: ip, port, tls }));
     }
     this.#upkeep.renewLater(host, options.renewed);
-    return { host, port: listener.port, url: urlOf(listener) };
+    return { host, port: listener.port, url: urlOf({ host: shown, port: listener.port }) };
   }
 
   /**
@@ -330,9 +350,8 @@ export class Cluster {
    */
   async rotateAuthority(): Promise<void> {
     const { trustPem } = await this.#upkeep.rotateAuthority();
-    const [listening] = this.#listening;
-    if (!listening) return;
-    await publishClusterInfo(this.client, { server: urlOf(listening), authorityPem: trustPem });
+    if (!this.#url) return;
+    await publishClusterInfo(this.client, { server: this.#url, authorityPem: trustPem });
   }
 
   /** Signs ServiceAccount tokens with a new key from now on; those of former keys stay good until they end. */
@@ -381,11 +400,10 @@ export class Cluster {
 
   /** What a kubeconfig says, to be merged into another one. */
   async access() {
-    const [listening] = this.#listening;
-    if (!listening) throw new Error("Cannot make a kubeconfig: the cluster does not listen");
+    if (!this.#url) throw new Error("Cannot make a kubeconfig: the cluster does not listen");
     const { trustPem, admin } = await this.#upkeep.identity();
     return {
-      server: urlOf(listening),
+      server: this.#url,
       authorityPem: this.#parts.options.serving?.cert ?? trustPem,
       certificatePem: admin.certificatePem,
       keyPem: admin.keyPem,
@@ -446,6 +464,17 @@ export class Cluster {
     if (database.events.stats().pendingWrites > 0) busy.push("store/events");
     return busy;
   }
+}
+
+/** Hosts that stand for all addresses of the machine. */
+const EVERY_ADDRESS: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
+
+/** The first address of this machine that others may reach. */
+function firstAddress(): string {
+  const found = Deno.networkInterfaces().find(({ family, address }) =>
+    family === "IPv4" && !address.startsWith("127.") && !address.startsWith("10.244.")
+  );
+  return found?.address ?? "127.0.0.1";
 }
 
 function urlOf({ host, port }: { host: string; port: number }): string {
@@ -629,20 +658,49 @@ export default {
   },
 };
 
-// --- deno task start ----------------------------------------------------------------------------------------
+// --- deno task start, node, token ----------------------------------------------------------------------------------------
+
+type LogOptions = Omit<Parameters<typeof createLogger>[0], "clock" | "write">;
+
+/** A log on the standard error. */
+function logTo(options: LogOptions): Logger {
+  return createLogger({
+    ...options,
+    clock: new RealClock(),
+    write: (line) => console.error(line),
+  });
+}
+
+/** The commands, by the task that runs them. */
+const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  start: (args) => runCommand(args, { start: Cluster.start, log: logTo }),
+  node: (args) => {
+    const clock = new RealClock();
+    return runNodeCommand(args, {
+      outbound: urlOutbound(clock),
+      clock,
+      hostname: () => Deno.hostname(),
+      start: (machine) => startMachine({ ...machine, clock, host: machineHost() }),
+      log: logTo,
+      print: (line) => console.log(line),
+    });
+  },
+  token: (args) => {
+    const clock = new RealClock();
+    return runTokenCommand(args, {
+      outbound: urlOutbound(clock),
+      clock,
+      print: (line) => console.log(line),
+      warn: (line) => console.error(line),
+    });
+  },
+};
 
 // `deno serve` runs this file as its main module too, without arguments.
-if (import.meta.main && Deno.args[0] === "start") {
+const command = import.meta.main ? COMMANDS[Deno.args[0]] : undefined;
+if (command) {
   try {
-    await runCommand(Deno.args.slice(1), {
-      start: Cluster.start,
-      log: (options) =>
-        createLogger({
-          ...options,
-          clock: new RealClock(),
-          write: (line) => console.error(line),
-        }),
-    });
+    await command(Deno.args.slice(1));
     Deno.exit(0);
   } catch (error) {
     const known = error instanceof UsageError || error instanceof DatabaseError ||

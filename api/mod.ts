@@ -180,6 +180,14 @@ export function hostOutbound(
   return createOutbound({ view, clock, request: hostRequest, dial: hostDial });
 }
 
+/** The way out of a process without a store: to addresses, and to no Services. */
+export function urlOutbound(clock: Clock): Outbound {
+  const view = () => {
+    throw new TypeError("there are no Services without a cluster");
+  };
+  return createOutbound({ view, clock, request: hostRequest, dial: hostDial });
+}
+
 /** Makes the audit that options ask for. */
 function auditorOf(
   { clock, outbound }: Pick<Deps, "clock" | "outbound">,

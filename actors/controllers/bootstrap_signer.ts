@@ -4,8 +4,7 @@
  *
  * Behaviour matched: pkg/controller/bootstrap/bootstrapsigner.go, v1.36; signatures are detached JWS (HS256).
  */
-import { Buffer } from "node:buffer";
-import { createHmac } from "node:crypto";
+import { detachedSignature, SIGNATURE_PREFIX } from "../../api/machinery/detached_signature.ts";
 import type { KubeObject } from "../../api/machinery/types.ts";
 import {
   type ActorContext,
@@ -26,7 +25,6 @@ import { changed } from "./objects.ts";
 /** Where clients look for the cluster. */
 export const CLUSTER_INFO = "kube-public/cluster-info";
 const CONTENT = "kubeconfig";
-const SIGNATURE = "jws-kubeconfig-";
 
 export const bootstrapSignerController: Controller<void> = {
   name: "bootstrap-signer",
@@ -42,15 +40,6 @@ export const bootstrapSignerController: Controller<void> = {
   reconcile,
 };
 
-/** A signature of `content` that does not contain it. */
-export function detachedSignature(content: string, id: string, secret: string): string {
-  const encode = (text: string) => Buffer.from(text, "utf8").toString("base64url");
-  const header = encode(JSON.stringify({ alg: "HS256", kid: id }));
-  const signature = createHmac("sha256", secret).update(`${header}.${encode(content)}`)
-    .digest("base64url");
-  return `${header}..${signature}`;
-}
-
 /** Signs the ConfigMap anew if its signatures are not those of today's tokens. */
 export async function reconcile(key: string, context: ActorContext): Promise<Outcome> {
   const map = context.informers.for(CONFIG_MAPS).get(key);
@@ -59,13 +48,13 @@ export async function reconcile(key: string, context: ActorContext): Promise<Out
   const now = context.clock.now();
   const data: Record<string, string> = {};
   for (const [name, value] of Object.entries(map.data as Record<string, string>)) {
-    if (!name.startsWith(SIGNATURE)) data[name] = value;
+    if (!name.startsWith(SIGNATURE_PREFIX)) data[name] = value;
   }
   let next = Infinity;
   for (const secret of context.informers.for(SECRETS).list(TOKENS_NAMESPACE)) {
     const token = bootstrapToken(secret, "signing", now);
     if (!token) continue;
-    data[SIGNATURE + token.id] = detachedSignature(content, token.id, token.secret);
+    data[SIGNATURE_PREFIX + token.id] = detachedSignature(content, token.id, token.secret);
     next = Math.min(next, expiryOfToken(secret) ?? Infinity);
   }
   const same = Object.keys(data).length === Object.keys(map.data).length &&

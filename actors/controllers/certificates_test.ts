@@ -13,7 +13,8 @@ import {
   SECRETS,
   SERVICE_ACCOUNTS,
 } from "../runtime/mod.ts";
-import { bootstrapSignerController, detachedSignature } from "./bootstrap_signer.ts";
+import { detachedSignature } from "../../api/machinery/detached_signature.ts";
+import { bootstrapSignerController } from "./bootstrap_signer.ts";
 import { csrApprovingController } from "./csr_approving.ts";
 import { csrCleanerController } from "./csr_cleaner.ts";
 import { csrSigningController } from "./csr_signing.ts";

@@ -6,6 +6,8 @@ import type { Clock } from "../../kv/clock.ts";
 import type { System } from "../runtime/mod.ts";
 import type { ContainerRuntimeOptions } from "./cri_node.ts";
 import { startIsolateNode } from "./isolate_node.ts";
+import { machineHost } from "./joining/host.ts";
+import { routes } from "./joining/routes.ts";
 import { type ProxyMode, startNetwork } from "./network/machine.ts";
 import { LoopbackNetwork, type Ranges } from "./network/network.ts";
 import type { RunningNode } from "./node.ts";
@@ -75,12 +77,20 @@ export async function startLocalNodes(
       nodes.push(await startCriNode(system, { ...own, ranges, runtime, log }));
     } else nodes.push(startIsolateNode(system, { ...own, dnsPort: () => dnsPort, simulated }));
   }
+  const names = Array.from({ length: count }, (_, index) => `plesio-${index}`);
   await startNetwork(system, {
     ranges,
     network,
-    nodes: Array.from({ length: count }, (_, index) => `plesio-${index}`),
+    nodes: names,
     containers: options.containerRuntime !== undefined,
     proxyMode: options.proxyMode,
     dnsReady: ({ port }) => dnsPort = port,
+  });
+  const { routes: table } = machineHost();
+  if (!table || ranges.podRange.startsWith("127.")) return;
+  // Pods of machines that have joined are reached by these machines' addresses
+  const { podRange } = ranges;
+  system.spawn("routes/plesio", routes({ podRange, own: new Set(names), routes: table }), {
+    component: "kubelet",
   });
 }

@@ -22,6 +22,13 @@ export { metricsApi } from "./metrics_api.ts";
 export type { ContainerRuntimeOptions } from "./cri_node.ts";
 export { type IsolateNodeOptions, startIsolateNode } from "./isolate_node.ts";
 export { type LocalNodesOptions, startLocalNodes } from "./local_nodes.ts";
+export { machineHost } from "./joining/host.ts";
+export {
+  type MachineHost,
+  type MachineOptions,
+  type RunningMachine,
+  startMachine,
+} from "./joining/machine.ts";
 export {
   advertised,
   keptRanges,

@@ -58,6 +58,8 @@ export interface RunningNode {
   readonly api: NodeApi;
   /** What it and its pods use now. */
   usage(): Promise<NodeUsage>;
+  /** The machine has another address: its status says so, and pods of the host's network that start from now on. */
+  readdress(address: string): void;
   /** Ends its pods' processes; their objects stay, and resume with the next start. */
   stop(): Promise<void>;
 }
@@ -120,7 +122,13 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     await handle.stop();
     for (const runtime of runtimes) await runtime.close();
   };
-  return { name, api, usage, stop };
+  const readdress = (address: string) => {
+    if (description.addresses[0] === address) return;
+    description.addresses = [address];
+    if (state) state.facts.addresses = description.addresses;
+    handle.send("status");
+  };
+  return { name, api, usage, readdress, stop };
 }
 
 /** Finds nodes of this process by name: what `mod.ts` hands to the API server. */

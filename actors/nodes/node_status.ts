@@ -6,6 +6,7 @@ import { type Condition, timestamp } from "./types.ts";
 export interface NodeDescription {
   name: string;
   hostname: string;
+  /** They change when the machine moves. */
   addresses: readonly string[];
   /** `isolate`, `simulated`, `cri`. */
   runtime: string;

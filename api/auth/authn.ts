@@ -22,6 +22,8 @@ export const ANONYMOUS_PATHS: readonly string[] = [
   "/readyz",
   "/version",
   "/version/",
+  // Who joins has nothing yet by which to be known. What it says is no secret, and signed.
+  "/api/v1/namespaces/kube-public/configmaps/cluster-info",
 ];
 
 interface Holder {

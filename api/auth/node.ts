@@ -20,7 +20,7 @@ import {
   includes,
   resourceClaimNames,
   secretNames,
-} from "./pod_references.ts";
+} from "../machinery/pod_references.ts";
 import type { PodsOfNodes } from "./pods_of_nodes.ts";
 import { ruleAllows } from "./rbac_rules.ts";
 

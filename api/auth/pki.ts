@@ -190,6 +190,20 @@ function organizations(options: { organizations?: readonly string[] }) {
   return { organizations: options.organizations ?? [] };
 }
 
+/** A new key, and a request (PKCS #10, PEM) to certify that it is the subject's. */
+export async function createRequest(
+  { commonName, organizations = [] }: { commonName: string; organizations?: readonly string[] },
+): Promise<{ requestPem: string; keyPem: string }> {
+  const x509 = await library();
+  const keys = await generateKeys();
+  const request = await x509.Pkcs10CertificateRequestGenerator.create({
+    name: [...organizations.map((o) => ({ O: [o] })), { CN: [commonName] }],
+    keys,
+    signingAlgorithm: ALGORITHM,
+  });
+  return { requestPem: pem(request), keyPem: await exportKey(keys.privateKey) };
+}
+
 /** What a certificate request asks for. */
 export interface RequestFacts {
   subject: CertificateSubject;

@@ -50,6 +50,7 @@ class Cache implements Informer<KubeObject> {
   readonly #indexes = new Map<string, Index>();
   readonly #listeners = new Set<Listener>();
   readonly #onError: (error: unknown) => void;
+  readonly #scope: Scope;
   #whenSynced = Promise.withResolvers<void>();
   /** Lists that were begun, which of them is in the cache, and whoever waits for the next one. */
   #lists = 0;
@@ -62,13 +63,15 @@ class Cache implements Informer<KubeObject> {
 
   constructor(
     resource: ResourceId,
-    { client, clock, onError }: {
+    { client, clock, onError, scope = {} }: {
       client: Client;
       clock: Clock;
       onError: (error: unknown) => void;
+      scope?: Scope;
     },
   ) {
     this.resource = resource;
+    this.#scope = scope;
     this.#client = client;
     this.#clock = clock;
     this.#onError = onError;
@@ -160,7 +163,9 @@ class Cache implements Informer<KubeObject> {
 
   async #list(): Promise<void> {
     const begun = ++this.#lists;
-    const list = await this.#client.list<KubeObject>({ resource: this.resource });
+    const { namespace, ...selection } = this.#scope;
+    const target = { resource: this.resource, namespace };
+    const list = await this.#client.list<KubeObject>(target, selection);
     if (this.#stop.signal.aborted) return;
     const gone = new Set(this.#objects.keys());
     for (const object of list.items) {
@@ -182,9 +187,15 @@ class Cache implements Informer<KubeObject> {
   }
 
   async #watch(): Promise<void> {
-    const query = { resourceVersion: this.resourceVersion, allowWatchBookmarks: true };
+    const { namespace, ...selection } = this.#scope;
+    const target = { resource: this.resource, namespace };
+    const query = {
+      ...selection,
+      resourceVersion: this.resourceVersion,
+      allowWatchBookmarks: true,
+    };
     const signal = this.#stop.signal;
-    const watch = await this.#client.watch({ resource: this.resource }, query, { signal });
+    const watch = await this.#client.watch(target, query, { signal });
     this.#interrupt = () => watch.close();
     try {
       if (this.#wantsList || signal.aborted) return;
@@ -258,6 +269,25 @@ function removeFrom(index: Index, key: string, object: Object): void {
     members?.delete(key);
     if (members?.size === 0) index.keys.delete(value);
   }
+}
+
+/** What part of a resource's objects a cache holds (default: all). */
+export interface Scope {
+  namespace?: string;
+  fieldSelector?: string;
+}
+
+/** A cache of its own, which its maker stops. */
+export function createInformer(
+  resource: ResourceId,
+  options: {
+    client: Client;
+    clock: Clock;
+    scope?: Scope;
+    onError: (error: unknown) => void;
+  },
+): Informer & { readonly pending: number; stop(): Promise<void> } {
+  return new Cache(resource, options);
 }
 
 /** The informers of one process, over one client. `onError` hears of failed lists, watches and listeners. */

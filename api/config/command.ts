@@ -38,7 +38,13 @@ type CommandLog = (
 /** A cluster, as far as a command line has to do with it. */
 export interface CommandCluster {
   listen(
-    options: { host: string; port: number; renewed: () => void },
+    options: {
+      host: string;
+      port: number;
+      advertise: string | undefined;
+      names: readonly string[];
+      renewed: () => void;
+    },
   ): Promise<{ url: string }>;
   access(): Promise<Access>;
   stop(): Promise<void>;
@@ -74,7 +80,14 @@ export async function runCommand(args: readonly string[], ports: CommandPorts): 
         options.log("error", "could not write a kubeconfig", { error: String(error) })
       );
     const { port, host, nodes, components } = flags;
-    const { url } = await cluster.listen({ port, host, renewed }).catch((error) => {
+    const listening = {
+      port,
+      host,
+      advertise: flags["advertise-address"],
+      names: flags["apiserver-cert-extra-sans"],
+      renewed,
+    };
+    const { url } = await cluster.listen(listening).catch((error) => {
       throw explained(error, `${host}:${port}`);
     });
     for (const line of await write()) console.log(line);
@@ -90,7 +103,7 @@ export async function runCommand(args: readonly string[], ports: CommandPorts): 
 }
 
 /** Resolves with the signal that ends the process. */
-function interrupted(): Promise<string> {
+export function interrupted(): Promise<string> {
   const stopping = Promise.withResolvers<string>();
   // `deno task` delivers an interrupt twice: the second one finds the first at work.
   for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {

@@ -21,6 +21,16 @@ export async function makeOwnFolder(path: string): Promise<void> {
   await Deno.mkdir(path, { recursive: true, mode: 0o700 });
 }
 
+/** The text of a file of ours; undefined when it is not there. Throws UsageError when it cannot be read. */
+export async function readOwnFile(path: string): Promise<string | undefined> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw new UsageError(`Cannot read "${path}": ${textOf(error)}`);
+  }
+}
+
 /** A user's kubeconfig. */
 export interface OwnKubeconfig {
   path: string;
@@ -70,7 +80,7 @@ export async function writeKubeconfigs(
 }
 
 /** Puts a whole file in the place of another in one step, for its owner's eyes only. */
-async function replaceFile(path: string, text: string): Promise<void> {
+export async function replaceFile(path: string, text: string): Promise<void> {
   // A link stays a link: what it points at is replaced.
   const target = await Deno.realPath(path).catch(() => path);
   const there = await Deno.stat(target).catch(() => undefined);

@@ -140,7 +140,9 @@ const AUDIT_MODES = ["batch", "blocking", "blocking-strict"] as const;
 /** Every flag of `deno task start`. */
 export const FLAGS = {
   port: integer(6443, "where the API listens", { max: 65_535 }),
-  host: textOr("127.0.0.1", "on which address"),
+  host: textOr("127.0.0.1", "on which address; 0.0.0.0: on all of them"),
+  "advertise-address": text("the address that other machines are told (default: found out)", "IP"),
+  "apiserver-cert-extra-sans": list("further names and addresses of the server's certificate"),
   data: text("folder of everything durable (default .plesio)", "DIR"),
   memory: flag("keep nothing on disk"),
   nodes: integer(2, "how many nodes; 0 gives a control plane alone", { max: NODES_MAX }),
@@ -299,26 +301,59 @@ export const FLAGS = {
   help: flag("this text"),
 } as const satisfies Record<string, Flag<unknown>>;
 
-/** The value of every flag. */
-export type Flags = {
-  -readonly [Name in keyof typeof FLAGS]: (typeof FLAGS)[Name] extends Flag<infer T> ? T : never;
+/** A command's flags, by name. */
+export type FlagTable = Readonly<Record<string, Flag<unknown>>>;
+
+/** The value of every flag of a table. */
+export type ValuesOf<Table extends FlagTable> = {
+  -readonly [Name in keyof Table]: Table[Name] extends Flag<infer T> ? T : never;
 };
 
-const TABLE: Readonly<Record<string, Flag<unknown>>> = FLAGS;
+/** The value of every flag of `deno task start`. */
+export type Flags = ValuesOf<typeof FLAGS>;
 
-/** Reads arguments. Throws UsageError for an unknown flag or a value that is none. */
+const TABLE: FlagTable = FLAGS;
+
+/** Reads arguments of `deno task start`. Throws UsageError for an unknown flag or a value that is none. */
 export function readFlags(args: readonly string[]): Flags {
+  return readTable(FLAGS, args, { aliases: KUBEADM_NAMES }).values;
+}
+
+/** What `kubeadm init` calls the same. */
+const KUBEADM_NAMES = {
+  "apiserver-advertise-address": "advertise-address",
+  "apiserver-bind-port": "port",
+  "service-cidr": "service-cluster-ip-range",
+};
+
+/** What a command takes beside its table. */
+export interface TableOptions {
+  /** Other names of flags: those that kubeadm's users know. */
+  aliases?: Readonly<Record<string, string>>;
+  /** How many arguments without a name there may be (0). */
+  argumentsMax?: number;
+}
+
+/** Reads arguments by a table. Throws UsageError for an unknown flag or a value that is none. */
+export function readTable<const Table extends FlagTable>(
+  table: Table,
+  args: readonly string[],
+  { aliases = {}, argumentsMax = 0 }: TableOptions = {},
+): { values: ValuesOf<Table>; rest: string[] } {
   const values: Record<string, unknown> = {};
-  for (const name in TABLE) values[name] = TABLE[name].default;
+  for (const name in table) values[name] = table[name].default;
   const given = new Map<string, string>();
-  for (const token of tokensOf(args)) {
+  const rest: string[] = [];
+  for (const token of tokensOf(args, table, aliases)) {
     if (token.kind === "positional") {
+      if (rest.push(token.value) <= argumentsMax) continue;
       throw new UsageError(`Unexpected argument "${token.value}"; flags begin with --`);
     }
     if (token.kind !== "option") continue;
-    const off = token.name.startsWith("no-") && TABLE[token.name.slice(3)];
-    const name = off ? token.name.slice(3) : token.name;
-    const row = TABLE[name];
+    const off = token.name.startsWith("no-") && table[token.name.slice(3)];
+    const asked = off ? token.name.slice(3) : token.name;
+    const name = aliases[asked] ?? asked;
+    const row = table[name];
     if (!row) throw new UsageError(`Unknown flag "${token.rawName}"; --help lists them`);
     if (off && row.placeholder) {
       throw new UsageError(`--${name} has a value: it cannot be switched off`);
@@ -330,15 +365,21 @@ export function readFlags(args: readonly string[]): Flags {
     const before = given.get(name);
     given.set(name, row.many && before ? `${before},${value}` : value);
   }
-  for (const [name, value] of given) values[name] = TABLE[name].read(value, name);
-  return values as Flags;
+  for (const [name, value] of given) values[name] = table[name].read(value, name);
+  return { values: values as ValuesOf<Table>, rest };
 }
 
-function tokensOf(args: readonly string[]) {
+function tokensOf(
+  args: readonly string[],
+  table: FlagTable,
+  aliases: Readonly<Record<string, string>>,
+) {
+  const rows = [
+    ...Object.entries(table),
+    ...Object.entries(aliases).map(([alias, name]) => [alias, table[name]] as const),
+  ];
   const options = Object.fromEntries(
-    Object.entries(TABLE).map(([name, row]) =>
-      [name, { type: row.placeholder ? "string" : "boolean" }] as const
-    ),
+    rows.map(([name, row]) => [name, { type: row.placeholder ? "string" : "boolean" }] as const),
   );
   // Not strict: what is wrong is said in our own words above
   return parseArgs({
@@ -369,11 +410,20 @@ export function shownFlags(flags: Flags): Record<string, string> {
 /** Width of the column of flags in the help text. */
 const FLAG_COLUMN = 28;
 
-/** The help text. */
+/** The help text of `deno task start`. */
 export function helpText(): string {
-  const lines = ["Starts a Kubernetes cluster on this machine.", "", "deno task start [flags]"];
-  for (const name in TABLE) {
-    const { help, placeholder } = TABLE[name];
+  return tableText(
+    TABLE,
+    "Starts a Kubernetes cluster on this machine.",
+    "deno task start [flags]",
+  );
+}
+
+/** The help text of a command. */
+export function tableText(table: FlagTable, what: string, usage: string): string {
+  const lines = [what, "", usage];
+  for (const name in table) {
+    const { help, placeholder } = table[name];
     const head = `  --${name}${placeholder ? ` ${placeholder}` : ""}`;
     if (head.length >= FLAG_COLUMN) lines.push(head, " ".repeat(FLAG_COLUMN) + help);
     else lines.push(head.padEnd(FLAG_COLUMN) + help);

@@ -92,6 +92,39 @@ export async function claimRanges(podRange?: string): Promise<Ranges> {
   );
 }
 
+/**
+ * Makes the ranges of a cluster that this machine joins local. Undefined: another process of this machine has them;
+ * rejects when they cannot be made local here.
+ */
+export async function claimJoined(podRange: string): Promise<Ranges | undefined> {
+  const is = ({ pods }: Candidate) => `${pods}.0.0/16` === podRange;
+  const candidate = [...ROOT_CANDIDATES, ...LOOPBACK_CANDIDATES].find(is);
+  if (!candidate) {
+    throw new Error(`Cannot run pods with addresses of ${podRange}: only simulated ones`);
+  }
+  if (podRange.startsWith("127.")) {
+    const lock = hold(candidate);
+    return lock && rangesOf(candidate, () => Promise.resolve(lock.close()));
+  }
+  const root = Deno.build.os === "linux" && Deno.uid() === 0;
+  const claimed = root ? await claimRouted(candidate) : "refused";
+  if (claimed !== "refused") return claimed;
+  throw new Error(
+    `Cannot make the pods' addresses of ${podRange} this machine's: that needs Linux and root; ` +
+      "--runtime simulated runs without",
+  );
+}
+
+/** The ranges of a cluster of which another process of this machine keeps them local. */
+export function sharedRanges(podRange: string): Ranges {
+  const is = ({ pods }: Candidate) => `${pods}.0.0/16` === podRange;
+  const candidate = [...ROOT_CANDIDATES, ...LOOPBACK_CANDIDATES].find(is);
+  if (!candidate) {
+    throw new Error(`Cannot run pods with addresses of ${podRange}: only simulated ones`);
+  }
+  return rangesOf(candidate, () => Promise.resolve());
+}
+
 /** The wanted one first. */
 function sorted(candidates: readonly Candidate[], podRange: string | undefined): Candidate[] {
   const wanted = ({ pods }: Candidate) => `${pods}.0.0/16` === podRange ? 0 : 1;

@@ -9,7 +9,7 @@ import { nameOf, type PluginContext, refusal } from "../admission.ts";
 import type { Admission, AdmissionPlugin } from "../contract.ts";
 import { nodeOf } from "../node.ts";
 import { readRequest } from "../pki.ts";
-import { claimNames, firstReference } from "../pod_references.ts";
+import { claimNames, firstReference } from "../../machinery/pod_references.ts";
 
 // deno-lint-ignore no-explicit-any -- objects are checked by their schema
 type Any = any;

@@ -7,7 +7,7 @@ import type { Admission, AdmissionPlugin } from "../contract.ts";
 import { isPathSegmentName } from "../../machinery/names.ts";
 import type { DeepReadonly, KubeObject } from "../../machinery/types.ts";
 import { TOKEN_SECONDS_POD } from "../limits.ts";
-import { secretNames } from "../pod_references.ts";
+import { secretNames } from "../../machinery/pod_references.ts";
 
 const MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount";
 const VOLUME_PREFIX = "kube-api-access-";

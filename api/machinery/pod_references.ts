@@ -1,7 +1,7 @@
 /**
  * Which other objects a pod's spec names: what the node that runs it must be able to read.
  */
-import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
+import type { DeepReadonly, KubeObject } from "./types.ts";
 
 // deno-lint-ignore no-explicit-any -- a pod's spec, checked by its schema
 type Any = any;

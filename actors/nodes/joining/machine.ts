@@ -1,0 +1,197 @@
+/**
+ * A machine that has joined a cluster: its node with a kubelet that acts as the node and as nobody else, the machine's
+ * service proxy and DNS, the ways to other machines' pods, and the tunnel through which the API server reaches it.
+ *
+ * It writes to the API what a kubelet writes: its Node once at the start, its Lease every ten seconds, its status every
+ * five minutes or when it changes, and what becomes of its pods.
+ */
+import type { Client } from "../../../api/client/contract.ts";
+import type { Endpoint } from "../../../api/client/outbound.ts";
+import type { Carrier } from "../../../api/client/tunnel.ts";
+import type { Clock } from "../../../kv/clock.ts";
+import { createSystem, type Logger, type System } from "../../runtime/mod.ts";
+import { startIsolateNode } from "../isolate_node.ts";
+import { startNetwork } from "../network/machine.ts";
+import {
+  claimJoined,
+  LoopbackNetwork,
+  type Network,
+  type Ranges,
+  sharedRanges,
+  VirtualNetwork,
+} from "../network/network.ts";
+import { PORT_SHIFT } from "../network/proxy.ts";
+import { type RunningNode, startNode } from "../node.ts";
+import { SimulatedRuntime } from "../runtimes/simulated.ts";
+import { dialIn } from "./dial_in.ts";
+import { createNodeInformers } from "./informers.ts";
+import { removeLeftovers, type Routes, routes } from "./routes.ts";
+
+/** What a joined machine is started with. */
+export interface MachineOptions {
+  name: string;
+  clock: Clock;
+  log: Logger;
+  /** The data folder. */
+  folder: string;
+  runtime: "auto" | "isolate" | "simulated";
+  labels?: Record<string, string>;
+  taints?: readonly { key: string; value?: string; effect: string }[];
+  /** The address at which others reach it (found out). */
+  nodeIP?: string;
+  /** The cluster's. */
+  ranges: { podRange: string; serviceRange: string };
+  /** The node's own client, and how its requests are given up. */
+  api: { client: Client; drop(why: string): void };
+  endpoint(): Endpoint;
+  host: MachineHost;
+}
+
+/** What is asked of the machine (`host.ts`). */
+export interface MachineHost {
+  dialTunnel(endpoint: Endpoint, node: string): Promise<Carrier>;
+  wayTo(url: string): Promise<{ local: string; remote: string }>;
+  /** Absent: routes cannot be written here. */
+  routes?: Routes;
+}
+
+/** A joined machine while it runs. */
+export interface RunningMachine {
+  readonly node: RunningNode;
+  /** The node has another certificate: the tunnel is opened anew with it. */
+  renewed(): void;
+  stop(): Promise<void>;
+}
+
+/** See the module's text. Rejects when the machine cannot do what it is asked to. */
+export async function startMachine(options: MachineOptions): Promise<RunningMachine> {
+  const { name, clock, log, api, host, endpoint } = options;
+  const onError = (resource: { plural: string }, error: unknown) =>
+    log("debug", "could not read", { resource: resource.plural, error: String(error) });
+  const { own, whole } = createNodeInformers({ client: api.client, clock, node: name, onError });
+  const system = createSystem({ client: api.client, informers: own, clock, log });
+  const network = createSystem({ client: api.client, informers: whole, clock, log });
+  const way = await wayOrNone(options);
+  const { node, release } = await startNodeOf(options, { system, network, way });
+  const tunnel = system.spawn(
+    `tunnel/${name}`,
+    dialIn({
+      dial: () => host.dialTunnel(endpoint(), name),
+      api: node.api,
+      opened: () => {
+        if (options.nodeIP) return;
+        void host.wayTo(endpoint().url!).then(
+          (now) => {
+            way.remote = now.remote;
+            node.readdress(now.local);
+          },
+          (error) => log("debug", "could not find out the address", { error: String(error) }),
+        );
+      },
+      lost: (why) => api.drop(why),
+    }),
+    { component: "kubelet" },
+  );
+  const stop = async () => {
+    await tunnel.stop();
+    await node.stop();
+    await network.stop();
+    await system.stop();
+    api.drop("the node stops");
+    await own.stop();
+    await whole.stop();
+    await release();
+  };
+  return { node, renewed: () => tunnel.send("anew"), stop };
+}
+
+interface Way {
+  local: string;
+  remote: string;
+}
+
+/** Which addresses lead to the server. While it is away: those that were named. */
+async function wayOrNone({ host, endpoint, nodeIP, log }: MachineOptions): Promise<Way> {
+  try {
+    const way = await host.wayTo(endpoint().url!);
+    return { remote: way.remote, local: nodeIP ?? way.local };
+  } catch (error) {
+    if (nodeIP) return { local: nodeIP, remote: "" };
+    log("debug", "could not find out the address", { error: String(error) });
+    return { local: "127.0.0.1", remote: "" };
+  }
+}
+
+interface Ground {
+  system: System;
+  /** The system of what serves the machine, which reads more than the kubelet does. */
+  network: System;
+  way: Way;
+}
+
+async function startNodeOf(
+  options: MachineOptions,
+  { system, network, way }: Ground,
+): Promise<{ node: RunningNode; release(): Promise<void> }> {
+  const { name, clock, labels, taints, folder, runtime, ranges: { podRange }, host } = options;
+  const told = { name, clock, labels, taints };
+  if (runtime === "simulated") {
+    const runtimes = [new SimulatedRuntime({ clock })];
+    const places = at(new VirtualNetwork(), way);
+    const node = startNode(system, { ...told, runtimes, network: places });
+    return { node, release: () => Promise.resolve() };
+  }
+  if (host.routes) await removeLeftovers({ podRange, routes: host.routes });
+  const { ranges, shared } = await rangesOf(podRange, way);
+  const places = at(new LoopbackNetwork(ranges), way);
+  // Where another process of this machine answers already, it does so for us too
+  let dnsPort: number | undefined = shared && podRange.startsWith("127.") ? 53 + PORT_SHIFT : 53;
+  const node = startIsolateNode(system, {
+    ...told,
+    folder,
+    network: places,
+    dnsIP: ranges.dnsIP,
+    dnsPort: () => dnsPort,
+    simulated: runtime === "auto",
+  });
+  if (!shared) {
+    await startNetwork(network, {
+      ranges,
+      network: places,
+      nodes: [name],
+      dnsReady: ({ port }) => dnsPort = port,
+    });
+    if (host.routes && !podRange.startsWith("127.")) {
+      const own = new Set([name]);
+      const server = () => way.remote || undefined;
+      network.spawn(`routes/${name}`, routes({ podRange, own, server, routes: host.routes }), {
+        component: "kubelet",
+      });
+    }
+  }
+  return { node, release: () => ranges.release() };
+}
+
+/** The cluster's ranges on this machine; `shared`: the API server's own process keeps them here. */
+async function rangesOf(
+  podRange: string,
+  way: Way,
+): Promise<{ ranges: Ranges; shared: boolean }> {
+  const ranges = await claimJoined(podRange);
+  if (ranges) return { ranges, shared: false };
+  if (way.local === way.remote) return { ranges: sharedRanges(podRange), shared: true };
+  throw new Error(
+    `Cannot run pods with addresses of ${podRange}: another cluster of this machine has them`,
+  );
+}
+
+/** A network whose node has the machine's own address. */
+function at(network: Network, way: Way): Network {
+  return {
+    setupPod: (pod, node) => network.setupPod(pod, node),
+    teardownPod: (uid) => network.teardownPod(uid),
+    endpoint: (ip, port) => network.endpoint(ip, port),
+    nodeAddress: () => way.local,
+    close: () => network.close(),
+  };
+}
