@@ -52,6 +52,7 @@ export interface UpkeepOptions {
 export class Upkeep {
   readonly #o: UpkeepOptions;
   #material: Promise<Material> | undefined;
+  #host: string | undefined;
   #timers: { renewal?: Timer; sealing?: Timer; identity?: Timer } = {};
   #renewed: () => void = () => undefined;
   #stopped = false;
@@ -67,10 +68,14 @@ export class Upkeep {
     this.#timers.identity?.cancel();
   }
 
-  /** What the cluster proves itself with; made at first use. */
+  /** What the cluster proves itself with; made at first use, and anew where a host is named that was not before. */
   identity(host?: string): Promise<Material> {
     const { database, clock, names } = this.#o;
-    return this.#material ??= openMaterial(database.settings, clock, { names: names(host) });
+    if (host !== undefined && host !== this.#host) {
+      this.#host = host;
+      this.#material = undefined;
+    }
+    return this.#material ??= openMaterial(database.settings, clock, { names: names(this.#host) });
   }
 
   /** Looks twice a day whether a certificate is due; `renewed` hears when the administrator's was. */

@@ -8,7 +8,7 @@ import { parse } from "@std/yaml";
 import type { Clock } from "../../kv/clock.ts";
 import { createKubeconfig } from "../auth/kubeconfig.ts";
 import type { Client } from "../client/contract.ts";
-import type { Endpoint, Outbound } from "../client/outbound.ts";
+import { type Endpoint, type Outbound, OutboundError } from "../client/outbound.ts";
 import { type DroppableClient, outboundClient } from "../client/outbound_client.ts";
 import {
   authoritiesNow,
@@ -272,12 +272,9 @@ async function join(flags: NodeFlags, node: string, ports: Ports): Promise<Endpo
     const { certificatePem: cert, keyPem: key } = await requestCertificate(client, clock, node);
     return { url: server, caBundle, certificate: { cert, key } };
   } catch (error) {
-    if (
-      error instanceof DiscoveryError || error instanceof TypeError || error instanceof ApiError
-    ) {
-      throw new UsageError(`Cannot join ${server}: ${error.message}`);
-    }
-    throw error;
+    const known = [DiscoveryError, TypeError, ApiError, OutboundError];
+    if (!known.some((kind) => error instanceof kind)) throw error;
+    throw new UsageError(`Cannot join ${server}: ${(error as Error).message}`);
   }
 }
 

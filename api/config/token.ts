@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../../kv/clock.ts";
 import type { Client } from "../client/contract.ts";
-import type { Endpoint, Outbound } from "../client/outbound.ts";
+import { type Endpoint, type Outbound, OutboundError } from "../client/outbound.ts";
 import { outboundClient } from "../client/outbound_client.ts";
 import {
   authorityHashes,
@@ -76,8 +76,8 @@ export async function runTokenCommand(args: readonly string[], ports: TokenPorts
     else if (verb === "list") print((await listTokens(client, clock)).trimEnd());
     else await deleteAll(client, names, ports);
   } catch (error) {
-    if (error instanceof TypeError || error instanceof ApiError) {
-      throw new UsageError(error.message);
+    if ([TypeError, ApiError, OutboundError].some((kind) => error instanceof kind)) {
+      throw new UsageError((error as Error).message);
     }
     throw error;
   }

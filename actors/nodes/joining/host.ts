@@ -14,7 +14,7 @@ const DIAL_MS_MAX = 10_000;
 /** The subprotocol of a tunnel. */
 const PROTOCOL = "v1.tunnel.plesio.dev";
 /** Whose routes are ours: a number of rtnetlink's protocols that nobody has. */
-const ROUTE_PROTOCOL = "186";
+const ROUTE_PROTOCOL = "240";
 
 /** Opens the connection by which a node is reached. Rejects with the server's or the system's refusal. */
 export async function dialTunnel(
