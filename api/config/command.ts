@@ -131,7 +131,7 @@ async function optionsOf(
     controllers,
     cloudZones: flags["cloud-zones"],
     proxyMode: flags["proxy-mode"],
-    ...runtimeOf(flags),
+    ...containerRuntimeOf(flags),
     ...await serverOptions(flags, readConfig),
     scheduler: await schedulerOfFlags(flags, readConfig),
     log: ports.log({ level: flags["log-level"], format }),
@@ -139,10 +139,14 @@ async function optionsOf(
 }
 
 /** The container runtime that flags name. */
-function runtimeOf(flags: Flags): Pick<CommandOptions, "containerRuntime"> {
+export function containerRuntimeOf(
+  flags:
+    & Pick<Flags, "container-runtime-endpoint" | "cni-conf-dir" | "pod-logs-dir" | "runtime">
+    & { components?: Flags["components"] },
+): Pick<CommandOptions, "containerRuntime"> {
   const endpoint = flags["container-runtime-endpoint"];
   if (endpoint === undefined) return {};
-  if (flags.runtime === "simulated" || !flags.components.includes("network")) {
+  if (flags.runtime === "simulated" || flags.components?.includes("network") === false) {
     throw new UsageError(
       "--container-runtime-endpoint needs real nodes: --runtime auto or isolate, and the component network",
     );

@@ -23,11 +23,12 @@ import {
 } from "../joining/mod.ts";
 import { isDns1123Subdomain } from "../machinery/names.ts";
 import { ApiError, type KubeObject } from "../machinery/types.ts";
-import { interrupted } from "./command.ts";
+import { containerRuntimeOf, interrupted } from "./command.ts";
 import { makeOwnFolder, readOwnFile, replaceFile } from "./files.ts";
 import {
   choice,
   flag,
+  FLAGS,
   type FlagTable,
   list,
   readTable,
@@ -57,6 +58,10 @@ export const NODE_FLAGS = {
     "auto",
     "auto: processes for what can be run here, the rest simulated; isolate, simulated: only that",
   ),
+  "container-runtime-endpoint": FLAGS["container-runtime-endpoint"],
+  "cni-conf-dir": FLAGS["cni-conf-dir"],
+  "pod-logs-dir": FLAGS["pod-logs-dir"],
+  "proxy-mode": FLAGS["proxy-mode"],
   "log-level": choice(["debug", "info", "warn", "error"], "warn", "least level that is logged"),
   "log-format": choice(["text", "json"], "text", "form of the log's lines"),
   help: flag("this text"),
@@ -83,6 +88,8 @@ export interface MachineCommand {
   folder: string;
   runtime: NodeFlags["runtime"];
   nodeIP: string | undefined;
+  containerRuntime?: ReturnType<typeof containerRuntimeOf>["containerRuntime"];
+  proxyMode: NodeFlags["proxy-mode"];
   labels: Record<string, string>;
   taints: readonly Taint[];
   ranges: ClusterRanges;
@@ -173,7 +180,8 @@ function askedOf(flags: NodeFlags, hostname: () => string) {
     labels[key] = value[0];
   }
   const taints = flags["register-with-taints"].map(taintOf);
-  return { name, labels, taints, runtime: flags.runtime, nodeIP: flags["node-ip"] };
+  const { runtime, "node-ip": nodeIP, "proxy-mode": proxyMode } = flags;
+  return { name, labels, taints, runtime, nodeIP, proxyMode, ...containerRuntimeOf(flags) };
 }
 
 const EFFECTS = ["NoSchedule", "PreferNoSchedule", "NoExecute"];

@@ -10,8 +10,9 @@ import type { Endpoint } from "../../../api/client/outbound.ts";
 import type { Carrier } from "../../../api/client/tunnel.ts";
 import type { Clock } from "../../../kv/clock.ts";
 import { createSystem, type Logger, type System } from "../../runtime/mod.ts";
+import type { ContainerRuntimeOptions } from "../cri_node.ts";
 import { startIsolateNode } from "../isolate_node.ts";
-import { startNetwork } from "../network/machine.ts";
+import { type ProxyMode, startNetwork } from "../network/machine.ts";
 import {
   claimJoined,
   LoopbackNetwork,
@@ -35,6 +36,10 @@ export interface MachineOptions {
   /** The data folder. */
   folder: string;
   runtime: "auto" | "isolate" | "simulated";
+  /** A container runtime of the machine: the node's pods are its containers. */
+  containerRuntime?: ContainerRuntimeOptions;
+  /** How services are proxied (as suits the node). */
+  proxyMode?: ProxyMode;
   labels?: Record<string, string>;
   taints?: readonly { key: string; value?: string; effect: string }[];
   /** The address at which others reach it (found out). */
@@ -146,19 +151,18 @@ async function startNodeOf(
   const places = at(new LoopbackNetwork(ranges), way);
   // Where another process of this machine answers already, it does so for us too
   let dnsPort: number | undefined = shared && podRange.startsWith("127.") ? 53 + PORT_SHIFT : 53;
-  const node = startIsolateNode(system, {
-    ...told,
-    folder,
-    network: places,
-    dnsIP: ranges.dnsIP,
-    dnsPort: () => dnsPort,
-    simulated: runtime === "auto",
-  });
+  const own = { ...told, folder, network: places, dnsIP: ranges.dnsIP };
+  const { containerRuntime, proxyMode, log } = options;
+  const node = containerRuntime
+    ? await containerNode(system, { ...own, ranges, runtime: containerRuntime, log })
+    : startIsolateNode(system, { ...own, dnsPort: () => dnsPort, simulated: runtime === "auto" });
   if (!shared) {
     await startNetwork(network, {
       ranges,
       network: places,
       nodes: [name],
+      containers: containerRuntime !== undefined,
+      proxyMode,
       dnsReady: ({ port }) => dnsPort = port,
     });
     if (host.routes && !podRange.startsWith("127.")) {
@@ -171,6 +175,12 @@ async function startNodeOf(
   }
   return { node, release: () => ranges.release() };
 }
+
+type CriNode = typeof import("../cri_node.ts").startCriNode;
+
+/** Nobody without a container runtime loads what speaks to one. */
+const containerNode: CriNode = async (system, options) =>
+  await (await import("../cri_node.ts")).startCriNode(system, options);
 
 /** The cluster's ranges on this machine; `shared`: the API server's own process keeps them here. */
 async function rangesOf(
