@@ -112,6 +112,8 @@ export interface ClusterOptions extends ServerOptions {
   runtime?: "auto" | "isolate" | "simulated";
   /** A container runtime of this machine, which runs the first node's pods (default: none is touched). */
   containerRuntime?: ContainerRuntimeOptions;
+  /** Where the first real node lies (default: in `data`): a kubelet's root directory. */
+  rootDir?: string;
   /** A folder for everything durable (default: nothing is, all lives in memory). */
   data?: string;
   /** `manual` (default: time moves by `clock.advance` and `settle` alone), `real`, or a clock of your own. */
@@ -610,12 +612,13 @@ function nodesOf(
   ranges: Ranges | undefined,
 ): LocalNodesOptions {
   const { nodes: count = 2, runtime, data, nodeLabels: labels, cloudZones } = options;
-  const { containerRuntime, proxyMode, log } = options;
+  const { containerRuntime, proxyMode, rootDir, log } = options;
   return {
     count,
     clock,
     ranges,
     containerRuntime,
+    rootDir,
     log,
     labels,
     proxyMode,

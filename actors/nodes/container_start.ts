@@ -12,6 +12,7 @@ import {
   type ContainerEnd,
   type ContainerSpec,
   type ImageOwner,
+  type Mount,
   type PulledImage,
   type Runtime,
   RuntimeError,
@@ -77,6 +78,7 @@ export async function startContainer(
   record.runtime = runtime;
   const image = await pull(context, runtime, record, container);
   const { env, mounts, devices } = await surroundings(context, runtime, container);
+  await pullVolumes(context, { runtime, record, container, mounts });
   signal.throwIfAborted();
   if (runtime.real) checkNonRoot(pod, container, image.user);
   const lookup = (name: string) => env.get(name);
@@ -120,6 +122,43 @@ async function surroundings(context: StartContext, runtime: Runtime, container: 
   }
   for (const mount of container.volumeMounts ?? []) subPathOf(mount, env);
   return { env, mounts: [] };
+}
+
+/** Pulls the images that the container mounts as volumes; their mounts then name what was pulled. */
+async function pullVolumes(
+  { ports, pod, sandbox, signal }: StartContext,
+  { runtime, record, container, mounts }: {
+    runtime: Runtime;
+    record: ContainerRecord;
+    container: ContainerOf;
+    mounts: readonly Mount[];
+  },
+): Promise<void> {
+  for (const { image, name } of mounts) {
+    if (!image) continue;
+    if (!runtime.mountsImages) {
+      throw new RuntimeError(
+        "CreateContainerConfigError",
+        `volume "${name}" is an image: runtime ${runtime.name} cannot mount images`,
+      );
+    }
+    const { kind, restarts: attempt } = record;
+    const fetching = () => {
+      const text = `Pulling image "${image.reference}"`;
+      containerEvent(ports, pod, record, "Normal", "Pulling", text);
+    };
+    const of = { sandbox, container, kind, attempt, fetching };
+    try {
+      const { reference, pullPolicy = "IfNotPresent" } = image;
+      image.reference = (await runtime.pull(reference, pullPolicy, signal, of)).imageId;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const text = `failed to pull image volume "${name}" of pod ${pod.metadata.name}: ${
+        (error as Error).message
+      }`;
+      throw new RuntimeError("ErrImagePull", text);
+    }
+  }
 }
 
 /** Where pods come in thousands nobody looks at an environment, but for what `command` and `args` name of it. */

@@ -15,8 +15,7 @@ import { CriRuntime } from "./runtimes/cri.ts";
 import type { PullSecret } from "./runtimes/cri_images.ts";
 import { absolutePath, hostFacts, removeFolder } from "./runtimes/host.ts";
 import { type Pod, RUNTIME_CLASSES } from "./types.ts";
-import { PodTokens } from "./volumes/tokens.ts";
-import { HostVolumes } from "./volumes/volumes.ts";
+import { type NodeVolumes, nodeVolumes } from "./volumes/node_volumes.ts";
 
 /** A container runtime of the machine. */
 export interface ContainerRuntimeOptions {
@@ -36,6 +35,8 @@ export interface CriNodeOptions {
   clock: Clock;
   /** The data folder of the machine: the node lies in `<folder>/nodes/<name>`. */
   folder: string;
+  /** Where the node lies instead: a kubelet's root directory, as storage drivers look for it. */
+  rootDir?: string;
   runtime: ContainerRuntimeOptions;
   ranges: Ranges;
   /** Of the other nodes of the machine. */
@@ -54,11 +55,11 @@ export interface CriNodeOptions {
 /** Starts one. Rejects when the runtime cannot be reached. */
 export async function startCriNode(system: System, options: CriNodeOptions): Promise<RunningNode> {
   const { name, clock, ranges, log = () => {} } = options;
-  const folder = `${absolutePath(options.folder)}/nodes/${name}`;
+  const folder = options.rootDir ?? `${absolutePath(options.folder)}/nodes/${name}`;
   const { endpoint, cniFolder = "/etc/cni/net.d", logs = "/var/log/pods" } = options.runtime;
   let objects: Objects | undefined;
   let client: Client | undefined;
-  let volumes: HostVolumes | undefined;
+  let volumes: NodeVolumes | undefined;
   const runtime = await CriRuntime.connect({
     endpoint,
     clock,
@@ -91,8 +92,7 @@ export async function startCriNode(system: System, options: CriNodeOptions): Pro
     volumes: (own, context) => {
       objects = own;
       client = context.client;
-      const tokens = new PodTokens(client, clock);
-      volumes = new HostVolumes({ folder, nodeName: name, objects: own, tokens, clock });
+      volumes = nodeVolumes({ folder, nodeName: name, objects: own, context });
       return volumes;
     },
   });
@@ -100,7 +100,7 @@ export async function startCriNode(system: System, options: CriNodeOptions): Pro
     if (options.temporary) await runtime.sweep(new Set());
     await node.stop();
     if (!options.temporary) return;
-    volumes?.unmountAll();
+    volumes?.unmountAll(folder);
     await network.remove();
     removeFolder(absolutePath(options.folder));
   };

@@ -24,6 +24,8 @@ export interface IsolateNodeOptions {
   clock: Clock;
   /** The data folder of the machine: nodes lie in `<folder>/nodes/<name>`, what they share in `<folder>/shared`. */
   folder: string;
+  /** Where the node lies instead: a kubelet's root directory, as storage drivers look for it. */
+  rootDir?: string;
   /** Shared by the nodes of the machine. */
   network: Network;
   /** The node's own identity (the system's client). */
@@ -47,7 +49,7 @@ export interface IsolateNodeOptions {
 /** Starts one. */
 export function startIsolateNode(system: System, options: IsolateNodeOptions): RunningNode {
   const { name, clock, network, simulated = true } = options;
-  const folder = `${absolutePath(options.folder)}/nodes/${name}`;
+  const folder = options.rootDir ?? `${absolutePath(options.folder)}/nodes/${name}`;
   const isolates = new IsolateRuntime({
     clock,
     folder,

@@ -329,6 +329,44 @@ Deno.test("a pod whose emptyDir holds more than its limit is evicted, a critical
   }, volumes);
 });
 
+Deno.test("an image volume is pulled by a runtime that mounts images, and refused by others", () => {
+  const image = { reference: "i:1", pullPolicy: "Always" };
+  const volumes = {
+    setup: () => Promise.resolve(),
+    check: () => Promise.resolve(),
+    mounts: () =>
+      Promise.resolve([{
+        name: "v",
+        hostPath: "",
+        containerPath: "/v",
+        readOnly: true,
+        image: { ...image },
+      }]),
+    devices: () => [],
+    refresh: () => Promise.resolve(undefined),
+    teardown: () => Promise.resolve(),
+    overfull: () => Promise.resolve(undefined),
+  };
+  return withNode(async (w) => {
+    const spec = {
+      containers: [{ ...c, volumeMounts: [{ name: "v", mountPath: "/v" }] }],
+      volumes: [{ name: "v", image }],
+    };
+    await w.pod("p", "n0", spec);
+    const waiting = (pod: Pod) => pod.status?.containerStatuses?.[0].state.waiting;
+    const pod = await w.see("p", "the refusal", (p) => waiting(p)?.message);
+    assertEquals(waiting(pod)!.reason, "CreateContainerConfigError");
+    assertEquals(
+      waiting(pod)!.message,
+      'volume "v" is an image: runtime fake cannot mount images',
+    );
+    Object.assign(w.runtime, { mountsImages: true });
+    await w.await("p", "running", 10_000, running);
+    const [mount] = w.runtime.containers.at(-1)!.spec.mounts;
+    assertEquals(mount.image!.reference, "fake://i:1");
+  }, volumes);
+});
+
 Deno.test("probes: readiness comes and goes, liveness restarts, with upstream's Events", () =>
   withNode(async (w) => {
     const probe = { httpGet: { port: 80, path: "/x" }, periodSeconds: 1, failureThreshold: 2 };

@@ -26,6 +26,8 @@ export interface LocalNodesOptions {
   simulated: boolean;
   /** Where the nodes keep what is theirs; `temporary` goes with the last of them. */
   folder: () => Promise<{ path: string; temporary: boolean }>;
+  /** Where the first of them lies instead: a kubelet's root directory. */
+  rootDir?: string;
   /** A container runtime of this machine: the first node's. */
   containerRuntime?: ContainerRuntimeOptions;
   log?(level: "info" | "warn" | "error", text: string, fields?: Record<string, unknown>): void;
@@ -69,6 +71,7 @@ export async function startLocalNodes(
       labels: labels?.(index),
       taints,
       temporary,
+      rootDir: index === 0 ? options.rootDir : undefined,
     };
     const { containerRuntime: runtime, simulated, log } = options;
     if (runtime && index === 0) {

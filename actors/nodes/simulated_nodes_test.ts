@@ -144,7 +144,7 @@ Deno.test("stages: an image may be missing; a readiness probe is waited for", as
   assertEquals(await ready(), false);
   const startedAt = box.clock.now();
   await box.pass("ready", 1000, ready);
-  assertEquals(Math.round((box.clock.now() - startedAt) / 1000), 20);
+  assertTook(20, box.clock.now() - startedAt);
 });
 
 Deno.test("a preStop sleep is slept for a container without a process, too", async () => {
@@ -156,7 +156,7 @@ Deno.test("a preStop sleep is slept for a container without a process, too", asy
   const from = box.clock.now();
   await box.client.delete({ resource: PODS, namespace: "default", name: "slow" });
   await box.pass("gone", 1000, () => box.get("slow").then(() => false, () => true));
-  assertEquals(Math.round((box.clock.now() - from) / 1000), 20);
+  assertTook(20, box.clock.now() - from);
 });
 
 Deno.test("a node lists its pods, and those of which something runs", async () => {
@@ -220,3 +220,9 @@ Deno.test("a new life of the host takes running pods over without a write", asyn
   assertEquals(after.metadata.resourceVersion, before.metadata.resourceVersion);
   assert(other.status!.podIP !== after.status!.podIP, "its address stays taken");
 });
+
+/** Looked at once a second; a busy machine sees it some looks later, never earlier. */
+function assertTook(seconds: number, ms: number): void {
+  const took = Math.round(ms / 1000);
+  assert(took >= seconds && took <= seconds + 10, `took ${took} s`);
+}

@@ -20,6 +20,8 @@ export interface CommandOptions extends ServerOptions, ClusterFlags {
   data: string | undefined;
   /** A container runtime of this machine. */
   containerRuntime?: { endpoint: string; cniFolder: string; logs: string };
+  /** Where the first real node lies. */
+  rootDir?: string;
   /** A KubeSchedulerConfiguration's fields. */
   scheduler?: Document;
   /** Zones of the local cloud provider; none: there is no provider. */
@@ -132,10 +134,22 @@ async function optionsOf(
     cloudZones: flags["cloud-zones"],
     proxyMode: flags["proxy-mode"],
     ...containerRuntimeOf(flags),
+    ...rootDirOf(flags),
     ...await serverOptions(flags, readConfig),
     scheduler: await schedulerOfFlags(flags, readConfig),
     log: ports.log({ level: flags["log-level"], format }),
   };
+}
+
+/** The first node's folder: a path that storage drivers know does not depend on where Plesio was started. */
+function rootDirOf({ "root-dir": rootDir }: Flags): Pick<CommandOptions, "rootDir"> {
+  if (rootDir === undefined) return {};
+  if (!rootDir.startsWith("/")) {
+    throw new UsageError(
+      `--root-dir must be an absolute path such as /var/lib/kubelet, not "${rootDir}"`,
+    );
+  }
+  return { rootDir };
 }
 
 /** The container runtime that flags name. */

@@ -158,6 +158,10 @@ export const FLAGS = {
   ),
   "cni-conf-dir": textOr("/etc/cni/net.d", "where it looks for CNI configurations"),
   "pod-logs-dir": textOr("/var/log/pods", "where it writes logs"),
+  "root-dir": text(
+    "the first node's folder, as kubelet's: storage drivers and backup programs look for /var/lib/kubelet",
+    "DIR",
+  ),
   kubeconfig: text("write the kubeconfig there, and leave your own alone", "FILE"),
   components: list(`of ${COMPONENTS.join(",")} (default: all)`, {
     known: COMPONENTS,

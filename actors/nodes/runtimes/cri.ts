@@ -112,6 +112,8 @@ export class CriRuntime implements Runtime {
   readonly name: string;
   readonly version: string;
   readonly real = true;
+  readonly mountsImages = true;
+  recursiveReadOnly = false;
   readonly addresses = true;
   readonly #options: CriOptions;
   readonly #client: Client;
@@ -167,6 +169,10 @@ export class CriRuntime implements Runtime {
 
   /** Finds what a former life left, and begins to watch. Call it before anything is started. */
   async load(): Promise<void> {
+    const { runtimeHandlers = [] } = await this.#client.call("Status", {});
+    // The handler without a name is the one that pods have who name none.
+    this.recursiveReadOnly = runtimeHandlers.find((handler) => !handler.name)?.features
+      ?.recursiveReadOnlyMounts ?? false;
     const { containers = [] } = await this.#client.call("ListContainers", {});
     const { items: sandboxes = [] } = await this.#client.call("ListPodSandbox", {});
     for (const one of sandboxes) this.#foundSandbox(one);
@@ -368,7 +374,11 @@ export class CriRuntime implements Runtime {
     const { sandbox: { pod, hosts }, container, attempt } = spec;
     const folder = `${this.#options.folder}/pods/${pod.metadata.uid}/containers/${container.name}`;
     await Deno.mkdir(folder, { recursive: true });
-    const mounts = [...spec.mounts];
+    const mounts = spec.mounts.map((mount) => {
+      const { image } = mount;
+      if (!image) return mount;
+      return { ...mount, image: { ...image, reference: this.#images.idOf(image.reference) } };
+    });
     const taken = (path: string) => mounts.some((mount) => mount.containerPath === path);
     if (!taken("/etc/hosts")) {
       const hostPath = `${folder}/etc-hosts`;

@@ -27,7 +27,7 @@ export interface Mount {
   /** Read-only holds for what is mounted below it, too; asked only of runtimes that can. */
   recursiveReadOnly?: boolean;
   /** An image instead of a path of the host. */
-  image?: { reference: string; subPath?: string };
+  image?: { reference: string; subPath?: string; pullPolicy?: string };
 }
 
 /** A block device of the host that a container has at a path of its own (`volumeDevices`). */
@@ -181,6 +181,8 @@ export interface Runtime {
   readonly real: boolean;
   /** It can make mounts read-only with all that is mounted below them (false). */
   readonly recursiveReadOnly?: boolean;
+  /** It can show images to containers as volumes (false); it pulls them as any other. */
+  readonly mountsImages?: boolean;
   /** Whether it can run an image. */
   runs(image: string): boolean;
   /** Rejects with a RuntimeError when there is no such image. `of` is the container that it is for. */

@@ -21,7 +21,7 @@ export interface MadeVolume {
   /** It is a block device at that path, not a folder. */
   block?: boolean;
   /** It is an image that the runtime mounts. */
-  image?: string;
+  image?: { reference: string; pullPolicy?: string };
 }
 
 /** What the mounts of a container are made from. */
@@ -62,7 +62,7 @@ export async function containerMounts(
       readOnly: volume.readOnly || (mount.readOnly ?? false),
       recursiveReadOnly: recursivelyReadOnly(mount, sources.recursiveReadOnly),
       propagation: propagationOf(mount),
-      ...(volume.image && { image: { reference: volume.image, subPath } }),
+      ...(volume.image && { image: { ...volume.image, subPath } }),
     });
   }
   return result;

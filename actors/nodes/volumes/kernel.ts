@@ -21,8 +21,11 @@ export interface Mounts {
   mount(type: string, target: string, data: string): void;
   /** Shows `source` at `target` too, with what is mounted below it. */
   bind(source: string, target: string): void;
-  /** Takes away what is mounted there last; a mount in use goes when it is no longer used. */
-  unmount(target: string): void;
+  /**
+   * Takes away what is mounted there last; a mount in use goes when it is no longer used. `lazy` does not even wait
+   * for the file system: that of another machine may never answer again.
+   */
+  unmount(target: string, lazy?: boolean): void;
   /** What is mounted at a folder or below it, in the order in which it was mounted. */
   under(folder: string): MountPoint[];
   /** Opens a path in a folder; whoever gets the descriptor closes it. */
@@ -75,6 +78,9 @@ const ERRORS: Record<number, string> = {
 };
 const ENOENT = 2, EBUSY = 16, EEXIST = 17, EINVAL = 22;
 
+/** File systems that a call may wait for: their server is elsewhere, or a program. */
+const REMOTE = /^(nfs|cifs|smb|ceph|fuse|glusterfs|9p)/;
+
 /** A call that the kernel refused. */
 export class KernelError extends Error {
   override name = "KernelError";
@@ -126,8 +132,9 @@ class LinuxMounts implements Mounts {
     this.#mount(source, target, "", MS_BIND | MS_REC, "");
   }
 
-  unmount(target: string): void {
-    if (this.#c.umount2(text(target), UMOUNT_NOFOLLOW) === 0) return;
+  unmount(target: string, lazy = false): void {
+    const flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
+    if (this.#c.umount2(text(target), flags) === 0) return;
     let errno = this.#errno();
     if (errno === EBUSY) {
       if (this.#c.umount2(text(target), UMOUNT_NOFOLLOW | MNT_DETACH) === 0) return;
@@ -226,8 +233,8 @@ function unescape(path: string): string {
 export function unmountAll(mounts: Mounts, folder: string): number {
   let count = 0;
   // Mounts may lie on top of one another at one place: each is listed.
-  for (const { path } of mounts.under(folder).reverse()) {
-    mounts.unmount(path);
+  for (const { path, type } of mounts.under(folder).reverse()) {
+    mounts.unmount(path, REMOTE.test(type));
     count++;
   }
   const left = mounts.under(folder);

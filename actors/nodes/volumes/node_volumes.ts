@@ -33,7 +33,11 @@ export function nodeVolumes(
     client,
     clock,
     registered: (name) => {
-      csi.sweep(name).catch((error) =>
+      const sweep = async () => {
+        await volumes.sweepOrphans();
+        await csi.sweep(name);
+      };
+      sweep().catch((error) =>
         log("warn", "staged volumes not swept", { driver: name, error: String(error) })
       );
     },
@@ -54,7 +58,7 @@ export function nodeVolumes(
     clock,
     log,
   });
-  const volumes = new HostVolumes({ folder, nodeName, objects, tokens, clock, csi });
+  const volumes = new HostVolumes({ folder, nodeName, objects, tokens, clock, csi, log });
   return Object.assign(volumes, {
     start: async () => {
       await drivers.csiNode();

@@ -120,8 +120,10 @@ export const VOLUME_KINDS: Readonly<Record<string, VolumeKind>> = {
   image: {
     plugin: "kubernetes.io~image",
     // The runtime pulls and mounts it: nothing is made here.
-    setup: ({ source }) =>
-      Promise.resolve({ path: "", readOnly: true, image: source.spec.reference ?? "" }),
+    setup: ({ source }) => {
+      const { reference = "", pullPolicy } = source.spec;
+      return Promise.resolve({ path: "", readOnly: true, image: { reference, pullPolicy } });
+    },
   },
 };
 

@@ -11,6 +11,7 @@
 import type { FieldFacts } from "../fields.ts";
 import type { Objects } from "../objects.ts";
 import { MountError, type PodVolumes } from "../ports.ts";
+import type { Logger } from "../../runtime/mod.ts";
 import type { Device, Mount, Runtime } from "../runtimes/runtime.ts";
 import { parseQuantity } from "../../../api/machinery/quantity.ts";
 import type { DeepReadonly } from "../../../api/machinery/types.ts";
@@ -40,6 +41,7 @@ export interface VolumesOptions {
   tools?: HostTools;
   /** Volumes of storage drivers, where those can register. */
   csi?: CsiVolumes;
+  log?: Logger;
 }
 
 interface PodRecord {
@@ -54,6 +56,8 @@ export class HostVolumes implements PodVolumes {
   readonly #machine: Machine;
   /** Pods whose volumes are all there. */
   readonly #pods = new Map<string, PodRecord>();
+  /** Pods that are gone and whose volumes are not. */
+  readonly #orphans = new Set<string>();
   /** The work of each pod, one after the other. */
   readonly #turns = new Map<string, Promise<unknown>>();
 
@@ -308,12 +312,32 @@ export class HostVolumes implements PodVolumes {
     }
   }
 
-  /** Removes the volumes of pods that are not among these. */
+  /** Removes the volumes of pods that are not among these. What cannot go yet goes with `sweepOrphans`. */
   async sweep(known: ReadonlySet<string>): Promise<void> {
     for (const uid of namesIn(`${this.#options.folder}/pods`)) {
-      if (known.has(uid)) continue;
-      this.#pods.delete(uid);
-      await this.#remove(uid);
+      if (!known.has(uid)) this.#orphans.add(uid);
+    }
+    await this.sweepOrphans();
+  }
+
+  /** Removes the volumes of pods that are gone: a driver that has to do it may have come meanwhile. */
+  async sweepOrphans(): Promise<void> {
+    let failed: unknown;
+    for (const uid of this.#orphans) {
+      try {
+        await this.#inTurn(uid, () => this.#remove(uid));
+        this.#pods.delete(uid);
+        this.#orphans.delete(uid);
+      } catch (error) {
+        failed ??= error;
+      }
+    }
+    if (failed) {
+      const left = [...this.#orphans].join(", ");
+      this.#options.log?.("warn", "volumes of pods that are gone are left", {
+        pods: left,
+        error: String(failed),
+      });
     }
   }
 
