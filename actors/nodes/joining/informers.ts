@@ -19,10 +19,13 @@ export interface NodeInformersOptions {
   onError: (resource: ResourceId, error: unknown) => void;
 }
 
-/** The node's informers, and those of the whole cluster for the machine's network. */
+/**
+ * The node's informers, and those of the machine's network: these show all services, endpoints and nodes, but of pods
+ * this node's alone.
+ */
 export function createNodeInformers(
   options: NodeInformersOptions,
-): { own: Informers; whole: Informers } {
+): { own: Informers; network: Informers } {
   const { client, clock, node, onError } = options;
   const scoped = (resource: ResourceId, fieldSelector: string) =>
     createInformer(resource, {
@@ -47,7 +50,13 @@ export function createNodeInformers(
     busy: () => all.filter((one) => one.pending > 0).map((one) => id(one.resource)),
     stop: async () => void await Promise.all(all.map((one) => one.stop())),
   };
-  return { own, whole };
+  const network: Informers = {
+    for: <T>(resource: ResourceId) =>
+      (id(resource) === id(PODS) ? pods : whole.for(resource)) as unknown as Informer<T>,
+    busy: () => whole.busy(),
+    stop: () => whole.stop(),
+  };
+  return { own, network };
 }
 
 type Object = DeepReadonly<KubeObject>;

@@ -73,9 +73,10 @@ export async function startMachine(options: MachineOptions): Promise<RunningMach
   const { name, clock, log, api, host, endpoint } = options;
   const onError = (resource: { plural: string }, error: unknown) =>
     log("debug", "could not read", { resource: resource.plural, error: String(error) });
-  const { own, whole } = createNodeInformers({ client: api.client, clock, node: name, onError });
-  const system = createSystem({ client: api.client, informers: own, clock, log });
-  const network = createSystem({ client: api.client, informers: whole, clock, log });
+  const informers = createNodeInformers({ client: api.client, clock, node: name, onError });
+  const ports = { client: api.client, clock, log };
+  const system = createSystem({ ...ports, informers: informers.own });
+  const network = createSystem({ ...ports, informers: informers.network });
   const way = await wayOrNone(options);
   const { node, release } = await startNodeOf(options, { system, network, way });
   const tunnel = system.spawn(
@@ -103,8 +104,8 @@ export async function startMachine(options: MachineOptions): Promise<RunningMach
     await network.stop();
     await system.stop();
     api.drop("the node stops");
-    await own.stop();
-    await whole.stop();
+    await informers.own.stop();
+    await informers.network.stop();
     await release();
   };
   return { node, renewed: () => tunnel.send("anew"), stop };
@@ -156,6 +157,7 @@ async function startNodeOf(
   const node = containerRuntime
     ? await containerNode(system, { ...own, ranges, runtime: containerRuntime, log })
     : startIsolateNode(system, { ...own, dnsPort: () => dnsPort, simulated: runtime === "auto" });
+  if (containerRuntime) log("warn", "NetworkPolicies are not kept on joined machines yet");
   if (!shared) {
     await startNetwork(network, {
       ranges,

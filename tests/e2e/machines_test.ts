@@ -1,0 +1,303 @@
+/**
+ * Three machines with addresses of their own: one runs the API server, two join it with the command it prints. Their
+ * pods reach each other, one of them is cut off and comes back, and what a StatefulSet promises holds at the processes.
+ */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { Machines, reasonAgainst } from "./machines.ts";
+
+const DENO = "denoland/deno:2.9.6";
+const reason = await reasonAgainst();
+const SITE = `
+console.log("up");
+Deno.serve({ port: 8080 }, () => new Response(Deno.env.get("HOSTNAME")));
+`;
+
+/** Evicted from a machine that is away after a few seconds, not the usual five minutes. */
+const HASTY = ["unreachable", "not-ready"].map((what) => ({
+  key: `node.kubernetes.io/${what}`,
+  operator: "Exists",
+  effect: "NoExecute",
+  tolerationSeconds: 5,
+}));
+
+function podOf(app: string, more: object) {
+  return {
+    metadata: { labels: { app } },
+    spec: {
+      terminationGracePeriodSeconds: 1,
+      tolerations: HASTY,
+      containers: [{
+        name: "c",
+        image: DENO,
+        args: ["run", "-A", "/app/main.ts"],
+        volumeMounts: [{ name: "app", mountPath: "/app" }],
+      }],
+      volumes: [{ name: "app", configMap: { name: "site" } }],
+      ...more,
+    },
+  };
+}
+
+const spread = {
+  topologySpreadConstraints: [{
+    maxSkew: 1,
+    topologyKey: "kubernetes.io/hostname",
+    whenUnsatisfiable: "ScheduleAnyway",
+    labelSelector: { matchLabels: { app: "site" } },
+  }],
+};
+
+const hostnames = (...values: string[]) => ({
+  matchExpressions: [{ key: "kubernetes.io/hostname", operator: "In", values }],
+});
+
+/** On the machines that can be cut off; rather on b. */
+const onB = {
+  affinity: {
+    nodeAffinity: {
+      requiredDuringSchedulingIgnoredDuringExecution: {
+        nodeSelectorTerms: [hostnames("b", "c")],
+      },
+      preferredDuringSchedulingIgnoredDuringExecution: [{
+        weight: 100,
+        preference: hostnames("b"),
+      }],
+    },
+  },
+};
+
+const OBJECTS = [
+  { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "site" }, data: { "main.ts": SITE } },
+  {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name: "site" },
+    spec: { selector: { app: "site" }, ports: [{ port: 80, targetPort: 8080 }] },
+  },
+  {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "site" },
+    spec: {
+      replicas: 3,
+      selector: { matchLabels: { app: "site" } },
+      template: podOf("site", spread),
+    },
+  },
+  {
+    apiVersion: "apps/v1",
+    kind: "StatefulSet",
+    metadata: { name: "db" },
+    spec: {
+      serviceName: "db",
+      replicas: 1,
+      selector: { matchLabels: { app: "db" } },
+      template: podOf("db", onB),
+    },
+  },
+];
+
+interface Pod {
+  metadata: { name: string; uid: string; deletionTimestamp?: string };
+  spec: { nodeName: string };
+  status: { podIP: string; conditions?: { type: string; status: string }[] };
+}
+
+const isReady = (pod: Pod) =>
+  !pod.metadata.deletionTimestamp &&
+  pod.status.conditions?.some((c) => c.type === "Ready" && c.status === "True");
+
+/** The pods of an app. */
+async function pods(m: Machines, app: string): Promise<Pod[]> {
+  return JSON.parse(await m.kubectl("get", "pods", "-l", `app=${app}`, "-o", "json")).items;
+}
+
+/** Whether a node is Ready: True, False or Unknown. */
+const nodeReady = (m: Machines, node: string) =>
+  m.kubectl("get", "node", node, "-o", 'jsonpath={.status.conditions[?(@.type=="Ready")].status}');
+
+/** Looks at the processes of a pod all the time; tells on how many machines they were at once. */
+function watchTwins(m: Machines, pod: string) {
+  const most = { machines: [] as number[] };
+  let over = false;
+  const done = (async () => {
+    while (!over) {
+      const where = await m.whereRuns(pod);
+      if (where.length > most.machines.length) most.machines = where;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  })();
+  const end = async () => {
+    over = true;
+    await done;
+    return most.machines;
+  };
+  return { end };
+}
+
+Deno.test({
+  name: `three machines${reason ? ` (skipped: ${reason})` : ""}`,
+  // In CI it is an error when it cannot run
+  ignore: reason !== undefined && Deno.env.get("CI") !== "true",
+  sanitizeResources: false,
+  sanitizeOps: false,
+  fn: async (t) => {
+    assertEquals(reason, undefined);
+    const m = await Machines.open(3);
+    try {
+      await t.step("two join the third by the command that it prints", () => join(m));
+      await m.apply(...OBJECTS);
+      await t.step(
+        "pods of all machines reach each other, by address, Service and name",
+        () => reach(m),
+      );
+      await t.step("logs, exec and port-forward go through the tunnel", () => tunnel(m));
+      await t.step(
+        "a machine that is cut off keeps its pod, and nobody runs it twice",
+        () => cut(m),
+      );
+      await t.step(
+        "what was deleted by force while it was away ends at its return",
+        () => forced(m),
+      );
+      await t.step("a machine that was killed comes back without a token", () => killed(m));
+    } finally {
+      await m.close();
+    }
+  },
+});
+
+async function join(m: Machines): Promise<void> {
+  const flags = ["--data", `${m.folder}/server`, "--host", m.address(1), "--nodes", "1"];
+  await m.start(1, "server", ["start", ...flags, "--kubeconfig", m.kubeconfig], /is ready at/);
+  const printed = await m.on(
+    1,
+    Deno.execPath(),
+    "run",
+    "-A",
+    "--no-check",
+    "mod.ts",
+    ...["token", "create", "--print-join-command", "--kubeconfig", m.kubeconfig],
+  );
+  assertMatch(printed, /^deno task node --server https:\/\/172\.30\.0\.1:6443 --token /);
+  const command = printed.trim().split(" ").slice(2);
+  for (const [i, name] of [[2, "b"], [3, "c"]] as const) {
+    const own = ["--node-name", name, "--data", `${m.folder}/${name}`, "--log-level", "info"];
+    await m.start(i, name, [...command, ...own], /dialled in/);
+  }
+  for (const node of ["plesio-0", "b", "c"]) {
+    await m.until(`${node} is ready`, async () => await nodeReady(m, node) === "True");
+  }
+}
+
+async function reach(m: Machines): Promise<void> {
+  await m.until("the site is up on all machines", async () => {
+    const ready = (await pods(m, "site")).filter(isReady);
+    return new Set(ready.map((pod) => pod.spec.nodeName)).size === 3;
+  });
+  const ip = await m.kubectl("get", "service", "site", "-o", "jsonpath={.spec.clusterIP}");
+  for (const i of [1, 2, 3]) {
+    for (const pod of await pods(m, "site")) {
+      const said = await m.on(i, "curl", "-s", "-m", "10", `http://${pod.status.podIP}:8080/`);
+      assertEquals(said, pod.metadata.name, `from machine ${i}`);
+    }
+    await m.until(
+      `the service answers on machine ${i}`,
+      async () => (await m.on(i, "curl", "-s", "-m", "10", `http://${ip}/`)).startsWith("site-"),
+      20_000,
+    );
+  }
+  const [{ metadata: { name } }] = (await pods(m, "site")).filter((p) => p.spec.nodeName === "b");
+  const ask = 'console.log(await (await fetch("http://site.default.svc.cluster.local")).text())';
+  assertMatch(await m.kubectl("exec", name, "--", "deno", "eval", ask), /^site-/);
+}
+
+async function tunnel(m: Machines): Promise<void> {
+  const [{ metadata: { name } }] = (await pods(m, "site")).filter((p) => p.spec.nodeName === "c");
+  assertMatch(await m.kubectl("logs", name), /up/);
+  assertEquals((await m.kubectl("exec", name, "--", "cat", "/app/main.ts")).trim(), SITE.trim());
+  const file = `${m.folder}/copied`;
+  await Deno.writeTextFile(file, "there and back");
+  await m.kubectl("cp", file, `${name}:/tmp/copied`);
+  await m.kubectl("cp", `${name}:/tmp/copied`, `${file}-again`);
+  assertEquals(await Deno.readTextFile(`${file}-again`), "there and back");
+  const forward = new Deno.Command("ip", {
+    args: ["netns", "exec", m.namespace(1), "kubectl", "--kubeconfig", m.kubeconfig]
+      .concat(["port-forward", name, "18080:8080"]),
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  try {
+    await m.until(
+      "the forwarded port answers",
+      async () => await m.on(1, "curl", "-s", "-m", "5", "http://127.0.0.1:18080/") === name,
+      30_000,
+    );
+  } finally {
+    forward.kill();
+    await forward.status;
+  }
+  assertMatch(await m.kubectl("top", "nodes"), /^c .*^plesio-0 /ms);
+}
+
+async function cut(m: Machines): Promise<void> {
+  await m.until("db-0 runs on b", async () => {
+    const [db] = await pods(m, "db");
+    return isReady(db) && db.spec.nodeName === "b";
+  });
+  assertEquals(await m.whereRuns("db-0"), [2]);
+  const twins = watchTwins(m, "db-0");
+  const [{ metadata: { uid } }] = await pods(m, "db");
+  await m.cable(2, "down");
+  await m.until("b is unreachable", async () => await nodeReady(m, "b") === "Unknown");
+  await m.until("db-0 is to go", async () => (await pods(m, "db"))[0].metadata.deletionTimestamp);
+  await m.until(
+    "the site is whole again without b",
+    async () =>
+      (await pods(m, "site")).filter((p) => isReady(p) && p.spec.nodeName !== "b").length === 3,
+  );
+  // Who asks a machine that is away is told at once
+  const [pod] = (await pods(m, "site")).filter((p) => p.spec.nodeName === "b");
+  if (pod) await m.kubectl("logs", pod.metadata.name).then(() => assert(false), () => {});
+  assertEquals((await pods(m, "db")).map((p) => p.metadata.uid), [uid]);
+  assertEquals(await m.whereRuns("db-0"), [2]);
+  await m.cable(2, "up");
+  await m.until("b is back", async () => await nodeReady(m, "b") === "True");
+  await m.until("another db-0 runs", async () => {
+    const [db] = await pods(m, "db");
+    return isReady(db) && db.metadata.uid !== uid;
+  });
+  assertEquals((await twins.end()).length, 1, "db-0 ran on two machines at once");
+}
+
+async function forced(m: Machines): Promise<void> {
+  await m.until("db-0 has a place", async () => isReady((await pods(m, "db"))[0]));
+  const [before] = await pods(m, "db");
+  const machine = { b: 2, c: 3 }[before.spec.nodeName]!;
+  await m.kubectl("cordon", before.spec.nodeName);
+  await m.cable(machine, "down");
+  await m.kubectl("delete", "pod", "db-0", "--force", "--grace-period=0");
+  await m.until("db-0 runs elsewhere", async () => {
+    const [db] = await pods(m, "db");
+    return isReady(db) && db.spec.nodeName !== before.spec.nodeName;
+  });
+  // By force means: whoever asked for it has seen to it that the old one does no harm. It still runs there.
+  assert((await m.whereRuns("db-0")).includes(machine));
+  await m.cable(machine, "up");
+  await m.until("only one is left", async () => (await m.whereRuns("db-0")).length === 1);
+  assert(!(await m.whereRuns("db-0")).includes(machine));
+  await m.kubectl("uncordon", before.spec.nodeName);
+}
+
+async function killed(m: Machines): Promise<void> {
+  await m.end("c", "SIGKILL");
+  const args = ["node", "--node-name", "c", "--data", `${m.folder}/c`, "--log-level", "info"];
+  await m.start(3, "c", args, /dialled in/);
+  await m.until("c is ready", async () => await nodeReady(m, "c") === "True");
+  await m.until("its pods answer", async () => {
+    const [pod] = (await pods(m, "site")).filter((p) => isReady(p) && p.spec.nodeName === "c");
+    if (!pod) return (await pods(m, "site")).filter(isReady).length === 3;
+    const said = await m.on(1, "curl", "-s", "-m", "5", `http://${pod.status.podIP}:8080/`);
+    return said === pod.metadata.name;
+  });
+}
