@@ -12,7 +12,7 @@ import type { Client } from "../../api/client/contract.ts";
 import type { KubeObject } from "../../api/machinery/types.ts";
 import { urlOutbound } from "../../api/mod.ts";
 import { RealClock } from "../../kv/clock.ts";
-import { Cluster } from "../../mod.ts";
+import { Cluster, type ClusterOptions } from "../../mod.ts";
 
 const core = (plural: string) => ({ group: "", version: "v1", plural });
 const PODS = core("pods");
@@ -73,9 +73,9 @@ function node(args: string[]) {
   return { lines, stop, ended, started: started.promise };
 }
 
-async function world() {
+async function world(options: ClusterOptions = { nodes: 0, runtime: "simulated" }) {
   const folder = await Deno.makeTempDir();
-  const cluster = await Cluster.start({ clock: "real", nodes: 0, runtime: "simulated" });
+  const cluster = await Cluster.start({ clock: "real", ...options });
   const { url } = await cluster.listen({ port: 0 });
   const kubeconfig = `${folder}/kubeconfig`;
   await Deno.writeTextFile(kubeconfig, await cluster.kubeconfig());
@@ -246,5 +246,57 @@ Deno.test("a machine that is told wrongly says what it wants", async () => {
   ) {
     await assertRejects(() => node([...args]).ended, UsageError, text);
   }
+  await w.close();
+});
+
+Deno.test("isolate and simulated nodes side by side, chosen by RuntimeClass, label and taint", async () => {
+  const w = await world({ nodes: 1, runtime: "isolate" });
+  const join = await token(w.kubeconfig, "create");
+  const far = node([
+    ...["--server", w.url, "--token", join, "--ca-hash", w.hash, "--data", w.data],
+    "--register-with-taints=plesio.dev/runtime=simulated:NoSchedule",
+  ]);
+  await ready(w.client, "plesio-0");
+  await ready(w.client, "far");
+  const classes = { group: "node.k8s.io", version: "v1", plural: "runtimeclasses" };
+  const tolerations = [{ key: "plesio.dev/runtime", operator: "Exists", effect: "NoSchedule" }];
+  for (const [name, more] of [["isolate", {}], ["simulated", { tolerations }]] as const) {
+    const scheduling = { nodeSelector: { "plesio.dev/runtime": name }, ...more };
+    await w.client.create({ resource: classes }, { metadata: { name }, handler: name, scheduling });
+  }
+  const at = { resource: PODS, namespace: "default" };
+  const run = ["deno", "eval", "console.log('for real'); setInterval(() => {}, 1000)"];
+  const image = "denoland/deno:2.9.6";
+  const pods: Record<string, object> = {
+    real: { runtimeClassName: "isolate", containers: [{ name: "c", image, command: run }] },
+    // The image could run for real, but the class says where and how
+    acted: { runtimeClassName: "simulated", containers: [{ name: "c", image, command: run }] },
+    labelled: {
+      nodeSelector: { "plesio.dev/runtime": "simulated" },
+      tolerations,
+      containers: [{ name: "c", image: "nginx" }],
+    },
+    anywhere: { containers: [{ name: "c", image, command: run }] },
+  };
+  for (const [name, spec] of Object.entries(pods)) {
+    await w.client.create(at, { metadata: { name }, spec });
+  }
+  const places: Record<string, string> = {};
+  for (const name of Object.keys(pods)) {
+    const pod = await eventually(async () => {
+      const found = await w.client.get<KubeObject>({ ...at, name });
+      return found.status?.phase === "Running" && found;
+    }, `${name} runs`);
+    places[name] = pod.spec.nodeName;
+  }
+  assertEquals(places, { real: "plesio-0", acted: "far", labelled: "far", anywhere: "plesio-0" });
+  const log = (name: string) =>
+    eventually(async () => {
+      const path = `/api/v1/namespaces/default/pods/${name}/log`;
+      return await (await w.cluster.fetch(path)).text();
+    }, `${name} says something`);
+  assertEquals(await log("real"), "for real\n");
+  assert((await log("acted")).startsWith("simulated: "));
+  await far.stop();
   await w.close();
 });
