@@ -18,6 +18,7 @@
  */
 import {
   ControllerMetrics,
+  type ControllerPorts,
   localCloud,
   type SchedulerOptions,
   SchedulerView,
@@ -124,6 +125,8 @@ export interface ClusterOptions extends ServerOptions {
   components?: readonly Component[];
   /** Which controllers run: a list of `*`, `name`, `-name` (default `*`). */
   controllers?: string;
+  /** What controllers are told: kube-controller-manager's settings, and how many objects each is at work on at once. */
+  controllerOptions?: Pick<ControllerPorts, "settings" | "workers">;
   /** What the scheduler is told: a KubeSchedulerConfiguration's fields, and plugins of your own. */
   scheduler?: Omit<SchedulerOptions, "view" | "outbound" | "load">;
   /** Zones of a local cloud provider, which tells nodes where they are (default: there is none). */
@@ -585,7 +588,8 @@ async function build(
   });
   const { tokens, renew: renewIdentity } = auth;
   const made = { kinds, api, client, informers, system, tokens, renewIdentity };
-  const shared = { metrics: controllerMetrics, features: gates };
+  const { controllerOptions } = options;
+  const shared = { metrics: controllerMetrics, features: gates, ...controllerOptions };
   return { ...ground, ...made, authorities, frontProxy, outbound, shared };
 }
 

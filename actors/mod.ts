@@ -11,6 +11,7 @@ import { scheduler, type SchedulerOptions, SchedulerView } from "./scheduler/mod
 
 export { type SchedulerOptions, SchedulerView };
 
+export type { ControllerPorts };
 export { ControllerMetrics, localCloud, UNINITIALIZED } from "./controllers/mod.ts";
 
 /** What a control plane is started with. */

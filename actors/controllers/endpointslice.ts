@@ -39,6 +39,8 @@ import {
 } from "./endpoint_facts.ts";
 import { conditionOf, type Obj } from "./objects.ts";
 import { isReady, textOf } from "./pods.ts";
+import type { ControllerPorts } from "./ports.ts";
+import { settingsOf } from "./settings.ts";
 import { type Endpoint, type Group, groupKey, planSlices } from "./slice_plan.ts";
 import { spread, wantsHints, zoneShares } from "./topology_hints.ts";
 
@@ -56,41 +58,50 @@ interface State {
   writes: OwnWrites;
   /** What a Service that asks for hints was told last: that it has them, or why not; by key and family. */
   hints: Map<string, string>;
+  /** Endpoints of one slice at most. */
+  endpointsMax: number;
 }
 
-export const endpointSliceController: Controller<State> = {
-  name: "endpointslice",
-  account: "endpointslice-controller",
-  for: SERVICES,
-  reads: [NODES],
-  watches: [
-    { resource: PODS, keys: servicesOf },
-    {
-      resource: ENDPOINT_SLICES,
-      keys({ metadata }) {
-        if (metadata.labels?.[MANAGED_BY] !== MANAGER) return [];
-        return [`${metadata.namespace}/${metadata.labels[SERVICE_NAME]}`];
+/** The row. */
+export function endpointSliceController(
+  ports: Pick<ControllerPorts, "settings">,
+): Controller<State> {
+  const { maxEndpointsPerSlice: endpointsMax } = settingsOf(ports);
+  return {
+    name: "endpointslice",
+    account: "endpointslice-controller",
+    for: SERVICES,
+    reads: [NODES],
+    watches: [
+      { resource: PODS, keys: servicesOf },
+      {
+        resource: ENDPOINT_SLICES,
+        keys({ metadata }) {
+          if (metadata.labels?.[MANAGED_BY] !== MANAGER) return [];
+          return [`${metadata.namespace}/${metadata.labels[SERVICE_NAME]}`];
+        },
       },
-    },
-    {
-      resource: NODES,
-      // Shares of zones change with what nodes have, not with each heartbeat.
-      keys(node, old, { informers }) {
-        const hinted = informers.for(SERVICES).byIndex(AUTO, AUTO);
-        if (hinted.length === 0 || old && standing(old) === standing(node)) return [];
-        return hinted.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`);
+      {
+        resource: NODES,
+        // Shares of zones change with what nodes have, not with each heartbeat.
+        keys(node, old, { informers }) {
+          const hinted = informers.for(SERVICES).byIndex(AUTO, AUTO);
+          if (hinted.length === 0 || old && standing(old) === standing(node)) return [];
+          return hinted.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`);
+        },
       },
+    ],
+    gatherMs: () => GATHER_MS,
+    start(context) {
+      const slices = context.informers.for(ENDPOINT_SLICES);
+      slices.index("serviceName", serviceIndex);
+      context.informers.for(SERVICES).index(AUTO, (service) => wantsHints(service) ? [AUTO] : []);
+      const writes = new OwnWrites(slices, context.clock);
+      return { slices, writes, hints: new Map(), endpointsMax };
     },
-  ],
-  gatherMs: () => GATHER_MS,
-  start(context) {
-    const slices = context.informers.for(ENDPOINT_SLICES);
-    slices.index("serviceName", serviceIndex);
-    context.informers.for(SERVICES).index(AUTO, (service) => wantsHints(service) ? [AUTO] : []);
-    return { slices, writes: new OwnWrites(slices, context.clock), hints: new Map() };
-  },
-  reconcile,
-};
+    reconcile,
+  };
+}
 
 /** What of a node decides on hints. */
 function standing({ metadata, status }: Obj): string {
@@ -109,7 +120,7 @@ export function serviceIndex(slice: Obj): string[] {
 export async function reconcile(
   key: string,
   context: ActorContext,
-  { slices, writes, hints }: State,
+  { slices, writes, hints, endpointsMax }: State,
 ): Promise<Outcome> {
   const service = context.informers.for(SERVICES).get(key);
   if (!service) {
@@ -137,6 +148,7 @@ export async function reconcile(
   const labels = labelsOf(service);
   const plan = planSlices(groups, present, {
     outdated: (slice) => !sameJson(slice.metadata.labels, labels),
+    endpointsMax,
   });
   try {
     await allAtOnce(plan.update, async ({ slice, endpoints }) => {

@@ -9,7 +9,7 @@ import { replicaSetController } from "./replicaset.ts";
 import { groupKey, planSlices } from "./slice_plan.ts";
 import { openWorld, type World } from "./world_test.ts";
 
-const ROWS = [endpointSliceController, endpointsController, endpointSliceMirroringController];
+const ROWS = [endpointSliceController({}), endpointsController, endpointSliceMirroringController];
 
 async function service(world: World, spec: object = {}) {
   return await world.create(SERVICES, {
@@ -90,29 +90,42 @@ Deno.test("pods whose named port differs are in slices of their own", async () =
   assertEquals(slices.map((slice) => slice.ports[0].port).sort(), [8080, 9090]);
 });
 
-Deno.test("slices hold a hundred endpoints at most", async () => {
-  await using world = await openWorld([...ROWS, deploymentController, replicaSetController]);
-  await service(world);
-  await world.create(DEPLOYMENTS, {
-    metadata: { name: "web" },
-    spec: {
-      replicas: 150,
-      selector: { matchLabels: { app: "web" } },
-      template: {
-        metadata: { labels: { app: "web" } },
-        spec: {
-          containers: [{ name: "c", image: "nginx", ports: [{ name: "http", containerPort: 1 }] }],
+for (const max of [100, 40]) {
+  Deno.test(`slices hold ${max} endpoints at most`, async () => {
+    const [, ...others] = ROWS;
+    const settings = { maxEndpointsPerSlice: max };
+    await using world = await openWorld([
+      endpointSliceController(max === 100 ? {} : { settings }),
+      ...others,
+      deploymentController,
+      replicaSetController,
+    ]);
+    await service(world);
+    await world.create(DEPLOYMENTS, {
+      metadata: { name: "web" },
+      spec: {
+        replicas: 150,
+        selector: { matchLabels: { app: "web" } },
+        template: {
+          metadata: { labels: { app: "web" } },
+          spec: {
+            containers: [{
+              name: "c",
+              image: "nginx",
+              ports: [{ name: "http", containerPort: 1 }],
+            }],
+          },
         },
       },
-    },
+    });
+    await world.settle();
+    await world.runPods();
+    await world.settle();
+    const sizes = (await world.list(ENDPOINT_SLICES, "default")).map((s) => s.endpoints.length);
+    assertEquals(sizes.reduce((a: number, b: number) => a + b, 0), 150);
+    assertEquals(Math.max(...sizes), max);
   });
-  await world.settle();
-  await world.runPods();
-  await world.settle();
-  const sizes = (await world.list(ENDPOINT_SLICES, "default")).map((s) => s.endpoints.length);
-  assertEquals(sizes.reduce((a: number, b: number) => a + b, 0), 150);
-  assertEquals(Math.max(...sizes) <= 100, true);
-});
+}
 
 Deno.test("endpoints that somebody else made are mirrored while they are there", async () => {
   await using world = await openWorld(ROWS);
@@ -142,7 +155,7 @@ Deno.test("planSlices() writes as few slices as it can", () => {
   const half = slice("half", Array.from({ length: 50 }, (_, i) => endpoint(100 + i)));
   const endpoints = Array.from({ length: 151 }, (_, i) => endpoint(i));
   const group = { addressType: "IPv4" as const, ports, endpoints };
-  const plan = planSlices([group], [full, half], { outdated: () => false });
+  const plan = planSlices([group], [full, half], { outdated: () => false, endpointsMax: 100 });
   assertEquals(plan.update.map(({ slice, endpoints }) => [slice.metadata.name, endpoints.length]), [
     [
       "half",
@@ -153,7 +166,7 @@ Deno.test("planSlices() writes as few slices as it can", () => {
   const fewer = planSlices(
     [{ ...group, endpoints: endpoints.slice(0, 100) }],
     [full, half],
-    { outdated: () => false },
+    { outdated: () => false, endpointsMax: 100 },
   );
   assertEquals([fewer.update.length, fewer.remove.map((s) => s.metadata.name)], [0, ["half"]]);
   assertEquals(groupKey("IPv4", ports) === groupKey("IPv6", ports), false);

@@ -121,7 +121,7 @@ Deno.test("a deployment rolls through, whichever write fails", async () => {
 
 Deno.test("a statefulset comes up in order, whichever write fails", async () => {
   await everywhere(async (options) => {
-    await using world = await openWorld([statefulSetController], options);
+    await using world = await openWorld([statefulSetController({})], options);
     await world.create(STATEFUL_SETS, {
       metadata: { name: "a" },
       spec: { replicas: 2, serviceName: "a", selector, template },

@@ -35,11 +35,8 @@ import { ControllerMetrics } from "./metrics.ts";
 import { type Condition, conditionOf, type Obj } from "./objects.ts";
 import { textOf } from "./pods.ts";
 import type { ControllerPorts, FreeController, ServedKinds } from "./ports.ts";
+import { type ControllerSettings, settingsOf } from "./settings.ts";
 
-/** How often each autoscaler is looked at. */
-export const SYNC_MS = 15_000;
-/** How far the ratio may be from 1 where the spec does not say. */
-export const TOLERANCE = 0.1;
 /** How often a scale is set anew after others changed it. */
 const SCALE_ATTEMPTS_MAX = 5;
 const ACCOUNT = "horizontal-pod-autoscaler";
@@ -51,6 +48,7 @@ interface State {
   reader: MetricsReader;
   kinds: ServedKinds;
   metrics: ControllerMetrics;
+  settings: Readonly<ControllerSettings>;
   /** HPAScaleToZero is on. */
   toZero: boolean;
   histories: Map<string, ScalingHistory>;
@@ -62,6 +60,7 @@ interface State {
 /** The row. */
 export function horizontalPodAutoscalerController(ports: ControllerPorts): FreeController {
   const { metrics = new ControllerMetrics() } = ports;
+  const settings = settingsOf(ports);
   return {
     name: "horizontalpodautoscaling",
     account: ACCOUNT,
@@ -75,13 +74,14 @@ export function horizontalPodAutoscalerController(ports: ControllerPorts): FreeC
           if (old && object && sameJson(old.spec, object.spec)) return;
           context.send(context.address, key);
         });
-        every(context, SYNC_MS, ALL);
+        every(context, settings.horizontalPodAutoscalerSyncPeriod, ALL);
         return {
           autoscalers,
           pods: context.informers.for(PODS),
           reader: metricsReader(ports, ACCOUNT),
           kinds: ports.kinds,
           metrics,
+          settings,
           toZero: ports.features?.get("HPAScaleToZero") ?? false,
           histories: new Map(),
           selectors: new Map(),
@@ -268,10 +268,11 @@ class Turn {
   }
 
   #history(current: number): ScalingHistory {
-    const { histories } = this.#state;
+    const { histories, settings } = this.#state;
     let history = histories.get(this.#key);
     if (!history) {
-      history = new ScalingHistory(current, this.#context.clock.now());
+      const { horizontalPodAutoscalerDownscaleStabilization: window } = settings;
+      history = new ScalingHistory(current, this.#context.clock.now(), window);
       histories.set(this.#key, history);
     }
     return history;
@@ -380,8 +381,10 @@ class Turn {
           pods,
           replicas: current,
           statusReplicas: scale.status?.replicas ?? 0,
-          tolerances: tolerancesOf(this.#object),
+          tolerances: tolerancesOf(this.#object, this.#state.settings),
           now: this.#context.clock.now(),
+          cpuInitializationMs: this.#state.settings.horizontalPodAutoscalerCpuInitializationPeriod,
+          initialReadinessMs: this.#state.settings.horizontalPodAutoscalerInitialReadinessDelay,
         });
         count(actionOf(this.#object.status?.currentReplicas ?? 0, one.replicas), "none");
         this.#metrics.push(one.status);
@@ -503,9 +506,12 @@ function actionOf(current: number, proposed: number): string {
   return proposed > current ? "scale_up" : "scale_down";
 }
 
-function tolerancesOf({ spec }: Obj): Tolerances {
+function tolerancesOf(
+  { spec }: Obj,
+  { horizontalPodAutoscalerTolerance }: Readonly<ControllerSettings>,
+): Tolerances {
   const of = (text: string | undefined) =>
-    text === undefined ? TOLERANCE : parseQuantity(text).approximate();
+    text === undefined ? horizontalPodAutoscalerTolerance : parseQuantity(text).approximate();
   return {
     up: of(spec.behavior?.scaleUp?.tolerance),
     down: of(spec.behavior?.scaleDown?.tolerance),

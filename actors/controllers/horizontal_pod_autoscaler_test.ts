@@ -1,8 +1,9 @@
 import { assertEquals } from "@std/assert";
 import { HORIZONTAL_POD_AUTOSCALERS, PODS, REPLICATION_CONTROLLERS } from "../runtime/mod.ts";
-import { horizontalPodAutoscalerController, SYNC_MS } from "./horizontal_pod_autoscaler.ts";
+import { horizontalPodAutoscalerController } from "./horizontal_pod_autoscaler.ts";
 import { conditionOf, type Obj } from "./objects.ts";
 import { replicationController } from "./replicaset.ts";
+import { type ControllerSettings, SETTINGS } from "./settings.ts";
 import { openWorld, type World } from "./world_test.ts";
 
 /** The metrics APIs of a test: what each pod uses of the CPU (thousandths), and answers by path. */
@@ -14,6 +15,7 @@ interface Figures {
 
 async function opened(
   features?: ReadonlyMap<string, boolean>,
+  settings?: Partial<ControllerSettings>,
 ): Promise<{ world: World; figures: Figures }> {
   const figures: Figures = { cpu: () => undefined, answers: {}, asked: [] };
   const world: World = await openWorld(
@@ -22,6 +24,7 @@ async function opened(
       features,
       ports: {
         features,
+        settings,
         async read(path) {
           figures.asked.push(decodeURIComponent(path));
           const [plain] = path.split("?");
@@ -91,7 +94,7 @@ const read = (world: World) => world.get(HORIZONTAL_POD_AUTOSCALERS, "web");
 async function turn(world: World): Promise<void> {
   await world.settle();
   await world.runPods();
-  await world.advance(SYNC_MS);
+  await world.advance(SETTINGS.horizontalPodAutoscalerSyncPeriod);
 }
 
 Deno.test("autoscaler doubles at most, follows the ratio, and goes down only after five quiet minutes", async () => {
@@ -390,4 +393,31 @@ Deno.test("an autoscaler's least is one, or none by the gate with a metric that 
     const made = await make([{ type: "External", external: { metric: { name: "q" }, target } }]);
     assertEquals(made, on ? "" : least, made);
   }
+});
+
+Deno.test("tolerance, turns and what holds a scale-down back are settings", async () => {
+  const { world, figures } = await opened(undefined, {
+    horizontalPodAutoscalerTolerance: 0.6,
+    horizontalPodAutoscalerSyncPeriod: 5_000,
+    horizontalPodAutoscalerDownscaleStabilization: 10_000,
+    horizontalPodAutoscalerCpuInitializationPeriod: 0,
+    horizontalPodAutoscalerInitialReadinessDelay: 0,
+  });
+  await using _ = world;
+  await target(world, 2);
+  figures.cpu = () => 75;
+  await world.create(HORIZONTAL_POD_AUTOSCALERS, autoscaler(cpuAt(50)));
+  const turns = async (count: number) => {
+    await world.settle();
+    await world.runPods();
+    await world.advance(count * 5_000 + 100);
+  };
+  await turns(1);
+  assertEquals(await replicasOf(world), 2);
+  figures.cpu = () => 100;
+  await turns(1);
+  assertEquals(await replicasOf(world), 4);
+  figures.cpu = () => 1;
+  await turns(4);
+  assertEquals(await replicasOf(world), 1);
 });

@@ -6,9 +6,8 @@
  * Behaviour matched: pkg/controller/podautoscaler/horizontal.go (normalizeDesiredReplicas and what it calls), v1.36.
  */
 import { REPLICAS_MAX } from "./hpa_calculator.ts";
+import { SETTINGS } from "./settings.ts";
 
-/** Recommendations that hold a scale-down back where no behaviour says how long. */
-export const DOWNSCALE_WINDOW_MS = 5 * 60_000;
 /** Without a behaviour one step at most doubles, but may reach this. */
 const SCALE_UP_FACTOR = 2;
 const SCALE_UP_MIN = 4;
@@ -71,9 +70,15 @@ export class ScalingHistory {
   /** How many replicas were added and taken away, when. */
   #added: Moment[] = [];
   #removed: Moment[] = [];
+  readonly #downscaleWindowMs: number;
 
   /** Begins with what there is: a restart does not scale down what nobody has watched yet. */
-  constructor(replicas: number, now: number) {
+  constructor(
+    replicas: number,
+    now: number,
+    downscaleWindowMs = SETTINGS.horizontalPodAutoscalerDownscaleStabilization,
+  ) {
+    this.#downscaleWindowMs = downscaleWindowMs;
     this.#recommended = [{ at: now, count: replicas }];
   }
 
@@ -107,7 +112,7 @@ export class ScalingHistory {
 
   /** The highest of the last minutes. */
   #highest({ desired }: Wish, now: number): number {
-    const recent = this.#recommended.filter(({ at }) => at >= now - DOWNSCALE_WINDOW_MS);
+    const recent = this.#recommended.filter(({ at }) => at >= now - this.#downscaleWindowMs);
     const highest = Math.max(desired, ...recent.map(({ count }) => count));
     this.#recommended = [...recent, { at: now, count: desired }];
     return highest;
@@ -117,7 +122,7 @@ export class ScalingHistory {
   #stabilize({ current, desired }: Wish, behavior: Behavior, now: number): number {
     const upSince = now - (behavior.scaleUp?.stabilizationWindowSeconds ?? 0) * 1000;
     const down = behavior.scaleDown?.stabilizationWindowSeconds;
-    const downSince = now - (down === undefined ? DOWNSCALE_WINDOW_MS : down * 1000);
+    const downSince = now - (down === undefined ? this.#downscaleWindowMs : down * 1000);
     let lowest = desired;
     let highest = desired;
     for (const { at, count } of this.#recommended) {

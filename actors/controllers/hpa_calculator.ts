@@ -8,6 +8,7 @@
 import { parseQuantity } from "../../api/machinery/quantity.ts";
 import { conditionOf, type Obj, timeOf } from "./objects.ts";
 import { isReady } from "./pods.ts";
+import { SETTINGS } from "./settings.ts";
 
 /** What a pod was seen to use. */
 export interface PodMetric {
@@ -35,6 +36,9 @@ export interface Scene {
   statusReplicas: number;
   tolerances: Tolerances;
   now: number;
+  /** See the settings of these names; what is not said is as they are by default. */
+  cpuInitializationMs?: number;
+  initialReadinessMs?: number;
 }
 
 /** What a calculation proposes, and the usage that it saw. */
@@ -45,10 +49,6 @@ export interface Calculated {
   utilization?: number;
 }
 
-/** How long after its start a pod's CPU says little. */
-export const CPU_INITIALIZATION_MS = 5 * 60_000;
-/** A pod that was unready since this long after its start has never been ready. */
-export const INITIAL_READINESS_MS = 30_000;
 export const REPLICAS_MAX = 2 ** 31 - 1;
 
 const NO_PODS = "no pods returned by selector while calculating replica count";
@@ -70,7 +70,7 @@ interface Groups {
 export function groupPods(
   pods: readonly Obj[],
   metrics: PodMetrics,
-  { resource, now }: { resource?: string; now: number },
+  scene: Warming & { resource?: string },
 ): Groups {
   const groups: Groups = { ready: 0, unready: [], missing: [], ignored: [] };
   for (const pod of pods) {
@@ -79,21 +79,31 @@ export function groupPods(
     if (deletionTimestamp || pod.status?.phase === "Failed") groups.ignored.push(name);
     else if ((pod.status?.phase ?? "Pending") === "Pending") groups.unready.push(name);
     else if (!metric) groups.missing.push(name);
-    else if (resource === "cpu" && isWarmingUp(pod, metric, now)) groups.unready.push(name);
+    else if (scene.resource === "cpu" && isWarmingUp(pod, metric, scene)) groups.unready.push(name);
     else groups.ready++;
   }
   return groups;
 }
 
-function isWarmingUp(pod: Obj, metric: PodMetric, now: number): boolean {
+type Warming = Pick<Scene, "now" | "cpuInitializationMs" | "initialReadinessMs">;
+
+function isWarmingUp(
+  pod: Obj,
+  metric: PodMetric,
+  {
+    now,
+    cpuInitializationMs = SETTINGS.horizontalPodAutoscalerCpuInitializationPeriod,
+    initialReadinessMs = SETTINGS.horizontalPodAutoscalerInitialReadinessDelay,
+  }: Warming,
+): boolean {
   const ready = conditionOf(pod.status, "Ready");
   const startedAt = timeOf(pod.status?.startTime);
   if (!ready || startedAt === 0) return true;
   const changedAt = timeOf(ready.lastTransitionTime);
-  if (startedAt + CPU_INITIALIZATION_MS > now) {
+  if (startedAt + cpuInitializationMs > now) {
     return ready.status === "False" || metric.at < changedAt + metric.windowMs;
   }
-  return ready.status === "False" && startedAt + INITIAL_READINESS_MS > changedAt;
+  return ready.status === "False" && startedAt + initialReadinessMs > changedAt;
 }
 
 /** The ratio of what is used to what is wanted, over whatever pods there are figures for. */
@@ -109,7 +119,10 @@ function fromPods(
   const { resource, ratioOf, fallback } = options;
   if (pods.length === 0) throw new Error(NO_PODS);
   const metrics = new Map(given);
-  const { ready, unready, missing, ignored } = groupPods(pods, metrics, { resource, now });
+  const { ready, unready, missing, ignored } = groupPods(pods, metrics, {
+    ...scene,
+    resource,
+  });
   for (const name of [...ignored, ...unready]) metrics.delete(name);
   if (metrics.size === 0) {
     throw new Error("did not receive metrics for targeted pods (pods might be unready)");

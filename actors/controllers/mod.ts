@@ -87,6 +87,7 @@ import {
 export { ControllerMetrics } from "./metrics.ts";
 export { type CloudProvider, localCloud, UNINITIALIZED } from "./cloud.ts";
 export type { ControllerPorts, FreeController, ServedKinds } from "./ports.ts";
+export { type ControllerSettings, SETTINGS } from "./settings.ts";
 
 /** A row: a controller of one kind, or an actor of its own. */
 // deno-lint-ignore no-explicit-any -- rows of any state
@@ -109,13 +110,13 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     deploymentController,
     replicaSetController,
     replicationController,
-    statefulSetController,
+    statefulSetController(ports),
     daemonSetController,
     jobController,
     cronJobController,
     ttlAfterFinishedController,
     horizontalPodAutoscalerController(ports),
-    endpointSliceController,
+    endpointSliceController(ports),
     endpointSliceMirroringController,
     endpointsController,
     garbageCollector(ports),
@@ -177,6 +178,8 @@ export function startControllers(
   const { client, ports, enabled = "*" } = options;
   const rows = controllerRows(ports);
   const names = new Set(rows.map((row) => row.name));
-  return rows.filter((row) => isEnabled(enabled, row.name, names))
-    .map((row) => startController(system, row, { client }));
+  return rows.filter((row) => isEnabled(enabled, row.name, names)).map((row) => {
+    const { workers = row.workers } = { workers: ports.workers?.[row.name] };
+    return startController(system, { ...row, workers }, { client });
+  });
 }

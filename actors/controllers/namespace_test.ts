@@ -170,7 +170,9 @@ Deno.test("podgc takes pods of nodes that are gone, after a quarantine", async (
 
 Deno.test("podgc takes ended pods beyond the threshold, evicted and old ones first, and tells how many", async () => {
   const metrics = new ControllerMetrics();
-  await using world = await openWorld([podGarbageCollector({ metrics, terminatedPodsMax: 2 })]);
+  await using world = await openWorld([
+    podGarbageCollector({ metrics, settings: { terminatedPodGcThreshold: 2 } }),
+  ]);
   await world.client.create({ resource: NODES }, { metadata: { name: "here" } });
   for (const name of ["a", "b", "c", "d"]) {
     const pod = await world.create(PODS, { metadata: { name }, spec });
@@ -193,6 +195,16 @@ Deno.test("podgc takes ended pods beyond the threshold, evicted and old ones fir
       'pod_gc_collector_force_delete_pods_total{namespace="default",reason="terminated"} 2',
     ),
   );
+});
+
+Deno.test("podgc leaves all ended pods where the threshold is none", async () => {
+  const settings = { terminatedPodGcThreshold: 0 };
+  await using world = await openWorld([podGarbageCollector({ settings })]);
+  await world.client.create({ resource: NODES }, { metadata: { name: "here" } });
+  const pod = await world.create(PODS, { metadata: { name: "a" }, spec });
+  await world.podIs(pod, "Failed", { node: "here" });
+  await world.advance(2 * POD_GC_MS);
+  assertEquals((await world.list(PODS)).length, 1);
 });
 
 Deno.test("podgc lets go of pods that nobody will: those without a node, those of a node out of service", async () => {

@@ -27,19 +27,10 @@ import {
 import { type Condition, conditionOf, type Obj } from "./objects.ts";
 import { ControllerMetrics } from "./metrics.ts";
 import type { ControllerPorts, FreeController } from "./ports.ts";
+import { type ControllerSettings, settingsOf } from "./settings.ts";
 
 /** How long changes of nodes are gathered before all are looked at. */
 const GATHER_MS = 100;
-/** How often nodes are looked at, how long one may be silent, and how long a new one. */
-export const MONITOR_MS = 5_000;
-export const GRACE_MS = 50_000;
-export const STARTUP_GRACE_MS = 60_000;
-/** NoExecute taints per second in a healthy zone, and in a large one that is mostly gone. */
-export const EVICTION_RATE = 0.1;
-export const EVICTION_RATE_SLOW = 0.01;
-/** From this share of unready nodes on (and more than two) a zone is disrupted; a large one has more nodes than this. */
-export const UNHEALTHY_SHARE = 0.55;
-export const LARGE_ZONE = 50;
 
 /** The label of nodes that say nothing about their zone. */
 const EXCLUDED = "node.kubernetes.io/exclude-disruption";
@@ -91,6 +82,7 @@ interface State {
   /** Every zone was gone when last looked. */
   cutOff: boolean;
   metrics: ControllerMetrics;
+  settings: Readonly<ControllerSettings>;
   unsubscribe: () => void;
 }
 
@@ -101,8 +93,9 @@ type Write = () => Promise<unknown>;
 
 /** One key: all nodes are looked at together, because zones are judged by all of theirs. */
 export function nodeLifecycleController(
-  { metrics = new ControllerMetrics() }: Pick<ControllerPorts, "metrics">,
+  { metrics = new ControllerMetrics(), ...ports }: Pick<ControllerPorts, "metrics" | "settings">,
 ): FreeController {
+  const settings = settingsOf(ports);
   return {
     name: "nodelifecycle",
     account: "node-controller",
@@ -118,8 +111,9 @@ export function nodeLifecycleController(
           if (object && old && sameForUs(object, old)) return;
           context.send(context.address, ALL, { delayMs: GATHER_MS });
         });
-        every(context, MONITOR_MS, ALL);
-        return { seen: new Map(), zones: new Map(), cutOff: false, metrics, unsubscribe };
+        every(context, settings.nodeMonitorPeriod, ALL);
+        const [seen, zones] = [new Map(), new Map()];
+        return { seen, zones, cutOff: false, metrics, settings, unsubscribe };
       },
       handle: (_key, state, context) => monitor(state, context),
       stop: (state) => state.unsubscribe(),
@@ -211,7 +205,8 @@ function judge(node: Obj, state: State, context: ActorContext, writes: Write[]):
     state.seen.set(name, { mark, at: now, uid: node.metadata.uid });
   }
   const silent = now - (known?.mark === mark ? known.at : now);
-  if (silent <= (ready ? GRACE_MS : STARTUP_GRACE_MS)) {
+  const { nodeMonitorGracePeriod, nodeStartupGracePeriod } = state.settings;
+  if (silent <= (ready ? nodeMonitorGracePeriod : nodeStartupGracePeriod)) {
     if (ready && ready.status !== "True") writes.push(() => unreadyPods(node, context));
     return ready?.status;
   }
@@ -366,15 +361,16 @@ function countZones(
 
 /** How fast each zone may be evicted from now. */
 function setRates(counts: ReadonlyMap<string, Count>, state: State, now: number): void {
+  const { settings } = state;
   for (const [name, { ready, unready }] of counts) {
     const size = ready + unready;
     const share = unready / size;
     state.metrics.zoneSize.set({ zone: name }, size);
     state.metrics.zoneHealth.set({ zone: name }, (100 * ready) / size);
     state.metrics.unhealthyNodes.set({ zone: name }, unready);
-    const disrupted = unready > 2 && share >= UNHEALTHY_SHARE;
-    const slow = size > LARGE_ZONE ? EVICTION_RATE_SLOW : 0;
-    const rate = state.cutOff ? 0 : disrupted && ready > 0 ? slow : EVICTION_RATE;
+    const disrupted = unready > 2 && share >= settings.unhealthyZoneThreshold;
+    const slow = size > settings.largeClusterSizeThreshold ? settings.secondaryNodeEvictionRate : 0;
+    const rate = state.cutOff ? 0 : disrupted && ready > 0 ? slow : settings.nodeEvictionRate;
     const zone = state.zones.get(name);
     // Another pace begins with one token, as a new limiter does.
     if (zone?.rate !== rate) state.zones.set(name, { tokens: 1, at: now, rate });

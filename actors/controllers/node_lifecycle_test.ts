@@ -1,7 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { formatTime } from "../../api/machinery/time.ts";
 import { LEASES, NODES, PODS } from "../runtime/mod.ts";
-import { GRACE_MS, nodeLifecycleController } from "./node_lifecycle.ts";
+import { nodeLifecycleController } from "./node_lifecycle.ts";
+import { SETTINGS } from "./settings.ts";
 import { ControllerMetrics } from "./metrics.ts";
 import { conditionOf, type Obj } from "./objects.ts";
 import { leavesAt, taintEvictionController } from "./taint_eviction.ts";
@@ -60,7 +61,7 @@ Deno.test("node lifecycle says Unknown of a silent node, taints it and evicts it
     spec: { containers: [{ name: "c", image: "x" }] },
   });
   await world.podIs(pod, "Running", { node: "node-1" });
-  for (let passed = 0; passed <= GRACE_MS + 10_000; passed += 10_000) {
+  for (let passed = 0; passed <= SETTINGS.nodeMonitorGracePeriod + 10_000; passed += 10_000) {
     await renew(world, "node-2");
     await world.advance(10_000);
   }
@@ -92,7 +93,7 @@ Deno.test("node lifecycle takes its taints back when the node returns, and evict
   await using world = await opened();
   await addNode(world, "node-1");
   await world.settle();
-  await world.advance(GRACE_MS + 10_000);
+  await world.advance(SETTINGS.nodeMonitorGracePeriod + 10_000);
   // The only node of the cluster: more likely we are cut off than it is dead.
   assertEquals(taintsOf(await world.get(NODES, "node-1", "")), [
     "node.kubernetes.io/unreachable:NoSchedule",
@@ -140,7 +141,7 @@ Deno.test("node lifecycle drives pods out one node in ten seconds, and not at al
   for (const name of ["b1", "b2", "b3", "b4"]) await inZone(world, name, "b");
   await world.settle();
   // Two of five are no disruption; three of four are.
-  await pass(world, GRACE_MS + 10_000, ["a3", "a4", "a5", "b1"]);
+  await pass(world, SETTINGS.nodeMonitorGracePeriod + 10_000, ["a3", "a4", "a5", "b1"]);
   const first = await evicting(world);
   assertEquals([first.length, first.some((name) => name.startsWith("b"))], [1, false]);
   await pass(world, 20_000, ["a3", "a4", "a5", "b1"]);
@@ -161,9 +162,9 @@ Deno.test("node lifecycle takes eviction back when every zone is gone, and begin
   await using world = await opened();
   for (const [name, zone] of [["a1", "a"], ["b1", "b"]]) await inZone(world, name, zone);
   await world.settle();
-  await pass(world, GRACE_MS + 10_000, ["a1"]);
+  await pass(world, SETTINGS.nodeMonitorGracePeriod + 10_000, ["a1"]);
   assertEquals(await evicting(world), ["b1"]);
-  await pass(world, GRACE_MS + 10_000, []);
+  await pass(world, SETTINGS.nodeMonitorGracePeriod + 10_000, []);
   assertEquals(await evicting(world), []);
   const ready = { type: "Ready", status: "True", lastHeartbeatTime: formatTime(world.clock.now()) };
   await world.client.patch({ resource: NODES, name: "a1", subresource: "status" }, {
@@ -182,7 +183,7 @@ Deno.test("node lifecycle counts no node that is excluded from its zone's health
     body: { metadata: { labels: { "node.kubernetes.io/exclude-disruption": "" } } },
   });
   await world.settle();
-  await pass(world, GRACE_MS + 20_000, ["a2"]);
+  await pass(world, SETTINGS.nodeMonitorGracePeriod + 20_000, ["a2"]);
   // The only node that counts is gone: so is the zone, and the cluster.
   assertEquals(await evicting(world), []);
   await world.client.delete({ resource: NODES, name: "a1" });
@@ -226,4 +227,19 @@ Deno.test("leavesAt() is the earliest end of what is tolerated, at once for what
     leavesAt([taint, { key: "b", effect: "NoExecute" }], [{ key: "a", operator: "Exists" }], 7),
     7,
   );
+});
+
+Deno.test("how long a node may be silent is a setting", async () => {
+  const settings = { nodeMonitorGracePeriod: 20_000 };
+  await using world = await openWorld([nodeLifecycleController({ settings })]);
+  await world.client.create({ resource: { group: "", version: "v1", plural: "namespaces" } }, {
+    metadata: { name: "kube-node-lease" },
+  });
+  await addNode(world, "node-1");
+  await world.settle();
+  const ready = async () => conditionOf((await world.get(NODES, "node-1", "")).status, "Ready");
+  await world.advance(15_000);
+  assertEquals((await ready())!.status, "True");
+  await world.advance(15_000);
+  assertEquals((await ready())!.status, "Unknown");
 });

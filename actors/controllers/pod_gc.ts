@@ -20,13 +20,12 @@ import { ControllerMetrics } from "./metrics.ts";
 import { byAge, conditionOf, type Obj } from "./objects.ts";
 import { isFinished } from "./pods.ts";
 import type { ControllerPorts, FreeController } from "./ports.ts";
+import { settingsOf } from "./settings.ts";
 
 /** How often the world is looked through. */
 export const POD_GC_MS = 20_000;
 /** How long a node must have been missing before its pods go. */
 export const QUARANTINE_MS = 40_000;
-/** How many ended pods may stay where nothing else is said. */
-export const TERMINATED_PODS_MAX = 12_500;
 
 const OUT_OF_SERVICE = "node.kubernetes.io/out-of-service";
 
@@ -39,11 +38,9 @@ interface State {
 
 /** The row. */
 export function podGarbageCollector(
-  { metrics = new ControllerMetrics(), terminatedPodsMax = TERMINATED_PODS_MAX }: Pick<
-    ControllerPorts,
-    "metrics" | "terminatedPodsMax"
-  >,
+  { metrics = new ControllerMetrics(), settings }: Pick<ControllerPorts, "metrics" | "settings">,
 ): FreeController {
+  const { terminatedPodGcThreshold: terminatedPodsMax } = settingsOf({ settings });
   return {
     name: "podgc",
     account: "pod-garbage-collector",
@@ -78,7 +75,7 @@ async function handle(_key: string, state: State, context: ActorContext): Promis
     } else if (isFinished(pod)) ended.push(pod);
   }
   const surplus = ended.length - state.terminatedPodsMax;
-  if (surplus > 0) {
+  if (state.terminatedPodsMax > 0 && surplus > 0) {
     // Evicted pods have nothing left to tell and go first.
     const evicted = (pod: Obj) => Number(pod.status?.reason !== "Evicted");
     ended.sort((a, b) => evicted(a) - evicted(b) || byAge(a, b));

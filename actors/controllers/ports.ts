@@ -4,6 +4,7 @@ import type { DeepReadonly, Kind, Kinds, KubeObject } from "../../api/machinery/
 import type { Behaviour } from "../runtime/mod.ts";
 import type { CloudProvider } from "./cloud.ts";
 import type { ControllerMetrics } from "./metrics.ts";
+import type { ControllerSettings } from "./settings.ts";
 
 /** The kinds that are served now. In the server's process its own registry; elsewhere discovery. */
 export type ServedKinds = Pick<Kinds, "version" | "all" | "byKind" | "byResource">;
@@ -59,8 +60,10 @@ export interface ControllerPorts {
   nodeMaskIpv6?: number;
   /** Which feature gates are on (default: as upstream's are by default). */
   features?: ReadonlyMap<string, boolean>;
-  /** How many ended pods the pod garbage collector leaves (12,500). */
-  terminatedPodsMax?: number;
+  /** What differs from the settings that are Kubernetes' own. */
+  settings?: Partial<ControllerSettings>;
+  /** How many objects a controller may be at work on at once, by its name, where not as many as it has itself. */
+  workers?: Readonly<Record<string, number>>;
   /** Where controllers count (default: nowhere that anybody looks). */
   metrics?: ControllerMetrics;
   /** Whoever the machines belong to; without one nodes are what they say themselves. */

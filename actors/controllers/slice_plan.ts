@@ -8,9 +8,6 @@ import { sameJson } from "../../api/machinery/json_value.ts";
 import type { AddressType, EndpointPort } from "./endpoint_facts.ts";
 import type { Obj } from "./objects.ts";
 
-/** Endpoints in one slice at most, as upstream's default. */
-export const SLICE_ENDPOINTS_MAX = 100;
-
 /** An endpoint as slices hold it. */
 export interface Endpoint {
   addresses: string[];
@@ -55,8 +52,8 @@ export function groupKey(addressType: string, ports: readonly EndpointPort[] | u
 export interface Filling {
   /** Whether a slice has to be written whatever its endpoints are. */
   outdated(slice: Obj): boolean;
-  /** Endpoints in one slice at most (100). */
-  endpointsMax?: number;
+  /** Endpoints in one slice at most. */
+  endpointsMax: number;
 }
 
 /** The writes. `slices` are all present ones that may be changed; those of no group go. */
@@ -84,7 +81,7 @@ export function planSlices(
 
 function planGroup(
   plan: Plan,
-  { group, slices, outdated, endpointsMax = SLICE_ENDPOINTS_MAX }: Filling & {
+  { group, slices, outdated, endpointsMax }: Filling & {
     group: Group;
     slices: readonly Obj[];
   },

@@ -30,6 +30,7 @@ import {
 } from "../runtime/mod.ts";
 import { compact, type Obj, sameStatus } from "./objects.ts";
 import { isAvailable, isReady, nextAvailableMs, textOf } from "./pods.ts";
+import type { ControllerPorts } from "./ports.ts";
 import { atRevision, HASH_LABEL, type History, historyOf, truncateHistory } from "./revisions.ts";
 import {
   claimOwners,
@@ -50,40 +51,48 @@ interface State {
   claims: Informer;
   revisions: Informer;
   writes: OwnWrites;
+  /** MaxUnavailableStatefulSet is on. */
+  severalAtOnce: boolean;
 }
 
-export const statefulSetController: Controller<State> = {
-  name: "statefulset",
-  account: "statefulset-controller",
-  kind: "StatefulSet",
-  for: STATEFUL_SETS,
-  owns: [PODS, CONTROLLER_REVISIONS],
-  watches: [{
-    // Orphans wake the sets that may adopt them.
-    resource: PODS,
-    keys(pod, _old, context) {
-      if (controllerOf(pod) || !pod.metadata.labels) return [];
-      const keys: string[] = [];
-      for (const set of context.informers.for(STATEFUL_SETS).list(pod.metadata.namespace)) {
-        if (ordinalOf(set, pod) < 0) continue;
-        keys.push(`${set.metadata.namespace}/${set.metadata.name}`);
-      }
-      return keys;
+/** The row. */
+export function statefulSetController(
+  { features }: Pick<ControllerPorts, "features">,
+): Controller<State> {
+  return {
+    name: "statefulset",
+    account: "statefulset-controller",
+    kind: "StatefulSet",
+    for: STATEFUL_SETS,
+    owns: [PODS, CONTROLLER_REVISIONS],
+    watches: [{
+      // Orphans wake the sets that may adopt them.
+      resource: PODS,
+      keys(pod, _old, context) {
+        if (controllerOf(pod) || !pod.metadata.labels) return [];
+        const keys: string[] = [];
+        for (const set of context.informers.for(STATEFUL_SETS).list(pod.metadata.namespace)) {
+          if (ordinalOf(set, pod) < 0) continue;
+          keys.push(`${set.metadata.namespace}/${set.metadata.name}`);
+        }
+        return keys;
+      },
+    }],
+    start(context) {
+      const pods = context.informers.for(PODS);
+      indexOwnership(pods);
+      return {
+        sets: context.informers.for(STATEFUL_SETS),
+        pods,
+        claims: context.informers.for(PERSISTENT_VOLUME_CLAIMS),
+        revisions: context.informers.for(CONTROLLER_REVISIONS),
+        writes: new OwnWrites(pods, context.clock),
+        severalAtOnce: features?.get("MaxUnavailableStatefulSet") ?? false,
+      };
     },
-  }],
-  start(context) {
-    const pods = context.informers.for(PODS);
-    indexOwnership(pods);
-    return {
-      sets: context.informers.for(STATEFUL_SETS),
-      pods,
-      claims: context.informers.for(PERSISTENT_VOLUME_CLAIMS),
-      revisions: context.informers.for(CONTROLLER_REVISIONS),
-      writes: new OwnWrites(pods, context.clock),
-    };
-  },
-  reconcile,
-};
+    reconcile,
+  };
+}
 
 /** One pass over one set: what it knows and what it counts. */
 interface Pass {
@@ -318,22 +327,22 @@ async function condemn(
 }
 
 /**
- * The rolling update, from the last ordinal down: one pod, and the next when that is available, or as many as
- * `maxUnavailable` leaves, all that are unavailable counted.
+ * The rolling update, from the last ordinal down: one pod, and the next when that is available, or, where that is
+ * switched on, as many as `maxUnavailable` leaves, all that are unavailable counted.
  */
 async function update(pass: Pass, pods: readonly Obj[]): Promise<void> {
-  const { set, history } = pass;
+  const { set, history, state } = pass;
   const { type, rollingUpdate } = set.spec.updateStrategy ?? {};
   if (type === "OnDelete") return;
   const subject = pods.slice(rollingUpdate?.partition ?? 0).reverse();
   const isOutdated = (pod: Obj) =>
     revisionNameOf(pod) !== history.update.metadata.name && !pod.metadata.deletionTimestamp;
-  if (rollingUpdate?.maxUnavailable === undefined) {
+  if (!state.severalAtOnce) {
     const next = subject.find((pod) => isOutdated(pod) || isUnavailable(pod, pass));
     if (next && isOutdated(next)) await remove(pass, next);
     return;
   }
-  const atOnce = Math.max(1, scaledValue(rollingUpdate.maxUnavailable, pods.length, false));
+  const atOnce = Math.max(1, scaledValue(rollingUpdate?.maxUnavailable ?? 1, pods.length, false));
   const left = atOnce - pods.filter((pod) => isUnavailable(pod, pass)).length;
   if (left <= 0) return;
   for (const pod of subject.filter(isOutdated).slice(0, left)) await remove(pass, pod);

@@ -58,7 +58,7 @@ async function rounds(world: World): Promise<string[]> {
 }
 
 Deno.test("statefulset makes its pods in order, each after the one before is ready", async () => {
-  await using world = await openWorld([statefulSetController]);
+  await using world = await openWorld([statefulSetController({})]);
   await world.create(STATEFUL_SETS, set(3));
   assertEquals(await rounds(world), ["db-0", "db-0 db-1", "db-0 db-1 db-2"]);
   const pod = await world.get(PODS, "db-1");
@@ -86,7 +86,7 @@ Deno.test("statefulset makes its pods in order, each after the one before is rea
 });
 
 Deno.test("statefulset shrinks and rolls from the last ordinal down, within its partition", async () => {
-  await using world = await openWorld([statefulSetController]);
+  await using world = await openWorld([statefulSetController({})]);
   await world.create(STATEFUL_SETS, set(3));
   await rounds(world);
   await patch(world, { replicas: 2 });
@@ -114,14 +114,14 @@ Deno.test("statefulset shrinks and rolls from the last ordinal down, within its 
 });
 
 Deno.test("statefulset Parallel makes all at once", async () => {
-  await using world = await openWorld([statefulSetController]);
+  await using world = await openWorld([statefulSetController({})]);
   await world.create(STATEFUL_SETS, set(4, { podManagementPolicy: "Parallel" }));
   assertEquals((await rounds(world))[0], "db-0 db-1 db-2 db-3");
 });
 
 Deno.test("statefulset gives each pod its claims, and takes them back when told to", async () => {
   await using world = await openWorld((ports) => [
-    statefulSetController,
+    statefulSetController({}),
     garbageCollector(ports),
   ]);
   await world.create(
@@ -151,7 +151,7 @@ Deno.test("statefulset gives each pod its claims, and takes them back when told 
 });
 
 Deno.test("statefulset controls its claims where the policy says so, and lets others control them", async () => {
-  await using world = await openWorld([statefulSetController]);
+  await using world = await openWorld([statefulSetController({})]);
   const volumeClaimTemplates = [{
     metadata: { name: "data" },
     spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } },
@@ -192,7 +192,7 @@ Deno.test("statefulset controls its claims where the policy says so, and lets ot
 
 Deno.test("statefulset that is being deleted makes no revisions for the collector to delete", async () => {
   await using world = await openWorld((ports) => [
-    statefulSetController,
+    statefulSetController({}),
     garbageCollector(ports),
   ]);
   await world.create(STATEFUL_SETS, set(1));
@@ -220,7 +220,7 @@ Deno.test("statefulset looks again by itself when what it did is never seen", as
           ? Promise.resolve({})
           : client.delete(...args)) as Client["delete"],
   });
-  await using world = await openWorld([statefulSetController], { wrap });
+  await using world = await openWorld([statefulSetController({})], { wrap });
   await world.create(STATEFUL_SETS, set(2));
   await rounds(world);
   await patch(world, { replicas: 1 });
@@ -228,4 +228,26 @@ Deno.test("statefulset looks again by itself when what it did is never seen", as
   assertEquals((await world.get(PODS, "db-1")).metadata.deletionTimestamp, undefined);
   await world.advance(OWN_WRITES_MS_MAX);
   assert((await world.get(PODS, "db-1")).metadata.deletionTimestamp);
+});
+
+Deno.test("statefulset takes down as many pods at once as maxUnavailable leaves, where that is switched on", async () => {
+  for (const on of [true, false]) {
+    const features = new Map([["MaxUnavailableStatefulSet", on]]);
+    await using world = await openWorld([statefulSetController({ features })], { features });
+    await world.create(STATEFUL_SETS, set(4, { podManagementPolicy: "Parallel" }));
+    await rounds(world);
+    await patch(world, {
+      updateStrategy: { rollingUpdate: { maxUnavailable: 2 } },
+      template: { spec: { containers: [{ name: "c", image: "db:2" }] } },
+    });
+    await world.settle();
+    const { spec } = await world.get(STATEFUL_SETS, "db");
+    assertEquals(spec.updateStrategy.rollingUpdate.maxUnavailable, on ? 2 : undefined);
+    const going = (await world.list(PODS)).filter((pod) => pod.metadata.deletionTimestamp);
+    const ordinals = going.map((pod) => pod.metadata.name).sort();
+    assertEquals(ordinals, on ? ["db-2", "db-3"] : ["db-3"]);
+    await rounds(world);
+    const images = (await world.list(PODS)).map((pod) => pod.spec.containers[0].image);
+    assertEquals(images, ["db:2", "db:2", "db:2", "db:2"]);
+  }
 });

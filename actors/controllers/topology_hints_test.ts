@@ -53,7 +53,7 @@ Deno.test("spread() says what stands against hints", () => {
 });
 
 async function opened(): Promise<World> {
-  const world = await openWorld([endpointSliceController]);
+  const world = await openWorld([endpointSliceController({})]);
   for (const [name, zone] of [["node-a", "a"], ["node-b", "b"]]) {
     const labels = { "topology.kubernetes.io/zone": zone };
     await world.create(NODES, { metadata: { name, labels } }, "");

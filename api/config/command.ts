@@ -4,6 +4,7 @@
  * is started.
  */
 import type { Access } from "../auth/kubeconfig.ts";
+import { type ControllerOptions, controllerOptions } from "./controllers.ts";
 import { makeOwnFolder, readConfig, readOwnKubeconfig, writeKubeconfigs } from "./files.ts";
 import { type Flags, helpText, readFlags, UsageError } from "./flags.ts";
 import type { Document } from "./document.ts";
@@ -22,6 +23,8 @@ export interface CommandOptions extends ServerOptions, ClusterFlags {
   containerRuntime?: { endpoint: string; cniFolder: string; logs: string };
   /** Where the first real node lies. */
   rootDir?: string;
+  /** What controllers are told. */
+  controllerOptions: ControllerOptions;
   /** A KubeSchedulerConfiguration's fields. */
   scheduler?: Document;
   /** Zones of the local cloud provider; none: there is no provider. */
@@ -131,6 +134,7 @@ async function optionsOf(
     runtime,
     components,
     controllers,
+    controllerOptions: controllerOptions(flags),
     cloudZones: flags["cloud-zones"],
     proxyMode: flags["proxy-mode"],
     ...containerRuntimeOf(flags),

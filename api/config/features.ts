@@ -25,6 +25,7 @@ export const EFFECTIVE: Readonly<Record<string, string>> = {
     Object.entries(GATED_KINDS).map(([kind, gate]) => [gate, `serves ${kind}`]),
   ),
   HPAScaleToZero: "autoscalers may take the last pod away, and bring the first one back",
+  MaxUnavailableStatefulSet: "an update of a StatefulSet may take down several pods at once",
   WatchList: "watches may begin with what is there (sendInitialEvents)",
 };
 

@@ -164,22 +164,32 @@ function statefulSetWarnings(set: Row, old?: Row): string[] {
   return lines;
 }
 
-/** How many pods an update takes down at once belongs to a feature that is off: only who has it keeps it. */
-function dropMaxUnavailable(set: KubeObject, old?: DeepReadonly<KubeObject>): void {
+/**
+ * How many pods an update takes down at once belongs to a feature. Where that is off, only who has it keeps it; where it
+ * is on, who does not say gets one.
+ */
+function gateMaxUnavailable(
+  set: KubeObject,
+  old: DeepReadonly<KubeObject> | undefined,
+  { features }: KindContext,
+): void {
   const rolling = (object?: DeepReadonly<KubeObject>) =>
     object?.spec?.updateStrategy?.rollingUpdate;
-  if (rolling(old)?.maxUnavailable === undefined) delete rolling(set)?.maxUnavailable;
+  if (features?.get("MaxUnavailableStatefulSet")) {
+    const update = rolling(set);
+    if (update) update.maxUnavailable ??= 1;
+  } else if (rolling(old)?.maxUnavailable === undefined) delete rolling(set)?.maxUnavailable;
 }
 
 function statefulHooks() {
   const { prepareCreate, prepareUpdate } = plain(() => ({ replicas: 0, availableReplicas: 0 }));
   return {
     prepareCreate(set: KubeObject, context: KindContext) {
-      dropMaxUnavailable(set);
+      gateMaxUnavailable(set, undefined, context);
       prepareCreate(set, context);
     },
     prepareUpdate(set: KubeObject, old: DeepReadonly<KubeObject>, context: KindContext) {
-      dropMaxUnavailable(set, old);
+      if (!context.subresource) gateMaxUnavailable(set, old, context);
       prepareUpdate(set, old, context);
     },
   };
