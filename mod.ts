@@ -465,8 +465,8 @@ export class Cluster {
   #busy(): string[] {
     const { system, informers, database } = this.#parts;
     const busy = [...system.busy(), ...informers.busy()];
-    if (database.objects.stats().pendingWrites > 0) busy.push("store/objects");
-    if (database.events.stats().pendingWrites > 0) busy.push("store/events");
+    if (database.objects.busy) busy.push("store/objects");
+    if (database.events.busy) busy.push("store/events");
     return busy;
   }
 }

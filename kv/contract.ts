@@ -152,6 +152,8 @@ export interface Store<T> {
   compact(options?: { keepRevisions?: number; keepMs?: number }): Promise<number>;
   /** Bytes, revisions and lags, for metrics. */
   stats(): StoreStats;
+  /** Whether writes are not answered yet: a part of `stats` that costs nothing. */
+  readonly busy: boolean;
   close(): Promise<void>;
 }
 

@@ -401,13 +401,20 @@ function rangeOf(selector: Deno.KvListSelector): { from: string; end: string } {
   };
 }
 
+/** What names spaces and sorts of keys, as parts of ordered keys. */
+const words = new Map(["o", "e", "change", "head"].map((word) => [word, orderedText(word)]));
+
+function orderedText(text: string): string {
+  return "\u0002" + text.replaceAll("\0", "\0\u00ff") + "\0";
+}
+
 const numbers = new DataView(new ArrayBuffer(8));
 
 /** A key as a string whose order is that of Deno KV: by type of part, then by value. */
 export function orderedKey(parts: Deno.KvKey): string {
   let key = "";
   for (const part of parts) {
-    if (typeof part === "string") key += "\u0002" + part.replaceAll("\0", "\0\u00ff") + "\0";
+    if (typeof part === "string") key += words.get(part) ?? orderedText(part);
     else if (typeof part === "number") key += "\u0003" + orderedNumber(part);
     else if (typeof part === "boolean") key += part ? "\u0006" : "\u0005";
     else if (part instanceof Uint8Array) {
@@ -420,11 +427,11 @@ export function orderedKey(parts: Deno.KvKey): string {
 function orderedNumber(value: number): string {
   numbers.setFloat64(0, value);
   const isNegative = numbers.getUint8(0) >= 0x80;
-  let text = "";
-  for (let at = 0; at < 8; at += 2) {
-    const unit = numbers.getUint16(at);
-    const flip = isNegative ? 0xffff : at === 0 ? 0x8000 : 0;
-    text += String.fromCharCode(unit ^ flip);
-  }
-  return text;
+  const rest = isNegative ? 0xffff : 0;
+  return String.fromCharCode(
+    numbers.getUint16(0) ^ (isNegative ? 0xffff : 0x8000),
+    numbers.getUint16(2) ^ rest,
+    numbers.getUint16(4) ^ rest,
+    numbers.getUint16(6) ^ rest,
+  );
 }

@@ -266,6 +266,10 @@ export class LogStore<T> implements Store<T> {
     return { liveBytes: head.liveBytes, bytesMax, pendingWrites: pending };
   }
 
+  get busy(): boolean {
+    return this.#committer.pending > 0;
+  }
+
   stats(): StoreStats {
     const { head, commits, commitMsLast, pending } = this.#committer;
     return {

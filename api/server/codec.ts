@@ -5,7 +5,7 @@
  */
 import type { Codec, Item } from "../../kv/contract.ts";
 import { applyDefaults } from "../machinery/defaults.ts";
-import { edit } from "../machinery/edit.ts";
+import { edit, setOwn } from "../machinery/edit.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 
 const encoder = new TextEncoder();
@@ -32,24 +32,36 @@ let textsBefore = new WeakMap<object, string>();
 let textCount = 0;
 
 /**
- * An object's JSON. A write of the status shares the rest with the stored object: what was written out lately, and has
- * been frozen since, is not written out again. (V8 takes twice as long for what has frozen lists in it.)
+ * An object's JSON. A write of the status shares the rest with the stored object, which is frozen: that was written out
+ * before, most often lately, and V8 takes twice as long for what has frozen lists in it.
  */
 function textOf(object: KubeObject): string {
   let text = "";
+  let fresh: Record<string, unknown> | undefined = {};
   for (const key in object) {
     const part = object[key];
-    if (part === undefined) continue;
-    text += `${text === "" ? "{" : ","}${JSON.stringify(key)}:${partText(key, part)}`;
+    if (key === "metadata" || key === "status" || !stands(part)) setOwn(fresh ??= {}, key, part);
+    else {
+      text += `${fresh ? fieldsText(fresh) : ""},${JSON.stringify(key)}:${standingText(part)}`;
+      fresh = undefined;
+    }
   }
-  return text === "" ? "{}" : `${text}}`;
+  if (text === "") return JSON.stringify(object);
+  return `{${(text + (fresh ? fieldsText(fresh) : "")).slice(1)}}`;
 }
 
-function partText(key: string, part: unknown): string {
-  if (typeof part !== "object" || part === null || key === "metadata" || key === "status") {
-    return JSON.stringify(part);
-  }
-  const known = Object.isFrozen(part) ? texts.get(part) ?? textsBefore.get(part) : undefined;
+function stands(part: unknown): part is object {
+  return typeof part === "object" && part !== null && Object.isFrozen(part);
+}
+
+/** The fields of an object as they stand in JSON, with a comma before them. */
+function fieldsText(object: object): string {
+  const text = JSON.stringify(object);
+  return text === "{}" ? "" : `,${text.slice(1, -1)}`;
+}
+
+function standingText(part: object): string {
+  const known = texts.get(part) ?? textsBefore.get(part);
   if (known !== undefined) return known;
   const text = JSON.stringify(part);
   if (text.length < TEXT_LENGTH_MIN) return text;

@@ -217,17 +217,26 @@ async function watch<T>(
 function eventsOf<T>(stream: FrameStream): ClientWatch<T> {
   return {
     close: () => stream.close(),
-    async *[Symbol.asyncIterator]() {
-      try {
-        for await (const frames of stream) {
-          yield frames.map((f) => eventOf(stream.kind, f)) as unknown as readonly WatchEvent<T>[];
-        }
-      } catch (error) {
+    [Symbol.asyncIterator]() {
+      const frames = stream[Symbol.asyncIterator]();
+      const shown = ({ done, value }: IteratorResult<readonly Frame[]>) => {
+        if (done) return END;
+        const events = value.map((frame) => eventOf(stream.kind, frame));
+        return { done: false as const, value: events as unknown as readonly WatchEvent<T>[] };
+      };
+      const failed = (error: unknown): never => {
+        stream.close();
         throw asApiError(error, stream.kind);
-      }
+      };
+      return {
+        next: () => frames.next().then(shown).catch(failed),
+        return: () => frames.return!().then(() => END),
+      };
     },
   };
 }
+
+const END: IteratorReturnResult<undefined> = { done: true, value: undefined };
 
 /** One frame as an event. */
 export function eventOf(kind: Kind, frame: Frame): WatchEvent<KubeObject> {

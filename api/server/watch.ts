@@ -110,53 +110,52 @@ function stream(deps: Deps, request: ApiRequest, parts: Parts): FrameStream {
   return {
     kind: request.kind,
     close,
-    async *[Symbol.asyncIterator]() {
-      try {
-        yield* frames(deps, request, parts, end);
-      } finally {
-        done();
-      }
-    },
+    [Symbol.asyncIterator]: () => frames(deps, request, { ...parts, done }, end),
   };
 }
 
 async function* frames(
   deps: Deps,
   request: ApiRequest,
-  { watch, view, prefix, after, selection }: Parts,
+  { watch, view, prefix, after, selection, done }: Parts & { done: () => void },
   end: End,
 ): AsyncGenerator<readonly Frame[]> {
   const { params } = request;
   let last = after;
-  if (view) {
-    yield* initialFrames(deps, request.kind, view, { prefix, selection });
-    if (params.sendInitialEvents && params.allowWatchBookmarks) {
-      yield [{ type: "BOOKMARK", revision: view.revision, initialEnd: true }];
-    }
-  }
-  request.initialized?.();
   try {
-    for await (const batch of watch) {
+    if (view) {
+      yield* initialFrames(deps, request.kind, view, { prefix, selection });
+      if (params.sendInitialEvents && params.allowWatchBookmarks) {
+        yield [{ type: "BOOKMARK", revision: view.revision, initialEnd: true }];
+      }
+    }
+    request.initialized?.();
+    try {
+      // No generator delegates to another here: each one that does costs every event several turns of promises.
+      for await (const batch of watch) {
+        if (end.closed && !end.timedOut) return;
+        last = batch.revision;
+        if (request.kind.storage?.convert) {
+          await prepareServed(request.kind, batch.events.flatMap((e) => [e.item, e.previous]));
+        }
+        const found = framesOf(batch.events, selection.matches);
+        if (found.length) yield found;
+        else if (batch.events.length === 0 && params.allowWatchBookmarks) {
+          yield [{ type: "BOOKMARK", revision: last }];
+        }
+      }
+    } catch (error) {
       if (end.closed && !end.timedOut) return;
-      last = batch.revision;
-      if (request.kind.storage?.convert) {
-        await prepareServed(request.kind, batch.events.flatMap((e) => [e.item, e.previous]));
+      if (error instanceof CompactedError) throw tooOld(last, error.oldest);
+      if (error instanceof SlowWatcherError) {
+        throw expired(`too old resource version: ${last} (the watcher fell behind)`);
       }
-      const found = framesOf(batch.events, selection.matches);
-      if (found.length) yield found;
-      else if (batch.events.length === 0 && params.allowWatchBookmarks) {
-        yield [{ type: "BOOKMARK", revision: last }];
-      }
+      if (!end.timedOut) throw error;
     }
-  } catch (error) {
-    if (end.closed && !end.timedOut) return;
-    if (error instanceof CompactedError) throw tooOld(last, error.oldest);
-    if (error instanceof SlowWatcherError) {
-      throw expired(`too old resource version: ${last} (the watcher fell behind)`);
-    }
-    if (!end.timedOut) throw error;
+    if (end.timedOut && params.allowWatchBookmarks) yield [{ type: "BOOKMARK", revision: last }];
+  } finally {
+    done();
   }
-  if (end.timedOut && params.allowWatchBookmarks) yield [{ type: "BOOKMARK", revision: last }];
 }
 
 async function* initialFrames(
