@@ -1,7 +1,7 @@
 /** Items: decoded once, frozen, and never changed by what is built on them. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { type Codec, deepFreeze, MemoryKv, openDatabase, RealClock } from "./mod.ts";
+import { type Codec, deepFreeze, ManualClock, MemoryKv, openDatabase } from "./mod.ts";
 import { StoredItem } from "./item.ts";
 
 interface Thing {
@@ -67,7 +67,7 @@ Deno.test("Item.value is what was put, stamped, once it is settled", () => {
 
 Deno.test("a write that builds on another of its group does not change it", async () => {
   const kv = new MemoryKv().open();
-  const database = await openDatabase({ kv, codec, clock: new RealClock(), owner: true });
+  const database = await openDatabase({ kv, codec, clock: new ManualClock(), owner: true });
   const { objects } = database;
   const add = () =>
     objects.write((draft) => {
