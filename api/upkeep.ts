@@ -70,12 +70,18 @@ export class Upkeep {
 
   /** What the cluster proves itself with; made at first use, and anew where a host is named that was not before. */
   identity(host?: string): Promise<Material> {
-    const { database, clock, names } = this.#o;
     if (host !== undefined && host !== this.#host) {
       this.#host = host;
-      this.#material = undefined;
+      this.#material = this.#open(this.#material);
     }
-    return this.#material ??= openMaterial(database.settings, clock, { names: names(this.#host) });
+    return this.#material ??= this.#open();
+  }
+
+  /** One after the other: two at once would make two authorities. */
+  async #open(before?: Promise<Material>): Promise<Material> {
+    const { database, clock, names } = this.#o;
+    await before?.catch(() => undefined);
+    return await openMaterial(database.settings, clock, { names: names(this.#host) });
   }
 
   /** Looks twice a day whether a certificate is due; `renewed` hears when the administrator's was. */

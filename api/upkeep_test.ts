@@ -1,0 +1,35 @@
+import { assert, assertEquals } from "@std/assert";
+import { X509Certificate } from "node:crypto";
+import { ManualClock } from "../kv/clock.ts";
+import { Upkeep, type UpkeepOptions } from "./upkeep.ts";
+
+/** Settings whose reads and writes take their turns, so that two who work at once get in each other's way. */
+function slowSettings() {
+  const kept = new Map<string, Uint8Array>();
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  return {
+    async get(name: string) {
+      await turn();
+      return kept.get(name);
+    },
+    async set(name: string, value: Uint8Array) {
+      await turn();
+      kept.set(name, value);
+    },
+  };
+}
+
+Deno.test("identity() has the name of the host, whoever asked before, and one authority", async () => {
+  const upkeep = new Upkeep({
+    database: { settings: slowSettings() },
+    clock: new ManualClock(),
+    names: (host: string | undefined) => ["localhost", ...host ? [host] : []],
+  } as unknown as UpkeepOptions);
+  // The publisher of the root CA asks while the server is about to listen
+  const [early, listening] = await Promise.all([upkeep.identity(), upkeep.identity("10.1.2.3")]);
+  assertEquals(listening.authority.certificatePem, early.authority.certificatePem);
+  const server = new X509Certificate(listening.server.certificatePem);
+  assertEquals(server.checkIP("10.1.2.3"), "10.1.2.3");
+  assert(server.verify(new X509Certificate(early.authority.certificatePem).publicKey));
+  assertEquals((await upkeep.identity()).server, listening.server);
+});
