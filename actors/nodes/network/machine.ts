@@ -8,6 +8,7 @@
 import type { ActorContext, System } from "../../runtime/mod.ts";
 import { dns, type DnsPlace } from "./dns.ts";
 import { nameservers } from "./dns_forward.ts";
+import { edge } from "./l7/edge.ts";
 import { healthCheck } from "./health_check.ts";
 import { claimRanges, type Network, type Ranges } from "./network.ts";
 import { letForward, mayFilter, netfilter } from "./nft.ts";
@@ -35,10 +36,19 @@ export interface MachineNetwork {
   dnsReady(place: DnsPlace): void;
 }
 
-/** Starts `proxy/plesio`, `proxy/health`, `dns/plesio` and, by nftables, `policy/plesio`. They stop with the system. */
+/** Starts `proxy/plesio`, `proxy/health`, `dns/plesio`, `l7/plesio` and, by nftables, `policy/plesio`. They stop with the system. */
 export async function startNetwork(system: System, machine: MachineNetwork): Promise<void> {
-  const { ranges, dnsReady } = machine;
+  const { ranges, network, nodes, dnsReady } = machine;
   await startProxy(system, machine);
+  const own = inRangesOf(ranges);
+  system.spawn(
+    "l7/plesio",
+    edge({
+      place: placeOf(nodes),
+      locate: ({ ip, port }) => own(ip) ? network.endpoint(ip, port) : undefined,
+    }),
+    { component: "plesio-l7" },
+  );
   system.spawn(
     "dns/plesio",
     dns({ address: ranges.dnsIP, zone: "cluster.local", upstreams, ready: dnsReady }),
@@ -60,8 +70,7 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
   const suited = containers && await mayFilter() ? "nftables" : "userspace";
   const { proxyMode = suited } = machine;
   const nodeAddresses = nodes.map((_, i) => network.nodeAddress(i));
-  const own = [ranges.podRange, ranges.serviceRange].map(within);
-  const inRanges = (address: string) => own.some((contains) => contains(address));
+  const inRanges = inRangesOf(ranges);
   const place = placeOf(nodes);
   const addressOf = new Map(nodes.map((node, i) => [node, nodeAddresses[i]]));
   const ownAddress = (node: string) => addressOf.has(node) ? [addressOf.get(node)!] : [];
@@ -145,6 +154,12 @@ export function lastBlock(range: string): string {
   const parsed = parseRange(range);
   if (!parsed) throw new TypeError(`Cannot take the last /24 of "${range}": not an IPv4 range`);
   return `${formatIPv4(parsed.first + parsed.size - 256)}/24`;
+}
+
+/** Whether an address is of the cluster. */
+function inRangesOf({ podRange, serviceRange }: Ranges): (address: string) => boolean {
+  const own = [podRange, serviceRange].map(within);
+  return (address) => own.some((contains) => contains(address));
 }
 
 /** Whether an address is of a range. */
