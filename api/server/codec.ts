@@ -5,8 +5,9 @@
  */
 import type { Codec, Item } from "../../kv/contract.ts";
 import { applyDefaults } from "../machinery/defaults.ts";
-import { edit, setOwn } from "../machinery/edit.ts";
-import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+import { type FieldSet, setText } from "../machinery/apply/mod.ts";
+import { edit, setOwn, without } from "../machinery/edit.ts";
+import type { DeepReadonly, Kind, KubeObject, ManagedFieldsEntry } from "../machinery/types.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -33,21 +34,50 @@ let textCount = 0;
 
 /**
  * An object's JSON. A write of the status shares the rest with the stored object, which is frozen: that was written out
- * before, most often lately, and V8 takes twice as long for what has frozen lists in it.
+ * before, most often lately, and V8 takes several times as long for what has frozen lists in it. So it does for the
+ * fields of managedFields (their keys have quotation marks), most of which many objects share.
  */
 function textOf(object: KubeObject): string {
   let text = "";
   let fresh: Record<string, unknown> | undefined = {};
   for (const key in object) {
     const part = object[key];
-    if (key === "metadata" || key === "status" || !stands(part)) setOwn(fresh ??= {}, key, part);
-    else {
-      text += `${fresh ? fieldsText(fresh) : ""},${JSON.stringify(key)}:${standingText(part)}`;
-      fresh = undefined;
+    const isMeta = key === "metadata";
+    if (isMeta ? !isManaged(part) : key === "status" || !stands(part)) {
+      setOwn(fresh ??= {}, key, part);
+      continue;
     }
+    const partText = isMeta ? metadataText(part) : standingText(part);
+    text += `${fresh ? fieldsText(fresh) : ""},${JSON.stringify(key)}:${partText}`;
+    fresh = undefined;
   }
   if (text === "") return JSON.stringify(object);
   return `{${(text + (fresh ? fieldsText(fresh) : "")).slice(1)}}`;
+}
+
+function isManaged(metadata: KubeObject["metadata"] | undefined): boolean {
+  return Array.isArray(metadata?.managedFields) && metadata.managedFields.length > 0;
+}
+
+function metadataText(metadata: KubeObject["metadata"]): string {
+  const { managedFields } = metadata;
+  const others = without(metadata, "managedFields");
+  const entries = managedFields!.map(entryText).join(",");
+  return `{${fieldsText(others).slice(1)}${
+    isEmpty(others) ? "" : ","
+  }"managedFields":[${entries}]}`;
+}
+
+function isEmpty(object: object): boolean {
+  for (const _ in object) return false;
+  return true;
+}
+
+function entryText(entry: ManagedFieldsEntry): string {
+  const { fieldsV1 } = entry;
+  if (!fieldsV1) return JSON.stringify(entry);
+  const others = fieldsText(without(entry, "fieldsV1")).slice(1);
+  return `{${others}${others ? "," : ""}"fieldsV1":${setText(fieldsV1 as unknown as FieldSet)}}`;
 }
 
 function stands(part: unknown): part is object {

@@ -1,6 +1,7 @@
 /** Tests of what stored objects look like to readers. */
 import { assertEquals } from "@std/assert";
 import type { Item } from "../../kv/contract.ts";
+import { canonical } from "../machinery/apply/field_set.ts";
 import { deepFreeze, setOwn } from "../machinery/edit.ts";
 import type { Kind, KubeObject } from "../machinery/types.ts";
 import { itemJson, objectCodec, served } from "./codec.ts";
@@ -79,5 +80,29 @@ Deno.test("objectCodec.encode() forgets old texts, and writes them anew", () => 
   const all = Array.from({ length: 1_200 }, (_, i) => deepFreeze({ i, text: "x".repeat(300) }));
   for (let round = 0; round < 2; round++) {
     for (const spec of all) assertEquals(textOf(thing(spec)), JSON.stringify(thing(spec)));
+  }
+});
+
+Deno.test("objectCodec.encode() writes who manages what as it is", () => {
+  const fields = [
+    { "f:spec": { 'k:{"name":"c \\"d\\""}': { ".": {}, "f:image": {} } } },
+    canonical({ "f:status": { 'k:{"type":"Ready"}': { "f:status": {} } } }),
+    {},
+  ];
+  const entry = (fieldsV1: object | undefined) => ({
+    manager: "me",
+    operation: "Update",
+    apiVersion: "v1",
+    time: "2026-01-01T00:00:00Z",
+    fieldsType: "FieldsV1",
+    ...(fieldsV1 && { fieldsV1 }),
+    subresource: "status",
+  });
+  for (const managedFields of [[], [entry(undefined)], fields.map(entry), [{}]]) {
+    for (const name of ["a", undefined]) {
+      const metadata = { ...(name && { name }), managedFields };
+      const object = { ...thing({ a: 1 }), metadata } as unknown as KubeObject;
+      assertEquals(JSON.parse(textOf(object)), JSON.parse(JSON.stringify(object)));
+    }
   }
 });

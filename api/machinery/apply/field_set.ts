@@ -66,10 +66,19 @@ export function canonical(set: FieldSet): FieldSet {
   const inOrderText = JSON.stringify(made);
   const one = shared.get(inOrderText) ?? Object.freeze(made);
   canonicals.add(one);
+  if (inOrderText.length <= SHARED_SET_LENGTH_MAX) canonicalTexts.set(one, inOrderText);
   keep(inOrderText, one);
   if (text !== inOrderText) keep(text, one);
   return one;
 }
+
+/** JSON of a set; that of one that is shared is remembered. */
+export function setText(set: FieldSet): string {
+  return canonicalTexts.get(set) ?? JSON.stringify(set);
+}
+
+/** V8 takes long for keys that have quotation marks in them, as those of list items do. */
+const canonicalTexts = new WeakMap<FieldSet, string>();
 
 /** Whether `canonical` gives this very set. */
 export function isCanonical(set: FieldSet): boolean {

@@ -41,6 +41,8 @@ export function sameManager(a: Managed, b: Managed): boolean {
 }
 
 const known = new WeakMap<object, readonly Managed[]>();
+/** What lists that were written here say: they are known once they are stored, and frozen. */
+const made = new WeakMap<object, readonly Managed[]>();
 /** The stored entries that say what a manager has, as they are to be written again. */
 const written = new WeakMap<Managed, ManagedFieldsEntry>();
 
@@ -54,6 +56,11 @@ export function readManaged(entries: unknown): readonly Managed[] | undefined {
   const before = known.get(entries);
   if (before) return before;
   const isStored = Object.isFrozen(entries);
+  const said = isStored ? made.get(entries) : undefined;
+  if (said) {
+    known.set(entries, said);
+    return said;
+  }
   const managed = readEntries(entries, isStored);
   if (managed && isStored) known.set(entries, managed);
   return managed;
@@ -89,8 +96,26 @@ function readEntries(entries: unknown[], isStored: boolean): Managed[] | undefin
  * that nothing has changed are shared with them, and frozen.
  */
 export function writeManaged(managed: readonly Managed[]): ManagedFieldsEntry[] {
-  return managed.filter((one) => !isEmptySet(one.fields)).sort(inOrder)
-    .map((one) => written.get(one) ?? entryOf(one));
+  const kept = managed.filter((one) => !isEmptySet(one.fields)).sort(inOrder);
+  const said: Managed[] = [];
+  const entries = kept.map((one) => {
+    const before = written.get(one);
+    const entry = before ?? entryOf(one);
+    const { fieldsV1 } = entry;
+    const same = before ? one : { ...one, fields: fieldsV1 as unknown as FieldSet };
+    if (!before) written.set(same, entry);
+    said.push(same);
+    return entry;
+  });
+  if (areReadable(said)) made.set(entries, said);
+  return entries;
+}
+
+/** Whether reading the entries of these managers gives the same ones. */
+function areReadable(managed: readonly Managed[]): boolean {
+  return managed.every((one, i) =>
+    one.apiVersion !== "" && !managed.some((other, j) => j > i && sameManager(one, other))
+  );
 }
 
 function entryOf(one: Managed): ManagedFieldsEntry {

@@ -54,6 +54,6 @@ export {
   scaleEntries,
   UPDATE_MANAGERS_MAX,
 } from "./managers.ts";
-export { type FieldSet, hasPath, pathsOf, pathText, setOf } from "./field_set.ts";
+export { type FieldSet, hasPath, pathsOf, pathText, setOf, setText } from "./field_set.ts";
 export { configurationErrors, mergeObjects } from "./merge.ts";
 export { DEDUCED, type Shape, shapeOf, WHOLE } from "./shape.ts";
