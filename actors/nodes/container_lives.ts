@@ -104,6 +104,7 @@ export class ContainerLives {
     record.resources = container.resources;
     record.startedAt = ports.clock.now();
     record.end = undefined;
+    record.anew = undefined;
     record.waiting = undefined;
     record.stopBy = undefined;
     record.started = false;

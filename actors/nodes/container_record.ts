@@ -33,6 +33,8 @@ export interface ContainerRecord {
   ready: boolean;
   /** The resources it runs with. */
   resources?: ContainerOf["resources"];
+  /** Its pod's sandbox was lost: init containers run again before it does. */
+  anew?: boolean;
   /** Set while it is being stopped: when the grace period is over. */
   stopBy?: number;
   /** Set by a failed liveness or startup probe: it is started again whatever its policy's exit code says. */
@@ -61,6 +63,17 @@ export function newRecord(container: ContainerOf, kind: ContainerKind): Containe
     retryAt: 0,
     retryMs: 0,
   };
+}
+
+/** Lets a container that has ended begin as in a new pod, but for its counts and its last end. */
+export function beginAnew(record: ContainerRecord): void {
+  if (record.phase !== "exited") return;
+  if (record.kind === "app") record.anew = true;
+  if (record.kind !== "init") return;
+  record.phase = "absent";
+  record.last = record.end;
+  record.end = undefined;
+  record.restarts++;
 }
 
 /** What a container of a pod's spec is. */

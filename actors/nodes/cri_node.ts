@@ -89,6 +89,8 @@ export async function startCriNode(system: System, options: CriNodeOptions): Pro
       await runtime.sweep(uids);
       await volumes?.sweep(uids);
     },
+    problem: () => runtime.problem(),
+    images: () => runtime.images(),
     volumes: (own, context) => {
       objects = own;
       client = context.client;

@@ -16,6 +16,7 @@ import type { Network } from "./network/network.ts";
 import {
   LEASE_RENEW_MS,
   type NodeDescription,
+  type NodeImage,
   STATUS_REPORT_MS,
   unpromised,
 } from "./node_status.ts";
@@ -44,6 +45,10 @@ export interface KubeletParts {
   leftovers?(): Promise<void>;
   /** Removes what is kept of pods that are not among these. */
   sweep?(uids: ReadonlySet<string>): Soon<void>;
+  /** Why the node cannot run pods now; undefined when it can. */
+  problem?(): Promise<string | undefined>;
+  /** The images that are on the machine. */
+  images?(): Promise<NodeImage[]>;
 }
 
 /** A kubelet while it runs. */
@@ -54,6 +59,8 @@ export interface KubeletState {
   readonly startedAt: number;
   node: DeepReadonly<KubeObject>;
   reportedAt: number;
+  /** What the last report said is wrong with it. */
+  problem?: string;
   timer?: Timer;
   unsubscribe: (() => void)[];
 }
@@ -68,6 +75,7 @@ export function kubelet(
       const state = await begin(parts, context);
       running(state);
       watch(state, parts, context);
+      if (state.facts.podCIDR) prepareNetwork(state.facts.podCIDR, state, context);
       context.send(context.address, "sweep");
       return state;
     },
@@ -86,7 +94,8 @@ async function begin(parts: KubeletParts, context: ActorContext): Promise<Kubele
   const { description } = parts;
   const { clock, client, informers, recorder, log } = context;
   await parts.leftovers?.();
-  const node = await registerNode(client, description, clock.now());
+  const problem = await parts.problem?.();
+  const node = await registerNode(client, { ...description, problem }, clock.now());
   await renewLease(client, description.name, clock.now(), node);
   informers.for(PODS);
   informers.for(NODES);
@@ -122,6 +131,7 @@ async function begin(parts: KubeletParts, context: ActorContext): Promise<Kubele
     pods: new Map(),
     facts,
     ports,
+    problem,
     startedAt: now,
     node,
     reportedAt: now,
@@ -232,11 +242,20 @@ function nodeChanged(
   const podCIDR = node.spec?.podCIDR as string | undefined;
   if (podCIDR && podCIDR !== state.facts.podCIDR) {
     state.facts.podCIDR = podCIDR;
+    prepareNetwork(podCIDR, state, context);
     for (const { worker } of state.pods.values()) worker.retrySetup();
   }
   if (Object.keys(unpromised(node.status)).length > 0) send("status");
   const conditions = node.status?.conditions as readonly { type: string; status: string }[];
   if (conditions?.some((c) => c.type === "Ready" && c.status !== "True")) send("status");
+}
+
+/** Makes what pods' networks need, and tells of it: a node without a network is not ready. */
+function prepareNetwork(range: string, state: KubeletState, context: ActorContext): void {
+  const { network, log } = state.ports;
+  network.prepare?.(range).catch((error) => {
+    log("warn", "the network of pods is not ready", { error: String(error) });
+  }).finally(() => context.send(context.address, "status"));
 }
 
 /** A ConfigMap or Secret changed: pods that use it as a volume get it, or try again to. */
@@ -298,13 +317,22 @@ async function handle(
   if (key === "sweep") return await parts.sweep?.(new Set(state.pods.keys()));
   if (key === "storage") return await evictOverfull(state);
   const now = clock.now();
-  if (key === "status" || now - state.reportedAt >= STATUS_REPORT_MS) {
-    const cached = context.informers.for(NODES).get(description.name);
-    const volumesInUse = state.ports.volumes?.inUse?.();
-    state.node = cached
-      ? await reportNode(client, { ...description, volumesInUse }, cached, now)
-      : await registerNode(client, description, now);
-    state.reportedAt = now;
-  }
   if (key === "heartbeat") await renewLease(client, description.name, now, state.node);
+  const problem = await parts.problem?.();
+  const due = key === "status" || now - state.reportedAt >= STATUS_REPORT_MS;
+  if (due || problem !== state.problem) {
+    const cached = context.informers.for(NODES).get(description.name);
+    const images = problem ? undefined : await parts.images?.().catch(() => undefined);
+    const told = {
+      ...description,
+      volumesInUse: state.ports.volumes?.inUse?.(),
+      problem,
+      ...(images ? { images } : {}),
+    };
+    state.node = cached
+      ? await reportNode(client, told, cached, now)
+      : await registerNode(client, told, now);
+    state.reportedAt = now;
+    state.problem = problem;
+  }
 }

@@ -10,7 +10,7 @@ import type { ActorContext, System } from "../runtime/mod.ts";
 import type { Clock } from "../../kv/clock.ts";
 import { kubelet, type KubeletState } from "./kubelet.ts";
 import { type Network, VirtualNetwork } from "./network/network.ts";
-import { type NodeDescription, nodeLabels } from "./node_status.ts";
+import { type NodeDescription, type NodeImage, nodeLabels } from "./node_status.ts";
 import { type NodeUsage, USAGE_PATH } from "./metrics.ts";
 import type { PodWorker } from "./pod_worker.ts";
 import type { PodVolumes, ProbeDialer } from "./ports.ts";
@@ -42,6 +42,10 @@ export interface NodeOptions {
   leftovers?(): Promise<void>;
   /** Removes what is kept of pods that are not among these. */
   sweep?(uids: ReadonlySet<string>): Soon<void>;
+  /** Why the node cannot run pods now; undefined when it can. */
+  problem?(): Promise<string | undefined>;
+  /** The images that are on the machine. */
+  images?(): Promise<NodeImage[]>;
   dial?: ProbeDialer;
   /** The address of the DNS service. */
   dnsIP?: string;
@@ -68,7 +72,7 @@ export interface RunningNode {
 export function startNode(system: System, options: NodeOptions): RunningNode {
   const { name, index = 0, clock, domain = "cluster.local" } = options;
   const host = hostFacts();
-  const runtimes = options.runtimes ?? [new SimulatedRuntime({ clock })];
+  const runtimes: readonly Runtime[] = options.runtimes ?? [new SimulatedRuntime({ clock })];
   const network = options.network ?? new VirtualNetwork();
   const description: NodeDescription = {
     ...host,
@@ -100,6 +104,8 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     volumes: options.volumes,
     leftovers: options.leftovers,
     sweep: options.sweep,
+    problem: options.problem,
+    images: options.images,
   };
   const handle = system.spawn(`node/${name}`, kubelet(parts, (s) => state = s), {
     component: "kubelet",
@@ -116,6 +122,9 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     const node = { name, labels, startedAt, capacityBytes: host.memoryBytes };
     return nodeUsage(node, workers(), clock.now());
   };
+  for (const runtime of runtimes) {
+    runtime.watchSandboxes?.((uid) => state?.pods.get(uid)?.worker.sandboxLost());
+  }
   const worker = (uid: string) => state?.pods.get(uid)?.worker;
   const api = nodeApi({ name, worker, workers, now: () => clock.now(), usage });
   const stop = async () => {

@@ -22,6 +22,9 @@ export interface NodeDescription {
   bootID: string;
   labels?: Record<string, string>;
   annotations?: Record<string, string>;
+  /** Why it cannot run pods now. */
+  problem?: string;
+  images?: NodeImage[];
   taints?: readonly { key: string; value?: string; effect: string }[];
   /** Volumes that must not be detached from it. */
   volumesInUse?: readonly string[];
@@ -70,7 +73,7 @@ export function nodeStatus(
   return {
     capacity: d.capacity,
     allocatable: { ...(d.allocatable ?? d.capacity), ...unpromised(old) },
-    conditions: conditions(old?.conditions ?? [], timestamp(now)),
+    conditions: conditions(old?.conditions ?? [], timestamp(now), d.problem),
     addresses: [
       ...d.addresses.map((address) => ({ type: "InternalIP", address })),
       { type: "Hostname", address: d.hostname },
@@ -88,7 +91,7 @@ export function nodeStatus(
       operatingSystem: d.os,
       architecture: d.architecture,
     },
-    images: old?.images ?? [],
+    images: d.images ?? old?.images ?? [],
     ...(d.volumesInUse && { volumesInUse: d.volumesInUse.length ? d.volumesInUse : null }),
   };
 }
@@ -113,6 +116,12 @@ export function unpromised(
   return changes;
 }
 
+/** An image that is on a node. */
+export interface NodeImage {
+  names: string[];
+  sizeBytes: number;
+}
+
 const CONDITIONS = [
   [
     "MemoryPressure",
@@ -125,8 +134,15 @@ const CONDITIONS = [
   ["Ready", "True", "KubeletReady", "kubelet is posting ready status"],
 ] as const;
 
-function conditions(old: readonly Condition[], now: string): Condition[] {
-  const own: Condition[] = CONDITIONS.map(([type, status, reason, message]) => {
+function conditions(
+  old: readonly Condition[],
+  now: string,
+  problem: string | undefined,
+): Condition[] {
+  const own: Condition[] = CONDITIONS.map((usual) => {
+    const [type, status, reason, message] = problem && usual[0] === "Ready"
+      ? ["Ready", "False", "KubeletNotReady", problem] as const
+      : usual;
     const before = old.find((c) => c.type === type);
     return {
       type,

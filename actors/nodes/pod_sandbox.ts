@@ -16,7 +16,8 @@ const RETRY_MS_MAX = 122_000;
 
 /** See the module's text. */
 export class PodSandbox {
-  state: "none" | "making" | "ready" | "clean" = "none";
+  /** `lost`: it has ended by itself, and what ran in it has to end before there is another. */
+  state: "none" | "making" | "ready" | "lost" | "clean" = "none";
   /** Not before this time. */
   retryAt = 0;
   ips: readonly string[];

@@ -154,7 +154,8 @@ export function letsPass(record: ContainerRecord): boolean {
 export function initialized(records: readonly ContainerRecord[]): boolean {
   let all = true;
   for (const r of records) {
-    if (r.kind === "app" && (r.phase !== "absent" || r.restarts > 0)) return true;
+    const begun = r.kind === "app" && !r.anew && (r.phase !== "absent" || r.restarts > 0);
+    if (begun) return true;
     if ((r.kind === "init" || r.kind === "sidecar") && !letsPass(r)) all = false;
   }
   return all;

@@ -17,6 +17,7 @@ import { ApiError } from "../../api/machinery/types.ts";
 import type { Outcome } from "../runtime/mod.ts";
 import { ContainerLives } from "./container_lives.ts";
 import {
+  beginAnew,
   containerNamed,
   type ContainerRecord,
   kindOf,
@@ -256,6 +257,11 @@ export class PodWorker {
       return;
     }
     const sandbox = this.#sandbox;
+    if (sandbox.state === "lost" && !this.#endsWithSandbox()) {
+      for (const record of this.records) beginAnew(record);
+      sandbox.state = "none";
+      sandbox.retryAt = 0;
+    }
     if (sandbox.state === "none" && sandbox.retryAt <= now) {
       this.#run(sandbox.make(this.#pod, this.records));
     }
@@ -313,6 +319,25 @@ export class PodWorker {
     record.stopBy = undefined;
     this.#abort ??= new AbortController();
     this.#run(this.#lives.begin(record, container, this.#abort.signal));
+  }
+
+  /** The pod's sandbox has ended by itself: everything in it ends too, and begins anew in another. */
+  sandboxLost(): void {
+    if (this.#sandbox.state !== "ready" || this.#stopping || this.#gone) return;
+    const text = "Pod sandbox changed, it will be killed and re-created.";
+    this.#event("Normal", "SandboxChanged", text);
+    this.#sandbox.state = "lost";
+    this.#wake();
+  }
+
+  /** Stops what still runs in a sandbox that is lost; false once nothing does. */
+  #endsWithSandbox(): boolean {
+    let busy = false;
+    for (const record of this.records) {
+      if (record.phase === "running") this.#stops.stop(record, this.#graceMs());
+      busy ||= record.phase === "running" || record.phase === "starting";
+    }
+    return busy;
   }
 
   /** Tries volumes and network again now, if they wait for that: something they need has changed. */

@@ -103,6 +103,12 @@ export class Containerd {
   static async start(images: readonly (keyof typeof IMAGES)[]): Promise<Containerd> {
     const folder = await Deno.makeTempDir({ prefix: "plesio-containerd-" });
     await run("ip", "link", "set", "lo", "up");
+    // Where plugins and shims keep names that are the whole machine's.
+    for (const shared of ["/run/netns", "/run/containerd"]) {
+      await Deno.mkdir(shared, { recursive: true });
+      const { success, text } = await run("mount", "-t", "tmpfs", "none", shared);
+      if (!success) throw new Error(text);
+    }
     await Deno.mkdir(`${folder}/cni`);
     await Deno.writeTextFile(`${folder}/config.toml`, configOf(folder));
     const made = new Containerd(folder, spawn(folder));

@@ -50,13 +50,18 @@ export class CniNetwork implements Network {
   async setupPod(pod: Pod, node: NetworkNode): Promise<{ ips: string[] }> {
     if (pod.spec.hostNetwork) return { ips: [...node.addresses] };
     if (!node.podCIDR) throw noRangeYet(node.name);
-    if (this.#configured?.range !== node.podCIDR) {
-      const done = this.#configure(node.podCIDR);
-      this.#configured = { range: node.podCIDR, done };
+    await this.prepare(node.podCIDR);
+    return { ips: [] };
+  }
+
+  /** Configures the runtime's network for a range, once. */
+  async prepare(range: string): Promise<void> {
+    if (this.#configured?.range !== range) {
+      const done = this.#configure(range);
+      this.#configured = { range, done };
       done.catch(() => this.#configured = undefined);
     }
     await this.#configured!.done;
-    return { ips: [] };
   }
 
   teardownPod(): void {}
@@ -90,11 +95,7 @@ export class CniNetwork implements Network {
     const bridge = found ?? bridgeOf(ranges);
     if (found === undefined) {
       await Deno.mkdir(folder, { recursive: true });
-      const text = JSON.stringify(
-        confList({ bridge, range, state, portmap: await has("iptables") }),
-        null,
-        2,
-      );
+      const text = JSON.stringify(confList({ bridge, range, state }), null, 2);
       // Moved into place: the runtime reads whatever it finds there at any moment.
       await Deno.writeTextFile(`${folder}/.${OWN_FILE}`, text);
       await Deno.rename(`${folder}/.${OWN_FILE}`, `${folder}/${OWN_FILE}`);
@@ -130,14 +131,9 @@ export function bridgeOf({ podRange }: Ranges): string {
   return second === 244 ? "cni0" : `cni${second}`;
 }
 
-/** The configuration of a node's pods. */
+/** The configuration of a node's pods. Ports of the host are the proxy's affair (`host_ports.ts`), not `portmap`'s. */
 export function confList(
-  { bridge, range, state, portmap }: {
-    bridge: string;
-    range: string;
-    state: string;
-    portmap: boolean;
-  },
+  { bridge, range, state }: { bridge: string; range: string; state: string },
 ): ConfList {
   const plugins: ConfList["plugins"] = [{
     type: "bridge",
@@ -152,7 +148,6 @@ export function confList(
       routes: [{ dst: "0.0.0.0/0" }],
     },
   }];
-  if (portmap) plugins.push({ type: "portmap", capabilities: { portMappings: true } });
   return { cniVersion: "0.4.0", name: `plesio-${bridge}`, plugins };
 }
 
@@ -194,10 +189,6 @@ async function masquerade(ranges: Ranges, bridge: string): Promise<void> {
   ];
   // Without nftables pods reach the cluster alone.
   await run("nft", rules.join("\n") + "\n");
-}
-
-async function has(program: string): Promise<boolean> {
-  return (await run(program, "--version")).success;
 }
 
 /** Runs a program of the machine; `nft` reads its one argument as a script. */

@@ -25,6 +25,8 @@ export interface Network {
   /** Gives a pod its addresses: the ones it had if they are free. Rejects while the node has no range. */
   setupPod(pod: Pod, node: NetworkNode): Soon<{ ips: string[] }>;
   teardownPod(uid: string): Soon<void>;
+  /** Told once the node has its range, before any pod: for networks that must be made first. */
+  prepare?(range: string): Promise<void>;
   /** Where a pod's port answers: itself, unless addresses cannot be bound on this machine. */
   endpoint(ip: string, port: number): { hostname: string; port: number };
   /** The address of the n-th node of this machine. */

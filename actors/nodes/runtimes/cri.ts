@@ -69,6 +69,8 @@ export interface CriOptions {
 interface CriSandbox {
   id: string;
   uid: string;
+  /** Where its logs lie below the folder of all logs. */
+  logs: string;
   attempt: number;
   createdAt: number;
   ready: boolean;
@@ -124,6 +126,7 @@ export class CriRuntime implements Runtime {
   readonly #containers = new Map<string, CriContainer>();
   /** The newest sandbox of each pod, by the pod's uid. */
   readonly #sandboxes = new Map<string, CriSandbox>();
+  #lost: (uid: string) => void = () => {};
   #rotatedAt = 0;
   #closed = false;
 
@@ -191,7 +194,9 @@ export class CriRuntime implements Runtime {
     const known = this.#sandboxes.get(uid);
     if (known && known.createdAt > createdAt) return;
     const ready = (state ?? SANDBOX.READY) === SANDBOX.READY;
-    this.#sandboxes.set(uid, { id, uid, attempt, createdAt, ready, ips: [] });
+    const { name = "", namespace = "" } = metadata ?? {};
+    const logs = logFolderOf({ name, namespace, uid });
+    this.#sandboxes.set(uid, { id, uid, logs, attempt, createdAt, ready, ips: [] });
   }
 
   async #foundContainer(one: Cri<"Container">): Promise<void> {
@@ -223,10 +228,11 @@ export class CriRuntime implements Runtime {
 
   /** Removes what is there of pods that are not among these. */
   async sweep(uids: ReadonlySet<string>): Promise<void> {
-    for (const { uid } of [...this.#sandboxes.values()]) {
+    for (const { uid, logs } of [...this.#sandboxes.values()]) {
       if (uids.has(uid)) continue;
       try {
         await this.stopSandbox(uid);
+        await removeFolder(`${this.#options.logs}/${logs}`);
         await this.#removePodFolder(uid);
       } catch (error) {
         this.#options.log("warn", "a pod of a former life cannot be removed", {
@@ -269,6 +275,7 @@ export class CriRuntime implements Runtime {
     const made: CriSandbox = {
       id,
       uid,
+      logs: logFolderOf(pod.metadata),
       attempt,
       createdAt: this.#options.clock.now() * 1e6,
       ready: true,
@@ -289,6 +296,15 @@ export class CriRuntime implements Runtime {
       // The Event names the cause; a kubelet shows it with the code in front of it.
       throw new Error((error as Error).message);
     }
+  }
+
+  watchSandboxes(lost: (uid: string) => void): void {
+    this.#lost = lost;
+  }
+
+  /** The images of the machine, the largest first, as a node's status lists them. */
+  async images(): Promise<{ names: string[]; sizeBytes: number }[]> {
+    return await this.#images.list();
   }
 
   /** Whether a sandbox is there, as its pod wants it; notes its addresses. */
@@ -346,6 +362,10 @@ export class CriRuntime implements Runtime {
     await Deno.mkdir(`${folder}/${container.name}`, { recursive: true, mode: 0o755 });
     // As many dead lives as a kubelet keeps have a log: one.
     await removeLog(`${folder}/${logPathOf(container.name, attempt - 2)}`);
+    // One of the same start that could not be started would be in the way.
+    for (const { id, uid: pod, name, attempt: start } of [...this.#containers.values()]) {
+      if (pod === uid && name === container.name && start === attempt) await this.remove(id);
+    }
     let id: string;
     try {
       const request = { podSandboxId: sandbox.id, config, sandboxConfig: sandbox.config };
@@ -415,7 +435,9 @@ export class CriRuntime implements Runtime {
     try {
       await this.#client.call("StartContainer", { containerId: bare(id) });
     } catch (error) {
-      throw new RuntimeError("StartError", detailsOf(error));
+      // Nobody knows whether it runs: it is made again once the runtime answers.
+      const unknown = ["Unavailable", "DeadlineExceeded", "Canceled"].includes(codeOf(error));
+      throw new RuntimeError(unknown ? "RunContainerError" : "StartError", detailsOf(error));
     }
     container.state = CONTAINER.RUNNING;
     container.startedAt = this.#options.clock.now();
@@ -498,7 +520,7 @@ export class CriRuntime implements Runtime {
 
   async logs(request: LogRequest): Promise<ReadableStream<Uint8Array>> {
     const { pod, container, attempt, follow, ended, ...options } = request;
-    const folder = `${this.#options.logs}/${logFolderOf(pod)}`;
+    const folder = `${this.#options.logs}/${logFolderOf(pod.metadata)}`;
     const path = `${folder}/${logPathOf(container, attempt)}`;
     return readLog(path, {
       ...options,
@@ -507,7 +529,7 @@ export class CriRuntime implements Runtime {
   }
 
   async forget(pod: Pod): Promise<void> {
-    await removeFolder(`${this.#options.logs}/${logFolderOf(pod)}`);
+    await removeFolder(`${this.#options.logs}/${logFolderOf(pod.metadata)}`);
     await this.#removePodFolder(pod.metadata.uid);
   }
 
@@ -593,7 +615,13 @@ export class CriRuntime implements Runtime {
     const there = new Map(sandboxes.map((one) => [one.id, one]));
     for (const sandbox of this.#sandboxes.values()) {
       const state = there.get(sandbox.id)?.state ?? SANDBOX.READY;
-      sandbox.ready = there.has(sandbox.id) && state === SANDBOX.READY;
+      if (!sandbox.ready || (there.has(sandbox.id) && state === SANDBOX.READY)) continue;
+      // One that was made after the list was is not in it.
+      const request = { podSandboxId: sandbox.id };
+      const now = await this.#client.call("PodSandboxStatus", request).catch(() => undefined);
+      if (now?.status && (now.status.state ?? SANDBOX.READY) === SANDBOX.READY) continue;
+      sandbox.ready = false;
+      if (this.#sandboxes.get(sandbox.uid) === sandbox) this.#lost(sandbox.uid);
     }
     if (clock.now() - this.#rotatedAt < ROTATE_MS) return;
     this.#rotatedAt = clock.now();
@@ -656,6 +684,10 @@ export class CriRuntime implements Runtime {
 /** A container's id as the runtime has it. */
 function bare(id: string): string {
   return id.slice(id.indexOf("://") + 3);
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof RpcError ? error.code : "";
 }
 
 function detailsOf(error: unknown): string {

@@ -21,8 +21,10 @@ export const MESSAGE_PATH = `${CONTAINER}terminationMessagePath`;
 export const MESSAGE_POLICY = `${CONTAINER}terminationMessagePolicy`;
 
 /** Where a pod's logs lie below the folder of all logs. */
-export function logFolderOf({ metadata }: Pod): string {
-  return `${metadata.namespace}_${metadata.name}_${metadata.uid}`;
+export function logFolderOf(
+  { name, namespace, uid }: { name: string; namespace?: string; uid: string },
+): string {
+  return `${namespace}_${name}_${uid}`;
 }
 
 /** Where the log of one start of a container lies below its pod's folder. */
@@ -60,7 +62,7 @@ export function sandboxConfig(
     labels: podLabels(pod),
     annotations: { ...annotations },
     ...(spec.hostNetwork ? {} : { hostname }),
-    logDirectory: `${options.logs}/${logFolderOf(pod)}`,
+    logDirectory: `${options.logs}/${logFolderOf(pod.metadata)}`,
     dnsConfig: parseResolv(resolv),
     portMappings: spec.hostNetwork ? [] : portMappings(pod),
     linux: {

@@ -24,6 +24,10 @@ export interface ImageOptions {
 /** An image may be large and its registry far: what is not there after so long is tried again. */
 const PULL_TIMEOUT_MS = 30 * 60_000;
 
+/** What a node's status lists at most: images, and names of each. */
+const IMAGES_MAX = 50;
+const NAMES_MAX = 5;
+
 const DOMAIN = String.raw`(?:[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?|\[[0-9a-fA-F:]+\])(?::\d+)?`;
 const PART = "[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*";
 const REFERENCE = new RegExp(
@@ -89,6 +93,18 @@ export class CriImages {
       }
     }
     throw failure;
+  }
+
+  /** What is there, the largest first. */
+  async list(): Promise<{ names: string[]; sizeBytes: number }[]> {
+    const { images = [] } = await this.#options.client.call("ListImages", {});
+    return images
+      .map(({ repoDigests = [], repoTags = [], size = 0 }) => ({
+        names: [...repoDigests, ...repoTags].slice(0, NAMES_MAX),
+        sizeBytes: size,
+      }))
+      .sort((a, b) => b.sizeBytes - a.sizeBytes)
+      .slice(0, IMAGES_MAX);
   }
 
   async #status(image: string): Promise<Cri<"Image"> | undefined> {

@@ -192,6 +192,8 @@ export interface Runtime {
   /** May be called again for a sandbox that is there. */
   startSandbox(sandbox: Sandbox): Soon<SandboxAddresses | void>;
   stopSandbox(uid: string): Soon<void>;
+  /** `lost` is called when the sandbox of a pod (its uid) has ended without having been stopped. */
+  watchSandboxes?(lost: (uid: string) => void): void;
   /** Returns the container's id, `<name>://<hex>`. */
   create(spec: ContainerSpec): Soon<string>;
   /** Starts a created container; `ended` is called once, when it has ended. */
