@@ -133,6 +133,8 @@ export interface ClusterOptions extends ServerOptions {
   cloudZones?: readonly string[];
   /** How services are proxied (default: by rules of the kernel where there is a container runtime, else by sockets). */
   proxyMode?: ProxyMode;
+  /** Whether the Gateway API's kinds are made (default no); the L7 proxy serves them wherever they are. */
+  gatewayApi?: boolean;
   /** A snapshot to begin with. */
   snapshot?: Uint8Array;
   /** Hard bound of the database, in bytes. */
@@ -616,7 +618,7 @@ function nodesOf(
   ranges: Ranges | undefined,
 ): LocalNodesOptions {
   const { nodes: count = 2, runtime, data, nodeLabels: labels, cloudZones } = options;
-  const { containerRuntime, proxyMode, rootDir, log } = options;
+  const { containerRuntime, proxyMode, gatewayApi, rootDir, log } = options;
   return {
     count,
     clock,
@@ -626,6 +628,7 @@ function nodesOf(
     log,
     labels,
     proxyMode,
+    gatewayApi,
     ...(cloudZones?.length && { taints: [UNINITIALIZED] }),
     simulated: runtime !== "isolate",
     folder: async () => ({

@@ -35,6 +35,8 @@ export interface LocalNodesOptions {
   labels?: (index: number) => Record<string, string>;
   /** How services are proxied (as suits the nodes). */
   proxyMode?: ProxyMode;
+  /** Whether the Gateway API's kinds are made (false). */
+  gatewayApi?: boolean;
   /** Taints with which they register. */
   taints?: readonly { key: string; value?: string; effect: string }[];
 }
@@ -87,6 +89,7 @@ export async function startLocalNodes(
     nodes: names,
     containers: options.containerRuntime !== undefined,
     proxyMode: options.proxyMode,
+    gatewayApi: options.gatewayApi,
     dnsReady: ({ port }) => dnsPort = port,
   });
   const { routes: table } = machineHost();

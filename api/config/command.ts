@@ -31,6 +31,8 @@ export interface CommandOptions extends ServerOptions, ClusterFlags {
   cloudZones: readonly string[];
   /** How services are proxied; undefined: as suits the nodes. */
   proxyMode?: Flags["proxy-mode"];
+  /** Whether the Gateway API's kinds are made. */
+  gatewayApi?: boolean;
   log: CommandLog;
 }
 
@@ -137,6 +139,7 @@ async function optionsOf(
     controllerOptions: controllerOptions(flags),
     cloudZones: flags["cloud-zones"],
     proxyMode: flags["proxy-mode"],
+    gatewayApi: flags["gateway-api"],
     ...containerRuntimeOf(flags),
     ...rootDirOf(flags),
     ...await serverOptions(flags, readConfig),

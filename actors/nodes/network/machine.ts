@@ -32,6 +32,8 @@ export interface MachineNetwork {
   containers?: boolean;
   /** How services are proxied (nftables where pods have network namespaces and rules can be written, else userspace). */
   proxyMode?: ProxyMode;
+  /** Whether the Gateway API's kinds are made (false). */
+  gatewayApi?: boolean;
   /** Told where DNS answers. */
   dnsReady(place: DnsPlace): void;
 }
@@ -45,6 +47,7 @@ export async function startNetwork(system: System, machine: MachineNetwork): Pro
     "l7/plesio",
     edge({
       place: placeOf(nodes),
+      gatewayApi: machine.gatewayApi,
       locate: ({ ip, port }) => own(ip) ? network.endpoint(ip, port) : undefined,
     }),
     { component: "plesio-l7" },

@@ -22,6 +22,7 @@ import {
   Listeners,
   noteMoves,
 } from "./fronts.ts";
+import { Gateways } from "./gateways.ts";
 import {
   INGRESS_CONTROLLER,
   ingressCertificates,
@@ -53,6 +54,8 @@ const FRONT = { namespace: "kube-system", name: "plesio-ingress" };
 export interface EdgeOptions {
   /** Which nodes are here, for hints of topology. */
   place(context: ActorContext): Place;
+  /** Whether the Gateway API's kinds are made (false); they are served in any case where they are there. */
+  gatewayApi?: boolean;
   /** Where an endpoint answers on this machine; undefined: it must not be dialled. */
   locate(endpoint: { ip: string; port: number }): { hostname: string; port: number } | undefined;
   /** Called after each look. */
@@ -64,6 +67,7 @@ interface State {
   ingresses: Informer;
   services: Informer;
   slices: Informer;
+  gateways: Gateways;
   /** Once a certificate was named. */
   secrets?: Informer;
   /** Secrets that are looked at. */
@@ -86,26 +90,19 @@ export function edge(options: EdgeOptions): Behaviour<State> {
         classes.subscribe(look),
         ingresses.subscribe(look),
         services.subscribe(({ object, old }) => {
-          if (isFront(object ?? old)) look();
+          if (isFront(object ?? old) || !object || !old) look();
         }),
       ];
+      const gateways = new Gateways(context, look);
       const turns = new Map<string, number>();
       const upstream = (backend: Backend) =>
         upstreamOf(backend, { services, slices }, turns, context, options);
       const listeners = new Listeners({ clock: context.clock, upstream });
       await makeClass(context);
+      if (options.gatewayApi) await gateways.define();
       look();
-      const contexts = new Contexts();
-      return {
-        classes,
-        ingresses,
-        services,
-        slices,
-        named: new Set(),
-        contexts,
-        listeners,
-        unsubscribe,
-      };
+      const made = { contexts: new Contexts(), listeners, gateways, unsubscribe };
+      return { classes, ingresses, services, slices, named: new Set(), ...made };
     },
     handle: async (_key, state, context) => {
       await sync(state, context);
@@ -113,6 +110,7 @@ export function edge(options: EdgeOptions): Behaviour<State> {
     },
     async stop(state) {
       for (const end of state.unsubscribe) end();
+      state.gateways.close();
       await state.listeners.keep(new Set());
     },
   };
@@ -165,21 +163,56 @@ async function sync(state: State, context: ActorContext): Promise<void> {
     isOurs(ingress, classes) && !ingress.metadata.deletionTimestamp
   );
   const front = ingressFront(ingresses);
-  const fronts = front ? [front] : [];
   state.named.clear();
   const kept = new Set<string>();
-  for (const one of fronts) {
-    const address = await ensureFront(one, state.services, context);
-    if (!address) continue; // the change that gives it one comes back here
-    const secure = (port: FrontPort) => secureOf(port, state, context);
-    const moves = await state.listeners.serve(address, one, secure, kept);
-    await noteMoves(moves, one, state.services, context);
-    if (one === front) await tellIngresses(ingresses, address, context);
+  if (front) {
+    const address = await serve(front, kept, state, context);
+    if (address) await tellIngresses(ingresses, address, context);
   }
+  await serveGateways(kept, state, context);
   await state.listeners.keep(kept);
   if (!front && isFront(state.services.get(keyOfFront(FRONT)))) {
     const target = { resource: SERVICES, ...FRONT };
     await context.client.delete(target);
+  }
+}
+
+/** Serves a front at its address; while it has none there is nothing to serve: the change that gives it one comes back. */
+async function serve(
+  front: Front,
+  kept: Set<string>,
+  state: State,
+  context: ActorContext,
+): Promise<string | undefined> {
+  const address = await ensureFront(front, state.services, context);
+  if (!address) return undefined;
+  const secure = (port: FrontPort) => secureOf(port, state, context);
+  const moves = await state.listeners.serve(address, front, secure, kept);
+  await noteMoves(moves, front, state.services, context);
+  return address;
+}
+
+/** Each Gateway has an address of its own. */
+async function serveGateways(
+  kept: Set<string>,
+  state: State,
+  context: ActorContext,
+): Promise<void> {
+  const plans = await state.gateways.plans({
+    service: (key) => state.services.get(key),
+    secret: (key) => {
+      state.named.add(key);
+      return (state.secrets ??= watchSecrets(state, context)).get(key);
+    },
+  });
+  if (!plans) return;
+  await state.gateways.tell(plans);
+  for (const plan of plans.gateways) {
+    const { gateway: owner, ports } = plan;
+    const { namespace, name } = owner.metadata;
+    const front = { namespace: namespace!, name: `plesio-gateway-${name}`, owner, ports };
+    const address = ports.length > 0 ? await serve(front, kept, state, context) : undefined;
+    await state.gateways.tellGateway(plan, address);
   }
 }
 

@@ -106,3 +106,59 @@ Deno.test("edge() serves what Ingresses say, tells them where, and lets go of th
   );
   assertEquals(await ask("a.test"), "");
 });
+
+Deno.test("edge() defines the Gateway API's kinds when asked, and serves a Gateway at an address of its own", async () => {
+  await using box = await openBox({ clock: new RealClock() });
+  await using _a = await served(box, "a");
+  box.system.spawn(
+    "l7/test",
+    edge({
+      gatewayApi: true,
+      place: () => ({ nodes: new Set(["n"]) }),
+      locate: ({ port }) => ({ hostname: "127.0.0.1", port }),
+    }),
+  );
+  const gateway = (plural: string) => ({
+    group: "gateway.networking.k8s.io",
+    version: "v1",
+    plural,
+  });
+  const target = { resource: gateway("gateways"), namespace: "default", name: "edge" };
+  await box.until(
+    "the class",
+    () =>
+      box.client.get({ resource: gateway("gatewayclasses"), name: "plesio" }).catch(() =>
+        undefined
+      ),
+  );
+  await box.client.create({ resource: gateway("gateways"), namespace: "default" }, {
+    apiVersion: "gateway.networking.k8s.io/v1",
+    kind: "Gateway",
+    metadata: { name: "edge" },
+    spec: {
+      gatewayClassName: "plesio",
+      listeners: [{ name: "http", port: 8931, protocol: "HTTP" }],
+    },
+  });
+  await box.client.create({ resource: gateway("httproutes"), namespace: "default" }, {
+    apiVersion: "gateway.networking.k8s.io/v1",
+    kind: "HTTPRoute",
+    metadata: { name: "r" },
+    spec: { parentRefs: [{ name: "edge" }], rules: [{ backendRefs: [{ name: "a", port: 80 }] }] },
+  });
+  await giveAddress(box, "default", "plesio-gateway-edge");
+  const status = await box.until(
+    "it to be programmed",
+    () => box.client.get(target).then(({ status }) => status?.addresses?.length && status),
+  );
+  assertEquals(status.conditions.map((c: { type: string; status: string }) => [c.type, c.status]), [
+    ["Accepted", "True"],
+    ["Programmed", "True"],
+  ]);
+  await box.until(
+    "the route to be attached",
+    () => box.client.get(target).then(({ status }) => status?.listeners?.[0].attachedRoutes === 1),
+  );
+  const reply = await fetch(`http://${ADDRESS}:8931/x`);
+  assertEquals(await reply.text(), "a /x");
+});
