@@ -18,6 +18,7 @@ import {
   type Grants,
   isIsolateImage,
   isModule,
+  isWasm,
   NotFoundError,
   permissionsOf,
   programOf,
@@ -32,7 +33,7 @@ import {
   prepareRoot,
   type ViewName,
 } from "./isolate_view.ts";
-import { pullImage } from "./isolate_image.ts";
+import { pullImage, wasmOf } from "./isolate_image.ts";
 import { lastLines, LogWriter, readLog } from "./logs.ts";
 import { ProcessRecords } from "./process_records.ts";
 import { openPty, type Pty } from "./pty.ts";
@@ -135,7 +136,9 @@ export class IsolateRuntime implements Runtime {
     for (const folder of [this.#modules, `${this.#modules}/inside`, this.#denoDir]) {
       Deno.mkdirSync(folder, { recursive: true });
     }
-    const files = ["preload", "commands", "shell", "tar"].map((name) => `inside/${name}.ts`);
+    const files = ["preload", "commands", "shell", "tar", "wasm"].map((name) =>
+      `inside/${name}.ts`
+    );
     for (const file of [...files, "isolate_program.ts"]) {
       const source = new URL(file, import.meta.url);
       const text = source.protocol === "file:"
@@ -194,8 +197,10 @@ export class IsolateRuntime implements Runtime {
     const message = `${folder}/termination-log`;
     Deno.writeTextFileSync(message, "");
     const messagePath = spec.container.terminationMessagePath ?? "/dev/termination-log";
+    const wasm = wasmOf(spec.container.image ?? "", this.#denoDir);
     const mounts = [
       ...spec.mounts,
+      ...wasm ? [{ ...wasm, readOnly: true }] : [],
       { hostPath: message, containerPath: messagePath, readOnly: false },
       ...fileImage(spec.container.image ?? ""),
     ];
@@ -303,7 +308,8 @@ export class IsolateRuntime implements Runtime {
     const isolate = this.#isolate(id);
     const { spec } = isolate;
     const { container } = spec;
-    const words = wordsOf(container.image ?? "", spec.command, spec.args);
+    const wasm = wasmOf(container.image ?? "", this.#denoDir);
+    const words = wordsOf(container.image ?? "", spec.command, spec.args, wasm?.containerPath);
     const startedAt = this.#options.clock.now();
     let pty: Pty | undefined;
     if (container.tty) pty = openPty();
@@ -637,7 +643,7 @@ function limitsOf(container: ContainerOf) {
 
 /** A module on the host is seen at its own path, with the folder it lies in. */
 function fileImage(image: string) {
-  if (!image.startsWith("file:")) return [];
+  if (!image.startsWith("file:") || isWasm(image)) return [];
   const path = decodeURIComponent(new URL(image).pathname);
   const folder = path.slice(0, path.lastIndexOf("/")) || "/";
   return [{ hostPath: folder, containerPath: folder, readOnly: true }];

@@ -49,6 +49,7 @@ export const COMMANDS: readonly string[] = [
   "hostname",
   "mkdir",
   "rm",
+  "wasm",
 ];
 
 const SUBCOMMANDS = new Set(
@@ -73,6 +74,11 @@ export function isModule(image: string): boolean {
   return MODULE.test(image);
 }
 
+/** Whether a module is one of WebAssembly: a program for WASI, which `wasm` runs. */
+export function isWasm(image: string): boolean {
+  return /^(https?:|file:)/.test(image) && /\.wasm$/.test(new URL(image).pathname);
+}
+
 /** A command that is not in an isolate's image. */
 export class NotFoundError extends Error {
   override name = "NotFoundError";
@@ -86,8 +92,11 @@ export function wordsOf(
   image: string,
   command: readonly string[] | undefined,
   args: readonly string[] | undefined,
+  /** Where a module of WebAssembly lies, as the container sees it. */
+  wasm?: string,
 ): string[] {
   if (command?.length) return [...command, ...(args ?? [])];
+  if (wasm !== undefined) return ["wasm", wasm, ...(args ?? [])];
   if (isModule(image)) return ["deno", "run", image, ...(args ?? [])];
   const words = args?.length ? [...args] : ["eval", "console.log('Welcome to Deno!')"];
   const deno = words[0].startsWith("-") || SUBCOMMANDS.has(words[0]);

@@ -2,6 +2,7 @@ import { assertEquals, assertThrows } from "@std/assert";
 import {
   type Grants,
   isIsolateImage,
+  isWasm,
   NotFoundError,
   permissionsOf,
   programOf,
@@ -29,6 +30,15 @@ Deno.test("isIsolateImage() knows modules and the node's own image", () => {
   }
 });
 
+Deno.test("isWasm() knows programs of WebAssembly by their name", () => {
+  for (const image of ["https://x/y.wasm", "http://x/y.wasm?v=1", "file:///a/b.wasm"]) {
+    assertEquals(isWasm(image), true, image);
+  }
+  for (const image of ["https://x/y.ts", "nginx.wasm", "npm:x.wasm", "https://x/?y.wasm"]) {
+    assertEquals(isWasm(image), false, image);
+  }
+});
+
 Deno.test("wordsOf() replaces entrypoint and command as Kubernetes does", () => {
   const image = "denoland/deno";
   assertEquals(wordsOf(image, undefined, ["run", "x.ts"]), ["deno", "run", "x.ts"]);
@@ -37,6 +47,9 @@ Deno.test("wordsOf() replaces entrypoint and command as Kubernetes does", () => 
   assertEquals(wordsOf(image, ["sleep"], ["3"]), ["sleep", "3"]);
   assertEquals(wordsOf(image, undefined, undefined)[1], "eval");
   assertEquals(wordsOf("npm:cowsay", undefined, ["hi"]), ["deno", "run", "npm:cowsay", "hi"]);
+  const wasm = "https://x/y.wasm";
+  assertEquals(wordsOf(wasm, undefined, ["hi"], "/dir/y.wasm"), ["wasm", "/dir/y.wasm", "hi"]);
+  assertEquals(wordsOf(wasm, ["sleep"], ["3"], "/dir/y.wasm"), ["sleep", "3"]);
 });
 
 Deno.test("programOf() replaces permission flags, and only those of deno itself", () => {

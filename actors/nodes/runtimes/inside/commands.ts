@@ -7,6 +7,7 @@ import { COMMANDS, type Grants, programOf } from "../isolate_program.ts";
 import { inside, insideText } from "./preload.ts";
 import { Shell } from "./shell.ts";
 import { tar } from "./tar.ts";
+import { wasm } from "./wasm.ts";
 
 /** Where a command reads and writes. */
 export interface Streams {
@@ -215,6 +216,7 @@ const TABLE: Record<string, Command> = {
   tar,
   rm,
   deno,
+  wasm: (args) => wasm(args, reason),
   mkdir: folders,
   true: () => 0,
   ":": () => 0,
