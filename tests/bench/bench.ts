@@ -23,6 +23,7 @@ import { Server } from "../e2e/server.ts";
 import { startGuarded } from "./guarded.ts";
 import { auditCost } from "./audit_cost.ts";
 import { HEADER, hostile as besideHostile, ROUNDS, rowOf } from "./hostile.ts";
+import { allReadyMs, startMs } from "./isolates.ts";
 import { serviceRulesMs, SERVICES } from "./services.ts";
 import { NODES, schedulingRate, WORKLOADS } from "./scheduling.ts";
 
@@ -56,7 +57,7 @@ function note(
   console.error(`${name}: ${value.toFixed(value < 10 ? 2 : 0)} ${unit}`);
 }
 
-/** `--only` names groups: api, front, `hostile NAME`, scheduling, `workloads NAME`, starts, virtual, services. */
+/** `--only` names groups: api, front, `hostile NAME`, scheduling, `workloads NAME`, starts, virtual, services, isolates. */
 const wants = (name: string) => !only || only.test(name);
 
 async function api(): Promise<void> {
@@ -196,6 +197,18 @@ async function services(): Promise<void> {
   note("the same, one service more", "ms", times.one, undefined, 100, 25);
 }
 
+/** Pods that are processes of this machine. */
+async function isolates(): Promise<void> {
+  {
+    await using server = await Server.start({ flags: ["--nodes", "2", "--runtime", "isolate"] });
+    const one = await startMs(server.access, 30);
+    note("an isolate pod, POST to Ready, median of 30", "ms", one, undefined, 60, 30);
+  }
+  await using server = await Server.start({ flags: ["--nodes", "2", "--runtime", "isolate"] });
+  const all = await allReadyMs(server.access, 200);
+  note("200 isolate pods, first POST to all Ready", "s", all / 1000, undefined, 15, 8);
+}
+
 function table(): string {
   const show = (value: number | undefined) =>
     value === undefined
@@ -223,6 +236,7 @@ await workloads();
 if (wants("starts")) await starts();
 if (wants("virtual")) await virtual();
 if (wants("services")) await services();
+if (wants("isolates")) await isolates();
 console.log(table());
 if (details.length) console.log(["", HEADER, ...details].join("\n"));
 if (options.json) await Deno.writeTextFile(options.json, JSON.stringify(rows, undefined, 2));
