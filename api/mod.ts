@@ -71,6 +71,7 @@ import {
   type Socket,
 } from "./server/listen.ts";
 import { localClient } from "./server/local_client.ts";
+import { Arrivals } from "./server/arrivals.ts";
 import { Auditor, type AuditSink } from "./server/audit.ts";
 import { AuditLog } from "./server/audit_log.ts";
 import { AuditWebhook } from "./server/audit_webhook.ts";
@@ -238,6 +239,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     tokens: options.tokens,
     virtual: options.virtual,
     flow,
+    arrivals: new Arrivals(),
     deadlines: new Deadlines(clock, front.requestTimeoutMs),
     closing: new Closing(clock, front.closing),
     health: new Health(),

@@ -30,6 +30,7 @@ import {
 } from "../machinery/errors.ts";
 import type { Pace } from "../machinery/pace.ts";
 import { formatTime } from "../machinery/time.ts";
+import type { Arrivals } from "./arrivals.ts";
 import type { Auditor } from "./audit.ts";
 import type { Closing } from "./closing.ts";
 import type { Deadlines } from "./deadlines.ts";
@@ -84,6 +85,7 @@ export interface Deps {
   /** The parts of the API that other servers serve. */
   aggregation?: Aggregation;
   flow: Flow;
+  arrivals: Arrivals;
   deadlines: Deadlines;
   closing: Closing;
   health: Health;

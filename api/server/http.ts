@@ -24,8 +24,10 @@ export interface Call extends Credentials {
   headers(): Iterable<readonly [string, string | readonly string[]]>;
   /** Whether there is a header whose name begins so. */
   hasHeaders(prefix: string): boolean;
-  /** The whole body; rejects with 413 when it is longer than `max`. */
+  /** The whole body; rejects with 413 when it is longer than `max`. Asked again, it is the same. */
   body(max: number): Promise<Uint8Array>;
+  /** Bytes of a body that is still to come, as far as can be known; 0: none. Absent: it is there. */
+  expected?(): number;
   /** It came over HTTP/2. */
   http2?: boolean;
   /** The address it came from. */

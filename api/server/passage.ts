@@ -153,6 +153,8 @@ async function answered(
   let reply: Reply;
   try {
     if (call.hasHeaders("impersonate-")) await impersonate(deps, call, passage);
+    const arrival = arriving(deps, passage, call);
+    if (arrival) await arrival;
     const seats = deps.flow.enter(passage, call);
     passage.leave = seats instanceof Promise ? await seats : seats;
     reply = requested.verb === "watch" ? await watched(deps, passage, then) : await then(passage);
@@ -167,6 +169,14 @@ async function answered(
 }
 
 const NOTHING = () => {};
+
+/** Waits for the body of a request for what is served here; what others serve they may want longer bodies for. */
+function arriving(deps: Deps, passage: Passage, call: Call): Promise<void> | undefined {
+  const { requested: { verb, group, version, resource, resourceRequest }, longRunning } = passage;
+  if (verb === "get" || verb === "list" || longRunning || !resourceRequest) return undefined;
+  if (!deps.kinds.byResource(group, version, resource)) return undefined;
+  return deps.arrivals.wait(passage.user.name, call);
+}
 
 /** Counts a watch as long as it lasts: who writes what it watches is charged for it. */
 async function watched(

@@ -6,7 +6,7 @@ import type { Clock } from "../../kv/clock.ts";
 import type { Credentials } from "../auth/contract.ts";
 import { sessionOf } from "./connections.ts";
 import { badRequest } from "../machinery/errors.ts";
-import { bodyTooLarge, type Call, isStream, type Reply, statusOf } from "./http.ts";
+import { BODY_BYTES_MAX, bodyTooLarge, type Call, isStream, type Reply, statusOf } from "./http.ts";
 import type { IncomingMessage, ServerResponse, Socket, TLSSocket } from "./listen.ts";
 
 /** A client may take nothing of an answer for so long. */
@@ -47,6 +47,7 @@ class NodeCall implements Call {
   notes: Call["notes"];
   user: Call["user"];
   readonly #gone: Gone | undefined;
+  #body: Promise<Uint8Array> | undefined;
 
   constructor(req: IncomingMessage, gone?: Gone) {
     const url = req.url ?? "/";
@@ -99,13 +100,27 @@ class NodeCall implements Call {
   }
 
   body(max: number): Promise<Uint8Array> {
-    return readBody(this.raw, max);
+    return this.#body ??= readBody(this.raw, max);
+  }
+
+  expected(): number {
+    const { headers } = this.raw;
+    const length = headers["content-length"];
+    if (length !== undefined) return Number(length);
+    // Over HTTP/2 nothing says that a body comes, but that the stream has not ended
+    const coming = "transfer-encoding" in headers || (this.http2 && mayCarry(this.method));
+    return coming ? BODY_BYTES_MAX : 0;
   }
 }
 
 /** A request that asks for another protocol, as a call. */
 export function callOf(req: IncomingMessage): Call {
   return new NodeCall(req);
+}
+
+/** Methods whose requests have bodies. */
+function mayCarry(method: string): boolean {
+  return method !== "GET" && method !== "HEAD";
 }
 
 /** Headers that name somebody: a comma in one of their values is a part of it. */

@@ -283,6 +283,29 @@ Deno.test("hostile: who resets streams as fast as it opens them is cut off", asy
   calm.end();
 });
 
+Deno.test("hostile: bodies that do not come take no seats, and are not all held", async () => {
+  const slow: User = { name: "slow", groups: ["system:authenticated"] };
+  await using target = await openTarget({}, [["slow", slow]]);
+  const victims = await Promise.all(Array.from({ length: 300 }, async (_, i) => {
+    const victim = new Victim("slow body", await target.tls());
+    const length = i % 2 ? "Transfer-Encoding: chunked" : "Content-Length: 100000";
+    await victim.send(
+      `POST ${MAPS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer slow\r\n` +
+        `Content-Type: application/json\r\n${length}\r\n\r\n`,
+    );
+    return victim;
+  }));
+  await eventually("not all are connected", () => target.listener.connections.size >= 300);
+  const calm = await calmClient(target);
+  for (let i = 0; i < 20; i++) assertEquals(await calm.get(MAPS), 200);
+  const executing = await target.metric("apiserver_flowcontrol_current_executing_requests{");
+  // Who asks for the metrics has a seat
+  const others = executing.filter((line) => !line.includes('"exempt"'));
+  assert(others.every((line) => line.endsWith(" 0")), others.join("\n"));
+  for (const victim of victims) victim.end();
+  calm.end();
+});
+
 Deno.test("hostile: a flood by one user is refused at its level, others are served", async () => {
   const flood: User = { name: "flood", groups: ["system:masters-not", "system:authenticated"] };
   await using target = await openTarget({}, [["flood", flood]]);
@@ -330,11 +353,29 @@ Deno.test("hostile: a flood by one user is refused at its level, others are serv
     "the level does not work yet",
     async () => (await target.metric(`apiserver_flowcontrol_nominal_limit_seats`)).length > 8,
   );
+  // A list keeps its seats until it has been sent, and nobody reads these
+  const data = { pad: "x".repeat(900_000) };
+  const maps = { group: "", version: "v1", plural: "configmaps" };
+  for (let i = 0; i < 20; i++) {
+    const metadata = { name: `pad-${i}` };
+    await client.create({ resource: maps, namespace: "default" }, { metadata, data });
+  }
+  const deaf = await Promise.all(Array.from({ length: 20 }, async () => {
+    const connection = await target.tls();
+    await connection.write(encoder.encode(
+      `GET ${MAPS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer flood\r\n\r\n`,
+    ));
+    return connection;
+  }));
+  const tight = 'apiserver_flowcontrol_current_executing_requests{priority_level="tight"';
+  await eventually(
+    "the list is not sent",
+    async () => (await target.metric(tight)).some((line) => !line.endsWith(" 0")),
+  );
   const victims = await Promise.all(Array.from({ length: 60 }, async () => {
     const victim = new Victim("flood", await target.tls());
     await victim.send(
-      `POST ${MAPS} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer flood\r\n` +
-        "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{",
+      `GET ${MAPS}/pad-0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer flood\r\n\r\n`,
     );
     return victim;
   }));
@@ -345,13 +386,12 @@ Deno.test("hostile: a flood by one user is refused at its level, others are serv
     refused().every(({ text }) => text.includes("Too many requests, please try again later.")),
   );
   const calm = await calmClient(target);
-  for (let i = 0; i < 20; i++) assertEquals(await calm.get(MAPS), 200);
+  for (let i = 0; i < 20; i++) assertEquals(await calm.get("/version"), 200);
   for (const victim of victims) victim.end();
+  for (const connection of deaf) connection.close();
   calm.end();
   await eventually("the flood still holds seats", async () => {
-    const lines = await target.metric(
-      'apiserver_flowcontrol_current_executing_requests{priority_level="tight"',
-    );
+    const lines = await target.metric(tight);
     return lines.every((line) => line.endsWith(" 0"));
   });
 });
