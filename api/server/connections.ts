@@ -25,9 +25,12 @@ export const PING_MS_MAX = 20_000;
 /** How often all connections are looked at. */
 export const SWEEP_MS = 5_000;
 /** Streams that a client may reset between two looks. */
-export const RESETS_MAX = 1_000;
+export const RESETS_MAX = 300;
 /** Requests of one connection that are worked on, reset ones included. */
 export const RUNNING_MAX = 2_000;
+
+/** Requests of one connection over HTTP/2 that are begun in a turn; the others wait, and may be gone when it is theirs. */
+export const TURN_STREAMS_MAX = 32;
 
 /** HTTP/2's code for a client that asks too much. */
 const ENHANCE_YOUR_CALM = 11;
@@ -39,6 +42,9 @@ interface Connection {
   requests: number;
   running: number;
   resets: number;
+  /** Requests begun in this turn, and those that wait for the next ones. */
+  begun: number;
+  readonly waiting: (() => void)[];
   /** It speaks another protocol now. */
   upgraded: boolean;
   /** What the last look saw: requests so far, bytes read, since when nothing was going on. */
@@ -88,6 +94,8 @@ export class Connections {
       requests: 0,
       running: 0,
       resets: 0,
+      begun: 0,
+      waiting: [],
       upgraded: false,
       seenRequests: 0,
       seenBytes: 0,
@@ -129,6 +137,28 @@ export class Connections {
       connection.running--;
       if (reset && session && ++connection.resets > RESETS_MAX) this.#calm(connection);
     };
+  }
+
+  /** Lets a request begin at once (undefined), or in a turn to come: one read may bring hundreds over HTTP/2. */
+  turn(req: IncomingMessage): Promise<void> | undefined {
+    const session = sessionOf(req);
+    const connection = session && this.#of.get(session);
+    if (!connection) return undefined;
+    if (connection.begun === 0) this.#nextTurn(connection);
+    if (connection.begun < TURN_STREAMS_MAX) {
+      connection.begun++;
+      return undefined;
+    }
+    return new Promise((go) => connection.waiting.push(go));
+  }
+
+  #nextTurn(connection: Connection): void {
+    void this.#clock.turn().then(() => {
+      const next = connection.waiting.splice(0, TURN_STREAMS_MAX);
+      connection.begun = next.length;
+      if (next.length > 0) this.#nextTurn(connection);
+      for (const go of next) go();
+    });
   }
 
   /** Notes that a connection speaks another protocol from now on. */

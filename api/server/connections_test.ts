@@ -10,6 +10,7 @@ import {
   RESETS_MAX,
   RUNNING_MAX,
   SWEEP_MS,
+  TURN_STREAMS_MAX,
 } from "./connections.ts";
 import type { Http2Session, IncomingMessage, Socket } from "./listen.ts";
 
@@ -169,4 +170,25 @@ Deno.test("Connections: when the server ends, idle ones go at once and HTTP/2 is
   connections.drain();
   await clock.turn();
   assertEquals([idle.destroyed, busy.destroyed, session.closed], [true, false, true]);
+});
+
+Deno.test("Connections.turn() begins a few requests of a connection over HTTP/2 in a turn", async () => {
+  const { clock, openHttp2, open, connections } = setUp();
+  const session = openHttp2();
+  const over2 = { socket: session.socket, stream: { session } } as unknown as IncomingMessage;
+  let begun = 0;
+  for (let i = 0; i < 2 * TURN_STREAMS_MAX + 1; i++) {
+    const turn = connections.turn(over2);
+    if (turn) void turn.then(() => begun++);
+    else begun++;
+  }
+  assertEquals(begun, TURN_STREAMS_MAX);
+  await clock.turn();
+  await clock.turn();
+  assertEquals(begun > TURN_STREAMS_MAX, true);
+  while (begun < 2 * TURN_STREAMS_MAX + 1) await clock.turn();
+  await clock.turn();
+  assertEquals(connections.turn(over2), undefined);
+  const over1 = { socket: open() } as unknown as IncomingMessage;
+  for (let i = 0; i < 2 * TURN_STREAMS_MAX; i++) assertEquals(connections.turn(over1), undefined);
 });

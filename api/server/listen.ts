@@ -270,7 +270,8 @@ export async function listen(served: Served, options: ListenOptions): Promise<Li
   server.on("tlsClientError", (_: Error, socket: Socket) => socket?.destroy());
   server.on("request", (req: IncomingMessage, res: ServerResponse) => {
     const ended = connections.begin(req);
-    serve(served, req, res, { clock, ended }).catch(() => res.destroy());
+    const turn = connections.turn(req);
+    serve(served, req, res, { clock, ended, turn }).catch(() => res.destroy());
   });
   server.on("upgrade", (req: IncomingMessage, socket: Socket, head: Buffer) => {
     // An exception here would end the process
