@@ -24,6 +24,7 @@ import { startGuarded } from "./guarded.ts";
 import { auditCost } from "./audit_cost.ts";
 import { HEADER, hostile as besideHostile, ROUNDS, rowOf } from "./hostile.ts";
 import { allReadyMs, startMs } from "./isolates.ts";
+import { containerStarts } from "./containers.ts";
 import { serviceRulesMs, SERVICES } from "./services.ts";
 import { NODES, schedulingRate, WORKLOADS } from "./scheduling.ts";
 
@@ -57,7 +58,7 @@ function note(
   console.error(`${name}: ${value.toFixed(value < 10 ? 2 : 0)} ${unit}`);
 }
 
-/** `--only` names groups: api, front, `hostile NAME`, scheduling, `workloads NAME`, starts, virtual, services, isolates. */
+/** `--only` names groups: api, front, `hostile NAME`, scheduling, `workloads NAME`, starts, virtual, services, isolates, containers. */
 const wants = (name: string) => !only || only.test(name);
 
 async function api(): Promise<void> {
@@ -209,6 +210,15 @@ async function isolates(): Promise<void> {
   note("200 isolate pods, first POST to all Ready", "s", all / 1000, undefined, 15, 8);
 }
 
+/** From POST to Ready beside what containerd itself needs for sandbox, create and start: at most 1.3 times that. */
+async function containers(): Promise<void> {
+  const times = await containerStarts();
+  if (typeof times === "string") return console.error(`containers: skipped, ${times}`);
+  note("containerd: sandbox, create, start, p50", "ms", times.alone, undefined, times.alone, 150);
+  const most = 1.3 * times.alone;
+  note("a pod on containerd, POST to Ready, p50", "ms", times.pod, undefined, most, 150);
+}
+
 function table(): string {
   const show = (value: number | undefined) =>
     value === undefined
@@ -237,6 +247,7 @@ if (wants("starts")) await starts();
 if (wants("virtual")) await virtual();
 if (wants("services")) await services();
 if (wants("isolates")) await isolates();
+if (wants("containers")) await containers();
 console.log(table());
 if (details.length) console.log(["", HEADER, ...details].join("\n"));
 if (options.json) await Deno.writeTextFile(options.json, JSON.stringify(rows, undefined, 2));

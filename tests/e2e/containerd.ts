@@ -25,8 +25,18 @@ export const IMAGES = {
   named: "named:1",
 };
 
+/** deno with these arguments, in namespaces of its own where a containerd may be. */
+export function inside(args: readonly string[]): Deno.Command {
+  const namespaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+  return new Deno.Command("unshare", {
+    args: [...namespaces, "--propagation", "private", "--", Deno.execPath(), ...args],
+    env: { [INSIDE]: "1", NO_COLOR: "1" },
+    stderr: "piped",
+  });
+}
+
 /** Why there can be no containerd here; undefined when there can. */
-async function missing(): Promise<string | undefined> {
+export async function missing(): Promise<string | undefined> {
   if (Deno.build.os !== "linux") return "only Linux has containers";
   if (Deno.uid() !== 0) return "only root may run containerd";
   for (const program of PROGRAMS) {
@@ -53,12 +63,9 @@ export async function withContainerd(file: string, register: () => void): Promis
     ignore: reason !== undefined && !Deno.env.get("CI"),
     fn: async () => {
       if (reason) throw new Error(reason);
-      const namespaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
-      const { code, stdout, stderr } = await new Deno.Command("unshare", {
-        args: [...namespaces, "--propagation", "private", "--"]
-          .concat([Deno.execPath(), "test", "-A", "--no-check", path, ...filterOf(Deno.args)]),
-        env: { [INSIDE]: "1", NO_COLOR: "1" },
-      }).output();
+      const { code, stdout, stderr } = await inside(
+        ["test", "-A", "--no-check", path, ...filterOf(Deno.args)],
+      ).output();
       const text = new TextDecoder();
       const said = text.decode(stdout) + text.decode(stderr);
       if (code !== 0) throw new Error(said);
