@@ -60,6 +60,7 @@ export async function startCriNode(system: System, options: CriNodeOptions): Pro
   let objects: Objects | undefined;
   let client: Client | undefined;
   let volumes: NodeVolumes | undefined;
+  let warn: ((reason: string, message: string) => void) | undefined;
   const runtime = await CriRuntime.connect({
     endpoint,
     clock,
@@ -70,6 +71,7 @@ export async function startCriNode(system: System, options: CriNodeOptions): Pro
       await objects?.secret(namespace, secret) as PullSecret | undefined,
     handler: (pod) => handlerOf(pod, client!),
     log,
+    warning: (reason, message) => warn?.(reason, message),
   });
   const network = new CniNetwork({
     folder: cniFolder,
@@ -94,6 +96,8 @@ export async function startCriNode(system: System, options: CriNodeOptions): Pro
     volumes: (own, context) => {
       objects = own;
       client = context.client;
+      const self = { apiVersion: "v1", kind: "Node", name, uid: name };
+      warn = (reason, message) => context.recorder.event(self, "Warning", reason, message);
       volumes = nodeVolumes({ folder, nodeName: name, objects: own, context });
       return volumes;
     },

@@ -6,9 +6,10 @@
  * What pods and containers are to be is written by `cri_config.ts` and its neighbours; this file makes
  * them, remembers which there are, and tells their ends (`cri_watch.ts` notices them).
  */
+import { statfs } from "node:fs/promises";
 import type { Duplex, RemoteProcess } from "../../../api/client/node_api.ts";
 import { internal } from "../../../api/machinery/errors.ts";
-import type { Clock } from "../../../kv/clock.ts";
+import type { Clock, Timer } from "../../../kv/clock.ts";
 import { connectRpc, failedWith, type RpcClient, RpcError } from "../grpc.ts";
 import type { ContainerOf, Pod } from "../types.ts";
 import {
@@ -24,6 +25,7 @@ import {
   sandboxConfig,
 } from "./cri_config.ts";
 import { CriImages, type PullSecret } from "./cri_images.ts";
+import { type DiskSpace, IMAGE_GC_MS, ImageGc } from "./cri_image_gc.ts";
 import { CriLogs } from "./cri_logs.ts";
 import { CONTAINER, CRI, type Cri, SANDBOX } from "./cri_messages.ts";
 import { resourcesOf } from "./cri_resources.ts";
@@ -63,6 +65,8 @@ export interface CriOptions {
   /** The handler that a pod's RuntimeClass names; empty for the runtime's own choice. */
   handler(pod: Pod): Promise<string>;
   log(level: "info" | "warn" | "error", text: string, fields?: Record<string, unknown>): void;
+  /** A warning about the node, as an Event. */
+  warning?(reason: string, message: string): void;
 }
 
 /** A sandbox as this process knows it. */
@@ -129,6 +133,8 @@ export class CriRuntime implements Runtime {
   #lost: (uid: string) => void = () => {};
   #rotatedAt = 0;
   #closed = false;
+  readonly #imageGc: ImageGc;
+  #collecting: Timer | undefined;
 
   private constructor(options: CriOptions, client: Client, version: Cri<"VersionResponse">) {
     const { clock } = options;
@@ -137,6 +143,12 @@ export class CriRuntime implements Runtime {
     this.name = version.runtimeName ?? "cri";
     this.version = (version.runtimeVersion ?? "").replace(/^v/, "").replace(/~.*$/, "");
     this.#images = new CriImages({ client, clock, secret: options.secret });
+    this.#imageGc = new ImageGc({
+      client,
+      clock,
+      space: diskSpace,
+      failed: (reason, message) => options.warning?.(reason, message),
+    });
     this.#logs = new CriLogs(clock);
     this.#stats = new CriStats(client, clock);
     this.#watch = new CriWatch({ client, clock, seen: (state) => this.#seen(state) });
@@ -178,6 +190,7 @@ export class CriRuntime implements Runtime {
       ?.recursiveReadOnlyMounts ?? false;
     const { containers = [] } = await this.#client.call("ListContainers", {});
     const { items: sandboxes = [] } = await this.#client.call("ListPodSandbox", {});
+    this.#collectLater();
     for (const one of sandboxes) this.#foundSandbox(one);
     for (const one of containers) {
       // One that was made and never started is in the way of the next with its name.
@@ -185,6 +198,16 @@ export class CriRuntime implements Runtime {
       else if (one.labels?.[POD_UID]) await this.remove(`${this.name}://${one.id}`);
     }
     this.#watch.start();
+  }
+
+  /** Removes unused images when the disk is full, now and then. */
+  #collectLater(): void {
+    const { clock, log } = this.#options;
+    this.#collecting = clock.timer("background", IMAGE_GC_MS, () => {
+      void this.#imageGc.run().catch((error) => {
+        log("warn", "unused images cannot be removed", { error: String(error) });
+      }).finally(() => this.#closed || this.#collectLater());
+    });
   }
 
   #foundSandbox({ id = "", labels, metadata, state, createdAt = 0 }: Cri<"PodSandbox">): void {
@@ -597,6 +620,7 @@ export class CriRuntime implements Runtime {
   /** Lets go of the runtime; what it runs runs on. */
   close(): Promise<void> {
     this.#closed = true;
+    this.#collecting?.cancel();
     this.#watch.stop();
     this.#client.close();
     return Promise.resolve();
@@ -679,6 +703,11 @@ export class CriRuntime implements Runtime {
     if (!container) throw new RuntimeError("CreateContainerError", `no container ${id}`);
     return container;
   }
+}
+
+async function diskSpace(path: string): Promise<DiskSpace> {
+  const { bsize, blocks, bavail } = await statfs(path);
+  return { capacity: blocks * bsize, available: bavail * bsize };
 }
 
 /** A container's id as the runtime has it. */
