@@ -5,7 +5,7 @@
  * machine act as its node, so that nodes may read services, their endpoints, and where the other nodes are.
  */
 import type { Client, Target } from "../client/contract.ts";
-import { ApiError } from "../machinery/types.ts";
+import { ApiError, type KubeObject } from "../machinery/types.ts";
 
 /** The group that tokens for nodes put their bearers into. */
 export const TOKEN_GROUP = "system:bootstrappers:kubeadm:default-node-token";
@@ -77,13 +77,25 @@ const GRANTS: readonly Grant[] = [
   },
 ];
 
-/** Makes what is missing; what is there stays as it is. */
+/**
+ * Makes what is missing; rights that are there stay as they are. The configuration is written last: where it is as it
+ * should be, all else has been made, and a restart writes nothing.
+ */
 export async function publishJoining(client: Client, ranges: ClusterRanges): Promise<void> {
+  const target = { resource: CONFIG_MAPS, namespace: "kube-system" };
+  const wanted = configuration(ranges);
+  const found = await client.get<KubeObject>({ ...target, name: CLUSTER_CONFIGURATION }).catch(
+    (error) => {
+      if (!(error instanceof ApiError && error.code === 404)) throw error;
+      return undefined;
+    },
+  );
+  if (found?.data?.ClusterConfiguration === wanted.data.ClusterConfiguration) return;
   const writes = GRANTS.flatMap((grant) => objectsOf(grant));
-  await Promise.all([
-    ...writes.map(([target, object]) => ensure(client, target, object)),
-    ensure(client, { resource: CONFIG_MAPS, namespace: "kube-system" }, configuration(ranges)),
-  ]);
+  await Promise.all(writes.map(([target, object]) => ensure(client, target, object)));
+  if (!found) return await ensure(client, target, wanted);
+  const patch = { type: "merge", body: { data: wanted.data } } as const;
+  await client.patch({ ...target, name: CLUSTER_CONFIGURATION }, patch);
 }
 
 function objectsOf({ name, namespace, role, rules, to }: Grant): [Target, object][] {
@@ -100,7 +112,7 @@ function objectsOf({ name, namespace, role, rules, to }: Grant): [Target, object
 }
 
 /** kubeadm's ClusterConfiguration, as far as nodes read it. */
-function configuration({ podRange, serviceRange }: ClusterRanges): object {
+function configuration({ podRange, serviceRange }: ClusterRanges) {
   const text = [
     "apiVersion: kubeadm.k8s.io/v1beta4",
     "kind: ClusterConfiguration",

@@ -161,15 +161,24 @@ Deno.test({
         () => forced(m),
       );
       await t.step("a machine that was killed comes back without a token", () => killed(m));
+      await t.step("a machine that gets another address is reached at it", () => moved(m));
+      await t.step(
+        "when the API server was killed, all machines come back to it",
+        () => restarted(m),
+      );
     } finally {
       await m.close();
     }
   },
 });
 
-async function join(m: Machines): Promise<void> {
+async function serve(m: Machines): Promise<void> {
   const flags = ["--data", `${m.folder}/server`, "--host", m.address(1), "--nodes", "1"];
   await m.start(1, "server", ["start", ...flags, "--kubeconfig", m.kubeconfig], /is ready at/);
+}
+
+async function join(m: Machines): Promise<void> {
+  await serve(m);
   const printed = await m.on(
     1,
     Deno.execPath(),
@@ -296,8 +305,45 @@ async function killed(m: Machines): Promise<void> {
   await m.until("c is ready", async () => await nodeReady(m, "c") === "True");
   await m.until("its pods answer", async () => {
     const [pod] = (await pods(m, "site")).filter((p) => isReady(p) && p.spec.nodeName === "c");
-    if (!pod) return (await pods(m, "site")).filter(isReady).length === 3;
+    if (!pod) return false;
     const said = await m.on(1, "curl", "-s", "-m", "5", `http://${pod.status.podIP}:8080/`);
     return said === pod.metadata.name;
   });
+}
+
+async function moved(m: Machines): Promise<void> {
+  const [old, now] = [m.address(3), m.address(33)];
+  await m.on(3, "ip", "addr", "del", `${old}/24`, "dev", "eth0");
+  await m.on(3, "ip", "addr", "add", `${now}/24`, "dev", "eth0");
+  const path = 'jsonpath={.status.addresses[?(@.type=="InternalIP")].address}';
+  await m.until(
+    "the new address is known",
+    async () => await m.kubectl("get", "node", "c", "-o", path) === now,
+  );
+  await m.until("c is ready", async () => await nodeReady(m, "c") === "True");
+  await m.until("pods there are reached", async () => {
+    const [pod] = (await pods(m, "site")).filter((p) => isReady(p) && p.spec.nodeName === "c");
+    const { metadata: { name }, status: { podIP } } = pod;
+    for (const i of [1, 2]) {
+      if (await m.on(i, "curl", "-s", "-m", "5", `http://${podIP}:8080/`) !== name) return false;
+    }
+    return (await m.kubectl("logs", name)).includes("up");
+  });
+}
+
+async function restarted(m: Machines): Promise<void> {
+  const before = (await pods(m, "site")).filter((p) =>
+    isReady(p) && p.spec.nodeName !== "plesio-0"
+  );
+  await m.end("server", "SIGKILL");
+  await serve(m);
+  for (const { metadata: { name } } of before) {
+    await m.until(
+      `${name} is reached`,
+      async () => /./.test(await m.kubectl("exec", name, "--", "hostname")),
+    );
+  }
+  // Their processes have gone on: nobody has restarted them
+  const now = await pods(m, "site");
+  for (const { metadata: { uid } } of before) assert(now.some((p) => p.metadata.uid === uid));
 }

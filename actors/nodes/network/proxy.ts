@@ -13,7 +13,7 @@
  * is, and mends the difference.
  */
 import type { Informer } from "../../../api/client/contract.ts";
-import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
+import { ApiError, type DeepReadonly, type KubeObject } from "../../../api/machinery/types.ts";
 import type { ActorContext, Behaviour } from "../../runtime/contract.ts";
 import { Balancer } from "./balancer.ts";
 import { addressesOf, BY_SERVICE, type Endpoint, serviceOf } from "./endpoints.ts";
@@ -237,10 +237,16 @@ async function tellMoved(
   const value = [...moves].sort().join(",");
   if ((service.metadata.annotations?.[REMAPPED] ?? "") === value) return;
   const { namespace, name } = service.metadata;
-  await context.client.patch({ resource: SERVICES, namespace, name }, {
-    type: "merge",
-    body: { metadata: { annotations: { [REMAPPED]: value || null } } },
-  });
+  try {
+    await context.client.patch({ resource: SERVICES, namespace, name }, {
+      type: "merge",
+      body: { metadata: { annotations: { [REMAPPED]: value || null } } },
+    });
+  } catch (error) {
+    // A machine that has joined may not write services: the annotation is of the API server's machine
+    if (!(error instanceof ApiError && error.code === 403)) throw error;
+    context.log("warn", "ports below 1024 answer higher here", { service: name, moved: value });
+  }
   if (!value) return;
   context.recorder.event(
     service,
