@@ -61,9 +61,7 @@ import { Definitions } from "./server/crds.ts";
 import type { Deps, VirtualAnswer } from "./server/deps.ts";
 import type { Call, Reply } from "./server/http.ts";
 import {
-  hostConnect,
   hostDial,
-  hostFetch,
   hostRequest,
   listen,
   type Listener,
@@ -115,9 +113,7 @@ export interface ApiOptions {
   turn?: () => Promise<void>;
   /** Where Services get their addresses (default 10.96.0.0/12). */
   serviceRange?: string;
-  /** Reaches what proxies ask for (default: this machine's network). */
-  transport?: (request: Request) => Promise<Response>;
-  /** Reaches webhooks, aggregated servers and the like (default: this machine's network). */
+  /** Reaches webhooks, aggregated servers and what proxies ask for (default: this machine's network). */
   outbound?: Outbound;
   /** Audit, limits and deadlines. */
   front?: FrontOptions;
@@ -248,8 +244,6 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     audit: options.audit,
     trace: options.trace,
     onError: options.onError,
-    transport: options.transport ?? hostFetch,
-    connect: hostConnect,
     outbound: options.outbound ?? hostOutbound(options),
     features: options.features,
     serviceRange: options.serviceRange ?? SERVICE_RANGE,

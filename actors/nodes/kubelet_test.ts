@@ -329,6 +329,34 @@ Deno.test("a pod whose emptyDir holds more than its limit is evicted, a critical
   }, volumes);
 });
 
+Deno.test("files that tell of a pod are brought up to date when its labels or annotations change", () => {
+  const told: string[] = [];
+  const volumes = {
+    setup: () => Promise.resolve(),
+    check: () => Promise.resolve(),
+    mounts: () => Promise.resolve([]),
+    devices: () => [],
+    refresh: ({ metadata }: Pod) => {
+      told.push(`${metadata.labels?.tier} ${metadata.annotations?.builder}`);
+      return Promise.resolve(undefined);
+    },
+    teardown: () => Promise.resolve(),
+    overfull: () => Promise.resolve(undefined),
+  };
+  return withNode(async (w) => {
+    await w.pod("p", "n0", { containers: [c] }, { labels: { tier: "a" } });
+    await w.see("p", "running", running);
+    const target = { resource: PODS, namespace: "default", name: "p" };
+    const change = (metadata: Record<string, Record<string, string>>, seen: string) => {
+      told.length = 0;
+      return w.client.patch(target, { type: "merge", body: { metadata } })
+        .then(() => w.pass(seen, 10, () => told.includes(seen)));
+    };
+    await change({ labels: { tier: "b" } }, "b undefined");
+    await change({ annotations: { builder: "me" } }, "b me");
+  }, volumes);
+});
+
 Deno.test("an image volume is pulled by a runtime that mounts images, and refused by others", () => {
   const image = { reference: "i:1", pullPolicy: "Always" };
   const volumes = {

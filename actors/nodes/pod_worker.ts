@@ -13,6 +13,7 @@
  * Facts matched: pkg/kubelet/kubelet.go (SyncPod, SyncTerminatingPod, SyncTerminatedPod) and
  * kuberuntime/kuberuntime_manager.go (computePodActions, doBackOff), v1.36.
  */
+import { sameJson } from "../../api/machinery/json_value.ts";
 import { ApiError } from "../../api/machinery/types.ts";
 import type { Outcome } from "../runtime/mod.ts";
 import { ContainerLives } from "./container_lives.ts";
@@ -219,7 +220,11 @@ export class PodWorker {
     const newer = Number(seen.metadata.resourceVersion) >=
       Number(this.#pod.metadata.resourceVersion);
     if (!newer) return;
+    const { labels, annotations } = this.#pod.metadata;
     this.#pod = seen;
+    const renamed = !sameJson(labels, seen.metadata.labels) ||
+      !sameJson(annotations, seen.metadata.annotations);
+    if (renamed && !this.#stopping) this.#sandbox.refresh(seen); // files may tell of them
     for (const c of seen.spec.ephemeralContainers ?? []) {
       if (!this.records.some((r) => r.name === c.name)) {
         this.records.push(newRecord(c, kindOf(c, "ephemeral")));

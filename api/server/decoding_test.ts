@@ -74,6 +74,24 @@ Deno.test("a patch of a status leaves the rest of the object as the very thing i
   }
 });
 
+Deno.test("a status has its defaults though its write brings no spec", async () => {
+  await using f = await openApi();
+  const services = { group: "", version: "v1", plural: "services" };
+  const made = await f.client.create({ resource: services, namespace: "default" }, {
+    metadata: { name: "x" },
+    spec: { type: "LoadBalancer", ports: [{ port: 80 }] },
+  });
+  const target = { resource: services, namespace: "default", name: "x", subresource: "status" };
+  const status = (ip: string) => ({ loadBalancer: { ingress: [{ ip }] } });
+  const body = { status: status("203.0.113.1") };
+  const patched = await f.client.patch<KubeObject>(target, { type: "merge", body });
+  assertEquals(patched.status.loadBalancer.ingress, [{ ip: "203.0.113.1", ipMode: "VIP" }]);
+  assertEquals(patched.spec, made.spec);
+  const sent = { ...patched, status: status("203.0.113.2") };
+  const updated = await f.client.update<KubeObject>(target, sent);
+  assertEquals(updated.status.loadBalancer.ingress, [{ ip: "203.0.113.2", ipMode: "VIP" }]);
+});
+
 Deno.test("a status write's spec counts for nothing, whoever it is from", async () => {
   await using f = await openApi();
   const at = { resource: PODS, namespace: "default", name: "x" };

@@ -2,7 +2,6 @@
  * What the server is made of, handed to every part of it: the database, the kinds, identity, the clock.
  * Also the few things all verbs ask of them: where an object lies, which store holds it.
  */
-import type { Socket } from "./listen.ts";
 import type { Clock } from "../../kv/clock.ts";
 import {
   ClosedError,
@@ -74,11 +73,7 @@ export interface Deps {
   starting?: Promise<void>;
   /** Where Services get their addresses. */
   serviceRange: string;
-  /** Reaches what proxies ask for. */
-  transport: (request: Request) => Promise<Response>;
-  /** Opens a connection to it, for protocols that are not HTTP. */
-  connect: (host: string, port: number) => Promise<Socket>;
-  /** Reaches webhooks, aggregated servers and the like. */
+  /** Reaches webhooks, aggregated servers, what proxies ask for. */
   outbound: Outbound;
   /** The state of feature gates; absent: all are as Kubernetes 1.36 has them. */
   features?: ReadonlyMap<string, boolean>;

@@ -70,7 +70,8 @@ const METHOD_VERBS: Readonly<Record<string, string>> = {
 
 /** What a call asks for of a resource. */
 export function requestedResource({ method, route, query }: ResourceCall): Requested {
-  const verb = verbOf(method, route, query) ?? METHOD_VERBS[method] ?? "";
+  // OPTIONS, which proxies pass on, has no verb of upstream's: only who may do anything may do that.
+  const verb = method in METHOD_VERBS ? verbOf(method, route, query) ?? METHOD_VERBS[method] : "";
   const { group, version, resource, subresource, namespace, name } = route;
   const selecting = !name && !subresource && !route.watch;
   const fieldSelector = selecting ? query.get("fieldSelector") ?? undefined : undefined;

@@ -16,13 +16,8 @@ import { callOf, serve } from "./serving.ts";
 
 export type { Http2Session, IncomingMessage, ServerResponse, Socket, TLSSocket };
 
-/** Sends an HTTP request from this machine. */
-export function hostFetch(request: Request): Promise<Response> {
-  return fetch(request);
-}
-
 /** Opens a connection from this machine. */
-export async function hostConnect(host: string, port: number): Promise<Socket> {
+async function hostConnect(host: string, port: number): Promise<Socket> {
   const { connect } = await import("node:net");
   return await new Promise((resolve, reject) => {
     const socket = connect({ host, port });

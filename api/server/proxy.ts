@@ -5,15 +5,20 @@
 import type { Buffer } from "node:buffer";
 import type { View } from "../../kv/contract.ts";
 import type { Socket } from "./listen.ts";
+import type { NodeApi } from "../client/node_api.ts";
+import type { Endpoint } from "../client/outbound.ts";
 import { badRequest, notFound, unavailable } from "../machinery/errors.ts";
 import { cidrContains, parseCidr, parseIp, unmapped } from "../machinery/ip.ts";
-import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
+import type { ApiError, DeepReadonly, KubeObject } from "../machinery/types.ts";
 import type { Deps } from "./deps.ts";
 import { type Call, piecesOf, type Reply } from "./http.ts";
 import type { ApiRequest } from "./request.ts";
 
 /** Largest body that is passed on. */
 const PROXY_BODY_BYTES_MAX = 64 * 1024 * 1024;
+
+/** Longest wait for an answer to begin, in ms: what is asked of a pod may take its time, as upstream. */
+const PROXY_TIMEOUT_MS = 3_600_000;
 
 /** Headers that belong to one connection. */
 export const OF_CONNECTION = new Set([
@@ -61,12 +66,14 @@ export async function proxyReply(deps: Deps, call: Call, request: ApiRequest): P
     return { status: 301, headers: { location: `${call.path}/${query}` } };
   }
   if (request.kind.plural === "nodes") return await nodeReply(deps, call, request, rest);
-  const { scheme, host, port } = await placeOf(deps, request);
-  const url = `${scheme}://${hostText(host)}:${port}${rest || "/"}${
-    call.query ? `?${call.query}` : ""
-  }`;
+  const place = await placeOf(deps, request);
   const where = `${request.kind.plural.slice(0, -1)} ${JSON.stringify(request.name)}`;
-  return await pass(call, url, where, (outgoing) => deps.transport(outgoing));
+  return await passOut(deps, call, { endpoint: endpointOf(place), path: rest || "/", where });
+}
+
+/** A pod's certificate is its own affair: nobody here knows who signed it (as upstream). */
+function endpointOf({ scheme, host, port }: Place): Endpoint {
+  return { url: `${scheme}://${hostText(host)}:${port}`, insecureSkipTlsVerify: true };
 }
 
 function hostText(host: string): string {
@@ -86,44 +93,76 @@ async function nodeReply(
   if (!deps.dialer) throw unavailable(`node ${name} cannot be reached from here`);
   const node = await deps.dialer(name);
   const url = `http://${name}${rest || "/"}${call.query ? `?${call.query}` : ""}`;
-  return await pass(call, url, `node ${JSON.stringify(name)}`, (outgoing) => node.fetch(outgoing));
+  return await passToNode(call, url, node, `node ${JSON.stringify(name)}`);
 }
 
-async function pass(
-  call: Call,
-  url: string,
-  where: string,
-  send: (request: Request) => Promise<Response>,
-): Promise<Reply> {
-  const headers = new Headers();
+/** The headers that are passed on: no credentials, nothing that is one connection's own. */
+function passedHeaders(call: Call): Record<string, string | string[]> {
+  const headers: Record<string, string | string[]> = {};
   for (const [name, value] of call.headers()) {
     if (name.startsWith(":") || OF_CONNECTION.has(name) || SECRET.has(name)) continue;
     if (name.startsWith("impersonate-")) continue;
+    headers[name] = typeof value === "string" ? value : [...value];
+  }
+  return headers;
+}
+
+async function bodyOf(call: Call): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  if (call.method === "GET" || call.method === "HEAD") return undefined;
+  const body = await call.body(PROXY_BODY_BYTES_MAX);
+  return body.length ? body as Uint8Array<ArrayBuffer> : undefined;
+}
+
+function notReached(where: string, error: unknown): ApiError {
+  const why = error instanceof Error ? error.message : String(error);
+  return unavailable(`error trying to reach ${where}: ${why}`);
+}
+
+/** Passes a call on to a pod. */
+async function passOut(
+  deps: Deps,
+  call: Call,
+  { endpoint, path, where }: { endpoint: Endpoint; path: string; where: string },
+): Promise<Reply> {
+  const body = await bodyOf(call);
+  try {
+    const answer = await deps.outbound.open(endpoint, {
+      method: call.method,
+      path,
+      query: call.query,
+      headers: passedHeaders(call),
+      ...(body && { body }),
+      timeoutMs: PROXY_TIMEOUT_MS,
+      signal: call.signal,
+    });
+    const headers: Record<string, string | string[]> = {};
+    for (const [name, value] of Object.entries(answer.headers)) {
+      if (OF_CONNECTION.has(name)) continue;
+      headers[name] = typeof value === "string" ? value : [...value];
+    }
+    return { status: answer.status, headers, body: answer.body };
+  } catch (error) {
+    throw notReached(where, error);
+  }
+}
+
+/** Passes a call on to a node. */
+async function passToNode(call: Call, url: string, node: NodeApi, where: string): Promise<Reply> {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(passedHeaders(call))) {
     headers.set(name, typeof value === "string" ? value : value.join(", "));
   }
-  const hasBody = call.method !== "GET" && call.method !== "HEAD";
-  const body = hasBody ? await call.body(PROXY_BODY_BYTES_MAX) : undefined;
+  const body = await bodyOf(call);
+  const { method, signal } = call;
   let response: Response;
   try {
-    response = await send(
-      new Request(url, {
-        method: call.method,
-        headers,
-        body: body?.length ? body as Uint8Array<ArrayBuffer> : undefined,
-        redirect: "manual",
-        signal: call.signal,
-      }),
-    );
+    response = await node.fetch(new Request(url, { method, headers, body, signal }));
   } catch (error) {
-    throw unavailable(
-      `error trying to reach ${where}: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw notReached(where, error);
   }
   const out: Record<string, string | string[]> = {};
   for (const [name, value] of response.headers) {
-    // The body has been unpacked on its way here
-    if (OF_CONNECTION.has(name) || name === "content-encoding") continue;
-    out[name] = name === "set-cookie" ? response.headers.getSetCookie() : value;
+    if (!OF_CONNECTION.has(name)) out[name] = value;
   }
   return {
     status: response.status,
@@ -246,10 +285,11 @@ export async function proxyWebSocket(
   door: { socket: Socket; head: Buffer; switched: boolean },
 ): Promise<void> {
   const { socket, head } = door;
-  const { host, port } = await placeOf(deps, request);
+  const place = await placeOf(deps, request);
+  const { host, port } = place;
   let far: Socket;
   try {
-    far = await deps.connect(host, port);
+    far = await deps.outbound.connect(endpointOf(place));
   } catch (error) {
     throw unavailable(`error trying to reach ${request.name}: ${(error as Error).message}`);
   }

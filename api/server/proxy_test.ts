@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { fakeOutbound } from "../client/outbound_fixture.ts";
 import { ADMIN, core, type Fixture, openApi, pod, PODS } from "./fixture_test.ts";
 
 const at = { resource: PODS, namespace: "default" };
@@ -6,13 +7,12 @@ const at = { resource: PODS, namespace: "default" };
 async function withPod(ip: string) {
   const asked: string[] = [];
   const f = await openApi({
-    transport: async (request) => {
-      asked.push(
-        `${request.method} ${request.url} ${request.headers.get("authorization")} ${await request
-          .text()}`,
-      );
-      return new Response("far away", { status: 201, headers: { "x-far": "1" } });
-    },
+    outbound: fakeOutbound(({ endpoint, request, body }) => {
+      const { method, path, query, headers } = request;
+      const url = `${endpoint.url}${path}${query ? `?${query}` : ""}`;
+      asked.push(`${method} ${url} ${headers?.authorization ?? null} ${body}`);
+      return { status: 201, headers: { "x-far": "1" }, text: "far away" };
+    }),
   });
   await f.client.create(at, pod("p"));
   await f.client.patch({ ...at, name: "p", subresource: "status" }, {
@@ -35,6 +35,13 @@ Deno.test("proxy: a request to a pod goes to its address, without the caller's c
   assertEquals(await ask(f, `${POD}/a/b?c=d`, init), [201, "far away"]);
   assertEquals(asked, ["POST http://10.244.0.5:8080/a/b?c=d null hello"]);
   assertEquals((await ask(f, POD))[0], 301);
+  asked.length = 0;
+  assertEquals((await ask(f, POD, { method: "OPTIONS" }))[0], 201);
+  assertEquals((await ask(f, POD.replace("p:8080", "https:p:443") + "/x"))[0], 201);
+  assertEquals(asked, [
+    "OPTIONS http://10.244.0.5:8080/ null ",
+    "GET https://10.244.0.5:443/x null ",
+  ]);
   await f[Symbol.asyncDispose]();
 });
 

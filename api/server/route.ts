@@ -100,7 +100,8 @@ export function verbOf(
     case "DELETE":
       return route.name ? "delete" : "deletecollection";
     default:
-      return undefined;
+      // Proxies pass on whatever method there is; whether the user may was asked under no verb, as upstream.
+      return method === "OPTIONS" && route.subresource === "proxy" ? "get" : undefined;
   }
 }
 

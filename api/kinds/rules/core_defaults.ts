@@ -16,6 +16,8 @@ const AFFINITY_SECONDS = 10800;
 
 /** Fills a Service. */
 export function defaultService(service: KubeObject): void {
+  // A write of the status alone comes without the spec, which has its defaults already.
+  const statusAlone = isEmpty(service.spec);
   const spec: Obj = service.spec ??= {};
   spec.sessionAffinity ||= "None";
   if (spec.sessionAffinity === "None") delete spec.sessionAffinityConfig;
@@ -35,8 +37,8 @@ export function defaultService(service: KubeObject): void {
     (spec.type === "ClusterIP" && spec.externalIPs?.length > 0);
   if (external) spec.externalTrafficPolicy ||= "Cluster";
   if (spec.type !== "ExternalName") spec.internalTrafficPolicy ??= "Cluster";
-  if (!balanced) return;
-  spec.allocateLoadBalancerNodePorts ??= true;
+  if (balanced) spec.allocateLoadBalancerNodePorts ??= true;
+  else if (!statusAlone) return;
   for (const ingress of service.status?.loadBalancer?.ingress ?? []) {
     if (ingress.ip) ingress.ipMode ??= "VIP";
   }
