@@ -179,9 +179,11 @@ function phaseOf(facts: PodFacts): string {
   if (t.running > 0) return "Running";
   if (records.some((r) => r.kind === "sidecar" && r.phase === "running")) return "Running";
   if (t.stopped === 0) return "Pending";
+  // What is not exited and does not run is being started once more.
   const again = records.some((r) =>
-    r.kind === "app" && r.end &&
-    restartsAfter(pod, containerNamed(pod, r.name)!, r.kind, r.end.exitCode)
+    r.kind === "app" &&
+    (r.phase !== "exited" ||
+      restartsAfter(pod, containerNamed(pod, r.name)!, r.kind, r.end!.exitCode))
   );
   if (again || policy === "Always") return "Running";
   return t.stopped === t.succeeded ? "Succeeded" : "Failed";

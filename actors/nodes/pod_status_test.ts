@@ -39,6 +39,7 @@ Deno.test("podStatus() finds the phase from policy and containers", () => {
   const onFailure = pod({ restartPolicy: "OnFailure" });
   const two = { containers: [{ name: "c" }, { name: "d" }] };
   const init = pod({ initContainers: [{ name: "i" }], restartPolicy: "Never" });
+  const startedAgain = Object.assign(record("c"), { phase: "starting", last: { exitCode: 1 } });
   const cases: [string, Pod, ContainerRecord[], boolean, string][] = [
     ["nothing started", always, [record("c")], false, "Pending"],
     ["running", always, [running(record("c"))], false, "Running"],
@@ -47,6 +48,7 @@ Deno.test("podStatus() finds the phase from policy and containers", () => {
     ["never, failed", never, [exited(record("c"), 1)], false, "Failed"],
     ["never, done", never, [exited(record("c"), 0)], false, "Succeeded"],
     ["on failure, failed", onFailure, [exited(record("c"), 1)], false, "Running"],
+    ["on failure, being started again", onFailure, [startedAgain], false, "Running"],
     ["on failure, done", onFailure, [exited(record("c"), 0)], false, "Succeeded"],
     [
       "one done, one runs",
