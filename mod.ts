@@ -133,6 +133,8 @@ export interface ClusterOptions extends ServerOptions {
   cloudZones?: readonly string[];
   /** How services are proxied (default: by rules of the kernel where there is a container runtime, else by sockets). */
   proxyMode?: ProxyMode;
+  /** Addresses of load balancers, which a machine of Linux takes as root (default: the last /24 of the services' range). */
+  loadBalancerPool?: string;
   /** Whether the Gateway API's kinds are made (default no); the L7 proxy serves them wherever they are. */
   gatewayApi?: boolean;
   /** A snapshot to begin with. */
@@ -283,7 +285,7 @@ export class Cluster {
           ...parts.shared,
           ...(options.cloudZones?.length && { cloud: localCloud({ zones: options.cloudZones }) }),
           clusterCidr: ranges?.podRange ?? virtualPodRange(options.nodes ?? 0),
-          ...(ranges && { loadBalancerCidr: lastBlock(ranges.serviceRange) }),
+          loadBalancerCidr: balancerRange(options, ranges),
           ...(options.data && {
             localPathRoot: `${await Deno.realPath(options.data)}/volumes`,
             removeFolder,
@@ -611,6 +613,14 @@ function markUsed(
   ).catch((error) => log("warn", "could not note a token's use", { error: String(error) }));
 }
 
+/** Where load balancers' addresses come from; undefined: the range there is where nobody says. */
+function balancerRange(
+  { loadBalancerPool }: ClusterOptions,
+  ranges: Ranges | undefined,
+): string | undefined {
+  return loadBalancerPool ?? (ranges && lastBlock(ranges.serviceRange));
+}
+
 /** The nodes that are asked for. */
 function nodesOf(
   options: ClusterOptions,
@@ -619,6 +629,7 @@ function nodesOf(
 ): LocalNodesOptions {
   const { nodes: count = 2, runtime, data, nodeLabels: labels, cloudZones } = options;
   const { containerRuntime, proxyMode, gatewayApi, rootDir, log } = options;
+  const { loadBalancerPool: balancerPool } = options;
   return {
     count,
     clock,
@@ -629,6 +640,7 @@ function nodesOf(
     labels,
     proxyMode,
     gatewayApi,
+    balancerPool,
     ...(cloudZones?.length && { taints: [UNINITIALIZED] }),
     simulated: runtime !== "isolate",
     folder: async () => ({

@@ -37,6 +37,8 @@ export interface LocalNodesOptions {
   proxyMode?: ProxyMode;
   /** Whether the Gateway API's kinds are made (false). */
   gatewayApi?: boolean;
+  /** Addresses of load balancers that the machine takes on its own network (none). */
+  balancerPool?: string;
   /** Taints with which they register. */
   taints?: readonly { key: string; value?: string; effect: string }[];
 }
@@ -90,6 +92,7 @@ export async function startLocalNodes(
     containers: options.containerRuntime !== undefined,
     proxyMode: options.proxyMode,
     gatewayApi: options.gatewayApi,
+    balancerPool: options.balancerPool,
     dnsReady: ({ port }) => dnsPort = port,
   });
   const { routes: table } = machineHost();

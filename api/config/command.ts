@@ -31,6 +31,8 @@ export interface CommandOptions extends ServerOptions, ClusterFlags {
   cloudZones: readonly string[];
   /** How services are proxied; undefined: as suits the nodes. */
   proxyMode?: Flags["proxy-mode"];
+  /** Addresses of load balancers; undefined: of the services' range. */
+  loadBalancerPool?: string;
   /** Whether the Gateway API's kinds are made. */
   gatewayApi?: boolean;
   log: CommandLog;
@@ -140,6 +142,7 @@ async function optionsOf(
     cloudZones: flags["cloud-zones"],
     proxyMode: flags["proxy-mode"],
     gatewayApi: flags["gateway-api"],
+    loadBalancerPool: flags["load-balancer-pool"],
     ...containerRuntimeOf(flags),
     ...rootDirOf(flags),
     ...await serverOptions(flags, readConfig),

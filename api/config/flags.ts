@@ -76,6 +76,10 @@ export const FLAGS = {
     default: undefined,
     read: (value, name) => oneOf(name, value, ["nftables", "userspace"]),
   } as Flag<"nftables" | "userspace" | undefined>,
+  "load-balancer-pool": text(
+    "addresses of load balancers on your own network, which this machine takes (Linux, root)",
+    "CIDR",
+  ),
   "gateway-api": flag("define the Gateway API's kinds; they are served wherever they are"),
   "enable-admission-plugins": list("plugins to switch on beside the default ones", {
     known: PLUGIN_NAMES,

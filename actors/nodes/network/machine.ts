@@ -6,12 +6,14 @@
  * it needs no rights, and works everywhere.
  */
 import type { ActorContext, System } from "../../runtime/mod.ts";
+import { announce } from "./arp.ts";
+import { balancerAddresses } from "./balancer_addresses.ts";
 import { dns, type DnsPlace } from "./dns.ts";
 import { nameservers } from "./dns_forward.ts";
 import { edge } from "./l7/edge.ts";
 import { healthCheck } from "./health_check.ts";
 import { claimRanges, type Network, type Ranges } from "./network.ts";
-import { letForward, mayFilter, netfilter } from "./nft.ts";
+import { letForward, mayFilter, netfilter, output } from "./nft.ts";
 import { nftablesProxy } from "./nftables_proxy.ts";
 import { removal, tableOf } from "./nftables_table.ts";
 import { formatIPv4, parseIPv4, parseRange } from "./pool.ts";
@@ -34,6 +36,8 @@ export interface MachineNetwork {
   proxyMode?: ProxyMode;
   /** Whether the Gateway API's kinds are made (false). */
   gatewayApi?: boolean;
+  /** Addresses of load balancers outside of the ranges, which this machine takes and announces (none). */
+  balancerPool?: string;
   /** Told where DNS answers. */
   dnsReady(place: DnsPlace): void;
 }
@@ -42,6 +46,11 @@ export interface MachineNetwork {
 export async function startNetwork(system: System, machine: MachineNetwork): Promise<void> {
   const { ranges, network, nodes, dnsReady } = machine;
   await startProxy(system, machine);
+  const { balancerPool: pool } = machine;
+  if (pool && Deno.build.os === "linux" && Deno.uid() === 0) {
+    const ip = (...args: string[]) => output("ip", args);
+    system.spawn("addresses/plesio", balancerAddresses({ pool, ip, announce }));
+  }
   const own = inRangesOf(ranges);
   system.spawn(
     "l7/plesio",
@@ -74,6 +83,7 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
   const { proxyMode = suited } = machine;
   const nodeAddresses = nodes.map((_, i) => network.nodeAddress(i));
   const inRanges = inRangesOf(ranges);
+  const inPool = machine.balancerPool ? within(machine.balancerPool) : () => false;
   const place = placeOf(nodes);
   const addressOf = new Map(nodes.map((node, i) => [node, nodeAddresses[i]]));
   const ownAddress = (node: string) => addressOf.has(node) ? [addressOf.get(node)!] : [];
@@ -128,7 +138,8 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
       const tables = [table, policies].map((one) => removal(tableOf(one)));
       await netfilter().apply(tables.join("")).catch(() => undefined);
     }
-    system.spawn("proxy/plesio", userspace(["127.0.0.1", ...nodeAddresses], inRanges), spawn);
+    const local = (address: string) => inRanges(address) || inPool(address);
+    system.spawn("proxy/plesio", userspace(["127.0.0.1", ...nodeAddresses], local), spawn);
   }
   const places = nodes.map((node, i) => ({ node, address: nodeAddresses[i] }));
   system.spawn("proxy/health", healthCheck(places), { component: "kube-proxy" });

@@ -1,4 +1,4 @@
-/** The programs `nft` and `conntrack`, and the settings of the kernel that a proxy of rules needs. */
+/** The programs `nft`, `conntrack` and `ip`, and the settings of the kernel that a proxy of rules needs. */
 
 /** What the network's actors ask of the machine; all of it within one network namespace. */
 export interface Netfilter {
@@ -20,7 +20,12 @@ export function netfilter(namespace?: string): Netfilter {
   };
 }
 
-async function output(program: string, args: readonly string[], input?: string): Promise<string> {
+/** What a program prints. Rejects with what it says when it fails. */
+export async function output(
+  program: string,
+  args: readonly string[],
+  input?: string,
+): Promise<string> {
   const child = new Deno.Command(program, {
     args: [...args],
     stdin: input === undefined ? "null" : "piped",
