@@ -219,8 +219,11 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
   const { clock } = options;
   const flow = flowOf(options);
   const tunnels = new Tunnels(clock);
-  const turn = options.turn ?? (clock.manual ? () => Promise.resolve() : () => flow.slice());
-  const slices = { monotonic: () => clock.monotonic(), sliceMs: () => flow.sliceMs, turn };
+  const slice = () => flow.slice();
+  const turn = options.turn ?? (clock.manual ? () => Promise.resolve() : slice);
+  const slices = { monotonic: () => clock.monotonic(), sliceMs: () => flow.sliceMs };
+  const pace = (user?: string) =>
+    new Pace({ ...slices, turn: turn === slice ? () => flow.slice(user) : turn });
   return {
     database: options.database,
     kinds: options.kinds,
@@ -248,7 +251,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     features: options.features,
     serviceRange: options.serviceRange ?? SERVICE_RANGE,
     turn,
-    pace: () => new Pace(slices),
+    pace,
   };
 }
 

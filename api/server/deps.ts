@@ -95,8 +95,8 @@ export interface Deps {
   onError?: (error: unknown, request: ApiRequest) => void;
   /** Lets other work of the event loop run; long scans call it. */
   turn: () => Promise<void>;
-  /** The same for work that looks at the time itself: one for each piece of work. */
-  pace: () => Pace;
+  /** The same for work that looks at the time itself: one for each piece of work of a user's. */
+  pace: (user?: string) => Pace;
 }
 
 /** Notes that a request has entered a stage; does nothing unless somebody traces. */

@@ -108,9 +108,9 @@ export class Flow {
     return this.#turns.sliceMs;
   }
 
-  /** Lets other work run; resolves when long work may go on. */
-  slice(): Promise<void> {
-    return this.#slices.turn();
+  /** Lets other work run; resolves when long work of a user's may go on. */
+  slice(user?: string): Promise<void> {
+    return this.#slices.turn(user);
   }
 
   /** Lets a request in; what is returned gives its seats back. Throws or rejects with Refused. */

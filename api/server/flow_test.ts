@@ -710,6 +710,18 @@ Deno.test("Slices: one slice of all long work between two looks at the sockets",
   assertEquals(waiting.length, 0);
 });
 
+Deno.test("Slices: users have theirs by turns, however much each has waiting", async () => {
+  const clock = new ManualClock();
+  const slices = new Slices(clock);
+  const went: string[] = [];
+  const waits = ["a", "a", "a", "a", "b", "c", "b"].map(async (user, i) => {
+    await slices.turn(user);
+    went.push(`${user}${i}`);
+  });
+  await Promise.all(waits);
+  assertEquals(went, ["a0", "b4", "c5", "a1", "b6", "a2", "a3"]);
+});
+
 Deno.test("Turns: long answers are sent a few at a time; who lets too many wait is refused", async () => {
   const clock = new ManualClock();
   const turns = new Turns(clock);

@@ -178,10 +178,14 @@ export class Turns {
   }
 }
 
-/** Long work of all users, a slice at a time: between two slices the sockets are looked at, however many wait. */
+/**
+ * Long work, a slice at a time, of one user after the other: between two slices the sockets are looked at, however many
+ * wait.
+ */
 export class Slices {
   readonly #clock: Pick<Clock, "turn">;
-  readonly #waiting: (() => void)[] = [];
+  /** Who waits, the next one first, and what each waits with. */
+  readonly #waiting = new Map<string, (() => void)[]>();
   #ticking = false;
 
   constructor(clock: Pick<Clock, "turn">) {
@@ -189,20 +193,34 @@ export class Slices {
   }
 
   /** Resolves when the next slice may begin. */
-  turn(): Promise<void> {
+  turn(user = ""): Promise<void> {
     if (!this.#ticking) this.#next();
-    return new Promise((go) => this.#waiting.push(go));
+    return new Promise((go) => {
+      const own = this.#waiting.get(user);
+      if (own) own.push(go);
+      else this.#waiting.set(user, [go]);
+    });
   }
 
   #next(): void {
     this.#ticking = true;
     void this.#clock.turn(true).then(() => {
       this.#ticking = false;
-      this.#waiting.shift()!();
-      if (this.#waiting.length === 0) return;
+      this.#go();
+      if (this.#waiting.size === 0) return;
       // The look of those who wait begins when this slice is done
       this.#ticking = true;
       void this.#clock.turn(false).then(() => this.#next());
     });
+  }
+
+  #go(): void {
+    for (const [user, own] of this.#waiting) {
+      const go = own.shift()!;
+      // Whoever has more behind it waits behind the others
+      this.#waiting.delete(user);
+      if (own.length > 0) this.#waiting.set(user, own);
+      return go();
+    }
   }
 }

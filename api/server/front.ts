@@ -300,10 +300,11 @@ function optionsOf(call: Call, request: ApiRequest, kind: Kind): ReplyOptions {
   const person = pretty === undefined || pretty === null
     ? PEOPLE.has(request.agent) && !list && verb !== "watch"
     : pretty === "true" || pretty === "1";
+  const user = request.user.name;
   if (person) {
-    return { representation: { ...representation, pretty: true }, includeObject };
+    return { representation: { ...representation, pretty: true }, includeObject, user };
   }
-  return { representation, includeObject };
+  return { representation, includeObject, user };
 }
 
 /** What a body is: of the kind, or of what the subresource speaks. */

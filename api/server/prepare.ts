@@ -172,7 +172,7 @@ async function judgedSlowly(
 ): Promise<void> {
   const { kind: { hooks }, warnings } = request;
   const { object, old } = judging;
-  const pace = deps.pace();
+  const pace = deps.pace(request.user.name);
   await unsettled?.settle(pace);
   let causes: Cause[] | undefined;
   while (!causes) {

@@ -11,6 +11,7 @@ import {
   partialMetadataList,
   tableOf,
 } from "../machinery/table.ts";
+import type { Pace } from "../machinery/pace.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import { apiVersionOf, headLength, itemJson, jsonBytes, putAscii, served } from "./codec.ts";
 import { listKindOf } from "./core.ts";
@@ -31,6 +32,8 @@ const STATUS = formOf("", "v1", "Status", "io.k8s.apimachinery.pkg.apis.meta.v1.
 export interface ReplyOptions {
   representation: Representation;
   includeObject: IncludeObject;
+  /** Whose request is answered: a long list takes its turns as theirs. */
+  user?: string;
 }
 
 /** Writes an answer that is not a watch. */
@@ -58,7 +61,7 @@ function bodyOf(deps: Deps, answer: Answer, options: ReplyOptions): ReplyBody {
   if (answer.status) {
     return valueBytes(representation, STATUS, answer.status as unknown as KubeObject);
   }
-  if (page && !representation.as) return pageBody(deps, page, representation);
+  if (page && !representation.as) return pageBody(deps, page, options);
   if (page && representation.media === "json" && !representation.pretty) {
     return transformedPieces(deps, page, options);
   }
@@ -135,7 +138,7 @@ async function* transformedPieces(
   const open = JSON.stringify(empty);
   // Rows and items come last in both documents
   let text = open.slice(0, -"]}".length);
-  const pace = deps.pace();
+  const pace = deps.pace(options.user);
   for (let at = 0; at < page.items.length; at += LOOK_EVERY) {
     const some = { ...page, items: page.items.slice(at, at + LOOK_EVERY) };
     const part = transformedPage(deps, some, options) as { rows?: unknown[]; items?: unknown[] };
@@ -150,10 +153,13 @@ async function* transformedPieces(
   yield encoder.encode(`${text}]}\n`);
 }
 
-function pageBody(deps: Deps, page: Page, representation: Representation): ReplyBody {
+function pageBody(deps: Deps, page: Page, options: ReplyOptions): ReplyBody {
   const { kind, items } = page;
-  if (representation.media === "json" && !representation.pretty) return jsonPage(deps, page);
-  if (representation.media === "protobuf") return protobufPage(deps, page);
+  const { representation, user } = options;
+  if (representation.media === "json" && !representation.pretty) {
+    return jsonPage(deps, page, user);
+  }
+  if (representation.media === "protobuf") return protobufPage(deps, page, user);
   const list = {
     kind: listKindOf(kind),
     apiVersion: apiVersionOf(kind),
@@ -167,9 +173,13 @@ function pageBody(deps: Deps, page: Page, representation: Representation): Reply
 const LOOK_EVERY = 16;
 
 /** A list as protobuf. Its length stands at its beginning, so that it is sent only when it is whole. */
-async function* protobufPage(deps: Deps, page: Page): AsyncGenerator<Uint8Array> {
+async function* protobufPage(
+  deps: Deps,
+  page: Page,
+  user?: string,
+): AsyncGenerator<Uint8Array> {
   const { kind, items } = page;
-  const pace = deps.pace();
+  const pace = deps.pace(user);
   const encoded: Uint8Array[] = [];
   for (let i = 0; i < items.length; i++) {
     if (i % LOOK_EVERY === 0 && pace.due) await pace.turn();
@@ -178,7 +188,7 @@ async function* protobufPage(deps: Deps, page: Page): AsyncGenerator<Uint8Array>
   yield protobufList(kind, listKindOf(kind), listMeta(page), encoded);
 }
 
-function jsonPage(deps: Deps, page: Page): ReplyBody {
+function jsonPage(deps: Deps, page: Page, user?: string): ReplyBody {
   const { kind, items } = page;
   const head = {
     kind: listKindOf(kind),
@@ -190,7 +200,7 @@ function jsonPage(deps: Deps, page: Page): ReplyBody {
   let bytes = open.length + 8;
   for (const item of items) {
     bytes += item.bytes.length + 48;
-    if (bytes > PIECE_BYTES) return jsonPieces(deps, kind, items, open);
+    if (bytes > PIECE_BYTES) return jsonPieces(deps.pace(user), kind, items, open);
   }
   const writer = new PieceWriter(bytes);
   writer.text(open);
@@ -200,14 +210,13 @@ function jsonPage(deps: Deps, page: Page): ReplyBody {
 }
 
 async function* jsonPieces(
-  deps: Deps,
+  pace: Pace,
   kind: Kind,
   items: readonly Item<KubeObject>[],
   open: string,
 ): AsyncGenerator<Uint8Array> {
   const writer = new PieceWriter(PIECE_BYTES);
   writer.text(open);
-  const pace = deps.pace();
   for (let i = 0; i < items.length; i++) {
     if (!writer.fits(items[i])) {
       yield writer.take();
