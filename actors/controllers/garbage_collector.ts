@@ -108,10 +108,11 @@ export function garbageCollector(
 
 async function handle(key: string, state: State, context: ActorContext): Promise<Outcome> {
   if (key === "kinds") {
-    // The server learns of a CRD at about the time we do: look twice.
+    // The server learns of a CRD at about the time we do, and may take longer: look until it is there.
     const seen = state.version;
     await watchKinds(context, state);
-    if (seen !== state.version || isExpected(context, state)) return { afterMs: KINDS_AGAIN_MS };
+    const again = seen !== state.version || isDefined(context, state) || isExpected(context, state);
+    if (again) return { afterMs: KINDS_AGAIN_MS };
     const { kinds, stale } = state.remoteKinds();
     return kinds.length + stale.length > 0 ? { afterMs: REMOTES_AGAIN_MS } : undefined;
   }
@@ -121,6 +122,20 @@ async function handle(key: string, state: State, context: ActorContext): Promise
   return key.startsWith("orphan/")
     ? await orphan(context, state, node)
     : await collect(context, state, node);
+}
+
+/** Whether there is a CRD whose kind is about to be served. */
+function isDefined(context: ActorContext, { kinds }: State): boolean {
+  for (
+    const { metadata, spec, status } of context.informers.for(CUSTOM_RESOURCE_DEFINITIONS).list()
+  ) {
+    if (metadata.deletionTimestamp || conditionOf(status, "NamesAccepted")?.status === "False") {
+      continue;
+    }
+    const served = spec.versions.find(({ served }: { served: boolean }) => served);
+    if (served && !kinds.byKind(spec.group, served.name, spec.names.kind)) return true;
+  }
+  return false;
 }
 
 /** Whether another server can be reached, and what it serves is about to be known. */
