@@ -234,13 +234,22 @@ export function sameItems<I extends Keyed>(
   b: Node<I>,
   { from, end }: { from: string; end: string | undefined },
 ): boolean {
+  return sameIn(a, b, from, end);
+}
+
+function sameIn<I extends Keyed>(
+  a: Node<I>,
+  b: Node<I>,
+  from: string,
+  end: string | undefined,
+): boolean {
   if (a === b) return true;
   // Most changes leave the keys of a node as they are, and all but one of its children.
   if (a.kids !== null && a.keys === b.keys) {
     const keys = a.keys!;
     for (let at = childIndex(keys, from); at < keys.length; at++) {
       if (end !== undefined && keys[at] >= end) break;
-      if (!sameItems(a.kids[at], b.kids![at], { from, end })) return false;
+      if (a.kids[at] !== b.kids![at] && !sameIn(a.kids[at], b.kids![at], from, end)) return false;
     }
     return true;
   }

@@ -10,16 +10,17 @@ const MINUTE = 60 * SECOND;
 const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 
-/** The last second that was written, up to its digits: times come in order, thousands a second. */
-let lastSecond = NaN;
-let lastText = "";
+/** The last two seconds that were written, up to their digits: times come in order, thousands a second. */
+let last = { second: NaN, text: "" };
+let before = last;
 
 function secondText(second: number): string {
-  if (second !== lastSecond) {
-    lastText = new Date(second * SECOND).toISOString().slice(0, 19);
-    lastSecond = second;
-  }
-  return lastText;
+  if (second === last.second) return last.text;
+  const known = second === before.second
+    ? before
+    : { second, text: new Date(second * SECOND).toISOString().slice(0, 19) };
+  [before, last] = [last, known];
+  return known.text;
 }
 
 /** metav1.Time: RFC 3339 in UTC, whole seconds. */

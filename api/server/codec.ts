@@ -6,8 +6,8 @@
 import type { Codec, Item } from "../../kv/contract.ts";
 import { applyDefaults } from "../machinery/defaults.ts";
 import { type FieldSet, setText } from "../machinery/apply/mod.ts";
-import { edit, setOwn, without } from "../machinery/edit.ts";
-import type { DeepReadonly, Kind, KubeObject, ManagedFieldsEntry } from "../machinery/types.ts";
+import { edit, setOwn } from "../machinery/edit.ts";
+import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -24,10 +24,10 @@ function inOrder(value: KubeObject): boolean {
   return false;
 }
 
-/** Parts shorter than this are not worth remembering. */
+/** Parts shorter than this are not worth remembering, unless V8 is slow with them. */
 const TEXT_LENGTH_MIN = 200;
 /** Texts that are remembered: as many again may be from before. */
-const TEXTS_MAX = 256;
+const TEXTS_MAX = 512;
 let texts = new WeakMap<object, string>();
 let textsBefore = new WeakMap<object, string>();
 let textCount = 0;
@@ -38,63 +38,70 @@ let textCount = 0;
  * fields of managedFields (their keys have quotation marks), most of which many objects share.
  */
 function textOf(object: KubeObject): string {
+  return jsonOf(object, (key, part) => {
+    if (key === "status") return undefined;
+    if (key !== "metadata") return stands(part) ? standingText(part) : undefined;
+    return isManaged(part) ? jsonOf(part, metadataText) : undefined;
+  });
+}
+
+function isManaged(metadata: unknown): metadata is KubeObject["metadata"] {
+  const { managedFields } = (metadata ?? {}) as Partial<KubeObject["metadata"]>;
+  return Array.isArray(managedFields) && managedFields.length > 0;
+}
+
+function metadataText(key: string, part: unknown): string | undefined {
+  if (key === "managedFields") return `[${(part as object[]).map(entryText).join(",")}]`;
+  return Array.isArray(part) && stands(part) ? standingText(part, 0) : undefined;
+}
+
+function entryText(entry: object): string {
+  return jsonOf(
+    entry,
+    (key, part) => key === "fieldsV1" && part ? setText(part as FieldSet) : undefined,
+  );
+}
+
+/** JSON of an object some of whose fields' JSON is known. */
+function jsonOf(
+  object: object,
+  known: (key: string, part: unknown) => string | undefined,
+): string {
+  const fields = object as Record<string, unknown>;
   let text = "";
-  let fresh: Record<string, unknown> | undefined = {};
-  for (const key in object) {
-    const part = object[key];
-    const isMeta = key === "metadata";
-    if (isMeta ? !isManaged(part) : key === "status" || !stands(part)) {
-      setOwn(fresh ??= {}, key, part);
+  let others: Record<string, unknown> | undefined;
+  for (const key in fields) {
+    const part = fields[key];
+    const partText = known(key, part);
+    if (partText === undefined) {
+      setOwn(others ??= {}, key, part);
       continue;
     }
-    const partText = isMeta ? metadataText(part) : standingText(part);
-    text += `${fresh ? fieldsText(fresh) : ""},${JSON.stringify(key)}:${partText}`;
-    fresh = undefined;
+    if (others) text = withFields(text, others);
+    others = undefined;
+    text += `${text === "" ? "{" : ","}${JSON.stringify(key)}:${partText}`;
   }
-  if (text === "") return JSON.stringify(object);
-  return `{${(text + (fresh ? fieldsText(fresh) : "")).slice(1)}}`;
+  if (others) text = withFields(text, others);
+  return text === "" ? "{}" : `${text}}`;
 }
 
-function isManaged(metadata: KubeObject["metadata"] | undefined): boolean {
-  return Array.isArray(metadata?.managedFields) && metadata.managedFields.length > 0;
-}
-
-function metadataText(metadata: KubeObject["metadata"]): string {
-  const { managedFields } = metadata;
-  const others = without(metadata, "managedFields");
-  const entries = managedFields!.map(entryText).join(",");
-  return `{${fieldsText(others).slice(1)}${
-    isEmpty(others) ? "" : ","
-  }"managedFields":[${entries}]}`;
-}
-
-function isEmpty(object: object): boolean {
-  for (const _ in object) return false;
-  return true;
-}
-
-function entryText(entry: ManagedFieldsEntry): string {
-  const { fieldsV1 } = entry;
-  if (!fieldsV1) return JSON.stringify(entry);
-  const others = fieldsText(without(entry, "fieldsV1")).slice(1);
-  return `{${others}${others ? "," : ""}"fieldsV1":${setText(fieldsV1 as unknown as FieldSet)}}`;
+/** The beginning of an object's JSON, with more fields. */
+function withFields(text: string, others: object): string {
+  const more = JSON.stringify(others);
+  if (more === "{}") return text;
+  return text === "" ? more.slice(0, -1) : `${text},${more.slice(1, -1)}`;
 }
 
 function stands(part: unknown): part is object {
   return typeof part === "object" && part !== null && Object.isFrozen(part);
 }
 
-/** The fields of an object as they stand in JSON, with a comma before them. */
-function fieldsText(object: object): string {
-  const text = JSON.stringify(object);
-  return text === "{}" ? "" : `,${text.slice(1, -1)}`;
-}
-
-function standingText(part: object): string {
+/** JSON of frozen data. */
+function standingText(part: object, lengthMin: number = TEXT_LENGTH_MIN): string {
   const known = texts.get(part) ?? textsBefore.get(part);
   if (known !== undefined) return known;
   const text = JSON.stringify(part);
-  if (text.length < TEXT_LENGTH_MIN) return text;
+  if (text.length < lengthMin) return text;
   if (textCount++ >= TEXTS_MAX) {
     textCount = 1;
     textsBefore = texts;

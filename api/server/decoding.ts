@@ -4,7 +4,7 @@
  */
 import { schemas } from "../kinds/schemas.ts";
 import { applyDefaults } from "../machinery/defaults.ts";
-import { without } from "../machinery/edit.ts";
+import { edit, without } from "../machinery/edit.ts";
 import { badRequest } from "../machinery/errors.ts";
 import { cannotHandle, decode, DecodeError, type FieldValidation } from "../machinery/schema.ts";
 import type { ApiError, DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
@@ -89,10 +89,20 @@ export function decodeStatus(
   const object = decodeValue(request, kind, same.rest, duplicates);
   const sent = value as KubeObject;
   const { managedFields, parts } = same;
-  if (managedFields) {
+  if (same.metadata) object.metadata = ownMetadata(same.metadata);
+  else if (managedFields) {
     object.metadata = inOrderOf(sent.metadata, { ...object.metadata, managedFields });
   }
   return inOrderOf(sent, { ...object, ...parts });
+}
+
+/** A private copy of a stored object's metadata, but for the managedFields. */
+function ownMetadata(metadata: KubeObject["metadata"]): KubeObject["metadata"] {
+  const out: Record<string, unknown> = { ...metadata };
+  for (const key in out) {
+    if (key !== "managedFields" && typeof out[key] === "object") out[key] = edit(out[key]);
+  }
+  return out as unknown as KubeObject["metadata"];
 }
 
 /** An object with its fields in the order of another; those that this one lacks come last. */
@@ -106,6 +116,8 @@ function inOrderOf<T extends object>(other: T, object: T): T {
 interface Standing {
   /** Fields of the body that are the stored object's very own. */
   parts: Record<string, unknown>;
+  /** The metadata, if it is the stored object's very own. */
+  metadata?: KubeObject["metadata"];
   managedFields?: KubeObject["metadata"]["managedFields"];
   rest: Record<string, unknown>;
 }
@@ -124,13 +136,16 @@ function standingParts(
   if (typeof value !== "object" || value === null) return undefined;
   const parts: Record<string, unknown> = {};
   const rest: Record<string, unknown> = {};
+  const metadata = value.metadata as KubeObject["metadata"] | undefined;
+  const asItIs = metadata !== undefined && metadata === stored.metadata as unknown;
   for (const key in value) {
+    if (key === "metadata" && asItIs) continue;
     const one = value[key];
     const stands = typeof one === "object" && one !== null && one === stored[key];
     if (stands && key !== "metadata" && key !== "status") parts[key] = one;
     else rest[key] = one;
   }
-  const metadata = value.metadata as KubeObject["metadata"] | undefined;
+  if (asItIs) return { parts, rest, metadata };
   const managedFields = metadata?.managedFields;
   if (!managedFields?.length || managedFields !== stored.metadata.managedFields as unknown) {
     return { parts, rest };

@@ -53,6 +53,13 @@ function versionsOf(kind: Kind, old: Stored | undefined): string[] {
   return [...new Set(others)] as string[];
 }
 
+/** Whether there is any. */
+function hasOtherVersions(kind: Kind, old: Stored | undefined): boolean {
+  const own = apiVersionOf(kind);
+  const entries = (old?.metadata.managedFields ?? []) as readonly { apiVersion?: string }[];
+  return entries.some(({ apiVersion }) => apiVersion && apiVersion !== own);
+}
+
 /** The row of another version of a kind's objects, while it is served. */
 function inVersion(deps: Deps, kind: Kind, apiVersion: string): Kind | undefined {
   const slash = apiVersion.indexOf("/");
@@ -99,7 +106,7 @@ export async function prepareTracking(
 function writerOf(deps: Deps, request: ApiRequest, old: Stored | undefined): Writer {
   const { kind, subresource } = request;
   const status = hasSubresource(kind, "status");
-  const several = versionsOf(kind, old).length > 0;
+  const several = hasOtherVersions(kind, old);
   return {
     manager: managerOf(request),
     apiVersion: apiVersionOf(kind),

@@ -449,10 +449,18 @@ export function resetFields(
   if (!options.status) return undefined;
   if (subresource === "") return STATUS;
   if (subresource !== "status") return undefined;
-  return options.withStatus
-    ? union(SPEC, setOf(options.withStatus.map((path) => path.map((name) => `f:${name}`))))
-    : SPEC;
+  const { withStatus } = options;
+  if (!withStatus) return SPEC;
+  let set = resets.get(withStatus);
+  if (!set) {
+    set = union(SPEC, setOf(withStatus.map((path) => path.map((name) => `f:${name}`))));
+    resets.set(withStatus, set);
+  }
+  return set;
 }
+
+/** By the paths they were made of: there are a few lists of those. */
+const resets = new WeakMap<readonly (readonly string[])[], FieldSet>();
 
 const STATUS = setOf([["f:status"]]);
 const SPEC = setOf([["f:spec"]]);
