@@ -41,6 +41,7 @@ import {
   type SimulatedNodes,
   startLocalNodes,
   startMachine,
+  storageDrivers,
   usageOf,
   virtualPodRange,
 } from "./actors/nodes/mod.ts";
@@ -115,6 +116,8 @@ export interface ClusterOptions extends ServerOptions {
   containerRuntime?: ContainerRuntimeOptions;
   /** Where the first real node lies (default: in `data`): a kubelet's root directory. */
   rootDir?: string;
+  /** Sockets of storage drivers whose volumes this cluster makes, attaches and grows itself (none). */
+  csiControllerSockets?: readonly string[];
   /** A folder for everything durable (default: nothing is, all lives in memory). */
   data?: string;
   /** `manual` (default: time moves by `clock.advance` and `settle` alone), `real`, or a clock of your own. */
@@ -182,7 +185,11 @@ interface Parts {
   ranges: Ranges | undefined;
   outbound: Outbound;
   /** What controllers share with the server. */
-  shared: { metrics: ControllerMetrics; features: ReadonlyMap<string, boolean> };
+  shared: {
+    metrics: ControllerMetrics;
+    features: ReadonlyMap<string, boolean>;
+    storageDrivers?: ReturnType<typeof storageDrivers>;
+  };
   /** Whose certificates are users', in PEM, once it listens. */
   authorities: { users: string };
   log: Logger;
@@ -460,6 +467,7 @@ export class Cluster {
     await Promise.all(this.#nodes.map((node) => node.stop()));
     await Promise.all(this.#simulated.map((nodes) => nodes.stop()));
     await system.stop();
+    this.#parts.shared.storageDrivers?.close();
     await informers.stop();
     await api.close();
     await database.close();
@@ -592,8 +600,13 @@ async function build(
   });
   const { tokens, renew: renewIdentity } = auth;
   const made = { kinds, api, client, informers, system, tokens, renewIdentity };
-  const { controllerOptions } = options;
-  const shared = { metrics: controllerMetrics, features: gates, ...controllerOptions };
+  const { controllerOptions, csiControllerSockets: sockets = [] } = options;
+  const shared = {
+    metrics: controllerMetrics,
+    features: gates,
+    ...controllerOptions,
+    ...(sockets.length && { storageDrivers: storageDrivers(sockets, clock) }),
+  };
   return { ...ground, ...made, authorities, frontProxy, outbound, shared };
 }
 

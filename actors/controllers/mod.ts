@@ -39,6 +39,9 @@ import type { CloudProvider } from "./cloud.ts";
 import { cloudNodeController, cloudNodeLifecycleController } from "./cloud_node.ts";
 import { clusterRoleAggregationController } from "./clusterrole_aggregation.ts";
 import { cronJobController } from "./cronjob.ts";
+import { csiAttacher } from "./csi_attacher.ts";
+import { csiProvisioner } from "./csi_provisioner.ts";
+import { csiResizer } from "./csi_resizer.ts";
 import { csrApprovingController } from "./csr_approving.ts";
 import { csrCleanerController } from "./csr_cleaner.ts";
 import { csrSigningController } from "./csr_signing.ts";
@@ -72,6 +75,7 @@ import { serviceLoadBalancers } from "./service_lb.ts";
 import { serviceAccountController } from "./serviceaccount.ts";
 import { serviceAccountTokenController } from "./serviceaccount_token.ts";
 import { statefulSetController } from "./statefulset.ts";
+import type { StorageDrivers } from "./storage_drivers.ts";
 import { taintEvictionController } from "./taint_eviction.ts";
 import { tokenCleanerController } from "./token_cleaner.ts";
 import { ttlController } from "./ttl.ts";
@@ -86,6 +90,7 @@ import {
 
 export { ControllerMetrics } from "./metrics.ts";
 export { type CloudProvider, localCloud, UNINITIALIZED } from "./cloud.ts";
+export type { StorageDriver, StorageDrivers } from "./storage_drivers.ts";
 export type { ControllerPorts, FreeController, ServedKinds } from "./ports.ts";
 export { type ControllerSettings, SETTINGS } from "./settings.ts";
 
@@ -141,12 +146,17 @@ export function controllerRows(ports: ControllerPorts): ControllerRow[] {
     serviceLoadBalancers(ports),
     ttlController,
     ...(ports.cloud ? cloudRows(ports.cloud, ports) : []),
+    ...(ports.storageDrivers ? driverRows(ports.storageDrivers) : []),
   ];
 }
 
 function cloudRows(cloud: CloudProvider, ports: ControllerPorts): ControllerRow[] {
   const rows = [cloudNodeController(cloud), cloudNodeLifecycleController(cloud)];
   return cloud.routes ? [...rows, nodeRouteController(cloud.routes, ports)] : rows;
+}
+
+function driverRows(drivers: StorageDrivers): ControllerRow[] {
+  return [csiProvisioner(drivers), csiAttacher(drivers), csiResizer(drivers)];
 }
 
 /** Refuses a list that names a controller which is not known. */

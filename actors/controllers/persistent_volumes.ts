@@ -402,11 +402,9 @@ async function setClaimPhase(
     phase,
     // Cleared when there is no volume: what an unbound claim has is nothing.
     accessModes: volume ? [...volume.spec.accessModes ?? []] : undefined,
+    // What a bound claim has is its node's to say: a volume may have grown whose file system has not.
     capacity: volume
-      ? {
-        ...(claim.status?.phase === "Bound" ? claim.status.capacity : undefined),
-        ...(storage && { storage }),
-      }
+      ? claim.status?.phase === "Bound" && claim.status.capacity || (storage ? { storage } : {})
       : undefined,
     currentVolumeAttributesClassName: volume?.spec.volumeAttributesClassName || undefined,
   };

@@ -5,6 +5,7 @@ import type { Behaviour } from "../runtime/mod.ts";
 import type { CloudProvider } from "./cloud.ts";
 import type { ControllerMetrics } from "./metrics.ts";
 import type { ControllerSettings } from "./settings.ts";
+import type { StorageDrivers } from "./storage_drivers.ts";
 
 /** The kinds that are served now. In the server's process its own registry; elsewhere discovery. */
 export type ServedKinds = Pick<Kinds, "version" | "all" | "byKind" | "byResource">;
@@ -74,6 +75,8 @@ export interface ControllerPorts {
   localPathRoot?: string;
   /** Removes such a volume's folder on this machine; absent where there are no real folders. */
   removeFolder?(path: string): Promise<void>;
+  /** Storage drivers whose volumes are made, attached and grown by this cluster itself. */
+  storageDrivers?: StorageDrivers;
 }
 
 /** A controller that is not about one kind: an actor with an account. */

@@ -49,6 +49,7 @@ export {
   type Ranges,
   VirtualNetwork,
 } from "./network/network.ts";
+export { storageDrivers } from "./volumes/csi_controller.ts";
 export { SimulatedRuntime } from "./runtimes/simulated.ts";
 export { parseStages, Stages } from "./runtimes/stages.ts";
 export type { Runtime } from "./runtimes/runtime.ts";

@@ -79,15 +79,21 @@ export const [SUBJECT_ACCESS_REVIEWS]: readonly ResourceId[] = row(
   "v1",
   "subjectaccessreviews",
 );
-export const [CSI_DRIVERS, STORAGE_CLASSES, VOLUME_ATTACHMENTS, VOLUME_ATTRIBUTES_CLASSES]:
-  readonly ResourceId[] = row(
-    "storage.k8s.io",
-    "v1",
-    "csidrivers",
-    "storageclasses",
-    "volumeattachments",
-    "volumeattributesclasses",
-  );
+export const [
+  CSI_DRIVERS,
+  CSI_NODES,
+  STORAGE_CLASSES,
+  VOLUME_ATTACHMENTS,
+  VOLUME_ATTRIBUTES_CLASSES,
+]: readonly ResourceId[] = row(
+  "storage.k8s.io",
+  "v1",
+  "csidrivers",
+  "csinodes",
+  "storageclasses",
+  "volumeattachments",
+  "volumeattributesclasses",
+);
 export const [IP_ADDRESSES, SERVICE_CIDRS]: readonly ResourceId[] = row(
   "networking.k8s.io",
   "v1",

@@ -22,6 +22,21 @@ export const CONTROLLER_ROLES: readonly RoleRow[] = [
     ],
   },
   {
+    name: "system:controller:csi-controller",
+    rules: [
+      "read,create,patch,delete core persistentvolumes",
+      "read core persistentvolumeclaims",
+      "patch core persistentvolumeclaims/status",
+      "read core nodes",
+      "get core secrets",
+      "read storage.k8s.io csinodes,storageclasses",
+      "read,patch storage.k8s.io volumeattachments",
+      "patch storage.k8s.io volumeattachments/status",
+      "get snapshot.storage.k8s.io volumesnapshots,volumesnapshotcontents",
+      "create,patch,update core,events.k8s.io events",
+    ],
+  },
+  {
     name: "system:controller:certificate-controller",
     rules: [
       "read,delete certificates.k8s.io certificatesigningrequests",

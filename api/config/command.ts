@@ -25,6 +25,8 @@ export interface CommandOptions extends ServerOptions, ClusterFlags {
   rootDir?: string;
   /** What controllers are told. */
   controllerOptions: ControllerOptions;
+  /** Sockets of storage drivers whose controller calls are made here. */
+  csiControllerSockets?: readonly string[];
   /** A KubeSchedulerConfiguration's fields. */
   scheduler?: Document;
   /** Zones of the local cloud provider; none: there is no provider. */
@@ -145,10 +147,19 @@ async function optionsOf(
     loadBalancerPool: flags["load-balancer-pool"],
     ...containerRuntimeOf(flags),
     ...rootDirOf(flags),
+    csiControllerSockets: socketsOf(flags),
     ...await serverOptions(flags, readConfig),
     scheduler: await schedulerOfFlags(flags, readConfig),
     log: ports.log({ level: flags["log-level"], format }),
   };
+}
+
+function socketsOf({ "csi-controller-sockets": sockets }: Flags): readonly string[] {
+  const wrong = sockets.find((socket) => !/^(unix:\/\/)?\//.test(socket));
+  if (wrong === undefined) return sockets;
+  throw new UsageError(
+    `--csi-controller-sockets must be unix sockets such as unix:///run/x.sock, not "${wrong}"`,
+  );
 }
 
 /** The first node's folder: a path that storage drivers know does not depend on where Plesio was started. */

@@ -55,6 +55,10 @@ export const FLAGS = {
   ),
   "cni-conf-dir": textOr("/etc/cni/net.d", "where it looks for CNI configurations"),
   "pod-logs-dir": textOr("/var/log/pods", "where it writes logs"),
+  "csi-controller-sockets": list(
+    "sockets (unix:///…) of storage drivers whose volumes this cluster makes, attaches and grows itself; drivers " +
+      "with sidecars of their own need none",
+  ),
   "root-dir": text(
     "the first node's folder, as kubelet's: storage drivers and backup programs look for /var/lib/kubelet",
     "DIR",

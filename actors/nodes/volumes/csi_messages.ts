@@ -25,8 +25,8 @@ const CSI_MESSAGES = {
   NodeStageVolumeResponse: "",
   NodeUnstageVolumeRequest: "volumeId=1 stagingTargetPath=2",
   NodeUnstageVolumeResponse: "",
-  NodePublishVolumeRequest: "volumeId=1 publishContext=2:{} stagingTargetPath=3 targetPath=4 " +
-    `${ACCESS} readonly=6:bool secrets=7:{} volumeContext=8:{}`,
+  NodePublishVolumeRequest:
+    `volumeId=1 publishContext=2:{} stagingTargetPath=3 targetPath=4 ${ACCESS} readonly=6:bool secrets=7:{} volumeContext=8:{}`,
   NodePublishVolumeResponse: "",
   NodeUnpublishVolumeRequest: "volumeId=1 targetPath=2",
   NodeUnpublishVolumeResponse: "",
@@ -39,8 +39,7 @@ const CSI_MESSAGES = {
   ControllerGetCapabilitiesRequest: "",
   ControllerGetCapabilitiesResponse: "capabilities=1:[Capability]",
   CreateVolumeRequest:
-    "name=1 capacityRange=2:CapacityRange capabilities=3:[VolumeCapability] parameters=4:{} secrets=5:{} " +
-    "contentSource=6:ContentSource accessibility=7:TopologyRequirement mutableParameters=8:{}",
+    "name=1 capacityRange=2:CapacityRange capabilities=3:[VolumeCapability] parameters=4:{} secrets=5:{} contentSource=6:ContentSource accessibility=7:TopologyRequirement mutableParameters=8:{}",
   CreateVolumeResponse: "volume=1:Volume",
   DeleteVolumeRequest: "volumeId=1 secrets=2:{}",
   DeleteVolumeResponse: "",
@@ -66,8 +65,8 @@ const CSI_MESSAGES = {
   CapacityRange: "requiredBytes=1:int limitBytes=2:int",
   Topology: "segments=1:{}",
   TopologyRequirement: "requisite=1:[Topology] preferred=2:[Topology]",
-  Volume: "capacityBytes=1:int volumeId=2 volumeContext=3:{} contentSource=4:ContentSource " +
-    "accessibleTopology=5:[Topology]",
+  Volume:
+    "capacityBytes=1:int volumeId=2 volumeContext=3:{} contentSource=4:ContentSource accessibleTopology=5:[Topology]",
   ContentSource: "snapshot=1:FromSnapshot volume=2:FromVolume",
   FromSnapshot: "snapshotId=1",
   FromVolume: "volumeId=1",

@@ -401,13 +401,27 @@ inOwnNamespace(import.meta.url, () => {
         type: "merge",
         body: { status: { conditions } },
       });
-      await w.run("p", [volume]);
+      const maps = {
+        resource: { group: "", version: "v1", plural: "configmaps" },
+        namespace: "default",
+      };
+      await w.client.create(maps, { metadata: { name: "m" }, data: { k: "v" } });
+      await w.run("p", [volume, { name: "m", configMap: { name: "m" } }]);
       await running(w, "p");
       const { volumePath, capacityRange } = w.driver.last("NodeExpandVolume");
       assert(volumePath.endsWith("/mount"));
       assertEquals(capacityRange, { requiredBytes: 2 * 2 ** 30 });
       const { status } = await w.client.get<KubeObject>(claim);
       assertEquals([status.capacity.storage, status.conditions ?? []], ["2Gi", []]);
+      // Once more while the pod runs: looked at with the pod's other volumes.
+      const target = { resource: PERSISTENT_VOLUMES, name: "pv-a" };
+      const body = { spec: { capacity: { storage: "3Gi" } } };
+      await w.client.patch(target, { type: "merge", body });
+      await w.client.patch({ ...maps, name: "m" }, { type: "merge", body: { data: { k: "w" } } });
+      await w.until(
+        "more",
+        async () => (await w.client.get<KubeObject>(claim)).status.capacity.storage === "3Gi",
+      );
       await w.gone("p");
     },
   );

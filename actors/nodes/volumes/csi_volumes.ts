@@ -44,6 +44,8 @@ const ATTACH_MS_MAX = 10_000;
 const ATTACH_LOOK_MS = 200;
 /** How often volumes are published again whose driver wants that. */
 const REPUBLISH_MS = 60_000;
+/** How often a volume in use is looked at whether it has grown: nothing tells a node of its claims. */
+const GROW_LOOK_MS = 15_000;
 
 /** What is remembered of a volume of a pod. Names as upstream's. */
 interface VolumeData {
@@ -55,6 +57,13 @@ interface VolumeData {
   volumeLifecycleMode: "Persistent" | "Ephemeral";
   /** Where it was published (ours alone). */
   target: string;
+}
+
+/** What is remembered of a volume that is staged. */
+interface Staged {
+  volumeHandle: string;
+  driverName: string;
+  staging: string;
 }
 
 /** What it needs. */
@@ -198,7 +207,7 @@ export class CsiVolumes {
       const secrets = await this.#secrets(spec.nodeStageSecretRef, "NodeStageSecretRef");
       await Deno.mkdir(data, { recursive: true, mode: 0o750 });
       await Deno.mkdir(staging, { recursive: true, mode: 0o750 });
-      const remembered = { volumeHandle: handle, driverName: driver.name, staging };
+      const remembered: Staged = { volumeHandle: handle, driverName: driver.name, staging };
       await Deno.writeTextFile(`${data}/${DATA}`, JSON.stringify(remembered));
       await driver.client.call("NodeStageVolume", {
         volumeId: handle,
@@ -318,12 +327,27 @@ export class CsiVolumes {
     return { [TOKENS]: JSON.stringify(made) };
   }
 
-  /** Publishes again what its driver wants published again; resolves with ms until the next time. */
-  async republish(request: VolumeRequest): Promise<number | undefined> {
-    const facts = await this.#find(CSI_DRIVERS, request.source.spec.driver);
-    if (!facts?.spec.requiresRepublish) return undefined;
-    await this.setup(request);
-    return REPUBLISH_MS;
+  /**
+   * Publishes again what its driver wants published again, and grows what has grown; resolves with ms until the next
+   * time.
+   */
+  async refresh(request: VolumeRequest): Promise<number | undefined> {
+    const { source } = request;
+    const driver = this.#options.drivers.get(source.spec.driver);
+    if (!driver) return GROW_LOOK_MS;
+    const facts = await this.#find(CSI_DRIVERS, driver.name);
+    if (facts?.spec.requiresRepublish) {
+      await this.setup(request);
+      return REPUBLISH_MS;
+    }
+    if (!source.volume || !await driver.can("expand")) return undefined;
+    const handle = source.spec.volumeHandle as string;
+    await this.#inTurn(uniqueName(driver.name, handle), async () => {
+      const staged = await readData<Staged>(this.#stagedFolder(driver.name, handle));
+      const journey = { request, driver, facts, handle, inline: false, staging: staged?.staging };
+      await this.#expandIfGrown(journey, this.#places(request, source.block).target);
+    });
+    return GROW_LOOK_MS;
   }
 
   // --- growing --------------------------------------------------------------------------------------------
@@ -417,7 +441,7 @@ export class CsiVolumes {
   async #unstage(driver: Driver, handle: string): Promise<void> {
     if (await this.#isPublished(driver.name, handle)) return;
     const folder = this.#stagedFolder(driver.name, handle);
-    const staged = await readData<{ staging: string }>(folder);
+    const staged = await readData<Staged>(folder);
     if (staged) {
       const { staging } = staged;
       await driver.client.call("NodeUnstageVolume", {
@@ -451,7 +475,7 @@ export class CsiVolumes {
     const driver = this.#options.drivers.get(name);
     const folder = `${this.#options.folder}/plugins/kubernetes.io/csi/${name}`;
     for (const hash of await namesIn(folder)) {
-      const data = await readData<{ volumeHandle: string }>(`${folder}/${hash}`);
+      const data = await readData<Staged>(`${folder}/${hash}`);
       if (!driver || !data) continue;
       const { volumeHandle } = data;
       await this.#inTurn(

@@ -255,7 +255,7 @@ export class HostVolumes implements PodVolumes {
       const folder = this.#folderOf(pod, VOLUME_KINDS[source.kind], source.name);
       const request = { pod, source, folder, facts, shared: false };
       if (!ofDriver) return await this.#write(request);
-      return source.kind === "csi" ? await csi.republish(request) : undefined;
+      return source.kind === "csi" ? await csi.refresh(request) : undefined;
     } catch {
       // An object that has gone leaves the files as they are; it is looked for again when it changes.
       return undefined;
