@@ -94,6 +94,8 @@ async function ensureClass(context: ActorContext): Promise<void> {
     },
     provisioner: LOCAL_PATH,
     reclaimPolicy: "Delete",
+    // A folder has no bound of its own.
+    allowVolumeExpansion: true,
     volumeBindingMode: "WaitForFirstConsumer",
   });
 }

@@ -105,11 +105,14 @@ export function containerStatus(pod: Pod, record: ContainerRecord): ContainerSta
     status.resources = resources as ContainerStatus["resources"];
   }
   if (container?.volumeMounts?.length) {
-    status.volumeMounts = container.volumeMounts.map((m) => ({
-      name: m.name,
-      mountPath: m.mountPath,
-      ...(m.readOnly ? { readOnly: true, recursiveReadOnly: "Disabled" } : {}),
-    }));
+    const reaches = record.runtime?.recursiveReadOnly ?? false;
+    status.volumeMounts = container.volumeMounts.map(({ name, mountPath, readOnly, ...mount }) => {
+      if (!readOnly) return { name, mountPath };
+      // What is in force, not what was asked for: `IfPossible` is no answer.
+      const asked = (mount.recursiveReadOnly ?? "Disabled") !== "Disabled";
+      const recursiveReadOnly = asked && reaches ? "Enabled" : "Disabled";
+      return { name, mountPath, readOnly, recursiveReadOnly };
+    });
   }
   return status;
 }

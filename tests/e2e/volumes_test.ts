@@ -3,6 +3,7 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { hostMounts } from "../../actors/nodes/volumes/kernel.ts";
 import { inOwnNamespace } from "../../actors/nodes/volumes/own_namespace_test.ts";
 import { DENO, withNode } from "./node_fixture.ts";
+import { Server } from "./server.ts";
 
 const STAY = { image: DENO, args: ["eval", "setInterval(() => {}, 1000)"] };
 const LOOK = `
@@ -94,5 +95,65 @@ inOwnNamespace(import.meta.url, () => {
     });
     await run("umount", "-R", "-l", host);
     await Deno.remove(host, { recursive: true });
+  });
+
+  Deno.test("kill -9: the next life finds the mounts of the last one, and leaves none", async () => {
+    const folder = await Deno.makeTempDir();
+    const tmpfs = () =>
+      hostMounts()!.under(folder).filter(({ type }) => type === "tmpfs").map(({ path }) => path);
+    const flags = ["--nodes", "1", "--runtime", "isolate"];
+    const kubectl = async (server: Server, ...args: string[]) => {
+      const command = new Deno.Command("kubectl", { args, env: { KUBECONFIG: server.kubeconfig } });
+      const { stdout, stderr } = await command.output();
+      const text = new TextDecoder();
+      return text.decode(stdout) + text.decode(stderr);
+    };
+    const until = async (what: string, look: () => Promise<unknown> | unknown) => {
+      for (let tries = 0; tries < 300; tries++) {
+        if (await look()) return;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+      throw new Error(`waited in vain for ${what}`);
+    };
+    let server = await Server.start({ folder, flags });
+    const manifest = `${folder}/pod.json`;
+    const pod = (name: string) => ({
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name },
+      spec: {
+        terminationGracePeriodSeconds: 0,
+        containers: [{ ...STAY, name: "c", volumeMounts: [{ name: "m", mountPath: "/m" }] }],
+        volumes: [{ name: "m", emptyDir: { medium: "Memory" } }],
+      },
+    });
+    const items = ["a", "b"].map(pod);
+    await Deno.writeTextFile(manifest, JSON.stringify({ apiVersion: "v1", kind: "List", items }));
+    const runs = async (name: string) =>
+      (await kubectl(server, "get", "pod", name)).includes("Running");
+    await until(
+      "an account",
+      async () => (await kubectl(server, "get", "sa", "default")).includes("default "),
+    );
+    await kubectl(server, "apply", "-f", manifest);
+    await until("both pods", async () => await runs("a") && await runs("b"));
+    // Each has a folder in memory and its token.
+    assertEquals(tmpfs().length, 4);
+    for (const pid of (await server.pids()).reverse()) {
+      try {
+        Deno.kill(pid, "SIGKILL");
+      } catch {
+        // It went with another.
+      }
+    }
+    await server.stop("SIGKILL");
+    assertEquals(tmpfs().length, 4, "what is killed cleans nothing up");
+    server = await Server.start({ folder, flags });
+    await until("both pods again", async () => await runs("a") && await runs("b"));
+    await kubectl(server, "delete", "pod", "a", "--wait=false");
+    await until("the first's end", () => tmpfs().length === 2);
+    await server.stop();
+    assertEquals(hostMounts()!.under(folder), []);
+    await Deno.remove(folder, { recursive: true });
   });
 });

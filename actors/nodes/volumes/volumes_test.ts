@@ -139,6 +139,51 @@ Deno.test("HostVolumes makes files of objects, with items, modes and what may be
     assertEquals([mode("s", "pw"), mode("items", "x/y")], [0o400, 0o440]);
   }));
 
+Deno.test("trust bundles are chosen by name, or by signer and labels, each certificate once", () =>
+  inFolder(async (folder) => {
+    const { kept, volumes, pod, read } = world(folder);
+    const pem = (...bodies: string[]) =>
+      bodies.map((body) =>
+        `text between\n-----BEGIN CERTIFICATE-----\nHeader: x\n${body}\n-----END CERTIFICATE-----\n`
+      ).join("");
+    const bundle = (name: string, trustBundle: string, labels = {}, signerName?: string) =>
+      kept.set(`bundle/${name}`, { metadata: { name, labels }, spec: { trustBundle, signerName } });
+    bundle("one", pem("QQ==", "QQ=="));
+    bundle("s1", pem("QQ=="), { live: "yes" }, "example.com/s");
+    bundle("s2", pem("Qg=="), { live: "yes" }, "example.com/s");
+    bundle("s3", pem("Qw=="), { live: "no" }, "example.com/s");
+    const of = (clusterTrustBundle: object) =>
+      pod({
+        name: "v",
+        projected: { sources: [{ clusterTrustBundle: { path: "ca", ...clusterTrustBundle } }] },
+      });
+    const plain = (body: string) =>
+      `-----BEGIN CERTIFICATE-----\n${body}\n-----END CERTIFICATE-----\n`;
+    await volumes.setup(of({ name: "one" }), facts);
+    assertEquals(await read("v", "ca"), plain("QQ=="));
+    const labelSelector = { matchLabels: { live: "yes" } };
+    await volumes.setup(of({ signerName: "example.com/s", labelSelector }), facts);
+    assertEquals(await read("v", "ca"), plain("QQ==") + plain("Qg=="));
+    // No selector selects nothing.
+    for (
+      const [source, message] of [
+        [
+          { signerName: "example.com/s" },
+          "combination of signerName and labelSelector matched zero ClusterTrustBundles",
+        ],
+        [
+          { name: "none" },
+          'while getting ClusterTrustBundle: clustertrustbundle.certificates.k8s.io "none" not found',
+        ],
+      ] as const
+    ) {
+      const error = await assertRejects(() => volumes.setup(of(source), facts), MountError);
+      assertEquals(error.message, message);
+      await volumes.setup(of({ ...source, optional: true }), facts);
+      assertEquals(await read("v", "ca"), "");
+    }
+  }));
+
 Deno.test("HostVolumes says what it waits for", () =>
   inFolder(async (folder) => {
     const { kept, volumes, pod } = world(folder);
