@@ -127,13 +127,15 @@ export class PodSandbox {
     const { volumes, clock, log } = this.#ports;
     if (!volumes) return;
     this.#timer?.cancel();
-    this.#timer = clock.timer("background", delayMs, async () => {
+    const timer = this.#timer = clock.timer("background", delayMs, async () => {
+      // Who asked for a refresh meanwhile is not put off to the next one that is due by the clock.
+      const later = (ms: number) => this.#timer === timer && this.#refreshLater(pod, ms);
       try {
         const next = await volumes.refresh(pod, this.facts);
-        if (next !== undefined && this.state === "ready") this.#refreshLater(pod, next);
+        if (next !== undefined && this.state === "ready") later(next);
       } catch (error) {
         log("warn", "volumes not refreshed", { pod: pod.metadata.uid, error: String(error) });
-        this.#refreshLater(pod, RETRY_MS_MAX);
+        later(RETRY_MS_MAX);
       }
     });
   }
@@ -155,5 +157,6 @@ export class PodSandbox {
 
   cancel(): void {
     this.#timer?.cancel();
+    this.#timer = undefined;
   }
 }
