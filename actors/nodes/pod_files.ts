@@ -46,6 +46,20 @@ export function hostsFile(
   return lines.join("\n") + "\n";
 }
 
+/** What resolvers read of a resolv.conf: name servers, domains to search in, and their characters. */
+export const NAMESERVERS_MAX = 3;
+export const SEARCHES_MAX = 32;
+export const SEARCH_CHARS_MAX = 2048;
+/** Of one domain. */
+const DOMAIN_CHARS_MAX = 253;
+
+/** The first domains that are read; those too long to be any are left out. */
+function fitting(searches: readonly string[]): string[] {
+  const some = searches.filter(({ length }) => length <= DOMAIN_CHARS_MAX).slice(0, SEARCHES_MAX);
+  while (some.join(" ").length > SEARCH_CHARS_MAX) some.pop();
+  return some;
+}
+
 /** /etc/resolv.conf by the pod's DNS policy. `host` is the machine's own. */
 export function resolvFile(pod: Pod, node: NodeFacts, host: string): string {
   const { dnsPolicy = "ClusterFirst", hostNetwork, dnsConfig } = pod.spec;
@@ -68,8 +82,8 @@ export function resolvFile(pod: Pod, node: NodeFacts, host: string): string {
       options.set(name, value);
     }
   }
-  servers = [...new Set([...servers, ...(dnsConfig?.nameservers ?? [])])];
-  searches = [...new Set([...searches, ...(dnsConfig?.searches ?? [])])];
+  servers = [...new Set([...servers, ...(dnsConfig?.nameservers ?? [])])].slice(0, NAMESERVERS_MAX);
+  searches = fitting([...new Set([...searches, ...(dnsConfig?.searches ?? [])])]);
   for (const { name, value } of dnsConfig?.options ?? []) options.set(name, value);
   let text = "";
   if (searches.length) text += `search ${searches.join(" ")}\n`;

@@ -1,5 +1,12 @@
 import { assertEquals } from "@std/assert";
-import { hostnameOf, hostsFile, resolvFile } from "./pod_files.ts";
+import {
+  hostnameOf,
+  hostsFile,
+  NAMESERVERS_MAX,
+  resolvFile,
+  SEARCH_CHARS_MAX,
+  SEARCHES_MAX,
+} from "./pod_files.ts";
 import type { NodeFacts } from "./ports.ts";
 import type { Pod, PodSpec } from "./types.ts";
 
@@ -36,6 +43,20 @@ Deno.test("resolvFile() follows the pod's DNS policy", () => {
     resolvFile(pod({ dnsPolicy: "None", dnsConfig }), node, node.resolv),
     "search x\nnameserver 1.1.1.1\noptions ndots:2\n",
   );
+});
+
+Deno.test("resolvFile() names no more servers and domains than resolvers read", () => {
+  const nameservers = ["1.1.1.1", "1.1.1.2", "1.1.1.3"];
+  const lines = (searches: string[]) =>
+    resolvFile(pod({ dnsConfig: { nameservers, searches } }), node, node.resolv).split("\n");
+  const few = Array.from({ length: 40 }, (_, i) => `d${i}`);
+  const [search, ...rest] = lines(few);
+  assertEquals(search.split(" ").length, 1 + SEARCHES_MAX);
+  assertEquals(rest.filter((line) => line.startsWith("nameserver ")).length, NAMESERVERS_MAX);
+  const long = Array.from({ length: 20 }, (_, i) => `${"x".repeat(200)}${i}`);
+  const [cut] = lines([`${"y".repeat(254)}`, ...long]);
+  assertEquals(cut.length <= "search ".length + SEARCH_CHARS_MAX, true);
+  assertEquals(cut.includes("yy"), false);
 });
 
 Deno.test("hostsFile() names the pod, its subdomain and its aliases", () => {
