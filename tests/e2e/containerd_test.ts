@@ -205,6 +205,26 @@ const CASES: Record<string, (world: ContainerdWorld) => Promise<void>> = {
     assertEquals(await logs("slow", { follow: true }), "1\n2\n3\n");
     await gone("slow");
   },
+  "a log that has grown is put aside, and read as one": async (
+    { box, containerd, pod, phase, logs, gone },
+  ) => {
+    const script = "echo first; yes 0123456789 | head -n 1000000; echo last; sleep 60; echo more";
+    await pod("wordy", { command: ["sh", "-c", script] });
+    const { uid } = (await phase("wordy", "Running")).metadata;
+    const folder = `${containerd.logs}/default_wordy_${uid}/c`;
+    await box.until(
+      "another file",
+      () => Deno.stat(`${folder}/0.log.1`).catch(() => undefined),
+      30_000,
+    );
+    await box.until(
+      "its last line",
+      async () => await logs("wordy", { tailLines: 1 }) === "last\n",
+      20_000,
+    );
+    assertEquals(await logs("wordy", { limitBytes: 6 }), "first\n");
+    await gone("wordy");
+  },
   "exec has its own streams and code, attach the container's": async (
     { box, node, pod, phase, exec, gone },
   ) => {

@@ -9,7 +9,7 @@
 import { statfs } from "node:fs/promises";
 import type { Duplex, RemoteProcess } from "../../../api/client/node_api.ts";
 import { internal } from "../../../api/machinery/errors.ts";
-import type { Clock, Timer } from "../../../kv/clock.ts";
+import type { Timer } from "../../../kv/clock.ts";
 import { connectRpc, failedWith, type RpcClient, RpcError } from "../grpc.ts";
 import type { ContainerOf, Pod } from "../types.ts";
 import {
@@ -18,22 +18,21 @@ import {
   containerConfig,
   logFolderOf,
   logPathOf,
-  MESSAGE_PATH,
-  MESSAGE_POLICY,
   POD_UID,
   RESTART_COUNT,
-  sandboxConfig,
 } from "./cri_config.ts";
 import { CriImages, type PullSecret } from "./cri_images.ts";
 import { type DiskSpace, IMAGE_GC_MS, ImageGc } from "./cri_image_gc.ts";
+import { endOf, mountsOf, removeFolder, removeLog } from "./cri_files.ts";
 import { CriLogs } from "./cri_logs.ts";
-import { CONTAINER, CRI, type Cri, SANDBOX } from "./cri_messages.ts";
+import { CONTAINER, CRI, type Cri } from "./cri_messages.ts";
 import { resourcesOf } from "./cri_resources.ts";
+import { CriSandboxes, type SandboxOptions } from "./cri_sandboxes.ts";
 import { CriStats } from "./cri_stats.ts";
 import { forwardAt, processAt } from "./cri_streams.ts";
 import { CriWatch, type RuntimeState } from "./cri_watch.ts";
-import { lastLines, readLog } from "./logs.ts";
-import { applyPodCgroup, podLimits, removePodCgroup } from "./pod_cgroups.ts";
+import { readLog } from "./logs.ts";
+import { applyPodCgroup, podLimits } from "./pod_cgroups.ts";
 import {
   type CommandEnd,
   type ContainerEnd,
@@ -43,7 +42,6 @@ import {
   type FoundContainer,
   type ImageWish,
   type LogRequest,
-  type Mount,
   type PulledImage,
   type Runtime,
   RuntimeError,
@@ -51,35 +49,17 @@ import {
   type SandboxAddresses,
 } from "./runtime.ts";
 
-export interface CriOptions {
+export interface CriOptions extends SandboxOptions {
   /** Where the runtime listens: `unix:///run/containerd/containerd.sock`. */
   endpoint: string;
-  clock: Clock;
   /** Where what is kept of pods lies: `<folder>/pods/<uid>`. */
   folder: string;
-  /** Where the logs of containers lie. */
-  logs: string;
   /** Of the machine: what scores and limits are measured by. */
   machineBytes: number;
   secret(namespace: string, name: string): Promise<PullSecret | undefined>;
-  /** The handler that a pod's RuntimeClass names; empty for the runtime's own choice. */
-  handler(pod: Pod): Promise<string>;
   log(level: "info" | "warn" | "error", text: string, fields?: Record<string, unknown>): void;
   /** A warning about the node, as an Event. */
   warning?(reason: string, message: string): void;
-}
-
-/** A sandbox as this process knows it. */
-interface CriSandbox {
-  id: string;
-  uid: string;
-  /** Where its logs lie below the folder of all logs. */
-  logs: string;
-  attempt: number;
-  createdAt: number;
-  ready: boolean;
-  config?: Cri<"PodSandboxConfig">;
-  ips: string[];
 }
 
 /** A container as this process knows it. */
@@ -103,12 +83,8 @@ interface CriContainer {
 
 type Client = RpcClient<typeof CRI.messages>;
 
-/** Making a sandbox asks network plugins; pulling its image may be part of it. */
-const SANDBOX_TIMEOUT_MS = 4 * 60_000;
 /** Between attempts to stop a container whose runtime does not answer. */
 const STOP_RETRY_MS = 1000;
-/** Of the message a container may leave behind. */
-const MESSAGE_BYTES_MAX = 4096;
 /** Between two looks at how logs have grown. */
 const ROTATE_MS = 10_000;
 const SECCOMP_FOLDER = "/var/lib/kubelet/seccomp";
@@ -128,9 +104,7 @@ export class CriRuntime implements Runtime {
   readonly #stats: CriStats;
   readonly #watch: CriWatch;
   readonly #containers = new Map<string, CriContainer>();
-  /** The newest sandbox of each pod, by the pod's uid. */
-  readonly #sandboxes = new Map<string, CriSandbox>();
-  #lost: (uid: string) => void = () => {};
+  readonly #sandboxes: CriSandboxes;
   #rotatedAt = 0;
   #closed = false;
   readonly #imageGc: ImageGc;
@@ -149,6 +123,7 @@ export class CriRuntime implements Runtime {
       space: diskSpace,
       failed: (reason, message) => options.warning?.(reason, message),
     });
+    this.#sandboxes = new CriSandboxes(client, options);
     this.#logs = new CriLogs(clock);
     this.#stats = new CriStats(client, clock);
     this.#watch = new CriWatch({ client, clock, seen: (state) => this.#seen(state) });
@@ -191,7 +166,7 @@ export class CriRuntime implements Runtime {
     const { containers = [] } = await this.#client.call("ListContainers", {});
     const { items: sandboxes = [] } = await this.#client.call("ListPodSandbox", {});
     this.#collectLater();
-    for (const one of sandboxes) this.#foundSandbox(one);
+    for (const one of sandboxes) this.#sandboxes.found(one);
     for (const one of containers) {
       // One that was made and never started is in the way of the next with its name.
       if ((one.state ?? CONTAINER.CREATED) !== CONTAINER.CREATED) await this.#foundContainer(one);
@@ -208,18 +183,6 @@ export class CriRuntime implements Runtime {
         log("warn", "unused images cannot be removed", { error: String(error) });
       }).finally(() => this.#closed || this.#collectLater());
     });
-  }
-
-  #foundSandbox({ id = "", labels, metadata, state, createdAt = 0 }: Cri<"PodSandbox">): void {
-    const uid = labels?.[POD_UID];
-    if (!uid) return;
-    const attempt = metadata?.attempt ?? 0;
-    const known = this.#sandboxes.get(uid);
-    if (known && known.createdAt > createdAt) return;
-    const ready = (state ?? SANDBOX.READY) === SANDBOX.READY;
-    const { name = "", namespace = "" } = metadata ?? {};
-    const logs = logFolderOf({ name, namespace, uid });
-    this.#sandboxes.set(uid, { id, uid, logs, attempt, createdAt, ready, ips: [] });
   }
 
   async #foundContainer(one: Cri<"Container">): Promise<void> {
@@ -243,7 +206,7 @@ export class CriRuntime implements Runtime {
       startedAt: startedAt / 1e6,
       logPath: answer.status.logPath,
     };
-    if (state !== CONTAINER.RUNNING) container.end = this.#endOf(answer.status);
+    if (state !== CONTAINER.RUNNING) container.end = endOf(answer.status);
     // Without its sandbox it has no network, and what shares its namespaces is gone.
     else if (!ready) this.stop(container.id, 0);
     this.#containers.set(container.id, container);
@@ -251,7 +214,7 @@ export class CriRuntime implements Runtime {
 
   /** Removes what is there of pods that are not among these. */
   async sweep(uids: ReadonlySet<string>): Promise<void> {
-    for (const { uid, logs } of [...this.#sandboxes.values()]) {
+    for (const { uid, logs } of this.#sandboxes.all()) {
       if (uids.has(uid)) continue;
       try {
         await this.stopSandbox(uid);
@@ -280,91 +243,25 @@ export class CriRuntime implements Runtime {
   }
 
   async startSandbox(sandbox: Sandbox): Promise<SandboxAddresses> {
-    const { pod } = sandbox;
-    const { uid } = pod.metadata;
-    const { logs } = this.#options;
-    const known = this.#sandboxes.get(uid);
-    if (known) {
-      known.config = sandboxConfig(sandbox, { attempt: known.attempt, logs });
-      if (await this.#isReady(known, pod)) return { ips: known.ips };
-      await this.#end(known);
-    }
-    const attempt = known ? known.attempt + 1 : 0;
-    const config = sandboxConfig(sandbox, { attempt, logs });
-    await Deno.mkdir(config.logDirectory!, { recursive: true, mode: 0o755 });
-    applyPodCgroup(cgroupOf(pod), podLimits(pod));
-    const request = { config, runtimeHandler: await this.#options.handler(pod) };
-    const { podSandboxId: id = "" } = await this.#call("RunPodSandbox", request);
-    const made: CriSandbox = {
-      id,
-      uid,
-      logs: logFolderOf(pod.metadata),
-      attempt,
-      createdAt: this.#options.clock.now() * 1e6,
-      ready: true,
-      config,
-      ips: [],
-    };
-    this.#sandboxes.set(uid, made);
-    if (!await this.#isReady(made, pod)) {
-      throw new Error("the sandbox ended as soon as it was made");
-    }
-    return { ips: made.ips };
-  }
-
-  async #call(method: "RunPodSandbox", request: Cri<"RunPodSandboxRequest">) {
-    try {
-      return await this.#client.call(method, request, { timeoutMs: SANDBOX_TIMEOUT_MS });
-    } catch (error) {
-      // The Event names the cause; a kubelet shows it with the code in front of it.
-      throw new Error((error as Error).message);
-    }
-  }
-
-  watchSandboxes(lost: (uid: string) => void): void {
-    this.#lost = lost;
-  }
-
-  /** The images of the machine, the largest first, as a node's status lists them. */
-  async images(): Promise<{ names: string[]; sizeBytes: number }[]> {
-    return await this.#images.list();
-  }
-
-  /** Whether a sandbox is there, as its pod wants it; notes its addresses. */
-  async #isReady(sandbox: CriSandbox, pod: Pod): Promise<boolean> {
-    try {
-      const request = { podSandboxId: sandbox.id };
-      const { status } = await this.#client.call("PodSandboxStatus", request);
-      sandbox.ready = (status?.state ?? SANDBOX.READY) === SANDBOX.READY;
-      const { ip, additionalIps = [] } = status?.network ?? {};
-      sandbox.ips = [ip, ...additionalIps.map((one) => one.ip)].filter((one) => !!one) as string[];
-      return sandbox.ready && (!!pod.spec.hostNetwork || sandbox.ips.length > 0);
-    } catch (error) {
-      if (failedWith(error, "NotFound")) return sandbox.ready = false;
-      throw error;
-    }
+    return await this.#sandboxes.start(sandbox);
   }
 
   async stopSandbox(uid: string): Promise<void> {
-    const known = this.#sandboxes.get(uid);
-    if (!known) return;
-    const { items = [] } = await this.#client.call("ListPodSandbox", {
-      filter: { labelSelector: { [POD_UID]: uid } },
-    });
-    for (const { id = "" } of items) await this.#end({ ...known, id });
-    for (const quality of ["", "/burstable", "/besteffort"]) {
-      removePodCgroup(`/kubepods${quality}/pod${uid}`);
-    }
-    this.#sandboxes.delete(uid);
+    if (!this.#sandboxes.get(uid)) return;
+    await this.#sandboxes.stop(uid);
     for (const one of [...this.#containers.values()]) {
       if (one.uid === uid) this.#containers.delete(one.id);
     }
     await removeFolder(`${this.#options.folder}/pods/${uid}/containers`);
   }
 
-  async #end({ id }: CriSandbox): Promise<void> {
-    await this.#client.call("StopPodSandbox", { podSandboxId: id });
-    await this.#client.call("RemovePodSandbox", { podSandboxId: id });
+  watchSandboxes(lost: (uid: string) => void): void {
+    this.#sandboxes.lost = lost;
+  }
+
+  /** The images of the machine, the largest first, as a node's status lists them. */
+  async images(): Promise<{ names: string[]; sizeBytes: number }[]> {
+    return await this.#images.list();
   }
 
   async create(spec: ContainerSpec): Promise<string> {
@@ -373,7 +270,11 @@ export class CriRuntime implements Runtime {
     const { container, attempt } = spec;
     const sandbox = this.#sandboxes.get(uid);
     if (!sandbox?.config) throw new RuntimeError("CreateContainerError", "the pod has no sandbox");
-    const mounts = await this.#mounts(spec);
+    const mounts = (await mountsOf(spec, `${this.#options.folder}/pods`)).map((mount) => {
+      const { image } = mount;
+      if (!image) return mount;
+      return { ...mount, image: { ...image, reference: this.#images.idOf(image.reference) } };
+    });
     const config = containerConfig({ ...spec, imageId: this.#images.idOf(spec.imageId) }, {
       mounts,
       user: this.#images.userOf(spec.imageId),
@@ -410,33 +311,6 @@ export class CriRuntime implements Runtime {
     };
     this.#containers.set(made.id, made);
     return made.id;
-  }
-
-  /** The volumes, and the files that a kubelet gives every container. */
-  async #mounts(spec: ContainerSpec): Promise<Mount[]> {
-    const { sandbox: { pod, hosts }, container, attempt } = spec;
-    const folder = `${this.#options.folder}/pods/${pod.metadata.uid}/containers/${container.name}`;
-    await Deno.mkdir(folder, { recursive: true });
-    const mounts = spec.mounts.map((mount) => {
-      const { image } = mount;
-      if (!image) return mount;
-      return { ...mount, image: { ...image, reference: this.#images.idOf(image.reference) } };
-    });
-    const taken = (path: string) => mounts.some((mount) => mount.containerPath === path);
-    if (!taken("/etc/hosts")) {
-      const hostPath = `${folder}/etc-hosts`;
-      const text = pod.spec.hostNetwork ? await hostHosts(hosts) : hosts;
-      await Deno.writeTextFile(hostPath, text);
-      mounts.push({ hostPath, containerPath: "/etc/hosts", readOnly: false });
-    }
-    const path = container.terminationMessagePath ?? "/dev/termination-log";
-    if (path) {
-      const hostPath = `${folder}/message-${attempt}`;
-      await Deno.writeTextFile(hostPath, "");
-      await Deno.chmod(hostPath, 0o666);
-      mounts.push({ hostPath, containerPath: path, readOnly: false });
-    }
-    return mounts;
   }
 
   /** The container whose processes an ephemeral one is to see. */
@@ -636,17 +510,7 @@ export class CriRuntime implements Runtime {
       if (listed.has(bare(known.id)) && state === CONTAINER.RUNNING) continue;
       await this.#exited(known);
     }
-    const there = new Map(sandboxes.map((one) => [one.id, one]));
-    for (const sandbox of this.#sandboxes.values()) {
-      const state = there.get(sandbox.id)?.state ?? SANDBOX.READY;
-      if (!sandbox.ready || (there.has(sandbox.id) && state === SANDBOX.READY)) continue;
-      // One that was made after the list was is not in it.
-      const request = { podSandboxId: sandbox.id };
-      const now = await this.#client.call("PodSandboxStatus", request).catch(() => undefined);
-      if (now?.status && (now.status.state ?? SANDBOX.READY) === SANDBOX.READY) continue;
-      sandbox.ready = false;
-      if (this.#sandboxes.get(sandbox.uid) === sandbox) this.#lost(sandbox.uid);
-    }
+    await this.#sandboxes.seen(sandboxes);
     if (clock.now() - this.#rotatedAt < ROTATE_MS) return;
     this.#rotatedAt = clock.now();
     for (const { id, logPath, state } of this.#containers.values()) {
@@ -669,7 +533,7 @@ export class CriRuntime implements Runtime {
       const request = { containerId: bare(container.id) };
       const { status } = await this.#client.call("ContainerStatus", request);
       if ((status?.state ?? 0) === CONTAINER.RUNNING) return;
-      if (status) end = this.#endOf(status);
+      if (status) end = endOf(status);
     } catch (error) {
       if (!failedWith(error, "NotFound")) throw error;
     }
@@ -678,24 +542,6 @@ export class CriRuntime implements Runtime {
     container.ended = undefined;
     container.end = end;
     ended?.(end);
-  }
-
-  #endOf(status: Cri<"ContainerStatus">): ContainerEnd {
-    const { exitCode = 0, reason, message = "", startedAt = 0, finishedAt = 0 } = status;
-    const { annotations, mounts = [], logPath } = status;
-    const path = annotations?.[MESSAGE_PATH] || "/dev/termination-log";
-    const file = mounts.find((mount) => mount.containerPath === path)?.hostPath;
-    let left = file ? messageIn(file) : "";
-    const fallback = annotations?.[MESSAGE_POLICY] === "FallbackToLogsOnError";
-    if (!left && fallback && exitCode !== 0 && logPath) left = lastLines(logPath);
-    const words = [message, left].filter((text) => text).join(": ");
-    return {
-      exitCode,
-      ...(reason ? { reason } : {}),
-      ...(words ? { message: words } : {}),
-      startedAt: Math.floor(startedAt / 1e6),
-      finishedAt: Math.floor(finishedAt / 1e6),
-    };
   }
 
   #known(id: string): CriContainer {
@@ -721,39 +567,4 @@ function codeOf(error: unknown): string {
 
 function detailsOf(error: unknown): string {
   return error instanceof RpcError ? error.details : (error as Error).message;
-}
-
-/** What a container wrote into its message's file: the end of it. */
-function messageIn(path: string): string {
-  try {
-    const bytes = Deno.readFileSync(path);
-    return new TextDecoder().decode(bytes.subarray(-MESSAGE_BYTES_MAX));
-  } catch {
-    return ""; // the pod's folder went first
-  }
-}
-
-/** The machine's own hosts, and the aliases of a pod that shares its network. */
-async function hostHosts(hosts: string): Promise<string> {
-  const own = await Deno.readTextFile("/etc/hosts").catch(() => "127.0.0.1\tlocalhost\n");
-  const aliases = hosts.indexOf("\n# Entries added by HostAliases.");
-  const head = "# Kubernetes-managed hosts file (host network).\n";
-  return head + own + (aliases < 0 ? "" : hosts.slice(aliases));
-}
-
-async function removeFolder(path: string): Promise<void> {
-  await Deno.remove(path, { recursive: true }).catch((error) => {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  });
-}
-
-/** Removes a log and what was put aside of it. */
-async function removeLog(path: string): Promise<void> {
-  const folder = path.slice(0, path.lastIndexOf("/"));
-  const name = path.slice(folder.length + 1);
-  for await (const entry of Deno.readDir(folder)) {
-    if (entry.name === name || entry.name.startsWith(`${name}.`)) {
-      await removeFolder(`${folder}/${entry.name}`);
-    }
-  }
 }
