@@ -21,7 +21,7 @@ import {
   targetOf,
 } from "../runtime/mod.ts";
 import { type Expected, expectedOf, unmanagedText } from "./disruption_scale.ts";
-import { type Condition, conditionOf, type Obj, sameStatus, timeOf } from "./objects.ts";
+import { type Condition, conditionOf, type Obj, observed, sameStatus, timeOf } from "./objects.ts";
 import { isFinished, isReady, textOf } from "./pods.ts";
 import type { ControllerPorts, ServedKinds } from "./ports.ts";
 
@@ -128,6 +128,7 @@ async function freshen(key: string, context: ActorContext): Promise<Outcome> {
     reason: null,
     message: null,
     lastTransitionTime: formatTime(now),
+    ...observed(pod),
   };
   await unlessGone(context.client.patch(targetOf(PODS, pod, "status"), {
     type: "strategic",

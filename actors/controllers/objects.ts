@@ -81,3 +81,8 @@ export function sortBy<T>(items: T[], ...tests: ((a: T, b: T) => number)[]): T[]
     return 0;
   });
 }
+
+/** Of which generation of a pod a condition speaks. */
+export function observed({ metadata: { generation } }: Obj): { observedGeneration?: number } {
+  return generation === undefined ? {} : { observedGeneration: generation };
+}

@@ -17,7 +17,7 @@ import {
   targetOf,
 } from "../runtime/mod.ts";
 import { ControllerMetrics } from "./metrics.ts";
-import { byAge, conditionOf, type Obj } from "./objects.ts";
+import { byAge, conditionOf, type Obj, observed } from "./objects.ts";
 import { isFinished } from "./pods.ts";
 import type { ControllerPorts, FreeController } from "./ports.ts";
 import { settingsOf } from "./settings.ts";
@@ -95,6 +95,7 @@ async function handle(_key: string, state: State, context: ActorContext): Promis
       reason: "DeletionByPodGC",
       message: "PodGC: node no longer exists",
       lastTransitionTime: formatTime(context.clock.now()),
+      ...observed(pod),
     });
     await remove(context, pod);
     count(pod, "orphaned");
@@ -141,7 +142,7 @@ function isOutOfService(context: ActorContext, nodeName: string): boolean {
 async function markFailed(
   context: ActorContext,
   pod: Obj,
-  condition?: Record<string, string>,
+  condition?: Record<string, string | number>,
 ): Promise<void> {
   if (isFinished(pod)) return;
   const status = { phase: "Failed", ...(condition ? { conditions: [condition] } : {}) };

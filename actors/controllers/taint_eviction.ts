@@ -18,7 +18,7 @@ import {
   targetOf,
 } from "../runtime/mod.ts";
 import { ControllerMetrics } from "./metrics.ts";
-import { conditionOf, type Obj, timeOf } from "./objects.ts";
+import { conditionOf, type Obj, observed, timeOf } from "./objects.ts";
 import { isFinished } from "./pods.ts";
 import type { ControllerPorts } from "./ports.ts";
 
@@ -134,8 +134,13 @@ export async function deleteDisrupted(
   const { uid } = pod.metadata;
   try {
     if (conditionOf(pod.status, "DisruptionTarget")?.status !== "True") {
-      const lastTransitionTime = formatTime(clock.now());
-      const condition = { type: "DisruptionTarget", status: "True", ...why, lastTransitionTime };
+      const condition = {
+        type: "DisruptionTarget",
+        status: "True",
+        ...why,
+        lastTransitionTime: formatTime(clock.now()),
+        ...observed(pod),
+      };
       await client.patch(targetOf(PODS, pod, "status"), {
         type: "strategic",
         body: { metadata: { uid }, status: { conditions: [condition] } },

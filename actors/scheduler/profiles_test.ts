@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import type { Endpoint, Outbound, OutboundRequest } from "../../api/client/outbound.ts";
 import type { ExtenderConfiguration } from "./configuration.ts";
 import type { PluginFactory, SchedulerOptions } from "./mod.ts";
@@ -259,6 +259,32 @@ Deno.test("an extender's refusals are told, its failure ends the try unless it i
   await other.pod("p");
   await other.settle();
   assertEquals(await other.places(), ["p: a"]);
+});
+
+Deno.test("victims of preemption are told why they go before they do, and the pod that needs room where it will be", async () => {
+  await using w = await openWorld();
+  await w.node("a", { cpu: "1" });
+  await w.priorityClass("high", 10);
+  await w.pod("low", { requests: { cpu: "1" } });
+  await w.settle();
+  await w.pod("high", { priorityClassName: "high", requests: { cpu: "1" } });
+  await w.settle();
+  const pods = { group: "", version: "v1", plural: "pods" };
+  const { metadata, status } = await w.get(pods, "low", "default");
+  const condition = status.conditions.find((c: { type: string }) => c.type === "DisruptionTarget");
+  assertEquals({ ...condition, lastTransitionTime: undefined }, {
+    type: "DisruptionTarget",
+    status: "True",
+    reason: "PreemptionByScheduler",
+    message: "default-scheduler: preempting to accommodate a higher priority pod",
+    observedGeneration: 1,
+    lastTransitionTime: undefined,
+    lastProbeTime: condition.lastProbeTime,
+  });
+  assert(metadata.deletionTimestamp);
+  const high = await w.get(pods, "high", "default");
+  assertEquals(high.status.nominatedNodeName, "a");
+  assertEquals((await w.events("Preempted")).length, 1);
 });
 
 Deno.test("a promised node is taken back from pods that a higher one outbids", async () => {

@@ -622,7 +622,7 @@ export class Scheduler {
 
   async #evictOne(preemptor: PodInfo, victim: PodInfo, node: string): Promise<void> {
     if (victim.terminating) return;
-    const { namespace, name, uid } = victim.pod.metadata;
+    const { namespace, name, uid, generation } = victim.pod.metadata;
     const condition = {
       type: "DisruptionTarget",
       status: "True",
@@ -631,6 +631,7 @@ export class Scheduler {
         this.#profileOf(preemptor.pod).name
       }: preempting to accommodate a higher priority pod`,
       lastTransitionTime: this.#time(),
+      ...(generation !== undefined && { observedGeneration: generation }),
     };
     const target = { resource: PODS, namespace, name };
     await this.#client.patch({ ...target, subresource: "status" }, {
