@@ -1,7 +1,7 @@
 /** CEL's standard definitions: operators, conversions, strings, times. */
 import { parseDuration, parseTime } from "../time.ts";
 import { LongSearch, takesLong } from "../crd/long_search.ts";
-import { regexpEngine } from "../crd/regexp.ts";
+import { compilePattern, keptPattern } from "../crd/regexp.ts";
 import {
   added,
   appended,
@@ -336,24 +336,17 @@ export function longSearch(
   return isLong() ? piecemeal(() => new LongSearch(pattern, text, options)) : undefined;
 }
 
-type Pattern = ReturnType<ReturnType<typeof regexpEngine>["RE2JS"]["compile"]>;
-const patterns = new Map<string, Pattern>();
-const PATTERNS_MAX = 512;
-
+type Pattern = ReturnType<typeof compilePattern>;
 /** A pattern, compiled once. */
 export function compiledPattern(text: string): Pattern {
-  const known = patterns.get(text);
+  const known = keptPattern(text);
   if (known) return known;
   work(500 + 100 * text.length);
-  let made: Pattern;
   try {
-    made = regexpEngine().RE2JS.compile(text);
+    return compilePattern(text);
   } catch (error) {
     throw new CelError(error instanceof Error ? error.message : String(error));
   }
-  if (patterns.size >= PATTERNS_MAX) patterns.clear();
-  patterns.set(text, made);
-  return made;
 }
 
 /** cel-go charges for the text at run time, and expects to for what is looked for. */

@@ -7,6 +7,7 @@
 import type { RE2JS } from "re2js";
 import { type Pace, Unsettled } from "../pace.ts";
 import { LongSearch, takesLong } from "./long_search.ts";
+import { patternSize } from "./pattern_size.ts";
 
 /** A compiled pattern. */
 export interface Pattern {
@@ -42,17 +43,43 @@ export function regexpEngine(): Engine {
   return engine;
 }
 
-/** Patterns kept compiled. */
+/** Instructions of one pattern at most, about a kilobyte each: `x{1000}` is a thousand. */
+export const PATTERN_SIZE_MAX = 50_000;
+/** Patterns that are kept compiled, and instructions of all of them. */
 const PATTERNS_MAX = 2048;
+const PATTERNS_SIZE_MAX = 200_000;
+const engines = new Map<string, RE2JS>();
 const patterns = new Map<string, Pattern | string>();
+let size = 0;
+
+/** A pattern that is kept compiled. */
+export function keptPattern(text: string): RE2JS | undefined {
+  return engines.get(text);
+}
+
+/** Compiles a pattern, once. Throws what is wrong with it. */
+export function compilePattern(text: string): RE2JS {
+  const known = engines.get(text);
+  if (known) return known;
+  const more = patternSize(text, PATTERN_SIZE_MAX);
+  if (more > PATTERN_SIZE_MAX) throw new Error("error parsing regexp: expression too large");
+  const made = regexpEngine().RE2JS.compile(text);
+  if (engines.size >= PATTERNS_MAX || size + more > PATTERNS_SIZE_MAX) {
+    engines.clear();
+    patterns.clear();
+    size = 0;
+  }
+  size += more;
+  engines.set(text, made);
+  return made;
+}
 
 function compiled(text: string): Pattern | string {
   const known = patterns.get(text);
   if (known !== undefined) return known;
-  if (patterns.size >= PATTERNS_MAX) patterns.clear();
   let made: Pattern | string;
   try {
-    const pattern = regexpEngine().RE2JS.compile(text);
+    const pattern = compilePattern(text);
     made = {
       test(value) {
         if (!searched || !takesLong(pattern, value)) return pattern.matcher(value).find();
@@ -64,6 +91,7 @@ function compiled(text: string): Pattern | string {
   } catch (error) {
     if (!engine) throw error;
     made = error instanceof Error ? error.message : String(error);
+    if (patterns.size >= PATTERNS_MAX) patterns.clear();
   }
   patterns.set(text, made);
   return made;
