@@ -110,6 +110,14 @@ export function podSecurity(
 ): AdmissionPlugin {
   const settings = settingsOf(options);
   const { defaults } = settings;
+  /** By the labels of stored namespaces. */
+  const policies = new WeakMap<object, ReturnType<typeof policyOf>>();
+  const policyFor = (labels: Labels) => {
+    if (!labels) return policyOf(labels, defaults);
+    let known = policies.get(labels);
+    if (!known) policies.set(labels, known = policyOf(labels, defaults));
+    return known;
+  };
   // Where nothing is asked by default, what no namespace asks for need not be looked at
   const idle = MODES.every((mode) => defaults[mode].level === "privileged");
   return {
@@ -135,7 +143,7 @@ export function podSecurity(
       const labels = a.view.get(`/registry/namespaces/${a.namespace}`)?.value.metadata.labels;
       // Most namespaces say nothing about pods: nothing to do.
       if (!labels && idle) return void (enforce && note("allow", "enforce", defaults.enforce));
-      const { policy, errors } = policyOf(labels, defaults);
+      const { policy, errors } = policyFor(labels);
       const silent = policy.audit.level === "privileged" && policy.warn.level === "privileged" &&
         (!enforce || policy.enforce.level === "privileged");
       if (silent && errors.length === 0) {
