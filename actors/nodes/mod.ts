@@ -13,6 +13,7 @@
  * - order: init containers run one by one; sidecars before and after what they serve.
  * - grace: no container outlives its grace period, and none is killed before it.
  * - no-leftovers: what a former life of a node left running ends before anything is started.
+ * - no-mounts: what is mounted for a pod goes with it, and after `kill -9` before anything is started.
  * - labelled: a simulated container never looks like a real one (node label, Event, logs, exec).
  *
  * What it does not do: isolation between tenants. An isolate is a process of this machine's user.

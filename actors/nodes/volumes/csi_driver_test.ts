@@ -89,7 +89,6 @@ export class TestDriver {
   /** What the kubelet said of its registration. */
   readonly statuses: { pluginRegistered?: boolean; error?: string }[] = [];
   readonly volumes = new Map<string, { name: string; bytes: number }>();
-  readonly snapshots = new Map<string, { source: string; name: string }>();
   readonly #options: TestDriverOptions;
   readonly #servers: Server[] = [];
 
@@ -153,7 +152,7 @@ export class TestDriver {
   }
 
   #handlers(): Record<string, Handler> {
-    const { nodeCan = ["stage", "expand", "stats"], controllerCan, segments } = this.#options;
+    const { nodeCan = ["stage", "expand"], controllerCan, segments } = this.#options;
     const list = (types: readonly number[]) => ({
       capabilities: types.map((type) => ({ rpc: { type } })),
     });
@@ -182,7 +181,6 @@ export class TestDriver {
         return {};
       },
       NodeExpandVolume: ({ capacityRange }) => ({ capacityBytes: capacityRange.requiredBytes }),
-      NodeGetVolumeStats: () => ({ usage: [{ used: 1, total: 2, available: 1, unit: 1 }] }),
       ...(controllerCan && this.#controller(list(controllerCan.map((one) => CONTROLLER_CAN[one])))),
     };
   }
@@ -214,17 +212,6 @@ export class TestDriver {
       ControllerExpandVolume: ({ volumeId, capacityRange }) => {
         this.volumes.get(volumeId)!.bytes = capacityRange.requiredBytes;
         return { capacityBytes: capacityRange.requiredBytes, nodeExpansionRequired: true };
-      },
-      CreateSnapshot: ({ sourceVolumeId, name }) => {
-        const snapshotId = `snap-${name}`;
-        this.snapshots.set(snapshotId, { source: sourceVolumeId, name });
-        const creationTime = { seconds: 1_700_000_000, nanos: 0 };
-        const snapshot = { snapshotId, sourceVolumeId, creationTime, sizeBytes: 1024 };
-        return { snapshot: { ...snapshot, readyToUse: true } };
-      },
-      DeleteSnapshot: ({ snapshotId }) => {
-        this.snapshots.delete(snapshotId);
-        return {};
       },
     };
   }

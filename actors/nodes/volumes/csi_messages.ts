@@ -30,8 +30,6 @@ const CSI_MESSAGES = {
   NodePublishVolumeResponse: "",
   NodeUnpublishVolumeRequest: "volumeId=1 targetPath=2",
   NodeUnpublishVolumeResponse: "",
-  NodeGetVolumeStatsRequest: "volumeId=1 volumePath=2 stagingTargetPath=3",
-  NodeGetVolumeStatsResponse: "usage=1:[VolumeUsage] volumeCondition=2:VolumeCondition",
   NodeExpandVolumeRequest:
     `volumeId=1 volumePath=2 capacityRange=3:CapacityRange stagingTargetPath=4 ${ACCESS} secrets=6:{}`,
   NodeExpandVolumeResponse: "capacityBytes=1:int",
@@ -51,10 +49,6 @@ const CSI_MESSAGES = {
   ControllerExpandVolumeRequest:
     "volumeId=1 capacityRange=2:CapacityRange secrets=3:{} capability=4:VolumeCapability",
   ControllerExpandVolumeResponse: "capacityBytes=1:int nodeExpansionRequired=2:bool",
-  CreateSnapshotRequest: "sourceVolumeId=1 name=2 secrets=3:{} parameters=4:{}",
-  CreateSnapshotResponse: "snapshot=1:Snapshot",
-  DeleteSnapshotRequest: "snapshotId=1 secrets=2:{}",
-  DeleteSnapshotResponse: "",
   // Parts
   Capability: "rpc=1:Kind",
   Kind: "type=1:int32",
@@ -70,11 +64,6 @@ const CSI_MESSAGES = {
   ContentSource: "snapshot=1:FromSnapshot volume=2:FromVolume",
   FromSnapshot: "snapshotId=1",
   FromVolume: "volumeId=1",
-  VolumeUsage: "available=1:int total=2:int used=3:int unit=4:int32",
-  VolumeCondition: "abnormal=1:bool message=2",
-  Snapshot:
-    "sizeBytes=1:int snapshotId=2 sourceVolumeId=3 creationTime=4:Timestamp readyToUse=5:bool",
-  Timestamp: "seconds=1:int nanos=2:int32",
 } as const;
 
 /** A driver: `Probe`, `NodePublishVolume`, … */
@@ -89,7 +78,6 @@ export const CSI = {
       "NodeUnstageVolume",
       "NodePublishVolume",
       "NodeUnpublishVolume",
-      "NodeGetVolumeStats",
       "NodeExpandVolume",
     ],
     "csi.v1.Controller": [
@@ -99,8 +87,6 @@ export const CSI = {
       "ControllerPublishVolume",
       "ControllerUnpublishVolume",
       "ControllerExpandVolume",
-      "CreateSnapshot",
-      "DeleteSnapshot",
     ],
   },
 } as const;
@@ -128,7 +114,6 @@ export const REGISTRATION = {
 /** What a node service can do beyond publishing (NodeServiceCapability.RPC.Type). */
 export const NODE_CAN = {
   stage: 1,
-  stats: 2,
   expand: 3,
   multiWriter: 5,
   mountGroup: 6,
@@ -138,8 +123,6 @@ export const NODE_CAN = {
 export const CONTROLLER_CAN = {
   create: 1,
   publish: 2,
-  snapshot: 5,
-  clone: 7,
   expand: 9,
   multiWriter: 13,
 } as const;

@@ -484,17 +484,6 @@ export class CsiVolumes {
       );
     }
   }
-
-  /** What a volume holds, in bytes and files, as its driver counts. */
-  async stats(
-    driverName: string,
-    volumeId: string,
-    volumePath: string,
-  ): Promise<MessageOf<typeof CSI.messages, "NodeGetVolumeStatsResponse"> | undefined> {
-    const driver = this.#options.drivers.get(driverName);
-    if (!driver || !await driver.can("stats")) return undefined;
-    return await driver.client.call("NodeGetVolumeStats", { volumeId, volumePath });
-  }
 }
 
 /** The conditions by which a claim says that it grows. */
