@@ -14,8 +14,6 @@ const SOON_MS = 150;
 const SOON_FOR_MS = 3000;
 /** Before the runtime's events are asked for again after they broke. */
 const EVENTS_RETRY_MS = 5000;
-/** No list for so long: the node is not ready (upstream's relist threshold). */
-export const SILENT_MS_MAX = 3 * 60_000;
 
 /** What is on the machine. */
 export interface RuntimeState {
@@ -38,22 +36,15 @@ export class CriWatch {
   #looking: Promise<void> | undefined;
   #again = false;
   #soonUntil = 0;
-  #lookedAt: number;
   #problem: Error | undefined;
 
   constructor(options: WatchOptions) {
     this.#options = options;
-    this.#lookedAt = options.clock.now();
   }
 
   /** Why the runtime cannot be asked now; undefined while it answers. */
   get problem(): Error | undefined {
     return this.#problem;
-  }
-
-  /** When it answered last. */
-  get lookedAt(): number {
-    return this.#lookedAt;
   }
 
   start(): void {
@@ -86,7 +77,7 @@ export class CriWatch {
 
   async #look(): Promise<void> {
     this.#timer?.cancel();
-    const { client, clock, seen } = this.#options;
+    const { client, seen } = this.#options;
     do {
       this.#again = false;
       try {
@@ -94,7 +85,6 @@ export class CriWatch {
         const { containers = [] } = await client.call("ListContainers", {});
         const { items: sandboxes = [] } = await client.call("ListPodSandbox", {});
         this.#problem = undefined;
-        this.#lookedAt = clock.now();
         await seen({ sandboxes, containers });
       } catch (error) {
         this.#problem = error as Error;
