@@ -290,6 +290,7 @@ export class Cluster {
               signedStatus(csr, (await cluster.#upkeep.identity()).authority, clock),
           },
           ...parts.shared,
+          terminatedPodsMax: options.terminatedPodsMax,
           ...(options.cloudZones?.length && { cloud: localCloud({ zones: options.cloudZones }) }),
           clusterCidr: ranges?.podRange ?? virtualPodRange(options.nodes ?? 0),
           loadBalancerCidr: balancerRange(options, ranges),
@@ -429,10 +430,11 @@ export class Cluster {
   /**
    * Lets everything happen that has something to do: mail, watches, commits, and under a manual clock what is
    * due at later times, up to `within` ms ahead (default 60,000). Rejects with the actors still busy when it
-   * does not come to rest (under a real clock: within that time).
+   * does not come to rest (under a real clock: within that time; under a manual one: when they go on and on at one time).
    */
   async settle({ within = 60_000 }: { within?: number } = {}): Promise<void> {
-    await settled(this.clock, { within, busy: () => this.#busy() });
+    const handled = () => this.#parts.system.handled();
+    await settled(this.clock, { within, busy: () => this.#busy(), handled });
   }
 
   /** Every actor of this process. */

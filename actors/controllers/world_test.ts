@@ -11,6 +11,7 @@ import type { KubeObject, ResourceId } from "../../api/machinery/types.ts";
 import { formatTime } from "../../api/machinery/time.ts";
 import { ManualClock } from "../../kv/clock.ts";
 import { createSystem, PODS } from "../runtime/mod.ts";
+import { settled } from "../runtime/rest.ts";
 import { type ControllerPorts, type ControllerRow, startController } from "./mod.ts";
 import type { Obj } from "./objects.ts";
 
@@ -99,15 +100,17 @@ export async function openWorld(
   };
   let system = boot();
   const { client } = fixture;
-  const quiet = async () => {
-    for (let still = 0, turns = 0; still < 4; turns++) {
-      await clock.turn();
-      const busy = system.busy().length + informers.busy().length +
-        fixture.database.objects.stats().pendingWrites;
-      still = busy > 0 ? 0 : still + 1;
-      if (turns > 200_000) throw new Error(`never quiet: ${system.busy()} ${log.slice(-5)}`);
-    }
-  };
+  const rest = (within: number, allTimers = false) =>
+    settled(clock, {
+      within,
+      busy: () => [
+        ...system.busy(),
+        ...informers.busy(),
+        ...(fixture.database.objects.stats().pendingWrites > 0 ? ["store/objects"] : []),
+      ],
+      handled: () => system.handled(),
+      allTimers,
+    });
   const world: World = {
     clock,
     client,
@@ -118,25 +121,8 @@ export async function openWorld(
       await between?.();
       system = boot();
     },
-    async settle(withinMs = 2000) {
-      const until = clock.now() + withinMs;
-      await quiet();
-      for (let next = clock.nextWorkAt(); next !== undefined && next <= until;) {
-        await clock.advance(Math.max(0, next - clock.now()));
-        await quiet();
-        next = clock.nextWorkAt();
-      }
-    },
-    async advance(ms) {
-      const until = clock.now() + ms;
-      await quiet();
-      for (let next = clock.nextAt(); next !== undefined && next <= until; next = clock.nextAt()) {
-        await clock.advance(Math.max(0, next - clock.now()));
-        await quiet();
-      }
-      await clock.advance(until - clock.now());
-      await quiet();
-    },
+    settle: (withinMs = 2000) => rest(withinMs),
+    advance: (ms) => rest(ms, true),
     list: async (resource, namespace) =>
       (await client.list<KubeObject>({ resource, namespace })).items,
     get: (resource, name, namespace = "default") =>

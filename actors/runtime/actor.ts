@@ -117,6 +117,10 @@ export class Actor<S> implements Supervised, ActorHandle {
       (this.#recorder?.busy ?? false);
   }
 
+  get handled(): number {
+    return this.#handledBefore + this.#mailbox.handled;
+  }
+
   report(): ActorReport {
     const mailbox = this.#mailbox;
     return {
@@ -126,7 +130,7 @@ export class Actor<S> implements Supervised, ActorHandle {
       running: mailbox.running,
       delayed: mailbox.delayed,
       lagMs: mailbox.lagMs,
-      handled: this.#handledBefore + mailbox.handled,
+      handled: this.handled,
       failed: this.#failedBefore + mailbox.failedCount,
       restarts: Math.max(0, this.#lives - 1),
       lastKey: mailbox.lastKey,

@@ -143,6 +143,8 @@ export interface System {
   report(): ActorReport[];
   /** Addresses that have something to do now (not those that only wait for a time). */
   busy(): string[];
+  /** Messages that the actors here have handled. */
+  handled(): number;
   stop(): Promise<void>;
 }
 

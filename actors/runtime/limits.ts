@@ -8,6 +8,8 @@ export const BACKOFF_MS_MIN = 5;
 export const BACKOFF_MS_MAX = 1_000_000;
 /** A mailbox that has worked for this long without a pause lets the event loop turn. */
 export const TURN_MS_MAX = 8;
+/** … or has handled so many keys. */
+export const KEYS_A_TURN_MAX = 10_000;
 /** First and longest delay before an actor that fell is started again. */
 export const RESTART_MS_MIN = 100;
 export const RESTART_MS_MAX = 30_000;

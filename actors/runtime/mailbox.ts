@@ -8,12 +8,18 @@
  * Guarantees (contract.ts): one-at-a-time, merged, retried, terminal, come-back, bounded.
  *
  * Keys are handled in the order of arrival. A mailbox that never runs empty lets the event loop turn
- * every `TURN_MS_MAX` of the injected clock's time.
+ * every `TURN_MS_MAX` of the injected clock's time, and every `KEYS_A_TURN_MAX` keys: time may stand still.
  */
 import type { Clock, Timer } from "../../kv/clock.ts";
 import type { Outcome } from "./contract.ts";
 import { TerminalError } from "./contract.ts";
-import { BACKOFF_MS_MAX, BACKOFF_MS_MIN, MAILBOX_KEYS_MAX, TURN_MS_MAX } from "./limits.ts";
+import {
+  BACKOFF_MS_MAX,
+  BACKOFF_MS_MIN,
+  KEYS_A_TURN_MAX,
+  MAILBOX_KEYS_MAX,
+  TURN_MS_MAX,
+} from "./limits.ts";
 
 /** What a mailbox is built from. */
 export interface MailboxOptions {
@@ -59,6 +65,7 @@ export class Mailbox {
   #dropped = false;
   #refill: Iterator<void> | undefined;
   #turnBegan = 0;
+  #keysInTurn = 0;
   #paused = false;
   #idle: (() => void)[] = [];
   /** Counters for reports. */
@@ -172,15 +179,18 @@ export class Mailbox {
 
   /** True when it is time to let other tasks run; then the pump goes on in a later turn. */
   #turnIsOver(): boolean {
-    const now = this.#clock.monotonic();
-    if (this.#running.size === 0 && this.#waiting.size === 1) {
-      this.#turnBegan = now;
-      return false;
+    if (++this.#keysInTurn <= KEYS_A_TURN_MAX) {
+      const now = this.#clock.monotonic();
+      if (this.#running.size === 0 && this.#waiting.size === 1) {
+        this.#turnBegan = now;
+        return false;
+      }
+      if (now - this.#turnBegan < TURN_MS_MAX) return false;
     }
-    if (now - this.#turnBegan < TURN_MS_MAX) return false;
     this.#paused = true;
     void this.#clock.turn().then(() => {
       this.#paused = false;
+      this.#keysInTurn = 0;
       this.#turnBegan = this.#clock.monotonic();
       this.#pump();
     });

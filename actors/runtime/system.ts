@@ -113,6 +113,12 @@ class ActorSystem implements System {
     return addresses.sort();
   }
 
+  handled(): number {
+    let sum = 0;
+    for (const actor of this.#byAddress.values()) sum += actor.handled;
+    return sum;
+  }
+
   stop(): Promise<void> {
     this.#stopped ??= this.#end();
     return this.#stopped;

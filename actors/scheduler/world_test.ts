@@ -10,6 +10,7 @@ import { type Api, createInformers } from "../../api/mod.ts";
 import { ADMIN, openApi } from "../../api/server/fixture_test.ts";
 import { ManualClock } from "../../kv/clock.ts";
 import { createSystem, PODS } from "../runtime/mod.ts";
+import { settled } from "../runtime/rest.ts";
 import { scheduler, type SchedulerOptions, SchedulerView } from "./mod.ts";
 import type { Explanation } from "./explain.ts";
 
@@ -79,14 +80,11 @@ export async function openWorld(options: SchedulerOptions = {}): Promise<World> 
       "kube-scheduler",
     ),
   });
-  const quiet = async () => {
-    for (let still = 0, turns = 0; still < 4; turns++) {
-      await clock.turn();
-      const busy = system.busy().length + informers.busy().length + objects.stats().pendingWrites;
-      still = busy > 0 ? 0 : still + 1;
-      if (turns > 200_000) throw new Error(`never quiet: ${system.busy()} ${log.slice(-5)}`);
-    }
-  };
+  const busy = () => [
+    ...system.busy(),
+    ...informers.busy(),
+    ...(objects.stats().pendingWrites > 0 ? ["store/objects"] : []),
+  ];
   const create = (resource: ResourceId, object: object, namespace?: string) =>
     client.create<KubeObject>({ resource, namespace }, object);
   const list = async (plural: string) =>
@@ -98,16 +96,8 @@ export async function openWorld(options: SchedulerOptions = {}): Promise<World> 
     view,
     log,
     create,
-    async settle(withinMs = 0) {
-      const until = clock.now() + withinMs;
-      await quiet();
-      for (let next = clock.nextAt(); next !== undefined && next <= until; next = clock.nextAt()) {
-        await clock.advance(Math.max(0, next - clock.now()));
-        await quiet();
-      }
-      if (until > clock.now()) await clock.advance(until - clock.now());
-      await quiet();
-    },
+    settle: (withinMs = 0) =>
+      settled(clock, { within: withinMs, busy, handled: () => system.handled(), allTimers: true }),
     async node(name, node = {}) {
       const { cpu = "4", memory = "8Gi", pods = "110", labels, taints, unschedulable, more } = node;
       await create(core("nodes"), {
