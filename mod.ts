@@ -290,7 +290,6 @@ export class Cluster {
               signedStatus(csr, (await cluster.#upkeep.identity()).authority, clock),
           },
           ...parts.shared,
-          terminatedPodsMax: options.terminatedPodsMax,
           ...(options.cloudZones?.length && { cloud: localCloud({ zones: options.cloudZones }) }),
           clusterCidr: ranges?.podRange ?? virtualPodRange(options.nodes ?? 0),
           loadBalancerCidr: balancerRange(options, ranges),

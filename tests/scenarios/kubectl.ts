@@ -72,6 +72,7 @@ export async function openKubectl(
         .items;
     },
     advance: () => Promise.resolve(false),
+    off: () => Promise.reject(new TypeError("a real cluster is not switched off")),
     async wait() {
       await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
       return LOOK_EVERY_MS;

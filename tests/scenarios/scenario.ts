@@ -18,6 +18,7 @@
  *   undo: {of: deployment/web, toRevision: 1} # kubectl rollout undo; without a revision to the one before
  *   fails: ~disruption budget # the call must be refused, with this message
  *   advance: 10m             # time passes (virtual clock only), after the calls and before `expect`
+ *   off: 400d                # … without the cluster: it ends, and begins again with what it had so much later
  *   expect:                  # each must come true, within `within` (default 60s; the virtual clock runs on for it)
  *   - of: deployment/web     # an object; `is` is the part of it that matters
  *     is: {status: {readyReplicas: 3}}
@@ -87,6 +88,7 @@ export interface Step {
   undo?: { of: Reference; toRevision?: number };
   fails?: string;
   advance?: string;
+  off?: string;
   expect?: Expectation[];
   within?: string;
   stays?: string;
@@ -112,13 +114,15 @@ export interface Stage {
   list(kind: Reference, namespace?: string, labels?: string): Promise<KubeObject[]>;
   /** Lets time pass; false: time passes by itself here. */
   advance(ms: number): Promise<boolean>;
+  /** Ends the cluster and begins it anew with what it had, so much later (virtual clock only). */
+  off(ms: number): Promise<void>;
   /** Lets what is under way go on, for a moment at most; answers how long that was, in ms. */
   wait(): Promise<number>;
 }
 
 const STEP_KEYS = new Set<string>([
   ...["does", "apply", "create", "patch", "delete", "evict", "undo"],
-  ...["fails", "advance", "expect", "within", "stays"],
+  ...["fails", "advance", "off", "expect", "within", "stays"],
 ]);
 
 /** Reads a scenario; throws TypeError where it says what nobody understands. */
@@ -149,6 +153,7 @@ export async function play(scenario: Scenario, stage: Stage): Promise<void> {
 async function playStep(written: Step, stage: Stage): Promise<void> {
   const step = await filledIn(written, stage) as Step;
   await attempt(step, stage);
+  if (step.off) await stage.off(milliseconds(step.off));
   if (step.advance) await stage.advance(milliseconds(step.advance));
   if (!step.expect) return;
   let left = milliseconds(step.within ?? "60s");

@@ -28,8 +28,8 @@ const PATCH_TYPES = {
 export async function openVirtual(
   { cluster: { now, ...options } = {} }: Scenario,
 ): Promise<Stage & AsyncDisposable> {
-  const clock = new ManualClock(now ? { startMs: Date.parse(now) } : {});
-  const cluster = await Cluster.start({ clock, nodes: 3, ...options });
+  let clock = new ManualClock(now ? { startMs: Date.parse(now) } : {});
+  let cluster = await Cluster.start({ clock, nodes: 3, ...options });
   await cluster.settle();
   const call = async (method: string, path: string, body?: unknown, type = "application/json") => {
     const answer = await cluster.fetch(path, {
@@ -99,6 +99,13 @@ export async function openVirtual(
       return (await call("GET", path + query)).items;
     },
     advance,
+    async off(ms) {
+      const snapshot = await cluster.snapshot();
+      await cluster.stop();
+      clock = new ManualClock({ startMs: clock.now() + ms });
+      cluster = await Cluster.start({ clock, nodes: 3, ...options, snapshot });
+      await cluster.settle();
+    },
     async wait() {
       await advance(STEP_MS);
       return STEP_MS;
