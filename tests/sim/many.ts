@@ -39,10 +39,11 @@ export interface SeedRecord {
 }
 
 /** The command that shows a run. */
-export function commandOf({ seed, steps, shared, mutation }: Order): string {
+export function commandOf({ seed, steps, shared, mutation, twice }: Order): string {
   const parts = [`deno task sim ${seed}`];
   if (steps !== undefined) parts.push(`--steps ${steps}`);
   if (shared !== undefined) parts.push(shared ? "--shared" : "--alone");
+  if (twice) parts.push("--twice");
   if (mutation) parts.push(`--mutation ${mutation}`);
   return parts.join(" ");
 }

@@ -1,7 +1,7 @@
 /**
  * Planted bugs, each switched on by name, to prove that the checkers catch what they are there for.
  */
-import { NAMESPACES } from "../../actors/runtime/mod.ts";
+import { NAMESPACES, PODS } from "../../actors/runtime/mod.ts";
 import type { Client, ClientWatch, WatchEvent } from "../../api/client/contract.ts";
 import type { ManualClock } from "../../kv/mod.ts";
 import type { Written } from "./sim_kv.ts";
@@ -138,6 +138,24 @@ function earlyFinalizer(): Mutation {
   };
 }
 
+/** Pods are taken away before their node has let them go. */
+function hastyRemoval(): Mutation {
+  return {
+    name: "hasty-removal",
+    text: "a pod that was told to go is deleted at once, whatever its node does",
+    shared: true,
+    client: (client) =>
+      hearing(client, ({ object }, client) => {
+        const { kind, metadata } = object ?? {};
+        if (kind !== "Pod" || !metadata?.deletionTimestamp) return true;
+        const { name, namespace, uid } = metadata;
+        const options = { gracePeriodSeconds: 0, preconditions: { uid } };
+        client.delete({ resource: PODS, namespace, name }, options).catch(() => {});
+        return true;
+      }),
+  };
+}
+
 /** Deletes are asked again a little later, of whoever has the name then. */
 function blindRetry(): Mutation {
   return {
@@ -184,6 +202,7 @@ export function mutationOf(name: string): Mutation {
     undyingCache(),
     noExpectations(),
     earlyFinalizer(),
+    hastyRemoval(),
     blindRetry(),
     boldRollout(),
   ];

@@ -3,7 +3,12 @@
  * that it can be killed between any two awaits, paused, and begun anew on the same database.
  */
 import { startControlPlane } from "../../actors/mod.ts";
-import { type SimulatedNodes, startSimulatedNodes } from "../../actors/nodes/mod.ts";
+import {
+  type Network,
+  type SimulatedNodes,
+  startSimulatedNodes,
+  VirtualNetwork,
+} from "../../actors/nodes/mod.ts";
 import { createSystem, type Logger, type System } from "../../actors/runtime/mod.ts";
 import { createAuth, createTokenKey } from "../../api/auth/mod.ts";
 import type { Client, Informers, User } from "../../api/client/contract.ts";
@@ -41,6 +46,9 @@ const sharedCodec: typeof objectCodec = {
   },
 };
 
+/** How long requests of those who run a second time take, at most. */
+const LAG_OF_SECOND_MS = 50;
+
 /** What a process is begun with. */
 export interface ProcessOptions {
   name: string;
@@ -52,7 +60,26 @@ export interface ProcessOptions {
   weather(): Weather;
   landed(process: string, written: readonly Written[]): void;
   mutation: Mutation | undefined;
+  /** All controllers and the scheduler run twice, under the same terms, each time with caches of their own. */
+  twice?: boolean;
+  /** Hears of pods that begin and end to be on a machine. */
+  ran?(what: Ran): void;
   log: Logger;
+}
+
+/** A host of nodes: `gone` when its machines are no more, with everything on them. */
+export interface Machine {
+  gone: boolean;
+}
+
+/** A pod that is on a machine, or no longer. */
+export interface Ran {
+  readonly machine: Machine;
+  readonly node: string;
+  /** Of the API: `namespace/name`. */
+  readonly key: string;
+  readonly uid: string;
+  readonly on: boolean;
 }
 
 /** A process that answers. */
@@ -78,6 +105,7 @@ export class Process {
   /** Hosts that are to run here. */
   readonly #hosts = new Set<string>();
   readonly #stopping = new Map<string, Promise<unknown>>();
+  readonly #machines = new Map<string, Machine>();
 
   constructor(options: ProcessOptions) {
     this.#o = options;
@@ -108,7 +136,7 @@ export class Process {
 
   /** Opens the database and starts everything; rejects when the database fails. */
   async open(): Promise<void> {
-    const { clock, log, shared, mutation } = this.#o;
+    const { clock, log, shared, mutation, twice } = this.#o;
     const database = await openDatabase<KubeObject>({
       kv: this.#sim.kv,
       codec: sharedCodec,
@@ -140,11 +168,17 @@ export class Process {
       advertise: { ip: "10.244.255.254", port: 6443 },
     });
     const { queue, terms } = database;
+    const ports = { kinds, rootCa: () => Promise.resolve("PEM"), legacyToken: () => "token" };
     const system = createSystem({ client, informers, clock: this.clock, queue, terms, log });
-    startControlPlane(system, {
-      client,
-      ports: { kinds, rootCa: () => Promise.resolve("PEM"), legacyToken: () => "token" },
-    });
+    startControlPlane(system, { client, ports });
+    if (twice) {
+      // Their requests take time: two who know different things answer one another as fast as they can.
+      const weather = () => ({ ...this.#o.weather(), lag: 1, lagMs: LAG_OF_SECOND_MS });
+      const far = throughNet(plain, { clock: this.clock, weather });
+      const others = createInformers(client, this.clock);
+      const again = createSystem({ client: far, informers: others, clock: this.clock, terms, log });
+      startControlPlane(again, { client: far, ports });
+    }
     this.#running = { database, client: plain, informers, system };
   }
 
@@ -152,7 +186,10 @@ export class Process {
   startNodes(prefix: string, count: number): void {
     const start = () => {
       if (this.#dead || this.nodes.has(prefix) || !this.#hosts.has(prefix)) return;
-      this.nodes.set(prefix, startSimulatedNodes(this.running.system, { prefix, count }));
+      const machine: Machine = { gone: false };
+      this.#machines.set(prefix, machine);
+      const network = heard(machine, (what) => this.#o.ran?.(what));
+      this.nodes.set(prefix, startSimulatedNodes(this.running.system, { prefix, count, network }));
     };
     this.#hosts.add(prefix);
     const stopping = this.#stopping.get(prefix);
@@ -163,14 +200,21 @@ export class Process {
   /** Stops a host of nodes: its machines are gone, with everything on them. */
   stopNodes(prefix: string): void {
     this.#hosts.delete(prefix);
+    this.#lose(prefix);
     const stopped = this.nodes.get(prefix)?.stop().then(() => this.#stopping.delete(prefix));
     if (stopped) this.#stopping.set(prefix, stopped);
     this.nodes.delete(prefix);
   }
 
-  /** The process is gone, at once. */
+  #lose(prefix: string): void {
+    const machine = this.#machines.get(prefix);
+    if (machine) machine.gone = true;
+  }
+
+  /** The process is gone, at once, and the machines beside it. */
   kill(): void {
     this.#dead = true;
+    for (const prefix of this.#machines.keys()) this.#lose(prefix);
     this.clock.kill();
     this.#sim.kill();
   }
@@ -187,4 +231,27 @@ export class Process {
     this.paused = false;
     this.#sim.resume();
   }
+}
+
+/** The network of a host's pods; a pod is on the machine from when it is given an address until that is taken away. */
+function heard(machine: Machine, tell: (what: Ran) => void): Network {
+  const network = new VirtualNetwork();
+  const on = new Map<string, Omit<Ran, "on">>();
+  return {
+    setupPod: (pod, node) => {
+      const { uid, namespace, name } = pod.metadata;
+      const what = { machine, node: node.name, key: `${namespace}/${name}`, uid };
+      on.set(uid, what);
+      tell({ ...what, on: true });
+      return network.setupPod(pod, node);
+    },
+    teardownPod: (uid) => {
+      const what = on.get(uid);
+      if (what && on.delete(uid)) tell({ ...what, on: false });
+      return network.teardownPod(uid);
+    },
+    endpoint: (ip, port) => network.endpoint(ip, port),
+    nodeAddress: (index) => network.nodeAddress(index),
+    close: () => network.close(),
+  };
 }

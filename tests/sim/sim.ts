@@ -2,7 +2,7 @@
  * `deno task sim <seed>` runs one seed and prints what happened. `deno task sim --seeds 50 [--from 1]` runs
  * many and prints each that fails with the command that shows it; then the exit code is 1. `--mutation name`
  * plants a bug (`mutations.ts`), `--steps n` makes runs longer or shorter, `--shared` or `--alone` chooses
- * whether two processes share the database. `--record file` notes which seeds of which commit ran, and leaves out those
+ * whether two processes share the database, `--twice` runs controllers twice under one term. `--record file` notes which seeds of which commit ran, and leaves out those
  * that did. `--exactness` runs the writers of `exactness.ts` instead.
  */
 import { parseArgs } from "node:util";
@@ -98,11 +98,12 @@ async function main(args: string[]): Promise<boolean> {
       mutation: { type: "string" },
       shared: { type: "boolean" },
       alone: { type: "boolean" },
+      twice: { type: "boolean" },
       record: { type: "string" },
       exactness: { type: "boolean", default: false },
     },
   });
-  const { mutation } = values;
+  const { mutation, twice } = values;
   const steps = values.steps === undefined ? undefined : number("--steps", values.steps);
   const shared = values.shared ? true : values.alone ? false : undefined;
   const from = number("--from", values.from);
@@ -114,14 +115,14 @@ async function main(args: string[]): Promise<boolean> {
   }
   if (values.seeds === undefined) {
     const seed = positionals[0] === undefined ? from : number("the seed", positionals[0]);
-    return await one({ seed, steps, shared, mutation });
+    return await one({ seed, steps, shared, mutation, twice });
   }
   const count = number("--seeds", values.seeds);
-  const order = { steps, shared, mutation };
+  const order = { steps, shared, mutation, twice };
   const { record } = values;
   if (record !== undefined && Object.values(order).some((value) => value !== undefined)) {
     throw new TypeError(
-      "--record is of plain runs: without --steps, --shared, --alone, --mutation",
+      "--record is of plain runs: without --steps, --shared, --alone, --mutation, --twice",
     );
   }
   return await many({ from, count, order, record });

@@ -8,14 +8,15 @@ export interface Order {
   steps?: number;
   shared?: boolean;
   mutation?: string;
+  twice?: boolean;
 }
 
 /** What comes back. */
 export type Answer = Pick<RunResult, "failure">;
 
 /** What `runSeed` is called with. */
-export function optionsOf({ seed, steps, shared, mutation }: Order): RunOptions {
-  return { seed, steps, shared, ...(mutation && { mutation: mutationOf(mutation) }) };
+export function optionsOf({ seed, steps, shared, mutation, twice }: Order): RunOptions {
+  return { seed, steps, shared, twice, ...(mutation && { mutation: mutationOf(mutation) }) };
 }
 
 /** What a worker's global scope has; the window's types know nothing of it. */

@@ -25,6 +25,8 @@ export interface RunOptions {
   /** Two processes (default: the seed says). */
   shared?: boolean;
   mutation?: Mutation;
+  /** Controllers run twice under one term. */
+  twice?: boolean;
   /** Hears of everything that happens. */
   tell?: (line: string) => void;
 }
@@ -88,6 +90,7 @@ export class World {
       truth: this.truth,
       now: () => this.clock.now(),
       processes: () => this.#up(),
+      twice: options.twice ?? false,
       fail: (checker, text) => this.#fail(checker, text),
     };
     this.#checkers = createCheckers(sight, () => this.clock.random());
@@ -167,6 +170,8 @@ export class World {
       trouble: () => this.#trouble,
       weather: () => this.#weather,
       mutation: this.#o.mutation,
+      twice: this.#o.twice,
+      ran: (what) => this.#checkers.forEach((checker) => checker.ran?.(what)),
       landed: (name, written) => this.#landed(name, written),
       log: (level, text, fields) => {
         if (level !== "debug") {

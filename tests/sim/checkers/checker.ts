@@ -1,5 +1,5 @@
 /** What a checker is: it looks from outside, at the truth and at answers, and says what is wrong. */
-import type { Process } from "../process.ts";
+import type { Process, Ran } from "../process.ts";
 import type { Commit, Obj, Truth } from "../truth.ts";
 
 /** A request of the workload and what came of it. */
@@ -20,6 +20,8 @@ export interface Sight {
   now(): number;
   /** Processes that are up. */
   processes(): readonly Process[];
+  /** Controllers run twice under one term. */
+  readonly twice: boolean;
   /** Something is wrong: ends the run. */
   fail(checker: string, text: string): void;
 }
@@ -35,6 +37,8 @@ export interface Checker {
   answer?(answer: Answer): void;
   /** A process came up. */
   opened?(process: Process): void;
+  /** A pod begins or ends to be on a machine. */
+  ran?(what: Ran): void;
   /** The trouble is over and the world has come to rest: what is still wrong? */
   rest?(): readonly string[];
 }

@@ -1,6 +1,7 @@
 /** All checkers. */
 import { acknowledgedChecker } from "./acknowledged.ts";
 import { bindingChecker } from "./binding.ts";
+import { identityChecker } from "./identity.ts";
 import type { Checker, Sight } from "./checker.ts";
 import { convergenceChecker } from "./convergence.ts";
 import { ownersChecker } from "./owners.ts";
@@ -18,8 +19,10 @@ export function createCheckers(sight: Sight, random: () => number): Checker[] {
     revisionsChecker(sight),
     bindingChecker(sight),
     removalsChecker(sight),
-    replicasChecker(sight),
+    identityChecker(sight),
+    // Before what follows from it: who must not act creates too much as well.
     termsChecker(sight),
+    replicasChecker(sight),
     watchChecker(sight, random),
     acknowledgedChecker(sight),
     ownersChecker(sight),
