@@ -23,7 +23,7 @@ Deno.test("the same seed gives the same run, to the byte, here and in a fresh wo
     worker.postMessage({ seed: 6, steps: 50 });
   });
   worker.terminate();
-  assertEquals(there, here);
+  assertEquals(there, { ...here });
   const again: string[] = [];
   await runSeed({ seed: 6, steps: 50, tell: (line) => again.push(line) });
   assertEquals(again, lines);
@@ -45,7 +45,7 @@ const planted: { mutation: string; within: number; steps?: number; checkers: str
   { mutation: "deaf-cache", within: 10, checkers: ["acknowledged", "convergence", "replicas"] },
   { mutation: "undying-cache", within: 10, checkers: ["acknowledged", "convergence"] },
   { mutation: "no-expectations", within: 10, checkers: ["replicas"] },
-  { mutation: "bold-rollout", within: 10, checkers: ["replicas"] },
+  { mutation: "bold-rollout", within: 10, checkers: ["replicas", "convergence"] },
   { mutation: "early-finalizer", within: 30, checkers: ["owners"] },
   { mutation: "hasty-removal", within: 40, steps: 200, checkers: ["identity"] },
   { mutation: "blind-retry", within: 20, checkers: ["removals"] },

@@ -1,6 +1,6 @@
 /** Runs seeds in a worker: orders come as messages, results go back. */
 import { mutationOf } from "./mutations.ts";
-import { type RunOptions, type RunResult, runSeed } from "./world.ts";
+import { type RunOptions, runSeed } from "./world.ts";
 
 /** A run as it travels to a worker. */
 export interface Order {
@@ -10,9 +10,6 @@ export interface Order {
   mutation?: string;
   twice?: boolean;
 }
-
-/** What comes back. */
-export type Answer = Pick<RunResult, "failure">;
 
 /** What `runSeed` is called with. */
 export function optionsOf({ seed, steps, shared, mutation, twice }: Order): RunOptions {
@@ -33,9 +30,5 @@ if (
   const scope = globalThis as unknown as Scope;
   // Where an error was made is told by the run of that seed alone; here it costs a tenth of the time.
   Error.stackTraceLimit = 0;
-  scope.onmessage = async ({ data }) => {
-    const { failure } = await runSeed(optionsOf(data));
-    const answer: Answer = { failure };
-    scope.postMessage(answer);
-  };
+  scope.onmessage = async ({ data }) => scope.postMessage({ ...await runSeed(optionsOf(data)) });
 }
