@@ -91,7 +91,11 @@ export class Host {
     const at = this.#children.indexOf(child);
     if (at < 0) return;
     this.#children.splice(at, 1);
-    child.kill("SIGKILL");
+    try {
+      child.kill("SIGKILL");
+    } catch {
+      // It ended by itself.
+    }
     await child.output().catch(() => undefined);
   }
 

@@ -59,7 +59,9 @@ export function serviceRules(
   for (const port of (service.spec.ports ?? []) as readonly ServicePort[]) {
     const candidates = candidatesOf(all, port, place.family, place.nodes);
     const found = reachable(candidates, place);
-    const writer = new PortWriter(service, port, bounded(found), rules.elements);
+    // A client, a service and an endpoint of IPv6 are more than nft 1.0.6 has registers for: no affinity there.
+    const affinity = place.family === 4 ? affinitySeconds(service) : undefined;
+    const writer = new PortWriter(service, port, bounded(found), rules.elements, affinity);
     for (const address of addresses.cluster) {
       if (found.any || !place.answered?.has(address)) writer.cluster(address);
     }
@@ -103,12 +105,18 @@ class PortWriter {
   readonly #internalLocal: boolean;
   readonly #externalLocal: boolean;
 
-  constructor(service: Obj, port: ServicePort, found: Reachable, elements: Elements) {
+  constructor(
+    service: Obj,
+    port: ServicePort,
+    found: Reachable,
+    elements: Elements,
+    affinity: number | undefined,
+  ) {
     this.#protocol = (port.protocol ?? "TCP").toLowerCase();
     this.#port = port.port;
     this.#found = found;
     this.#elements = elements;
-    this.#affinity = affinitySeconds(service);
+    this.#affinity = affinity;
     const { internalLocal, externalLocal } = policiesOf(service);
     this.#internalLocal = internalLocal;
     this.#externalLocal = externalLocal;

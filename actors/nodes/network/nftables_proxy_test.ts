@@ -1,8 +1,13 @@
 import { assert, assertEquals } from "@std/assert";
+import type { KubeObject } from "../../../api/machinery/types.ts";
 import { RealClock } from "../../../kv/clock.ts";
 import { type Box, openBox } from "../fixture_test.ts";
 import { type Host, Machine, packetTest } from "./machine_fixture_test.ts";
+import { serviceRules } from "./nftables.ts";
 import { nftablesProxy, staleFlows } from "./nftables_proxy.ts";
+import { Table } from "./nftables_table.ts";
+import { policyTable } from "./policy_rules.ts";
+import { policyScript } from "./policy_script.ts";
 
 const SERVICES = { group: "", version: "v1", plural: "services" };
 const PODS = { group: "", version: "v1", plural: "pods" };
@@ -371,6 +376,68 @@ function steadily(address: string, port: number, times: number, everyMs: number)
     console.log(JSON.stringify(tally));
     Deno.exit(0);`;
 }
+
+packetTest(
+  "the rules and policies of IPv6 are ones that nft takes and packets follow",
+  async () => {
+    await using machine = await Machine.open();
+    const { host, netfilter } = machine;
+    await host.sh(`
+    ip -6 addr add fd00:244::5/128 dev lo; ip -6 route add local fd00:96::/64 dev lo`);
+    await host.serve(8080, "six", "fd00:244::5");
+    const podRanges = ["10.244.0.0/16", "fd00:244::/64"];
+    const family = 6;
+    const table = new Table({
+      family,
+      name: TABLE,
+      podRanges,
+      nodePortAddresses: [],
+      bridged: false,
+    });
+    const spec = {
+      clusterIPs: ["10.96.0.7", "fd00:96::7"],
+      clusterIP: "10.96.0.7",
+      ports: [{ port: 80 }],
+    };
+    const service = { metadata: { name: "web" }, spec: { ...spec, sessionAffinity: "ClientIP" } };
+    const slice = {
+      metadata: {},
+      addressType: "IPv6",
+      ports: [{ port: 8080 }],
+      endpoints: [{ addresses: ["fd00:244::5"] }],
+    };
+    const of = (object: object) => object as unknown as KubeObject;
+    const place = { family, nodes: new Set<string>(), nodeAddresses: [] } as const;
+    table.set("web", serviceRules(of(service), [of(slice)], place).elements);
+    await netfilter.apply(table.script());
+    assertEquals(names(await host.ask("fd00:96::7", 80, { times: 3 })), ["six"]);
+    const nodes = new Set(["n"]);
+    const status = { podIPs: [{ ip: "fd00:244::5" }] };
+    const policies = policyTable({
+      family,
+      nodes,
+      namespaces: [],
+      pods: [of({ metadata: { name: "p", namespace: "d" }, spec: { nodeName: "n" }, status })],
+      policies: [of({
+        metadata: { name: "p", namespace: "d" },
+        spec: {
+          podSelector: {},
+          ingress: [{
+            from: [{ ipBlock: { cidr: "fd00::/8", except: ["fd00:1::/64"] } }],
+            ports: [{ port: 1 }],
+          }],
+        },
+      })],
+    });
+    await netfilter.apply(
+      policyScript(undefined, policies, {
+        family,
+        name: "plesio-policy",
+        podRanges: ["fd00:244::/64"],
+      }),
+    );
+  },
+);
 
 Deno.test("staleFlows() names flows whose answers come from nobody who serves", () => {
   const listing = [
