@@ -12,6 +12,7 @@ import { cidrContains, parseCidr, parseIp, unmapped } from "../machinery/ip.ts";
 import type { ApiError, DeepReadonly, KubeObject } from "../machinery/types.ts";
 import type { Deps } from "./deps.ts";
 import { type Call, piecesOf, type Reply } from "./http.ts";
+import { isPage, moved, movedPage } from "./proxy_links.ts";
 import type { ApiRequest } from "./request.ts";
 
 /** Largest body that is passed on. */
@@ -107,6 +108,15 @@ function passedHeaders(call: Call): Record<string, string | string[]> {
   return headers;
 }
 
+/** What tells a pod that it is asked through a proxy, and where that stands. */
+function forwarded({ path, remote, header }: Call): Record<string, string> {
+  const before = header("x-forwarded-for");
+  return {
+    "x-forwarded-uri": path,
+    ...(remote && { "x-forwarded-for": before ? `${before}, ${remote}` : remote }),
+  };
+}
+
 async function bodyOf(call: Call): Promise<Uint8Array<ArrayBuffer> | undefined> {
   if (call.method === "GET" || call.method === "HEAD") return undefined;
   const body = await call.body(PROXY_BODY_BYTES_MAX);
@@ -125,12 +135,15 @@ async function passOut(
   { endpoint, path, where }: { endpoint: Endpoint; path: string; where: string },
 ): Promise<Reply> {
   const body = await bodyOf(call);
+  const prefix = path === "/" && !call.path.endsWith("/")
+    ? call.path
+    : call.path.slice(0, call.path.length - path.length);
   try {
     const answer = await deps.outbound.open(endpoint, {
       method: call.method,
       path,
       query: call.query,
-      headers: passedHeaders(call),
+      headers: { ...passedHeaders(call), ...forwarded(call) },
       ...(body && { body }),
       timeoutMs: PROXY_TIMEOUT_MS,
       signal: call.signal,
@@ -140,7 +153,12 @@ async function passOut(
       if (OF_CONNECTION.has(name)) continue;
       headers[name] = typeof value === "string" ? value : [...value];
     }
-    return { status: answer.status, headers, body: answer.body };
+    const proxied = { prefix, host: new URL(endpoint.url!).host, asked: call.header("host") ?? "" };
+    if (headers.location) headers.location = moved(String(headers.location), proxied);
+    if (!isPage(headers)) return { status: answer.status, headers, body: answer.body };
+    const encoding = String(headers["content-encoding"] ?? "");
+    delete headers["content-encoding"];
+    return { status: answer.status, headers, body: movedPage(answer.body, encoding, proxied) };
   } catch (error) {
     throw notReached(where, error);
   }
