@@ -109,8 +109,9 @@ function passedHeaders(call: Call): Record<string, string | string[]> {
 }
 
 /** What tells a pod that it is asked through a proxy, and where that stands. */
-function forwarded({ path, remote, header }: Call): Record<string, string> {
-  const before = header("x-forwarded-for");
+function forwarded(call: Call): Record<string, string> {
+  const { path, remote } = call;
+  const before = call.header("x-forwarded-for");
   return {
     "x-forwarded-uri": path,
     ...(remote && { "x-forwarded-for": before ? `${before}, ${remote}` : remote }),

@@ -25,6 +25,8 @@ const LISTS: Record<string, string> = {
 const OWN = new Set([
   "clusterroles/system:controller:local-path-provisioner",
   "clusterrolebindings/system:controller:local-path-provisioner",
+  "clusterroles/system:controller:csi-controller",
+  "clusterrolebindings/system:controller:csi-controller",
   "clusterroles/system:aggregated-metrics-reader",
 ]);
 /** These controllers patch what upstream's update: the same right to the same things. */
