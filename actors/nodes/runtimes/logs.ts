@@ -344,6 +344,17 @@ function kindOf(line: Uint8Array, stream: "All" | "Stdout" | "Stderr"): "full" |
   return line[second + 1] === 80 ? "part" : "full";
 }
 
+const FIXED_TIME_BYTES = "2026-01-01T00:00:00.000000000Z ".length;
+
+/** A line's time with all nine digits, as the API shows it: Go's runtimes leave out zeros at the end. */
+function fixedTime(time: Uint8Array): Uint8Array {
+  if (time.length === FIXED_TIME_BYTES) return time;
+  const text = new TextDecoder().decode(time);
+  const [, seconds, fraction = "", zone] = /^(.{19})(?:\.(\d{1,9}))?(\D.*)$/.exec(text) ?? [];
+  if (seconds === undefined) return time;
+  return new TextEncoder().encode(`${seconds}.${fraction.padEnd(9, "0")}${zone}`);
+}
+
 /** Turns CRI lines into what the API shows. */
 class Formatter {
   readonly #options: ReadOptions;
@@ -378,10 +389,9 @@ class Formatter {
     const stderr = line[first + 4] === 101;
     if (stream !== "All" && (stream === "Stderr") !== stderr) return;
     if (sinceMs !== undefined) {
-      const time = Date.parse(new TextDecoder().decode(line.subarray(0, 23)) + "Z");
-      if (time < sinceMs) return;
+      if (Date.parse(new TextDecoder().decode(line.subarray(0, first))) < sinceMs) return;
     }
-    if (timestamps && !this.#inPart) out.push(line.subarray(0, first + 1));
+    if (timestamps && !this.#inPart) out.push(fixedTime(line.subarray(0, first + 1)));
     this.#inPart = part;
     out.push(part ? line.subarray(second + 3, line.length - 1) : line.subarray(second + 3));
   }

@@ -41,6 +41,24 @@ Deno.test("LogWriter writes lines in the CRI format, split over chunks and strea
     assertEquals(await text(readLog(path, { stream: "Stdout", tailLines: 2 })), "two\nend\n");
   }));
 
+Deno.test("readLog() reads times as Go's runtimes write them, and gives all their digits", async () => {
+  const path = await Deno.makeTempFile();
+  const lines = [
+    "2026-01-01T00:00:01Z stdout F a",
+    "2026-01-01T00:00:02.5Z stderr F b",
+    "2026-01-01T09:00:03.12345678+09:00 stdout F c",
+  ];
+  await Deno.writeTextFile(path, lines.map((line) => `${line}\n`).join(""));
+  const sinceMs = Date.parse("2026-01-01T00:00:02Z");
+  assertEquals(
+    await text(readLog(path, { timestamps: true })),
+    "2026-01-01T00:00:01.000000000Z a\n2026-01-01T00:00:02.500000000Z b\n" +
+      "2026-01-01T09:00:03.123456780+09:00 c\n",
+  );
+  assertEquals(await text(readLog(path, { sinceMs })), "b\nc\n");
+  await Deno.remove(path);
+});
+
 Deno.test("readLog() gives tail, since, timestamps and a limit of bytes", () =>
   withLog(async (log, clock, path) => {
     for (let i = 0; i < 5; i++) {
