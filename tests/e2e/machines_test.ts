@@ -207,8 +207,13 @@ async function reach(m: Machines): Promise<void> {
   const ip = await m.kubectl("get", "service", "site", "-o", "jsonpath={.spec.clusterIP}");
   for (const i of [1, 2, 3]) {
     for (const pod of await pods(m, "site")) {
-      const said = await m.on(i, "curl", "-s", "-m", "10", `http://${pod.status.podIP}:8080/`);
-      assertEquals(said, pod.metadata.name, `from machine ${i}`);
+      const { metadata: { name }, status: { podIP } } = pod;
+      // A machine takes a moment to hear of another's pods and to make a route to them.
+      await m.until(
+        `${name} answers machine ${i}`,
+        async () => await m.on(i, "curl", "-s", "-m", "10", `http://${podIP}:8080/`) === name,
+        20_000,
+      );
     }
     await m.until(
       `the service answers on machine ${i}`,
