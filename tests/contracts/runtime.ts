@@ -15,6 +15,8 @@ export interface RuntimeUnderTest {
   quits(code: number): string[];
   /** A command that runs until it is stopped. */
   idles: string[];
+  /** What it says once it hears a signal (absent: it does from its start). */
+  hears?: string;
   open(folder: string): Promise<Runtime>;
   /** Lets this much time pass. */
   pass(ms: number): Promise<void>;
@@ -91,6 +93,7 @@ const CASES: Record<string, (t: RuntimeUnderTest, runtime: Runtime) => Promise<v
   "a stop ends it within its grace period": async (t, runtime) => {
     const { ended, id } = await begin(runtime, specOf(t, t.idles));
     await t.pass(20);
+    while (t.hears && await read(runtime, 0) !== t.hears) await t.pass(20);
     runtime.stop(id, 5000);
     runtime.stop(id, 5000);
     await t.pass(100);

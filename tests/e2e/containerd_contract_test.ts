@@ -11,7 +11,8 @@ await withContainerd(import.meta.url, () => {
     name: "cri",
     image: IMAGES.busybox,
     quits: (code) => ["sh", "-c", `echo bye; exit ${code}`],
-    idles: ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done"],
+    idles: ["sh", "-c", "trap 'exit 0' TERM; echo up; while :; do sleep 1000 & wait $!; done"],
+    hears: "up\n",
     says: /^bye\n$/,
     open: async (folder) => {
       containerd ??= await Containerd.start(["busybox"]);
