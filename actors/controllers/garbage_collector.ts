@@ -111,7 +111,9 @@ async function handle(key: string, state: State, context: ActorContext): Promise
     // The server learns of a CRD at about the time we do, and may take longer: look until it is there.
     const seen = state.version;
     await watchKinds(context, state);
-    const again = seen !== state.version || isDefined(context, state) || isExpected(context, state);
+    // (It may also have learnt of it since we asked.)
+    const again = seen !== state.version || state.version !== versionOf(state) ||
+      isDefined(context, state) || isExpected(context, state);
     if (again) return { afterMs: KINDS_AGAIN_MS };
     const { kinds, stale } = state.remoteKinds();
     return kinds.length + stale.length > 0 ? { afterMs: REMOTES_AGAIN_MS } : undefined;
@@ -160,10 +162,10 @@ function isIgnored(kind: Kind): boolean {
  * object would seem to have lost owners that are only listed later.
  */
 async function watchKinds(context: ActorContext, state: State): Promise<void> {
-  const remote = remotesOf(state);
-  const version = [state.kinds.version, ...remote.map(({ path }) => path)].join(" ");
+  const version = versionOf(state);
   if (version === state.version) return;
   state.version = version;
+  const remote = remotesOf(state);
   const { signal } = context;
   const own = storedKinds(state.kinds).filter((kind) => !isIgnored(kind))
     .map((kind): Followed => ({ ...kind, passing: kind.custom === true }));
@@ -178,6 +180,11 @@ async function watchKinds(context: ActorContext, state: State): Promise<void> {
     if (!kind.passing) await Promise.race([informer.whenSynced(), stopped]);
   }
   for (const kind of fresh) if (!signal.aborted) watchKind(context, state, kind);
+}
+
+/** Names what is known of kinds: another when there is another. */
+function versionOf(state: State): string {
+  return [state.kinds.version, ...remotesOf(state).map(({ path }) => path)].join(" ");
 }
 
 /** What other servers serve and can be collected; of several versions of a resource the first. */

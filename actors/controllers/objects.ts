@@ -20,13 +20,13 @@ export interface Condition {
   observedGeneration?: number;
 }
 
-/** The condition of a type. */
+/** The condition of a type. A new CustomResourceDefinition's conditions are null, as upstream's. */
 export function conditionOf(
-  status: { conditions?: readonly Condition[] } | undefined,
+  status: { conditions?: readonly Condition[] | null } | undefined,
   type: string,
 ): Condition | undefined {
   const conditions = status?.conditions;
-  if (conditions === undefined) return undefined;
+  if (!conditions) return undefined;
   for (const condition of conditions) if (condition.type === type) return condition;
   return undefined;
 }
