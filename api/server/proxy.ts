@@ -11,6 +11,7 @@ import { badRequest, notFound, unavailable } from "../machinery/errors.ts";
 import { cidrContains, parseCidr, parseIp, unmapped } from "../machinery/ip.ts";
 import type { ApiError, DeepReadonly, KubeObject } from "../machinery/types.ts";
 import type { Deps } from "./deps.ts";
+import { answeredHeaders, forwardedFor, joinSockets, passedHeaders } from "./forwarding.ts";
 import { type Call, piecesOf, type Reply } from "./http.ts";
 import { isPage, moved, movedPage } from "./proxy_links.ts";
 import type { ApiRequest } from "./request.ts";
@@ -21,21 +22,8 @@ const PROXY_BODY_BYTES_MAX = 64 * 1024 * 1024;
 /** Longest wait for an answer to begin, in ms: what is asked of a pod may take its time, as upstream. */
 const PROXY_TIMEOUT_MS = 3_600_000;
 
-/** Headers that belong to one connection. */
-export const OF_CONNECTION = new Set([
-  "connection",
-  "keep-alive",
-  "proxy-authenticate",
-  "proxy-authorization",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-  "host",
-  "content-length",
-]);
 /** Credentials are for this server, not for those behind it. */
-const SECRET = new Set(["authorization"]);
+const isSecret = (name: string) => name === "authorization" || name.startsWith("impersonate-");
 /** This machine's own addresses, and those of its link: not to be reached through the API. */
 const OWN = ["127.0.0.0/8", "::1/128", "169.254.0.0/16", "fe80::/10", "0.0.0.0/8"].map((text) =>
   parseCidr(text)!
@@ -69,7 +57,7 @@ export async function proxyReply(deps: Deps, call: Call, request: ApiRequest): P
   if (request.kind.plural === "nodes") return await nodeReply(deps, call, request, rest);
   const place = await placeOf(deps, request);
   const where = `${request.kind.plural.slice(0, -1)} ${JSON.stringify(request.name)}`;
-  return await passOut(deps, call, { endpoint: endpointOf(place), path: rest || "/", where });
+  return await passOut(deps, call, { endpoint: endpointOf(place), rest, where });
 }
 
 /** A pod's certificate is its own affair: nobody here knows who signed it (as upstream). */
@@ -97,27 +85,6 @@ async function nodeReply(
   return await passToNode(call, url, node, `node ${JSON.stringify(name)}`);
 }
 
-/** The headers that are passed on: no credentials, nothing that is one connection's own. */
-function passedHeaders(call: Call): Record<string, string | string[]> {
-  const headers: Record<string, string | string[]> = {};
-  for (const [name, value] of call.headers()) {
-    if (name.startsWith(":") || OF_CONNECTION.has(name) || SECRET.has(name)) continue;
-    if (name.startsWith("impersonate-")) continue;
-    headers[name] = typeof value === "string" ? value : [...value];
-  }
-  return headers;
-}
-
-/** What tells a pod that it is asked through a proxy, and where that stands. */
-function forwarded(call: Call): Record<string, string> {
-  const { path, remote } = call;
-  const before = call.header("x-forwarded-for");
-  return {
-    "x-forwarded-uri": path,
-    ...(remote && { "x-forwarded-for": before ? `${before}, ${remote}` : remote }),
-  };
-}
-
 async function bodyOf(call: Call): Promise<Uint8Array<ArrayBuffer> | undefined> {
   if (call.method === "GET" || call.method === "HEAD") return undefined;
   const body = await call.body(PROXY_BODY_BYTES_MAX);
@@ -133,27 +100,26 @@ function notReached(where: string, error: unknown): ApiError {
 async function passOut(
   deps: Deps,
   call: Call,
-  { endpoint, path, where }: { endpoint: Endpoint; path: string; where: string },
+  { endpoint, rest, where }: { endpoint: Endpoint; rest: string; where: string },
 ): Promise<Reply> {
   const body = await bodyOf(call);
-  const prefix = path === "/" && !call.path.endsWith("/")
-    ? call.path
-    : call.path.slice(0, call.path.length - path.length);
+  const prefix = call.path.slice(0, call.path.length - rest.length);
   try {
     const answer = await deps.outbound.open(endpoint, {
       method: call.method,
-      path,
+      path: rest || "/",
       query: call.query,
-      headers: { ...passedHeaders(call), ...forwarded(call) },
+      headers: {
+        ...passedHeaders(call, isSecret),
+        ...forwardedFor(call),
+        "x-forwarded-uri": call.path,
+      },
       ...(body && { body }),
       timeoutMs: PROXY_TIMEOUT_MS,
       signal: call.signal,
     });
-    const headers: Record<string, string | string[]> = {};
-    for (const [name, value] of Object.entries(answer.headers)) {
-      if (OF_CONNECTION.has(name)) continue;
-      headers[name] = typeof value === "string" ? value : [...value];
-    }
+    const headers = answeredHeaders(answer.headers);
+    delete headers["content-length"];
     const proxied = { prefix, host: new URL(endpoint.url!).host, asked: call.header("host") ?? "" };
     if (headers.location) headers.location = moved(String(headers.location), proxied);
     if (!isPage(headers)) return { status: answer.status, headers, body: answer.body };
@@ -168,7 +134,7 @@ async function passOut(
 /** Passes a call on to a node. */
 async function passToNode(call: Call, url: string, node: NodeApi, where: string): Promise<Reply> {
   const headers = new Headers();
-  for (const [name, value] of Object.entries(passedHeaders(call))) {
+  for (const [name, value] of Object.entries(passedHeaders(call, isSecret))) {
     headers.set(name, typeof value === "string" ? value : value.join(", "));
   }
   const body = await bodyOf(call);
@@ -179,13 +145,11 @@ async function passToNode(call: Call, url: string, node: NodeApi, where: string)
   } catch (error) {
     throw notReached(where, error);
   }
-  const out: Record<string, string | string[]> = {};
-  for (const [name, value] of response.headers) {
-    if (!OF_CONNECTION.has(name)) out[name] = value;
-  }
+  const answered = answeredHeaders(Object.fromEntries(response.headers));
+  delete answered["content-length"];
   return {
     status: response.status,
-    headers: out,
+    headers: answered,
     body: response.body ? piecesOf(response.body) : undefined,
   };
 }
@@ -316,19 +280,10 @@ export async function proxyWebSocket(
   const path = `${request.rest || "/"}${call.query ? `?${call.query}` : ""}`;
   const lines = [`${call.method} ${path} HTTP/1.1`, `host: ${hostText(host)}:${port}`];
   for (const [name, value] of call.headers()) {
-    if (name === "host" || SECRET.has(name) || name.startsWith("impersonate-")) continue;
+    if (name === "host" || isSecret(name)) continue;
     lines.push(`${name}: ${typeof value === "string" ? value : value.join(", ")}`);
   }
   far.write(`${lines.join("\r\n")}\r\n\r\n`);
   if (head.length) far.write(head);
-  far.pipe(socket);
-  socket.pipe(far);
-  const end = () => {
-    far.destroy();
-    socket.destroy();
-  };
-  for (const one of [far, socket]) {
-    one.on("close", end);
-    one.on("error", end);
-  }
+  joinSockets(socket, far);
 }

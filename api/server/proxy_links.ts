@@ -52,7 +52,7 @@ export function moved(url: string, { prefix, host, asked }: Proxied): string {
   if (path === undefined || path.startsWith(prefix)) return url;
   if (authority && authority !== host && authority !== asked) return url;
   const front = authority === asked ? url.slice(0, url.length - path.length - rest.length) : "";
-  return `${front}${prefix.replace(/\/$/, "")}${path}${rest}`;
+  return `${front}${prefix}${path}${rest}`;
 }
 
 /** Whether an answer is a page whose links can be moved: HTML, packed in a way we know. */

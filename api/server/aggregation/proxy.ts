@@ -10,12 +10,12 @@ import { OutboundError } from "../../client/outbound.ts";
 import { unavailable } from "../../machinery/errors.ts";
 import { authorize } from "../authorize.ts";
 import type { Deps } from "../deps.ts";
+import { answeredHeaders, forwardedFor, joinSockets, passedHeaders } from "../forwarding.ts";
 import { type Call, type Reply, textReply } from "../http.ts";
 import type { Socket } from "../listen.ts";
 import { pass } from "../passage.ts";
 import type { Route } from "../route.ts";
 import { requestedResource } from "../front.ts";
-import { OF_CONNECTION } from "../proxy.ts";
 import { offeredProtocols } from "../web_socket.ts";
 import { DISCOVERY_TIMEOUT_MS } from "./availability.ts";
 import { type Remote, remoteHeaders, saysWho } from "./remote.ts";
@@ -79,12 +79,8 @@ export async function passOn(
         "the backend attempted to redirect this request, which is not permitted",
       );
     }
-    const out: Record<string, string | string[]> = {};
-    for (const [name, value] of Object.entries(headers)) {
-      if (OF_CONNECTION.has(name) && name !== "content-length") continue;
-      out[name] = typeof value === "string" ? value : [...value];
-    }
-    return { status, headers: out, body: leavable(pieces, () => leaving.abort()) };
+    const answered = answeredHeaders(headers);
+    return { status, headers: answered, body: leavable(pieces, () => leaving.abort()) };
   } catch (error) {
     return notReached(error);
   }
@@ -122,17 +118,12 @@ function headersFor(
   user: User,
   id: string | undefined,
 ): Record<string, string | string[]> {
-  const headers: Record<string, string | string[]> = {};
-  for (const [name, value] of call.headers()) {
-    if (name.startsWith(":") || OF_CONNECTION.has(name) || saysWho(name)) continue;
-    headers[name] = typeof value === "string" ? value : [...value];
-  }
-  if (id) headers["audit-id"] = id;
-  if (call.remote) {
-    const before = call.header("x-forwarded-for");
-    headers["x-forwarded-for"] = before ? `${before}, ${call.remote}` : call.remote;
-  }
-  return Object.assign(headers, remoteHeaders(user));
+  return {
+    ...passedHeaders(call, saysWho),
+    ...forwardedFor(call),
+    ...(id && { "audit-id": id }),
+    ...remoteHeaders(user),
+  };
 }
 
 /** Whose connection asks for another protocol, and where it stands. */
@@ -173,18 +164,5 @@ export async function upgradeRemote(
   for (const [header, value] of Object.entries(remoteHeaders(user))) add(header, value);
   far.write(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
   if (head.length) far.write(head);
-  join(socket, far);
-}
-
-function join(socket: Socket, far: Socket): void {
-  far.pipe(socket);
-  socket.pipe(far);
-  const end = () => {
-    far.destroy();
-    socket.destroy();
-  };
-  for (const one of [far, socket]) {
-    one.on("close", end);
-    one.on("error", end);
-  }
+  joinSockets(socket, far);
 }

@@ -1,0 +1,63 @@
+/** What passing a request on means for its headers and its connection, wherever it is passed to. */
+import type { OutboundHeaders } from "../client/outbound.ts";
+import type { Call, Reply } from "./http.ts";
+import type { Socket } from "./listen.ts";
+
+/** Headers that belong to one connection. */
+const OF_CONNECTION = new Set([
+  "connection",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authorization",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "host",
+  "content-length",
+]);
+
+/** A call's headers as they are passed on: nothing that is one connection's own, nor what is withheld. */
+export function passedHeaders(
+  call: Call,
+  withheld: (name: string) => boolean,
+): Record<string, string | string[]> {
+  const headers: Record<string, string | string[]> = {};
+  for (const [name, value] of call.headers()) {
+    if (name.startsWith(":") || OF_CONNECTION.has(name) || withheld(name)) continue;
+    headers[name] = typeof value === "string" ? value : [...value];
+  }
+  return headers;
+}
+
+/** For whom a call is passed on, where its client's address is known. */
+export function forwardedFor(call: Call): { "x-forwarded-for"?: string } {
+  const { remote } = call;
+  if (!remote) return {};
+  const before = call.header("x-forwarded-for");
+  return { "x-forwarded-for": before ? `${before}, ${remote}` : remote };
+}
+
+/** An answer's headers as they are passed back. Its length stays: the body passes as it is. */
+export function answeredHeaders(answered: OutboundHeaders): Reply["headers"] {
+  const headers: Reply["headers"] = {};
+  for (const [name, value] of Object.entries(answered)) {
+    if (OF_CONNECTION.has(name) && name !== "content-length") continue;
+    headers[name] = typeof value === "string" ? value : [...value];
+  }
+  return headers;
+}
+
+/** Lets two connections speak with each other; the end of one is the other's. */
+export function joinSockets(one: Socket, other: Socket): void {
+  one.pipe(other);
+  other.pipe(one);
+  const end = () => {
+    one.destroy();
+    other.destroy();
+  };
+  for (const socket of [one, other]) {
+    socket.on("close", end);
+    socket.on("error", end);
+  }
+}
