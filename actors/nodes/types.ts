@@ -308,6 +308,12 @@ export const RUNTIME_CLASSES = {
 } as const;
 export const NODES = { group: "", version: "v1", plural: "nodes" } as const;
 export const SERVICES = { group: "", version: "v1", plural: "services" } as const;
+export const ENDPOINT_SLICES = {
+  group: "discovery.k8s.io",
+  version: "v1",
+  plural: "endpointslices",
+} as const;
+export const NAMESPACES = { group: "", version: "v1", plural: "namespaces" } as const;
 export const CONFIG_MAPS = { group: "", version: "v1", plural: "configmaps" } as const;
 export const SECRETS = { group: "", version: "v1", plural: "secrets" } as const;
 export const SERVICE_ACCOUNTS = { group: "", version: "v1", plural: "serviceaccounts" } as const;

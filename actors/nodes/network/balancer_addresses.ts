@@ -7,9 +7,9 @@
 import type { Informer } from "../../../api/client/contract.ts";
 import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
 import type { ActorContext, Behaviour } from "../../runtime/contract.ts";
+import { SERVICES } from "../types.ts";
 import { includes, type IpRange, parseIpRange } from "./ip_range.ts";
 
-const SERVICES = { group: "", version: "v1", plural: "services" };
 /** The one message: look at everything. */
 const SYNC = "sync";
 /** Neighbours may miss one: so many announcements, so far apart in ms. */

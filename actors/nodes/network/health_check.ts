@@ -7,13 +7,11 @@
 import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
 import type { Informer } from "../../../api/client/contract.ts";
 import type { ActorContext, Behaviour } from "../../runtime/contract.ts";
+import { ENDPOINT_SLICES, SERVICES } from "../types.ts";
 import { BY_SERVICE, serviceOf } from "./endpoints.ts";
 import { isProxied, policiesOf } from "./traffic.ts";
 
 type Obj = DeepReadonly<KubeObject>;
-
-const SERVICES = { group: "", version: "v1", plural: "services" };
-const SLICES = { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" };
 
 /** A node and the address at which its health is asked for. */
 export interface HealthPlace {
@@ -38,7 +36,7 @@ export function healthCheck(places: readonly HealthPlace[]): Behaviour<State> {
   return {
     start(context) {
       const services = context.informers.for(SERVICES);
-      const slices = context.informers.for(SLICES);
+      const slices = context.informers.for(ENDPOINT_SLICES);
       slices.index(BY_SERVICE, serviceOf);
       const unsubscribe = [services.subscribe(({ key, object, old }) => {
         if (portOf(object) !== portOf(old)) context.send(context.address, key);

@@ -9,18 +9,15 @@
  * UDP has no end of a connection: flows to endpoints that no longer serve are taken out of the kernel's table of
  * connections, so that the next packet finds another.
  */
-import type { Informer } from "../../../api/client/contract.ts";
 import type { ActorContext, Behaviour } from "../../runtime/contract.ts";
-import { BY_SERVICE, serviceOf } from "./endpoints.ts";
+import { BY_SERVICE } from "./endpoints.ts";
 import type { Netfilter } from "./nft.ts";
-import { hasHostPorts, POD_KEY } from "./host_ports.ts";
+import { POD_KEY } from "./host_ports.ts";
 import { hostPortRules, type ServiceRules, serviceRules, type TablePlace } from "./nftables.ts";
 import { ENDPOINTS_MAX, removal, Table, tableOf, type TableOptions } from "./nftables_table.ts";
+import { type ServiceWatch, watchServices } from "./service_watch.ts";
 import { affinitySeconds } from "./traffic.ts";
 
-const SERVICES = { group: "", version: "v1", plural: "services" };
-const PODS = { group: "", version: "v1", plural: "pods" };
-const SLICES = { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" };
 /** The one message: look at what is marked. */
 const SYNC = "sync";
 
@@ -36,43 +33,26 @@ export interface NftablesProxyOptions {
   applied?(services: readonly string[]): void;
 }
 
-interface State {
-  services: Informer;
-  slices: Informer;
-  pods: Informer;
+interface State extends ServiceWatch {
   table: Table;
   /** Services and pods to look at. */
   marked: Set<string>;
   /** What a service's rules were made of, for the flows it leaves behind. */
   known: Map<string, { flows: ServiceRules["flows"]; sticky: boolean }>;
-  unsubscribe: (() => void)[];
 }
 
 /** The proxy as an actor: `proxy/<machine>`. */
 export function nftablesProxy(options: NftablesProxyOptions): Behaviour<State> {
   return {
     start(context) {
-      const services = context.informers.for(SERVICES);
-      const slices = context.informers.for(SLICES);
-      slices.index(BY_SERVICE, serviceOf);
-      const pods = context.informers.for(PODS);
       const marked = new Set<string>();
       const mark = (key: string) => {
         marked.add(key);
         context.send(context.address, SYNC);
       };
-      const unsubscribe = [
-        services.subscribe(({ key }) => mark(key)),
-        slices.subscribe(({ object, old }) => {
-          for (const slice of [object, old]) if (slice) serviceOf(slice).forEach(mark);
-        }),
-        pods.subscribe(({ key, object, old }) => {
-          if (hasHostPorts(object ?? old)) mark(`${POD_KEY}${key}`);
-        }),
-      ];
+      const watch = watchServices(context, mark);
       context.send(context.address, SYNC);
-      const table = new Table(options.table);
-      return { services, slices, pods, table, marked, known: new Map(), unsubscribe };
+      return { ...watch, table: new Table(options.table), marked, known: new Map() };
     },
     handle: (_key, state, context) => sync(state, context, options),
     async stop(state) {

@@ -8,14 +8,13 @@
  */
 import type { Informer } from "../../../api/client/contract.ts";
 import type { ActorContext, Behaviour } from "../../runtime/contract.ts";
+import { NAMESPACES, PODS } from "../types.ts";
 import type { Netfilter } from "./nft.ts";
 import { removal, tableOf } from "./nftables_table.ts";
 import { type PolicyTable, policyTable } from "./policy_rules.ts";
 import { policyScript, type PolicyTableOptions } from "./policy_script.ts";
 
 const POLICIES = { group: "networking.k8s.io", version: "v1", plural: "networkpolicies" };
-const PODS = { group: "", version: "v1", plural: "pods" };
-const NAMESPACES = { group: "", version: "v1", plural: "namespaces" };
 /** The one message: look at everything. */
 const SYNC = "sync";
 /** Changes that come within this of each other are looked at together, in ms. */

@@ -12,13 +12,14 @@
  * A message names a service, or a pod; the actor reads the caches, compares what should be listened on with what
  * is, and mends the difference.
  */
-import type { Informer } from "../../../api/client/contract.ts";
 import { ApiError, type DeepReadonly, type KubeObject } from "../../../api/machinery/types.ts";
 import type { ActorContext, Behaviour } from "../../runtime/contract.ts";
+import { SERVICES } from "../types.ts";
 import { Balancer } from "./balancer.ts";
-import { addressesOf, BY_SERVICE, type Endpoint, serviceOf } from "./endpoints.ts";
+import { addressesOf, BY_SERVICE, type Endpoint } from "./endpoints.ts";
 import { forward, type Forwarder } from "./forward.ts";
-import { hasHostPorts, hostPortsOf, POD_KEY } from "./host_ports.ts";
+import { hostPortsOf, POD_KEY } from "./host_ports.ts";
+import { type ServiceWatch, watchServices } from "./service_watch.ts";
 import {
   affinitySeconds,
   candidatesOf,
@@ -36,10 +37,6 @@ export const PORT_SHIFT = 20_000;
 export const REMAPPED = "plesio.dev/remapped-ports";
 /** Addresses one machine listens on. */
 export const LISTENERS_MAX = 20_000;
-
-const SERVICES = { group: "", version: "v1", plural: "services" };
-const PODS = { group: "", version: "v1", plural: "pods" };
-const SLICES = { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" };
 
 export interface ProxyOptions {
   /** Addresses that node ports answer on. */
@@ -61,35 +58,18 @@ interface Listener {
   moved?: number;
 }
 
-interface State {
-  services: Informer;
-  slices: Informer;
-  pods: Informer;
+interface State extends ServiceWatch {
   /** By service, then by `protocol/address/port`. */
   listeners: Map<string, Map<string, Listener>>;
   count: number;
-  unsubscribe: (() => void)[];
 }
 
 /** The proxy as an actor: `proxy/<machine>`. */
 export function proxy(options: ProxyOptions): Behaviour<State> {
   return {
     start(context) {
-      const services = context.informers.for(SERVICES);
-      const slices = context.informers.for(SLICES);
-      slices.index(BY_SERVICE, serviceOf);
-      const pods = context.informers.for(PODS);
-      const look = (key: string) => context.send(context.address, key);
-      const unsubscribe = [
-        services.subscribe(({ key }) => look(key)),
-        slices.subscribe(({ object, old }) => {
-          for (const slice of [object, old]) if (slice) serviceOf(slice).forEach(look);
-        }),
-        pods.subscribe(({ key, object, old }) => {
-          if (hasHostPorts(object ?? old)) look(`${POD_KEY}${key}`);
-        }),
-      ];
-      return { services, slices, pods, listeners: new Map(), count: 0, unsubscribe };
+      const watch = watchServices(context, (key) => context.send(context.address, key));
+      return { ...watch, listeners: new Map(), count: 0 };
     },
     handle: (key, state, context) => mend(key, state, context, options),
     async stop(state) {

@@ -8,6 +8,7 @@
 import type { Informer } from "../../../../api/client/contract.ts";
 import { ApiError, type DeepReadonly, type KubeObject } from "../../../../api/machinery/types.ts";
 import type { ActorContext, Behaviour } from "../../../runtime/contract.ts";
+import { ENDPOINT_SLICES, SECRETS, SERVICES } from "../../types.ts";
 import { BY_SERVICE, serviceOf } from "../endpoints.ts";
 import { candidatesOf, type Place, reachable, type ServicePort } from "../traffic.ts";
 import type { Upstream } from "./edge_server.ts";
@@ -35,12 +36,8 @@ import { type Backend, inOrder } from "./routes.ts";
 type Obj = DeepReadonly<KubeObject>;
 
 const networking = (plural: string) => ({ group: "networking.k8s.io", version: "v1", plural });
-const core = (plural: string) => ({ group: "", version: "v1", plural });
 const CLASSES = networking("ingressclasses");
 const INGRESSES = networking("ingresses");
-const SERVICES = core("services");
-const SECRETS = core("secrets");
-const SLICES = { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" };
 
 /** The one message: look at everything. */
 const SYNC = "sync";
@@ -83,7 +80,7 @@ export function edge(options: EdgeOptions): Behaviour<State> {
     async start(context) {
       const informer = (resource: typeof CLASSES) => context.informers.for(resource);
       const [classes, ingresses] = [informer(CLASSES), informer(INGRESSES)];
-      const [services, slices] = [informer(SERVICES), informer(SLICES)];
+      const [services, slices] = [informer(SERVICES), informer(ENDPOINT_SLICES)];
       slices.index(BY_SERVICE, serviceOf);
       const look = () => context.send(context.address, SYNC, { delayMs: GATHER_MS });
       const unsubscribe = [

@@ -7,6 +7,7 @@ import { Buffer } from "node:buffer";
 import type { Informer } from "../../../../api/client/contract.ts";
 import { ApiError, type DeepReadonly, type KubeObject } from "../../../../api/machinery/types.ts";
 import type { ActorContext } from "../../../runtime/contract.ts";
+import { SERVICES } from "../../types.ts";
 import { PORT_SHIFT, REMAPPED } from "../proxy.ts";
 import { PROXY_NAME } from "../traffic.ts";
 import { EdgeServer, type EdgeServerOptions } from "./edge_server.ts";
@@ -15,7 +16,6 @@ import { hostMatches, type Route } from "./routes.ts";
 
 type Obj = DeepReadonly<KubeObject>;
 
-const SERVICES = { group: "", version: "v1", plural: "services" };
 /** Who answers for a front's Service. */
 const OWN_PROXY = "plesio.dev-l7";
 

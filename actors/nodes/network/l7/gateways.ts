@@ -6,6 +6,7 @@ import type { Informer } from "../../../../api/client/contract.ts";
 import { ApiError, type DeepReadonly, type KubeObject } from "../../../../api/machinery/types.ts";
 import { formatTime } from "../../../../api/machinery/time.ts";
 import type { ActorContext } from "../../../runtime/contract.ts";
+import { NAMESPACES } from "../../types.ts";
 import { gatewayDefinitions } from "./gateway_crds.ts";
 import {
   type Condition,
@@ -30,7 +31,6 @@ const DEFINITIONS = {
   version: "v1",
   plural: "customresourcedefinitions",
 };
-const NAMESPACES = { group: "", version: "v1", plural: "namespaces" };
 /** The class that is made. */
 const CLASS = "plesio";
 
