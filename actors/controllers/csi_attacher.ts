@@ -18,8 +18,8 @@ import {
 } from "../runtime/mod.ts";
 import type { Obj } from "./objects.ts";
 import {
-  DRIVER_AGAIN_MS,
   Retries,
+  runErrand,
   secretsOf,
   type StorageDriver,
   type StorageDrivers,
@@ -46,25 +46,21 @@ export function csiAttacher(drivers: StorageDrivers): Controller<State> {
       if (!attachment) return retries.done(name);
       const { metadata, spec, status } = attachment;
       if (status?.attached && !metadata.deletionTimestamp) return retries.done(name);
-      const driver = await drivers.find(spec.attacher);
-      if (driver === "unknown") return { afterMs: DRIVER_AGAIN_MS };
-      if (!driver) return;
       const leaves = metadata.deletionTimestamp !== undefined;
-      try {
-        await (leaves ? detach : attach)(attachment, driver, context);
-        retries.done(name);
-      } catch (error) {
-        if (isGone(error)) return;
-        await tell(attachment, {
-          [leaves ? "detachError" : "attachError"]: {
-            message: (error as Error).message,
-            time: formatTime(context.clock.now()),
-          },
-        }, context).catch((late) => {
-          if (!isGone(late)) throw late;
-        });
-        return retries.failed(name);
-      }
+      return await runErrand(drivers, retries, {
+        key: name,
+        driver: spec.attacher,
+        run: (driver) => (leaves ? detach : attach)(attachment, driver, context),
+        failed: ({ message }) =>
+          tell(attachment, {
+            [leaves ? "detachError" : "attachError"]: {
+              message,
+              time: formatTime(context.clock.now()),
+            },
+          }, context).catch((late) => {
+            if (!isGone(late)) throw late;
+          }),
+      });
     },
   };
 }

@@ -11,7 +11,6 @@ import { ApiError, type KubeObject } from "../../api/machinery/types.ts";
 import {
   type ActorContext,
   CSI_NODES,
-  isGone,
   NODES,
   type Outcome,
   PERSISTENT_VOLUME_CLAIMS,
@@ -30,9 +29,9 @@ import {
 import type { FreeController } from "./ports.ts";
 import {
   boundVolume,
-  DRIVER_AGAIN_MS,
   type MadeVolume,
   Retries,
+  runErrand,
   secretsOf,
   type StorageDriver,
   type StorageDrivers,
@@ -97,24 +96,20 @@ async function handle(key: string, scope: Scope): Promise<Outcome> {
   if (!object) return scope.state.retries.done(key);
   const wanted = isClaim ? provisionerOf(object) : released(object);
   if (!wanted) return scope.state.retries.done(key);
-  const driver = await scope.drivers.find(wanted);
-  if (driver === "unknown") return { afterMs: DRIVER_AGAIN_MS };
-  if (!driver || !await driver.can("create")) return;
-  try {
-    await (isClaim
-      ? provision(object, driver, scope.context)
-      : remove(object, driver, scope.context));
-    scope.state.retries.done(key);
-  } catch (error) {
-    if (isGone(error)) return;
-    const text = (error as Error).message;
-    const why = isClaim
-      ? `failed to provision volume with StorageClass "${object.spec.storageClassName}": ${text}`
-      : text;
-    const reason = isClaim ? "ProvisioningFailed" : "VolumeFailedDelete";
-    scope.context.recorder.event(object, "Warning", reason, why);
-    return scope.state.retries.failed(key);
-  }
+  return await runErrand(scope.drivers, scope.state.retries, {
+    key,
+    driver: wanted,
+    needs: "create",
+    run: (driver) =>
+      isClaim ? provision(object, driver, scope.context) : remove(object, driver, scope.context),
+    failed: ({ message }) => {
+      const why = isClaim
+        ? `failed to provision volume with StorageClass "${object.spec.storageClassName}": ${message}`
+        : message;
+      const reason = isClaim ? "ProvisioningFailed" : "VolumeFailedDelete";
+      scope.context.recorder.event(object, "Warning", reason, why);
+    },
+  });
 }
 
 /** Who is to make a volume for a claim that has none. */

@@ -10,7 +10,6 @@ import type { Json } from "../../api/machinery/types.ts";
 import {
   type ActorContext,
   type Controller,
-  isGone,
   type Outcome,
   PERSISTENT_VOLUME_CLAIMS,
   PERSISTENT_VOLUMES,
@@ -19,8 +18,8 @@ import {
 import type { Obj } from "./objects.ts";
 import {
   boundVolume,
-  DRIVER_AGAIN_MS,
   Retries,
+  runErrand,
   secretsOf,
   type StorageDriver,
   type StorageDrivers,
@@ -51,20 +50,16 @@ export function csiResizer(drivers: StorageDrivers): Controller<State> {
       const wanted = claim && growthOf(claim);
       const volume = claim && boundVolume(claim, context);
       if (!wanted || !volume?.spec.csi || waitsForNode(claim, wanted)) return retries.done(key);
-      const driver = await drivers.find(volume.spec.csi.driver);
-      if (driver === "unknown") return { afterMs: DRIVER_AGAIN_MS };
-      if (!driver) return;
-      try {
-        await grow({ claim, volume, wanted }, driver, context);
-        retries.done(key);
-      } catch (error) {
-        if (isGone(error)) return;
-        const text = `resize volume "${volume.metadata.name}" by resizer "${driver.name}" failed: ${
-          (error as Error).message
-        }`;
-        context.recorder.event(claim, "Warning", "VolumeResizeFailed", text);
-        return retries.failed(key);
-      }
+      return await runErrand(drivers, retries, {
+        key,
+        driver: volume.spec.csi.driver,
+        run: (driver) => grow({ claim, volume, wanted }, driver, context),
+        failed: ({ message }, { name: by }) => {
+          const text =
+            `resize volume "${volume.metadata.name}" by resizer "${by}" failed: ${message}`;
+          context.recorder.event(claim, "Warning", "VolumeResizeFailed", text);
+        },
+      });
     },
   };
 }

@@ -3,11 +3,12 @@
  * (external-provisioner, -attacher, -resizer). Drivers that bring their own sidecars are none of these: those act
  * through the API like everybody.
  */
+import { secretTexts } from "../../api/machinery/secret_data.ts";
+import type { KubeObject } from "../../api/machinery/types.ts";
 import {
   type ActorContext,
   isGone,
   type Outcome,
-  PERSISTENT_VOLUME_CLAIMS,
   PERSISTENT_VOLUMES,
   SECRETS,
 } from "../runtime/mod.ts";
@@ -75,6 +76,38 @@ export interface StorageDrivers {
   find(name: string): Promise<StorageDriver | "unknown" | undefined>;
 }
 
+/** What is asked of a driver. */
+export interface Errand {
+  /** What the controller has in hand: what failed is tried again by it, later each time. */
+  key: string;
+  driver: string;
+  /** Without this ability it is not the driver's to do. */
+  needs?: Parameters<StorageDriver["can"]>[0];
+  /** Rejects with what went wrong. Not called while there is no such driver. */
+  run(driver: StorageDriver): Promise<void>;
+  /** Tells of an error. */
+  failed(error: Error, driver: StorageDriver): Promise<void> | void;
+}
+
+/** Does an errand: what every controller of storage drivers does around its calls. */
+export async function runErrand(
+  drivers: StorageDrivers,
+  retries: Retries,
+  { key, driver: name, needs, run, failed }: Errand,
+): Promise<Outcome> {
+  const driver = await drivers.find(name);
+  if (driver === "unknown") return { afterMs: DRIVER_AGAIN_MS };
+  if (!driver || (needs && !await driver.can(needs))) return;
+  try {
+    await run(driver);
+    retries.done(key);
+  } catch (error) {
+    if (isGone(error)) return; // another event comes, or nothing is left to be done
+    await failed(error as Error, driver);
+    return retries.failed(key);
+  }
+}
+
 /** How soon a driver that has not said its name is asked again. */
 export const DRIVER_AGAIN_MS = 5_000;
 /** First and longest wait after a driver refused. */
@@ -113,16 +146,9 @@ export async function secretsOf(
 ): Promise<Record<string, string>> {
   if (!reference) return {};
   const { name, namespace } = reference;
-  const text = new TextDecoder();
   try {
-    const secret = await client.get({ resource: SECRETS, namespace, name });
-    const data = ((secret as Obj).data ?? {}) as Record<string, string>;
-    return Object.fromEntries(
-      Object.entries(data).map(([key, value]) => [
-        key,
-        text.decode(Uint8Array.from(atob(value), (c) => c.charCodeAt(0))),
-      ]),
-    );
+    const secret = await client.get<KubeObject>({ resource: SECRETS, namespace, name });
+    return secretTexts(secret);
   } catch (error) {
     if (!isGone(error)) throw error;
     throw new Error(
@@ -135,9 +161,4 @@ export async function secretsOf(
 export function boundVolume(claim: Obj, { informers }: ActorContext): Obj | undefined {
   const volume = informers.for(PERSISTENT_VOLUMES).get(claim.spec.volumeName ?? "");
   return volume?.spec.claimRef?.uid === claim.metadata.uid ? volume : undefined;
-}
-
-/** A claim by its key. */
-export function claimOf(key: string, { informers }: ActorContext): Obj | undefined {
-  return informers.for(PERSISTENT_VOLUME_CLAIMS).get(key);
 }

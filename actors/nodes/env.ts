@@ -3,6 +3,7 @@
  * expansion, in upstream's order (`pkg/kubelet/kubelet_pods.go`, makeEnvironmentVariables). Errors are
  * what `CreateContainerConfigError` shows.
  */
+import { secretText } from "../../api/machinery/secret_data.ts";
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import { type FieldFacts, fieldValue, resourceValue } from "./fields.ts";
 import { RuntimeError, type Soon } from "./runtimes/runtime.ts";
@@ -39,7 +40,7 @@ export async function environmentOf(
       throw configError(`${kind} "${ref.name}" not found`);
     }
     for (const key of Object.keys(object.data ?? {}).sort()) {
-      const text = kind === "secret" ? decodeBase64(object.data[key]) : object.data[key];
+      const text = kind === "secret" ? secretText(object.data[key]) : object.data[key];
       env.set((from.prefix ?? "") + key, text);
     }
   }
@@ -84,15 +85,11 @@ async function sourced(
     const kind = secret ? "Secret" : "ConfigMap";
     throw configError(`couldn't find key ${ref.key} in ${kind} ${namespace}/${ref.name}`);
   }
-  return secret ? decodeBase64(value) : value;
+  return secret ? secretText(value) : value;
 }
 
 function configError(message: string): RuntimeError {
   return new RuntimeError("CreateContainerConfigError", message);
-}
-
-function decodeBase64(text: string): string {
-  return new TextDecoder().decode(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
 }
 
 /**

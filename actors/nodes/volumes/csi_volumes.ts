@@ -9,6 +9,7 @@
 import { createHash } from "node:crypto";
 import type { Client } from "../../../api/client/contract.ts";
 import { parseQuantity } from "../../../api/machinery/quantity.ts";
+import { secretTexts } from "../../../api/machinery/secret_data.ts";
 import {
   ApiError,
   type DeepReadonly,
@@ -301,14 +302,7 @@ export class CsiVolumes {
           `${name} in the namespace ${namespace} with error: secrets "${name}" not found`,
       );
     }
-    const data = (secret.data ?? {}) as Record<string, string>;
-    const text = new TextDecoder();
-    return Object.fromEntries(
-      Object.entries(data).map(([key, value]) => [
-        key,
-        text.decode(Uint8Array.from(atob(value), (c) => c.charCodeAt(0))),
-      ]),
-    );
+    return secretTexts(secret);
   }
 
   /** Tokens of the pod's account for the audiences that the driver names. */
