@@ -21,7 +21,7 @@ export interface Cgroup {
   remove(): void;
 }
 
-const ROOT = "/sys/fs/cgroup";
+export const ROOT = "/sys/fs/cgroup";
 /** Period of CPU quotas in microseconds. */
 const PERIOD_US = 100_000;
 
@@ -29,9 +29,7 @@ const PERIOD_US = 100_000;
 export function makeCgroup(name: string, limits: CgroupLimits): Cgroup | undefined {
   if (Deno.build.os !== "linux" || (!limits.memoryBytes && !limits.milliCpu)) return undefined;
   try {
-    return exists(`${ROOT}/cgroup.controllers`)
-      ? versionTwo(name, limits)
-      : versionOne(name, limits);
+    return isVersionTwo() ? versionTwo(name, limits) : versionOne(name, limits);
   } catch {
     return undefined; // not ours to write
   }
@@ -104,7 +102,12 @@ function quota(milliCpu: number): number {
   return Math.max(1000, Math.round(milliCpu * PERIOD_US / 1000));
 }
 
-function exists(path: string): boolean {
+/** Which of the two this machine has. */
+export function isVersionTwo(): boolean {
+  return exists(`${ROOT}/cgroup.controllers`);
+}
+
+export function exists(path: string): boolean {
   try {
     Deno.statSync(path);
     return true;

@@ -6,7 +6,7 @@ import type { Clock } from "../../../kv/clock.ts";
 import type { RpcClient } from "../grpc.ts";
 import type { Pod } from "../types.ts";
 import type { CRI, Cri } from "./cri_messages.ts";
-import { type ImageOwner, type PulledImage, RuntimeError } from "./runtime.ts";
+import { type ImageOwner, neverPulled, type PulledImage, RuntimeError } from "./runtime.ts";
 
 /** A Secret as a pull needs it: its type and data (base64). */
 export interface PullSecret {
@@ -68,12 +68,7 @@ export class CriImages {
     if (policy !== "Always") {
       const there = await this.#status(image);
       if (there) return this.#pulled(there, { present: true });
-      if (policy === "Never") {
-        throw new RuntimeError(
-          "ErrImageNeverPull",
-          `Container image "${image}" is not present with pull policy of Never`,
-        );
-      }
+      if (policy === "Never") throw neverPulled(image);
     }
     fetching();
     const started = clock.monotonic();

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import type { Clock } from "../../../kv/clock.ts";
 import { isWasm } from "./isolate_program.ts";
-import { type PulledImage, RuntimeError } from "./runtime.ts";
+import { neverPulled, type PulledImage, RuntimeError } from "./runtime.ts";
 
 /** Largest module of WebAssembly that is fetched. */
 const WASM_BYTES_MAX = 512 * 1024 * 1024;
@@ -52,12 +52,7 @@ export async function pullImage(
       fetched.add(key);
       return { imageId, present: true };
     }
-    if (policy === "Never") {
-      throw new RuntimeError(
-        "ErrImageNeverPull",
-        `Container image "${image}" is not present with pull policy of Never`,
-      );
-    }
+    if (policy === "Never") throw neverPulled(image);
   }
   fetching();
   const started = clock.monotonic();

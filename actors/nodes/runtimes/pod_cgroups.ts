@@ -7,9 +7,9 @@
 import { parseQuantity } from "../../../api/machinery/quantity.ts";
 import { qosClass } from "../pod_status.ts";
 import type { Pod } from "../types.ts";
+import { exists, isVersionTwo, ROOT } from "./cgroup.ts";
 import { memoryBytes, milliCpu, QUOTA_PERIOD_US, quotaOf, sharesOf } from "./cri_resources.ts";
 
-const ROOT = "/sys/fs/cgroup";
 /** Controllers of version 1 that limits are set by. */
 const CONTROLLERS_V1 = ["cpu", "memory"];
 const CONTROLLERS_V2 = "+cpu +memory +pids +cpuset +hugetlb";
@@ -52,7 +52,7 @@ export function podLimits(pod: Pod): PodLimits {
 /** Makes the cgroup of a pod, or brings its limits up to date. */
 export function applyPodCgroup(path: string, limits: PodLimits): void {
   try {
-    if (exists(`${ROOT}/cgroup.controllers`)) applyTwo(path, limits);
+    if (isVersionTwo()) applyTwo(path, limits);
     else applyOne(path, limits);
   } catch {
     // Not ours to write: the containers' own limits hold all the same.
@@ -90,7 +90,7 @@ function applyTwo(path: string, { shares, quotaUs, memoryBytes }: PodLimits): vo
 
 /** Removes the cgroup of a pod that has no processes any more. */
 export function removePodCgroup(path: string): void {
-  const roots = exists(`${ROOT}/cgroup.controllers`)
+  const roots = isVersionTwo()
     ? [ROOT]
     : [...Deno.readDirSync(ROOT)].map((entry) => `${ROOT}/${entry.name}`);
   for (const root of roots) removeTree(`${root}${path}`);
@@ -104,15 +104,6 @@ function removeTree(folder: string): void {
     Deno.removeSync(folder);
   } catch {
     // Not of this controller, gone, or something still dies in it: then the next sweep finds it.
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.statSync(path);
-    return true;
-  } catch {
-    return false;
   }
 }
 

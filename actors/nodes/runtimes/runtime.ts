@@ -131,6 +131,14 @@ export class RuntimeError extends Error {
   }
 }
 
+/** A pull that the policy forbids, of an image that is not there. */
+export function neverPulled(image: string): RuntimeError {
+  return new RuntimeError(
+    "ErrImageNeverPull",
+    `Container image "${image}" is not present with pull policy of Never`,
+  );
+}
+
 /** What a container uses now. */
 export interface ContainerStats {
   /** Total CPU time in nanoseconds. */

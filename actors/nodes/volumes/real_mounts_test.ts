@@ -1,12 +1,12 @@
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { ManualClock } from "../../../kv/clock.ts";
-import type { Objects } from "../objects.ts";
 import { MountError } from "../ports.ts";
 import type { ContainerOf, Pod, Volume } from "../types.ts";
 import { hostMounts, KernelError, parseMountInfo, unmountAll } from "./kernel.ts";
 import { inOwnNamespace } from "./own_namespace_test.ts";
 import { giveToGroup } from "./ownership.ts";
 import { HostVolumes, type VolumesOptions } from "./volumes.ts";
+import { objectsOf, TOKENS } from "./fixture_test.ts";
 
 const facts = { hostIPs: [], podIPs: [], allocatable: { memory: "1Gi" } };
 const ROOT_RUNTIME = { recursiveReadOnly: true };
@@ -23,27 +23,12 @@ Deno.test("parseMountInfo() reads blanks, types and both kinds of options", () =
 
 function world(folder: string, options: Partial<VolumesOptions> = {}) {
   const kept = new Map<string, object>();
-  const find = (kind: string) => (_namespace: string, name: string) =>
-    kept.get(`${kind}/${name}`) as never;
-  const objects: Objects = {
-    configMap: find("configmap"),
-    secret: find("secret"),
-    services: () => [],
-    claim: (namespace, name) => Promise.resolve(find("claim")(namespace, name)),
-    persistentVolume: (name) => Promise.resolve(find("volume")("", name)),
-    node: (name) => Promise.resolve(find("node")("", name)),
-    trustBundles: () => Promise.resolve([]),
-  };
-  const tokens = {
-    token: () => Promise.resolve({ token: "t", refreshInMs: 1000 }),
-    forget: () => {},
-  } as never;
   const make = () =>
     new HostVolumes({
       folder,
       nodeName: "n",
-      objects,
-      tokens,
+      objects: objectsOf(kept),
+      tokens: TOKENS,
       clock: new ManualClock(),
       ...options,
     });

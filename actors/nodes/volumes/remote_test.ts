@@ -3,6 +3,7 @@ import { ManualClock } from "../../../kv/clock.ts";
 import type { Source } from "./claims.ts";
 import { formatAndMount, hostTools, type ToolResult } from "./host_tools.ts";
 import { type RemoteTools, setupIscsi, setupNfs, teardownIscsi } from "./remote.ts";
+import { inFolder } from "./fixture_test.ts";
 
 /** Tools that answer what they are told, and remember what they were asked. */
 function fakes(answers: Record<string, Partial<ToolResult>> = {}) {
@@ -29,15 +30,6 @@ const source = (kind: string, spec: Source["spec"], more: Partial<Source> = {}):
   block: false,
   ...more,
 });
-
-async function inFolder(use: (folder: string) => Promise<void>) {
-  const folder = await Deno.makeTempDir();
-  try {
-    await use(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 Deno.test("setupNfs() mounts an export with the volume's options, read-only first", () =>
   inFolder(async (folder) => {

@@ -1,24 +1,15 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { ManualClock } from "../../../kv/clock.ts";
-import type { Objects } from "../objects.ts";
 import { MountError } from "../ports.ts";
 import type { Container, Pod, Volume } from "../types.ts";
 import { writeAtomically } from "./atomic_writer.ts";
 import type { RuntimeError } from "../runtimes/runtime.ts";
 import { subPathOf } from "./container_mounts.ts";
 import { HostVolumes } from "./volumes.ts";
+import { inFolder, objectsOf, TOKENS } from "./fixture_test.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const facts = { hostIPs: [], podIPs: [], allocatable: { memory: "1Gi" } };
-
-async function inFolder(use: (folder: string) => Promise<void>) {
-  const folder = await Deno.makeTempDir();
-  try {
-    await use(folder);
-  } finally {
-    await Deno.remove(folder, { recursive: true });
-  }
-}
 
 Deno.test("writeAtomically() moves all files at once, and only when something changed", () =>
   inFolder(async (folder) => {
@@ -41,31 +32,12 @@ Deno.test("writeAtomically() moves all files at once, and only when something ch
 
 function world(folder: string) {
   const kept = new Map<string, object>();
-  const find = (kind: string) => (_namespace: string, name: string) =>
-    kept.get(`${kind}/${name}`) as never;
-  const objects: Objects = {
-    configMap: find("configmap"),
-    secret: find("secret"),
-    services: () => [],
-    claim: (namespace, name) => Promise.resolve(find("claim")(namespace, name)),
-    persistentVolume: (name) => Promise.resolve(find("volume")("", name)),
-    node: (name) => Promise.resolve(find("node")("", name)),
-    trustBundles: (name) =>
-      Promise.resolve(
-        [...kept].filter(([key]) => name ? key === `bundle/${name}` : key.startsWith("bundle/"))
-          .map(([, bundle]) => bundle as never),
-      ),
-  };
-  const tokens = {
-    token: () => Promise.resolve({ token: "t", refreshInMs: 1000 }),
-    forget: () => {},
-  };
   const clock = new ManualClock();
   const volumes = new HostVolumes({
     folder,
     nodeName: "n",
-    objects,
-    tokens: tokens as never,
+    objects: objectsOf(kept),
+    tokens: TOKENS,
     clock,
     mounts: false,
   });
@@ -94,7 +66,7 @@ function world(folder: string) {
   return { kept, volumes, pod, read, at, clock };
 }
 
-Deno.test("HostVolumes makes files of objects, with items, modes and what may be missing", () =>
+Deno.test("HostVolumes makes files of objects: objectsOf(kept), with items, modes and what may be missing", () =>
   inFolder(async (folder) => {
     const { kept, volumes, pod, read, at } = world(folder);
     kept.set("configmap/cm", { data: { k: "v", other: "w" }, binaryData: { bin: btoa("\x01") } });
