@@ -190,7 +190,11 @@ const CASES: Record<string, (world: ContainerdWorld) => Promise<void>> = {
       await logs("talks", { previous: true, stream: "Stdout", tailLines: 1 }),
       "out 3\n",
     );
-    assertEquals(await logs("talks", { previous: true, limitBytes: 5 }), "out 1");
+    // Of one stream: in which order the lines of two come is the runtime's affair.
+    assertEquals(
+      await logs("talks", { previous: true, stream: "Stdout", limitBytes: 5 }),
+      "out 1",
+    );
     assertMatch(
       await logs("talks", { previous: true, timestamps: true, tailLines: 1, stream: "Stdout" }),
       /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z out 3\n$/,
