@@ -3,27 +3,20 @@ import { RealClock } from "../../kv/clock.ts";
 import { openBox } from "../../actors/nodes/fixture_test.ts";
 import { startCriNode } from "../../actors/nodes/cri_node.ts";
 import { claimRanges, LoopbackNetwork, type RunningNode } from "../../actors/nodes/mod.ts";
-import { type Container, NODES, type Pod, type PodSpec } from "../../actors/nodes/types.ts";
+import type { Container, Pod, PodSpec } from "../../actors/nodes/types.ts";
 import { Containerd, IMAGES } from "./containerd.ts";
-
-type Box = Awaited<ReturnType<typeof openBox>>;
+import { type Box, type NodeCalls, nodeCalls, nodeIsThere } from "./node_calls.ts";
 
 /** What tests drive. */
-export interface ContainerdWorld {
+export interface ContainerdWorld extends NodeCalls {
   box: Box;
   containerd: Containerd;
   node: RunningNode;
   /** Creates a pod of one container `c`. */
   pod(name: string, container: Partial<Container>, spec?: Partial<PodSpec>): Promise<Pod>;
-  /** Waits until it is in a phase. */
-  phase(name: string, phase: string): Promise<Pod>;
   ready(name: string): Promise<Pod>;
   /** Runs a shell's command in a new pod to its end, and returns its log. */
   says(script: string, container?: Partial<Container>, spec?: Partial<PodSpec>): Promise<string>;
-  logs(name: string, options?: object): Promise<string>;
-  exec(name: string, command: string[], options?: { input?: string; container?: string }): Promise<
-    { code?: number; out: string; error?: string }
-  >;
   /** Deletes it and waits until it is gone. */
   gone(name: string): Promise<void>;
   /** Stops the node and starts it again, as a restart of the process does. */
@@ -45,16 +38,10 @@ export async function openContainerd(
   const start = () =>
     startCriNode(box.system, { name: "n0", clock: box.clock, folder, runtime, ranges, network });
   let node = await start();
-  const look = () => box.client.get({ resource: NODES, name: "n0" }).catch(() => undefined);
-  await box.until("the node", look);
-  const spec = { podCIDR: `${ranges.podRange.split(".").slice(0, 2).join(".")}.77.0/24` };
-  await box.client.patch({ resource: NODES, name: "n0" }, { type: "merge", body: { spec } });
-  const refOf = async (name: string) => {
-    const { uid } = (await box.get(name)).metadata;
-    return { namespace: "default", name, uid };
-  };
+  await nodeIsThere(box, ranges);
   let count = 0;
   const world: ContainerdWorld = {
+    ...nodeCalls(box, () => node, WAIT_MS),
     box,
     containerd,
     get node() {
@@ -66,11 +53,6 @@ export async function openContainerd(
         containers: [{ name: "c", image: IMAGES.busybox, ...container }],
         ...spec,
       }),
-    phase: (name, phase) =>
-      box.until(`${name} to be ${phase}`, async () => {
-        const pod = await box.get(name);
-        return pod.status?.phase === phase && pod;
-      }, WAIT_MS),
     ready: (name) =>
       box.until(`${name} to be ready`, async () => {
         const pod = await box.get(name);
@@ -90,32 +72,6 @@ export async function openContainerd(
       const text = await world.logs(name);
       await world.gone(name);
       return text;
-    },
-    logs: async (name, options = {}) =>
-      await new Response(
-        await node.api.logs({ pod: await refOf(name), container: "c", ...options }),
-      ).text(),
-    exec: async (name, command, { input, container = "c" } = {}) => {
-      const process = await node.api.exec({
-        pod: await refOf(name),
-        container,
-        command,
-        stdin: input !== undefined,
-        stdout: true,
-        stderr: true,
-        tty: false,
-      });
-      if (input !== undefined) {
-        const writer = process.stdin!.getWriter();
-        await writer.write(new TextEncoder().encode(input));
-        await writer.close();
-      }
-      const [out, err] = await Promise.all([
-        new Response(process.stdout).text(),
-        new Response(process.stderr).text(),
-      ]);
-      const { exitCode, error } = await process.ended;
-      return { code: exitCode, out: out + err, error };
     },
     gone: async (name) => {
       const target = { resource: { group: "", version: "v1", plural: "pods" }, name };

@@ -47,7 +47,7 @@ for (const view of [undefined, "preload"] as const) {
       assertEquals((await exec("site", ["deno", "eval", "Deno.exit(7)"])).code, 7);
       const upper =
         "console.log((await new Response(Deno.stdin.readable).text()).trim().toUpperCase())";
-      assertEquals((await exec("site", ["deno", "eval", upper], "abc\n")).out, "ABC\n");
+      assertEquals((await exec("site", ["deno", "eval", upper], { input: "abc\n" })).out, "ABC\n");
       assertEquals((await exec("site", ["cat", "/etc/conf/color"])).out, "blue");
       assertEquals(await exec("site", ["sh", "-c", "echo a && ls /app | cat; exit 3"]), {
         code: 3,
