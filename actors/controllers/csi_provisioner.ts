@@ -27,9 +27,9 @@ import {
   STORAGE_PROVISIONER,
 } from "./persistent_volumes.ts";
 import type { FreeController } from "./ports.ts";
+import { createOnce, provisionedVolume, watchProvisioning } from "./provisioning.ts";
 import {
   boundVolume,
-  type MadeVolume,
   Retries,
   runErrand,
   secretsOf,
@@ -61,17 +61,9 @@ export function csiProvisioner(drivers: StorageDrivers): FreeController {
         for (const read of [NODES, CSI_NODES, STORAGE_CLASSES, VOLUME_ATTACHMENTS]) {
           informers.for(read);
         }
-        const look = (key: string) => context.send(context.address, key);
         return {
           retries: new Retries(),
-          unsubscribe: [
-            informers.for(PERSISTENT_VOLUME_CLAIMS).subscribe(({ key, object }) =>
-              object && look(`claim/${key}`)
-            ),
-            informers.for(PERSISTENT_VOLUMES).subscribe(({ key, object }) =>
-              object && look(`volume/${key}`)
-            ),
-          ],
+          unsubscribe: watchProvisioning(context),
         };
       },
       handle: (key, state, context) => handle(key, { drivers, state, context }),
@@ -128,7 +120,7 @@ function released({ metadata, spec, status }: Obj): string | undefined {
 // --- making -----------------------------------------------------------------------------------------------
 
 async function provision(claim: Obj, driver: StorageDriver, context: ActorContext): Promise<void> {
-  const { client, recorder, informers } = context;
+  const { recorder, informers } = context;
   const storageClass = classOf(claim, context);
   if (storageClass?.provisioner !== driver.name) return;
   const { namespace, name, uid } = claim.metadata;
@@ -147,17 +139,27 @@ async function provision(claim: Obj, driver: StorageDriver, context: ActorContex
   const storage = made.bytes > 0
     ? sizeText(made.bytes)
     : claim.spec.resources?.requests?.storage as string;
-  const volume = volumeOf(claim, { storageClass, driver: driver.name, wish, made, storage });
-  Object.assign(volume.metadata.annotations, {
-    [SECRET_NAME]: deletion?.name ?? "",
-    [SECRET_NAMESPACE]: deletion?.namespace ?? "",
+  const volume = provisionedVolume(claim, storageClass, {
+    name: volumeName,
+    provisioner: driver.name,
+    storage,
+    places: made.places,
+    annotations: {
+      [SECRET_NAME]: deletion?.name ?? "",
+      [SECRET_NAMESPACE]: deletion?.namespace ?? "",
+    },
+    finalizers: [FINALIZER],
+    source: {
+      csi: {
+        driver: driver.name,
+        volumeHandle: made.handle,
+        volumeAttributes: made.context,
+        ...(wish.block ? {} : { fsType: wish.fsType }),
+        ...references,
+      },
+    },
   });
-  Object.assign(volume.spec.csi, references);
-  try {
-    await client.create({ resource: PERSISTENT_VOLUMES }, volume);
-  } catch (error) {
-    if (!(error instanceof ApiError) || error.reason !== "AlreadyExists") throw error;
-  }
+  await createOnce(context, PERSISTENT_VOLUMES, volume);
   const text = `Successfully provisioned volume ${volumeName}`;
   recorder.event(claim, "Normal", "ProvisioningSucceeded", text);
 }
@@ -196,52 +198,6 @@ async function wishFor(
     }).filter(([, reference]) => reference),
   );
   return { wish, deletion, references };
-}
-
-/** The persistent volume of what a driver made. */
-function volumeOf(
-  claim: Obj,
-  { storageClass, driver, wish, made, storage }: {
-    storageClass: Obj;
-    driver: string;
-    wish: VolumeWish;
-    made: MadeVolume;
-    storage: string;
-  },
-) {
-  const { namespace, name, uid, resourceVersion } = claim.metadata;
-  return {
-    apiVersion: "v1",
-    kind: "PersistentVolume",
-    metadata: {
-      name: wish.name,
-      annotations: { [PROVISIONED_BY]: driver },
-      finalizers: [FINALIZER],
-    },
-    spec: {
-      accessModes: claim.spec.accessModes,
-      capacity: { storage },
-      claimRef: {
-        apiVersion: "v1",
-        kind: "PersistentVolumeClaim",
-        namespace,
-        name,
-        uid,
-        resourceVersion,
-      },
-      csi: {
-        driver,
-        volumeHandle: made.handle,
-        volumeAttributes: made.context,
-        ...(wish.block ? {} : { fsType: wish.fsType }),
-      },
-      mountOptions: storageClass.mountOptions,
-      nodeAffinity: affinityTo(made.places),
-      persistentVolumeReclaimPolicy: storageClass.reclaimPolicy ?? "Delete",
-      storageClassName: storageClass.metadata.name,
-      volumeMode: claim.spec.volumeMode,
-    },
-  };
 }
 
 /** The Secret that a class's parameters name for a purpose, with what they say of the claim filled in. */
@@ -337,18 +293,6 @@ function sizeText(bytes: number): string {
     if (bytes % unit === 0) return `${bytes / unit}${name}`;
   }
   return String(bytes);
-}
-
-function affinityTo(places: readonly Readonly<Record<string, string>>[]) {
-  if (places.length === 0) return undefined;
-  const nodeSelectorTerms = places.map((place) => ({
-    matchExpressions: Object.entries(place).map(([key, value]) => ({
-      key,
-      operator: "In",
-      values: [value],
-    })),
-  }));
-  return { required: { nodeSelectorTerms } };
 }
 
 // --- deleting ---------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@
  *
  * Its keys: `class`, `claim/<namespace>/<name>`, `volume/<name>`.
  */
-import { ApiError } from "../../api/machinery/types.ts";
 import {
   type ActorContext,
   isGone,
@@ -27,6 +26,7 @@ import {
   STORAGE_PROVISIONER,
 } from "./persistent_volumes.ts";
 import type { ControllerPorts, FreeController } from "./ports.ts";
+import { createOnce, provisionedVolume, watchProvisioning } from "./provisioning.ts";
 
 /** The provisioner's name, and its class's. */
 export const LOCAL_PATH = "plesio.dev/local-path";
@@ -51,18 +51,8 @@ export function localPathProvisioner(ports: Ports): FreeController {
         const { informers } = context;
         informers.for(NODES);
         informers.for(STORAGE_CLASSES);
-        const look = (key: string) => context.send(context.address, key);
-        look("class");
-        return {
-          unsubscribe: [
-            informers.for(PERSISTENT_VOLUME_CLAIMS).subscribe(({ key, object }) =>
-              object && look(`claim/${key}`)
-            ),
-            informers.for(PERSISTENT_VOLUMES).subscribe(({ key, object }) =>
-              object && look(`volume/${key}`)
-            ),
-          ],
-        };
+        context.send(context.address, "class");
+        return { unsubscribe: watchProvisioning(context) };
       },
       handle: (key, _state, context) => handle(key, ports, context),
       stop(state) {
@@ -85,7 +75,7 @@ async function handle(key: string, ports: Ports, context: ActorContext): Promise
 }
 
 async function ensureClass(context: ActorContext): Promise<void> {
-  await create(context, STORAGE_CLASSES, {
+  await createOnce(context, STORAGE_CLASSES, {
     apiVersion: "storage.k8s.io/v1",
     kind: "StorageClass",
     metadata: {
@@ -98,20 +88,6 @@ async function ensureClass(context: ActorContext): Promise<void> {
     allowVolumeExpansion: true,
     volumeBindingMode: "WaitForFirstConsumer",
   });
-}
-
-async function create(
-  context: ActorContext,
-  resource: typeof STORAGE_CLASSES,
-  object: object,
-): Promise<boolean> {
-  try {
-    await context.client.create({ resource }, object);
-    return true;
-  } catch (error) {
-    if (error instanceof ApiError && error.reason === "AlreadyExists") return false;
-    throw error;
-  }
 }
 
 async function provision(claim: Obj, ports: Ports, context: ActorContext): Promise<void> {
@@ -139,42 +115,15 @@ async function provision(claim: Obj, ports: Ports, context: ActorContext): Promi
     "Provisioning",
     `External provisioner is provisioning volume for claim "${namespace}/${name}"`,
   );
-  const made = await create(context, PERSISTENT_VOLUMES, {
-    apiVersion: "v1",
-    kind: "PersistentVolume",
-    metadata: { name: volumeName, annotations: { [PROVISIONED_BY]: LOCAL_PATH } },
-    spec: {
-      accessModes: claim.spec.accessModes,
-      capacity: { storage: claim.spec.resources?.requests?.storage },
-      claimRef: {
-        apiVersion: "v1",
-        kind: "PersistentVolumeClaim",
-        namespace,
-        name,
-        uid,
-        resourceVersion: claim.metadata.resourceVersion,
-      },
-      hostPath: {
-        path: `${ports.localPathRoot ?? LOCAL_PATH_ROOT}/${volumeName}_${namespace}_${name}`,
-        type: "DirectoryOrCreate",
-      },
-      mountOptions: storageClass.mountOptions,
-      nodeAffinity: {
-        required: {
-          nodeSelectorTerms: [{
-            matchExpressions: [{
-              key: "kubernetes.io/hostname",
-              operator: "In",
-              values: [hostnameOf(node, context)],
-            }],
-          }],
-        },
-      },
-      persistentVolumeReclaimPolicy: storageClass.reclaimPolicy ?? "Delete",
-      storageClassName: storageClass.metadata.name,
-      volumeMode: claim.spec.volumeMode,
-    },
+  const path = `${ports.localPathRoot ?? LOCAL_PATH_ROOT}/${volumeName}_${namespace}_${name}`;
+  const volume = provisionedVolume(claim, storageClass, {
+    name: volumeName,
+    provisioner: LOCAL_PATH,
+    storage: claim.spec.resources?.requests?.storage,
+    places: [{ "kubernetes.io/hostname": hostnameOf(node, context) }],
+    source: { hostPath: { path, type: "DirectoryOrCreate" } },
   });
+  const made = await createOnce(context, PERSISTENT_VOLUMES, volume);
   if (made) say("Normal", "ProvisioningSucceeded", `Successfully provisioned volume ${volumeName}`);
 }
 

@@ -329,6 +329,19 @@ async function reallyGone(
   }
 }
 
+/** How a volume names the claim that has it. */
+export function claimReference({ metadata }: Obj) {
+  const { namespace, name, uid, resourceVersion } = metadata;
+  return {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    namespace: namespace!,
+    name,
+    uid,
+    resourceVersion,
+  };
+}
+
 // --- binding --------------------------------------------------------------------------------------------
 
 async function bind(volume: Obj, claim: Obj, context: ActorContext): Promise<void> {
@@ -339,14 +352,7 @@ async function bind(volume: Obj, claim: Obj, context: ActorContext): Promise<voi
     bound = await patchVolume(volume, {
       ...(!prepared && { metadata: { annotations: { [BOUND_BY_CONTROLLER]: "yes" } } }),
       spec: {
-        claimRef: {
-          apiVersion: "v1",
-          kind: "PersistentVolumeClaim",
-          namespace: claim.metadata.namespace!,
-          name: claim.metadata.name,
-          uid: claim.metadata.uid,
-          resourceVersion: claim.metadata.resourceVersion,
-        },
+        claimRef: claimReference(claim),
       },
     }, context);
   }
