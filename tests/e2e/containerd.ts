@@ -102,6 +102,15 @@ export class Containerd {
     return `${this.folder}/logs`;
   }
 
+  /** With which a node runs its containers here. */
+  get flags(): string[] {
+    return [
+      ["--container-runtime-endpoint", this.endpoint],
+      ["--cni-conf-dir", this.cniFolder],
+      ["--pod-logs-dir", this.logs],
+    ].flat();
+  }
+
   get pid(): number {
     return this.#process.pid;
   }

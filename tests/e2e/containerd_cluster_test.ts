@@ -49,13 +49,7 @@ await withContainerd(import.meta.url, () => {
     loose,
     async () => {
       const containerd = await Containerd.start(["busybox", "web", "deno"]);
-      await using server = await Server.start({
-        flags: [
-          ["--container-runtime-endpoint", containerd.endpoint],
-          ["--cni-conf-dir", containerd.cniFolder],
-          ["--pod-logs-dir", containerd.logs],
-        ].flat(),
-      });
+      await using server = await Server.start({ flags: containerd.flags });
       const k = (args: string, input?: object) => kubectl(server, args.split(" "), input);
       await k("wait --for=condition=Ready node/plesio-0 node/plesio-1 --timeout=30s");
       assertMatch(await k("get nodes -o wide"), /plesio-0 .* containerd:\/\/\d.*\n.*isolate:\/\//);

@@ -52,12 +52,7 @@ await withContainerd(import.meta.url, () => {
       );
       const far = await join(
         command,
-        [
-          ["--node-name", "far", "--data", `${server.folder}/far`],
-          ["--container-runtime-endpoint", containerd.endpoint],
-          ["--cni-conf-dir", containerd.cniFolder],
-          ["--pod-logs-dir", containerd.logs],
-        ].flat(),
+        ["--node-name", "far", "--data", `${server.folder}/far`, ...containerd.flags],
       );
       try {
         await k("wait --for=condition=Ready node/far node/plesio-0 --timeout=60s");

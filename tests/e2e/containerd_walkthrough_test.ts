@@ -31,13 +31,7 @@ if (reason) {
   await withContainerd(import.meta.url, () => {
     Deno.test("the walkthrough passes on a containerd node beside one of isolates", async () => {
       const containerd = await Containerd.start(["web", "newer", "deno"]);
-      await using server = await Server.start({
-        flags: [
-          ["--container-runtime-endpoint", containerd.endpoint],
-          ["--cni-conf-dir", containerd.cniFolder],
-          ["--pod-logs-dir", containerd.logs],
-        ].flat(),
-      });
+      await using server = await Server.start({ flags: containerd.flags });
       const { stdout, stderr } = await new Deno.Command("bash", {
         args: [script!],
         env: {
