@@ -119,6 +119,14 @@ const at = (ip: string, rest: object = {}) => ({
   ...rest,
 });
 
+/** Two pods that answer with their names, on port 8080. */
+async function twoPods(machine: Machine) {
+  const [a, b] = [await machine.pod("10.244.0.11"), await machine.pod("10.244.0.12")];
+  await a.serve(8080, "a");
+  await b.serve(8080, "b");
+  return [a, b];
+}
+
 function names(tally: Record<string, number>): string[] {
   return Object.keys(tally).map((answer) => answer.split(" ")[0]).sort();
 }
@@ -128,9 +136,7 @@ packetTest(
   async () => {
     await using world = await World.open();
     const { machine } = world;
-    const [a, b] = [await machine.pod("10.244.0.11"), await machine.pod("10.244.0.12")];
-    await a.serve(8080, "a");
-    await b.serve(8080, "b");
+    const [a, b] = await twoPods(machine);
     // An isolate: a process of the machine, bound to an address of another node's range.
     await machine.host.serve(8080, "isolate", "10.244.1.5");
     await world.change(async () => {
@@ -178,9 +184,7 @@ packetTest(
   async () => {
     await using world = await World.open();
     const { machine } = world;
-    const [a, b] = [await machine.pod("10.244.0.11"), await machine.pod("10.244.0.12")];
-    await a.serve(8080, "a");
-    await b.serve(8080, "b");
+    const [a, b] = await twoPods(machine);
     const spec = {
       type: "LoadBalancer",
       clusterIP: "10.96.1.1",
@@ -275,9 +279,7 @@ packetTest("ClientIP affinity holds a client until its endpoint goes", async () 
 packetTest("a flow of datagrams leaves an endpoint that is gone", async () => {
   await using world = await World.open();
   const { machine } = world;
-  const [a, b] = [await machine.pod("10.244.0.11"), await machine.pod("10.244.0.12")];
-  await a.serve(8080, "a");
-  await b.serve(8080, "b");
+  const [a, b] = await twoPods(machine);
   const ports = [{ port: 53, targetPort: 8080, protocol: "UDP" }];
   await world.change(async () => {
     await world.endpoints("dns", [at(a.ip)], "UDP");
@@ -294,9 +296,7 @@ packetTest(
   async () => {
     await using world = await World.open();
     const { machine } = world;
-    const [a, b] = [await machine.pod("10.244.0.11"), await machine.pod("10.244.0.12")];
-    await a.serve(8080, "a");
-    await b.serve(8080, "b");
+    const [a, b] = await twoPods(machine);
     await world.change(async () => {
       await world.endpoints("web", [at(a.ip)]);
       await world.service("web", { clusterIP: "10.96.1.1" });
