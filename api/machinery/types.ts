@@ -329,6 +329,8 @@ export interface KindHooks {
   load?(): Promise<void>;
   /** Fills what upstream's SetDefaults functions fill. After decoding, and again after each mutation. */
   defaults?(object: KubeObject): void;
+  /** What of `defaults` fills the status by what the spec says: where a status was decoded alone, the spec stands. */
+  statusDefaults?(object: KubeObject): void;
   /** Clears what a creator may not set (status), sets initial values. */
   prepareCreate?(object: KubeObject, context: KindContext): void;
   /** Carries over what this write may not touch, drops disabled fields. `old` is the stored object. */

@@ -93,7 +93,9 @@ export function decodeStatus(
   else if (managedFields) {
     object.metadata = inOrderOf(sent.metadata, { ...object.metadata, managedFields });
   }
-  return inOrderOf(sent, { ...object, ...parts });
+  const whole = inOrderOf(sent, { ...object, ...parts });
+  kind.hooks.statusDefaults?.(whole);
+  return whole;
 }
 
 /** A private copy of a stored object's metadata, but for the managedFields. */

@@ -77,6 +77,7 @@ export const hooks: Record<string, KindHooks> = {
   },
   Service: {
     defaults: defaults.defaultService,
+    statusDefaults: defaults.defaultServiceStatus,
     prepareCreate: prepareServiceCreate,
     prepareUpdate: prepareServiceUpdate,
     validate: validateService,

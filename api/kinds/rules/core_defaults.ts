@@ -16,8 +16,6 @@ const AFFINITY_SECONDS = 10800;
 
 /** Fills a Service. */
 export function defaultService(service: KubeObject): void {
-  // A write of the status alone comes without the spec, which has its defaults already.
-  const statusAlone = isEmpty(service.spec);
   const spec: Obj = service.spec ??= {};
   spec.sessionAffinity ||= "None";
   if (spec.sessionAffinity === "None") delete spec.sessionAffinityConfig;
@@ -38,8 +36,13 @@ export function defaultService(service: KubeObject): void {
   if (external) spec.externalTrafficPolicy ||= "Cluster";
   if (spec.type !== "ExternalName") spec.internalTrafficPolicy ??= "Cluster";
   if (balanced) spec.allocateLoadBalancerNodePorts ??= true;
-  else if (!statusAlone) return;
-  for (const ingress of service.status?.loadBalancer?.ingress ?? []) {
+  defaultServiceStatus(service);
+}
+
+/** Fills a Service's status, by its type. */
+export function defaultServiceStatus({ spec, status }: KubeObject): void {
+  if (spec?.type !== "LoadBalancer") return;
+  for (const ingress of status?.loadBalancer?.ingress ?? []) {
     if (ingress.ip) ingress.ipMode ??= "VIP";
   }
 }
