@@ -298,7 +298,11 @@ async function forced(m: Machines): Promise<void> {
   // By force means: whoever asked for it has seen to it that the old one does no harm. It still runs there.
   assert((await m.whereRuns("db-0")).includes(machine));
   await m.cable(machine, "up");
-  await m.until("only one is left", async () => (await m.whereRuns("db-0")).length === 1);
+  // A look at the processes may come while the new one still becomes what it is to be, and miss it.
+  await m.until("only the new one is left", async () => {
+    const places = await m.whereRuns("db-0");
+    return places.length === 1 && places[0] !== machine;
+  });
   assert(!(await m.whereRuns("db-0")).includes(machine));
   await m.kubectl("uncordon", before.spec.nodeName);
 }
