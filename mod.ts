@@ -30,6 +30,7 @@ import {
   type ContainerRuntimeOptions,
   dialerOf,
   keptRanges,
+  type KubeletOptions,
   lastBlock,
   type LocalNodesOptions,
   machineHost,
@@ -116,6 +117,8 @@ export interface ClusterOptions extends ServerOptions {
   containerRuntime?: ContainerRuntimeOptions;
   /** Where the first real node lies (default: in `data`): a kubelet's root directory. */
   rootDir?: string;
+  /** What nodes with processes of their own are told: manifests, eviction, shutdown. */
+  kubelet?: KubeletOptions;
   /** Sockets of storage drivers whose volumes this cluster makes, attaches and grows itself (none). */
   csiControllerSockets?: readonly string[];
   /** A folder for everything durable (default: nothing is, all lives in memory). */
@@ -642,7 +645,7 @@ function nodesOf(
   ranges: Ranges | undefined,
 ): LocalNodesOptions {
   const { nodes: count = 2, runtime, data, nodeLabels: labels, cloudZones } = options;
-  const { containerRuntime, proxyMode, gatewayApi, rootDir, log } = options;
+  const { containerRuntime, proxyMode, gatewayApi, rootDir, kubelet, log } = options;
   const { loadBalancerPool: balancerPool } = options;
   return {
     count,
@@ -650,6 +653,7 @@ function nodesOf(
     ranges,
     containerRuntime,
     rootDir,
+    kubelet,
     log,
     labels,
     proxyMode,

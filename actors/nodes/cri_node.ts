@@ -9,6 +9,7 @@ import type { Clock } from "../../kv/clock.ts";
 import { CniNetwork } from "./network/cni.ts";
 import { hostDialer } from "./network/dial.ts";
 import type { Network, Ranges } from "./network/network.ts";
+import type { KubeletOptions } from "./kubelet_options.ts";
 import { type RunningNode, startNode } from "./node.ts";
 import type { Objects } from "./objects.ts";
 import { CriRuntime } from "./runtimes/cri.ts";
@@ -30,6 +31,8 @@ export interface ContainerRuntimeOptions {
 /** Options of `startCriNode`, with their defaults. */
 export interface CriNodeOptions {
   name: string;
+  /** What it is told (nothing). */
+  kubelet?: KubeletOptions;
   /** Its number among the nodes of this machine (0). */
   index?: number;
   clock: Clock;

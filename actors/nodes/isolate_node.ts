@@ -7,6 +7,7 @@ import type { System } from "../runtime/mod.ts";
 import type { Clock } from "../../kv/clock.ts";
 import type { Network } from "./network/network.ts";
 import { hostDialer } from "./network/dial.ts";
+import type { KubeletOptions } from "./kubelet_options.ts";
 import { type RunningNode, startNode } from "./node.ts";
 import { absolutePath, removeFolder } from "./runtimes/host.ts";
 import { IsolateRuntime } from "./runtimes/isolate.ts";
@@ -19,6 +20,8 @@ import { type NodeVolumes, nodeVolumes } from "./volumes/node_volumes.ts";
 /** Options of `startIsolateNode`, with their defaults. */
 export interface IsolateNodeOptions {
   name: string;
+  /** What it is told (nothing). */
+  kubelet?: KubeletOptions;
   /** Its number among the nodes of this machine (0). */
   index?: number;
   clock: Clock;

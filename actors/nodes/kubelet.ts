@@ -3,14 +3,16 @@
  * (`node/<name>/pod/<uid>`). What to do for a pod is the pod worker's; the kubelet only sees to it that
  * every pod of the node has one, and that it hears of what it depends on.
  *
- * Its keys: `sweep` (once, when the pods of the node are known), `heartbeat` (lease, and status when it is due), `status` (status now), `storage` (evict pods whose emptyDirs are too full), `end/<uid>` (a pod
- * actor that has done its work). A pod's own actor has one key, `sync`.
+ * Its keys: `sweep` (once, when the pods of the node are known), `heartbeat` (lease, and status when it is due),
+ * `status` (status now), `storage` (evict pods whose emptyDirs are too full), `manifests` (the files of static pods),
+ * `end/<uid>` (a pod actor that has done its work). A pod's own actor has one key, `sync`.
  */
-import type { Change } from "../../api/client/contract.ts";
+import { type Change, keyOf } from "../../api/client/contract.ts";
+import type { PodRef } from "../../api/client/node_api.ts";
 import { sameJson } from "../../api/machinery/json_value.ts";
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import type { ActorContext, ActorHandle, Behaviour } from "../runtime/mod.ts";
-import type { Timer } from "../../kv/clock.ts";
+import type { Clock, Timer } from "../../kv/clock.ts";
 import { registerNode, renewLease, reportNode } from "./heartbeat.ts";
 import type { Network } from "./network/network.ts";
 import {
@@ -22,13 +24,18 @@ import {
 } from "./node_status.ts";
 import { cachedObjects, type Objects } from "./objects.ts";
 import { NODE_AFFINITY, refusalOf } from "./pod_admission.ts";
-import { PodWorker } from "./pod_worker.ts";
+import { isCritical, isMirror, isStatic } from "./pod_source.ts";
+import { EVICTED, PodWorker, PREEMPTED } from "./pod_worker.ts";
+import { PREEMPTED_TEXT, victimsFor } from "./preemption.ts";
+import { MANIFESTS_READ_MS, type ManifestSource, StaticPods } from "./static_pods.ts";
 import type { NodeFacts, PodVolumes, ProbeDialer, WorkerPorts } from "./ports.ts";
 import type { Runtime, Soon } from "./runtimes/runtime.ts";
 import { CONFIG_MAPS, NODES, type Pod, PODS, SECRETS } from "./types.ts";
 
-/** Pods of this priority are never evicted by their node. */
-const SYSTEM_CRITICAL = 2_000_000_000;
+/** The grace of a pod that its node evicts without regard to what it asked for. */
+const EVICTION_GRACE_MS = 1000;
+/** How soon a critical pod looks again whether those it takes the place of have gone. */
+const ROOM_RETRY_MS = 200;
 
 /** What a kubelet is made of. */
 export interface KubeletParts {
@@ -49,6 +56,8 @@ export interface KubeletParts {
   problem?(): Promise<string | undefined>;
   /** The images that are on the machine. */
   images?(): Promise<NodeImage[]>;
+  /** Files of pods of the node's own. */
+  manifests?: ManifestSource;
 }
 
 /** A kubelet while it runs. */
@@ -56,6 +65,7 @@ export interface KubeletState {
   readonly pods: Map<string, { worker: PodWorker; handle: ActorHandle }>;
   readonly facts: { -readonly [K in keyof NodeFacts]: NodeFacts[K] };
   readonly ports: WorkerPorts;
+  readonly statics: StaticPods;
   readonly startedAt: number;
   node: DeepReadonly<KubeObject>;
   reportedAt: number;
@@ -76,6 +86,7 @@ export function kubelet(
       running(state);
       watch(state, parts, context);
       if (state.facts.podCIDR) prepareNetwork(state.facts.podCIDR, state, context);
+      await readManifests(state, context);
       context.send(context.address, "sweep");
       return state;
     },
@@ -127,10 +138,20 @@ async function begin(parts: KubeletParts, context: ActorContext): Promise<Kubele
   const text = `Node ${description.name} status is now: NodeReady`;
   recorder.event(self, "Normal", "NodeReady", text);
   const now = clock.now();
+  const { name } = description;
   return {
     pods: new Map(),
     facts,
     ports,
+    statics: new StaticPods({
+      node: name,
+      source: parts.manifests,
+      client,
+      clock,
+      log,
+      pods: informers.for<Pod>(PODS),
+      registered: () => informers.for(NODES).get(name),
+    }),
     problem,
     startedAt: now,
     node,
@@ -150,6 +171,13 @@ function watch(state: KubeletState, parts: KubeletParts, context: ActorContext):
     });
   };
   tick();
+  if (parts.manifests) {
+    const changed = () => context.send(context.address, "manifests");
+    state.unsubscribe.push(
+      parts.manifests.watch(changed),
+      repeated(clock, MANIFESTS_READ_MS, changed),
+    );
+  }
   state.unsubscribe.push(
     informers.for<Pod>(PODS).subscribe((change) => podChanged(change, state, context)),
     informers.for(NODES).subscribe(({ key, object }) => {
@@ -160,19 +188,51 @@ function watch(state: KubeletState, parts: KubeletParts, context: ActorContext):
   );
 }
 
+/** Calls `due` again and again; returns how to stop that. */
+function repeated(clock: Clock, everyMs: number, due: () => void): () => void {
+  let timer: Timer;
+  const next = () => {
+    timer = clock.timer("background", everyMs, () => {
+      due();
+      next();
+    });
+  };
+  next();
+  return () => timer.cancel();
+}
+
 function podChanged(change: Change<Pod>, state: KubeletState, context: ActorContext): void {
   const { old, object } = change as { old?: Pod; object?: Pod };
   const { name } = state.facts;
+  const mirror = object ?? old;
+  if (mirror && mirror.spec.nodeName === name && isMirror(mirror)) {
+    return mirrorChanged(change.key, state, context);
+  }
   if (old && old.spec.nodeName === name && old.metadata.uid !== object?.metadata.uid) {
     state.pods.get(old.metadata.uid)?.handle.send("sync");
   }
   if (object?.spec.nodeName !== name) return;
-  const { uid } = object.metadata;
-  const known = state.pods.get(uid);
+  const known = state.pods.get(object.metadata.uid);
   if (known) return known.handle.send("sync");
+  const pods = context.informers.for<Pod>(PODS);
+  begun(object, () => pods.get(change.key) as Pod | undefined, state, context);
+}
+
+/** Gives a pod its actor. `look` finds what the pod is to be now; undefined: there is none of that name. */
+function begun(
+  pod: Pod,
+  look: () => Pod | undefined,
+  state: KubeletState,
+  context: ActorContext,
+): void {
+  const { uid } = pod.metadata;
+  const { statics } = state;
   let handle: ActorHandle | undefined = undefined;
-  const worker = new PodWorker(state.ports, state.facts, object, () => handle?.send("sync"));
-  handle = context.spawn(`pod/${uid}`, podActor(worker, state, change.key), {
+  const worker = new PodWorker(state.ports, state.facts, pod, {
+    wake: () => handle?.send("sync"),
+    mirror: isStatic(pod) ? (own, status) => statics.tell(own, status) : undefined,
+  });
+  handle = context.spawn(`pod/${uid}`, podActor(worker, look, state), {
     backoffMsMin: 100,
     backoffMsMax: 60_000,
   });
@@ -180,13 +240,58 @@ function podChanged(change: Change<Pod>, state: KubeletState, context: ActorCont
   handle.send("sync");
 }
 
-function podActor(worker: PodWorker, state: KubeletState, key: string): Behaviour<PodWorker> {
+/** The pod behind a mirror sees to it; one that has none is removed. */
+function mirrorChanged(key: string, state: KubeletState, context: ActorContext): void {
+  const own = staticNamed(key, state);
+  if (own) own.handle.send("sync");
+  else context.send(context.address, "manifests");
+}
+
+/** The static pod of a name that runs, or ends. */
+function staticNamed(key: string, { pods }: KubeletState) {
+  for (const pod of pods.values()) {
+    if (isStatic(pod.worker.pod) && keyOf(pod.worker.pod) === key) return pod;
+  }
+}
+
+/** The worker of a pod as the API knows it: by its uid, or behind its mirror. */
+export function workerOf(
+  { uid, namespace, name }: PodRef,
+  state: KubeletState,
+): PodWorker | undefined {
+  const key = `${namespace}/${name}`;
+  return (state.pods.get(uid) ?? staticNamed(key, state))?.worker;
+}
+
+/** Reads the files of static pods: begins those that are new, lets those go that are not there any more. */
+async function readManifests(state: KubeletState, context: ActorContext): Promise<void> {
+  const { statics } = state;
+  await statics.read();
+  for (const pod of statics.wanted()) {
+    const key = keyOf(pod);
+    if (staticNamed(key, state)) continue;
+    begun(pod, () => statics.get(key) === pod ? pod : undefined, state, context);
+  }
+  const held = new Set<string>();
+  for (const { worker, handle } of state.pods.values()) {
+    if (!isStatic(worker.pod)) continue;
+    held.add(keyOf(worker.pod));
+    handle.send("sync");
+  }
+  await statics.removeOrphans(held);
+}
+
+function podActor(
+  worker: PodWorker,
+  look: () => Pod | undefined,
+  state: KubeletState,
+): Behaviour<PodWorker> {
   return {
     start: () => worker,
     handle: async (_key, _worker, context) => {
-      const seen = context.informers.for<Pod>(PODS).get(key) as Pod | undefined;
+      const seen = look();
       if (!worker.admitted && seen?.metadata.uid === worker.uid) {
-        await admit(worker, seen, state, context);
+        if (!await admit(worker, seen, state, context)) return { afterMs: ROOM_RETRY_MS };
       }
       const outcome = await worker.step(seen);
       if (worker.done) context.send(`node/${state.facts.name}`, `end/${worker.uid}`);
@@ -195,22 +300,42 @@ function podActor(worker: PodWorker, state: KubeletState, key: string): Behaviou
   };
 }
 
-/** Takes a pod that was bound to this node, or refuses it. */
+/** Takes a pod that was bound to this node, or refuses it. False: not yet, others make room for it. */
 async function admit(
   worker: PodWorker,
   pod: Pod,
   state: KubeletState,
   context: ActorContext,
-): Promise<void> {
+): Promise<boolean> {
   const { name } = state.facts;
-  const look = (node: DeepReadonly<KubeObject>) => refusalOf(pod, node, held(state, context));
-  let refusal = look(context.informers.for(NODES).get(name) ?? state.node);
+  let node = context.informers.for(NODES).get(name) ?? state.node;
+  const others = held(state, context);
+  let refusal = refusalOf(pod, node, others);
   if (refusal?.reason === NODE_AFFINITY) {
     // Its labels may have changed a moment ago.
-    refusal = look(await context.client.get<KubeObject>({ resource: NODES, name }));
+    node = await context.client.get<KubeObject>({ resource: NODES, name });
+    refusal = refusalOf(pod, node, others);
+  }
+  if (refusal && isCritical(pod)) {
+    const victims = victimsFor(pod, node, others);
+    for (const victim of victims ?? []) preempt(victim, state);
+    if (victims?.length) return false;
   }
   worker.admitted = true;
   if (refusal) worker.refuse(refusal);
+  return true;
+}
+
+function preempt(victim: Pod, { pods, ports }: KubeletState): void {
+  const worker = pods.get(victim.metadata.uid)?.worker;
+  if (
+    !worker || !worker.end({
+      reason: PREEMPTED,
+      message: PREEMPTED_TEXT,
+      disruption: "Pod was preempted by Kubelet to accommodate a critical pod.",
+    })
+  ) return;
+  ports.recorder.event(victim, "Warning", PREEMPTED, PREEMPTED_TEXT);
 }
 
 /** The pods that the node has taken and that are still there. */
@@ -218,9 +343,9 @@ function held(state: KubeletState, context: ActorContext): Pod[] {
   const cache = context.informers.for<Pod>(PODS);
   const pods: Pod[] = [];
   for (const { worker } of state.pods.values()) {
-    const { namespace, name } = worker.pod.metadata;
     if (!worker.holds) continue;
-    if (cache.get(`${namespace}/${name}`)?.metadata.uid === worker.uid) pods.push(worker.pod);
+    const there = isStatic(worker.pod) || cache.get(keyOf(worker.pod))?.metadata.uid === worker.uid;
+    if (there) pods.push(worker.pod);
   }
   return pods;
 }
@@ -292,9 +417,10 @@ function hasLimitedFolders({ pods, ports }: KubeletState): boolean {
 async function evictOverfull({ pods, ports }: KubeletState): Promise<void> {
   for (const { worker } of pods.values()) {
     const { pod, holds } = worker;
-    if (!holds || !isLimited(pod) || (pod.spec.priority ?? 0) >= SYSTEM_CRITICAL) continue;
+    if (!holds || !isLimited(pod) || isCritical(pod)) continue;
     const message = await ports.volumes!.overfull(pod);
-    if (message) worker.evict(message);
+    if (!message || !worker.end({ reason: EVICTED, message, graceMs: EVICTION_GRACE_MS })) continue;
+    ports.recorder.event(pod, "Warning", EVICTED, message);
   }
 }
 
@@ -312,8 +438,10 @@ async function handle(
     if (!pod?.worker.done) return;
     state.pods.delete(uid);
     await pod.handle.stop();
+    if (isStatic(pod.worker.pod)) await readManifests(state, context); // another may have waited for it
     return;
   }
+  if (key === "manifests") return await readManifests(state, context);
   if (key === "sweep") return await parts.sweep?.(new Set(state.pods.keys()));
   if (key === "storage") return await evictOverfull(state);
   const now = clock.now();

@@ -6,6 +6,7 @@ import type { Clock } from "../../kv/clock.ts";
 import type { System } from "../runtime/mod.ts";
 import type { ContainerRuntimeOptions } from "./cri_node.ts";
 import { startIsolateNode } from "./isolate_node.ts";
+import type { KubeletOptions } from "./kubelet_options.ts";
 import { machineHost } from "./joining/host.ts";
 import { routes } from "./joining/routes.ts";
 import { type ProxyMode, startNetwork } from "./network/machine.ts";
@@ -28,6 +29,8 @@ export interface LocalNodesOptions {
   folder: () => Promise<{ path: string; temporary: boolean }>;
   /** Where the first of them lies instead: a kubelet's root directory. */
   rootDir?: string;
+  /** What nodes with processes of their own are told; the machine's files are the first one's. */
+  kubelet?: KubeletOptions;
   /** A container runtime of this machine: the first node's. */
   containerRuntime?: ContainerRuntimeOptions;
   log?(level: "info" | "warn" | "error", text: string, fields?: Record<string, unknown>): void;
@@ -76,6 +79,7 @@ export async function startLocalNodes(
       taints,
       temporary,
       rootDir: index === 0 ? options.rootDir : undefined,
+      kubelet: index === 0 ? options.kubelet : without(options.kubelet),
     };
     const { containerRuntime: runtime, simulated, log } = options;
     if (runtime && index === 0) {
@@ -102,4 +106,9 @@ export async function startLocalNodes(
   system.spawn("routes/plesio", routes({ podRange, own: new Set(names), routes: table }), {
     component: "kubelet",
   });
+}
+
+/** What further nodes of a machine are told: its files are not theirs. */
+function without(kubelet: KubeletOptions | undefined): KubeletOptions {
+  return { ...kubelet, manifests: undefined };
 }

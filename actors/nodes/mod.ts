@@ -14,6 +14,7 @@
  * - grace: no container outlives its grace period, and none is killed before it.
  * - no-leftovers: what a former life of a node left running ends before anything is started.
  * - no-mounts: what is mounted for a pod goes with it, and after `kill -9` before anything is started.
+ * - own-files, one-name, mirrored: static pods (`static_pods.ts`).
  * - labelled: a simulated container never looks like a real one (node label, Event, logs, exec).
  *
  * What it does not do: isolation between tenants. An isolate is a process of this machine's user.
@@ -23,6 +24,7 @@ export { metricsApi } from "./metrics_api.ts";
 export type { ContainerRuntimeOptions } from "./cri_node.ts";
 export { type IsolateNodeOptions, startIsolateNode } from "./isolate_node.ts";
 export { type LocalNodesOptions, startLocalNodes } from "./local_nodes.ts";
+export type { KubeletOptions } from "./kubelet_options.ts";
 export { machineHost } from "./joining/host.ts";
 export {
   type MachineHost,

@@ -4,21 +4,24 @@
  * simulated and says so.
  */
 import type { Client } from "../../api/client/contract.ts";
-import type { NodeApi, NodeDialer } from "../../api/client/node_api.ts";
+import type { NodeApi, NodeDialer, PodRef } from "../../api/client/node_api.ts";
 import { unavailable } from "../../api/machinery/errors.ts";
 import type { ActorContext, System } from "../runtime/mod.ts";
 import type { Clock } from "../../kv/clock.ts";
-import { kubelet, type KubeletState } from "./kubelet.ts";
+import { kubelet, type KubeletState, workerOf } from "./kubelet.ts";
+import type { KubeletOptions } from "./kubelet_options.ts";
 import { type Network, VirtualNetwork } from "./network/network.ts";
 import { type NodeDescription, type NodeImage, nodeLabels } from "./node_status.ts";
 import { type NodeUsage, USAGE_PATH } from "./metrics.ts";
 import type { PodWorker } from "./pod_worker.ts";
 import type { PodVolumes, ProbeDialer } from "./ports.ts";
 import type { Objects } from "./objects.ts";
-import { hostFacts } from "./runtimes/host.ts";
+import { type HostFacts, hostFacts } from "./runtimes/host.ts";
+import { manifestFolder } from "./runtimes/manifest_folder.ts";
 import type { Runtime, Soon } from "./runtimes/runtime.ts";
 import { nodeApi } from "./server.ts";
 import type { SimulatedNodes } from "./simulated_nodes.ts";
+import type { ManifestSource } from "./static_pods.ts";
 import { nodeUsage } from "./usage.ts";
 import { SimulatedRuntime } from "./runtimes/simulated.ts";
 
@@ -46,6 +49,10 @@ export interface NodeOptions {
   problem?(): Promise<string | undefined>;
   /** The images that are on the machine. */
   images?(): Promise<NodeImage[]>;
+  /** What it is told (nothing). */
+  kubelet?: KubeletOptions;
+  /** Files of pods of the node's own (those of the folder that it is told). */
+  manifests?: ManifestSource;
   dial?: ProbeDialer;
   /** The address of the DNS service. */
   dnsIP?: string;
@@ -70,28 +77,12 @@ export interface RunningNode {
 
 /** Starts it; see the module's text. */
 export function startNode(system: System, options: NodeOptions): RunningNode {
-  const { name, index = 0, clock, domain = "cluster.local" } = options;
-  const host = hostFacts();
+  const { name, index = 0, clock, domain = "cluster.local", kubelet: told = {} } = options;
   const runtimes: readonly Runtime[] = options.runtimes ?? [new SimulatedRuntime({ clock })];
   const network = options.network ?? new VirtualNetwork();
-  const description: NodeDescription = {
-    ...host,
-    name,
-    hostname: name,
-    addresses: [network.nodeAddress(index)],
-    runtime: options.kind ?? runtimes[0].name,
-    runtimeVersion: `${runtimes[0].name}://${runtimes[0].version}`,
-    capacity: options.capacity ?? {
-      cpu: String(host.cpus),
-      memory: `${Math.floor(host.memoryBytes / 1024)}Ki`,
-      pods: "110",
-      "ephemeral-storage": `${Math.floor(host.diskBytes / 1024)}Ki`,
-      "hugepages-1Gi": "0",
-      "hugepages-2Mi": "0",
-    },
-    labels: options.labels,
-    taints: options.taints,
-  };
+  const host = hostFacts();
+  const addresses = [network.nodeAddress(index)];
+  const description = describe(options, host, { runtime: runtimes[0], addresses });
   let state: KubeletState | undefined;
   const parts = {
     description,
@@ -106,6 +97,7 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     sweep: options.sweep,
     problem: options.problem,
     images: options.images,
+    manifests: options.manifests ?? (told.manifests ? manifestFolder(told.manifests) : undefined),
   };
   const handle = system.spawn(`node/${name}`, kubelet(parts, (s) => state = s), {
     component: "kubelet",
@@ -125,7 +117,7 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
   for (const runtime of runtimes) {
     runtime.watchSandboxes?.((uid) => state?.pods.get(uid)?.worker.sandboxLost());
   }
-  const worker = (uid: string) => state?.pods.get(uid)?.worker;
+  const worker = (pod: PodRef) => state && workerOf(pod, state);
   const api = nodeApi({ name, worker, workers, now: () => clock.now(), usage });
   const stop = async () => {
     await handle.stop();
@@ -138,6 +130,31 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     handle.send("status");
   };
   return { name, api, usage, readdress, stop };
+}
+
+function describe(
+  { name, kind, capacity, labels, taints }: NodeOptions,
+  host: HostFacts,
+  { runtime, addresses }: { runtime: Runtime; addresses: string[] },
+): NodeDescription {
+  return {
+    ...host,
+    name,
+    hostname: name,
+    addresses,
+    runtime: kind ?? runtime.name,
+    runtimeVersion: `${runtime.name}://${runtime.version}`,
+    capacity: capacity ?? {
+      cpu: String(host.cpus),
+      memory: `${Math.floor(host.memoryBytes / 1024)}Ki`,
+      pods: "110",
+      "ephemeral-storage": `${Math.floor(host.diskBytes / 1024)}Ki`,
+      "hugepages-1Gi": "0",
+      "hugepages-2Mi": "0",
+    },
+    labels,
+    taints,
+  };
 }
 
 /** Finds nodes of this process by name: what `mod.ts` hands to the API server. */

@@ -2,7 +2,7 @@
  * Whether a node takes a pod that was bound to it: the kubelet's own look at what the scheduler promised, and
  * at pods that nobody scheduled. A pod that is refused fails at once, in the kubelet's words. Pure.
  *
- * Behaviour matched: pkg/kubelet/lifecycle/predicate.go, v1.36. Nobody is evicted to make room for critical pods.
+ * Behaviour matched: pkg/kubelet/lifecycle/predicate.go, v1.36. Who makes room for critical pods: `preemption.ts`.
  */
 import { matchesAffinity, untolerated } from "../../api/machinery/node_fit.ts";
 import {
@@ -13,6 +13,7 @@ import {
 } from "../../api/machinery/pod_resources.ts";
 import type { Taint, Toleration } from "../../api/machinery/taints.ts";
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
+import { isStatic } from "./pod_source.ts";
 import type { Pod } from "./types.ts";
 
 /** Why a pod was refused. */
@@ -35,8 +36,16 @@ export function refusalOf(
   node: DeepReadonly<KubeObject>,
   others: readonly Pod[],
 ): Refusal | undefined {
-  return wrongSystem(pod, node) ?? tooMuch(pod, node, others) ?? notHere(pod, node) ??
-    portTaken(pod, others) ?? tainted(pod, node);
+  return wrongSystem(pod, node) ?? tooMuch(pod, node, others) ?? otherRefusal(pod, node, others);
+}
+
+/** The first reason that has nothing to do with how much the node has. */
+export function otherRefusal(
+  pod: Pod,
+  node: DeepReadonly<KubeObject>,
+  others: readonly Pod[],
+): Refusal | undefined {
+  return notHere(pod, node) ?? portTaken(pod, others) ?? tainted(pod, node);
 }
 
 function wrongSystem(pod: Pod, node: DeepReadonly<KubeObject>): Refusal | undefined {
@@ -64,25 +73,44 @@ function wrongSystem(pod: Pod, node: DeepReadonly<KubeObject>): Refusal | undefi
 /** The order in which resources are looked at; others follow as they come. */
 const FIRST = ["cpu", "memory", "ephemeral-storage"];
 
-function tooMuch(
+/** Of what the node has too little for a pod. */
+interface Shortage {
+  name: string;
+  requested: number;
+  used: number;
+  capacity: number;
+}
+
+/** Everything that there is too little of; cpu in thousandths. */
+export function* shortages(
   pod: Pod,
   node: DeepReadonly<KubeObject>,
   others: readonly Pod[],
-): Refusal | undefined {
+): Generator<Shortage> {
   const capacity = amounts(node.status?.allocatable);
   const places = numberOf("pods", capacity);
-  if (others.length + 1 > places) return insufficient("pods", 1, others.length, places);
+  if (others.length + 1 > places) {
+    yield { name: "pods", requested: 1, used: others.length, capacity: places };
+  }
   const wanted = podAmounts(pod.spec, "requests");
-  let used: Amounts | undefined;
+  let sum: Amounts | undefined;
   const rest = [...wanted.keys()].filter((name) => !FIRST.includes(name));
   for (const name of [...FIRST, ...rest]) {
     const requested = numberOf(name, wanted);
     // What the node does not know may be a resource of the cluster's, given elsewhere.
     if (requested <= 0 || (isExtended(name) && !capacity.has(name))) continue;
-    used ??= sumOf(others);
-    const [taken, there] = [numberOf(name, used), numberOf(name, capacity)];
-    if (requested > there - taken) return insufficient(name, requested, taken, there);
+    sum ??= sumOf(others);
+    const [used, there] = [numberOf(name, sum), numberOf(name, capacity)];
+    if (requested > there - used) yield { name, requested, used, capacity: there };
   }
+}
+
+function tooMuch(
+  pod: Pod,
+  node: DeepReadonly<KubeObject>,
+  others: readonly Pod[],
+): Refusal | undefined {
+  for (const shortage of shortages(pod, node, others)) return insufficient(shortage);
 }
 
 function sumOf(pods: readonly Pod[]): Amounts {
@@ -91,7 +119,8 @@ function sumOf(pods: readonly Pod[]): Amounts {
   return sum;
 }
 
-function numberOf(name: string, list: Amounts): number {
+/** An amount as admission counts it: cpu in thousandths. */
+export function numberOf(name: string, list: Amounts): number {
   const amount = list.get(name);
   if (!amount) return 0;
   return name === "cpu" ? amount.milliValue() : amount.value();
@@ -101,7 +130,7 @@ function isExtended(name: string): boolean {
   return name.includes("/") && !name.includes("kubernetes.io/");
 }
 
-function insufficient(name: string, requested: number, used: number, capacity: number): Refusal {
+function insufficient({ name, requested, used, capacity }: Shortage): Refusal {
   return {
     reason: `OutOf${name}`,
     message: `Node didn't have enough resource: ${name}, requested: ${requested}, used: ${used}, ` +
@@ -148,6 +177,7 @@ function portTaken(pod: Pod, others: readonly Pod[]): Refusal | undefined {
 }
 
 function tainted(pod: Pod, node: DeepReadonly<KubeObject>): Refusal | undefined {
+  if (isStatic(pod)) return undefined;
   const taints = (node.spec?.taints ?? []) as readonly Taint[];
   const tolerations = (pod.spec.tolerations ?? []) as readonly Toleration[];
   if (!untolerated(taints, tolerations, ["NoExecute"])) return undefined;

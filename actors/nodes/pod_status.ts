@@ -18,7 +18,7 @@ export interface PodFacts {
   startTime: string;
   now: number;
   /** Set when the node gave the pod up (deadline, eviction): it fails whatever its containers say. */
-  failed?: { reason: string; message: string; refused?: boolean };
+  failed?: { reason: string; message: string; refused?: boolean; disruption?: string };
   /** All containers have ended and none will be started again. */
   over: boolean;
 }
@@ -201,6 +201,9 @@ const OWN = new Set([
   "PodScheduled",
 ]);
 
+/** Says that the node ended the pod, not its own doing. */
+const DISRUPTION = "DisruptionTarget";
+
 interface Finding {
   status: boolean;
   reason?: string;
@@ -233,7 +236,15 @@ function conditionsOf(facts: PodFacts, phase: string, now: string): Condition[] 
     make("ContainersReady", containers),
     make("PodScheduled", { status: true }),
   ];
-  for (const condition of old) if (!OWN.has(condition.type)) conditions.push(condition);
+  const disruption = facts.failed?.disruption;
+  for (const condition of old) {
+    const told = disruption && condition.type === DISRUPTION;
+    if (!OWN.has(condition.type) && !told) conditions.push(condition);
+  }
+  if (disruption) {
+    const reason = "TerminationByKubelet";
+    conditions.push(make(DISRUPTION, { status: true, reason, message: disruption }));
+  }
   return conditions;
 }
 

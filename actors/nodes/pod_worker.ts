@@ -42,13 +42,36 @@ const PATIENCE_MS = 250;
 const TURNS_MAX = 64;
 /** The grace of a pod that is gone from the API already. */
 const FORCED_GRACE_MS = 1000;
+/** How soon a mirror is told again what it could not be told. */
+const MIRROR_RETRY_MS = 2_000;
 /** Conflicts that one status write survives. */
 const CONFLICTS_MAX = 5;
 
-const EVICTED = "Evicted";
-/** The grace of a pod that its node evicts without regard to what it asked for. */
-const EVICTION_GRACE_MS = 1000;
 const DEADLINE_TEXT = "Pod was active on the node longer than the specified deadline";
+
+/** Why a node ends a pod for good. */
+export interface Ending {
+  reason: string;
+  message: string;
+  /** At most so long, if less than the pod asks for. */
+  graceMs?: number;
+  /** What the condition DisruptionTarget says of it (none). */
+  disruption?: string;
+}
+
+/** The reasons of pods that their node has ended, as their statuses keep them. */
+export const EVICTED = "Evicted";
+export const PREEMPTED = "Preempting";
+export const SHUT_DOWN = "Terminated";
+const ENDED_BY_NODE: ReadonlySet<string> = new Set([
+  "DeadlineExceeded",
+  EVICTED,
+  PREEMPTED,
+  SHUT_DOWN,
+]);
+
+/** What a pod that is not the API's tells its status to; false: not now. Never rejects. */
+export type Mirror = (pod: Pod, status: PodStatus) => Promise<boolean>;
 
 /** See the module's text. */
 export class PodWorker {
@@ -76,11 +99,20 @@ export class PodWorker {
   #busySince: number | undefined;
   #sent: { status: PodStatus; resourceVersion: string } | undefined;
   #deleteSent = false;
+  readonly #mirror: Mirror | undefined;
+  /** The mirror does not know yet how the pod is. */
+  #untold = false;
   /** While a step is looking, whoever names the pod is heard without a message. */
   #inStep = false;
   #named = false;
 
-  constructor(ports: WorkerPorts, node: NodeFacts, pod: Pod, wake: () => void) {
+  constructor(
+    ports: WorkerPorts,
+    node: NodeFacts,
+    pod: Pod,
+    { wake, mirror }: { wake: () => void; mirror?: Mirror },
+  ) {
+    this.#mirror = mirror;
     this.#ports = ports;
     this.#node = node;
     this.#pod = pod;
@@ -107,8 +139,7 @@ export class PodWorker {
       pod.metadata.deletionTimestamp !== undefined;
     const { reason = "", message = "" } = pod.status ?? {};
     const refused = message.startsWith(REJECTED);
-    const ended = reason === "DeadlineExceeded" || reason === EVICTED;
-    if (refused || ended) this.#failed = { reason, message, refused };
+    if (refused || ENDED_BY_NODE.has(reason)) this.#failed = { reason, message, refused };
     this.#restore();
   }
 
@@ -127,13 +158,17 @@ export class PodWorker {
     this.#event("Warning", reason, message);
   }
 
-  /** Ends the pod for good, at once: it takes from the node what it may not. */
-  evict(message: string): void {
-    if (this.#failed || this.#stopping) return;
-    this.#failed = { reason: EVICTED, message };
-    this.#event("Warning", EVICTED, message);
-    this.#stopWithin(EVICTION_GRACE_MS);
+  /**
+   * Ends the pod for good, whatever its containers say. One that ends already only has less time, if any; then, and
+   * when nothing of it runs any more, false.
+   */
+  end({ graceMs, ...why }: Ending): boolean {
+    if (this.#over) return false;
+    const ends = this.#failed !== undefined || this.#stopping || this.#dying();
+    if (!ends) this.#failed = why;
+    this.#stopWithin(Math.min(graceMs ?? Infinity, this.#graceMs()));
     this.#wake();
+    return !ends;
   }
 
   /** Resolves when the current start of a container has ended (at once when it does not run). */
@@ -246,7 +281,8 @@ export class PodWorker {
   #advance(): void {
     const { clock } = this.#ports;
     const now = clock.now();
-    if (this.#gone) this.#stopWithin(FORCED_GRACE_MS);
+    // A file that has gone leaves the pod its time; an object of the API had its own.
+    if (this.#gone) this.#stopWithin(this.#mirror ? this.#graceMs() : FORCED_GRACE_MS);
     else if (this.#pod.metadata.deletionTimestamp) this.#stopWithin(this.#graceMs());
     else if (this.#pod.status?.phase === "Failed" || this.#pod.status?.phase === "Succeeded") {
       this.#stopWithin(this.#graceMs());
@@ -374,6 +410,11 @@ export class PodWorker {
         failed: this.#failed,
         over: this.#over,
       });
+      if (this.#mirror) {
+        this.#pod = { ...pod, status };
+        this.#untold = !await this.#mirror(this.#pod, status);
+        return;
+      }
       if (samePodStatus(status, pod.status as PodStatus | undefined)) return;
       const sent = this.#sent;
       const { resourceVersion } = pod.metadata;
@@ -448,9 +489,9 @@ export class PodWorker {
   #next(): Outcome {
     if (this.done) return;
     const now = this.#ports.clock.now();
-    let at = Infinity;
+    let at = this.#untold && !this.#gone ? now + MIRROR_RETRY_MS : Infinity;
     if (!this.#stopping) {
-      at = this.#deadlineAt();
+      at = Math.min(at, this.#deadlineAt());
       if (this.#sandbox.state === "none") at = Math.min(at, this.#sandbox.retryAt);
       for (const record of this.records) {
         at = Math.min(at, this.#restarts.dueAt(record));

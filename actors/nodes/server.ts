@@ -20,7 +20,7 @@ import type { Runtime } from "./runtimes/runtime.ts";
 /** What the server needs of its node. */
 export interface ServedNode {
   readonly name: string;
-  worker(uid: string): PodWorker | undefined;
+  worker(pod: PodRef): PodWorker | undefined;
   workers(): Iterable<PodWorker>;
   usage(): Promise<NodeUsage>;
   now(): number;
@@ -29,7 +29,7 @@ export interface ServedNode {
 /** See the module's text. */
 export function nodeApi(node: ServedNode): NodeApi {
   const find = (pod: PodRef): PodWorker => {
-    const worker = node.worker(pod.uid);
+    const worker = node.worker(pod);
     if (!worker) throw notFound({ group: "", resource: "pods" }, pod.name);
     return worker;
   };

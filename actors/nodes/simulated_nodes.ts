@@ -287,7 +287,7 @@ async function stepPod(key: string, state: HostState, context: ActorContext): Pr
     const facts = seen?.spec.nodeName ? state.facts.get(seen.spec.nodeName) : undefined;
     if (!seen || !facts) return;
     const wake = () => context.send(context.address, `pod/${key}`);
-    worker = new PodWorker(state.ports, facts, seen, wake);
+    worker = new PodWorker(state.ports, facts, seen, { wake });
     state.byKey.set(key, worker);
     state.byUid.set(worker.uid, worker);
   }
@@ -341,7 +341,7 @@ function apiOf(description: NodeDescription, state: () => HostState | undefined)
   };
   return nodeApi({
     name,
-    worker: (uid) => state()?.byUid.get(uid),
+    worker: ({ uid }) => state()?.byUid.get(uid),
     workers,
     now: () => state()?.ports.clock.now() ?? 0,
     usage: () => usageOfOne(description, workers(), state()),

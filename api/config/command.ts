@@ -8,6 +8,7 @@ import { type ControllerOptions, controllerOptions } from "./controllers.ts";
 import { makeOwnFolder, readConfig, readOwnKubeconfig, writeKubeconfigs } from "./files.ts";
 import { type Flags, helpText, readFlags, UsageError } from "./flags.ts";
 import type { Document } from "./document.ts";
+import { type KubeletOptions, kubeletOptions } from "./kubelet.ts";
 import { schedulerOfFlags } from "./scheduler.ts";
 import { type ServerOptions, serverOptions } from "./server.ts";
 
@@ -23,6 +24,8 @@ export interface CommandOptions extends ServerOptions, ClusterFlags {
   containerRuntime?: { endpoint: string; cniFolder: string; logs: string };
   /** Where the first real node lies. */
   rootDir?: string;
+  /** What nodes are told. */
+  kubelet: KubeletOptions;
   /** What controllers are told. */
   controllerOptions: ControllerOptions;
   /** Sockets of storage drivers whose controller calls are made here. */
@@ -147,6 +150,7 @@ async function optionsOf(
     loadBalancerPool: flags["load-balancer-pool"],
     ...containerRuntimeOf(flags),
     ...rootDirOf(flags),
+    kubelet: kubeletOptions(flags),
     csiControllerSockets: socketsOf(flags),
     ...await serverOptions(flags, readConfig),
     scheduler: await schedulerOfFlags(flags, readConfig),

@@ -10,6 +10,7 @@ import { parseArgs } from "node:util";
 import { AUTHORIZATION_MODES as MODES, OIDC_ALGORITHMS, PLUGIN_NAMES } from "../auth/mod.ts";
 import { formatDuration } from "../machinery/time.ts";
 import { CONTROLLER_FLAGS } from "./controllers.ts";
+import { KUBELET_FLAGS } from "./kubelet.ts";
 import {
   choice,
   duration,
@@ -63,6 +64,7 @@ export const FLAGS = {
     "the first node's folder, as kubelet's: storage drivers and backup programs look for /var/lib/kubelet",
     "DIR",
   ),
+  ...KUBELET_FLAGS,
   kubeconfig: text("write the kubeconfig there, and leave your own alone", "FILE"),
   components: list(`of ${COMPONENTS.join(",")} (default: all)`, {
     known: COMPONENTS,

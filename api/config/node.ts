@@ -38,6 +38,7 @@ import {
   UsageError,
   type ValuesOf,
 } from "./flags.ts";
+import { KUBELET_FLAGS, type KubeletOptions, kubeletOptions } from "./kubelet.ts";
 import { webhookEndpoint } from "./webhook_endpoint.ts";
 
 /** Every flag of `deno task node`. */
@@ -61,6 +62,7 @@ export const NODE_FLAGS = {
   "container-runtime-endpoint": FLAGS["container-runtime-endpoint"],
   "cni-conf-dir": FLAGS["cni-conf-dir"],
   "pod-logs-dir": FLAGS["pod-logs-dir"],
+  ...KUBELET_FLAGS,
   "proxy-mode": FLAGS["proxy-mode"],
   "log-level": choice(["debug", "info", "warn", "error"], "warn", "least level that is logged"),
   "log-format": choice(["text", "json"], "text", "form of the log's lines"),
@@ -89,6 +91,7 @@ export interface MachineCommand {
   runtime: NodeFlags["runtime"];
   nodeIP: string | undefined;
   containerRuntime?: ReturnType<typeof containerRuntimeOf>["containerRuntime"];
+  kubelet: KubeletOptions;
   proxyMode: NodeFlags["proxy-mode"];
   labels: Record<string, string>;
   taints: readonly Taint[];
@@ -181,7 +184,17 @@ function askedOf(flags: NodeFlags, hostname: () => string) {
   }
   const taints = flags["register-with-taints"].map(taintOf);
   const { runtime, "node-ip": nodeIP, "proxy-mode": proxyMode } = flags;
-  return { name, labels, taints, runtime, nodeIP, proxyMode, ...containerRuntimeOf(flags) };
+  const kubelet = kubeletOptions(flags);
+  return {
+    name,
+    labels,
+    taints,
+    runtime,
+    nodeIP,
+    proxyMode,
+    kubelet,
+    ...containerRuntimeOf(flags),
+  };
 }
 
 const EFFECTS = ["NoSchedule", "PreferNoSchedule", "NoExecute"];

@@ -1,7 +1,7 @@
 /** A containerd node on an API in memory, for the tests that run on a containerd of their own. */
 import { RealClock } from "../../kv/clock.ts";
 import { openBox } from "../../actors/nodes/fixture_test.ts";
-import { startCriNode } from "../../actors/nodes/cri_node.ts";
+import { type CriNodeOptions, startCriNode } from "../../actors/nodes/cri_node.ts";
 import { claimRanges, LoopbackNetwork, type RunningNode } from "../../actors/nodes/mod.ts";
 import type { Container, Pod, PodSpec } from "../../actors/nodes/types.ts";
 import { Containerd, IMAGES } from "./containerd.ts";
@@ -19,8 +19,8 @@ export interface ContainerdWorld extends NodeCalls {
   says(script: string, container?: Partial<Container>, spec?: Partial<PodSpec>): Promise<string>;
   /** Deletes it and waits until it is gone. */
   gone(name: string): Promise<void>;
-  /** Stops the node and starts it again, as a restart of the process does. */
-  restart(): Promise<void>;
+  /** Stops the node and starts it again, as a restart of the process does; told something else if need be. */
+  restart(told?: CriNodeOptions["kubelet"]): Promise<void>;
 }
 
 const WAIT_MS = 30_000;
@@ -28,6 +28,7 @@ const WAIT_MS = 30_000;
 /** Opens a world for the tests of a file: one containerd, one node. */
 export async function openContainerd(
   images: readonly (keyof typeof IMAGES)[],
+  told: (folder: string) => CriNodeOptions["kubelet"] = () => undefined,
 ): Promise<ContainerdWorld & AsyncDisposable> {
   const containerd = await Containerd.start(images);
   const ranges = await claimRanges();
@@ -35,8 +36,11 @@ export async function openContainerd(
   const network = new LoopbackNetwork(ranges);
   const { endpoint, cniFolder, logs, folder } = containerd;
   const runtime = { endpoint, cniFolder, logs };
-  const start = () =>
-    startCriNode(box.system, { name: "n0", clock: box.clock, folder, runtime, ranges, network });
+  let kubelet = told(folder);
+  const start = () => {
+    const own = { name: "n0", clock: box.clock, folder, kubelet };
+    return startCriNode(box.system, { ...own, runtime, ranges, network });
+  };
   let node = await start();
   await nodeIsThere(box, ranges);
   let count = 0;
@@ -82,8 +86,9 @@ export async function openContainerd(
         WAIT_MS,
       );
     },
-    restart: async () => {
+    restart: async (other = kubelet) => {
       await node.stop();
+      kubelet = other;
       node = await start();
     },
   };

@@ -12,6 +12,7 @@ import type { Clock } from "../../../kv/clock.ts";
 import { createSystem, type Logger, type System } from "../../runtime/mod.ts";
 import type { ContainerRuntimeOptions } from "../cri_node.ts";
 import { startIsolateNode } from "../isolate_node.ts";
+import type { KubeletOptions } from "../kubelet_options.ts";
 import { type ProxyMode, startNetwork } from "../network/machine.ts";
 import {
   claimJoined,
@@ -40,6 +41,8 @@ export interface MachineOptions {
   containerRuntime?: ContainerRuntimeOptions;
   /** How services are proxied (as suits the node). */
   proxyMode?: ProxyMode;
+  /** What the node is told. */
+  kubelet?: KubeletOptions;
   labels?: Record<string, string>;
   taints?: readonly { key: string; value?: string; effect: string }[];
   /** The address at which others reach it (found out). */
@@ -140,7 +143,7 @@ async function startNodeOf(
   { system, network, way }: Ground,
 ): Promise<{ node: RunningNode; release(): Promise<void> }> {
   const { name, clock, labels, taints, folder, runtime, ranges: { podRange }, host } = options;
-  const told = { name, clock, labels, taints };
+  const told = { name, clock, labels, taints, kubelet: options.kubelet };
   if (runtime === "simulated") {
     const runtimes = [new SimulatedRuntime({ clock })];
     const places = at(new VirtualNetwork(), way);
