@@ -1,8 +1,9 @@
 /**
  * What a cluster needs so that nodes may join it, by kubeadm's names: whoever has a bootstrap token may ask for a
  * node's certificate, and is given one unasked; a node may renew its own; anybody may read `cluster-info`, which the
- * tokens sign; nodes may read how the cluster's network is divided. One rule is ours: the proxy and the DNS of a joined
- * machine act as its node, so that nodes may read services, their endpoints, and where the other nodes are.
+ * tokens sign; nodes may read how the cluster's network is divided. Two rules are ours: the proxy, the DNS and the guard
+ * of a joined machine act as its node, so that nodes may read services, their endpoints, where the other nodes are, and
+ * NetworkPolicies with the pods that they are about, as the agent of a network plugin may on each node elsewhere.
  */
 import type { Client, Target } from "../client/contract.ts";
 import { ApiError, type KubeObject } from "../machinery/types.ts";
@@ -75,7 +76,17 @@ const GRANTS: readonly Grant[] = [
     ],
     to: [NODES],
   },
+  {
+    name: "plesio:node-policies",
+    rules: [
+      { apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"] },
+      { apiGroups: ["networking.k8s.io"], resources: ["networkpolicies"], verbs: READS },
+    ],
+    to: [NODES],
+  },
 ];
+/** Tells which of the grants there are: who had fewer gets the others. */
+const GRANTED = "plesio.dev/grants";
 
 /**
  * Makes what is missing; rights that are there stay as they are. The configuration is written last: where it is as it
@@ -90,11 +101,12 @@ export async function publishJoining(client: Client, ranges: ClusterRanges): Pro
       return undefined;
     },
   );
-  if (found?.data?.ClusterConfiguration === wanted.data.ClusterConfiguration) return;
+  const granted = found?.metadata.annotations?.[GRANTED] === String(GRANTS.length);
+  if (granted && found?.data?.ClusterConfiguration === wanted.data.ClusterConfiguration) return;
   const writes = GRANTS.flatMap((grant) => objectsOf(grant));
   await Promise.all(writes.map(([target, object]) => ensure(client, target, object)));
   if (!found) return await ensure(client, target, wanted);
-  const patch = { type: "merge", body: { data: wanted.data } } as const;
+  const patch = { type: "merge", body: wanted } as const;
   await client.patch({ ...target, name: CLUSTER_CONFIGURATION }, patch);
 }
 
@@ -124,7 +136,11 @@ function configuration({ podRange, serviceRange }: ClusterRanges) {
     `  serviceSubnet: ${serviceRange}`,
     "",
   ].join("\n");
-  return { metadata: { name: CLUSTER_CONFIGURATION }, data: { ClusterConfiguration: text } };
+  const annotations = { [GRANTED]: String(GRANTS.length) };
+  return {
+    metadata: { name: CLUSTER_CONFIGURATION, annotations },
+    data: { ClusterConfiguration: text },
+  };
 }
 
 async function ensure(client: Client, target: Target, object: object): Promise<void> {

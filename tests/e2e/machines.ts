@@ -69,6 +69,8 @@ export class Machines {
   /** The i-th machine's namespace and address. */
   namespace = (i: number) => `${this.#id}-${i}`;
   address = (i: number) => `${NETWORK}.${i}`;
+  /** For nsenter: `ip netns exec` would hide the machine's cgroups, by which isolates are known. */
+  #inside = (i: number) => `--net=/run/netns/${this.namespace(i)}`;
 
   async #wire(): Promise<void> {
     const hub = `${this.#id}-hub`;
@@ -98,7 +100,7 @@ export class Machines {
 
   /** Runs a program in a machine to its end. */
   on(i: number, program: string, ...args: string[]): Promise<string> {
-    return run("ip", ["netns", "exec", this.namespace(i), program, ...args]);
+    return run("nsenter", [this.#inside(i), program, ...args]);
   }
 
   /** kubectl on the API server's machine. */
@@ -116,8 +118,8 @@ export class Machines {
 
   /** Starts one of Plesio's tasks in a machine, and waits until it says `ready`. */
   async start(i: number, name: string, args: string[], ready: RegExp): Promise<void> {
-    const process = new Deno.Command("ip", {
-      args: ["netns", "exec", this.namespace(i), Deno.execPath(), "run", "-A", "--no-check"]
+    const process = new Deno.Command("nsenter", {
+      args: [this.#inside(i), Deno.execPath(), "run", "-A", "--no-check"]
         .concat([`${ROOT}mod.ts`, ...args]),
       cwd: this.folder,
       stdout: "piped",
@@ -136,6 +138,56 @@ export class Machines {
       if (ended) throw new Error(`${name} ended: ${said}`);
       return Promise.resolve(ready.test(said));
     });
+  }
+
+  /** Starts the API server with one node on the first machine. */
+  async serve(...flags: string[]): Promise<void> {
+    const own = ["--data", `${this.folder}/server`, "--host", this.address(1), "--nodes", "1"];
+    const args = ["start", ...own, "--kubeconfig", this.kubeconfig, ...flags];
+    await this.start(1, "server", args, /is ready at/);
+  }
+
+  /** What joins a machine, as the command prints it. */
+  joinCommand(): Promise<string> {
+    return this.on(
+      1,
+      Deno.execPath(),
+      "run",
+      "-A",
+      "--no-check",
+      "mod.ts",
+      ...["token", "create", "--print-join-command", "--kubeconfig", this.kubeconfig],
+    );
+  }
+
+  /** Runs the printed command on a machine, which becomes the node of that name. */
+  async join(command: string, i: number, name: string): Promise<void> {
+    const own = ["--node-name", name, "--data", `${this.folder}/${name}`, "--log-level", "info"];
+    await this.start(i, name, [...command.trim().split(" ").slice(2), ...own], /dialled in/);
+    await this.until(`${name} is ready`, async () => await this.nodeReady(name) === "True");
+  }
+
+  /** Whether a node is Ready: True, False or Unknown. */
+  nodeReady(node: string): Promise<string> {
+    const path = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}';
+    return this.kubectl("get", "node", node, "-o", path);
+  }
+
+  /** Starts a program of TypeScript in a machine; told to end, it says something of JSON in its last line. */
+  ask(i: number, source: string): { end(): Promise<{ asked: number; lost: string[] }> } {
+    const child = new Deno.Command("nsenter", {
+      args: [this.#inside(i), Deno.execPath(), "eval", "--ext=ts", source],
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    const output = child.output();
+    return {
+      end: async () => {
+        child.kill("SIGTERM");
+        const { stdout } = await output;
+        return JSON.parse(new TextDecoder().decode(stdout).trim().split("\n").at(-1)!);
+      },
+    };
   }
 
   /** What a task has said. */

@@ -112,10 +112,6 @@ async function pods(m: Machines, app: string): Promise<Pod[]> {
   return JSON.parse(await m.kubectl("get", "pods", "-l", `app=${app}`, "-o", "json")).items;
 }
 
-/** Whether a node is Ready: True, False or Unknown. */
-const nodeReady = (m: Machines, node: string) =>
-  m.kubectl("get", "node", node, "-o", 'jsonpath={.status.conditions[?(@.type=="Ready")].status}');
-
 /** Looks at the processes of a pod all the time; tells on how many machines they were at once. */
 function watchTwins(m: Machines, pod: string) {
   const most = { machines: [] as number[] };
@@ -172,31 +168,12 @@ Deno.test({
   },
 });
 
-async function serve(m: Machines): Promise<void> {
-  const flags = ["--data", `${m.folder}/server`, "--host", m.address(1), "--nodes", "1"];
-  await m.start(1, "server", ["start", ...flags, "--kubeconfig", m.kubeconfig], /is ready at/);
-}
-
 async function join(m: Machines): Promise<void> {
-  await serve(m);
-  const printed = await m.on(
-    1,
-    Deno.execPath(),
-    "run",
-    "-A",
-    "--no-check",
-    "mod.ts",
-    ...["token", "create", "--print-join-command", "--kubeconfig", m.kubeconfig],
-  );
+  await m.serve();
+  const printed = await m.joinCommand();
   assertMatch(printed, /^deno task node --server https:\/\/172\.30\.0\.1:6443 --token /);
-  const command = printed.trim().split(" ").slice(2);
-  for (const [i, name] of [[2, "b"], [3, "c"]] as const) {
-    const own = ["--node-name", name, "--data", `${m.folder}/${name}`, "--log-level", "info"];
-    await m.start(i, name, [...command, ...own], /dialled in/);
-  }
-  for (const node of ["plesio-0", "b", "c"]) {
-    await m.until(`${node} is ready`, async () => await nodeReady(m, node) === "True");
-  }
+  for (const [i, name] of [[2, "b"], [3, "c"]] as const) await m.join(printed, i, name);
+  await m.until("plesio-0 is ready", async () => await m.nodeReady("plesio-0") === "True");
 }
 
 async function reach(m: Machines): Promise<void> {
@@ -263,7 +240,7 @@ async function cut(m: Machines): Promise<void> {
   const twins = watchTwins(m, "db-0");
   const [{ metadata: { uid } }] = await pods(m, "db");
   await m.cable(2, "down");
-  await m.until("b is unreachable", async () => await nodeReady(m, "b") === "Unknown");
+  await m.until("b is unreachable", async () => await m.nodeReady("b") === "Unknown");
   await m.until("db-0 is to go", async () => (await pods(m, "db"))[0].metadata.deletionTimestamp);
   await m.until(
     "the site is whole again without b",
@@ -276,7 +253,7 @@ async function cut(m: Machines): Promise<void> {
   assertEquals((await pods(m, "db")).map((p) => p.metadata.uid), [uid]);
   assertEquals(await m.whereRuns("db-0"), [2]);
   await m.cable(2, "up");
-  await m.until("b is back", async () => await nodeReady(m, "b") === "True");
+  await m.until("b is back", async () => await m.nodeReady("b") === "True");
   await m.until("another db-0 runs", async () => {
     const [db] = await pods(m, "db");
     return isReady(db) && db.metadata.uid !== uid;
@@ -311,7 +288,7 @@ async function killed(m: Machines): Promise<void> {
   await m.end("c", "SIGKILL");
   const args = ["node", "--node-name", "c", "--data", `${m.folder}/c`, "--log-level", "info"];
   await m.start(3, "c", args, /dialled in/);
-  await m.until("c is ready", async () => await nodeReady(m, "c") === "True");
+  await m.until("c is ready", async () => await m.nodeReady("c") === "True");
   await m.until("its pods answer", async () => {
     const [pod] = (await pods(m, "site")).filter((p) => isReady(p) && p.spec.nodeName === "c");
     if (!pod) return false;
@@ -329,7 +306,7 @@ async function moved(m: Machines): Promise<void> {
     "the new address is known",
     async () => await m.kubectl("get", "node", "c", "-o", path) === now,
   );
-  await m.until("c is ready", async () => await nodeReady(m, "c") === "True");
+  await m.until("c is ready", async () => await m.nodeReady("c") === "True");
   await m.until("pods there are reached", async () => {
     const [pod] = (await pods(m, "site")).filter((p) => isReady(p) && p.spec.nodeName === "c");
     const { metadata: { name }, status: { podIP } } = pod;
@@ -345,7 +322,7 @@ async function restarted(m: Machines): Promise<void> {
     isReady(p) && p.spec.nodeName !== "plesio-0"
   );
   await m.end("server", "SIGKILL");
-  await serve(m);
+  await m.serve();
   for (const { metadata: { name } } of before) {
     await m.until(
       `${name} is reached`,

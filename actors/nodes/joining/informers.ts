@@ -21,11 +21,12 @@ export interface NodeInformersOptions {
 
 /**
  * The node's informers, and those of the machine's network: these show all services, endpoints and nodes, but of pods
- * this node's alone.
+ * this node's alone. `everyPod` shows the pods of all machines too, from when it is asked for them: NetworkPolicies are
+ * about pods anywhere.
  */
 export function createNodeInformers(
   options: NodeInformersOptions,
-): { own: Informers; network: Informers } {
+): { own: Informers; network: Informers; everyPod: Informers } {
   const { client, clock, node, onError } = options;
   const scoped = (resource: ResourceId, fieldSelector: string) =>
     createInformer(resource, {
@@ -56,7 +57,7 @@ export function createNodeInformers(
     busy: () => whole.busy(),
     stop: () => whole.stop(),
   };
-  return { own, network };
+  return { own, network, everyPod: whole };
 }
 
 type Object = DeepReadonly<KubeObject>;

@@ -5,7 +5,7 @@
  * It writes to the API what a kubelet writes: its Node once at the start, its Lease every ten seconds, its status every
  * five minutes or when it changes, and what becomes of its pods.
  */
-import type { Client } from "../../../api/client/contract.ts";
+import type { Client, Informers } from "../../../api/client/contract.ts";
 import type { Endpoint } from "../../../api/client/outbound.ts";
 import type { Carrier } from "../../../api/client/tunnel.ts";
 import type { Clock } from "../../../kv/clock.ts";
@@ -14,6 +14,7 @@ import type { ContainerRuntimeOptions } from "../cri_node.ts";
 import { startIsolateNode } from "../isolate_node.ts";
 import type { KubeletOptions } from "../kubelet_options.ts";
 import { type ProxyMode, startNetwork } from "../network/machine.ts";
+import { mayFilter } from "../network/nft.ts";
 import {
   claimJoined,
   LoopbackNetwork,
@@ -81,7 +82,8 @@ export async function startMachine(options: MachineOptions): Promise<RunningMach
   const system = createSystem({ ...ports, informers: informers.own });
   const network = createSystem({ ...ports, informers: informers.network });
   const way = await wayOrNone(options);
-  const { node, release } = await startNodeOf(options, { system, network, way });
+  const ground = { system, network, way, everyPod: informers.everyPod };
+  const { node, release } = await startNodeOf(options, ground);
   const tunnel = system.spawn(
     `tunnel/${name}`,
     dialIn({
@@ -136,11 +138,12 @@ interface Ground {
   /** The system of what serves the machine, which reads more than the kubelet does. */
   network: System;
   way: Way;
+  everyPod: Informers;
 }
 
 async function startNodeOf(
   options: MachineOptions,
-  { system, network, way }: Ground,
+  { system, network, way, everyPod }: Ground,
 ): Promise<{ node: RunningNode; release(): Promise<void> }> {
   const { name, clock, labels, taints, folder, runtime, ranges: { podRange }, host } = options;
   const told = { name, clock, labels, taints, kubelet: options.kubelet };
@@ -160,14 +163,14 @@ async function startNodeOf(
   const node = containerRuntime
     ? await containerNode(system, { ...own, ranges, runtime: containerRuntime, log })
     : startIsolateNode(system, { ...own, dnsPort: () => dnsPort, simulated: runtime === "auto" });
-  if (containerRuntime) log("warn", "NetworkPolicies are not kept on joined machines yet");
   if (!shared) {
     await startNetwork(network, {
       ranges,
       network: places,
       nodes: [name],
       containers: containerRuntime !== undefined,
-      proxyMode,
+      proxyMode: proxyMode ?? (await mayFilter() ? "nftables" : "userspace"),
+      everyPod,
       dnsReady: ({ port }) => dnsPort = port,
     });
     if (host.routes && !podRange.startsWith("127.")) {

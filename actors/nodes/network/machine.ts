@@ -5,7 +5,9 @@
  * machine alike, isolates among them; one socket remains for each node port, at 127.0.0.1. By sockets (userspace)
  * it needs no rights, and works everywhere.
  */
+import type { Informers } from "../../../api/client/contract.ts";
 import type { ActorContext, System } from "../../runtime/mod.ts";
+import { podGroup, unified } from "../runtimes/cgroup.ts";
 import { announce } from "./arp.ts";
 import { balancerAddresses } from "./balancer_addresses.ts";
 import { dns, type DnsPlace } from "./dns.ts";
@@ -17,7 +19,7 @@ import { letForward, mayFilter, netfilter, output } from "./nft.ts";
 import { nftablesProxy } from "./nftables_proxy.ts";
 import { removal, tableOf } from "./nftables_table.ts";
 import { formatIPv4, parseIPv4, parseRange } from "./pool.ts";
-import { policyGuard } from "./policy_guard.ts";
+import { policyGuard, policyNotice } from "./policy_guard.ts";
 import { proxy } from "./proxy.ts";
 import type { Place } from "./traffic.ts";
 
@@ -34,6 +36,8 @@ export interface MachineNetwork {
   containers?: boolean;
   /** How services are proxied (nftables where pods have network namespaces and rules can be written, else userspace). */
   proxyMode?: ProxyMode;
+  /** Caches that show the pods of all machines, read only while there are NetworkPolicies (the system's). */
+  everyPod?: Informers;
   /** Whether the Gateway API's kinds are made (false). */
   gatewayApi?: boolean;
   /** Addresses of load balancers outside of the ranges, which this machine takes and announces (none). */
@@ -96,54 +100,83 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
       place,
       locate: ({ ip, port }) => inRanges(ip) ? network.endpoint(ip, port) : undefined,
     });
-  const [table, policies] = ["proxy", "policy"].map((of) => ({
-    family: 4 as const,
-    name: tableName(of, ranges),
-  }));
   const spawn = { workers: 16, component: "kube-proxy" };
   if (proxyMode === "nftables") {
-    if (!await mayFilter()) {
-      throw new Error("Cannot proxy with nftables: it needs Linux, root and the program nft");
-    }
-    const bridged = await letForward();
-    const podRanges = [ranges.podRange];
-    system.spawn(
-      "proxy/plesio",
-      nftablesProxy({
-        table: { ...table, podRanges, nodePortAddresses: nodeAddresses, bridged },
-        place: (context) => ({
-          ...place(context),
-          family: 4,
-          nodeAddresses,
-          answered: new Set([ranges.dnsIP]),
-        }),
-        hostPortAddresses: ownAddress,
-        netfilter: netfilter(),
-      }),
-      { component: "kube-proxy" },
-    );
-    system.spawn(
-      "policy/plesio",
-      policyGuard({
-        table: { ...policies, podRanges },
-        nodes: new Set(nodes),
-        netfilter: netfilter(),
-      }),
-    );
+    await startRules(system, machine, { nodeAddresses, ownAddress });
     // The kernel routes nothing from 127.0.0.1 to other hosts: sockets answer there.
     system.spawn("proxy/localhost", userspace(["127.0.0.1"], () => false), spawn);
   } else {
     // What a killed proxy of the other mode left here would still lead packets past the sockets.
     if (Deno.build.os === "linux" && Deno.uid() === 0) {
-      const tables = [table, policies].map((one) => removal(tableOf(one)));
+      const tables = ["proxy", "policy"].map((of) =>
+        removal(tableOf({ family: 4, name: tableName(of, ranges) }))
+      );
       await netfilter().apply(tables.join("")).catch(() => undefined);
     }
+    system.spawn("policy/notice", policyNotice(nodes, NO_RULES));
     const local = (address: string) => inRanges(address) || inPool(address);
     system.spawn("proxy/plesio", userspace(["127.0.0.1", ...nodeAddresses], local), spawn);
   }
   const places = nodes.map((node, i) => ({ node, address: nodeAddresses[i] }));
   system.spawn("proxy/health", healthCheck(places), { component: "kube-proxy" });
 }
+
+/** The addresses of this machine's nodes: all, and those of one of them (of others none). */
+interface NodeAddresses {
+  nodeAddresses: readonly string[];
+  ownAddress(node: string): readonly string[];
+}
+
+/** Services and NetworkPolicies as rules of the kernel. */
+async function startRules(
+  system: System,
+  { ranges, nodes, everyPod }: MachineNetwork,
+  { nodeAddresses, ownAddress }: NodeAddresses,
+): Promise<void> {
+  if (!await mayFilter()) {
+    throw new Error("Cannot proxy with nftables: it needs Linux, root and the program nft");
+  }
+  const bridged = await letForward();
+  const podRanges = [ranges.podRange];
+  const place = placeOf(nodes);
+  const [table, policies] = ["proxy", "policy"].map((of) => ({
+    family: 4 as const,
+    name: tableName(of, ranges),
+  }));
+  system.spawn(
+    "proxy/plesio",
+    nftablesProxy({
+      table: { ...table, podRanges, nodePortAddresses: nodeAddresses, bridged },
+      place: (context) => ({
+        ...place(context),
+        family: 4,
+        nodeAddresses,
+        answered: new Set([ranges.dnsIP]),
+      }),
+      hostPortAddresses: ownAddress,
+      netfilter: netfilter(),
+    }),
+    { component: "kube-proxy" },
+  );
+  system.spawn(
+    "policy/plesio",
+    policyGuard({
+      table: { ...policies, podRanges },
+      nodes: new Set(nodes),
+      netfilter: netfilter(),
+      informers: everyPod,
+      groupOf: podGroup,
+    }),
+  );
+  if (unified() === undefined) system.spawn("policy/notice", policyNotice(nodes, NO_GROUPS));
+}
+
+/** What a node says where NetworkPolicies are not kept, or not all of them. */
+const NO_RULES =
+  "NetworkPolicies are not enforced on this node: services are proxied by sockets, " +
+  "and only rules of the kernel see pods' packets (Linux, root, --proxy-mode nftables)";
+const NO_GROUPS = "NetworkPolicies are not enforced for what isolates on this node send: " +
+  "that needs cgroups of version 2";
 
 /** Clusters of one machine have a table each, by their pods' range. */
 function tableName(of: string, { podRange }: Ranges): string {

@@ -2,6 +2,7 @@
  * A machine in network namespaces of its own, for tests of what really happens to packets: a bridge as containerd's CNI
  * makes it, pods on it, a neighbour outside, and the ranges that Plesio makes local. Needs root and `ip`.
  */
+import { podGroup, ROOT, unified } from "../runtimes/cgroup.ts";
 import { type Netfilter, netfilter } from "./nft.ts";
 
 /** Why such tests are skipped here; undefined: they are not. */
@@ -35,15 +36,17 @@ export interface Served {
   stop(): Promise<void>;
 }
 
-/** A host of the test: the machine itself, a pod, a neighbour. */
+/** A host of the test: the machine itself, a pod, a neighbour; an isolate is a group of processes on the machine. */
 export class Host {
   readonly #children: Deno.ChildProcess[] = [];
   readonly namespace: string;
   readonly ip: string;
+  readonly #group?: string;
 
-  constructor(namespace: string, ip: string) {
+  constructor(namespace: string, ip: string, group?: string) {
     this.namespace = namespace;
     this.ip = ip;
+    this.#group = group;
   }
 
   /** Runs a shell command in it. */
@@ -66,8 +69,10 @@ export class Host {
 
   #deno(source: string): Deno.ChildProcess {
     const deno = [Deno.execPath(), "eval", "--unstable-net", "--ext=ts", source];
-    const child = new Deno.Command("ip", {
-      args: ["netns", "exec", this.namespace, ...deno],
+    const join = this.#group ? `echo $$ > ${this.#group}/cgroup.procs; ` : "";
+    const inside = ["ip", "netns", "exec", this.namespace, ...deno];
+    const child = new Deno.Command("sh", {
+      args: ["-ec", `${join}exec "$@"`, "sh", ...inside],
       stdout: "piped",
       stderr: "piped",
     }).spawn();
@@ -114,6 +119,7 @@ export class Host {
 
   async end(): Promise<void> {
     for (const child of [...this.#children]) await this.#end(child);
+    if (this.#group) return await Deno.remove(this.#group).catch(() => undefined);
     await new Deno.Command("ip", { args: ["netns", "del", this.namespace] }).output();
   }
 }
@@ -229,6 +235,14 @@ export class Machine implements AsyncDisposable {
       ip route add default via 10.244.0.1`);
     this.#pods.push(pod);
     return pod;
+  }
+
+  /** An isolate: processes of the machine that are known by their group, with a local address to listen at. */
+  async isolate(ip: string, uid: string): Promise<Host> {
+    await Deno.mkdir(`${ROOT}/${unified()}plesio/${uid}`, { recursive: true });
+    const isolate = new Host(this.#prefix, ip, `${ROOT}/${podGroup(uid)}`);
+    this.#pods.push(isolate);
+    return isolate;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -8,11 +8,11 @@ export interface Netfilter {
   ask(program: "nft" | "conntrack", args: readonly string[]): Promise<string>;
 }
 
-/** The machine's own, or those of a network namespace by its name. */
+/** The machine's own, or those of a network namespace by its name (`ip netns exec` would hide the machine's cgroups). */
 export function netfilter(namespace?: string): Netfilter {
   const run = (program: string, args: readonly string[], input?: string) =>
     namespace
-      ? output("ip", ["netns", "exec", namespace, program, ...args], input)
+      ? output("nsenter", [`--net=/run/netns/${namespace}`, program, ...args], input)
       : output(program, args, input);
   return {
     apply: async (script) => void await run("nft", ["-f", "-"], script),

@@ -2,11 +2,11 @@
  * Enforces NetworkPolicies for the pods of a machine: an actor with a table of nftables of its own. What they become
  * there is `policy_rules.ts`. Pods and namespaces are only watched once there is a policy.
  *
- * What holds: pods with network namespaces are guarded in both directions, against each other, other machines and
- * isolates. Isolates are guarded against pods with namespaces and other machines; among themselves, and what they send,
- * they are not: a process of the machine has no address that tells whose it is.
+ * What holds: pods are guarded in both directions, against each other and against other machines, those with network
+ * namespaces by their addresses, isolates by the groups of their processes. Where there are no groups of version 2 what
+ * isolates send is not guarded, and passes to each other; a machine that cannot guard says so by an event at its node.
  */
-import type { Informer } from "../../../api/client/contract.ts";
+import type { Informer, Informers } from "../../../api/client/contract.ts";
 import type { ActorContext, Behaviour } from "../../runtime/contract.ts";
 import { NAMESPACES, PODS } from "../types.ts";
 import type { Netfilter } from "./nft.ts";
@@ -26,6 +26,10 @@ export interface PolicyGuardOptions {
   /** Of this machine. */
   nodes: ReadonlySet<string>;
   netfilter: Netfilter;
+  /** Caches that show the pods of all machines (the system's). */
+  informers?: Informers;
+  /** See `PolicyWorld`. */
+  groupOf?(uid: string): string | undefined;
   /** Called after each look. */
   applied?(): void;
 }
@@ -43,7 +47,7 @@ interface State {
 export function policyGuard(options: PolicyGuardOptions): Behaviour<State> {
   return {
     async start(context) {
-      const policies = context.informers.for(POLICIES);
+      const policies = (options.informers ?? context.informers).for(POLICIES);
       const look = () => context.send(context.address, SYNC, { delayMs: GATHER_MS });
       // A former life's rules stay until the first look: nothing is open in between.
       await policies.whenSynced();
@@ -62,16 +66,18 @@ export function policyGuard(options: PolicyGuardOptions): Behaviour<State> {
 async function sync(
   state: State,
   context: ActorContext,
-  { table: options, nodes, netfilter, applied }: PolicyGuardOptions,
+  { table: options, nodes, netfilter, applied, informers, groupOf }: PolicyGuardOptions,
 ): Promise<void> {
-  if (state.policies.size > 0) state.world ??= await watch(state, context);
+  const any = state.policies.size > 0;
+  if (any) state.world ??= await watch(state, context, informers);
   const { pods, namespaces } = state.world ?? {};
   const after = policyTable({
-    pods: pods?.list() ?? [],
+    pods: any && pods?.list() || [],
     namespaces: namespaces?.list() ?? [],
     policies: state.policies.list(),
     nodes,
     family: options.family,
+    groupOf,
   });
   const script = policyScript(state.table, after, options);
   state.table = undefined;
@@ -80,13 +86,40 @@ async function sync(
   applied?.();
 }
 
-async function watch(state: State, context: ActorContext): Promise<State["world"]> {
-  const pods = context.informers.for(PODS);
-  const namespaces = context.informers.for(NAMESPACES);
+async function watch(
+  state: State,
+  context: ActorContext,
+  informers: Informers = context.informers,
+): Promise<State["world"]> {
+  const [pods, namespaces] = [PODS, NAMESPACES].map((resource) => informers.for(resource));
   await Promise.all([pods.whenSynced(), namespaces.whenSynced()]);
   const look = () => {
     if (state.policies.size > 0) context.send(context.address, SYNC, { delayMs: GATHER_MS });
   };
   state.unsubscribe.push(pods.subscribe(look), namespaces.subscribe(look));
   return { pods, namespaces };
+}
+
+/** Says once of each node, as soon as there is a policy, that not all of it is kept there. */
+export function policyNotice(
+  nodes: readonly string[],
+  text: string,
+): Behaviour<{ policies: Informer; told: boolean; end(): void }> {
+  return {
+    start(context) {
+      const policies = context.informers.for(POLICIES);
+      const end = policies.subscribe(() => context.send(context.address, SYNC));
+      return { policies, told: false, end };
+    },
+    handle(_key, state, { recorder }) {
+      if (state.told || state.policies.size === 0) return;
+      state.told = true;
+      state.end();
+      for (const name of nodes) {
+        const node = { apiVersion: "v1", kind: "Node", name, uid: name };
+        recorder.event(node, "Warning", "NetworkPolicyNotEnforced", text);
+      }
+    },
+    stop: ({ end }) => end(),
+  };
 }

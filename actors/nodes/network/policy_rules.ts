@@ -7,11 +7,15 @@
  * with the same policies share it. Peers are sets of addresses, so that pods that come and go elsewhere change elements
  * only. What is established passes; so does all that the machine itself sends to its pods, and they to it, and what a
  * pod sends to itself, as the API says.
+ *
+ * A pod without a network namespace, an isolate, has an address of its own but sends from any: the kernel takes the one
+ * that it sends to. Whose packets they are is told by the group of its processes: it becomes a mark of the connection,
+ * which says what the pod may send to, and what it sends to other pods gets its own address on the way.
  */
 import { createHash } from "node:crypto";
 import { labelSelector, type LabelSelectorSpec } from "../../../api/machinery/selectors.ts";
 import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
-import { formatRange, merged, parseIpRange, without } from "./ip_range.ts";
+import { formatRange, merged, parseAddress, parseIpRange, without } from "./ip_range.ts";
 import type { Elements } from "./nftables_table.ts";
 import { type Family, familyOf } from "./traffic.ts";
 
@@ -25,6 +29,8 @@ export interface PolicyWorld {
   /** Of this machine: whose pods are guarded. */
   nodes: ReadonlySet<string>;
   family: Family;
+  /** The group of a pod's processes, as nft names it, where they have no network namespace. */
+  groupOf?(uid: string): string | undefined;
 }
 
 /** A table without its name. When chains or sets change it is made anew; elements change in place. */
@@ -44,6 +50,8 @@ interface Pod {
   ips: string[];
   ports: { name?: string; containerPort: number; protocol?: string }[];
   guarded: boolean;
+  /** What its connections are marked with: of isolates. */
+  mark?: string;
 }
 
 interface Peer {
@@ -61,7 +69,7 @@ interface Port {
 /** All rules of a machine; see the module's text. */
 export function policyTable(world: PolicyWorld): PolicyTable {
   const table: PolicyTable = { chains: new Map(), sets: new Map(), elements: new Map() };
-  const pods = [...podsOf(world)];
+  const pods = [...podsOf(world, table)];
   const byNamespace = Map.groupBy(pods, (pod) => pod.namespace);
   const namespaces = [...world.namespaces];
   const chosen: Record<Direction, Map<Pod, string[]>> = { ingress: new Map(), egress: new Map() };
@@ -92,25 +100,50 @@ export function policyTable(world: PolicyWorld): PolicyTable {
   return table;
 }
 
+/** Marks are unlike those of others, and differ among the pods of a machine: the end of the address makes them. */
+export const MARK = "0x50000000";
+/** The part of a mark that says that it is ours. */
+export const MARK_MASK = "0xff000000";
+
+function markOf(ip: string): string {
+  const end = parseAddress(ip)!.value & ~BigInt(MARK_MASK) & 0xffffffffn;
+  return `0x${(BigInt(MARK) | end).toString(16)}`;
+}
+
+/** Tells by what an isolate's packets are known. */
+function introduce(group: string, { mark, ips }: Pod, { elements }: PolicyTable): void {
+  elements.set(`senders "${group}"`, mark!);
+  elements.set(`sources ${mark}`, ips[0]);
+  for (const ip of ips) elements.set(`themselves-sent ${mark} . ${ip}`, "");
+}
+
 function keyOf({ metadata: { namespace, name } }: Obj): string {
   return `${namespace}/${name}`;
 }
 
 /** Pods with addresses of their own, as long as they may use them. */
-function* podsOf({ pods, nodes, family }: PolicyWorld): Iterable<Pod> {
+function* podsOf(
+  { pods, nodes, family, groupOf }: PolicyWorld,
+  table: PolicyTable,
+): Iterable<Pod> {
   for (const { metadata, spec, status } of pods) {
     if (spec.hostNetwork || status?.phase === "Succeeded" || status?.phase === "Failed") continue;
     const all: string[] = (status?.podIPs ?? []).map(({ ip }: { ip: string }) => ip);
     const ips = all.filter((ip) => familyOf(ip) === family);
     if (ips.length === 0) continue;
     const containers = [...spec.containers ?? [], ...spec.initContainers ?? []];
-    yield {
+    const guarded = nodes.has(spec.nodeName ?? "");
+    const group = guarded ? groupOf?.(metadata.uid!) : undefined;
+    const pod: Pod = {
       namespace: metadata.namespace!,
       labels: (metadata.labels ?? {}) as Record<string, string>,
       ips,
       ports: containers.flatMap((container) => container.ports ?? []),
-      guarded: nodes.has(spec.nodeName ?? ""),
+      guarded,
+      mark: group && markOf(ips[0]),
     };
+    if (group) introduce(group, pod, table);
+    yield pod;
   }
 }
 
@@ -133,6 +166,9 @@ function guard(
     for (const ip of pod.ips) {
       elements.set(`${direction}-pods ${ip}`, `goto ${name}`);
       elements.set(`themselves ${ip} . ${ip}`, "");
+    }
+    if (direction === "egress" && pod.mark) {
+      elements.set(`senders-egress ${pod.mark}`, `goto ${name}`);
     }
   }
 }

@@ -34,9 +34,13 @@ function policy(name: string, spec: object): KubeObject {
   return { metadata: { name, namespace: "default" }, spec } as unknown as KubeObject;
 }
 
-function tableOf(policies: KubeObject[], pods = PODS): PolicyTable {
+function tableOf(
+  policies: KubeObject[],
+  pods = PODS,
+  groupOf?: (uid: string) => string | undefined,
+): PolicyTable {
   const nodes = new Set(["here"]);
-  return policyTable({ pods, namespaces: NAMESPACES, policies, nodes, family: 4 });
+  return policyTable({ pods, namespaces: NAMESPACES, policies, nodes, family: 4, groupOf });
 }
 
 const web = { podSelector: { matchLabels: { app: "web" } } };
@@ -187,4 +191,42 @@ Deno.test("policyScript() changes elements in place, and makes the table anew fo
   assertEquals(policyScript(before, none, options), "add table ip t\ndelete table ip t\n");
   assertEquals(policyScript(none, none, options), "");
   assert(policyScript(none, before, options).includes("chain ingress-forward"));
+});
+
+Deno.test("policyTable() knows isolates of this machine by their groups, those nobody selects too", () => {
+  const pods = PODS.map((one) => ({
+    ...one,
+    metadata: { ...one.metadata, uid: one.metadata.name },
+  }));
+  const groups = new Set(["web", "done", "client"]);
+  const table = tableOf(
+    [policy("p", { ...web, policyTypes: ["Egress"] })],
+    pods as KubeObject[],
+    (uid) => groups.has(uid) ? `plesio/${uid}` : undefined,
+  );
+  const { elements } = table;
+  const of = (map: string) => [...elements].filter(([id]) => id.startsWith(`${map} `));
+  const mark = "0x50f40001";
+  assertEquals(of("senders"), [['senders "plesio/web"', mark]]);
+  assertEquals(of("sources"), [[`sources ${mark}`, "10.244.0.1"]]);
+  assertEquals(of("themselves-sent"), [[`themselves-sent ${mark} . 10.244.0.1`, ""]]);
+  assertEquals(elements.get(`senders-egress ${mark}`), elements.get("egress-pods 10.244.0.1"));
+  const none = tableOf([policy("p", client)], pods as KubeObject[], (uid) => `plesio/${uid}`);
+  assertEquals([none.chains.size, none.elements.size], [0, 6]);
+
+  const options = { family: 4 as const, name: "t", podRanges: ["10.244.0.0/16"] };
+  assert(
+    policyScript(tableOf([]), none, options).startsWith("add table ip t\ndelete table ip t\n"),
+  );
+  const fewer = tableOf(
+    [policy("p", client)],
+    pods as KubeObject[],
+    (uid) => uid === "web-2" ? "plesio/web-2" : undefined,
+  );
+  assertEquals(policyScript(none, fewer, options).split("\n"), [
+    "delete element ip t sources { 0x50f40001 }",
+    "delete element ip t themselves-sent { 0x50f40001 . 10.244.0.1 }",
+    "flush map ip t senders",
+    'add element ip t senders { "plesio/web-2" : 0x50f40002 }',
+  ]);
 });

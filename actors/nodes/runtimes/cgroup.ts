@@ -2,6 +2,10 @@
  * Limits of memory and CPU by cgroups, version 1 or 2, where this process may make them; elsewhere
  * containers run without (and V8's heap bound is all there is). A container's processes join by
  * writing their pid before they become the container (`joins`).
+ *
+ * A pod's group of version 2 (`podGroup`) is also how its packets are told from those of other processes of this
+ * machine: the kernel knows of each socket in which group it was made. There is one without limits too, also beside
+ * version 1, and it stays as long as its pod.
  */
 
 /** What to limit. */
@@ -16,8 +20,8 @@ export interface Cgroup {
   readonly joins: readonly string[];
   /** Whether the kernel killed something in it for lack of memory. */
   oomKilled(): boolean;
-  /** Other limits from now on. */
-  resize(limits: CgroupLimits): void;
+  /** Other limits from now on. The files that its processes must be written to for them. */
+  resize(limits: CgroupLimits): readonly string[];
   remove(): void;
 }
 
@@ -25,9 +29,14 @@ export const ROOT = "/sys/fs/cgroup";
 /** Period of CPU quotas in microseconds. */
 const PERIOD_US = 100_000;
 
-/** Makes a cgroup; undefined where that cannot be done. `name` is a path such as `plesio/<uid>/<container>`. */
-export function makeCgroup(name: string, limits: CgroupLimits): Cgroup | undefined {
-  if (Deno.build.os !== "linux" || (!limits.memoryBytes && !limits.milliCpu)) return undefined;
+/** Makes a container's cgroup; undefined where that cannot be done. */
+export function makeCgroup(
+  uid: string,
+  container: string,
+  limits: CgroupLimits,
+): Cgroup | undefined {
+  if (Deno.build.os !== "linux") return undefined;
+  const name = `plesio/${uid}/${container}`;
   try {
     return isVersionTwo() ? versionTwo(name, limits) : versionOne(name, limits);
   } catch {
@@ -35,15 +44,58 @@ export function makeCgroup(name: string, limits: CgroupLimits): Cgroup | undefin
   }
 }
 
+/** Below `ROOT`, the groups of version 2; undefined: this machine has none. */
+export function unified(): string | undefined {
+  if (isVersionTwo()) return "";
+  return exists(`${ROOT}/unified/cgroup.procs`) ? "unified/" : undefined;
+}
+
+/** The group that tells whose packets are a pod's, as a path below `ROOT`; undefined: it has none. */
+export function podGroup(uid: string): string | undefined {
+  const where = unified();
+  const path = `${where}plesio/${uid}`;
+  return where !== undefined && exists(`${ROOT}/${path}`) ? path : undefined;
+}
+
+/** Removes what is left of a pod's groups when none of its processes runs. */
+export function removePodGroups(uid: string): void {
+  if (Deno.build.os !== "linux") return;
+  for (const where of ["", "memory/", "cpu/", "unified/"]) {
+    const pod = `${ROOT}/${where}plesio/${uid}`;
+    if (!exists(pod)) continue;
+    for (const { name, isDirectory } of Deno.readDirSync(pod)) {
+      if (isDirectory) removeFolder(`${pod}/${name}`);
+    }
+    removeFolder(pod);
+  }
+}
+
 function versionOne(name: string, limits: CgroupLimits): Cgroup | undefined {
-  const folders = limitOne(name, limits);
-  if (!folders.length) return undefined;
+  const folders = new Set([...limitOne(name, limits), ...besideOne(name)]);
+  if (folders.size === 0) return undefined;
+  const joinOf = (folder: string) => `${folder}/cgroup.procs`;
   return {
-    joins: folders.map((folder) => `${folder}/cgroup.procs`),
+    joins: [...folders].map(joinOf),
     oomKilled: () => /oom_kill [1-9]/.test(read(`${ROOT}/memory/${name}/memory.oom_control`)),
-    resize: (other) => void limitOne(name, other),
+    resize: (other) => {
+      const fresh = limitOne(name, other).filter((folder) => !folders.has(folder));
+      for (const folder of fresh) folders.add(folder);
+      return fresh.map(joinOf);
+    },
     remove: () => folders.forEach(removeFolder),
   };
+}
+
+/** A group of version 2 beside those of version 1: it limits nothing, and says whose packets are whose. */
+function besideOne(name: string): string[] {
+  const folder = `${ROOT}/unified/${name}`;
+  if (unified() === undefined) return [];
+  try {
+    Deno.mkdirSync(folder, { recursive: true });
+    return [folder];
+  } catch {
+    return []; // limits are worth more than names
+  }
 }
 
 function limitOne(name: string, { memoryBytes, milliCpu }: CgroupLimits): string[] {
@@ -85,7 +137,10 @@ function versionTwo(name: string, limits: CgroupLimits): Cgroup {
   return {
     joins: [`${folder}/cgroup.procs`],
     oomKilled: () => /oom_kill [1-9]/.test(read(`${folder}/memory.events`)),
-    resize: (other) => limitTwo(folder, other),
+    resize: (other) => {
+      limitTwo(folder, other);
+      return [];
+    },
     remove: () => removeFolder(folder),
   };
 }

@@ -11,7 +11,7 @@ import { badRequest, internal, notFound } from "../../../api/machinery/errors.ts
 import { parseQuantity } from "../../../api/machinery/quantity.ts";
 import type { Clock, Timer } from "../../../kv/clock.ts";
 import type { ContainerOf, Pod } from "../types.ts";
-import { type Cgroup, makeCgroup } from "./cgroup.ts";
+import { type Cgroup, makeCgroup, removePodGroups } from "./cgroup.ts";
 import { type IsolateProcess, ProcessMeter, type ProcessStatus, spawn } from "./isolate_process.ts";
 import {
   CODE,
@@ -184,6 +184,7 @@ export class IsolateRuntime implements Runtime {
   stopSandbox(uid: string): void {
     this.#addresses.delete(uid);
     remove(`${this.#folder}/pods/${uid}/containers`);
+    removePodGroups(uid);
   }
 
   async create(spec: ContainerSpec): Promise<string> {
@@ -232,7 +233,7 @@ export class IsolateRuntime implements Runtime {
       grants,
       log,
       env: this.#environment(full, root, view, grants),
-      cgroup: makeCgroup(`plesio/${uid}/${spec.container.name}`, limitsOf(spec.container)),
+      cgroup: makeCgroup(uid, spec.container.name, limitsOf(spec.container)),
       out: new Tee(),
       err: new Tee(),
       meter: new ProcessMeter(),
@@ -463,12 +464,10 @@ export class IsolateRuntime implements Runtime {
   resize(id: string, container: ContainerOf): void {
     const isolate = this.#isolate(id);
     const limits = limitsOf(container);
-    if (isolate.cgroup) return isolate.cgroup.resize(limits);
     const { uid } = isolate.spec.sandbox.pod.metadata;
-    isolate.cgroup = makeCgroup(`plesio/${uid}/${container.name}`, limits);
-    for (const file of isolate.cgroup?.joins ?? []) {
-      Deno.writeTextFileSync(file, String(isolate.process?.pid ?? ""));
-    }
+    const joins = isolate.cgroup?.resize(limits) ??
+      (isolate.cgroup = makeCgroup(uid, container.name, limits))?.joins ?? [];
+    for (const file of joins) Deno.writeTextFileSync(file, String(isolate.process?.pid ?? ""));
   }
 
   remove(id: string): void {

@@ -1,0 +1,195 @@
+/**
+ * The network between two machines by rules of the kernel: NetworkPolicies that hold across machines and among isolates
+ * of one, services with endpoints on both, and no connection lost while their endpoints change.
+ */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { Machines, reasonAgainst } from "./machines.ts";
+
+const DENO = "denoland/deno:2.9.6";
+const reason = await reasonAgainst();
+/** Answers with its name and who has asked. */
+const SITE = `
+Deno.serve({ port: 8080 }, (_, { remoteAddr }) =>
+  new Response(Deno.env.get("HOSTNAME") + " " + remoteAddr.hostname));
+`;
+/** Asks as often as it can until it is told to end, each time anew, and says how often that failed. */
+const ASKER = (url: string) => `
+let [asked, lost, over] = [0, [], false];
+Deno.addSignalListener("SIGTERM", () => over = true);
+console.log("asking");
+while (!over) {
+  asked++;
+  try {
+    const client = Deno.createHttpClient({ poolMaxIdlePerHost: 0 });
+    await (await fetch("${url}", { client, signal: AbortSignal.timeout(10_000) })).text();
+    client.close();
+  } catch (error) {
+    lost.push(String(error));
+  }
+}
+console.log(JSON.stringify({ asked, lost }));
+Deno.exit(0);
+`;
+
+const template = (app: string, more: object = {}) => ({
+  metadata: { labels: { app } },
+  spec: {
+    terminationGracePeriodSeconds: 3,
+    containers: [{
+      name: "c",
+      image: DENO,
+      args: ["run", "-A", "/app/main.ts"],
+      // Until all machines have heard that it goes
+      lifecycle: { preStop: { sleep: { seconds: 2 } } },
+      readinessProbe: { httpGet: { port: 8080 }, periodSeconds: 1 },
+      volumeMounts: [{ name: "app", mountPath: "/app" }],
+    }],
+    volumes: [{ name: "app", configMap: { name: "site" } }],
+    ...more,
+  },
+});
+
+const pod = (name: string, nodeName: string) => ({
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: { name, labels: { app: name } },
+  spec: { ...template(name).spec, nodeName },
+});
+
+const policy = (name: string, spec: object) => ({
+  apiVersion: "networking.k8s.io/v1",
+  kind: "NetworkPolicy",
+  metadata: { name },
+  spec,
+});
+const app = (name: string) => ({ podSelector: { matchLabels: { app: name } } });
+
+const OBJECTS = [
+  { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "site" }, data: { "main.ts": SITE } },
+  {
+    apiVersion: "v1",
+    kind: "Service",
+    metadata: { name: "site" },
+    spec: { selector: { app: "site" }, ports: [{ port: 80, targetPort: 8080 }] },
+  },
+  {
+    apiVersion: "apps/v1",
+    kind: "Deployment",
+    metadata: { name: "site" },
+    spec: {
+      replicas: 2,
+      selector: { matchLabels: { app: "site" } },
+      strategy: { rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
+      template: template("site", {
+        topologySpreadConstraints: [{
+          maxSkew: 1,
+          topologyKey: "kubernetes.io/hostname",
+          whenUnsatisfiable: "DoNotSchedule",
+          labelSelector: { matchLabels: { app: "site" } },
+          matchLabelKeys: ["pod-template-hash"],
+        }],
+      }),
+    },
+  },
+  pod("web", "b"),
+  pod("client", "plesio-0"),
+  pod("other", "plesio-0"),
+  pod("near", "b"),
+];
+
+Deno.test({
+  name: `two machines with rules${reason ? ` (skipped: ${reason})` : ""}`,
+  // In CI it is an error when it cannot run
+  ignore: reason !== undefined && Deno.env.get("CI") !== "true",
+  sanitizeResources: false,
+  sanitizeOps: false,
+  fn: async (t) => {
+    assertEquals(reason, undefined);
+    const m = await Machines.open(2);
+    try {
+      await m.serve("--proxy-mode", "nftables");
+      await m.join(await m.joinCommand(), 2, "b");
+      await m.until("there is an account", () => m.kubectl("get", "sa", "default"));
+      await m.apply(...OBJECTS);
+      const wait = ["wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s"];
+      await m.until("there are all pods", async () => (await addresses(m)).size === 6);
+      await m.kubectl(...wait);
+      await t.step("the joined machine writes rules too", () => rules(m));
+      await t.step("services lead to both machines from both", () => services(m));
+      await t.step("policies hold from machine to machine, and within one", () => policies(m));
+      await t.step("no connection is lost while endpoints change", () => update(m));
+    } finally {
+      await m.close();
+    }
+  },
+});
+
+/** The pods' addresses by their names. */
+async function addresses(m: Machines): Promise<Map<string, string>> {
+  const path = 'jsonpath={range .items[*]}{.metadata.name} {.status.podIP}{"\\n"}{end}';
+  const lines = (await m.kubectl("get", "pods", "-o", path)).trim().split("\n");
+  return new Map(lines.map((line) => line.split(" ") as [string, string]));
+}
+
+/** What a pod is answered; empty where it is not. */
+async function ask(m: Machines, from: string, url: string): Promise<string> {
+  const code = `try { console.log(await (await fetch("${url}", ` +
+    "{ signal: AbortSignal.timeout(1500) })).text()) } catch { /* no answer */ }";
+  return (await m.kubectl("exec", from, "--", "deno", "eval", code)).trim();
+}
+
+async function rules(m: Machines): Promise<void> {
+  for (const i of [1, 2]) {
+    assertMatch(await m.on(i, "nft", "list", "tables"), /table ip plesio-proxy/);
+  }
+}
+
+async function services(m: Machines): Promise<void> {
+  const ip = await m.kubectl("get", "service", "site", "-o", "jsonpath={.spec.clusterIP}");
+  const names = [...(await addresses(m)).keys()].filter((name) => name.startsWith("site-"));
+  for (const from of ["client", "web"]) {
+    const seen = new Set<string>();
+    await m.until(`${from} is answered by both`, async () => {
+      seen.add((await ask(m, from, `http://${ip}/`)).split(" ")[0]);
+      return names.every((name) => seen.has(name));
+    });
+  }
+  for (const i of [1, 2]) assertMatch(await m.on(i, "curl", "-s", `http://${ip}/`), /^site-/);
+}
+
+async function policies(m: Machines): Promise<void> {
+  const ips = await addresses(m);
+  const web = `http://${ips.get("web")}:8080/`;
+  for (const from of ["client", "other", "near"]) assertMatch(await ask(m, from, web), /^web /);
+  await m.apply(policy("web", { ...app("web"), ingress: [{ from: [app("client")] }] }));
+  for (const from of ["other", "near"]) {
+    await m.until(`${from} is kept off`, async () => await ask(m, from, web) === "");
+  }
+  await m.until(
+    "the one that may is known by its own address",
+    async () => await ask(m, "client", web) === `web ${ips.get("client")}`,
+  );
+  assertMatch(await m.on(2, "curl", "-s", "-m", "5", web), /^web /, "its own machine may");
+  const site = "http://site.default.svc.cluster.local/";
+  assertMatch(await ask(m, "near", site), /^site-/);
+  await m.apply(policy("near", { ...app("near"), policyTypes: ["Egress"], egress: [] }));
+  await m.until("near sends nothing any more", async () => await ask(m, "near", site) === "");
+  assertMatch(await ask(m, "other", site), /^site-/);
+  await m.kubectl("delete", "networkpolicy", "web", "near");
+  for (const from of ["other", "near"]) {
+    await m.until(`${from} is let in`, async () => /^web /.test(await ask(m, from, web)));
+  }
+}
+
+async function update(m: Machines): Promise<void> {
+  const ip = await m.kubectl("get", "service", "site", "-o", "jsonpath={.spec.clusterIP}");
+  const askers = [1, 2].map((i) => m.ask(i, ASKER(`http://${ip}/`)));
+  await m.kubectl("rollout", "restart", "deploy/site");
+  await m.kubectl("rollout", "status", "deploy/site", "--timeout=90s");
+  await m.until("the old ones have gone", async () => (await addresses(m)).size === 6);
+  for (const asker of askers) {
+    const { asked, lost } = await asker.end();
+    assertEquals(lost, []);
+    assert(asked > 100, `only ${asked} times`);
+  }
+}
