@@ -76,6 +76,7 @@ export class ContainerLives {
     if (aborted) return;
     const reason = error instanceof RuntimeError ? error.reason : "CreateContainerError";
     const { message } = error;
+    ports.metrics?.containerStarted(record.kind, reason);
     containerEvent(ports, pod(), record, "Warning", "Failed", `Error: ${message}`);
     if (reason === "StartError") {
       // It was made but could not run: that counts as an end, and is retried as a crash is.
@@ -101,6 +102,7 @@ export class ContainerLives {
   #running(record: ContainerRecord, container: ContainerOf): void {
     const { ports } = this.#options;
     record.phase = "running";
+    ports.metrics?.containerStarted(record.kind);
     record.resources = container.resources;
     record.startedAt = ports.clock.now();
     record.end = undefined;

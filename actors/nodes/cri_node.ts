@@ -14,6 +14,7 @@ import { type RunningNode, startNode } from "./node.ts";
 import type { Objects } from "./objects.ts";
 import { CriRuntime } from "./runtimes/cri.ts";
 import type { PullSecret } from "./runtimes/cri_images.ts";
+import { machineMeter } from "./runtimes/meter.ts";
 import { absolutePath, hostFacts, removeFolder } from "./runtimes/host.ts";
 import { type Pod, RUNTIME_CLASSES } from "./types.ts";
 import { type NodeVolumes, nodeVolumes } from "./volumes/node_volumes.ts";
@@ -89,6 +90,7 @@ export async function startCriNode(system: System, options: CriNodeOptions): Pro
     runtimes: [runtime],
     network,
     dial: hostDialer,
+    meter: machineMeter(folder, clock, () => runtime.imageFs(folder)),
     leftovers: () => runtime.load(),
     sweep: async (uids) => {
       await runtime.sweep(uids);

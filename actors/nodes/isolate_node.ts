@@ -9,6 +9,7 @@ import type { Network } from "./network/network.ts";
 import { hostDialer } from "./network/dial.ts";
 import type { KubeletOptions } from "./kubelet_options.ts";
 import { type RunningNode, startNode } from "./node.ts";
+import { machineMeter } from "./runtimes/meter.ts";
 import { absolutePath, removeFolder } from "./runtimes/host.ts";
 import { IsolateRuntime } from "./runtimes/isolate.ts";
 import type { ViewName } from "./runtimes/isolate_view.ts";
@@ -70,6 +71,7 @@ export function startIsolateNode(system: System, options: IsolateNodeOptions): R
     ...options,
     runtimes,
     dial: hostDialer,
+    meter: machineMeter(folder, clock),
     sweep: async (uids) => {
       await volumes?.sweep(uids);
       isolates.sweep(uids);

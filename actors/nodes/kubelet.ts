@@ -14,6 +14,7 @@ import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import type { ActorContext, ActorHandle, Behaviour } from "../runtime/mod.ts";
 import type { Clock, Timer } from "../../kv/clock.ts";
 import { registerNode, renewLease, reportNode } from "./heartbeat.ts";
+import type { KubeletMetrics } from "./kubelet_metrics.ts";
 import type { Network } from "./network/network.ts";
 import {
   LEASE_RENEW_MS,
@@ -58,6 +59,8 @@ export interface KubeletParts {
   images?(): Promise<NodeImage[]>;
   /** Files of pods of the node's own. */
   manifests?: ManifestSource;
+  /** What is counted of its work. */
+  metrics?: KubeletMetrics;
 }
 
 /** A kubelet while it runs. */
@@ -130,6 +133,7 @@ async function begin(parts: KubeletParts, context: ActorContext): Promise<Kubele
     volumes: parts.volumes?.(objects, context),
     sources: objects,
     dial: parts.dial,
+    metrics: parts.metrics,
     events: true,
   };
   await ports.volumes?.start?.();
@@ -293,7 +297,9 @@ function podActor(
       if (!worker.admitted && seen?.metadata.uid === worker.uid) {
         if (!await admit(worker, seen, state, context)) return { afterMs: ROOM_RETRY_MS };
       }
+      const begunAt = context.clock.now();
       const outcome = await worker.step(seen);
+      state.ports.metrics?.podWork.add({ operation_type: "sync" }, context.clock.now() - begunAt);
       if (worker.done) context.send(`node/${state.facts.name}`, `end/${worker.uid}`);
       return outcome;
     },
@@ -322,7 +328,10 @@ async function admit(
     if (victims?.length) return false;
   }
   worker.admitted = true;
-  if (refusal) worker.refuse(refusal);
+  if (refusal) {
+    worker.refuse(refusal);
+    state.ports.metrics?.rejections.add({ reason: refusal.reason });
+  }
   return true;
 }
 
@@ -335,6 +344,7 @@ function preempt(victim: Pod, { pods, ports }: KubeletState): void {
       disruption: "Pod was preempted by Kubelet to accommodate a critical pod.",
     })
   ) return;
+  ports.metrics?.preemptions.add({ preemption_signal: "" });
   ports.recorder.event(victim, "Warning", PREEMPTED, PREEMPTED_TEXT);
 }
 

@@ -1,14 +1,31 @@
 /**
- * What a node and its pods use, in the kubelet's formats: `/metrics/resource` and `/metrics` (Prometheus
- * text) and `/stats/summary` (JSON). Pure: the node hands in the numbers.
+ * What a node and its pods use, and the pages that show it: `/metrics`, `/metrics/resource`, `/metrics/cadvisor`,
+ * `/metrics/probes` (Prometheus text) and `/stats/summary` (JSON, `summary.ts`). Pure: the node hands in the numbers.
  */
+import { containerText } from "./container_metrics.ts";
+import type {
+  FileSystem,
+  ImageFileSystem,
+  MachineFigures,
+  SandboxFigures,
+  SpaceUsed,
+  VolumeFigures,
+} from "./figures.ts";
+import { type KubeletMetrics, kubeletText } from "./kubelet_metrics.ts";
 import type { ContainerStats } from "./runtimes/runtime.ts";
+import { summary } from "./summary.ts";
 
 /** Usage of a container that runs. */
 export interface ContainerUsage {
   name: string;
   startedAt: number;
   stats: ContainerStats;
+  id?: string;
+  image?: string;
+  /** How often it was started before. */
+  restarts?: number;
+  /** What its logs take; measured only when storage is asked for. */
+  logs?: SpaceUsed;
 }
 
 export interface PodUsage {
@@ -18,6 +35,9 @@ export interface PodUsage {
   labels: Record<string, string>;
   startedAt: number;
   containers: ContainerUsage[];
+  /** Measured only when all is asked for, as the next two. */
+  sandbox?: SandboxFigures;
+  volumes?: VolumeFigures[];
 }
 
 export interface NodeUsage {
@@ -29,26 +49,58 @@ export interface NodeUsage {
   total: ContainerStats;
   capacityBytes: number;
   pods: PodUsage[];
+  /** The machine; where none is measured the node is what its pods are. */
+  machine?: MachineFigures;
+  nodeFs?: FileSystem;
+  imageFs?: ImageFileSystem;
+  /** Pods that the node has to run: from files of its own, and from the API. */
+  held?: { own: number; others: number };
 }
 
 /** Where a node says what it and its pods use, for `metrics.k8s.io`: JSON of `NodeUsage`. */
 export const USAGE_PATH = "/plesio/usage";
 
-/** The response of a metrics path; undefined when the path is none. */
-export function metricsResponse(path: string, usage: NodeUsage): Response | undefined {
-  const text = { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" } };
-  switch (path.replace(/\/$/, "")) {
-    case "/metrics/resource":
-      return new Response(resourceText(usage), text);
-    case "/metrics":
-    case "/metrics/cadvisor":
-      return new Response(kubeletText(usage), text);
-    case "/stats/summary":
-      return Response.json(summary(usage));
-    case USAGE_PATH:
-      return Response.json(usage);
-  }
-  return undefined;
+/** What is asked of a node's usage: `storage` and network are measured for those pages alone that show them. */
+export interface UsageQuery {
+  all?: boolean;
+  /** The machine as a whole too. */
+  machine?: boolean;
+}
+
+interface Page extends UsageQuery {
+  body(
+    usage: NodeUsage,
+    counts: KubeletMetrics | undefined,
+    query: URLSearchParams,
+  ): string | object;
+}
+
+const PAGES: Readonly<Record<string, Page>> = {
+  "/metrics": { all: true, body: (usage, counts) => kubeletText(usage, counts) },
+  "/metrics/resource": { machine: true, body: resourceText },
+  "/metrics/cadvisor": { all: true, body: containerText },
+  "/metrics/probes": { body: (_, counts) => counts?.probesText() ?? "" },
+  "/stats/summary": {
+    all: true,
+    body: (usage, _, query) =>
+      summary(usage, { onlyCpuAndMemory: query.get("only_cpu_and_memory") === "true" }),
+  },
+  [USAGE_PATH]: { body: (usage) => usage },
+};
+
+const TEXT = { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" } };
+
+/** The response of a metrics page; undefined when the path is none. */
+export async function metricsResponse(
+  { pathname, searchParams }: URL,
+  measure: (query: UsageQuery) => Promise<NodeUsage>,
+  counts?: KubeletMetrics,
+): Promise<Response | undefined> {
+  const page = PAGES[pathname.replace(/\/$/, "")];
+  if (!page) return undefined;
+  const { all, machine } = page;
+  const body = page.body(await measure({ all, machine }), counts, searchParams);
+  return typeof body === "string" ? new Response(body, TEXT) : Response.json(body);
 }
 
 function resourceText(usage: NodeUsage): string {
@@ -75,81 +127,53 @@ function resourceText(usage: NodeUsage): string {
   each((l, c) =>
     lines.push(`container_memory_working_set_bytes{${l}} ${c.stats.workingSetBytes} ${at}`)
   );
+  const swap = (c: ContainerUsage) => c.stats.swapBytes ?? 0;
+  head("container_swap_usage_bytes", "gauge");
+  each((l, c) => lines.push(`container_swap_usage_bytes{${l}} ${swap(c)} ${at}`));
   head("container_start_time_seconds", "gauge");
   each((l, c) => lines.push(`container_start_time_seconds{${l}} ${c.startedAt / 1000}`));
   head("node_cpu_usage_seconds_total", "counter");
-  lines.push(`node_cpu_usage_seconds_total ${seconds(usage.total)} ${at}`);
+  lines.push(
+    `node_cpu_usage_seconds_total ${(usage.machine ?? usage.total).cpuNanoseconds / 1e9} ${at}`,
+  );
   head("node_memory_working_set_bytes", "gauge");
-  lines.push(`node_memory_working_set_bytes ${usage.total.workingSetBytes} ${at}`);
+  const memory = usage.machine?.memory ?? usage.total;
+  lines.push(`node_memory_working_set_bytes ${memory.workingSetBytes} ${at}`);
   head("pod_cpu_usage_seconds_total", "counter");
   perPod("pod_cpu_usage_seconds_total", seconds);
   head("pod_memory_working_set_bytes", "gauge");
   perPod("pod_memory_working_set_bytes", (s) => s.workingSetBytes);
+  head("pod_swap_usage_bytes", "gauge");
+  perPod("pod_swap_usage_bytes", (s) => s.swapBytes ?? 0);
   head("resource_scrape_error", "gauge");
   lines.push("resource_scrape_error 0");
   return lines.join("\n") + "\n";
 }
 
-function kubeletText(usage: NodeUsage): string {
-  const containers = usage.pods.reduce((n, p) => n + p.containers.length, 0);
-  return [
-    "# TYPE kubelet_running_pods gauge",
-    `kubelet_running_pods ${usage.pods.filter((p) => p.containers.length).length}`,
-    "# TYPE kubelet_running_containers gauge",
-    `kubelet_running_containers{container_state="running"} ${containers}`,
-    "# TYPE kubelet_node_name gauge",
-    `kubelet_node_name{node="${usage.node}"} 1`,
-    resourceText(usage),
-  ].join("\n");
-}
-
-function summary(usage: NodeUsage): object {
-  const time = new Date(usage.at).toISOString();
-  const cpu = (s: ContainerStats) => ({
-    time,
-    usageNanoCores: Math.round(s.cpuNanoCores),
-    usageCoreNanoSeconds: Math.round(s.cpuNanoseconds),
-  });
-  const memory = (s: ContainerStats, capacity?: number) => ({
-    time,
-    ...(capacity ? { availableBytes: Math.max(0, capacity - s.workingSetBytes) } : {}),
-    usageBytes: s.memoryBytes,
-    workingSetBytes: s.workingSetBytes,
-    rssBytes: s.workingSetBytes,
-  });
-  return {
-    node: {
-      nodeName: usage.node,
-      startTime: new Date(usage.startedAt).toISOString(),
-      cpu: cpu(usage.total),
-      memory: memory(usage.total, usage.capacityBytes),
-    },
-    pods: usage.pods.map((pod) => {
-      const total = addUp(pod.containers.map((c) => c.stats));
-      return {
-        podRef: { name: pod.name, namespace: pod.namespace, uid: pod.uid },
-        startTime: new Date(pod.startedAt).toISOString(),
-        containers: pod.containers.map((c) => ({
-          name: c.name,
-          startTime: new Date(c.startedAt).toISOString(),
-          cpu: cpu(c.stats),
-          memory: memory(c.stats),
-        })),
-        cpu: cpu(total),
-        memory: memory(total),
-      };
-    }),
-  };
-}
-
 /** The sum of what several containers use. */
 export function addUp(all: readonly ContainerStats[]): ContainerStats {
-  const total = { cpuNanoseconds: 0, cpuNanoCores: 0, memoryBytes: 0, workingSetBytes: 0 };
+  const total: ContainerStats = {
+    cpuNanoseconds: 0,
+    cpuNanoCores: 0,
+    memoryBytes: 0,
+    workingSetBytes: 0,
+  };
   for (const one of all) {
-    total.cpuNanoseconds += one.cpuNanoseconds;
-    total.cpuNanoCores += one.cpuNanoCores;
-    total.memoryBytes += one.memoryBytes;
-    total.workingSetBytes += one.workingSetBytes;
+    for (const name of SUMMED) {
+      const amount = one[name];
+      if (amount !== undefined) total[name] = (total[name] ?? 0) + amount;
+    }
   }
   return total;
 }
+
+const SUMMED = [
+  "cpuNanoseconds",
+  "cpuNanoCores",
+  "memoryBytes",
+  "workingSetBytes",
+  "rssBytes",
+  "pageFaults",
+  "majorPageFaults",
+  "swapBytes",
+] as const;

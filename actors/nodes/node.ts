@@ -8,11 +8,13 @@ import type { NodeApi, NodeDialer, PodRef } from "../../api/client/node_api.ts";
 import { unavailable } from "../../api/machinery/errors.ts";
 import type { ActorContext, System } from "../runtime/mod.ts";
 import type { Clock } from "../../kv/clock.ts";
+import type { Meter } from "./figures.ts";
 import { kubelet, type KubeletState, workerOf } from "./kubelet.ts";
 import type { KubeletOptions } from "./kubelet_options.ts";
 import { type Network, VirtualNetwork } from "./network/network.ts";
 import { type NodeDescription, type NodeImage, nodeLabels } from "./node_status.ts";
-import { type NodeUsage, USAGE_PATH } from "./metrics.ts";
+import { KubeletMetrics } from "./kubelet_metrics.ts";
+import { type NodeUsage, USAGE_PATH, type UsageQuery } from "./metrics.ts";
 import type { PodWorker } from "./pod_worker.ts";
 import type { PodVolumes, ProbeDialer } from "./ports.ts";
 import type { Objects } from "./objects.ts";
@@ -53,6 +55,8 @@ export interface NodeOptions {
   kubelet?: KubeletOptions;
   /** Files of pods of the node's own (those of the folder that it is told). */
   manifests?: ManifestSource;
+  /** Measures the machine (nobody does). */
+  meter?: Meter;
   dial?: ProbeDialer;
   /** The address of the DNS service. */
   dnsIP?: string;
@@ -84,6 +88,7 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
   const addresses = [network.nodeAddress(index)];
   const description = describe(options, host, { runtime: runtimes[0], addresses });
   let state: KubeletState | undefined;
+  const metrics = new KubeletMetrics();
   const parts = {
     description,
     runtimes,
@@ -97,6 +102,7 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     sweep: options.sweep,
     problem: options.problem,
     images: options.images,
+    metrics,
     manifests: options.manifests ?? (told.manifests ? manifestFolder(told.manifests) : undefined),
   };
   const handle = system.spawn(`node/${name}`, kubelet(parts, (s) => state = s), {
@@ -109,16 +115,18 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     for (const { worker } of state?.pods.values() ?? []) yield worker;
   };
   const labels = nodeLabels(description);
-  const usage = () => {
+  const { meter } = options;
+  const usage = (query?: UsageQuery) => {
     const startedAt = state?.startedAt ?? clock.now();
-    const node = { name, labels, startedAt, capacityBytes: host.memoryBytes };
-    return nodeUsage(node, workers(), clock.now());
+    const volumes = state?.ports.volumes;
+    const node = { name, labels, startedAt, capacityBytes: host.memoryBytes, meter, volumes };
+    return nodeUsage(node, workers(), clock.now(), query);
   };
   for (const runtime of runtimes) {
     runtime.watchSandboxes?.((uid) => state?.pods.get(uid)?.worker.sandboxLost());
   }
   const worker = (pod: PodRef) => state && workerOf(pod, state);
-  const api = nodeApi({ name, worker, workers, now: () => clock.now(), usage });
+  const api = nodeApi({ name, worker, workers, now: () => clock.now(), usage, metrics });
   const stop = async () => {
     await handle.stop();
     for (const runtime of runtimes) await runtime.close();

@@ -97,6 +97,8 @@ export class PodWorker {
   /** When the pod must have stopped; set once, may only come nearer. */
   #stopBy: number | undefined;
   #busySince: number | undefined;
+  /** When the node first saw it, until it runs. */
+  #seenAt: number | undefined;
   #sent: { status: PodStatus; resourceVersion: string } | undefined;
   #deleteSent = false;
   readonly #mirror: Mirror | undefined;
@@ -126,6 +128,7 @@ export class PodWorker {
     this.#sandbox = new PodSandbox(ports, node, pod);
     this.#stops = new ContainerStops(ports, () => this.#pod, this.#wake);
     this.#started = pod.status?.startTime ?? timestamp(ports.clock.now());
+    if (!pod.status?.startTime) this.#seenAt = ports.clock.now();
     this.#lives = new ContainerLives({
       ports,
       sandbox: this.#sandbox,
@@ -410,6 +413,7 @@ export class PodWorker {
         failed: this.#failed,
         over: this.#over,
       });
+      if (status.phase === "Running") this.#countStart();
       if (this.#mirror) {
         this.#pod = { ...pod, status };
         this.#untold = !await this.#mirror(this.#pod, status);
@@ -444,6 +448,14 @@ export class PodWorker {
         if (this.#gone) return;
       }
     }
+  }
+
+  #countStart(): void {
+    const { metrics, clock } = this.#ports;
+    if (this.#seenAt === undefined || !metrics) return;
+    metrics.podStart.add({}, clock.now() - this.#seenAt);
+    metrics.startedPods.add({});
+    this.#seenAt = undefined;
   }
 
   async #reread(): Promise<void> {

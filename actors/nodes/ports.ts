@@ -7,6 +7,8 @@ import type { Logger, Recorder } from "../runtime/mod.ts";
 import type { Clock } from "../../kv/clock.ts";
 import type { EnvSources } from "./env.ts";
 import type { FieldFacts } from "./fields.ts";
+import type { VolumeFigures } from "./figures.ts";
+import type { KubeletMetrics } from "./kubelet_metrics.ts";
 import type { Network } from "./network/network.ts";
 import type { Device, Mount, Runtime } from "./runtimes/runtime.ts";
 import type { ContainerOf, Pod } from "./types.ts";
@@ -44,6 +46,8 @@ export interface PodVolumes {
   teardown(pod: Pod): Promise<void>;
   /** The first of a pod's emptyDir volumes that holds more than its limit: why the pod is evicted. */
   overfull(pod: Pod): Promise<string | undefined>;
+  /** What its volumes hold; those of the host's own folders and block devices are left out. */
+  measure?(pod: Pod): Promise<VolumeFigures[]>;
   /** Begins to serve storage drivers: once the node is registered. */
   start?(): Promise<void>;
   /** Volumes that nobody may detach from the node, by their names in its status. */
@@ -80,6 +84,8 @@ export interface WorkerPorts {
   readonly sources: EnvSources;
   /** Dials, for probes and hooks. */
   readonly dial?: ProbeDialer;
+  /** What is counted; absent where pods come in thousands. */
+  readonly metrics?: KubeletMetrics;
   /** Record Events of containers; off where pods come in thousands. */
   readonly events: boolean;
 }

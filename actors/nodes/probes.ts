@@ -73,9 +73,24 @@ class ProbeWorker {
     const { result, output } = await probeOnce(this.#probe, this.#target);
     this.#running = false;
     if (this.#stopped) return;
+    this.#count(result);
     if (result !== "unknown") this.#note(result === "failure" ? "failure" : "success");
     this.#tell(result, output);
     if (!this.#stopped) this.#arm(period);
+  }
+
+  #count(result: string): void {
+    const { ports, pod, container } = this.#target;
+    if (!ports.metrics) return;
+    const { name, namespace = "", uid } = pod.metadata;
+    ports.metrics.probes.add({
+      probe_type: TITLES[this.#kind],
+      result: RESULTS[result] ?? result,
+      container: container.name,
+      pod: name,
+      namespace,
+      pod_uid: uid,
+    });
   }
 
   #tell(result: string, output: string): void {
@@ -119,6 +134,13 @@ class ProbeWorker {
     }
   }
 }
+
+/** How metrics call what is none of success, failure and unknown: a warning succeeds. */
+const RESULTS: Readonly<Record<string, string>> = {
+  success: "successful",
+  failure: "failed",
+  warning: "successful",
+};
 
 /** See the module's text. Makes `started` and `ready` of the record what they are before any probe. */
 export class ContainerProbes {

@@ -13,7 +13,8 @@ import type {
 } from "../../api/client/node_api.ts";
 import { badRequest, internal, notFound } from "../../api/machinery/errors.ts";
 import type { ContainerRecord } from "./container_record.ts";
-import { metricsResponse, type NodeUsage } from "./metrics.ts";
+import type { KubeletMetrics } from "./kubelet_metrics.ts";
+import { metricsResponse, type NodeUsage, type UsageQuery } from "./metrics.ts";
 import type { PodWorker } from "./pod_worker.ts";
 import type { Runtime } from "./runtimes/runtime.ts";
 
@@ -22,7 +23,9 @@ export interface ServedNode {
   readonly name: string;
   worker(pod: PodRef): PodWorker | undefined;
   workers(): Iterable<PodWorker>;
-  usage(): Promise<NodeUsage>;
+  usage(query?: UsageQuery): Promise<NodeUsage>;
+  /** What its kubelet has counted. */
+  metrics?: KubeletMetrics;
   now(): number;
 }
 
@@ -41,7 +44,7 @@ export function nodeApi(node: ServedNode): NodeApi {
     },
     attach: async (query) => await attach(find(query.pod), query),
     portForward: async (pod, port) => await forward(find(pod), port),
-    fetch: async (request) => await plain(node, new URL(request.url).pathname),
+    fetch: async (request) => await plain(node, new URL(request.url)),
   };
 }
 
@@ -143,7 +146,8 @@ function runningPart({ pod, records }: PodWorker): object | undefined {
   return { metadata: { name, namespace, uid }, spec: { containers }, status: {} };
 }
 
-async function plain(node: ServedNode, path: string): Promise<Response> {
+async function plain(node: ServedNode, url: URL): Promise<Response> {
+  const path = url.pathname;
   if (path === "/healthz") return new Response("ok");
   const page = path.endsWith("/") ? path.slice(0, -1) : path;
   if (page === "/pods") {
@@ -154,6 +158,6 @@ async function plain(node: ServedNode, path: string): Promise<Response> {
     const items = [...node.workers()].map(runningPart).filter((pod) => pod !== undefined);
     return Response.json({ kind: "PodList", apiVersion: "v1", metadata: {}, items });
   }
-  const response = metricsResponse(path, await node.usage());
+  const response = await metricsResponse(url, (query) => node.usage(query), node.metrics);
   return response ?? new Response("404 page not found\n", { status: 404 });
 }

@@ -1,7 +1,10 @@
 /** Collects what the pods of a node use now, from their runtimes. */
 import { tryParseQuantity } from "../../api/machinery/quantity.ts";
 import { totalOf } from "./metrics_api.ts";
-import { type ContainerUsage, type NodeUsage, type PodUsage } from "./metrics.ts";
+import type { Meter } from "./figures.ts";
+import type { ContainerUsage, NodeUsage, PodUsage, UsageQuery } from "./metrics.ts";
+import { isStatic } from "./pod_source.ts";
+import type { PodVolumes } from "./ports.ts";
 import type { ContainerStats } from "./runtimes/runtime.ts";
 import type { Pod } from "./types.ts";
 import type { PodWorker } from "./pod_worker.ts";
@@ -29,31 +32,41 @@ export function annotatedUsage(pod: Pod, container: string, stats: ContainerStat
   return said;
 }
 
-/** See the module's text. */
+/** The node whose usage is asked for. */
+export interface MeasuredNode {
+  name: string;
+  labels: Record<string, string>;
+  startedAt: number;
+  capacityBytes: number;
+  /** Measures its machine; absent where that is none of its own. */
+  meter?: Meter;
+  volumes?: PodVolumes;
+}
+
+/** See the module's text. `all`: storage and network too, which takes longer. */
 export async function nodeUsage(
-  node: {
-    name: string;
-    labels: Record<string, string>;
-    startedAt: number;
-    capacityBytes: number;
-  },
+  node: MeasuredNode,
   workers: Iterable<PodWorker>,
   now: number,
+  { all = false, machine: whole = all }: UsageQuery = {},
 ): Promise<NodeUsage> {
   const pods: PodUsage[] = [];
+  const held = { own: 0, others: 0 };
   for (const worker of workers) {
-    const containers: ContainerUsage[] = [];
-    for (const { name, phase, id, runtime, startedAt } of worker.records) {
-      if (phase !== "running" || !id || !runtime) continue;
-      const measured = await runtime.stats(id);
-      if (!measured) continue;
-      const stats = runtime.real ? measured : annotatedUsage(worker.pod, name, measured);
-      containers.push({ name, startedAt, stats });
-    }
+    held[isStatic(worker.pod) ? "own" : "others"]++;
+    const containers = await containersOf(worker, all);
     const { namespace = "", name, uid, labels = {} } = worker.pod.metadata;
     const startedAt = Date.parse(worker.pod.status?.startTime ?? "") || now;
-    if (containers.length) pods.push({ namespace, name, uid, labels, startedAt, containers });
+    if (containers.length === 0) continue;
+    pods.push({ namespace, name, uid, labels, startedAt, containers });
+    if (all) Object.assign(pods.at(-1)!, await podDetails(worker, node));
   }
+  const { meter } = node;
+  const [machine, nodeFs, imageFs] = await Promise.all([
+    whole ? meter?.machine() : undefined,
+    all ? meter?.nodeFs() : undefined,
+    all ? meter?.imageFs?.() : undefined,
+  ]);
   return {
     node: node.name,
     labels: node.labels,
@@ -62,5 +75,30 @@ export async function nodeUsage(
     total: totalOf(pods),
     capacityBytes: node.capacityBytes,
     pods,
+    held,
+    machine,
+    nodeFs,
+    imageFs,
+  };
+}
+
+async function containersOf({ pod, records }: PodWorker, all: boolean): Promise<ContainerUsage[]> {
+  const containers: ContainerUsage[] = [];
+  for (const { name, phase, id, image, runtime, startedAt, restarts } of records) {
+    if (phase !== "running" || !id || !runtime) continue;
+    const measured = await runtime.stats(id);
+    if (!measured) continue;
+    const stats = runtime.real ? measured : annotatedUsage(pod, name, measured);
+    const logs = all ? await runtime.logUsage?.(pod, name) : undefined;
+    containers.push({ name, startedAt, stats, id, image, restarts, logs });
+  }
+  return containers;
+}
+
+async function podDetails({ pod, records }: PodWorker, { volumes }: MeasuredNode) {
+  const runtime = records.find(({ phase }) => phase === "running")?.runtime;
+  return {
+    sandbox: await runtime?.sandboxStats?.(pod.metadata.uid),
+    volumes: runtime?.real ? await volumes?.measure?.(pod) : undefined,
   };
 }

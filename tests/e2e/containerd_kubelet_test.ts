@@ -1,5 +1,5 @@
-/** What a containerd node does of its own accord: static pods. */
-import { assertEquals, assertMatch } from "@std/assert";
+/** What a containerd node does of its own accord: static pods, figures. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { MIRROR } from "../../actors/nodes/pod_source.ts";
 import { type Pod, PODS } from "../../actors/nodes/types.ts";
 import { IMAGES, withContainerd } from "./containerd.ts";
@@ -67,6 +67,60 @@ const CASES: Record<string, (world: ContainerdWorld) => Promise<void>> = {
     await box.until("its end", gone, 30_000);
     const { text } = await containerd.ctr("-n", "k8s.io", "tasks", "ls", "-q");
     assertEquals(text, "");
+  },
+  "it tells what its pods use of everything": async (world) => {
+    const { pod, ready, gone, node, box, exec } = world;
+    await pod("used", {
+      command: [
+        "sh",
+        "-c",
+        `dd if=/dev/zero of=/scratch/f bs=1M count=3; echo a line; ${LIVES[2]}`,
+      ],
+      volumeMounts: [{ name: "scratch", mountPath: "/scratch" }],
+      livenessProbe: { exec: { command: ["true"] }, periodSeconds: 1 },
+    }, { volumes: [{ name: "scratch", emptyDir: {} }] });
+    await ready("used");
+    await exec("used", [
+      "sh",
+      "-c",
+      "dd if=/dev/zero of=/own bs=1M count=2; wget -qO- http://127.0.0.1:1; true",
+    ]);
+    const get = async (path: string) =>
+      await (await node.api.fetch(new Request(`http://node${path}`))).text();
+    // The snapshotter measures what was written now and then.
+    const { summary, used } = await box.until("figures", async () => {
+      const summary = JSON.parse(await get("/stats/summary"));
+      const used = summary.pods.find((one: { podRef: { name: string } }) =>
+        one.podRef.name === "used"
+      );
+      return used?.containers[0].rootfs?.usedBytes > 2 ** 21 && { summary, used };
+    }, 30_000);
+    assert(summary.node.memory.availableBytes > 0 && summary.node.memory.rssBytes > 0);
+    assert(summary.node.cpu.usageCoreNanoSeconds > 0 && summary.node.fs.capacityBytes > 0);
+    assert(summary.node.runtime.imageFs.capacityBytes > 0 && summary.node.rlimit.maxpid > 1);
+    const [container] = used.containers;
+    assert(container.memory.workingSetBytes > 0 && container.memory.pageFaults > 0);
+    assert(container.cpu.usageCoreNanoSeconds > 0 && container.logs.usedBytes > 0);
+    assert(used.network.interfaces.some(({ name }: { name: string }) => name === "eth0"));
+    const scratch = used.volume.find(({ name }: { name: string }) => name === "scratch");
+    assert(scratch.usedBytes >= 3 * 2 ** 20 && scratch.inodesUsed === 2);
+    assert(used["ephemeral-storage"].usedBytes >= 5 * 2 ** 20);
+    const labels =
+      'container="c",id="[^"]+",image="[^"]+",name="[^"]+",namespace="default",pod="used"';
+    assertMatch(
+      await get("/metrics/cadvisor"),
+      new RegExp(`container_memory_rss{${labels}} [1-9]`),
+    );
+    assertMatch(
+      await get("/metrics/cadvisor"),
+      /container_network_receive_bytes_total\{interface="eth0"/,
+    );
+    assertMatch(
+      await get("/metrics/probes"),
+      /prober_probe_total\{probe_type="Liveness",result="successful"/,
+    );
+    assertMatch(await get("/metrics"), /^kubelet_pod_start_duration_seconds_count [1-9]/m);
+    await gone("used");
   },
 };
 

@@ -11,7 +11,9 @@ import type { Duplex, RemoteProcess } from "../../../api/client/node_api.ts";
 import { internal } from "../../../api/machinery/errors.ts";
 import type { Timer } from "../../../kv/clock.ts";
 import { connectRpc, failedWith, type RpcClient, RpcError } from "../grpc.ts";
+import type { ImageFileSystem, SandboxFigures, SpaceUsed } from "../figures.ts";
 import type { ContainerOf, Pod } from "../types.ts";
+import { usedIn } from "../volumes/disk_usage.ts";
 import {
   cgroupOf,
   CONTAINER_NAME,
@@ -32,6 +34,7 @@ import { CriStats } from "./cri_stats.ts";
 import { forwardAt, processAt } from "./cri_streams.ts";
 import { CriWatch, type RuntimeState } from "./cri_watch.ts";
 import { readLog } from "./logs.ts";
+import { fileSystem } from "./meter.ts";
 import { applyPodCgroup, podLimits } from "./pod_cgroups.ts";
 import {
   type CommandEnd,
@@ -489,6 +492,32 @@ export class CriRuntime implements Runtime {
 
   async stats(id: string): Promise<ContainerStats | undefined> {
     return this.#containers.has(id) ? await this.#stats.of(bare(id)) : undefined;
+  }
+
+  async sandboxStats(uid: string): Promise<SandboxFigures | undefined> {
+    const sandbox = this.#sandboxes.get(uid);
+    return sandbox && await this.#stats.ofSandbox(sandbox.id);
+  }
+
+  async logUsage(pod: Pod, container: string): Promise<SpaceUsed> {
+    return await usedIn(`${this.#options.logs}/${logFolderOf(pod.metadata)}/${container}`);
+  }
+
+  /** The file system of images. `own`: another than that of `folder`. */
+  async imageFs(folder: string): Promise<ImageFileSystem | undefined> {
+    const { imageFilesystems = [] } = await this.#client.call("ImageFsInfo", {});
+    const [{ fsId, usedBytes, inodesUsed } = {}] = imageFilesystems;
+    if (!fsId?.mountpoint) return undefined;
+    return {
+      ...await fileSystem(fsId.mountpoint),
+      usedBytes: usedBytes?.value ?? 0,
+      inodesUsed: inodesUsed?.value ?? 0,
+      own: (await Deno.stat(fsId.mountpoint)).dev !== (await Deno.stat(folder)).dev,
+    };
+  }
+
+  async reclaim(): Promise<void> {
+    await this.#imageGc.removeUnused();
   }
 
   /** Lets go of the runtime; what it runs runs on. */

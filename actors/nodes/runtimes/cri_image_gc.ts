@@ -40,6 +40,14 @@ export class ImageGc {
     this.#options = options;
   }
 
+  /** Removes every image that nobody uses and that has not just come; resolves with the bytes that were freed. */
+  async removeUnused(): Promise<number> {
+    const now = this.#options.clock.now();
+    const { images = [] } = await this.#options.client.call("ListImages", {});
+    const used = await this.#note(images, now);
+    return await this.#free(images.filter((image) => !used.has(image.id ?? "")), Infinity, now);
+  }
+
   /** Looks once; resolves with the bytes that were freed. */
   async run(): Promise<number> {
     const { client, clock, space, failed } = this.#options;

@@ -1,5 +1,6 @@
 /** What containers use, as their runtime measures it: one list for all of them, kept for a moment. */
 import type { Clock } from "../../../kv/clock.ts";
+import type { SandboxFigures } from "../figures.ts";
 import type { RpcClient } from "../grpc.ts";
 import type { CRI, Cri } from "./cri_messages.ts";
 import type { ContainerStats } from "./runtime.ts";
@@ -11,8 +12,7 @@ const KEPT_MS = 1000;
 export class CriStats {
   readonly #client: RpcClient<typeof CRI.messages>;
   readonly #clock: Clock;
-  #list: Promise<Map<string, ContainerStats>> | undefined;
-  #listedAt = 0;
+  readonly #lists = new Map<string, { at: number; list: Promise<Map<string, unknown>> }>();
   /** The CPU time of each container when it was looked at before, for runtimes that tell no rate. */
   #before = new Map<string, { at: number; cpu: number }>();
 
@@ -23,12 +23,43 @@ export class CriStats {
 
   /** Of one container; undefined when it is not there, or the runtime does not answer. */
   async of(id: string): Promise<ContainerStats | undefined> {
-    const now = this.#clock.now();
-    if (!this.#list || now - this.#listedAt > KEPT_MS) {
-      this.#listedAt = now;
-      this.#list = this.#read().catch(() => new Map());
+    return (await this.#kept("containers", () => this.#read())).get(id);
+  }
+
+  /** Of one sandbox; undefined when it is not there, or the runtime does not know such. */
+  async ofSandbox(id: string): Promise<SandboxFigures | undefined> {
+    return (await this.#kept("sandboxes", () => this.#readSandboxes())).get(id);
+  }
+
+  async #kept<T>(of: string, read: () => Promise<Map<string, T>>): Promise<Map<string, T>> {
+    const at = this.#clock.now();
+    let kept = this.#lists.get(of);
+    if (!kept || at - kept.at > KEPT_MS) {
+      this.#lists.set(of, kept = { at, list: read().catch(() => new Map()) });
     }
-    return (await this.#list).get(id);
+    return await kept.list as Map<string, T>;
+  }
+
+  async #readSandboxes(): Promise<Map<string, SandboxFigures>> {
+    const { stats = [] } = await this.#client.call("ListPodSandboxStats", {});
+    const all = new Map<string, SandboxFigures>();
+    for (const { attributes, linux } of stats) {
+      if (!attributes?.id || !linux) continue;
+      const { network, process } = linux;
+      const more = network?.interfaces ?? [];
+      const interfaces = network?.defaultInterface ? [network.defaultInterface, ...more] : more;
+      all.set(attributes.id, {
+        interfaces: interfaces.map(({ name = "", rxBytes, rxErrors, txBytes, txErrors }) => ({
+          name,
+          rxBytes: rxBytes?.value ?? 0,
+          rxErrors: rxErrors?.value ?? 0,
+          txBytes: txBytes?.value ?? 0,
+          txErrors: txErrors?.value ?? 0,
+        })),
+        processes: process?.processCount?.value,
+      });
+    }
+    return all;
   }
 
   async #read(): Promise<Map<string, ContainerStats>> {
@@ -45,7 +76,10 @@ export class CriStats {
     return all;
   }
 
-  #statsOf(id: string, { cpu, memory }: Cri<"ContainerStats">): ContainerStats {
+  #statsOf(
+    id: string,
+    { cpu, memory, writableLayer, swap }: Cri<"ContainerStats">,
+  ): ContainerStats {
     const total = cpu?.usageCoreNanoSeconds?.value ?? 0;
     const last = this.#before.get(id);
     const elapsed = last ? (cpu?.timestamp ?? 0) - last.at : 0;
@@ -56,6 +90,16 @@ export class CriStats {
       cpuNanoCores: cpu?.usageNanoCores?.value ?? Math.max(0, rate),
       memoryBytes: memory?.usageBytes?.value ?? workingSet,
       workingSetBytes: workingSet,
+      rssBytes: memory?.rssBytes?.value,
+      pageFaults: memory?.pageFaults?.value,
+      majorPageFaults: memory?.majorPageFaults?.value,
+      availableBytes: memory?.availableBytes?.value || undefined,
+      swapBytes: swap?.swapUsageBytes?.value,
+      swapAvailableBytes: swap?.swapAvailableBytes?.value,
+      rootfs: writableLayer && {
+        usedBytes: writableLayer.usedBytes?.value ?? 0,
+        inodesUsed: writableLayer.inodesUsed?.value ?? 0,
+      },
     };
   }
 }

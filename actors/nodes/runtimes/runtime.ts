@@ -6,6 +6,7 @@
  * Running within one turn. `start` reports the end of a container through a callback, once.
  */
 import type { Duplex, RemoteProcess } from "../../../api/client/node_api.ts";
+import type { SandboxFigures, SpaceUsed } from "../figures.ts";
 import type { ContainerOf, Pod } from "../types.ts";
 
 /** A value now or later. */
@@ -147,6 +148,16 @@ export interface ContainerStats {
   cpuNanoCores: number;
   memoryBytes: number;
   workingSetBytes: number;
+  /** The rest is told only by runtimes that know it. */
+  rssBytes?: number;
+  pageFaults?: number;
+  majorPageFaults?: number;
+  /** What is left of its limit. */
+  availableBytes?: number;
+  swapBytes?: number;
+  swapAvailableBytes?: number;
+  /** What it has written that is no volume's. */
+  rootfs?: SpaceUsed;
 }
 
 /** Which log of a container, already resolved to an attempt. */
@@ -229,6 +240,12 @@ export interface Runtime {
   attach(id: string, request: Omit<ExecRequest, "command">): Promise<RemoteProcess>;
   connect(pod: Pod, port: number): Promise<Duplex>;
   stats(id: string): Soon<ContainerStats | undefined>;
+  /** What a pod's sandbox knows beyond its containers. */
+  sandboxStats?(uid: string): Soon<SandboxFigures | undefined>;
+  /** What the logs of a container take. */
+  logUsage?(pod: Pod, container: string): Promise<SpaceUsed>;
+  /** Removes images that nobody uses: the disk is full. (Containers of pods that are over are not kept anyway.) */
+  reclaim?(): Promise<void>;
   /** Ends everything it runs. */
   close(): Promise<void>;
 }

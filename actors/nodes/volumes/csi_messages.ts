@@ -33,6 +33,10 @@ const CSI_MESSAGES = {
   NodeExpandVolumeRequest:
     `volumeId=1 volumePath=2 capacityRange=3:CapacityRange stagingTargetPath=4 ${ACCESS} secrets=6:{}`,
   NodeExpandVolumeResponse: "capacityBytes=1:int",
+  NodeGetVolumeStatsRequest: "volumeId=1 volumePath=2 stagingTargetPath=3",
+  NodeGetVolumeStatsResponse: "usage=1:[VolumeUsage] volumeCondition=2:VolumeCondition",
+  VolumeUsage: "available=1:int total=2:int used=3:int unit=4:int32",
+  VolumeCondition: "abnormal=1:bool message=2",
   // Controller
   ControllerGetCapabilitiesRequest: "",
   ControllerGetCapabilitiesResponse: "capabilities=1:[Capability]",
@@ -79,6 +83,7 @@ export const CSI = {
       "NodePublishVolume",
       "NodeUnpublishVolume",
       "NodeExpandVolume",
+      "NodeGetVolumeStats",
     ],
     "csi.v1.Controller": [
       "ControllerGetCapabilities",
@@ -114,6 +119,7 @@ export const REGISTRATION = {
 /** What a node service can do beyond publishing (NodeServiceCapability.RPC.Type). */
 export const NODE_CAN = {
   stage: 1,
+  measure: 2,
   expand: 3,
   multiWriter: 5,
   mountGroup: 6,
@@ -144,3 +150,6 @@ export function accessModeOf(mode: string, precise: boolean): number {
   }
   return 0;
 }
+
+/** What a volume's usage is counted in (VolumeUsage.Unit). */
+export const USAGE_UNIT = { bytes: 1, inodes: 2 } as const;

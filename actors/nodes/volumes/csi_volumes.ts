@@ -19,13 +19,14 @@ import {
 } from "../../../api/machinery/types.ts";
 import type { Clock } from "../../../kv/clock.ts";
 import type { Recorder } from "../../runtime/mod.ts";
+import type { FileSystem } from "../figures.ts";
 import type { MessageOf } from "../grpc_messages.ts";
 import { MountError } from "../ports.ts";
 import { CLAIMS, type Pod, SECRETS } from "../types.ts";
 import type { Source } from "./claims.ts";
 import type { MadeVolume } from "./container_mounts.ts";
 import type { CsiDrivers, Driver } from "./csi_drivers.ts";
-import { accessModeOf, type CSI } from "./csi_messages.ts";
+import { accessModeOf, type CSI, USAGE_UNIT } from "./csi_messages.ts";
 import { giveToGroup } from "./ownership.ts";
 import type { PodTokens } from "./tokens.ts";
 import { driverMissing, type VolumeRequest } from "./volume_kinds.ts";
@@ -342,6 +343,30 @@ export class CsiVolumes {
       await this.#expandIfGrown(journey, this.#places(request, source.block).target);
     });
     return GROW_LOOK_MS;
+  }
+
+  /** What its driver says of a volume that is published; undefined where it says nothing. */
+  async measure(request: VolumeRequest): Promise<FileSystem | undefined> {
+    const { source } = request;
+    const driver = this.#options.drivers.get(source.spec.driver);
+    if (source.block || !driver || !await driver.can("measure")) return undefined;
+    const handle = source.volume ? source.spec.volumeHandle : inlineHandle(request);
+    const staged = await readData<Staged>(this.#stagedFolder(driver.name, handle));
+    const { usage = [] } = await driver.client.call("NodeGetVolumeStats", {
+      volumeId: handle,
+      volumePath: this.#places(request, false).target,
+      ...(staged && { stagingTargetPath: staged.staging }),
+    });
+    const bytes = usage.find(({ unit }) => unit === USAGE_UNIT.bytes) ?? {};
+    const inodes = usage.find(({ unit }) => unit === USAGE_UNIT.inodes) ?? {};
+    return {
+      capacityBytes: bytes.total ?? 0,
+      availableBytes: bytes.available ?? 0,
+      usedBytes: bytes.used ?? 0,
+      inodes: inodes.total ?? 0,
+      inodesFree: inodes.available ?? 0,
+      inodesUsed: inodes.used ?? 0,
+    };
   }
 
   // --- growing --------------------------------------------------------------------------------------------

@@ -1,27 +1,29 @@
-/** How much a folder holds, as `du` counts: blocks of files, a file of several names once. */
+/** How much a folder holds, as `du` counts: blocks of files and inodes, a file of several names once. */
+import type { SpaceUsed } from "../figures.ts";
 
 const BLOCK = 512;
 
-/** Resolves with bytes. What goes while it is looked at counts nothing. */
-export async function bytesIn(folder: string): Promise<number> {
+/** Looks through it all. What goes while it is looked at counts nothing. */
+export async function usedIn(folder: string): Promise<SpaceUsed> {
   const seen = new Set<string>();
-  const look = async (path: string): Promise<number> => {
-    let bytes = 0;
+  const used = { usedBytes: 0, inodesUsed: 0 };
+  const look = async (path: string): Promise<void> => {
     try {
       const info = await Deno.lstat(path);
       if ((info.nlink ?? 1) > 1 && !info.isDirectory) {
         const id = `${info.dev}:${info.ino}`;
-        if (seen.has(id)) return 0;
+        if (seen.has(id)) return;
         seen.add(id);
       }
-      bytes = info.blocks === null ? info.size : info.blocks * BLOCK;
+      used.usedBytes += info.blocks === null ? info.size : info.blocks * BLOCK;
+      used.inodesUsed++;
       if (info.isDirectory) {
-        for await (const { name } of Deno.readDir(path)) bytes += await look(`${path}/${name}`);
+        for await (const { name } of Deno.readDir(path)) await look(`${path}/${name}`);
       }
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
-    return bytes;
   };
-  return await look(folder);
+  await look(folder);
+  return used;
 }

@@ -8,6 +8,7 @@
  *
  * Each pod's work is done in turn: a refresh that is under way when the pod goes cannot make files again.
  */
+import type { FileSystem, VolumeFigures } from "../figures.ts";
 import type { FieldFacts } from "../fields.ts";
 import type { Objects } from "../objects.ts";
 import { MountError, type PodVolumes } from "../ports.ts";
@@ -21,9 +22,10 @@ import { writeAtomically } from "./atomic_writer.ts";
 import { type Source, sourceOf, usedVolumes } from "./claims.ts";
 import { containerMounts, type MadeVolume } from "./container_mounts.ts";
 import type { CsiVolumes } from "./csi_volumes.ts";
-import { bytesIn } from "./disk_usage.ts";
+import { usedIn } from "./disk_usage.ts";
 import { type HostTools, hostTools } from "./host_tools.ts";
 import { hostMounts, type Mounts, unmountAll } from "./kernel.ts";
+import { fileSystem } from "../runtimes/meter.ts";
 import { iscsiTarget, teardownIscsi } from "./remote.ts";
 import type { PodTokens } from "./tokens.ts";
 import { filesOf, isMadeOfObjects } from "./volume_files.ts";
@@ -306,10 +308,45 @@ export class HostVolumes implements PodVolumes {
       const limit = emptyDir?.sizeLimit;
       if (!volume || limit === undefined) continue;
       const bytes = parseQuantity(limit).value();
-      if (bytes > 0 && await bytesIn(volume.path) > bytes) {
+      if (bytes > 0 && (await usedIn(volume.path)).usedBytes > bytes) {
         return `Usage of EmptyDir volume "${name}" exceeds the limit "${limit}". `;
       }
     }
+  }
+
+  async measure(pod: Pod): Promise<VolumeFigures[]> {
+    const made = this.#pods.get(pod.metadata.uid)?.volumes;
+    const all: VolumeFigures[] = [];
+    for (const volume of pod.spec.volumes ?? []) {
+      const place = made?.get(volume.name);
+      if (!place || place.image || volume.hostPath) continue;
+      try {
+        all.push({
+          ...await this.#measured(pod, volume, place.path),
+          name: volume.name,
+          claim: claimOf(pod, volume),
+          ephemeral: isEphemeral(volume),
+        });
+      } catch (error) {
+        this.#options.log?.("debug", "a volume cannot be measured", {
+          volume: volume.name,
+          error: String(error),
+        });
+      }
+    }
+    return all;
+  }
+
+  async #measured(pod: Pod, volume: DeepReadonly<Volume>, path: string): Promise<FileSystem> {
+    const { objects, nodeName, csi } = this.#options;
+    if (claimOf(pod, volume) || volume.csi) {
+      const source = await sourceOf(pod, volume, objects, nodeName);
+      if (source.kind !== "csi") return await fileSystem(path);
+      const folder = this.#folderOf(pod, VOLUME_KINDS.csi, source.name);
+      const request = { pod, source, folder, facts: NO_FACTS, shared: false };
+      return await csi?.measure(request) ?? await fileSystem(path);
+    }
+    return { ...await fileSystem(path), ...await usedIn(path) };
   }
 
   /** Removes the volumes of pods that are not among these. What cannot go yet goes with `sweepOrphans`. */
@@ -363,6 +400,20 @@ export class HostVolumes implements PodVolumes {
   #folderOf(pod: Pod, kind: VolumeKind, name: string): string {
     return `${this.#podFolder(pod.metadata.uid)}/volumes/${kind.plugin}/${name}`;
   }
+}
+
+/** Of a volume that is only measured nothing is made. */
+const NO_FACTS: FieldFacts = { hostIPs: [], podIPs: [], allocatable: {} };
+
+/** The claim of a volume, one made for the pod included. */
+function claimOf(pod: Pod, { name, persistentVolumeClaim, ephemeral }: DeepReadonly<Volume>) {
+  return persistentVolumeClaim?.claimName ??
+    (ephemeral ? `${pod.metadata.name}-${name}` : undefined);
+}
+
+/** Whether a volume lies on the node's disk and goes with its pod (IsLocalEphemeralVolume). */
+function isEphemeral({ emptyDir, configMap }: DeepReadonly<Volume>): boolean {
+  return configMap !== undefined || (emptyDir !== undefined && (emptyDir.medium ?? "") === "");
 }
 
 function namesIn(folder: string): string[] {
