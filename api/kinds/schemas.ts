@@ -100,6 +100,14 @@ function fieldOf(facts: FieldFacts, prefix: string): Field {
   return field;
 }
 
+/** Lists and maps that upstream's rules refuse when they are empty, though they may be absent. */
+const KEEP_EMPTY = new Set([
+  "io.k8s.api.autoscaling.v2.HPAScalingRules.policies",
+  "io.k8s.api.batch.v1.PodFailurePolicyOnExitCodesRequirement.values",
+  "io.k8s.api.core.v1.PersistentVolumeSpec.capacity",
+  "io.k8s.api.core.v1.PodSpec.overhead",
+]);
+
 function build(name: string): Schema | undefined {
   const dot = name.lastIndexOf(".");
   const prefix = name.slice(0, dot);
@@ -111,6 +119,7 @@ function build(name: string): Schema | undefined {
   const required: string[] = [];
   for (const f of facts.f) {
     properties[f[0]] = fieldOf(f, prefix);
+    if (KEEP_EMPTY.has(`${name}.${f[0]}`)) properties[f[0]].keepEmpty = true;
     if ((f[3] ?? 0) & REQUIRED) required.push(f[0]);
   }
   const schema: Schema = { type: "object", properties };

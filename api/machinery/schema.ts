@@ -278,6 +278,7 @@ function decodeStruct(plan: Plan, value: Values, walk: Walk): Values {
 /** A field's value, or undefined when it is left out. */
 function decodeField(field: PlanField, item: unknown, walk: Walk, owner: Plan): unknown {
   const made = decodeValue(field.plan, item, walk, owner, field.goType);
+  if (field.field.keepEmpty) return made;
   if (!field.omitEmpty) {
     // Stored objects went through protobuf, which knows no empty lists: they come back as null
     return field.op === LIST && (made as unknown[] | undefined)?.length === 0 ? undefined : made;

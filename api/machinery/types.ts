@@ -135,6 +135,8 @@ export interface Field extends Schema {
   required1?: boolean;
   /** In Go: a pointer, so that a zero value is told from none and is kept. */
   pointer?: boolean;
+  /** Validation tells an empty list or map from none, and refuses it: it is kept until then. */
+  keepEmpty?: boolean;
   /** In Go: a struct with `omitzero`, left out when it is zero. */
   omitZero?: boolean;
   /** In protobuf this field lies inside messages of these numbers, outermost first (structs that Go inlines). */

@@ -81,6 +81,9 @@ export function createObject(deps: Deps, request: ApiRequest): Promise<Answer> {
   return createDecoded(deps, request, object);
 }
 
+/** Metadata that is wiped from what is to be created (upstream: WipeObjectMetaSystemFields), where owners would see it. */
+const WIPED = ["deletionTimestamp", "deletionGracePeriodSeconds"];
+
 /** Creates a decoded object, which belongs to the request. */
 async function createDecoded(
   deps: Deps,
@@ -95,7 +98,8 @@ async function createDecoded(
     name: object.metadata.name ?? "",
   });
   if (kind.namespaced && !object.metadata.namespace) object.metadata.namespace = request.namespace;
-  // What admission adds is nobody's
+  // Nobody sets what the server does; what admission adds is nobody's
+  for (const field of WIPED) object.metadata = without(object.metadata, field);
   if (!apply) tracked(deps, request, undefined, object);
   enter(deps, request, "mutate");
   const { managedFields } = object.metadata;

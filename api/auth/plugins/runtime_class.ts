@@ -44,7 +44,7 @@ export const runtimeClass: AdmissionPlugin = {
     const overhead: Overhead | undefined = a.object!.spec?.overhead;
     if (found?.overhead) {
       if (!equal(overhead, found.overhead.podFixed)) mismatch(a);
-    } else if (overhead && Object.keys(overhead).length) {
+    } else if (overhead) {
       throw refusal(
         a,
         "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead",

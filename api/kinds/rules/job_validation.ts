@@ -211,8 +211,9 @@ function validateExitCodes(codes: Obj, path: Path, r: Report, names: ReadonlySet
     const text = "must be one of the container or initContainer names in the pod template";
     r.invalid(path.child("containerName"), containerName, text);
   }
-  if (values.length === 0) r.invalid(valuesAt, null, "at least one value is required");
-  else if (values.length > EXIT_CODES_MAX) r.tooMany(valuesAt, values.length, EXIT_CODES_MAX);
+  if (values.length === 0) {
+    r.invalid(valuesAt, codes.values ?? null, "at least one value is required");
+  } else if (values.length > EXIT_CODES_MAX) r.tooMany(valuesAt, values.length, EXIT_CODES_MAX);
   const seen = new Set<number>();
   let ordered = true;
   values.forEach((value: number, i: number) => {

@@ -3,7 +3,7 @@
  * owned as a whole (scalars, atomic lists and maps) or field by field, key by key, item by item.
  */
 import { type Plan, type PlanField, planOf, planOfSchema, zeroOf } from "../plan.ts";
-import { ANY, FIELDS_V1, LIST, MAP, RAW, SCHEMA_UNION, STRUCT } from "../plan.ts";
+import { ANY, FIELDS_V1, LIST, MAP, SCHEMA_UNION, STRUCT } from "../plan.ts";
 import type { Json, Schema, SchemaSet } from "../types.ts";
 
 /** Owned as a whole. */
@@ -95,7 +95,6 @@ function shapeAt(schemas: SchemaSet, plan: Plan, facts: Schema): Shape {
     case LIST:
       fillList(schemas, shape, plan, facts);
       break;
-    case RAW:
     case FIELDS_V1:
       if (!atomic) return replace(byFacts, facts, UNTYPED_MAP);
       break;
