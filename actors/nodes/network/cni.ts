@@ -116,13 +116,21 @@ export class CniNetwork implements Network {
   async #makeBridge(bridge: string, range: string): Promise<void> {
     const { first, size } = parseRange(range)!;
     const bits = 32 - Math.log2(size);
-    await run("ip", "link", "add", bridge, "type", "bridge");
+    // Else it takes the lowest of its ports': pods would send to one that it had before a pod came or went.
+    const address = hardwareAddress(first + 1);
+    await run("ip", "link", "add", bridge, "address", address, "type", "bridge");
     await run("ip", "addr", "add", `${formatIPv4(first + 1)}/${bits}`, "dev", bridge);
     await run("ip", "link", "set", bridge, "up");
     const route = ["route", "replace", range, "dev", bridge, "table", "local"];
     const { success, text } = await run("ip", ...route);
     if (!success) throw new Error(`cannot route ${range} to ${bridge}: ${text}`);
   }
+}
+
+/** The hardware address that goes with an IP address, as people know it from Kubernetes' bridges: `0a:58` and its bytes. */
+export function hardwareAddress(ip: number): string {
+  const bytes = [24, 16, 8, 0].map((shift) => (ip >>> shift) & 255);
+  return ["0a", "58", ...bytes.map((byte) => byte.toString(16).padStart(2, "0"))].join(":");
 }
 
 /** A bridge for each cluster of a machine: they have pod ranges of their own. */

@@ -13,6 +13,7 @@ import { balancerAddresses } from "./balancer_addresses.ts";
 import { dns, type DnsPlace } from "./dns.ts";
 import { nameservers } from "./dns_forward.ts";
 import { edge } from "./l7/edge.ts";
+import { gonePods } from "./gone_pods.ts";
 import { healthCheck } from "./health_check.ts";
 import { claimRanges, type Network, type Ranges } from "./network.ts";
 import { letForward, mayFilter, netfilter, output } from "./nft.ts";
@@ -158,6 +159,7 @@ async function startRules(
     }),
     { component: "kube-proxy" },
   );
+  system.spawn("flows/plesio", gonePods({ netfilter: netfilter() }));
   system.spawn(
     "policy/plesio",
     policyGuard({
