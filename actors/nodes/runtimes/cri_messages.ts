@@ -153,6 +153,8 @@ const MESSAGES = {
   GetEventsRequest: "",
   ContainerEventResponse:
     "containerId=1 containerEventType=2:int32 createdAt=3:int podSandboxStatus=4:PodSandboxStatus containersStatuses=5:[ContainerStatus]",
+  SubscribeRequest: "filters=1:[]",
+  Envelope: "topic=3",
 } as const;
 
 /** A message of CRI. */
@@ -195,8 +197,11 @@ export const CRI = {
       "RemoveImage",
       "ImageFsInfo",
     ],
+    // Not CRI, but at the same socket, and older there than CRI's own events.
+    "containerd.services.events.v1.Events": ["Subscribe"],
   },
   names: {
+    Subscribe: { request: "SubscribeRequest", response: "Envelope" },
     GetContainerEvents: { request: "GetEventsRequest", response: "ContainerEventResponse" },
   },
 } satisfies RpcFacts<typeof MESSAGES>;

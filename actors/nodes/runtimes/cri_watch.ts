@@ -1,7 +1,7 @@
 /**
  * Notices what containers and sandboxes of a container runtime have become: it lists them all each second,
  * as a kubelet's PLEG, sooner while something has just been started, and at once when the runtime tells of
- * an event (runtimes before CRI's `GetContainerEvents` do not). Events only say "look": the list decides.
+ * an event: by CRI's `GetContainerEvents`, or as containerd did before. Events only say "look": the list decides.
  */
 import type { Clock, Timer } from "../../../kv/clock.ts";
 import { failedWith, type RpcClient } from "../grpc.ts";
@@ -14,6 +14,12 @@ const SOON_MS = 150;
 const SOON_FOR_MS = 3000;
 /** Before the runtime's events are asked for again after they broke. */
 const EVENTS_RETRY_MS = 5000;
+
+/** How runtimes tell of events, the best first. containerd says that an end is dealt with just before CRI knows it. */
+const SOURCES = [
+  { method: "GetContainerEvents", request: {} },
+  { method: "Subscribe", request: { filters: ['topic=="/tasks/delete"'] } },
+];
 
 /** What is on the machine. */
 export interface RuntimeState {
@@ -103,13 +109,19 @@ export class CriWatch {
   async #events(): Promise<void> {
     const { client, clock } = this.#options;
     const { signal } = this.#abort;
-    while (!signal.aborted) {
+    const sources = [...SOURCES];
+    while (!signal.aborted && sources.length > 0) {
+      const [{ method, request }] = sources;
       try {
-        for await (const _event of client.stream("GetContainerEvents", {}, signal)) {
+        for await (const _event of client.stream(method, request, signal)) {
+          this.soon();
           void this.look();
         }
       } catch (error) {
-        if (failedWith(error, "Unimplemented")) return;
+        if (failedWith(error, "Unimplemented")) {
+          sources.shift();
+          continue;
+        }
       }
       await clock.sleep(EVENTS_RETRY_MS, { kind: "background", signal }).catch(() => undefined);
     }

@@ -3,8 +3,8 @@ import { ManualClock } from "../../../kv/clock.ts";
 import { RpcError } from "../grpc.ts";
 import { CriWatch } from "./cri_watch.ts";
 
-/** A runtime that tells events when a test says so, or has none. */
-function world(events?: ReadableStream<object>) {
+/** A runtime that tells events when a test says so, by one method alone, or has none. */
+function world(events?: ReadableStream<object>, by = "GetContainerEvents") {
   const clock = new ManualClock();
   const state = { asked: 0, streams: 0, down: false };
   const seen: number[] = [];
@@ -14,9 +14,9 @@ function world(events?: ReadableStream<object>) {
       if (method === "ListContainers") state.asked++;
       return Promise.resolve({});
     },
-    async *stream() {
+    async *stream(method: string) {
       state.streams++;
-      if (!events) throw new RpcError("Unimplemented", "unknown method");
+      if (!events || method !== by) throw new RpcError("Unimplemented", "unknown method");
       yield* events;
     },
     close: () => {},
@@ -49,29 +49,38 @@ Deno.test("CriWatch looks each second, more often after a start, and never again
     await settle();
   }
   assertEquals(state.asked, 7);
-  assertEquals(state.streams, 1, "a runtime without events is asked for them once");
+  assertEquals(state.streams, 2, "a runtime without events is asked once for each kind");
   watch.stop();
   await clock.advance(60_000);
   await settle();
   assertEquals(state.asked, 7);
 });
 
-Deno.test("CriWatch looks at once when the runtime tells of something", async () => {
+const watchIsTold = async (by: string) => {
   let tell!: () => void;
   const events = new ReadableStream<object>({
     start: (controller) => {
       tell = () => controller.enqueue({ containerId: "x" });
     },
   });
-  const { state, watch } = world(events);
+  const { clock, state, watch } = world(events, by);
   watch.start();
   await settle();
   assertEquals(state.asked, 0);
   tell();
   await settle();
   assertEquals(state.asked, 1);
+  await clock.advance(150);
+  await settle();
+  assertEquals(state.asked, 2, "what it was told may be known a moment later only");
   watch.stop();
-});
+};
+
+Deno.test("CriWatch looks at once when CRI tells of something", () =>
+  watchIsTold("GetContainerEvents"));
+
+Deno.test("CriWatch looks at once when a containerd before CRI's events tells of something", () =>
+  watchIsTold("Subscribe"));
 
 Deno.test("CriWatch says that the runtime is down until it answers again", async () => {
   const { clock, state, seen, watch } = world();
