@@ -221,6 +221,20 @@ Deno.test("crash back-off: at once, then 10 s, 20 s, 40 s, and forgotten after t
     assertMatch(text, /^Warning BackOff Back-off restarting failed container c in pod a_default\(/);
   }));
 
+Deno.test("readiness that is lost is told at once, though the next start is under way", () =>
+  withNode(async (w) => {
+    await w.pod("a", "n0", { containers: [c] });
+    await w.see("a", "Running", running);
+    const pulled = Promise.withResolvers<{ imageId: string; present: boolean }>();
+    w.runtime.pull = () => pulled.promise as never;
+    w.runtime.exit("c", 1);
+    const ready = (pod: Pod) => pod.status!.containerStatuses![0].ready;
+    await w.see("a", "not ready", (pod) => !ready(pod));
+    pulled.resolve({ imageId: "fake://i", present: true });
+    const pod = await w.see("a", "ready again", ready);
+    assertEquals(pod.status!.containerStatuses![0].restartCount, 1);
+  }));
+
 Deno.test("restart policies and rules decide what runs again", () =>
   withNode(async (w) => {
     const start = async (name: string, spec: object) => {

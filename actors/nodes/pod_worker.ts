@@ -199,7 +199,7 @@ export class PodWorker {
       this.#advance();
     }
     const now = this.#ports.clock.now();
-    if (this.#tasks.size && !this.#stopping) {
+    if (this.#tasks.size && !this.#stopping && !this.#losesReadiness()) {
       this.#busySince ??= now;
       const left = this.#busySince + PATIENCE_MS - now;
       if (left > 0) return { afterMs: left };
@@ -216,6 +216,14 @@ export class PodWorker {
     this.#stops.cancel();
     this.#lives.cancel();
     await Promise.allSettled(this.#tasks);
+  }
+
+  /** The pod is said to be ready, and is not: clients are led to it until that is told. */
+  #losesReadiness(): boolean {
+    const said = this.#pod.status?.conditions?.some((c) =>
+      c.type === "Ready" && c.status === "True"
+    );
+    return !!said && this.records.some(({ kind, ready }) => kind === "app" && !ready);
   }
 
   get #stopping(): boolean {
