@@ -122,7 +122,8 @@ const COMPONENTS: Readonly<Record<string, string>> = {
 };
 
 /** The old summary of a control plane's health. Whoever reads it has been answered by all of it. */
-function componentStatuses({ kind, name }: ApiRequest): Answer {
+function componentStatuses(request: ApiRequest): Answer {
+  const { kind, name } = request;
   const items = Object.entries(COMPONENTS).filter(([one]) => !name || one === name).map(
     ([one, message]) => ({
       apiVersion: "v1",
@@ -131,9 +132,7 @@ function componentStatuses({ kind, name }: ApiRequest): Answer {
       conditions: [{ type: "Healthy", status: "True", message }],
     }),
   );
-  if (name && items.length === 0) {
-    throw notFound({ group: "", resource: "componentstatus" }, name);
-  }
+  if (name && items.length === 0) throw notFound(subjectOf(kind), name);
   const list = { apiVersion: "v1", kind: kind.listKind, metadata: {}, items };
   const object = (name ? items[0] : list) as unknown as KubeObject;
   return { code: 200, kind: name ? kind : listForm(kind), object };

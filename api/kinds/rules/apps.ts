@@ -298,4 +298,8 @@ export const columns: Record<string, Column[]> = {
 };
 
 /** Selectable fields by kind. */
-export const fields: Record<string, Kind["fields"]> = {};
+export const fields: Record<string, Kind["fields"]> = {
+  ReplicaSet: {
+    "status.replicas": (o) => String(o.status?.replicas ?? 0),
+  },
+};
