@@ -26,10 +26,12 @@ export interface LivesOptions {
   wake(): void;
 }
 
+type Probes = Pick<ContainerProbes, "stop"> & Partial<Pick<ContainerProbes, "stopRestarts">>;
+
 /** See the module's text. */
 export class ContainerLives {
   readonly #options: LivesOptions;
-  #probes: Map<string, { stop(): void }> | undefined;
+  #probes: Map<string, Probes> | undefined;
   #endings: Map<string, (() => void)[]> | undefined;
 
   constructor(options: LivesOptions) {
@@ -126,7 +128,9 @@ export class ContainerLives {
       changed: wake,
       failed: (kind, graceSeconds) => {
         const ms = graceSeconds === undefined ? graceMs() : graceSeconds * 1000;
-        const text = `Container ${record.name} failed ${kind} probe, will be restarted`;
+        const text = record.kind === "sidecar"
+          ? `Init container ${record.name} failed ${kind} probe`
+          : `Container ${record.name} failed ${kind} probe, will be restarted`;
         stops.stop(record, ms, text);
         wake();
       },
@@ -134,7 +138,7 @@ export class ContainerLives {
     this.#keep(record, probes);
   }
 
-  #keep(record: ContainerRecord, probes: { stop(): void }): void {
+  #keep(record: ContainerRecord, probes: Probes): void {
     this.#probes ??= new Map();
     this.#probes.get(record.name)?.stop();
     this.#probes.set(record.name, probes);
@@ -192,6 +196,11 @@ export class ContainerLives {
     });
   }
 
+  /** The pod has to go: no probe ends a container any more. */
+  stopRestarts(): void {
+    for (const probes of this.#probes?.values() ?? []) probes.stopRestarts?.();
+  }
+
   /** Stops all probes. */
   cancel(): void {
     for (const probes of this.#probes?.values() ?? []) probes.stop();
@@ -218,6 +227,10 @@ export class ContainerLives {
     record.resources = container.resources;
     // Another object that says the same is what a cache hands out after any change of the pod.
     if (sameStatus(container.resources, before)) return;
+    if (restartsFor(container, before)) {
+      const text = `Container ${record.name} resize requires restart`;
+      return this.#options.stops.stop(record, this.#options.graceMs(), text);
+    }
     const failed = (error: Error) => {
       record.resources = before;
       const text = `Container ${record.name} cannot be resized: ${error.message}`;
@@ -230,4 +243,16 @@ export class ContainerLives {
       failed(error as Error);
     }
   }
+}
+
+/** Whether a container must begin anew to have what it has not had before: so says its policy of a resource. */
+function restartsFor(
+  { resources, resizePolicy = [] }: ContainerOf,
+  before: ContainerOf["resources"],
+): boolean {
+  return resizePolicy.some(({ resourceName: name, restartPolicy }) =>
+    restartPolicy === "RestartContainer" &&
+    (resources?.limits?.[name] !== before?.limits?.[name] ||
+      resources?.requests?.[name] !== before?.requests?.[name])
+  );
 }

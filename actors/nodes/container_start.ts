@@ -115,7 +115,9 @@ async function surroundings(context: StartContext, runtime: Runtime, container: 
   if (!runtime.real && !ports.volumes) {
     return { env: await simulatedEnvironment(context, container), mounts: [] };
   }
-  const env = await environmentOf(pod, container, facts, ports.sources);
+  const { volumes } = ports;
+  const textIn = volumes && ((name: string, path: string) => volumes.textIn(pod, name, path));
+  const env = await environmentOf(pod, container, facts, ports.sources, textIn);
   if (runtime.real && ports.volumes) {
     const mounts = await ports.volumes.mounts(pod, container, env, runtime);
     return { env, mounts, devices: ports.volumes.devices(pod, container) };

@@ -3,6 +3,7 @@
  * expansion, in upstream's order (`pkg/kubelet/kubelet_pods.go`, makeEnvironmentVariables). Errors are
  * what `CreateContainerConfigError` shows.
  */
+import { variableIn } from "./env_file.ts";
 import { secretText } from "../../api/machinery/secret_data.ts";
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import { type FieldFacts, fieldValue, resourceValue } from "./fields.ts";
@@ -17,12 +18,16 @@ export interface EnvSources {
   services(namespace: string): Iterable<DeepReadonly<KubeObject>>;
 }
 
+/** Reads a file of one of the pod's volumes. */
+export type VolumeReader = (volume: string, path: string) => Promise<string>;
+
 /** See the module's text. Rejects with a RuntimeError `CreateContainerConfigError`. */
 export async function environmentOf(
   pod: Pod,
   container: ContainerOf,
   facts: FieldFacts,
   sources: EnvSources,
+  textIn?: VolumeReader,
 ): Promise<Map<string, string>> {
   const env = new Map<string, string>();
   const namespace = pod.metadata.namespace ?? "default";
@@ -47,7 +52,10 @@ export async function environmentOf(
   const services = serviceVariables(namespace, sources, pod.spec.enableServiceLinks ?? true);
   const lookup = (name: string) => env.get(name) ?? services.get(name);
   for (const entry of container.env ?? []) {
-    const value = entry.valueFrom
+    const file = entry.valueFrom?.fileKeyRef;
+    const value = file
+      ? await inFile(file, textIn)
+      : entry.valueFrom
       ? await sourced(pod, container, entry.valueFrom, facts, sources, namespace)
       : expand(entry.value ?? "", lookup);
     if (value !== undefined) env.set(entry.name, value);
@@ -71,7 +79,7 @@ async function sourced(
     throw configError((error as Error).message);
   }
   const ref = from.configMapKeyRef ?? from.secretKeyRef;
-  if (!ref) throw configError("fileKeyRef is not supported by this node");
+  if (!ref) throw configError("env has no source that is known");
   const secret = from.secretKeyRef !== undefined;
   const object =
     await (secret ? sources.secret(namespace, ref.name) : sources.configMap(namespace, ref.name));
@@ -86,6 +94,23 @@ async function sourced(
     throw configError(`couldn't find key ${ref.key} in ${kind} ${namespace}/${ref.name}`);
   }
   return secret ? secretText(value) : value;
+}
+
+/** A variable of a file that another container has written. */
+async function inFile(
+  { volumeName, path, key, optional }: DeepReadonly<NonNullable<EnvSource["fileKeyRef"]>>,
+  textIn: VolumeReader | undefined,
+): Promise<string | undefined> {
+  if (!textIn) throw configError(`cannot find the volume "${volumeName}" referenced by FileKeyRef`);
+  let value: string | undefined;
+  try {
+    value = variableIn(await textIn(volumeName, path), key);
+  } catch {
+    throw configError("couldn't parse env file");
+  }
+  if (value) return value;
+  if (optional) return undefined;
+  throw configError(`environment variable key "${key}" not found in file "${path}"`);
 }
 
 function configError(message: string): RuntimeError {

@@ -321,6 +321,7 @@ Deno.test("a pod whose emptyDir holds more than its limit is evicted, a critical
     devices: () => [],
     refresh: () => Promise.resolve(undefined),
     teardown: () => Promise.resolve(),
+    textIn: () => Promise.resolve(""),
     overfull: () => Promise.resolve(full ? message : undefined),
   };
   return withNode(async (w) => {
@@ -355,6 +356,7 @@ Deno.test("files that tell of a pod are brought up to date when its labels or an
       return Promise.resolve(undefined);
     },
     teardown: () => Promise.resolve(),
+    textIn: () => Promise.resolve(""),
     overfull: () => Promise.resolve(undefined),
   };
   return withNode(async (w) => {
@@ -387,6 +389,7 @@ Deno.test("an image volume is pulled by a runtime that mounts images, and refuse
     devices: () => [],
     refresh: () => Promise.resolve(undefined),
     teardown: () => Promise.resolve(),
+    textIn: () => Promise.resolve(""),
     overfull: () => Promise.resolve(undefined),
   };
   return withNode(async (w) => {

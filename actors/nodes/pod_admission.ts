@@ -36,7 +36,8 @@ export function refusalOf(
   node: DeepReadonly<KubeObject>,
   others: readonly Pod[],
 ): Refusal | undefined {
-  return wrongSystem(pod, node) ?? tooMuch(pod, node, others) ?? otherRefusal(pod, node, others);
+  return wrongSystem(pod, node) ?? forbiddenSysctl(pod) ?? tooMuch(pod, node, others) ??
+    otherRefusal(pod, node, others);
 }
 
 /** The first reason that has nothing to do with how much the node has. */
@@ -68,6 +69,46 @@ function wrongSystem(pod: Pod, node: DeepReadonly<KubeObject>): Refusal | undefi
     const message = "SupplementalGroupsPolicy=Strict is not supported in this node";
     return { reason: "SupplementalGroupsPolicyNotSupported", message };
   }
+}
+
+/** Settings of the kernel that no pod can harm another by. */
+const SAFE_SYSCTLS = new Set([
+  "kernel.shm_rmid_forced",
+  "net.ipv4.ip_local_port_range",
+  "net.ipv4.tcp_syncookies",
+  "net.ipv4.ping_group_range",
+  "net.ipv4.ip_unprivileged_port_start",
+  "net.ipv4.ip_local_reserved_ports",
+  "net.ipv4.tcp_keepalive_time",
+  "net.ipv4.tcp_fin_timeout",
+  "net.ipv4.tcp_keepalive_intvl",
+  "net.ipv4.tcp_keepalive_probes",
+  "net.ipv4.tcp_rmem",
+  "net.ipv4.tcp_wmem",
+]);
+
+function forbiddenSysctl({ spec }: Pod): Refusal | undefined {
+  for (const { name } of spec.securityContext?.sysctls ?? []) {
+    const sysctl = normalized(name);
+    const [network, shared] = sysctl.startsWith("net.")
+      ? ["Net", spec.hostNetwork]
+      : ["IPC", spec.hostIPC];
+    const why = !SAFE_SYSCTLS.has(sysctl)
+      ? "not allowlisted"
+      : shared
+      ? `not allowed with host ${network} enabled`
+      : undefined;
+    if (why) {
+      return { reason: "SysctlForbidden", message: `forbidden sysctl: "${sysctl}" ${why}` };
+    }
+  }
+}
+
+/** With dots between its parts: a first slash says that dots and slashes stand for each other. */
+function normalized(sysctl: string): string {
+  const [first] = /[./]/.exec(sysctl) ?? [];
+  if (first !== "/") return sysctl;
+  return sysctl.replace(/[./]/g, (sign) => sign === "/" ? "." : "/");
 }
 
 /** The order in which resources are looked at; others follow as they come. */

@@ -7,10 +7,14 @@ import type { Pod } from "./types.ts";
 
 /** The pod's host name: at most 63 characters, as a label must be. */
 export function hostnameOf(pod: Pod, domain: string): string {
+  if (pod.spec.hostnameOverride !== undefined) return pod.spec.hostnameOverride;
   const name = (pod.spec.hostname || pod.metadata.name).slice(0, 63).replace(/[-.]+$/, "");
   if (!pod.spec.setHostnameAsFQDN || !pod.spec.subdomain) return name;
   return `${name}.${pod.spec.subdomain}.${pod.metadata.namespace}.svc.${domain}`;
 }
+
+/** How the file of a pod begins that shares its node's network. */
+export const HOST_NETWORK_HEAD = "# Kubernetes-managed hosts file (host network).";
 
 /** /etc/hosts. `localhost` is the pod's own address where pods share the machine's loopback (`shared`). */
 export function hostsFile(
@@ -21,7 +25,7 @@ export function hostsFile(
 ): string {
   const name = hostnameOf(pod, domain);
   const lines = [
-    "# Kubernetes-managed hosts file.",
+    pod.spec.hostNetwork ? HOST_NETWORK_HEAD : "# Kubernetes-managed hosts file.",
     ...(shared
       ? [`${ips[0] ?? "127.0.0.1"}\tlocalhost`]
       : ["127.0.0.1\tlocalhost", "::1\tlocalhost ip6-localhost ip6-loopback"]),

@@ -152,7 +152,7 @@ export class PodWorker {
 
   /** Whether the node has taken the pod, and something of it may still run. */
   get holds(): boolean {
-    return this.admitted && !this.#over;
+    return this.admitted && !this.#over && !this.#failed?.refused;
   }
 
   /** The node does not take the pod: it fails without ever having had a container. */
@@ -305,6 +305,7 @@ export class PodWorker {
     else if (!this.#stopping && this.#finished()) this.#stopWithin(this.#graceMs());
     if (this.#stopping) {
       this.#abortStarts();
+      this.#lives.stopRestarts();
       this.#stops.advance(this.records, this.#stopBy!);
       return;
     }

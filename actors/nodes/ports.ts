@@ -39,6 +39,8 @@ export interface PodVolumes {
     env: ReadonlyMap<string, string>,
     runtime: Pick<Runtime, "recursiveReadOnly">,
   ): Promise<Mount[]>;
+  /** The text of a file in a volume; rejects when the pod has no such volume or that no such file. */
+  textIn(pod: Pod, volume: string, path: string): Promise<string>;
   /** The block volumes that a container has as devices. */
   devices(pod: Pod, container: ContainerOf): Device[];
   /** Brings configMap, secret, downwardAPI and token files up to date; resolves with ms until the next need. */
@@ -92,7 +94,10 @@ export interface WorkerPorts {
 
 /** How probes and hooks reach a container from outside. */
 export interface ProbeDialer {
-  /** A GET; resolves with the status and up to 10 KiB of the body. Rejects with the cause in Go's words. */
+  /**
+   * A GET, and those that its answer sends on to at the same host; resolves with the status, up to 10 KiB of the body,
+   * and where another host is meant that location. Rejects with the cause in Go's words.
+   */
   http(
     request: {
       url: string;

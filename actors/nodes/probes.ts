@@ -22,7 +22,7 @@ export interface ProbeEvents {
 const TITLES = { startup: "Startup", liveness: "Liveness", readiness: "Readiness" } as const;
 
 class ProbeWorker {
-  readonly #kind: ProbeKind;
+  readonly kind: ProbeKind;
   readonly #probe: DeepReadonly<Probe>;
   readonly #target: ProbeTarget;
   readonly #events: ProbeEvents;
@@ -38,7 +38,7 @@ class ProbeWorker {
     target: ProbeTarget,
     events: ProbeEvents,
   ) {
-    this.#kind = kind;
+    this.kind = kind;
     this.#probe = probe;
     this.#target = target;
     this.#events = events;
@@ -68,7 +68,7 @@ class ProbeWorker {
     const { record } = this.#target;
     const period = (this.#probe.periodSeconds ?? 10) * 1000;
     // Until it has started only the startup probe counts.
-    if (this.#kind !== "startup" && !record.started) return this.#arm(Math.min(period, 1000));
+    if (this.kind !== "startup" && !record.started) return this.#arm(Math.min(period, 1000));
     this.#running = true;
     const { result, output } = await probeOnce(this.#probe, this.#target);
     this.#running = false;
@@ -84,7 +84,7 @@ class ProbeWorker {
     if (!ports.metrics) return;
     const { name, namespace = "", uid } = pod.metadata;
     ports.metrics.probes.add({
-      probe_type: TITLES[this.#kind],
+      probe_type: TITLES[this.kind],
       result: RESULTS[result] ?? result,
       container: container.name,
       pod: name,
@@ -96,7 +96,7 @@ class ProbeWorker {
   #tell(result: string, output: string): void {
     if (result === "success") return;
     const { ports, pod, record } = this.#target;
-    const title = TITLES[this.#kind];
+    const title = TITLES[this.kind];
     if (result === "failure") {
       const text = `${title} probe failed: ${output}`;
       containerEvent(ports, pod, record, "Warning", "Unhealthy", text);
@@ -117,17 +117,17 @@ class ProbeWorker {
       : this.#probe.failureThreshold ?? 3;
     if (this.#streak < needed) return;
     const { record } = this.#target;
-    if (this.#kind === "readiness") {
+    if (this.kind === "readiness") {
       const ready = result === "success";
       if (record.ready !== ready) {
         record.ready = ready;
         this.#events.changed();
       }
     } else if (result === "failure") {
-      const kind = this.#kind;
+      const kind = this.kind;
       this.stop();
       this.#events.failed(kind, this.#probe.terminationGracePeriodSeconds);
-    } else if (this.#kind === "startup" && !record.started) {
+    } else if (this.kind === "startup" && !record.started) {
       record.started = true;
       this.stop();
       this.#events.changed();
@@ -166,6 +166,11 @@ export class ContainerProbes {
       events.changed();
     };
     add("startup", startupProbe, { failed: events.failed, changed: started });
+  }
+
+  /** The pod has to go: nobody starts its containers again, but who sends them requests is still told. */
+  stopRestarts(): void {
+    for (const worker of this.#workers) if (worker.kind !== "readiness") worker.stop();
   }
 
   stop(): void {

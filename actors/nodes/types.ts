@@ -122,6 +122,7 @@ export interface Container {
   env?: EnvVar[];
   envFrom?: EnvFrom[];
   resources?: ResourceRequirements;
+  resizePolicy?: { resourceName: string; restartPolicy: string }[];
   volumeMounts?: VolumeMount[];
   volumeDevices?: { name: string; devicePath: string }[];
   livenessProbe?: Probe;
@@ -187,6 +188,7 @@ export interface PodSpec {
   hostname?: string;
   subdomain?: string;
   setHostnameAsFQDN?: boolean;
+  hostnameOverride?: string;
   hostNetwork?: boolean;
   hostPID?: boolean;
   hostIPC?: boolean;

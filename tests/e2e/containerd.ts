@@ -23,6 +23,8 @@ export const IMAGES = {
   /** Runs as a user by number, and by name. */
   numbered: "numbered:1",
   named: "named:1",
+  /** Has an entrypoint and default words for it. */
+  entry: "entry:1",
 };
 
 /** deno with these arguments, in namespaces of its own where a containerd may be. */
@@ -231,6 +233,15 @@ async function recipeOf(
       return { names: [library], files: busyboxFiles(busybox), cmd: ["sh"], user: "101" };
     case "named":
       return { names: [library], files: busyboxFiles(busybox), cmd: ["sh"], user: "web" };
+    case "entry": {
+      const entrypoint = ["/bin/echo", "entrypoint"];
+      return {
+        names: [library],
+        files: busyboxFiles(busybox),
+        entrypoint,
+        cmd: ["default", "words"],
+      };
+    }
     case "busybox":
       return { names: [library], files: busyboxFiles(busybox), cmd: ["sh"] };
   }

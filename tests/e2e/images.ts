@@ -118,7 +118,7 @@ export async function archiveOf(recipe: ImageRecipe): Promise<Uint8Array<ArrayBu
 /** Commands that busybox has names for here. */
 const APPLETS = "sh ash cat ls echo true false sleep env id hostname stty wget nc nslookup tar " +
   "httpd grep sed head tail wc mkdir rm touch chmod stat mount df ps kill date dd seq test ip ping " +
-  "cut sort tr find xargs sync yes expr printf readlink mknod chown pwd whoami awk od";
+  "cut sort timeout tr find xargs sync yes expr printf readlink mknod chown pwd whoami awk od";
 
 /** Files of every image with a shell. */
 export function busyboxFiles(busybox: Uint8Array): ImageFile[] {

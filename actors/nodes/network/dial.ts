@@ -32,7 +32,30 @@ function inGo(error: NodeJS.ErrnoException, hostname: string, port: number): str
   return error.message === "socket hang up" ? "EOF" : error.message;
 }
 
-function get(request: Parameters<ProbeDialer["http"]>[0]): ReturnType<ProbeDialer["http"]> {
+type HttpRequest = Parameters<ProbeDialer["http"]>[0];
+
+/** How many times one GET is sent on (Go's bound). */
+const REDIRECTS_MAX = 10;
+
+/** A GET, sent on within its host; what leads elsewhere is told of. */
+async function get(request: HttpRequest): ReturnType<ProbeDialer["http"]> {
+  let url = request.url, port = request.port;
+  for (let count = 0;; count++) {
+    const { status, body, location } = await getOnce({ ...request, url, port });
+    if (status < 300 || status > 399 || !location) return { status, body };
+    const next = new URL(location, url);
+    if (next.hostname !== new URL(url).hostname) return { status, body, location };
+    if (count === REDIRECTS_MAX) {
+      throw new Error(`Get "${next.href}": stopped after ${REDIRECTS_MAX} redirects`);
+    }
+    if (next.port !== new URL(url).port) {
+      port = Number(next.port) || (next.protocol === "https:" ? 443 : 80);
+    }
+    url = next.href;
+  }
+}
+
+function getOnce(request: HttpRequest): ReturnType<ProbeDialer["http"]> {
   const { url, hostname, port, headers, timeoutMs } = request;
   const target = new URL(url);
   return new Promise((resolve, reject) => {
@@ -54,8 +77,7 @@ function get(request: Parameters<ProbeDialer["http"]>[0]): ReturnType<ProbeDiale
       });
       response.on("end", () => {
         clearTimeout(timer);
-        const { statusCode = 0 } = response;
-        const location = elsewhere(response.headers.location, target);
+        const { statusCode = 0, headers: { location } } = response;
         resolve({ status: statusCode, body: body.slice(0, BODY_BYTES_MAX), location });
       });
       response.on("error", (error) => fail(inGo(error, hostname, port)));
@@ -70,12 +92,6 @@ function get(request: Parameters<ProbeDialer["http"]>[0]): ReturnType<ProbeDiale
     });
     sent.end();
   });
-}
-
-/** A redirect to another host, which a probe does not follow. */
-function elsewhere(location: string | undefined, from: URL): string | undefined {
-  if (!location) return undefined;
-  return new URL(location, from).hostname === from.hostname ? undefined : location;
 }
 
 function tcp(hostname: string, port: number, timeoutMs: number): Promise<void> {

@@ -2,6 +2,7 @@
  * The files of a container that a kubelet gives it or reads of it: its hosts, the message it leaves behind,
  * its logs' place. They lie in its pod's folder, beside the pod's volumes.
  */
+import { HOST_NETWORK_HEAD } from "../pod_files.ts";
 import { MESSAGE_PATH, MESSAGE_POLICY } from "./cri_config.ts";
 import type { Cri } from "./cri_messages.ts";
 import { lastLines } from "./logs.ts";
@@ -66,8 +67,7 @@ function messageIn(path: string): string {
 async function hostHosts(hosts: string): Promise<string> {
   const own = await Deno.readTextFile("/etc/hosts").catch(() => "127.0.0.1\tlocalhost\n");
   const aliases = hosts.indexOf("\n# Entries added by HostAliases.");
-  const head = "# Kubernetes-managed hosts file (host network).\n";
-  return head + own + (aliases < 0 ? "" : hosts.slice(aliases));
+  return `${HOST_NETWORK_HEAD}\n` + own + (aliases < 0 ? "" : hosts.slice(aliases));
 }
 
 /** Removes a folder and all in it; one that is gone is removed. */

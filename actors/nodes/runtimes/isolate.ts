@@ -30,6 +30,7 @@ import {
   DENO_INSIDE,
   hostCommand,
   INSIDE,
+  OF_SHELLS,
   prepareRoot,
   type ViewName,
 } from "./isolate_view.ts";
@@ -93,6 +94,12 @@ const views = new Map<string, Promise<ViewName>>();
 /** How long processes may take to end when the node stops. */
 const CLOSE_MS = 1000;
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/** Paths that Deno lets nobody write to who may not do everything. */
+const OF_THE_SYSTEM = /^\/(dev|proc|sys)\//;
+/** Where a container's message lies besides, when its own path is one of those. */
+const MESSAGE_INSIDE = "/.termination-log";
+/** Names of variables that a shell hands on; the others, and its own, go another way past it. */
+const HANDED_ON = /^[A-Za-z_]\w*$/;
 /** Of the message a container may leave behind. */
 const MESSAGE_BYTES_MAX = 4096;
 
@@ -197,12 +204,15 @@ export class IsolateRuntime implements Runtime {
     Deno.mkdirSync(root, { recursive: true });
     const message = `${folder}/termination-log`;
     Deno.writeTextFileSync(message, "");
-    const messagePath = spec.container.terminationMessagePath ?? "/dev/termination-log";
+    const messagePath = messagePathOf(spec.container);
     const wasm = wasmOf(spec.container.image ?? "", this.#denoDir);
     const mounts = [
       ...spec.mounts,
       ...wasm ? [{ ...wasm, readOnly: true }] : [],
       { hostPath: message, containerPath: messagePath, readOnly: false },
+      ...OF_THE_SYSTEM.test(messagePath)
+        ? [{ hostPath: message, containerPath: MESSAGE_INSIDE, readOnly: false }]
+        : [],
       ...fileImage(spec.container.image ?? ""),
     ];
     prepareRoot(root, view === "preload" ? [] : mounts);
@@ -279,10 +289,11 @@ export class IsolateRuntime implements Runtime {
       ip: grants.host,
       parent: Deno.pid,
       grants,
-      ...(own ? {} : {
+      ...(own ? { paths: ownPaths(spec.container) } : {
         root,
         paths: spec.mounts.map((m) => [m.containerPath, m.hostPath]),
       }),
+      env: [...spec.env].filter(([name]) => !HANDED_ON.test(name) || OF_SHELLS.includes(name)),
       // A resolv.conf names no ports.
       dns: dnsIP && ips.length && (!own || dnsPort !== 53)
         ? { server: dnsIP, port: dnsPort, searches }
@@ -638,6 +649,16 @@ function limitsOf(container: ContainerOf) {
     memoryBytes: memory === undefined ? undefined : parseQuantity(memory).value(),
     milliCpu: cpu === undefined ? undefined : parseQuantity(cpu).milliValue(),
   };
+}
+
+function messagePathOf({ terminationMessagePath }: ContainerOf): string {
+  return terminationMessagePath ?? "/dev/termination-log";
+}
+
+/** What paths lead elsewhere in a container with a root of its own. */
+function ownPaths(container: ContainerOf): [string, string][] {
+  const path = messagePathOf(container);
+  return OF_THE_SYSTEM.test(path) ? [[path, MESSAGE_INSIDE]] : [];
 }
 
 /** A module on the host is seen at its own path, with the folder it lies in. */

@@ -85,6 +85,9 @@ export async function chooseView(scratch: string, modules: string): Promise<View
   return "preload";
 }
 
+/** Variables that a shell has of its own and hands on: they are none of the container's. */
+export const OF_SHELLS = ["PWD", "OLDPWD", "SHLVL", "_"];
+
 const DEVICES = ["null", "zero", "full", "random", "urandom"];
 const LIBRARIES = ["/lib", "/lib32", "/lib64", "/libx32"];
 
@@ -148,7 +151,7 @@ export function hostCommand(view: ViewName, launch: Launch): HostCommand {
     `p=$PATH; PATH=/usr/sbin:/usr/bin:/sbin:/bin`,
     ...mountLines(launch, view),
     `s=$(command -v setpriv || :); u=$(command -v unshare)`,
-    `PATH=$p`,
+    `PATH=$p; unset ${OF_SHELLS.join(" ")}`,
     ...execLines(launch, view),
   ];
   const flags = view === "user namespace" ? ["-r", "-m"] : ["-m"];

@@ -98,13 +98,13 @@ export class LogWriter implements LogSource {
     this.#rotations++;
   }
 
-  /** Ends the log: what stands open becomes a last line. */
+  /** Ends the log: what stands open becomes a last part, of a line that has no end. */
   close(): void {
     if (this.closed) return;
     for (const stream of ["stdout", "stderr"] as const) {
       const open = this.#open[stream].splice(0);
       if (!open.length) continue;
-      this.#line(encoder.encode(`${nanoTime(this.#clock.now())} ${stream} `), join(open), true);
+      this.#line(encoder.encode(`${nanoTime(this.#clock.now())} ${stream} `), join(open), false);
     }
     this.#flush();
     this.closed = true;
@@ -149,7 +149,11 @@ export function putAside(path: string): void {
 export function lastLines(path: string): string {
   try {
     const lines = Deno.readTextFileSync(path).trimEnd().split("\n").slice(-80);
-    return lines.map((line) => line.split(" ").slice(3).join(" ")).join("\n").slice(-2048);
+    const texts = lines.map((line) => {
+      const [_time, _stream, tag, ...words] = line.split(" ");
+      return words.join(" ") + (tag === "P" ? "" : "\n");
+    });
+    return texts.join("").slice(-2048);
   } catch {
     return ""; // it has written none
   }
@@ -308,6 +312,8 @@ function startOf(files: string[], options: ReadOptions): { file: number; offset:
   const last = files.length - 1;
   if (tailLines === 0) return { file: last, offset: sizeOf(files[last]) };
   let wanted = tailLines;
+  // A part that no end of its line follows is a line, too.
+  let ended = false;
   let found: { file: number; offset: number } | undefined;
   for (let f = last; f >= 0; f--) {
     let end = sizeOf(files[f]);
@@ -323,9 +329,9 @@ function startOf(files: string[], options: ReadOptions): { file: number; offset:
         const kind = kindOf(bytes.subarray(i + 1, lineEnd), stream);
         // The wanted line is known; what comes before it is wanted only if it is a part of it.
         if (found && kind !== "part") return found;
-        if (found || (kind === "full" && --wanted === 0)) {
-          found = { file: f, offset: begin + i + 1 };
-        }
+        const counts: boolean = kind === "full" || (kind === "part" && !ended);
+        ended ||= counts;
+        if (found || (counts && --wanted === 0)) found = { file: f, offset: begin + i + 1 };
         lineEnd = i + 1;
       }
       tail = bytes.slice(0, lineEnd);

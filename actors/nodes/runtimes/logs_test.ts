@@ -32,13 +32,13 @@ Deno.test("LogWriter writes lines in the CRI format, split over chunks and strea
         "2026-01-01T00:00:00.000000000Z stdout F one",
         "2026-01-01T00:00:00.000000000Z stderr F oops",
         "2026-01-01T00:00:00.000000000Z stdout F two",
-        "2026-01-01T00:00:00.000000000Z stdout F end",
+        "2026-01-01T00:00:00.000000000Z stdout P end",
         "",
       ].join("\n"),
     );
-    assertEquals(await text(readLog(path, {})), "one\noops\ntwo\nend\n");
+    assertEquals(await text(readLog(path, {})), "one\noops\ntwo\nend");
     assertEquals(await text(readLog(path, { stream: "Stderr" })), "oops\n");
-    assertEquals(await text(readLog(path, { stream: "Stdout", tailLines: 2 })), "two\nend\n");
+    assertEquals(await text(readLog(path, { stream: "Stdout", tailLines: 2 })), "two\nend");
   }));
 
 Deno.test("readLog() reads times as Go's runtimes write them, and gives all their digits", async () => {

@@ -46,6 +46,9 @@ export interface VolumesOptions {
   log?: Logger;
 }
 
+/** Of a file of environment variables. */
+const TEXT_BYTES_MAX = 1024 * 1024;
+
 interface PodRecord {
   volumes: ReadonlyMap<string, MadeVolume>;
   /** The persistent volumes among them. */
@@ -218,6 +221,20 @@ export class HostVolumes implements PodVolumes {
       const volumes = this.#pods.get(uid)?.volumes ?? new Map();
       return containerMounts(container, { volumes, env, folder, mounts, recursiveReadOnly });
     });
+  }
+
+  async textIn(pod: Pod, volume: string, path: string): Promise<string> {
+    const made = this.#pods.get(pod.metadata.uid)?.volumes.get(volume);
+    if (!made) throw new Error(`cannot find volume "${volume}"`);
+    // A link in it may lead anywhere on this machine.
+    const [folder, file] = await Promise.all([
+      Deno.realPath(made.path),
+      Deno.realPath(`${made.path}/${path}`),
+    ]);
+    if (!file.startsWith(`${folder}/`)) throw new Error(`"${path}" leads out of its volume`);
+    const { size } = await Deno.stat(file);
+    if (size > TEXT_BYTES_MAX) throw new Error(`"${path}" is larger than ${TEXT_BYTES_MAX} bytes`);
+    return await Deno.readTextFile(file);
   }
 
   devices(pod: Pod, container: ContainerOf): Device[] {

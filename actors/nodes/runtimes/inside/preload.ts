@@ -16,8 +16,10 @@ export interface Inside {
   ip?: string;
   /** The node's pid. */
   parent: number;
-  /** Container path → host path, when there is no root of its own. */
+  /** Container path → host path, when there is no root of its own; else the few that lead elsewhere. */
   paths?: [string, string][];
+  /** Variables whose names no shell hands on. */
+  env?: [string, string][];
   /** What every other absolute path lies under. */
   root?: string;
   /** The cluster's DNS, when resolv.conf is not the pod's. */
@@ -31,6 +33,7 @@ Deno.env.delete("PLESIO_ISOLATE");
 /** Read by `commands.ts`, which starts further processes. */
 export const inside: Inside & { grants?: unknown } = text ? JSON.parse(text) : { parent: 0 };
 export const insideText: string | undefined = text;
+for (const [name, value] of inside.env ?? []) Deno.env.set(name, value);
 
 // deno-lint-ignore no-explicit-any
 type Any = any;
@@ -286,5 +289,5 @@ function watchParent(parent: number): void {
 
 if (inside.ip) mapNetwork();
 if (inside.dns) mapNames();
-if (inside.root) await mapPaths();
+if (inside.root || inside.paths?.length) await mapPaths();
 if (inside.parent) watchParent(inside.parent);

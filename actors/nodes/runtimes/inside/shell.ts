@@ -8,10 +8,12 @@ type Run = (words: string[], io: Streams) => Promise<number>;
 
 interface Simple {
   words: string[];
-  into?: { path: string; append: boolean };
+  /** Where output (1) and errors (2) go instead: a file, or the other's place. */
+  into: Partial<Record<"1" | "2", Target>>;
   from?: string;
-  errToOut: boolean;
 }
+
+type Target = { path: string; append: boolean } | "other";
 
 type Token = { word: string } | { sign: string };
 
@@ -90,7 +92,7 @@ export class Shell {
     const tokens = tokenise(script, (name) => this.#variable(name));
     let pipeline: Simple[] = [], skip = false, current = blank();
     const finish = async () => {
-      if (current.words.length || current.into) pipeline.push(current);
+      if (current.words.length || current.into["1"]) pipeline.push(current);
       current = blank();
       if (pipeline.length && !skip) this.#last = await this.#pipeline(pipeline);
       pipeline = [];
@@ -111,17 +113,20 @@ export class Shell {
           pipeline.push(current);
           current = blank();
           break;
-        case ">":
-        case ">>":
-          current.into = { path, append: token.sign === ">>" };
+        case "1>":
+        case "1>>":
+        case "2>":
+        case "2>>":
+          current.into[token.sign[0] as "1" | "2"] = { path, append: token.sign.endsWith(">>") };
           i++;
           break;
         case "<":
           current.from = path;
           i++;
           break;
+        case "1>&2":
         case "2>&1":
-          current.errToOut = true;
+          current.into[token.sign[0] as "1" | "2"] = "other";
           break;
         case "&&":
           await finish();
@@ -156,22 +161,33 @@ export class Shell {
     let code = 0;
     for (const [i, command] of commands.entries()) {
       const last = i === commands.length - 1;
-      const pieces: Uint8Array[] = [];
-      const keep = (bytes: Uint8Array | string) =>
-        void pieces.push(typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes);
       const given = command.from ? Deno.readFileSync(command.from) : input;
-      const plain = last && !command.into && given === undefined && !command.errToOut;
-      const io: Streams = plain ? this.#io : {
-        input: given === undefined ? this.#io.input : () => Promise.resolve(given),
-        out: last && !command.into ? this.#io.out : keep,
-        err: command.errToOut ? (last && !command.into ? this.#io.out : keep) : this.#io.err,
+      const { "1": out, "2": err } = command.into;
+      const files = new Map<Target, Uint8Array[]>();
+      const piped: Uint8Array[] = [];
+      const keep = (pieces: Uint8Array[]) => (bytes: Uint8Array | string) =>
+        void pieces.push(typeof bytes === "string" ? new TextEncoder().encode(bytes) : bytes);
+      const file = (target: Target) => {
+        files.set(target, []);
+        return keep(files.get(target)!);
       };
-      code = await this.#simple(command.words, io);
-      const output = new Uint8Array(await new Blob(pieces as BlobPart[]).arrayBuffer());
-      if (command.into) {
-        Deno.writeFileSync(command.into.path, output, { append: command.into.append });
+      const toErr = (bytes: Uint8Array | string) =>
+        this.#io.err(typeof bytes === "string" ? bytes : new TextDecoder().decode(bytes));
+      const outTo = out === "other" ? toErr : out ? file(out) : last ? this.#io.out : keep(piped);
+      const plain = outTo === this.#io.out && given === undefined && !err;
+      code = await this.#simple(
+        command.words,
+        plain ? this.#io : {
+          input: given === undefined ? this.#io.input : () => Promise.resolve(given),
+          out: outTo,
+          err: err === "other" ? outTo : err ? file(err) : this.#io.err,
+        },
+      );
+      for (const [target, pieces] of files) {
+        if (target === "other") continue;
+        Deno.writeFileSync(target.path, await joined(pieces), { append: target.append });
       }
-      input = command.into ? new Uint8Array() : output;
+      input = await joined(piped);
     }
     return code;
   }
@@ -199,7 +215,11 @@ export class Shell {
 }
 
 function blank(): Simple {
-  return { words: [], errToOut: false };
+  return { words: [], into: {} };
+}
+
+async function joined(pieces: Uint8Array[]): Promise<Uint8Array> {
+  return new Uint8Array(await new Blob(pieces as BlobPart[]).arrayBuffer());
 }
 
 /** Words and signs of a script; variables are replaced as words are read. */
@@ -245,13 +265,15 @@ function tokenise(script: string, variable: (name: string) => string): Token[] {
     } else if (c === "#" && word === undefined) {
       while (i + 1 < script.length && script[i + 1] !== "\n") i++;
     } else if (";|&<>()".includes(c)) {
-      const redirect = word === "2" && script.startsWith(">&1", i);
-      if (redirect) word = undefined;
+      const [arrow] = /^>(>|&[12])?/.exec(script.slice(i)) ?? [];
+      const numbered = arrow !== undefined && (word === "1" || word === "2");
+      const stream = numbered ? word : "1";
+      if (numbered) word = undefined;
       end();
       const two = script.slice(i, i + 2);
-      const sign = redirect ? "2>&1" : ["&&", "||", ">>"].includes(two) ? two : c;
-      i += redirect ? 2 : sign.length - 1;
-      tokens.push({ sign });
+      const sign = arrow ?? (["&&", "||"].includes(two) ? two : c);
+      i += sign.length - 1;
+      tokens.push({ sign: arrow === undefined ? sign : `${stream}${arrow}` });
     } else word = (word ?? "") + c;
   }
   end();

@@ -1,0 +1,22 @@
+/**
+ * What a node, its storage and its network must do, modelled on those areas of Kubernetes' conformance suite: each
+ * behaviour once, on containerd and on isolates side by side in one cluster. Where there can be no containerd (it
+ * wants root and its programs) isolates show theirs alone. `PLESIO_BEHAVIOURS="part of a name"` shows fewer.
+ */
+import { missing, withContainerd } from "../containerd.ts";
+import { shows } from "./driver.ts";
+import { ENVIRONMENT } from "./node_environment.ts";
+import { HOOKS } from "./node_hooks.ts";
+import { PODS } from "./node_pods.ts";
+import { PROBES } from "./node_probes.ts";
+import { SECURITY } from "./node_security.ts";
+
+const AREAS = {
+  node: [...ENVIRONMENT, ...PODS, ...PROBES, ...HOOKS, ...SECURITY],
+};
+
+await withContainerd(
+  import.meta.url,
+  () => shows(AREAS, ["containerd", "isolate"], ["busybox", "numbered", "named", "entry", "deno"]),
+);
+if (await missing()) shows(AREAS, ["isolate"], []);
