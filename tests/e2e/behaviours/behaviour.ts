@@ -18,6 +18,8 @@ export interface Behaviour {
   name: string;
   /** Where it cannot be seen, and why: a sentence for those who read the tests' output. */
   not?: Partial<Record<RuntimeName, string>>;
+  /** Why isolates alone, without a node of containers beside them, cannot show it. */
+  alone?: string;
   /** Made first, in order, in a namespace of its own. */
   objects?: readonly Manifest[];
   /** The pod `p`, of the container `c`: of what it is made beside its program. */
@@ -28,6 +30,9 @@ export interface Behaviour {
   /** Further things that must be seen, and done in between. */
   then?(scene: Scene): Promise<void>;
 }
+
+/** On isolates: why what needs the rights of root is left out. */
+export const NO_ROOT = Deno.uid() === 0 ? undefined : "only root may do this to its processes";
 
 /** A pod of one container `c`; with `log` or `ends` it is started once. */
 export interface PodSketch {

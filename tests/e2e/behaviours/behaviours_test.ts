@@ -5,14 +5,21 @@
  */
 import { missing, withContainerd } from "../containerd.ts";
 import { shows } from "./driver.ts";
+import { NAMES } from "./network_names.ts";
+import { POLICIES } from "./network_policies.ts";
+import { SERVICES } from "./network_services.ts";
 import { ENVIRONMENT } from "./node_environment.ts";
 import { HOOKS } from "./node_hooks.ts";
 import { PODS } from "./node_pods.ts";
 import { PROBES } from "./node_probes.ts";
 import { SECURITY } from "./node_security.ts";
+import { FILES } from "./storage_files.ts";
+import { VOLUMES } from "./storage_volumes.ts";
 
 const AREAS = {
   node: [...ENVIRONMENT, ...PODS, ...PROBES, ...HOOKS, ...SECURITY],
+  storage: [...FILES, ...VOLUMES],
+  network: [...SERVICES, ...NAMES, ...POLICIES],
 };
 
 await withContainerd(

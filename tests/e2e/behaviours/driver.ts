@@ -29,7 +29,8 @@ export function shows(
       for (const behaviour of behaviours) {
         if (ONLY && !`${area}: ${behaviour.name}`.includes(ONLY)) continue;
         for (const runtime of runtimes) {
-          const reason = behaviour.not?.[runtime];
+          const reason = behaviour.not?.[runtime] ??
+            (runtimes.length === 1 ? behaviour.alone : undefined);
           const about = reason ? ` (left out: ${reason})` : "";
           const namespace = `b-${++count}`;
           steps.push(t.step({

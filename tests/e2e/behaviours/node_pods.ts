@@ -1,6 +1,6 @@
 /** Node: a pod's life, its containers in their order, how their end is told, and what it is called inside. */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import type { Behaviour, Manifest } from "./behaviour.ts";
+import { type Behaviour, type Manifest, NO_ROOT } from "./behaviour.ts";
 import { type Program, serve, STAY } from "./programs.ts";
 import { conditionOf, eventually, type Scene, statusOf } from "./scene.ts";
 
@@ -286,7 +286,7 @@ const ENDS: readonly Behaviour[] = [
   },
   {
     name: "Container Runtime should tell of a container that took more memory than its limit",
-    not: { isolate: Deno.uid() === 0 ? undefined : "only root gives processes a cgroup" },
+    not: { isolate: NO_ROOT },
     pod: {
       run: {
         sh: "dd if=/dev/zero of=/dev/null bs=200M count=1",

@@ -1,11 +1,9 @@
 /** Node: who a container is, and what it may do. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { IMAGES } from "../containerd.ts";
-import type { Behaviour, Manifest } from "./behaviour.ts";
+import { type Behaviour, type Manifest, NO_ROOT } from "./behaviour.ts";
 import { modes, type Program, STAY, tries, WHO } from "./programs.ts";
 
-/** On isolates: what the machine's kernel does for containers alone. */
-const NO_ROOT = Deno.uid() === 0 ? undefined : "another user's processes want root";
 const DENO_LIMITS = "what it may do is bounded by Deno's permissions, not by the kernel's";
 const SHARED = "its processes share the machine's namespaces";
 const ONE_IMAGE = "its image has no user";

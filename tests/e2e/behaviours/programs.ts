@@ -70,6 +70,22 @@ export function get(url: string): Program {
   };
 }
 
+/** One after the other. */
+export function all(...programs: readonly Program[]): Program {
+  return {
+    sh: programs.map(({ sh }) => sh).join("; "),
+    ts: programs.map(({ ts }) => `{ ${ts} }`).join("\n"),
+  };
+}
+
+/** Prints a file. */
+export function cat(path: string): Program {
+  return {
+    sh: `cat ${path}`,
+    ts: `Deno.stdout.writeSync(Deno.readFileSync(${JSON.stringify(path)}));`,
+  };
+}
+
 /** Prints of each path its mode in octal digits, its user and its group. */
 export function modes(...paths: string[]): Program {
   return {
@@ -103,7 +119,9 @@ export function exits(code: number): string {
 /** The words of a program's command on a runtime. */
 export function wordsOf(run: string | Program, runtime: RuntimeName): string[] {
   if (typeof run === "string") return ["sh", "-c", run];
-  if (runtime === "isolate" || run.sh === undefined) return ["deno", "eval", PRELUDE + run.ts];
+  if (runtime === "isolate" || run.sh === undefined) {
+    return ["deno", "eval", "--unstable-net", PRELUDE + run.ts];
+  }
   return ["sh", "-c", run.sh];
 }
 

@@ -77,6 +77,12 @@ export class Scene {
     this.#reached = reached;
   }
 
+  /** The same namespace, with pods of the other runtime. */
+  other(): Scene {
+    const other = this.runtime === "isolate" ? "containerd" : "isolate";
+    return new Scene(other, this.namespace, this.#reached);
+  }
+
   /** The namespace, and in it what every one has. */
   async open(): Promise<void> {
     const namespaces = { resource: resourceOf("Namespace") };
