@@ -95,12 +95,22 @@ export interface Batch<T> {
  * is no longer in the log, `SlowWatcherError` when the reader fell behind its buffer.
  */
 export interface Watch<T> extends AsyncIterable<Batch<T>> {
+  /** Everything wanted up to this revision is in the batches that have been handed over or wait to be. */
+  readonly revision: number;
   close(): void;
 }
 
-export interface WatchOptions {
+/** What a watch wants of the events under its prefix. Those of one name are one and the same. */
+export interface Wanted<T> {
+  readonly name: string;
+  takes(event: Event<T>): boolean;
+}
+
+export interface WatchOptions<T = unknown> {
   /** Only keys that begin with this. */
   prefix: string;
+  /** Only events that it takes (default: all); asked once an event for all watches that want the same. */
+  wanted?: Wanted<T>;
   /** Events after this revision. */
   after: number;
   /** Also deliver empty batches when the head moved elsewhere, at most one per this many ms (default: none). */
@@ -147,7 +157,7 @@ export interface Store<T> {
   oldest(): number;
   /** Runs a write: see WriteFn. Resolves after the commit is durable and visible to `view()`. */
   write<R>(fn: WriteFn<T, R>, options?: { term?: Term }): Promise<R>;
-  watch(options: WatchOptions): Watch<T>;
+  watch(options: WatchOptions<T>): Watch<T>;
   /** Trims history now (it also happens by itself). Returns the new oldest revision. */
   compact(options?: { keepRevisions?: number; keepMs?: number }): Promise<number>;
   /** Bytes, revisions and lags, for metrics. */

@@ -208,7 +208,7 @@ export class LogStore<T> implements Store<T> {
     return this.#committer.write(fn, undefined);
   }
 
-  watch(options: WatchOptions): Watch<T> {
+  watch(options: WatchOptions<T>): Watch<T> {
     return this.#hub.watch(options);
   }
 

@@ -3,8 +3,9 @@
  *
  * A watcher first reads what happened after its start (from memory, before that from the log), at its own
  * pace. Once it has seen the head it is registered under its prefix, in the same turn, and every commit
- * pushes to it. All watchers of a prefix share one batch per commit, made once. A watcher whose buffer is
- * full is closed with an error: it is never skipped silently.
+ * pushes to it. All watchers that want the same of a prefix share one batch per commit, made once; where they want
+ * nothing of it, it costs them nothing, however many they are. A watcher whose buffer is full is closed with an error:
+ * it is never skipped silently.
  *
  * The six promises, each a test in `tests/contracts/store_watch.ts`:
  *
@@ -16,7 +17,7 @@
  * - bookmarkable: a batch's revision says that all up to it has come.
  */
 
-import type { Batch, Event, Watch, WatchOptions } from "./contract.ts";
+import type { Batch, Event, Wanted, Watch, WatchOptions } from "./contract.ts";
 import { CompactedError, SlowWatcherError, StoreError } from "./contract.ts";
 import type { Clock, Timer } from "./clock.ts";
 import type { Group, History } from "./history.ts";
@@ -38,11 +39,15 @@ export interface WatchSource<T> {
   oldest(): number;
 }
 
-/** Watchers that share a prefix. */
-interface Channel<T> {
-  readonly prefix: string;
+/** Watchers that want the same. */
+interface Audience<T> {
+  /** Absent: everything. */
+  readonly wanted?: Wanted<T>;
   readonly watchers: Set<Watcher<T>>;
 }
+
+/** Watchers that share a prefix, by the name of what they want; who wants everything has none. */
+type Channel<T> = Map<string | undefined, Audience<T>>;
 
 /** Prefixes of one length: how many end with "/", and how many do not. */
 interface Length {
@@ -74,7 +79,7 @@ export class Hub<T> {
   }
 
   /** Opens a watch: see `Store.watch`. */
-  watch(options: WatchOptions): Watch<T> {
+  watch(options: WatchOptions<T>): Watch<T> {
     const watcher = new Watcher(this, options);
     if (this.#closed) watcher.close();
     else if (this.#all.size >= WATCHERS_MAX) {
@@ -105,9 +110,13 @@ export class Hub<T> {
         else events.push(event);
       }
     }
-    for (const [channel, events] of found) {
-      const batch: Batch<T> = { events, revision: group.last };
-      for (const watcher of channel.watchers) watcher.push(batch);
+    for (const [channel, all] of found) {
+      for (const { wanted, watchers } of channel.values()) {
+        const events = wanted ? all.filter((event) => wanted.takes(event)) : all;
+        if (events.length === 0) continue;
+        const batch: Batch<T> = { events, revision: group.last };
+        for (const watcher of watchers) watcher.push(batch);
+      }
     }
   }
 
@@ -125,14 +134,15 @@ export class Hub<T> {
 
   /** A watcher has caught up. */
   join(watcher: Watcher<T>): void {
-    const { prefix } = watcher;
+    const { prefix, wanted } = watcher;
     let channel = this.#channels.get(prefix);
     if (channel === undefined) {
-      channel = { prefix, watchers: new Set() };
-      this.#channels.set(prefix, channel);
+      this.#channels.set(prefix, channel = new Map());
       this.#countPrefix(prefix, 1);
     }
-    channel.watchers.add(watcher);
+    let audience = channel.get(wanted?.name);
+    if (!audience) channel.set(wanted?.name, audience = { wanted, watchers: new Set() });
+    audience.watchers.add(watcher);
   }
 
   /** A watcher has ended. */
@@ -140,8 +150,10 @@ export class Hub<T> {
     this.#all.delete(watcher);
     this.#withProgress.delete(watcher);
     const channel = this.#channels.get(watcher.prefix);
-    if (channel === undefined || !channel.watchers.delete(watcher)) return;
-    if (channel.watchers.size > 0) return;
+    const audience = channel?.get(watcher.wanted?.name);
+    if (!channel || !audience?.watchers.delete(watcher) || audience.watchers.size > 0) return;
+    channel.delete(watcher.wanted?.name);
+    if (channel.size > 0) return;
     this.#channels.delete(watcher.prefix);
     this.#countPrefix(watcher.prefix, -1);
   }
@@ -191,6 +203,7 @@ interface Waiter<T> {
 /** One watch. */
 export class Watcher<T> implements Watch<T>, AsyncIterator<Batch<T>> {
   readonly prefix: string;
+  readonly wanted: Wanted<T> | undefined;
   readonly progressEveryMs: number;
   readonly #hub: Hub<T>;
   readonly #eventsMax: number;
@@ -198,7 +211,7 @@ export class Watcher<T> implements Watch<T>, AsyncIterator<Batch<T>> {
   readonly #onAbort = () => this.close();
   #phase = CATCHING_UP;
   #error: Error | undefined;
-  /** Everything up to here has been put into the queue. */
+  /** Everything wanted up to here has been put into the queue. */
   #cursor: number;
   #queue: Batch<T>[] = [];
   #queuedEvents = 0;
@@ -206,9 +219,10 @@ export class Watcher<T> implements Watch<T>, AsyncIterator<Batch<T>> {
   #isReading = false;
   #progressAt: number;
 
-  constructor(hub: Hub<T>, options: WatchOptions) {
+  constructor(hub: Hub<T>, options: WatchOptions<T>) {
     this.#hub = hub;
     this.prefix = options.prefix;
+    this.wanted = options.wanted;
     this.progressEveryMs = options.progressEveryMs === undefined
       ? Infinity
       : Math.max(WATCH_PROGRESS_MS_MIN, options.progressEveryMs);
@@ -247,7 +261,13 @@ export class Watcher<T> implements Watch<T>, AsyncIterator<Batch<T>> {
     return Promise.resolve({ done: true, value: undefined });
   }
 
+  get revision(): number {
+    return this.#cursor;
+  }
+
   close(): void {
+    // What came since then was not wanted
+    if (this.#phase === LIVE) this.#cursor = Math.max(this.#cursor, this.#hub.source.revision());
     this.#end(undefined);
   }
 
@@ -331,7 +351,10 @@ export class Watcher<T> implements Watch<T>, AsyncIterator<Batch<T>> {
           ? pageOf(history, after)
           : await source.log.events(after, history.base.revision, WATCH_CATCH_UP_EVENTS);
         if (this.#phase !== CATCHING_UP) return;
-        const events = page.events.filter(({ key }) => key.startsWith(this.prefix));
+        const { prefix, wanted } = this;
+        const events = page.events.filter((event) =>
+          event.key.startsWith(prefix) && (!wanted || wanted.takes(event))
+        );
         if (events.length > 0) this.#give({ events, revision: page.revision });
         else this.#cursor = page.revision;
       }

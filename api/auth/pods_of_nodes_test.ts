@@ -25,7 +25,7 @@ function handed() {
   const started: number[] = [];
   const follow = ({ after }: { after: number }): Watch<KubeObject> => {
     started.push(after);
-    return Object.assign(batches(), { close() {} });
+    return Object.assign(batches(), { revision: 0, close() {} });
   };
   return { hand, follow, started };
 }

@@ -5,6 +5,7 @@
 import { goQuote } from "../machinery/go_format.ts";
 import { JsonError, parseJson } from "../machinery/json.ts";
 import { jsonTypeName } from "../machinery/json_value.ts";
+import { TYPE_META } from "../machinery/schema.ts";
 import { parseYaml } from "../machinery/yaml.ts";
 import type { Endpoint, Outbound, OutboundAnswer, OutboundHeaders } from "./outbound.ts";
 
@@ -92,10 +93,6 @@ function checkKind(value: unknown, wanted: Question["wanted"]): void {
       `scheme "pkg/runtime/scheme.go:111"`,
   );
 }
-
-/** Go's name of what the first look at an answer is decoded into. */
-const TYPE_META = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; ' +
-  'Kind string "json:\\"kind,omitempty\\"" }';
 
 function typeOf(headers: OutboundHeaders): string {
   const type = headers["content-type"] ?? "";

@@ -161,7 +161,7 @@ function decodeRoot(kind: Kind, value: unknown, walk: Walk): Values {
 }
 
 /** What Go reads apiVersion and kind with; its errors name it. */
-const TYPE_META = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; ' +
+export const TYPE_META = 'struct { APIVersion string "json:\\"apiVersion,omitempty\\""; ' +
   'Kind string "json:\\"kind,omitempty\\"" }';
 
 function unrecognized(kind: Kind, body: unknown, into: string, given: unknown) {

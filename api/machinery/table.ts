@@ -173,7 +173,7 @@ export function parseIncludeObject(value: string | null | undefined): IncludeObj
       return value as IncludeObject;
   }
   throw badRequest(
-    `includeObject: Invalid value: ${
+    `Unable to convert to Table as requested: includeObject: Invalid value: ${
       JSON.stringify(value)
     }: must be 'Metadata', 'Object', 'None', or empty`,
   );

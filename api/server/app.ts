@@ -198,7 +198,7 @@ function addRoutes(
     const { tokens } = deps;
     hono.get(
       "/.well-known/openid-configuration",
-      async () => responseOf(jsonReply(200, await tokens.discovery())),
+      async () => responseOf(jsonReply(200, await tokens.discovery(), { ...PUBLIC })),
     );
     hono.get("/openid/v1/jwks", async () => {
       const headers = { ...PUBLIC, "content-type": "application/jwk-set+json" };
@@ -211,7 +211,11 @@ function addRoutes(
 function discoveryReply(discovery: Discovery, call: Call): Reply {
   const path = call.path.replace(/\/+$/, "");
   const document = discovery.document(path, call.header("accept"), hostOf(call));
-  if (!document) return notFoundReply(path);
+  if (!document) {
+    const [, , group = ""] = path.split("/");
+    const served = group && discovery.document(`/apis/${group}`, undefined, undefined);
+    return served ? jsonReply(404, noSuchResource().status) : notFoundReply(path);
+  }
   const { bytes, contentType, etag } = document;
   if (!etag) return { status: 200, headers: { "content-type": contentType }, body: bytes };
   const headers = { "content-type": contentType, etag, vary: "Accept", "cache-control": "public" };
@@ -229,11 +233,15 @@ function hostOf(call: Call): string | undefined {
 /** What anybody may keep for an hour. */
 const PUBLIC = { "cache-control": "public, max-age=3600" };
 
-/** A 404 that helps: old texts write `/api/GROUP`. */
+/** What upstream's muxes say of paths that nobody serves. */
+const NO_PATH = "404 page not found\n";
+
+/** A 404; one that helps where old texts write `/api/GROUP`. */
 function notFoundReply(path: string): Reply {
-  const { status } = noSuchResource();
   const group = /^\/api\/([a-z0-9.-]+)(\/.*)?$/.exec(path);
-  if (group && group[1] !== "v1") {
+  if (!group) return textReply(404, NO_PATH);
+  const { status } = noSuchResource();
+  if (group[1] !== "v1") {
     status.message =
       `the server could not find the requested resource: only the core group lies under ` +
       `/api; did you mean /apis/${group[1]}${group[2] ?? ""}?`;

@@ -17,7 +17,7 @@ const SUBJECT = { group: "", resource: "pods/binding" };
 export async function bindPod(deps: Deps, request: ApiRequest): Promise<Answer> {
   const { object: binding } = decodeAs(request, BINDING);
   const pods = deps.kinds.byResource("", "v1", "pods")!;
-  const name = request.name || binding.metadata.name;
+  const name = request.name || binding.metadata.name || "";
   checkBinding(binding, name);
   const admission = admissionOf(deps, request, {
     operation: "CREATE",

@@ -6,7 +6,7 @@ import { schemas } from "../kinds/schemas.ts";
 import type { Patch } from "../client/contract.ts";
 import { badRequest, invalid, unsupportedMediaType } from "../machinery/errors.ts";
 import { summarize } from "../machinery/json_summary.ts";
-import { decodeWith } from "../machinery/schema.ts";
+import { decodeWith, TYPE_META } from "../machinery/schema.ts";
 import { ApiError, type Json, type Kind } from "../machinery/types.ts";
 import { bodyMedia, JSON_TYPE, PROTOBUF_TYPE, YAML_TYPE } from "./negotiate.ts";
 import {
@@ -157,10 +157,17 @@ function optionsInBody(bytes: Uint8Array, contentType: string | undefined): RawO
   const value = media === "protobuf"
     ? parseProtobuf(FORM, bytes)
     : (media === "yaml" ? parseYaml(bytes) : parseJson(bytes)).value;
-  if (!isMap(value)) throw badRequest("the body of a delete must be DeleteOptions");
-  const kind = value.kind;
+  if (value === null) return {};
+  if (!isMap(value)) {
+    throw badRequest(`couldn't get version/kind; json parse error: ${notA(value, TYPE_META)}`);
+  }
+  const { kind, apiVersion } = value;
   if (typeof kind === "string" && kind !== "" && kind !== "DeleteOptions") {
-    throw badRequest(`decoded object cannot be converted to DeleteOptions: ${kind}`);
+    throw badRequest(
+      `no kind ${JSON.stringify(kind)} is registered for version ${
+        JSON.stringify(apiVersion ?? "")
+      } ` + `in scheme "pkg/runtime/scheme.go:111"`,
+    );
   }
   try {
     return decodeWith<RawOptions>(schemas, DELETE_OPTIONS, value).object;
@@ -198,7 +205,10 @@ function checkOptions(options: RawOptions): void {
       "propagationPolicy",
     );
   }
-  if (policy && policy !== "Orphan" && policy !== "Background" && policy !== "Foreground") {
+  if (
+    policy !== undefined && policy !== "Orphan" && policy !== "Background" &&
+    policy !== "Foreground"
+  ) {
     refuse(
       "FieldValueNotSupported",
       `Unsupported value: ${JSON.stringify(policy)}: supported values: ` +
@@ -206,11 +216,10 @@ function checkOptions(options: RawOptions): void {
       "propagationPolicy",
     );
   }
-  for (const value of dryRun ?? []) {
-    if (value === "All") continue;
+  if (dryRun?.some((value) => value !== "All")) {
     refuse(
       "FieldValueNotSupported",
-      `Unsupported value: ${JSON.stringify(value)}: supported values: "All"`,
+      `Unsupported value: ${JSON.stringify(dryRun)}: supported values: "All"`,
       "dryRun",
     );
   }

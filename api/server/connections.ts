@@ -4,12 +4,15 @@
  * - A client has so long for its handshake and the head of its first request, and so long for each further head.
  * - A connection without requests is closed after a while; one over HTTP/2 with streams is pinged, so that clients which
  *   vanished without a word are found. TCP looks after the others.
- * - Who resets streams as fast as it opens them is told to calm down, and cut off.
+ * - Who resets streams as fast as it opens them, or sends heads without an end, is left waiting for a while before it is told
+ *   so and hung up on: it would only come again at once, and a handshake costs more than what it is cut off for.
+ * - What comes is let in a little at a time (`gate.ts`).
  *
  * A request costs two counters; everything else is seen to by a look at all connections every few seconds.
  */
 import type { Clock, Timer } from "../../kv/clock.ts";
-import type { Http2Session, IncomingMessage, Socket } from "./listen.ts";
+import { Gate, letHeadsIn, letStreamsIn, stopForReal } from "./gate.ts";
+import type { Http2Session, IncomingMessage, Socket, TLSSocket } from "./listen.ts";
 
 /** Connections at once; more are closed as they come. */
 export const CONNECTIONS_MAX = 20_000;
@@ -28,23 +31,23 @@ export const SWEEP_MS = 5_000;
 export const RESETS_MAX = 300;
 /** Requests of one connection that are worked on, reset ones included. */
 export const RUNNING_MAX = 2_000;
-
-/** Requests of one connection over HTTP/2 that are begun in a turn; the others wait, and may be gone when it is theirs. */
-export const TURN_STREAMS_MAX = 32;
+/** How long a client that was cut off is left waiting. */
+export const LEFT_MS = 30_000;
 
 /** HTTP/2's code for a client that asks too much. */
 const ENHANCE_YOUR_CALM = 11;
 
 interface Connection {
-  readonly socket: Socket;
+  socket: Socket;
   session?: Http2Session;
   /** Requests so far, and those that are worked on. */
   requests: number;
   running: number;
   resets: number;
-  /** Requests begun in this turn, and those that wait for the next ones. */
-  begun: number;
-  readonly waiting: (() => void)[];
+  /** Notes that it resets a stream; false: it may not go on. */
+  reset(): boolean;
+  /** Since when it is left waiting; nothing that it sends is read any more. */
+  leftSince?: number;
   /** It speaks another protocol now. */
   upgraded: boolean;
   /** What the last look saw: requests so far, bytes read, since when nothing was going on. */
@@ -61,6 +64,7 @@ interface Connection {
 /** See the module's text. */
 export class Connections {
   readonly #clock: Clock;
+  readonly #gate: Gate;
   readonly #max: number;
   readonly #all = new Map<string, Connection>();
   readonly #of = new WeakMap<object, Connection>();
@@ -70,6 +74,7 @@ export class Connections {
 
   constructor(clock: Clock, max = CONNECTIONS_MAX) {
     this.#clock = clock;
+    this.#gate = new Gate(clock);
     this.#max = max;
   }
 
@@ -94,8 +99,7 @@ export class Connections {
       requests: 0,
       running: 0,
       resets: 0,
-      begun: 0,
-      waiting: [],
+      reset: () => this.#mayReset(connection),
       upgraded: false,
       seenRequests: 0,
       seenBytes: 0,
@@ -110,10 +114,24 @@ export class Connections {
     this.#timer ??= this.#clock.timer("background", SWEEP_MS, () => this.#sweep());
   }
 
-  /** Notes that a connection speaks TLS. */
-  secured(socket: Socket): void {
+  /** Notes that a connection speaks TLS, and from now on a version of HTTP. */
+  secured(socket: TLSSocket): void {
     const connection = this.#all.get(keyOf(socket));
-    if (connection) this.#of.set(socket, connection);
+    if (!connection) return;
+    this.#of.set(socket, connection);
+    connection.socket = socket;
+    stopForReal(socket);
+    if (connection.session) {
+      letStreamsIn(socket, this.#gate, connection);
+    } else letHeadsIn(socket, this.#gate, connection);
+  }
+
+  /** Leaves a client waiting whose head is too long; it has been told. */
+  refused(socket: Socket): void {
+    const connection = this.#of.get(socket);
+    if (!connection) return void socket.destroy();
+    this.closed.head++;
+    this.#leave(connection);
   }
 
   /** Notes that a connection speaks HTTP/2. */
@@ -126,39 +144,13 @@ export class Connections {
     this.#of.set(session, connection);
   }
 
-  /** Notes that a request has come; what is returned is told how it ended. */
-  begin(req: IncomingMessage): (reset: boolean) => void {
-    const session = sessionOf(req);
-    const connection = this.#of.get(session ?? req.socket);
+  /** Notes that a request has come; call what is returned when nothing of it is left. */
+  begin(req: IncomingMessage): () => void {
+    const connection = this.#of.get(sessionOf(req) ?? req.socket);
     if (!connection) return NOTHING;
     connection.requests++;
     if (++connection.running > RUNNING_MAX) this.#calm(connection);
-    return (reset) => {
-      connection.running--;
-      if (reset && session && ++connection.resets > RESETS_MAX) this.#calm(connection);
-    };
-  }
-
-  /** Lets a request begin at once (undefined), or in a turn to come: one read may bring hundreds over HTTP/2. */
-  turn(req: IncomingMessage): Promise<void> | undefined {
-    const session = sessionOf(req);
-    const connection = session && this.#of.get(session);
-    if (!connection) return undefined;
-    if (connection.begun === 0) this.#nextTurn(connection);
-    if (connection.begun < TURN_STREAMS_MAX) {
-      connection.begun++;
-      return undefined;
-    }
-    return new Promise((go) => connection.waiting.push(go));
-  }
-
-  #nextTurn(connection: Connection): void {
-    void this.#clock.turn().then(() => {
-      const next = connection.waiting.splice(0, TURN_STREAMS_MAX);
-      connection.begun = next.length;
-      if (next.length > 0) this.#nextTurn(connection);
-      for (const go of next) go();
-    });
+    return () => connection.running--;
   }
 
   /** Notes that a connection speaks another protocol from now on. */
@@ -181,14 +173,23 @@ export class Connections {
     for (const { socket } of this.#all.values()) socket.destroy();
   }
 
+  /** Whether a client that resets a stream may go on. */
+  #mayReset(connection: Connection): boolean {
+    if (++connection.resets <= RESETS_MAX) return true;
+    this.#calm(connection);
+    return false;
+  }
+
   #calm(connection: Connection): void {
+    if (connection.leftSince !== undefined) return;
     this.closed.resets++;
-    const { session, socket } = connection;
-    if (session && !session.destroyed) {
-      session.goaway(ENHANCE_YOUR_CALM);
-      session.destroy();
-    }
-    socket.destroy();
+    this.#leave(connection);
+  }
+
+  /** Reads nothing more of a client, and hangs up on it later. */
+  #leave(connection: Connection): void {
+    connection.leftSince = this.#clock.monotonic();
+    connection.socket.pause();
   }
 
   #sweep(): void {
@@ -201,6 +202,10 @@ export class Connections {
 
   #look(connection: Connection, now: number): void {
     connection.resets = 0;
+    if (connection.leftSince !== undefined) {
+      if (now - connection.leftSince >= LEFT_MS) this.#hangUp(connection);
+      return;
+    }
     if (connection.upgraded || connection.socket.destroyed) return;
     if (connection.running > 0) {
       connection.headSince = undefined;
@@ -232,6 +237,14 @@ export class Connections {
     this.closed[why]++;
     if (why === "idle" && connection.session) connection.session.close();
     else connection.socket.destroy();
+  }
+
+  #hangUp({ session, socket }: Connection): void {
+    // Not before: once a session has said this, its library closes the connection
+    if (session && !session.destroyed) {
+      session.goaway(ENHANCE_YOUR_CALM);
+      session.destroy();
+    } else socket.destroy();
   }
 
   #ping(connection: Connection, session: Http2Session, now: number): void {

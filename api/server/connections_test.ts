@@ -5,14 +5,14 @@ import {
   Connections,
   HEAD_MS_MAX,
   IDLE_MS_MAX,
+  LEFT_MS,
   PING_EVERY_MS,
   PING_MS_MAX,
   RESETS_MAX,
   RUNNING_MAX,
   SWEEP_MS,
-  TURN_STREAMS_MAX,
 } from "./connections.ts";
-import type { Http2Session, IncomingMessage, Socket } from "./listen.ts";
+import type { Http2Session, IncomingMessage, Socket, TLSSocket } from "./listen.ts";
 
 let ports = 1000;
 
@@ -23,6 +23,14 @@ class FakeSocket extends EventEmitter {
   bytesRead = 0;
   destroyed = false;
   keepAlive = 0;
+  paused = false;
+  passed = 0;
+  pause(): void {
+    this.paused = true;
+  }
+  resume(): void {
+    this.paused = false;
+  }
   setNoDelay(): void {}
   setKeepAlive(_: boolean, ms: number): void {
     this.keepAlive = ms;
@@ -66,8 +74,13 @@ function setUp(max?: number) {
     return socket;
   };
   const openHttp2 = () => {
-    const session = new FakeSession(open());
+    const socket = open();
+    const session = new FakeSession(socket);
+    // The library has its listener before anybody is told
+    socket.on("data", (piece: Uint8Array) => socket.passed += piece.length);
     connections.opened(session as unknown as Http2Session);
+    connections.secured(socket as unknown as TLSSocket);
+    socket.emit("data", new Uint8Array(24));
     return session;
   };
   const request = (socket: FakeSocket | FakeSession) =>
@@ -83,7 +96,7 @@ Deno.test("Connections: who says nothing is hung up on, as is who never ends a h
   const { clock, open, request, connections } = setUp();
   const silent = open();
   const slow = open();
-  request(slow)(false);
+  request(slow)();
   await clock.advance(SWEEP_MS);
   slow.bytesRead = 10;
   await clock.advance(HEAD_MS_MAX);
@@ -97,9 +110,9 @@ Deno.test("Connections: who says nothing is hung up on, as is who never ends a h
 Deno.test("Connections: idle ones go, busy ones stay; TCP looks whether they are there", async () => {
   const { clock, open, openHttp2, request } = setUp();
   const idle = open();
-  request(idle)(false);
+  request(idle)();
   const idleSession = openHttp2();
-  request(idleSession)(false);
+  request(idleSession)();
   const busy = open();
   request(busy);
   assertEquals(busy.keepAlive, 60_000);
@@ -122,23 +135,40 @@ Deno.test("Connections: clients with streams are pinged; who does not answer is 
   assertEquals(connections.closed.dead, 1);
 });
 
-Deno.test("Connections: who resets streams as fast as it opens them is cut off", async () => {
+const RESET = new Uint8Array([0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8]);
+
+Deno.test("Connections: who resets streams as fast as it opens them is left waiting, told, and hung up on", async () => {
   const { clock, openHttp2, request, connections } = setUp();
   const calm = openHttp2();
   for (let round = 0; round < 3; round++) {
-    for (let i = 0; i < RESETS_MAX; i++) request(calm)(true);
+    for (let i = 0; i < RESETS_MAX; i++) calm.socket.emit("data", RESET);
     await clock.advance(SWEEP_MS);
   }
-  assertEquals(calm.destroyed, false);
+  assertEquals([calm.code, calm.socket.paused], [0, false]);
+  assertEquals(calm.socket.passed, 24 + 3 * RESETS_MAX * RESET.length);
   const rapid = openHttp2();
-  for (let i = 0; i <= RESETS_MAX; i++) request(rapid)(true);
-  await clock.turn();
-  assertEquals([rapid.code, rapid.destroyed], [11, true]);
+  const many = new Uint8Array(2 * RESETS_MAX * RESET.length);
+  for (let i = 0; i < 2 * RESETS_MAX; i++) many.set(RESET, i * RESET.length);
+  rapid.socket.emit("data", many);
+  assertEquals([rapid.code, rapid.socket.paused], [0, true]);
+  assertEquals(rapid.socket.passed, 24 + RESETS_MAX * RESET.length);
   const greedy = openHttp2();
   for (let i = 0; i <= RUNNING_MAX; i++) request(greedy);
-  await clock.turn();
-  assertEquals(greedy.destroyed, true);
+  assertEquals(greedy.socket.paused, true);
   assertEquals(connections.closed.resets, 2);
+  assertEquals(rapid.socket.destroyed, false);
+  await clock.advance(LEFT_MS + SWEEP_MS);
+  await clock.turn();
+  assertEquals([rapid.code, rapid.destroyed, greedy.destroyed], [11, true, true]);
+});
+
+Deno.test("Connections: whose head is too long is left waiting, and hung up on", async () => {
+  const { clock, open, connections } = setUp();
+  const endless = open();
+  connections.refused(endless as unknown as Socket);
+  assertEquals([endless.paused, endless.destroyed], [true, false]);
+  await clock.advance(LEFT_MS + SWEEP_MS);
+  assertEquals([endless.destroyed, connections.size, connections.closed.head], [true, 0, 1]);
 });
 
 Deno.test("Connections: a session that ends while its frames are read does so a turn later", async () => {
@@ -163,32 +193,11 @@ Deno.test("Connections: more than there may be are closed as they come", () => {
 Deno.test("Connections: when the server ends, idle ones go at once and HTTP/2 is asked to", async () => {
   const { clock, open, openHttp2, request, connections } = setUp();
   const idle = open();
-  request(idle)(false);
+  request(idle)();
   const busy = open();
   request(busy);
   const session = openHttp2();
   connections.drain();
   await clock.turn();
   assertEquals([idle.destroyed, busy.destroyed, session.closed], [true, false, true]);
-});
-
-Deno.test("Connections.turn() begins a few requests of a connection over HTTP/2 in a turn", async () => {
-  const { clock, openHttp2, open, connections } = setUp();
-  const session = openHttp2();
-  const over2 = { socket: session.socket, stream: { session } } as unknown as IncomingMessage;
-  let begun = 0;
-  for (let i = 0; i < 2 * TURN_STREAMS_MAX + 1; i++) {
-    const turn = connections.turn(over2);
-    if (turn) void turn.then(() => begun++);
-    else begun++;
-  }
-  assertEquals(begun, TURN_STREAMS_MAX);
-  await clock.turn();
-  await clock.turn();
-  assertEquals(begun > TURN_STREAMS_MAX, true);
-  while (begun < 2 * TURN_STREAMS_MAX + 1) await clock.turn();
-  await clock.turn();
-  assertEquals(connections.turn(over2), undefined);
-  const over1 = { socket: open() } as unknown as IncomingMessage;
-  for (let i = 0; i < 2 * TURN_STREAMS_MAX; i++) assertEquals(connections.turn(over1), undefined);
 });

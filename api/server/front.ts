@@ -4,7 +4,7 @@
 import type { Requested } from "../auth/impersonate.ts";
 import type { Term } from "../../kv/contract.ts";
 import { TERM_HEADER } from "../client/http.ts";
-import { badRequest, methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
+import { badRequest, noSuchResource } from "../machinery/errors.ts";
 import { parseIncludeObject } from "../machinery/table.ts";
 import { ApiError, type Kind } from "../machinery/types.ts";
 import { readBody, readDeleteOptions, readPatch } from "./bodies.ts";
@@ -16,7 +16,7 @@ import { type Deps, enter } from "./deps.ts";
 import { BODY_BYTES_MAX, type Call, isStream, type Reply } from "./http.ts";
 import { contentTypeOf, negotiate, type Offer, type Representation } from "./negotiate.ts";
 import { failure, pass, type Passage } from "./passage.ts";
-import { replyOf, type ReplyOptions } from "./reply.ts";
+import { replyOf, type ReplyOptions, statusBytes } from "./reply.ts";
 import type { Answer, ApiRequest, DeleteOptions, RequestVerb } from "./request.ts";
 import { paramsOf, type Route, verbOf } from "./route.ts";
 import { ASIDE, asideOf } from "./subresources.ts";
@@ -126,7 +126,6 @@ async function answered(deps: Deps, call: Call, asking: Answering): Promise<Repl
     const { kind } = request;
     if (CONNECTED.has(route.subresource) && connect) {
       await authorize(deps, attributesOf(request), passage.audit);
-      if (!kind.subresources.some((s) => s.name === route.subresource)) throw noSuchResource();
       const reply = await connect(call, request);
       if (reply) return withWarnings(reply, request.warnings);
     }
@@ -144,9 +143,18 @@ async function answered(deps: Deps, call: Call, asking: Answering): Promise<Repl
   } catch (error) {
     const reply = request?.verb === "watch" && options && watchFailure(error)
       ? endedWatch(deps, request.kind, options, error)
-      : failure(error, request?.kind);
+      : inMedia(failure(error, request?.kind), options);
     return request ? withWarnings(reply, request.warnings) : reply;
   }
+}
+
+/** A failure as the client reads everything else; before that is known it is JSON. */
+function inMedia(reply: Reply, options: ReplyOptions | undefined): Reply {
+  if (!options || options.representation.media === "json" || !reply.outcome) return reply;
+  const representation: Representation = { media: options.representation.media, metaVersion: "v1" };
+  reply.headers["content-type"] = contentTypeOf(representation);
+  reply.body = statusBytes(representation, reply.outcome);
+  return reply;
 }
 
 /** Tells the audit what is answered, as JSON whatever the client reads. */
@@ -175,12 +183,14 @@ export async function requestFor(
 ): Promise<ApiRequest> {
   if (deps.starting) await deps.starting;
   const verb = verbOf(method, route, query);
-  if (!verb) {
+  const kind = deps.kinds.byResource(route.group, route.version, route.resource);
+  const refusal = refusalOf(deps, kind, { route, verb });
+  if (refusal) {
+    // Who may not see a kind is told 403 and not whether it exists
     await authorize(deps, { ...passage.requested, user: passage.user }, passage.audit);
-    throw wrongMethod();
+    throw refusal;
   }
-  const kind = kindOf(deps, route, verb) ?? await unknownKind(deps, passage);
-  return requestOf(deps, call, { route, kind, verb, passage, query });
+  return requestOf(deps, call, { route, kind: kind!, verb: verb!, passage, query });
 }
 
 /** 405: the path is there, the method is not. */
@@ -193,29 +203,34 @@ export function wrongMethod(): ApiError {
   });
 }
 
-/** The kind of a route, if it is served there. */
-function kindOf(deps: Deps, route: Route, verb: RequestVerb): Kind | undefined {
-  const kind = deps.kinds.byResource(route.group, route.version, route.resource);
-  if (!kind) return undefined;
-  const placed = kind.namespaced === (route.namespace !== "") || misplaced(kind, route, verb);
-  return placed ? kind : undefined;
-}
+/** Verbs of paths that name an object; those of the others are a collection's. */
+const NAMED: readonly string[] = ["get", "update", "patch", "delete"];
 
-/** Who may not see a kind is told 403 and not whether it exists. */
-async function unknownKind(deps: Deps, passage: Passage): Promise<never> {
-  await authorize(deps, { ...passage.requested, user: passage.user }, passage.audit);
-  throw noSuchResource();
-}
-
-/** Namespaced kinds may be listed, watched and (virtual ones) posted without a namespace. */
-function misplaced(kind: Kind, route: Route, verb: RequestVerb): boolean {
-  if (!kind.namespaced) return false;
-  if (verb === "list" || verb === "watch") return !route.name;
-  if (verb === "deletecollection") {
-    throw methodNotAllowed({ group: kind.group, resource: kind.plural }, "delete");
+/** Why nothing is served there, as upstream's router sees it: no such path, or not by this method. */
+function refusalOf(
+  deps: Deps,
+  kind: Kind | undefined,
+  { route, verb }: { route: Route; verb: RequestVerb | undefined },
+): ApiError | undefined {
+  if (!kind) return noSuchResource();
+  const { name, namespace, subresource } = route;
+  const named = name !== "";
+  if (kind.namespaced !== (namespace !== "")) {
+    // Of all namespaces: what is there, and no more
+    if (!kind.namespaced || named || !kind.verbs.includes("list")) return noSuchResource();
+    return verb === "list" || verb === "watch" ? undefined : wrongMethod();
   }
-  if (route.name) return false;
-  throw badRequest("an empty namespace may not be set during creation");
+  let verbs: readonly string[] = kind.verbs;
+  if (subresource) {
+    const row = kind.subresources.find((one) => one.name === subresource);
+    if (!row) return asideOf(deps, { kind, subresource }) ? undefined : noSuchResource();
+    verbs = row.verbs;
+  } else {
+    const here = kind.verbs.filter((one) => NAMED.includes(one) === named);
+    if (here.length === 0) return noSuchResource();
+    verbs = route.watch ? kind.verbs : here;
+  }
+  return verb && verbs.includes(verb) ? undefined : wrongMethod();
 }
 
 function requestOf(
@@ -283,7 +298,7 @@ function offerOf(kind: Kind, list: boolean, watch: boolean): Offer {
   let offer = OFFERS.get(key);
   if (!offer) {
     // A watch shows single objects, so that its metadata is PartialObjectMetadata
-    offer = { protobuf: !custom, table: !review, partial: !review, list: list && !watch };
+    offer = { protobuf: !custom, table: !review, partial: !review, list: list && !watch, watch };
     OFFERS.set(key, offer);
   }
   return offer;
@@ -294,7 +309,8 @@ function optionsOf(call: Call, request: ApiRequest, kind: Kind): ReplyOptions {
   const list = verb === "list" || verb === "deletecollection";
   const offer = offerOf(kind, list, verb === "watch");
   const representation = negotiate(call.header("accept"), offer);
-  const includeObject = parseIncludeObject(params.raw?.get("includeObject"));
+  const table = representation.as === "Table";
+  const includeObject = parseIncludeObject(table ? params.raw?.get("includeObject") : undefined);
   const pretty = params.raw?.get("pretty");
   // People get indented objects, as upstream does it; their lists stay compact, as those may be long
   const person = pretty === undefined || pretty === null

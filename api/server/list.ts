@@ -5,7 +5,7 @@
 import { Buffer } from "node:buffer";
 import { CompactedError, FutureRevisionError, type Item, type View } from "../../kv/contract.ts";
 import { badRequest, expired, invalid, notFound } from "../machinery/errors.ts";
-import type { Cause, Kind, KubeObject } from "../machinery/types.ts";
+import type { ApiError, Cause, Kind, KubeObject } from "../machinery/types.ts";
 import { prepareServed } from "./conversions.ts";
 import {
   type Deps,
@@ -16,6 +16,7 @@ import {
   storeOf,
   subjectOf,
 } from "./deps.ts";
+import { parseRawJson } from "./parse.ts";
 import type { Answer, ApiRequest, Page, Params } from "./request.ts";
 import { type Selection, selectionOf } from "./selection.ts";
 
@@ -75,13 +76,17 @@ export function checkListOptions(params: Params, watch: boolean, watchList = tru
       causes.push({
         reason: "FieldValueNotSupported",
         message: `Unsupported value: ${JSON.stringify(match)}: supported values: ` +
-          `"Exact", "NotOlderThan"`,
+          `"Exact", "NotOlderThan", ""`,
         field: name,
       });
     }
     if (match === "Exact" && resourceVersion === "0") {
       forbid(name, `${name} "exact" is forbidden for resourceVersion "0"`);
     }
+  }
+  // A watch from nowhere is one of initial events to upstream, which may not be continued
+  if (watch && params.continue && !resourceVersion && !match) {
+    forbid("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided");
   }
   if (sendInitialEvents !== undefined) {
     if (!watch) forbid("sendInitialEvents", "sendInitialEvents is forbidden for list");
@@ -90,6 +95,13 @@ export function checkListOptions(params: Params, watch: boolean, watchList = tru
         "resourceVersionMatch",
         "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
       );
+      if (match) {
+        causes.push({
+          reason: "FieldValueNotSupported",
+          message: `Unsupported value: ${JSON.stringify(match)}: supported values: "NotOlderThan"`,
+          field: "resourceVersionMatch",
+        });
+      }
     }
     if (watch && !watchList) {
       forbid(
@@ -150,21 +162,35 @@ export function continueToken(revision: number, start: string, at?: number): str
   return Buffer.from(JSON.stringify(token)).toString("base64url");
 }
 
+function invalidToken(why: string): ApiError {
+  return badRequest(`invalid continue token: continue key is not valid: ${why}`);
+}
+
+/** Where Go's decoder of unpadded base64url stops; undefined: nowhere. */
+function badBase64(text: string): number | undefined {
+  const at = text.search(/[^A-Za-z0-9_-]/);
+  if (at >= 0) return at;
+  return text.length % 4 === 1 ? text.length - 1 : undefined;
+}
+
 function readToken(text: string): Token {
+  const bad = badBase64(text);
+  if (bad !== undefined) throw invalidToken(`illegal base64 data at input byte ${bad}`);
   let token: Partial<Token>;
   try {
-    token = JSON.parse(Buffer.from(text, "base64url").toString());
-  } catch {
-    throw badRequest("invalid continue token: continue key is not valid: illegal base64 data");
+    token = parseRawJson(Buffer.from(text, "base64url")).value as Partial<Token>;
+  } catch (error) {
+    throw invalidToken((error as Error).message);
   }
-  if (
-    typeof token !== "object" || token === null || token.v !== "meta.k8s.io/v1" ||
-    !Number.isSafeInteger(token.rv) || token.rv === 0 || typeof token.start !== "string" ||
-    token.start.length === 0 || (token.at !== undefined && typeof token.at !== "number")
-  ) {
-    throw badRequest(
-      "invalid continue token: continue key is not valid: incorrect encoded start resourceVersion",
-    );
+  if (token?.v !== "meta.k8s.io/v1") {
+    throw invalidToken(`server does not recognize this encoded version ${token?.v ?? ""}`);
+  }
+  const { rv, start, at } = token;
+  if (!Number.isSafeInteger(rv) || rv === 0 || (at !== undefined && typeof at !== "number")) {
+    throw invalidToken("incorrect encoded start resourceVersion (version meta.k8s.io/v1)");
+  }
+  if (typeof start !== "string" || start === "") {
+    throw invalidToken("encoded start key empty (version meta.k8s.io/v1)");
   }
   return token as Token;
 }

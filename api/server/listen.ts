@@ -259,14 +259,22 @@ export async function listen(served: Served, options: ListenOptions): Promise<Li
     ? await secureServer(tls, options.streamsMax || HTTP2_STREAMS_MAX)
     : await plainServer();
   server.on("connection", (socket: Socket) => connections.add(socket));
-  server.on("secureConnection", (socket: Socket) => connections.secured(socket));
+  server.on("secureConnection", (socket: TLSSocket) => connections.secured(socket));
   server.on("session", (session: Http2Session) => connections.opened(session));
   // A handshake that failed, or took too long
   server.on("tlsClientError", (_: Error, socket: Socket) => socket?.destroy());
+  // What is no HTTP, or a head that is too long
+  server.on("clientError", (error: Error, socket: Socket) => {
+    const { _httpMessage: answer } = socket as { _httpMessage?: { headersSent: boolean } };
+    if (!socket.writable || answer?.headersSent) return void socket.destroy();
+    const { code } = error as { code?: string };
+    if (code !== "HPE_HEADER_OVERFLOW") return void socket.end(refusal("400 Bad Request"));
+    socket.write(refusal("431 Request Header Fields Too Large"));
+    connections.refused(socket);
+  });
   server.on("request", (req: IncomingMessage, res: ServerResponse) => {
     const ended = connections.begin(req);
-    const turn = connections.turn(req);
-    serve(served, req, res, { clock, ended, turn }).catch(() => res.destroy());
+    serve(served, req, res, { clock, ended }).catch(() => res.destroy());
   });
   server.on("upgrade", (req: IncomingMessage, socket: Socket, head: Buffer) => {
     // An exception here would end the process
@@ -307,6 +315,10 @@ export async function listen(served: Served, options: ListenOptions): Promise<Li
       await done;
     },
   };
+}
+
+function refusal(status: string): string {
+  return `HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`;
 }
 
 async function secureServer(tls: TlsFiles, streamsMax: number): Promise<Http2SecureServer> {

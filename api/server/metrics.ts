@@ -77,7 +77,7 @@ function verbOf({ method, route, query, contentType }: Observed): string {
   switch (method) {
     case "GET":
     case "HEAD":
-      if (route.watch || /(?:^|&)watch=(?!false|0)/.test(query)) return "WATCH";
+      if (route.watch || (!name && /(?:^|&)watch=(?!false|0)/.test(query))) return "WATCH";
       return name ? "GET" : "LIST";
     case "DELETE":
       return name ? "DELETE" : "DELETECOLLECTION";

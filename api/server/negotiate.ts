@@ -3,6 +3,7 @@
  * headers repeat without end, so that what they mean is remembered.
  */
 import { notAcceptable } from "../machinery/errors.ts";
+import { ApiError } from "../machinery/types.ts";
 
 /** How bytes are laid out. */
 export type Media = "json" | "yaml" | "protobuf";
@@ -27,6 +28,8 @@ export interface Offer {
   table: boolean;
   partial: boolean;
   list: boolean;
+  /** Events, which have no form in YAML. */
+  watch?: boolean;
 }
 
 interface Clause {
@@ -41,12 +44,17 @@ export const PROTOBUF_TYPE = "application/vnd.kubernetes.protobuf";
 
 /** What 406 lists. */
 const ACCEPTED = [JSON_TYPE, YAML_TYPE, PROTOBUF_TYPE];
+/** What a watch can be sent as. */
+const STREAMED = [`${JSON_TYPE};stream=watch`, `${PROTOBUF_TYPE};stream=watch`];
 /** Accept headers remembered at once. */
 const REMEMBERED_MAX = 256;
 
 const JSON_REPRESENTATION: Representation = { media: "json", metaVersion: "v1" };
 /** Metadata has one form whatever the kind. */
-const ANY_MEDIA: Offer = { protobuf: true, table: true, partial: true, list: false };
+function anyMedia({ watch }: Offer): Offer {
+  return { protobuf: true, table: true, partial: true, list: false, watch };
+}
+
 const parsed = new Map<string, readonly Clause[]>();
 
 /** An Accept header's clauses, best first. */
@@ -79,7 +87,7 @@ function mediaOf(type: string, offer: Offer): Media | undefined {
     case JSON_TYPE:
       return "json";
     case YAML_TYPE:
-      return "yaml";
+      return offer.watch ? undefined : "yaml";
     case PROTOBUF_TYPE:
       return offer.protobuf ? "protobuf" : undefined;
     default:
@@ -93,7 +101,7 @@ export function negotiate(accept: string | undefined, offer: Offer): Representat
   for (const { type, params, quality } of clausesOf(accept)) {
     if (quality === 0) continue;
     const as = params.get("as");
-    const media = mediaOf(type, as?.startsWith("Partial") ? ANY_MEDIA : offer);
+    const media = mediaOf(type, as?.startsWith("Partial") ? anyMedia(offer) : offer);
     if (!media || (as === "Table" && media === "protobuf")) continue;
     const pretty = params.get("pretty") === "1" || undefined;
     if (as === undefined) return { media, metaVersion: "v1", pretty };
@@ -107,7 +115,25 @@ export function negotiate(accept: string | undefined, offer: Offer): Representat
       return { media, as, metaVersion: version, pretty };
     }
   }
-  throw notAcceptable(offer.protobuf ? ACCEPTED : ACCEPTED.slice(0, 2));
+  throw refusalOf(clausesOf(accept), offer);
+}
+
+/** 406: of built-in kinds it is the router that refuses a type it has never heard of. */
+function refusalOf(clauses: readonly Clause[], { protobuf, list, watch }: Offer): ApiError {
+  const known = clauses.some(({ type }) => ACCEPTED.includes(type));
+  if (known || !protobuf) {
+    const types = watch ? STREAMED : ACCEPTED;
+    return notAcceptable(
+      protobuf ? types : types.filter((type) => !type.startsWith(PROTOBUF_TYPE)),
+    );
+  }
+  const types = list || watch ? [...ACCEPTED, ...STREAMED] : ACCEPTED;
+  return new ApiError({
+    code: 406,
+    reason: "NotAcceptable",
+    message: `406: Not Acceptable\n\nAvailable representations: ${types.join(", ")}`,
+    details: {},
+  });
 }
 
 /** The media of a body; undefined for one that is unknown (415). */

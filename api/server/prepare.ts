@@ -223,7 +223,9 @@ export function checkUpdate(
     throw conflict(
       subjectOf(kind),
       request.name,
-      `Precondition failed: UID in precondition: ${meta.uid}, UID in object meta: ${old.metadata.uid}`,
+      `Precondition failed: UID in precondition: ${meta.uid}, UID in object meta: ${
+        old.metadata.uid ?? ""
+      }`,
     );
   }
   checkVersion(request, object, old);

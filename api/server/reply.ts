@@ -12,7 +12,7 @@ import {
   tableOf,
 } from "../machinery/table.ts";
 import type { Pace } from "../machinery/pace.ts";
-import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+import type { DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.ts";
 import { apiVersionOf, headLength, itemJson, jsonBytes, putAscii, served } from "./codec.ts";
 import { listKindOf } from "./core.ts";
 import type { Deps } from "./deps.ts";
@@ -58,9 +58,7 @@ function listMeta(page: Page): ListMeta {
 function bodyOf(deps: Deps, answer: Answer, options: ReplyOptions): ReplyBody {
   const { representation } = options;
   const { kind, item, page } = answer;
-  if (answer.status) {
-    return valueBytes(representation, STATUS, answer.status as unknown as KubeObject);
-  }
+  if (answer.status) return statusBytes(representation, answer.status);
   if (page && !representation.as) return pageBody(deps, page, options);
   if (page && representation.media === "json" && !representation.pretty) {
     return transformedPieces(deps, page, options);
@@ -73,6 +71,11 @@ function bodyOf(deps: Deps, answer: Answer, options: ReplyOptions): ReplyBody {
     return valueBytes(representation, undefined, transformed(deps, kind, object, options));
   }
   return valueBytes(representation, kind, object);
+}
+
+/** A Status in a representation. */
+export function statusBytes(representation: Representation, status: Status): Uint8Array {
+  return valueBytes(representation, STATUS, status as unknown as KubeObject);
 }
 
 /** Any value in a representation; `form` tells protobuf what it is. */
@@ -164,7 +167,7 @@ function pageBody(deps: Deps, page: Page, options: ReplyOptions): ReplyBody {
     kind: listKindOf(kind),
     apiVersion: apiVersionOf(kind),
     metadata: listMeta(page),
-    items: items.map((item) => served(kind, item)),
+    items: items.map((item) => plainObject(kind, item)),
   };
   return valueBytes(representation, kind, list);
 }
@@ -291,8 +294,13 @@ class PieceWriter {
 }
 
 function plainItem(kind: Kind, item: Item<KubeObject>): Uint8Array {
+  return jsonBytes(plainObject(kind, item));
+}
+
+/** An item as a list shows it. */
+function plainObject(kind: Kind, item: Item<KubeObject>): object {
   const object = served(kind, item);
-  if (kind.custom) return jsonBytes(object);
+  if (kind.custom) return object;
   const { apiVersion: _a, kind: _k, ...rest } = object;
-  return jsonBytes(rest);
+  return rest;
 }

@@ -89,7 +89,7 @@ export function verbOf(
   switch (method) {
     case "GET":
     case "HEAD":
-      if (route.watch || (!route.subresource && flag(query, "watch"))) return "watch";
+      if (route.watch || (!route.name && flag(query, "watch"))) return "watch";
       return route.name ? "get" : "list";
     case "POST":
       return route.name && !route.subresource ? undefined : "create";
@@ -118,7 +118,7 @@ function optionalFlag(query: URLSearchParams, name: string): boolean | undefined
 
 function integer(query: URLSearchParams, name: string): number | undefined {
   const value = query.get(name);
-  if (value === null || value === "") return undefined;
+  if (value === null) return undefined;
   const number = Number(value);
   if (!/^[+-]?[0-9]+$/.test(value)) {
     throw badRequest(`strconv.ParseInt: parsing ${JSON.stringify(value)}: invalid syntax`);
@@ -130,6 +130,7 @@ function integer(query: URLSearchParams, name: string): number | undefined {
 }
 
 const NO_PARAMS: Params = {};
+const EXPORT_GONE = "the export parameter, deprecated since v1.14, is no longer supported";
 
 /** Reads the query's parameters; throws 400 or 422 for bad ones. */
 export function paramsOf(verb: RequestVerb, query: URLSearchParams, apply: boolean): Params {
@@ -140,6 +141,7 @@ export function paramsOf(verb: RequestVerb, query: URLSearchParams, apply: boole
   const params: Params = { raw: query };
   switch (verb) {
     case "get":
+      if (query.has("export")) throw badRequest(EXPORT_GONE);
       params.resourceVersion = query.get("resourceVersion") ?? undefined;
       break;
     case "list":

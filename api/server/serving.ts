@@ -175,9 +175,9 @@ class Gone {
   yes = false;
   #controller: AbortController | undefined;
 
-  constructor(res: ServerResponse, ended: (reset: boolean) => void) {
+  constructor(res: ServerResponse, ended: () => void) {
     res.on("close", () => {
-      ended(!res.writableFinished);
+      ended();
       this.yes = true;
       this.#controller?.abort();
     });
@@ -197,19 +197,15 @@ export interface Answerer {
 
 /**
  * Serves one request. Resolves when its answer has been handed over, or its client is gone; `ended` hears when nothing
- * of it is left, and whether that was before its answer was. It begins with its `turn`.
+ * of it is left.
  */
 export async function serve(
   served: Answerer,
   req: IncomingMessage,
   res: ServerResponse,
-  { clock, ended, turn }: { clock: Clock; ended: (reset: boolean) => void; turn?: Promise<void> },
+  { clock, ended }: { clock: Clock; ended: () => void },
 ): Promise<void> {
   const gone = new Gone(res, ended);
-  if (turn) {
-    await turn;
-    if (gone.yes) return;
-  }
   const reply = await served.answer(new NodeCall(req, gone));
   const { body } = reply;
   const status = statusOf(reply);

@@ -122,8 +122,7 @@ const COMPONENTS: Readonly<Record<string, string>> = {
 };
 
 /** The old summary of a control plane's health. Whoever reads it has been answered by all of it. */
-function componentStatuses(request: ApiRequest): Answer {
-  const { kind, name } = request;
+function componentStatuses({ kind, name }: ApiRequest): Answer {
   const items = Object.entries(COMPONENTS).filter(([one]) => !name || one === name).map(
     ([one, message]) => ({
       apiVersion: "v1",
@@ -132,7 +131,9 @@ function componentStatuses(request: ApiRequest): Answer {
       conditions: [{ type: "Healthy", status: "True", message }],
     }),
   );
-  if (name && items.length === 0) throw notFound(subjectOf(kind), name);
+  if (name && items.length === 0) {
+    throw notFound({ group: "", resource: "componentstatus" }, name);
+  }
   const list = { apiVersion: "v1", kind: kind.listKind, metadata: {}, items };
   const object = (name ? items[0] : list) as unknown as KubeObject;
   return { code: 200, kind: name ? kind : listForm(kind), object };

@@ -13,6 +13,7 @@ import {
   type Item,
   SlowWatcherError,
   type View,
+  type Wanted,
   type Watch,
 } from "../../kv/contract.ts";
 import { expired } from "../machinery/errors.ts";
@@ -20,7 +21,7 @@ import type { Kind, KubeObject } from "../machinery/types.ts";
 import { type Deps, futureRevision, keyFor, prefixFor, revisionOf, storeOf } from "./deps.ts";
 import { prepareServed } from "./conversions.ts";
 import { checkListOptions, REVISION_WAIT_MS, viewFor } from "./list.ts";
-import type { ApiRequest, Frame, FrameStream } from "./request.ts";
+import type { ApiRequest, Frame, FrameStream, Params } from "./request.ts";
 import { type Selection, selectionOf } from "./selection.ts";
 
 /** A watch that names no timeout ends after this long, plus up to as long again. */
@@ -52,10 +53,34 @@ export async function beginWatch(deps: Deps, request: ApiRequest): Promise<Frame
   const prefix = single ? keyFor(kind, namespace, selection.name!) : prefixFor(kind, namespace);
   const watch = store.watch({
     prefix,
+    wanted: wantedOf(kind, params, selection),
     after,
     progressEveryMs: params.allowWatchBookmarks ? BOOKMARK_EVERY_MS : undefined,
   });
   return stream(deps, request, { watch, view, prefix, after, selection });
+}
+
+/** What a watch with a selector wants. What a webhook converts is judged once that has been done. */
+function wantedOf(
+  kind: Kind,
+  { labelSelector = "", fieldSelector = "" }: Params,
+  { matches, name = "" }: Selection,
+): Wanted<KubeObject> | undefined {
+  if (!matches || kind.storage?.convert) return undefined;
+  return {
+    name: JSON.stringify([numberOf(kind), labelSelector, fieldSelector, name]),
+    takes: ({ item, previous }) => matches(item) || (previous !== undefined && matches(previous)),
+  };
+}
+
+const numbers = new WeakMap<Kind, number>();
+let numbered = 0;
+
+/** What tells a kind from what its definition was before, or is in another version. */
+function numberOf(kind: Kind): number {
+  let number = numbers.get(kind);
+  if (number === undefined) numbers.set(kind, number = ++numbered);
+  return number;
 }
 
 async function waitFor(deps: Deps, kind: Kind, revision: number): Promise<void> {
@@ -152,7 +177,9 @@ async function* frames(
       }
       if (!end.timedOut) throw error;
     }
-    if (end.timedOut && params.allowWatchBookmarks) yield [{ type: "BOOKMARK", revision: last }];
+    if (end.timedOut && params.allowWatchBookmarks) {
+      yield [{ type: "BOOKMARK", revision: Math.max(last, watch.revision) }];
+    }
   } finally {
     done();
   }

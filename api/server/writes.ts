@@ -22,6 +22,7 @@ import { equalButManaged, equalJson } from "./equal.ts";
 import { patched } from "./patching.ts";
 import {
   checkName,
+  checkNamespace,
   checkUpdate,
   generatedName,
   prepareCreate,
@@ -227,12 +228,13 @@ function answerOf(
 /** Kinds that an update creates when they are absent (upstream: AllowCreateOnUpdate). */
 const CREATED_BY_UPDATE = new Set([
   "endpoints",
-  "endpointslices",
   "events",
+  "leasecandidates",
   "leases",
   "limitranges",
   "roles",
   "rolebindings",
+  "runtimeclasses",
   "clusterroles",
   "clusterrolebindings",
   "services",
@@ -274,15 +276,15 @@ function checkVersionGiven({ kind, name }: ApiRequest): void {
 /** Answers an update. */
 export function updateObject(deps: Deps, request: ApiRequest): Promise<Answer> {
   const { object: sent } = decodeBody(deps, request);
+  // Before it is looked for
+  checkName(request, sent);
+  checkNamespace(request, sent);
   const wanted = sent.metadata.resourceVersion;
   const conditional = wanted !== undefined && wanted !== "" && wanted !== "0";
   return change(deps, request, {
     attemptsMax: conditional ? 1 : UPDATE_ATTEMPTS_MAX,
     produce: (_old, attempt) => {
-      if (!conditional) {
-        checkName(request, sent);
-        checkVersionGiven(request);
-      }
+      if (!conditional) checkVersionGiven(request);
       return { object: attempt === 0 ? sent : decodeBody(deps, request).object };
     },
     absent: () => {

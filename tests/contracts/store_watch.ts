@@ -56,6 +56,40 @@ export const WATCHES: Case[] = [
       }),
   },
   {
+    name:
+      "watch brings what it wants alone, in history and live; who wants the same is asked for once",
+    run: (bench) =>
+      using(bench, async (_, store) => {
+        const asked: string[] = [];
+        const wanted = {
+          name: "odd",
+          takes: ({ key }: { key: string }) => {
+            asked.push(key);
+            return /[13579]$/.test(key);
+          },
+        };
+        for (const i of range(4)) await putThing(store, `/a/${i}`, i);
+        const watches = range(3).map(() => store.watch({ prefix: "/a/", after: 0, wanted }));
+        const reading = Promise.all(watches.map((watch) => take(watch, 3)));
+        const live = store.watch({ prefix: "/a/", after: store.view().revision });
+        const told = take(live, 2);
+        await putThing(store, "/a/4", 4);
+        asked.length = 0;
+        await putThing(store, "/a/5", 5);
+        await told;
+        for (const events of await reading) {
+          assertEquals(events.map(({ key }) => key), ["/a/1", "/a/3", "/a/5"]);
+        }
+        assertEquals(asked, ["/a/5"]);
+        const later = store.watch({ prefix: "/a/", after: store.view().revision, wanted });
+        const rest = take(later, 1);
+        await putThing(store, "/a/6", 6);
+        later.close();
+        assertEquals(await rest, []);
+        assertEquals(later.revision, store.view().revision);
+      }),
+  },
+  {
     name: "watch is atomic: what one write changed comes in one batch",
     run: (bench) =>
       using(bench, async (_, store) => {

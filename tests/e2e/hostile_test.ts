@@ -12,14 +12,16 @@ import { Cluster } from "../../mod.ts";
 import {
   HEAD_MS_MAX,
   IDLE_MS_MAX,
+  LEFT_MS,
   PING_EVERY_MS,
   PING_MS_MAX,
+  RESETS_MAX,
   SWEEP_MS,
 } from "../../api/server/connections.ts";
 import { STALL_MS_MAX } from "../../api/server/serving.ts";
 import type { FrontOptions } from "../../api/server/front_options.ts";
 import { ManualClock, RealClock } from "../../kv/mod.ts";
-import { getRequest, hello, reset } from "./http2_frames.ts";
+import { ENHANCE_YOUR_CALM, getRequest, goawayIn, hello, reset } from "./http2_frames.ts";
 import { RawConnection } from "./raw_http.ts";
 import { Server } from "./server.ts";
 
@@ -97,6 +99,8 @@ class Victim {
   readonly connection: Deno.Conn;
   text = "";
   closed = false;
+  /** HTTP/2's code of why it is to go. */
+  goaway: number | undefined;
 
   constructor(kind: string, connection: Deno.Conn) {
     this.kind = kind;
@@ -110,7 +114,9 @@ class Victim {
       for (;;) {
         const read = await this.connection.read(buffer);
         if (read === null) break;
-        this.text += decoder.decode(buffer.subarray(0, read));
+        const piece = buffer.subarray(0, read);
+        this.text += decoder.decode(piece);
+        this.goaway ??= goawayIn(piece);
       }
     } catch {
       // Reset: closed as well
@@ -202,11 +208,14 @@ Deno.test("hostile: heads without an end are refused, long ones are not", async 
   await endless.send("GET /version HTTP/1.1\r\nHost: x\r\n");
   let lines = 0;
   // What the sockets hold on the way is more than the server takes
-  while (lines < 50_000 && !endless.closed) {
-    if (!await endless.send(`X-${lines}: ${"b".repeat(1000)}\r\n`)) break;
-    lines++;
-  }
-  await eventually("an endless head is still read", () => endless.closed);
+  const sending = (async () => {
+    while (lines < 50_000 && await endless.send(`X-${lines}: ${"b".repeat(1000)}\r\n`)) lines++;
+  })();
+  await eventually("an endless head is still read", () => endless.text.startsWith("HTTP/1.1 431"));
+  assertEquals(endless.closed, false);
+  for (let ms = 0; ms < LEFT_MS + SWEEP_MS; ms += SWEEP_MS) await target.clock.advance(SWEEP_MS);
+  await eventually("it is still connected", () => endless.closed);
+  await sending;
   assert(lines < 50_000, "all of it was taken");
   long.end();
   endless.end();
@@ -271,13 +280,21 @@ Deno.test("hostile: who resets streams as fast as it opens them is cut off", asy
   const rapid = new Victim("rapid", await target.tls("h2"));
   await rapid.send(hello());
   let opened = 0;
-  for (let stream = 1; stream < 12_000 && !rapid.closed; stream += 2) {
-    if (!await rapid.send(getRequest(stream, "/version", "calm"))) break;
-    if (!await rapid.send(reset(stream))) break;
-    opened++;
-  }
+  const sending = (async () => {
+    for (let stream = 1; stream < 1_000_000; stream += 2) {
+      if (!await rapid.send(getRequest(stream, "/version", "calm"))) break;
+      if (!await rapid.send(reset(stream))) break;
+      opened++;
+    }
+  })();
+  await eventually("it is not cut off", () => target.listener.connections.closed.resets === 1);
+  assertEquals(await calm.get("/version"), 200);
+  assertEquals(rapid.closed, false);
+  for (let ms = 0; ms < LEFT_MS + SWEEP_MS; ms += SWEEP_MS) await target.clock.advance(SWEEP_MS);
   await eventually("it is still connected", () => rapid.closed);
-  assert(opened > 100, `cut off after ${opened}`);
+  assertEquals(rapid.goaway, ENHANCE_YOUR_CALM);
+  await sending;
+  assert(opened > RESETS_MAX, `cut off after ${opened}`);
   assertEquals(await calm.get("/version"), 200);
   rapid.end();
   calm.end();

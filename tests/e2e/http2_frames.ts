@@ -57,3 +57,16 @@ export function getRequest(stream: number, path: string, token: string): Uint8Ar
 export function reset(stream: number): Uint8Array {
   return frame(RST_STREAM, 0, stream, new Uint8Array([0, 0, 0, 8]));
 }
+
+/** HTTP/2's code for a client that asks too much. */
+export const ENHANCE_YOUR_CALM = 11;
+/** What a frame that tells a client to go has behind its length; the last stream follows, and why. */
+const GOAWAY = [7, 0, 0, 0, 0, 0];
+
+/** Why a server tells its client to go, if these bytes of its do. */
+export function goawayIn(bytes: Uint8Array): number | undefined {
+  for (let at = 0; at + GOAWAY.length + 8 <= bytes.length; at++) {
+    if (GOAWAY.every((byte, i) => bytes[at + i] === byte)) return bytes[at + GOAWAY.length + 7];
+  }
+  return undefined;
+}

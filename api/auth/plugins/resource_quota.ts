@@ -101,6 +101,7 @@ function settle(a: Admission, draft: Draft<KubeObject>, paths: PathOf): void {
     });
     // Who writes the status gets the limits as written; the controller takes them back to the spec's
     if (written) a.object.status.hard = written as Record<string, string>;
+    else if (Object.keys(a.object.status.hard).length === 0) a.object.status = {};
   }
   for (const item of draft.scan(`${QUOTAS}${a.namespace}/`)) {
     if (item.key === key) continue;

@@ -298,8 +298,4 @@ export const columns: Record<string, Column[]> = {
 };
 
 /** Selectable fields by kind. */
-export const fields: Record<string, Kind["fields"]> = {
-  ReplicaSet: {
-    "status.replicas": (o) => String(o.status?.replicas ?? 0),
-  },
-};
+export const fields: Record<string, Kind["fields"]> = {};

@@ -96,7 +96,7 @@ function validateCapacity(spec: Obj, r: Report): void {
   const names = Object.keys(capacity);
   if (names.length === 0) r.required(at);
   if (names.length !== 1 || names[0] !== "storage") {
-    r.notSupported(at, spec.capacity ?? {}, ["storage"]);
+    r.notSupported(at, spec.capacity ?? null, ["storage"]);
   }
   for (const name of names) {
     const amount = tryParseQuantity(capacity[name]);
