@@ -102,9 +102,10 @@ async function requestOnce(
       resolve(answer);
     });
     const abort = () => {
+      const unreached = !outgoing.reusedSocket && (outgoing.socket?.connecting ?? true);
       begun?.destroy(new Error("aborted"));
       outgoing.destroy();
-      reject(signal.reason);
+      reject(Object.assign(new Error("aborted"), { unreached }));
     };
     signal.addEventListener("abort", abort, { once: true });
     outgoing.on("error", (error: Error) => {

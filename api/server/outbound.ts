@@ -5,6 +5,9 @@
  * A Service is looked up in the head view: one of its ready endpoints, chosen at random, under the name
  * `<name>.<namespace>.svc`. ExternalName is refused, and so are this machine's own addresses: else whoever may write a
  * Service could make the server speak to what listens here for others.
+ *
+ * A place that cannot be reached, or whose certificate is no good, is not tried again at once: whoever asks hears the same.
+ * A handshake that comes to nothing costs up to 50 ms, and one hook that leads nowhere is asked for by every write.
  */
 import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
@@ -27,6 +30,12 @@ export const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 /** Where a Service is spoken to without being told. */
 const SERVICE_PORT = 443;
 
+/** How long a place that could not be reached is not tried again: at first, and at most. */
+export const UNREACHED_MS_MIN = 100;
+export const UNREACHED_MS_MAX = 2_000;
+/** Most such places that are remembered. */
+const UNREACHED_MAX = 256;
+
 /** What the way out is made of. */
 export interface OutboundOptions {
   /** The head of the store. */
@@ -47,8 +56,59 @@ interface Route {
   query: string;
 }
 
+/** The options, and what is remembered between requests. */
+interface Parts extends OutboundOptions {
+  unreached: Unreached;
+}
+
+interface Failed {
+  error: unknown;
+  waitMs: number;
+  until: number;
+  /** Somebody tries it again. */
+  trying: boolean;
+}
+
+/** Places that could not be reached, and why. */
+class Unreached {
+  readonly #clock: Pick<Clock, "monotonic">;
+  readonly #places = new Map<string, Failed>();
+
+  constructor(clock: Pick<Clock, "monotonic">) {
+    this.#clock = clock;
+  }
+
+  /** Why a place could not be reached, where that was just now. */
+  why(place: HostPlace): unknown {
+    const failed = this.#places.size > 0 ? this.#places.get(JSON.stringify(place)) : undefined;
+    if (!failed) return undefined;
+    const now = this.#clock.monotonic();
+    if (now < failed.until) return failed.error;
+    // One tries it; the others wait for what comes of that
+    failed.trying = true;
+    failed.until = now + failed.waitMs;
+    return undefined;
+  }
+
+  failed(place: HostPlace, error: unknown): void {
+    const key = JSON.stringify(place);
+    const known = this.#places.get(key);
+    // Those that were under way together are one failure
+    if (known && !known.trying) return;
+    if (!known && this.#places.size >= UNREACHED_MAX) this.#places.clear();
+    const waitMs = known ? Math.min(2 * known.waitMs, UNREACHED_MS_MAX) : UNREACHED_MS_MIN;
+    const until = this.#clock.monotonic() + waitMs;
+    this.#places.set(key, { error, waitMs, until, trying: false });
+  }
+
+  reached(place: HostPlace): void {
+    if (this.#places.size > 0) this.#places.delete(JSON.stringify(place));
+  }
+}
+
 /** Makes the way out. */
-export function createOutbound(options: OutboundOptions): Outbound {
+export function createOutbound(given: OutboundOptions): Outbound {
+  const options: Parts = { ...given, unreached: new Unreached(given.clock) };
   return {
     open: (endpoint, request) => open(options, endpoint, request),
     send: (endpoint, request) => send(options, endpoint, request),
@@ -160,11 +220,12 @@ interface Open extends OutboundReply {
   said: string;
 }
 
+/** `unreached`: where it is remembered that a place could not be reached. */
 async function openUntil(
   options: OutboundOptions,
   endpoint: Endpoint,
   request: OutboundRequest,
-  signal: AbortSignal,
+  { signal, unreached }: { signal: AbortSignal; unreached?: Unreached },
 ): Promise<Open> {
   const { method } = request;
   const route = routeOf(endpoint);
@@ -187,13 +248,23 @@ async function openUntil(
     }
     throw error;
   }
+  const why = unreached?.why(place);
+  if (why) throw wordsFor(why, place, said);
   try {
     const message = { method, path, headers, body: request.body, signal };
-    return { ...await options.request(place, message), place, said };
+    const reply = { ...await options.request(place, message), place, said };
+    unreached?.reached(place);
+    return reply;
   } catch (error) {
+    const { unreached: never, code } = error as { unreached?: boolean; code?: string };
+    if (never || (!signal.aborted && code !== "ECONNRESET")) unreached?.failed(place, error);
     if (signal.aborted) throw late(said);
-    throw inWords(error, place, said);
+    throw wordsFor(error, place, said);
   }
+}
+
+function wordsFor(error: unknown, place: HostPlace, said: string): OutboundError {
+  return (error as { unreached?: boolean }).unreached ? late(said) : inWords(error, place, said);
 }
 
 function late(said: string): OutboundError {
@@ -212,7 +283,7 @@ async function open(
   if (request.signal?.aborted) stop();
   const timer = options.clock.timer("work", request.timeoutMs ?? TIMEOUT_MS, stop);
   try {
-    const reply = await openUntil(options, endpoint, request, whole.signal);
+    const reply = await openUntil(options, endpoint, request, whole);
     const { status, headers, said } = reply;
     const body = bounded(reply.body, request.bytesMax ?? Infinity, said);
     return { status, headers, body };
@@ -237,13 +308,14 @@ async function* bounded(
 }
 
 async function send(
-  options: OutboundOptions,
+  options: Parts,
   endpoint: Endpoint,
   request: OutboundRequest,
 ): Promise<OutboundAnswer> {
   const until = deadline(options.clock, request.timeoutMs ?? TIMEOUT_MS, request.signal);
   try {
-    const reply = await openUntil(options, endpoint, request, until.signal);
+    const { unreached } = options;
+    const reply = await openUntil(options, endpoint, request, { signal: until.signal, unreached });
     try {
       const pieces: Uint8Array[] = [];
       const max = request.bytesMax ?? ANSWER_BYTES_MAX;
