@@ -238,7 +238,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     tokens: options.tokens,
     virtual: options.virtual,
     flow,
-    arrivals: new Arrivals(),
+    arrivals: new Arrivals(clock, () => flow.sharing),
     deadlines: new Deadlines(clock, front.requestTimeoutMs),
     closing: new Closing(clock, front.closing),
     health: new Health(),

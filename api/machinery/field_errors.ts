@@ -21,12 +21,21 @@ export function key(path: string, name: string): string {
   return `${path}[${name}]`;
 }
 
+/** Characters of a bad value that errors show. Upstream shows all of it, twice in each answer. */
+export const BAD_VALUE_LENGTH_MAX = 32 * 1024;
+
 /** A bad value as errors show it: numbers and booleans plain, strings quoted, the rest as JSON. */
 export function badValue(value: unknown): string {
-  if (typeof value === "string") return goQuote(value);
+  if (typeof value === "string") return shortened(value, goQuote);
   if (typeof value === "number") return goNumber(value);
   if (typeof value === "boolean") return String(value);
-  return goJson(value === undefined ? null : value);
+  return shortened(goJson(value === undefined ? null : value), (text) => text);
+}
+
+function shortened(text: string, write: (text: string) => string): string {
+  const more = text.length - BAD_VALUE_LENGTH_MAX;
+  if (more <= 0) return write(text);
+  return `${write(text.slice(0, BAD_VALUE_LENGTH_MAX))} (and ${more} more characters)`;
 }
 
 function cause(reason: string, field: string, head: string, detail: string): Cause {

@@ -2,11 +2,45 @@
  * Bodies on their way: a request waits for its own before it asks for seats, so that who sends slowly, or never, keeps
  * nobody else from being served. What may be held of one user's is bounded: what is more is not read before others of
  * theirs have come, or have run out of time.
+ *
+ * Large bodies are work that nobody can interrupt, to read and to parse, and garbage as well: while others ask, a user who
+ * has sent much has the next ones read at a measured rate.
  */
+import type { Clock } from "../../kv/clock.ts";
 import { BODY_BYTES_MAX, type Call } from "./http.ts";
 
 /** Bytes of one user's bodies that are waited for at once, as far as they say how long they are. */
 export const ARRIVING_BYTES_MAX = 16 * 1024 * 1024;
+
+/** Bodies of this many bytes are large. */
+export const LARGE_BYTES = 64 * 1024;
+/** What one user may send of large ones at once, while others ask. */
+export const LARGE_BYTES_AT_ONCE = 8 * 1024 * 1024;
+/** And in a second from then on. */
+export const LARGE_BYTES_PER_S = 4 * 1024 * 1024;
+
+/** When whose large bodies have been paid for: a user is forgotten once that is over. */
+class Payments {
+  readonly #clock: Pick<Clock, "monotonic" | "sleep">;
+  readonly #paidAt = new Map<string, number>();
+
+  constructor(clock: Pick<Clock, "monotonic" | "sleep">) {
+    this.#clock = clock;
+  }
+
+  get size(): number {
+    return this.#paidAt.size;
+  }
+
+  /** Takes so many bytes into account; how long they wait, in ms. */
+  waitMs(user: string, bytes: number): number {
+    const now = this.#clock.monotonic();
+    const at = Math.max(now, this.#paidAt.get(user) ?? now) + bytes / LARGE_BYTES_PER_S * 1000;
+    for (const [other, paidAt] of this.#paidAt) if (paidAt <= now) this.#paidAt.delete(other);
+    this.#paidAt.set(user, at);
+    return Math.max(0, at - now - LARGE_BYTES_AT_ONCE / LARGE_BYTES_PER_S * 1000);
+  }
+}
 
 interface Sender {
   bytes: number;
@@ -15,7 +49,17 @@ interface Sender {
 
 /** See the module's text. */
 export class Arrivals {
+  readonly #clock: Pick<Clock, "monotonic" | "sleep">;
+  readonly #sharing: () => boolean;
+  readonly #payments: Payments;
   readonly #senders = new Map<string, Sender>();
+
+  /** `sharing`: whether several users ask. */
+  constructor(clock: Pick<Clock, "monotonic" | "sleep">, sharing: () => boolean) {
+    this.#clock = clock;
+    this.#sharing = sharing;
+    this.#payments = new Payments(clock);
+  }
 
   /** Users whose bodies are waited for. */
   get senders(): number {
@@ -38,6 +82,10 @@ export class Arrivals {
       await new Promise<void>((go) => waiting.push({ bytes, go }));
     } else sender.bytes += bytes;
     try {
+      if (bytes >= LARGE_BYTES) {
+        const waitMs = this.#payments.waitMs(user, bytes);
+        if (waitMs > 0 && this.#sharing()) await this.#clock.sleep(waitMs);
+      }
       // Whoever reads it hears what is wrong with it
       await call.body(BODY_BYTES_MAX).catch(() => undefined);
     } finally {

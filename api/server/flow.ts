@@ -103,6 +103,11 @@ export class Flow {
     if (fair) this.levels = new Levels(context.clock, readsMax + writesMax);
   }
 
+  /** Whether several users ask. */
+  get sharing(): boolean {
+    return this.#turns.sharing;
+  }
+
   /** How long work may go on before it calls `slice()`, in ms. */
   get sliceMs(): number {
     return this.#turns.sliceMs;

@@ -6,6 +6,8 @@
  *   begins, in these terms, when the one before it is done; the queue whose next request would be done first is served.
  * - A request takes seats while it is served, and for a while afterwards where its watchers have work with it. A wide
  *   one that does not fit yet holds up the others, so that it is not starved by narrow ones.
+ * - One flow never has all seats of a level that has several: its requests may wait long for others themselves (for
+ *   webhooks that lead back here), and nobody else would be served until then. Upstream has no such bound.
  *
  * Time is in ms, work in seat-ms.
  */
@@ -39,6 +41,9 @@ export interface FlowLabel {
 
 /** How long serving a request is thought to take, before it is known (upstream's). */
 const SERVICE_MS = 3;
+
+/** One part in so many of a level's seats is left by each flow to others. */
+export const LEFT_PART = 8;
 
 /** Why a request is not served. */
 export type Refusal = "queue-full" | "concurrency-limit" | "time-out";
@@ -103,6 +108,8 @@ export class QueueSet {
   limit = 0;
   queuing: Queuing = { queues: 0, hand: 1, lengthMax: 0 };
   readonly #clock: Pick<Clock, "monotonic" | "timer">;
+  /** Seats of each flow that has some. */
+  readonly #seatsOf = new Map<string, number>();
   /** Queues that have somebody. */
   #active = 0;
   #lastAt: number;
@@ -204,6 +211,7 @@ export class QueueSet {
     this.#noteDemand();
     const { queue } = ticket;
     if (!queue) return;
+    this.#take(ticket, -ticket.width);
     queue.seatsInUse -= ticket.width;
     if (queue.serving.size === 0 && queue.waiting.length === 0 && queue.seatsInUse === 0) {
       this.#active--;
@@ -257,7 +265,8 @@ export class QueueSet {
     }
     ticket.queue = queue;
     // Nobody waits: it would leave its queue as soon as it is in
-    if (this.waiting === 0 && this.seatsInUse < this.limit && this.#fits(ticket.width)) {
+    const free = this.waiting === 0 && this.seatsInUse < this.limit;
+    if (free && this.#fits(ticket.width) && this.#mayTake(ticket)) {
       if (queue.nextR < ticket.arrivalR) queue.nextR = ticket.arrivalR;
       this.#robin = queue.index;
       this.#serve(ticket, ticket.arrivedAt);
@@ -321,7 +330,7 @@ export class QueueSet {
       // Nearly always nobody else waits
       const queue = joined && joined.waiting.length === this.waiting ? joined : this.#next();
       const ticket = queue?.waiting[0];
-      if (!queue || !ticket || !this.#fits(ticket.width)) return;
+      if (!queue || !ticket || !this.#fits(ticket.width) || !this.#mayTake(ticket)) return;
       this.#robin = queue.index;
       const { decide } = ticket;
       this.#unqueue(ticket, queue);
@@ -339,8 +348,25 @@ export class QueueSet {
     this.counts.dispatched++;
     const { queue } = ticket;
     ticket.place = (queue?.serving ?? this.unqueued).add(ticket);
-    if (queue) queue.seatsInUse += ticket.width;
+    if (queue) {
+      queue.seatsInUse += ticket.width;
+      this.#take(ticket, ticket.width);
+    }
     this.#noteDemand();
+  }
+
+  /** Notes that a flow has more seats, or fewer. Without a name it is several users'. */
+  #take({ label: { flow } }: Ticket, seats: number): void {
+    if (flow === "") return;
+    const all = (this.#seatsOf.get(flow) ?? 0) + seats;
+    if (all > 0) this.#seatsOf.set(flow, all);
+    else this.#seatsOf.delete(flow);
+  }
+
+  /** Whether a flow leaves others enough, if it takes these seats too. */
+  #mayTake({ label: { flow }, width }: Ticket): boolean {
+    const has = this.#seatsOf.get(flow);
+    return !has || has + width <= this.limit - Math.floor(this.limit / LEFT_PART);
   }
 
   /** The queue whose next request would be done first. */
@@ -350,7 +376,7 @@ export class QueueSet {
     const count = this.queues.length;
     for (let i = 1; i <= count; i++) {
       const queue = this.queues[(this.#robin + i) % count];
-      if (queue.waiting.length === 0) continue;
+      if (queue.waiting.length === 0 || !this.#mayTake(queue.waiting[0])) continue;
       const would = queue.nextR + workOf(queue.waiting[0]);
       if (would < finish) {
         finish = would;

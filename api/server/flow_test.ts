@@ -96,6 +96,24 @@ function queueSet(limit: number, queuing = { queues: 8, hand: 2, lengthMax: 4 })
 const ticketOf = (entered: Ticket | Waiting | string) =>
   (typeof entered === "object" && "served" in entered ? entered.ticket : entered) as Ticket;
 
+Deno.test("QueueSet leaves some seats to others, whatever one flow asks for", async () => {
+  const { set, enter, served, clock } = queueSet(16, { queues: 8, hand: 2, lengthMax: 50 });
+  const first = ticketOf(enter("flood", 0));
+  for (let i = 0; i < 20; i++) enter("flood", i % 2);
+  assertEquals([served.length, set.seatsInUse], [14, 14]);
+  const calm = ticketOf(enter("calm", 2));
+  assertEquals(served.at(-1), "calm");
+  set.leave(first);
+  await clock.turn();
+  assertEquals([served.length, served.at(-1), set.seatsInUse], [16, "flood", 15]);
+  set.leave(calm);
+  await clock.turn();
+  assertEquals(set.seatsInUse, 14);
+  // Without a name it is many users'
+  for (let i = 0; i < 4; i++) enter("", 3);
+  assertEquals(set.seatsInUse, 16);
+});
+
 Deno.test("QueueSet serves as many as there are seats for, the rest in order", async () => {
   const { set, enter, served, clock } = queueSet(2);
   const first = ticketOf(enter("a", 0));

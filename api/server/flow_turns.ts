@@ -125,7 +125,12 @@ export class Turns {
 
   /** How long a slice of long work may be now, in ms. */
   get sliceMs(): number {
-    return this.#clock.monotonic() < this.#sharedUntil ? SHARED_SLICE_MS : SLICE_MS;
+    return this.sharing ? SHARED_SLICE_MS : SLICE_MS;
+  }
+
+  /** Whether several users ask. */
+  get sharing(): boolean {
+    return this.#clock.monotonic() < this.#sharedUntil;
   }
 
   get #shared(): boolean {

@@ -5,6 +5,8 @@
  * So the frames of HTTP/2 are looked at before the library sees them, which takes a few nanoseconds each: those that open
  * streams take turns, all connections together, and who resets too many is told before they are worked on at all. Over
  * HTTP/1.1 a connection that goes on sending without a request to show for it is read once in a turn of its own.
+ *
+ * What is told to many is let out in the same way: an event goes to some of its watchers in a turn, then to others.
  */
 import type { Clock } from "../../kv/clock.ts";
 import type { TLSSocket } from "./listen.ts";
@@ -15,6 +17,9 @@ export const TURN_STREAMS_MAX = 8;
 export const TURN_STREAMS_EACH = 2;
 /** What a connection may send of one request before it takes turns, in bytes. */
 export const REQUEST_BYTES_FREE = 64 * 1024;
+/** Bytes of streams that are written in a turn, to all connections; and what of a turn it takes to write at all. */
+export const TURN_BYTES_MAX = 256 * 1024;
+const PIECE_PART = TURN_STREAMS_MAX / 64;
 
 /** What a client begins a connection over HTTP/2 with: its length. */
 const PREFACE_BYTES = 24;
@@ -50,6 +55,18 @@ export class Gate {
   wait(go: () => void): void {
     if (!this.#ticking) this.#nextTurn();
     this.#waiting.push(go);
+  }
+
+  /** Lets a piece of an answer out in this turn (undefined), or in one to come. */
+  letOut({ length }: Uint8Array): Promise<void> | undefined {
+    const part = PIECE_PART + length / TURN_BYTES_MAX * TURN_STREAMS_MAX;
+    if (this.enter(part)) return undefined;
+    return new Promise((go) =>
+      this.wait(() => {
+        this.enter(part);
+        go();
+      })
+    );
   }
 
   #nextTurn(): void {

@@ -7,6 +7,7 @@ import {
   letHeadsIn,
   letStreamsIn,
   REQUEST_BYTES_FREE,
+  TURN_BYTES_MAX,
   TURN_STREAMS_EACH,
   TURN_STREAMS_MAX,
 } from "./gate.ts";
@@ -136,4 +137,22 @@ Deno.test("letHeadsIn(): who sends on without a request is read once in a turn, 
   await clock.turn();
   await clock.turn();
   assertEquals(socket.paused, true);
+});
+
+Deno.test("Gate.letOut() writes a bounded number of bytes in a turn, in the order they came", async () => {
+  const clock = new ManualClock();
+  const gate = new Gate(clock);
+  const piece = new Uint8Array(TURN_BYTES_MAX / 4);
+  const out: number[] = [];
+  for (let i = 0; i < 12; i++) {
+    const turn = gate.letOut(piece);
+    if (turn) void turn.then(() => out.push(i));
+    else out.push(i);
+  }
+  assertEquals(out, [0, 1, 2, 3]);
+  await clock.turn();
+  await clock.turn();
+  assertEquals(out.slice(0, 8), [0, 1, 2, 3, 4, 5, 6, 7]);
+  for (let i = 0; i < 10; i++) await clock.turn();
+  assertEquals([out.at(-1), gate.waiting], [11, 0]);
 });

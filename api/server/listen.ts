@@ -11,6 +11,7 @@ import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import { type Clock, RealClock } from "../../kv/clock.ts";
 import { Connections, IDLE_MS_MAX } from "./connections.ts";
+import { Gate } from "./gate.ts";
 import type { Call, Reply } from "./http.ts";
 import { callOf, serve } from "./serving.ts";
 
@@ -256,6 +257,7 @@ export const HEAD_BYTES_MAX = 1024 * 1024;
 export async function listen(served: Served, options: ListenOptions): Promise<Listener> {
   const { host = "127.0.0.1", port, tls, clock = new RealClock() } = options;
   const connections = new Connections(clock);
+  const out = new Gate(clock);
   const server = tls
     ? await secureServer(tls, options.streamsMax || HTTP2_STREAMS_MAX)
     : await plainServer();
@@ -275,7 +277,7 @@ export async function listen(served: Served, options: ListenOptions): Promise<Li
   });
   server.on("request", (req: IncomingMessage, res: ServerResponse) => {
     const ended = connections.begin(req);
-    serve(served, req, res, { clock, ended }).catch(() => res.destroy());
+    serve(served, req, res, { clock, ended, out }).catch(() => res.destroy());
   });
   server.on("upgrade", (req: IncomingMessage, socket: Socket, head: Buffer) => {
     // An exception here would end the process

@@ -5,6 +5,7 @@
 import type { Clock } from "../../kv/clock.ts";
 import type { Credentials } from "../auth/contract.ts";
 import { sessionOf } from "./connections.ts";
+import type { Gate } from "./gate.ts";
 import { badRequest } from "../machinery/errors.ts";
 import { BODY_BYTES_MAX, bodyTooLarge, type Call, isStream, type Reply, statusOf } from "./http.ts";
 import type { IncomingMessage, ServerResponse, Socket, TLSSocket } from "./listen.ts";
@@ -203,7 +204,7 @@ export async function serve(
   served: Answerer,
   req: IncomingMessage,
   res: ServerResponse,
-  { clock, ended }: { clock: Clock; ended: () => void },
+  { clock, ended, out }: { clock: Clock; ended: () => void; out: Gate },
 ): Promise<void> {
   const gone = new Gone(res, ended);
   const reply = await served.answer(new NodeCall(req, gone));
@@ -230,7 +231,7 @@ export async function serve(
   }
   res.writeHead(status, headers);
   res.flushHeaders?.();
-  await pump(res, body, { signal: gone.signal, clock });
+  await pump(res, body, { signal: gone.signal, clock, out });
 }
 
 /** Answers of more bytes than a connection's buffers hold are watched until they are taken. */
@@ -278,7 +279,7 @@ async function taken(res: ServerResponse, clock: Clock): Promise<void> {
 async function pump(
   res: ServerResponse,
   body: AsyncIterable<Uint8Array>,
-  { signal, clock }: { signal: AbortSignal; clock: Clock },
+  { signal, clock, out }: { signal: AbortSignal; clock: Clock; out: Gate },
 ): Promise<void> {
   const pieces = body[Symbol.asyncIterator]();
   const stop = () => void pieces.return?.()?.then(undefined, () => {});
@@ -292,6 +293,9 @@ async function pump(
       if (done || signal.aborted) break;
       // A chunk of no length would end the answer.
       if (value.length === 0) continue;
+      const turn = out.letOut(value);
+      if (turn) await turn;
+      if (signal.aborted) break;
       if (!to.write(socket ? chunkOf(value) : value)) await drained(to, signal, clock);
     }
   } finally {
