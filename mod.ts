@@ -467,6 +467,7 @@ export class Cluster {
   async #stop(): Promise<void> {
     const { system, informers, database, ranges, api } = this.#parts;
     this.#upkeep.stop();
+    await Promise.all(this.#nodes.map((node) => node.shutDown()));
     await api.shutdown();
     await Promise.all(this.#nodes.map((node) => node.stop()));
     await Promise.all(this.#simulated.map((nodes) => nodes.stop()));

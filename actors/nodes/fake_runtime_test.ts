@@ -107,7 +107,9 @@ export class FakeRuntime implements Runtime {
   connect(): Promise<never> {
     return Promise.reject(new Error("no"));
   }
-  stats(): undefined {}
+  stats() {
+    return { cpuNanoseconds: 0, cpuNanoCores: 0, memoryBytes: 0, workingSetBytes: 0 };
+  }
   async close(): Promise<void> {}
 }
 

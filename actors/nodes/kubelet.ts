@@ -4,8 +4,9 @@
  * every pod of the node has one, and that it hears of what it depends on.
  *
  * Its keys: `sweep` (once, when the pods of the node are known), `heartbeat` (lease, and status when it is due),
- * `status` (status now), `storage` (evict pods whose emptyDirs are too full), `manifests` (the files of static pods),
- * `end/<uid>` (a pod actor that has done its work). A pod's own actor has one key, `sync`.
+ * `status` (status now), `storage` (evict pods that take too much of the disk), `pressure` (evict pods when the machine
+ * runs short), `manifests` (the files of static pods), `end/<uid>` (a pod actor that has done its work). A pod's own
+ * actor has one key, `sync`.
  */
 import { type Change, keyOf } from "../../api/client/contract.ts";
 import type { PodRef } from "../../api/client/node_api.ts";
@@ -14,17 +15,24 @@ import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import type { ActorContext, ActorHandle, Behaviour } from "../runtime/mod.ts";
 import type { Clock, Timer } from "../../kv/clock.ts";
 import { registerNode, renewLease, reportNode } from "./heartbeat.ts";
+import type { Eviction } from "./eviction.ts";
+import type { Meter } from "./figures.ts";
+import type { EvictionOptions, ShutdownPeriod } from "./kubelet_options.ts";
 import type { KubeletMetrics } from "./kubelet_metrics.ts";
 import type { Network } from "./network/network.ts";
 import {
   LEASE_RENEW_MS,
   type NodeDescription,
   type NodeImage,
+  pressureEvent,
   STATUS_REPORT_MS,
   unpromised,
 } from "./node_status.ts";
 import { cachedObjects, type Objects } from "./objects.ts";
-import { NODE_AFFINITY, refusalOf } from "./pod_admission.ts";
+import { evictionOf, evictOverLimits, isLimited, type PressedNode } from "./node_pressure.ts";
+import { endPods, SHUTDOWN_REFUSAL, SHUTTING_DOWN } from "./node_shutdown.ts";
+import { NODE_AFFINITY, type Refusal, refusalOf } from "./pod_admission.ts";
+import { qosClass } from "./pod_status.ts";
 import { isCritical, isMirror, isStatic } from "./pod_source.ts";
 import { EVICTED, PodWorker, PREEMPTED } from "./pod_worker.ts";
 import { PREEMPTED_TEXT, victimsFor } from "./preemption.ts";
@@ -33,8 +41,6 @@ import type { NodeFacts, PodVolumes, ProbeDialer, WorkerPorts } from "./ports.ts
 import type { Runtime, Soon } from "./runtimes/runtime.ts";
 import { CONFIG_MAPS, NODES, type Pod, PODS, SECRETS } from "./types.ts";
 
-/** The grace of a pod that its node evicts without regard to what it asked for. */
-const EVICTION_GRACE_MS = 1000;
 /** How soon a critical pod looks again whether those it takes the place of have gone. */
 const ROOM_RETRY_MS = 200;
 
@@ -61,6 +67,10 @@ export interface KubeletParts {
   manifests?: ManifestSource;
   /** What is counted of its work. */
   metrics?: KubeletMetrics;
+  /** Measures its machine. */
+  meter?: Meter;
+  /** When pods are evicted. */
+  eviction?: EvictionOptions;
 }
 
 /** A kubelet while it runs. */
@@ -74,6 +84,9 @@ export interface KubeletState {
   reportedAt: number;
   /** What the last report said is wrong with it. */
   problem?: string;
+  eviction?: Eviction;
+  /** The node ends: it takes no pods any more. */
+  isEnding: boolean;
   timer?: Timer;
   unsubscribe: (() => void)[];
 }
@@ -86,6 +99,11 @@ export function kubelet(
   return {
     start: async (context) => {
       const state = await begin(parts, context);
+      state.eviction = evictionOf(
+        pressed(state, parts),
+        parts.eviction,
+        (reason, message) => context.recorder.event(selfOf(state), "Warning", reason, message),
+      );
       running(state);
       watch(state, parts, context);
       if (state.facts.podCIDR) prepareNetwork(state.facts.podCIDR, state, context);
@@ -137,7 +155,7 @@ async function begin(parts: KubeletParts, context: ActorContext): Promise<Kubele
     events: true,
   };
   await ports.volumes?.start?.();
-  const self = { apiVersion: "v1", kind: "Node", name: description.name, uid: description.name };
+  const self = selfOf({ facts });
   recorder.event(self, "Normal", "Starting", "Starting kubelet.");
   const text = `Node ${description.name} status is now: NodeReady`;
   recorder.event(self, "Normal", "NodeReady", text);
@@ -158,10 +176,23 @@ async function begin(parts: KubeletParts, context: ActorContext): Promise<Kubele
     }),
     problem,
     startedAt: now,
+    isEnding: false,
     node,
     reportedAt: now,
     unsubscribe: [],
   };
+}
+
+/** The node as its own Events name it. */
+function selfOf({ facts: { name } }: Pick<KubeletState, "facts">) {
+  return { apiVersion: "v1", kind: "Node", name, uid: name };
+}
+
+function pressed({ pods, ports }: KubeletState, { meter }: KubeletParts): PressedNode {
+  const workers = function* () {
+    for (const { worker } of pods.values()) yield worker;
+  };
+  return { ports, meter, workers, worker: (uid) => pods.get(uid)?.worker };
 }
 
 function watch(state: KubeletState, parts: KubeletParts, context: ActorContext): void {
@@ -170,7 +201,8 @@ function watch(state: KubeletState, parts: KubeletParts, context: ActorContext):
   const tick = () => {
     state.timer = clock.timer("background", LEASE_RENEW_MS, () => {
       context.send(context.address, "heartbeat");
-      if (hasLimitedFolders(state)) context.send(context.address, "storage");
+      if (state.eviction) context.send(context.address, "pressure");
+      if (hasLimits(state)) context.send(context.address, "storage");
       tick();
     });
   };
@@ -316,13 +348,13 @@ async function admit(
   const { name } = state.facts;
   let node = context.informers.for(NODES).get(name) ?? state.node;
   const others = held(state, context);
-  let refusal = refusalOf(pod, node, others);
+  let refusal = refusalNow(pod, state) ?? refusalOf(pod, node, others);
   if (refusal?.reason === NODE_AFFINITY) {
     // Its labels may have changed a moment ago.
     node = await context.client.get<KubeObject>({ resource: NODES, name });
     refusal = refusalOf(pod, node, others);
   }
-  if (refusal && isCritical(pod)) {
+  if (refusal && isCritical(pod) && !state.isEnding) {
     const victims = victimsFor(pod, node, others);
     for (const victim of victims ?? []) preempt(victim, state);
     if (victims?.length) return false;
@@ -333,6 +365,29 @@ async function admit(
     state.ports.metrics?.rejections.add({ reason: refusal.reason });
   }
   return true;
+}
+
+/** Why the node takes this pod not now, whatever room it has. */
+function refusalNow(pod: Pod, { isEnding, eviction }: KubeletState): Refusal | undefined {
+  if (isEnding) return SHUTDOWN_REFUSAL;
+  const message = eviction?.refusal(pod, qosClass(pod) === "BestEffort");
+  return message === undefined ? undefined : { reason: EVICTED, message };
+}
+
+/** Ends the pods of a node that is being shut down; it takes no others meanwhile. */
+export async function shutDown(
+  state: KubeletState,
+  periods: readonly ShutdownPeriod[],
+  tell: () => void,
+): Promise<void> {
+  const { ports: { clock, recorder, metrics }, pods } = state;
+  const text = "Shutdown manager detected shutdown event";
+  recorder.event(selfOf(state), "Normal", "NodeShutdown", text);
+  metrics?.shutdownStart.set({}, clock.now() / 1000);
+  state.isEnding = true;
+  tell();
+  await endPods(periods, [...pods.values()].map(({ worker }) => worker), clock);
+  metrics?.shutdownEnd.set({}, clock.now() / 1000);
 }
 
 function preempt(victim: Pod, { pods, ports }: KubeletState): void {
@@ -382,7 +437,8 @@ function nodeChanged(
   }
   if (Object.keys(unpromised(node.status)).length > 0) send("status");
   const conditions = node.status?.conditions as readonly { type: string; status: string }[];
-  if (conditions?.some((c) => c.type === "Ready" && c.status !== "True")) send("status");
+  const ready = state.problem ? "False" : "True";
+  if (conditions?.some((c) => c.type === "Ready" && c.status !== ready)) send("status");
 }
 
 /** Makes what pods' networks need, and tells of it: a node without a network is not ready. */
@@ -412,26 +468,28 @@ function sourceChanged(
   }
 }
 
-/** Whether a pod has an emptyDir that may not grow without bound. */
-function isLimited({ spec }: Pod): boolean {
-  return spec.volumes?.some(({ emptyDir }) => emptyDir?.sizeLimit !== undefined) ?? false;
-}
-
-function hasLimitedFolders({ pods, ports }: KubeletState): boolean {
+function hasLimits({ pods, ports }: KubeletState): boolean {
   if (!ports.volumes) return false;
   for (const { worker } of pods.values()) if (isLimited(worker.pod)) return true;
   return false;
 }
 
-/** Fails pods that keep more in an emptyDir than they said (eviction_manager.go, localStorageEviction). */
-async function evictOverfull({ pods, ports }: KubeletState): Promise<void> {
-  for (const { worker } of pods.values()) {
-    const { pod, holds } = worker;
-    if (!holds || !isLimited(pod) || isCritical(pod)) continue;
-    const message = await ports.volumes!.overfull(pod);
-    if (!message || !worker.end({ reason: EVICTED, message, graceMs: EVICTION_GRACE_MS })) continue;
-    ports.recorder.event(pod, "Warning", EVICTED, message);
+/** Looks whether the machine runs short, and tells of it when that changes. */
+async function lookAtPressure(state: KubeletState, context: ActorContext): Promise<void> {
+  const { eviction } = state;
+  if (!eviction) return;
+  const before = eviction.conditions;
+  await eviction.look();
+  const { conditions } = eviction;
+  const changed = [...before, ...conditions].filter((type) =>
+    before.includes(type) !== conditions.includes(type)
+  );
+  for (const type of changed) {
+    const reason = pressureEvent(type, conditions.includes(type));
+    const text = `Node ${state.facts.name} status is now: ${reason}`;
+    context.recorder.event(selfOf(state), "Normal", reason, text);
   }
+  if (changed.length) context.send(context.address, "status");
 }
 
 async function handle(
@@ -453,10 +511,11 @@ async function handle(
   }
   if (key === "manifests") return await readManifests(state, context);
   if (key === "sweep") return await parts.sweep?.(new Set(state.pods.keys()));
-  if (key === "storage") return await evictOverfull(state);
+  if (key === "storage") return await evictOverLimits(pressed(state, parts));
+  if (key === "pressure") return await lookAtPressure(state, context);
   const now = clock.now();
   if (key === "heartbeat") await renewLease(client, description.name, now, state.node);
-  const problem = await parts.problem?.();
+  const problem = state.isEnding ? SHUTTING_DOWN : await parts.problem?.();
   const due = key === "status" || now - state.reportedAt >= STATUS_REPORT_MS;
   if (due || problem !== state.problem) {
     const cached = context.informers.for(NODES).get(description.name);
@@ -465,6 +524,7 @@ async function handle(
       ...description,
       volumesInUse: state.ports.volumes?.inUse?.(),
       problem,
+      pressures: state.eviction?.conditions,
       ...(images ? { images } : {}),
     };
     state.node = cached

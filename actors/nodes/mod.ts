@@ -15,6 +15,7 @@
  * - no-leftovers: what a former life of a node left running ends before anything is started.
  * - no-mounts: what is mounted for a pod goes with it, and after `kill -9` before anything is started.
  * - own-files, one-name, mirrored: static pods (`static_pods.ts`).
+ * - hard-at-once, reclaim-first, slow-to-forget, one-by-one: evictions (`eviction.ts`).
  * - labelled: a simulated container never looks like a real one (node label, Event, logs, exec).
  *
  * What it does not do: isolation between tenants. An isolate is a process of this machine's user.

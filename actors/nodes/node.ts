@@ -9,7 +9,7 @@ import { unavailable } from "../../api/machinery/errors.ts";
 import type { ActorContext, System } from "../runtime/mod.ts";
 import type { Clock } from "../../kv/clock.ts";
 import type { Meter } from "./figures.ts";
-import { kubelet, type KubeletState, workerOf } from "./kubelet.ts";
+import { kubelet, type KubeletState, shutDown, workerOf } from "./kubelet.ts";
 import type { KubeletOptions } from "./kubelet_options.ts";
 import { type Network, VirtualNetwork } from "./network/network.ts";
 import { type NodeDescription, type NodeImage, nodeLabels } from "./node_status.ts";
@@ -75,6 +75,8 @@ export interface RunningNode {
   usage(): Promise<NodeUsage>;
   /** The machine has another address: its status says so, and pods of the host's network that start from now on. */
   readdress(address: string): void;
+  /** Ends its pods in order, if it was told how long that may take; else they run on. To be called before `stop`. */
+  shutDown(): Promise<void>;
   /** Ends its pods' processes; their objects stay, and resume with the next start. */
   stop(): Promise<void>;
 }
@@ -103,6 +105,8 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     problem: options.problem,
     images: options.images,
     metrics,
+    meter: options.meter,
+    eviction: told.eviction,
     manifests: options.manifests ?? (told.manifests ? manifestFolder(told.manifests) : undefined),
   };
   const handle = system.spawn(`node/${name}`, kubelet(parts, (s) => state = s), {
@@ -127,6 +131,9 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
   }
   const worker = (pod: PodRef) => state && workerOf(pod, state);
   const api = nodeApi({ name, worker, workers, now: () => clock.now(), usage, metrics });
+  const shutdown = async () => {
+    if (state && told.shutdown) await shutDown(state, told.shutdown, () => handle.send("status"));
+  };
   const stop = async () => {
     await handle.stop();
     for (const runtime of runtimes) await runtime.close();
@@ -137,7 +144,7 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     if (state) state.facts.addresses = description.addresses;
     handle.send("status");
   };
-  return { name, api, usage, readdress, stop };
+  return { name, api, usage, readdress, shutDown: shutdown, stop };
 }
 
 function describe(

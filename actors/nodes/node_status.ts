@@ -25,6 +25,8 @@ export interface NodeDescription {
   /** Why it cannot run pods now. */
   problem?: string;
   images?: NodeImage[];
+  /** What it runs short of: conditions that are true. */
+  pressures?: readonly string[];
   taints?: readonly { key: string; value?: string; effect: string }[];
   /** Volumes that must not be detached from it. */
   volumesInUse?: readonly string[];
@@ -73,7 +75,7 @@ export function nodeStatus(
   return {
     capacity: d.capacity,
     allocatable: { ...(d.allocatable ?? d.capacity), ...unpromised(old) },
-    conditions: conditions(old?.conditions ?? [], timestamp(now), d.problem),
+    conditions: conditions(old?.conditions ?? [], timestamp(now), d),
     addresses: [
       ...d.addresses.map((address) => ({ type: "InternalIP", address })),
       { type: "Hostname", address: d.hostname },
@@ -122,27 +124,50 @@ export interface NodeImage {
   sizeBytes: number;
 }
 
+/** Each condition with its status, reason and message when all is well; those of pressure when it is not, too. */
 const CONDITIONS = [
-  [
-    "MemoryPressure",
-    "False",
-    "KubeletHasSufficientMemory",
-    "kubelet has sufficient memory available",
-  ],
-  ["DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"],
-  ["PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"],
-  ["Ready", "True", "KubeletReady", "kubelet is posting ready status"],
+  {
+    type: "MemoryPressure",
+    well: ["KubeletHasSufficientMemory", "kubelet has sufficient memory available"],
+    short: ["KubeletHasInsufficientMemory", "kubelet has insufficient memory available"],
+  },
+  {
+    type: "DiskPressure",
+    well: ["KubeletHasNoDiskPressure", "kubelet has no disk pressure"],
+    short: ["KubeletHasDiskPressure", "kubelet has disk pressure"],
+  },
+  {
+    type: "PIDPressure",
+    well: ["KubeletHasSufficientPID", "kubelet has sufficient PID available"],
+    short: ["KubeletHasInsufficientPID", "kubelet has insufficient PID available"],
+  },
 ] as const;
+
+/** How the Event of a condition that changes calls it: its reason without whose it is. */
+export function pressureEvent(type: string, short: boolean): string {
+  const found = CONDITIONS.find((one) => one.type === type)!;
+  return found[short ? "short" : "well"][0].replace(/^Kubelet/, "Node");
+}
 
 function conditions(
   old: readonly Condition[],
   now: string,
-  problem: string | undefined,
+  { problem, pressures = [] }: Pick<NodeDescription, "problem" | "pressures">,
 ): Condition[] {
-  const own: Condition[] = CONDITIONS.map((usual) => {
-    const [type, status, reason, message] = problem && usual[0] === "Ready"
-      ? ["Ready", "False", "KubeletNotReady", problem] as const
-      : usual;
+  const all = CONDITIONS.map(({ type, well, short }) => {
+    const isShort = pressures.includes(type);
+    const [reason, message] = isShort ? short : well;
+    return { type: type as string, status: isShort ? "True" : "False", reason, message } as const;
+  });
+  const ready = problem
+    ? { status: "False", reason: "KubeletNotReady", message: problem } as const
+    : {
+      status: "True",
+      reason: "KubeletReady",
+      message: "kubelet is posting ready status",
+    } as const;
+  const own: Condition[] = [...all, { type: "Ready", ...ready }].map((one) => {
+    const { type, status, reason, message } = one;
     const before = old.find((c) => c.type === type);
     return {
       type,
@@ -153,7 +178,7 @@ function conditions(
       message,
     };
   });
-  const foreign = old.filter((c) => !CONDITIONS.some(([type]) => type === c.type));
+  const foreign = old.filter((c) => !own.some(({ type }) => type === c.type));
   return [...own, ...foreign];
 }
 

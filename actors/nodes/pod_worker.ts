@@ -155,6 +155,16 @@ export class PodWorker {
     return this.admitted && !this.#over && !this.#failed?.refused;
   }
 
+  /** When the node took it on. */
+  get startedAt(): number {
+    return Date.parse(this.#started);
+  }
+
+  /** Nothing is left of it here but what the API knows. */
+  get cleaned(): boolean {
+    return this.#sandbox.state === "clean";
+  }
+
   /** The node does not take the pod: it fails without ever having had a container. */
   refuse({ reason, message }: Refusal): void {
     this.#failed = { reason, message: `${REJECTED}${message}`, refused: true };

@@ -54,12 +54,10 @@ export async function nodeUsage(
   const held = { own: 0, others: 0 };
   for (const worker of workers) {
     held[isStatic(worker.pod) ? "own" : "others"]++;
-    const containers = await containersOf(worker, all);
-    const { namespace = "", name, uid, labels = {} } = worker.pod.metadata;
-    const startedAt = Date.parse(worker.pod.status?.startTime ?? "") || now;
-    if (containers.length === 0) continue;
-    pods.push({ namespace, name, uid, labels, startedAt, containers });
-    if (all) Object.assign(pods.at(-1)!, await podDetails(worker, node));
+    const pod = all
+      ? await podUsage(worker, node.volumes)
+      : podPart(worker, await containersOf(worker, all));
+    if (pod.containers.length) pods.push(pod);
   }
   const { meter } = node;
   const [machine, nodeFs, imageFs] = await Promise.all([
@@ -95,9 +93,20 @@ async function containersOf({ pod, records }: PodWorker, all: boolean): Promise<
   return containers;
 }
 
-async function podDetails({ pod, records }: PodWorker, { volumes }: MeasuredNode) {
+function podPart({ pod, startedAt }: PodWorker, containers: ContainerUsage[]): PodUsage {
+  const { namespace = "", name, uid, labels = {} } = pod.metadata;
+  return { namespace, name, uid, labels, startedAt, containers };
+}
+
+/** All that one pod uses. */
+export async function podUsage(
+  worker: PodWorker,
+  volumes: PodVolumes | undefined,
+): Promise<PodUsage> {
+  const { pod, records } = worker;
   const runtime = records.find(({ phase }) => phase === "running")?.runtime;
   return {
+    ...podPart(worker, await containersOf(worker, true)),
     sandbox: await runtime?.sandboxStats?.(pod.metadata.uid),
     volumes: runtime?.real ? await volumes?.measure?.(pod) : undefined,
   };

@@ -1,7 +1,7 @@
-/** What a containerd node does of its own accord: static pods, figures. */
+/** What a containerd node does of its own accord: static pods, figures, evictions, an orderly end. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { MIRROR } from "../../actors/nodes/pod_source.ts";
-import { type Pod, PODS } from "../../actors/nodes/types.ts";
+import { NODES, type Pod, PODS } from "../../actors/nodes/types.ts";
 import { IMAGES, withContainerd } from "./containerd.ts";
 import { type ContainerdWorld, openContainerd } from "./containerd_fixture.ts";
 
@@ -121,6 +121,62 @@ const CASES: Record<string, (world: ContainerdWorld) => Promise<void>> = {
     );
     assertMatch(await get("/metrics"), /^kubelet_pod_start_duration_seconds_count [1-9]/m);
     await gone("used");
+  },
+  "what runs short, and what takes too much of the disk, evicts pods": async (world) => {
+    const { box, pod, phase, ready, gone, restart } = world;
+    await pod("stays", { command: LIVES }, { priority: 2_000_000_000 });
+    await pod("goes", { command: LIVES });
+    await ready("stays");
+    await ready("goes");
+    await pod("full", {
+      command: ["sh", "-c", `dd if=/dev/zero of=/v/f bs=1M count=3; ${LIVES[2]}`],
+      volumeMounts: [{ name: "v", mountPath: "/v" }],
+      resources: { limits: { "ephemeral-storage": "1Mi" }, requests: { memory: "1Gi" } },
+    }, { volumes: [{ name: "v", emptyDir: {} }] });
+    await ready("full");
+    // More than all but a thousandth of the memory is never free.
+    await restart({
+      eviction: {
+        thresholds: [{ signal: "memory.available", value: { percentage: 0.999 }, graceMs: 0 }],
+        pressureTransitionMs: 60_000,
+        maxPodGraceSeconds: 0,
+      },
+    });
+    const full = (await phase("full", "Failed")).status!;
+    assertEquals(full.reason, "Evicted");
+    assertEquals(
+      full.message,
+      "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ",
+    );
+    const { message } = (await phase("goes", "Failed")).status!;
+    assertMatch(
+      message!,
+      /^The node was low on resource: memory\. Threshold quantity: \d+\w*, available: \d+\w*\. Container c was using \d+\w*, request is 0, has larger consumption of memory\. $/,
+    );
+    await box.until("the condition", async () => {
+      const { status } = await box.client.get({ resource: NODES, name: "n0" });
+      const conditions = status.conditions as { type: string; reason: string }[];
+      return conditions.some(({ reason }) => reason === "KubeletHasInsufficientMemory");
+    });
+    assertEquals((await box.get("stays")).status!.phase, "Running");
+    for (const name of ["stays", "goes", "full"]) await gone(name);
+  },
+  "a node that is shut down ends its pods, where it was told how long that may take": async (
+    world,
+  ) => {
+    const { box, containerd, pod, ready, gone, restart } = world;
+    await restart({ shutdown: [{ priority: 0, graceSeconds: 10 }] });
+    await pod("ends", { command: LIVES });
+    await ready("ends");
+    await world.node.shutDown();
+    const { phase, reason, message } = (await box.get("ends")).status!;
+    assertEquals([phase, reason, message], [
+      "Failed",
+      "Terminated",
+      "Pod was terminated in response to imminent node shutdown.",
+    ]);
+    assertEquals((await containerd.ctr("-n", "k8s.io", "tasks", "ls", "-q")).text, "");
+    await gone("ends");
   },
 };
 

@@ -104,6 +104,7 @@ export async function startMachine(options: MachineOptions): Promise<RunningMach
     { component: "kubelet" },
   );
   const stop = async () => {
+    await node.shutDown();
     await tunnel.stop();
     await node.stop();
     await network.stop();

@@ -180,6 +180,12 @@ export class TestDriver {
         await Deno.remove(targetPath).catch(() => {});
         return {};
       },
+      NodeGetVolumeStats: () => ({
+        usage: [
+          { unit: 1, total: 5000, available: 3000, used: 2000 },
+          { unit: 2, total: 50, available: 30, used: 20 },
+        ],
+      }),
       NodeExpandVolume: ({ capacityRange }) => ({ capacityBytes: capacityRange.requiredBytes }),
       ...(controllerCan && this.#controller(list(controllerCan.map((one) => CONTROLLER_CAN[one])))),
     };

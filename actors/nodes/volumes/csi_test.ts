@@ -229,6 +229,33 @@ inOwnNamespace(import.meta.url, () => {
     );
   });
 
+  test("what a volume holds is its driver's to say, where it can", {
+    driverSpec: NO_ATTACH,
+    nodeCan: ["stage", "measure"],
+  }, async (w) => {
+    await w.run("p", [await w.claim("a"), { name: "own", emptyDir: {} }]);
+    await running(w, "p");
+    const page = await w.node.api.fetch(new Request("http://node/stats/summary"));
+    const { pods: [{ volume: [claimed, own] }] } = await page.json();
+    delete claimed.time;
+    assertEquals(claimed, {
+      name: "a",
+      pvcRef: { name: "a", namespace: "default" },
+      capacityBytes: 5000,
+      availableBytes: 3000,
+      usedBytes: 2000,
+      inodes: 50,
+      inodesFree: 30,
+      inodesUsed: 20,
+    });
+    assertEquals([own.name, own.pvcRef, own.inodesUsed], ["own", undefined, 1]);
+    const { volumeId, volumePath, stagingTargetPath } = w.driver.last("NodeGetVolumeStats");
+    assertEquals(volumeId, "handle-a");
+    assertEquals(volumePath.endsWith("/volumes/kubernetes.io~csi/pv-a/mount"), true);
+    assertEquals(stagingTargetPath.endsWith("/globalmount"), true);
+    await w.gone("p");
+  });
+
   test(
     "a volume is attached, staged, published, shared by two pods, and taken back",
     {},
