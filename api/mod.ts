@@ -73,6 +73,7 @@ import { Arrivals } from "./server/arrivals.ts";
 import { Auditor, type AuditSink } from "./server/audit.ts";
 import { AuditLog } from "./server/audit_log.ts";
 import { AuditWebhook } from "./server/audit_webhook.ts";
+import { WatchEvents } from "./server/watch_metrics.ts";
 import { hostLogFiles, hostUsage } from "./server/files.ts";
 import { Health } from "./server/health.ts";
 import { processLines } from "./server/zpages.ts";
@@ -107,6 +108,8 @@ export interface ApiOptions {
   review?: Auth["review"];
   tokens?: Auth["tokens"];
   metricsText?: Auth["metricsText"];
+  identity?: Auth["identity"];
+  admissions?: Auth["admissions"];
   /** Answers of kinds that are not stored. */
   virtual?: Readonly<Record<string, VirtualAnswer>>;
   /** Lets the event loop do other work in the middle of long scans (default: a timer, or nothing under a manual clock). */
@@ -242,6 +245,9 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     deadlines: new Deadlines(clock, front.requestTimeoutMs),
     closing: new Closing(clock, front.closing),
     health: new Health(),
+    watchEvents: new WatchEvents(),
+    identity: options.identity,
+    admissions: options.admissions,
     startedAt: clock.now(),
     front,
     audit: options.audit,
@@ -342,6 +348,7 @@ export function createApi(options: ApiOptions): Api {
   const { audit } = deps;
   if (audit) metrics.add(() => audit.lines());
   if (options.metricsText) metrics.add(options.metricsText);
+  metrics.add(() => deps.watchEvents.text());
   metrics.add(() => aggregation.lines());
   metrics.add(() => definitions.metricsText());
   const openapi = new OpenApi(deps.kinds, aggregation, {

@@ -20,6 +20,7 @@ import type {
   SpawnOptions,
 } from "./contract.ts";
 import { Mailbox } from "./mailbox.ts";
+import { QueueTimes } from "./queue_times.ts";
 import { isNamespaceGoing } from "./ownership.ts";
 import { EventRecorder } from "./recorder.ts";
 import { type Supervised, Supervisor } from "./supervisor.ts";
@@ -54,6 +55,7 @@ export class Actor<S> implements Supervised, ActorHandle {
   #state: ActorReport["state"] = "starting";
   #lives = 0;
   #handledBefore = 0;
+  readonly #times = new QueueTimes();
   #failedBefore = 0;
   #lastError: string | undefined;
   #lastAt: number | undefined;
@@ -131,6 +133,7 @@ export class Actor<S> implements Supervised, ActorHandle {
       delayed: mailbox.delayed,
       lagMs: mailbox.lagMs,
       handled: this.handled,
+      times: this.#times,
       failed: this.#failedBefore + mailbox.failedCount,
       restarts: Math.max(0, this.#lives - 1),
       lastKey: mailbox.lastKey,
@@ -179,6 +182,7 @@ export class Actor<S> implements Supervised, ActorHandle {
     return new Mailbox({
       ...this.#options,
       clock: this.#ports.clock,
+      times: this.#times,
       handle: (key) => {
         const life = this.#life!;
         return this.#behaviour.handle(key, life.state as S, life.context);

@@ -22,6 +22,7 @@ import type { Client, Informers } from "../../api/client/contract.ts";
 import type { DeepReadonly, KubeObject, ResourceId } from "../../api/machinery/types.ts";
 import type { Clock } from "../../kv/clock.ts";
 import type { Queue, Terms } from "../../kv/contract.ts";
+import type { QueueTimes } from "./queue_times.ts";
 
 /** Done, or come back after a while. */
 export type Outcome = void | { afterMs: number };
@@ -116,6 +117,8 @@ export interface ActorReport {
   lagMs: number;
   handled: number;
   failed: number;
+  /** How long its keys waited and were worked on. */
+  times: QueueTimes;
   restarts: number;
   lastKey?: string;
   lastError?: string;

@@ -13,6 +13,7 @@
 import type { Clock, Timer } from "../../kv/clock.ts";
 import type { Outcome } from "./contract.ts";
 import { TerminalError } from "./contract.ts";
+import type { QueueTimes } from "./queue_times.ts";
 import {
   BACKOFF_MS_MAX,
   BACKOFF_MS_MIN,
@@ -32,6 +33,8 @@ export interface MailboxOptions {
    * one by one as room allows, so that a mailbox smaller than the world still gets through it.
    */
   overflowed(): Iterator<void>;
+  /** Hears how long a key waited and how long it was worked on. */
+  times?: QueueTimes;
   workers?: number;
   keysMax?: number;
   backoffMsMin?: number;
@@ -162,10 +165,10 @@ export class Mailbox {
   /** Gives waiting keys to free workers. */
   #pump(): void {
     while (this.#open && !this.#paused && this.#running.size < this.#workers) {
-      const next = this.#waiting.keys().next();
+      const next = this.#waiting.entries().next();
       if (next.done) return;
       if (this.#turnIsOver()) return;
-      const key = next.value;
+      const [key, since] = next.value;
       this.#waiting.delete(key);
       const wake = this.#comeBack.get(key);
       if (wake) {
@@ -173,7 +176,7 @@ export class Mailbox {
         this.#comeBack.delete(key);
       }
       this.#running.set(key, false);
-      void this.#run(key);
+      void this.#run(key, since);
     }
   }
 
@@ -197,7 +200,10 @@ export class Mailbox {
     return true;
   }
 
-  async #run(key: string): Promise<void> {
+  async #run(key: string, since: number): Promise<void> {
+    const { times } = this.#options;
+    const began = times ? this.#clock.monotonic() : 0;
+    times?.queued.add((began - since) / 1000);
     let afterMs: number | undefined;
     this.lastKey = key;
     try {
@@ -212,6 +218,7 @@ export class Mailbox {
       afterMs = this.#fail(key, error);
     }
     this.handled++;
+    times?.worked.add((this.#clock.monotonic() - began) / 1000);
     const again = this.#running.get(key);
     this.#running.delete(key);
     if (this.#open) {

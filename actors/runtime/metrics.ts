@@ -19,6 +19,12 @@ const ROWS: readonly [string, "counter" | "gauge", string, (report: ActorReport)
   ],
 ];
 
+/** Histograms: a name of upstream's, what it tells, and which of a report's. */
+const TIMES = [
+  ["workqueue_queue_duration_seconds", "How long keys wait, in seconds", "queued"],
+  ["workqueue_work_duration_seconds", "How long keys are worked on, in seconds", "worked"],
+] as const;
+
 /** Lines for `/metrics`. A pod's own actor has none: pods come and go. */
 export function workqueueLines(reports: readonly ActorReport[]): string {
   const shown = reports.filter(({ address }) => !address.startsWith("pod/"));
@@ -28,6 +34,12 @@ export function workqueueLines(reports: readonly ActorReport[]): string {
     lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
     for (const report of shown) {
       lines.push(`${name}{name=${JSON.stringify(nameOf(report.address))}} ${read(report)}`);
+    }
+  }
+  for (const [name, help, field] of TIMES) {
+    lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} histogram`);
+    for (const { address, times } of shown) {
+      lines.push(...times[field].lines(name, `name=${JSON.stringify(nameOf(address))}`));
     }
   }
   return lines.join("\n");

@@ -2,6 +2,7 @@
 import { assertEquals } from "@std/assert";
 import type { ActorReport } from "./contract.ts";
 import { workqueueLines } from "./metrics.ts";
+import { QueueTimes } from "./queue_times.ts";
 
 Deno.test("workqueueLines() shows actors as queues of upstream's names, and no pods", () => {
   const report = (address: string, more: Partial<ActorReport> = {}): ActorReport => ({
@@ -14,14 +15,31 @@ Deno.test("workqueueLines() shows actors as queues of upstream's names, and no p
     handled: 0,
     failed: 0,
     restarts: 0,
+    times: new QueueTimes(),
     ...more,
   });
-  const busy = { waiting: 2, running: 1, handled: 7, failed: 3, lagMs: 1500 };
+  const times = new QueueTimes();
+  times.queued.add(0.002);
+  times.worked.add(20);
+  const busy = { times, waiting: 2, running: 1, handled: 7, failed: 3, lagMs: 1500 };
   const lines = workqueueLines([
     report("controller/deployment", busy),
     report("scheduler/default"),
     report("pod/abc"),
   ]).split("\n").filter((line) => !line.startsWith("#"));
+  const histogram = lines.splice(8).filter((line) => line.includes('"deployment"'));
+  assertEquals(histogram.filter((line) => /le="(0.001|0.01|10|\+Inf)"|_sum/.test(line)), [
+    'workqueue_queue_duration_seconds_bucket{name="deployment",le="0.001"} 0',
+    'workqueue_queue_duration_seconds_bucket{name="deployment",le="0.01"} 1',
+    'workqueue_queue_duration_seconds_bucket{name="deployment",le="10"} 1',
+    'workqueue_queue_duration_seconds_bucket{name="deployment",le="+Inf"} 1',
+    'workqueue_queue_duration_seconds_sum{name="deployment"} 0.002',
+    'workqueue_work_duration_seconds_bucket{name="deployment",le="0.001"} 0',
+    'workqueue_work_duration_seconds_bucket{name="deployment",le="0.01"} 0',
+    'workqueue_work_duration_seconds_bucket{name="deployment",le="10"} 0',
+    'workqueue_work_duration_seconds_bucket{name="deployment",le="+Inf"} 1',
+    'workqueue_work_duration_seconds_sum{name="deployment"} 20',
+  ]);
   assertEquals(lines, [
     'workqueue_adds_total{name="deployment"} 10',
     'workqueue_adds_total{name="scheduler/default"} 0',

@@ -4,6 +4,8 @@ import type { Admission } from "./contract.ts";
 
 /** Upper bounds of latency, in seconds (upstream's). */
 const BUCKETS = [0.005, 0.025, 0.1, 0.5, 1, 2.5, 10, 25];
+/** Those of a whole step of admission. */
+const STEP_BUCKETS = [0.005, 0.025, 0.1, 0.5, 1, 2.5];
 /** Those of match conditions. */
 const CONDITION_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.1, 0.2, 0.25];
 /** Those of policies' expressions. */
@@ -70,6 +72,11 @@ function judgedLabels({ operation, kind, subresource }: Admission): string {
 
 /** Counts what webhooks and policies are asked and how it ends. */
 export class AdmissionMetrics {
+  readonly #steps = new Duration(
+    `${PREFIX}step_admission_duration_seconds`,
+    "Time that a whole step of admission takes, in seconds",
+    STEP_BUCKETS,
+  );
   readonly #requests = new Counter(
     `${PREFIX}webhook_request_total`,
     "Requests that webhooks were asked about, by code",
@@ -113,6 +120,12 @@ export class AdmissionMetrics {
 
   readonly #validating = new PolicyMetrics("validating");
   readonly #mutating = new PolicyMetrics("mutating");
+
+  /** A step of admission is over: all plugins that change an object, or all that judge it. */
+  stepped(type: "admit" | "validate", operation: string, ended: { ms: number; rejected: boolean }) {
+    const { ms, rejected } = ended;
+    this.#steps.add(`operation="${operation}",rejected="${rejected}",type="${type}"`, ms);
+  }
 
   /** A validation did not hold; `action` is what came of it: `deny`, `warn`, `audit`, or `allow` for an ignored error. */
   validated(judged: Judged, action: string, ms: number): void {
@@ -180,6 +193,7 @@ export class AdmissionMetrics {
   /** Everything as Prometheus reads it. */
   text(): string {
     return [
+      this.#steps,
       this.#requests,
       this.#rejections,
       this.#failedOpen,

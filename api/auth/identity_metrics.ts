@@ -1,12 +1,21 @@
 /** Metrics of who was known and what was decided, by upstream's names. Counting is cheap: every request is counted. */
-import { Duration, Tally } from "../machinery/metric_series.ts";
+import { Duration, exponentialBounds, Tally } from "../machinery/metric_series.ts";
+import { NobodyError } from "./authn.ts";
 import type { Authorizer, Decision } from "./contract.ts";
 
 /** Upper bounds of a webhook's latency, in seconds (upstream's). */
-const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const WEBHOOK_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
+/** Those of knowing somebody and of a decision. */
+const BUCKETS = exponentialBounds(0.001, 2, 15);
 
 /** How a request's credentials were taken; `failure`: there were none that anybody knows. */
 export type Attempt = "success" | "failure" | "error";
+
+/** How credentials were taken that did not do. */
+export function attemptOf(error: unknown): Attempt {
+  return error instanceof NobodyError ? "failure" : "error";
+}
 
 /** How asking a webhook ended. */
 export type Evaluation = "success" | "error" | "timeout";
@@ -27,6 +36,17 @@ export class IdentityMetrics {
     "Requests of users that were known, by kind of name",
   );
   readonly #attempts = new Tally("authentication_attempts", "Credentials, by how they were taken");
+  readonly #attemptTimes = new Duration(
+    "authentication_duration_seconds",
+    "Time that knowing somebody takes, in seconds",
+    BUCKETS,
+  );
+  readonly #asked = new Tally("authorization_attempts_total", "Decisions, by result");
+  readonly #askedTimes = new Duration(
+    "authorization_duration_seconds",
+    "Time that decisions take, in seconds",
+    BUCKETS,
+  );
   readonly #decisions = new Tally(
     "apiserver_authorization_decisions_total",
     "Decisions that ended the asking, by authorizer",
@@ -42,15 +62,25 @@ export class IdentityMetrics {
   readonly #durations = new Duration(
     "apiserver_authorization_webhook_duration_seconds",
     "Time that authorization webhooks take, in seconds",
-    BUCKETS,
+    WEBHOOK_BUCKETS,
   );
 
   /** Somebody asked; `name` is who it was, where that is known. */
-  attempted(result: Attempt, name?: string): void {
-    this.#attempts.add(`result="${result}"`);
+  attempted(result: Attempt, ms: number, name?: string): void {
+    const label = `result="${result}"`;
+    this.#attempts.add(label);
+    this.#attemptTimes.add(label, ms);
     if (name === undefined) return;
     const kind = KNOWN.has(name) ? name : name.includes("@") ? "email_id" : "other";
     this.#users.add(`username="${kind}"`);
+  }
+
+  /** A request's right was asked for. */
+  decided({ allowed, denied, error }: Decision, ms: number): void {
+    const result = allowed ? "allowed" : error ? "error" : denied ? "denied" : "no-opinion";
+    const label = `result="${result}"`;
+    this.#asked.add(label);
+    this.#askedTimes.add(label, ms);
   }
 
   /** The authorizer, its decisions counted. */
@@ -87,7 +117,10 @@ export class IdentityMetrics {
   text(): string {
     return [
       this.#attempts,
+      this.#attemptTimes,
       this.#users,
+      this.#asked,
+      this.#askedTimes,
       this.#decisions,
       this.#evaluations,
       this.#failedOpen,

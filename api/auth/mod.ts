@@ -55,7 +55,6 @@ import {
   authenticateWith,
   certificateAuthenticator,
   configuredAnonymous,
-  NobodyError,
   tokenAuthenticator,
 } from "./authn.ts";
 import {
@@ -65,7 +64,7 @@ import {
   createAuthorizer,
 } from "./authorizers.ts";
 import type { AdmissionPlugin, Authenticator, Authorizer, Credentials } from "./contract.ts";
-import { IdentityMetrics } from "./identity_metrics.ts";
+import { attemptOf, IdentityMetrics } from "./identity_metrics.ts";
 import { type HeaderPairs, impersonated, type Requested } from "./impersonate.ts";
 import { TokenKeys } from "./jwt.ts";
 import { type JwtAuthenticatorOptions, JwtTokens } from "./jwt_authenticator.ts";
@@ -205,6 +204,10 @@ export interface Auth {
   readonly tokens: Tokens;
   /** Lines for `/metrics`. */
   metricsText(): string;
+  /** Where the server counts whom it knew and what was decided. */
+  identity: Pick<IdentityMetrics, "attempted" | "decided">;
+  /** Where it counts how long admission took. */
+  admissions: Pick<AdmissionMetrics, "stepped">;
   /** The review of a kind (`authorization.k8s.io/selfsubjectaccessreviews`), if it is one. */
   review(resource: string): ((object: KubeObject, context: ReviewAsker) => Answer) | undefined;
 }
@@ -271,16 +274,17 @@ function noWayOut(): never {
 
 /** Asks who it is, and counts how that ended. */
 function counted(
-  metrics: IdentityMetrics,
+  { metrics, clock }: { metrics: IdentityMetrics; clock: Clock },
   authenticators: readonly Authenticator[],
   credentials: Credentials,
 ): User | Promise<User> {
+  const since = clock.monotonic();
   const known = (user: User): User => {
-    metrics.attempted("success", user.name);
+    metrics.attempted("success", clock.monotonic() - since, user.name);
     return user;
   };
   const refused = (error: unknown): never => {
-    metrics.attempted(error instanceof NobodyError ? "failure" : "error");
+    metrics.attempted(attemptOf(error), clock.monotonic() - since);
     throw error;
   };
   try {
@@ -340,7 +344,7 @@ export function createAuth(options: AuthOptions): Auth {
       sources = next.authentication ?? {};
       tokens.ask(tokenSources(sources, { outbound, clock }));
     },
-    authenticate: (credentials) => counted(counts, authenticators, credentials),
+    authenticate: (credentials) => counted({ metrics: counts, clock }, authenticators, credentials),
     impersonate: (user, headers, requested, constrained) =>
       impersonated(user, headers, authorizer, requested, constrained),
     authorizer,
@@ -349,6 +353,8 @@ export function createAuth(options: AuthOptions): Auth {
       options.plugins,
     ),
     tokens,
+    identity: counts,
+    admissions: metrics,
     metricsText: () => [metrics.text(), counts.text()].filter(Boolean).join("\n"),
     review(resource) {
       const review = REVIEWS[resource];

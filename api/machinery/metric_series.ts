@@ -84,19 +84,61 @@ export class Tally extends Series {
   }
 }
 
-interface Measured {
-  count: number;
-  sum: number;
-  buckets: number[];
+/** A histogram: of how many values each bound is the first that is not below. Noting one allocates nothing. */
+export class Histogram {
+  readonly #bounds: readonly number[];
+  readonly #counts: Float64Array;
+  #sum = 0;
+
+  constructor(bounds: readonly number[]) {
+    this.#bounds = bounds;
+    this.#counts = new Float64Array(bounds.length + 1);
+  }
+
+  /** Notes a value. */
+  add(value: number): void {
+    const bounds = this.#bounds;
+    let at = 0;
+    while (at < bounds.length && value > bounds[at]) at++;
+    this.#counts[at]++;
+    this.#sum += value;
+  }
+
+  /** Values noted. */
+  get count(): number {
+    let count = 0;
+    for (const one of this.#counts) count += one;
+    return count;
+  }
+
+  /** Its lines, without a head. */
+  *lines(name: string, labels: string): Generator<string> {
+    const before = `${name}_bucket{${labels}${labels && ","}le="`;
+    let count = 0;
+    for (const [i, bound] of this.#bounds.entries()) {
+      count += this.#counts[i];
+      yield `${before}${boundText(bound)}"} ${count}`;
+    }
+    count += this.#counts[this.#bounds.length];
+    yield `${before}+Inf"} ${count}`;
+    const braced = labels && `{${labels}}`;
+    yield `${name}_sum${braced} ${this.#sum}`;
+    yield `${name}_count${braced} ${count}`;
+  }
 }
 
-/** A metric of durations: a histogram in seconds. */
+/** `count` bounds, each `factor` times the one before. */
+export function exponentialBounds(first: number, factor: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => Number((first * factor ** i).toPrecision(12)));
+}
+
+/** A metric of durations: a histogram in seconds for each set of labels. */
 export class Duration {
   readonly #name: string;
   readonly #help: string;
   /** Upper bounds, in seconds. */
   readonly #bounds: readonly number[];
-  readonly #series = new Map<string, Measured>();
+  readonly #series = new Map<string, Histogram>();
 
   constructor(name: string, help: string, bounds: readonly number[]) {
     this.#name = name;
@@ -104,39 +146,28 @@ export class Duration {
     this.#bounds = bounds;
   }
 
-  /** Notes one duration. */
-  add(labels: Labels, ms: number): void {
-    const key = text(labels);
+  /** Notes one duration. Labels that no user chooses may come as their text. */
+  add(labels: Labels | string, ms: number): void {
+    const key = typeof labels === "string" ? labels : text(labels);
     let one = this.#series.get(key);
     if (!one) {
       if (this.#series.size >= SERIES_MAX) return;
-      this.#series.set(key, one = { count: 0, sum: 0, buckets: this.#bounds.map(() => 0) });
+      this.#series.set(key, one = new Histogram(this.#bounds));
     }
-    const seconds = ms / 1000;
-    one.count++;
-    one.sum += seconds;
-    for (const [i, bound] of this.#bounds.entries()) if (seconds <= bound) one.buckets[i]++;
+    one.add(ms / 1000);
   }
 
   /** Its lines; none before the first duration. */
   *lines(): Generator<string> {
     if (this.#series.size === 0) return;
-    const name = this.#name;
-    yield `# HELP ${name} ${this.#help}`;
-    yield `# TYPE ${name} histogram`;
-    for (const [labels, { count, sum, buckets }] of this.#series) {
-      for (const [i, bound] of this.#bounds.entries()) {
-        yield `${name}_bucket{${labels}${labels && ","}le="${boundText(bound)}"} ${buckets[i]}`;
-      }
-      yield `${name}_bucket{${labels}${labels && ","}le="+Inf"} ${count}`;
-      const braced = labels && `{${labels}}`;
-      yield `${name}_sum${braced} ${sum}`;
-      yield `${name}_count${braced} ${count}`;
-    }
+    yield `# HELP ${this.#name} ${this.#help}`;
+    yield `# TYPE ${this.#name} histogram`;
+    for (const [labels, one] of this.#series) yield* one.lines(this.#name, labels);
   }
 }
 
 /** A bound as Go prints it: exponents have two digits. */
 function boundText(bound: number): string {
-  return String(bound).replace(/e([+-])(\d)$/, "e$10$2");
+  const written = bound >= 1e6 && bound < 1e21 ? bound.toExponential() : String(bound);
+  return written.replace(/e([+-])(\d)$/, "e$10$2");
 }

@@ -74,10 +74,37 @@ function optionsOf(request: ApiRequest, operation: Operation): Record<string, un
  * It answers at once as long as they do.
  */
 export function mutate(deps: Deps, admission: Admission): boolean | Promise<boolean> {
-  const changed = mutateFrom(deps, admission, { from: 0, changed: false });
-  return typeof changed === "boolean"
-    ? changed
-    : changed.then((late) => mutateAgain(deps, admission, late));
+  return stepped(deps, admission, "admit", () => {
+    const changed = mutateFrom(deps, admission, { from: 0, changed: false });
+    return typeof changed === "boolean"
+      ? changed
+      : changed.then((late) => mutateAgain(deps, admission, late));
+  });
+}
+
+/** Runs a step of admission, and tells how long it took. */
+function stepped<T>(
+  { admissions, clock }: Deps,
+  { operation }: Admission,
+  type: "admit" | "validate",
+  step: () => T | Promise<T>,
+): T | Promise<T> {
+  if (!admissions) return step();
+  const since = clock.monotonic();
+  const over = (rejected: boolean) =>
+    admissions.stepped(type, operation, { ms: clock.monotonic() - since, rejected });
+  const refused = (error: unknown): never => {
+    over(true);
+    throw error;
+  };
+  try {
+    const done = step();
+    if (done instanceof Promise) return done.then((late) => (over(false), late), refused);
+    over(false);
+    return done;
+  } catch (error) {
+    return refused(error);
+  }
 }
 
 function mutateAgain(
@@ -119,13 +146,17 @@ function own(object: KubeObject | undefined): void {
 }
 
 /** Runs the validating plugins; a promise only where one of them has to wait. */
-export function review(deps: Deps, admission: Admission, from = 0): void | Promise<void> {
+export function review(deps: Deps, admission: Admission): void | Promise<void> {
+  return stepped(deps, admission, "validate", () => reviewFrom(deps, admission, 0));
+}
+
+function reviewFrom(deps: Deps, admission: Admission, from: number): void | Promise<void> {
   const { admission: plugins } = deps;
   for (let i = from; i < plugins.length; i++) {
     const plugin = plugins[i];
     if (!plugin.validate || !plugin.handles(admission)) continue;
     const pending = plugin.validate(admission);
-    if (pending) return pending.then(() => review(deps, admission, i + 1));
+    if (pending) return pending.then(() => reviewFrom(deps, admission, i + 1));
   }
 }
 

@@ -83,7 +83,7 @@ export function createApp(deps: Deps, options: AppOptions): App {
     const contentType = method === "PATCH" ? call.header("content-type") : undefined;
     options.metrics.observe(
       { method, route, path, query, contentType },
-      reply.status,
+      reply,
       deps.clock.monotonic() - began,
     );
   };

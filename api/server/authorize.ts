@@ -49,8 +49,15 @@ export function authorize(
   attributes: Attributes,
   audit?: AuditRecord,
 ): void | Promise<void> {
+  const since = deps.clock.monotonic();
   const decision = deps.authorizer.authorize(attributes);
-  if (decision instanceof Promise) return decision.then((late) => heed(attributes, late, audit));
+  if (decision instanceof Promise) {
+    return decision.then((late) => {
+      deps.identity?.decided(late, deps.clock.monotonic() - since);
+      heed(attributes, late, audit);
+    });
+  }
+  deps.identity?.decided(decision, deps.clock.monotonic() - since);
   heed(attributes, decision, audit);
 }
 

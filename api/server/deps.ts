@@ -2,6 +2,7 @@
  * What the server is made of, handed to every part of it: the database, the kinds, identity, the clock.
  * Also the few things all verbs ask of them: where an object lies, which store holds it.
  */
+import type { WatchEvents } from "./watch_metrics.ts";
 import type { Clock } from "../../kv/clock.ts";
 import {
   ClosedError,
@@ -84,6 +85,11 @@ export interface Deps {
   deadlines: Deadlines;
   closing: Closing;
   health: Health;
+  watchEvents: WatchEvents;
+  /** Counts credentials and decisions. */
+  identity?: Auth["identity"];
+  /** Counts how long admission takes. */
+  admissions?: Auth["admissions"];
   /** Wall time in ms. */
   startedAt: number;
   front: FrontPolicy;

@@ -1,6 +1,7 @@
 /** Metrics in Prometheus' text format, by upstream's names. */
+import { exponentialBounds, Gauge, Histogram } from "../machinery/metric_series.ts";
 import type { Deps } from "./deps.ts";
-import type { Reply } from "./http.ts";
+import { isStream, type Reply } from "./http.ts";
 import type { Route } from "./route.ts";
 
 /** Upper bounds of latency, in seconds (upstream's). */
@@ -30,11 +31,16 @@ const BUCKETS = [
   60,
 ];
 
+/** Upper bounds of what is answered, in bytes (upstream's). */
+const SIZES = exponentialBounds(1_000, 10, 7);
+
 interface Series {
   labels: string;
-  count: number;
-  sum: number;
-  buckets: Uint32Array;
+  /** What was asked for; absent where series are put together. */
+  route?: Route;
+  times: Histogram;
+  /** Of answers to reads; made at the first. */
+  sizes?: Histogram;
   /** Answers by status code. */
   codes: Map<number, number>;
 }
@@ -100,8 +106,8 @@ export class Metrics {
     this.#extra.push(lines);
   }
 
-  /** Notes an answered request. */
-  observe(asked: Observed, status: number, ms: number): void {
+  /** Notes an answered request. What a stream sends is counted as it is sent. */
+  observe(asked: Observed, reply: Reply, ms: number): void {
     const verb = verbOf(asked);
     const { route } = asked;
     const dryRun = asked.query.includes("dryRun=All") ? "All" : "";
@@ -113,27 +119,42 @@ export class Metrics {
     } else key = `${verb} ${asked.path.split("/", 2)[1]}`;
     let series = this.#series.get(key);
     if (!series) {
-      series = this.#seriesOf(labelsOf(asked, verb, dryRun));
+      series = this.#seriesOf(labelsOf(asked, verb, dryRun), route);
       // Who asks for what is not there must not fill the memory
       if (this.#series.size < SERIES_MAX) this.#series.set(key, series);
     }
+    const { status, body } = reply;
     series.codes.set(status, (series.codes.get(status) ?? 0) + 1);
-    const seconds = ms / 1000;
-    series.count++;
-    series.sum += seconds;
-    for (let i = BUCKETS.length - 1; i >= 0 && seconds <= BUCKETS[i]; i--) series.buckets[i]++;
+    series.times.add(ms / 1000);
+    if (verb !== "GET" && verb !== "LIST") return;
+    const sizes = series.sizes ??= new Histogram(SIZES);
+    if (body && isStream(body)) reply.body = measured(body, sizes);
+    else sizes.add(body ? body.length : 0);
   }
 
-  #seriesOf(labels: string): Series {
+  #seriesOf(labels: string, route: Route | undefined): Series {
     const full = this.#byLabels.size >= SERIES_MAX;
     const shown = full ? OTHERS : labels;
     let series = this.#byLabels.get(shown);
     if (!series) {
-      const buckets = new Uint32Array(BUCKETS.length);
-      series = { labels: shown, count: 0, sum: 0, buckets, codes: new Map() };
+      series = { labels: shown, times: new Histogram(BUCKETS), codes: new Map() };
+      if (!full) series.route = route;
       this.#byLabels.set(shown, series);
     }
     return series;
+  }
+
+  /** Deprecated resources that were asked for; which those are is looked up at every scrape. */
+  #deprecated(deps: Deps): Gauge {
+    const name = "apiserver_requested_deprecated_apis";
+    const gauge = new Gauge(name, "Deprecated resources that somebody asked for");
+    for (const { route } of this.#byLabels.values()) {
+      if (!route) continue;
+      const { group, version, resource, subresource } = route;
+      if (!deps.kinds.byResource(group, version, resource)?.deprecationWarning) continue;
+      gauge.set({ group, removed_release: "", resource, subresource, version }, 1);
+    }
+    return gauge;
   }
 
   /** Everything, as text. */
@@ -147,14 +168,16 @@ export class Metrics {
     }
     for (const name of DURATIONS) {
       head(lines, name, "histogram", "Time to answer, in seconds");
-      for (const { labels, count, sum, buckets } of this.#byLabels.values()) {
-        BUCKETS.forEach((le, i) =>
-          lines.push(`${name}_bucket{${labels},le="${le}"} ${buckets[i]}`)
-        );
-        lines.push(`${name}_bucket{${labels},le="+Inf"} ${count}`);
-        lines.push(`${name}_sum{${labels}} ${sum}`, `${name}_count{${labels}} ${count}`);
+      for (const { labels, times } of this.#byLabels.values()) {
+        lines.push(...times.lines(name, labels));
       }
     }
+    head(lines, "apiserver_response_sizes", "histogram", "Sizes of answers to reads, in bytes");
+    for (const { labels, sizes } of this.#byLabels.values()) {
+      const shown = labels.replace('dry_run="",', "");
+      if (sizes) lines.push(...sizes.lines("apiserver_response_sizes", shown));
+    }
+    lines.push(...this.#deprecated(deps).lines());
     storeLines(lines, deps);
     for (const source of this.#extra) lines.push(source().trimEnd());
     return lines.join("\n") + "\n";
@@ -167,6 +190,22 @@ export class Metrics {
       headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" },
       body: new TextEncoder().encode(this.text(deps)),
     };
+  }
+}
+
+/** The same pieces; when they have been sent, `sizes` hears how many bytes they were. */
+async function* measured(
+  body: AsyncIterable<Uint8Array>,
+  sizes: Histogram,
+): AsyncGenerator<Uint8Array> {
+  let bytes = 0;
+  try {
+    for await (const piece of body) {
+      bytes += piece.length;
+      yield piece;
+    }
+  } finally {
+    sizes.add(bytes);
   }
 }
 

@@ -13,9 +13,12 @@ Deno.test("metrics: counts by code, durations in buckets, no end of labels", asy
     query: "",
     route: { ...route, ...over },
   });
-  metrics.observe(get(), 200, 30);
-  metrics.observe(get(), 404, 30);
-  const deps = { database: f.database } as Parameters<typeof metrics.text>[0];
+  metrics.observe(get(), { status: 200, headers: {} }, 30);
+  metrics.observe(get(), { status: 404, headers: {} }, 30);
+  const deps = {
+    database: f.database,
+    kinds: { byResource: () => undefined },
+  } as unknown as Parameters<typeof metrics.text>[0];
   const text = metrics.text(deps);
   const labels =
     `component="apiserver",dry_run="",group="",resource="pods",scope="namespace",subresource="",` +
@@ -25,13 +28,13 @@ Deno.test("metrics: counts by code, durations in buckets, no end of labels", asy
   assert(text.includes(`apiserver_request_duration_seconds_bucket{${labels},le="0.05"} 2\n`));
   assert(text.includes(`apiserver_request_duration_seconds_count{${labels}} 2\n`));
   for (let i = 0; i < SERIES_MAX + 50; i++) {
-    metrics.observe(get({ resource: `r${i}` }), 200, 1);
+    metrics.observe(get({ resource: `r${i}` }), { status: 200, headers: {} }, 1);
   }
   const lines = metrics.text(deps).split("\n").filter((l) =>
     l.startsWith("apiserver_request_total")
   );
   assert(lines.length <= SERIES_MAX + 2);
-  metrics.observe(get({ resource: `"}\n` }), 200, 1);
+  metrics.observe(get({ resource: `"}\n` }), { status: 200, headers: {} }, 1);
   assertEquals(metrics.text(deps).includes(`"}\n"`), false);
 });
 

@@ -4,6 +4,7 @@
  * Failures become replies here; whatever happens, the audit hears how it ended and the seats are given back.
  */
 import { authenticateWith } from "../auth/authn.ts";
+import { attemptOf } from "../auth/identity_metrics.ts";
 import type { Requested } from "../auth/impersonate.ts";
 import type { User } from "../client/contract.ts";
 import { badRequest, internal } from "../machinery/errors.ts";
@@ -125,11 +126,15 @@ async function answered(
   deadline?: number,
 ): Promise<Reply> {
   const { deps, call, requested, longRunning } = begun;
+  const { identity, clock } = deps;
+  const since = clock.monotonic();
   let user: User;
   try {
     const found = authenticated(begun);
     user = found instanceof Promise ? await found : found;
+    identity?.attempted("success", clock.monotonic() - since, user.name);
   } catch (error) {
+    identity?.attempted(attemptOf(error), clock.monotonic() - since);
     return refusedIdentity(begun, error);
   }
   const audit = deps.audit && auditOf(begun, user);

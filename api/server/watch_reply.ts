@@ -3,6 +3,7 @@
  * once per representation and shared by all who watch, as long as they are recent.
  */
 import type { Item } from "../../kv/contract.ts";
+import type { Histogram } from "../machinery/metric_series.ts";
 import { ApiError, type Kind, type KubeObject } from "../machinery/types.ts";
 import { atRevision, itemJson, served } from "./codec.ts";
 import { asApiError, type Deps } from "./deps.ts";
@@ -45,6 +46,7 @@ export class EventEncoder {
   readonly #kind: Kind;
   readonly #options: ReplyOptions;
   readonly #form: string;
+  readonly #sizes: Histogram;
   #headersSent = false;
 
   constructor(deps: Deps, kind: Kind, options: ReplyOptions) {
@@ -54,10 +56,17 @@ export class EventEncoder {
     const { media, as } = options.representation;
     const plain = as ? "" : `${kind.group}/${kind.version}/${kind.plural}/${media}/`;
     this.#form = plain;
+    this.#sizes = deps.watchEvents.of(kind);
   }
 
   /** One event's bytes, delimiter included. */
   event(frame: Frame): Uint8Array {
+    const bytes = this.#event(frame);
+    this.#sizes.add(bytes.length);
+    return bytes;
+  }
+
+  #event(frame: Frame): Uint8Array {
     const { item, type, revision } = frame;
     if (!item || !this.#form || revision !== item.revision) return this.#encode(frame);
     const form = this.#form + type;
