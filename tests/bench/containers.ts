@@ -4,10 +4,15 @@
  * whole (scheduler, controllers, kubelet); the image is present; the pod has no probe. containerd is asked for
  * the same: the pod's own configuration with its mounts, limits, cgroup and place of the log.
  */
-import { containerConfig, sandboxConfig } from "../../actors/nodes/runtimes/cri_config.ts";
+import {
+  cgroupOf,
+  containerConfig,
+  sandboxConfig,
+} from "../../actors/nodes/runtimes/cri_config.ts";
 import { mountsOf } from "../../actors/nodes/runtimes/cri_files.ts";
 import { CRI } from "../../actors/nodes/runtimes/cri_messages.ts";
 import { hostFacts } from "../../actors/nodes/runtimes/host.ts";
+import { removePodCgroup } from "../../actors/nodes/runtimes/pod_cgroups.ts";
 import type { ContainerSpec } from "../../actors/nodes/runtimes/runtime.ts";
 import type { Pod } from "../../actors/nodes/types.ts";
 import { connectRpc } from "../../actors/nodes/grpc.ts";
@@ -168,6 +173,7 @@ async function criStart(
   const took = performance.now() - since;
   await client.call("StopPodSandbox", { podSandboxId });
   await client.call("RemovePodSandbox", { podSandboxId });
+  removePodCgroup(cgroupOf(pod));
   return took;
 }
 
