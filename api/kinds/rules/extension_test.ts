@@ -5,12 +5,14 @@ import { decode } from "../../machinery/schema.ts";
 import type { Kind, KindContext, KubeObject } from "../../machinery/types.ts";
 import { createKinds } from "../registry.ts";
 
-const kinds = createKinds();
+const kinds = createKinds().all();
+/** Some are served where they are asked for only. */
+const betas = createKinds({ beta: true }).all();
 await loadExpressions();
 const context: KindContext = { now: 0, user: "u", subresource: "", uuid: () => "" };
 
 function kindOf(name: string): Kind {
-  return kinds.all().find((kind) => kind.kind === name)!;
+  return [...kinds, ...betas].find((kind) => kind.kind === name)!;
 }
 
 /** Decodes, defaults and prepares an object as a create does. */
@@ -147,6 +149,36 @@ Deno.test("resource claims and slices", () => {
     "`allNodes`, `perDeviceNodeSelection` is required, but multiple fields are set",
     'spec.devices[1]: Duplicate value: "d"',
   ]);
+});
+
+Deno.test("taints of devices say since when they are there, of a rule's since when their effect is", () => {
+  const effect = "NoExecute";
+  const slice = make("ResourceSlice", {
+    metadata: { name: "s" },
+    spec: {
+      driver: "gpu.example.com",
+      pool: { name: "p", generation: 0, resourceSliceCount: 1 },
+      nodeName: "n",
+      devices: [{ name: "d", taints: [{ key: "a", effect }] }, { name: "e" }],
+    },
+  });
+  const said = { timeAdded: "1970-01-01T00:00:00Z" };
+  assertEquals(slice.spec.devices[0].taints, [{ key: "a", effect, ...said }]);
+  const rule = make("DeviceTaintRule", {
+    metadata: { name: "r" },
+    spec: { taint: { key: "a", effect } },
+  });
+  assertEquals(rule.spec.taint.timeAdded, said.timeAdded);
+  const { prepareUpdate } = kindOf("DeviceTaintRule").hooks;
+  const changed = (taint: object) => {
+    const next = { ...rule, spec: { taint: { ...rule.spec.taint, ...taint } } };
+    prepareUpdate!(next, rule, { ...context, now: 60_000 });
+    return next.spec.taint.timeAdded;
+  };
+  assertEquals(changed({ value: "b" }), said.timeAdded);
+  assertEquals(changed({ effect: "NoSchedule" }), "1970-01-01T00:01:00Z");
+  const own = "1970-01-01T00:00:30Z";
+  assertEquals(changed({ effect: "NoSchedule", timeAdded: own }), own);
 });
 
 Deno.test("webhook configurations are defaulted and checked", () => {

@@ -74,10 +74,21 @@ const templateInV1 = (template: Stored): Stored =>
 
 const TAINT_CONDITIONS_MAX = 8;
 
-/** A taint says since when it is there. */
-function stampTaint(rule: KubeObject, context: KindContext): void {
+/** A rule's taint says since when it is there; a new effect is there from now on, unless its writer says otherwise. */
+function stampRule(rule: KubeObject, { now }: KindContext, old?: Stored): void {
   const taint = (rule.spec ??= {}).taint ??= {};
-  taint.timeAdded ??= formatTime(context.now);
+  const before = old?.spec?.taint;
+  if (before && taint.effect !== before.effect && taint.timeAdded === before.timeAdded) {
+    delete taint.timeAdded;
+  }
+  taint.timeAdded ??= formatTime(now);
+}
+
+/** So do those of the devices in a slice: tolerations count from then on. */
+function stampDevices(slice: KubeObject, { now }: KindContext): void {
+  for (const entry of slice.spec?.devices ?? []) {
+    for (const taint of (entry.basic ?? entry).taints ?? []) taint.timeAdded ??= formatTime(now);
+  }
 }
 
 function validateTaintRule({ spec = {} }: Stored, old?: Stored): Cause[] {
@@ -134,8 +145,12 @@ function dropDisabled(slice: KubeObject, old?: Stored): void {
 }
 
 const sliceHooks: KindHooks = {
-  prepareCreate: (slice) => dropDisabled(slice),
-  prepareUpdate(slice, old) {
+  prepareCreate(slice, context) {
+    stampDevices(slice, context);
+    dropDisabled(slice);
+  },
+  prepareUpdate(slice, old, context) {
+    stampDevices(slice, context);
     // What is dropped then has counted as a change
     raiseGeneration(slice, old, ["spec"]);
     dropDisabled(slice, old);
@@ -213,10 +228,10 @@ export const hooks: Record<string, KindHooks> = {
   DeviceTaintRule: {
     prepareCreate(rule, context) {
       taintRule.prepareCreate(rule, context);
-      stampTaint(rule, context);
+      stampRule(rule, context);
     },
     prepareUpdate(rule, old, context) {
-      if (context.subresource !== "status") stampTaint(rule, context);
+      if (context.subresource !== "status") stampRule(rule, context, old);
       taintRule.prepareUpdate(rule, old, context);
     },
     validate: (rule) => validateTaintRule(rule),
