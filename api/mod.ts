@@ -114,7 +114,7 @@ export interface ApiOptions {
   virtual?: Readonly<Record<string, VirtualAnswer>>;
   /** Lets the event loop do other work in the middle of long scans (default: a timer, or nothing under a manual clock). */
   turn?: () => Promise<void>;
-  /** Where Services get their addresses (default 10.96.0.0/12). */
+  /** Where Services get their addresses (default 10.96.0.0/12); an IPv6 range may follow after a comma. */
   serviceRange?: string;
   /** Reaches webhooks, aggregated servers and what proxies ask for (default: this machine's network). */
   outbound?: Outbound;

@@ -4,6 +4,7 @@
  */
 import { createPrivateKey, createPublicKey, X509Certificate } from "node:crypto";
 import { algorithmOf } from "../auth/jwt.ts";
+import { formatCidr, masked, parseCidr, sameIp } from "../machinery/ip.ts";
 import { UsageError } from "./flags.ts";
 
 /** Options of this page. Each has the cluster's own as its default. */
@@ -124,8 +125,35 @@ function verifying(text: string): string[] {
 /** Prefix lengths a range of Services may have. */
 const PREFIX_MIN = 12;
 const PREFIX_MAX = 28;
+const PREFIX6_MIN = 108;
+const PREFIX6_MAX = 124;
 
+/** One range of IPv4, and one of IPv6 after a comma for a cluster of both families. */
 function range(text: string): string {
+  const [first, second, ...more] = text.split(",").map((one) => one.trim());
+  range4(first);
+  if (second === undefined) return first;
+  if (more.length > 0) {
+    throw new UsageError(`--service-cluster-ip-range must hold one or two CIDRs, not "${text}"`);
+  }
+  const cidr = second.includes(":") ? parseCidr(second) : undefined;
+  if (!cidr) {
+    throw new UsageError(
+      `--service-cluster-ip-range: the second must be an IPv6 CIDR, not "${second}"`,
+    );
+  }
+  if (cidr.bits < PREFIX6_MIN || cidr.bits > PREFIX6_MAX) {
+    throw new UsageError(
+      `--service-cluster-ip-range must have a prefix from ${PREFIX6_MIN} to ${PREFIX6_MAX}, not "${second}"`,
+    );
+  }
+  if (!sameIp(masked(cidr), cidr.ip)) {
+    throw new UsageError(`--service-cluster-ip-range "${second}" does not begin at its own prefix`);
+  }
+  return `${first},${formatCidr(cidr)}`;
+}
+
+function range4(text: string): void {
   const match = /^(\d+)\.(\d+)\.(\d+)\.(\d+)\/(\d+)$/.exec(text);
   const [a, b, c, d, prefix] = match?.slice(1).map(Number) ?? [];
   if (!match || [a, b, c, d].some((byte) => byte > 255)) {
@@ -140,10 +168,9 @@ function range(text: string): string {
   if (base % 2 ** (32 - prefix) !== 0) {
     throw new UsageError(`--service-cluster-ip-range "${text}" does not begin at its own prefix`);
   }
-  return text;
 }
 
-/** The address at `offset` in a range that `servingOptions` accepted. */
+/** The address at `offset` in the first range that `servingOptions` accepted. */
 export function addressIn(serviceRange: string, offset: number): string {
   const [a, b, c, d] = serviceRange.split("/")[0].split(".").map(Number);
   const number = a * 2 ** 24 + b * 2 ** 16 + c * 2 ** 8 + d + offset;

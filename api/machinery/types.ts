@@ -246,7 +246,12 @@ export interface KindContext {
   uuid: () => string;
   /** Which feature gates are on (default: as upstream's are by default). */
   features?: ReadonlyMap<string, boolean>;
+  /** The address families of the cluster's Services, the first being the default (IPv4 alone). */
+  serviceFamilies?: readonly IpFamily[];
 }
+
+/** An address family, as Services name it. */
+export type IpFamily = "IPv4" | "IPv6";
 
 /** One invalid field, as a cause of a Status and as upstream's `field.Error` prints it. */
 export interface Cause {

@@ -5,8 +5,8 @@
  */
 import { invalid } from "../machinery/errors.ts";
 import { edit } from "../machinery/edit.ts";
-import { parseCidr, parseIp } from "../machinery/ip.ts";
-import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
+import { formatIp, parseCidr, parseIp } from "../machinery/ip.ts";
+import type { DeepReadonly, IpFamily, Kind, KubeObject } from "../machinery/types.ts";
 import { type Deps, timeText } from "./deps.ts";
 
 /** Who has what: the write's draft, or a sketch of one. */
@@ -70,13 +70,15 @@ const SERVICES: Claims = {
     claimAddresses(deps, ledger, service, { before: addresses, dryRun });
     claimPorts(deps, ledger, service, ports);
     const kept = new Set(addressesOf(service));
-    for (const address of addresses) if (!kept.has(address)) ledger.delete(ADDRESSES + address);
+    for (const address of addresses) {
+      if (!kept.has(address)) ledger.delete(ADDRESSES + nameOf(address));
+    }
     const keptPorts = portsOf(service);
     for (const port of ports) if (!keptPorts.has(port)) ledger.delete(PORTS + port);
     return service;
   },
   release(ledger, object) {
-    for (const address of addressesOf(object)) ledger.delete(ADDRESSES + address);
+    for (const address of addressesOf(object)) ledger.delete(ADDRESSES + nameOf(address));
     for (const port of portsOf(object)) ledger.delete(PORTS + port);
   },
 };
@@ -101,8 +103,12 @@ function portsOf(service: DeepReadonly<KubeObject>): Set<number> {
 
 // --- addresses ------------------------------------------------------------------------------------------
 
+/** A range of Services. Of IPv6 the first 2 ** 32 addresses are used, so that offsets are numbers. */
 interface Range {
   text: string;
+  family: IpFamily;
+  /** What all of its addresses begin with: nothing of IPv4, 96 bits of IPv6. */
+  prefix: readonly number[];
   base: number;
   size: number;
 }
@@ -113,24 +119,65 @@ function rangeOf(text: string): Range {
   let range = ranges.get(text);
   if (!range) {
     const cidr = parseCidr(text);
-    if (!cidr || cidr.ip.family !== 4) {
+    if (!cidr) {
       throw new TypeError(
-        `Cannot use ${JSON.stringify(text)} as the range of Services: not an IPv4 CIDR`,
+        `Cannot use ${JSON.stringify(text)} as the range of Services: not a CIDR`,
       );
     }
-    range = { text, base: numberOf(cidr.ip.bytes), size: 2 ** (32 - cidr.bits) };
+    const { family, bytes } = cidr.ip;
+    range = {
+      text,
+      family: family === 4 ? "IPv4" : "IPv6",
+      prefix: bytes.slice(0, -4),
+      base: numberOf(bytes.slice(-4)),
+      size: 2 ** Math.min(32, bytes.length * 8 - cidr.bits),
+    };
     ranges.set(text, range);
   }
   return range;
+}
+
+/** The cluster's own ranges, by the text that names them all. */
+const owned = new Map<string, readonly Range[]>();
+
+function ownRanges({ serviceRange }: Pick<Deps, "serviceRange">): readonly Range[] {
+  let own = owned.get(serviceRange);
+  if (!own) owned.set(serviceRange, own = serviceRange.split(",").map(rangeOf));
+  return own;
+}
+
+const families = new Map<string, readonly IpFamily[]>();
+
+/** The address families of a cluster's ranges of Services. */
+export function serviceFamilies(serviceRange: string): readonly IpFamily[] {
+  let found = families.get(serviceRange);
+  if (!found) {
+    found = ownRanges({ serviceRange }).map(({ family }) => family);
+    families.set(serviceRange, found);
+  }
+  return found;
 }
 
 function numberOf(bytes: readonly number[]): number {
   return ((bytes[0] * 256 + bytes[1]) * 256 + bytes[2]) * 256 + bytes[3];
 }
 
-function addressText(number: number): string {
-  return `${Math.floor(number / 16777216) % 256}.${Math.floor(number / 65536) % 256}.` +
-    `${Math.floor(number / 256) % 256}.${number % 256}`;
+function addressText({ prefix, base }: Range, offset: number): string {
+  const number = base + offset;
+  const end = [16777216, 65536, 256, 1].map((unit) => Math.floor(number / unit) % 256);
+  if (prefix.length === 0) return end.join(".");
+  return formatIp({ family: 6, bytes: [...prefix, ...end], mapped: false, leadingZeros: false });
+}
+
+function familyOf(address: string): IpFamily {
+  return address.includes(":") ? "IPv6" : "IPv4";
+}
+
+/** The one name of an address, however a Service writes it. */
+function nameOf(address: string): string {
+  if (familyOf(address) === "IPv4") return address;
+  const ip = parseIp(address);
+  return ip ? formatIp(ip) : address;
 }
 
 function claimAddresses(
@@ -146,25 +193,31 @@ function claimAddresses(
     return;
   }
   const given = addressesOf(service);
-  if (given.length === 0) {
-    const own = rangeOf(deps.serviceRange);
-    const balancers = Math.min(BALANCER_ADDRESSES, own.size / 4);
-    const address = freeAddress(deps, ledger, own, balancers) ??
-      further(deps, ledger, (range) => freeAddress(deps, ledger, range, 0));
-    if (!address) throw refusedAddress(service, given, "range is full");
-    claim(deps, ledger, service, address);
-    spec.clusterIP = address;
-    spec.clusterIPs = [address];
-    return;
-  }
   for (const address of given) {
     if (before.includes(address)) continue;
     const why = addressProblem(deps, ledger, address, dryRun);
     if (why) throw refusedAddress(service, given, `failed to allocate IP ${address}: ${why}`);
     claim(deps, ledger, service, address);
   }
-  spec.clusterIPs = given;
-  spec.clusterIP = given[0];
+  const wanted: readonly IpFamily[] = spec.ipFamilies ?? serviceFamilies(deps.serviceRange);
+  const has = new Set(given.map(familyOf));
+  const missing = given.length === 0 && !spec.ipFamilies
+    ? wanted.slice(0, 1)
+    : wanted.filter((family) => !has.has(family));
+  const all = [...given, ...missing.map((family) => give(deps, ledger, service, family))];
+  spec.clusterIPs = all;
+  spec.clusterIP = all[0];
+}
+
+/** Claims an address of a family that nobody has. */
+function give(deps: Deps, ledger: Ledger, service: KubeObject, family: IpFamily): string {
+  const own = ownRanges(deps).find((range) => range.family === family);
+  const balancers = own && own.family === "IPv4" ? Math.min(BALANCER_ADDRESSES, own.size / 4) : 0;
+  const address = own && freeAddress(deps, ledger, own, balancers) ||
+    further(deps, ledger, family, (range) => freeAddress(deps, ledger, range, 0));
+  if (!address) throw refusedAddress(service, addressesOf(service), "range is full");
+  claim(deps, ledger, service, address);
+  return address;
 }
 
 function addressProblem(
@@ -173,34 +226,43 @@ function addressProblem(
   address: string,
   dryRun: boolean | undefined,
 ): string {
+  const own = ownRanges(deps).find(({ family }) => family === familyOf(address));
   if (
-    isInside(rangeOf(deps.serviceRange), address) ||
-    further(deps, ledger, (range) => isInside(range, address))
+    (own && isInside(own, address)) ||
+    further(deps, ledger, familyOf(address), (range) => isInside(range, address))
   ) {
-    return ledger.get(ADDRESSES + address) ? "provided IP is already allocated" : "";
+    return ledger.get(ADDRESSES + nameOf(address)) ? "provided IP is already allocated" : "";
   }
   // Upstream asks one range in a dry run, and all of them otherwise: hence the two texts.
   if (!dryRun) return "the provided network does not match the current range";
   return `the provided IP (${address}) is not in the valid range. ` +
-    `The range of valid IPs is ${deps.serviceRange}`;
+    `The range of valid IPs is ${own?.text ?? deps.serviceRange}`;
 }
 
-function isInside({ base, size }: Range, address: string): boolean {
-  const ip = parseIp(address);
-  const at = ip?.family === 4 ? numberOf(ip.bytes) - base : -1;
-  return at > 0 && at < size - 1;
+function isInside({ family, prefix, base, size }: Range, address: string): boolean {
+  const ip = familyOf(address) === family ? parseIp(address) : undefined;
+  if (!ip || prefix.some((byte, i) => byte !== ip.bytes[i])) return false;
+  const at = numberOf(ip.bytes.slice(-4)) - base;
+  // IPv6 has no broadcast address
+  return at > 0 && at < (family === "IPv4" ? size - 1 : size);
 }
 
 /**
  * What `use` makes of the first range for which it makes something: of the ServiceCIDRs that were added to the
  * cluster's own and that are ready, or of which nobody has said whether they are.
  */
-function further<T>(deps: Deps, ledger: Ledger, use: (range: Range) => T): T | undefined {
+function further<T>(
+  deps: Deps,
+  ledger: Ledger,
+  family: IpFamily,
+  use: (range: Range) => T,
+): T | undefined {
+  const own = ownRanges(deps);
   for (const { value: { metadata, spec, status } } of ledger.scan(SERVICE_CIDRS)) {
     const ready = status?.conditions?.find((each: { type: string }) => each.type === "Ready");
     if (metadata.deletionTimestamp || (ready && ready.status !== "True")) continue;
     for (const text of (spec?.cidrs ?? []) as readonly string[]) {
-      if (text === deps.serviceRange || parseCidr(text)?.ip.family !== 4) continue;
+      if (familyOf(text) !== family || own.some((range) => range.text === text)) continue;
       const found = use(rangeOf(text));
       if (found) return found;
     }
@@ -220,18 +282,19 @@ function refusedAddress(service: KubeObject, given: readonly string[], why: stri
 function freeAddress(
   deps: Deps,
   ledger: Ledger,
-  { base, size }: Range,
+  range: Range,
   kept: number,
 ): string | undefined {
+  const { size } = range;
   const end = size - kept - 1;
   const reserved = Math.min(Math.max(16, Math.floor(size / 16)), 256);
   const start = reserved < end ? reserved : 1;
   for (let draw = 0; draw < DRAWS_MAX; draw++) {
-    const address = addressText(base + start + Math.floor(deps.clock.random() * (end - start)));
+    const address = addressText(range, start + Math.floor(deps.clock.random() * (end - start)));
     if (!ledger.get(ADDRESSES + address)) return address;
   }
   for (let at = end - 1; at > 0; at--) {
-    const address = addressText(base + at);
+    const address = addressText(range, at);
     if (!ledger.get(ADDRESSES + address)) return address;
   }
   return undefined;
@@ -239,15 +302,15 @@ function freeAddress(
 
 function claim(deps: Deps, ledger: Ledger, service: KubeObject, address: string): void {
   const { name, namespace } = service.metadata;
-  ledger.put(ADDRESSES + address, {
+  ledger.put(ADDRESSES + nameOf(address), {
     apiVersion: "networking.k8s.io/v1",
     kind: "IPAddress",
     metadata: {
-      name: address,
+      name: nameOf(address),
       uid: deps.clock.uuid(),
       creationTimestamp: timeText(deps.clock.now()),
       labels: {
-        "ipaddress.kubernetes.io/ip-family": "IPv4",
+        "ipaddress.kubernetes.io/ip-family": familyOf(address),
         "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
       },
     } as unknown as KubeObject["metadata"],

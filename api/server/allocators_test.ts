@@ -113,3 +113,91 @@ Deno.test("services: a dry run claims nothing", async () => {
   const dry = await f.client.create(at, service("d"), { dryRun: true });
   await f.client.create(at, service("e", { clusterIP: dry.spec.clusterIP }));
 });
+
+Deno.test("services: of a cluster of two families each has an address of every family that it asks for", async () => {
+  await using f = await openApi({ serviceRange: "10.0.0.0/28,fd00:10:96::/112" });
+  const seen = async (name: string, spec: object = {}) => {
+    const { spec: made } = await f.client.create(at, service(name, spec));
+    assertEquals(made.clusterIP, made.clusterIPs[0]);
+    return {
+      policy: made.ipFamilyPolicy,
+      families: [...made.ipFamilies],
+      ips: made.clusterIPs.map((ip: string) =>
+        ip.startsWith("fd00:10:96::") ? 6 : ip.startsWith("10.0.0.") ? 4 : ip
+      ),
+    };
+  };
+  const both = ["IPv4", "IPv6"];
+  assertEquals(await seen("plain"), { policy: "SingleStack", families: ["IPv4"], ips: [4] });
+  assertEquals(await seen("six", { ipFamilies: ["IPv6"] }), {
+    policy: "SingleStack",
+    families: ["IPv6"],
+    ips: [6],
+  });
+  assertEquals(await seen("prefers", { ipFamilyPolicy: "PreferDualStack" }), {
+    policy: "PreferDualStack",
+    families: both,
+    ips: [4, 6],
+  });
+  assertEquals(
+    await seen("requires", { ipFamilyPolicy: "RequireDualStack", ipFamilies: ["IPv6", "IPv4"] }),
+    { policy: "RequireDualStack", families: ["IPv6", "IPv4"], ips: [6, 4] },
+  );
+  assertEquals(
+    await seen("headless", {
+      ipFamilyPolicy: "PreferDualStack",
+      clusterIP: "None",
+      selector: { a: "b" },
+    }),
+    { policy: "PreferDualStack", families: both, ips: ["None"] },
+  );
+  const asked = await f.client.create(at, service("asked", { clusterIP: "fd00:10:96::a" }));
+  assertEquals([...asked.spec.ipFamilies], ["IPv6"]);
+  const text = async (spec: object) =>
+    (await assertRejects(() => f.client.create(at, service("x", spec)), ApiError)).message;
+  assertEquals(
+    await text({ clusterIP: "fd00:10:96::a" }),
+    'Service "x" is invalid: spec.clusterIPs: Invalid value: ["fd00:10:96::a"]: ' +
+      "failed to allocate IP fd00:10:96::a: provided IP is already allocated",
+  );
+  assertEquals(
+    await text({ clusterIP: "fd00:11::a" }),
+    'Service "x" is invalid: spec.clusterIPs: Invalid value: ["fd00:11::a"]: ' +
+      "failed to allocate IP fd00:11::a: the provided network does not match the current range",
+  );
+  const addresses = { group: "networking.k8s.io", version: "v1", plural: "ipaddresses" };
+  const [, second] = (await f.client.get({ ...at, name: "prefers" })).spec.clusterIPs;
+  const held = await f.client.get({ resource: addresses, name: second });
+  assertEquals(held.metadata.labels?.["ipaddress.kubernetes.io/ip-family"], "IPv6");
+});
+
+Deno.test("services: a second family is taken on and given back by an update", async () => {
+  await using f = await openApi({ serviceRange: "10.0.0.0/28,fd00:10:96::/112" });
+  await f.client.create(at, service("s"));
+  const patch = (spec: Record<string, string>) =>
+    f.client.patch({ ...at, name: "s" }, { type: "merge", body: { spec } });
+  const two = await patch({ ipFamilyPolicy: "PreferDualStack" });
+  assertEquals([...two.spec.ipFamilies], ["IPv4", "IPv6"]);
+  const [first, second] = two.spec.clusterIPs;
+  const one = await patch({ ipFamilyPolicy: "SingleStack" });
+  assertEquals([one.spec.clusterIPs, one.spec.ipFamilies], [[first], ["IPv4"]]);
+  await f.client.create(at, service("again", { clusterIP: second }));
+});
+
+Deno.test("services: a cluster of one family says so", async () => {
+  await using f = await openApi();
+  const create = (spec: object) => f.client.create(at, service("x", spec));
+  const refused = async (spec: object) =>
+    (await assertRejects(() => create(spec), ApiError)).message;
+  assertEquals(
+    await refused({ ipFamilyPolicy: "RequireDualStack" }),
+    'Service "x" is invalid: spec.ipFamilyPolicy: Invalid value: "RequireDualStack": ' +
+      "this cluster is not configured for dual-stack services",
+  );
+  assertEquals(
+    await refused({ ipFamilies: ["IPv6"] }),
+    'Service "x" is invalid: spec.ipFamilies[0]: Invalid value: "IPv6": not configured on this cluster',
+  );
+  const made = await create({ ipFamilyPolicy: "PreferDualStack" });
+  assertEquals([...made.spec.ipFamilies], ["IPv4"]);
+});

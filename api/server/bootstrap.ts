@@ -93,8 +93,13 @@ async function ensureServiceRange(
 ): Promise<void> {
   const resource = { group: "networking.k8s.io", version: "v1", plural: "servicecidrs" };
   const name = "kubernetes";
-  await ensure(client, { resource }, { metadata: { name }, spec: { cidrs: [serviceRange] } });
+  const cidrs = serviceRange.split(",");
+  await ensure(client, { resource }, { metadata: { name }, spec: { cidrs } });
   const found = await client.get<KubeObject>({ resource, name });
+  // A cluster that gets its second family later
+  if (cidrs.length > found.spec.cidrs.length && cidrs[0] === found.spec.cidrs[0]) {
+    await client.patch({ resource, name }, { type: "merge", body: { spec: { cidrs } } });
+  }
   if (found.status?.conditions?.length) return;
   const ready = {
     type: "Ready",

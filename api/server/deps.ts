@@ -72,7 +72,7 @@ export interface Deps {
   virtual?: Readonly<Record<string, VirtualAnswer>>;
   /** Settles once custom resources are served; requests wait for it. Undefined from then on. */
   starting?: Promise<void>;
-  /** Where Services get their addresses. */
+  /** Where Services get their addresses: an IPv4 range, and perhaps an IPv6 one after a comma. */
   serviceRange: string;
   /** Reaches webhooks, aggregated servers, what proxies ask for. */
   outbound: Outbound;

@@ -4,10 +4,18 @@
  */
 import { without } from "../machinery/edit.ts";
 import { badRequest, conflict, invalid } from "../machinery/errors.ts";
-import type { Cause, DeepReadonly, Kind, KindContext, KubeObject } from "../machinery/types.ts";
+import type {
+  Cause,
+  DeepReadonly,
+  IpFamily,
+  Kind,
+  KindContext,
+  KubeObject,
+} from "../machinery/types.ts";
 import { keepMeta, META_OF_SUBRESOURCE } from "../kinds/rules/prepare.ts";
 import { Unsettled } from "../machinery/pace.ts";
 import { keepsMetaOnStatus, validateCreate, validateMetaUpdate } from "../kinds/rules/meta.ts";
+import { serviceFamilies } from "./allocators.ts";
 import { type Deps, subjectOf, timeText } from "./deps.ts";
 import { equalJson } from "./equal.ts";
 import type { ApiRequest } from "./request.ts";
@@ -60,6 +68,10 @@ class RequestContext implements KindContext {
 
   get features(): Deps["features"] {
     return this.#deps.features;
+  }
+
+  get serviceFamilies(): readonly IpFamily[] {
+    return serviceFamilies(this.#deps.serviceRange);
   }
 
   warn(line: string): void {

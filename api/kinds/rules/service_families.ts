@@ -11,9 +11,6 @@ import { isSet, Report, SPEC } from "./report.ts";
 // deno-lint-ignore no-explicit-any -- objects are decoded JSON; the schema walk has checked their types
 type Obj = any;
 
-/** The address families of this cluster's service range, the first being the default. */
-export const SERVICE_FAMILIES: readonly ("IPv4" | "IPv6")[] = ["IPv4"];
-
 const FAMILIES = ["IPv4", "IPv6"];
 const FAMILY_POLICIES = ["PreferDualStack", "RequireDualStack", "SingleStack"];
 const IPS = SPEC.child("clusterIPs");
@@ -65,8 +62,12 @@ export function validateClusterIps(spec: Obj, r: Report): void {
   });
 }
 
-/** Fills policy and families of a spec; returns what stands in the way. */
-export function chooseFamilies(spec: Obj, before?: Obj): Cause[] {
+/** Fills policy and families of a spec where a cluster serves some; returns what stands in the way. */
+export function chooseFamilies(
+  spec: Obj,
+  before?: Obj,
+  served: readonly string[] = ["IPv4"],
+): Cause[] {
   const r = new Report();
   if (spec.type === "ExternalName" || keepsBoth(spec, before)) return r.causes;
   const open = spec.clusterIP === "None" && isEmptyMap(spec.selector);
@@ -74,33 +75,32 @@ export function chooseFamilies(spec: Obj, before?: Obj): Cause[] {
   validateClusterIps(spec, r);
   if (r.causes.length > 0) return r.causes;
   if (before) release(spec, before, r);
-  const chosen = familiesOf(spec, r);
+  const chosen = familiesOf(spec, r, served);
   if (r.causes.length > 0) return r.causes;
   if (open) {
     // Whoever writes the endpoints of such a service may use any family
-    const first = chosen[0] ?? SERVICE_FAMILIES[0];
+    const first = chosen[0] ?? served[0];
     if (chosen.length === 0) chosen.push(first);
     if (chosen.length < 2 && spec.ipFamilyPolicy !== "SingleStack") chosen.push(other(first));
     spec.ipFamilies = chosen;
     return r.causes;
   }
-  if (spec.ipFamilyPolicy === "RequireDualStack" && SERVICE_FAMILIES.length < 2) {
+  if (spec.ipFamilyPolicy === "RequireDualStack" && served.length < 2) {
     const text = "this cluster is not configured for dual-stack services";
     r.invalid(POLICY_AT, spec.ipFamilyPolicy, text);
   }
   chosen.forEach((family, i) => {
-    if (isServed(family)) return;
+    if (served.includes(family)) return;
     r.invalid(FAMILIES_AT.index(i), family, "not configured on this cluster");
   });
   if (r.causes.length > 0) return r.causes;
-  if (chosen.length === 0) chosen.push(SERVICE_FAMILIES[0]);
-  const two = spec.ipFamilyPolicy !== "SingleStack" && SERVICE_FAMILIES.length > 1;
+  if (chosen.length === 0) chosen.push(served[0]);
+  const two = spec.ipFamilyPolicy !== "SingleStack" && served.length > 1;
   if (two && chosen.length === 1) chosen.push(other(chosen[0]));
   spec.ipFamilies = chosen;
   return r.causes;
 }
 
-const isServed = (family: string) => (SERVICE_FAMILIES as readonly string[]).includes(family);
 const other = (family: string) => family === "IPv4" ? "IPv6" : "IPv4";
 
 /** Services that would like two families, and say nothing new of addresses, stay as they are. */
@@ -128,7 +128,7 @@ function release(spec: Obj, before: Obj, r: Report): void {
 }
 
 /** The families that were named, and those that follow from addresses. */
-function familiesOf(spec: Obj, r: Report): string[] {
+function familiesOf(spec: Obj, r: Report, served: readonly string[]): string[] {
   const ips: string[] = spec.clusterIPs ?? [], chosen: string[] = [...spec.ipFamilies ?? []];
   if (spec.ipFamilyPolicy === "SingleStack") {
     const text = "must be 'RequireDualStack' or 'PreferDualStack' when multiple";
@@ -143,7 +143,7 @@ function familiesOf(spec: Obj, r: Report): string[] {
   ips.forEach((ip, i) => {
     if (i < chosen.length) return;
     const family = ip.includes(":") ? "IPv6" : "IPv4";
-    if (isServed(family)) chosen.push(family);
+    if (served.includes(family)) chosen.push(family);
     else r.invalid(IPS.index(i), ips, `${family} is not configured on this cluster`);
   });
   return chosen;

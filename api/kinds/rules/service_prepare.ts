@@ -15,10 +15,10 @@ type Obj = any;
 type Stored = DeepReadonly<KubeObject>;
 
 /** Starts a new Service. */
-export function prepareServiceCreate(service: KubeObject): void {
+export function prepareServiceCreate(service: KubeObject, context: KindContext): void {
   service.status = { loadBalancer: {} };
   normalizeClusterIps(service.spec, undefined);
-  chooseOrRefuse(service);
+  chooseOrRefuse(service, context);
 }
 
 /** Carries over what the client left out and drops what the type does not have. */
@@ -32,12 +32,12 @@ export function prepareServiceUpdate(service: KubeObject, old: Stored, context: 
   patchAllocated(spec, before);
   normalizeClusterIps(spec, before);
   dropDependent(spec, before);
-  chooseOrRefuse(service, old);
+  chooseOrRefuse(service, context, old);
 }
 
 /** Upstream chooses families before it validates, and looks no further when that fails. */
-function chooseOrRefuse(service: KubeObject, old?: Stored): void {
-  const causes = chooseFamilies(service.spec ?? {}, old?.spec);
+function chooseOrRefuse(service: KubeObject, context: KindContext, old?: Stored): void {
+  const causes = chooseFamilies(service.spec ?? {}, old?.spec, context.serviceFamilies);
   if (causes.length > 0) throw invalid("", "Service", service.metadata.name, causes);
 }
 
