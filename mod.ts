@@ -27,6 +27,7 @@ import {
 } from "./actors/mod.ts";
 import {
   advertised,
+  clusterRanges,
   type ContainerRuntimeOptions,
   dialerOf,
   keptRanges,
@@ -35,7 +36,6 @@ import {
   type LocalNodesOptions,
   machineHost,
   metricsApi,
-  NAMED_RANGES,
   type ProxyMode,
   type Ranges,
   type RunningNode,
@@ -44,7 +44,6 @@ import {
   startMachine,
   storageDrivers,
   usageOf,
-  virtualPodRange,
 } from "./actors/nodes/mod.ts";
 import { createLogger } from "./actors/runtime/log.ts";
 import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
@@ -224,7 +223,7 @@ export class Cluster {
     this.api = parts.api;
     this.informers = parts.informers;
     const { database, clock, kinds, tokens, renewIdentity, options, log, ranges } = parts;
-    const serviceIp = ranges?.apiIP ?? addressIn(options.serviceRange ?? SERVICE_RANGE, 1);
+    const serviceIp = ranges?.apiIP ?? addressIn(clusterRanges(undefined, options).serviceRange, 1);
     this.#upkeep = new Upkeep({
       database,
       clock,
@@ -270,7 +269,7 @@ export class Cluster {
     });
     try {
       const ranges = real && components.includes("network")
-        ? await keptRanges(database.settings)
+        ? await keptRanges(database.settings, options)
         : undefined;
       const parts: Parts = await build(
         { options, clock, database, ranges, log },
@@ -294,7 +293,7 @@ export class Cluster {
           },
           ...parts.shared,
           ...(options.cloudZones?.length && { cloud: localCloud({ zones: options.cloudZones }) }),
-          clusterCidr: ranges?.podRange ?? virtualPodRange(options.nodes ?? 0),
+          clusterCidr: clusterRanges(ranges, options).podRange,
           loadBalancerCidr: balancerRange(options, ranges),
           ...(options.data && {
             localPathRoot: `${await Deno.realPath(options.data)}/volumes`,
@@ -346,13 +345,10 @@ export class Cluster {
     const listener = await this.api.listen({ host, port, tls });
     this.#listening.push(listener);
     this.#url ??= urlOf({ host: shown, port: listener.port });
-    const { ranges, options: { nodes, serviceRange } } = this.#parts;
+    const { ranges, options: told } = this.#parts;
     await Promise.all([
       publishClusterInfo(this.client, { server: this.#url, authorityPem: material.trustPem }),
-      publishJoining(this.client, {
-        podRange: ranges?.podRange ?? virtualPodRange(nodes ?? 0),
-        serviceRange: ranges?.serviceRange ?? serviceRange ?? SERVICE_RANGE,
-      }),
+      publishJoining(this.client, clusterRanges(ranges, told)),
     ]);
     // Pods reach the server by the `kubernetes` Service, whose endpoint this is.
     if (ranges && this.#listening.length === 1) {
@@ -508,8 +504,6 @@ function clockOf({ clock = "manual", seed }: ClusterOptions): Clock {
   return clock === "manual" ? new ManualClock({ seed }) : clock;
 }
 
-const { serviceRange: SERVICE_RANGE } = NAMED_RANGES;
-
 type Ground = Pick<Parts, "options" | "clock" | "database" | "ranges" | "log">;
 
 async function build(
@@ -545,7 +539,7 @@ async function build(
     audiences: options.audiences,
     tokens: options.tokens,
   });
-  const serviceRange = ranges?.serviceRange ?? options.serviceRange ?? SERVICE_RANGE;
+  const { serviceRange } = clusterRanges(ranges, options);
   const routes: ApiOptions["routes"] = (app) => {
     app.get("/debug/actors", (c) => c.json({ actors: system.report() }));
     app.get("/debug/registry/*", (c) => c.json(registryView(database, c.req.path)));
@@ -652,6 +646,7 @@ function nodesOf(
     count,
     clock,
     ranges,
+    secondPodRange: options.clusterCidr?.split(",")[1],
     containerRuntime,
     rootDir,
     kubelet,

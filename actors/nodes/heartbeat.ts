@@ -46,7 +46,9 @@ export async function reportNode(
   now: number,
 ): Promise<DeepReadonly<KubeObject>> {
   const target = { resource: NODES, name: description.name, subresource: "status" };
-  const status = nodeStatus(description, node?.status, now);
+  const told = nodeStatus(description, node?.status, now)!;
+  // They would be merged by their type, and a node of two families has two of one
+  const status = { ...told, addresses: [...told.addresses, { $patch: "replace" }] };
   return await client.patch<KubeObject>(target, { type: "strategic", body: { status } });
 }
 

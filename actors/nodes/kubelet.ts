@@ -24,6 +24,7 @@ import {
   LEASE_RENEW_MS,
   type NodeDescription,
   type NodeImage,
+  podCIDRsOf,
   pressureEvent,
   STATUS_REPORT_MS,
   unpromised,
@@ -106,7 +107,7 @@ export function kubelet(
       );
       running(state);
       watch(state, parts, context);
-      if (state.facts.podCIDR) prepareNetwork(state.facts.podCIDR, state, context);
+      if (state.facts.podCIDRs.length > 0) prepareNetwork(state, context);
       await readManifests(state, context);
       context.send(context.address, "sweep");
       return state;
@@ -135,7 +136,7 @@ async function begin(parts: KubeletParts, context: ActorContext): Promise<Kubele
   const facts = {
     name: description.name,
     addresses: description.addresses,
-    podCIDR: node.spec?.podCIDR as string | undefined,
+    podCIDRs: podCIDRsOf(node),
     allocatable: description.allocatable ?? description.capacity,
     dnsIP: parts.dnsIP,
     domain: parts.domain,
@@ -429,10 +430,10 @@ function nodeChanged(
     // Pods may wait for what has come.
     for (const { worker } of state.pods.values()) worker.retrySetup();
   }
-  const podCIDR = node.spec?.podCIDR as string | undefined;
-  if (podCIDR && podCIDR !== state.facts.podCIDR) {
-    state.facts.podCIDR = podCIDR;
-    prepareNetwork(podCIDR, state, context);
+  const podCIDRs = podCIDRsOf(node);
+  if (podCIDRs.length > 0 && String(podCIDRs) !== String(state.facts.podCIDRs)) {
+    state.facts.podCIDRs = podCIDRs;
+    prepareNetwork(state, context);
     for (const { worker } of state.pods.values()) worker.retrySetup();
   }
   if (Object.keys(unpromised(node.status)).length > 0) send("status");
@@ -442,9 +443,9 @@ function nodeChanged(
 }
 
 /** Makes what pods' networks need, and tells of it: a node without a network is not ready. */
-function prepareNetwork(range: string, state: KubeletState, context: ActorContext): void {
+function prepareNetwork(state: KubeletState, context: ActorContext): void {
   const { network, log } = state.ports;
-  network.prepare?.(range).catch((error) => {
+  network.prepare?.(state.facts.podCIDRs).catch((error) => {
     log("warn", "the network of pods is not ready", { error: String(error) });
   }).finally(() => context.send(context.address, "status"));
 }

@@ -10,7 +10,7 @@ import type { KubeletOptions } from "./kubelet_options.ts";
 import { machineHost } from "./joining/host.ts";
 import { routes } from "./joining/routes.ts";
 import { type ProxyMode, startNetwork } from "./network/machine.ts";
-import { LoopbackNetwork, type Ranges } from "./network/network.ts";
+import { LoopbackNetwork, type Ranges, VirtualNetwork } from "./network/network.ts";
 import type { RunningNode } from "./node.ts";
 import { type SimulatedNodes, startSimulatedNodes } from "./simulated_nodes.ts";
 
@@ -23,6 +23,8 @@ export interface LocalNodesOptions {
   clock: Clock;
   /** The machine's ranges; nodes without them are simulated. */
   ranges: Ranges | undefined;
+  /** Of simulated nodes' pods in a cluster of both families: IPv6. */
+  secondPodRange?: string;
   /** What no isolate can run is simulated too (true), or fails to be pulled. */
   simulated: boolean;
   /** Where the nodes keep what is theirs; `temporary` goes with the last of them. */
@@ -58,6 +60,7 @@ export async function startLocalNodes(
     simulated.push(startSimulatedNodes(system, {
       count,
       prefix: "plesio-",
+      network: new VirtualNetwork(options.secondPodRange),
       events: count <= EVENTFUL_NODES_MAX,
       labelsOf: labels,
       taints,

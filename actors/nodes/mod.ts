@@ -35,11 +35,10 @@ export {
 } from "./joining/machine.ts";
 export {
   advertised,
+  clusterRanges,
   keptRanges,
   lastBlock,
-  NAMED_RANGES,
   type ProxyMode,
-  virtualPodRange,
 } from "./network/machine.ts";
 export {
   type SimulatedNodes,

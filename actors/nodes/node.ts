@@ -87,7 +87,7 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
   const runtimes: readonly Runtime[] = options.runtimes ?? [new SimulatedRuntime({ clock })];
   const network = options.network ?? new VirtualNetwork();
   const host = hostFacts();
-  const addresses = [network.nodeAddress(index)];
+  const addresses = network.nodeAddresses(index);
   const description = describe(options, host, { runtime: runtimes[0], addresses });
   let state: KubeletState | undefined;
   const metrics = new KubeletMetrics();

@@ -1,5 +1,5 @@
 /** A Node object as a function of facts: labels, capacity, conditions, addresses, nodeInfo. Pure. */
-import type { KubeObject } from "../../api/machinery/types.ts";
+import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import { type Condition, timestamp } from "./types.ts";
 
 /** What a node says of itself. */
@@ -218,4 +218,9 @@ export const STATUS_REPORT_MS = 300_000;
 /** A time to the microsecond. */
 export function microTime(ms: number): string {
   return new Date(ms).toISOString().replace("Z", "000Z");
+}
+
+/** The ranges that a node's pods get their addresses from: none until somebody has given it some. */
+export function podCIDRsOf({ spec }: DeepReadonly<KubeObject>): readonly string[] {
+  return spec?.podCIDRs ?? (spec?.podCIDR ? [spec.podCIDR] : []);
 }

@@ -13,7 +13,7 @@ import type { Pod, PodSpec } from "./types.ts";
 const node: NodeFacts = {
   name: "n",
   addresses: ["10.0.0.1"],
-  podCIDR: undefined,
+  podCIDRs: [],
   allocatable: {},
   dnsIP: "10.96.0.10",
   domain: "cluster.local",

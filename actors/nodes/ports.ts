@@ -17,7 +17,8 @@ import type { ContainerOf, Pod } from "./types.ts";
 export interface NodeFacts {
   readonly name: string;
   readonly addresses: readonly string[];
-  readonly podCIDR: string | undefined;
+  /** Where its pods get their addresses: one range of each family, none yet. */
+  readonly podCIDRs: readonly string[];
   readonly allocatable: Readonly<Record<string, string>>;
   /** The DNS service, and the domain of the cluster. */
   readonly dnsIP?: string;

@@ -26,7 +26,13 @@ import { parseQuantity } from "../../api/machinery/quantity.ts";
 import type { NodeUsage } from "./metrics.ts";
 import { registerNode, renewLease } from "./heartbeat.ts";
 import { type Network, VirtualNetwork } from "./network/network.ts";
-import { LEASE_RENEW_MS, type NodeDescription, nodeLabels, unpromised } from "./node_status.ts";
+import {
+  LEASE_RENEW_MS,
+  type NodeDescription,
+  nodeLabels,
+  podCIDRsOf,
+  unpromised,
+} from "./node_status.ts";
 import { PodWorker } from "./pod_worker.ts";
 import type { NodeFacts, WorkerPorts } from "./ports.ts";
 import type { Runtime } from "./runtimes/runtime.ts";
@@ -103,7 +109,7 @@ export function startSimulatedNodes(
   const network = options.network ?? new VirtualNetwork();
   const descriptions = new Map<string, NodeDescription>();
   for (let i = first; i < first + count; i++) {
-    const description = describe(`${prefix}${i}`, lease, network.nodeAddress(i), i, options);
+    const description = describe(`${prefix}${i}`, lease, network.nodeAddresses(i), i, options);
     descriptions.set(description.name, description);
   }
   let state: HostState | undefined;
@@ -140,14 +146,14 @@ export function startSimulatedNodes(
 function describe(
   name: string,
   lease: string,
-  address: string,
+  addresses: readonly string[],
   index: number,
   options: SimulatedNodesOptions,
 ): NodeDescription {
   return {
     name,
     hostname: name,
-    addresses: [address],
+    addresses,
     runtime: "simulated",
     runtimeVersion: "simulated://1.0.0",
     capacity: options.capacity ?? CAPACITY,
@@ -214,7 +220,7 @@ function begin(parts: HostParts, context: ActorContext): HostState {
     state.facts.set(d.name, {
       name: d.name,
       addresses: d.addresses,
-      podCIDR: undefined,
+      podCIDRs: [],
       allocatable: d.capacity,
       domain: "cluster.local",
       resolv: "",
@@ -250,7 +256,7 @@ const NO_SOURCES: WorkerPorts["sources"] = {
 };
 
 function noteNode(facts: Facts, node: DeepReadonly<KubeObject>, context: ActorContext): void {
-  facts.podCIDR ??= node.spec?.podCIDR as string | undefined;
+  if (facts.podCIDRs.length === 0) facts.podCIDRs = podCIDRsOf(node);
   const conditions = node.status?.conditions as readonly { type: string; status: string }[];
   const down = conditions?.some((c) => c.type === "Ready" && c.status !== "True");
   if (down || Object.keys(unpromised(node.status)).length > 0) {
@@ -269,7 +275,7 @@ async function register(
   if (!description || !facts) return;
   const { client, clock } = context;
   const node = await registerNode(client, description, clock.now());
-  facts.podCIDR ??= node.spec?.podCIDR as string | undefined;
+  if (facts.podCIDRs.length === 0) facts.podCIDRs = podCIDRsOf(node);
   parts.told(name);
 }
 

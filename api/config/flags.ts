@@ -155,8 +155,12 @@ export const FLAGS = {
   "service-account-key-file": file("keys or certificates that verify tokens too"),
   "service-account-signing-key-file": file("key that signs tokens, in place of the cluster's own"),
   "service-cluster-ip-range": text(
-    "range of the Services' addresses; only with nodes that are simulated, or none",
-    "CIDR",
+    "range of the Services' addresses, used with nodes that are simulated, or none; an IPv6 one may follow",
+    "CIDR[,CIDR]",
+  ),
+  "cluster-cidr": text(
+    "range of pods' addresses, used with nodes that are simulated, or none; an IPv6 one may follow",
+    "CIDR[,CIDR]",
   ),
   "log-level": choice(["debug", "info", "warn", "error"], "warn", "least level that is logged"),
   "log-format": {
@@ -236,6 +240,7 @@ export function readFlags(args: readonly string[]): Flags {
 const KUBEADM_NAMES = {
   "apiserver-advertise-address": "advertise-address",
   "apiserver-bind-port": "port",
+  "pod-network-cidr": "cluster-cidr",
   "service-cidr": "service-cluster-ip-range",
 };
 

@@ -58,6 +58,7 @@ async function servingOf(flags: Flags, read: ReadConfig): Promise<ServingOptions
     signingKey: await of("service-account-signing-key-file"),
     issuers: flags["service-account-issuer"],
     serviceRange: flags["service-cluster-ip-range"],
+    clusterCidr: flags["cluster-cidr"],
   });
 }
 

@@ -22,8 +22,10 @@ export interface ServingOptions {
     /** Public keys or certificates that verify too (PEM). */
     verifiers?: readonly string[];
   };
-  /** Where Services get their addresses. */
+  /** Where Services get their addresses: an IPv4 range, and perhaps an IPv6 one after a comma. */
   serviceRange?: string;
+  /** Where pods do. */
+  clusterCidr?: string;
 }
 
 /** The texts of the files, and the values of the flags beside them. */
@@ -35,6 +37,7 @@ export interface ServingTexts {
   signingKey?: string;
   issuers?: readonly string[];
   serviceRange?: string;
+  clusterCidr?: string;
 }
 
 const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[\s\S]+?-----END \1-----/g;
@@ -42,7 +45,7 @@ const BLOCK = /-----BEGIN ([A-Z0-9 ]+)-----[\s\S]+?-----END \1-----/g;
 /** The options that files and flags ask for. Throws UsageError for what is no certificate, key or range. */
 export function servingOptions(texts: ServingTexts): ServingOptions {
   const options: ServingOptions = {};
-  const { clientCa, tlsCert, tlsKey, issuers = [], serviceRange } = texts;
+  const { clientCa, tlsCert, tlsKey, issuers = [], serviceRange, clusterCidr } = texts;
   if (clientCa !== undefined) {
     const found = blocks(clientCa).filter(({ label }) => label === "CERTIFICATE");
     if (found.length === 0) {
@@ -67,7 +70,8 @@ export function servingOptions(texts: ServingTexts): ServingOptions {
     const verifiers = tokenKeys === undefined ? undefined : verifying(tokenKeys);
     options.serviceAccounts = { issuers, signingKey, verifiers };
   }
-  if (serviceRange !== undefined) options.serviceRange = range(serviceRange);
+  if (serviceRange) options.serviceRange = rangesOf("service-cluster-ip-range", serviceRange);
+  if (clusterCidr) options.clusterCidr = rangesOf("cluster-cidr", clusterCidr);
   return options;
 }
 
@@ -122,52 +126,35 @@ function verifying(text: string): string[] {
   return found;
 }
 
-/** Prefix lengths a range of Services may have. */
-const PREFIX_MIN = 12;
-const PREFIX_MAX = 28;
-const PREFIX6_MIN = 108;
-const PREFIX6_MAX = 124;
+/** Prefix lengths that ranges may have, by family. Nodes get parts of /24 and of /64. */
+const PREFIXES = {
+  "service-cluster-ip-range": { 4: [12, 28], 6: [108, 124] },
+  "cluster-cidr": { 4: [8, 24], 6: [48, 63] },
+} as const;
 
 /** One range of IPv4, and one of IPv6 after a comma for a cluster of both families. */
-function range(text: string): string {
+function rangesOf(flag: keyof typeof PREFIXES, text: string): string {
   const [first, second, ...more] = text.split(",").map((one) => one.trim());
-  range4(first);
-  if (second === undefined) return first;
-  if (more.length > 0) {
-    throw new UsageError(`--service-cluster-ip-range must hold one or two CIDRs, not "${text}"`);
-  }
-  const cidr = second.includes(":") ? parseCidr(second) : undefined;
-  if (!cidr) {
-    throw new UsageError(
-      `--service-cluster-ip-range: the second must be an IPv6 CIDR, not "${second}"`,
-    );
-  }
-  if (cidr.bits < PREFIX6_MIN || cidr.bits > PREFIX6_MAX) {
-    throw new UsageError(
-      `--service-cluster-ip-range must have a prefix from ${PREFIX6_MIN} to ${PREFIX6_MAX}, not "${second}"`,
-    );
-  }
-  if (!sameIp(masked(cidr), cidr.ip)) {
-    throw new UsageError(`--service-cluster-ip-range "${second}" does not begin at its own prefix`);
-  }
-  return `${first},${formatCidr(cidr)}`;
+  const four = range(flag, first, 4);
+  if (second === undefined) return four;
+  if (more.length > 0) throw new UsageError(`--${flag} must hold one or two CIDRs, not "${text}"`);
+  return `${four},${range(flag, second, 6)}`;
 }
 
-function range4(text: string): void {
-  const match = /^(\d+)\.(\d+)\.(\d+)\.(\d+)\/(\d+)$/.exec(text);
-  const [a, b, c, d, prefix] = match?.slice(1).map(Number) ?? [];
-  if (!match || [a, b, c, d].some((byte) => byte > 255)) {
-    throw new UsageError(`--service-cluster-ip-range must be an IPv4 CIDR, not "${text}"`);
+function range(flag: keyof typeof PREFIXES, text: string, family: 4 | 6): string {
+  const cidr = parseCidr(text);
+  if (cidr?.ip.family !== family) {
+    const what = family === 4 ? "be an IPv4 CIDR" : "have an IPv6 CIDR as its second";
+    throw new UsageError(`--${flag} must ${what}, not "${text}"`);
   }
-  if (prefix < PREFIX_MIN || prefix > PREFIX_MAX) {
-    throw new UsageError(
-      `--service-cluster-ip-range must have a prefix from ${PREFIX_MIN} to ${PREFIX_MAX}, not "${text}"`,
-    );
+  const [min, max] = PREFIXES[flag][family];
+  if (cidr.bits < min || cidr.bits > max) {
+    throw new UsageError(`--${flag} must have a prefix from ${min} to ${max}, not "${text}"`);
   }
-  const base = a * 2 ** 24 + b * 2 ** 16 + c * 2 ** 8 + d;
-  if (base % 2 ** (32 - prefix) !== 0) {
-    throw new UsageError(`--service-cluster-ip-range "${text}" does not begin at its own prefix`);
+  if (!sameIp(masked(cidr), cidr.ip)) {
+    throw new UsageError(`--${flag} "${text}" does not begin at its own prefix`);
   }
+  return formatCidr(cidr);
 }
 
 /** The address at `offset` in the first range that `servingOptions` accepted. */

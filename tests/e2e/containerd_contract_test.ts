@@ -17,7 +17,7 @@ await withContainerd(import.meta.url, () => {
     open: async (folder) => {
       containerd ??= await Containerd.start(["busybox"]);
       const state = `${folder}/cni`;
-      const conf = confList({ bridge: "cni0", range: "10.244.1.0/24", state });
+      const conf = confList({ bridge: "cni0", podCIDRs: ["10.244.1.0/24"], state });
       await Deno.writeTextFile(`${containerd.cniFolder}/10-test.conflist`, JSON.stringify(conf));
       const runtime = await CriRuntime.connect({
         endpoint: containerd.endpoint,

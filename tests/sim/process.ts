@@ -251,7 +251,7 @@ function heard(machine: Machine, tell: (what: Ran) => void): Network {
       return network.teardownPod(uid);
     },
     endpoint: (ip, port) => network.endpoint(ip, port),
-    nodeAddress: (index) => network.nodeAddress(index),
+    nodeAddresses: (index) => network.nodeAddresses(index),
     close: () => network.close(),
   };
 }

@@ -17,9 +17,11 @@ import { type ProxyMode, startNetwork } from "../network/machine.ts";
 import { mayFilter } from "../network/nft.ts";
 import {
   claimJoined,
+  claimSecond,
   LoopbackNetwork,
   type Network,
   type Ranges,
+  type SecondRanges,
   sharedRanges,
   VirtualNetwork,
 } from "../network/network.ts";
@@ -48,7 +50,7 @@ export interface MachineOptions {
   taints?: readonly { key: string; value?: string; effect: string }[];
   /** The address at which others reach it (found out). */
   nodeIP?: string;
-  /** The cluster's. */
+  /** The cluster's; those of a second family come after a comma. */
   ranges: { podRange: string; serviceRange: string };
   /** The node's own client, and how its requests are given up. */
   api: { client: Client; drop(why: string): void };
@@ -146,7 +148,8 @@ async function startNodeOf(
   options: MachineOptions,
   { system, network, way, everyPod }: Ground,
 ): Promise<{ node: RunningNode; release(): Promise<void> }> {
-  const { name, clock, labels, taints, folder, runtime, ranges: { podRange }, host } = options;
+  const { name, clock, labels, taints, folder, runtime, host } = options;
+  const [podRange, ...six] = options.ranges.podRange.split(",");
   const told = { name, clock, labels, taints, kubelet: options.kubelet };
   if (runtime === "simulated") {
     const runtimes = [new SimulatedRuntime({ clock })];
@@ -155,7 +158,10 @@ async function startNodeOf(
     return { node, release: () => Promise.resolve() };
   }
   if (host.routes) await removeLeftovers({ podRange, routes: host.routes });
-  const { ranges, shared } = await rangesOf(podRange, way);
+  const { ranges, shared } = await rangesOf(podRange, way, {
+    podRange: six[0],
+    serviceRange: options.ranges.serviceRange.split(",")[1],
+  });
   const places = at(new LoopbackNetwork(ranges), way);
   // Where another process of this machine answers already, it does so for us too
   let dnsPort: number | undefined = shared && podRange.startsWith("127.") ? 53 + PORT_SHIFT : 53;
@@ -195,9 +201,16 @@ const containerNode: CriNode = async (system, options) =>
 async function rangesOf(
   podRange: string,
   way: Way,
+  second: Partial<SecondRanges>,
 ): Promise<{ ranges: Ranges; shared: boolean }> {
   const ranges = await claimJoined(podRange);
-  if (ranges) return { ranges, shared: false };
+  if (ranges) {
+    const { podRange: pods, serviceRange: services } = second;
+    const both = pods && services
+      ? await claimSecond(ranges, { podRange: pods, serviceRange: services })
+      : ranges;
+    return { ranges: both, shared: false };
+  }
   if (way.local === way.remote) return { ranges: sharedRanges(podRange), shared: true };
   throw new Error(
     `Cannot run pods with addresses of ${podRange}: another cluster of this machine has them`,
@@ -210,7 +223,7 @@ function at(network: Network, way: Way): Network {
     setupPod: (pod, node) => network.setupPod(pod, node),
     teardownPod: (uid) => network.teardownPod(uid),
     endpoint: (ip, port) => network.endpoint(ip, port),
-    nodeAddress: () => way.local,
+    nodeAddresses: () => [way.local],
     close: () => network.close(),
   };
 }

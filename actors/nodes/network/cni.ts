@@ -9,7 +9,7 @@
  */
 import type { Pod } from "../types.ts";
 import { type Network, type NetworkNode, noRangeYet, type Ranges } from "./network.ts";
-import { formatIPv4, parseRange } from "./pool.ts";
+import { addressAt, parseRange } from "./pool.ts";
 
 export interface CniOptions {
   /** Where the runtime looks for network configurations. */
@@ -39,7 +39,7 @@ export interface ConfList {
 /** See the module's text. */
 export class CniNetwork implements Network {
   readonly #options: CniOptions;
-  #configured: { range: string; done: Promise<void> } | undefined;
+  #configured: { ranges: string; done: Promise<void> } | undefined;
   #bridge: string | undefined;
 
   constructor(options: CniOptions) {
@@ -49,16 +49,16 @@ export class CniNetwork implements Network {
   /** Addresses are the runtime's to give: only a pod on the host's network has them before. */
   async setupPod(pod: Pod, node: NetworkNode): Promise<{ ips: string[] }> {
     if (pod.spec.hostNetwork) return { ips: [...node.addresses] };
-    if (!node.podCIDR) throw noRangeYet(node.name);
-    await this.prepare(node.podCIDR);
+    if (!node.podCIDRs?.length) throw noRangeYet(node.name);
+    await this.prepare(node.podCIDRs);
     return { ips: [] };
   }
 
-  /** Configures the runtime's network for a range, once. */
-  async prepare(range: string): Promise<void> {
-    if (this.#configured?.range !== range) {
-      const done = this.#configure(range);
-      this.#configured = { range, done };
+  /** Configures the runtime's network for a node's ranges, once. */
+  async prepare(ranges: readonly string[]): Promise<void> {
+    if (this.#configured?.ranges !== String(ranges)) {
+      const done = this.#configure(ranges);
+      this.#configured = { ranges: String(ranges), done };
       done.catch(() => this.#configured = undefined);
     }
     await this.#configured!.done;
@@ -70,8 +70,8 @@ export class CniNetwork implements Network {
     return { hostname: ip, port };
   }
 
-  nodeAddress(index: number): string {
-    return this.#options.machine.nodeAddress(index);
+  nodeAddresses(index: number): string[] {
+    return this.#options.machine.nodeAddresses(index);
   }
 
   /** Leaves the bridge where it is: pods may run on it longer than this process. */
@@ -84,25 +84,27 @@ export class CniNetwork implements Network {
     const { folder, state, ranges } = this.#options;
     if (!this.#bridge) return;
     await run("ip", "link", "delete", this.#bridge);
-    await run("nft", "delete", "table", "ip", masqueradeTable(ranges));
+    for (const family of ranges.second ? ["ip", "ip6"] : ["ip"]) {
+      await run("nft", "delete", "table", family, masqueradeTable(ranges));
+    }
     await Deno.remove(`${folder}/${OWN_FILE}`).catch(() => undefined);
     await Deno.remove(state, { recursive: true }).catch(() => undefined);
   }
 
-  async #configure(range: string): Promise<void> {
+  async #configure(podCIDRs: readonly string[]): Promise<void> {
     const { folder, state, ranges, ready } = this.#options;
     const found = await foreignBridge(folder);
     const bridge = found ?? bridgeOf(ranges);
     if (found === undefined) {
       await Deno.mkdir(folder, { recursive: true });
-      const text = JSON.stringify(confList({ bridge, range, state }), null, 2);
+      const text = JSON.stringify(confList({ bridge, podCIDRs, state }), null, 2);
       // Moved into place: the runtime reads whatever it finds there at any moment.
       await Deno.writeTextFile(`${folder}/.${OWN_FILE}`, text);
       await Deno.rename(`${folder}/.${OWN_FILE}`, `${folder}/${OWN_FILE}`);
       this.#bridge = bridge;
     }
     if (bridge) {
-      await this.#makeBridge(bridge, range);
+      await this.#makeBridge(bridge, podCIDRs);
       await masquerade(ranges, bridge);
     }
     const end = performance.now() + READY_MS_MAX;
@@ -113,17 +115,23 @@ export class CniNetwork implements Network {
   }
 
   /** The plugin would make it with the first pod; its route must be there before. */
-  async #makeBridge(bridge: string, range: string): Promise<void> {
-    const { first, size } = parseRange(range)!;
-    const bits = 32 - Math.log2(size);
+  async #makeBridge(bridge: string, ranges: readonly string[]): Promise<void> {
     // Else it takes the lowest of its ports': pods would send to one that it had before a pod came or went.
-    const address = hardwareAddress(first + 1);
+    const address = hardwareAddress(parseRange(ranges[0])!.first + 1);
     await run("ip", "link", "add", bridge, "address", address, "type", "bridge");
-    await run("ip", "addr", "add", `${formatIPv4(first + 1)}/${bits}`, "dev", bridge);
+    for (const range of ranges) {
+      const gateway = `${addressAt(range, 1)}/${range.split("/")[1]}`;
+      // Nobody else has the address: it need not be asked for whether it is free
+      const six = range.includes(":") ? ["nodad"] : [];
+      await run("ip", "addr", "add", gateway, "dev", bridge, ...six);
+    }
     await run("ip", "link", "set", bridge, "up");
-    const route = ["route", "replace", range, "dev", bridge, "table", "local"];
-    const { success, text } = await run("ip", ...route);
-    if (!success) throw new Error(`cannot route ${range} to ${bridge}: ${text}`);
+    for (const range of ranges) {
+      const family = range.includes(":") ? "-6" : "-4";
+      const route = [family, "route", "replace", range, "dev", bridge, "table", "local"];
+      const { success, text } = await run("ip", ...route);
+      if (!success) throw new Error(`cannot route ${range} to ${bridge}: ${text}`);
+    }
   }
 }
 
@@ -141,7 +149,7 @@ export function bridgeOf({ podRange }: Ranges): string {
 
 /** The configuration of a node's pods. Ports of the host are the proxy's affair (`host_ports.ts`), not `portmap`'s. */
 export function confList(
-  { bridge, range, state }: { bridge: string; range: string; state: string },
+  { bridge, podCIDRs, state }: { bridge: string; podCIDRs: readonly string[]; state: string },
 ): ConfList {
   const plugins: ConfList["plugins"] = [{
     type: "bridge",
@@ -152,8 +160,8 @@ export function confList(
     ipam: {
       type: "host-local",
       dataDir: state,
-      ranges: [[{ subnet: range }]],
-      routes: [{ dst: "0.0.0.0/0" }],
+      ranges: podCIDRs.map((subnet) => [{ subnet }]),
+      routes: podCIDRs.map((range) => ({ dst: range.includes(":") ? "::/0" : "0.0.0.0/0" })),
     },
   }];
   return { cniVersion: "0.4.0", name: `plesio-${bridge}`, plugins };
@@ -183,18 +191,22 @@ const masqueradeTable = (ranges: Ranges) => `plesio-out-${bridgeOf(ranges)}`;
 
 /** Pods that leave the cluster do so under the machine's address. */
 async function masquerade(ranges: Ranges, bridge: string): Promise<void> {
-  const { podRange, serviceRange } = ranges;
-  const table = masqueradeTable(ranges);
-  const rules = [
-    `add table ip ${table}`,
-    `delete table ip ${table}`,
-    `table ip ${table} {`,
-    "  chain out {",
-    "    type nat hook postrouting priority 100;",
-    `    ip saddr ${podRange} ip daddr != { ${podRange}, ${serviceRange} } oifname != "${bridge}" masquerade`,
-    "  }",
-    "}",
-  ];
+  const rules = [ranges, ranges.second].flatMap((one) => {
+    if (!one) return [];
+    const { podRange, serviceRange } = one;
+    const ip = podRange.includes(":") ? "ip6" : "ip";
+    const table = `${ip} ${masqueradeTable(ranges)}`;
+    return [
+      `add table ${table}`,
+      `delete table ${table}`,
+      `table ${table} {`,
+      "  chain out {",
+      "    type nat hook postrouting priority 100;",
+      `    ${ip} saddr ${podRange} ${ip} daddr != { ${podRange}, ${serviceRange} } oifname != "${bridge}" masquerade`,
+      "  }",
+      "}",
+    ];
+  });
   // Without nftables pods reach the cluster alone.
   await run("nft", rules.join("\n") + "\n");
 }

@@ -122,7 +122,8 @@ interface Flow {
 
 async function forwardDatagrams(options: ForwardOptions): Promise<Forwarder> {
   const { balancer, clock } = options;
-  const server = createSocket("udp4");
+  const kind = options.hostname.includes(":") ? "udp6" : "udp4";
+  const server = createSocket(kind);
   const flows = new Map<string, Flow>();
   const end = (key: string) => {
     const flow = flows.get(key);
@@ -136,7 +137,7 @@ async function forwardDatagrams(options: ForwardOptions): Promise<Forwarder> {
     const place = endpoint && options.locate(endpoint);
     if (!place || flows.size >= CONNECTIONS_MAX) return undefined;
     balancer.connected(from.address, endpoint, clock.now());
-    const socket = createSocket("udp4");
+    const socket = createSocket(kind);
     socket.on("message", (data) => server.send(data, from.port, from.address));
     socket.on("error", () => end(key));
     socket.connect(place.port, place.hostname);

@@ -15,14 +15,21 @@ import { nameservers } from "./dns_forward.ts";
 import { edge } from "./l7/edge.ts";
 import { gonePods } from "./gone_pods.ts";
 import { healthCheck } from "./health_check.ts";
-import { claimRanges, type Network, type Ranges } from "./network.ts";
-import { letForward, mayFilter, netfilter, output } from "./nft.ts";
+import {
+  claimRanges,
+  claimSecond,
+  type Network,
+  type Ranges,
+  type SecondRanges,
+} from "./network.ts";
+import { letForward, letForwardSix, mayFilter, netfilter, output } from "./nft.ts";
 import { nftablesProxy } from "./nftables_proxy.ts";
 import { removal, tableOf } from "./nftables_table.ts";
-import { formatIPv4, parseIPv4, parseRange } from "./pool.ts";
+import { formatIPv4, parseRange } from "./pool.ts";
+import { parseAddress, parseIpRange } from "./ip_range.ts";
 import { policyGuard, policyNotice } from "./policy_guard.ts";
 import { proxy } from "./proxy.ts";
-import type { Place } from "./traffic.ts";
+import { familyOf, type Place } from "./traffic.ts";
 
 /** How services are proxied: kube-proxy's `--proxy-mode`, and by sockets of this process. */
 export type ProxyMode = "nftables" | "userspace";
@@ -86,24 +93,24 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
   const { ranges, network, nodes, containers = false } = machine;
   const suited = containers && await mayFilter() ? "nftables" : "userspace";
   const { proxyMode = suited } = machine;
-  const nodeAddresses = nodes.map((_, i) => network.nodeAddress(i));
+  const addressesOf = new Map(nodes.map((node, i) => [node, network.nodeAddresses(i)]));
+  const nodeAddresses = [...addressesOf.values()].flat();
   const inRanges = inRangesOf(ranges);
   const inPool = machine.balancerPool ? within(machine.balancerPool) : () => false;
   const place = placeOf(nodes);
-  const addressOf = new Map(nodes.map((node, i) => [node, nodeAddresses[i]]));
-  const ownAddress = (node: string) => addressOf.has(node) ? [addressOf.get(node)!] : [];
+  const ownAddresses = (node: string) => addressesOf.get(node) ?? [];
   const userspace = (addresses: readonly string[], local: (address: string) => boolean) =>
     proxy({
       nodePortAddresses: () => addresses,
       hostPortAddresses: (node) =>
-        addressOf.has(node) ? ["127.0.0.1", ...ownAddress(node).filter(local)] : [],
+        addressesOf.has(node) ? ["127.0.0.1", ...ownAddresses(node).filter(local)] : [],
       local,
       place,
       locate: ({ ip, port }) => inRanges(ip) ? network.endpoint(ip, port) : undefined,
     });
   const spawn = { workers: 16, component: "kube-proxy" };
   if (proxyMode === "nftables") {
-    await startRules(system, machine, { nodeAddresses, ownAddress });
+    await startRules(system, machine, { nodeAddresses, ownAddresses });
     // The kernel routes nothing from 127.0.0.1 to other hosts: sockets answer there.
     system.spawn("proxy/localhost", userspace(["127.0.0.1"], () => false), spawn);
   } else {
@@ -118,58 +125,62 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
     const local = (address: string) => inRanges(address) || inPool(address);
     system.spawn("proxy/plesio", userspace(["127.0.0.1", ...nodeAddresses], local), spawn);
   }
-  const places = nodes.map((node, i) => ({ node, address: nodeAddresses[i] }));
+  const places = nodes.map((node) => ({ node, address: ownAddresses(node)[0] }));
   system.spawn("proxy/health", healthCheck(places), { component: "kube-proxy" });
 }
 
 /** The addresses of this machine's nodes: all, and those of one of them (of others none). */
 interface NodeAddresses {
   nodeAddresses: readonly string[];
-  ownAddress(node: string): readonly string[];
+  ownAddresses(node: string): readonly string[];
 }
 
 /** Services and NetworkPolicies as rules of the kernel. */
 async function startRules(
   system: System,
   { ranges, nodes, everyPod }: MachineNetwork,
-  { nodeAddresses, ownAddress }: NodeAddresses,
+  { nodeAddresses, ownAddresses }: NodeAddresses,
 ): Promise<void> {
   if (!await mayFilter()) {
     throw new Error("Cannot proxy with nftables: it needs Linux, root and the program nft");
   }
   const bridged = await letForward();
-  const podRanges = [ranges.podRange];
+  if (ranges.second) await letForwardSix();
   const place = placeOf(nodes);
-  const [table, policies] = ["proxy", "policy"].map((of) => ({
-    family: 4 as const,
-    name: tableName(of, ranges),
-  }));
-  system.spawn(
-    "proxy/plesio",
-    nftablesProxy({
-      table: { ...table, podRanges, nodePortAddresses: nodeAddresses, bridged },
-      place: (context) => ({
-        ...place(context),
-        family: 4,
-        nodeAddresses,
-        answered: new Set([ranges.dnsIP]),
+  for (const family of ranges.second ? [4, 6] as const : [4] as const) {
+    const [table, policies] = ["proxy", "policy"].map((of) => ({
+      family,
+      name: tableName(of, ranges),
+      podRanges: [family === 4 ? ranges.podRange : ranges.second!.podRange],
+    }));
+    const which = family === 4 ? "plesio" : "plesio-ipv6";
+    system.spawn(
+      `proxy/${which}`,
+      nftablesProxy({
+        table: { ...table, nodePortAddresses: nodeAddresses, bridged },
+        place: (context) => ({
+          ...place(context),
+          family,
+          nodeAddresses: nodeAddresses.filter((address) => familyOf(address) === family),
+          answered: new Set([ranges.dnsIP]),
+        }),
+        hostPortAddresses: ownAddresses,
+        netfilter: netfilter(),
       }),
-      hostPortAddresses: ownAddress,
-      netfilter: netfilter(),
-    }),
-    { component: "kube-proxy" },
-  );
+      { component: "kube-proxy" },
+    );
+    system.spawn(
+      `policy/${which}`,
+      policyGuard({
+        table: policies,
+        nodes: new Set(nodes),
+        netfilter: netfilter(),
+        informers: everyPod,
+        groupOf: podGroup,
+      }),
+    );
+  }
   system.spawn("flows/plesio", gonePods({ netfilter: netfilter() }));
-  system.spawn(
-    "policy/plesio",
-    policyGuard({
-      table: { ...policies, podRanges },
-      nodes: new Set(nodes),
-      netfilter: netfilter(),
-      informers: everyPod,
-      groupOf: podGroup,
-    }),
-  );
   if (unified() === undefined) system.spawn("policy/notice", policyNotice(nodes, NO_GROUPS));
 }
 
@@ -206,22 +217,24 @@ export function lastBlock(range: string): string {
 }
 
 /** Whether an address is of the cluster. */
-function inRangesOf({ podRange, serviceRange }: Ranges): (address: string) => boolean {
-  const own = [podRange, serviceRange].map(within);
+function inRangesOf({ podRange, serviceRange, second }: Ranges): (address: string) => boolean {
+  const six = second ? [second.podRange, second.serviceRange] : [];
+  const own = [podRange, serviceRange, ...six].map(within);
   return (address) => own.some((contains) => contains(address));
 }
 
 /** Whether an address is of a range. */
 function within(range: string): (address: string) => boolean {
-  const { first, size } = parseRange(range)!;
+  const own = parseIpRange(range)!;
   return (address) => {
-    const value = parseIPv4(address);
-    return value !== undefined && value >= first && value < first + size;
+    const parsed = parseAddress(address);
+    return parsed !== undefined && parsed.family === own.family && parsed.value >= own.first &&
+      parsed.value <= own.last;
   };
 }
 
 /** Ranges of a cluster whose addresses are only names. */
-export const NAMED_RANGES = { podRange: "10.244.0.0/16", serviceRange: "10.96.0.0/12" };
+const NAMED_RANGES = { podRange: "10.244.0.0/16", serviceRange: "10.96.0.0/12" };
 
 /** Where a cluster keeps what it was given once. */
 interface Settings {
@@ -232,16 +245,50 @@ interface Settings {
 const POD_RANGE_SETTING = "network/pod-range";
 
 /** The pod range of a simulated cluster: wider than 10.244.0.0/16, which 256 nodes divide among them, when it must be. */
-export function virtualPodRange(nodes: number): string {
+function virtualPodRange(nodes: number): string {
   return nodes > 256 ? "10.128.0.0/10" : NAMED_RANGES.podRange;
 }
 
+/** The ranges that a cluster was told, as its flags name them. */
+interface ToldRanges {
+  nodes?: number;
+  serviceRange?: string;
+  clusterCidr?: string;
+}
+
+/** A cluster's ranges: this machine's, else what it was told. Of two families those of IPv6 come after a comma. */
+export function clusterRanges(
+  ranges: Ranges | undefined,
+  { nodes = 0, serviceRange, clusterCidr }: ToldRanges,
+): { podRange: string; serviceRange: string } {
+  if (!ranges) {
+    return {
+      podRange: clusterCidr ?? virtualPodRange(nodes),
+      serviceRange: serviceRange ?? NAMED_RANGES.serviceRange,
+    };
+  }
+  const both = (which: "podRange" | "serviceRange") =>
+    [ranges, ranges.second].flatMap((one) => one?.[which] ?? []).join(",");
+  return { podRange: both("podRange"), serviceRange: both("serviceRange") };
+}
+
+/** The IPv6 ranges of a cluster: of its pods, and of its Services. */
+function secondRanges({ serviceRange, clusterCidr }: ToldRanges): SecondRanges | undefined {
+  const [pods, services] = [clusterCidr, serviceRange].map((text) => text?.split(",")[1]);
+  if (!pods && !services) return undefined;
+  if (pods && services) return { podRange: pods, serviceRange: services };
+  const text =
+    "Cannot give addresses of two families: --cluster-cidr and --service-cluster-ip-range";
+  throw new TypeError(`${text} must both have an IPv6 range`);
+}
+
 /** The ranges this cluster has had since it was made, if no other cluster of this machine has them now. */
-export async function keptRanges(settings: Settings): Promise<Ranges> {
+export async function keptRanges(settings: Settings, told: ToldRanges = {}): Promise<Ranges> {
+  const second = secondRanges(told);
   const kept = await settings.get(POD_RANGE_SETTING);
   const ranges = await claimRanges(kept && new TextDecoder().decode(kept));
   await settings.set(POD_RANGE_SETTING, new TextEncoder().encode(ranges.podRange));
-  return ranges;
+  return second ? await claimSecond(ranges, second) : ranges;
 }
 
 /** Where pods reach the API server: an address of the pod range that no node gives out. */

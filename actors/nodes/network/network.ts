@@ -10,13 +10,14 @@
  */
 import type { Soon } from "../runtimes/runtime.ts";
 import type { Pod } from "../types.ts";
-import { AddressPool } from "./pool.ts";
+import { formatAddress, parseIpRange } from "./ip_range.ts";
+import { addressAt, AddressPool } from "./pool.ts";
 
 /** What a pod's network needs to know of its node. */
 export interface NetworkNode {
   name: string;
-  /** `spec.podCIDR`, once the node has one. */
-  podCIDR?: string;
+  /** `spec.podCIDRs`: none until the node has been given some. */
+  podCIDRs?: readonly string[];
   addresses: readonly string[];
 }
 
@@ -26,18 +27,26 @@ export interface Network {
   setupPod(pod: Pod, node: NetworkNode): Soon<{ ips: string[] }>;
   teardownPod(uid: string): Soon<void>;
   /** Told once the node has its range, before any pod: for networks that must be made first. */
-  prepare?(range: string): Promise<void>;
+  prepare?(ranges: readonly string[]): Promise<void>;
   /** Where a pod's port answers: itself, unless addresses cannot be bound on this machine. */
   endpoint(ip: string, port: number): { hostname: string; port: number };
-  /** The address of the n-th node of this machine. */
-  nodeAddress(index: number): string;
+  /** The addresses of the n-th node of this machine: one of each family. */
+  nodeAddresses(index: number): string[];
   close(): Promise<void>;
+}
+
+/** The IPv6 ranges of a cluster of both families. */
+export interface SecondRanges {
+  podRange: string;
+  serviceRange: string;
 }
 
 /** The ranges of a cluster on this machine. */
 export interface Ranges {
   podRange: string;
   serviceRange: string;
+  /** Where the cluster has a second family. */
+  second?: SecondRanges;
   /** The service range's tenth address. */
   dnsIP: string;
   /** The `kubernetes` service's address. */
@@ -157,10 +166,49 @@ async function claimRouted(candidate: Candidate): Promise<Ranges | "refused" | u
   });
 }
 
+/**
+ * Makes the ranges of a second family local too, beside those that were claimed. Rejects where this machine cannot, or
+ * another cluster of it has them.
+ */
+export async function claimSecond(ranges: Ranges, second: SecondRanges): Promise<Ranges> {
+  const cannot = (why: string) =>
+    new Error(`Cannot make ${second.podRange} and ${second.serviceRange} this machine's: ${why}`);
+  if (ranges.podRange.startsWith("127.")) throw cannot("that needs Linux and root");
+  const made: string[] = [];
+  const undo = async () => {
+    for (const range of made.splice(0)) await route("del", range);
+    await ranges.release();
+  };
+  try {
+    for (const range of [second.podRange, second.serviceRange]) {
+      if (await route("add", range) === "failed") throw cannot("it has no IPv6");
+      made.push(range);
+    }
+    // Unlike IPv4's, local ranges of IPv6 are not addresses that one may bind to, unless the kernel is told so.
+    await Deno.writeTextFile(BIND_ANY, "1");
+    const lock = holdAt(addressAt(lastPart(second.podRange), CLAIM_PORT));
+    if (!lock) throw cannot("another cluster has them");
+    const release = async () => {
+      lock.close();
+      await undo();
+    };
+    return { ...ranges, second, release };
+  } catch (error) {
+    await undo();
+    throw error;
+  }
+}
+
+const BIND_ANY = "/proc/sys/net/ipv6/ip_nonlocal_bind";
+
 /** Holds a range against other processes; undefined when one of them has it. */
 function hold({ pods }: Candidate): Deno.Listener | undefined {
+  return holdAt(`${pods}.255.253`);
+}
+
+function holdAt(hostname: string): Deno.Listener | undefined {
   try {
-    return Deno.listen({ hostname: `${pods}.255.253`, port: CLAIM_PORT });
+    return Deno.listen({ hostname, port: CLAIM_PORT });
   } catch {
     return undefined; // in use, or not an address of this machine
   }
@@ -182,7 +230,7 @@ function rangesOf(
 async function route(verb: "add" | "del", range: string): Promise<"done" | "there" | "failed"> {
   try {
     const command = new Deno.Command("ip", {
-      args: ["route", verb, "local", range, "dev", "lo"],
+      args: [range.includes(":") ? "-6" : "-4", "route", verb, "local", range, "dev", "lo"],
       stdout: "null",
       stderr: "piped",
     });
@@ -202,22 +250,25 @@ export function noRangeYet(node: string): Error {
 /** Shared by both networks: pools by range, and which address belongs to whom. */
 class Pools {
   readonly #pools = new Map<string, AddressPool>();
-  readonly #held = new Map<string, { pool: AddressPool; ip: string }>();
+  readonly #held = new Map<string, { pool: AddressPool; ip: string }[]>();
 
-  take(uid: string, range: string, preferred: string | undefined): string {
+  /** One address of each range: those that the pod had, if they are free. */
+  take({ metadata: { uid }, status }: Pod, ranges: readonly string[]): string[] {
     const held = this.#held.get(uid);
-    if (held) return held.ip;
-    let pool = this.#pools.get(range);
-    if (!pool) this.#pools.set(range, pool = new AddressPool(range));
-    const ip = pool.take(preferred);
-    this.#held.set(uid, { pool, ip });
-    return ip;
+    if (held) return held.map(({ ip }) => ip);
+    const had = status?.podIPs?.map(({ ip }) => ip) ?? [status?.podIP ?? ""];
+    const taken = ranges.map((range) => {
+      let pool = this.#pools.get(range);
+      if (!pool) this.#pools.set(range, pool = new AddressPool(range));
+      const isSix = range.includes(":");
+      return { pool, ip: pool.take(had.find((ip) => ip.includes(":") === isSix)) };
+    });
+    this.#held.set(uid, taken);
+    return taken.map(({ ip }) => ip);
   }
 
   give(uid: string): void {
-    const held = this.#held.get(uid);
-    if (!held) return;
-    held.pool.give(held.ip);
+    for (const { pool, ip } of this.#held.get(uid) ?? []) pool.give(ip);
     this.#held.delete(uid);
   }
 }
@@ -233,8 +284,8 @@ export class LoopbackNetwork implements Network {
 
   setupPod(pod: Pod, node: NetworkNode): { ips: string[] } {
     if (pod.spec.hostNetwork) return { ips: [...node.addresses] };
-    if (!node.podCIDR) throw noRangeYet(node.name);
-    return { ips: [this.#pools.take(pod.metadata.uid, node.podCIDR, pod.status?.podIP)] };
+    if (!node.podCIDRs?.length) throw noRangeYet(node.name);
+    return { ips: this.#pools.take(pod, node.podCIDRs) };
   }
 
   teardownPod(uid: string): void {
@@ -245,10 +296,12 @@ export class LoopbackNetwork implements Network {
     return { hostname: ip, port };
   }
 
-  nodeAddress(index: number): string {
+  nodeAddresses(index: number): string[] {
+    const { podRange, second } = this.#ranges;
     // The last /24 of the pod range is no node's podCIDR before 255 others are given.
-    const [a, b] = this.#ranges.podRange.split(".");
-    return `${a}.${b}.255.${(index % 253) + 1}`;
+    const [a, b] = podRange.split(".");
+    const first = `${a}.${b}.255.${(index % 253) + 1}`;
+    return second ? [first, addressAt(lastPart(second.podRange), index + 1)] : [first];
   }
 
   close(): Promise<void> {
@@ -259,11 +312,17 @@ export class LoopbackNetwork implements Network {
 /** Pods' addresses are only names: unique, of their node's range if it has one. */
 export class VirtualNetwork implements Network {
   readonly #pools = new Pools();
+  readonly #second: string | undefined;
+
+  /** `second`: the pods' IPv6 range, in a cluster of both families. */
+  constructor(second?: string) {
+    this.#second = second;
+  }
 
   setupPod(pod: Pod, node: NetworkNode): { ips: string[] } {
     if (pod.spec.hostNetwork) return { ips: [...node.addresses] };
-    const range = node.podCIDR ?? VIRTUAL_POD_RANGE;
-    return { ips: [this.#pools.take(pod.metadata.uid, range, pod.status?.podIP)] };
+    const ranges = node.podCIDRs?.length ? node.podCIDRs : [VIRTUAL_POD_RANGE];
+    return { ips: this.#pools.take(pod, ranges) };
   }
 
   teardownPod(uid: string): void {
@@ -274,11 +333,19 @@ export class VirtualNetwork implements Network {
     return { hostname: ip, port };
   }
 
-  nodeAddress(index: number): string {
-    return `10.${VIRTUAL_NODES + (index >>> 16)}.${(index >>> 8) & 255}.${index & 255}`;
+  nodeAddresses(index: number): string[] {
+    const first = `10.${VIRTUAL_NODES + (index >>> 16)}.${(index >>> 8) & 255}.${index & 255}`;
+    const second = this.#second;
+    return second ? [first, addressAt(lastPart(second), index + 1)] : [first];
   }
 
   async close(): Promise<void> {}
+}
+
+/** The last /64 of an IPv6 range, which few clusters have so many nodes as to need: where nodes have addresses. */
+export function lastPart(range: string): string {
+  const { last } = parseIpRange(range)!;
+  return `${formatAddress(last - (1n << 64n) + 1n, 6)}/64`;
 }
 
 /** Where simulated pods get addresses when their node has no range of its own. */

@@ -57,3 +57,9 @@ export async function letForward(): Promise<boolean> {
   await Deno.writeTextFile(FORWARD, "1");
   return await Deno.writeTextFile(BRIDGED, "1").then(() => true, () => false);
 }
+
+/** The same of IPv6, between ports of a bridge too. */
+export async function letForwardSix(): Promise<void> {
+  await Deno.writeTextFile("/proc/sys/net/ipv6/conf/all/forwarding", "1");
+  await Deno.writeTextFile(BRIDGED.replace("iptables", "ip6tables"), "1").catch(() => undefined);
+}

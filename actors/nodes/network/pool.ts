@@ -3,6 +3,21 @@
  * so that an address rests as long as possible before it names another pod.
  */
 
+import { formatIp, parseIp } from "../../../api/machinery/ip.ts";
+import { formatAddress, parseAddress, parseIpRange } from "./ip_range.ts";
+
+/** The usual form of an IPv6 address: as short as it can be. */
+function canonical(value: bigint): string {
+  return formatIp(parseIp(formatAddress(value, 6))!);
+}
+
+/** The n-th address of a range. */
+export function addressAt(range: string, index: number): string {
+  const { family, first } = parseIpRange(range)!;
+  const value = first + BigInt(index);
+  return family === 4 ? formatIPv4(Number(value)) : canonical(value);
+}
+
 /** An IPv4 address as a number. */
 export function parseIPv4(text: string): number | undefined {
   const parts = text.split(".");
@@ -31,22 +46,28 @@ export function parseRange(text: string): { first: number; size: number } | unde
   return { first: Math.floor(base / size) * size, size };
 }
 
+/** Of a range of IPv6 so many addresses are used. */
+const SIZE_MAX = 2 ** 32;
+
 /** See the module's text. The first two and the last address of the range are never given. */
 export class AddressPool {
-  readonly #first: number;
+  readonly #range: string;
+  readonly #family: 4 | 6;
+  readonly #first: bigint;
   readonly #size: number;
   readonly #taken = new Set<number>();
   #next: number;
 
   constructor(range: string) {
-    const parsed = parseRange(range);
-    if (!parsed || parsed.size < 8) {
-      throw new TypeError(
-        `Cannot hand out addresses of "${range}": not an IPv4 range of 8 or more`,
-      );
+    const parsed = parseIpRange(range);
+    const size = parsed ? Number(parsed.last - parsed.first) + 1 : 0;
+    if (!parsed || size < 8) {
+      throw new TypeError(`Cannot hand out addresses of "${range}": not a range of 8 or more`);
     }
+    this.#range = range;
+    this.#family = parsed.family;
     this.#first = parsed.first;
-    this.#size = parsed.size;
+    this.#size = Math.min(size, SIZE_MAX);
     this.#next = 2;
   }
 
@@ -59,17 +80,17 @@ export class AddressPool {
     const wish = preferred === undefined ? undefined : this.#offset(preferred);
     if (wish !== undefined && !this.#taken.has(wish)) {
       this.#taken.add(wish);
-      return formatIPv4(this.#first + wish);
+      return this.#text(wish);
     }
     if (this.free <= 0) {
-      throw new Error(`no addresses left in ${formatIPv4(this.#first)}/${this.#bits()}`);
+      throw new Error(`no addresses left in ${this.#range}`);
     }
     for (;;) {
       const offset = this.#next;
       this.#next = this.#next + 1 >= this.#size - 1 ? 2 : this.#next + 1;
       if (this.#taken.has(offset)) continue;
       this.#taken.add(offset);
-      return formatIPv4(this.#first + offset);
+      return this.#text(offset);
     }
   }
 
@@ -78,14 +99,15 @@ export class AddressPool {
     if (offset !== undefined) this.#taken.delete(offset);
   }
 
-  #bits(): number {
-    return 32 - Math.log2(this.#size);
+  #text(offset: number): string {
+    if (this.#family === 4) return formatIPv4(Number(this.#first) + offset);
+    return canonical(this.#first + BigInt(offset));
   }
 
   #offset(address: string): number | undefined {
-    const value = parseIPv4(address);
-    if (value === undefined) return undefined;
-    const offset = value - this.#first;
+    const parsed = parseAddress(address);
+    if (parsed?.family !== this.#family) return undefined;
+    const offset = Number(parsed.value - this.#first);
     return offset >= 2 && offset < this.#size - 1 ? offset : undefined;
   }
 }

@@ -23,6 +23,8 @@ import { type ServiceWatch, watchServices } from "./service_watch.ts";
 import {
   affinitySeconds,
   candidatesOf,
+  type Family,
+  familyOf,
   type Place,
   policiesOf,
   reachable,
@@ -31,6 +33,7 @@ import {
 
 type Service = DeepReadonly<KubeObject>;
 
+const FAMILIES: readonly Family[] = [4, 6];
 /** How far up a port below 1024 moves where the system refuses it. */
 export const PORT_SHIFT = 20_000;
 /** Tells which ports moved: `80=20080,443=20443`. */
@@ -83,15 +86,18 @@ export function proxy(options: ProxyOptions): Behaviour<State> {
 /** What a service wants listened on: `protocol/address/port` to its port. */
 export function wantedListeners(service: Service, options: ProxyOptions): Map<string, ServicePort> {
   const wanted = new Map<string, ServicePort>();
-  const { cluster, balancer, external } = addressesOf(service);
-  const own = [...cluster, ...balancer, ...external].filter((address) => options.local(address));
-  for (const port of (service.spec.ports ?? []) as readonly ServicePort[]) {
-    const protocol = port.protocol ?? "TCP";
-    if (protocol === "SCTP") continue;
-    for (const address of own) wanted.set(`${protocol}/${address}/${port.port}`, port);
-    if (!port.nodePort || cluster.length === 0) continue;
-    for (const address of options.nodePortAddresses()) {
-      wanted.set(`${protocol}/${address}/${port.nodePort}`, port);
+  for (const family of FAMILIES) {
+    const { cluster, balancer, external } = addressesOf(service, family);
+    const own = [...cluster, ...balancer, ...external].filter((address) => options.local(address));
+    for (const port of (service.spec.ports ?? []) as readonly ServicePort[]) {
+      const protocol = port.protocol ?? "TCP";
+      if (protocol === "SCTP") continue;
+      for (const address of own) wanted.set(`${protocol}/${address}/${port.port}`, port);
+      if (!port.nodePort || cluster.length === 0) continue;
+      for (const address of options.nodePortAddresses()) {
+        if (familyOf(address) !== family) continue;
+        wanted.set(`${protocol}/${address}/${port.nodePort}`, port);
+      }
     }
   }
   return wanted;
@@ -106,7 +112,7 @@ function wantedOf(key: string, state: State, context: ActorContext, options: Pro
     const pod = state.pods.get(key.slice(POD_KEY.length));
     for (
       const { protocol, address, port, to } of pod
-        ? hostPortsOf(pod, 4, options.hostPortAddresses)
+        ? FAMILIES.flatMap((family) => hostPortsOf(pod, family, options.hostPortAddresses))
         : []
     ) {
       if (protocol === "SCTP" || !(options.local(address) || address.startsWith("127."))) continue;
@@ -168,8 +174,10 @@ function chosen(
   slices: Iterable<Service>,
   place: Place,
 ): readonly Endpoint[] {
-  const { cluster, local } = reachable(candidatesOf(slices, port, 4, place.nodes), place);
-  const internal = addressesOf(service).cluster.includes(id.split("/")[1]);
+  const address = id.split("/")[1];
+  const family = familyOf(address);
+  const { cluster, local } = reachable(candidatesOf(slices, port, family, place.nodes), place);
+  const internal = addressesOf(service, family).cluster.includes(address);
   return internal && policiesOf(service).internalLocal ? local : cluster;
 }
 

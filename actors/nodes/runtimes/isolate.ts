@@ -287,6 +287,7 @@ export class IsolateRuntime implements Runtime {
     const searches = [`${pod.metadata.namespace}.svc.${domain}`, `svc.${domain}`, domain];
     const inside = {
       ip: grants.host,
+      six: grants.host && ips.find((ip) => ip !== grants.host && ip.includes(":")),
       parent: Deno.pid,
       grants,
       ...(own ? { paths: ownPaths(spec.container) } : {

@@ -14,6 +14,8 @@ import net from "node:net";
 export interface Inside {
   /** The pod's address; absent with hostNetwork. */
   ip?: string;
+  /** Its IPv6 address, where it has two: what listens at all addresses of both families answers there too. */
+  six?: string;
   /** The node's pid. */
   parent: number;
   /** Container path → host path, when there is no root of its own; else the few that lead elsewhere. */
@@ -47,6 +49,24 @@ function mapHost(host: string | undefined): string {
   return host;
 }
 
+/** Whether a host stands for all addresses of both families, and the pod has both. */
+function isBoth(host: string | undefined): boolean {
+  return inside.six !== undefined && (host === "::" || host === "[::]");
+}
+
+/** A server that ends with another. */
+function alsoServe(server: Any, twin: Any): void {
+  const shutdown = server.shutdown.bind(server);
+  server.shutdown = async () => void await Promise.all([twin.shutdown(), shutdown()]);
+  for (const name of ["ref", "unref"]) {
+    const original = server[name].bind(server);
+    server[name] = () => {
+      twin[name]();
+      original();
+    };
+  }
+}
+
 function mapNetwork(): void {
   for (const name of ["listen", "listenTls", "listenDatagram"]) {
     const original = deno[name];
@@ -65,7 +85,12 @@ function mapNetwork(): void {
     const options = typeof all[0] === "function" ? {} : all[0];
     const handler = typeof all[0] === "function" ? all[0] : all[1];
     const where = options.path ? options : { ...options, hostname: mapHost(options.hostname) };
-    return handler ? serve(where, handler) : serve(where);
+    const server = handler ? serve(where, handler) : serve(where);
+    if (!options.path && isBoth(options.hostname)) {
+      const twin = { ...where, hostname: inside.six, port: server.addr.port, onListen: () => {} };
+      alsoServe(server, serve(twin, handler ?? options.handler));
+    }
+    return server;
   };
   Object.defineProperty(deno, "serve", { value: served, configurable: true, enumerable: true });
   mapNodeNet();
@@ -96,6 +121,11 @@ function mapNodeNet(): void {
   const listen = server.listen;
   server.listen = function (...all: Any[]) {
     const [first, second] = all;
+    const host = first && typeof first === "object" ? first.host : second;
+    const named = typeof host === "string";
+    if (inside.six && !first?.path && !first?._handle && (!named || isBoth(host))) {
+      listenTwice(this);
+    }
     if (first === null || first === undefined || typeof first === "function") {
       all.unshift({ port: 0, host: inside.ip });
       if (typeof all[1] !== "function") all.splice(1, 1);
@@ -123,6 +153,17 @@ function mapNodeNet(): void {
     }
     return connect.apply(this, all);
   };
+}
+
+/** Connections to the pod's IPv6 address come to a server as those to the other do. */
+function listenTwice(server: Any): void {
+  server.once("listening", () => {
+    const twin = net.createServer({ allowHalfOpen: server.allowHalfOpen });
+    twin.on("connection", (socket) => server.emit("connection", socket));
+    twin.listen({ port: server.address().port, host: inside.six });
+    twin.unref(); // the first one keeps the process
+    server.once("close", () => twin.close());
+  });
 }
 
 function mapOptions(options: Any): Any {

@@ -65,6 +65,23 @@ const NETWORK: Record<string, string> = {
     const { hostname } = l.addr; l.close(); return hostname === "127.0.0.77"; })()`,
 };
 
+/** Of a pod with two addresses: what answers at both, and what at the first alone. */
+const FAMILIES: Record<string, string> = {
+  "Deno.serve, all of both": `await answered(Deno.serve({ port: 0, hostname: "::", onListen() {} },
+    () => new Response("x")).addr.port) === 2`,
+  "Deno.serve, all of IPv4": `await answered(Deno.serve({ port: 0, onListen() {} },
+    () => new Response("x")).addr.port) === 1`,
+  "Deno.serve ends at both": `await (async () => {
+    const s = Deno.serve({ port: 0, hostname: "::", onListen() {} }, () => new Response("x"));
+    await s.shutdown(); return await answered(s.addr.port) === 0; })()`,
+  "node:http listen(port)": `await new Promise((resolve) => {
+    const s = http.createServer((_, r) => r.end("x"));
+    s.listen(0, () => setImmediate(async () => resolve(await answered(s.address().port) === 2))); })`,
+  "node:http listen(port, IPv4)": `await new Promise((resolve) => {
+    const s = http.createServer((_, r) => r.end("x"));
+    s.listen(0, "0.0.0.0", async () => resolve(await answered(s.address().port) === 1)); })`,
+};
+
 const HEAD = `
 import fs, { existsSync as exists } from "node:fs";
 import net from "node:net";
@@ -82,6 +99,14 @@ const listening = (start, server = net.createServer()) => new Promise((resolve, 
   server.on("listening", () => { resolve(server.address().address === ip); server.close(); });
   start(server);
 });
+const answered = async (port) => {
+  let count = 0;
+  // Written out it is no name of this machine's that would be mapped
+  for (const hostname of [ip, "0:0:0:0:0:0:0:1"]) {
+    count += await Deno.connect({ hostname, port }).then((c) => (c.close(), 1), () => 0);
+  }
+  return count;
+};
 console.log = () => {};
 const results = {};
 `;
@@ -113,6 +138,7 @@ Deno.test({
   fn: async () => {
     const folder = await Deno.makeTempDir();
     await run(NETWORK, { ip: "127.0.0.9" }, folder);
+    await run(FAMILIES, { ip: "127.0.0.9", six: "0:0:0:0:0:0:0:1" }, folder);
     await Deno.remove(folder, { recursive: true });
   },
 });
