@@ -133,4 +133,53 @@ await withContainerd(import.meta.url, () => {
       await k("delete pods --all");
     },
   );
+  Deno.test(
+    "of two address families containers and isolates reach each other by both",
+    loose,
+    async () => {
+      const containerd = await Containerd.start(["busybox", "web", "deno"]);
+      const ranges = [
+        ...["--cluster-cidr", "10.244.0.0/16,fd00:10:244::/56"],
+        ...["--service-cluster-ip-range", "10.96.0.0/12,fd00:10:96::/112"],
+      ];
+      await using server = await Server.start({ flags: [...containerd.flags, ...ranges] });
+      const k = (args: string, input?: object) => kubectl(server, args.split(" "), input);
+      await k("wait --for=condition=Ready node/plesio-0 node/plesio-1 --timeout=30s");
+      for (;;) if (await k("get sa default").catch(() => "")) break;
+      await k("apply -f -", pod("web", "plesio-0", { image: IMAGES.web }, { app: "web" }));
+      await k("apply -f -", pod("client", "plesio-0", { image: IMAGES.web }));
+      const code = `Deno.serve({ port: 8080, hostname: "::" }, () => new Response("an isolate"))`;
+      const isolate = { image: IMAGES.deno, args: ["eval", code] };
+      await k("apply -f -", pod("isolate", "plesio-1", isolate, { app: "isolate" }));
+      await k("wait --for=condition=Ready pod --all --timeout=60s");
+      const service = (app: string, targetPort: number) => ({
+        apiVersion: "v1",
+        kind: "Service",
+        metadata: { name: app },
+        spec: { selector: { app }, ports: [{ port: 80, targetPort }], ipFamilies: ["IPv6"] },
+      });
+      await k("apply -f -", service("web", 80));
+      await k("apply -f -", service("isolate", 8080));
+      const [first, second] = (await k("get pod web -o jsonpath={.status.podIPs[*].ip}")).split(
+        " ",
+      );
+      assertMatch(first, /^10\.244\./);
+      assertMatch(second, /^fd00:10:244:/);
+      const answers: [url: string, text: string][] = [
+        [`http://${first}`, `I am ${IMAGES.web}`],
+        [`http://[${second}]`, `I am ${IMAGES.web}`],
+        ["http://web", `I am ${IMAGES.web}`],
+        ["http://isolate", "an isolate"],
+      ];
+      for (const [url, text] of answers) {
+        const ask = `for i in 1 2 3 4 5; do timeout 3 wget -qO- ${url} && break; sleep 1; done`;
+        const got = (await kubectl(server, ["exec", "client", "--", "sh", "-c", ask])).trim();
+        assertEquals(got, text, url);
+      }
+      const fetching = "console.log(await (await fetch('http://web')).text())";
+      const ask = ["exec", "isolate", "--", "deno", "eval", fetching];
+      assertEquals((await kubectl(server, ask)).trim(), `I am ${IMAGES.web}`);
+      await k("delete pods --all");
+    },
+  );
 });
