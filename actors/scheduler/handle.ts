@@ -9,7 +9,7 @@ const core = (plural: string) => ({ group: "", version: "v1", plural });
 
 /** What plugins read and write by. */
 export function handleOf(
-  { client, informers, clock, signal }: ActorContext,
+  { client, informers, clock, recorder, signal }: ActorContext,
   cluster: Cluster,
   waiters: Set<() => void>,
 ): Omit<PluginHandle, "filter" | "changed"> {
@@ -21,6 +21,7 @@ export function handleOf(
     client,
     informers,
     clock,
+    recorder,
     cluster,
     shared: new Map(),
     claims: of("persistentvolumeclaims"),

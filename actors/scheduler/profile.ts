@@ -5,6 +5,7 @@
 import type { Informer, Informers } from "../../api/client/contract.ts";
 import { labelSelector } from "../../api/machinery/selectors.ts";
 import type { Clock } from "../../kv/clock.ts";
+import type { Recorder } from "../runtime/contract.ts";
 import { Algorithm, type FilterQuestion } from "./algorithm.ts";
 import type { Cluster } from "./cluster.ts";
 import {
@@ -53,6 +54,7 @@ export interface PluginHandle extends PluginInformers {
   /** Every kind's cache; asking for one here keeps it from then on. */
   informers: Informers;
   clock: Clock;
+  recorder: Recorder;
   cluster: Cluster;
   /** Says that something changed which the scheduler does not watch: it wakes the pods that it can help. */
   changed(happening: Happening): void;
@@ -90,7 +92,7 @@ export const REGISTRY: Registry = {
   VolumeZone: (_args, handle) => volumeZone(handle),
   PodTopologySpread: (args, handle) => podTopologySpread((pod) => siblingsOf(pod, handle), args),
   InterPodAffinity: interPodAffinity,
-  DynamicResources: (_args, handle) => {
+  DynamicResources: (args, handle) => {
     const { client, changed, shared } = handle;
     const of = (plural: string) =>
       handle.informers.for({ group: "resource.k8s.io", version: "v1", plural });
@@ -99,10 +101,14 @@ export const REGISTRY: Registry = {
       changed,
       shared,
       uuid: () => handle.clock.uuid(),
+      now: () => handle.clock.now(),
+      wait: handle.wait,
+      said: ({ pod }, reason, message) =>
+        handle.recorder.event(pod, "Normal", reason, message, { action: "Scheduling" }),
       claims: of("resourceclaims"),
       classes: of("deviceclasses"),
       slices: of("resourceslices"),
-    });
+    }, args);
   },
   DefaultPreemption: defaultPreemption,
   NodeResourcesBalancedAllocation: nodeResourcesBalancedAllocation,

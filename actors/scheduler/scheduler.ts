@@ -93,7 +93,7 @@ interface Made {
   profiles: ReadonlyMap<string, Profile>;
   cluster: Cluster;
   handle: Omit<PluginHandle, "filter">;
-  volumeWaiters: Set<() => void>;
+  waiters: Set<() => void>;
 }
 
 /** See the module's text. */
@@ -109,7 +109,7 @@ export class Scheduler {
   readonly #pods: Informer;
   readonly #subscriptions: (() => void)[] = [];
   /** Who waits for claims and volumes to change. */
-  readonly #volumeWaiters: Set<() => void>;
+  readonly #waiters: Set<() => void>;
   #bindings = 0;
   #bindingDone: (() => void) | undefined;
   /** Writes about pods that could not be placed, merged by pod. */
@@ -126,12 +126,12 @@ export class Scheduler {
   ): Promise<Scheduler> {
     const { configuration, registry } = options;
     const cluster = new Cluster();
-    const volumeWaiters = new Set<() => void>();
+    const waiters = new Set<() => void>();
     let scheduler: Scheduler | undefined = undefined;
     const changed = (happening: Happening) => scheduler?.happened(happening);
-    const handle = { ...handleOf(context, cluster, volumeWaiters), changed };
+    const handle = { ...handleOf(context, cluster, waiters), changed };
     const profiles = await profilesOf(configuration, registry, handle);
-    const made = { configuration, profiles, cluster, handle, volumeWaiters };
+    const made = { configuration, profiles, cluster, handle, waiters };
     return scheduler = new Scheduler(context, made, options);
   }
 
@@ -141,7 +141,7 @@ export class Scheduler {
     this.#client = context.client;
     this.#cluster = made.cluster;
     this.#informers = made.handle;
-    this.#volumeWaiters = made.volumeWaiters;
+    this.#waiters = made.waiters;
     this.#pods = context.informers.for(PODS);
     this.#profiles = profiles;
     const [first] = profiles.values();
@@ -187,7 +187,7 @@ export class Scheduler {
 
   stop(): void {
     for (const unsubscribe of this.#subscriptions) unsubscribe();
-    for (const waiter of this.#volumeWaiters) waiter();
+    for (const waiter of this.#waiters) waiter();
   }
 
   /** Why a pod is where it is or nowhere, and what would place it; a bound pod as if it were to be placed anew. */
@@ -252,15 +252,15 @@ export class Scheduler {
     if (this.#uses("DynamicResources")) {
       const devices = (plural: string) =>
         informers.for({ group: "resource.k8s.io", version: "v1", plural });
-      on(devices("resourceclaims"), (change) => this.#changed("ResourceClaim", change));
+      on(devices("resourceclaims"), (change) => this.#awaitedChanged("ResourceClaim", change));
       on(devices("deviceclasses"), (change) => this.#changed("DeviceClass", change));
       on(devices("resourceslices"), (change) => this.#changed("ResourceSlice", change));
     }
     const storage = (plural: string) =>
       informers.for({ group: "storage.k8s.io", version: "v1", plural });
-    on(this.#informers.claims, (change) => this.#volumeChanged("VolumeClaim", change));
-    on(this.#informers.volumes, (change) => this.#volumeChanged("Volume", change));
-    on(this.#informers.classes, (change) => this.#volumeChanged("StorageClass", change));
+    on(this.#informers.claims, (change) => this.#awaitedChanged("VolumeClaim", change));
+    on(this.#informers.volumes, (change) => this.#awaitedChanged("Volume", change));
+    on(this.#informers.classes, (change) => this.#awaitedChanged("StorageClass", change));
     on(storage("csinodes"), (change) => this.#changed("CSINode", change));
     on(this.#informers.capacities, (change) => this.#changed("CSICapacity", change));
     on(storage("volumeattachments"), (change) => {
@@ -272,8 +272,8 @@ export class Scheduler {
     return [...this.#profiles.values()].some(({ byName }) => byName.has(plugin));
   }
 
-  #volumeChanged(event: ClusterEvent, change: Change<KubeObject>): void {
-    for (const waiter of this.#volumeWaiters) waiter();
+  #awaitedChanged(event: ClusterEvent, change: Change<KubeObject>): void {
+    for (const waiter of this.#waiters) waiter();
     this.#changed(event, change);
   }
 

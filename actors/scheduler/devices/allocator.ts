@@ -28,10 +28,15 @@ export interface Allocation {
       /** Of a device that several share: which share, and what it takes. */
       shareID?: string;
       consumedCapacity?: Record<string, string>;
+      /** What is waited for before a pod is bound, and what ends the wait. */
+      bindingConditions?: readonly string[];
+      bindingFailureConditions?: readonly string[];
     }[];
     config?: Record<string, unknown>[];
   };
   nodeSelector?: { nodeSelectorTerms: Record<string, unknown>[] };
+  /** When it was written. */
+  allocationTimestamp?: string;
 }
 
 /** What there is. */
@@ -108,6 +113,7 @@ export function allocate(
           device: device.name,
           ...(wanted.admin && { adminAccess: true }),
           ...(wanted.spec.tolerations && { tolerations: wanted.spec.tolerations }),
+          ...bindingOf(device),
           ...(isShared(device) && !wanted.admin && {
             shareID: ground.shareId(),
             consumedCapacity: wanted.consumed.get(device.id),
@@ -399,6 +405,14 @@ function configOf(claim: Obj, chosen: readonly Chosen[]): { config?: Record<stri
   return config.length > 0 ? { config } : {};
 }
 
+/** What a device binds by. */
+function bindingOf({ spec: { bindingConditions, bindingFailureConditions } }: Device) {
+  return {
+    ...(bindingConditions && { bindingConditions }),
+    ...(bindingFailureConditions && { bindingFailureConditions }),
+  };
+}
+
 /** Where an allocation can be used; absent: everywhere. */
 function nodeSelectorOf(
   node: NodeInfo,
@@ -411,8 +425,8 @@ function nodeSelectorOf(
       list.push(requirement);
     }
   };
-  for (const { place } of devices) {
-    if (place.nodeName) {
+  for (const { place, spec } of devices) {
+    if (place.nodeName || spec.bindsToNode) {
       const field = { key: "metadata.name", operator: "In", values: [node.name] };
       return { nodeSelector: { nodeSelectorTerms: [{ matchFields: [field] }] } };
     }

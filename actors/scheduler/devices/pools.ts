@@ -32,6 +32,10 @@ export interface Device {
     DeviceSpec & Place & {
       taints?: readonly Taint[];
       consumesCounters?: readonly { counterSet: string; counters: Counters }[];
+      /** It is brought to the node that it is given on, and may not be used elsewhere then. */
+      bindsToNode?: boolean;
+      bindingConditions?: readonly string[];
+      bindingFailureConditions?: readonly string[];
     }
   >;
   place: Place;

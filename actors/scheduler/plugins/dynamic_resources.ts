@@ -3,13 +3,15 @@
  * their claims can be given. What is chosen in `filter` is promised in `reserve` and written in `preBind`: the allocation
  * and for whom it is reserved. Semantics and texts are kube-scheduler's (v1.36); `../devices/allocator.ts` searches.
  *
- * Not here: conditions that devices bind by, extended resources that are devices.
+ * Then the pod waits for devices that bind by conditions. Not here: extended resources that are devices.
  */
 import type { Client, Informer } from "../../../api/client/contract.ts";
 import { loadCrdEngine } from "../../../api/machinery/crd/mod.ts";
 import { DeviceSelectors } from "../../../api/machinery/device_selectors.ts";
+import { formatTime } from "../../../api/machinery/time.ts";
 import { ApiError, type KubeObject } from "../../../api/machinery/types.ts";
 import { CapacityBook } from "../devices/capacity.ts";
+import { awaitedOf, BINDING_MS_MAX, readinessOf } from "../devices/binding_conditions.ts";
 import { allocate, type Allocation, AllocationError, type Ground } from "../devices/allocator.ts";
 import { type Obj, type Pool, poolsOf } from "../devices/pools.ts";
 import type { Cycle, Happening, NodeInfo, Plugin, PodInfo, Refusal } from "../framework.ts";
@@ -32,6 +34,12 @@ export interface DevicePorts {
   classes: Informer;
   slices: Informer;
   uuid(): string;
+  /** Wall time, in ms. */
+  now(): number;
+  /** Resolves when `done` answers true; it is asked again when a claim changes. */
+  wait(done: () => boolean, timeoutMs: number): Promise<void>;
+  /** Says that a pod waits for its devices. */
+  said(pod: PodInfo, reason: string, message: string): void;
   /** Says that something changed which no watch tells of. */
   changed(happening: Happening): void;
   /** What plugins of all profiles share, by name. */
@@ -58,7 +66,10 @@ const refuse = (reason: string, unresolvable = false): Refusal => ({
 });
 
 /** Makes the plugin. */
-export function dynamicResources(ports: DevicePorts): Plugin {
+export function dynamicResources(
+  ports: DevicePorts,
+  { bindingTimeout = BINDING_MS_MAX }: { bindingTimeout?: number } = {},
+): Plugin {
   const book = (ports.shared.get(NAME) ?? new ClaimBook(ports)) as ClaimBook;
   ports.shared.set(NAME, book);
   /** For postFilter, which has no cycle. */
@@ -83,7 +94,7 @@ export function dynamicResources(ports: DevicePorts): Plugin {
     },
     preFilter(cycle) {
       if (!cycle.pod.pod.spec.resourceClaims?.length) return "skip";
-      const state = book.begin(cycle.pod);
+      const state = book.begin(cycle.pod, bindingTimeout);
       if ("plugin" in state) return state;
       if (state.claims.length === 0) return "skip";
       cycle.state.set(NAME, state);
@@ -111,6 +122,12 @@ export function dynamicResources(ports: DevicePorts): Plugin {
       for (const claim of state.claims) {
         await book.bind(cycle.pod, claim, found?.[state.open.indexOf(claim)]);
       }
+      const awaited = [...found ?? [], ...state.claims.map(({ status }) => status?.allocation)]
+        .some((allocation) => awaitedOf(allocation).length > 0);
+      if (!awaited) return;
+      const text = `waiting for binding conditions for device on node ${node.name}`;
+      ports.said(cycle.pod, "BindingConditionsPending", text);
+      await devicesReady(state.claims, ports, bindingTimeout);
     },
     postFilter(pod, { asked }) {
       const state = states.get(pod);
@@ -124,6 +141,27 @@ export function dynamicResources(ports: DevicePorts): Plugin {
       return "still not schedulable";
     },
   };
+}
+
+/** Resolves when all devices of some claims are there; rejects when they will not be. */
+async function devicesReady(
+  claims: readonly Obj[],
+  { claims: informer, now, wait }: DevicePorts,
+  msMax: number,
+): Promise<void> {
+  let failed: string | undefined;
+  const isOver = () => {
+    const found = claims.map(({ metadata: { namespace, name } }) => {
+      const current = informer.get(`${namespace}/${name}`);
+      return current ? readinessOf(current, now(), msMax) : `claim ${name} is gone`;
+    });
+    failed = found.find((one) => typeof one === "string");
+    return failed !== undefined || found.every((one) => one === true);
+  };
+  await wait(isOver, msMax).catch((error) => {
+    throw new Error(`device binding timeout: ${error.message}`, { cause: error });
+  });
+  if (failed !== undefined) throw new Error(failed);
 }
 
 /** The claims of a pod, in order; those that turned out not to be needed are left out. A text says what is missing. */
@@ -219,7 +257,7 @@ class ClaimBook {
   }
 
   /** What a try starts from, or why there is none. */
-  begin(pod: PodInfo): State | Refusal {
+  begin(pod: PodInfo, bindingMsMax: number): State | Refusal {
     const claims = claimsOf(pod, this.#ports.claims);
     if (typeof claims === "string") return refuse(claims, true);
     const open: Obj[] = [];
@@ -229,7 +267,9 @@ class ClaimBook {
       const allocation = claim.status?.allocation ?? (promised?.written && promised.allocation);
       if (allocation) {
         const selector = allocation.nodeSelector;
-        if (selector) placed.push({ claim, admits: compileNodeSelector(selector) });
+        const lapsed = typeof readinessOf(claim, this.#ports.now(), bindingMsMax) === "string";
+        if (lapsed) placed.push({ claim, admits: () => false });
+        else if (selector) placed.push({ claim, admits: compileNodeSelector(selector) });
         continue;
       }
       const { namespace, name } = claim.metadata;
@@ -338,7 +378,10 @@ class ClaimBook {
         const user = { resource: "pods", name: pod.pod.metadata.name, uid: pod.uid };
         const status = {
           ...fresh.status,
-          ...(allocation && { allocation }),
+          allocation: {
+            allocationTimestamp: formatTime(this.#ports.now()),
+            ...allocation ?? fresh.status?.allocation,
+          },
           reservedFor: reserved ? users : [...users, user],
         };
         const written: unknown = { ...fresh, status };
