@@ -1,12 +1,8 @@
 /** Network: who may speak to whom. */
-import type { Behaviour, Manifest } from "./behaviour.ts";
-import { service } from "./behaviour.ts";
+import { type Behaviour, type Manifest, NO_ROOT, service } from "./behaviour.ts";
 import { server } from "./network_services.ts";
 import { get, serve, STAY } from "./programs.ts";
 import type { Scene } from "./scene.ts";
-
-const MACHINE =
-  "its pods share the machine's network: what guards addresses does not see which process asks";
 
 const policy = (name: string, spec: object): Manifest => ({
   apiVersion: "networking.k8s.io/v1",
@@ -44,7 +40,7 @@ const mayNot = (scene: Scene, name: string, url = URL) =>
 
 const row = (name: string, then: Behaviour["then"]): Behaviour => ({
   name: `NetworkPolicy ${name}`,
-  not: { isolate: MACHINE },
+  not: { isolate: NO_ROOT },
   then: async (scene) => {
     await three(scene);
     await then!(scene);
