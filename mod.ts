@@ -351,9 +351,9 @@ export class Cluster {
       publishJoining(this.client, clusterRanges(ranges, told)),
     ]);
     // Pods reach the server by the `kubernetes` Service, whose endpoint this is.
-    if (ranges && this.#listening.length === 1) {
-      const { ip, port } = advertised(ranges);
-      this.#listening.push(await this.api.listen({ host: ip, port, tls }));
+    const pods = ranges && this.#listening.length === 1 ? advertised(ranges) : undefined;
+    if (pods && !(EVERY_ADDRESS.has(host) && listener.port === pods.port)) {
+      this.#listening.push(await this.api.listen({ host: pods.ip, port: pods.port, tls }));
     }
     this.#upkeep.renewLater(host, options.renewed);
     return { host, port: listener.port, url: urlOf({ host: shown, port: listener.port }) };

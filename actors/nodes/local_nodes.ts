@@ -98,7 +98,7 @@ export async function startLocalNodes(
     nodes: names,
     containers: options.containerRuntime !== undefined,
     proxyMode: options.proxyMode,
-    gatewayApi: options.gatewayApi,
+    l7: { gatewayApi: options.gatewayApi },
     balancerPool: options.balancerPool,
     dnsReady: ({ port }) => dnsPort = port,
   });

@@ -142,7 +142,8 @@ export class Machines {
 
   /** Starts the API server with one node on the first machine. */
   async serve(...flags: string[]): Promise<void> {
-    const own = ["--data", `${this.folder}/server`, "--host", this.address(1), "--nodes", "1"];
+    // 0.0.0.0 with the default port: pods reach the server at that port of an address of their own, too
+    const own = ["--data", `${this.folder}/server`, "--host", "0.0.0.0", "--nodes", "1"];
     const args = ["start", ...own, "--kubeconfig", this.kubeconfig, ...flags];
     await this.start(1, "server", args, /is ready at/);
   }

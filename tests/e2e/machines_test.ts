@@ -174,6 +174,10 @@ async function join(m: Machines): Promise<void> {
   assertMatch(printed, /^deno task node --server https:\/\/172\.30\.0\.1:6443 --token /);
   for (const [i, name] of [[2, "b"], [3, "c"]] as const) await m.join(printed, i, name);
   await m.until("plesio-0 is ready", async () => await m.nodeReady("plesio-0") === "True");
+  // All that a machine runs may do what it needs to
+  for (const name of ["b", "c"]) {
+    assertEquals(/.*(actor fell|forbidden).*/.exec(m.said(name)), null);
+  }
 }
 
 async function reach(m: Machines): Promise<void> {

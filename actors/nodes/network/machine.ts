@@ -12,8 +12,8 @@ import { announce } from "./arp.ts";
 import { balancerAddresses } from "./balancer_addresses.ts";
 import { dns, type DnsPlace } from "./dns.ts";
 import { nameservers } from "./dns_forward.ts";
-import { edge } from "./l7/edge.ts";
 import { gonePods } from "./gone_pods.ts";
+import { edge, type EdgeOptions } from "./l7/edge.ts";
 import { healthCheck } from "./health_check.ts";
 import {
   claimRanges,
@@ -46,8 +46,8 @@ export interface MachineNetwork {
   proxyMode?: ProxyMode;
   /** Caches that show the pods of all machines, read only while there are NetworkPolicies (the system's). */
   everyPod?: Informers;
-  /** Whether the Gateway API's kinds are made (false). */
-  gatewayApi?: boolean;
+  /** The L7 proxy, which reads what no node may: only the API server's machine has one (none). */
+  l7?: Pick<EdgeOptions, "gatewayApi">;
   /** Addresses of load balancers outside of the ranges, which this machine takes and announces (none). */
   balancerPool?: string;
   /** Told where DNS answers. */
@@ -56,7 +56,7 @@ export interface MachineNetwork {
 
 /** Starts `proxy/plesio`, `proxy/health`, `dns/plesio`, `l7/plesio` and, by nftables, `policy/plesio`. They stop with the system. */
 export async function startNetwork(system: System, machine: MachineNetwork): Promise<void> {
-  const { ranges, network, nodes, dnsReady } = machine;
+  const { ranges, network, nodes, l7, dnsReady } = machine;
   await startProxy(system, machine);
   const { balancerPool: pool } = machine;
   if (pool && Deno.build.os === "linux" && Deno.uid() === 0) {
@@ -64,15 +64,12 @@ export async function startNetwork(system: System, machine: MachineNetwork): Pro
     system.spawn("addresses/plesio", balancerAddresses({ pool, ip, announce }));
   }
   const own = inRangesOf(ranges);
-  system.spawn(
-    "l7/plesio",
-    edge({
-      place: placeOf(nodes),
-      gatewayApi: machine.gatewayApi,
-      locate: ({ ip, port }) => own(ip) ? network.endpoint(ip, port) : undefined,
-    }),
-    { component: "plesio-l7" },
-  );
+  if (l7) {
+    const locate: EdgeOptions["locate"] = ({ ip, port }) =>
+      own(ip) ? network.endpoint(ip, port) : undefined;
+    const options = { ...l7, place: placeOf(nodes), locate };
+    system.spawn("l7/plesio", edge(options), { component: "plesio-l7" });
+  }
   system.spawn(
     "dns/plesio",
     dns({ address: ranges.dnsIP, zone: "cluster.local", upstreams, ready: dnsReady }),

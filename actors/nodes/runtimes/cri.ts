@@ -6,7 +6,6 @@
  * What pods and containers are to be is written by `cri_config.ts` and its neighbours; this file makes
  * them, remembers which there are, and tells their ends (`cri_watch.ts` notices them).
  */
-import { statfs } from "node:fs/promises";
 import type { Duplex, RemoteProcess } from "../../../api/client/node_api.ts";
 import { internal } from "../../../api/machinery/errors.ts";
 import type { Timer } from "../../../kv/clock.ts";
@@ -24,7 +23,7 @@ import {
   RESTART_COUNT,
 } from "./cri_config.ts";
 import { CriImages, type PullSecret } from "./cri_images.ts";
-import { type DiskSpace, IMAGE_GC_MS, ImageGc } from "./cri_image_gc.ts";
+import { IMAGE_GC_MS, ImageGc, spaceOf } from "./cri_image_gc.ts";
 import { endOf, mountsOf, removeFolder, removeLog } from "./cri_files.ts";
 import { CriLogs } from "./cri_logs.ts";
 import { CONTAINER, CRI, type Cri } from "./cri_messages.ts";
@@ -123,7 +122,7 @@ export class CriRuntime implements Runtime {
     this.#imageGc = new ImageGc({
       client,
       clock,
-      space: diskSpace,
+      space: async (path) => spaceOf(await fileSystem(path)),
       failed: (reason, message) => options.warning?.(reason, message),
     });
     this.#sandboxes = new CriSandboxes(client, options);
@@ -578,11 +577,6 @@ export class CriRuntime implements Runtime {
     if (!container) throw new RuntimeError("CreateContainerError", `no container ${id}`);
     return container;
   }
-}
-
-async function diskSpace(path: string): Promise<DiskSpace> {
-  const { bsize, blocks, bavail } = await statfs(path);
-  return { capacity: blocks * bsize, available: bavail * bsize };
 }
 
 /** A container's id as the runtime has it. */

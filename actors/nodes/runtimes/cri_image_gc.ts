@@ -4,6 +4,7 @@
  * is left alone: its container may still be on the way. So is the image of sandboxes.
  */
 import type { Clock } from "../../../kv/clock.ts";
+import type { FileSystem } from "../figures.ts";
 import type { RpcClient } from "../grpc.ts";
 import type { CRI, Cri } from "./cri_messages.ts";
 
@@ -19,6 +20,11 @@ export const IMAGE_AGE_MS_MIN = 2 * 60_000;
 export interface DiskSpace {
   capacity: number;
   available: number;
+}
+
+/** As `df` counts it: what a file system reserves is neither used nor free, and no image that goes frees it. */
+export function spaceOf({ usedBytes, availableBytes }: FileSystem): DiskSpace {
+  return { capacity: usedBytes + availableBytes, available: availableBytes };
 }
 
 export interface ImageGcOptions {

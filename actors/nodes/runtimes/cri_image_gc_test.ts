@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { ManualClock } from "../../../kv/clock.ts";
-import { IMAGE_AGE_MS_MIN, ImageGc } from "./cri_image_gc.ts";
+import { IMAGE_AGE_MS_MIN, ImageGc, spaceOf } from "./cri_image_gc.ts";
 
 /** A runtime with images of these sizes, on a disk of 1,000 bytes. */
 function world(sizes: Record<string, number>) {
@@ -64,4 +64,10 @@ Deno.test("ImageGc leaves images that are used or new, and says what it could no
   assertEquals(state.failures[1], text(10));
   state.available = 200;
   assertEquals(await gc.run(), 0);
+});
+
+Deno.test("spaceOf() counts as df does, where a file system reserves most of what is free", () => {
+  const inodes = { inodes: 1, inodesFree: 1, inodesUsed: 0 };
+  const fs = { capacityBytes: 252, usedBytes: 58, availableBytes: 34, ...inodes };
+  assertEquals(spaceOf(fs), { capacity: 92, available: 34 });
 });
