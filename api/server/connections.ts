@@ -8,7 +8,9 @@
  *   so and hung up on: it would only come again at once, and a handshake costs more than what it is cut off for.
  * - What comes is let in a little at a time (`gate.ts`).
  *
- * A request costs two counters; everything else is seen to by a look at all connections every few seconds.
+ * When a busy time is over, somebody is told, who may give back what it took.
+ *
+ * A request costs three counters; everything else is seen to by a look at all connections every few seconds.
  */
 import type { Clock, Timer } from "../../kv/clock.ts";
 import { Gate, letHeadsIn, letStreamsIn, stopForReal } from "./gate.ts";
@@ -33,6 +35,10 @@ export const RESETS_MAX = 300;
 export const RUNNING_MAX = 2_000;
 /** How long a client that was cut off is left waiting. */
 export const LEFT_MS = 30_000;
+
+/** Requests between two looks that make a busy time, and a quiet one. */
+export const BUSY_REQUESTS_MIN = 1_000;
+export const QUIET_REQUESTS_MAX = 50;
 
 /** HTTP/2's code for a client that asks too much. */
 const ENHANCE_YOUR_CALM = 11;
@@ -69,11 +75,19 @@ export class Connections {
   readonly #all = new Map<string, Connection>();
   readonly #of = new WeakMap<object, Connection>();
   #timer: Timer | undefined;
+  readonly #rested: () => void;
+  /** Requests of all since the last look, and whether a busy time is not over. */
+  #requests = 0;
+  #busy = false;
   /** Connections that were closed, by why. */
   readonly closed = { full: 0, head: 0, idle: 0, dead: 0, resets: 0 };
 
-  constructor(clock: Clock, max = CONNECTIONS_MAX) {
+  constructor(
+    clock: Clock,
+    { max = CONNECTIONS_MAX, rested = () => {} }: { max?: number; rested?: () => void } = {},
+  ) {
     this.#clock = clock;
+    this.#rested = rested;
     this.#gate = new Gate(clock);
     this.#max = max;
   }
@@ -149,6 +163,7 @@ export class Connections {
     const connection = this.#of.get(sessionOf(req) ?? req.socket);
     if (!connection) return NOTHING;
     connection.requests++;
+    this.#requests++;
     if (++connection.running > RUNNING_MAX) this.#calm(connection);
     return () => connection.running--;
   }
@@ -195,7 +210,14 @@ export class Connections {
   #sweep(): void {
     const now = this.#clock.monotonic();
     for (const connection of this.#all.values()) this.#look(connection, now);
-    this.#timer = this.#all.size > 0
+    const requests = this.#requests;
+    this.#requests = 0;
+    if (requests >= BUSY_REQUESTS_MIN) this.#busy = true;
+    else if (this.#busy && requests <= QUIET_REQUESTS_MAX) {
+      this.#busy = false;
+      this.#rested();
+    }
+    this.#timer = this.#all.size > 0 || this.#busy
       ? this.#clock.timer("background", SWEEP_MS, () => this.#sweep())
       : undefined;
   }

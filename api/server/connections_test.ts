@@ -2,12 +2,14 @@ import { assertEquals } from "@std/assert";
 import { EventEmitter } from "node:events";
 import { ManualClock } from "../../kv/mod.ts";
 import {
+  BUSY_REQUESTS_MIN,
   Connections,
   HEAD_MS_MAX,
   IDLE_MS_MAX,
   LEFT_MS,
   PING_EVERY_MS,
   PING_MS_MAX,
+  QUIET_REQUESTS_MAX,
   RESETS_MAX,
   RUNNING_MAX,
   SWEEP_MS,
@@ -65,9 +67,9 @@ class FakeSession extends EventEmitter {
   }
 }
 
-function setUp(max?: number) {
+function setUp(options?: ConstructorParameters<typeof Connections>[1]) {
   const clock = new ManualClock();
-  const connections = new Connections(clock, max);
+  const connections = new Connections(clock, options);
   const open = () => {
     const socket = new FakeSocket();
     connections.add(socket as unknown as Socket);
@@ -182,7 +184,7 @@ Deno.test("Connections: a session that ends while its frames are read does so a 
 });
 
 Deno.test("Connections: more than there may be are closed as they come", () => {
-  const { open, connections } = setUp(2);
+  const { open, connections } = setUp({ max: 2 });
   const all = [open(), open(), open()];
   assertEquals(all.map((socket) => socket.destroyed), [false, false, true]);
   assertEquals([connections.size, connections.closed.full], [2, 1]);
@@ -200,4 +202,21 @@ Deno.test("Connections: when the server ends, idle ones go at once and HTTP/2 is
   connections.drain();
   await clock.turn();
   assertEquals([idle.destroyed, busy.destroyed, session.closed], [true, false, true]);
+});
+
+Deno.test("Connections: when a busy time is over, somebody is told, once", async () => {
+  let rested = 0;
+  const { clock, open, request } = setUp({ rested: () => rested++ });
+  const socket = open();
+  const ask = async (requests: number) => {
+    for (let i = 0; i < requests; i++) request(socket)();
+    await clock.advance(SWEEP_MS);
+  };
+  await ask(QUIET_REQUESTS_MAX);
+  await ask(BUSY_REQUESTS_MIN);
+  await ask(QUIET_REQUESTS_MAX + 1);
+  assertEquals(rested, 0);
+  socket.destroy();
+  await clock.advance(2 * SWEEP_MS);
+  assertEquals(rested, 1);
 });

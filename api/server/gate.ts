@@ -71,14 +71,20 @@ export class Gate {
 
   #nextTurn(): void {
     this.#ticking = true;
-    void this.#clock.turn().then(() => {
-      this.#ticking = false;
-      this.#left = TURN_STREAMS_MAX;
-      for (let visits = this.#waiting.length; visits > 0 && this.#left > 0; visits--) {
-        this.#waiting.shift()!();
-      }
-      if (this.#waiting.length > 0 && !this.#ticking) this.#nextTurn();
+    void this.#clock.turn(false).then(() => {
+      if (this.#waiting.length === 0) this.#tick();
+      // Between two turns all sockets are looked at
+      else void this.#clock.turn(true).then(() => this.#tick());
     });
+  }
+
+  #tick(): void {
+    this.#ticking = false;
+    this.#left = TURN_STREAMS_MAX;
+    for (let visits = this.#waiting.length; visits > 0 && this.#left > 0; visits--) {
+      this.#waiting.shift()!();
+    }
+    if (this.#waiting.length > 0 && !this.#ticking) this.#nextTurn();
   }
 }
 

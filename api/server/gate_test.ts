@@ -88,9 +88,8 @@ Deno.test("letStreamsIn(): a read that opens many streams is passed on by turns,
   flood.give(new Uint8Array(frame(DATA, 5)));
   calm.give(new Uint8Array(one));
   assertEquals(count(calm), 0);
-  await clock.turn();
-  await clock.turn();
-  assertEquals([count(flood), count(calm)], [TURN_STREAMS_MAX + 2 * TURN_STREAMS_EACH, 1]);
+  while (count(calm) === 0) await clock.turn();
+  assertEquals(count(flood), TURN_STREAMS_MAX + TURN_STREAMS_EACH);
   for (let i = 0; i < 100 && flood.paused; i++) await clock.turn();
   assertEquals(flood.passed.slice(24), [...bytes, ...frame(DATA, 5)]);
   assertEquals([flood.paused, gate.waiting], [false, 0]);

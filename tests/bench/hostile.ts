@@ -210,7 +210,7 @@ async function measureOne(
   }
   clearInterval(look);
   const until = performance.now() + RETURN_MS_MAX;
-  while (here.memory() > before * 1.5 && performance.now() < until) {
+  while (here.memory() > before * 1.1 && performance.now() < until) {
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
   const after = here.memory();

@@ -44,7 +44,7 @@ done
 if [ -z "$own" ] && [ -f "$certificates/apiserver.crt" ]; then
   set -- "$@" "--tls-cert-file=$certificates/apiserver.crt" "--tls-private-key-file=$certificates/apiserver.key"
 fi
-exec ${DENO} run -A --v8-flags=--max-semi-space-size=64,--heap-growing-percent=100 ${
+exec ${DENO} run -A --v8-flags=--max-semi-space-size=64,--heap-growing-percent=100,--expose-gc ${
   pathOf(new URL("mod.ts", ROOT))
 } start --memory --nodes=0 --components=api --kubeconfig=/dev/null "$@"
 `;
