@@ -34,6 +34,11 @@ export interface Behaviour {
 /** On isolates: why what needs the rights of root is left out. */
 export const NO_ROOT = Deno.uid() === 0 ? undefined : "only root may do this to its processes";
 
+/** On isolates: why what must answer at a port below 1024 for every program is left out. */
+export const NO_LOW_PORTS = Deno.uid() === 0
+  ? undefined
+  : "ports below 1024 may be closed to it: names and services answer higher, where only fetch and connect look";
+
 /** A pod of one container `c`; with `log` or `ends` it is started once. */
 export interface PodSketch {
   run?: string | Program;

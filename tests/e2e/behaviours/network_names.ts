@@ -1,6 +1,6 @@
 /** Network: names of services and pods, and what a pod's resolver is told. */
 import { assertEquals, assertMatch } from "@std/assert";
-import { type Behaviour, service } from "./behaviour.ts";
+import { type Behaviour, NO_LOW_PORTS, service } from "./behaviour.ts";
 import { cat, type Program, STAY } from "./programs.ts";
 import { eventually, type Scene } from "./scene.ts";
 import { server } from "./network_services.ts";
@@ -30,6 +30,7 @@ const RESOLV = { run: cat("/etc/resolv.conf") };
 export const NAMES: readonly Behaviour[] = [
   {
     name: "DNS should provide DNS for the cluster, also by partial qualified names",
+    not: { isolate: NO_LOW_PORTS },
     then: async (scene) => {
       await client(scene);
       const at = { ...scene.at("Service", "kubernetes"), namespace: "default" };
@@ -47,6 +48,7 @@ export const NAMES: readonly Behaviour[] = [
   },
   {
     name: "DNS should provide DNS for services, also by partial qualified names",
+    not: { isolate: NO_LOW_PORTS },
     objects: [service("a", HTTP)],
     then: async (scene) => {
       await client(scene);
@@ -67,6 +69,7 @@ export const NAMES: readonly Behaviour[] = [
   },
   {
     name: "DNS should provide records A, SRV and PTR of services",
+    not: { isolate: NO_LOW_PORTS },
     objects: [service("a", HTTP)],
     then: async (scene) => {
       await client(scene);
@@ -87,6 +90,7 @@ export const NAMES: readonly Behaviour[] = [
   {
     name:
       "DNS should provide DNS for pods of a headless service, for Hostname and Subdomain, and by address",
+    not: { isolate: NO_LOW_PORTS },
     objects: [service("sub", HTTP, { clusterIP: "None", selector: { app: "a" } })],
     then: async (scene) => {
       await scene.pod("p", { ...server("a"), spec: { hostname: "called", subdomain: "sub" } });
@@ -104,6 +108,7 @@ export const NAMES: readonly Behaviour[] = [
   {
     name:
       "DNS should leave unready pods out of a headless service, unless they are to be published",
+    not: { isolate: NO_LOW_PORTS },
     objects: [
       service("a", HTTP, { clusterIP: "None" }),
       service("b", HTTP, {
@@ -125,6 +130,7 @@ export const NAMES: readonly Behaviour[] = [
   },
   {
     name: "DNS should provide DNS for ExternalName services, and for what they become",
+    not: { isolate: NO_LOW_PORTS },
     objects: [
       service("other", HTTP),
       service("a", HTTP, {
@@ -208,6 +214,7 @@ export const NAMES: readonly Behaviour[] = [
   },
   {
     name: "DNS should tell of services as they come and go",
+    not: { isolate: NO_LOW_PORTS },
     then: async (scene) => {
       await client(scene);
       await scene.answers("client", finds("late"), /^(ENOTFOUND|EAI_AGAIN)?$/);

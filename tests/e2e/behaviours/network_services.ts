@@ -1,6 +1,12 @@
 /** Network: pods among themselves and behind services of every type. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { type Behaviour, type Manifest, type PodSketch, service } from "./behaviour.ts";
+import {
+  type Behaviour,
+  type Manifest,
+  NO_LOW_PORTS,
+  type PodSketch,
+  service,
+} from "./behaviour.ts";
 import { get, type Program, serve, STAY } from "./programs.ts";
 import { eventually, type Scene } from "./scene.ts";
 
@@ -245,6 +251,7 @@ const BASIC: readonly Behaviour[] = [
   },
   {
     name: "Services should function for node-Service: http, and for a NodePort",
+    not: { isolate: NO_LOW_PORTS },
     objects: [service("a", HTTP, { type: "NodePort" })],
     then: async (scene) => {
       await servers(scene, "a", "p");
@@ -266,6 +273,7 @@ const BASIC: readonly Behaviour[] = [
   },
   {
     name: "Services should function for pod-Service: udp, on the same port as tcp",
+    not: { isolate: NO_LOW_PORTS },
     objects: [service("a", [
       { name: "tcp", port: 80, targetPort: 8080 },
       { name: "udp", port: 80, protocol: "UDP", targetPort: 8080 },
