@@ -50,7 +50,8 @@ function deployment(): object {
     image: IMAGES.web,
     command: ["sh", "-c", SERVE],
     ports: [{ containerPort: 80 }],
-    readinessProbe: { httpGet: { path: "/", port: 80 }, periodSeconds: 1 },
+    // On a machine that is busy with other things it may take its time.
+    readinessProbe: { httpGet: { path: "/", port: 80 }, periodSeconds: 1, timeoutSeconds: 5 },
   };
   return {
     apiVersion: "apps/v1",
