@@ -71,6 +71,8 @@ interface Walk {
   /** No later error replaces this one. */
   final: boolean;
   schemas: SchemaSet;
+  /** A custom object's. */
+  custom?: boolean;
 }
 
 /**
@@ -83,7 +85,8 @@ export function decode(
   mode: FieldValidation,
   duplicates: readonly string[] = [],
 ): { object: KubeObject; warnings: string[] } {
-  const walk: Walk = { path: [], unknown: [], error: "", final: false, schemas: kind.schemas };
+  const { schemas, custom } = kind;
+  const walk: Walk = { path: [], unknown: [], error: "", final: false, schemas, custom };
   const object = decodeRoot(kind, value, walk) as unknown as KubeObject;
   if (walk.error) throw cannotHandle(kind, walk.error);
   if (mode === "Ignore") return { object, warnings: [] };
@@ -240,8 +243,10 @@ function fail(walk: Walk, owner: Plan, problem: ScalarProblem): undefined {
   walk.final = problem.final;
   if (!problem.goType) walk.error = problem.text;
   else {
+    // The metadata of custom objects is decoded by itself
+    const path = walk.custom ? goPath(walk).replace(/^metadata\./, "") : goPath(walk);
     walk.error = `json: cannot unmarshal ${problem.text} into Go struct field ` +
-      `${owner.goName}.${goPath(walk)} of type ${problem.goType}`;
+      `${owner.goName}.${path} of type ${problem.goType}`;
   }
   return undefined;
 }

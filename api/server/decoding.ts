@@ -5,7 +5,7 @@
 import { schemas } from "../kinds/schemas.ts";
 import { applyDefaults } from "../machinery/defaults.ts";
 import { edit, without } from "../machinery/edit.ts";
-import { badRequest } from "../machinery/errors.ts";
+import { badRequest, invalid } from "../machinery/errors.ts";
 import { cannotHandle, decode, DecodeError, type FieldValidation } from "../machinery/schema.ts";
 import type { ApiError, DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import { apiVersionOf } from "./codec.ts";
@@ -29,6 +29,7 @@ export function decodeValue(
   duplicates: readonly string[] = [],
 ): KubeObject {
   checkType(kind, value);
+  if (kind.custom && request.verb === "create") checkKind(kind, value as Partial<KubeObject>);
   const mode = request.params.fieldValidation ?? FIELD_VALIDATION_DEFAULT;
   const { object, warnings } = decode(kind, value, mode, duplicates);
   if (warnings.length) request.warnings.push(...warnings);
@@ -186,6 +187,15 @@ function checkType(kind: Kind, value: unknown): void {
   if (typeof apiVersion === "string" && apiVersion !== "" && apiVersion !== expected) {
     throw wrongVersion(apiVersion, expected);
   }
+}
+
+/** To upstream a custom object of another kind is an invalid one of that kind. */
+function checkKind(row: Kind, { kind, metadata }: Partial<KubeObject>): void {
+  if (kind === undefined || kind === row.kind) return;
+  const name = typeof metadata?.name === "string" ? metadata.name : "";
+  const message = `Invalid value: ${JSON.stringify(kind)}: must be ${row.kind}`;
+  const cause = { reason: "FieldValueInvalid", message, field: "kind" };
+  throw invalid(row.group, String(kind), name, [cause]);
 }
 
 function wrongVersion(given: unknown, expected: string): ApiError {

@@ -121,12 +121,7 @@ export function negotiate(accept: string | undefined, offer: Offer): Representat
 /** 406: of built-in kinds it is the router that refuses a type it has never heard of. */
 function refusalOf(clauses: readonly Clause[], { protobuf, list, watch }: Offer): ApiError {
   const known = clauses.some(({ type }) => ACCEPTED.includes(type));
-  if (known || !protobuf) {
-    const types = watch ? STREAMED : ACCEPTED;
-    return notAcceptable(
-      protobuf ? types : types.filter((type) => !type.startsWith(PROTOBUF_TYPE)),
-    );
-  }
+  if (known || !protobuf) return notAcceptable(watch ? STREAMED : ACCEPTED);
   const types = list || watch ? [...ACCEPTED, ...STREAMED] : ACCEPTED;
   return new ApiError({
     code: 406,

@@ -377,3 +377,45 @@ Deno.test("a long text is searched for a large pattern by pieces, and judged whe
   }
   assert(turns > 10, `${turns} turns`);
 });
+
+Deno.test("customKinds() refuses numbers of replicas that a Scale could not show", async () => {
+  const scale = { specReplicasPath: ".spec.n", statusReplicasPath: ".status.n" };
+  const schema = {
+    openAPIV3Schema: {
+      type: "object",
+      properties: {
+        spec: { type: "object", properties: { n: { type: "integer" } } },
+        status: { type: "object", properties: { n: { type: "integer" } } },
+      },
+    },
+  };
+  const version = {
+    name: "v1",
+    served: true,
+    storage: true,
+    schema,
+    subresources: { status: {}, scale },
+  };
+  const [kind] = await customKinds(
+    {
+      metadata: { name: "things.a.b" },
+      spec: {
+        group: "a.b",
+        scope: "Cluster",
+        names: { plural: "things", kind: "Thing" },
+        versions: [version],
+      },
+    } as unknown as Parameters<typeof customKinds>[0],
+    {},
+  );
+  const says = (spec: number, status: number) =>
+    kind.hooks.validate!(
+      { metadata: { name: "x" }, spec: { n: spec }, status: { n: status } } as never,
+      {} as never,
+    ).map(({ field, message }) => `${field}: ${message}`);
+  assertEquals(says(1, 2), []);
+  assertEquals(says(-1, 2 ** 31), [
+    ".spec.n: Invalid value: -1: should be a non-negative integer",
+    ".status.n: Invalid value: 2147483648: should be less than or equal to 2147483647",
+  ]);
+});

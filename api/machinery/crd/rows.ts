@@ -201,9 +201,14 @@ function hooksOf(version: CrdVersion, schema: Field): KindHooks {
   const status = version.subresources?.status !== undefined;
   const hooks: KindHooks = {
     defaults: (object) => fillDefaults(schema, object as unknown as Json),
-    validate: (object) => objectErrors(schema, object),
-    validateUpdate: (object, old, context) =>
-      objectErrors(schema, object, old, status && context.subresource === "status"),
+    validate: (object) => [...objectErrors(schema, object), ...scaleErrors(version, object)],
+    validateUpdate(object, old, context) {
+      const statusOnly = status && context.subresource === "status";
+      return [
+        ...objectErrors(schema, object, old, statusOnly),
+        ...scaleErrors(version, object, statusOnly),
+      ];
+    },
   };
   const { hasRules, judgeRules } = celEngine();
   if (hasRules(schema)) {
@@ -215,6 +220,28 @@ function hooksOf(version: CrdVersion, schema: Field): KindHooks {
   }
   return hooks;
 }
+
+/** What a Scale could not show: numbers of replicas that are none. */
+function scaleErrors(
+  version: CrdVersion,
+  object: DeepReadonly<KubeObject>,
+  statusOnly = false,
+): Cause[] {
+  const paths = scalePathsOf(version);
+  if (!paths) return [];
+  return (statusOnly ? [paths.status] : [paths.spec, paths.status]).flatMap((path) => {
+    let value: unknown = object;
+    for (const name of path) value = isMap(value) ? value[name] : undefined;
+    if (typeof value !== "number" || (value >= 0 && value <= REPLICAS_MAX)) return [];
+    const why = value < 0
+      ? "should be a non-negative integer"
+      : `should be less than or equal to ${REPLICAS_MAX}`;
+    return [invalid(`.${path.join(".")}`, value, why)];
+  });
+}
+
+/** What a Scale has room for. */
+const REPLICAS_MAX = 2 ** 31 - 1;
 
 function deprecationOf(crd: Crd, version: CrdVersion): string | undefined {
   if (!version.deprecated) return undefined;

@@ -229,7 +229,8 @@ function members(
   }
   if (schema.embedded && !root) {
     for (const name of ["apiVersion", "kind"]) {
-      if (!map[name]) causes.push(required(join(path, name), "must not be empty"));
+      const why = map[name] === undefined ? "" : "must not be empty";
+      if (!map[name]) causes.push(required(join(path, name), why));
     }
   }
 }
