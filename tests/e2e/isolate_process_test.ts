@@ -1,6 +1,8 @@
 /** Terminals, attach, copies, limits and deaths of real processes. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { RemoteProcess } from "../../api/client/node_api.ts";
+import { podGroup, ROOT, unified } from "../../actors/nodes/runtimes/cgroup.ts";
+import { PODS } from "../../actors/nodes/types.ts";
 import { startOf } from "../../actors/nodes/runtimes/process_records.ts";
 import { DENO, withNode, type World } from "./node_fixture.ts";
 
@@ -92,6 +94,28 @@ Deno.test("cp: tar in and out", () =>
     assertEquals((await w.exec("idle", ["test", "-d", "/tmp/x"])).code, 0);
     assertEquals((await w.exec("idle", ["test", "-d", "/tmp/y"])).code, 1);
   }));
+
+Deno.test(
+  {
+    name: "a pod's group of processes is there as long as the pod, and goes with its node",
+    ignore: Deno.build.os !== "linux" || Deno.uid() !== 0 || unified() === undefined,
+  },
+  async () => {
+    let uid = "";
+    await withNode(async (w) => {
+      const gone = await idle(w, "gone");
+      ({ uid } = await idle(w));
+      const group = podGroup(gone.uid)!;
+      const processes = Deno.readTextFileSync(`${ROOT}/${group}/c/cgroup.procs`).trim();
+      // A shell at first, and what it makes ready
+      assertMatch(processes, /^\d+(\n\d+)*$/);
+      await w.box.client.delete({ resource: PODS, namespace: "default", name: "gone" });
+      await w.box.until("its group has gone", () => podGroup(gone.uid) === undefined);
+      assert(podGroup(uid));
+    });
+    assertEquals(podGroup(uid), undefined);
+  },
+);
 
 Deno.test("no-leftovers: a process of a former life ends before the node starts anything", () =>
   withNode(async (w) => {

@@ -136,7 +136,9 @@ export class IsolateRuntime implements Runtime {
 
   /** Ends what a former life left running; call it before anything is started. */
   async endLeftovers(): Promise<number> {
-    return await this.#records.endLeftovers();
+    const ended = await this.#records.endLeftovers();
+    for (const uid of namesIn(`${this.#folder}/pods`)) removePodGroups(uid);
+    return ended;
   }
 
   async #prepare(): Promise<ViewName> {
@@ -611,6 +613,8 @@ export class IsolateRuntime implements Runtime {
     }, CLOSE_MS);
     await Promise.allSettled(all.map((isolate) => isolate.ended));
     clearTimeout(timer);
+    // They are made again when the pods begin again.
+    for (const uid of this.#addresses.keys()) removePodGroups(uid);
   }
 
   /** Removes folders and logs of pods that are no more: they went while the node was away. */
