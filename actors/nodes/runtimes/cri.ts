@@ -22,6 +22,7 @@ import {
   POD_UID,
   RESTART_COUNT,
 } from "./cri_config.ts";
+import { CriHealth } from "./cri_health.ts";
 import { CriImages, type PullSecret } from "./cri_images.ts";
 import { IMAGE_GC_MS, ImageGc, spaceOf } from "./cri_image_gc.ts";
 import { endOf, mountsOf, removeFolder, removeLog } from "./cri_files.ts";
@@ -85,6 +86,8 @@ interface CriContainer {
 
 type Client = RpcClient<typeof CRI.messages>;
 
+/** How long the runtime may take to say how it is. */
+const STATUS_MS_MAX = 10_000;
 /** Between attempts to stop a container whose runtime does not answer. */
 const STOP_RETRY_MS = 1000;
 /** Between two looks at how logs have grown. */
@@ -105,6 +108,7 @@ export class CriRuntime implements Runtime {
   readonly #logs: CriLogs;
   readonly #stats: CriStats;
   readonly #watch: CriWatch;
+  readonly #health: CriHealth;
   readonly #containers = new Map<string, CriContainer>();
   readonly #sandboxes: CriSandboxes;
   #rotatedAt = 0;
@@ -129,6 +133,11 @@ export class CriRuntime implements Runtime {
     this.#logs = new CriLogs(clock);
     this.#stats = new CriStats(client, clock);
     this.#watch = new CriWatch({ client, clock, seen: (state) => this.#seen(state) });
+    this.#health = new CriHealth(clock, () => {
+      // One that cannot say what runs does not answer, whatever it says of itself
+      if (this.#watch.problem) return Promise.reject(this.#watch.problem);
+      return client.call("Status", {}, { timeoutMs: STATUS_MS_MAX });
+    });
   }
 
   /** Connects to the runtime. Rejects with a text for people when it cannot be reached. */
@@ -144,19 +153,8 @@ export class CriRuntime implements Runtime {
   }
 
   /** Why the node cannot run containers now; undefined when it can. */
-  async problem(): Promise<string | undefined> {
-    if (this.#watch.problem) return "container runtime is down";
-    try {
-      const { status } = await this.#client.call("Status", {}, { timeoutMs: 10_000 });
-      const bad = (status?.conditions ?? []).find((c) => !c.status);
-      if (!bad) return undefined;
-      const what = bad.type === "NetworkReady" ? "container runtime network" : "container runtime";
-      return `${what} not ready: ${bad.type}=false reason:${bad.reason ?? ""} message:${
-        bad.message ?? ""
-      }`;
-    } catch (error) {
-      return `container runtime is down: ${(error as Error).message}`;
-    }
+  problem(): Promise<string | undefined> {
+    return this.#health.problem();
   }
 
   /** Finds what a former life left, and begins to watch. Call it before anything is started. */
