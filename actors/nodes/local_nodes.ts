@@ -105,8 +105,8 @@ export async function startLocalNodes(
   const { routes: table } = machineHost();
   if (!table || ranges.podRange.startsWith("127.")) return;
   // Pods of machines that have joined are reached by these machines' addresses
-  const { podRange } = ranges;
-  system.spawn("routes/plesio", routes({ podRange, own: new Set(names), routes: table }), {
+  const podRanges = [ranges, ranges.second].flatMap((one) => one?.podRange ?? []);
+  system.spawn("routes/plesio", routes({ podRanges, own: new Set(names), routes: table }), {
     component: "kubelet",
   });
 }

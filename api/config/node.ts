@@ -21,6 +21,7 @@ import {
   type NodeCertificate,
   requestCertificate,
 } from "../joining/mod.ts";
+import { parseIp } from "../machinery/ip.ts";
 import { isDns1123Subdomain } from "../machinery/names.ts";
 import { ApiError, type KubeObject } from "../machinery/types.ts";
 import { containerRuntimeOf, interrupted } from "./command.ts";
@@ -50,7 +51,10 @@ export const NODE_FLAGS = {
     "join without --ca-hash: whoever knows the token can then pose as the cluster",
   ),
   "node-name": text("name of the node (default: the machine's)", "NAME"),
-  "node-ip": text("address at which other machines reach this one (default: found out)", "IP"),
+  "node-ip": text(
+    "address at which other machines reach this one, or one of each family: IP,IP (default: found out)",
+    "IP",
+  ),
   "node-labels": list("labels with which it registers: key=value"),
   "register-with-taints": list("taints with which it registers: key=value:Effect"),
   data: textOr(".plesio-node", "folder of everything durable"),
@@ -89,7 +93,7 @@ export interface MachineCommand {
   name: string;
   folder: string;
   runtime: NodeFlags["runtime"];
-  nodeIP: string | undefined;
+  nodeIPs: string[] | undefined;
   containerRuntime?: ReturnType<typeof containerRuntimeOf>["containerRuntime"];
   kubelet: KubeletOptions;
   proxyMode: NodeFlags["proxy-mode"];
@@ -190,11 +194,23 @@ function askedOf(flags: NodeFlags, hostname: () => string) {
     labels,
     taints,
     runtime,
-    nodeIP,
+    nodeIPs: nodeIP === undefined ? undefined : nodeIPsOf(nodeIP),
     proxyMode,
     kubelet,
     ...containerRuntimeOf(flags),
   };
+}
+
+/** One address, or one of each family. */
+function nodeIPsOf(text: string): string[] {
+  const ips = text.split(",");
+  const families = new Set(ips.map((ip) => parseIp(ip)?.family));
+  if (ips.length > 2 || families.size < ips.length || families.has(undefined)) {
+    throw new UsageError(
+      `--node-ip "${text}" must contain either a single IP or a dual-stack pair of IPs`,
+    );
+  }
+  return ips;
 }
 
 const EFFECTS = ["NoSchedule", "PreferNoSchedule", "NoExecute"];

@@ -35,7 +35,7 @@ for (const mode of ["nftables", "userspace"]) {
     sanitizeOps: false,
     fn: async () => {
       assertEquals(reason, undefined);
-      const m = await Machines.open(1);
+      const m = await Machines.open(2);
       try {
         const ranges = [
           ...["--cluster-cidr", `10.244.0.0/16,${PODS_SIX}`],
@@ -51,6 +51,7 @@ for (const mode of ["nftables", "userspace"]) {
         );
         await m.kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s");
         await seen(m, mode);
+        if (mode === "nftables") await joined(m);
       } finally {
         await m.close();
       }
@@ -140,4 +141,25 @@ async function seen(m: Machines, mode: string): Promise<void> {
   await m.apply(pod("other"));
   await m.kubectl("wait", "--for=condition=Ready", "pod/other", "--timeout=30s");
   await m.until("another is kept off", async () => (await direct("other")).trim() === "none");
+}
+
+/** A machine that joins with an address of each family: its pods are reached at both of theirs. */
+async function joined(m: Machines): Promise<void> {
+  const six = (i: number) => `fd00:30::${i}`;
+  for (const i of [1, 2]) {
+    await m.on(i, "ip", "addr", "add", `${six(i)}/64`, "dev", "eth0", "nodad");
+  }
+  await m.join(await m.joinCommand(), 2, "b", "--node-ip", `${m.address(2)},${six(2)}`);
+  await m.apply({ ...pod("far"), spec: { ...pod("far").spec, nodeName: "b" } });
+  await m.kubectl("wait", "--for=condition=Ready", "pod/far", "--timeout=60s");
+  const path = "jsonpath={.status.podIPs[*].ip} {.status.hostIPs[*].ip}";
+  const [four, far, ...hosts] = (await m.kubectl("get", "pod", "far", "-o", path)).split(" ");
+  assertEquals(hosts, [m.address(2), six(2)]);
+  for (const [host, asker] of [[four, m.address(1)], [`[${far}]`, six(1)]]) {
+    await m.until(
+      `${host} of the other machine answers`,
+      async () => (await m.on(1, "curl", "-s", "-m", "5", `http://${host}:8080/`)).includes(asker),
+      20_000,
+    );
+  }
 }

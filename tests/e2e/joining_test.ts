@@ -240,6 +240,8 @@ Deno.test("a machine that is told wrongly says what it wants", async () => {
       [[...to, "--ca-hash", w.hash, "--token", "x"], 'the bootstrap token "x" was not of the form'],
       [[...to, "--ca-hash", w.hash, "--node-name", "A_B"], '--node-name "A_B"'],
       [[...to, "--ca-hash", w.hash, "--node-labels", "x"], "--node-labels wants key=value"],
+      [[...to, "--ca-hash", w.hash, "--node-ip", "10.0.0.1,10.0.0.2"], "a dual-stack pair of IPs"],
+      [[...to, "--ca-hash", w.hash, "--node-ip", "here"], "either a single IP or"],
       [[...to, "--ca-hash", w.hash, "--register-with-taints", "x"], "wants key=value:Effect"],
       [["--server", "ftp://x", "--token", join, "--ca-hash", w.hash, "--data", w.data], "--server"],
     ] as const

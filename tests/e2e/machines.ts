@@ -162,9 +162,10 @@ export class Machines {
   }
 
   /** Runs the printed command on a machine, which becomes the node of that name. */
-  async join(command: string, i: number, name: string): Promise<void> {
+  async join(command: string, i: number, name: string, ...flags: string[]): Promise<void> {
     const own = ["--node-name", name, "--data", `${this.folder}/${name}`, "--log-level", "info"];
-    await this.start(i, name, [...command.trim().split(" ").slice(2), ...own], /dialled in/);
+    const args = [...command.trim().split(" ").slice(2), ...own, ...flags];
+    await this.start(i, name, args, /dialled in/);
     await this.until(`${name} is ready`, async () => await this.nodeReady(name) === "True");
   }
 

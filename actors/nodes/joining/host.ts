@@ -78,30 +78,33 @@ function mayRoute(): boolean {
 export function hostRoutes(): Routes {
   return {
     async list() {
-      const { stdout } = await ip([
-        "-o",
-        "route",
-        "show",
-        "table",
-        "local",
-        "proto",
-        ROUTE_PROTOCOL,
-      ]);
       const found = new Map<string, string>();
-      for (const [, range, gateway] of stdout.matchAll(/^(?:unicast )?(\S+) via (\S+)/gm)) {
-        found.set(range.includes("/") ? range : `${range}/32`, gateway);
+      for (const family of ["-4", "-6"]) {
+        const shown = ["-o", family, "route", "show", "table", "local", "proto", ROUTE_PROTOCOL];
+        const { stdout } = await ip(shown);
+        for (const [, range, gateway] of stdout.matchAll(/^(?:unicast )?(\S+) via (\S+)/gm)) {
+          found.set(
+            range.includes("/") ? range : `${range}/${family === "-4" ? 32 : 128}`,
+            gateway,
+          );
+        }
       }
       return found;
     },
     async set(range, gateway) {
       const to = ["route", "replace", "unicast", range, "via", gateway, "table", "local"];
-      const { success, stderr } = await ip([...to, "proto", ROUTE_PROTOCOL]);
+      const { success, stderr } = await ip([familyOf(range), ...to, "proto", ROUTE_PROTOCOL]);
       if (!success) throw new Error(stderr.trim());
     },
     async remove(range) {
-      await ip(["route", "del", range, "table", "local", "proto", ROUTE_PROTOCOL]);
+      const from = ["route", "del", range, "table", "local", "proto", ROUTE_PROTOCOL];
+      await ip([familyOf(range), ...from]);
     },
   };
+}
+
+function familyOf(range: string): string {
+  return range.includes(":") ? "-6" : "-4";
 }
 
 async function ip(args: string[]) {

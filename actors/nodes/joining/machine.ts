@@ -48,8 +48,8 @@ export interface MachineOptions {
   kubelet?: KubeletOptions;
   labels?: Record<string, string>;
   taints?: readonly { key: string; value?: string; effect: string }[];
-  /** The address at which others reach it (found out). */
-  nodeIP?: string;
+  /** The addresses at which others reach it: one of each family (one, found out). */
+  nodeIPs?: readonly string[];
   /** The cluster's; those of a second family come after a comma. */
   ranges: { podRange: string; serviceRange: string };
   /** The node's own client, and how its requests are given up. */
@@ -92,7 +92,7 @@ export async function startMachine(options: MachineOptions): Promise<RunningMach
       dial: () => host.dialTunnel(endpoint(), name),
       api: node.api,
       opened: () => {
-        if (options.nodeIP) return;
+        if (options.nodeIPs) return;
         void host.wayTo(endpoint().url!).then(
           (now) => {
             way.remote = now.remote;
@@ -120,19 +120,19 @@ export async function startMachine(options: MachineOptions): Promise<RunningMach
 }
 
 interface Way {
-  local: string;
+  locals: readonly string[];
   remote: string;
 }
 
 /** Which addresses lead to the server. While it is away: those that were named. */
-async function wayOrNone({ host, endpoint, nodeIP, log }: MachineOptions): Promise<Way> {
+async function wayOrNone({ host, endpoint, nodeIPs, log }: MachineOptions): Promise<Way> {
   try {
     const way = await host.wayTo(endpoint().url!);
-    return { remote: way.remote, local: nodeIP ?? way.local };
+    return { remote: way.remote, locals: nodeIPs ?? [way.local] };
   } catch (error) {
-    if (nodeIP) return { local: nodeIP, remote: "" };
+    if (nodeIPs) return { locals: nodeIPs, remote: "" };
     log("debug", "could not find out the address", { error: String(error) });
-    return { local: "127.0.0.1", remote: "" };
+    return { locals: ["127.0.0.1"], remote: "" };
   }
 }
 
@@ -149,7 +149,8 @@ async function startNodeOf(
   { system, network, way, everyPod }: Ground,
 ): Promise<{ node: RunningNode; release(): Promise<void> }> {
   const { name, clock, labels, taints, folder, runtime, host } = options;
-  const [podRange, ...six] = options.ranges.podRange.split(",");
+  const podRanges = options.ranges.podRange.split(",");
+  const [podRange, six] = podRanges;
   const told = { name, clock, labels, taints, kubelet: options.kubelet };
   if (runtime === "simulated") {
     const runtimes = [new SimulatedRuntime({ clock })];
@@ -157,9 +158,9 @@ async function startNodeOf(
     const node = startNode(system, { ...told, runtimes, network: places });
     return { node, release: () => Promise.resolve() };
   }
-  if (host.routes) await removeLeftovers({ podRange, routes: host.routes });
+  if (host.routes) await removeLeftovers({ podRanges, routes: host.routes });
   const { ranges, shared } = await rangesOf(podRange, way, {
-    podRange: six[0],
+    podRange: six,
     serviceRange: options.ranges.serviceRange.split(",")[1],
   });
   const places = at(new LoopbackNetwork(ranges), way);
@@ -183,7 +184,7 @@ async function startNodeOf(
     if (host.routes && !podRange.startsWith("127.")) {
       const own = new Set([name]);
       const server = () => way.remote || undefined;
-      network.spawn(`routes/${name}`, routes({ podRange, own, server, routes: host.routes }), {
+      network.spawn(`routes/${name}`, routes({ podRanges, own, server, routes: host.routes }), {
         component: "kubelet",
       });
     }
@@ -211,19 +212,19 @@ async function rangesOf(
       : ranges;
     return { ranges: both, shared: false };
   }
-  if (way.local === way.remote) return { ranges: sharedRanges(podRange), shared: true };
+  if (way.locals.includes(way.remote)) return { ranges: sharedRanges(podRange), shared: true };
   throw new Error(
     `Cannot run pods with addresses of ${podRange}: another cluster of this machine has them`,
   );
 }
 
-/** A network whose node has the machine's own address. */
+/** A network whose node has the machine's own addresses. */
 function at(network: Network, way: Way): Network {
   return {
     setupPod: (pod, node) => network.setupPod(pod, node),
     teardownPod: (uid) => network.teardownPod(uid),
     endpoint: (ip, port) => network.endpoint(ip, port),
-    nodeAddresses: () => [way.local],
+    nodeAddresses: () => [...way.locals],
     close: () => network.close(),
   };
 }

@@ -1,7 +1,7 @@
 /**
- * The ways from this machine to the pods of others: an actor that keeps a route to each node's podCIDR, by the address
- * at which that node's machine is reached. Nodes of the API server's own machine have addresses of the pod range; they
- * are reached by the server's.
+ * The ways from this machine to the pods of others: an actor that keeps a route to each node's podCIDRs, by the address
+ * of the same family at which that node's machine is reached. Nodes of the API server's own machine have addresses of
+ * the pod ranges; they are reached by the server's, which is known in one family: that of the way to it.
  *
  * It needs machines that reach one another directly, on one network: it encapsulates nothing. A machine behind NAT runs
  * pods, and is reached for logs, exec and port-forward through its tunnel; its pods and those of others do not reach
@@ -9,7 +9,9 @@
  */
 import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
 import type { Behaviour } from "../../runtime/contract.ts";
-import { parseIPv4, parseRange } from "../network/pool.ts";
+import { includes, type IpRange, parseAddress, parseIpRange } from "../network/ip_range.ts";
+import { lastPart } from "../network/network.ts";
+import { podCIDRsOf } from "../node_status.ts";
 import { NODES } from "../types.ts";
 
 /** This machine's routes that are ours, by range. */
@@ -21,7 +23,8 @@ export interface Routes {
 
 /** What ways depend on. */
 export interface RoutesOptions {
-  podRange: string;
+  /** The cluster's: one of each family. */
+  podRanges: readonly string[];
   /** The nodes of this machine. */
   own: ReadonlySet<string>;
   /** Where the API server's machine is reached; absent: this is it. */
@@ -34,49 +37,64 @@ type Node = DeepReadonly<KubeObject>;
 /** Pause before a route that could not be set is tried again. */
 export const ROUTE_RETRY_MS = 30_000;
 
-/** Whether an address is of a range. */
-function within(range: string, address: string): boolean {
-  const parsed = parseRange(range);
-  const value = parseIPv4(address);
-  if (!parsed || value === undefined) return false;
-  return value >= parsed.first && value < parsed.first + parsed.size;
+/** Whether a range, or an address, is of another. */
+function within(range: string, other: string): boolean {
+  const [outer, inner] = [parseIpRange(range), parseIpRange(other)];
+  return outer !== undefined && inner !== undefined && includes(outer, inner);
 }
 
 /** The ways that there should be: range to gateway. Pure. */
 export function wantedRoutes(
   nodes: Iterable<Node>,
-  { podRange, own, server }: Pick<RoutesOptions, "podRange" | "own" | "server">,
+  { podRanges, own, server }: Pick<RoutesOptions, "podRanges" | "own" | "server">,
 ): Map<string, string> {
   const wanted = new Map<string, string>();
-  const machine = server?.();
-  if (machine && parseIPv4(machine) !== undefined) {
+  const others = [...nodes].filter(({ metadata: { name } }) => !own.has(name));
+  for (const podRange of podRanges) {
+    const { family } = parseIpRange(podRange)!;
+    const machine = ofFamily(family, [server?.()]);
     // Where the API server's machine keeps its nodes' addresses, and its own for pods
-    wanted.set(lastOf(podRange), machine);
-  }
-  for (const { metadata: { name }, spec, status } of nodes) {
-    const range = spec?.podCIDR as string | undefined;
-    if (!range || own.has(name) || !within(podRange, range.split("/")[0])) continue;
-    const addresses = (status?.addresses ?? []) as readonly { type: string; address: string }[];
-    const address = addresses.find(({ type }) => type === "InternalIP")?.address;
-    if (!address || parseIPv4(address) === undefined) continue;
-    const gateway = within(podRange, address) ? machine : address;
-    if (gateway && !gateway.startsWith("127.")) wanted.set(range, gateway);
+    if (machine) wanted.set(lastOf(podRange, family), machine);
+    for (const node of others) {
+      const range = podCIDRsOf(node).find((one) => within(podRange, one));
+      const address = ofFamily(family, addressesOf(node));
+      if (!range || !address) continue;
+      const gateway = within(podRange, address) ? machine : address;
+      if (gateway && !isLoopback(gateway)) wanted.set(range, gateway);
+    }
   }
   return wanted;
 }
 
-/** The last /24 of the pod range, which no node has as its own. */
-function lastOf(podRange: string): string {
+function addressesOf({ status }: Node): string[] {
+  const all = (status?.addresses ?? []) as readonly { type: string; address: string }[];
+  return all.filter(({ type }) => type === "InternalIP").map(({ address }) => address);
+}
+
+function ofFamily(
+  family: IpRange["family"],
+  addresses: readonly (string | undefined)[],
+): string | undefined {
+  return addresses.find((one) => one && parseAddress(one)?.family === family);
+}
+
+function isLoopback(address: string): boolean {
+  return address.startsWith("127.") || address === "::1";
+}
+
+/** The last part of a pod range, which no node has as its own. */
+function lastOf(podRange: string, family: IpRange["family"]): string {
+  if (family === 6) return lastPart(podRange);
   const [a, b] = podRange.split(".");
   return `${a}.${b}.255.0/24`;
 }
 
 /** Removes the ways that a former life has left behind: they lead away from what is this machine's. */
 export async function removeLeftovers(
-  { podRange, routes }: Pick<RoutesOptions, "podRange" | "routes">,
+  { podRanges, routes }: Pick<RoutesOptions, "podRanges" | "routes">,
 ) {
   for (const range of (await routes.list()).keys()) {
-    if (within(podRange, range.split("/")[0])) await routes.remove(range);
+    if (podRanges.some((one) => within(one, range))) await routes.remove(range);
   }
 }
 
