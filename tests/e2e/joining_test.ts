@@ -168,7 +168,7 @@ Deno.test("a machine joins with a token, runs pods as its node alone, and needs 
     metadata: { name: "s" },
     stringData: { a: "1" },
   });
-  for (const resource of ["secrets", "pods"]) {
+  for (const resource of ["secrets", "configmaps"]) {
     await assertRejects(() => as.list({ resource: core(resource) }), Error, "forbidden");
   }
   await assertRejects(() =>
