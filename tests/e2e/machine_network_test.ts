@@ -3,7 +3,7 @@
  * of one, services with endpoints on both, and no connection lost while their endpoints change.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { Machines, reasonAgainst } from "./machines.ts";
+import { Machines, reasonAgainst, site } from "./machines.ts";
 
 const DENO = "denoland/deno:2.9.6";
 const reason = await reasonAgainst();
@@ -65,32 +65,19 @@ const policy = (name: string, spec: object) => ({
 const app = (name: string) => ({ podSelector: { matchLabels: { app: name } } });
 
 const OBJECTS = [
-  { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "site" }, data: { "main.ts": SITE } },
-  {
-    apiVersion: "v1",
-    kind: "Service",
-    metadata: { name: "site" },
-    spec: { selector: { app: "site" }, ports: [{ port: 80, targetPort: 8080 }] },
-  },
-  {
-    apiVersion: "apps/v1",
-    kind: "Deployment",
-    metadata: { name: "site" },
-    spec: {
-      replicas: 2,
-      selector: { matchLabels: { app: "site" } },
-      strategy: { rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
-      template: template("site", {
-        topologySpreadConstraints: [{
-          maxSkew: 1,
-          topologyKey: "kubernetes.io/hostname",
-          whenUnsatisfiable: "DoNotSchedule",
-          labelSelector: { matchLabels: { app: "site" } },
-          matchLabelKeys: ["pod-template-hash"],
-        }],
-      }),
-    },
-  },
+  ...site(SITE, {
+    replicas: 2,
+    strategy: { rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
+    template: template("site", {
+      topologySpreadConstraints: [{
+        maxSkew: 1,
+        topologyKey: "kubernetes.io/hostname",
+        whenUnsatisfiable: "DoNotSchedule",
+        labelSelector: { matchLabels: { app: "site" } },
+        matchLabelKeys: ["pod-template-hash"],
+      }],
+    }),
+  }),
   pod("web", "b"),
   pod("client", "plesio-0"),
   pod("other", "plesio-0"),

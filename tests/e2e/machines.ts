@@ -6,6 +6,27 @@
 const ROOT = new URL("../../", import.meta.url).pathname;
 const NETWORK = "172.30.0";
 
+/** A Deployment, and the Service that leads to its pods: `main.ts` of the ConfigMap `site`, at port 8080. */
+export function site(main: string, deployment: { template: object } & Record<string, unknown>) {
+  const metadata = { name: "site" };
+  const labels = { app: "site" };
+  return [
+    { apiVersion: "v1", kind: "ConfigMap", metadata, data: { "main.ts": main } },
+    {
+      apiVersion: "v1",
+      kind: "Service",
+      metadata,
+      spec: { selector: labels, ports: [{ port: 80, targetPort: 8080 }] },
+    },
+    {
+      apiVersion: "apps/v1",
+      kind: "Deployment",
+      metadata,
+      spec: { selector: { matchLabels: labels }, ...deployment },
+    },
+  ];
+}
+
 /** Why there can be no machines here; undefined where there can. */
 export async function reasonAgainst(): Promise<string | undefined> {
   if (Deno.build.os !== "linux") return "only Linux has network namespaces";

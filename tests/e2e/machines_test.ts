@@ -3,7 +3,7 @@
  * pods reach each other, one of them is cut off and comes back, and what a StatefulSet promises holds at the processes.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { Machines, reasonAgainst } from "./machines.ts";
+import { Machines, reasonAgainst, site } from "./machines.ts";
 
 const DENO = "denoland/deno:2.9.6";
 const reason = await reasonAgainst();
@@ -67,23 +67,10 @@ const onB = {
 };
 
 const OBJECTS = [
-  { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "site" }, data: { "main.ts": SITE } },
-  {
-    apiVersion: "v1",
-    kind: "Service",
-    metadata: { name: "site" },
-    spec: { selector: { app: "site" }, ports: [{ port: 80, targetPort: 8080 }] },
-  },
-  {
-    apiVersion: "apps/v1",
-    kind: "Deployment",
-    metadata: { name: "site" },
-    spec: {
-      replicas: 3,
-      selector: { matchLabels: { app: "site" } },
-      template: podOf("site", spread),
-    },
-  },
+  ...site(SITE, {
+    replicas: 3,
+    template: podOf("site", spread),
+  }),
   {
     apiVersion: "apps/v1",
     kind: "StatefulSet",

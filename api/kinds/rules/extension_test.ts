@@ -35,6 +35,13 @@ function cells(object: KubeObject): Record<string, unknown> {
   );
 }
 
+/** What slices of devices have to say. */
+const OF_ONE_NODE = {
+  driver: "gpu.example.com",
+  pool: { name: "p", generation: 0, resourceSliceCount: 1 },
+  nodeName: "n",
+};
+
 Deno.test("APIServices: names, priorities, and local ones are there at once", () => {
   const good = make("APIService", {
     metadata: { name: "v1.example.com" },
@@ -137,9 +144,7 @@ Deno.test("resource claims and slices", () => {
   const slice = make("ResourceSlice", {
     metadata: { name: "s" },
     spec: {
-      driver: "gpu.example.com",
-      pool: { name: "p", generation: 0, resourceSliceCount: 1 },
-      nodeName: "n",
+      ...OF_ONE_NODE,
       allNodes: true,
       devices: [{ name: "d" }, { name: "d" }],
     },
@@ -156,9 +161,7 @@ Deno.test("taints of devices say since when they are there, of a rule's since wh
   const slice = make("ResourceSlice", {
     metadata: { name: "s" },
     spec: {
-      driver: "gpu.example.com",
-      pool: { name: "p", generation: 0, resourceSliceCount: 1 },
-      nodeName: "n",
+      ...OF_ONE_NODE,
       devices: [{ name: "d", taints: [{ key: "a", effect }] }, { name: "e" }],
     },
   });
