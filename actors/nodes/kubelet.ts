@@ -11,7 +11,7 @@
 import { type Change, keyOf } from "../../api/client/contract.ts";
 import type { PodRef } from "../../api/client/node_api.ts";
 import { sameJson } from "../../api/machinery/json_value.ts";
-import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
+import { ApiError, type DeepReadonly, type KubeObject } from "../../api/machinery/types.ts";
 import type { ActorContext, ActorHandle, Behaviour } from "../runtime/mod.ts";
 import type { Clock, Timer } from "../../kv/clock.ts";
 import { registerNode, renewLease, reportNode } from "./heartbeat.ts";
@@ -24,6 +24,7 @@ import {
   LEASE_RENEW_MS,
   type NodeDescription,
   type NodeImage,
+  nodeObject,
   podCIDRsOf,
   pressureEvent,
   STATUS_REPORT_MS,
@@ -128,8 +129,7 @@ async function begin(parts: KubeletParts, context: ActorContext): Promise<Kubele
   const { clock, client, informers, recorder, log } = context;
   await parts.leftovers?.();
   const problem = await parts.problem?.();
-  const node = await registerNode(client, { ...description, problem }, clock.now());
-  await renewLease(client, description.name, clock.now(), node);
+  const node = await introduce(parts, problem, context);
   informers.for(PODS);
   informers.for(NODES);
   const objects = cachedObjects(client, informers);
@@ -182,6 +182,29 @@ async function begin(parts: KubeletParts, context: ActorContext): Promise<Kubele
     reportedAt: now,
     unsubscribe: [],
   };
+}
+
+/**
+ * Registers the node. Where the API is away, one with pods of its own does not wait for it: the Node that it would be
+ * stands in, without a uid, until it is registered.
+ */
+async function introduce(
+  { description, manifests }: KubeletParts,
+  problem: string | undefined,
+  { address, client, clock, log, send }: ActorContext,
+): Promise<DeepReadonly<KubeObject>> {
+  const told = { ...description, problem };
+  try {
+    const node = await registerNode(client, told, clock.now());
+    await renewLease(client, told.name, clock.now(), node);
+    return node;
+  } catch (error) {
+    const isAway = !(error instanceof ApiError) || error.code >= 500;
+    if (!manifests || !isAway) throw error;
+    log("warn", "the API is away: only static pods are started", { error: String(error) });
+    send(address, "status");
+    return nodeObject(told, clock.now()) as KubeObject;
+  }
 }
 
 /** The node as its own Events name it. */
@@ -515,9 +538,12 @@ async function handle(
   if (key === "storage") return await evictOverLimits(pressed(state, parts));
   if (key === "pressure") return await lookAtPressure(state, context);
   const now = clock.now();
-  if (key === "heartbeat") await renewLease(client, description.name, now, state.node);
+  const isRegistered = state.node.metadata.uid !== undefined;
+  if (key === "heartbeat" && isRegistered) {
+    await renewLease(client, description.name, now, state.node);
+  }
   const problem = state.isEnding ? SHUTTING_DOWN : await parts.problem?.();
-  const due = key === "status" || now - state.reportedAt >= STATUS_REPORT_MS;
+  const due = key === "status" || !isRegistered || now - state.reportedAt >= STATUS_REPORT_MS;
   if (due || problem !== state.problem) {
     const cached = context.informers.for(NODES).get(description.name);
     const images = problem ? undefined : await parts.images?.().catch(() => undefined);

@@ -257,7 +257,11 @@ async function memberOf(flags: NodeFlags, name: string, ports: Ports) {
     });
     if (caBundle !== endpoint.caBundle) await save({ ...endpoint, caBundle });
   };
-  const ranges = await rangesOf(api.client, ports);
+  const ranges = await rangesOf(api.client, ports, {
+    file: `${flags.data}/ranges.json`,
+    // A server of this machine must find its ranges free when it comes back
+    mayRecall: flags["pod-manifest-path"] !== undefined && !isLoopback(endpoint.url!),
+  });
   await refresh();
   const renew = async ({ certificatePem: cert, keyPem: key }: NodeCertificate) => {
     await save({ ...endpoint, certificate: { cert, key } });
@@ -364,23 +368,43 @@ function readCertificate(pem: string, bad: (why: string) => Error) {
 /** How often the cluster's configuration is asked for while the server is away. */
 const CONFIGURATION_RETRY_MS = 5_000;
 
-/** How the cluster's network is divided. Waits for the server. */
-async function rangesOf(client: Client, { clock, log }: Ports): Promise<ClusterRanges> {
-  const resource = { group: "", version: "v1", plural: "configmaps" };
-  const target = { resource, namespace: "kube-system", name: CLUSTER_CONFIGURATION };
+function isLoopback(url: string): boolean {
+  return /^(localhost|127\..*|\[::1\])$/.test(new URL(url).hostname);
+}
+
+/**
+ * How the cluster's network is divided, which is kept in a file. Waits for the server, unless what a former start was
+ * told may be recalled: static pods do not wait.
+ */
+async function rangesOf(
+  client: Client,
+  { clock, log }: Ports,
+  { file, mayRecall }: { file: string; mayRecall: boolean },
+): Promise<ClusterRanges> {
+  const kept = await readOwnFile(file);
   for (;;) {
-    try {
-      const map = await client.get<KubeObject>(target);
-      const { networking } = parse(map.data?.ClusterConfiguration ?? "") as {
-        networking: { podSubnet: string; serviceSubnet: string };
-      };
-      return { podRange: networking.podSubnet, serviceRange: networking.serviceSubnet };
-    } catch (error) {
+    const ranges = await toldRanges(client).catch((error) => {
       if (error instanceof ApiError && error.code < 500 && error.code !== 429) {
         throw new UsageError(`The server does not let this node in: ${error.message}`);
       }
       log("warn", "waiting for the API server", { error: String(error) });
-      await clock.sleep(CONFIGURATION_RETRY_MS);
+    });
+    if (ranges) {
+      const text = JSON.stringify(ranges);
+      if (text !== kept) await replaceFile(file, text);
+      return ranges;
     }
+    if (kept !== undefined && mayRecall) return JSON.parse(kept);
+    await clock.sleep(CONFIGURATION_RETRY_MS);
   }
+}
+
+async function toldRanges(client: Client): Promise<ClusterRanges> {
+  const resource = { group: "", version: "v1", plural: "configmaps" };
+  const target = { resource, namespace: "kube-system", name: CLUSTER_CONFIGURATION };
+  const map = await client.get<KubeObject>(target);
+  const { networking } = parse(map.data?.ClusterConfiguration ?? "") as {
+    networking: { podSubnet: string; serviceSubnet: string };
+  };
+  return { podRange: networking.podSubnet, serviceRange: networking.serviceSubnet };
 }

@@ -209,8 +209,8 @@ Deno.test("a machine joins with a token, runs pods as its node alone, and needs 
   const gone = () => w.client.get({ ...at, name: "p" }).then(() => false, () => true);
   await eventually(gone, "the pod is gone");
   await far.stop();
-  const away = await w.cluster.fetch("/api/v1/nodes/far/proxy/healthz");
-  assertEquals(away.status, 503);
+  const unreached = await w.cluster.fetch("/api/v1/nodes/far/proxy/healthz");
+  assertEquals(unreached.status, 503);
 
   const again = node(["--data", w.data]);
   await again.started;
@@ -220,6 +220,11 @@ Deno.test("a machine joins with a token, runs pods as its node alone, and needs 
     "the node has dialled in again",
   );
   await again.stop();
+
+  const away = ["--data", w.data, "--server", "https://nowhere.invalid:6443"];
+  const alone = node([...away, "--pod-manifest-path", `${w.data}/manifests`]);
+  assertEquals((await alone.started).ranges, machine.ranges);
+  await alone.stop();
   await assertRejects(
     () => node(["--data", w.data, "--node-name", "other"]).ended,
     UsageError,

@@ -34,12 +34,12 @@ function throughNetwork(client: Client, net: { up: boolean }, writes: string[]):
   return wrapped as Client;
 }
 
-async function world() {
+async function world({ up = true, manifests }: { up?: boolean; manifests?: string } = {}) {
   const clock = new ManualClock({ seed: 7 });
   // Where every node of a zone is away, none is evicted: others are well
   const cluster = await Cluster.start({ clock, nodes: 2 });
   const user = { name: "system:node:far", groups: ["system:nodes", "system:authenticated"] };
-  const net = { up: true, address: "172.30.0.2", carriers: [] as TestCarrier[] };
+  const net = { up, address: "172.30.0.2", carriers: [] as TestCarrier[] };
   const writes: string[] = [];
   const client = throughNetwork(cluster.api.client(user, "kubelet"), net, writes);
   const machine = await startMachine({
@@ -48,6 +48,7 @@ async function world() {
     log: () => {},
     folder: "/nowhere",
     runtime: "simulated",
+    kubelet: { manifests },
     ranges: { podRange: "10.244.0.0/16", serviceRange: "10.96.0.0/12" },
     api: { client, drop: () => {} },
     endpoint: () => ({ url: "https://172.30.0.1:6443" }),
@@ -84,12 +85,13 @@ async function world() {
     const conditions = node.status.conditions as { type: string; status: string }[];
     return conditions.find(({ type }) => type === "Ready")?.status;
   };
-  await until("the node is ready", async () => await ready() === "True");
+  if (up) await until("the node is ready", async () => await ready() === "True");
   const stop = async () => {
     await machine.stop();
     await cluster.stop();
   };
-  return { cluster, client: cluster.client, net, writes, pass, until, ready, stop };
+  const { node } = machine;
+  return { cluster, client: cluster.client, node, net, writes, pass, until, ready, stop };
 }
 
 const pod = (name: string, more: object = {}) => ({
@@ -166,4 +168,29 @@ Deno.test("a machine whose Node was deleted while it was away registers again, a
     return (await running.json()).items.length === 0;
   });
   await w.stop();
+});
+
+Deno.test("a machine that starts while the server is away runs its static pods at once, and registers later", async () => {
+  const manifests = await Deno.makeTempDir({ prefix: "plesio-manifests-" });
+  await Deno.writeTextFile(
+    `${manifests}/web.json`,
+    JSON.stringify({ apiVersion: "v1", kind: "Pod", ...pod("web", { hostNetwork: true }) }),
+  );
+  const w = await world({ up: false, manifests });
+  await w.until("the pod runs", async () => {
+    const answer = await w.node.api.fetch(new Request("http://node/pods"));
+    const { items } = await answer.json() as { items: KubeObject[] };
+    return items.some((one) => one.status?.phase === "Running");
+  }, 10);
+  // Hours later nothing has been given up
+  await w.pass(2 * 3_600_000, 60_000);
+  assertEquals(w.writes, []);
+  w.net.up = true;
+  await w.until("the node is ready", async () => await w.ready() === "True", 90);
+  await w.until("its pod has a mirror", async () => {
+    const mirror = await w.client.get<KubeObject>({ ...at, name: "web-far" });
+    return mirror.status?.phase === "Running";
+  }, 60);
+  await w.stop();
+  await Deno.remove(manifests, { recursive: true });
 });
