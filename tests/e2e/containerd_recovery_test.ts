@@ -30,7 +30,8 @@ const placeOf = ({ containerd }: ContainerdWorld) => ({
 function clean(world: ContainerdWorld): Promise<Held> {
   return world.box.until("a clean machine", async () => {
     const now = await held(placeOf(world), []);
-    return now.folders.length === 0 && now;
+    const running = now.mounts.some((mount) => mount.includes("/io.containerd."));
+    return now.folders.length === 0 && !running && now;
   }, 20_000);
 }
 

@@ -17,8 +17,7 @@ async function withListener(scene: Scene, hookOf: (ip: string) => Manifest): Pro
   await scene.pod("ear", { run: LISTENER, container: { readinessProbe } });
   const { podIP } = (await scene.ready("ear")).status;
   const lifecycle = hookOf(podIP);
-  const spec = { terminationGracePeriodSeconds: 10 };
-  await scene.pod("p", { run: STAY, container: { lifecycle }, spec });
+  await scene.pod("p", { run: STAY, container: { lifecycle } });
   await scene.ready("p");
 }
 
