@@ -528,6 +528,8 @@ async function handle(
     const uid = key.slice("end/".length);
     const pod = state.pods.get(uid);
     if (!pod?.worker.done) return;
+    // What is still told of it, late, must not begin it anew.
+    if (context.informers.for(PODS).get(keyOf(pod.worker.pod))?.metadata.uid === uid) return;
     state.pods.delete(uid);
     await pod.handle.stop();
     if (isStatic(pod.worker.pod)) await readManifests(state, context); // another may have waited for it

@@ -297,9 +297,8 @@ async function stepPod(key: string, state: HostState, context: ActorContext): Pr
     state.byKey.set(key, worker);
     state.byUid.set(worker.uid, worker);
   }
-  const outcome = await worker.step(seen);
-  if (worker.done) forget(state, key, worker);
-  return outcome;
+  // One that is done stays until its pod is gone from the cache, too: what is told late must not begin it anew.
+  return await worker.step(seen);
 }
 
 function forget(state: HostState, key: string, worker: PodWorker): void {

@@ -24,7 +24,7 @@ while (!over) {
     await (await fetch("${url}", { client, signal: AbortSignal.timeout(10_000) })).text();
     client.close();
   } catch (error) {
-    lost.push(String(error));
+    lost.push(String(error) + ": " + error.cause);
   }
 }
 console.log(JSON.stringify({ asked, lost }));

@@ -364,12 +364,13 @@ export class World {
     });
     await this.#pass(5_000);
     this.#stopIfWrong();
-    for (const node of this.truth.list("/registry/minions/")) {
-      if (!node.spec.unschedulable) continue;
-      void this.#make(cordonOf(node.metadata.name, false), this.#up()[0]);
-    }
     const startedAt = this.clock.now();
     for (;;) {
+      // A wish of before may have been on its way until now
+      for (const node of this.truth.list("/registry/minions/")) {
+        if (!node.spec.unschedulable) continue;
+        void this.#make(cordonOf(node.metadata.name, false), this.#up()[0]);
+      }
       await this.#pass(REST_LOOK_MS);
       this.#stopIfWrong();
       const wrong = this.#checkers.flatMap((checker) =>

@@ -324,7 +324,7 @@ const PROJECTED: readonly Behaviour[] = [
   {
     name: "ServiceAccounts should allow opting out of API token automount",
     pod: { run: "ls /var/run/secrets || echo none" },
-    log: /none\n$/,
+    log: /^none$/m,
   },
   {
     name:
