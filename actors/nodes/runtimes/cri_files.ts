@@ -49,7 +49,8 @@ export function endOf(status: Cri<"ContainerStatus">): ContainerEnd {
     ...(reason ? { reason } : {}),
     ...(words ? { message: words } : {}),
     startedAt: Math.floor(startedAt / 1e6),
-    finishedAt: Math.floor(finishedAt / 1e6),
+    // containerd notes a start when it has heard of it: who ends at once has ended before
+    finishedAt: Math.floor(Math.max(startedAt, finishedAt) / 1e6),
   };
 }
 
