@@ -12,10 +12,9 @@ import { type Change, keyOf } from "../../api/client/contract.ts";
 import type { PodRef } from "../../api/client/node_api.ts";
 import { sameJson } from "../../api/machinery/json_value.ts";
 import { ApiError, type DeepReadonly, type KubeObject } from "../../api/machinery/types.ts";
-import type { ActorContext, ActorHandle, Behaviour } from "../runtime/mod.ts";
-import type { Clock, Timer } from "../../kv/clock.ts";
+import { type ActorContext, type ActorHandle, type Behaviour, every } from "../runtime/mod.ts";
 import { registerNode, renewLease, reportNode } from "./heartbeat.ts";
-import type { Eviction } from "./eviction.ts";
+import { type Eviction, EVICTION_LOOK_MS } from "./eviction.ts";
 import type { Meter } from "./figures.ts";
 import type { EvictionOptions, ShutdownPeriod } from "./kubelet_options.ts";
 import type { KubeletMetrics } from "./kubelet_metrics.ts";
@@ -31,7 +30,7 @@ import {
   unpromised,
 } from "./node_status.ts";
 import { cachedObjects, type Objects } from "./objects.ts";
-import { evictionOf, evictOverLimits, isLimited, type PressedNode } from "./node_pressure.ts";
+import { evictionOf, evictOverLimits, type PressedNode } from "./node_pressure.ts";
 import { endPods, SHUTDOWN_REFUSAL, SHUTTING_DOWN } from "./node_shutdown.ts";
 import { NODE_AFFINITY, type Refusal, refusalOf } from "./pod_admission.ts";
 import { qosClass } from "./pod_status.ts";
@@ -89,7 +88,6 @@ export interface KubeletState {
   eviction?: Eviction;
   /** The node ends: it takes no pods any more. */
   isEnding: boolean;
-  timer?: Timer;
   unsubscribe: (() => void)[];
 }
 
@@ -116,7 +114,6 @@ export function kubelet(
     handle: (key, state, context) => handle(key, state, parts, context),
     stop: async (state) => {
       running(undefined);
-      state.timer?.cancel();
       for (const unsubscribe of state.unsubscribe) unsubscribe();
       for (const { worker } of state.pods.values()) await worker.close();
       await state.ports.volumes?.close?.();
@@ -220,22 +217,15 @@ function pressed({ pods, ports }: KubeletState, { meter }: KubeletParts): Presse
 }
 
 function watch(state: KubeletState, parts: KubeletParts, context: ActorContext): void {
-  const { informers, clock } = context;
+  const { informers } = context;
   const { name } = parts.description;
-  const tick = () => {
-    state.timer = clock.timer("background", LEASE_RENEW_MS, () => {
-      context.send(context.address, "heartbeat");
-      if (state.eviction) context.send(context.address, "pressure");
-      if (hasLimits(state)) context.send(context.address, "storage");
-      tick();
-    });
-  };
-  tick();
+  every(context, LEASE_RENEW_MS, "heartbeat");
+  if (state.eviction) every(context, EVICTION_LOOK_MS, "pressure");
+  if (state.ports.volumes) every(context, EVICTION_LOOK_MS, "storage");
   if (parts.manifests) {
-    const changed = () => context.send(context.address, "manifests");
+    every(context, MANIFESTS_READ_MS, "manifests");
     state.unsubscribe.push(
-      parts.manifests.watch(changed),
-      repeated(clock, MANIFESTS_READ_MS, changed),
+      parts.manifests.watch(() => context.send(context.address, "manifests")),
     );
   }
   state.unsubscribe.push(
@@ -246,19 +236,6 @@ function watch(state: KubeletState, parts: KubeletParts, context: ActorContext):
     informers.for(CONFIG_MAPS).subscribe((change) => sourceChanged("configMap", change, state)),
     informers.for(SECRETS).subscribe((change) => sourceChanged("secret", change, state)),
   );
-}
-
-/** Calls `due` again and again; returns how to stop that. */
-function repeated(clock: Clock, everyMs: number, due: () => void): () => void {
-  let timer: Timer;
-  const next = () => {
-    timer = clock.timer("background", everyMs, () => {
-      due();
-      next();
-    });
-  };
-  next();
-  return () => timer.cancel();
 }
 
 function podChanged(change: Change<Pod>, state: KubeletState, context: ActorContext): void {
@@ -490,12 +467,6 @@ function sourceChanged(
     });
     if (named) worker.refreshVolumes();
   }
-}
-
-function hasLimits({ pods, ports }: KubeletState): boolean {
-  if (!ports.volumes) return false;
-  for (const { worker } of pods.values()) if (isLimited(worker.pod)) return true;
-  return false;
 }
 
 /** Looks whether the machine runs short, and tells of it when that changes. */

@@ -75,7 +75,7 @@ function evict(
 }
 
 /** Whether a pod may take only so much of the disk. */
-export function isLimited({ spec }: Pod): boolean {
+function isLimited({ spec }: Pod): boolean {
   return hasFolderLimit(spec) || hasStorageLimit(spec);
 }
 

@@ -17,11 +17,11 @@ import {
   type ActorContext,
   type ActorHandle,
   type Behaviour,
+  every,
   NODE_HOST_ANNOTATION,
   type Outcome,
   type System,
 } from "../runtime/mod.ts";
-import type { Timer } from "../../kv/clock.ts";
 import { parseQuantity } from "../../api/machinery/quantity.ts";
 import type { NodeUsage } from "./metrics.ts";
 import { registerNode, renewLease } from "./heartbeat.ts";
@@ -95,7 +95,6 @@ interface HostState {
   byKey: Map<string, PodWorker>;
   byUid: Map<string, PodWorker>;
   startedAt: number;
-  timer?: Timer;
   unsubscribe: (() => void)[];
 }
 
@@ -188,7 +187,6 @@ function hostBehaviour(parts: HostParts): Behaviour<HostState> {
     },
     stop: async (state) => {
       parts.running(undefined);
-      state.timer?.cancel();
       for (const unsubscribe of state.unsubscribe) unsubscribe();
       for (const worker of state.byKey.values()) await worker.close();
     },
@@ -227,11 +225,8 @@ function begin(parts: HostParts, context: ActorContext): HostState {
     });
     context.send(context.address, `node/${d.name}`);
   }
-  const tick = () => {
-    context.send(context.address, "lease");
-    state.timer = clock.timer("background", LEASE_RENEW_MS, tick);
-  };
-  tick();
+  context.send(context.address, "lease");
+  every(context, LEASE_RENEW_MS, "lease");
   parts.running(state);
   state.unsubscribe.push(
     informers.for(NODES).subscribe(({ key, object }) => {
