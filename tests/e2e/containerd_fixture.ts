@@ -15,8 +15,6 @@ export interface ContainerdWorld extends NodeCalls {
   /** Creates a pod of one container `c`. */
   pod(name: string, container: Partial<Container>, spec?: Partial<PodSpec>): Promise<Pod>;
   ready(name: string): Promise<Pod>;
-  /** Runs a shell's command in a new pod to its end, and returns its log. */
-  says(script: string, container?: Partial<Container>, spec?: Partial<PodSpec>): Promise<string>;
   /** Deletes it and waits until it is gone. */
   gone(name: string): Promise<void>;
   /** Stops the node and starts it again, as a restart of the process does; told something else if need be. */
@@ -43,7 +41,6 @@ export async function openContainerd(
   };
   let node = await start();
   await nodeIsThere(box, ranges);
-  let count = 0;
   const world: ContainerdWorld = {
     ...nodeCalls(box, () => node, WAIT_MS),
     box,
@@ -63,20 +60,6 @@ export async function openContainerd(
         const ready = pod.status?.conditions?.find((c) => c.type === "Ready");
         return ready?.status === "True" && pod;
       }, WAIT_MS),
-    says: async (script, container = {}, spec = {}) => {
-      const name = `says-${count++}`;
-      await world.pod(name, { command: ["sh", "-c", script], ...container }, {
-        restartPolicy: "Never",
-        ...spec,
-      });
-      await box.until(`${name} to end`, async () => {
-        const { phase } = (await box.get(name)).status ?? {};
-        return phase === "Succeeded" || phase === "Failed";
-      }, WAIT_MS);
-      const text = await world.logs(name);
-      await world.gone(name);
-      return text;
-    },
     gone: async (name) => {
       const target = { resource: { group: "", version: "v1", plural: "pods" }, name };
       await box.client.delete({ ...target, namespace: "default" });

@@ -19,7 +19,7 @@ import { type Held, held } from "./held.ts";
 import { freePort, Server } from "./server.ts";
 import { type Failure, Traffic } from "./traffic.ts";
 
-export const REPLICAS = 3;
+const REPLICAS = 3;
 const ECHO = 81;
 const CLIENT = "client";
 /** Who make services at once. */

@@ -1,7 +1,7 @@
 /** Node: what a container finds in its environment, its command and its arguments. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { IMAGES } from "../containerd.ts";
-import { type Behaviour, configMap, secret } from "./behaviour.ts";
+import { type Behaviour, configMap, secret, service } from "./behaviour.ts";
 import { STAY } from "./programs.ts";
 import { statusOf } from "./scene.ts";
 
@@ -271,12 +271,7 @@ export const ENVIRONMENT: readonly Behaviour[] = [
   },
   {
     name: "Pods should contain environment variables for services",
-    objects: [{
-      apiVersion: "v1",
-      kind: "Service",
-      metadata: { name: "fooservice" },
-      spec: { selector: { app: "none" }, ports: [{ port: 8765, targetPort: 8080 }] },
-    }],
+    objects: [service("fooservice", [{ port: 8765, targetPort: 8080 }])],
     pod: { run: "echo $FOOSERVICE_SERVICE_HOST $FOOSERVICE_PORT_8765_TCP_PROTO $FOOSERVICE_PORT" },
     ends: "Succeeded",
     then: async (scene) => {

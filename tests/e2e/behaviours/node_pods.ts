@@ -1,6 +1,6 @@
 /** Node: a pod's life, its containers in their order, how their end is told, and what it is called inside. */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
-import { type Behaviour, type Manifest, NO_ROOT } from "./behaviour.ts";
+import { type Behaviour, configMap, type Manifest, NO_ROOT } from "./behaviour.ts";
 import { type Program, serve, STAY } from "./programs.ts";
 import { conditionOf, eventually, type Scene, statusOf } from "./scene.ts";
 
@@ -386,8 +386,6 @@ const ORDER: readonly Behaviour[] = [
     name:
       "Sidecars should start in order before app containers, be restarted, and not hold a pod's end up",
     pod: {
-      run: note("app"),
-      container: V,
       spec: {
         ...VOLUMES,
         restartPolicy: "Never",
@@ -531,12 +529,7 @@ const CALLED: readonly Behaviour[] = [
   },
   {
     name: "KubeletManagedEtcHosts should leave a file alone that the container mounts itself",
-    objects: [{
-      apiVersion: "v1",
-      kind: "ConfigMap",
-      metadata: { name: "c" },
-      data: { hosts: "mine" },
-    }],
+    objects: [configMap("c", { hosts: "mine" })],
     pod: {
       run: "cat /etc/hosts",
       container: { volumeMounts: [{ name: "v", mountPath: "/etc/hosts", subPath: "hosts" }] },

@@ -111,11 +111,6 @@ export function tries(path: string): Program {
   };
 }
 
-/** Ends with this code. */
-export function exits(code: number): string {
-  return `exit ${code}`;
-}
-
 /** The words of a program's command on a runtime. */
 export function wordsOf(run: string | Program, runtime: RuntimeName): string[] {
   if (typeof run === "string") return ["sh", "-c", run];

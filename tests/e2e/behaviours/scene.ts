@@ -31,7 +31,6 @@ const GROUPS: Record<string, [group: string, version: string, plural: string, cl
   EndpointSlice: ["discovery.k8s.io", "v1", "endpointslices"],
   Lease: ["coordination.k8s.io", "v1", "leases"],
   NetworkPolicy: ["networking.k8s.io", "v1", "networkpolicies"],
-  Ingress: ["networking.k8s.io", "v1", "ingresses"],
   RuntimeClass: ["node.k8s.io", "v1", "runtimeclasses", true],
 };
 

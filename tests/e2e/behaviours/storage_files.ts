@@ -258,7 +258,6 @@ const downward = DOWNWARD.flatMap(({ title, volume }): Behaviour[] => [
           limits: { cpu: "1250m", memory: "64Mi" },
           requests: { cpu: "250m", memory: "32Mi" },
         },
-        volumeMounts: [{ name: "v", mountPath: "/v" }],
       },
     }),
     log: `2 64 250 ${32 * 2 ** 20}\n`,

@@ -257,13 +257,7 @@ const NODE_FOLDERS: readonly Behaviour[] = [
             w: { hostPath: { path: `${path}/file`, type: "FileOrCreate" } },
           }, {
             run: all(modes("/v", "/w")),
-            spec: {
-              restartPolicy: "Never",
-              volumes: [
-                { name: "v", hostPath: { path: `${path}/made/deep`, type: "DirectoryOrCreate" } },
-                { name: "w", hostPath: { path: `${path}/file`, type: "FileOrCreate" } },
-              ],
-            },
+            spec: { restartPolicy: "Never" },
           }),
         );
         await scene.phase("p", "Succeeded");
