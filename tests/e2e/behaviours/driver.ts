@@ -5,7 +5,7 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { Cluster } from "../../../mod.ts";
 import { Containerd, type IMAGES } from "../containerd.ts";
-import { type Behaviour, podOf, type RuntimeName, RUNTIMES } from "./behaviour.ts";
+import { type Behaviour, type RuntimeName, RUNTIMES } from "./behaviour.ts";
 import { eventually, type Reached, resourceOf, Scene } from "./scene.ts";
 
 /** So many behaviours are at work at one time: pods wait for probes and hooks most of theirs. */
@@ -62,11 +62,8 @@ async function show(behaviour: Behaviour, scene: Scene): Promise<void> {
 async function see({ objects = [], pod, log, ends, then }: Behaviour, scene: Scene): Promise<void> {
   await scene.create(...objects);
   if (pod) {
-    const once = log !== undefined || ends !== undefined;
-    await scene.create(
-      podOf("p", once ? { ...pod, spec: { restartPolicy: "Never", ...pod.spec } } : pod),
-    );
-    if (once) await scene.phase("p", ends ?? "Succeeded");
+    if (log !== undefined || ends !== undefined) await scene.once("p", pod, ends);
+    else await scene.pod("p", pod);
   }
   if (typeof log === "string") assertEquals(await scene.logs("p"), log);
   else if (log) assertMatch(await scene.logs("p"), log);

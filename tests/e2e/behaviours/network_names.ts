@@ -1,9 +1,9 @@
 /** Network: names of services and pods, and what a pod's resolver is told. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { type Behaviour, NO_LOW_PORTS, service } from "./behaviour.ts";
-import { cat, type Program, STAY } from "./programs.ts";
-import { eventually, type Scene } from "./scene.ts";
-import { server } from "./network_services.ts";
+import { cat, type Program } from "./programs.ts";
+import { eventually } from "./scene.ts";
+import { client, server } from "./network_services.ts";
 
 /** Prints what a resolver finds for a name: as programs do that just use it. */
 const finds = (name: string): Program => ({
@@ -19,10 +19,6 @@ const records = (name: string, type: string): Program => ({
   }, "${type}").catch((e) => e.name)))`,
 });
 
-async function client(scene: Scene): Promise<void> {
-  await scene.pod("client", { run: STAY });
-  await scene.ready("client");
-}
 const escaped = (text: string) => text.replaceAll(".", "\\.");
 const HTTP = [{ name: "http", port: 80, targetPort: 8080 }];
 const RESOLV = { run: cat("/etc/resolv.conf") };
@@ -196,11 +192,7 @@ export const NAMES: readonly Behaviour[] = [
       const own = await scene.logs("p");
       assertEquals(/svc\.cluster\.local/.test(own), false);
       for (const [name, dnsPolicy] of [["q", "ClusterFirst"], ["r", "ClusterFirstWithHostNet"]]) {
-        await scene.pod(name, {
-          ...RESOLV,
-          spec: { dnsPolicy, hostNetwork: true, restartPolicy: "Never" },
-        });
-        await scene.phase(name, "Succeeded");
+        await scene.once(name, { ...RESOLV, spec: { dnsPolicy, hostNetwork: true } });
       }
       assertEquals(await scene.logs("q"), own);
       assertMatch(await scene.logs("r"), /^search b-\d+\.svc\.cluster\.local /);

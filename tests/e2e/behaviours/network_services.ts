@@ -32,7 +32,7 @@ async function servers(scene: Scene, app: string, ...names: string[]): Promise<v
 }
 
 /** A pod to ask from. */
-async function client(scene: Scene): Promise<void> {
+export async function client(scene: Scene): Promise<void> {
   await scene.pod("client", { run: STAY });
   await scene.ready("client");
 }

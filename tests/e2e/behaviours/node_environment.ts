@@ -58,12 +58,7 @@ const sources = SOURCES.flatMap(({ kind, object, key, all }): Behaviour[] => [
       assertMatch(message, new RegExp(`^${kind.toLowerCase()} "c" not found$`));
       const [[source, ref]] = Object.entries(key("data-1"));
       const env = [{ name: "ONE", valueFrom: { [source]: { ...ref, optional: true } } }];
-      await scene.pod("q", {
-        run: "echo [$ONE]",
-        container: { env },
-        spec: { restartPolicy: "Never" },
-      });
-      await scene.phase("q", "Succeeded");
+      await scene.once("q", { run: "echo [$ONE]", container: { env } });
       assertEquals(await scene.logs("q"), "[]\n");
       await scene.create(object);
       await scene.ready("p");
@@ -277,13 +272,12 @@ export const ENVIRONMENT: readonly Behaviour[] = [
     then: async (scene) => {
       const { clusterIP } = (await scene.get("Service", "fooservice")).spec;
       assertEquals(await scene.logs("p"), `${clusterIP} tcp tcp://${clusterIP}:8765\n`);
-      await scene.pod("q", {
+      const pod = await scene.once("q", {
         run: "echo [$FOOSERVICE_SERVICE_HOST]",
-        spec: { restartPolicy: "Never", enableServiceLinks: false },
+        spec: { enableServiceLinks: false },
       });
-      await scene.phase("q", "Succeeded");
       assertEquals(await scene.logs("q"), "[]\n");
-      assertEquals(statusOf(await scene.get("Pod", "q")).restartCount, 0);
+      assertEquals(statusOf(pod).restartCount, 0);
     },
   },
 ];

@@ -1,5 +1,5 @@
 /** Node: a pod's life, its containers in their order, how their end is told, and what it is called inside. */
-import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertObjectMatch, assertRejects } from "@std/assert";
 import { type Behaviour, configMap, type Manifest, NO_ROOT } from "./behaviour.ts";
 import { type Program, serve, STAY } from "./programs.ts";
 import { conditionOf, eventually, type Scene, statusOf } from "./scene.ts";
@@ -23,7 +23,7 @@ const LIFE: readonly Behaviour[] = [
       assertEquals(status.qosClass, "BestEffort");
       await scene.delete("Pod", "p");
       await scene.is("Pod", "p", ({ metadata }) => metadata.deletionGracePeriodSeconds === 1);
-      await eventually("its end", () => scene.get("Pod", "p").then(() => false, () => true));
+      await scene.ended("Pod", "p");
     },
   },
   {
@@ -321,6 +321,10 @@ const ENDS: readonly Behaviour[] = [
 ];
 
 const fails = { name: "first", run: "exit 1" };
+const RESTARTS_42 = {
+  restartPolicy: "Never",
+  restartPolicyRules: [{ action: "Restart", exitCodes: { operator: "In", values: [42] } }],
+};
 
 const ORDER: readonly Behaviour[] = [
   {
@@ -479,23 +483,12 @@ const ORDER: readonly Behaviour[] = [
     pod: {
       run: "exit 42",
       spec: { restartPolicy: "Never" },
-      container: {
-        restartPolicy: "Never",
-        restartPolicyRules: [{ action: "Restart", exitCodes: { operator: "In", values: [42] } }],
-      },
+      container: RESTARTS_42,
     },
     then: async (scene) => {
       await scene.is("Pod", "p", (pod) => statusOf(pod)?.restartCount > 0);
-      await scene.pod("q", {
-        run: "exit 43",
-        spec: { restartPolicy: "Never" },
-        container: {
-          restartPolicy: "Never",
-          restartPolicyRules: [{ action: "Restart", exitCodes: { operator: "In", values: [42] } }],
-        },
-      });
-      await scene.phase("q", "Failed");
-      assertEquals(statusOf(await scene.get("Pod", "q")).restartCount, 0);
+      const pod = await scene.once("q", { run: "exit 43", container: RESTARTS_42 }, "Failed");
+      assertEquals(statusOf(pod).restartCount, 0);
     },
   },
   {
@@ -550,8 +543,7 @@ const CALLED: readonly Behaviour[] = [
     pod: { run: "hostname", spec: { hostname: "called" } },
     log: "called\n",
     then: async (scene) => {
-      await scene.pod("plain", { run: "hostname", spec: { restartPolicy: "Never" } });
-      await scene.phase("plain", "Succeeded");
+      await scene.once("plain", { run: "hostname" });
       assertEquals(await scene.logs("plain"), "plain\n");
     },
   },
@@ -599,13 +591,12 @@ const CALLED: readonly Behaviour[] = [
     name:
       "RuntimeClass should choose between nodes of containers and of isolates by its scheduling",
     then: async (scene) => {
-      const label = { "plesio.dev/runtime": scene.runtime === "isolate" ? "isolate" : "cri" };
       await scene.create({
         apiVersion: "node.k8s.io/v1",
         kind: "RuntimeClass",
         metadata: { name: "NAMESPACE" },
         handler: scene.runtime === "isolate" ? "isolate" : "runc",
-        scheduling: { nodeSelector: label },
+        scheduling: { nodeSelector: scene.nodes },
       });
       const spec = { runtimeClassName: scene.namespace, nodeSelector: {} };
       await eventually(
@@ -614,7 +605,7 @@ const CALLED: readonly Behaviour[] = [
       );
       const { spec: { nodeName } } = await scene.ready("p");
       const { metadata } = await scene.get("Node", nodeName);
-      assertEquals(metadata.labels["plesio.dev/runtime"], label["plesio.dev/runtime"]);
+      assertObjectMatch(metadata.labels, scene.nodes);
     },
   },
   {

@@ -48,9 +48,7 @@ const USERS: readonly Behaviour[] = [
     pod: { run: WHO, container: { image: IMAGES.numbered }, ...pod({ runAsNonRoot: true }) },
     log: "101 101\n",
     then: async (scene) => {
-      const spec = { restartPolicy: "Never" };
-      await scene.pod("q", { run: WHO, container: { image: IMAGES.named }, spec });
-      await scene.phase("q", "Succeeded");
+      await scene.once("q", { run: WHO, container: { image: IMAGES.named } });
       assertEquals(await scene.logs("q"), "101 101\n");
     },
   },
@@ -173,10 +171,8 @@ const RIGHTS: readonly Behaviour[] = [
     pod: { run: "mount -t tmpfs none /tmp 2>&1", ...container({ privileged: false }) },
     ends: "Failed",
     then: async (scene) => {
-      const spec = { restartPolicy: "Never" };
       const run = "mount -t tmpfs none /tmp && echo mounted";
-      await scene.pod("q", { run, ...container({ privileged: true }), spec });
-      await scene.phase("q", "Succeeded");
+      await scene.once("q", { run, ...container({ privileged: true }) });
       assertEquals(await scene.logs("q"), "mounted\n");
     },
   },
@@ -189,8 +185,7 @@ const RIGHTS: readonly Behaviour[] = [
     },
     log: "ok\n",
     then: async (scene) => {
-      await scene.pod("q", { run: runs(), spec: { restartPolicy: "Never" } });
-      await scene.phase("q", "Succeeded");
+      await scene.once("q", { run: runs() });
       assertEquals(await scene.logs("q"), "NotCapable\n");
     },
   },
@@ -239,15 +234,11 @@ const RIGHTS: readonly Behaviour[] = [
     pod: { run: status("Seccomp"), ...pod({ seccompProfile: { type: "RuntimeDefault" } }) },
     log: "Seccomp:\t2\n",
     then: async (scene) => {
-      await scene.pod("q", {
+      await scene.once("q", {
         run: status("Seccomp"),
         ...container({ seccompProfile: { type: "Unconfined" } }),
-        spec: {
-          restartPolicy: "Never",
-          securityContext: { seccompProfile: { type: "RuntimeDefault" } },
-        },
+        ...pod({ seccompProfile: { type: "RuntimeDefault" } }),
       });
-      await scene.phase("q", "Succeeded");
       assertEquals(await scene.logs("q"), "Seccomp:\t0\n");
     },
   },
@@ -275,13 +266,10 @@ const RIGHTS: readonly Behaviour[] = [
     pod: { run: "ps", spec: { shareProcessNamespace: true } },
     log: /sleep 100000/,
     then: async (scene) => {
-      const spec = { restartPolicy: "Never" };
-      await scene.pod("own", { run: "ps", spec });
-      await scene.pod("host", { run: "ps", spec: { ...spec, hostPID: true } });
-      await scene.phase("own", "Succeeded");
+      await scene.once("own", { run: "ps" });
       assertEquals((await scene.logs("own")).match(/ps$/gm)?.length, 1);
       assertEquals(/containerd/.test(await scene.logs("own")), false);
-      await scene.phase("host", "Succeeded");
+      await scene.once("host", { run: "ps", spec: { hostPID: true } });
       assertMatch(await scene.logs("host"), /containerd/);
     },
   },

@@ -95,6 +95,11 @@ export class Scene {
     await this.client.delete({ resource: resourceOf("Namespace"), name: this.namespace });
   }
 
+  /** The label of the nodes that run the pods. */
+  get nodes() {
+    return { "plesio.dev/runtime": NODE_LABEL[this.runtime] };
+  }
+
   target(kind: string) {
     return {
       resource: resourceOf(kind),
@@ -112,8 +117,7 @@ export class Scene {
       const text = JSON.stringify(forRuntime(manifest, this.runtime));
       const made = JSON.parse(text.replaceAll("NAMESPACE", this.namespace));
       if (made.kind === "Pod") {
-        const label = { "plesio.dev/runtime": NODE_LABEL[this.runtime] };
-        made.spec.nodeSelector ??= made.spec.nodeName ? undefined : label;
+        made.spec.nodeSelector ??= made.spec.nodeName ? undefined : this.nodes;
       }
       await this.client.create(this.target(made.kind), made);
     }
@@ -121,6 +125,12 @@ export class Scene {
 
   async pod(name: string, sketch: PodSketch): Promise<void> {
     await this.create(podOf(name, sketch));
+  }
+
+  /** Runs a pod once, to this end of it. */
+  async once(name: string, sketch: PodSketch, end = "Succeeded"): Promise<Manifest> {
+    await this.pod(name, { ...sketch, spec: { restartPolicy: "Never", ...sketch.spec } });
+    return await this.phase(name, end);
   }
 
   get(kind: string, name: string): Promise<Manifest> {
@@ -141,9 +151,19 @@ export class Scene {
   /** Deletes it, and waits until it is gone. */
   async gone(kind: string, name: string, gracePeriodSeconds?: number): Promise<void> {
     await this.delete(kind, name, gracePeriodSeconds);
-    const key = GROUPS[kind][3] ? name : `${this.namespace}/${name}`;
-    const informer = this.#reached.cluster.informers.for(resourceOf(kind));
-    await eventually(`the end of ${name}`, () => !informer.get(key));
+    await this.ended(kind, name);
+  }
+
+  /** Waits until it is gone. */
+  async ended(kind: string, name: string): Promise<void> {
+    await eventually(
+      `the end of ${name}`,
+      () =>
+        this.get(kind, name).then(
+          () => false,
+          (error) => error.code === 404 || Promise.reject(error),
+        ),
+    );
   }
 
   /** Follows an object until `look` finds something in it. */

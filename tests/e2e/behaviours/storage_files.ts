@@ -335,15 +335,10 @@ const PROJECTED: readonly Behaviour[] = [
     },
     log: `${account}/token 600 1000 0\n`,
     then: async (scene) => {
-      await scene.pod("q", {
+      await scene.once("q", {
         run: modes(`${account}/token`),
-        spec: {
-          automountServiceAccountToken: true,
-          restartPolicy: "Never",
-          securityContext: { fsGroup: 2000 },
-        },
+        spec: { automountServiceAccountToken: true, securityContext: { fsGroup: 2000 } },
       });
-      await scene.phase("q", "Succeeded");
       assertEquals(await scene.logs("q"), `${account}/token 640 0 2000\n`);
     },
   },

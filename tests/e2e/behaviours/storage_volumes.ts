@@ -250,17 +250,13 @@ const NODE_FOLDERS: readonly Behaviour[] = [
       "HostPathType should be able to mount files and folders that are made if they are not there",
     then: (scene) =>
       withFolder(async (path) => {
-        await scene.pod(
+        await scene.once(
           "p",
           mounting({
             v: { hostPath: { path: `${path}/made/deep`, type: "DirectoryOrCreate" } },
             w: { hostPath: { path: `${path}/file`, type: "FileOrCreate" } },
-          }, {
-            run: all(modes("/v", "/w")),
-            spec: { restartPolicy: "Never" },
-          }),
+          }, { run: modes("/v", "/w") }),
         );
-        await scene.phase("p", "Succeeded");
         assertMatch(await scene.logs("p"), /^\/v 755 .*\n\/w 644 /);
         assert((await Deno.stat(`${path}/file`)).isFile);
       }),
@@ -320,10 +316,7 @@ const CLAIMS: readonly Behaviour[] = [
       assertEquals(await scene.says("q", "cat /v/f"), "kept");
       await scene.gone("Pod", "q");
       await scene.gone("PersistentVolumeClaim", "data");
-      await eventually(
-        "the volume's end",
-        () => scene.get("PersistentVolume", volumeName).then(() => false, () => true),
-      );
+      await scene.ended("PersistentVolume", volumeName);
     },
   },
   {
@@ -337,10 +330,7 @@ const CLAIMS: readonly Behaviour[] = [
       assert(metadata.deletionTimestamp);
       assertEquals(metadata.finalizers, ["kubernetes.io/pvc-protection"]);
       await scene.gone("Pod", "p");
-      await eventually(
-        "the claim's end",
-        () => scene.get("PersistentVolumeClaim", "data").then(() => false, () => true),
-      );
+      await scene.ended("PersistentVolumeClaim", "data");
     },
   },
   {
@@ -367,8 +357,7 @@ const CLAIMS: readonly Behaviour[] = [
       "PersistentVolumes-local should be mounted on their node, and fail due to non-existent path",
     then: (scene) =>
       withFolder(async (path) => {
-        const label = { "plesio.dev/runtime": scene.runtime === "isolate" ? "isolate" : "cri" };
-        const matchExpressions = Object.entries(label)
+        const matchExpressions = Object.entries(scene.nodes)
           .map(([key, value]) => ({ key, operator: "In", values: [value] }));
         const nodeAffinity = { required: { nodeSelectorTerms: [{ matchExpressions }] } };
         await scene.create(
@@ -399,10 +388,7 @@ const CLAIMS: readonly Behaviour[] = [
       assertEquals([owner.kind, owner.uid, owner.controller], ["Pod", metadata.uid, true]);
       await scene.answers("p", "cat /v/f", "own");
       await scene.gone("Pod", "p");
-      await eventually(
-        "the claim's end",
-        () => scene.get("PersistentVolumeClaim", "p-v").then(() => false, () => true),
-      );
+      await scene.ended("PersistentVolumeClaim", "p-v");
     },
   },
 ];
