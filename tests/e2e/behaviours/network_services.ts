@@ -485,20 +485,13 @@ const TYPES: readonly Behaviour[] = [
       await scene.answers("client", get(`http://${hostIP}:${nodePort}/`), "p");
     },
   ),
-  {
-    ...becomes({}, {}, "ClusterIP to ExternalName", () => Promise.resolve()),
-    then: async (scene) => {
-      await scene.pod("o", server("other"));
-      await scene.ready("o");
-      await client(scene);
-      const externalName = `other.${scene.namespace}.svc.cluster.local`;
-      await scene.patch("Service", "a", {
-        spec: { type: "ExternalName", externalName, clusterIP: null },
-      });
-      // The name is another's from now on, and so is who answers there.
-      await scene.answers("client", get("http://a:80/"), "o");
-    },
-  },
+  becomes(
+    {},
+    external,
+    "ClusterIP to ExternalName",
+    // The name is another's from now on, and so is who answers there.
+    (scene) => scene.answers("client", get("http://a:80/"), "o"),
+  ),
   {
     name:
       "Services should be possible to connect to a service via ExternalIP when the external IP is not " +

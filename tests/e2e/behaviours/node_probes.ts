@@ -10,6 +10,9 @@ const quick = (action: Manifest, more = {}) => ({ ...QUICK, ...action, ...more }
 const exec = (run: string) => ({ exec: { run } });
 const http = (path = "/") => ({ httpGet: { path, port: 8080 } });
 const tcp = { tcpSocket: { port: 8080 } };
+const grpc = { grpc: { port: 8080 } };
+/** Until a server listens. */
+const starts = (action: Manifest) => ({ ...action, periodSeconds: 1, failureThreshold: 30 });
 
 /** Leaves a mark at each run, for those who count. */
 const MARK = "echo -n x >> /tmp/marks";
@@ -51,10 +54,17 @@ async function neverRestarted(scene: Scene): Promise<void> {
   assertEquals(statusOf(await scene.get("Pod", "p")).restartCount, 0);
 }
 
-const livesAndDies = (name: string, pod: PodSketch, event: RegExp): Behaviour => ({
+/** Its liveness probe ends it, with this event; `first` makes it fail, where the program alone does not. */
+const livesAndDies = (
+  name: string,
+  pod: PodSketch,
+  event: RegExp,
+  first?: (scene: Scene) => Promise<unknown>,
+): Behaviour => ({
   name,
   pod,
   then: async (scene) => {
+    await first?.(scene);
     await restarted(scene);
     await scene.event(event);
     await scene.event(/Killing Container c failed liveness probe, will be restarted/);
@@ -85,10 +95,10 @@ const READINESS: readonly Behaviour[] = [
     pod: { run: STAY, container: { readinessProbe: quick(exec("echo bad; exit 3")) } },
     then: async (scene) => {
       await scene.event(/Warning Unhealthy Readiness probe failed: bad/);
-      const { conditions, containerStatuses: [{ ready, started }] } =
-        (await scene.get("Pod", "p")).status;
+      const pod = await scene.get("Pod", "p");
+      const { ready, started } = statusOf(pod);
       assertEquals([ready, started], [false, true]);
-      const { reason, message } = conditions.find((one: Manifest) => one.type === "Ready");
+      const { reason, message } = conditionOf(pod, "Ready")!;
       assertEquals([reason, message], [
         "ContainersNotReady",
         "containers with unready status: [c]",
@@ -163,23 +173,18 @@ const READINESS: readonly Behaviour[] = [
 ];
 
 const LIVENESS: readonly Behaviour[] = [
-  {
-    ...livesAndDies(
-      'Probing container should be restarted with a exec "cat /tmp/health" liveness probe',
-      {
-        run: thenStay("echo ok > /tmp/health"),
-        container: { livenessProbe: quick(exec("cat /tmp/health")) },
-      },
-      /Unhealthy Liveness probe failed: cat: (can't open '\/tmp\/health'|\/tmp\/health): No such file/,
-    ),
-    then: async (scene) => {
-      await scene.ready("p");
-      await marked(scene, 0).catch(() => undefined);
-      await scene.exec("p", "rm /tmp/health");
-      await scene.event(/Unhealthy Liveness probe failed: cat: .*\/tmp\/health.*: No such file/);
-      await restarted(scene);
+  livesAndDies(
+    'Probing container should be restarted with a exec "cat /tmp/health" liveness probe',
+    {
+      run: thenStay("echo ok > /tmp/health"),
+      container: { livenessProbe: quick(exec("cat /tmp/health")) },
     },
-  },
+    /Unhealthy Liveness probe failed: cat: .*\/tmp\/health.*: No such file/,
+    async (scene) => {
+      await scene.ready("p");
+      await scene.answers("p", "rm /tmp/health && echo gone", "gone");
+    },
+  ),
   {
     name:
       'Probing container should *not* be restarted with a exec "cat /tmp/health" liveness probe',
@@ -195,7 +200,7 @@ const LIVENESS: readonly Behaviour[] = [
     {
       run: SITE(3),
       container: {
-        startupProbe: { ...http(), periodSeconds: 1, failureThreshold: 30 },
+        startupProbe: starts(http()),
         livenessProbe: quick(http()),
       },
     },
@@ -206,7 +211,7 @@ const LIVENESS: readonly Behaviour[] = [
     pod: {
       run: serve(8080),
       container: {
-        startupProbe: { ...tcp, periodSeconds: 1, failureThreshold: 30 },
+        startupProbe: starts(tcp),
         livenessProbe: quick(http()),
         readinessProbe: quick(tcp),
       },
@@ -241,7 +246,7 @@ const LIVENESS: readonly Behaviour[] = [
     {
       run: SITE(0),
       container: {
-        startupProbe: { ...tcp, periodSeconds: 1, failureThreshold: 30 },
+        startupProbe: starts(tcp),
         livenessProbe: quick(http("/near")),
       },
     },
@@ -253,7 +258,7 @@ const LIVENESS: readonly Behaviour[] = [
     pod: {
       run: SITE(0),
       container: {
-        startupProbe: { ...tcp, periodSeconds: 1, failureThreshold: 30 },
+        startupProbe: starts(tcp),
         livenessProbe: quick(http("/away")),
       },
     },
@@ -269,8 +274,8 @@ const LIVENESS: readonly Behaviour[] = [
     pod: {
       run: HEALTH(true),
       container: {
-        startupProbe: { grpc: { port: 8080 }, periodSeconds: 1, failureThreshold: 30 },
-        livenessProbe: quick({ grpc: { port: 8080 } }),
+        startupProbe: starts(grpc),
+        livenessProbe: quick(grpc),
       },
     },
     then: async (scene) => {
@@ -283,7 +288,7 @@ const LIVENESS: readonly Behaviour[] = [
     {
       run: HEALTH(false),
       container: {
-        livenessProbe: { grpc: { port: 8080 }, periodSeconds: 1, failureThreshold: 5 },
+        livenessProbe: { ...grpc, periodSeconds: 1, failureThreshold: 5 },
       },
     },
     /Unhealthy Liveness probe failed: service unhealthy \(responded with "NOT_SERVING"\)/,
@@ -302,6 +307,9 @@ const LIVENESS: readonly Behaviour[] = [
     },
   },
 ];
+
+/** Fails until it is told otherwise. */
+const STARTED = quick(exec("test -e /tmp/started"), { failureThreshold: 60 });
 
 const STARTUP: readonly Behaviour[] = [
   {
@@ -341,7 +349,7 @@ const STARTUP: readonly Behaviour[] = [
     pod: {
       run: STAY,
       container: {
-        startupProbe: quick(exec("test -e /tmp/started"), { failureThreshold: 60 }),
+        startupProbe: STARTED,
         livenessProbe: quick(exec("false")),
       },
     },
@@ -357,7 +365,7 @@ const STARTUP: readonly Behaviour[] = [
     pod: {
       run: STAY,
       container: {
-        startupProbe: quick(exec("test -e /tmp/started"), { failureThreshold: 60 }),
+        startupProbe: STARTED,
         readinessProbe: { ...exec("true"), periodSeconds: 60 },
       },
     },

@@ -111,11 +111,16 @@ export class Scene {
     return { ...this.target(kind), name };
   }
 
-  /** Creates objects; pods go to a node of the runtime, and `NAMESPACE` in any text becomes the namespace's name. */
+  /** A manifest for the runtime; `NAMESPACE` in any text becomes the namespace's name. */
+  #made(manifest: Manifest): Manifest {
+    const text = JSON.stringify(forRuntime(manifest, this.runtime));
+    return JSON.parse(text.replaceAll("NAMESPACE", this.namespace));
+  }
+
+  /** Creates objects; pods go to a node of the runtime. */
   async create(...manifests: readonly Manifest[]): Promise<void> {
     for (const manifest of manifests) {
-      const text = JSON.stringify(forRuntime(manifest, this.runtime));
-      const made = JSON.parse(text.replaceAll("NAMESPACE", this.namespace));
+      const made = this.#made(manifest);
       if (made.kind === "Pod") {
         made.spec.nodeSelector ??= made.spec.nodeName ? undefined : this.nodes;
       }
@@ -139,8 +144,7 @@ export class Scene {
 
   async patch(kind: string, name: string, body: Manifest, subresource?: string): Promise<void> {
     const target = { ...this.at(kind, name), ...subresource && { subresource } };
-    const made = forRuntime(body, this.runtime);
-    await this.client.patch(target, { type: "strategic", body: made });
+    await this.client.patch(target, { type: "strategic", body: this.#made(body) });
   }
 
   async delete(kind: string, name: string, gracePeriodSeconds?: number): Promise<void> {

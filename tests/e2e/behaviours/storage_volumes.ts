@@ -82,11 +82,17 @@ const POD_FOLDERS: readonly Behaviour[] = [
 ];
 
 /** Parts of volumes: a source, the part, and where the container finds it. */
-const part = (title: string, volume: Manifest, objects: readonly Manifest[]): Behaviour => ({
+const part = (
+  title: string,
+  volume: Manifest,
+  objects: readonly Manifest[],
+  metadata?: Manifest,
+): Behaviour => ({
   name: `Subpath should support subpaths with ${title} pod`,
   objects,
   pod: mounting({ v: volume }, {
     run: cat("/mnt/f"),
+    metadata,
     container: { volumeMounts: [{ name: "v", mountPath: "/mnt/f", subPath: "key" }] },
   }),
   log: "value",
@@ -100,16 +106,7 @@ const PARTS: readonly Behaviour[] = [
   part("projected", { projected: { sources: [{ configMap: { name: "c" } }] } }, [
     configMap("c", KEY),
   ]),
-  {
-    ...part("downward", { downwardAPI: { items: [name] } }, []),
-    pod: {
-      ...mounting({ v: { downwardAPI: { items: [name] } } }, {
-        run: cat("/mnt/f"),
-        container: { volumeMounts: [{ name: "v", mountPath: "/mnt/f", subPath: "key" }] },
-      }),
-      metadata: { labels: { is: "value" } },
-    },
-  },
+  part("downward", { downwardAPI: { items: [name] } }, [], { labels: { is: "value" } }),
   {
     name: "Subpath should support subpaths with configmap pod with mountPath of existing file",
     objects: [configMap("c", KEY)],
