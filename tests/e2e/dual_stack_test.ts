@@ -1,8 +1,7 @@
 /** A cluster of two address families on a machine of its own: what pods and services answer at, by packets. */
 import { assertEquals, assertMatch } from "@std/assert";
-import { Machines, reasonAgainst } from "./machines.ts";
+import { type Machines, testWithMachines } from "./machines.ts";
 
-const reason = await reasonAgainst();
 const PODS_SIX = "fd00:10:244::/56", SERVICES_SIX = "fd00:10:96::/112";
 
 const container = {
@@ -27,35 +26,22 @@ const service = (name: string, spec: object) => ({
 });
 
 for (const mode of ["nftables", "userspace"]) {
-  Deno.test({
-    name: `two address families, ${mode}${reason ? ` (skipped: ${reason})` : ""}`,
-    // In CI it is an error when it cannot run
-    ignore: reason !== undefined && Deno.env.get("CI") !== "true",
-    sanitizeResources: false,
-    sanitizeOps: false,
-    fn: async () => {
-      assertEquals(reason, undefined);
-      const m = await Machines.open(2);
-      try {
-        const ranges = [
-          ...["--cluster-cidr", `10.244.0.0/16,${PODS_SIX}`],
-          ...["--service-cluster-ip-range", `10.96.0.0/12,${SERVICES_SIX}`],
-        ];
-        await m.serve("--proxy-mode", mode, ...ranges);
-        await m.until("there is an account", () => m.kubectl("get", "sa", "default"));
-        await m.apply(
-          pod("web"),
-          pod("client"),
-          service("both", { ipFamilyPolicy: "RequireDualStack" }),
-          service("six", { ipFamilies: ["IPv6"], type: "NodePort" }),
-        );
-        await m.kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s");
-        await seen(m, mode);
-        if (mode === "nftables") await joined(m);
-      } finally {
-        await m.close();
-      }
-    },
+  await testWithMachines(`two address families, ${mode}`, 2, async (m) => {
+    const ranges = [
+      ...["--cluster-cidr", `10.244.0.0/16,${PODS_SIX}`],
+      ...["--service-cluster-ip-range", `10.96.0.0/12,${SERVICES_SIX}`],
+    ];
+    await m.serve("--proxy-mode", mode, ...ranges);
+    await m.accountIsThere();
+    await m.apply(
+      pod("web"),
+      pod("client"),
+      service("both", { ipFamilyPolicy: "RequireDualStack" }),
+      service("six", { ipFamilies: ["IPv6"], type: "NodePort" }),
+    );
+    await m.kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s");
+    await seen(m, mode);
+    if (mode === "nftables") await joined(m);
   });
 }
 

@@ -3,10 +3,9 @@
  * of one, services with endpoints on both, and no connection lost while their endpoints change.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { Machines, reasonAgainst, site } from "./machines.ts";
+import { type Machines, site, testWithMachines } from "./machines.ts";
 
 const DENO = "denoland/deno:2.9.6";
-const reason = await reasonAgainst();
 /** Answers with its name and who has asked. */
 const SITE = `
 Deno.serve({ port: 8080 }, (_, { remoteAddr }) =>
@@ -84,38 +83,22 @@ const OBJECTS = [
   pod("near", "b"),
 ];
 
-Deno.test({
-  name: `two machines with rules${reason ? ` (skipped: ${reason})` : ""}`,
-  // In CI it is an error when it cannot run
-  ignore: reason !== undefined && Deno.env.get("CI") !== "true",
-  sanitizeResources: false,
-  sanitizeOps: false,
-  fn: async (t) => {
-    assertEquals(reason, undefined);
-    const m = await Machines.open(2);
-    try {
-      await m.serve("--proxy-mode", "nftables");
-      await m.join(await m.joinCommand(), 2, "b");
-      await m.until("there is an account", () => m.kubectl("get", "sa", "default"));
-      await m.apply(...OBJECTS);
-      const wait = ["wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s"];
-      await m.until("there are all pods", async () => (await addresses(m)).size === 6);
-      await m.kubectl(...wait);
-      await t.step("the joined machine writes rules too", () => rules(m));
-      await t.step("services lead to both machines from both", () => services(m));
-      await t.step("policies hold from machine to machine, and within one", () => policies(m));
-      await t.step("no connection is lost while endpoints change", () => update(m));
-    } finally {
-      await m.close();
-    }
-  },
+await testWithMachines("two machines with rules", 2, async (m, t) => {
+  await m.serve("--proxy-mode", "nftables");
+  await m.join(await m.joinCommand(), 2, "b");
+  await m.accountIsThere();
+  await m.apply(...OBJECTS);
+  await m.until("there are all pods", async () => (await addresses(m)).size === 6);
+  await m.kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s");
+  await t.step("the joined machine writes rules too", () => rules(m));
+  await t.step("services lead to both machines from both", () => services(m));
+  await t.step("policies hold from machine to machine, and within one", () => policies(m));
+  await t.step("no connection is lost while endpoints change", () => update(m));
 });
 
 /** The pods' addresses by their names. */
 async function addresses(m: Machines): Promise<Map<string, string>> {
-  const path = 'jsonpath={range .items[*]}{.metadata.name} {.status.podIP}{"\\n"}{end}';
-  const lines = (await m.kubectl("get", "pods", "-o", path)).trim().split("\n");
-  return new Map(lines.map((line) => line.split(" ") as [string, string]));
+  return new Map((await m.pods()).map(({ metadata, status }) => [metadata.name, status.podIP]));
 }
 
 /** What a pod is answered; empty where it is not. */

@@ -27,8 +27,32 @@ export function site(main: string, deployment: { template: object } & Record<str
   ];
 }
 
+/** Registers a test with so many machines where there can be any; in CI it is an error where there cannot. */
+export async function testWithMachines(
+  name: string,
+  count: number,
+  test: (m: Machines, t: Deno.TestContext) => Promise<void>,
+): Promise<void> {
+  const reason = await reasonAgainst();
+  Deno.test({
+    name: `${name}${reason ? ` (skipped: ${reason})` : ""}`,
+    ignore: reason !== undefined && Deno.env.get("CI") !== "true",
+    sanitizeResources: false,
+    sanitizeOps: false,
+    fn: async (t) => {
+      if (reason) throw new Error(reason);
+      const m = await Machines.open(count);
+      try {
+        await test(m, t);
+      } finally {
+        await m.close();
+      }
+    },
+  });
+}
+
 /** Why there can be no machines here; undefined where there can. */
-export async function reasonAgainst(): Promise<string | undefined> {
+async function reasonAgainst(): Promise<string | undefined> {
   if (Deno.build.os !== "linux") return "only Linux has network namespaces";
   if (Deno.uid() !== 0) return "only root may make network namespaces";
   for (const program of ["ip", "kubectl", "curl"]) {
@@ -54,6 +78,13 @@ async function run(program: string, args: string[]): Promise<string> {
   const [out, err] = [stdout, stderr].map((bytes) => new TextDecoder().decode(bytes));
   if (!success) throw new Error(`${program} ${args.join(" ")}: ${err || out}`);
   return out;
+}
+
+/** What tests look at of a pod. */
+export interface PodSeen {
+  metadata: { name: string; uid: string; deletionTimestamp?: string };
+  spec: { nodeName: string };
+  status: { podIP: string; conditions?: { type: string; status: string }[] };
 }
 
 /** A program of ours in a machine. */
@@ -135,6 +166,17 @@ export class Machines {
     const list = { apiVersion: "v1", kind: "List", items: objects };
     await Deno.writeTextFile(file, JSON.stringify(list));
     await this.kubectl("apply", "-f", file);
+  }
+
+  /** Waits until pods can be made in `default`. */
+  async accountIsThere(): Promise<void> {
+    await this.until("there is an account", () => this.kubectl("get", "sa", "default"));
+  }
+
+  /** The pods, or those of an app. */
+  async pods(app?: string): Promise<PodSeen[]> {
+    const which = app === undefined ? [] : ["-l", `app=${app}`];
+    return JSON.parse(await this.kubectl("get", "pods", ...which, "-o", "json")).items;
   }
 
   /** Starts one of Plesio's tasks in a machine, and waits until it says `ready`. */

@@ -3,10 +3,9 @@
  * pods reach each other, one of them is cut off and comes back, and what a StatefulSet promises holds at the processes.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { Machines, reasonAgainst, site } from "./machines.ts";
+import { type Machines, type PodSeen, site, testWithMachines } from "./machines.ts";
 
 const DENO = "denoland/deno:2.9.6";
-const reason = await reasonAgainst();
 const SITE = `
 console.log("up");
 Deno.serve({ port: 8080 }, () => new Response(Deno.env.get("HOSTNAME")));
@@ -84,20 +83,9 @@ const OBJECTS = [
   },
 ];
 
-interface Pod {
-  metadata: { name: string; uid: string; deletionTimestamp?: string };
-  spec: { nodeName: string };
-  status: { podIP: string; conditions?: { type: string; status: string }[] };
-}
-
-const isReady = (pod: Pod) =>
+const isReady = (pod: PodSeen) =>
   !pod.metadata.deletionTimestamp &&
   pod.status.conditions?.some((c) => c.type === "Ready" && c.status === "True");
-
-/** The pods of an app. */
-async function pods(m: Machines, app: string): Promise<Pod[]> {
-  return JSON.parse(await m.kubectl("get", "pods", "-l", `app=${app}`, "-o", "json")).items;
-}
 
 /** Looks at the processes of a pod all the time; tells on how many machines they were at once. */
 function watchTwins(m: Machines, pod: string) {
@@ -118,41 +106,28 @@ function watchTwins(m: Machines, pod: string) {
   return { end };
 }
 
-Deno.test({
-  name: `three machines${reason ? ` (skipped: ${reason})` : ""}`,
-  // In CI it is an error when it cannot run
-  ignore: reason !== undefined && Deno.env.get("CI") !== "true",
-  sanitizeResources: false,
-  sanitizeOps: false,
-  fn: async (t) => {
-    assertEquals(reason, undefined);
-    const m = await Machines.open(3);
-    try {
-      await t.step("two join the third by the command that it prints", () => join(m));
-      await m.apply(...OBJECTS);
-      await t.step(
-        "pods of all machines reach each other, by address, Service and name",
-        () => reach(m),
-      );
-      await t.step("logs, exec and port-forward go through the tunnel", () => tunnel(m));
-      await t.step(
-        "a machine that is cut off keeps its pod, and nobody runs it twice",
-        () => cut(m),
-      );
-      await t.step(
-        "what was deleted by force while it was away ends at its return",
-        () => forced(m),
-      );
-      await t.step("a machine that was killed comes back without a token", () => killed(m));
-      await t.step("a machine that gets another address is reached at it", () => moved(m));
-      await t.step(
-        "when the API server was killed, all machines come back to it",
-        () => restarted(m),
-      );
-    } finally {
-      await m.close();
-    }
-  },
+await testWithMachines("three machines", 3, async (m, t) => {
+  await t.step("two join the third by the command that it prints", () => join(m));
+  await m.apply(...OBJECTS);
+  await t.step(
+    "pods of all machines reach each other, by address, Service and name",
+    () => reach(m),
+  );
+  await t.step("logs, exec and port-forward go through the tunnel", () => tunnel(m));
+  await t.step(
+    "a machine that is cut off keeps its pod, and nobody runs it twice",
+    () => cut(m),
+  );
+  await t.step(
+    "what was deleted by force while it was away ends at its return",
+    () => forced(m),
+  );
+  await t.step("a machine that was killed comes back without a token", () => killed(m));
+  await t.step("a machine that gets another address is reached at it", () => moved(m));
+  await t.step(
+    "when the API server was killed, all machines come back to it",
+    () => restarted(m),
+  );
 });
 
 async function join(m: Machines): Promise<void> {
@@ -169,12 +144,12 @@ async function join(m: Machines): Promise<void> {
 
 async function reach(m: Machines): Promise<void> {
   await m.until("the site is up on all machines", async () => {
-    const ready = (await pods(m, "site")).filter(isReady);
+    const ready = (await m.pods("site")).filter(isReady);
     return new Set(ready.map((pod) => pod.spec.nodeName)).size === 3;
   });
   const ip = await m.kubectl("get", "service", "site", "-o", "jsonpath={.spec.clusterIP}");
   for (const i of [1, 2, 3]) {
-    for (const pod of await pods(m, "site")) {
+    for (const pod of await m.pods("site")) {
       const { metadata: { name }, status: { podIP } } = pod;
       // A machine takes a moment to hear of another's pods and to make a route to them.
       await m.until(
@@ -189,13 +164,13 @@ async function reach(m: Machines): Promise<void> {
       20_000,
     );
   }
-  const [{ metadata: { name } }] = (await pods(m, "site")).filter((p) => p.spec.nodeName === "b");
+  const [{ metadata: { name } }] = (await m.pods("site")).filter((p) => p.spec.nodeName === "b");
   const ask = 'console.log(await (await fetch("http://site.default.svc.cluster.local")).text())';
   assertMatch(await m.kubectl("exec", name, "--", "deno", "eval", ask), /^site-/);
 }
 
 async function tunnel(m: Machines): Promise<void> {
-  const [{ metadata: { name } }] = (await pods(m, "site")).filter((p) => p.spec.nodeName === "c");
+  const [{ metadata: { name } }] = (await m.pods("site")).filter((p) => p.spec.nodeName === "c");
   assertMatch(await m.kubectl("logs", name), /up/);
   assertEquals((await m.kubectl("exec", name, "--", "cat", "/app/main.ts")).trim(), SITE.trim());
   const file = `${m.folder}/copied`;
@@ -224,43 +199,43 @@ async function tunnel(m: Machines): Promise<void> {
 
 async function cut(m: Machines): Promise<void> {
   await m.until("db-0 runs on b", async () => {
-    const [db] = await pods(m, "db");
+    const [db] = await m.pods("db");
     return isReady(db) && db.spec.nodeName === "b";
   });
   assertEquals(await m.whereRuns("db-0"), [2]);
   const twins = watchTwins(m, "db-0");
-  const [{ metadata: { uid } }] = await pods(m, "db");
+  const [{ metadata: { uid } }] = await m.pods("db");
   await m.cable(2, "down");
   await m.until("b is unreachable", async () => await m.nodeReady("b") === "Unknown");
-  await m.until("db-0 is to go", async () => (await pods(m, "db"))[0].metadata.deletionTimestamp);
+  await m.until("db-0 is to go", async () => (await m.pods("db"))[0].metadata.deletionTimestamp);
   await m.until(
     "the site is whole again without b",
     async () =>
-      (await pods(m, "site")).filter((p) => isReady(p) && p.spec.nodeName !== "b").length === 3,
+      (await m.pods("site")).filter((p) => isReady(p) && p.spec.nodeName !== "b").length === 3,
   );
   // Who asks a machine that is away is told at once
-  const [pod] = (await pods(m, "site")).filter((p) => p.spec.nodeName === "b");
+  const [pod] = (await m.pods("site")).filter((p) => p.spec.nodeName === "b");
   if (pod) await m.kubectl("logs", pod.metadata.name).then(() => assert(false), () => {});
-  assertEquals((await pods(m, "db")).map((p) => p.metadata.uid), [uid]);
+  assertEquals((await m.pods("db")).map((p) => p.metadata.uid), [uid]);
   assertEquals(await m.whereRuns("db-0"), [2]);
   await m.cable(2, "up");
   await m.until("b is back", async () => await m.nodeReady("b") === "True");
   await m.until("another db-0 runs", async () => {
-    const [db] = await pods(m, "db");
+    const [db] = await m.pods("db");
     return isReady(db) && db.metadata.uid !== uid;
   });
   assertEquals((await twins.end()).length, 1, "db-0 ran on two machines at once");
 }
 
 async function forced(m: Machines): Promise<void> {
-  await m.until("db-0 has a place", async () => isReady((await pods(m, "db"))[0]));
-  const [before] = await pods(m, "db");
+  await m.until("db-0 has a place", async () => isReady((await m.pods("db"))[0]));
+  const [before] = await m.pods("db");
   const machine = { b: 2, c: 3 }[before.spec.nodeName]!;
   await m.kubectl("cordon", before.spec.nodeName);
   await m.cable(machine, "down");
   await m.kubectl("delete", "pod", "db-0", "--force", "--grace-period=0");
   await m.until("db-0 runs elsewhere", async () => {
-    const [db] = await pods(m, "db");
+    const [db] = await m.pods("db");
     return isReady(db) && db.spec.nodeName !== before.spec.nodeName;
   });
   // By force means: whoever asked for it has seen to it that the old one does no harm. It still runs there.
@@ -281,7 +256,7 @@ async function killed(m: Machines): Promise<void> {
   await m.start(3, "c", args, /dialled in/);
   await m.until("c is ready", async () => await m.nodeReady("c") === "True");
   await m.until("its pods answer", async () => {
-    const [pod] = (await pods(m, "site")).filter((p) => isReady(p) && p.spec.nodeName === "c");
+    const [pod] = (await m.pods("site")).filter((p) => isReady(p) && p.spec.nodeName === "c");
     if (!pod) return false;
     const said = await m.on(1, "curl", "-s", "-m", "5", `http://${pod.status.podIP}:8080/`);
     return said === pod.metadata.name;
@@ -299,7 +274,7 @@ async function moved(m: Machines): Promise<void> {
   );
   await m.until("c is ready", async () => await m.nodeReady("c") === "True");
   await m.until("pods there are reached", async () => {
-    const [pod] = (await pods(m, "site")).filter((p) => isReady(p) && p.spec.nodeName === "c");
+    const [pod] = (await m.pods("site")).filter((p) => isReady(p) && p.spec.nodeName === "c");
     const { metadata: { name }, status: { podIP } } = pod;
     for (const i of [1, 2]) {
       if (await m.on(i, "curl", "-s", "-m", "5", `http://${podIP}:8080/`) !== name) return false;
@@ -309,9 +284,7 @@ async function moved(m: Machines): Promise<void> {
 }
 
 async function restarted(m: Machines): Promise<void> {
-  const before = (await pods(m, "site")).filter((p) =>
-    isReady(p) && p.spec.nodeName !== "plesio-0"
-  );
+  const before = (await m.pods("site")).filter((p) => isReady(p) && p.spec.nodeName !== "plesio-0");
   await m.end("server", "SIGKILL");
   await m.serve();
   for (const { metadata: { name } } of before) {
@@ -321,6 +294,6 @@ async function restarted(m: Machines): Promise<void> {
     );
   }
   // Their processes have gone on: nobody has restarted them
-  const now = await pods(m, "site");
+  const now = await m.pods("site");
   for (const { metadata: { uid } } of before) assert(now.some((p) => p.metadata.uid === uid));
 }
