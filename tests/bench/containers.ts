@@ -18,11 +18,10 @@ import type { Pod } from "../../actors/nodes/types.ts";
 import { connectRpc } from "../../actors/nodes/grpc.ts";
 import { RealClock } from "../../kv/clock.ts";
 import { Cluster } from "../../mod.ts";
-import { Containerd, IMAGES, inside, missing } from "../e2e/containerd.ts";
+import { Containerd, IMAGES, inside, LIVES, missing } from "../e2e/containerd.ts";
 
 const ROUNDS = 25;
 const SETTLE_MS = 300;
-const COMMAND = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done"];
 const ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
 const RESOLV = "search default.svc.cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n";
 const PODS = "/api/v1/namespaces/default/pods";
@@ -96,7 +95,7 @@ async function podStart(cluster: Cluster, name: string): Promise<{ took: number;
     metadata: { name },
     spec: {
       terminationGracePeriodSeconds: 1,
-      containers: [{ name: "c", image: IMAGES.busybox, command: COMMAND }],
+      containers: [{ name: "c", image: IMAGES.busybox, command: LIVES }],
     },
   };
   const account = "/api/v1/namespaces/default/serviceaccounts/default";

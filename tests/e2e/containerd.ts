@@ -3,8 +3,14 @@
  * own (network, mounts, processes), so that nothing of the machine's is touched and nothing is left behind.
  * A file's tests start themselves again in there and show what came of it.
  */
-import { busyboxFiles, denoImage, type ImageRecipe, pauseImage, webImage } from "./images.ts";
-import { archiveOf } from "./images.ts";
+import {
+  archiveOf,
+  busyboxFiles,
+  denoImage,
+  type ImageRecipe,
+  pauseImage,
+  webImage,
+} from "./images.ts";
 
 const INSIDE = "PLESIO_TEST_CONTAINERD";
 const BUSYBOX = "/bin/busybox";
@@ -26,6 +32,13 @@ export const IMAGES = {
   /** Has an entrypoint and default words for it. */
   entry: "entry:1",
 };
+
+/** The command of a container that stays until it is told to go, and goes at once. */
+export const LIVES = [
+  "sh",
+  "-c",
+  "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done",
+];
 
 /** deno with these arguments, in namespaces of its own where a containerd may be. */
 export function inside(args: readonly string[]): Deno.Command {
@@ -233,15 +246,13 @@ async function recipeOf(
       return { names: [library], files: busyboxFiles(busybox), cmd: ["sh"], user: "101" };
     case "named":
       return { names: [library], files: busyboxFiles(busybox), cmd: ["sh"], user: "web" };
-    case "entry": {
-      const entrypoint = ["/bin/echo", "entrypoint"];
+    case "entry":
       return {
         names: [library],
         files: busyboxFiles(busybox),
-        entrypoint,
+        entrypoint: ["/bin/echo", "entrypoint"],
         cmd: ["default", "words"],
       };
-    }
     case "busybox":
       return { names: [library], files: busyboxFiles(busybox), cmd: ["sh"] };
   }

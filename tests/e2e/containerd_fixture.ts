@@ -14,7 +14,6 @@ export interface ContainerdWorld extends NodeCalls {
   node: RunningNode;
   /** Creates a pod of one container `c`. */
   pod(name: string, container: Partial<Container>, spec?: Partial<PodSpec>): Promise<Pod>;
-  ready(name: string): Promise<Pod>;
   /** Deletes it and waits until it is gone. */
   gone(name: string): Promise<void>;
   /** Stops the node and starts it again, as a restart of the process does; told something else if need be. */
@@ -54,12 +53,6 @@ export async function openContainerd(
         containers: [{ name: "c", image: IMAGES.busybox, ...container }],
         ...spec,
       }),
-    ready: (name) =>
-      box.until(`${name} to be ready`, async () => {
-        const pod = await box.get(name);
-        const ready = pod.status?.conditions?.find((c) => c.type === "Ready");
-        return ready?.status === "True" && pod;
-      }, WAIT_MS),
     gone: async (name) => {
       const target = { resource: { group: "", version: "v1", plural: "pods" }, name };
       await box.client.delete({ ...target, namespace: "default" });

@@ -2,10 +2,9 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { MIRROR } from "../../actors/nodes/pod_source.ts";
 import { NODES, type Pod, PODS } from "../../actors/nodes/types.ts";
-import { IMAGES, withContainerd } from "./containerd.ts";
+import { IMAGES, LIVES, withContainerd } from "./containerd.ts";
 import { type ContainerdWorld, openContainerd } from "./containerd_fixture.ts";
-
-const LIVES = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done"];
+import { isReady } from "./node_calls.ts";
 
 const manifest = (word: string) =>
   JSON.stringify({
@@ -32,10 +31,6 @@ function seen(
     const pod = await box.get(name).catch(() => undefined);
     return pod && look(pod) ? pod : undefined;
   }, 30_000);
-}
-
-function isReady({ status }: Pod): boolean {
-  return status?.conditions?.find((c) => c.type === "Ready")?.status === "True";
 }
 
 /** The cases, by what they show. */

@@ -1,14 +1,10 @@
 /** What a containerd node does when parts of it die: itself, containerd, a container's process, a sandbox. */
 import { assert, assertEquals } from "@std/assert";
-import type { Pod } from "../../actors/nodes/types.ts";
 import { LEASES, NODES } from "../../actors/nodes/types.ts";
-import { IMAGES, withContainerd } from "./containerd.ts";
+import { IMAGES, LIVES, withContainerd } from "./containerd.ts";
 import { type ContainerdWorld, openContainerd } from "./containerd_fixture.ts";
 import { changed, type Held, held } from "./held.ts";
-
-const idOf = (pod: Pod) => pod.status!.containerStatuses![0].containerID!;
-const restartsOf = (pod: Pod) => pod.status!.containerStatuses![0].restartCount;
-const LIVES = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done"];
+import { idOf, restartsOf } from "./node_calls.ts";
 
 /** The processes whose command line is like this. */
 async function pidsOf(pattern: RegExp): Promise<number[]> {

@@ -18,7 +18,8 @@ import { assert, assertEquals } from "@std/assert";
 import type { Pod } from "../../actors/nodes/types.ts";
 import { withContainerd } from "./containerd.ts";
 import { changed } from "./held.ts";
-import { idOf, restartsOf, WebWorld } from "./web_world.ts";
+import { idOf, restartsOf } from "./node_calls.ts";
+import { WebWorld } from "./web_world.ts";
 
 const ROUNDS = Number(Deno.env.get("PLESIO_KILL_ROUNDS") ?? 4);
 const SEED = Number(Deno.env.get("PLESIO_KILL_SEED") ?? 1);

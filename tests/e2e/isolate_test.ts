@@ -10,7 +10,7 @@ Deno.serve({ port: 8080 }, () => new Response("I am " + Deno.readTextFileSync("/
 for (const view of [undefined, "preload"] as const) {
   const how = view ?? "a root of its own";
   Deno.test(`isolate with ${how}: volumes, env, logs, exec, port-forward, probe, stop`, () =>
-    withNode(async ({ box, node, logs, exec }) => {
+    withNode(async ({ box, node, ready, logs, exec }) => {
       const maps = {
         resource: { group: "", version: "v1", plural: "configmaps" },
         namespace: "default",
@@ -34,11 +34,7 @@ for (const view of [undefined, "preload"] as const) {
           { name: "conf", configMap: { name: "conf" } },
         ],
       });
-      const pod = await box.until("readiness", async () => {
-        const seen = await box.get("site");
-        return seen.status?.conditions?.some((c) => c.type === "Ready" && c.status === "True") &&
-          seen;
-      }, 15_000);
+      const pod = await ready("site", 15_000);
       assertMatch(await logs("site"), /^hello from site blue\n/);
       const response = await fetch(`http://${pod.status!.podIP}:8080/`);
       assertEquals(await response.text(), "I am blue");

@@ -9,12 +9,19 @@ export type Box = Awaited<ReturnType<typeof openBox>>;
 export interface NodeCalls {
   /** Waits until it is in a phase. */
   phase(name: string, phase: string, ms?: number): Promise<Pod>;
+  ready(name: string, ms?: number): Promise<Pod>;
   logs(name: string, options?: object): Promise<string>;
   /** Runs a command to its end; what it wrote on both streams is `out`. */
   exec(name: string, command: string[], options?: { input?: string; container?: string }): Promise<
     { code?: number; out: string; error?: string }
   >;
 }
+
+export const isReady = ({ status }: Pod) =>
+  !!status?.conditions?.some((c) => c.type === "Ready" && c.status === "True");
+/** Of its first container. */
+export const idOf = (pod: Pod) => pod.status!.containerStatuses![0].containerID!;
+export const restartsOf = (pod: Pod) => pod.status!.containerStatuses![0].restartCount;
 
 /** Waits for the node `n0`, and gives it a range for its pods. */
 export async function nodeIsThere(
@@ -38,6 +45,11 @@ export function nodeCalls(box: Box, node: () => RunningNode, waitMs: number): No
       box.until(`${name} to be ${phase}`, async () => {
         const pod = await box.get(name);
         return pod.status?.phase === phase && pod;
+      }, ms),
+    ready: (name, ms = waitMs) =>
+      box.until(`${name} to be ready`, async () => {
+        const pod = await box.get(name);
+        return isReady(pod) && pod;
       }, ms),
     logs: async (name, options = {}) =>
       await new Response(

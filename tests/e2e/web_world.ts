@@ -14,8 +14,9 @@ import {
   PODS,
   SERVICES,
 } from "../../actors/nodes/types.ts";
-import { Containerd, IMAGES } from "./containerd.ts";
+import { Containerd, IMAGES, LIVES } from "./containerd.ts";
 import { type Held, held } from "./held.ts";
+import { isReady } from "./node_calls.ts";
 import { freePort, Server } from "./server.ts";
 import { type Failure, Traffic } from "./traffic.ts";
 
@@ -37,7 +38,6 @@ nc -ll -p ${ECHO} -e sh /tmp/echo & echo=$!
 httpd -f -p 80 -h /www & web=$!
 trap 'sleep 1; kill $web $echo; sleep 0.2; exit 0' TERM
 while :; do wait; done`;
-const WAITS = "trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done";
 
 const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -84,15 +84,11 @@ const waits = (name: string): object => ({
   metadata: { name },
   spec: {
     terminationGracePeriodSeconds: 1,
-    containers: [{ name: "c", image: IMAGES.web, command: ["sh", "-c", WAITS] }],
+    containers: [{ name: "c", image: IMAGES.web, command: LIVES }],
   },
 });
 
-export const isReady = (pod: Pod) =>
-  pod.metadata.deletionTimestamp === undefined &&
-  !!pod.status?.conditions?.some((c) => c.type === "Ready" && c.status === "True");
-export const idOf = (pod: Pod) => pod.status!.containerStatuses![0].containerID!;
-export const restartsOf = (pod: Pod) => pod.status!.containerStatuses![0].restartCount;
+const serves = (pod: Pod) => pod.metadata.deletionTimestamp === undefined && isReady(pod);
 
 /** A pod that was killed: who may lose what, and until when a client could be led to it. */
 export interface Killed {
@@ -174,7 +170,7 @@ export class WebWorld {
     await this.allReady();
     const pod = await this.until("the client's pod", async () => {
       const pod = await this.pod(CLIENT);
-      return isReady(pod) && pod;
+      return serves(pod) && pod;
     });
     const target = { resource: SERVICES, namespace, name: "web" };
     const { spec } = await this.client.get<KubeObject>(target);
@@ -210,7 +206,7 @@ export class WebWorld {
     await this.until("the new pods alone", async () => {
       const pods = await this.pods();
       return pods.length === REPLICAS &&
-        pods.every((pod) => isReady(pod) && !before.has(pod.metadata.uid));
+        pods.every((pod) => serves(pod) && !before.has(pod.metadata.uid));
     });
   }
 
@@ -265,7 +261,7 @@ export class WebWorld {
   allReady(): Promise<Pod[]> {
     return this.until("all pods to be ready", async () => {
       const pods = await this.pods();
-      return pods.length === REPLICAS && pods.every(isReady) && pods;
+      return pods.length === REPLICAS && pods.every(serves) && pods;
     });
   }
 
@@ -276,7 +272,7 @@ export class WebWorld {
       name,
       () => this.client.create({ resource: PODS, namespace }, as(waits(name))),
     );
-    await this.until(`${name} to be ready`, async () => isReady(await this.pod(name)));
+    await this.until(`${name} to be ready`, async () => serves(await this.pod(name)));
     await this.remove(name);
   }
 

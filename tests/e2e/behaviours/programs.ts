@@ -2,7 +2,7 @@
  * What containers do in behaviours, described once: a line of shell that busybox runs on containerd, and the same in
  * TypeScript for isolates. A mere line is for both: isolates have a small shell of their own.
  */
-import { IMAGES } from "../containerd.ts";
+import { IMAGES, LIVES } from "../containerd.ts";
 import { DENO } from "../node_fixture.ts";
 import type { Manifest, RuntimeName } from "./behaviour.ts";
 
@@ -24,7 +24,7 @@ const on = (name, f) => Deno.addSignalListener(name, f);
 
 /** Stays until it is told to go, and goes at once. */
 export const STAY: Program = {
-  sh: "trap 'exit 0' TERM; while :; do sleep 3600 & wait $!; done",
+  sh: LIVES[2],
   ts: `on("SIGTERM", () => Deno.exit(0)); stay();`,
 };
 
