@@ -14,18 +14,6 @@ const pod = (name: string, node: string, container: object, labels = {}) => ({
   },
 });
 
-const ASK_API = `
-const account = "/var/run/secrets/kubernetes.io/serviceaccount";
-const read = (file) => Deno.readTextFileSync(account + "/" + file);
-const client = Deno.createHttpClient({ caCerts: [read("ca.crt")] });
-const authorization = "Bearer " + read("token");
-const ask = (path) => fetch("https://kubernetes.default.svc" + path, { client, headers: { authorization } });
-console.log((await ask("/version")).status, (await ask("/api/v1/secrets")).status, read("namespace"));
-`;
-
-const SERVE = (text: string) =>
-  `Deno.serve({ port: 8080 }, () => new Response(${JSON.stringify(text)}));`;
-
 async function kubectl(server: Server, args: string[], input?: object): Promise<string> {
   const process = new Deno.Command("kubectl", {
     args: ["--kubeconfig", server.kubeconfig, ...args],
@@ -45,10 +33,10 @@ async function kubectl(server: Server, args: string[], input?: object): Promise<
 await withContainerd(import.meta.url, () => {
   const loose = { sanitizeOps: false, sanitizeResources: false };
   Deno.test(
-    "pods of both kinds of nodes reach the API, services, DNS and each other",
+    "nodes of both kinds are told apart; a container's port on its node, a debugger and figures",
     loose,
     async () => {
-      const containerd = await Containerd.start(["busybox", "web", "deno"]);
+      const containerd = await Containerd.start(["busybox", "web"]);
       await using server = await Server.start({ flags: containerd.flags });
       const k = (args: string, input?: object) => kubectl(server, args.split(" "), input);
       await k("wait --for=condition=Ready node/plesio-0 node/plesio-1 --timeout=30s");
@@ -57,61 +45,15 @@ await withContainerd(import.meta.url, () => {
       for (;;) if (await k("get sa default").catch(() => "")) break;
       await k(
         "apply -f -",
-        pod("asks", "plesio-0", { image: IMAGES.deno, args: ["eval", ASK_API] }),
-      );
-      await k(
-        "apply -f -",
         pod("web", "plesio-0", {
           image: IMAGES.web,
           ports: [{ containerPort: 80, hostPort: 8088 }],
         }, { app: "web" }),
       );
-      const isolate = { image: IMAGES.deno, args: ["eval", SERVE("an isolate")] };
-      await k("apply -f -", pod("isolate", "plesio-1", isolate, { app: "isolate" }));
-      await k("wait --for=condition=Ready pod/web pod/isolate --timeout=60s");
-      await k("expose pod web --port=80");
-      await k("expose pod isolate --port=80 --target-port=8080");
-      const inside = async (script: string) =>
-        (await kubectl(server, ["exec", "web", "--", "sh", "-c", script])).trim();
-      assertEquals(
-        await inside("wget -qO- http://isolate.default.svc.cluster.local"),
-        "an isolate",
-      );
-      assertEquals(await inside("wget -qO- http://web"), `I am ${IMAGES.web}`);
-      const ip = await k("get pod isolate -o jsonpath={.status.podIP}");
-      assertEquals(await inside(`wget -qO- http://${ip}:8080`), "an isolate");
+      await k("wait --for=condition=Ready pod/web --timeout=60s");
       const node = await k("get pod web -o jsonpath={.status.hostIP}");
-      assertEquals(await inside(`wget -qO- http://${node}:8088`), `I am ${IMAGES.web}`);
-      const ask = [
-        "exec",
-        "isolate",
-        "--",
-        "deno",
-        "eval",
-        "console.log(await (await fetch('http://web')).text())",
-      ];
+      const ask = ["exec", "web", "--", "wget", "-qO-", `http://${node}:8088`];
       assertEquals((await kubectl(server, ask)).trim(), `I am ${IMAGES.web}`);
-      await k(
-        "wait --for=jsonpath={.status.containerStatuses[0].restartCount} pod/asks --timeout=30s",
-      );
-      let said = "";
-      for (let i = 0; i < 200 && !said; i++) {
-        said = await k("logs asks").catch(() => "");
-        if (!said) await new Promise((resolve) => setTimeout(resolve, 100));
-      }
-      assertEquals(said, "200 403 default\n");
-      await k("apply -f -", {
-        apiVersion: "node.k8s.io/v1",
-        kind: "RuntimeClass",
-        metadata: { name: "classy" },
-        handler: "runc",
-        overhead: { podFixed: { cpu: "10m" } },
-      });
-      const classy = pod("classy", "plesio-0", { image: IMAGES.web });
-      Object.assign(classy.spec, { runtimeClassName: "classy" });
-      await k("apply -f -", classy);
-      await k("wait --for=condition=Ready pod/classy --timeout=30s");
-      assertEquals(await k("get pod classy -o jsonpath={.spec.overhead.cpu}"), "10m");
       const debug = await kubectl(
         server,
         [
