@@ -44,15 +44,15 @@ export async function containerStarts(): Promise<Starts | string> {
 
 async function measure(): Promise<Starts> {
   const containerd = await Containerd.start(["busybox"]);
-  const { endpoint, cniFolder, logs, folder } = containerd;
+  const { runtime, folder } = containerd;
   const cluster = await Cluster.start({
     clock: "real",
     runtime: "auto",
     nodes: 1,
     data: `${folder}/data`,
-    containerRuntime: { endpoint, cniFolder, logs },
+    containerRuntime: runtime,
   });
-  const client = await connectRpc(endpoint, CRI, new RealClock());
+  const client = await connectRpc(runtime.endpoint, CRI, new RealClock());
   const alone: number[] = [], pod: number[] = [];
   const { pod: like } = await podStart(cluster, "warm");
   await criStart(client, folder, like);
@@ -65,7 +65,6 @@ async function measure(): Promise<Starts> {
   client.close();
   await cluster.stop();
   await containerd.stop();
-  await Deno.remove(folder, { recursive: true }).catch(() => undefined);
   return { alone: median(alone), pod: median(pod) };
 }
 

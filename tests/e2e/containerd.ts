@@ -118,6 +118,11 @@ export class Containerd {
   }
 
   /** With which a node runs its containers here. */
+  get runtime() {
+    return { endpoint: this.endpoint, cniFolder: this.cniFolder, logs: this.logs };
+  }
+
+  /** The same, on a command line. */
   get flags(): string[] {
     return [
       ["--container-runtime-endpoint", this.endpoint],
@@ -189,9 +194,14 @@ export class Containerd {
     await this.#ready();
   }
 
-  /** Ends it. Its containers go with the processes' namespace. */
+  /** Ends it and removes its folder. Its containers go with the processes' namespace, and their mounts with theirs. */
   async stop(): Promise<void> {
     await this.kill();
+    await Deno.remove(this.folder, { recursive: true }).catch(() => undefined);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 }
 

@@ -36,7 +36,7 @@ await withContainerd(import.meta.url, () => {
     "nodes of both kinds are told apart; a container's port on its node, a debugger and figures",
     loose,
     async () => {
-      const containerd = await Containerd.start(["busybox", "web"]);
+      await using containerd = await Containerd.start(["busybox", "web"]);
       await using server = await Server.start({ flags: containerd.flags });
       const k = (args: string, input?: object) => kubectl(server, args.split(" "), input);
       await k("wait --for=condition=Ready node/plesio-0 node/plesio-1 --timeout=30s");
@@ -79,7 +79,7 @@ await withContainerd(import.meta.url, () => {
     "of two address families containers and isolates reach each other by both",
     loose,
     async () => {
-      const containerd = await Containerd.start(["busybox", "web", "deno"]);
+      await using containerd = await Containerd.start(["busybox", "web", "deno"]);
       const ranges = [
         ...["--cluster-cidr", "10.244.0.0/16,fd00:10:244::/56"],
         ...["--service-cluster-ip-range", "10.96.0.0/12,fd00:10:96::/112"],

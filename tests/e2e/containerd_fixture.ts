@@ -31,8 +31,7 @@ export async function openContainerd(
   const ranges = await claimRanges();
   const box = await openBox({ clock: new RealClock() });
   const network = new LoopbackNetwork(ranges);
-  const { endpoint, cniFolder, logs, folder } = containerd;
-  const runtime = { endpoint, cniFolder, logs };
+  const { runtime, folder } = containerd;
   let kubelet = told(folder);
   const start = () => {
     const own = { name: "n0", clock: box.clock, folder, kubelet };
@@ -74,7 +73,6 @@ export async function openContainerd(
       await box[Symbol.asyncDispose]();
       await network.close();
       await containerd.stop();
-      await Deno.remove(folder, { recursive: true }).catch(() => undefined);
     },
   });
 }

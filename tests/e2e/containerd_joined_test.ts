@@ -40,7 +40,7 @@ await withContainerd(import.meta.url, () => {
     "a joined containerd machine runs containers beside simulated nodes",
     { sanitizeOps: false, sanitizeResources: false },
     async () => {
-      const containerd = await Containerd.start(["busybox"]);
+      await using containerd = await Containerd.start(["busybox"]);
       await using server = await Server.start({
         flags: ["--runtime", "simulated", "--nodes", "1"],
       });

@@ -30,7 +30,7 @@ if (reason) {
 } else {
   await withContainerd(import.meta.url, () => {
     Deno.test("the walkthrough passes on a containerd node beside one of isolates", async () => {
-      const containerd = await Containerd.start(["web", "newer", "deno"]);
+      await using containerd = await Containerd.start(["web", "newer", "deno"]);
       await using server = await Server.start({ flags: containerd.flags });
       const { stdout, stderr } = await new Deno.Command("bash", {
         args: [script!],

@@ -333,7 +333,6 @@ export class WebWorld {
     for (const one of this.traffic) await one.stop();
     await this.server.stop();
     await this.containerd.stop();
-    await Deno.remove(this.containerd.folder, { recursive: true }).catch(() => undefined);
   }
 }
 

@@ -104,14 +104,12 @@ async function openWorld(
 ): Promise<World> {
   const containerd = runtimes.includes("containerd") ? await Containerd.start(images) : undefined;
   const data = await Deno.makeTempDir({ prefix: "plesio-behaviours-" });
-  const runtime = containerd &&
-    { endpoint: containerd.endpoint, cniFolder: containerd.cniFolder, logs: containerd.logs };
   const cluster = await Cluster.start({
     clock: "real",
     data,
     nodes: RUNTIMES.filter((one) => runtimes.includes(one)).length,
     runtime: "isolate",
-    ...runtime && { containerRuntime: runtime },
+    ...containerd && { containerRuntime: containerd.runtime },
   });
   const { port } = await cluster.listen({ port: 0 });
   const { authorityPem: ca, certificatePem: cert, keyPem: key } = await cluster.access();
@@ -129,9 +127,6 @@ async function openWorld(
       await containerd?.stop();
       const removed = Deno.remove(data, { recursive: true });
       await (clean ? removed : removed.catch(() => undefined));
-      if (containerd) {
-        await Deno.remove(containerd.folder, { recursive: true }).catch(() => undefined);
-      }
     },
   };
 }
