@@ -66,7 +66,7 @@ function world(folder: string) {
   return { kept, volumes, pod, read, at, clock };
 }
 
-Deno.test("HostVolumes makes files of objects: objectsOf(kept), with items, modes and what may be missing", () =>
+Deno.test("HostVolumes makes files of objects, with items, modes and what may be missing", () =>
   inFolder(async (folder) => {
     const { kept, volumes, pod, read, at } = world(folder);
     kept.set("configmap/cm", { data: { k: "v", other: "w" }, binaryData: { bin: btoa("\x01") } });
