@@ -22,9 +22,7 @@ export interface ContainerUsage {
   stats: ContainerStats;
   id?: string;
   image?: string;
-  /** How often it was started before. */
-  restarts?: number;
-  /** What its logs take; measured only when storage is asked for. */
+  /** What its logs take; measured only when all is asked for. */
   logs?: SpaceUsed;
 }
 
@@ -60,32 +58,33 @@ export interface NodeUsage {
 /** Where a node says what it and its pods use, for `metrics.k8s.io`: JSON of `NodeUsage`. */
 export const USAGE_PATH = "/plesio/usage";
 
-/** What is asked of a node's usage: `storage` and network are measured for those pages alone that show them. */
+/** What is asked of a node's usage, beyond what containers use of processors and memory. */
 export interface UsageQuery {
+  /** Storage and network too, which takes longer, and the machine. */
   all?: boolean;
   /** The machine as a whole too. */
   machine?: boolean;
 }
 
-interface Page extends UsageQuery {
-  body(
-    usage: NodeUsage,
-    counts: KubeletMetrics | undefined,
-    query: URLSearchParams,
-  ): string | object;
+/** What a page is made of: each asks for no more than it shows. */
+interface Asked {
+  measure(query?: UsageQuery): Promise<NodeUsage>;
+  counts: KubeletMetrics | undefined;
+  query: URLSearchParams;
 }
 
+type Page = (asked: Asked) => string | Promise<string | object>;
+
 const PAGES: Readonly<Record<string, Page>> = {
-  "/metrics": { all: true, body: (usage, counts) => kubeletText(usage, counts) },
-  "/metrics/resource": { machine: true, body: resourceText },
-  "/metrics/cadvisor": { all: true, body: containerText },
-  "/metrics/probes": { body: (_, counts) => counts?.probesText() ?? "" },
-  "/stats/summary": {
-    all: true,
-    body: (usage, _, query) =>
-      summary(usage, { onlyCpuAndMemory: query.get("only_cpu_and_memory") === "true" }),
+  "/metrics": async ({ measure, counts }) => kubeletText(await measure({ all: true }), counts),
+  "/metrics/resource": async ({ measure }) => resourceText(await measure({ machine: true })),
+  "/metrics/cadvisor": async ({ measure }) => containerText(await measure({ all: true })),
+  "/metrics/probes": ({ counts }) => counts?.probesText() ?? "",
+  "/stats/summary": async ({ measure, query }) => {
+    const onlyCpuAndMemory = query.get("only_cpu_and_memory") === "true";
+    return summary(await measure({ all: !onlyCpuAndMemory, machine: true }), { onlyCpuAndMemory });
   },
-  [USAGE_PATH]: { body: (usage) => usage },
+  [USAGE_PATH]: ({ measure }) => measure(),
 };
 
 const TEXT = { headers: { "content-type": "text/plain; version=0.0.4; charset=utf-8" } };
@@ -93,13 +92,12 @@ const TEXT = { headers: { "content-type": "text/plain; version=0.0.4; charset=ut
 /** The response of a metrics page; undefined when the path is none. */
 export async function metricsResponse(
   { pathname, searchParams }: URL,
-  measure: (query: UsageQuery) => Promise<NodeUsage>,
+  measure: Asked["measure"],
   counts?: KubeletMetrics,
 ): Promise<Response | undefined> {
   const page = PAGES[pathname.replace(/\/$/, "")];
   if (!page) return undefined;
-  const { all, machine } = page;
-  const body = page.body(await measure({ all, machine }), counts, searchParams);
+  const body = await page({ measure, counts, query: searchParams });
   return typeof body === "string" ? new Response(body, TEXT) : Response.json(body);
 }
 
