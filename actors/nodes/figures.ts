@@ -1,21 +1,18 @@
 /** What is measured of a machine and its pods: plain numbers, as whoever measures hands them in. */
 
-/** A file system. */
-export interface Space {
-  capacityBytes: number;
-  availableBytes: number;
-  inodes: number;
-  inodesFree: number;
-}
-
-/** What something takes of one. */
+/** What something takes of a file system. */
 export interface SpaceUsed {
   usedBytes: number;
   inodesUsed: number;
 }
 
 /** A file system and what something takes of it. */
-export type FileSystem = Space & SpaceUsed;
+export interface FileSystem extends SpaceUsed {
+  capacityBytes: number;
+  availableBytes: number;
+  inodes: number;
+  inodesFree: number;
+}
 
 /** The file system of images and containers. */
 export interface ImageFileSystem extends FileSystem {

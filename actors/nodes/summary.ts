@@ -2,7 +2,7 @@
  * `/stats/summary`: what a node, its pods, their containers and volumes use, as kubelets say it
  * (k8s.io/kubelet/pkg/apis/stats/v1alpha1). Pure.
  */
-import type { FileSystem, InterfaceFigures, Space, SpaceUsed, VolumeFigures } from "./figures.ts";
+import type { FileSystem, InterfaceFigures, SpaceUsed, VolumeFigures } from "./figures.ts";
 import { addUp, type ContainerUsage, type NodeUsage, type PodUsage } from "./metrics.ts";
 import type { ContainerStats } from "./runtimes/runtime.ts";
 
@@ -17,17 +17,9 @@ export function summary(usage: NodeUsage, { onlyCpuAndMemory = false }: SummaryO
   const node = nodePart(usage);
   const pods = usage.pods.map((pod) => podPart(pod, usage));
   if (!onlyCpuAndMemory) return { node, pods };
-  const short = (
-    { nodeName, systemContainers, startTime, cpu, memory }: ReturnType<typeof nodePart>,
-  ) => ({
-    nodeName,
-    systemContainers,
-    startTime,
-    cpu,
-    memory,
-  });
+  const { nodeName, systemContainers, startTime, cpu, memory } = node;
   return {
-    node: short(node),
+    node: { nodeName, systemContainers, startTime, cpu, memory },
     pods: pods.map(({ podRef, startTime, containers, cpu, memory }) => ({
       podRef,
       startTime,
@@ -165,7 +157,7 @@ function networkPart(interfaces: readonly InterfaceFigures[] | undefined, time: 
   return interfaces?.length ? { time, ...interfaces[0], interfaces } : undefined;
 }
 
-function fsPart(fs: FileSystem | (Space & SpaceUsed), time: string) {
+function fsPart(fs: FileSystem, time: string) {
   const { availableBytes, capacityBytes, usedBytes, inodesFree, inodes, inodesUsed } = fs;
   return { time, availableBytes, capacityBytes, usedBytes, inodesFree, inodes, inodesUsed };
 }

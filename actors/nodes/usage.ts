@@ -43,7 +43,7 @@ export interface MeasuredNode {
   volumes?: PodVolumes;
 }
 
-/** See the module's text. `all`: storage and network too, which takes longer. */
+/** See the module's text. */
 export async function nodeUsage(
   node: MeasuredNode,
   workers: Iterable<PodWorker>,
@@ -56,7 +56,7 @@ export async function nodeUsage(
     held[isStatic(worker.pod) ? "own" : "others"]++;
     const pod = all
       ? await podUsage(worker, node.volumes)
-      : podPart(worker, await containersOf(worker, all));
+      : podPart(worker, await containersOf(worker, false));
     if (pod.containers.length) pods.push(pod);
   }
   const { meter } = node;
@@ -82,13 +82,13 @@ export async function nodeUsage(
 
 async function containersOf({ pod, records }: PodWorker, all: boolean): Promise<ContainerUsage[]> {
   const containers: ContainerUsage[] = [];
-  for (const { name, phase, id, image, runtime, startedAt, restarts } of records) {
+  for (const { name, phase, id, image, runtime, startedAt } of records) {
     if (phase !== "running" || !id || !runtime) continue;
     const measured = await runtime.stats(id);
     if (!measured) continue;
     const stats = runtime.real ? measured : annotatedUsage(pod, name, measured);
     const logs = all ? await runtime.logUsage?.(pod, name) : undefined;
-    containers.push({ name, startedAt, stats, id, image, restarts, logs });
+    containers.push({ name, startedAt, stats, id, image, logs });
   }
   return containers;
 }

@@ -5,7 +5,7 @@
 import type { Manifest, ManifestSource } from "../static_pods.ts";
 
 /** A file that is larger is no manifest. */
-export const MANIFEST_BYTES_MAX = 10 * 2 ** 20;
+const MANIFEST_BYTES_MAX = 10 * 2 ** 20;
 
 /** See the module's text. What is not there has no manifests. */
 export function manifestFolder(path: string): ManifestSource {
