@@ -29,7 +29,7 @@ import type { CsiDrivers, Driver } from "./csi_drivers.ts";
 import { accessModeOf, type CSI, USAGE_UNIT } from "./csi_messages.ts";
 import { giveToGroup } from "./ownership.ts";
 import type { PodTokens } from "./tokens.ts";
-import { driverMissing, type VolumeRequest } from "./volume_kinds.ts";
+import { driverMissing, type VolumePlace, type VolumeRequest } from "./volume_kinds.ts";
 
 const CSI_DRIVERS = { group: "storage.k8s.io", version: "v1", plural: "csidrivers" } as const;
 const ATTACHMENTS = {
@@ -275,7 +275,7 @@ export class CsiVolumes {
   }
 
   /** Where a volume is published, and where what is known of it lies. */
-  #places({ pod, source, folder }: VolumeRequest, block: boolean) {
+  #places({ pod, source, folder }: VolumePlace, block: boolean) {
     if (!block) return { target: `${folder}/mount`, data: folder };
     const { uid } = pod.metadata;
     const root = this.#options.folder;
@@ -346,7 +346,7 @@ export class CsiVolumes {
   }
 
   /** What its driver says of a volume that is published; undefined where it says nothing. */
-  async measure(request: VolumeRequest): Promise<FileSystem | undefined> {
+  async measure(request: VolumePlace): Promise<FileSystem | undefined> {
     const { source } = request;
     const driver = this.#options.drivers.get(source.spec.driver);
     if (source.block || !driver || !await driver.can("measure")) return undefined;
@@ -524,7 +524,7 @@ function attachmentName(handle: string, driver: string, node: string): string {
 }
 
 /** What a driver calls a volume that lives with its pod. */
-function inlineHandle({ pod, source }: VolumeRequest): string {
+function inlineHandle({ pod, source }: VolumePlace): string {
   const hash = createHash("sha256").update(`${pod.metadata.uid}${source.name}`);
   return `csi-${hash.digest("hex")}`;
 }

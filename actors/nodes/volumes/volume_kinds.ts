@@ -13,12 +13,16 @@ import { type RemoteTools, setupIscsi, setupNfs } from "./remote.ts";
 import type { FieldFacts } from "../fields.ts";
 import type { Pod } from "../types.ts";
 
-/** A volume that a pod is to get. */
-export interface VolumeRequest {
+/** A volume of a pod. */
+export interface VolumePlace {
   pod: Pod;
   source: Source;
   /** Where it is to lie. */
   folder: string;
+}
+
+/** A volume that a pod is to get. */
+export interface VolumeRequest extends VolumePlace {
   facts: FieldFacts;
   /** Whether another pod of the node has the same volume. */
   shared: boolean;

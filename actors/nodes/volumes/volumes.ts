@@ -49,10 +49,9 @@ export interface VolumesOptions {
 /** Of a file of environment variables. */
 const TEXT_BYTES_MAX = 1024 * 1024;
 
-interface PodRecord {
-  volumes: ReadonlyMap<string, MadeVolume>;
-  /** The persistent volumes among them. */
-  persistent: ReadonlySet<string>;
+/** A volume of a pod, and what it was made of. */
+interface PodVolume extends MadeVolume {
+  source: Source;
 }
 
 /** See the module's text. */
@@ -60,7 +59,7 @@ export class HostVolumes implements PodVolumes {
   readonly #options: VolumesOptions;
   readonly #machine: Machine;
   /** Pods whose volumes are all there. */
-  readonly #pods = new Map<string, PodRecord>();
+  readonly #pods = new Map<string, ReadonlyMap<string, PodVolume>>();
   /** Pods that are gone and whose volumes are not. */
   readonly #orphans = new Set<string>();
   /** The work of each pod, one after the other. */
@@ -98,22 +97,21 @@ export class HostVolumes implements PodVolumes {
 
   async #setup(pod: Pod, facts: FieldFacts): Promise<void> {
     const { objects, nodeName } = this.#options;
-    const made = new Map<string, MadeVolume>(), persistent = new Set<string>();
+    const made = new Map<string, PodVolume>();
     const { mounted, devices } = usedVolumes(pod);
     let failed: unknown;
     for (const volume of pod.spec.volumes ?? []) {
       if (!mounted.has(volume.name) && !devices.has(volume.name)) continue;
       try {
         const source = await sourceOf(pod, volume, objects, nodeName);
-        if (source.volume) persistent.add(source.name);
-        made.set(volume.name, await this.#make(pod, source, facts));
+        made.set(volume.name, { ...await this.#make(pod, source, facts), source });
       } catch (error) {
         // The others are made meanwhile: they need not wait for this one.
         failed ??= error;
       }
     }
     if (failed) throw failed;
-    this.#pods.set(pod.metadata.uid, { volumes: made, persistent });
+    this.#pods.set(pod.metadata.uid, made);
   }
 
   async #make(pod: Pod, source: Source, facts: FieldFacts): Promise<MadeVolume> {
@@ -157,10 +155,10 @@ export class HostVolumes implements PodVolumes {
 
   /** Whether another pod has a persistent volume. */
   #others(volume: string, uid: string): boolean {
-    for (const [other, { persistent }] of this.#pods) {
-      if (other !== uid && persistent.has(volume)) return true;
-    }
-    return false;
+    return [...this.#pods].some(([other, made]) =>
+      other !== uid &&
+      [...made.values()].some(({ source }) => source.volume && source.name === volume)
+    );
   }
 
   async #write({ pod, source, folder, facts }: VolumeRequest): Promise<number | undefined> {
@@ -218,13 +216,13 @@ export class HostVolumes implements PodVolumes {
     const { mounts } = this.#machine;
     const folder = this.#podFolder(uid);
     return await this.#inTurn(uid, () => {
-      const volumes = this.#pods.get(uid)?.volumes ?? new Map();
+      const volumes = this.#pods.get(uid) ?? new Map();
       return containerMounts(container, { volumes, env, folder, mounts, recursiveReadOnly });
     });
   }
 
   async textIn(pod: Pod, volume: string, path: string): Promise<string> {
-    const made = this.#pods.get(pod.metadata.uid)?.volumes.get(volume);
+    const made = this.#pods.get(pod.metadata.uid)?.get(volume);
     if (!made) throw new Error(`cannot find volume "${volume}"`);
     // A link in it may lead anywhere on this machine.
     const [folder, file] = await Promise.all([
@@ -238,7 +236,7 @@ export class HostVolumes implements PodVolumes {
   }
 
   devices(pod: Pod, container: ContainerOf): Device[] {
-    const volumes = this.#pods.get(pod.metadata.uid)?.volumes;
+    const volumes = this.#pods.get(pod.metadata.uid);
     return (container.volumeDevices ?? []).map(({ name, devicePath }) => {
       const volume = volumes?.get(name);
       if (!volume?.block) {
@@ -319,7 +317,7 @@ export class HostVolumes implements PodVolumes {
   }
 
   async overfull(pod: Pod): Promise<string | undefined> {
-    const volumes = this.#pods.get(pod.metadata.uid)?.volumes;
+    const volumes = this.#pods.get(pod.metadata.uid);
     for (const { name, emptyDir } of pod.spec.volumes ?? []) {
       const volume = volumes?.get(name);
       const limit = emptyDir?.sizeLimit;
@@ -332,16 +330,16 @@ export class HostVolumes implements PodVolumes {
   }
 
   async measure(pod: Pod): Promise<VolumeFigures[]> {
-    const made = this.#pods.get(pod.metadata.uid)?.volumes;
+    const made = this.#pods.get(pod.metadata.uid);
     const all: VolumeFigures[] = [];
     for (const volume of pod.spec.volumes ?? []) {
       const place = made?.get(volume.name);
       if (!place || place.image || volume.hostPath) continue;
       try {
         all.push({
-          ...await this.#measured(pod, volume, place.path),
+          ...await this.#measured(pod, place),
           name: volume.name,
-          claim: claimOf(pod, volume),
+          claim: place.source.volume?.spec.claimRef?.name,
           ephemeral: isEphemeral(volume),
         });
       } catch (error) {
@@ -354,16 +352,14 @@ export class HostVolumes implements PodVolumes {
     return all;
   }
 
-  async #measured(pod: Pod, volume: DeepReadonly<Volume>, path: string): Promise<FileSystem> {
-    const { objects, nodeName, csi } = this.#options;
-    if (claimOf(pod, volume) || volume.csi) {
-      const source = await sourceOf(pod, volume, objects, nodeName);
-      if (source.kind !== "csi") return await fileSystem(path);
+  async #measured(pod: Pod, { source, path }: PodVolume): Promise<FileSystem> {
+    if (source.kind === "csi") {
       const folder = this.#folderOf(pod, VOLUME_KINDS.csi, source.name);
-      const request = { pod, source, folder, facts: NO_FACTS, shared: false };
-      return await csi?.measure(request) ?? await fileSystem(path);
+      const told = await this.#options.csi?.measure({ pod, source, folder });
+      if (told) return told;
     }
-    return { ...await fileSystem(path), ...await usedIn(path) };
+    const whole = await fileSystem(path);
+    return source.volume || source.kind === "csi" ? whole : { ...whole, ...await usedIn(path) };
   }
 
   /** Removes the volumes of pods that are not among these. What cannot go yet goes with `sweepOrphans`. */
@@ -417,15 +413,6 @@ export class HostVolumes implements PodVolumes {
   #folderOf(pod: Pod, kind: VolumeKind, name: string): string {
     return `${this.#podFolder(pod.metadata.uid)}/volumes/${kind.plugin}/${name}`;
   }
-}
-
-/** Of a volume that is only measured nothing is made. */
-const NO_FACTS: FieldFacts = { hostIPs: [], podIPs: [], allocatable: {} };
-
-/** The claim of a volume, one made for the pod included. */
-function claimOf(pod: Pod, { name, persistentVolumeClaim, ephemeral }: DeepReadonly<Volume>) {
-  return persistentVolumeClaim?.claimName ??
-    (ephemeral ? `${pod.metadata.name}-${name}` : undefined);
 }
 
 /** Whether a volume lies on the node's disk and goes with its pod (IsLocalEphemeralVolume). */
