@@ -9,7 +9,7 @@
  */
 import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
 import type { Behaviour } from "../../runtime/contract.ts";
-import { includes, type IpRange, parseAddress, parseIpRange } from "../network/ip_range.ts";
+import { type IpRange, isWithin, parseAddress, parseIpRange } from "../network/ip_range.ts";
 import { lastPart } from "../network/network.ts";
 import { podCIDRsOf } from "../node_status.ts";
 import { NODES } from "../types.ts";
@@ -37,12 +37,6 @@ type Node = DeepReadonly<KubeObject>;
 /** Pause before a route that could not be set is tried again. */
 export const ROUTE_RETRY_MS = 30_000;
 
-/** Whether a range, or an address, is of another. */
-function within(range: string, other: string): boolean {
-  const [outer, inner] = [parseIpRange(range), parseIpRange(other)];
-  return outer !== undefined && inner !== undefined && includes(outer, inner);
-}
-
 /** The ways that there should be: range to gateway. Pure. */
 export function wantedRoutes(
   nodes: Iterable<Node>,
@@ -51,16 +45,17 @@ export function wantedRoutes(
   const wanted = new Map<string, string>();
   const others = [...nodes].filter(({ metadata: { name } }) => !own.has(name));
   for (const podRange of podRanges) {
-    const { family } = parseIpRange(podRange)!;
+    const range = parseIpRange(podRange)!;
+    const { family } = range;
     const machine = ofFamily(family, [server?.()]);
-    // Where the API server's machine keeps its nodes' addresses, and its own for pods
-    if (machine) wanted.set(lastOf(podRange, family), machine);
+    // Where the API server's machine keeps its nodes' addresses, and its own for pods: no node has them as its own
+    if (machine) wanted.set(lastPart(podRange), machine);
     for (const node of others) {
-      const range = podCIDRsOf(node).find((one) => within(podRange, one));
+      const part = podCIDRsOf(node).find((one) => isWithin(range, one));
       const address = ofFamily(family, addressesOf(node));
-      if (!range || !address) continue;
-      const gateway = within(podRange, address) ? machine : address;
-      if (gateway && !isLoopback(gateway)) wanted.set(range, gateway);
+      if (!part || !address) continue;
+      const gateway = isWithin(range, address) ? machine : address;
+      if (gateway && !isLoopback(gateway)) wanted.set(part, gateway);
     }
   }
   return wanted;
@@ -82,19 +77,13 @@ function isLoopback(address: string): boolean {
   return address.startsWith("127.") || address === "::1";
 }
 
-/** The last part of a pod range, which no node has as its own. */
-function lastOf(podRange: string, family: IpRange["family"]): string {
-  if (family === 6) return lastPart(podRange);
-  const [a, b] = podRange.split(".");
-  return `${a}.${b}.255.0/24`;
-}
-
 /** Removes the ways that a former life has left behind: they lead away from what is this machine's. */
 export async function removeLeftovers(
   { podRanges, routes }: Pick<RoutesOptions, "podRanges" | "routes">,
 ) {
+  const ours = podRanges.map((range) => parseIpRange(range)!);
   for (const range of (await routes.list()).keys()) {
-    if (podRanges.some((one) => within(one, range))) await routes.remove(range);
+    if (ours.some((one) => isWithin(one, range))) await routes.remove(range);
   }
 }
 

@@ -8,7 +8,7 @@ import type { Informer } from "../../../api/client/contract.ts";
 import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
 import type { ActorContext, Behaviour } from "../../runtime/contract.ts";
 import { SERVICES } from "../types.ts";
-import { includes, type IpRange, parseIpRange } from "./ip_range.ts";
+import { type IpRange, isWithin, parseIpRange } from "./ip_range.ts";
 
 /** The one message: look at everything. */
 const SYNC = "sync";
@@ -50,7 +50,7 @@ export function balancerAddresses(options: BalancerAddressesOptions): Behaviour<
       const services = context.informers.for(SERVICES);
       const held = new Map<string, string>();
       for (const { device, address, bits } of await addresses(options)) {
-        if (bits === 32 && within(range, address)) held.set(address, device);
+        if (bits === 32 && isWithin(range, address)) held.set(address, device);
       }
       const unsubscribe = services.subscribe(() => context.send(context.address, SYNC));
       context.send(context.address, SYNC);
@@ -66,11 +66,6 @@ export function balancerAddresses(options: BalancerAddressesOptions): Behaviour<
       for (const [address, device] of state.held) await remove(address, device, options);
     },
   };
-}
-
-function within(range: IpRange, address: string): boolean {
-  const one = parseIpRange(address);
-  return one !== undefined && includes(range, one);
 }
 
 interface Address {
@@ -97,7 +92,7 @@ async function sync(
   const wanted = new Set<string>();
   for (const service of state.services.list()) {
     for (const { ip } of service.status?.loadBalancer?.ingress ?? []) {
-      if (ip && within(state.range, ip) && holds(service)) wanted.add(ip);
+      if (ip && isWithin(state.range, ip) && holds(service)) wanted.add(ip);
     }
   }
   for (const [address, device] of state.held) {
@@ -137,7 +132,7 @@ const LOOPBACK = "lo";
 async function deviceFor(address: string, ports: AddressPorts): Promise<string> {
   for (const { device, address: own, bits } of await addresses(ports)) {
     const network = bits < 32 ? parseIpRange(`${own}/${bits}`) : undefined;
-    if (network && device !== LOOPBACK && within(network, address)) return device;
+    if (network && device !== LOOPBACK && isWithin(network, address)) return device;
   }
   return LOOPBACK;
 }

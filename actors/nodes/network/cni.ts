@@ -9,7 +9,7 @@
  */
 import type { Pod } from "../types.ts";
 import { type Network, type NetworkNode, noRangeYet, type Ranges } from "./network.ts";
-import { addressAt, parseRange } from "./pool.ts";
+import { addressAt } from "./pool.ts";
 
 export interface CniOptions {
   /** Where the runtime looks for network configurations. */
@@ -117,7 +117,7 @@ export class CniNetwork implements Network {
   /** The plugin would make it with the first pod; its route must be there before. */
   async #makeBridge(bridge: string, ranges: readonly string[]): Promise<void> {
     // Else it takes the lowest of its ports': pods would send to one that it had before a pod came or went.
-    const address = hardwareAddress(parseRange(ranges[0])!.first + 1);
+    const address = hardwareAddress(addressAt(ranges[0], 1));
     await run("ip", "link", "add", bridge, "address", address, "type", "bridge");
     for (const range of ranges) {
       const gateway = `${addressAt(range, 1)}/${range.split("/")[1]}`;
@@ -136,9 +136,9 @@ export class CniNetwork implements Network {
 }
 
 /** The hardware address that goes with an IP address, as people know it from Kubernetes' bridges: `0a:58` and its bytes. */
-export function hardwareAddress(ip: number): string {
-  const bytes = [24, 16, 8, 0].map((shift) => (ip >>> shift) & 255);
-  return ["0a", "58", ...bytes.map((byte) => byte.toString(16).padStart(2, "0"))].join(":");
+export function hardwareAddress(ip: string): string {
+  const bytes = ip.split(".").map((byte) => Number(byte).toString(16).padStart(2, "0"));
+  return ["0a", "58", ...bytes].join(":");
 }
 
 /** A bridge for each cluster of a machine: they have pod ranges of their own. */

@@ -74,6 +74,12 @@ export function includes(range: IpRange, other: IpRange): boolean {
   return range.family === other.family && range.first <= other.first && range.last >= other.last;
 }
 
+/** Whether an address, or a range, is of a range. */
+export function isWithin(range: IpRange, other: string): boolean {
+  const parsed = parseIpRange(other);
+  return parsed !== undefined && includes(range, parsed);
+}
+
 /** Ranges of one family as few that touch nowhere, in order. */
 export function merged(ranges: readonly IpRange[]): IpRange[] {
   const sorted = [...ranges].sort((a, b) => a.first < b.first ? -1 : a.first > b.first ? 1 : 0);

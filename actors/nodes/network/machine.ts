@@ -18,6 +18,7 @@ import { healthCheck } from "./health_check.ts";
 import {
   claimRanges,
   claimSecond,
+  lastPart,
   type Network,
   type Ranges,
   type SecondRanges,
@@ -25,8 +26,8 @@ import {
 import { letForward, letForwardSix, mayFilter, netfilter, output } from "./nft.ts";
 import { nftablesProxy } from "./nftables_proxy.ts";
 import { removal, tableOf } from "./nftables_table.ts";
-import { formatIPv4, parseRange } from "./pool.ts";
-import { parseAddress, parseIpRange } from "./ip_range.ts";
+import { isWithin, parseIpRange } from "./ip_range.ts";
+import { addressAt } from "./pool.ts";
 import { policyGuard, policyNotice } from "./policy_guard.ts";
 import { proxy } from "./proxy.ts";
 import { familyOf, type Place } from "./traffic.ts";
@@ -208,9 +209,10 @@ function placeOf(nodes: readonly string[]): (context: ActorContext) => Place {
 
 /** The last /24 of a range: where load balancers' addresses come from. */
 export function lastBlock(range: string): string {
-  const parsed = parseRange(range);
-  if (!parsed) throw new TypeError(`Cannot take the last /24 of "${range}": not an IPv4 range`);
-  return `${formatIPv4(parsed.first + parsed.size - 256)}/24`;
+  if (parseIpRange(range)?.family !== 4) {
+    throw new TypeError(`Cannot take the last /24 of "${range}": not an IPv4 range`);
+  }
+  return lastPart(range);
 }
 
 /** Whether an address is of the cluster. */
@@ -223,11 +225,7 @@ function inRangesOf({ podRange, serviceRange, second }: Ranges): (address: strin
 /** Whether an address is of a range. */
 function within(range: string): (address: string) => boolean {
   const own = parseIpRange(range)!;
-  return (address) => {
-    const parsed = parseAddress(address);
-    return parsed !== undefined && parsed.family === own.family && parsed.value >= own.first &&
-      parsed.value <= own.last;
-  };
+  return (address) => isWithin(own, address);
 }
 
 /** Ranges of a cluster whose addresses are only names. */
@@ -290,6 +288,5 @@ export async function keptRanges(settings: Settings, told: ToldRanges = {}): Pro
 
 /** Where pods reach the API server: an address of the pod range that no node gives out. */
 export function advertised(ranges: Ranges | undefined): { ip: string; port: number } {
-  const [a, b] = (ranges ?? NAMED_RANGES).podRange.split(".");
-  return { ip: `${a}.${b}.255.254`, port: 6443 };
+  return { ip: addressAt(lastPart((ranges ?? NAMED_RANGES).podRange), 254), port: 6443 };
 }

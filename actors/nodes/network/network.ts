@@ -299,8 +299,7 @@ export class LoopbackNetwork implements Network {
   nodeAddresses(index: number): string[] {
     const { podRange, second } = this.#ranges;
     // The last /24 of the pod range is no node's podCIDR before 255 others are given.
-    const [a, b] = podRange.split(".");
-    const first = `${a}.${b}.255.${(index % 253) + 1}`;
+    const first = addressAt(lastPart(podRange), (index % 253) + 1);
     return second ? [first, addressAt(lastPart(second.podRange), index + 1)] : [first];
   }
 
@@ -342,10 +341,11 @@ export class VirtualNetwork implements Network {
   async close(): Promise<void> {}
 }
 
-/** The last /64 of an IPv6 range, which few clusters have so many nodes as to need: where nodes have addresses. */
+/** The last /24 (of IPv6: /64) of a range, which few clusters have so many nodes as to need: where nodes have addresses. */
 export function lastPart(range: string): string {
-  const { last } = parseIpRange(range)!;
-  return `${formatAddress(last - (1n << 64n) + 1n, 6)}/64`;
+  const { family, last } = parseIpRange(range)!;
+  const [bits, size] = family === 4 ? [24, 1n << 8n] : [64, 1n << 64n];
+  return `${formatAddress(last - size + 1n, family)}/${bits}`;
 }
 
 /** Where simulated pods get addresses when their node has no range of its own. */

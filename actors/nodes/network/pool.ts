@@ -4,46 +4,18 @@
  */
 
 import { formatIp, parseIp } from "../../../api/machinery/ip.ts";
-import { formatAddress, parseAddress, parseIpRange } from "./ip_range.ts";
-
-/** The usual form of an IPv6 address: as short as it can be. */
-function canonical(value: bigint): string {
-  return formatIp(parseIp(formatAddress(value, 6))!);
-}
+import { formatAddress, type IpRange, parseAddress, parseIpRange } from "./ip_range.ts";
 
 /** The n-th address of a range. */
 export function addressAt(range: string, index: number): string {
   const { family, first } = parseIpRange(range)!;
-  const value = first + BigInt(index);
-  return family === 4 ? formatIPv4(Number(value)) : canonical(value);
+  return textOf(first + BigInt(index), family);
 }
 
-/** An IPv4 address as a number. */
-export function parseIPv4(text: string): number | undefined {
-  const parts = text.split(".");
-  if (parts.length !== 4) return undefined;
-  let value = 0;
-  for (const part of parts) {
-    const byte = Number(part);
-    if (!/^\d{1,3}$/.test(part) || byte > 255) return undefined;
-    value = value * 256 + byte;
-  }
-  return value;
-}
-
-/** The dotted form. */
-export function formatIPv4(value: number): string {
-  return `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}`;
-}
-
-/** A range such as `10.244.3.0/24`. */
-export function parseRange(text: string): { first: number; size: number } | undefined {
-  const slash = text.indexOf("/");
-  const base = parseIPv4(text.slice(0, slash));
-  const bits = Number(text.slice(slash + 1));
-  if (slash < 0 || base === undefined || !(bits >= 0 && bits <= 32)) return undefined;
-  const size = 2 ** (32 - bits);
-  return { first: Math.floor(base / size) * size, size };
+/** The usual form of an address: that of IPv6 is as short as it can be. */
+function textOf(value: bigint, family: IpRange["family"]): string {
+  const text = formatAddress(value, family);
+  return family === 4 ? text : formatIp(parseIp(text)!);
 }
 
 /** Of a range of IPv6 so many addresses are used. */
@@ -52,7 +24,7 @@ const SIZE_MAX = 2 ** 32;
 /** See the module's text. The first two and the last address of the range are never given. */
 export class AddressPool {
   readonly #range: string;
-  readonly #family: 4 | 6;
+  readonly #family: IpRange["family"];
   readonly #first: bigint;
   readonly #size: number;
   readonly #taken = new Set<number>();
@@ -100,8 +72,7 @@ export class AddressPool {
   }
 
   #text(offset: number): string {
-    if (this.#family === 4) return formatIPv4(Number(this.#first) + offset);
-    return canonical(this.#first + BigInt(offset));
+    return textOf(this.#first + BigInt(offset), this.#family);
   }
 
   #offset(address: string): number | undefined {
