@@ -14,7 +14,6 @@ import type { ContainerRuntimeOptions } from "../cri_node.ts";
 import { startIsolateNode } from "../isolate_node.ts";
 import type { KubeletOptions } from "../kubelet_options.ts";
 import { type ProxyMode, startNetwork } from "../network/machine.ts";
-import { mayFilter } from "../network/nft.ts";
 import {
   claimJoined,
   claimSecond,
@@ -176,8 +175,8 @@ async function startNodeOf(
       ranges,
       network: places,
       nodes: [name],
-      containers: containerRuntime !== undefined,
-      proxyMode: proxyMode ?? (await mayFilter() ? "nftables" : "userspace"),
+      proxyMode,
+      preferRules: true,
       everyPod,
       dnsReady: ({ port }) => dnsPort = port,
     });

@@ -41,10 +41,10 @@ export interface MachineNetwork {
   network: Network;
   /** The nodes of this machine, in the order of their addresses: node ports answer there too. */
   nodes: readonly string[];
-  /** Whether pods of this machine have network namespaces (false). */
-  containers?: boolean;
-  /** How services are proxied (nftables where pods have network namespaces and rules can be written, else userspace). */
+  /** How services are proxied (by nftables where rules are preferred and can be written, else userspace). */
   proxyMode?: ProxyMode;
+  /** Rules are preferred to sockets: for pods with network namespaces, and for NetworkPolicies to be kept (false). */
+  preferRules?: boolean;
   /** Caches that show the pods of all machines, read only while there are NetworkPolicies (the system's). */
   everyPod?: Informers;
   /** The L7 proxy, which reads what no node may: only the API server's machine has one (none). */
@@ -55,7 +55,7 @@ export interface MachineNetwork {
   dnsReady(place: DnsPlace): void;
 }
 
-/** Starts `proxy/plesio`, `proxy/health`, `dns/plesio`, `l7/plesio` and, by nftables, `policy/plesio`. They stop with the system. */
+/** Starts the proxy, DNS and what else the machine is to have, as actors. They stop with the system. */
 export async function startNetwork(system: System, machine: MachineNetwork): Promise<void> {
   const { ranges, network, nodes, l7, dnsReady } = machine;
   await startProxy(system, machine);
@@ -88,9 +88,8 @@ function upstreams(): string[] {
 }
 
 async function startProxy(system: System, machine: MachineNetwork): Promise<void> {
-  const { ranges, network, nodes, containers = false } = machine;
-  const suited = containers && await mayFilter() ? "nftables" : "userspace";
-  const { proxyMode = suited } = machine;
+  const { ranges, network, nodes } = machine;
+  const proxyMode = await modeOf(machine);
   const addressesOf = new Map(nodes.map((node, i) => [node, network.nodeAddresses(i)]));
   const nodeAddresses = [...addressesOf.values()].flat();
   const inRanges = inRangesOf(ranges);
@@ -127,6 +126,14 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
   system.spawn("proxy/health", healthCheck(places), { component: "kube-proxy" });
 }
 
+/** How services are proxied. Rejects where rules are told that cannot be written. */
+async function modeOf({ proxyMode, preferRules = false }: MachineNetwork): Promise<ProxyMode> {
+  if (proxyMode === "userspace" || (!proxyMode && !preferRules)) return "userspace";
+  if (await mayFilter()) return "nftables";
+  if (!proxyMode) return "userspace";
+  throw new Error("Cannot proxy with nftables: it needs Linux, root and the program nft");
+}
+
 /** The addresses of this machine's nodes: all, and those of one of them (of others none). */
 interface NodeAddresses {
   nodeAddresses: readonly string[];
@@ -139,9 +146,6 @@ async function startRules(
   { ranges, nodes, everyPod }: MachineNetwork,
   { nodeAddresses, ownAddresses }: NodeAddresses,
 ): Promise<void> {
-  if (!await mayFilter()) {
-    throw new Error("Cannot proxy with nftables: it needs Linux, root and the program nft");
-  }
   const bridged = await letForward();
   if (ranges.second) await letForwardSix();
   const place = placeOf(nodes);
