@@ -30,7 +30,7 @@ import { isWithin, parseIpRange } from "./ip_range.ts";
 import { addressAt } from "./pool.ts";
 import { policyGuard, policyNotice } from "./policy_guard.ts";
 import { proxy } from "./proxy.ts";
-import { familyOf, type Place } from "./traffic.ts";
+import { type Family, familyOf, type Place } from "./traffic.ts";
 
 /** How services are proxied: kube-proxy's `--proxy-mode`, and by sockets of this process. */
 export type ProxyMode = "nftables" | "userspace";
@@ -113,8 +113,8 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
   } else {
     // What a killed proxy of the other mode left here would still lead packets past the sockets.
     if (Deno.build.os === "linux" && Deno.uid() === 0) {
-      const tables = ["proxy", "policy"].map((of) =>
-        removal(tableOf({ family: 4, name: tableName(of, ranges) }))
+      const tables = familiesOf(ranges).flatMap((family) =>
+        ["proxy", "policy"].map((of) => removal(tableOf({ family, name: tableName(of, ranges) })))
       );
       await netfilter().apply(tables.join("")).catch(() => undefined);
     }
@@ -149,7 +149,7 @@ async function startRules(
   const bridged = await letForward();
   if (ranges.second) await letForwardSix();
   const place = placeOf(nodes);
-  for (const family of ranges.second ? [4, 6] as const : [4] as const) {
+  for (const family of familiesOf(ranges)) {
     const [table, policies] = ["proxy", "policy"].map((of) => ({
       family,
       name: tableName(of, ranges),
@@ -192,6 +192,10 @@ const NO_RULES =
   "and only rules of the kernel see pods' packets (Linux, root, --proxy-mode nftables)";
 const NO_GROUPS = "NetworkPolicies are not enforced for what isolates on this node send: " +
   "that needs cgroups of version 2";
+
+function familiesOf({ second }: Ranges): readonly Family[] {
+  return second ? [4, 6] : [4];
+}
 
 /** Clusters of one machine have a table each, by their pods' range. */
 function tableName(of: string, { podRange }: Ranges): string {
