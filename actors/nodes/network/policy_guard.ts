@@ -68,12 +68,12 @@ async function sync(
   context: ActorContext,
   { table: options, nodes, netfilter, applied, informers, groupOf }: PolicyGuardOptions,
 ): Promise<void> {
-  const any = state.policies.size > 0;
-  if (any) state.world ??= await watch(state, context, informers);
-  const { pods, namespaces } = state.world ?? {};
+  const world = state.policies.size > 0
+    ? state.world ??= await watch(state, context, informers)
+    : undefined;
   const after = policyTable({
-    pods: any && pods?.list() || [],
-    namespaces: namespaces?.list() ?? [],
+    pods: world?.pods.list() ?? [],
+    namespaces: world?.namespaces.list() ?? [],
     policies: state.policies.list(),
     nodes,
     family: options.family,
@@ -90,7 +90,7 @@ async function watch(
   state: State,
   context: ActorContext,
   informers: Informers = context.informers,
-): Promise<State["world"]> {
+): Promise<NonNullable<State["world"]>> {
   const [pods, namespaces] = [PODS, NAMESPACES].map((resource) => informers.for(resource));
   await Promise.all([pods.whenSynced(), namespaces.whenSynced()]);
   const look = () => {

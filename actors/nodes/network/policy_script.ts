@@ -41,6 +41,7 @@ function isMade({ chains, elements }: PolicyTable): boolean {
 
 function changes(before: Elements, after: Elements, table: string): string[] {
   const [old, now] = [before, after].map((all) => [...all].filter(([id]) => isSender(id)));
+  const isSame = String(old) === String(now);
   const others = (all: Elements) => [...all].filter(([id]) => !isSender(id));
   const gone = others(before).filter(([id, value]) => after.get(id) !== value);
   const come = others(after).filter(([id, value]) => before.get(id) !== value);
@@ -48,8 +49,8 @@ function changes(before: Elements, after: Elements, table: string): string[] {
     ...statements("delete", table, gone.map(([id]) => [id, ""])),
     ...statements("add", table, come),
     // A group that has gone has no name any more by which it could be taken out.
-    ...String(old) === String(now) || old.length === 0 ? [] : [`flush map ${table} senders`],
-    ...String(old) === String(now) ? [] : statements("add", table, now),
+    ...isSame || old.length === 0 ? [] : [`flush map ${table} senders`],
+    ...isSame ? [] : statements("add", table, now),
   ];
 }
 
