@@ -61,12 +61,7 @@ export function podGroup(uid: string): string | undefined {
 export function removePodGroups(uid: string): void {
   if (Deno.build.os !== "linux") return;
   for (const where of ["", "memory/", "cpu/", "unified/"]) {
-    const pod = `${ROOT}/${where}plesio/${uid}`;
-    if (!exists(pod)) continue;
-    for (const { name, isDirectory } of Deno.readDirSync(pod)) {
-      if (isDirectory) removeFolder(`${pod}/${name}`);
-    }
-    removeFolder(pod);
+    removeTree(`${ROOT}/${where}plesio/${uid}`);
   }
 }
 
@@ -82,7 +77,7 @@ function versionOne(name: string, limits: CgroupLimits): Cgroup | undefined {
       for (const folder of fresh) folders.add(folder);
       return fresh.map(joinOf);
     },
-    remove: () => folders.forEach(removeFolder),
+    remove: () => folders.forEach(removeTree),
   };
 }
 
@@ -141,7 +136,7 @@ function versionTwo(name: string, limits: CgroupLimits): Cgroup {
       limitTwo(folder, other);
       return [];
     },
-    remove: () => removeFolder(folder),
+    remove: () => removeTree(folder),
   };
 }
 
@@ -183,10 +178,14 @@ function read(path: string): string {
   }
 }
 
-function removeFolder(folder: string): void {
+/** Removes a group with all below it. */
+export function removeTree(folder: string): void {
   try {
+    for (const { name, isDirectory } of Deno.readDirSync(folder)) {
+      if (isDirectory) removeTree(`${folder}/${name}`);
+    }
     Deno.removeSync(folder);
   } catch {
-    // Something still dies in it, or it is gone; an empty group costs nothing.
+    // Not of this controller, gone, or something still dies in it: an empty group costs nothing.
   }
 }

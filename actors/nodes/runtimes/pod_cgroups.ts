@@ -7,7 +7,7 @@
 import { parseQuantity } from "../../../api/machinery/quantity.ts";
 import { qosClass } from "../pod_status.ts";
 import type { Pod } from "../types.ts";
-import { exists, isVersionTwo, ROOT } from "./cgroup.ts";
+import { exists, isVersionTwo, removeTree, ROOT } from "./cgroup.ts";
 import { memoryBytes, milliCpu, QUOTA_PERIOD_US, quotaOf, sharesOf } from "./cri_resources.ts";
 
 /** Controllers of version 1 that limits are set by. */
@@ -94,17 +94,6 @@ export function removePodCgroup(path: string): void {
     ? [ROOT]
     : [...Deno.readDirSync(ROOT)].map((entry) => `${ROOT}/${entry.name}`);
   for (const root of roots) removeTree(`${root}${path}`);
-}
-
-function removeTree(folder: string): void {
-  try {
-    for (const entry of Deno.readDirSync(folder)) {
-      if (entry.isDirectory) removeTree(`${folder}/${entry.name}`);
-    }
-    Deno.removeSync(folder);
-  } catch {
-    // Not of this controller, gone, or something still dies in it: then the next sweep finds it.
-  }
 }
 
 /** Writes a file that this kernel may not have. */
