@@ -8,6 +8,7 @@
 import type { Informers } from "../../../api/client/contract.ts";
 import type { ActorContext, System } from "../../runtime/mod.ts";
 import { podGroup, unified } from "../runtimes/cgroup.ts";
+import { NODES } from "../types.ts";
 import { announce } from "./arp.ts";
 import { balancerAddresses } from "./balancer_addresses.ts";
 import { dns, type DnsPlace } from "./dns.ts";
@@ -210,7 +211,7 @@ function placeOf(nodes: readonly string[]): (context: ActorContext) => Place {
   const names = new Set(nodes);
   return ({ informers }) => {
     const [first] = nodes;
-    const node = informers.for({ group: "", version: "v1", plural: "nodes" }).get(first);
+    const node = informers.for(NODES).get(first);
     return { nodes: names, zone: node?.metadata.labels?.[ZONE] };
   };
 }
