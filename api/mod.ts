@@ -44,11 +44,12 @@
 import type { Buffer } from "node:buffer";
 import type { Clock } from "../kv/clock.ts";
 import type { Database } from "../kv/contract.ts";
-import type { AdmissionPlugin, Authenticator, Authorizer, Credentials } from "./auth/contract.ts";
+import type { AdmissionPlugin, Authorizer, Credentials } from "./auth/contract.ts";
 import type { Auth } from "./auth/mod.ts";
 import type { Client, User } from "./client/contract.ts";
 import type { NodeDialer } from "./client/node_api.ts";
 import type { Outbound } from "./client/outbound.ts";
+import { unauthorized } from "./machinery/errors.ts";
 import { Pace } from "./machinery/pace.ts";
 import type { Kinds, KubeObject } from "./machinery/types.ts";
 import { SERVICE_RANGE } from "./server/allocators.ts";
@@ -98,7 +99,8 @@ export interface ApiOptions {
   database: Database<KubeObject>;
   kinds: Kinds;
   clock: Clock;
-  authenticators?: readonly Authenticator[];
+  /** Whose a request is, by its credentials (default: nobody's). */
+  authenticate?: Auth["authenticate"];
   authorizer: Authorizer;
   admission?: readonly AdmissionPlugin[];
   /** Reaches nodes for logs, exec and the like, beside those that have dialled in. */
@@ -172,6 +174,11 @@ function streams() {
   return import("./server/streams.ts");
 }
 
+/** Whose requests are where nobody tells. */
+function nobody(): never {
+  throw unauthorized();
+}
+
 /** The way out over this machine's network. Whoever makes identity as well gives both the same. */
 export function hostOutbound(
   { database, clock }: Pick<ApiOptions, "database" | "clock">,
@@ -231,7 +238,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     database: options.database,
     kinds: options.kinds,
     clock,
-    authenticators: options.authenticators ?? [],
+    authenticate: options.authenticate ?? nobody,
     authorizer: options.authorizer,
     admission: options.admission ?? [],
     dialer: dialerThrough(tunnels, options.dialer),

@@ -1,6 +1,5 @@
 /** Metrics of who was known and what was decided, by upstream's names. Counting is cheap: every request is counted. */
 import { Duration, exponentialBounds, Tally } from "../machinery/metric_series.ts";
-import { NobodyError } from "./authn.ts";
 import type { Authorizer, Decision } from "./contract.ts";
 
 /** Upper bounds of a webhook's latency, in seconds (upstream's). */
@@ -11,11 +10,6 @@ const BUCKETS = exponentialBounds(0.001, 2, 15);
 
 /** How a request's credentials were taken; `failure`: there were none that anybody knows. */
 export type Attempt = "success" | "failure" | "error";
-
-/** How credentials were taken that did not do. */
-export function attemptOf(error: unknown): Attempt {
-  return error instanceof NobodyError ? "failure" : "error";
-}
 
 /** How asking a webhook ended. */
 export type Evaluation = "success" | "error" | "timeout";

@@ -55,6 +55,7 @@ import {
   authenticateWith,
   certificateAuthenticator,
   configuredAnonymous,
+  NobodyError,
   tokenAuthenticator,
 } from "./authn.ts";
 import {
@@ -64,7 +65,7 @@ import {
   createAuthorizer,
 } from "./authorizers.ts";
 import type { AdmissionPlugin, Authenticator, Authorizer, Credentials } from "./contract.ts";
-import { attemptOf, IdentityMetrics } from "./identity_metrics.ts";
+import { IdentityMetrics } from "./identity_metrics.ts";
 import { type HeaderPairs, impersonated, type Requested } from "./impersonate.ts";
 import { TokenKeys } from "./jwt.ts";
 import { type JwtAuthenticatorOptions, JwtTokens } from "./jwt_authenticator.ts";
@@ -181,7 +182,6 @@ export interface AuthOptions {
 
 /** Identity, ready for the request pipeline. */
 export interface Auth {
-  readonly authenticators: readonly Authenticator[];
   /** The user of a request; throws or rejects with ApiError 401. */
   authenticate(credentials: Credentials): User | Promise<User>;
   /**
@@ -204,7 +204,7 @@ export interface Auth {
   readonly tokens: Tokens;
   /** Lines for `/metrics`. */
   metricsText(): string;
-  /** Where the server counts whom it knew and what was decided. */
+  /** Where the server counts whom it knew without asking, and what was decided. */
   identity: Pick<IdentityMetrics, "attempted" | "decided">;
   /** Where it counts how long admission took. */
   admissions: Pick<AdmissionMetrics, "stepped">;
@@ -284,7 +284,10 @@ function counted(
     return user;
   };
   const refused = (error: unknown): never => {
-    metrics.attempted(attemptOf(error), clock.monotonic() - since);
+    metrics.attempted(
+      error instanceof NobodyError ? "failure" : "error",
+      clock.monotonic() - since,
+    );
     throw error;
   };
   try {
@@ -333,7 +336,6 @@ export function createAuth(options: AuthOptions): Auth {
   const context = { view, clock, outbound, pods, metrics: counts };
   const { authorizer, use } = renewable(chain, context);
   return {
-    authenticators,
     renew(next) {
       if (!sameValue(next.authentication?.anonymous, authentication.anonymous)) {
         throw new Error("anonymous: Forbidden: changed from initial configuration file");

@@ -14,7 +14,7 @@ import {
   TermOverError,
   TooLargeError,
 } from "../../kv/contract.ts";
-import type { AdmissionPlugin, Authenticator, Authorizer } from "../auth/contract.ts";
+import type { AdmissionPlugin, Authorizer } from "../auth/contract.ts";
 import type { Auth } from "../auth/mod.ts";
 import type { NodeDialer } from "../client/node_api.ts";
 import type { Outbound } from "../client/outbound.ts";
@@ -53,7 +53,8 @@ export interface Deps {
   database: Database<KubeObject>;
   kinds: Kinds;
   clock: Clock;
-  authenticators: readonly Authenticator[];
+  /** Whose a request is, by its credentials; throws or rejects with 401. */
+  authenticate: Auth["authenticate"];
   authorizer: Authorizer;
   admission: readonly AdmissionPlugin[];
   dialer?: NodeDialer;
@@ -86,7 +87,7 @@ export interface Deps {
   closing: Closing;
   health: Health;
   watchEvents: WatchEvents;
-  /** Counts credentials and decisions. */
+  /** Counts decisions, and those who need no credentials. */
   identity?: Auth["identity"];
   /** Counts how long admission takes. */
   admissions?: Auth["admissions"];

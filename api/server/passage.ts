@@ -3,8 +3,6 @@
  * a deadline, authentication, audit, impersonation, flow control. What it asks for is `then`'s to authorize and answer.
  * Failures become replies here; whatever happens, the audit hears how it ended and the seats are given back.
  */
-import { authenticateWith } from "../auth/authn.ts";
-import { attemptOf } from "../auth/identity_metrics.ts";
 import type { Requested } from "../auth/impersonate.ts";
 import type { User } from "../client/contract.ts";
 import { badRequest, internal } from "../machinery/errors.ts";
@@ -126,15 +124,11 @@ async function answered(
   deadline?: number,
 ): Promise<Reply> {
   const { deps, call, requested, longRunning } = begun;
-  const { identity, clock } = deps;
-  const since = clock.monotonic();
   let user: User;
   try {
     const found = authenticated(begun);
     user = found instanceof Promise ? await found : found;
-    identity?.attempted("success", clock.monotonic() - since, user.name);
   } catch (error) {
-    identity?.attempted(attemptOf(error), clock.monotonic() - since);
     return refusedIdentity(begun, error);
   }
   const audit = deps.audit && auditOf(begun, user);
@@ -212,10 +206,13 @@ async function watched(
 /** Whose request this is, by its credentials. Throws or rejects with 401. */
 function authenticated(begun: Begun): User | Promise<User> {
   const { deps, call } = begun;
-  if (call.user) return call.user;
+  if (call.user) {
+    deps.identity?.attempted("success", 0, call.user.name);
+    return call.user;
+  }
   // The record begins once it is known whose request it is
   if (deps.audit) call.annotate = noted;
-  return authenticateWith(deps.authenticators, call);
+  return deps.authenticate(call);
 }
 
 /** One for all calls: a closure over a request kept all of it from the collector, twice the garbage of a GET. */
