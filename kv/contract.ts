@@ -109,7 +109,7 @@ export interface Wanted<T> {
 export interface WatchOptions<T = unknown> {
   /** Only keys that begin with this. */
   prefix: string;
-  /** Only events that it takes (default: all); asked once an event for all watches that want the same. */
+  /** Only events that it takes (default: all). Of what is new it is asked once for all watches that want the same. */
   wanted?: Wanted<T>;
   /** Events after this revision. */
   after: number;

@@ -18,7 +18,10 @@ export const LIST_SEATS_MAX = 100;
 export const WRITE_SEATS_MAX = 10;
 /** Watchers that are one seat's work. */
 const WATCHES_PER_SEAT = 10;
-/** How long such a seat works for one event, in ms: measured (upstream thinks 5, and lets few watchers stop all writes). */
+/**
+ * How long such a seat is thought to work for one event, in ms. Chosen after what the fan-out of events was measured to
+ * take, not measured itself. (Upstream thinks 5: here a few watchers would then stop all writes.)
+ */
 const EVENT_MS = 0.2;
 
 const PLAIN: Work = Object.freeze({ seats: 1, finalSeats: 0, finalMs: 0 });

@@ -6,8 +6,9 @@
  * `<name>.<namespace>.svc`. ExternalName is refused, and so are this machine's own addresses: else whoever may write a
  * Service could make the server speak to what listens here for others.
  *
- * A place that cannot be reached, or whose certificate is no good, is not tried again at once: whoever asks hears the same.
- * A handshake that comes to nothing costs up to 50 ms, and one hook that leads nowhere is asked for by every write.
+ * A place that cannot be reached, or whose certificate is no good, is not tried again at once where whole answers are wanted
+ * (`send`): whoever asks hears the same. A handshake that comes to nothing costs up to 50 ms, and one hook that leads nowhere
+ * is asked for by every write. What is passed on in pieces (`open`) is tried each time.
  */
 import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
