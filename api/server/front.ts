@@ -225,11 +225,7 @@ function refusalOf(
     const row = kind.subresources.find((one) => one.name === subresource);
     if (!row) return asideOf(deps, { kind, subresource }) ? undefined : noSuchResource();
     verbs = row.verbs;
-  } else {
-    const here = kind.verbs.filter((one) => NAMED.includes(one) === named);
-    if (here.length === 0) return noSuchResource();
-    verbs = route.watch ? kind.verbs : here;
-  }
+  } else if (!verbs.some((one) => NAMED.includes(one) === named)) return noSuchResource();
   return verb && verbs.includes(verb) ? undefined : wrongMethod();
 }
 
