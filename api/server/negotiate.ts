@@ -50,11 +50,6 @@ const STREAMED = [`${JSON_TYPE};stream=watch`, `${PROTOBUF_TYPE};stream=watch`];
 const REMEMBERED_MAX = 256;
 
 const JSON_REPRESENTATION: Representation = { media: "json", metaVersion: "v1" };
-/** Metadata has one form whatever the kind. */
-function anyMedia({ watch }: Offer): Offer {
-  return { protobuf: true, table: true, partial: true, list: false, watch };
-}
-
 const parsed = new Map<string, readonly Clause[]>();
 
 /** An Accept header's clauses, best first. */
@@ -80,16 +75,21 @@ export function clausesOf(accept: string): readonly Clause[] {
   return clauses;
 }
 
-function mediaOf(type: string, offer: Offer): Media | undefined {
+/** `metadata`: it alone is wanted, which has one form whatever the kind. */
+function mediaOf(
+  type: string,
+  { protobuf, watch }: Offer,
+  metadata: boolean | undefined,
+): Media | undefined {
   switch (type) {
     case "*/*":
     case "application/*":
     case JSON_TYPE:
       return "json";
     case YAML_TYPE:
-      return offer.watch ? undefined : "yaml";
+      return watch ? undefined : "yaml";
     case PROTOBUF_TYPE:
-      return offer.protobuf ? "protobuf" : undefined;
+      return protobuf || metadata ? "protobuf" : undefined;
     default:
       return undefined;
   }
@@ -101,7 +101,7 @@ export function negotiate(accept: string | undefined, offer: Offer): Representat
   for (const { type, params, quality } of clausesOf(accept)) {
     if (quality === 0) continue;
     const as = params.get("as");
-    const media = mediaOf(type, as?.startsWith("Partial") ? anyMedia(offer) : offer);
+    const media = mediaOf(type, offer, as?.startsWith("Partial"));
     if (!media || (as === "Table" && media === "protobuf")) continue;
     const pretty = params.get("pretty") === "1" || undefined;
     if (as === undefined) return { media, metaVersion: "v1", pretty };
