@@ -113,20 +113,18 @@ export class Frames {
         at += step;
         continue;
       }
-      const whole = this.#have === 0 && piece.length - at >= FRAME_HEAD_BYTES;
-      const type = whole ? piece[at + 3] : this.#gather(piece, at);
-      if (!whole) {
-        const step = Math.min(FRAME_HEAD_BYTES - this.#have, piece.length - at);
-        at += step;
-        this.#have += step;
+      if (this.#have > 0 || piece.length - at < FRAME_HEAD_BYTES) {
+        at += this.#gather(piece, at);
         if (this.#have < FRAME_HEAD_BYTES) return at;
         this.#have = 0;
         this.#skip = lengthOf(this.#head, 0);
+        const type = this.#head[3];
         // Half of it has been passed on: it counts, but is not held back
         if (type === HEADERS) open();
         if (type === RST_STREAM && !reset()) return at;
         continue;
       }
+      const type = piece[at + 3];
       if (type === HEADERS && !open()) return at;
       if (type === RST_STREAM && !reset()) return at;
       this.#skip = lengthOf(piece, at);
@@ -135,11 +133,12 @@ export class Frames {
     return piece.length;
   }
 
-  /** Keeps what there is of a frame's head; its type, once that is known. */
+  /** Keeps what there is of a frame's head; how many bytes that is. */
   #gather(piece: Uint8Array, at: number): number {
     const step = Math.min(FRAME_HEAD_BYTES - this.#have, piece.length - at);
     this.#head.set(piece.subarray(at, at + step), this.#have);
-    return this.#head[3];
+    this.#have += step;
+    return step;
   }
 }
 
