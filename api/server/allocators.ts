@@ -140,22 +140,15 @@ function rangeOf(text: string): Range {
 /** The cluster's own ranges, by the text that names them all. */
 const owned = new Map<string, readonly Range[]>();
 
-function ownRanges({ serviceRange }: Pick<Deps, "serviceRange">): readonly Range[] {
+function ownRanges(serviceRange: string): readonly Range[] {
   let own = owned.get(serviceRange);
   if (!own) owned.set(serviceRange, own = serviceRange.split(",").map(rangeOf));
   return own;
 }
 
-const families = new Map<string, readonly IpFamily[]>();
-
 /** The address families of a cluster's ranges of Services. */
 export function serviceFamilies(serviceRange: string): readonly IpFamily[] {
-  let found = families.get(serviceRange);
-  if (!found) {
-    found = ownRanges({ serviceRange }).map(({ family }) => family);
-    families.set(serviceRange, found);
-  }
-  return found;
+  return ownRanges(serviceRange).map(({ family }) => family);
 }
 
 function numberOf(bytes: readonly number[]): number {
@@ -211,7 +204,7 @@ function claimAddresses(
 
 /** Claims an address of a family that nobody has. */
 function give(deps: Deps, ledger: Ledger, service: KubeObject, family: IpFamily): string {
-  const own = ownRanges(deps).find((range) => range.family === family);
+  const own = ownRanges(deps.serviceRange).find((range) => range.family === family);
   const balancers = own && own.family === "IPv4" ? Math.min(BALANCER_ADDRESSES, own.size / 4) : 0;
   const address = own && freeAddress(deps, ledger, own, balancers) ||
     further(deps, ledger, family, (range) => freeAddress(deps, ledger, range, 0));
@@ -226,7 +219,7 @@ function addressProblem(
   address: string,
   dryRun: boolean | undefined,
 ): string {
-  const own = ownRanges(deps).find(({ family }) => family === familyOf(address));
+  const own = ownRanges(deps.serviceRange).find(({ family }) => family === familyOf(address));
   if (
     (own && isInside(own, address)) ||
     further(deps, ledger, familyOf(address), (range) => isInside(range, address))
@@ -257,7 +250,7 @@ function further<T>(
   family: IpFamily,
   use: (range: Range) => T,
 ): T | undefined {
-  const own = ownRanges(deps);
+  const own = ownRanges(deps.serviceRange);
   for (const { value: { metadata, spec, status } } of ledger.scan(SERVICE_CIDRS)) {
     const ready = status?.conditions?.find((each: { type: string }) => each.type === "Ready");
     if (metadata.deletionTimestamp || (ready && ready.status !== "True")) continue;
