@@ -5,7 +5,7 @@
  * Of the thresholds of evictions only memory's has a default, unlike upstream: a developer's disk that is nearly full
  * is no reason to stop work.
  */
-import { parseQuantity, QuantityError } from "../machinery/quantity.ts";
+import { parseQuantity } from "../machinery/quantity.ts";
 import { parseDuration } from "../machinery/time.ts";
 import { duration, type Flag, integer, list, text, textOr, UsageError } from "./flag_types.ts";
 
@@ -41,7 +41,7 @@ export const KUBELET_FLAGS = {
 type Values = { [Name in keyof typeof KUBELET_FLAGS]: (typeof KUBELET_FLAGS)[Name]["default"] };
 
 /** What may run short. */
-export const EVICTION_SIGNALS = [
+const EVICTION_SIGNALS = [
   "memory.available",
   "nodefs.available",
   "nodefs.inodesFree",
@@ -99,7 +99,6 @@ export function kubeletOptions(flags: Values): KubeletOptions {
 }
 
 function evictionOf(flags: Values): EvictionOptions {
-  const hard = flags["eviction-hard"].split(",").map((word) => word.trim()).filter(Boolean);
   const periods = new Map<Signal, number>();
   const least = new Map<Signal, Amount>();
   const name = "eviction-soft-grace-period";
@@ -123,7 +122,7 @@ function evictionOf(flags: Values): EvictionOptions {
   });
   return {
     thresholds: [
-      ...pairsOf(hard, "eviction-hard", "<").flatMap((pair) => threshold("eviction-hard", pair, 0)),
+      ...pairs(flags, "eviction-hard", "<").flatMap((pair) => threshold("eviction-hard", pair, 0)),
       ...soft,
     ],
     pressureTransitionMs: flags["eviction-pressure-transition-period"],
@@ -135,13 +134,17 @@ type Pair = readonly [Signal, string];
 
 function pairs(
   flags: Values,
-  name: "eviction-soft" | "eviction-soft-grace-period" | "eviction-minimum-reclaim",
+  flag:
+    | "eviction-hard"
+    | "eviction-soft"
+    | "eviction-soft-grace-period"
+    | "eviction-minimum-reclaim",
   sign: string,
 ): Pair[] {
-  return pairsOf(flags[name], name, sign);
-}
-
-function pairsOf(words: readonly string[], flag: string, sign: string): Pair[] {
+  const value = flags[flag];
+  const words = typeof value === "string"
+    ? value.split(",").map((word) => word.trim()).filter(Boolean)
+    : value;
   return words.map((word) => {
     const [signal, text, ...more] = word.split(sign);
     if (text === undefined || more.length) {
@@ -178,7 +181,6 @@ function read<T>(flag: string, how: () => T): T {
   try {
     return how();
   } catch (error) {
-    if (!(error instanceof QuantityError) && !(error instanceof Error)) throw error;
     throw new UsageError(`--${flag}: ${(error as Error).message}`);
   }
 }
