@@ -189,24 +189,30 @@ function fieldsOf(version: CrdVersion): Kind["fields"] {
   for (const { jsonPath } of version.selectableFields) {
     const names = jsonPath.slice(1).split(".");
     fields[names.join(".")] = (object) => {
-      let at: unknown = object;
-      for (const name of names) at = isMap(at) && Object.hasOwn(at, name) ? at[name] : undefined;
-      return at === undefined || at === null ? "" : String(at);
+      const value = valueAt(object, names);
+      return value === undefined || value === null ? "" : String(value);
     };
   }
   return fields;
 }
 
+function valueAt(object: unknown, names: readonly string[]): unknown {
+  let at = object;
+  for (const name of names) at = isMap(at) && Object.hasOwn(at, name) ? at[name] : undefined;
+  return at;
+}
+
 function hooksOf(version: CrdVersion, schema: Field): KindHooks {
   const status = version.subresources?.status !== undefined;
+  const scale = scalePathsOf(version);
   const hooks: KindHooks = {
     defaults: (object) => fillDefaults(schema, object as unknown as Json),
-    validate: (object) => [...objectErrors(schema, object), ...scaleErrors(version, object)],
+    validate: (object) => [...objectErrors(schema, object), ...scaleErrors(scale, object)],
     validateUpdate(object, old, context) {
       const statusOnly = status && context.subresource === "status";
       return [
         ...objectErrors(schema, object, old, statusOnly),
-        ...scaleErrors(version, object, statusOnly),
+        ...scaleErrors(scale, object, statusOnly),
       ];
     },
   };
@@ -223,15 +229,13 @@ function hooksOf(version: CrdVersion, schema: Field): KindHooks {
 
 /** What a Scale could not show: numbers of replicas that are none. */
 function scaleErrors(
-  version: CrdVersion,
+  paths: ReturnType<typeof scalePathsOf>,
   object: DeepReadonly<KubeObject>,
   statusOnly = false,
 ): Cause[] {
-  const paths = scalePathsOf(version);
   if (!paths) return [];
   return (statusOnly ? [paths.status] : [paths.spec, paths.status]).flatMap((path) => {
-    let value: unknown = object;
-    for (const name of path) value = isMap(value) ? value[name] : undefined;
+    const value = valueAt(object, path);
     if (typeof value !== "number" || (value >= 0 && value <= REPLICAS_MAX)) return [];
     const why = value < 0
       ? "should be a non-negative integer"
