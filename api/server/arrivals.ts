@@ -21,15 +21,11 @@ export const LARGE_BYTES_PER_S = 4 * 1024 * 1024;
 
 /** When whose large bodies have been paid for: a user is forgotten once that is over. */
 class Payments {
-  readonly #clock: Pick<Clock, "monotonic" | "sleep">;
+  readonly #clock: Pick<Clock, "monotonic">;
   readonly #paidAt = new Map<string, number>();
 
-  constructor(clock: Pick<Clock, "monotonic" | "sleep">) {
+  constructor(clock: Pick<Clock, "monotonic">) {
     this.#clock = clock;
-  }
-
-  get size(): number {
-    return this.#paidAt.size;
   }
 
   /** Takes so many bytes into account; how long they wait, in ms. */

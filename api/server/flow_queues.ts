@@ -43,7 +43,7 @@ export interface FlowLabel {
 const SERVICE_MS = 3;
 
 /** One part in so many of a level's seats is left by each flow to others. */
-export const LEFT_PART = 8;
+const LEFT_PART = 8;
 
 /** Why a request is not served. */
 export type Refusal = "queue-full" | "concurrency-limit" | "time-out";
