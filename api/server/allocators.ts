@@ -5,6 +5,7 @@
  */
 import { invalid } from "../machinery/errors.ts";
 import { edit } from "../machinery/edit.ts";
+import { familyOf } from "../kinds/rules/service_families.ts";
 import { formatIp, parseCidr, parseIp } from "../machinery/ip.ts";
 import type { DeepReadonly, IpFamily, Kind, KubeObject } from "../machinery/types.ts";
 import { type Deps, timeText } from "./deps.ts";
@@ -124,10 +125,10 @@ function rangeOf(text: string): Range {
         `Cannot use ${JSON.stringify(text)} as the range of Services: not a CIDR`,
       );
     }
-    const { family, bytes } = cidr.ip;
+    const { bytes } = cidr.ip;
     range = {
       text,
-      family: family === 4 ? "IPv4" : "IPv6",
+      family: familyOf(text),
       prefix: bytes.slice(0, -4),
       base: numberOf(bytes.slice(-4)),
       size: 2 ** Math.min(32, bytes.length * 8 - cidr.bits),
@@ -160,10 +161,6 @@ function addressText({ prefix, base }: Range, offset: number): string {
   const end = [16777216, 65536, 256, 1].map((unit) => Math.floor(number / unit) % 256);
   if (prefix.length === 0) return end.join(".");
   return formatIp({ family: 6, bytes: [...prefix, ...end], mapped: false, leadingZeros: false });
-}
-
-function familyOf(address: string): IpFamily {
-  return address.includes(":") ? "IPv6" : "IPv4";
 }
 
 /** The one name of an address, however a Service writes it. */

@@ -3,7 +3,7 @@
  * written fits together and this cluster (upstream's `initIPFamilyFields`).
  */
 
-import type { Cause } from "../../machinery/types.ts";
+import type { Cause, IpFamily } from "../../machinery/types.ts";
 import { validateIp } from "./ip_validation.ts";
 import { semanticEqual } from "./equality.ts";
 import { isSet, Report, SPEC } from "./report.ts";
@@ -101,6 +101,11 @@ export function chooseFamilies(
   return r.causes;
 }
 
+/** The family of an address, or of a range. */
+export function familyOf(text: string): IpFamily {
+  return text.includes(":") ? "IPv6" : "IPv4";
+}
+
 const other = (family: string) => family === "IPv4" ? "IPv6" : "IPv4";
 
 /** Services that would like two families, and say nothing new of addresses, stay as they are. */
@@ -142,7 +147,7 @@ function familiesOf(spec: Obj, r: Report, served: readonly string[]): string[] {
   if (ips[0] === "None") return chosen;
   ips.forEach((ip, i) => {
     if (i < chosen.length) return;
-    const family = ip.includes(":") ? "IPv6" : "IPv4";
+    const family = familyOf(ip);
     if (served.includes(family)) chosen.push(family);
     else r.invalid(IPS.index(i), ips, `${family} is not configured on this cluster`);
   });
