@@ -22,7 +22,7 @@ export interface ContainerUsage {
   stats: ContainerStats;
   id?: string;
   image?: string;
-  /** What its logs take; measured only when all is asked for. */
+  /** What its logs take; measured only when storage is asked for. */
   logs?: SpaceUsed;
 }
 
@@ -33,8 +33,9 @@ export interface PodUsage {
   labels: Record<string, string>;
   startedAt: number;
   containers: ContainerUsage[];
-  /** Measured only when all is asked for, as the next two. */
+  /** Measured only when sandboxes are asked for. */
   sandbox?: SandboxFigures;
+  /** Measured only when storage is asked for. */
   volumes?: VolumeFigures[];
 }
 
@@ -60,9 +61,11 @@ export const USAGE_PATH = "/plesio/usage";
 
 /** What is asked of a node's usage, beyond what containers use of processors and memory. */
 export interface UsageQuery {
-  /** Storage and network too, which takes longer, and the machine. */
-  all?: boolean;
-  /** The machine as a whole too. */
+  /** File systems, volumes and logs: all files of pods are looked through. */
+  storage?: boolean;
+  /** Pods' networks and processes. */
+  sandboxes?: boolean;
+  /** The machine as a whole. */
   machine?: boolean;
 }
 
@@ -76,13 +79,16 @@ interface Asked {
 type Page = (asked: Asked) => string | Promise<string | object>;
 
 const PAGES: Readonly<Record<string, Page>> = {
-  "/metrics": async ({ measure, counts }) => kubeletText(await measure({ all: true }), counts),
+  "/metrics": async ({ measure, counts }) => kubeletText(await measure({ storage: true }), counts),
   "/metrics/resource": async ({ measure }) => resourceText(await measure({ machine: true })),
-  "/metrics/cadvisor": async ({ measure }) => containerText(await measure({ all: true })),
+  "/metrics/cadvisor": async ({ measure }) =>
+    containerText(await measure({ sandboxes: true, machine: true })),
   "/metrics/probes": ({ counts }) => counts?.probesText() ?? "",
   "/stats/summary": async ({ measure, query }) => {
     const onlyCpuAndMemory = query.get("only_cpu_and_memory") === "true";
-    return summary(await measure({ all: !onlyCpuAndMemory, machine: true }), { onlyCpuAndMemory });
+    const more = !onlyCpuAndMemory;
+    const usage = await measure({ storage: more, sandboxes: more, machine: true });
+    return summary(usage, { onlyCpuAndMemory });
   },
   [USAGE_PATH]: ({ measure }) => measure(),
 };

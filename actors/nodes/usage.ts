@@ -48,22 +48,20 @@ export async function nodeUsage(
   node: MeasuredNode,
   workers: Iterable<PodWorker>,
   now: number,
-  { all = false, machine: whole = all }: UsageQuery = {},
+  query: UsageQuery = {},
 ): Promise<NodeUsage> {
   const pods: PodUsage[] = [];
   const held = { own: 0, others: 0 };
   for (const worker of workers) {
     held[isStatic(worker.pod) ? "own" : "others"]++;
-    const pod = all
-      ? await podUsage(worker, node.volumes)
-      : podPart(worker, await containersOf(worker, false));
+    const pod = await podUsage(worker, node.volumes, query);
     if (pod.containers.length) pods.push(pod);
   }
   const { meter } = node;
   const [machine, nodeFs, imageFs] = await Promise.all([
-    whole ? meter?.machine() : undefined,
-    all ? meter?.nodeFs() : undefined,
-    all ? meter?.imageFs?.() : undefined,
+    query.machine ? meter?.machine() : undefined,
+    query.storage ? meter?.nodeFs() : undefined,
+    query.storage ? meter?.imageFs?.() : undefined,
   ]);
   return {
     node: node.name,
@@ -80,34 +78,39 @@ export async function nodeUsage(
   };
 }
 
-async function containersOf({ pod, records }: PodWorker, all: boolean): Promise<ContainerUsage[]> {
+async function containersOf(
+  { pod, records }: PodWorker,
+  storage: boolean,
+): Promise<ContainerUsage[]> {
   const containers: ContainerUsage[] = [];
   for (const { name, phase, id, image, runtime, startedAt } of records) {
     if (phase !== "running" || !id || !runtime) continue;
     const measured = await runtime.stats(id);
     if (!measured) continue;
     const stats = runtime.real ? measured : annotatedUsage(pod, name, measured);
-    const logs = all ? await runtime.logUsage?.(pod, name) : undefined;
+    const logs = storage ? await runtime.logUsage?.(pod, name) : undefined;
     containers.push({ name, startedAt, stats, id, image, logs });
   }
   return containers;
 }
 
-function podPart({ pod, startedAt }: PodWorker, containers: ContainerUsage[]): PodUsage {
-  const { namespace = "", name, uid, labels = {} } = pod.metadata;
-  return { namespace, name, uid, labels, startedAt, containers };
-}
-
-/** All that one pod uses. */
+/** What one pod uses (all). */
 export async function podUsage(
   worker: PodWorker,
   volumes: PodVolumes | undefined,
+  { storage = false, sandboxes = false }: UsageQuery = { storage: true, sandboxes: true },
 ): Promise<PodUsage> {
-  const { pod, records } = worker;
+  const { pod, records, startedAt } = worker;
+  const { namespace = "", name, uid, labels = {} } = pod.metadata;
   const runtime = records.find(({ phase }) => phase === "running")?.runtime;
   return {
-    ...podPart(worker, await containersOf(worker, true)),
-    sandbox: await runtime?.sandboxStats?.(pod.metadata.uid),
-    volumes: runtime?.real ? await volumes?.measure?.(pod) : undefined,
+    namespace,
+    name,
+    uid,
+    labels,
+    startedAt,
+    containers: await containersOf(worker, storage),
+    sandbox: sandboxes ? await runtime?.sandboxStats?.(uid) : undefined,
+    volumes: storage && runtime?.real ? await volumes?.measure?.(pod) : undefined,
   };
 }
