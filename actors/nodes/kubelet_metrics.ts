@@ -1,13 +1,11 @@
 /** `/metrics` and `/metrics/probes` of a node: what its kubelet counts, under upstream's names (pkg/kubelet/metrics). */
-import { Counter, Duration, Gauge } from "../../api/machinery/metric_series.ts";
+import { Counter, DEFAULT_BOUNDS, Duration, Gauge } from "../../api/machinery/metric_series.ts";
 import type { NodeUsage } from "./metrics.ts";
 import type { ContainerKind } from "./runtimes/runtime.ts";
 
 /** Upper bounds of how long pods take to start, in seconds. */
 const START_BOUNDS = [0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480]
   .concat(600, 900, 1200, 1800, 2700, 3600);
-/** Those of client_golang, for what is short. */
-const SHORT_BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 
 /** What upstream calls kinds of containers. */
 const CONTAINER_TYPES: Readonly<Record<ContainerKind, string>> = {
@@ -27,7 +25,7 @@ export class KubeletMetrics {
   readonly podWork = new Duration(
     "kubelet_pod_worker_duration_seconds",
     "[ALPHA] Duration in seconds to sync a single pod. Broken down by operation type: create, update, or sync",
-    SHORT_BOUNDS,
+    DEFAULT_BOUNDS,
   );
   readonly startedPods = new Counter(
     "kubelet_started_pods_total",

@@ -1,13 +1,11 @@
 /** Where a node has a pod from, and what follows: the API, or a file of its own with a mirror in the API. */
+import { SYSTEM_CRITICAL } from "../../api/kinds/mod.ts";
 import type { Pod } from "./types.ts";
 
 export const SOURCE = "kubernetes.io/config.source";
 export const HASH = "kubernetes.io/config.hash";
 export const SEEN = "kubernetes.io/config.seen";
 export const MIRROR = "kubernetes.io/config.mirror";
-
-/** Pods of this priority are never evicted by their node. */
-const SYSTEM_CRITICAL = 2_000_000_000;
 
 /** Whether the API has it only to show what a node runs by a file. */
 export function isMirror({ metadata }: Pick<Pod, "metadata">): boolean {

@@ -1,11 +1,8 @@
 /** Metrics of who was known and what was decided, by upstream's names. Counting is cheap: every request is counted. */
-import { Duration, exponentialBounds, Tally } from "../machinery/metric_series.ts";
+import { DEFAULT_BOUNDS, Duration, exponentialBounds, Tally } from "../machinery/metric_series.ts";
 import type { Authorizer, Decision } from "./contract.ts";
 
-/** Upper bounds of a webhook's latency, in seconds (upstream's). */
-const WEBHOOK_BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-
-/** Those of knowing somebody and of a decision. */
+/** Upper bounds of knowing somebody and of a decision, in seconds. */
 const BUCKETS = exponentialBounds(0.001, 2, 15);
 
 /** How a request's credentials were taken; `failure`: there were none that anybody knows. */
@@ -56,7 +53,7 @@ export class IdentityMetrics {
   readonly #durations = new Duration(
     "apiserver_authorization_webhook_duration_seconds",
     "Time that authorization webhooks take, in seconds",
-    WEBHOOK_BUCKETS,
+    DEFAULT_BOUNDS,
   );
 
   /** Somebody asked; `name` is who it was, where that is known. */

@@ -5,6 +5,7 @@
  * Of the thresholds of evictions only memory's has a default, unlike upstream: a developer's disk that is nearly full
  * is no reason to stop work.
  */
+import { SYSTEM_CRITICAL } from "../kinds/mod.ts";
 import { parseQuantity } from "../machinery/quantity.ts";
 import { parseDuration } from "../machinery/time.ts";
 import { duration, type Flag, integer, list, text, textOr, UsageError } from "./flag_types.ts";
@@ -184,9 +185,6 @@ function read<T>(flag: string, how: () => T): T {
     throw new UsageError(`--${flag}: ${(error as Error).message}`);
   }
 }
-
-/** The priority from which pods are critical. */
-const SYSTEM_CRITICAL = 2_000_000_000;
 
 function shutdownOf(flags: Values): ShutdownPeriod[] | undefined {
   const all = flags["shutdown-grace-period"];

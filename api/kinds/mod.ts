@@ -6,5 +6,6 @@ export { createKinds, type KindsOptions } from "./registry.ts";
 export { schemaNames, schemas } from "./schemas.ts";
 export { kindsOf } from "./rows.ts";
 export { validateCreate } from "./rules/meta.ts";
+export { SYSTEM_CLASSES, SYSTEM_CRITICAL } from "./rules/scheduling.ts";
 /** Types of objects, one namespace a group-version: `core_v1.Pod`. */
 export type * from "./generated/types.ts";

@@ -127,6 +127,9 @@ export class Histogram {
   }
 }
 
+/** Upper bounds of durations in seconds where upstream names none (client_golang's). */
+export const DEFAULT_BOUNDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+
 /** `count` bounds, each `factor` times the one before. */
 export function exponentialBounds(first: number, factor: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => Number((first * factor ** i).toPrecision(12)));

@@ -7,6 +7,7 @@
 import { Buffer } from "node:buffer";
 import type { Client, Target } from "../client/contract.ts";
 import { bootstrapRoleWrites } from "../auth/mod.ts";
+import { SYSTEM_CLASSES } from "../kinds/mod.ts";
 import { ApiError, type Kinds, type KubeObject } from "../machinery/types.ts";
 import type { Database } from "../../kv/contract.ts";
 import type { Clock } from "../../kv/clock.ts";
@@ -118,12 +119,12 @@ function priorityClasses(): object[] {
   return [
     {
       metadata: { name: "system-node-critical" },
-      value: 2_000_001_000,
+      value: SYSTEM_CLASSES["system-node-critical"],
       description: "Used for system critical pods that must not be moved from their current node.",
     },
     {
       metadata: { name: "system-cluster-critical" },
-      value: 2_000_000_000,
+      value: SYSTEM_CLASSES["system-cluster-critical"],
       description:
         "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
     },

@@ -13,10 +13,12 @@ import { isSet, METADATA, Path, Report } from "./report.ts";
 
 const USER_PRIORITY_MAX = 1_000_000_000;
 const SYSTEM_PREFIX = "system-";
+/** From this priority on nobody evicts a pod to make room. */
+export const SYSTEM_CRITICAL = 2_000_000_000;
 /** The two classes that Kubernetes itself brings. */
-const SYSTEM_CLASSES: Record<string, number> = {
-  "system-node-critical": 2_000_001_000,
-  "system-cluster-critical": 2_000_000_000,
+export const SYSTEM_CLASSES = {
+  "system-node-critical": SYSTEM_CRITICAL + 1_000,
+  "system-cluster-critical": SYSTEM_CRITICAL,
 };
 const PREEMPTION = ["Never", "PreemptLowerPriority"];
 
@@ -25,7 +27,7 @@ function validatePriorityClass(object: DeepReadonly<KubeObject>): Cause[] {
   const { name = "" } = object.metadata;
   const { value = 0, globalDefault = false, preemptionPolicy } = object;
   if (name.startsWith(SYSTEM_PREFIX)) {
-    const known = SYSTEM_CLASSES[name];
+    const known = (SYSTEM_CLASSES as Record<string, number>)[name];
     const problem = known === undefined
       ? `${name} is not a known system priority class`
       : known !== value
