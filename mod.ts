@@ -71,6 +71,7 @@ import type { ServerOptions } from "./api/config/server.ts";
 import { addressIn } from "./api/config/serving.ts";
 import { runTokenCommand } from "./api/config/token.ts";
 import { publishJoining } from "./api/joining/mod.ts";
+import { plesioApi } from "./api/plesio/mod.ts";
 import type { DeepReadonly, Kinds, KubeObject } from "./api/machinery/types.ts";
 import {
   type Api,
@@ -83,7 +84,6 @@ import {
 } from "./api/mod.ts";
 import { bootstrap, publishAuthentication, publishClusterInfo } from "./api/server/bootstrap.ts";
 import type { Listener, TlsFiles } from "./api/server/listen.ts";
-import { registryView } from "./api/server/registry_view.ts";
 import { Upkeep } from "./api/upkeep.ts";
 import {
   type Clock,
@@ -540,10 +540,7 @@ async function build(
     tokens: options.tokens,
   });
   const { serviceRange } = clusterRanges(ranges, options);
-  const routes: ApiOptions["routes"] = (app) => {
-    app.get("/debug/actors", (c) => c.json({ actors: system.report() }));
-    app.get("/debug/registry/*", (c) => c.json(registryView(database, c.req.path)));
-  };
+  const beside = plesioApi({ database, actors: () => system.report() });
   const frontProxy = new FrontProxy(database.settings, clock);
   const controllerMetrics = new ControllerMetrics();
   const api = createApi({
@@ -566,7 +563,7 @@ async function build(
     dialer,
     virtual: { ...virtual, ...view.subresources },
     serviceRange,
-    routes,
+    beside,
     front: options.front,
     warn: (text) => log("error", text),
     onError: (error) => log("error", "a request failed", { error: String(error) }),

@@ -134,8 +134,8 @@ export interface ApiOptions {
   features?: ReadonlyMap<string, boolean>;
   /** The certificate by which servers behind APIServices know this one; without it they are told no user. */
   frontProxy?: () => Promise<FrontProxyIdentity>;
-  /** Adds routes to the app; whoever asks for them has been authorized for the path. */
-  routes?: AppOptions["routes"];
+  /** Answers paths that Kubernetes has not, for whoever may ask for them. */
+  beside?: AppOptions["beside"];
 }
 
 /** What is known of a client before it says anything. */
@@ -365,7 +365,7 @@ export function createApi(options: ApiOptions): Api {
   const app = createApp(deps, {
     metrics,
     openapi,
-    routes: options.routes,
+    beside: options.beside,
     connect: async (call, request) => (await streams()).connectPlain(deps, call, request),
   });
   const upgrade: Api["upgrade"] = async (call, socket, head) => {

@@ -18,6 +18,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   "api/cis": ["api/client", "api/kinds", "api/machinery"],
   "api/web": ["api/client", "api/kinds", "api/machinery"],
   "api/server": ["api/auth", "api/client", "api/kinds", "api/machinery", "kv"],
+  "api/plesio": ["api/server", "api/auth", "api/client", "api/kinds", "api/machinery", "kv"],
   "api/config": ["api/auth", "api/client", "api/joining", "api/kinds", "api/machinery"],
   "api/joining": ["api/auth", "api/client", "api/kinds", "api/machinery"],
   "api": ["api/server", "api/config", "api/auth", "api/client", "api/kinds", "api/machinery", "kv"],

@@ -39,8 +39,8 @@ export interface AppOptions {
   connect?: Connector;
   openapi: OpenApi;
   metrics: Metrics;
-  /** Adds routes; whoever asks for them has been authenticated and authorized for the path. */
-  routes?: (app: Hono<Env>) => void;
+  /** Answers paths that Kubernetes has not, for whoever may ask for them; undefined: not its path. */
+  beside?: (call: Call, user: User) => Promise<Reply> | Reply | undefined;
 }
 
 /** What a route knows of its request. */
@@ -100,7 +100,7 @@ export function createApp(deps: Deps, options: AppOptions): App {
         { requested: requestedPath(call), began },
         async (passage) => {
           await authorizePath(deps, call, passage);
-          const reply = await replyOfResponse(
+          const reply = await options.beside?.(call, passage.user) ?? await replyOfResponse(
             await hono.fetch(requestOfCall(call), { call, user: passage.user }),
           );
           if (passage.audit && reply.status >= 400) reply.outcome = statusIn(reply);
@@ -205,7 +205,6 @@ function addRoutes(
       return responseOf(jsonReply(200, await tokens.jwks(), headers));
     });
   }
-  options.routes?.(hono);
 }
 
 function discoveryReply(discovery: Discovery, call: Call): Reply {

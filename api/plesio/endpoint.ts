@@ -1,0 +1,27 @@
+/** What an endpoint of Plesio's own is, and what all of them say. */
+import type { User } from "../client/contract.ts";
+import { ApiError } from "../machinery/types.ts";
+import type { Call, Reply } from "../server/http.ts";
+import type { PlesioPorts } from "./ports.ts";
+
+/** A request to an endpoint: whoever sent it may. */
+export interface Asked {
+  readonly call: Call;
+  readonly user: User;
+  /** What follows the endpoint's path: "" or from a slash on. */
+  readonly rest: string;
+  readonly ports: PlesioPorts;
+}
+
+/** One row of the table. What it throws becomes a Status. */
+export interface Endpoint {
+  readonly path: string;
+  answer(asked: Asked): Promise<Reply> | Reply;
+}
+
+/** Refuses every method but these, which an endpoint has. */
+export function allowMethods({ call }: Asked, ...methods: readonly string[]): void {
+  if (methods.includes(call.method)) return;
+  const message = `${call.path} takes ${methods.join(" and ")}, not ${call.method}`;
+  throw new ApiError({ code: 405, reason: "MethodNotAllowed", message });
+}

@@ -1,0 +1,39 @@
+/**
+ * What Plesio answers beside Kubernetes' own API: a table of endpoints, most of them under `/plesio/v1/`.
+ *
+ * - They are paths that name no resource: authenticated, audited and authorized as upstream's nonResourceURLs.
+ *   Administrators have them; others need a ClusterRole that names them.
+ * - Failures are Status objects, and whatever is a GET can be seen with `kubectl get --raw`.
+ * - An endpoint gets what it needs of the process through `ports.ts`; what is not there here (`undefined`) answers
+ *   404 with a text that says how a cluster is started that has it.
+ *
+ * Reading order: `ports.ts`, `endpoint.ts` (what an endpoint is), then one file per row of the table.
+ */
+import type { User } from "../client/contract.ts";
+import type { Call, Reply } from "../server/http.ts";
+import { actors } from "./actors.ts";
+import type { Endpoint } from "./endpoint.ts";
+import type { PlesioPorts } from "./ports.ts";
+import { registry } from "./registry.ts";
+
+export type { PlesioPorts } from "./ports.ts";
+
+/** The endpoints; of those whose path a request's begins with, the longest answers. */
+const ENDPOINTS: readonly Endpoint[] = [
+  { path: "/debug/actors", answer: actors },
+  { path: "/debug/registry", answer: registry },
+  { path: "/plesio/v1/actors", answer: actors },
+].sort((a, b) => b.path.length - a.path.length);
+
+/** Makes the part of an app that answers them; undefined for paths that are not theirs. */
+export function plesioApi(
+  ports: PlesioPorts,
+): (call: Call, user: User) => Promise<Reply> | Reply | undefined {
+  return (call, user) => {
+    const found = ENDPOINTS.find(({ path }) =>
+      call.path.startsWith(path) &&
+      (call.path.length === path.length || call.path[path.length] === "/")
+    );
+    return found?.answer({ call, user, rest: call.path.slice(found.path.length), ports });
+  };
+}
