@@ -27,13 +27,13 @@ import {
 } from "./actors/mod.ts";
 import {
   advertised,
+  balancerRange,
   clusterRanges,
   type ContainerRuntimeOptions,
   dialerOf,
   keptRanges,
   type KubeletOptions,
-  lastBlock,
-  type LocalNodesOptions,
+  localNodes,
   machineHost,
   metricsApi,
   type ProxyMode,
@@ -56,6 +56,7 @@ import {
   type Auth,
   createAuth,
   createKubeconfig,
+  noteTokenUse,
   serverNames,
   signedStatus,
   type Tokens,
@@ -68,11 +69,11 @@ import { apisOf, featureLines } from "./api/config/features.ts";
 import { COMPONENTS, UsageError } from "./api/config/flags.ts";
 import { runNodeCommand } from "./api/config/node.ts";
 import type { ServerOptions } from "./api/config/server.ts";
-import { addressIn } from "./api/config/serving.ts";
+import { addressIn, EVERY_ADDRESS, firstAddress, urlOf } from "./api/config/serving.ts";
 import { runTokenCommand } from "./api/config/token.ts";
 import { publishJoining } from "./api/joining/mod.ts";
 import { plesioApi } from "./api/plesio/mod.ts";
-import type { DeepReadonly, Kinds, KubeObject } from "./api/machinery/types.ts";
+import type { Kinds, KubeObject } from "./api/machinery/types.ts";
 import {
   type Api,
   type ApiOptions,
@@ -257,16 +258,7 @@ export class Cluster {
         `Cannot run real processes under a manual clock: runtime "${options.runtime}" wants clock "real"`,
       );
     }
-    const database = await openDatabase<KubeObject>({
-      path: options.data ? `${options.data}/cluster.db` : clock.manual ? ":simulated:" : ":memory:",
-      codec: objectCodec,
-      clock,
-      ...(options.encryption
-        ? { sealing: sealingOf(options.encryption, apisOf(options).kinds) }
-        : { sealed: SEALED_BY_DEFAULT }),
-      ...(options.snapshot && { restore: options.snapshot }),
-      ...(options.bytesMax && { bytesMax: options.bytesMax }),
-    });
+    const database = await openCluster(options, clock);
     try {
       const ranges = real && components.includes("network")
         ? await keptRanges(database.settings, options)
@@ -294,7 +286,7 @@ export class Cluster {
           ...parts.shared,
           ...(options.cloudZones?.length && { cloud: localCloud({ zones: options.cloudZones }) }),
           clusterCidr: clusterRanges(ranges, options).podRange,
-          loadBalancerCidr: balancerRange(options, ranges),
+          loadBalancerCidr: balancerRange(options.loadBalancerPool, ranges),
           ...(options.data && {
             localPathRoot: `${await Deno.realPath(options.data)}/volumes`,
             removeFolder,
@@ -305,7 +297,13 @@ export class Cluster {
           { ...options.scheduler, view, outbound: parts.outbound, load: loadModule },
       });
       if (components.includes("nodes")) {
-        await startLocalNodes(parts.system, nodesOf(options, clock, ranges), { nodes, simulated });
+        const wanted = localNodes(options, {
+          clock,
+          ranges,
+          ...(options.cloudZones?.length && { taints: [UNINITIALIZED] }),
+          temporary: () => Deno.makeTempDir({ prefix: "plesio-" }),
+        });
+        await startLocalNodes(parts.system, wanted, { nodes, simulated });
       }
       if (options.data || options.encryptionAnew) cluster.#upkeep.resealLater();
       cluster.#upkeep.renewIdentityLater();
@@ -331,7 +329,8 @@ export class Cluster {
         'Cannot listen under a manual clock: start the cluster with clock "real", or say underManualClock',
       );
     }
-    const shown = options.advertise ?? (EVERY_ADDRESS.has(host) ? firstAddress() : host);
+    const shown = options.advertise ??
+      (EVERY_ADDRESS.has(host) ? firstAddress(Deno.networkInterfaces()) : host);
     this.#names = [shown, ...options.names ?? []];
     const material = await this.#upkeep.identity(host);
     await publishAuthentication(
@@ -484,24 +483,23 @@ export class Cluster {
   }
 }
 
-/** Hosts that stand for all addresses of the machine. */
-const EVERY_ADDRESS: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
-
-/** The first address of this machine that others may reach. */
-function firstAddress(): string {
-  const found = Deno.networkInterfaces().find(({ family, address }) =>
-    family === "IPv4" && !address.startsWith("127.") && !address.startsWith("10.244.")
-  );
-  return found?.address ?? "127.0.0.1";
-}
-
-function urlOf({ host, port }: { host: string; port: number }): string {
-  return `https://${host.includes(":") ? `[${host}]` : host}:${port}`;
-}
-
 function clockOf({ clock = "manual", seed }: ClusterOptions): Clock {
   if (clock === "real") return new RealClock();
   return clock === "manual" ? new ManualClock({ seed }) : clock;
+}
+
+/** The cluster's database, begun from a snapshot if there is one to begin with. */
+function openCluster(options: ClusterOptions, clock: Clock): Promise<Database<KubeObject>> {
+  return openDatabase<KubeObject>({
+    path: options.data ? `${options.data}/cluster.db` : clock.manual ? ":simulated:" : ":memory:",
+    codec: objectCodec,
+    clock,
+    ...(options.encryption
+      ? { sealing: sealingOf(options.encryption, apisOf(options).kinds) }
+      : { sealed: SEALED_BY_DEFAULT }),
+    ...(options.snapshot && { restore: options.snapshot }),
+    ...(options.bytesMax && { bytesMax: options.bytesMax }),
+  });
 }
 
 type Ground = Pick<Parts, "options" | "clock" | "database" | "ranges" | "log">;
@@ -524,7 +522,7 @@ async function build(
     authentication: options.authentication,
     authorization: options.authorization,
     clientAuthorities: () => authorities.users,
-    legacyUsed: (secret, day) => markUsed(api, secret, day, log),
+    legacyUsed: noteTokenUse(() => api.client(SERVER, "plesio"), log),
     kinds: () => kinds,
     createNamespace: async (name) => {
       const resource = { group: "", version: "v1", plural: "namespaces" };
@@ -604,61 +602,6 @@ async function build(
     ...(sockets.length && { storageDrivers: storageDrivers(sockets, clock) }),
   };
   return { ...ground, ...made, authorities, frontProxy, outbound, shared };
-}
-
-/** Notes at a token's Secret that it was used: nobody waits for it, and it is tried again the next day. */
-function markUsed(
-  api: Api,
-  { metadata }: DeepReadonly<KubeObject>,
-  day: string,
-  log: Logger,
-): void {
-  const { name, namespace, uid } = metadata;
-  const labels = { "kubernetes.io/legacy-token-last-used": day };
-  const body = { metadata: { ...(uid ? { uid } : {}), labels } };
-  api.client(SERVER, "plesio").patch(
-    { resource: { group: "", version: "v1", plural: "secrets" }, namespace, name },
-    { type: "merge", body },
-  ).catch((error) => log("warn", "could not note a token's use", { error: String(error) }));
-}
-
-/** Where load balancers' addresses come from; undefined: the range there is where nobody says. */
-function balancerRange(
-  { loadBalancerPool }: ClusterOptions,
-  ranges: Ranges | undefined,
-): string | undefined {
-  return loadBalancerPool ?? (ranges && lastBlock(ranges.serviceRange));
-}
-
-/** The nodes that are asked for. */
-function nodesOf(
-  options: ClusterOptions,
-  clock: Clock,
-  ranges: Ranges | undefined,
-): LocalNodesOptions {
-  const { nodes: count = 2, runtime, data, nodeLabels: labels, cloudZones } = options;
-  const { containerRuntime, proxyMode, gatewayApi, rootDir, kubelet, log } = options;
-  const { loadBalancerPool: balancerPool } = options;
-  return {
-    count,
-    clock,
-    ranges,
-    secondPodRange: options.clusterCidr?.split(",")[1],
-    containerRuntime,
-    rootDir,
-    kubelet,
-    log,
-    labels,
-    proxyMode,
-    gatewayApi,
-    balancerPool,
-    ...(cloudZones?.length && { taints: [UNINITIALIZED] }),
-    simulated: runtime !== "isolate",
-    folder: async () => ({
-      path: data ?? await Deno.makeTempDir({ prefix: "plesio-" }),
-      temporary: data === undefined,
-    }),
-  };
 }
 
 /** Loads a plugin by a URL, or by a path from where the process runs. */

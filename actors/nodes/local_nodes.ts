@@ -9,7 +9,7 @@ import { startIsolateNode } from "./isolate_node.ts";
 import type { KubeletOptions } from "./kubelet_options.ts";
 import { machineHost } from "./joining/host.ts";
 import { routes } from "./joining/routes.ts";
-import { type ProxyMode, startNetwork } from "./network/machine.ts";
+import { lastBlock, type ProxyMode, startNetwork } from "./network/machine.ts";
 import { LoopbackNetwork, type Ranges, VirtualNetwork } from "./network/network.ts";
 import type { RunningNode } from "./node.ts";
 import { type SimulatedNodes, startSimulatedNodes } from "./simulated_nodes.ts";
@@ -46,6 +46,63 @@ export interface LocalNodesOptions {
   balancerPool?: string;
   /** Taints with which they register. */
   taints?: readonly { key: string; value?: string; effect: string }[];
+}
+
+/** What a cluster's options say of its nodes. */
+export interface NodesAsked {
+  /** How many (2). */
+  nodes?: number;
+  runtime?: "auto" | "isolate" | "simulated";
+  /** A folder for everything durable (a temporary one). */
+  data?: string;
+  nodeLabels?: (index: number) => Record<string, string>;
+  loadBalancerPool?: string;
+  clusterCidr?: string;
+}
+
+type Told = Pick<
+  LocalNodesOptions,
+  "containerRuntime" | "proxyMode" | "gatewayApi" | "rootDir" | "kubelet" | "log"
+>;
+
+/** The nodes that are asked for; `temporary` makes a folder for those without a place. */
+export function localNodes(
+  options: NodesAsked & Told,
+  ground: Pick<LocalNodesOptions, "clock" | "ranges" | "taints"> & {
+    temporary: () => Promise<string>;
+  },
+): LocalNodesOptions {
+  const { clock, ranges, taints, temporary } = ground;
+  const { nodes: count = 2, runtime, data, nodeLabels: labels } = options;
+  const { containerRuntime, proxyMode, gatewayApi, rootDir, kubelet, log } = options;
+  return {
+    count,
+    clock,
+    ranges,
+    secondPodRange: options.clusterCidr?.split(",")[1],
+    containerRuntime,
+    rootDir,
+    kubelet,
+    log,
+    labels,
+    proxyMode,
+    gatewayApi,
+    balancerPool: options.loadBalancerPool,
+    taints,
+    simulated: runtime !== "isolate",
+    folder: async () => ({
+      path: data ?? await temporary(),
+      temporary: data === undefined,
+    }),
+  };
+}
+
+/** Where load balancers' addresses come from; undefined: the range there is where nobody says. */
+export function balancerRange(
+  pool: string | undefined,
+  ranges: Ranges | undefined,
+): string | undefined {
+  return pool ?? (ranges && lastBlock(ranges.serviceRange));
 }
 
 /** Starts them, into the lists that say which there are. */

@@ -24,7 +24,7 @@ export { dialerOf, type NodeOptions, type RunningNode, startNode, usageOf } from
 export { metricsApi } from "./metrics_api.ts";
 export type { ContainerRuntimeOptions } from "./cri_node.ts";
 export { type IsolateNodeOptions, startIsolateNode } from "./isolate_node.ts";
-export { type LocalNodesOptions, startLocalNodes } from "./local_nodes.ts";
+export { balancerRange, localNodes, startLocalNodes } from "./local_nodes.ts";
 export type { KubeletOptions } from "./kubelet_options.ts";
 export { machineHost } from "./joining/host.ts";
 export {
@@ -33,13 +33,7 @@ export {
   type RunningMachine,
   startMachine,
 } from "./joining/machine.ts";
-export {
-  advertised,
-  clusterRanges,
-  keptRanges,
-  lastBlock,
-  type ProxyMode,
-} from "./network/machine.ts";
+export { advertised, clusterRanges, keptRanges, type ProxyMode } from "./network/machine.ts";
 export {
   type SimulatedNodes,
   type SimulatedNodesOptions,

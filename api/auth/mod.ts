@@ -121,7 +121,7 @@ export {
 } from "./pki.ts";
 export { PLUGIN_NAMES, type PluginOptions } from "./plugins/mod.ts";
 export { type ReviewContext } from "./reviews.ts";
-export { ISSUER_DEFAULT, type TokenIdentity, Tokens } from "./tokens.ts";
+export { ISSUER_DEFAULT, noteTokenUse, type TokenIdentity, Tokens } from "./tokens.ts";
 
 /** Further ways to say who one is. */
 export interface AuthenticationOptions {

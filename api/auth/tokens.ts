@@ -6,7 +6,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { Buffer } from "node:buffer";
 import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
-import type { User } from "../client/contract.ts";
+import type { Client, User } from "../client/contract.ts";
 import { badRequest, conflict, invalid as invalidObject, notFound } from "../machinery/errors.ts";
 import { invalid } from "../machinery/field_errors.ts";
 import type { Cause, DeepReadonly, KubeObject } from "../machinery/types.ts";
@@ -575,4 +575,19 @@ function bootstrapUser(
   if (extra.some((group) => !BOOTSTRAP_GROUP.test(group))) return undefined;
   const groups = [...new Set(["system:bootstrappers", ...extra])].sort();
   return makeUser({ name: `system:bootstrap:${given.id}`, groups });
+}
+
+/** Notes at a token's Secret that it was used: nobody waits for it, and it is tried again the next day. */
+export function noteTokenUse(
+  client: () => Client,
+  log: (level: "warn", text: string, fields?: Record<string, unknown>) => void,
+): NonNullable<TokenOptions["legacyUsed"]> {
+  return ({ metadata: { name, namespace, uid } }, day) => {
+    const labels = { "kubernetes.io/legacy-token-last-used": day };
+    const body = { metadata: { ...(uid ? { uid } : {}), labels } };
+    client().patch(
+      { resource: { group: "", version: "v1", plural: "secrets" }, namespace, name },
+      { type: "merge", body },
+    ).catch((error) => log("warn", "could not note a token's use", { error: String(error) }));
+  };
 }

@@ -163,3 +163,19 @@ export function addressIn(serviceRange: string, offset: number): string {
   const number = a * 2 ** 24 + b * 2 ** 16 + c * 2 ** 8 + d + offset;
   return [24, 16, 8, 0].map((shift) => Math.floor(number / 2 ** shift) % 256).join(".");
 }
+
+/** Hosts that stand for all addresses of the machine. */
+export const EVERY_ADDRESS: ReadonlySet<string> = new Set(["0.0.0.0", "::"]);
+
+/** The first address of a machine that others may reach. */
+export function firstAddress(interfaces: readonly Deno.NetworkInterfaceInfo[]): string {
+  const found = interfaces.find(({ family, address }) =>
+    family === "IPv4" && !address.startsWith("127.") && !address.startsWith("10.244.")
+  );
+  return found?.address ?? "127.0.0.1";
+}
+
+/** Where a server is. */
+export function urlOf({ host, port }: { host: string; port: number }): string {
+  return `https://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
