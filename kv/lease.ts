@@ -100,9 +100,13 @@ export class LeaseTerms implements Terms {
     if (this.#closed) return undefined;
     if (!owner && !await this.#renew()) return undefined;
     const current = termAt(store.root(), name);
-    if (current !== undefined && current.holder === this.holder) return this.#keep(name, current);
-    if (current !== undefined && current.holder !== "" && !owner) {
-      if (!await this.#isDead(current.holder)) return undefined;
+    const held = this.#held.get(name);
+    if (held !== undefined && held.term.fence === current?.fence) return held.term;
+    // One's own that is not held any more lapsed. It is taken anew, as from anybody: its number is in writes that
+    // may still be under way, and its revision says nothing of what was written under it.
+    const holder = current?.holder ?? "";
+    if (holder !== "" && holder !== this.holder && !owner) {
+      if (!await this.#isDead(holder)) return undefined;
     }
     const taken = await store.writeInternal((draft) => {
       const found = termAt(draft.root, name);

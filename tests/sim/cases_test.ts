@@ -215,3 +215,31 @@ Deno.test("who takes a term over acts on nothing older than its term", async () 
   await stage.pass(5_000);
   assertEquals(podsOf(stage).length, 3, "it acts");
 });
+
+Deno.test("who lost a term by being cut off, and takes it again, acts on nothing older than its own work", async () => {
+  using stage = await Stage.make({ shared: true });
+  const pods = behind("pods");
+  const process = await stage.open(pods.mutation);
+  const client = clientOf(process);
+  pods.hold();
+  const spec = { replicas: 3, selector: { matchLabels: { app: "a" } }, template: TEMPLATE };
+  const set = { resource: REPLICA_SETS, namespace: "default" };
+  await stage.until(client.create(set, { metadata: { name: "a" }, spec }));
+  await stage.pass(1_000);
+  assertEquals(podsOf(stage).length, 3);
+  const { fence } = stage.truth.terms.get("controller/replicaset")!;
+  process.pause();
+  await stage.pass(60_000);
+  stage.trouble = { ...CALM, lost: 1 };
+  process.resume();
+  await stage.pass(0);
+  stage.trouble = CALM;
+  await stage.pass(10_000);
+  assertEquals(stage.truth.terms.get("controller/replicaset")!.fence, fence + 1);
+  assertEquals(podsOf(stage).length, 3, "its cache shows none of them yet");
+  pods.letOn();
+  await stage.pass(5_000);
+  await stage.until(client.delete({ ...at, name: podsOf(stage)[0].metadata.name }));
+  await stage.pass(5_000);
+  assertEquals(podsOf(stage).length, 3, "it acts");
+});
