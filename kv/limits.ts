@@ -133,6 +133,17 @@ export const RESTORE_REVISION_JUMP = 1_000_000_000;
 /** Free pages of a database file below which a vacuum is not worth its time. */
 export const VACUUM_FREE_BYTES_MIN = 4 * 1024 * 1024;
 
+/** KV Connect: bytes of one request: a full commit and what is around it. */
+export const CONNECT_BODY_BYTES_MAX = 1024 * 1024;
+/** KV Connect: characters of an access token. */
+export const CONNECT_TOKEN_LENGTH_MIN = 12;
+/** KV Connect: watches of one server at the same time. */
+export const CONNECT_WATCHES_MAX = 1_000;
+/** KV Connect: how often a watch is kept alive. */
+export const CONNECT_PING_MS = 5_000;
+/** KV Connect: for how long a client may go by what it learned of a server. */
+export const CONNECT_METADATA_MS = 24 * 3_600_000;
+
 function relate(holds: boolean, relation: string): void {
   if (!holds) throw new RangeError(`kv/limits.ts: ${relation} does not hold`);
 }
@@ -160,3 +171,4 @@ relate(MAIL_ACKS_PER_COMMIT * 2 <= KV_MUTATIONS_MAX, "a commit of deliveries fit
 relate(MAIL_BACKOFF_MS.length <= KV_BACKOFF_STEPS_MAX, "the backoff schedule fits");
 relate(MAIL_BACKOFF_MS.every((ms) => ms <= KV_BACKOFF_MS_MAX), "each backoff fits");
 relate(PRESSURE_TARGET_SHARE < PRESSURE_SHARE && PRESSURE_SHARE < 1, "pressure comes first");
+relate(KV_COMMIT_BYTES_MAX * 5 / 4 < CONNECT_BODY_BYTES_MAX, "a commit fits into a request");

@@ -2,6 +2,7 @@
 
 import { type Clock, ManualClock, MemoryKv, openDatabase, RealClock } from "../../kv/mod.ts";
 import { type QueueBench, queueContract } from "./queue.ts";
+import { serveKv } from "./served_kv.ts";
 import { thingCodec } from "./store.ts";
 
 queueContract("native, memory", () => Promise.resolve(memory(new RealClock(), "native")));
@@ -22,6 +23,17 @@ queueContract("mailbox, simulated, manual clock", () => {
     open: (options) => openDatabase({ kv: kv.open(), codec: thingCodec, clock, ...options }),
     dispose: () => Promise.resolve(),
   });
+});
+
+queueContract("mailbox, KV Connect", async () => {
+  const { url: path, dispose } = await serveKv();
+  return {
+    durable: true,
+    clock: undefined,
+    open: (options) =>
+      openDatabase({ path, codec: thingCodec, clock: new RealClock(), ...options }),
+    dispose,
+  };
 });
 
 function memory(clock: Clock, queue: "native" | "mailbox"): QueueBench {

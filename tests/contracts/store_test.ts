@@ -1,6 +1,7 @@
 /** The store's contract over every back end that this machine has. */
 
 import { MemoryKv, openDatabase, RealClock } from "../../kv/mod.ts";
+import { serveKv } from "./served_kv.ts";
 import { type StoreBench, storeContract, thingCodec } from "./store.ts";
 
 storeContract("memory", () =>
@@ -48,4 +49,14 @@ storeContract("simulated", () => {
       openDatabase({ kv: memory.open(), clock: new RealClock(), ...options, ...more }),
     dispose: () => Promise.resolve(),
   });
+}, { has: ["durable", "shared"] });
+
+storeContract("KV Connect", async () => {
+  const { url: path, dispose } = await serveKv();
+  return {
+    durable: true,
+    open: (options) =>
+      openDatabase({ path, codec: thingCodec, clock: new RealClock(), ...options }),
+    dispose,
+  };
 }, { has: ["durable", "shared"] });

@@ -1,0 +1,220 @@
+/** The KV Connect server, as Deno's own client finds it. */
+
+import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { RealClock } from "./clock.ts";
+import { connectHandler, type ConnectOptions, serveConnect } from "./connect_server.ts";
+import { keyBytes } from "./key_bytes.ts";
+import { CONNECT_BODY_BYTES_MAX, CONNECT_TOKEN_LENGTH_MIN } from "./limits.ts";
+import { message } from "./protobuf.ts";
+
+const TOKEN = "a token of tests";
+Deno.env.set("DENO_KV_ACCESS_TOKEN", TOKEN);
+
+/** A database, and the same by KV Connect. */
+async function served(
+  run: (remote: Deno.Kv, local: Deno.Kv, url: string) => Promise<void>,
+  options: Partial<ConnectOptions> = {},
+): Promise<void> {
+  const kv = await Deno.openKv(":memory:");
+  const server = serveConnect({ kv, clock: new RealClock(), token: TOKEN, ...options });
+  const remote = await Deno.openKv(server.url);
+  try {
+    await run(remote, kv, server.url);
+  } finally {
+    remote.close();
+    await server.close();
+    kv.close();
+  }
+}
+
+const PARTS: Deno.KvKeyPart[] = [
+  new Uint8Array(),
+  new Uint8Array([0, 255, 1]),
+  new Uint8Array([255]),
+  "",
+  "\0",
+  "a\0b",
+  "é\u{1f995}",
+  -(2n ** 90n),
+  -(2n ** 64n),
+  -256n,
+  -1n,
+  0n,
+  255n,
+  256n,
+  2n ** 63n,
+  2n ** 64n,
+  2n ** 90n,
+  -Infinity,
+  -1.5,
+  0,
+  1e-300,
+  42,
+  Infinity,
+  false,
+  true,
+];
+
+async function listed(kv: Deno.Kv, selector: Deno.KvListSelector, options?: Deno.KvListOptions) {
+  return await Array.fromAsync(kv.list(selector, options));
+}
+
+Deno.test("keys of every kind keep their order, values their form, entries their versionstamp", () =>
+  served(async (remote, local) => {
+    const values = [
+      "text",
+      new Uint8Array([1, 2, 3]),
+      new Deno.KvU64(7n),
+      {
+        n: 1n,
+        at: new Date(0),
+        bytes: new Uint8Array([9]),
+        map: new Map([[1, [null, undefined]]]),
+      },
+    ];
+    for (const [i, part] of PARTS.entries()) await remote.set(["k", part], values[i % 4]);
+    await remote.set(["other"], 1);
+    const all = await listed(local, { prefix: ["k"] });
+    assertEquals(all.map(({ key }) => key[1]), PARTS);
+    const selectors: Deno.KvListSelector[] = [
+      { prefix: ["k"] },
+      { prefix: [] },
+      { prefix: ["k"], start: ["k", 0n] },
+      { prefix: ["k"], end: ["k", 0n] },
+      { start: ["k"], end: ["k", true] },
+      { start: [new Uint8Array()], end: [true] },
+    ];
+    for (const selector of selectors) {
+      for (const options of [{}, { batchSize: 3 }, { reverse: true, batchSize: 4 }, { limit: 5 }]) {
+        assertEquals(
+          await listed(remote, selector, options),
+          await listed(local, selector, options),
+          Deno.inspect([selector, options]),
+        );
+      }
+    }
+    for (const { key } of all) assertEquals(await remote.get(key), await local.get(key));
+    const some = all.slice(0, 9).map(({ key }) => key).concat([["none"]]);
+    assertEquals(await remote.getMany(some), await local.getMany(some));
+  }));
+
+Deno.test("a commit is atomic, and its checks hold", () =>
+  served(async (remote, local) => {
+    const first = await remote.set(["a"], 1);
+    const stale = await remote.atomic().check({ key: ["a"], versionstamp: null }).set(["b"], 2)
+      .commit();
+    assertEquals(stale.ok, false);
+    assertEquals((await local.get(["b"])).versionstamp, null);
+    const done = await remote.atomic().check({ key: ["a"], versionstamp: first.versionstamp })
+      .delete(["a"]).set(["b"], 2).sum(["c"], 5n).max(["d"], 3n).min(["e"], 2n).commit();
+    assert(done.ok);
+    const found = await local.getMany([["a"], ["b"], ["c"], ["d"], ["e"]]);
+    assertEquals(found.map(({ value }) => value), [
+      null,
+      2,
+      new Deno.KvU64(5n),
+      new Deno.KvU64(3n),
+      new Deno.KvU64(2n),
+    ]);
+    assertEquals(found[1].versionstamp, done.versionstamp);
+    await remote.set(["f"], 1, { expireIn: 60_000 });
+    await assertRejects(() => remote.set(["f"], "x".repeat(70_000)), TypeError, "Value too large");
+    await assertRejects(() => remote.enqueue("mail"), Error, "not supported in KV Connect");
+  }));
+
+Deno.test("a watch tells what it finds and what others change, and ends with its client", () =>
+  served(async (remote, local) => {
+    await local.set(["a"], 1);
+    const reader = remote.watch([["a"], ["b"]]).getReader();
+    const next = async () => (await reader.read()).value!.map(({ value }) => value);
+    assertEquals(await next(), [1, null]);
+    await local.set(["b"], 2);
+    assertEquals(await next(), [1, 2]);
+    await local.delete(["a"]);
+    assertEquals(await next(), [null, 2]);
+    await reader.cancel();
+    // The one watch that is allowed is free again, in a moment.
+    const again = remote.watch([["b"]]).getReader();
+    assertEquals((await again.read()).value!.map(({ value }) => value), [2]);
+    await again.cancel();
+  }, { watchesMax: 1 }));
+
+Deno.test("all three versions of the protocol are spoken", async () => {
+  const kv = await Deno.openKv(":memory:");
+  const handle = connectHandler({ kv, clock: new RealClock(), token: TOKEN });
+  await kv.set(["a"], new Uint8Array([1]));
+  for (const version of [1, 2, 3]) {
+    const request = post("/db", JSON.stringify({ supportedVersions: [version, 9] }));
+    const metadata = await (await handle(request)).json();
+    assertEquals(metadata.version, version);
+    const { url, consistency } = metadata.endpoints[0];
+    assertEquals(consistency, "strong");
+    assertEquals(url, version === 1 ? "http://kv.test/db/v1" : `/db/v${version}`);
+    const key = keyBytes(["a"]);
+    const body = message({ 1: [message({ 1: key, 2: new Uint8Array([...key, 0]), 3: 1 })] });
+    const read = await handle(post(`/db/v${version}/snapshot_read`, body, version));
+    assertEquals([read.status, read.headers.get("content-type")], [200, "application/x-protobuf"]);
+    assertEquals((await read.bytes()).includes(1), true);
+  }
+  // Without a body only the first is known.
+  assertEquals((await (await handle(post("/"))).json()).version, 1);
+  kv.close();
+});
+
+function post(path: string, body?: BodyInit, version = 3, token = TOKEN): Request {
+  const id = version === 1 ? "x-transaction-domain-id" : "x-denokv-database-id";
+  const headers = {
+    authorization: `Bearer ${token}`,
+    "x-denokv-version": String(version),
+    [id]: "00000000-0000-0000-0000-000000000000",
+  };
+  return new Request(`http://kv.test${path}`, { method: "POST", body, headers });
+}
+
+Deno.test("what cannot be done is refused with a reason", async (t) => {
+  const kv = await Deno.openKv(":memory:");
+  const handle = connectHandler({ kv, clock: new RealClock(), token: TOKEN, watchesMax: 0 });
+  const key = keyBytes(["a"]);
+  const range = (end: Uint8Array, limit: number) => message({ 1: key, 2: end, 3: limit });
+  const [behind, far] = [new Uint8Array([...key, 0]), keyBytes(["b"])];
+  const reads = (...ranges: Uint8Array[]) => post("/v3/snapshot_read", body({ 1: ranges }));
+  const writes = (mutation: Record<number, number | Uint8Array>) =>
+    post("/v3/atomic_write", body({ 2: [message({ 1: key, ...mutation })] }));
+  const cases: [string, Request, number, string][] = [
+    ["another method", new Request("http://kv.test/"), 405, "by POST"],
+    ["another token", post("/", undefined, 3, "a token of thieves"), 401, "token is wrong"],
+    ["no version of ours", post("/", `{"supportedVersions":[7]}`), 400, "versions 1 to 3"],
+    ["metadata that is no JSON", post("/", "{"), 400, "not JSON"],
+    ["another database", post("/v1/watch", undefined, 3), 400, "no database"],
+    ["another call", post("/v3/reboot"), 404, `no "reboot"`],
+    ["a torn message", post("/v3/watch", new Uint8Array([10, 9])), 400, "cut short"],
+    ["too many bytes", post("/v3/watch", new Uint8Array(CONNECT_BODY_BYTES_MAX + 1)), 413, "bytes"],
+    ["too many keys", reads(...Array(11).fill(range(behind, 1))), 400, "at most 10"],
+    ["too many entries", reads(range(far, 1001)), 400, "at most 1000"],
+    ["a read without a limit", reads(range(far, 0)), 400, "with a limit"],
+    ["two ranges", reads(range(far, 1), range(far, 1)), 400, "one at a time"],
+    ["a range of no keys", reads(range(new Uint8Array([3]), 1)), 400, "not one of keys"],
+    ["a queue", post("/v3/atomic_write", body({ 3: [key] })), 400, "no queues"],
+    ["no key", post("/v3/atomic_write", body({ 2: [message({ 3: 1 })] })), 400, "A key is not"],
+    ["an unknown value", writes({ 2: message({ 1: key, 2: 9 }), 3: 1 }), 400, "encoding 9"],
+    ["a torn value", writes({ 2: message({ 1: key, 2: 1 }), 3: 1 }), 400, "V8 did not"],
+    ["an unknown mutation", writes({ 3: 9 }), 400, "kind 9"],
+    ["a sum of texts", writes({ 2: message({ 1: key, 2: 3 }), 3: 3 }), 400, "64-bit counters"],
+    ["a watch of nothing", post("/v3/watch", body({})), 400, "names keys"],
+    ["too many watches", post("/v3/watch", body({ 1: [message({ 1: key })] })), 503, "0 watches"],
+  ];
+  for (const [name, request, status, text] of cases) {
+    await t.step(name, async () => {
+      const answer = await handle(request);
+      assertEquals(answer.status, status);
+      assert((await answer.text()).includes(text), text);
+    });
+  }
+  const token = "x".repeat(CONNECT_TOKEN_LENGTH_MIN - 1);
+  assertThrows(() => connectHandler({ kv, clock: new RealClock(), token }), TypeError, "at least");
+  kv.close();
+});
+
+function body(fields: Parameters<typeof message>[0]): Uint8Array<ArrayBuffer> {
+  return message(fields);
+}
