@@ -538,7 +538,11 @@ async function build(
     tokens: options.tokens,
   });
   const { serviceRange } = clusterRanges(ranges, options);
-  const beside = plesioApi({ database, actors: () => system.report() });
+  const beside = plesioApi({
+    database,
+    ask: (path, user) => api.fetch(new Request(`https://plesio${path}`), { user }),
+    actors: () => system.report(),
+  });
   const frontProxy = new FrontProxy(database.settings, clock);
   const controllerMetrics = new ControllerMetrics();
   const api = createApi({

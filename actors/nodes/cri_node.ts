@@ -2,6 +2,7 @@
  * A node whose pods are OCI containers: a container runtime (containerd, CRI-O) over CRI, its network by
  * CNI, volumes in folders of the machine. It is loaded only where a runtime's endpoint is named.
  */
+import { logFolder } from "./runtimes/log_folder.ts";
 import type { Client } from "../../api/client/contract.ts";
 import { ApiError, type KubeObject } from "../../api/machinery/types.ts";
 import type { System } from "../runtime/mod.ts";
@@ -90,6 +91,7 @@ export async function startCriNode(system: System, options: CriNodeOptions): Pro
     runtimes: [runtime],
     network,
     dial: hostDialer,
+    logPlace: logFolder(`${folder}/kept-logs`),
     meter: machineMeter(folder, clock, () => runtime.imageFs(folder)),
     leftovers: () => runtime.load(),
     sweep: async (uids) => {

@@ -11,6 +11,7 @@ import type { KubeletOptions } from "./kubelet_options.ts";
 import { type RunningNode, startNode } from "./node.ts";
 import { machineMeter } from "./runtimes/meter.ts";
 import { absolutePath, removeFolder } from "./runtimes/host.ts";
+import { logFolder } from "./runtimes/log_folder.ts";
 import { IsolateRuntime } from "./runtimes/isolate.ts";
 import type { ViewName } from "./runtimes/isolate_view.ts";
 import type { Runtime } from "./runtimes/runtime.ts";
@@ -71,6 +72,7 @@ export function startIsolateNode(system: System, options: IsolateNodeOptions): R
     ...options,
     runtimes,
     dial: hostDialer,
+    logPlace: logFolder(`${folder}/kept-logs`),
     meter: machineMeter(folder, clock),
     sweep: async (uids) => {
       await volumes?.sweep(uids);

@@ -17,6 +17,7 @@ import { registerNode, renewLease, reportNode } from "./heartbeat.ts";
 import { type Eviction, EVICTION_LOOK_MS } from "./eviction.ts";
 import type { Meter } from "./figures.ts";
 import type { EvictionOptions, ShutdownPeriod } from "./kubelet_options.ts";
+import type { KeptLogs } from "./kept_logs.ts";
 import type { KubeletMetrics } from "./kubelet_metrics.ts";
 import type { Network } from "./network/network.ts";
 import {
@@ -68,6 +69,8 @@ export interface KubeletParts {
   manifests?: ManifestSource;
   /** What is counted of its work. */
   metrics?: KubeletMetrics;
+  /** Keeps logs of pods that go. */
+  keptLogs?: KeptLogs;
   /** Measures its machine. */
   meter?: Meter;
   /** When pods are evicted. */
@@ -150,6 +153,7 @@ async function begin(parts: KubeletParts, context: ActorContext): Promise<Kubele
     sources: objects,
     dial: parts.dial,
     metrics: parts.metrics,
+    keptLogs: parts.keptLogs,
     events: true,
   };
   await ports.volumes?.start?.();

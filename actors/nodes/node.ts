@@ -13,6 +13,7 @@ import { kubelet, type KubeletState, shutDown, workerOf } from "./kubelet.ts";
 import type { KubeletOptions } from "./kubelet_options.ts";
 import { type Network, VirtualNetwork } from "./network/network.ts";
 import { type NodeDescription, type NodeImage, nodeLabels } from "./node_status.ts";
+import { KeptLogs, type LogPlace, memoryPlace } from "./kept_logs.ts";
 import { KubeletMetrics } from "./kubelet_metrics.ts";
 import { type NodeUsage, USAGE_PATH, type UsageQuery } from "./metrics.ts";
 import type { PodWorker } from "./pod_worker.ts";
@@ -57,6 +58,8 @@ export interface NodeOptions {
   manifests?: ManifestSource;
   /** Measures the machine (nobody does). */
   meter?: Meter;
+  /** Where logs of pods that are gone are kept (in memory). */
+  logPlace?: LogPlace;
   dial?: ProbeDialer;
   /** The address of the DNS service. */
   dnsIP?: string;
@@ -91,6 +94,7 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
   const description = describe(options, host, { runtime: runtimes[0], addresses });
   let state: KubeletState | undefined;
   const metrics = new KubeletMetrics();
+  const keptLogs = new KeptLogs({ place: options.logPlace ?? memoryPlace(), clock });
   const parts = {
     description,
     runtimes,
@@ -105,6 +109,7 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     problem: options.problem,
     images: options.images,
     metrics,
+    keptLogs,
     meter: options.meter,
     eviction: told.eviction,
     manifests: options.manifests ?? (told.manifests ? manifestFolder(told.manifests) : undefined),
@@ -130,7 +135,7 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     runtime.watchSandboxes?.((uid) => state?.pods.get(uid)?.worker.sandboxLost());
   }
   const worker = (pod: PodRef) => state && workerOf(pod, state);
-  const api = nodeApi({ name, worker, workers, now: () => clock.now(), usage, metrics });
+  const api = nodeApi({ name, worker, workers, now: () => clock.now(), usage, metrics, keptLogs });
   const shutdown = async () => {
     if (state && told.shutdown) await shutDown(state, told.shutdown, () => handle.send("status"));
   };

@@ -497,7 +497,7 @@ export class PodWorker {
     this.#lives.cancel();
     await this.#sandbox.cleanUp(this.#pod, this.records);
     if (!this.#dying()) return;
-    const { runtimes, client } = this.#ports;
+    const { runtimes, client, keptLogs } = this.#ports;
     if (!this.#gone && !this.#deleteSent) {
       const { name, namespace, uid } = this.#pod.metadata;
       try {
@@ -512,6 +512,7 @@ export class PodWorker {
     }
     if (!this.#pod.metadata.finalizers?.length) this.#gone = true;
     if (!this.#gone) return;
+    await keptLogs?.keep(this.#pod, this.records);
     for (const runtime of runtimes) await runtime.forget(this.#pod);
     this.done = true;
   }

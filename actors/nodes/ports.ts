@@ -8,6 +8,7 @@ import type { Clock } from "../../kv/clock.ts";
 import type { EnvSources } from "./env.ts";
 import type { FieldFacts } from "./fields.ts";
 import type { VolumeFigures } from "./figures.ts";
+import type { KeptLogs } from "./kept_logs.ts";
 import type { KubeletMetrics } from "./kubelet_metrics.ts";
 import type { Network } from "./network/network.ts";
 import type { Device, Mount, Runtime } from "./runtimes/runtime.ts";
@@ -89,6 +90,8 @@ export interface WorkerPorts {
   readonly dial?: ProbeDialer;
   /** What is counted; absent where pods come in thousands. */
   readonly metrics?: KubeletMetrics;
+  /** Keeps logs of pods that go; absent where pods come in thousands. */
+  readonly keptLogs?: Pick<KeptLogs, "keep">;
   /** Record Events of containers; off where pods come in thousands. */
   readonly events: boolean;
 }

@@ -13,6 +13,8 @@ import type {
 } from "../../api/client/node_api.ts";
 import { badRequest, internal, notFound } from "../../api/machinery/errors.ts";
 import type { ContainerRecord } from "./container_record.ts";
+import { LOGS_PATH, searchLogs } from "./log_search.ts";
+import type { KeptLogs } from "./kept_logs.ts";
 import type { KubeletMetrics } from "./kubelet_metrics.ts";
 import { metricsResponse, type NodeUsage, type UsageQuery } from "./metrics.ts";
 import type { PodWorker } from "./pod_worker.ts";
@@ -26,6 +28,8 @@ export interface ServedNode {
   usage(query?: UsageQuery): Promise<NodeUsage>;
   /** What its kubelet has counted. */
   metrics?: KubeletMetrics;
+  /** Logs of its pods that are gone. */
+  keptLogs?: Pick<KeptLogs, "find">;
   now(): number;
 }
 
@@ -158,6 +162,7 @@ async function plain(node: ServedNode, url: URL): Promise<Response> {
     const items = [...node.workers()].map(runningPart).filter((pod) => pod !== undefined);
     return Response.json({ kind: "PodList", apiVersion: "v1", metadata: {}, items });
   }
+  if (page === LOGS_PATH) return Response.json({ lines: await searchLogs(node, url.searchParams) });
   const response = await metricsResponse(url, (query) => node.usage(query), node.metrics);
   return response ?? new Response("404 page not found\n", { status: 404 });
 }

@@ -23,6 +23,7 @@ import {
   type System,
 } from "../runtime/mod.ts";
 import { parseQuantity } from "../../api/machinery/quantity.ts";
+import { KeptLogs, memoryPlace } from "./kept_logs.ts";
 import type { NodeUsage } from "./metrics.ts";
 import { registerNode, renewLease } from "./heartbeat.ts";
 import { type Network, VirtualNetwork } from "./network/network.ts";
@@ -66,6 +67,9 @@ export interface SimulatedNodesOptions {
   workers?: number;
 }
 
+/** Bytes of logs of pods that are gone, of one node: they lie in memory. */
+const KEPT_BYTES_MAX = 4 * 1024 * 1024;
+
 /** Simulated nodes while they run. */
 export interface SimulatedNodes {
   readonly names: readonly string[];
@@ -94,6 +98,8 @@ interface HostState {
   facts: Map<string, Facts>;
   byKey: Map<string, PodWorker>;
   byUid: Map<string, PodWorker>;
+  /** Of pods that are gone, by their node. */
+  keptLogs: Map<string, KeptLogs>;
   startedAt: number;
   unsubscribe: (() => void)[];
 }
@@ -205,12 +211,16 @@ function begin(parts: HostParts, context: ActorContext): HostState {
     network: parts.network,
     sources: NO_SOURCES,
     events: parts.options.events ?? false,
+    keptLogs: parts.options.events
+      ? { keep: (pod, records) => logsOf(pod.spec.nodeName!, state).keep(pod, records) }
+      : undefined,
   };
   const state: HostState = {
     ports,
     facts: new Map(),
     byKey: new Map(),
     byUid: new Map(),
+    keptLogs: new Map(),
     startedAt: clock.now(),
     unsubscribe: [],
   };
@@ -345,5 +355,16 @@ function apiOf(description: NodeDescription, state: () => HostState | undefined)
     workers,
     now: () => state()?.ports.clock.now() ?? 0,
     usage: () => usageOfOne(description, workers(), state()),
+    keptLogs: { find: (search) => state()?.keptLogs.get(name)?.find(search) ?? [] },
   });
+}
+
+/** The kept logs of one node, begun at the first pod that goes. */
+function logsOf(name: string, { keptLogs, ports: { clock } }: HostState): KeptLogs {
+  let found = keptLogs.get(name);
+  if (!found) {
+    found = new KeptLogs({ place: memoryPlace(), clock, bytesMax: KEPT_BYTES_MAX });
+    keptLogs.set(name, found);
+  }
+  return found;
 }

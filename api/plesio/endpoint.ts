@@ -25,3 +25,9 @@ export function allowMethods({ call }: Asked, ...methods: readonly string[]): vo
   const message = `${call.path} takes ${methods.join(" and ")}, not ${call.method}`;
   throw new ApiError({ code: 405, reason: "MethodNotAllowed", message });
 }
+
+/** Whether an answer is to be text for people, by `format=text` or what the request accepts. */
+export function wantsText({ call }: Asked): boolean {
+  const format = new URLSearchParams(call.query).get("format");
+  return format ? format === "text" : /^text\/plain\b/.test(call.header("accept") ?? "");
+}

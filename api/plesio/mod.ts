@@ -13,6 +13,7 @@ import type { User } from "../client/contract.ts";
 import type { Call, Reply } from "../server/http.ts";
 import { actors } from "./actors.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { logs } from "./logs.ts";
 import type { PlesioPorts } from "./ports.ts";
 import { registry } from "./registry.ts";
 
@@ -23,6 +24,7 @@ const ENDPOINTS: readonly Endpoint[] = [
   { path: "/debug/actors", answer: actors },
   { path: "/debug/registry", answer: registry },
   { path: "/plesio/v1/actors", answer: actors },
+  { path: "/plesio/v1/logs", answer: logs },
 ].sort((a, b) => b.path.length - a.path.length);
 
 /** Makes the part of an app that answers them; undefined for paths that are not theirs. */

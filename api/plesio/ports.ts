@@ -1,10 +1,13 @@
 /** What Plesio's own endpoints need of the process that they run in. */
 import type { Database } from "../../kv/contract.ts";
+import type { User } from "../client/contract.ts";
 import type { KubeObject } from "../machinery/types.ts";
 
 /** See the file's text. */
 export interface PlesioPorts {
   readonly database: Database<KubeObject>;
+  /** Asks the API server itself, as somebody. */
+  ask(path: string, user: User): Promise<Response>;
   /** Every actor of the process, as the runtime reports them. */
   actors(): readonly object[];
 }

@@ -1,0 +1,90 @@
+import { assert, assertEquals } from "@std/assert";
+import { ManualClock } from "../../kv/clock.ts";
+import { Cluster } from "../../mod.ts";
+import type { ContainerRecord } from "./container_record.ts";
+import { KEPT_CONTAINER_BYTES_MAX, KEPT_MS_MAX, KeptLogs, memoryPlace } from "./kept_logs.ts";
+import { logFolder } from "./runtimes/log_folder.ts";
+import type { Pod } from "./types.ts";
+
+const pod = (name: string) =>
+  ({ metadata: { name, namespace: "shop", uid: `uid-${name}` } }) as Pod;
+
+/** A container whose runtime has this log. */
+function record(name: string, log: (attempt: number) => string, restarts = 0): ContainerRecord {
+  const logs = ({ attempt }: { attempt: number }) =>
+    Promise.resolve(new Response(log(attempt)).body!);
+  return { name, restarts, runtime: { logs } } as unknown as ContainerRecord;
+}
+
+const line = (text: string, at = "2026-01-01T00:00:00.000000000Z") => `${at} ${text}\n`;
+
+Deno.test("KeptLogs keeps the last two starts of each container, and finds lines by owner, time and text", async () => {
+  const clock = new ManualClock();
+  const folder = await Deno.makeTempDir();
+  for (const place of [memoryPlace(), logFolder(`${folder}/kept`)]) {
+    const kept = new KeptLogs({ place, clock });
+    await kept.keep(pod("web"), [
+      record("app", (attempt) => line(`start ${attempt}`), 3),
+      record("silent", () => ""),
+    ]);
+    const texts = (search: object) => [...kept.find(search)].map(({ text }) => text);
+    assertEquals(texts({}), ["start 2", "start 3"]);
+    assertEquals(texts({ namespace: "shop", pod: "web", container: "app" }).length, 2);
+    assertEquals(texts({ pod: "other" }), []);
+    assertEquals(texts({ grep: "3" }), ["start 3"]);
+    assertEquals(texts({ untilMs: Date.parse("2025-01-01") }), []);
+    assertEquals([...kept.find({})][0].gone, true);
+  }
+  await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("KeptLogs is bounded in bytes by container and in all, and by age", async () => {
+  const clock = new ManualClock();
+  const place = memoryPlace();
+  const kept = new KeptLogs({ place, clock, bytesMax: KEPT_CONTAINER_BYTES_MAX * 2 });
+  const long = Array.from({ length: 30_000 }, (_, i) => line(`line ${i} ${"x".repeat(40)}`)).join(
+    "",
+  );
+  for (const name of ["a", "b", "c"]) {
+    await kept.keep(pod(name), [record("app", () => long)]);
+    await clock.advance(1_000);
+  }
+  assertEquals(place.list().map(({ name }) => name.split("_")[2]), ["b", "c"]);
+  assert(place.list().every(({ bytes }) => bytes <= KEPT_CONTAINER_BYTES_MAX));
+  const first = [...kept.find({ pod: "c" })][0];
+  assert(first.text.startsWith("line "), first.text);
+  await clock.advance(KEPT_MS_MAX);
+  kept.trim();
+  assertEquals(place.list(), []);
+});
+
+Deno.test("/plesio/v1/logs finds lines of pods that run and of pods that are gone, on all nodes", async () => {
+  await using cluster = await Cluster.start({ nodes: 2 });
+  await cluster.settle();
+  const pods = { group: "", version: "v1", plural: "pods" };
+  for (const name of ["one", "two"]) {
+    await cluster.client.create({ resource: pods, namespace: "default" }, {
+      apiVersion: "v1",
+      kind: "Pod",
+      metadata: { name },
+      spec: { containers: [{ name: "c", image: "nginx" }] },
+    });
+  }
+  await cluster.settle();
+  await cluster.client.delete({ resource: pods, namespace: "default", name: "one" });
+  await cluster.settle();
+  const ask = async (query: string) =>
+    await (await cluster.fetch(`/plesio/v1/logs?${query}`)).json();
+  const { lines, missing } = await ask("namespace=default");
+  assertEquals(missing, []);
+  const of = (pod: string) => lines.filter((l: { pod: string }) => l.pod === pod);
+  assert(of("one").length > 0 && of("one").every((l: { gone: boolean }) => l.gone));
+  assert(of("two").length > 0 && of("two").every((l: { gone: boolean }) => !l.gone));
+  assertEquals((await ask("pod=one&limit=1")).lines.length, 1);
+  assertEquals((await ask("grep=no-such-text")).lines, []);
+  const text = await (await cluster.fetch("/plesio/v1/logs?pod=one&format=text")).text();
+  assert(text.includes("default/one/c simulated:"), text);
+  for (const bad of ["since=yesterday", "limit=0", "pods=x"]) {
+    assertEquals((await ask(bad)).code, 400, bad);
+  }
+});

@@ -1,0 +1,64 @@
+/**
+ * `/plesio/logs` of a node: lines of the logs of its pods, of those that are there and of those that are gone. Every
+ * parameter narrows: `namespace`, `pod`, `container`, `since` and `until` (RFC 3339), `grep` (a text that a line
+ * holds), and `limit`, the newest so many.
+ */
+import {
+  isOwner,
+  type KeptLogs,
+  linesIn,
+  type LogLine,
+  type LogSearch,
+  readEnd,
+} from "./kept_logs.ts";
+import type { PodWorker } from "./pod_worker.ts";
+
+/** Where it is. */
+export const LOGS_PATH = "/plesio/logs";
+/** Lines of an answer unless it is asked for fewer, and at most. */
+export const FOUND_LINES_MAX = 10_000;
+/** Lines that are looked through of each container that runs: its newest. */
+const LIVE_LINES_MAX = 20_000;
+
+/** Finds them, oldest first. */
+export async function searchLogs(
+  node: { workers(): Iterable<PodWorker>; keptLogs?: Pick<KeptLogs, "find"> },
+  parameters: URLSearchParams,
+): Promise<LogLine[]> {
+  const search = searchOf(parameters);
+  const lines = [...node.keptLogs?.find(search) ?? []];
+  for (const worker of node.workers()) lines.push(...await liveLines(worker, search));
+  lines.sort((a, b) => a.time < b.time ? -1 : a.time > b.time ? 1 : 0);
+  const limit = Math.min(Number(parameters.get("limit")) || FOUND_LINES_MAX, FOUND_LINES_MAX);
+  return lines.slice(-limit);
+}
+
+function searchOf(parameters: URLSearchParams): LogSearch {
+  const text = (name: string) => parameters.get(name) || undefined;
+  const time = (name: string) => {
+    const at = Date.parse(parameters.get(name) ?? "");
+    return Number.isNaN(at) ? undefined : at;
+  };
+  return {
+    namespace: text("namespace"),
+    pod: text("pod"),
+    container: text("container"),
+    grep: text("grep"),
+    sinceMs: time("since"),
+    untilMs: time("until"),
+  };
+}
+
+async function liveLines({ pod, records }: PodWorker, search: LogSearch): Promise<LogLine[]> {
+  const { namespace = "", name, uid } = pod.metadata;
+  const lines: LogLine[] = [];
+  for (const record of records) {
+    const owner = { namespace, pod: name, uid, container: record.name, gone: false };
+    if (!isOwner(owner, search)) continue;
+    const { restarts: attempt } = record;
+    const { sinceMs } = search;
+    const bytes = await readEnd({ pod, record, attempt, lines: LIVE_LINES_MAX, sinceMs });
+    lines.push(...linesIn(bytes, owner, search));
+  }
+  return lines;
+}
