@@ -118,11 +118,14 @@ export class ManualClock implements Clock {
   #timers: ManualTimer[] = [];
   #state: [number, number, number, number];
 
-  /** `startMs`: wall time to begin with. `seed`: any integer (default 1). */
-  constructor(options: { startMs?: number; seed?: number } = {}) {
+  /**
+   * `startMs`: wall time to begin with. `seed`: any integer (default 1). `stream`: which of a seed's sequences (default
+   * 0): what goes on from another clock's state must not draw its UUIDs once more.
+   */
+  constructor(options: { startMs?: number; seed?: number; stream?: number } = {}) {
     this.#startMs = this.#now = options.startMs ?? MANUAL_START_MS;
     this.seed = options.seed ?? 1;
-    this.#state = [0x9e3779b9, 0x243f6a88, 0xb7e15162, this.seed >>> 0];
+    this.#state = [0x9e3779b9, 0x243f6a88 ^ (options.stream ?? 0), 0xb7e15162, this.seed >>> 0];
     for (let i = 0; i < 15; i++) this.#next();
   }
 

@@ -76,11 +76,14 @@ const MARK_EVERY_MS = 1_000;
 export class Timeline {
   #revisions: number[] = [];
   #times: number[] = [];
+  /** Whether another timeline reads the same arrays: they are copied before they change. */
+  #isShared = false;
 
   /** `revision` was committed at `time` (wall). Called in order of revisions. */
   mark(revision: number, time: number): void {
     const last = this.#times.length - 1;
     if (last >= 0 && time - this.#times[last] < MARK_EVERY_MS) return;
+    if (this.#isShared) this.#keep(0, last + 1);
     this.#revisions.push(revision);
     this.#times.push(time);
   }
@@ -122,9 +125,32 @@ export class Timeline {
   trim(time: number): void {
     let count = 0;
     while (count + 1 < this.#times.length && this.#times[count + 1] <= time) count++;
-    if (count < 64) return;
-    this.#revisions.splice(0, count);
-    this.#times.splice(0, count);
+    if (count >= 64) this.#keep(count, this.#times.length);
+  }
+
+  /** The same up to a revision, to go on by itself. */
+  forked(revision: number): Timeline {
+    const fork = new Timeline();
+    fork.#revisions = this.#revisions;
+    fork.#times = this.#times;
+    fork.#isShared = this.#isShared = true;
+    let count = this.#revisions.length;
+    while (count > 0 && this.#revisions[count - 1] > revision) count--;
+    if (count < this.#revisions.length) fork.#keep(0, count);
+    return fork;
+  }
+
+  /** When a revision was committed, to the second; undefined when that is forgotten. */
+  timeOf(revision: number): number | undefined {
+    const at = this.#revisions.findLastIndex((marked) => marked <= revision);
+    // Before the first there was nothing
+    return this.#times[Math.max(0, at)];
+  }
+
+  #keep(start: number, end: number): void {
+    this.#revisions = this.#revisions.slice(start, end);
+    this.#times = this.#times.slice(start, end);
+    this.#isShared = false;
   }
 }
 
@@ -152,11 +178,13 @@ export interface CompactorOptions<T> {
   rememberMs?: number;
   /** No other process writes to the database: what is not here is not there. */
   owner?: boolean;
+  /** When what there is was committed (default: nothing is known of it). */
+  timeline?: Timeline;
 }
 
 /** Compaction of one store. */
 export class Compactor<T> {
-  readonly timeline: Timeline = new Timeline();
+  readonly timeline: Timeline;
   /** The compacted revision: nothing before it can be read. */
   oldest = 0;
   /** Bytes of all records in the log. */
@@ -185,6 +213,7 @@ export class Compactor<T> {
     this.#clock = options.clock;
     this.#host = options.host;
     this.bytesMax = options.bytesMax;
+    this.timeline = options.timeline ?? new Timeline();
     this.#isOwner = options.owner ?? false;
     this.#keepRevisions = options.keepRevisions ?? KEEP_REVISIONS;
     this.#keepMs = options.keepMs ?? KEEP_MS;

@@ -9,6 +9,8 @@
  * The store knows no Kubernetes: values are of a type `T` that a `Codec` turns into bytes.
  */
 
+import type { Clock } from "./clock.ts";
+
 /** Turns values into bytes and back. Must be pure. */
 export interface Codec<T> {
   /** UTF-8 JSON without any revision in it. Called once per put. */
@@ -83,6 +85,14 @@ export interface Event<T> {
   readonly previous?: Item<T>;
 }
 
+/** What a revision is: a change, or (without an event) something of the store's own, which nobody watches. */
+export interface Changed<T> {
+  readonly revision: number;
+  /** When it was committed, by its writer's wall clock. */
+  readonly time: number;
+  readonly event?: Event<T>;
+}
+
 /** What a watcher is handed: events in order, all of them up to `revision` (possibly none: progress). */
 export interface Batch<T> {
   readonly events: readonly Event<T>[];
@@ -155,6 +165,12 @@ export interface Store<T> {
   reached(revision: number, options?: { timeoutMs?: number }): Promise<View<T>>;
   /** The oldest revision that `at` still answers. */
   oldest(): number;
+  /** When a revision was committed (wall, ms). Throws CompactedError or FutureRevisionError. */
+  timeOf(revision: number): Promise<number>;
+  /** The newest revision that was committed by a time. Throws CompactedError when history begins later. */
+  revisionBy(time: number): Promise<number>;
+  /** What happened after a revision, up to another one (default: the newest), one revision after another. */
+  changes(after: number, until?: number): AsyncIterable<Changed<T>>;
   /** Runs a write: see WriteFn. Resolves after the commit is durable and visible to `view()`. */
   write<R>(fn: WriteFn<T, R>, options?: { term?: Term }): Promise<R>;
   watch(options: WatchOptions<T>): Watch<T>;
@@ -292,6 +308,14 @@ export interface Seals {
   drop(): Promise<void>;
 }
 
+/** How a database is forked. */
+export interface ForkOptions {
+  /** The fork's own clock. */
+  clock: Clock;
+  /** The revision of `objects` at which it begins (default: the newest); events are those of that time. */
+  at?: number;
+}
+
 /** Everything in one database. */
 export interface Database<T> {
   /** The cluster's objects. */
@@ -309,5 +333,10 @@ export interface Database<T> {
   readonly seals: Seals;
   /** Writes everything to one file (or bytes when no path is given). */
   snapshot(): Promise<Uint8Array>;
+  /**
+   * Another database, in memory, that begins where this one is, or was: nothing is copied, so that it costs the same
+   * however much there is. Its history begins there. Both go on without each other.
+   */
+  fork(options: ForkOptions): Promise<Database<T>>;
   close(): Promise<void>;
 }

@@ -11,6 +11,7 @@ import {
   type Codec,
   type Database,
   DatabaseError,
+  type ForkOptions,
   type Sealing,
   type Store,
   TooLargeError,
@@ -40,7 +41,9 @@ import { MemoryKv } from "./memory_kv.ts";
 import { MailboxQueue, type MailTransport, NativeQueue } from "./queue.ts";
 import { SEAL_KEY_BYTES, type Sealer } from "./seal.ts";
 import { restoreInto, takeSnapshot } from "./snapshot.ts";
-import { type LogStore, openStore } from "./store.ts";
+import { fromSorted } from "./btree.ts";
+import { StoredItem } from "./item.ts";
+import { type Ground, groundOf, type LogStore, openStore } from "./store.ts";
 
 /** The format that this version writes. Older ones are migrated, newer ones refused. */
 export const FORMAT_VERSION = 2;
@@ -83,6 +86,30 @@ export interface DatabaseOptions<T> {
   leaseMs?: number;
   /** A snapshot to begin with. The database must be empty. */
   restore?: Uint8Array;
+  /** A state to begin with, at its own revisions. The database must be empty. */
+  state?: StateGiven;
+}
+
+/** A state as somebody outside has it, to begin a database with. */
+export interface StateGiven {
+  readonly clusterId: string;
+  readonly objects: StoreGiven;
+  readonly events: StoreGiven;
+}
+
+/** The state of one store: what lies in it, in order of keys, at a revision that was committed at a time. */
+export interface StoreGiven {
+  readonly revision: number;
+  readonly time: number;
+  readonly items: readonly { key: string; revision: number; bytes: Uint8Array }[];
+}
+
+/** What another database begins with. */
+interface DatabaseGround<T> {
+  readonly clusterId: string;
+  readonly objects: Ground<T>;
+  readonly events: Ground<T>;
+  readonly settings: readonly (readonly [string, Uint8Array])[];
 }
 
 const SIMULATED_PATH = ":simulated:";
@@ -108,7 +135,8 @@ export async function openDatabase<T>(options: DatabaseOptions<T>): Promise<Data
     ? backendOf(given)
     : await openBackend(path, { owner, newKey: () => clock.bytes(SEAL_KEY_BYTES) });
   try {
-    return await openOn(backend, owner, options);
+    const { state } = options;
+    return await openOn(backend, owner, options, state && groundGiven(state, options));
   } catch (error) {
     backend.close();
     throw databaseError(error);
@@ -117,6 +145,23 @@ export async function openDatabase<T>(options: DatabaseOptions<T>): Promise<Data
 
 function backendOf(kv: Deno.Kv): Backend {
   return { kv, close: () => kv.close() };
+}
+
+/** A state that is given, as a ground. */
+function groundGiven<T>(
+  { clusterId, objects, events }: StateGiven,
+  { codec, eventsCodec = codec }: DatabaseOptions<T>,
+): DatabaseGround<T> {
+  const ground = ({ revision, time, items }: StoreGiven, codec: Codec<T>): Ground<T> => {
+    const stored = items.map((i) => new StoredItem(i.key, i.revision, i.bytes, codec));
+    return { ...groundOf(revision, fromSorted(stored)), time };
+  };
+  return {
+    clusterId,
+    objects: ground(objects, codec),
+    events: ground(events, eventsCodec),
+    settings: [],
+  };
 }
 
 function checkOptions<T>(options: DatabaseOptions<T>): void {
@@ -131,6 +176,7 @@ async function openOn<T>(
   backend: Backend,
   owner: boolean,
   options: DatabaseOptions<T>,
+  ground?: DatabaseGround<T>,
 ): Promise<Database<T>> {
   const { kv } = backend;
   const { clock, codec, historyBytesMax, keepRevisions, keepMs } = options;
@@ -142,7 +188,10 @@ async function openOn<T>(
     await restoreInto({ kv, codec, sealer, clock, bytes: options.restore });
     format = await findFormat(kv, clock, keys);
   }
-  const { clusterId } = format;
+  for (const [name, value] of ground?.settings ?? []) {
+    await setSetting(kv, sealer, { name, value });
+  }
+  const clusterId = ground?.clusterId ?? format.clusterId;
   const queue = options.queue === "native"
     ? new NativeQueue({ kv, clock })
     : new MailboxQueue({ kv, clock, shared: !owner });
@@ -164,6 +213,7 @@ async function openOn<T>(
     bytesMax: options.bytesMax ?? STORE_BYTES_MAX,
     keepRevisions,
     keepMs,
+    ground: ground?.objects,
   });
   const events = await openStore<T>({
     ...shared,
@@ -172,6 +222,7 @@ async function openOn<T>(
     bytesMax: options.eventsBytesMax ?? EVENTS_BYTES_MAX,
     rememberMs: options.eventsTtlMs ?? EVENTS_TTL_MS,
     termsRoot: () => objects.root(),
+    ground: ground?.events,
   }).catch(async (error) => {
     await objects.close();
     throw error;
@@ -189,7 +240,14 @@ async function openOn<T>(
     [sealedStore(objects, codec), sealedStore(events, options.eventsCodec ?? codec)],
     format,
   );
-  return new LogDatabase({ backend, objects, events, queue, terms, expiry, keys, clock });
+  const fork = (ground: DatabaseGround<T>, clock: Clock) => forkOn(ground, { ...options, clock });
+  return new LogDatabase({ backend, objects, events, queue, terms, expiry, keys, clock, fork });
+}
+
+/** Opens a database in memory on another one's state. */
+function forkOn<T>(ground: DatabaseGround<T>, options: DatabaseOptions<T>): Promise<Database<T>> {
+  const own = { sealKey: undefined, restore: undefined, state: undefined, queue: undefined };
+  return openOn(backendOf(new MemoryKv().open()), true, { ...options, ...own }, ground);
 }
 
 /** What the key ring may do to a store. */
@@ -223,6 +281,7 @@ interface DatabaseParts<T> {
   expiry: EventsExpiry<T>;
   keys: KeyRing;
   clock: Clock;
+  fork: (ground: DatabaseGround<T>, clock: Clock) => Promise<Database<T>>;
 }
 
 class LogDatabase<T> implements Database<T> {
@@ -255,14 +314,40 @@ class LogDatabase<T> implements Database<T> {
     };
   }
 
-  async snapshot(): Promise<Uint8Array> {
-    const { objects, events, backend, keys: { sealer }, clock } = this.#parts;
+  async fork({ clock, at }: ForkOptions): Promise<Database<T>> {
+    const { objects, events } = this.#parts;
+    const settings = await this.#allSettings();
+    const { clusterId } = objects;
+    if (at === undefined) {
+      const ground = { clusterId, objects: objects.ground(), events: events.ground(), settings };
+      return await this.#parts.fork(ground, clock);
+    }
+    const time = await objects.timeOf(at);
+    // Events that history no longer tells of are shown as they were when it began
+    const then = await events.revisionBy(time).catch(() => events.oldest());
+    const ground = {
+      clusterId,
+      objects: await objects.groundAt(at),
+      events: await events.groundAt(then),
+      settings,
+    };
+    return await this.#parts.fork(ground, clock);
+  }
+
+  async #allSettings(): Promise<[string, Uint8Array][]> {
+    const { backend, keys: { sealer } } = this.#parts;
     const settings: [string, Uint8Array][] = [];
     for await (const { key } of backend.kv.list({ prefix: SETTING_PREFIX })) {
       const name = key[1] as string;
       const value = await getSetting(backend.kv, sealer, name);
       if (value !== undefined) settings.push([name, value]);
     }
+    return settings;
+  }
+
+  async snapshot(): Promise<Uint8Array> {
+    const { objects, events, clock } = this.#parts;
+    const settings = await this.#allSettings();
     return await takeSnapshot({
       clusterId: objects.clusterId,
       objects: { revision: objects.view().revision, root: objects.root() },

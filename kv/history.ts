@@ -85,6 +85,11 @@ export class History<T> {
     return root;
   }
 
+  /** When a revision after the base was committed. */
+  timeOf(revision: number): number | undefined {
+    return this.#groups[this.#indexAfter(revision - 1)]?.time;
+  }
+
   #indexAfter(revision: number): number {
     let low = this.#start;
     let high = this.#groups.length;

@@ -74,6 +74,8 @@ export const COMPACT_EVERY_MS = 5_000;
 export const HISTORY_BYTES_MAX = 32 * 1024 * 1024;
 /** Older states, rebuilt from the log, that are kept for the next page of a list. */
 export const REBUILT_VIEWS_MAX = 8;
+/** Revisions read at once by whoever reads history from one to another. */
+export const CHANGES_PER_READ = 500;
 /** How long an event of the events store lives. */
 export const EVENTS_TTL_MS = 3_600_000;
 /** How often expired events are looked for. */

@@ -26,7 +26,7 @@ import {
   joinChunks,
   PUT,
 } from "./codec.ts";
-import { type Codec, CompactedError, DatabaseError, type Event } from "./contract.ts";
+import { type Changed, type Codec, CompactedError, DatabaseError, type Event } from "./contract.ts";
 import { recordSize, StoredItem } from "./item.ts";
 import {
   changeKey,
@@ -86,6 +86,12 @@ export interface Loaded<T> {
   readonly logBytes: number;
 }
 
+/** The state that a log begins with and has no records of: another log has them. */
+export interface LogGround<T> {
+  readonly revision: number;
+  readonly root: Root<T>;
+}
+
 /** What a log needs. */
 export interface LogOptions<T> {
   kv: Deno.Kv;
@@ -95,6 +101,8 @@ export interface LogOptions<T> {
   sealer?: Sealer;
   /** Reads the keys anew: another process may have made one. True when there are others now. */
   reloadKeys?: () => Promise<boolean>;
+  /** Where it begins (default: with nothing). */
+  ground?: LogGround<T>;
 }
 
 /** One store's log in the database. */
@@ -108,6 +116,7 @@ export class Log<T> {
   readonly #codec: Codec<T>;
   readonly #sealer: Sealer | undefined;
   readonly #reloadKeys: () => Promise<boolean>;
+  readonly #ground: LogGround<T> | undefined;
 
   constructor(options: LogOptions<T>) {
     this.kv = options.kv;
@@ -115,6 +124,7 @@ export class Log<T> {
     this.#codec = options.codec;
     this.#sealer = options.sealer;
     this.#reloadKeys = options.reloadKeys ?? (() => Promise.resolve(false));
+    this.#ground = options.ground;
   }
 
   /** Whether a value fits into its record. */
@@ -299,25 +309,38 @@ export class Log<T> {
   }
 
   /**
-   * Events after `after`, at most to `until` and `limit` of them, and how far they reach: to the end of
-   * a group. Throws CompactedError when compaction has been there.
+   * What happened after `after`, at most to `until` and `limit` revisions of it, to the end of a group. Throws
+   * CompactedError when compaction has been there.
    */
-  async events(
-    after: number,
-    until: number,
-    limit: number,
-  ): Promise<{ events: Event<T>[]; revision: number }> {
+  async changes(after: number, until: number, limit: number): Promise<Changed<T>[]> {
     const records = await this.#range(after, Math.min(until, after + limit));
     if (after + records.length < until) cutToGroup(records);
-    const before = await this.#items(records.map((record) => record.previous));
-    const events: Event<T>[] = [];
+    const before = await this.#items(records.map(({ key, previous }) => [key, previous]));
+    const changes: Changed<T>[] = [];
     for (const record of records) {
+      const { revision, time } = record;
       const previous = before.get(record.previous);
       if (record.previous !== 0 && previous === undefined) throw await this.#overtaken(after);
-      const event = eventOf(await this.change(record, previous));
-      if (event !== undefined) events.push(event);
+      changes.push({ revision, time, event: eventOf(await this.change(record, previous)) });
     }
-    return { events, revision: after + records.length };
+    return changes;
+  }
+
+  /** The last revision after `after`, up to `until`, that was committed by `time`; `after` if none was. */
+  async lastBy(time: number, after: number, until: number): Promise<number> {
+    let last = after;
+    for await (const entry of this.kv.list(changeRange(this.space, after + 1, until))) {
+      const record = recordOf(entry);
+      if (record.time > time) break;
+      last = record.revision;
+    }
+    return last;
+  }
+
+  /** When a revision was committed; undefined when its record is gone. */
+  async timeOf(revision: number): Promise<number | undefined> {
+    const entry = await this.kv.get(changeKey(this.space, revision));
+    return entry.versionstamp === null ? undefined : recordOf(entry).time;
   }
 
   /** The state at `revision`, undone from a later root. */
@@ -327,7 +350,7 @@ export class Log<T> {
       const records = await this.#range(after, Math.min(from, after + KV_LIST_BATCH_MAX));
       for (const { key, previous } of records) if (!before.has(key)) before.set(key, previous);
     }
-    const items = await this.#items([...before.values()]);
+    const items = await this.#items([...before]);
     let state = root;
     for (const [key, previous] of before) {
       const item = items.get(previous);
@@ -349,10 +372,17 @@ export class Log<T> {
     return records;
   }
 
-  /** The items at these revisions that still exist. */
-  async #items(revisions: number[]): Promise<Map<number, StoredItem<T>>> {
+  /** The items of these keys at these revisions (0: none), as far as they still exist. */
+  async #items(
+    revisions: readonly (readonly [key: string, revision: number])[],
+  ): Promise<Map<number, StoredItem<T>>> {
     const items = new Map<number, StoredItem<T>>();
-    const wanted = revisions.filter((revision) => revision !== 0);
+    const wanted: number[] = [];
+    const ground = this.#ground;
+    for (const [key, revision] of revisions) {
+      if (revision > (ground?.revision ?? 0)) wanted.push(revision);
+      else if (revision !== 0) items.set(revision, btree.get(ground!.root, key)!);
+    }
     const reads: Promise<Deno.KvEntryMaybe<unknown>[]>[] = [];
     for (let at = 0; at < wanted.length; at += KV_GET_MANY_MAX) {
       const keys = wanted.slice(at, at + KV_GET_MANY_MAX).map((r) => changeKey(this.space, r));

@@ -7,6 +7,7 @@ import * as btree from "./btree.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { decodeHead, encodeHead, type GroupMark, INTERNAL_PUT, PUT } from "./codec.ts";
 import {
+  type Changed,
   ClosedError,
   type Codec,
   CompactedError,
@@ -21,22 +22,32 @@ import {
   type WriteFn,
 } from "./contract.ts";
 import { Committer, databaseError, type MailOutlet } from "./committer.ts";
-import { Compactor } from "./compact.ts";
+import { Compactor, type Timeline } from "./compact.ts";
 import type { Head } from "./former.ts";
 import { type Group, History } from "./history.ts";
-import { headKey, type Space, wantKey } from "./keys.ts";
+import { headKey, oldestKey, type Space, wantKey } from "./keys.ts";
 import {
+  CHANGES_PER_READ,
   HEAD_TICK_MS,
   HISTORY_BYTES_MAX,
   REACHED_TIMEOUT_MS,
   REBUILT_VIEWS_MAX,
   STORE_BYTES_MAX,
 } from "./limits.ts";
-import { eventOf, type Loaded, Log, type LogRecord, type Tail } from "./log.ts";
+import { eventOf, type Loaded, Log, type LogGround, type LogRecord, type Tail } from "./log.ts";
 import { Rivals } from "./rivals.ts";
 import type { Sealer } from "./seal.ts";
 import { type Change, type Root, StateView, type WriteDraft } from "./state.ts";
 import { Hub } from "./watch.ts";
+
+/** The state of another store that a new one begins with. */
+export interface Ground<T> extends LogGround<T> {
+  /** When its revision was committed. */
+  readonly time: number;
+  readonly liveBytes: number;
+  readonly sum: number;
+  readonly timeline?: Timeline;
+}
 
 /** What a store needs. */
 export interface StoreOptions<T> {
@@ -59,6 +70,8 @@ export interface StoreOptions<T> {
   /** For how long it is known when a revision was committed (default: as long as history is kept). */
   rememberMs?: number;
   termsRoot?: () => Root<unknown>;
+  /** What it begins with, in an empty database (default: with what lies in the database). */
+  ground?: Ground<T>;
 }
 
 /** Called with every group that became visible, whoever wrote it. */
@@ -197,6 +210,84 @@ export class LogStore<T> implements Store<T> {
 
   oldest(): number {
     return this.#compactor.oldest;
+  }
+
+  async timeOf(revision: number): Promise<number> {
+    if (revision !== this.#compactor.oldest) this.#checkRevision(revision);
+    const { ground } = this.#o;
+    if (revision === ground?.revision) return ground.time;
+    const { base } = this.#history;
+    const known = revision > base.revision
+      ? this.#history.timeOf(revision)
+      : await this.log.timeOf(revision);
+    // The record of the oldest revision may be gone, and nothing has been written to an empty store
+    return known ?? this.#compactor.timeline.timeOf(revision) ?? this.clock.now();
+  }
+
+  async revisionBy(time: number): Promise<number> {
+    const { oldest, timeline } = this.#compactor;
+    if (time < await this.timeOf(oldest)) {
+      throw new CompactedError(
+        `What was there at that time is no longer in the log: it begins at revision ${oldest}`,
+        oldest,
+      );
+    }
+    let revision = Math.max(oldest, timeline.revisionAt(time, this.view().revision));
+    const { base } = this.#history;
+    if (revision < base.revision) revision = await this.log.lastBy(time, revision, base.revision);
+    if (revision < base.revision) return revision;
+    for (const group of this.#history.after(revision)) {
+      if (group.time > time) break;
+      revision = group.last;
+    }
+    return revision;
+  }
+
+  async *changes(after: number, until = this.view().revision): AsyncGenerator<Changed<T>> {
+    this.#checkRevision(until);
+    while (after < until) {
+      this.#checkRevision(after);
+      const { base } = this.#history;
+      const page = after >= base.revision
+        ? this.#recent(after, until)
+        : await this.log.changes(after, Math.min(until, base.revision), CHANGES_PER_READ);
+      yield* page;
+      after = page[page.length - 1].revision;
+    }
+  }
+
+  /** The next changes that are in memory. */
+  #recent(after: number, until: number): Changed<T>[] {
+    const found: Changed<T>[] = [];
+    for (const { changes, time } of this.#history.after(after)) {
+      for (const change of changes) {
+        const { revision } = change.item;
+        if (revision > until) return found;
+        if (revision > after) found.push({ revision, time, event: eventOf(change) });
+      }
+      if (found.length >= CHANGES_PER_READ) break;
+    }
+    return found;
+  }
+
+  /** The newest state, for another store to begin with. */
+  ground(): Ground<T> {
+    const { view: { revision, root }, liveBytes, sum } = this.#committer.head;
+    return { revision, root, liveBytes, sum, ...this.#groundTime(revision) };
+  }
+
+  /** The same of an older revision: what it weighs is looked up. */
+  async groundAt(revision: number): Promise<Ground<T>> {
+    if (revision === this.view().revision) return this.ground();
+    const { root } = await this.at(revision) as StateView<T>;
+    const time = await this.timeOf(revision);
+    return { ...groundOf(revision, root), ...this.#groundTime(revision), time };
+  }
+
+  #groundTime(revision: number) {
+    const timeline = this.#compactor.timeline.forked(revision);
+    const time = this.#history.timeOf(revision) ?? timeline.timeOf(revision) ?? this.clock.now();
+    return { time, timeline };
   }
 
   write<R>(fn: WriteFn<T, R>, options?: { term?: Term }): Promise<R> {
@@ -503,6 +594,33 @@ async function loadInto<T>(
   return loaded;
 }
 
+/** A state as the beginning of a store. */
+export function groundOf<T>(revision: number, root: Root<T>): Omit<Ground<T>, "time"> {
+  let liveBytes = 0;
+  let sum = 0;
+  for (const item of btree.scan(root, "", undefined)) {
+    liveBytes += item.size;
+    sum = (sum + item.revision) % 0x1_0000_0000;
+  }
+  return { revision, root, liveBytes, sum };
+}
+
+/** Begins a store on another one's state. */
+async function beginOn<T>(
+  { ground, kv, space, writer }: StoreOptions<T> & { ground: Ground<T> },
+  compactor: Compactor<T>,
+): Promise<Loaded<T>> {
+  const { revision, root, liveBytes, sum } = ground;
+  const head = { revision, keys: root.size, liveBytes, sum, writer, batch: 0 };
+  const begun = await kv.atomic().check({ key: headKey(space), versionstamp: null })
+    .set(oldestKey(space), revision).set(headKey(space), encodeHead(head)).commit();
+  if (!begun.ok) throw new DatabaseError("Cannot begin in a database that is in use");
+  if (ground.timeline === undefined) compactor.timeline.mark(revision, ground.time);
+  compactor.oldest = revision;
+  compactor.logBytes = liveBytes;
+  return { head, versionstamp: begun.versionstamp, root, oldest: revision, logBytes: liveBytes };
+}
+
 /** Opens a store in a database that has been checked, and begins one where there is none. */
 export async function openStore<T>(options: StoreOptions<T>): Promise<LogStore<T>> {
   const { kv, space, codec, clock, sealer, keepRevisions, keepMs } = options;
@@ -512,6 +630,7 @@ export async function openStore<T>(options: StoreOptions<T>): Promise<LogStore<T
     codec,
     sealer,
     reloadKeys: options.reloadKeys,
+    ground: options.ground,
   });
   let store: LogStore<T> | undefined = undefined;
   const compactor: Compactor<T> = new Compactor<T>({
@@ -522,6 +641,7 @@ export async function openStore<T>(options: StoreOptions<T>): Promise<LogStore<T
     keepMs,
     rememberMs: options.rememberMs,
     owner: options.owner,
+    timeline: options.ground?.timeline,
     host: {
       revision: () => store!.view().revision,
       preparedChunks: () => store!.preparedChunks(),
@@ -529,7 +649,10 @@ export async function openStore<T>(options: StoreOptions<T>): Promise<LogStore<T
       betweenGroups: () => store!.betweenGroups(),
     },
   });
-  let loaded = await loadInto(log, compactor);
+  const { ground } = options;
+  let loaded = ground
+    ? await beginOn({ ...options, ground }, compactor)
+    : await loadInto(log, compactor);
   if (loaded === undefined) {
     if (await log.hasRecords()) {
       throw new DatabaseError(

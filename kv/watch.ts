@@ -17,7 +17,7 @@
  * - bookmarkable: a batch's revision says that all up to it has come.
  */
 
-import type { Batch, Event, Wanted, Watch, WatchOptions } from "./contract.ts";
+import type { Batch, Changed, Event, Wanted, Watch, WatchOptions } from "./contract.ts";
 import { CompactedError, SlowWatcherError, StoreError } from "./contract.ts";
 import type { Clock, Timer } from "./clock.ts";
 import type { Group, History } from "./history.ts";
@@ -347,9 +347,10 @@ export class Watcher<T> implements Watch<T>, AsyncIterator<Batch<T>> {
           );
         }
         const after = this.#cursor;
-        const page = after >= history.base.revision
-          ? pageOf(history, after)
-          : await source.log.events(after, history.base.revision, WATCH_CATCH_UP_EVENTS);
+        const page = after >= history.base.revision ? pageOf(history, after) : pastPage(
+          after,
+          await source.log.changes(after, history.base.revision, WATCH_CATCH_UP_EVENTS),
+        );
         if (this.#phase !== CATCHING_UP) return;
         const { prefix, wanted } = this;
         const events = page.events.filter((event) =>
@@ -364,6 +365,14 @@ export class Watcher<T> implements Watch<T>, AsyncIterator<Batch<T>> {
       this.#isReading = false;
     }
   }
+}
+
+function pastPage<T>(
+  after: number,
+  changes: readonly Changed<T>[],
+): { events: Event<T>[]; revision: number } {
+  const events = changes.flatMap(({ event }) => event ?? []);
+  return { events, revision: after + changes.length };
 }
 
 function pageOf<T>(history: History<T>, after: number): { events: Event<T>[]; revision: number } {

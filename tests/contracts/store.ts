@@ -6,6 +6,7 @@
 
 import { AROUND, SHARED } from "./store_around.ts";
 import { HISTORY, LIMITS, READS, WRITES } from "./store_data.ts";
+import { FORKS, PAST } from "./store_forks.ts";
 import { WATCHES } from "./store_watch.ts";
 import type { Ability, Case, StoreBench } from "./things.ts";
 
@@ -40,7 +41,9 @@ const CASES: Case[] = [
   ...READS,
   ...WATCHES,
   ...HISTORY,
+  ...PAST,
   ...LIMITS,
   ...AROUND,
+  ...FORKS,
   ...SHARED,
 ];

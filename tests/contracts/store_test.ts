@@ -24,6 +24,24 @@ storeContract("simulated, alone", () =>
     dispose: () => Promise.resolve(),
   }));
 
+storeContract("fork", () =>
+  Promise.resolve({
+    durable: false,
+    open: async (options) => {
+      const { restore, ...own } = options ?? {};
+      const clock = options?.clock ?? new RealClock();
+      const ground = { codec: thingCodec, clock, ...own, path: ":simulated:", restore };
+      await using parent = owned(await openDatabase(ground));
+      return await parent.database.fork({ clock });
+    },
+    dispose: () => Promise.resolve(),
+  }));
+
+/** A fork outlives what it was forked from. */
+function owned<D extends { close(): Promise<void> }>(database: D) {
+  return { database, [Symbol.asyncDispose]: () => database.close() };
+}
+
 async function fileBench(owner: boolean): Promise<StoreBench> {
   const folder = await Deno.makeTempDir({ prefix: "plesio-kv-" });
   const path = `${folder}/data/plesio.db`;

@@ -12,6 +12,7 @@ import {
   openDatabase,
   RealClock,
   type Store,
+  type View,
   type Watch,
 } from "../../kv/mod.ts";
 
@@ -186,10 +187,10 @@ export function foldOf(events: Event<Thing>[]): string[] {
   });
 }
 
-export function textOf(store: Store<Thing>): string {
-  return [...store.view().scan("/")].map(({ key, revision, value }) =>
-    `${key}@${revision}=${value.count}`
-  ).join();
+export function textOf(of: Store<Thing> | View<Thing>): string {
+  const view = "view" in of ? of.view() : of;
+  return [...view.scan("/")].map(({ key, revision, value }) => `${key}@${revision}=${value.count}`)
+    .join();
 }
 
 /** Lets a manual clock's background work get through the database. */
