@@ -234,6 +234,8 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
   const slices = { monotonic: () => clock.monotonic(), sliceMs: () => flow.sliceMs };
   const pace = (user?: string) =>
     new Pace({ ...slices, turn: turn === slice ? () => flow.slice(user) : turn });
+  const judging = (user: string) =>
+    new Pace({ ...slices, turn: turn === slice ? (ms) => flow.rationed(user, ms) : turn });
   return {
     database: options.database,
     kinds: options.kinds,
@@ -265,6 +267,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     serviceRange: options.serviceRange ?? SERVICE_RANGE,
     turn,
     pace,
+    judging,
   };
 }
 

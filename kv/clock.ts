@@ -280,13 +280,25 @@ function isBefore(a: ManualTimer, b: ManualTimer): boolean {
 function hostTimer(delayMs: number, fn: () => void, isIdle: boolean): Timer {
   const dueAt = performance.now() + delayMs;
   let id: ReturnType<typeof setTimeout>;
+  // The host remembers its timers in a table that holds some of them until a full collection, and all they lead to with them
+  let due: (() => void) | undefined = fn;
+  const fire = () => {
+    const now = due;
+    due = undefined;
+    now?.();
+  };
   const arm = () => {
     const leftMs = Math.max(0, dueAt - performance.now());
-    id = setTimeout(leftMs > HOST_DELAY_MS_MAX ? arm : fn, Math.min(leftMs, HOST_DELAY_MS_MAX));
+    id = setTimeout(leftMs > HOST_DELAY_MS_MAX ? arm : fire, Math.min(leftMs, HOST_DELAY_MS_MAX));
     if (isIdle) id.unref();
   };
   arm();
-  return { cancel: () => clearTimeout(id) };
+  return {
+    cancel() {
+      due = undefined;
+      clearTimeout(id);
+    },
+  };
 }
 
 function sleepOn(set: (fn: () => void) => Timer, signal: AbortSignal | undefined): Promise<void> {

@@ -6,6 +6,7 @@
  * checked against the endpoint's own authorities and name; a Service is reached at one of its ready endpoints, and only
  * where the cluster's own addresses lie. What fails rejects with `OutboundError`.
  */
+import { StacklessError } from "../machinery/stackless_error.ts";
 import type { Socket } from "../server/listen.ts";
 
 /** Where something outside is reached: exactly one of `url` and `service`. */
@@ -83,7 +84,7 @@ export type OutboundFailure =
  * Why there is no answer, in Go's words: `Post "https://…": dial tcp 127.0.0.1:1: connect: connection refused`.
  * Clients of upstream match on them.
  */
-export class OutboundError extends Error {
+export class OutboundError extends StacklessError {
   readonly failure: OutboundFailure;
 
   constructor(message: string, failure: OutboundFailure) {

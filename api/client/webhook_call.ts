@@ -6,6 +6,7 @@ import { goQuote } from "../machinery/go_format.ts";
 import { JsonError, parseJson } from "../machinery/json.ts";
 import { jsonTypeName } from "../machinery/json_value.ts";
 import { TYPE_META } from "../machinery/schema.ts";
+import { StacklessError } from "../machinery/stackless_error.ts";
 import { parseYaml } from "../machinery/yaml.ts";
 import type { Endpoint, Outbound, OutboundAnswer, OutboundHeaders } from "./outbound.ts";
 
@@ -15,7 +16,7 @@ export const WEBHOOK_ANSWER_BYTES_MAX = 8 * 1024 * 1024;
 const QUOTED_BYTES_MAX = 2048;
 
 /** Why a webhook gave no usable answer. */
-export class WebhookError extends Error {
+export class WebhookError extends StacklessError {
   /** The HTTP status it answered with, or 503 where there was none. */
   readonly code: number;
   /** It may pass: the other side fails inside, is busy, or was too slow. */

@@ -9,8 +9,8 @@ export interface PaceSource {
   monotonic(): number;
   /** How long a slice may be now, in ms. */
   sliceMs(): number;
-  /** Resolves when the next slice may begin. */
-  turn(): Promise<void>;
+  /** Resolves when the next slice may begin. `workedMs`: how long the one before it went on. */
+  turn(workedMs: number): Promise<void>;
 }
 
 /** Something takes long to find out: settle it, and ask again. */
@@ -39,7 +39,7 @@ export class Pace {
 
   /** Lets others run; a new slice begins when it resolves. */
   async turn(): Promise<void> {
-    await this.#source.turn();
+    await this.#source.turn(this.#source.monotonic() - this.#since);
     this.#since = this.#source.monotonic();
   }
 

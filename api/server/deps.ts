@@ -104,6 +104,8 @@ export interface Deps {
   turn: () => Promise<void>;
   /** The same for work that looks at the time itself: one for each piece of work of a user's. */
   pace: (user?: string) => Pace;
+  /** The same for what a user sent to be judged: expressions and patterns over it, rationed while others ask. */
+  judging: (user: string) => Pace;
 }
 
 /** Notes that a request has entered a stage; does nothing unless somebody traces. */

@@ -12,7 +12,7 @@ import type { Requested } from "../auth/impersonate.ts";
 import type { Kind, KubeObject } from "../machinery/types.ts";
 import { type Classified, Levels } from "./flow_levels.ts";
 import type { Refusal, Ticket, Work } from "./flow_queues.ts";
-import { Slices, Turns } from "./flow_turns.ts";
+import { Rations, Slices, Turns } from "./flow_turns.ts";
 import { WatchCounts, workOf } from "./flow_work.ts";
 import { type Call, type Reply, textReply } from "./http.ts";
 import type { Passage } from "./passage.ts";
@@ -93,6 +93,7 @@ export class Flow {
   readonly #context: FlowContext;
   readonly #turns: Turns;
   readonly #slices: Slices;
+  readonly #rations: Rations;
 
   constructor(context: FlowContext, options: FlowOptions = {}) {
     const { readsMax = READS_MAX, writesMax = WRITES_MAX, fair = true } = options;
@@ -100,6 +101,7 @@ export class Flow {
     this.#context = context;
     this.#turns = new Turns(context.clock);
     this.#slices = new Slices(context.clock);
+    this.#rations = new Rations(context.clock);
     if (fair) this.levels = new Levels(context.clock, readsMax + writesMax);
   }
 
@@ -116,6 +118,12 @@ export class Flow {
   /** Lets other work run; resolves when long work of a user's may go on. */
   slice(user?: string): Promise<void> {
     return this.#slices.turn(user);
+  }
+
+  /** The same for work that is rationed while others ask. `workedMs`: how long it went on. */
+  async rationed(user: string, workedMs: number): Promise<void> {
+    if (this.sharing) await this.#rations.spend(user, workedMs);
+    await this.#slices.turn(user);
   }
 
   /** Lets a request in; what is returned gives its seats back. Throws or rejects with Refused. */

@@ -7,6 +7,9 @@ import { type LevelObject, Levels } from "./flow_levels.ts";
 import { type FlowSchema, matchesSchema } from "./flow_matching.ts";
 import {
   LONG_ANSWERS_MAX,
+  RATION_MS_MAX,
+  RATION_PART,
+  Rations,
   SHARED_SLICE_MS,
   SHARED_TURN_REQUESTS_MAX,
   SLICE_MS,
@@ -738,6 +741,25 @@ Deno.test("Slices: users have theirs by turns, however much each has waiting", a
   });
   await Promise.all(waits);
   assertEquals(went, ["a0", "b4", "c5", "a1", "b6", "a2", "a3"]);
+});
+
+Deno.test("Rations: a user's long work has a part of the time once it has done much, others' not", async () => {
+  const clock = new ManualClock();
+  const rations = new Rations(clock);
+  const slices = RATION_MS_MAX / SLICE_MS;
+  for (let i = 0; i < slices; i++) assertEquals(rations.spend("flood", SLICE_MS), undefined);
+  // What a piece of work says beyond a slice, it has waited
+  let went = false;
+  void rations.spend("flood", 1_000)?.then(() => went = true);
+  assertEquals(rations.spend("calm", SLICE_MS), undefined);
+  await clock.advance(SLICE_MS / RATION_PART - 1);
+  assertEquals(went, false);
+  await clock.advance(1);
+  assertEquals(went, true);
+  // Who waits may do all of it again
+  await clock.advance(10 * RATION_MS_MAX / RATION_PART);
+  for (let i = 0; i < slices; i++) assertEquals(rations.spend("flood", SLICE_MS), undefined);
+  assert(rations.spend("flood", SLICE_MS) instanceof Promise);
 });
 
 Deno.test("Turns: long answers are sent a few at a time; who lets too many wait is refused", async () => {

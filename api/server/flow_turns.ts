@@ -32,6 +32,10 @@ export const TURN_WAITING_MAX = 1_000;
 export const SLICE_MS = 2;
 /** The same while several users ask. */
 export const SHARED_SLICE_MS = 0.1;
+/** Long work that a user has done before it is rationed while others ask, in ms. */
+export const RATION_MS_MAX = 50;
+/** The part of the time that its long work has from then on. */
+export const RATION_PART = 1 / 4;
 /** Users that are remembered whether or not they ask. */
 const SHARES_KEPT = 1_024;
 
@@ -180,6 +184,34 @@ export class Turns {
       if (waiting.length === 0 && long === 0) this.#shares.delete(user);
     }
     this.#sharesMax = Math.max(SHARES_KEPT, 2 * this.#shares.size);
+  }
+}
+
+/**
+ * Long work that users may still do while others ask: some at once, more as time goes by. A slice is short, but where one
+ * follows the other the processor is never free, and whoever comes waits for a slice at each of its steps.
+ */
+export class Rations {
+  readonly #clock: Pick<Clock, "monotonic" | "sleep">;
+  /** What each has left, in ms, and when that was said. Who is not in it has all. */
+  readonly #left = new Map<string, { ms: number; at: number }>();
+
+  constructor(clock: Pick<Clock, "monotonic" | "sleep">) {
+    this.#clock = clock;
+  }
+
+  /** Notes that a user has worked so long; a promise where it must wait before it goes on. */
+  spend(user: string, workedMs: number): Promise<void> | undefined {
+    const now = this.#clock.monotonic();
+    let left = this.#left.get(user);
+    if (!left) {
+      this.#left.set(user, left = { ms: RATION_MS_MAX, at: now });
+      if (this.#left.size > SHARES_KEPT) this.#left.delete(this.#left.keys().next().value!);
+    }
+    left.ms = Math.min(RATION_MS_MAX, left.ms + (now - left.at) * RATION_PART);
+    left.ms -= Math.min(workedMs, SLICE_MS);
+    left.at = now;
+    return left.ms < 0 ? this.#clock.sleep(-left.ms / RATION_PART) : undefined;
   }
 }
 

@@ -7,8 +7,9 @@
  * Service could make the server speak to what listens here for others.
  *
  * A place that cannot be reached, or whose certificate is no good, is not tried again at once where whole answers are wanted
- * (`send`): whoever asks hears the same. A handshake that comes to nothing costs up to 50 ms, and one hook that leads nowhere
- * is asked for by every write. What is passed on in pieces (`open`) is tried each time.
+ * (`send`): whoever asks hears the same, after as long as it took to find out, within bounds: who is refused at once comes
+ * again at once, and many of those leave no time for others. A handshake that comes to nothing costs up to 50 ms, and one
+ * hook that leads nowhere is asked for by every write. What is passed on in pieces (`open`) is tried each time.
  */
 import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
@@ -34,6 +35,8 @@ const SERVICE_PORT = 443;
 /** How long a place that could not be reached is not tried again: at first, and at most. */
 export const UNREACHED_MS_MIN = 100;
 export const UNREACHED_MS_MAX = 2_000;
+/** Who hears only that it could not be reached waits at most so long for that. */
+export const UNREACHED_HELD_MS_MAX = 25;
 /** Most such places that are remembered. */
 const UNREACHED_MAX = 256;
 
@@ -64,6 +67,8 @@ interface Parts extends OutboundOptions {
 
 interface Failed {
   error: unknown;
+  /** How long it took to find out. */
+  tookMs: number;
   waitMs: number;
   until: number;
   /** Somebody tries it again. */
@@ -80,18 +85,18 @@ class Unreached {
   }
 
   /** Why a place could not be reached, where that was just now. */
-  why(place: HostPlace): unknown {
+  why(place: HostPlace): Failed | undefined {
     const failed = this.#places.size > 0 ? this.#places.get(JSON.stringify(place)) : undefined;
     if (!failed) return undefined;
     const now = this.#clock.monotonic();
-    if (now < failed.until) return failed.error;
+    if (now < failed.until) return failed;
     // One tries it; the others wait for what comes of that
     failed.trying = true;
     failed.until = now + failed.waitMs;
     return undefined;
   }
 
-  failed(place: HostPlace, error: unknown): void {
+  failed(place: HostPlace, { error, tookMs }: Pick<Failed, "error" | "tookMs">): void {
     const key = JSON.stringify(place);
     const known = this.#places.get(key);
     // Those that were under way together are one failure
@@ -99,7 +104,7 @@ class Unreached {
     if (!known && this.#places.size >= UNREACHED_MAX) this.#places.clear();
     const waitMs = known ? Math.min(2 * known.waitMs, UNREACHED_MS_MAX) : UNREACHED_MS_MIN;
     const until = this.#clock.monotonic() + waitMs;
-    this.#places.set(key, { error, waitMs, until, trying: false });
+    this.#places.set(key, { error, tookMs, waitMs, until, trying: false });
   }
 
   reached(place: HostPlace): void {
@@ -250,7 +255,13 @@ async function openUntil(
     throw error;
   }
   const why = unreached?.why(place);
-  if (why) throw wordsFor(why, place, said);
+  const { clock } = options;
+  if (why) {
+    const heldMs = Math.min(why.tookMs, UNREACHED_HELD_MS_MAX);
+    if (heldMs >= 1) await clock.sleep(heldMs);
+    throw wordsFor(why.error, place, said);
+  }
+  const began = clock.monotonic();
   try {
     const message = { method, path, headers, body: request.body, signal };
     const reply = { ...await options.request(place, message), place, said };
@@ -258,7 +269,9 @@ async function openUntil(
     return reply;
   } catch (error) {
     const { unreached: never, code } = error as { unreached?: boolean; code?: string };
-    if (never || (!signal.aborted && code !== "ECONNRESET")) unreached?.failed(place, error);
+    if (never || (!signal.aborted && code !== "ECONNRESET")) {
+      unreached?.failed(place, { error, tookMs: clock.monotonic() - began });
+    }
     if (signal.aborted) throw late(said);
     throw wordsFor(error, place, said);
   }

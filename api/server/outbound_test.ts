@@ -2,14 +2,20 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { ManualClock } from "../../kv/mod.ts";
 import { OutboundError } from "../client/outbound.ts";
 import type { HostRequest } from "./listen.ts";
-import { createOutbound, UNREACHED_MS_MAX, UNREACHED_MS_MIN } from "./outbound.ts";
+import {
+  createOutbound,
+  UNREACHED_HELD_MS_MAX,
+  UNREACHED_MS_MAX,
+  UNREACHED_MS_MIN,
+} from "./outbound.ts";
 
 /** A way out to a machine that does what it is told, and counts. */
 function setUp() {
   const clock = new ManualClock();
-  const machine = { error: undefined as unknown, asked: 0 };
-  const request: HostRequest = () => {
+  const machine = { error: undefined as unknown, asked: 0, tookMs: 0 };
+  const request: HostRequest = async () => {
     machine.asked++;
+    if (machine.tookMs) await clock.sleep(machine.tookMs);
     if (machine.error) return Promise.reject(machine.error);
     return Promise.resolve({ status: 200, headers: {}, body: pieces() });
   };
@@ -57,6 +63,30 @@ Deno.test("Outbound: a place that could not be reached is not tried again at onc
   assertEquals((await ask()).status, 200);
   assertEquals(machine.asked, 13);
   assertEquals(waited > 3 * UNREACHED_MS_MAX, true);
+});
+
+Deno.test("Outbound: who hears of it later hears it after as long as it took to find out, within bounds", async () => {
+  const { clock, machine, ask } = setUp();
+  machine.error = REFUSED;
+  for (
+    const [url, tookMs, heldMs] of [
+      ["https://198.51.100.1/", 4, 4],
+      ["https://198.51.100.2/", 1_000, UNREACHED_HELD_MS_MAX],
+    ] as const
+  ) {
+    machine.tookMs = tookMs;
+    const first = assertRejects(() => ask(url), OutboundError);
+    await clock.advance(tookMs);
+    await first;
+    const asked = machine.asked;
+    let heard = false;
+    const second = assertRejects(() => ask(url), OutboundError).then(() => heard = true);
+    await clock.advance(heldMs - 1);
+    assertEquals(heard, false);
+    await clock.advance(1);
+    await second;
+    assertEquals(machine.asked, asked);
+  }
 });
 
 Deno.test("Outbound: only what could not be reached counts, not who broke off or was slow to answer", async () => {

@@ -2,8 +2,9 @@
  * How a well-behaved client fares beside hostile ones, and whether the server's memory returns.
  *
  * Server, hostile clients and the well-behaved one are processes of their own, over TLS. All of them share the
- * machine's processors. Hostile clients are meant to be on machines of their own, so they run at the lowest priority
- * (`nice`) and take only what the others leave; server and calm client have the same, the usual one. How much of a figure
+ * machine's processors. Hostile clients are meant to be on machines of their own, so they have what processor time
+ * nobody else wants (`chrt --idle`; whoever is only nice still holds one for some milliseconds while others wait); server and
+ * calm client have the same priority, the usual one. How much of a figure
  * is the machine all the same is seen by sending the same hostile clients to another server of the same kind
  * (`elsewhere`): where that alone is beyond twice the quiet figure, the table says so. Everything is measured in turn, a few times; the best counts, because what else
  * the machine does only adds.
@@ -177,8 +178,8 @@ async function open(): Promise<Party> {
 async function during<T>(name: string, party: Party, measure: () => Promise<T>): Promise<T> {
   const { administrator, user } = party;
   const program = new URL("hostile_clients.ts", import.meta.url).pathname;
-  const process = new Deno.Command("nice", {
-    args: ["-n", "19", Deno.execPath(), "run", "-A", "--no-check", program],
+  const process = new Deno.Command("chrt", {
+    args: ["--idle", "0", Deno.execPath(), "run", "-A", "--no-check", program],
     env: { HOSTILE: JSON.stringify({ name, target: { administrator, user } }) },
     stdout: "piped",
   }).spawn();
@@ -225,6 +226,11 @@ async function measureOne(
   };
 }
 
+/** How this process has its processor from now on; without the right to say so it stays as it is. */
+async function scheduled(policy: string, priority: string): Promise<void> {
+  await new Deno.Command("chrt", { args: [policy, "--pid", priority, String(Deno.pid)] }).output();
+}
+
 /** Measures every kind whose name `wants` takes; `told` hears of each. */
 export async function hostile(
   told: (found: Beside) => void,
@@ -234,8 +240,10 @@ export async function hostile(
   if (kinds.length === 0) return;
   await using here = await open();
   await using other = await open();
+  await scheduled("--fifo", "1");
   await calmly(here.calm);
   for (const { name } of kinds) told(await measureOne(name, { here, other, rounds }));
+  await scheduled("--other", "0");
 }
 
 /** One row of the table: p99 of reads and writes, quiet, with the noise elsewhere, beside; then memory. */

@@ -13,6 +13,7 @@ import { JsonError, parseJson } from "../../machinery/json.ts";
 import { isMap, jsonTypeName, sameJson } from "../../machinery/json_value.ts";
 import { jsonPatch } from "../../machinery/patch.ts";
 import { decode } from "../../machinery/schema.ts";
+import { StacklessError } from "../../machinery/stackless_error.ts";
 import {
   ApiError,
   type DeepReadonly,
@@ -51,7 +52,7 @@ const LOWEST_REFUSAL = 400;
 const PEM_BEGIN = "-----BEGIN CERTIFICATE-----";
 
 /** A webhook could not be asked, or what it said was no answer. */
-class CallFailure extends Error {
+class CallFailure extends StacklessError {
   readonly code: number;
   constructor(hook: Hook, why: string, code: number) {
     super(`failed calling webhook ${JSON.stringify(hook.name)}: ${why}`);
@@ -60,7 +61,7 @@ class CallFailure extends Error {
 }
 
 /** A webhook said no. */
-class Rejection extends Error {
+class Rejection extends StacklessError {
   readonly refused: ApiError;
   constructor(refused: ApiError) {
     super(refused.message);
