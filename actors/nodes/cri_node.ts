@@ -2,6 +2,7 @@
  * A node whose pods are OCI containers: a container runtime (containerd, CRI-O) over CRI, its network by
  * CNI, volumes in folders of the machine. It is loaded only where a runtime's endpoint is named.
  */
+import type { ProxyMetrics } from "./network/proxy_metrics.ts";
 import { logFolder } from "./runtimes/log_folder.ts";
 import type { Client } from "../../api/client/contract.ts";
 import { ApiError, type KubeObject } from "../../api/machinery/types.ts";
@@ -48,6 +49,8 @@ export interface CriNodeOptions {
   network: Network;
   /** The node's own identity (the system's client). */
   client?: Client;
+  /** What the service proxy of its machine counts (nothing). */
+  proxyMetrics?: ProxyMetrics;
   dnsIP?: string;
   labels?: Record<string, string>;
   /** Taints with which it registers. */

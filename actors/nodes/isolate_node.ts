@@ -8,6 +8,7 @@ import type { Clock } from "../../kv/clock.ts";
 import type { Network } from "./network/network.ts";
 import { hostDialer } from "./network/dial.ts";
 import type { KubeletOptions } from "./kubelet_options.ts";
+import type { ProxyMetrics } from "./network/proxy_metrics.ts";
 import { type RunningNode, startNode } from "./node.ts";
 import { machineMeter } from "./runtimes/meter.ts";
 import { absolutePath, removeFolder } from "./runtimes/host.ts";
@@ -35,6 +36,8 @@ export interface IsolateNodeOptions {
   network: Network;
   /** The node's own identity (the system's client). */
   client?: Client;
+  /** What the service proxy of its machine counts (nothing). */
+  proxyMetrics?: ProxyMetrics;
   dnsIP?: string;
   /** Where the cluster's DNS answers, once it does (port 53). */
   dnsPort?(): number | undefined;

@@ -17,6 +17,8 @@ const CONTAINER_TYPES: Readonly<Record<ContainerKind, string>> = {
 
 /** See the module's text. One for each node. */
 export class KubeletMetrics {
+  /** What the service proxy of the node's machine counts, which is shown beside it. */
+  readonly proxy: { text(): string } | undefined;
   readonly podStart = new Duration(
     "kubelet_pod_start_duration_seconds",
     "[ALPHA] Duration in seconds from kubelet seeing a pod for the first time to the pod starting to run",
@@ -63,6 +65,10 @@ export class KubeletMetrics {
     "prober_probe_total",
     "[BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.",
   );
+
+  constructor(proxy?: { text(): string }) {
+    this.proxy = proxy;
+  }
 
   /** A container was started, or (with its reason) could not be. */
   containerStarted(kind: ContainerKind, error?: string): void {
@@ -132,7 +138,7 @@ export function kubeletText(usage: NodeUsage, counts: KubeletMetrics | undefined
       }
     }
   }
-  return linesText([...counts?.lines() ?? [], ...gauges]);
+  return linesText([...counts?.lines() ?? [], ...gauges]) + (counts?.proxy?.text() ?? "");
 }
 
 const VOLUME_STATS = [

@@ -11,6 +11,7 @@ import { machineHost } from "./joining/host.ts";
 import { routes } from "./joining/routes.ts";
 import { lastBlock, type ProxyMode, startNetwork } from "./network/machine.ts";
 import { LoopbackNetwork, type Ranges, VirtualNetwork } from "./network/network.ts";
+import { ProxyMetrics } from "./network/proxy_metrics.ts";
 import type { RunningNode } from "./node.ts";
 import { type SimulatedNodes, startSimulatedNodes } from "./simulated_nodes.ts";
 
@@ -126,6 +127,7 @@ export async function startLocalNodes(
   }
   const network = new LoopbackNetwork(ranges);
   let dnsPort: number | undefined;
+  const proxyMetrics = new ProxyMetrics();
   const { path: folder, temporary } = await options.folder();
   for (let index = 0; index < count; index++) {
     const own = {
@@ -138,6 +140,7 @@ export async function startLocalNodes(
       labels: labels?.(index),
       taints,
       temporary,
+      proxyMetrics,
       rootDir: index === 0 ? options.rootDir : undefined,
       kubelet: index === 0 ? options.kubelet : without(options.kubelet),
     };
@@ -155,6 +158,7 @@ export async function startLocalNodes(
     nodes: names,
     proxyMode: options.proxyMode,
     preferRules: options.containerRuntime !== undefined,
+    metrics: proxyMetrics,
     l7: { gatewayApi: options.gatewayApi },
     balancerPool: options.balancerPool,
     dnsReady: ({ port }) => dnsPort = port,

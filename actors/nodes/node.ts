@@ -12,6 +12,7 @@ import type { Meter } from "./figures.ts";
 import { kubelet, type KubeletState, shutDown, workerOf } from "./kubelet.ts";
 import type { KubeletOptions } from "./kubelet_options.ts";
 import { type Network, VirtualNetwork } from "./network/network.ts";
+import type { ProxyMetrics } from "./network/proxy_metrics.ts";
 import { type NodeDescription, type NodeImage, nodeLabels } from "./node_status.ts";
 import { KeptLogs, type LogPlace, memoryPlace } from "./kept_logs.ts";
 import { KubeletMetrics } from "./kubelet_metrics.ts";
@@ -60,6 +61,8 @@ export interface NodeOptions {
   meter?: Meter;
   /** Where logs of pods that are gone are kept (in memory). */
   logPlace?: LogPlace;
+  /** What the service proxy of its machine counts (nothing). */
+  proxyMetrics?: ProxyMetrics;
   dial?: ProbeDialer;
   /** The address of the DNS service. */
   dnsIP?: string;
@@ -93,7 +96,7 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
   const addresses = network.nodeAddresses(index);
   const description = describe(options, host, { runtime: runtimes[0], addresses });
   let state: KubeletState | undefined;
-  const metrics = new KubeletMetrics();
+  const metrics = new KubeletMetrics(options.proxyMetrics);
   const keptLogs = new KeptLogs({ place: options.logPlace ?? memoryPlace(), clock });
   const parts = {
     description,

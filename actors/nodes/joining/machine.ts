@@ -24,6 +24,7 @@ import {
   sharedRanges,
   VirtualNetwork,
 } from "../network/network.ts";
+import { ProxyMetrics } from "../network/proxy_metrics.ts";
 import { PORT_SHIFT } from "../network/proxy.ts";
 import { type RunningNode, startNode } from "../node.ts";
 import { SimulatedRuntime } from "../runtimes/simulated.ts";
@@ -165,7 +166,8 @@ async function startNodeOf(
   const places = at(new LoopbackNetwork(ranges), way);
   // Where another process of this machine answers already, it does so for us too
   let dnsPort: number | undefined = shared && podRange.startsWith("127.") ? 53 + PORT_SHIFT : 53;
-  const own = { ...told, folder, network: places, dnsIP: ranges.dnsIP };
+  const proxyMetrics = new ProxyMetrics();
+  const own = { ...told, folder, network: places, dnsIP: ranges.dnsIP, proxyMetrics };
   const { containerRuntime, proxyMode, log } = options;
   const node = containerRuntime
     ? await containerNode(system, { ...own, ranges, runtime: containerRuntime, log })
@@ -178,6 +180,7 @@ async function startNodeOf(
       proxyMode,
       preferRules: true,
       everyPod,
+      metrics: proxyMetrics,
       dnsReady: ({ port }) => dnsPort = port,
     });
     if (host.routes && !podRange.startsWith("127.")) {

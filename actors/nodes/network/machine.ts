@@ -31,6 +31,7 @@ import { isWithin, parseIpRange } from "./ip_range.ts";
 import { addressAt } from "./pool.ts";
 import { policyGuard, policyNotice } from "./policy_guard.ts";
 import { proxy } from "./proxy.ts";
+import type { ProxyMetrics } from "./proxy_metrics.ts";
 import { type Family, familyOf, type Place } from "./traffic.ts";
 
 /** How services are proxied: kube-proxy's `--proxy-mode`, and by sockets of this process. */
@@ -52,6 +53,8 @@ export interface MachineNetwork {
   l7?: Pick<EdgeOptions, "gatewayApi">;
   /** Addresses of load balancers outside of the ranges, which this machine takes and announces (none). */
   balancerPool?: string;
+  /** What the proxy counts (nothing). */
+  metrics?: ProxyMetrics;
   /** Told where DNS answers. */
   dnsReady(place: DnsPlace): void;
 }
@@ -97,8 +100,13 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
   const inPool = machine.balancerPool ? within(machine.balancerPool) : () => false;
   const place = placeOf(nodes);
   const ownAddresses = (node: string) => addressesOf.get(node) ?? [];
-  const userspace = (addresses: readonly string[], local: (address: string) => boolean) =>
+  const userspace = (
+    addresses: readonly string[],
+    local: (address: string) => boolean,
+    metrics?: ProxyMetrics,
+  ) =>
     proxy({
+      metrics,
       nodePortAddresses: () => addresses,
       hostPortAddresses: (node) =>
         addressesOf.has(node) ? ["127.0.0.1", ...ownAddresses(node).filter(local)] : [],
@@ -121,7 +129,11 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
     }
     system.spawn("policy/notice", policyNotice(nodes, NO_RULES));
     const local = (address: string) => inRanges(address) || inPool(address);
-    system.spawn("proxy/plesio", userspace(["127.0.0.1", ...nodeAddresses], local), spawn);
+    system.spawn(
+      "proxy/plesio",
+      userspace(["127.0.0.1", ...nodeAddresses], local, machine.metrics),
+      spawn,
+    );
   }
   const places = nodes.map((node) => ({ node, address: ownAddresses(node)[0] }));
   system.spawn("proxy/health", healthCheck(places), { component: "kube-proxy" });
@@ -144,7 +156,7 @@ interface NodeAddresses {
 /** Services and NetworkPolicies as rules of the kernel. */
 async function startRules(
   system: System,
-  { ranges, nodes, everyPod }: MachineNetwork,
+  { ranges, nodes, everyPod, metrics }: MachineNetwork,
   { nodeAddresses, ownAddresses }: NodeAddresses,
 ): Promise<void> {
   const bridged = await letForward();
@@ -169,6 +181,7 @@ async function startRules(
         }),
         hostPortAddresses: ownAddresses,
         netfilter: netfilter(),
+        metrics,
       }),
       { component: "kube-proxy" },
     );

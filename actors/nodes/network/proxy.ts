@@ -19,6 +19,7 @@ import { Balancer } from "./balancer.ts";
 import { addressesOf, BY_SERVICE, type Endpoint } from "./endpoints.ts";
 import { forward, type Forwarder } from "./forward.ts";
 import { hostPortsOf, POD_KEY } from "./host_ports.ts";
+import type { ProxyMetrics } from "./proxy_metrics.ts";
 import { type ServiceWatch, watchServices } from "./service_watch.ts";
 import {
   affinitySeconds,
@@ -52,6 +53,8 @@ export interface ProxyOptions {
   place(context: ActorContext): Place;
   /** Where host ports of a node's pods are listened on; nowhere: it is not of this machine. */
   hostPortAddresses(node: string): readonly string[];
+  /** What is counted (nothing). */
+  metrics?: ProxyMetrics;
 }
 
 interface Listener {
@@ -71,10 +74,14 @@ interface State extends ServiceWatch {
 export function proxy(options: ProxyOptions): Behaviour<State> {
   return {
     start(context) {
-      const watch = watchServices(context, (key) => context.send(context.address, key));
+      const look = (key: string) => context.send(context.address, key);
+      const watch = watchServices(context, look, options.metrics);
       return { ...watch, listeners: new Map(), count: 0 };
     },
-    handle: (key, state, context) => mend(key, state, context, options),
+    handle: (key, state, context) => {
+      const work = () => mend(key, state, context, options);
+      return options.metrics ? options.metrics.synced(context, work) : work();
+    },
     async stop(state) {
       for (const end of state.unsubscribe) end();
       const all = [...state.listeners.values()].flatMap((listeners) => [...listeners.values()]);

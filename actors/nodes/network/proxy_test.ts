@@ -1,7 +1,8 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { RealClock } from "../../../kv/clock.ts";
 import { openBox } from "../fixture_test.ts";
 import { proxy } from "./proxy.ts";
+import { ProxyMetrics } from "./proxy_metrics.ts";
 
 const PODS = { group: "", version: "v1", plural: "pods" };
 
@@ -38,6 +39,7 @@ Deno.test("proxy() listens on a pod's host port, and says when something else do
   await using box = await openBox({ clock: new RealClock() });
   await using server = greeter("hello");
   await using taken = greeter("other");
+  const metrics = new ProxyMetrics();
   box.system.spawn(
     "proxy/test",
     proxy({
@@ -46,6 +48,7 @@ Deno.test("proxy() listens on a pod's host port, and says when something else do
       local: () => false,
       place: () => ({ nodes: new Set(["n"]) }),
       locate: ({ port }) => ({ hostname: "127.0.0.1", port }),
+      metrics,
     }),
   );
   const pod = async (name: string, node: string, hostPort: number) => {
@@ -74,4 +77,10 @@ Deno.test("proxy() listens on a pod's host port, and says when something else do
   const target = { resource: PODS, namespace: "default", name: "web" };
   await box.client.delete(target, { gracePeriodSeconds: 0 });
   await box.until("the port to be closed", async () => await ask(own) === "refused");
+  const counted = (line: RegExp) => assert(line.test(metrics.text()), metrics.text());
+  counted(/^kubeproxy_sync_proxy_rules_duration_seconds_count [1-9]/m);
+  counted(/^kubeproxy_sync_proxy_rules_failures_total [1-9]/m);
+  counted(
+    /^kubeproxy_sync_proxy_rules_last_timestamp_seconds 1\.\d+e\+09|^kubeproxy_sync_proxy_rules_last_timestamp_seconds \d{10}/m,
+  );
 });

@@ -4,6 +4,7 @@ import type { ActorContext } from "../../runtime/contract.ts";
 import { ENDPOINT_SLICES, PODS, SERVICES } from "../types.ts";
 import { BY_SERVICE, serviceOf } from "./endpoints.ts";
 import { hasHostPorts, POD_KEY } from "./host_ports.ts";
+import type { ProxyMetrics } from "./proxy_metrics.ts";
 
 /** The caches, until `unsubscribe` is called. */
 export interface ServiceWatch {
@@ -18,14 +19,19 @@ export interface ServiceWatch {
 export function watchServices(
   { informers }: ActorContext,
   look: (key: string) => void,
+  metrics?: ProxyMetrics,
 ): ServiceWatch {
   const services = informers.for(SERVICES);
   const slices = informers.for(ENDPOINT_SLICES);
   slices.index(BY_SERVICE, serviceOf);
   const pods = informers.for(PODS);
   const unsubscribe = [
-    services.subscribe(({ key }) => look(key)),
+    services.subscribe(({ key }) => {
+      metrics?.serviceChanged();
+      look(key);
+    }),
     slices.subscribe(({ object, old }) => {
+      metrics?.endpointsChanged();
       for (const slice of [object, old]) if (slice) serviceOf(slice).forEach(look);
     }),
     pods.subscribe(({ key, object, old }) => {

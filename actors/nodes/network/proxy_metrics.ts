@@ -1,0 +1,61 @@
+/** What the service proxy of a machine counts, under kube-proxy's names (pkg/proxy/metrics). Its nodes show it. */
+import { Counter, Duration, Gauge } from "../../../api/machinery/metric_series.ts";
+import type { ActorContext } from "../../runtime/contract.ts";
+
+/** Upper bounds in seconds: doubling from a millisecond, as upstream's. */
+const SYNC_BOUNDS = Array.from({ length: 15 }, (_, i) => 0.001 * 2 ** i);
+
+/** See the file's text. One for each machine. */
+export class ProxyMetrics {
+  readonly #syncs = new Duration(
+    "kubeproxy_sync_proxy_rules_duration_seconds",
+    "[ALPHA] SyncProxyRules latency in seconds",
+    SYNC_BOUNDS,
+  );
+  readonly #lastSync = new Gauge(
+    "kubeproxy_sync_proxy_rules_last_timestamp_seconds",
+    "[ALPHA] The last time proxy rules were successfully synced",
+  );
+  readonly #failures = new Counter(
+    "kubeproxy_sync_proxy_rules_failures_total",
+    "[ALPHA] Cumulative proxy rules sync failures",
+  );
+  readonly #services = new Counter(
+    "kubeproxy_sync_proxy_rules_service_changes_total",
+    "[ALPHA] Cumulative proxy rules Service changes",
+  );
+  readonly #endpoints = new Counter(
+    "kubeproxy_sync_proxy_rules_endpoint_changes_total",
+    "[ALPHA] Cumulative proxy rules Endpoint changes",
+  );
+
+  serviceChanged(): void {
+    this.#services.add({});
+  }
+
+  endpointsChanged(): void {
+    this.#endpoints.add({});
+  }
+
+  /** Times a bringing up to date, of rules or of sockets. */
+  async synced<R>({ clock }: ActorContext, work: () => Promise<R>): Promise<R> {
+    const began = clock.monotonic();
+    try {
+      const result = await work();
+      this.#syncs.add({}, clock.monotonic() - began);
+      this.#lastSync.set({}, clock.now() / 1000);
+      return result;
+    } catch (error) {
+      this.#failures.add({});
+      throw error;
+    }
+  }
+
+  /** Lines for `/metrics`. */
+  text(): string {
+    const all = [this.#syncs, this.#lastSync, this.#failures, this.#services, this.#endpoints];
+    let text = "";
+    for (const metric of all) for (const line of metric.lines()) text += `${line}\n`;
+    return text;
+  }
+}
