@@ -3,19 +3,30 @@
  *
  * | bytes | what |
  * | --- | --- |
- * | 1 | 0 plain, else how the value is sealed (`seal.ts`) |
+ * | 1 | 0 plain, else how the value is sealed (`seal.ts`); its highest bit: a cause is given |
  * | 1 | kind (put, delete, internal put, internal delete) and flags |
  * | 2 | length of the key |
  * | 8 | previous revision of the same object, 0 for none |
  * | 8 | wall time of the commit |
  * | 16 | only in the first record of a group: writer, batch |
  * | 22 | only if chunked: id of the chunks, their number, length of the whole |
+ * | 16, 8 | only with a cause: trace, the revision it reacted to |
+ * | 1, …, 1, … | the same: who wrote it and what was asked for, each behind its length |
  * | … | the key |
  * | … | the value, unless chunked or (at most deletes) absent |
+ *
+ * Causes came with format 3. A program that knows only format 2 refuses such a database when it opens it; one that had
+ * it open before takes the highest bit for a form of sealing that it does not know, and stops, instead of taking a
+ * cause for a key.
  */
 
-import { DatabaseError } from "./contract.ts";
-import { CHUNK_BYTES, KV_VALUE_BYTES_MAX, RECORD_OVERHEAD_BYTES } from "./limits.ts";
+import { type Cause, DatabaseError } from "./contract.ts";
+import {
+  CAUSE_TEXT_BYTES_MAX,
+  CHUNK_BYTES,
+  KV_VALUE_BYTES_MAX,
+  RECORD_OVERHEAD_BYTES,
+} from "./limits.ts";
 
 /** What a record does. */
 export type Kind = 1 | 2 | 3 | 4;
@@ -33,6 +44,8 @@ const FIRST_OF_GROUP = 0x10;
 const CHUNKED = 0x20;
 const WITH_BODY = 0x40;
 
+/** In the first byte, beside the form of sealing. */
+const WITH_CAUSE = 0x80;
 /** The last form of sealing that there is. */
 const SEAL_FORM_MAX = 4;
 
@@ -43,6 +56,8 @@ export const CHUNK_ID_BYTES = 16;
 const HEADER_BYTES = 20;
 const GROUP_BYTES = WRITER_BYTES + 8;
 const CHUNKED_BYTES = CHUNK_ID_BYTES + 2 + 4;
+const TRACE_BYTES = 16;
+const CAUSE_HEAD_BYTES = TRACE_BYTES + 8;
 
 /** Who committed a group, and its number among that writer's. */
 export interface GroupMark {
@@ -71,6 +86,8 @@ export interface ChangeRecord {
   readonly time: number;
   readonly group?: GroupMark;
   readonly chunks?: Chunks;
+  /** Absent in records of format 2, and of what the store does by itself. */
+  readonly cause?: Cause;
   readonly body?: Uint8Array;
 }
 
@@ -88,15 +105,18 @@ const scratchView = new DataView(scratch.buffer);
 
 /** The bytes of a record. */
 export function encodeRecord(record: ChangeRecord): Uint8Array {
-  const { group, chunks, body, key } = record;
+  const { group, chunks, body, key, cause } = record;
   const head = HEADER_BYTES + (group ? GROUP_BYTES : 0) + (chunks ? CHUNKED_BYTES : 0);
   const bodyLength = body === undefined ? 0 : body.length;
   const keyLength = utf8Length(key);
-  const whole = new Uint8Array(head + keyLength + bodyLength);
+  const causeBytes = cause === undefined ? undefined : encodeCause(cause);
+  const keyAt = head + (causeBytes === undefined ? 0 : causeBytes.length);
+  const whole = new Uint8Array(keyAt + keyLength + bodyLength);
   const view = scratchView;
-  if (keyLength > key.length) encoder.encodeInto(key, whole.subarray(head));
-  else for (let i = 0; i < keyLength; i++) whole[head + i] = key.charCodeAt(i);
-  scratch[0] = record.form;
+  if (causeBytes !== undefined) whole.set(causeBytes, head);
+  if (keyLength > key.length) encoder.encodeInto(key, whole.subarray(keyAt));
+  else for (let i = 0; i < keyLength; i++) whole[keyAt + i] = key.charCodeAt(i);
+  scratch[0] = record.form | (cause === undefined ? 0 : WITH_CAUSE);
   scratch[1] = record.kind | (group ? FIRST_OF_GROUP : 0) | (chunks ? CHUNKED : 0) |
     (body ? WITH_BODY : 0);
   view.setUint16(2, keyLength);
@@ -114,8 +134,45 @@ export function encodeRecord(record: ChangeRecord): Uint8Array {
     view.setUint32(at + CHUNK_ID_BYTES + 2, chunks.length);
   }
   for (let i = 0; i < head; i++) whole[i] = scratch[i];
-  if (body !== undefined) whole.set(body, head + keyLength);
+  if (body !== undefined) whole.set(body, keyAt + keyLength);
   return whole;
+}
+
+/** Where a cause is put together. What it says is of few kinds, all of the same length as the text. */
+const causeScratch = new Uint8Array(CAUSE_HEAD_BYTES + 2 * (1 + CAUSE_TEXT_BYTES_MAX));
+const causeView = new DataView(causeScratch.buffer);
+
+/** The bytes of a cause: good until the next one is asked for. Texts that are too long are cut. */
+export function encodeCause({ trace, because, by, verb }: Cause): Uint8Array {
+  writeHex(causeScratch, 0, trace);
+  causeView.setFloat64(TRACE_BYTES, because);
+  return causeScratch.subarray(0, writeText(writeText(CAUSE_HEAD_BYTES, by), verb));
+}
+
+/** Puts a text and its length into the scratch of causes; where it ends. */
+function writeText(at: number, text: string): number {
+  const length = text.length <= CAUSE_TEXT_BYTES_MAX ? utf8Length(text) : Infinity;
+  if (length === text.length) {
+    for (let i = 0; i < length; i++) causeScratch[at + 1 + i] = text.charCodeAt(i);
+    causeScratch[at] = length;
+    return at + 1 + length;
+  }
+  const room = causeScratch.subarray(at + 1, at + 1 + CAUSE_TEXT_BYTES_MAX);
+  return at + 1 + (causeScratch[at] = encoder.encodeInto(text, room).written);
+}
+
+/** The cause that begins at `at`, and where it ends. */
+export function decodeCause(whole: Uint8Array, at = 0): { cause: Cause; end: number } {
+  const view = new DataView(whole.buffer, whole.byteOffset, whole.byteLength);
+  const trace = readHex(whole, at, TRACE_BYTES);
+  const because = view.getFloat64(at + TRACE_BYTES);
+  const byAt = at + CAUSE_HEAD_BYTES + 1;
+  const verbAt = byAt + whole[byAt - 1] + 1;
+  const end = verbAt + whole[verbAt - 1];
+  if (!(end <= whole.length)) throw new TypeError("cut short");
+  const by = decoder.decode(whole.subarray(byAt, verbAt - 1));
+  const verb = decoder.decode(whole.subarray(verbAt, end));
+  return { cause: { trace, because, by, verb }, end };
 }
 
 /** How many bytes a text takes. */
@@ -144,7 +201,8 @@ function decodeChecked(whole: Uint8Array): ChangeRecord {
   const view = new DataView(whole.buffer, whole.byteOffset, whole.byteLength);
   const flags = whole[1];
   const kind = (flags & KIND_MASK) as Kind;
-  if (whole[0] > SEAL_FORM_MAX || kind < PUT || kind > INTERNAL_DELETE) {
+  const form = whole[0] & ~WITH_CAUSE;
+  if (form > SEAL_FORM_MAX || kind < PUT || kind > INTERNAL_DELETE) {
     throw new TypeError("unknown kind");
   }
   let at = HEADER_BYTES;
@@ -165,16 +223,19 @@ function decodeChecked(whole: Uint8Array): ChangeRecord {
     };
     at += CHUNKED_BYTES;
   }
+  let cause: Cause | undefined;
+  if (whole[0] & WITH_CAUSE) ({ cause, end: at } = decodeCause(whole, at));
   const bodyAt = at + view.getUint16(2);
   if (bodyAt > whole.length) throw new TypeError("cut short");
   return {
     kind,
-    form: whole[0],
+    form,
     key: decoder.decode(whole.subarray(at, bodyAt)),
     previous: view.getFloat64(4),
     time: view.getFloat64(12),
     group,
     chunks,
+    cause,
     body: flags & WITH_BODY ? whole.subarray(bodyAt) : undefined,
   };
 }

@@ -1,6 +1,6 @@
 /** Log records and seals, byte by byte. */
 
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   type ChangeRecord,
   cutChunks,
@@ -14,12 +14,20 @@ import {
   PUT,
 } from "./codec.ts";
 import { DatabaseError } from "./contract.ts";
-import { KEY_LENGTH_MAX, KV_VALUE_BYTES_MAX } from "./limits.ts";
+import { CAUSE_TEXT_BYTES_MAX, KEY_LENGTH_MAX, KV_VALUE_BYTES_MAX } from "./limits.ts";
 import { SEAL_BYTES_MAX, Sealer } from "./seal.ts";
 
 const group = { writer: "0123456789abcdef", batch: 7 };
 const time = 1_767_225_600_000;
 const chunks = { id: "00112233445566778899aabbccddeeff", count: 48, length: 3_000_000 };
+
+const cause = {
+  trace: "0af7651916cd43dd8448eb211c80319c",
+  because: 2 ** 45,
+  by: "controller/日本",
+  verb: "patch/status",
+};
+const body = new Uint8Array([7]);
 
 const RECORDS: Record<string, ChangeRecord> = {
   "a put": {
@@ -48,19 +56,41 @@ const RECORDS: Record<string, ChangeRecord> = {
     body: new Uint8Array(0),
   },
   "a chunked one": { kind: PUT, form: 0, key: "/a", previous: 1, time, group, chunks },
+  "one with a cause": { kind: PUT, form: 2, key: "/日", previous: 1, time, cause, body },
+  "one with all that there is": {
+    kind: PUT,
+    form: 0,
+    key: "/a",
+    previous: 1,
+    time,
+    group,
+    chunks,
+    cause,
+  },
   "a delete": { kind: DELETE, form: 0, key: "/a", previous: 9, time },
 };
 
 for (const [name, record] of Object.entries(RECORDS)) {
   Deno.test(`decodeRecord() gives back ${name}`, () => {
     const bytes = encodeRecord(record);
-    const absent = { group: undefined, chunks: undefined, body: undefined };
+    const absent = { group: undefined, chunks: undefined, cause: undefined, body: undefined };
     assertEquals(decodeRecord(bytes, 1), { ...absent, ...record });
     for (const length of [0, 1, 11, bytes.length - (record.body?.length ?? 0) - 1]) {
       assertThrows(() => decodeRecord(bytes.slice(0, length), 5), DatabaseError, "revision 5");
     }
   });
 }
+
+Deno.test("encodeRecord() cuts a cause's texts, and is no record to whoever knows format 2", () => {
+  const long = { ...cause, by: "b".repeat(CAUSE_TEXT_BYTES_MAX + 1), verb: "日".repeat(99) };
+  const bytes = encodeRecord({ ...RECORDS["a delete"], cause: long });
+  const kept = decodeRecord(bytes, 1).cause!;
+  assertEquals(kept.by, "b".repeat(CAUSE_TEXT_BYTES_MAX));
+  assertEquals(kept.verb, "日".repeat(Math.floor(CAUSE_TEXT_BYTES_MAX / 3)));
+  assertEquals([kept.trace, kept.because], [cause.trace, cause.because]);
+  // It refused forms of sealing above 4 as torn.
+  assert(bytes[0] > 4);
+});
 
 Deno.test("a record that is said to fit does", () => {
   const key = "/" + "日".repeat(KEY_LENGTH_MAX - 1);
@@ -70,6 +100,7 @@ Deno.test("a record that is said to fit does", () => {
       ...RECORDS["a sealed put"],
       key,
       group,
+      cause: { ...cause, by: "日".repeat(100), verb: "x".repeat(1000) },
       body: new Uint8Array(size + SEAL_BYTES_MAX),
     };
     const { length } = encodeRecord(record);

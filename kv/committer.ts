@@ -13,6 +13,7 @@
 import type { ChunkWriter } from "./chunks.ts";
 import { encodeHead, type GroupMark } from "./codec.ts";
 import {
+  type Cause,
   ClosedError,
   DatabaseError,
   type Mail,
@@ -104,7 +105,10 @@ export class Committer<T> {
   }
 
   /** Runs a write: see `Store.write`. */
-  write<R>(fn: (draft: WriteDraft<T>) => R, term: Term | undefined): Promise<R> {
+  write<R>(
+    fn: (draft: WriteDraft<T>) => R,
+    { term, cause }: { term?: Term; cause?: Cause } = NO_OPTIONS,
+  ): Promise<R> {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     if (this.#closed !== undefined) reject(this.#closed);
     else if (this.#pending.length >= PENDING_WRITES_MAX) {
@@ -115,7 +119,15 @@ export class Committer<T> {
         ),
       );
     } else {
-      this.#pending.push({ fn, term, resolve, reject, chunks: undefined, madeRoom: false });
+      this.#pending.push({
+        fn,
+        term,
+        cause,
+        resolve,
+        reject,
+        chunks: undefined,
+        madeRoom: false,
+      });
       this.#wake();
     }
     return promise as Promise<R>;
@@ -410,6 +422,8 @@ export class Committer<T> {
     }
   }
 }
+
+const NO_OPTIONS = {};
 
 function answer<T>(formed: Formed<T>): void {
   for (const { write, ok, value } of formed.answers) {

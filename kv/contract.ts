@@ -25,6 +25,30 @@ export interface Codec<T> {
   stamp(value: T, revision: number): T;
 }
 
+/** Why a write was made. Kept with every revision that it makes. */
+export interface Cause {
+  /** The trace it belongs to (W3C): 32 hexadecimal digits. */
+  readonly trace: string;
+  /** The revision of the objects' store that it reacted to; 0: none, the trace begins with it. */
+  readonly because: number;
+  /** Who wrote it: an actor's address, or a user and the program it uses. */
+  readonly by: string;
+  /** What was asked for, such as `create` or `patch/status`. */
+  readonly verb: string;
+}
+
+/** A revision without its object: what the log says of it. */
+export interface Written {
+  readonly revision: number;
+  readonly key: string;
+  readonly type: "put" | "delete";
+  /** The revision of the same object that it replaced; 0: there was none. */
+  readonly previous: number;
+  /** When it was committed, by its writer's wall clock. */
+  readonly time: number;
+  readonly cause?: Cause;
+}
+
 /** One object as it stands at some revision. Immutable, shared by all readers: `value` is deep-frozen. */
 export interface Item<T> {
   /** A path such as `/registry/pods/default/web`. */
@@ -91,6 +115,7 @@ export interface Changed<T> {
   /** When it was committed, by its writer's wall clock. */
   readonly time: number;
   readonly event?: Event<T>;
+  readonly cause?: Cause;
 }
 
 /** What a watcher is handed: events in order, all of them up to `revision` (possibly none: progress). */
@@ -171,8 +196,16 @@ export interface Store<T> {
   revisionBy(time: number): Promise<number>;
   /** What happened after a revision, up to another one (default: the newest), one revision after another. */
   changes(after: number, until?: number): AsyncIterable<Changed<T>>;
-  /** Runs a write: see WriteFn. Resolves after the commit is durable and visible to `view()`. */
-  write<R>(fn: WriteFn<T, R>, options?: { term?: Term }): Promise<R>;
+  /**
+   * Runs a write: see WriteFn. Resolves after the commit is durable and visible to `view()`. Every revision that it
+   * makes keeps `cause`.
+   */
+  write<R>(fn: WriteFn<T, R>, options?: { term?: Term; cause?: Cause }): Promise<R>;
+  /**
+   * What a revision was, and why: at once where it is in memory, else from the log. Undefined when the log has it no
+   * more, or not yet.
+   */
+  written(revision: number): Written | undefined | Promise<Written | undefined>;
   watch(options: WatchOptions<T>): Watch<T>;
   /** Trims history now (it also happens by itself). Returns the new oldest revision. */
   compact(options?: { keepRevisions?: number; keepMs?: number }): Promise<number>;

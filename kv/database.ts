@@ -46,7 +46,7 @@ import { StoredItem } from "./item.ts";
 import { type Ground, groundOf, type LogStore, openStore } from "./store.ts";
 
 /** The format that this version writes. Older ones are migrated, newer ones refused. */
-export const FORMAT_VERSION = 2;
+export const FORMAT_VERSION = 3;
 
 /** How to open a database. */
 export interface DatabaseOptions<T> {
@@ -406,6 +406,12 @@ async function findFormat(kv: Deno.Kv, clock: Clock, keys: KeyRing): Promise<For
     return await findFormat(kv, clock, keys);
   }
   keys.sealer.open(PROBE_PATH, record.probe);
+  if (record.format < FORMAT_VERSION) {
+    // Records of format 2 are as they are now, without causes: only what they may be is told.
+    const next = { ...record, format: FORMAT_VERSION };
+    await kv.atomic().check(entry).set(FORMAT_KEY, next).commit();
+    return await findFormat(kv, clock, keys);
+  }
   return record;
 }
 

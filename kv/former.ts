@@ -9,7 +9,7 @@ import { INTERNAL_PUT, PUT } from "./codec.ts";
 import { ChunkWriter } from "./chunks.ts";
 import type { Clock } from "./clock.ts";
 import type { Compactor } from "./compact.ts";
-import { type Codec, type Mail, type Term, TooLargeError } from "./contract.ts";
+import { type Cause, type Codec, type Mail, type Term, TooLargeError } from "./contract.ts";
 import { checkTerm } from "./lease.ts";
 import {
   GROUP_BYTES_MAX,
@@ -35,6 +35,7 @@ export interface Head<T> {
 export interface Pending<T> {
   readonly fn: (draft: WriteDraft<T>) => unknown;
   readonly term: Term | undefined;
+  readonly cause: Cause | undefined;
   resolve(value: unknown): void;
   reject(error: unknown): void;
   chunks: ChunkWriter<T> | undefined;
@@ -118,7 +119,12 @@ export class Former<T> {
 
   /** Runs one write; false when it has to wait for the next group. */
   #runOne(formed: Formed<T>, write: Pending<T>): boolean {
-    const draft = new WriteDraft<T>(formed.revision, formed.root, this.#o.codec);
+    const draft = new WriteDraft<T>(
+      formed.revision,
+      formed.root,
+      this.#o.codec,
+      write.cause,
+    );
     let value: unknown;
     try {
       if (write.term) checkTerm(write.term, this.#o.termsRoot?.() ?? formed.root);

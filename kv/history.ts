@@ -72,6 +72,13 @@ export class History<T> {
     }
   }
 
+  /** The change that made a revision; undefined when it is not in memory. */
+  change(revision: number): { change: Change<T>; group: Group<T> } | undefined {
+    const group = this.#groups[this.#indexAfter(revision - 1)];
+    const change = group?.changes[revision - group.first];
+    return change?.item.revision === revision ? { change, group } : undefined;
+  }
+
   /** The state at a revision from the base to the newest. */
   rootAt(revision: number): Root<T> {
     const at = this.#indexAfter(revision);

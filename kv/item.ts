@@ -8,7 +8,7 @@
  * after the commit: many values are never read as such.
  */
 
-import type { Codec, Item } from "./contract.ts";
+import type { Cause, Codec, Item } from "./contract.ts";
 
 /** Bytes that a record takes besides key and value, as accounted (not measured). */
 const RECORD_BYTES = 48;
@@ -28,6 +28,8 @@ export class StoredItem<T> implements Item<T> {
   readonly key: string;
   readonly revision: number;
   readonly bytes: Uint8Array;
+  /** Why it was written, where that is known. Set by whoever makes the item. */
+  cause: Cause | undefined;
   readonly #codec: Codec<T>;
   #value: T | undefined;
   #state: number;
@@ -45,6 +47,7 @@ export class StoredItem<T> implements Item<T> {
     this.key = key;
     this.revision = revision;
     this.bytes = bytes;
+    this.cause = undefined;
     this.#codec = codec;
     this.#value = value;
     this.#state = value === undefined ? ENCODED : PUT;

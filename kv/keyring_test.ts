@@ -9,6 +9,7 @@ import {
   type Database,
   DatabaseError,
   type DatabaseOptions,
+  FORMAT_VERSION,
   ManualClock,
   MemoryKv,
   openDatabase,
@@ -332,4 +333,24 @@ Deno.test("keys that the caller gave are changed by the caller alone", async () 
   const last = await open({ kv: memory.open(), clock, sealKey: key(2) });
   assertEquals(last.objects.view().get("/s/1")?.value.text, "treasure");
   await last.close();
+});
+
+Deno.test("a database of format 2 is raised to the newest as it is, and its records keep having no cause", async () => {
+  const shared = new MemoryKv();
+  const first = await open({ kv: shared.open() });
+  await put(first, "/s/1", "treasure");
+  await first.close();
+  const kv = shared.open();
+  const { value } = await kv.get<{ format: number; clusterId: string }>(FORMAT_KEY);
+  await kv.set(FORMAT_KEY, { ...value, format: 2 });
+  const again = await open({ kv: shared.open() });
+  assertEquals(again.objects.view().get("/s/1")?.value.text, "treasure");
+  assertEquals((await again.objects.written(1))?.cause, undefined);
+  const { value: raised } = await kv.get<object>(FORMAT_KEY);
+  assertEquals(raised, { ...value, format: FORMAT_VERSION });
+  const cause = { trace: "ab".repeat(16), because: 1, by: "somebody", verb: "update" };
+  await again.objects.write((draft) => draft.put("/s/1", { n: 2 }), { cause });
+  await again.close();
+  await kv.set(FORMAT_KEY, { ...value, format: FORMAT_VERSION + 1 });
+  await assertRejects(() => open({ kv: shared.open() }), DatabaseError, "use a newer version");
 });

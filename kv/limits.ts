@@ -24,8 +24,12 @@ export const KV_BACKOFF_STEPS_MAX = 5;
 export const OBJECT_BYTES_MAX = 3 * 1024 * 1024;
 /** A key of the store, in UTF-16 units. */
 export const KEY_LENGTH_MAX = 1_024;
-/** Bytes around a value in its log record: the longest header and the seal. */
-export const RECORD_OVERHEAD_BYTES = 160;
+/** Bytes of who wrote something, and of what was asked for, as far as they are kept. */
+export const CAUSE_TEXT_BYTES_MAX = 100;
+/** Bytes of a cause in a log record: trace, revision, two texts with their lengths. */
+export const CAUSE_BYTES_MAX = 16 + 8 + 2 * (1 + CAUSE_TEXT_BYTES_MAX);
+/** Bytes around a value in its log record: the longest header, the cause and the seal. */
+export const RECORD_OVERHEAD_BYTES = 160 + CAUSE_BYTES_MAX;
 /** One chunk of an object that does not fit into its log record. */
 export const CHUNK_BYTES = KV_VALUE_BYTES_MAX;
 /** Chunks of one commit. */

@@ -26,7 +26,14 @@ import {
   joinChunks,
   PUT,
 } from "./codec.ts";
-import { type Changed, type Codec, CompactedError, DatabaseError, type Event } from "./contract.ts";
+import {
+  type Changed,
+  type Codec,
+  CompactedError,
+  DatabaseError,
+  type Event,
+  type Written,
+} from "./contract.ts";
 import { recordSize, StoredItem } from "./item.ts";
 import {
   changeKey,
@@ -38,7 +45,12 @@ import {
   type Space,
   tailRange,
 } from "./keys.ts";
-import { KV_GET_MANY_MAX, KV_LIST_BATCH_MAX, KV_VALUE_BYTES_MAX } from "./limits.ts";
+import {
+  CAUSE_BYTES_MAX,
+  KV_GET_MANY_MAX,
+  KV_LIST_BATCH_MAX,
+  KV_VALUE_BYTES_MAX,
+} from "./limits.ts";
 import {
   FIRST_FORM,
   PLAIN,
@@ -160,6 +172,7 @@ export class Log<T> {
       time,
       group,
       chunks,
+      cause: item.cause,
       body: inline ? this.stored(item.key, item.bytes) : undefined,
     });
   }
@@ -247,11 +260,23 @@ export class Log<T> {
     return form === FIRST_FORM ? this.#sealer.openFirst(key, body) : this.#sealer.open(key, body);
   }
 
+  #itemOf(record: LogRecord, bytes: Uint8Array): StoredItem<T> {
+    const item = new StoredItem(record.key, record.revision, bytes, this.#codec);
+    item.cause = record.cause;
+    return item;
+  }
+
+  /** What the log says of a revision; undefined when it is not there, or of the store's own state. */
+  async written(revision: number): Promise<Written | undefined> {
+    const entry = await this.kv.get(changeKey(this.space, revision));
+    return entry.versionstamp === null ? undefined : writtenOf(recordOf(entry));
+  }
+
   /** The item that a put's record holds. */
   async item(record: LogRecord): Promise<StoredItem<T>> {
     const bytes = await this.body(record);
     if (bytes === undefined) throw torn(`the record of revision ${record.revision} has no value`);
-    return new StoredItem(record.key, record.revision, bytes, this.#codec);
+    return this.#itemOf(record, bytes);
   }
 
   /** What a record changed, given the object before. */
@@ -263,13 +288,14 @@ export class Log<T> {
     }
     const bytes = await this.body(record);
     if (bytes !== undefined) {
-      const item = new StoredItem(record.key, record.revision, bytes, this.#codec);
-      return { kind, item, previous, withBody: true };
+      return { kind, item: this.#itemOf(record, bytes), previous, withBody: true };
     }
     if (previous === undefined) {
       throw torn(`revision ${record.revision} deletes "${record.key}", which is not there`);
     }
-    return { kind, item: previous.at(record.revision), previous, withBody: false };
+    const item = previous.at(record.revision);
+    item.cause = record.cause;
+    return { kind, item, previous, withBody: false };
   }
 
   /** Reads the whole log and folds it. Undefined in an empty database. */
@@ -301,7 +327,7 @@ export class Log<T> {
     const items: StoredItem<T>[] = [];
     for (const record of records) {
       if (record.chunks === undefined && record.form === PLAIN && record.body !== undefined) {
-        items.push(new StoredItem(record.key, record.revision, record.body, this.#codec));
+        items.push(this.#itemOf(record, record.body));
       } else items.push(await this.item(record));
     }
     for (const [revision, chunks] of fold.chunks) this.chunks.set(revision, chunks);
@@ -318,10 +344,11 @@ export class Log<T> {
     const before = await this.#items(records.map(({ key, previous }) => [key, previous]));
     const changes: Changed<T>[] = [];
     for (const record of records) {
-      const { revision, time } = record;
+      const { revision, time, cause } = record;
       const previous = before.get(record.previous);
       if (record.previous !== 0 && previous === undefined) throw await this.#overtaken(after);
-      changes.push({ revision, time, event: eventOf(await this.change(record, previous)) });
+      const event = eventOf(await this.change(record, previous));
+      changes.push({ revision, time, event, cause });
     }
     return changes;
   }
@@ -430,6 +457,12 @@ export function eventOf<T>(change: Change<T>): Event<T> | undefined {
   };
 }
 
+function writtenOf(record: LogRecord): Written | undefined {
+  const { revision, key, kind, previous, time, cause } = record;
+  if (kind !== PUT && kind !== DELETE) return undefined;
+  return { revision, key, type: kind === PUT ? "put" : "delete", previous, time, cause };
+}
+
 function recordOf(entry: Deno.KvEntryMaybe<unknown>): LogRecord {
   const revision = entry.key[2] as number;
   return { revision, ...decodeRecord(entry.value, revision) };
@@ -507,5 +540,7 @@ class Fold {
 /** Bytes of a record's KV value, at most: for the limits of a commit. */
 export function storedBytesMax(change: Change<unknown>, chunked: boolean): number {
   const body = change.withBody && !chunked ? change.item.bytes.length + SEAL_BYTES_MAX : 0;
-  return Math.min(KV_VALUE_BYTES_MAX, 100 + change.item.key.length * 3 + body);
+  const { key, cause } = change.item;
+  const causeBytes = cause === undefined ? 0 : CAUSE_BYTES_MAX;
+  return Math.min(KV_VALUE_BYTES_MAX, 100 + causeBytes + key.length * 3 + body);
 }

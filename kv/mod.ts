@@ -23,6 +23,8 @@
  * - **A bound.** The store never outgrows `bytesMax`: history shortens first, then writes are refused with
  *   `TooLargeError`, while deletes and changes that enlarge nothing still pass.
  * - **Fencing.** A write that carries a term is refused in its very commit once the term has passed.
+ * - **Causes.** Every revision keeps why it was written (trace, what it reacted to, by whom), as long as its record is
+ *   in the log; a snapshot keeps those of what is in it.
  * - **Mail** is delivered at least once, also after a crash, in no order (`queue.ts`).
  * - **Refusal of wrecks.** A database that is torn, foreign, newer, sealed by another key or in use is
  *   refused with a `DatabaseError` that says so, and left as it was.

@@ -3,7 +3,8 @@
  *
  * Layout: a line of magic, then frames (4 bytes length, bytes), then an empty frame and the SHA-256 of all
  * before it. The first frame is JSON about the rest; each further one is a kind byte (`o`, `e`, `s`), the
- * revision (8 bytes), the length of the key (2), the key, the value.
+ * revision (8 bytes), the length of the key (2), the key, the value. A frame of kind `c` is the cause of a revision;
+ * its key is the kind of what was written. Whoever does not know causes passes over those.
  *
  * A restored store goes on at a revision far beyond the snapshot's, and its log is compacted up to there:
  * clients that saw a future which the restore undid are told to list again instead of being shown other
@@ -16,7 +17,7 @@ import { createHash } from "node:crypto";
 import * as btree from "./btree.ts";
 import { type Codec, DatabaseError } from "./contract.ts";
 import type { Clock } from "./clock.ts";
-import { encodeHead, INTERNAL_PUT, PUT } from "./codec.ts";
+import { decodeCause, encodeCause, encodeHead, INTERNAL_PUT, PUT } from "./codec.ts";
 import { ChunkWriter } from "./chunks.ts";
 import { StoredItem } from "./item.ts";
 import { changeKey, FORMAT_KEY, headKey, oldestKey, settingKey, type Space } from "./keys.ts";
@@ -43,9 +44,9 @@ interface Preface {
   readonly e: number;
 }
 
-/** One object or setting. */
+/** One object, setting or cause. */
 interface Entry {
-  readonly kind: "o" | "e" | "s";
+  readonly kind: "o" | "e" | "s" | "c";
   readonly revision: number;
   readonly key: string;
   readonly bytes: Uint8Array;
@@ -69,8 +70,11 @@ export async function takeSnapshot<T>(
     framed(encoder.encode(JSON.stringify(preface))),
   ];
   for (const [kind, { root }] of [["o", source.objects], ["e", source.events]] as const) {
-    for (const { key, revision, bytes } of btree.scan(root, "", undefined)) {
+    for (const { key, revision, bytes, cause } of btree.scan(root, "", undefined)) {
       frames.push(framed(frameOf({ kind, revision, key, bytes })));
+      if (cause) {
+        frames.push(framed(frameOf({ kind: "c", revision, key: kind, bytes: encodeCause(cause) })));
+      }
       if (frames.length % OBJECTS_PER_TURN === 0) await clock.turn();
     }
   }
@@ -169,6 +173,7 @@ export async function restoreInto<T>(options: RestoreOptions<T>): Promise<void> 
       space,
       revision: preface[space],
       entries: entries.filter(({ kind }) => kind === space),
+      causes: entries.filter(({ kind, key }) => kind === "c" && key === space),
     });
   }
   const format = await kv.get<object>(FORMAT_KEY);
@@ -177,7 +182,7 @@ export async function restoreInto<T>(options: RestoreOptions<T>): Promise<void> 
 
 async function restoreStore<T>(
   options: RestoreOptions<T>,
-  part: { space: Space; revision: number; entries: Entry[] },
+  part: { space: Space; revision: number; entries: Entry[]; causes: Entry[] },
 ): Promise<void> {
   const { kv, codec, sealer, clock } = options;
   const { space, entries } = part;
@@ -185,6 +190,9 @@ async function restoreStore<T>(
   await log.clear();
   const mark = { writer: "0".repeat(16), batch: 0 };
   const time = clock.now();
+  const causes = new Map(
+    part.causes.map(({ revision, bytes }) => [revision, decodeCause(bytes).cause]),
+  );
   const ordered = [...entries].sort((a, b) => a.revision - b.revision);
   let op = kv.atomic();
   let bytes = 0;
@@ -193,6 +201,7 @@ async function restoreStore<T>(
   let sum = 0;
   for (const { key, revision, bytes: value } of ordered) {
     const item = new StoredItem<T>(key, revision, value, codec);
+    item.cause = causes.get(revision);
     const kind = key.startsWith("/") ? PUT : INTERNAL_PUT;
     const change: Change<T> = { kind, item, previous: undefined, withBody: true };
     const chunks = await chunksOf(log, clock, change);

@@ -6,7 +6,7 @@
  */
 
 import * as btree from "./btree.ts";
-import type { Codec, Draft, Item, Mail, View } from "./contract.ts";
+import type { Cause, Codec, Draft, Item, Mail, View } from "./contract.ts";
 import { TooLargeError } from "./contract.ts";
 import { DELETE, INTERNAL_DELETE, INTERNAL_PUT, type Kind, PUT } from "./codec.ts";
 import { StoredItem } from "./item.ts";
@@ -91,12 +91,14 @@ export class WriteDraft<T> implements Draft<T> {
   readonly changes: Change<T>[] = [];
   readonly mails: Mail[] = [];
   readonly #codec: Codec<T>;
+  readonly #cause: Cause | undefined;
   #over = false;
 
-  constructor(revision: number, root: Root<T>, codec: Codec<T>) {
+  constructor(revision: number, root: Root<T>, codec: Codec<T>, cause?: Cause) {
     this.revision = revision;
     this.root = root;
     this.#codec = codec;
+    this.#cause = cause;
   }
 
   get(key: string): Item<T> | undefined {
@@ -134,6 +136,7 @@ export class WriteDraft<T> implements Draft<T> {
       const kept = typeof last === "object" && Object.isFrozen(last) ? undefined : last;
       item = new StoredItem(key, revision, bytes, this.#codec, kept);
     }
+    item.cause = this.#cause;
     this.root = btree.remove(this.root, key);
     this.changes.push({ kind: DELETE, item, previous, withBody: last !== undefined });
     return revision;
@@ -165,6 +168,7 @@ export class WriteDraft<T> implements Draft<T> {
     const previous = btree.get(this.root, key);
     const revision = ++this.revision;
     const item = new StoredItem(key, revision, bytes, this.#codec, value);
+    item.cause = this.#cause;
     this.root = btree.set(this.root, item);
     this.changes.push({ kind, item, previous, withBody: true });
     return revision;

@@ -5,8 +5,9 @@
 
 import * as btree from "./btree.ts";
 import type { Clock, Timer } from "./clock.ts";
-import { decodeHead, encodeHead, type GroupMark, INTERNAL_PUT, PUT } from "./codec.ts";
+import { decodeHead, DELETE, encodeHead, type GroupMark, INTERNAL_PUT, PUT } from "./codec.ts";
 import {
+  type Cause,
   type Changed,
   ClosedError,
   type Codec,
@@ -20,6 +21,7 @@ import {
   type Watch,
   type WatchOptions,
   type WriteFn,
+  type Written,
 } from "./contract.ts";
 import { Committer, databaseError, type MailOutlet } from "./committer.ts";
 import { Compactor, type Timeline } from "./compact.ts";
@@ -263,7 +265,9 @@ export class LogStore<T> implements Store<T> {
       for (const change of changes) {
         const { revision } = change.item;
         if (revision > until) return found;
-        if (revision > after) found.push({ revision, time, event: eventOf(change) });
+        if (revision <= after) continue;
+        const { cause } = change.item;
+        found.push({ revision, time, event: eventOf(change), cause });
       }
       if (found.length >= CHANGES_PER_READ) break;
     }
@@ -290,13 +294,21 @@ export class LogStore<T> implements Store<T> {
     return { time, timeline };
   }
 
-  write<R>(fn: WriteFn<T, R>, options?: { term?: Term }): Promise<R> {
-    return this.#committer.write(fn, options?.term);
+  write<R>(fn: WriteFn<T, R>, options?: { term?: Term; cause?: Cause }): Promise<R> {
+    return this.#committer.write(fn, options);
+  }
+
+  written(revision: number): Written | undefined | Promise<Written | undefined> {
+    if (!(revision > 0) || revision > this.view().revision) return undefined;
+    const found = this.#history.change(revision);
+    return found === undefined
+      ? this.log.written(revision)
+      : writtenOf(found.change, found.group.time);
   }
 
   /** A write that may also change the store's own keys. */
   writeInternal<R>(fn: (draft: WriteDraft<T>) => R): Promise<R> {
-    return this.#committer.write(fn, undefined);
+    return this.#committer.write(fn);
   }
 
   watch(options: WatchOptions<T>): Watch<T> {
@@ -567,6 +579,15 @@ export class LogStore<T> implements Store<T> {
     };
     tick();
   }
+}
+
+/** What the log says of a change; nothing of the store's own. */
+function writtenOf<T>(change: Change<T>, time: number): Written | undefined {
+  const { kind, item, previous } = change;
+  if (kind !== PUT && kind !== DELETE) return undefined;
+  const { revision, key, cause } = item;
+  const type = kind === PUT ? "put" : "delete";
+  return { revision, key, type, previous: previous?.revision ?? 0, time, cause };
 }
 
 function headOf<T>(

@@ -4,6 +4,7 @@
  * A back end that cannot pass a case lists it by name with the reason.
  */
 
+import { CAUSES } from "./store_causes.ts";
 import { AROUND, SHARED } from "./store_around.ts";
 import { HISTORY, LIMITS, READS, WRITES } from "./store_data.ts";
 import { FORKS, PAST } from "./store_forks.ts";
@@ -45,5 +46,6 @@ const CASES: Case[] = [
   ...LIMITS,
   ...AROUND,
   ...FORKS,
+  ...CAUSES,
   ...SHARED,
 ];
