@@ -1,25 +1,35 @@
-/** The KV Connect server, as Deno's own client finds it. */
+/** The KV Connect server, as Deno's own client and ours find it. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { RealClock } from "./clock.ts";
 import { connectHandler, type ConnectOptions, serveConnect } from "./connect_server.ts";
 import { keyBytes } from "./key_bytes.ts";
 import { CONNECT_BODY_BYTES_MAX, CONNECT_TOKEN_LENGTH_MIN } from "./limits.ts";
+import { openBackend } from "./open.ts";
 import { message } from "./protobuf.ts";
 
 const TOKEN = "a token of tests";
 Deno.env.set("DENO_KV_ACCESS_TOKEN", TOKEN);
 
+const CLIENTS: Record<string, (url: string) => Promise<Deno.Kv>> = {
+  "Deno's client": (url) => Deno.openKv(url),
+  "our client": async (url) => {
+    const newKey = () => new Uint8Array();
+    return (await openBackend(url, { owner: false, newKey })).kv;
+  },
+};
+
 /** A database, and the same by KV Connect. */
 async function served(
-  run: (remote: Deno.Kv, local: Deno.Kv, url: string) => Promise<void>,
+  client: string,
+  run: (remote: Deno.Kv, local: Deno.Kv) => Promise<void>,
   options: Partial<ConnectOptions> = {},
 ): Promise<void> {
   const kv = await Deno.openKv(":memory:");
   const server = serveConnect({ kv, clock: new RealClock(), token: TOKEN, ...options });
-  const remote = await Deno.openKv(server.url);
+  const remote = await CLIENTS[client](server.url);
   try {
-    await run(remote, kv, server.url);
+    await run(remote, kv);
   } finally {
     remote.close();
     await server.close();
@@ -55,89 +65,145 @@ const PARTS: Deno.KvKeyPart[] = [
   true,
 ];
 
+const SELECTORS: Deno.KvListSelector[] = [
+  { prefix: ["k"] },
+  { prefix: [] },
+  { prefix: ["k"], start: ["k", 0n] },
+  { prefix: ["k"], end: ["k", 0n] },
+  { start: ["k"], end: ["k", true] },
+  { start: [new Uint8Array()], end: [true] },
+];
+const LISTINGS: Deno.KvListOptions[] = [
+  {},
+  { batchSize: 3 },
+  { reverse: true, batchSize: 4 },
+  { limit: 5 },
+];
+
 async function listed(kv: Deno.Kv, selector: Deno.KvListSelector, options?: Deno.KvListOptions) {
   return await Array.fromAsync(kv.list(selector, options));
 }
 
-Deno.test("keys of every kind keep their order, values their form, entries their versionstamp", () =>
-  served(async (remote, local) => {
-    const values = [
-      "text",
-      new Uint8Array([1, 2, 3]),
-      new Deno.KvU64(7n),
-      {
-        n: 1n,
-        at: new Date(0),
-        bytes: new Uint8Array([9]),
-        map: new Map([[1, [null, undefined]]]),
-      },
-    ];
-    for (const [i, part] of PARTS.entries()) await remote.set(["k", part], values[i % 4]);
-    await remote.set(["other"], 1);
-    const all = await listed(local, { prefix: ["k"] });
-    assertEquals(all.map(({ key }) => key[1]), PARTS);
-    const selectors: Deno.KvListSelector[] = [
-      { prefix: ["k"] },
-      { prefix: [] },
-      { prefix: ["k"], start: ["k", 0n] },
-      { prefix: ["k"], end: ["k", 0n] },
-      { start: ["k"], end: ["k", true] },
-      { start: [new Uint8Array()], end: [true] },
-    ];
-    for (const selector of selectors) {
-      for (const options of [{}, { batchSize: 3 }, { reverse: true, batchSize: 4 }, { limit: 5 }]) {
-        assertEquals(
-          await listed(remote, selector, options),
-          await listed(local, selector, options),
-          Deno.inspect([selector, options]),
-        );
+for (const client of Object.keys(CLIENTS)) {
+  Deno.test(`${client}: keys keep their order, values their form, entries their versionstamp`, () =>
+    served(client, async (remote, local) => {
+      const values = [
+        "text",
+        new Uint8Array([1, 2, 3]),
+        new Deno.KvU64(7n),
+        { n: 1n, at: new Date(0), bytes: new Uint8Array([9]), map: new Map([[1, [null]]]) },
+      ];
+      for (const [i, part] of PARTS.entries()) await remote.set(["k", part], values[i % 4]);
+      await remote.set(["other"], 1);
+      const all = await listed(local, { prefix: ["k"] });
+      assertEquals(all.map(({ key }) => key[1]), PARTS);
+      for (const selector of SELECTORS) {
+        for (const options of LISTINGS) {
+          assertEquals(
+            await listed(remote, selector, options),
+            await listed(local, selector, options),
+            Deno.inspect([selector, options]),
+          );
+        }
       }
-    }
-    for (const { key } of all) assertEquals(await remote.get(key), await local.get(key));
-    const some = all.slice(0, 9).map(({ key }) => key).concat([["none"]]);
-    assertEquals(await remote.getMany(some), await local.getMany(some));
-  }));
+      for (const { key } of all) assertEquals(await remote.get(key), await local.get(key));
+      const some = all.slice(0, 9).map(({ key }) => key).concat([["none"]]);
+      assertEquals(await remote.getMany(some), await local.getMany(some));
+    }));
 
-Deno.test("a commit is atomic, and its checks hold", () =>
-  served(async (remote, local) => {
-    const first = await remote.set(["a"], 1);
-    const stale = await remote.atomic().check({ key: ["a"], versionstamp: null }).set(["b"], 2)
-      .commit();
-    assertEquals(stale.ok, false);
-    assertEquals((await local.get(["b"])).versionstamp, null);
-    const done = await remote.atomic().check({ key: ["a"], versionstamp: first.versionstamp })
-      .delete(["a"]).set(["b"], 2).sum(["c"], 5n).max(["d"], 3n).min(["e"], 2n).commit();
+  Deno.test(`${client}: a commit is atomic, and its checks hold`, () =>
+    served(client, async (remote, local) => {
+      const first = await remote.set(["a"], 1);
+      const stale = await remote.atomic().check({ key: ["a"], versionstamp: null }).set(["b"], 2)
+        .commit();
+      assertEquals(stale.ok, false);
+      assertEquals((await local.get(["b"])).versionstamp, null);
+      const done = await remote.atomic().check({ key: ["a"], versionstamp: first.versionstamp })
+        .check({ key: ["b"], versionstamp: null }).delete(["a"]).set(["b"], 2).commit();
+      assert(done.ok);
+      const found = await local.getMany([["a"], ["b"]]);
+      assertEquals(found.map(({ value }) => value), [null, 2]);
+      assertEquals(found[1].versionstamp, done.versionstamp);
+      await remote.delete(["b"]);
+      assertEquals((await local.get(["b"])).versionstamp, null);
+      const large = "x".repeat(70_000);
+      await assertRejects(async () => await remote.set(["f"], large), TypeError, "Value too large");
+    }));
+
+  Deno.test(`${client}: a watch tells what is and what others change, and ends with its reader`, () =>
+    served(client, async (remote, local) => {
+      await local.set(["a"], 1);
+      const reader = remote.watch([["a"], ["b"]]).getReader();
+      const next = async () => (await reader.read()).value!.map(({ value }) => value);
+      assertEquals(await next(), [1, null]);
+      await local.set(["b"], 2);
+      assertEquals(await next(), [1, 2]);
+      await local.delete(["a"]);
+      assertEquals(await next(), [null, 2]);
+      await reader.cancel();
+      // The one watch that is allowed is free again, in a moment.
+      const again = remote.watch([["b"]]).getReader();
+      assertEquals((await again.read()).value!.map(({ value }) => value), [2]);
+      await again.cancel();
+    }, { watchesMax: 1 }));
+}
+
+Deno.test("Deno's client counts, and sets what expires", () =>
+  served("Deno's client", async (remote, local) => {
+    const done = await remote.atomic().sum(["c"], 5n).max(["d"], 3n).min(["e"], 2n)
+      .set(["f"], 1, { expireIn: 60_000 }).commit();
     assert(done.ok);
-    const found = await local.getMany([["a"], ["b"], ["c"], ["d"], ["e"]]);
-    assertEquals(found.map(({ value }) => value), [
-      null,
-      2,
-      new Deno.KvU64(5n),
-      new Deno.KvU64(3n),
-      new Deno.KvU64(2n),
-    ]);
-    assertEquals(found[1].versionstamp, done.versionstamp);
-    await remote.set(["f"], 1, { expireIn: 60_000 });
-    await assertRejects(() => remote.set(["f"], "x".repeat(70_000)), TypeError, "Value too large");
+    const found = await local.getMany([["c"], ["d"], ["e"], ["f"]]);
+    const [five, three, two] = [5n, 3n, 2n].map((n) => new Deno.KvU64(n));
+    assertEquals(found.map(({ value }) => value), [five, three, two, 1]);
     await assertRejects(() => remote.enqueue("mail"), Error, "not supported in KV Connect");
   }));
 
-Deno.test("a watch tells what it finds and what others change, and ends with its client", () =>
-  served(async (remote, local) => {
-    await local.set(["a"], 1);
-    const reader = remote.watch([["a"], ["b"]]).getReader();
-    const next = async () => (await reader.read()).value!.map(({ value }) => value);
-    assertEquals(await next(), [1, null]);
-    await local.set(["b"], 2);
-    assertEquals(await next(), [1, 2]);
-    await local.delete(["a"]);
-    assertEquals(await next(), [null, 2]);
-    await reader.cancel();
-    // The one watch that is allowed is free again, in a moment.
-    const again = remote.watch([["b"]]).getReader();
-    assertEquals((await again.read()).value!.map(({ value }) => value), [2]);
-    await again.cancel();
-  }, { watchesMax: 1 }));
+Deno.test("our client says what it cannot do, and why it was refused", async () => {
+  await served("our client", async (remote) => {
+    await assertRejects(() => remote.enqueue("mail"), TypeError, "has no queue");
+    assertThrows(() => remote.atomic().enqueue("mail"), TypeError, "no queue");
+    assertThrows(() => remote.atomic().set(["a"], 1, { expireIn: 1 }), TypeError, "no expiry");
+    assertThrows(() => remote.list({ prefix: [] }, { cursor: "x" }), TypeError, "cursors");
+    assertThrows(() => remote.list({ prefix: [] }, { batchSize: 1001 }), TypeError, "max 1000");
+    assertThrows(() => remote.list({} as Deno.KvListSelector), TypeError, "without a prefix");
+    await assertRejects(
+      async () => await remote.getMany(Array(11).fill(["a"])),
+      TypeError,
+      "max 10",
+    );
+    const many = remote.atomic();
+    for (let i = 0; i <= 1000; i++) many.set(["a", i], 1);
+    await assertRejects(() => many.commit(), TypeError, "max 1000");
+    remote.close();
+    await assertRejects(async () => await remote.get(["a"]), TypeError, "closed");
+  });
+  await served("our client", async (remote) => {
+    await assertRejects(async () => await remote.get(["a"]), TypeError, "token is wrong");
+  }, { token: "a token of others" });
+});
+
+Deno.test("our client goes on after its server was away", async () => {
+  const kv = await Deno.openKv(":memory:");
+  const serve = (port?: number) => serveConnect({ kv, clock: new RealClock(), token: TOKEN, port });
+  const first = serve();
+  const remote = await CLIENTS["our client"](first.url);
+  await remote.set(["a"], 1);
+  const reader = remote.watch([["a"]]).getReader();
+  await reader.read();
+  await first.close();
+  const waiting = Promise.all([remote.get(["a"]), remote.set(["b"], 2), reader.read()]);
+  const again = serve(Number(new URL(first.url).port));
+  await kv.set(["a"], 3);
+  const [got, , { value: watched }] = await waiting;
+  assert(got.value === 1 || got.value === 3);
+  assertEquals(watched![0].value, 3);
+  assertEquals((await kv.get(["b"])).value, 2);
+  remote.close();
+  assertEquals((await reader.read()).done, true);
+  await again.close();
+  kv.close();
+});
 
 Deno.test("all three versions of the protocol are spoken", async () => {
   const kv = await Deno.openKv(":memory:");

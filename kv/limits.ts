@@ -147,8 +147,19 @@ export const CONNECT_TOKEN_LENGTH_MIN = 12;
 export const CONNECT_WATCHES_MAX = 1_000;
 /** KV Connect: how often a watch is kept alive. */
 export const CONNECT_PING_MS = 5_000;
+/** KV Connect: how long a client waits for an answer. */
+export const CONNECT_CALL_MS = 10_000;
+/** KV Connect: bytes of one frame of a watch. */
+export const CONNECT_FRAME_BYTES_MAX = 16 * 1024 * 1024;
 /** KV Connect: for how long a client may go by what it learned of a server. */
 export const CONNECT_METADATA_MS = 24 * 3_600_000;
+
+/** How long a database elsewhere that cannot be reached is tried again, where that is safe. */
+export const REMOTE_PATIENCE_MS = 15_000;
+/** First and longest pause between such tries. */
+export const REMOTE_RETRY_MS = 10;
+/** See REMOTE_RETRY_MS. */
+export const REMOTE_RETRY_MS_MAX = 500;
 
 function relate(holds: boolean, relation: string): void {
   if (!holds) throw new RangeError(`kv/limits.ts: ${relation} does not hold`);

@@ -1,15 +1,20 @@
 /**
- * Opening what Deno KV opens: nothing (`:memory:`), a SQLite file, or a URL. A file is checked before Deno
- * KV sees it, because that would create its tables in any SQLite database and its error for all else says
- * little. It is locked, so that a second process is refused; vacuumed when more than half of it is free;
- * and has its sealing key beside it.
+ * Opening what a database lies in: memory (`:memory:`), a SQLite file, what Deno KV opens by default (""),
+ * or the URL of a service that speaks KV Connect.
+ *
+ * A file is checked before Deno KV sees it, because that would create its tables in any SQLite database and
+ * its error for all else says little. It is locked, so that a second process is refused; vacuumed when more
+ * than half of it is free; and has its sealing key beside it.
  *
  * This is the only file of `kv/` that touches files.
  */
 
+import { RealClock } from "./clock.ts";
+import { ConnectStore } from "./connect_client.ts";
 import { DatabaseError } from "./contract.ts";
 import { databaseError } from "./committer.ts";
-import { VACUUM_FREE_BYTES_MIN } from "./limits.ts";
+import { KV_MUTATIONS_MAX, VACUUM_FREE_BYTES_MIN } from "./limits.ts";
+import { remoteKv } from "./remote_kv.ts";
 import { ownKeys, sealKeyId } from "./seal.ts";
 
 /** An opened database. */
@@ -32,7 +37,7 @@ export interface KeyPlace {
 
 /** Whether a path names a file rather than memory or a service. */
 export function isFile(path: string): boolean {
-  return path !== "" && !/^:\w+:$/.test(path) && !/^https?:\/\//.test(path);
+  return path !== "" && !/^:\w+:$/.test(path) && !/^\w+:\/\//.test(path);
 }
 
 /** Opens `path`. Throws DatabaseError when it cannot be used. */
@@ -41,7 +46,7 @@ export async function openBackend(
   options: { owner: boolean; newKey: () => Uint8Array },
 ): Promise<Backend> {
   if (!isFile(path)) {
-    const kv = await openKv(path);
+    const kv = /^https?:/.test(path) ? connectKv(path) : await openKv(path);
     return { kv, close: () => kv.close() };
   }
   makeFolder(path);
@@ -70,6 +75,18 @@ export async function openBackend(
     lock.close();
     throw error;
   }
+}
+
+/** A database by KV Connect. Its token comes by the environment, as Deno's own client has it. */
+function connectKv(url: string): Deno.Kv {
+  const token = Deno.env.get("DENO_KV_ACCESS_TOKEN");
+  if (!token) {
+    throw new DatabaseError(
+      `Cannot open the database "${url}": set DENO_KV_ACCESS_TOKEN to its access token`,
+    );
+  }
+  const clock = new RealClock();
+  return remoteKv(new ConnectStore({ url, token, clock }), clock, KV_MUTATIONS_MAX);
 }
 
 async function openKv(path: string): Promise<Deno.Kv> {

@@ -3,7 +3,7 @@
  * bytes and messages in messages. Fields go by their numbers, which are facts of the protocol.
  *
  * Of the default values (zero, false, empty) nothing is written, as proto3 has it; an item of a list always
- * is. Numbers are not negative and at most 2^53 − 1: revisions, sizes, codes.
+ * is. Numbers are revisions, sizes, codes: not negative, and exact up to 2^53 − 1.
  */
 
 /** What a field holds: a varint, bytes (or a message), a text; a list of bytes for a repeated field. */
@@ -147,11 +147,9 @@ class Reader {
       const byte = this.#bytes[this.at++];
       value += (byte & 0x7f) * scale;
       scale *= 0x80;
-      if (byte >= 0x80) continue;
-      if (value > Number.MAX_SAFE_INTEGER) break;
-      return value;
+      if (byte < 0x80) return value;
     }
-    throw new WireError("a number is out of range");
+    throw new WireError("a number has more than 64 bits");
   }
 
   #take(length: number): Uint8Array {

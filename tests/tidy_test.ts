@@ -52,6 +52,7 @@ const IMPURE_ALLOWED = [
   "api/cis/program.ts",
   "kv/clock.ts",
   "kv/open.ts",
+  "kv/connect_client.ts",
   "kv/connect_server.ts",
   "kv/mod.ts",
   "api/server/listen.ts",
