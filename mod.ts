@@ -72,11 +72,10 @@ import type { ServerOptions } from "./api/config/server.ts";
 import { addressIn, EVERY_ADDRESS, firstAddress, urlOf } from "./api/config/serving.ts";
 import { runTokenCommand } from "./api/config/token.ts";
 import { publishJoining } from "./api/joining/mod.ts";
-import { plesioApi } from "./api/plesio/mod.ts";
+import { momentOf, plesioApi } from "./api/plesio/mod.ts";
 import type { Kinds, KubeObject } from "./api/machinery/types.ts";
 import {
   type Api,
-  type ApiOptions,
   createApi,
   createInformers,
   hostOutbound,
@@ -173,10 +172,27 @@ export interface ListenOptions {
   underManualClock?: boolean;
 }
 
-interface Parts {
+/** How a cluster is forked: what is to be otherwise than it is in the cluster itself. */
+export interface ForkOptions extends Omit<ClusterOptions, "snapshot" | "data"> {
+  /** Where it begins: a revision, or a time (default: now). */
+  at?: number | string | Date;
+}
+
+/** What a cluster stands on. */
+interface Ground {
   options: ClusterOptions;
   clock: Clock;
   database: Database<KubeObject>;
+  ranges: Ranges | undefined;
+  tokenKeys: readonly string[];
+  log: Logger;
+}
+
+interface Parts extends Ground {
+  nodes: RunningNode[];
+  simulated: SimulatedNodes[];
+  view: SchedulerView;
+  upkeep: Upkeep;
   kinds: Kinds;
   api: Api;
   system: System;
@@ -185,7 +201,6 @@ interface Parts {
   frontProxy: FrontProxy;
   informers: Informers;
   client: Client;
-  ranges: Ranges | undefined;
   outbound: Outbound;
   /** What controllers share with the server. */
   shared: {
@@ -195,64 +210,28 @@ interface Parts {
   };
   /** Whose certificates are users', in PEM, once it listens. */
   authorities: { users: string };
-  log: Logger;
 }
 
 /** A whole cluster in this process. */
 export class Cluster {
-  /** Acts as the administrator, by way of authorization and admission like everybody. */
-  readonly client: Client;
-  readonly clock: Clock;
-  readonly api: Api;
-  readonly informers: Informers;
-  readonly #parts: Parts;
-  readonly #nodes: RunningNode[];
-  readonly #simulated: SimulatedNodes[];
+  readonly #ground: Ground;
   readonly #listening: Listener[] = [];
-  readonly #upkeep: Upkeep;
+  /** Absent in a fork that nobody has touched yet. */
+  #made: Parts | undefined;
   #stopped: Promise<void> | undefined;
   /** Where others are told that the server is, once it listens, and its names beside those it always has. */
   #url: string | undefined;
   #names: readonly string[] = [];
 
-  private constructor(parts: Parts, nodes: RunningNode[], simulated: SimulatedNodes[]) {
-    this.#parts = parts;
-    this.#nodes = nodes;
-    this.#simulated = simulated;
-    this.client = parts.client;
-    this.clock = parts.clock;
-    this.api = parts.api;
-    this.informers = parts.informers;
-    const { database, clock, kinds, tokens, renewIdentity, options, log, ranges } = parts;
-    const serviceIp = ranges?.apiIP ?? addressIn(clusterRanges(undefined, options).serviceRange, 1);
-    this.#upkeep = new Upkeep({
-      database,
-      clock,
-      kinds,
-      tokens,
-      encryption: options,
-      identityAnew: options.identityAnew,
-      renewIdentity,
-      log,
-      names: (host) => {
-        const hosts = [host, ranges && advertised(ranges).ip, ...this.#names]
-          .filter((name) => name !== undefined && !EVERY_ADDRESS.has(name)) as string[];
-        return serverNames({ serviceIp, hosts });
-      },
-      served: (material) => {
-        for (const listener of this.#listening) listener.reload(this.#tls(material));
-      },
-    });
+  private constructor(ground: Ground) {
+    this.#ground = ground;
   }
 
   /** Starts one. Resolves when the API answers; nodes and controllers are on their way (see `settle`). */
   static async start(options: ClusterOptions = {}): Promise<Cluster> {
     const { components = COMPONENTS, log = () => undefined } = options;
     const clock = clockOf(options);
-    const nodes: RunningNode[] = [];
-    const simulated: SimulatedNodes[] = [];
-    const view = new SchedulerView();
-    const real = options.runtime === "auto" || options.runtime === "isolate";
+    const real = isReal(options);
     if (real && clock.manual) {
       throw new TypeError(
         `Cannot run real processes under a manual clock: runtime "${options.runtime}" wants clock "real"`,
@@ -263,55 +242,119 @@ export class Cluster {
       const ranges = real && components.includes("network")
         ? await keptRanges(database.settings, options)
         : undefined;
-      const parts: Parts = await build(
-        { options, clock, database, ranges, log },
-        dialerOf(() => nodes, () => simulated),
-        metricsApi(() => usageOf(nodes, simulated, { elsewhere: parts.api.tunnels.all(), clock })),
-        view,
-      );
-      const cluster = new Cluster(parts, nodes, simulated);
-      startControlPlane(parts.system, {
-        client: parts.client,
-        ports: {
-          kinds: parts.kinds,
-          remoteKinds: () => parts.api.remoteKinds(),
-          read: (path, user) => parts.api.fetch(new Request(`https://plesio${path}`), { user }),
-          rootCa: async () => (await cluster.#upkeep.identity()).trustPem,
-          legacyToken: (account) => parts.tokens.legacyToken(account),
-          certificates: {
-            approvalsFor,
-            signedStatus: async (csr) =>
-              signedStatus(csr, (await cluster.#upkeep.identity()).authority, clock),
-          },
-          ...parts.shared,
-          ...(options.cloudZones?.length && { cloud: localCloud({ zones: options.cloudZones }) }),
-          clusterCidr: clusterRanges(ranges, options).podRange,
-          loadBalancerCidr: balancerRange(options.loadBalancerPool, ranges),
-          ...(options.data && {
-            localPathRoot: `${await Deno.realPath(options.data)}/volumes`,
-            removeFolder,
-          }),
-        },
-        controllers: components.includes("controllers") ? options.controllers : "",
-        scheduler: components.includes("scheduler") &&
-          { ...options.scheduler, view, outbound: parts.outbound, load: loadModule },
+      const tokenKeys = await openTokenKeys(database.settings);
+      const cluster = new Cluster({ options, clock, database, ranges, tokenKeys, log });
+      const { kinds, client } = cluster.#make();
+      const { serviceRange } = clusterRanges(ranges, options);
+      await bootstrap({
+        database,
+        kinds,
+        clock,
+        client,
+        serviceRange,
+        apiIP: ranges?.apiIP ?? addressIn(serviceRange, 1),
+        // A bare API server has no DNS beside it, and no Service for one
+        ...(components.includes("network") &&
+          { dnsIP: ranges?.dnsIP ?? addressIn(serviceRange, 10) }),
+        advertise: advertised(ranges),
       });
-      if (components.includes("nodes")) {
-        const wanted = localNodes(options, {
-          clock,
-          ranges,
-          ...(options.cloudZones?.length && { taints: [UNINITIALIZED] }),
-          temporary: () => Deno.makeTempDir({ prefix: "plesio-" }),
-        });
-        await startLocalNodes(parts.system, wanted, { nodes, simulated });
-      }
-      if (options.data || options.encryptionAnew) cluster.#upkeep.resealLater();
-      cluster.#upkeep.renewIdentityLater();
+      await cluster.#begin(options.data && `${await Deno.realPath(options.data)}/volumes`);
       return cluster;
     } catch (error) {
       await database.close();
       throw error;
     }
+  }
+
+  /** Acts as the administrator, by way of authorization and admission like everybody. */
+  get client(): Client {
+    return this.#parts.client;
+  }
+
+  get clock(): Clock {
+    return this.#parts.clock;
+  }
+
+  get api(): Api {
+    return this.#parts.api;
+  }
+
+  get informers(): Informers {
+    return this.#parts.informers;
+  }
+
+  /** A fork's parts are made, and begin to work, when somebody first asks for one of them. */
+  get #parts(): Parts {
+    if (this.#made) return this.#made;
+    const parts = this.#make();
+    this.#begin().catch((error) =>
+      parts.log("error", "a fork did not start", { error: String(error) })
+    );
+    return parts;
+  }
+
+  #make(): Parts {
+    const { database, clock, options, log, ranges } = this.#ground;
+    const serviceIp = ranges?.apiIP ?? addressIn(clusterRanges(undefined, options).serviceRange, 1);
+    const made = build(this.#ground);
+    const upkeep = new Upkeep({
+      database,
+      clock,
+      kinds: made.kinds,
+      tokens: made.tokens,
+      encryption: options,
+      identityAnew: options.identityAnew,
+      renewIdentity: made.renewIdentity,
+      log,
+      names: (host) => {
+        const hosts = [host, ranges && advertised(ranges).ip, ...this.#names]
+          .filter((name) => name !== undefined && !EVERY_ADDRESS.has(name)) as string[];
+        return serverNames({ serviceIp, hosts });
+      },
+      served: (material) => {
+        for (const listener of this.#listening) listener.reload(this.#tls(material));
+      },
+    });
+    return this.#made = { ...made, upkeep };
+  }
+
+  /** Starts the actors. `localPathRoot`: where volumes of this machine lie, if there are any. */
+  async #begin(localPathRoot?: string): Promise<void> {
+    const { options, clock, ranges, upkeep, nodes, simulated, view, ...parts } = this.#parts;
+    const { components = COMPONENTS } = options;
+    startControlPlane(parts.system, {
+      client: parts.client,
+      ports: {
+        kinds: parts.kinds,
+        remoteKinds: () => parts.api.remoteKinds(),
+        read: (path, user) => parts.api.fetch(new Request(`https://plesio${path}`), { user }),
+        rootCa: async () => (await upkeep.identity()).trustPem,
+        legacyToken: (account) => parts.tokens.legacyToken(account),
+        certificates: {
+          approvalsFor,
+          signedStatus: async (csr) =>
+            signedStatus(csr, (await upkeep.identity()).authority, clock),
+        },
+        ...parts.shared,
+        ...(options.cloudZones?.length && { cloud: localCloud({ zones: options.cloudZones }) }),
+        clusterCidr: clusterRanges(ranges, options).podRange,
+        loadBalancerCidr: balancerRange(options.loadBalancerPool, ranges),
+        ...(localPathRoot && { localPathRoot, removeFolder }),
+      },
+      controllers: components.includes("controllers") ? options.controllers : "",
+      scheduler: components.includes("scheduler") &&
+        { ...options.scheduler, view, outbound: parts.outbound, load: loadModule },
+    });
+    if (options.data || options.encryptionAnew) upkeep.resealLater();
+    upkeep.renewIdentityLater();
+    if (!components.includes("nodes")) return;
+    const wanted = localNodes(options, {
+      clock,
+      ranges,
+      ...(options.cloudZones?.length && { taints: [UNINITIALIZED] }),
+      temporary: () => Deno.makeTempDir({ prefix: "plesio-" }),
+    });
+    await startLocalNodes(parts.system, wanted, { nodes, simulated });
   }
 
   /** Answers a request as the server would, without sockets; as the administrator unless it says who it is. */
@@ -332,7 +375,7 @@ export class Cluster {
     const shown = options.advertise ??
       (EVERY_ADDRESS.has(host) ? firstAddress(Deno.networkInterfaces()) : host);
     this.#names = [shown, ...options.names ?? []];
-    const material = await this.#upkeep.identity(host);
+    const material = await this.#parts.upkeep.identity(host);
     await publishAuthentication(
       this.client,
       authenticationData({
@@ -354,7 +397,7 @@ export class Cluster {
     if (pods && !(EVERY_ADDRESS.has(host) && listener.port === pods.port)) {
       this.#listening.push(await this.api.listen({ host: pods.ip, port: pods.port, tls }));
     }
-    this.#upkeep.renewLater(host, options.renewed);
+    this.#parts.upkeep.renewLater(host, options.renewed);
     return { host, port: listener.port, url: urlOf({ host: shown, port: listener.port }) };
   }
 
@@ -363,24 +406,24 @@ export class Cluster {
    * one is vouched for by the old one, and what the old one signed stays good until it ends.
    */
   async rotateAuthority(): Promise<void> {
-    const { trustPem } = await this.#upkeep.rotateAuthority();
+    const { trustPem } = await this.#parts.upkeep.rotateAuthority();
     if (!this.#url) return;
     await publishClusterInfo(this.client, { server: this.#url, authorityPem: trustPem });
   }
 
   /** Signs ServiceAccount tokens with a new key from now on; those of former keys stay good until they end. */
   async rotateTokenKey(): Promise<void> {
-    await this.#upkeep.rotateTokenKey();
+    await this.#parts.upkeep.rotateTokenKey();
   }
 
   /** Refuses tokens of all keys but the newest from now on. */
   async dropOldTokenKeys(): Promise<void> {
-    await this.#upkeep.dropOldTokenKeys();
+    await this.#parts.upkeep.dropOldTokenKeys();
   }
 
   /** What it serves with, and whose client certificates are good. */
   #tls({ trustPem, server }: Material): TlsFiles {
-    const { serving, clientAuthorities, authentication } = this.#parts.options;
+    const { serving, clientAuthorities, authentication } = this.#ground.options;
     const cert = serving?.cert ?? server.certificatePem;
     const key = serving?.key ?? server.keyPem;
     const users = [trustPem, clientAuthorities].filter(Boolean).join("\n");
@@ -394,17 +437,17 @@ export class Cluster {
    * `dropOldSealingKeys`, which refuses while history still needs one.
    */
   async rotateSealingKey(): Promise<void> {
-    await this.#parts.database.seals.rotate();
+    await this.#ground.database.seals.rotate();
   }
 
   /** Ids of the keys at rest, the newest of the database's own first. */
   sealingKeys(): readonly string[] {
-    return this.#parts.database.seals.ids();
+    return this.#ground.database.seals.ids();
   }
 
   /** Forgets all sealing keys but the newest. */
   async dropOldSealingKeys(): Promise<void> {
-    await this.#parts.database.seals.drop();
+    await this.#ground.database.seals.drop();
   }
 
   /** A kubeconfig for the administrator; the cluster must be listening. */
@@ -415,10 +458,10 @@ export class Cluster {
   /** What a kubeconfig says, to be merged into another one. */
   async access() {
     if (!this.#url) throw new Error("Cannot make a kubeconfig: the cluster does not listen");
-    const { trustPem, admin } = await this.#upkeep.identity();
+    const { trustPem, admin } = await this.#parts.upkeep.identity();
     return {
       server: this.#url,
-      authorityPem: this.#parts.options.serving?.cert ?? trustPem,
+      authorityPem: this.#ground.options.serving?.cert ?? trustPem,
       certificatePem: admin.certificatePem,
       keyPem: admin.keyPem,
     };
@@ -434,20 +477,32 @@ export class Cluster {
     await settled(this.clock, { within, busy: () => this.#busy(), handled });
   }
 
-  /** Every actor of this process. */
+  /** Every actor of this process; none in a fork that nobody has touched. */
   actors(): ActorReport[] {
-    return this.#parts.system.report();
+    return this.#made?.system.report() ?? [];
   }
 
   /** The whole state as bytes, to start another cluster from. */
   snapshot(): Promise<Uint8Array> {
-    return this.#parts.database.snapshot();
+    return this.#ground.database.snapshot();
   }
 
-  /** Another cluster that begins where this one is now; both go on independently. */
-  async fork(options: Omit<ClusterOptions, "snapshot" | "data"> = {}): Promise<Cluster> {
-    const { data: _, ...same } = this.#parts.options;
-    return await Cluster.start({ ...same, ...options, snapshot: await this.snapshot() });
+  /**
+   * Another cluster that begins where this one is now, or was: both go on without each other. Nothing is copied, so that
+   * it takes the same however large the cluster is; its parts begin to work when it is first touched. Its clock goes on
+   * from here by itself. It lives in memory, and its nodes are simulated: processes are not forked.
+   */
+  async fork({ at: moment, ...own }: ForkOptions = {}): Promise<Cluster> {
+    const { database, ranges, options: { data: _, ...same }, log } = this.#ground;
+    const { objects } = database;
+    const at = moment === undefined ? undefined : await momentOf(objects, moment);
+    const options = { ...same, ...forkOptions(same, clusterRanges(ranges, same)), ...own };
+    const startMs = at === undefined ? this.#ground.clock.now() : await objects.timeOf(at);
+    const stream = at ?? objects.view().revision;
+    const clock = clockOf(options, { startMs, stream });
+    const forked = await database.fork({ clock, at });
+    const tokenKeys = await openTokenKeys(forked.settings);
+    return new Cluster({ options, clock, database: forked, ranges: undefined, tokenKeys, log });
   }
 
   /** Stops in reverse order of starting. Everything answered is durable. */
@@ -460,14 +515,16 @@ export class Cluster {
   }
 
   async #stop(): Promise<void> {
-    const { system, informers, database, ranges, api } = this.#parts;
-    this.#upkeep.stop();
-    await Promise.all(this.#nodes.map((node) => node.shutDown()));
+    if (!this.#made) return await this.#ground.database.close();
+    const { system, informers, database, ranges, api, upkeep, nodes, simulated, shared } =
+      this.#made;
+    upkeep.stop();
+    await Promise.all(nodes.map((node) => node.shutDown()));
     await api.shutdown();
-    await Promise.all(this.#nodes.map((node) => node.stop()));
-    await Promise.all(this.#simulated.map((nodes) => nodes.stop()));
+    await Promise.all(nodes.map((node) => node.stop()));
+    await Promise.all(simulated.map((nodes) => nodes.stop()));
     await system.stop();
-    this.#parts.shared.storageDrivers?.close();
+    shared.storageDrivers?.close();
     await informers.stop();
     await api.close();
     await database.close();
@@ -483,9 +540,38 @@ export class Cluster {
   }
 }
 
-function clockOf({ clock = "manual", seed }: ClusterOptions): Clock {
+/** Whether its nodes run processes. */
+function isReal({ runtime }: ClusterOptions): boolean {
+  return runtime === "auto" || runtime === "isolate";
+}
+
+/** `start`: where a manual clock of its own begins (default: where they all do). */
+function clockOf(
+  { clock = "manual", seed }: ClusterOptions,
+  start?: { startMs: number; stream: number },
+): Clock {
   if (clock === "real") return new RealClock();
-  return clock === "manual" ? new ManualClock({ seed }) : clock;
+  return clock === "manual" ? new ManualClock({ seed, ...start }) : clock;
+}
+
+/** What a fork does not share with its cluster: processes, what they want of the machine, and what is told of requests. */
+function forkOptions(
+  { clock = "manual", seed, front }: ClusterOptions,
+  { serviceRange, podRange }: { serviceRange: string; podRange: string },
+): ClusterOptions {
+  const manual = typeof clock === "object" && clock.manual;
+  return {
+    runtime: "simulated",
+    containerRuntime: undefined,
+    csiControllerSockets: undefined,
+    snapshot: undefined,
+    encryptionAnew: undefined,
+    front: front && { ...front, audit: undefined },
+    serviceRange,
+    clusterCidr: podRange,
+    clock: typeof clock === "string" ? clock : manual ? "manual" : "real",
+    seed: clock instanceof ManualClock ? clock.seed : seed,
+  };
 }
 
 /** The cluster's database, begun from a snapshot if there is one to begin with. */
@@ -502,41 +588,16 @@ function openCluster(options: ClusterOptions, clock: Clock): Promise<Database<Ku
   });
 }
 
-type Ground = Pick<Parts, "options" | "clock" | "database" | "ranges" | "log">;
-
-async function build(
-  ground: Ground,
-  dialer: ReturnType<typeof dialerOf>,
-  virtual: ApiOptions["virtual"],
-  view: SchedulerView,
-): Promise<Parts> {
+function build(ground: Ground): Omit<Parts, "upkeep"> {
+  const nodes: RunningNode[] = [];
+  const simulated: SimulatedNodes[] = [];
+  const view = new SchedulerView();
   const { options, clock, database, ranges, log } = ground;
   const authorities = { users: "" };
   const { kinds, gates } = apisOf(options);
-  const { signingKey, verifiers, issuers = [] } = options.serviceAccounts ?? {};
   const outbound = options.outbound ?? hostOutbound({ database, clock });
-  const auth = createAuth({
-    view: () => database.objects.view(),
-    follow: (options) => database.objects.watch(options),
-    outbound: () => outbound,
-    authentication: options.authentication,
-    authorization: options.authorization,
-    clientAuthorities: () => authorities.users,
-    legacyUsed: noteTokenUse(() => api.client(SERVER, "plesio"), log),
-    kinds: () => kinds,
-    createNamespace: async (name) => {
-      const resource = { group: "", version: "v1", plural: "namespaces" };
-      await api.client(SERVER, "plesio").create({ resource }, { metadata: { name } });
-    },
-    plugins: options.admission,
-    clock,
-    tokenKeys: signingKey ? [signingKey] : await openTokenKeys(database.settings),
-    tokenVerifiers: verifiers,
-    issuer: issuers[0],
-    otherIssuers: issuers.slice(1),
-    audiences: options.audiences,
-    tokens: options.tokens,
-  });
+  const server = () => api.client(SERVER, "plesio");
+  const auth = identityOf(ground, { kinds, outbound, authorities, server });
   const { serviceRange } = clusterRanges(ranges, options);
   const beside = plesioApi({
     database,
@@ -562,8 +623,11 @@ async function build(
     database,
     kinds,
     clock,
-    dialer,
-    virtual: { ...virtual, ...view.subresources },
+    dialer: dialerOf(() => nodes, () => simulated),
+    virtual: {
+      ...metricsApi(() => usageOf(nodes, simulated, { elsewhere: api.tunnels.all(), clock })),
+      ...view.subresources,
+    },
     serviceRange,
     beside,
     front: options.front,
@@ -571,23 +635,7 @@ async function build(
     onError: (error) => log("error", "a request failed", { error: String(error) }),
   });
   const client = api.client(ADMIN, "plesio");
-  const informers = createInformers(
-    api.client(SERVER, "plesio"),
-    clock,
-  );
-  await bootstrap({
-    database,
-    kinds,
-    clock,
-    client,
-    serviceRange,
-    apiIP: ranges?.apiIP ?? addressIn(serviceRange, 1),
-    // A bare API server has no DNS beside it, and no Service for one
-    ...((options.components ?? COMPONENTS).includes("network") && {
-      dnsIP: ranges?.dnsIP ?? addressIn(serviceRange, 10),
-    }),
-    advertise: advertised(ranges),
-  });
+  const informers = createInformers(server(), clock);
   const system = createSystem({
     client,
     informers,
@@ -605,7 +653,39 @@ async function build(
     ...controllerOptions,
     ...(sockets.length && { storageDrivers: storageDrivers(sockets, clock) }),
   };
-  return { ...ground, ...made, authorities, frontProxy, outbound, shared };
+  return { ...ground, ...made, nodes, simulated, view, authorities, frontProxy, outbound, shared };
+}
+
+/** Who is asking, and may they. */
+function identityOf(
+  { options, clock, database, tokenKeys, log }: Ground,
+  { kinds, outbound, authorities, server }: Pick<Parts, "kinds" | "outbound" | "authorities"> & {
+    server: () => Client;
+  },
+): Auth {
+  const { signingKey, verifiers, issuers = [] } = options.serviceAccounts ?? {};
+  return createAuth({
+    view: () => database.objects.view(),
+    follow: (options) => database.objects.watch(options),
+    outbound: () => outbound,
+    authentication: options.authentication,
+    authorization: options.authorization,
+    clientAuthorities: () => authorities.users,
+    legacyUsed: noteTokenUse(server, log),
+    kinds: () => kinds,
+    createNamespace: async (name) => {
+      const resource = { group: "", version: "v1", plural: "namespaces" };
+      await server().create({ resource }, { metadata: { name } });
+    },
+    plugins: options.admission,
+    clock,
+    tokenKeys: signingKey ? [signingKey] : tokenKeys,
+    tokenVerifiers: verifiers,
+    issuer: issuers[0],
+    otherIssuers: issuers.slice(1),
+    audiences: options.audiences,
+    tokens: options.tokens,
+  });
 }
 
 /** Loads a plugin by a URL, or by a path from where the process runs. */

@@ -17,6 +17,7 @@ import { logs } from "./logs.ts";
 import type { PlesioPorts } from "./ports.ts";
 import { registry } from "./registry.ts";
 
+export { momentOf } from "./moment.ts";
 export type { PlesioPorts } from "./ports.ts";
 
 /** The endpoints; of those whose path a request's begins with, the longest answers. */

@@ -1,0 +1,23 @@
+/** Moments of a cluster's history, as people name them: a revision, or a time. */
+import type { Store } from "../../kv/contract.ts";
+import { badRequest } from "../machinery/errors.ts";
+import type { KubeObject } from "../machinery/types.ts";
+
+const REVISION = /^[0-9]{1,15}$/;
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)$/;
+
+/** The revision that a moment names. Throws ApiError 400 for what is neither a revision nor a time. */
+export async function momentOf(
+  store: Store<KubeObject>,
+  moment: number | string | Date,
+): Promise<number> {
+  const text = typeof moment === "object" ? moment.toISOString() : String(moment);
+  if (REVISION.test(text)) return Number(text);
+  const time = TIME.test(text) ? Date.parse(text) : NaN;
+  if (!Number.isNaN(time)) return await store.revisionBy(time);
+  throw badRequest(
+    `${
+      JSON.stringify(text)
+    } is neither a revision nor an RFC 3339 time such as 2026-01-31T12:00:00Z`,
+  );
+}
