@@ -128,6 +128,8 @@ export interface ApiOptions {
   trace?: Deps["trace"];
   /** Hears of what goes wrong beside requests: audit events that were lost. */
   warn?: (text: string) => void;
+  /** What else must be taken up of what other processes have changed before a request is looked at; undefined: nothing. */
+  following?: () => Promise<void> | undefined;
   /** Hears of exceptions that became a 500: our own bugs. */
   onError?: Deps["onError"];
   /** The state of feature gates (default: Kubernetes 1.36's). */
@@ -344,6 +346,13 @@ export function createApi(options: ApiOptions): Api {
   // A store that closed before this was done says so to every request itself
   const aggregation = deps.aggregation = new Aggregation(deps, options.frontProxy);
   const definitions = new Definitions(deps);
+  if (options.database.processes) {
+    deps.upToDate = async () => {
+      const view = await options.database.objects.fresh();
+      await definitions.caughtUp(view);
+      await options.following?.();
+    };
+  }
   const starting = [definitions.start(), aggregation.start()];
   deps.starting = Promise.all(starting).then(() => {}, () => {}).finally(() =>
     deps.starting = undefined

@@ -12,10 +12,13 @@
  */
 import {
   addTokenKey,
+  AUTHORITY,
   dropTokenKeys,
   type Material,
   openMaterial,
+  openTokenKeys,
   rollAuthority,
+  TOKENS,
 } from "./auth/material.ts";
 import type { Auth, Tokens } from "./auth/mod.ts";
 import { type EncryptionOptions, sealingOf } from "./config/encryption.ts";
@@ -30,6 +33,14 @@ const SEAL_CHECK_MS = 60_000;
 
 /** How often it is looked whether configuration files of identity have changed, in ms. */
 const IDENTITY_CHECK_MS = 60_000;
+
+/** What is done when another process has changed a setting. */
+const FOLLOWED: Readonly<
+  Record<string, (take: Record<"keys" | "authority", () => Promise<void>>) => Promise<void>>
+> = {
+  [TOKENS]: ({ keys }) => keys(),
+  [AUTHORITY]: ({ authority }) => authority(),
+};
 
 /** What upkeep works with. */
 export interface UpkeepOptions {
@@ -56,9 +67,45 @@ export class Upkeep {
   #timers: { renewal?: Timer; sealing?: Timer; identity?: Timer } = {};
   #renewed: () => void = () => undefined;
   #stopped = false;
+  /** Settles once what other processes have changed counts here too. */
+  #following: Promise<void> | undefined;
 
   constructor(options: UpkeepOptions) {
     this.#o = options;
+  }
+
+  /** Takes up what other processes change from now on. */
+  follow(): void {
+    this.#o.database.settings.follow((name) => {
+      const take = FOLLOWED[name];
+      if (!take || this.#stopped) return;
+      const before = this.#following;
+      const following = (async () => {
+        await before;
+        await take({ keys: () => this.#takeTokenKeys(), authority: () => this.#takeAuthority() });
+      })().catch((error) =>
+        this.#o.log("error", "could not take up what another process has changed", {
+          setting: name,
+          error: String(error),
+        })
+      ).finally(() => {
+        if (this.#following === following) this.#following = undefined;
+      });
+      this.#following = following;
+    });
+  }
+
+  /** Settles once what other processes have changed, as far as it was seen, counts here; undefined: it does. */
+  get following(): Promise<void> | undefined {
+    return this.#following;
+  }
+
+  async #takeAuthority(): Promise<void> {
+    if (this.#material) await this.#renew(this.#host);
+  }
+
+  async #takeTokenKeys(): Promise<void> {
+    this.#o.tokens.keys.use(await openTokenKeys(this.#o.database.settings));
   }
 
   stop(): void {

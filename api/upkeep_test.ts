@@ -8,13 +8,16 @@ function slowSettings() {
   const kept = new Map<string, Uint8Array>();
   const turn = () => new Promise((resolve) => setImmediate(resolve));
   return {
-    async get(name: string) {
-      await turn();
-      return kept.get(name);
-    },
-    async set(name: string, value: Uint8Array) {
-      await turn();
-      kept.set(name, value);
+    async change(name: string, next: (kept: Uint8Array | undefined) => Promise<Uint8Array>) {
+      for (;;) {
+        await turn();
+        const before = kept.get(name);
+        const value = await next(before);
+        await turn();
+        if (kept.get(name) !== before) continue;
+        kept.set(name, value);
+        return value;
+      }
     },
   };
 }

@@ -293,6 +293,41 @@ export interface Terms {
   lost(term: Term): Promise<void>;
 }
 
+/** What a process says of itself. */
+export interface ProcessFacts {
+  /** Where others reach its API; absent: they do not. */
+  readonly url?: string;
+  /** Where pods and clients reach it: an address and a port. */
+  readonly endpoint?: { readonly ip: string; readonly port: number };
+}
+
+/** A process that uses the database. */
+export interface ProcessRecord extends ProcessFacts {
+  /** As `Terms.holder`. */
+  readonly holder: string;
+  /** When it began, by its own wall clock. */
+  readonly startedMs: number;
+}
+
+/**
+ * The processes that use one database, and what each of them keeps for all: a node's connection, say. Records outside
+ * the log; those of a dead process count no longer once its lease has lapsed, and are swept.
+ */
+export interface Processes {
+  /** This process. */
+  readonly self: ProcessRecord;
+  /** Says what there is to say of this process; kept alive by its lease. */
+  announce(facts: ProcessFacts): Promise<void>;
+  /** All that live, this one included, by their start. */
+  live(): Promise<ProcessRecord[]>;
+  /** Says that a place is here from now on: the newest word counts. */
+  take(place: string): Promise<void>;
+  /** It is here no longer; if another process has it by now, nothing changes. */
+  leave(place: string): Promise<void>;
+  /** Who has the first of these places that somebody has, if that process lives. */
+  keeperOf(...places: readonly string[]): Promise<ProcessRecord | undefined>;
+}
+
 /** How values are encrypted. */
 export type SealAlgorithm = "aesgcm" | "aescbc" | "secretbox";
 
@@ -361,7 +396,22 @@ export interface Database<T> {
   readonly settings: {
     get(name: string): Promise<Uint8Array | undefined>;
     set(name: string, value: Uint8Array): Promise<void>;
+    /**
+     * Puts what `next` makes of the value in its place, unless another process was faster: then `next` is asked again
+     * with that one's. What it gives back as it got it stays. Resolves with the value that counts from now on.
+     */
+    change(
+      name: string,
+      next: (value: Uint8Array | undefined) => Promise<Uint8Array>,
+    ): Promise<Uint8Array>;
+    /**
+     * Calls `listener` with the name of each setting that another process has changed, before any state that is newer
+     * than the change is seen here.
+     */
+    follow(listener: (name: string) => void): void;
   };
+  /** The processes that use the database; undefined where one alone owns it. */
+  readonly processes?: Processes;
   /** The keys of values at rest. */
   readonly seals: Seals;
   /** Writes everything to one file (or bytes when no path is given). */

@@ -27,7 +27,7 @@ import {
   settingPath,
   upgradeSettings,
 } from "./keyring.ts";
-import { FORMAT_KEY, SEAL_KEY, SETTING_PREFIX, settingKey } from "./keys.ts";
+import { FORMAT_KEY, MARK_PREFIX, SEAL_KEY, SETTING_PREFIX, settingKey } from "./keys.ts";
 import { LeaseTerms } from "./lease.ts";
 import {
   EVENTS_BYTES_MAX,
@@ -38,8 +38,9 @@ import {
 } from "./limits.ts";
 import { patiently } from "./patience.ts";
 import { MemoryKv } from "./memory_kv.ts";
+import { ProcessTable } from "./processes.ts";
 import { MailboxQueue, type MailTransport, NativeQueue } from "./queue.ts";
-import { SEAL_KEY_BYTES, type Sealer } from "./seal.ts";
+import { SEAL_KEY_BYTES, UnknownKeyError } from "./seal.ts";
 import { restoreInto, takeSnapshot } from "./snapshot.ts";
 import { fromSorted } from "./btree.ts";
 import { StoredItem } from "./item.ts";
@@ -189,7 +190,7 @@ async function openOn<T>(
     format = await findFormat(kv, clock, keys);
   }
   for (const [name, value] of ground?.settings ?? []) {
-    await setSetting(kv, sealer, { name, value });
+    await kv.set(settingKey(name), sealer.seal(settingPath(name), value));
   }
   const clusterId = ground?.clusterId ?? format.clusterId;
   const queue = options.queue === "native"
@@ -236,12 +237,18 @@ async function openOn<T>(
     leaseMs: options.leaseMs,
   });
   const expiry = new EventsExpiry(events, clock, options.eventsTtlMs ?? EVENTS_TTL_MS);
+  const marking = owner ? undefined : shared.writer;
   keys.start(
-    [sealedStore(objects, codec), sealedStore(events, options.eventsCodec ?? codec)],
+    [
+      sealedStore(objects, codec, marking),
+      sealedStore(events, options.eventsCodec ?? codec, marking),
+    ],
     format,
   );
+  const processes = owner ? undefined : new ProcessTable({ kv, clock, terms });
   const fork = (ground: DatabaseGround<T>, clock: Clock) => forkOn(ground, { ...options, clock });
-  return new LogDatabase({ backend, objects, events, queue, terms, expiry, keys, clock, fork });
+  const parts = { backend, objects, events, queue, terms, expiry, keys, clock, processes, fork };
+  return new LogDatabase({ ...parts, writer: shared.writer });
 }
 
 /** Opens a database in memory on another one's state. */
@@ -251,8 +258,9 @@ function forkOn<T>(ground: DatabaseGround<T>, options: DatabaseOptions<T>): Prom
 }
 
 /** What the key ring may do to a store. */
-function sealedStore<T>(store: LogStore<T>, codec: Codec<T>): SealedStore {
+function sealedStore<T>(store: LogStore<T>, codec: Codec<T>, writer?: string): SealedStore {
   return {
+    ...(writer && { mark: () => store.mark("seals", writer) }),
     log: store.log as SealedStore["log"],
     revisionOf: (key) => store.view().get(key)?.revision,
     rewrite: (key, revision) =>
@@ -282,6 +290,9 @@ interface DatabaseParts<T> {
   keys: KeyRing;
   clock: Clock;
   fork: (ground: DatabaseGround<T>, clock: Clock) => Promise<Database<T>>;
+  processes: ProcessTable | undefined;
+  /** This process, as its marks name it. */
+  writer: string;
 }
 
 class LogDatabase<T> implements Database<T> {
@@ -291,6 +302,7 @@ class LogDatabase<T> implements Database<T> {
   readonly terms: LeaseTerms;
   readonly settings: Database<T>["settings"];
   readonly seals: Database<T>["seals"];
+  readonly processes: Database<T>["processes"];
   readonly #parts: DatabaseParts<T>;
   #closed: Promise<void> | undefined;
 
@@ -301,17 +313,61 @@ class LogDatabase<T> implements Database<T> {
     this.terms = parts.terms;
     this.#parts = parts;
     this.seals = parts.keys;
-    const { kv } = parts.backend;
-    const { sealer } = parts.keys;
+    this.processes = parts.processes;
     this.settings = {
-      get: (name) => getSetting(kv, sealer, name),
-      set: (name, value) =>
-        patiently(parts.clock, () => setSetting(kv, sealer, { name, value })).catch(
-          (error) => {
-            throw databaseError(error);
-          },
-        ),
+      get: async (name) => (await this.#setting(name)).value,
+      set: async (name, value) =>
+        void await this.#changeSetting(name, () => Promise.resolve(value)),
+      change: (name, next) => this.#changeSetting(name, next),
+      follow: (listener) =>
+        parts.objects.onGroup(({ changes }) => {
+          for (const { item: { key, bytes } } of changes) {
+            if (!key.startsWith(MARK_PREFIX)) continue;
+            const writer = JSON.parse(new TextDecoder().decode(bytes));
+            if (writer !== parts.writer) listener(key.slice(MARK_PREFIX.length));
+          }
+        }),
     };
+  }
+
+  /** A setting in the clear, with its entry; by other keys, where another process has sealed it by them. */
+  async #setting(name: string): Promise<Setting> {
+    const { backend: { kv }, keys } = this.#parts;
+    const entry = await kv.get<Uint8Array>(settingKey(name));
+    if (entry.value === null) return { entry, value: undefined };
+    const open = () => keys.sealer.open(settingPath(name), entry.value!);
+    try {
+      return { entry, value: open() };
+    } catch (error) {
+      if (!(error instanceof UnknownKeyError) || !await keys.reloadKeys()) throw error;
+      return { entry, value: open() };
+    }
+  }
+
+  /** Each attempt is made of what is there then; an outcome that is not known is found out by the next one. */
+  async #changeSetting(
+    name: string,
+    next: (value: Uint8Array | undefined) => Promise<Uint8Array>,
+  ): Promise<Uint8Array> {
+    const { backend: { kv }, clock, keys: { sealer }, objects, processes, writer } = this.#parts;
+    try {
+      for (;;) {
+        const { entry, value } = await this.#setting(name);
+        const wanted = await next(value);
+        if (wanted === value) return value;
+        checkSetting(wanted);
+        const sealed = sealer.seal(settingPath(name), wanted);
+        const { ok } = await patiently(
+          clock,
+          () => kv.atomic().check(entry).set(entry.key, sealed).commit(),
+        );
+        if (!ok) continue;
+        if (processes) await objects.mark(name, writer);
+        return wanted;
+      }
+    } catch (error) {
+      throw databaseError(error);
+    }
   }
 
   async fork({ clock, at }: ForkOptions): Promise<Database<T>> {
@@ -335,11 +391,11 @@ class LogDatabase<T> implements Database<T> {
   }
 
   async #allSettings(): Promise<[string, Uint8Array][]> {
-    const { backend, keys: { sealer } } = this.#parts;
+    const { backend } = this.#parts;
     const settings: [string, Uint8Array][] = [];
     for await (const { key } of backend.kv.list({ prefix: SETTING_PREFIX })) {
       const name = key[1] as string;
-      const value = await getSetting(backend.kv, sealer, name);
+      const { value } = await this.#setting(name);
       if (value !== undefined) settings.push([name, value]);
     }
     return settings;
@@ -362,9 +418,10 @@ class LogDatabase<T> implements Database<T> {
   }
 
   async #close(): Promise<void> {
-    const { expiry, terms, queue, objects, events, backend, keys } = this.#parts;
+    const { expiry, terms, queue, objects, events, backend, keys, processes } = this.#parts;
     await keys.close();
     await expiry.close();
+    await processes?.close();
     await terms.close();
     await queue.close();
     await Promise.all([objects.close(), events.close()]);
@@ -432,26 +489,17 @@ async function beginFormat(kv: Deno.Kv, clock: Clock, keys: KeyRing): Promise<Fo
   return begun.ok ? record : await findFormat(kv, clock, keys);
 }
 
-async function getSetting(
-  kv: Deno.Kv,
-  sealer: Sealer,
-  name: string,
-): Promise<Uint8Array | undefined> {
-  const { value } = await kv.get<Uint8Array>(settingKey(name));
-  return value === null ? undefined : sealer.open(settingPath(name), value);
+/** A setting as it was read. */
+interface Setting {
+  entry: Deno.KvEntryMaybe<Uint8Array>;
+  /** In the clear; undefined where there is none. */
+  value: Uint8Array | undefined;
 }
 
-async function setSetting(
-  kv: Deno.Kv,
-  sealer: Sealer,
-  setting: { name: string; value: Uint8Array },
-): Promise<void> {
-  const { name, value } = setting;
-  if (value.length > SETTING_BYTES_MAX) {
-    throw new TooLargeError(
-      `Cannot keep a setting of ${value.length} bytes: at most ${SETTING_BYTES_MAX} are allowed`,
-      "object",
-    );
-  }
-  await kv.set(settingKey(name), sealer.seal(settingPath(name), value));
+function checkSetting({ length }: Uint8Array): void {
+  if (length <= SETTING_BYTES_MAX) return;
+  throw new TooLargeError(
+    `Cannot keep a setting of ${length} bytes: at most ${SETTING_BYTES_MAX} are allowed`,
+    "object",
+  );
 }

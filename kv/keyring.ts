@@ -40,6 +40,8 @@ export interface SealedStore {
   readonly log: Log<unknown>;
   /** The newest revision of a key. */
   revisionOf(key: string): number | undefined;
+  /** Tells other processes that the keys are others from here on; undefined where there are none. */
+  mark?(): Promise<void>;
   /** Writes a value anew, if `revision` is still its newest. */
   rewrite(key: string, revision: number): Promise<void>;
 }
@@ -114,6 +116,8 @@ export class KeyRing implements Seals {
     next.set(before, SEAL_KEY_BYTES);
     ownKeys(next, place.name);
     await place.write(next);
+    // Nobody seals by the former key any more once this has landed
+    for (const store of this.#stores) await store.mark?.();
     await this.reload();
     await this.migrated();
   }
@@ -319,15 +323,22 @@ export async function upgradeSettings(
 
 /** The place of keys in the database itself, where nothing else is safe from losing them. */
 export function keysInDatabase(kv: Deno.Kv): KeyPlace {
+  let read: Deno.KvEntryMaybe<Uint8Array>;
   return {
     name: "the database",
     async read() {
-      const { value } = await kv.get<Uint8Array>(SEAL_KEY);
-      if (value === null) throw new DatabaseError("The sealing key is gone from the database");
-      return value;
+      read = await kv.get<Uint8Array>(SEAL_KEY);
+      if (read.value === null) throw new DatabaseError("The sealing key is gone from the database");
+      return read.value;
     },
     async write(keys) {
-      await kv.set(SEAL_KEY, keys);
+      // What was made of keys that are others by now would lose one of them
+      const { ok } = await kv.atomic().check(read).set(SEAL_KEY, keys).commit();
+      if (!ok) {
+        throw new DatabaseError(
+          "Cannot change the sealing keys: another process has changed them meanwhile; try again",
+        );
+      }
     },
   };
 }

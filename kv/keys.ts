@@ -11,6 +11,8 @@
  * | `[space, "swept"]` | up to where everything superseded is deleted |
  * | `[space, "want"]` | a writer that keeps losing says so |
  * | `["lease", holder]` | a process is alive (plain, outside the log) |
+ * | `["process", holder]` | what a process says of itself |
+ * | `["place", name]` | which process has something that all may ask for |
  * | `["mail", dueMs, id]` | a message of the mailbox transport |
  * | `["mailbell"]` | rung when mail came |
  * | `["undelivered", sentMs, id]` | a message whose delivery failed to the end |
@@ -73,6 +75,18 @@ export function leaseKey(holder: string): Deno.KvKey {
 }
 /** All leases. */
 export const LEASE_PREFIX: Deno.KvKey = ["lease"];
+/** What a process says of itself. */
+export function processKey(holder: string): Deno.KvKey {
+  return ["process", holder];
+}
+/** All processes. */
+export const PROCESS_PREFIX: Deno.KvKey = ["process"];
+/** Which process has a place. */
+export function placeKey(name: string): Deno.KvKey {
+  return ["place", name];
+}
+/** All places. */
+export const PLACE_PREFIX: Deno.KvKey = ["place"];
 /** A message of the mailbox transport. */
 export function mailKey(dueMs: number, id: string): Deno.KvKey {
   return ["mail", dueMs, id];
@@ -94,6 +108,14 @@ export const SETTING_PREFIX: Deno.KvKey = ["setting"];
 
 /** Where internal state (terms) lives among a store's keys: before every key that begins with `/`. */
 export const INTERNAL_PREFIX = "!";
+/** A mark in a log: a setting was changed. Others read it before anything newer. */
+export function markKey(name: string): string {
+  return MARK_PREFIX + name;
+}
+/** What marks begin with. */
+export const MARK_PREFIX = "!mark/";
+/** The mark that says that the sealing keys are others. */
+export const SEALS_MARK = markKey("seals");
 /** The key of a term in the objects store. */
 export function termKey(name: string): string {
   return "!term/" + name;

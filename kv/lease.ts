@@ -15,7 +15,7 @@ import * as btree from "./btree.ts";
 import type { Clock, Timer } from "./clock.ts";
 import { type Term, TermOverError, type Terms } from "./contract.ts";
 import { leaseKey, termKey } from "./keys.ts";
-import { LEASE_MS, LEASE_RENEW_EVERY_MS } from "./limits.ts";
+import { LEASE_LOOK_EVERY_MS, LEASE_MS, LEASE_RENEW_EVERY_MS } from "./limits.ts";
 import { patiently } from "./patience.ts";
 import type { Root } from "./state.ts";
 import type { LogStore } from "./store.ts";
@@ -66,7 +66,10 @@ export interface TermsOptions {
 /** What was last seen of another holder's lease. */
 interface Seen {
   count: number;
+  /** When that was seen first. */
   at: number;
+  /** When it was read. */
+  lookedAt: number;
 }
 
 /** See the module's text. */
@@ -95,6 +98,11 @@ export class LeaseTerms implements Terms {
     });
   }
 
+  /** Keeps this process's lease alive from now on. False when it could not be written. */
+  async live(): Promise<boolean> {
+    return this.#o.owner || await this.#renew();
+  }
+
   async acquire(name: string): Promise<Term | undefined> {
     const { store, owner } = this.#o;
     if (this.#closed) return undefined;
@@ -106,7 +114,7 @@ export class LeaseTerms implements Terms {
     // may still be under way, and its revision says nothing of what was written under it.
     const holder = current?.holder ?? "";
     if (holder !== "" && holder !== this.holder && !owner) {
-      if (!await this.#isDead(holder)) return undefined;
+      if (!await this.isDead(holder)) return undefined;
     }
     const taken = await store.writeInternal((draft) => {
       const found = termAt(draft.root, name);
@@ -204,18 +212,21 @@ export class LeaseTerms implements Terms {
     });
   }
 
-  /** Whether a holder was seen without a renewal for the length of a lease. */
-  async #isDead(holder: string): Promise<boolean> {
+  /** Whether a holder has left, or was seen without a renewal for the length of a lease. */
+  async isDead(holder: string): Promise<boolean> {
+    const known = this.#seen.get(holder);
+    const before = this.#o.clock.monotonic();
+    // Of all who ask about one holder one reads. That it lived a moment ago is no ground to call it dead.
+    const lived = known && before - known.at < this.#leaseMs;
+    if (lived && before - known.lookedAt < LEASE_LOOK_EVERY_MS) return false;
     const entry = await this.#o.kv.get<number>(leaseKey(holder));
     // Nobody takes a term before its lease is written: without one, the holder has left.
     if (entry.value === null) return true;
     const count = entry.value;
     const now = this.#o.clock.monotonic();
     const seen = this.#seen.get(holder);
-    if (seen === undefined || seen.count !== count) {
-      this.#seen.set(holder, { count, at: now });
-      return false;
-    }
-    return now - seen.at >= this.#leaseMs;
+    const at = seen?.count === count ? seen.at : now;
+    this.#seen.set(holder, { count, at, lookedAt: now });
+    return now - at >= this.#leaseMs;
   }
 }

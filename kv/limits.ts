@@ -114,6 +114,8 @@ export const REACHED_TIMEOUT_MS = 3_000;
 export const LEASE_MS = 15_000;
 /** How often a lease is renewed. */
 export const LEASE_RENEW_EVERY_MS = 5_000;
+/** For how long a lease that was read, and lived, is not read again. */
+export const LEASE_LOOK_EVERY_MS = 1_000;
 
 /** Mail whose delivery failed to the end that is kept to be looked at. */
 export const UNDELIVERED_MAX = 1_000;

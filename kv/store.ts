@@ -27,7 +27,7 @@ import { Committer, databaseError, type MailOutlet } from "./committer.ts";
 import { Compactor, type Timeline } from "./compact.ts";
 import type { Head } from "./former.ts";
 import { type Group, History } from "./history.ts";
-import { headKey, oldestKey, type Space, wantKey } from "./keys.ts";
+import { headKey, markKey, oldestKey, SEALS_MARK, type Space, wantKey } from "./keys.ts";
 import {
   CHANGES_PER_READ,
   HEAD_TICK_MS,
@@ -311,6 +311,12 @@ export class LogStore<T> implements Store<T> {
     return this.#committer.write(fn);
   }
 
+  /** Leaves a mark in the log, which other processes read before anything newer. */
+  async mark(name: string, writer: string): Promise<void> {
+    const bytes = new TextEncoder().encode(JSON.stringify(writer));
+    await this.writeInternal((draft) => void draft.putInternal(markKey(name), bytes));
+  }
+
   watch(options: WatchOptions<T>): Watch<T> {
     return this.#hub.watch(options);
   }
@@ -493,6 +499,8 @@ export class LogStore<T> implements Store<T> {
     const { records, head, versionstamp } = tail;
     const groups: { group: Group<T>; mark: GroupMark }[] = [];
     let { root } = before.view;
+    // Others seal by other keys from there on, and so must this process
+    if (records.some(({ key }) => key === SEALS_MARK)) await this.#o.reloadKeys?.();
     for (let at = 0; at < records.length;) {
       const { group: mark, time } = records[at];
       if (mark === undefined) return false;
@@ -540,6 +548,7 @@ export class LogStore<T> implements Store<T> {
   async #reload(): Promise<void> {
     this.#compactor.forget();
     this.log.chunks.clear();
+    await this.#o.reloadKeys?.();
     const loaded = await loadInto(this.log, this.#compactor);
     if (loaded === undefined) throw new DatabaseError("The log is gone from the database");
     const { head, root, versionstamp, oldest } = loaded;

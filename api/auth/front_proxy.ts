@@ -4,10 +4,8 @@
  * whose certificates many hold. Made at first use, kept sealed in the database's settings, renewed in time.
  */
 import type { Clock } from "../../kv/clock.ts";
-import type { Database } from "../../kv/contract.ts";
+import { change, type Settings } from "./material.ts";
 import { createAuthority, issueClient, type Issued, renewAt } from "./pki.ts";
-
-type Settings = Database<unknown>["settings"];
 
 const AUTHORITY = "pki/front-proxy-authority";
 const CLIENT = "pki/front-proxy-client";
@@ -51,27 +49,18 @@ export class FrontProxy {
   }
 
   async #open(): Promise<{ authority: Issued; client: Issued }> {
-    const now = this.#clock.now();
-    let authority = await this.#read(AUTHORITY);
-    if (!authority) {
-      authority = await createAuthority(this.#clock, { commonName: "front-proxy-ca" });
-      await this.#write(AUTHORITY, authority);
-    }
-    let client = await this.#read(CLIENT);
-    if (!client || now >= renewAt(client) || now < client.notBefore) {
-      client = await issueClient(authority, this.#clock, { commonName: FRONT_PROXY_NAME });
-      await this.#write(CLIENT, client);
-    }
+    const settings = this.#settings;
+    const authority = await change<Issued>(
+      settings,
+      AUTHORITY,
+      async (kept) => kept ?? await createAuthority(this.#clock, { commonName: "front-proxy-ca" }),
+    );
+    const client = await change<Issued>(settings, CLIENT, async (kept) => {
+      const now = this.#clock.now();
+      if (kept && now < renewAt(kept) && now >= kept.notBefore) return kept;
+      return await issueClient(authority, this.#clock, { commonName: FRONT_PROXY_NAME });
+    });
     return { authority, client };
-  }
-
-  async #read(name: string): Promise<Issued | undefined> {
-    const bytes = await this.#settings.get(name);
-    return bytes && JSON.parse(new TextDecoder().decode(bytes));
-  }
-
-  async #write(name: string, value: Issued): Promise<void> {
-    await this.#settings.set(name, new TextEncoder().encode(JSON.stringify(value)));
   }
 }
 

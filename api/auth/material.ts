@@ -30,7 +30,8 @@ export interface Material {
   tokenKeys: readonly string[];
 }
 
-type Settings = Database<unknown>["settings"];
+/** Where it is kept. */
+export type Settings = Pick<Database<unknown>["settings"], "change">;
 
 interface Kept extends Issued {
   names?: readonly string[];
@@ -46,10 +47,12 @@ interface KeptAuthority extends Issued {
   crossPem?: string;
 }
 
-const AUTHORITY = "pki/authority";
+/** The setting that holds the authority. */
+export const AUTHORITY = "pki/authority";
 const SERVER = "pki/server";
 const ADMIN = "pki/admin";
-const TOKENS = "pki/token-keys";
+/** The setting that holds the keys of tokens. */
+export const TOKENS = "pki/token-keys";
 
 /** Reads the material, making or renewing what is missing, old, or without one of the server's names. */
 export async function openMaterial(
@@ -60,33 +63,35 @@ export async function openMaterial(
   const now = clock.now();
   const good = (kept: Issued | undefined) =>
     kept !== undefined && now < renewAt(kept) && now >= kept.notBefore;
-  let authority = await read<KeptAuthority>(settings, AUTHORITY);
-  if (!authority) await write(settings, AUTHORITY, authority = await createAuthority(clock));
-  else if (!good(authority)) authority = await rollAuthority(settings, clock);
+  const authority = await change<KeptAuthority>(settings, AUTHORITY, async (kept) => {
+    if (!kept) return await createAuthority(clock);
+    return good(kept) ? kept : await rolled(kept, clock);
+  });
   const signer = authority.former ? authority.certificatePem : undefined;
   const current = (kept: Kept | undefined) => good(kept) && kept!.signer === signer;
-  let server = await read<Kept>(settings, SERVER);
-  if (!current(server) || options.names.some((name) => !server!.names?.includes(name))) {
-    const names = [...new Set([...options.names, ...server?.names ?? []])];
-    server = { ...await issueServer(authority, clock, { names }), names, signer };
-    await write(settings, SERVER, server);
-  }
-  let admin = await read<Kept>(settings, ADMIN);
-  if (!current(admin)) {
+  // Of all processes' names: each of them serves with it
+  const server = await change<Kept>(settings, SERVER, async (kept) => {
+    const missing = options.names.some((name) => !kept?.names?.includes(name));
+    if (kept && current(kept) && !missing) return kept;
+    const names = [...new Set([...options.names, ...kept?.names ?? []])];
+    return { ...await issueServer(authority, clock, { names }), names, signer };
+  });
+  const admin = await change<Kept>(settings, ADMIN, async (kept) => {
+    if (kept && current(kept)) return kept;
     const issued = await issueClient(authority, clock, {
       commonName: "kubernetes-admin",
       organizations: ["system:masters"],
     });
-    await write(settings, ADMIN, admin = { ...issued, signer });
-  }
+    return { ...issued, signer };
+  });
   const tokenKeys = await openTokenKeys(settings);
   const former = (authority.former ?? []).filter(({ notAfter }) => now < notAfter);
   const chain = authority.crossPem && former.length ? authority.crossPem : "";
   return {
     authority,
     trustPem: [authority, ...former].map(({ certificatePem }) => certificatePem).join(""),
-    server: { ...server!, certificatePem: server!.certificatePem + chain },
-    admin: admin!,
+    server: { ...server, certificatePem: server.certificatePem + chain },
+    admin,
     tokenKeys,
   };
 }
@@ -97,49 +102,65 @@ export async function openMaterial(
  * an authority's life this happens by itself.)
  */
 export async function rollAuthority(settings: Settings, clock: Clock): Promise<KeptAuthority> {
-  const old = await read<KeptAuthority>(settings, AUTHORITY);
-  if (!old) throw new Error("Cannot replace the authority: there is none yet");
+  return await change<KeptAuthority>(settings, AUTHORITY, (old) => {
+    if (!old) throw new Error("Cannot replace the authority: there is none yet");
+    return rolled(old, clock);
+  });
+}
+
+async function rolled(old: KeptAuthority, clock: Clock): Promise<KeptAuthority> {
   // Another name, so that nobody takes one for the other.
   const commonName = `plesio-ca-${Math.floor(clock.now() / 1000)}`;
   const next = await createAuthority(clock, { commonName });
   const { certificatePem, notAfter } = old;
-  const rolled: KeptAuthority = {
+  return {
     ...next,
     crossPem: await crossSign(old, next, clock),
     former: [{ certificatePem, notAfter }, ...old.former ?? []].filter((one) =>
       clock.now() < one.notAfter
     ),
   };
-  await write(settings, AUTHORITY, rolled);
-  return rolled;
 }
 
 /** Puts a new key of ServiceAccount tokens in front: it signs from now on, the former ones verify. */
 export async function addTokenKey(settings: Settings): Promise<readonly string[]> {
-  const keys = [createTokenKey(), ...await openTokenKeys(settings)];
-  await write(settings, TOKENS, keys);
-  return keys;
+  return await change(
+    settings,
+    TOKENS,
+    (kept: string[] = []) => Promise.resolve([createTokenKey(), ...kept]),
+  );
 }
 
 /** Forgets all keys of tokens but the newest: tokens of the others are refused from now on. */
 export async function dropTokenKeys(settings: Settings): Promise<readonly string[]> {
-  const keys = (await openTokenKeys(settings)).slice(0, 1);
-  await write(settings, TOKENS, keys);
-  return keys;
+  return await change(
+    settings,
+    TOKENS,
+    (kept?: string[]) => Promise.resolve(kept ? kept.slice(0, 1) : [createTokenKey()]),
+  );
 }
 
 /** The keys of ServiceAccount tokens alone: all that a cluster without sockets needs. */
 export async function openTokenKeys(settings: Settings): Promise<readonly string[]> {
-  let keys = await read<string[]>(settings, TOKENS);
-  if (!keys) await write(settings, TOKENS, keys = [createTokenKey()]);
-  return keys;
+  return await change(
+    settings,
+    TOKENS,
+    (kept?: string[]) => Promise.resolve(kept ?? [createTokenKey()]),
+  );
 }
 
-async function read<T>(settings: Settings, name: string): Promise<T | undefined> {
-  const bytes = await settings.get(name);
-  return bytes && JSON.parse(new TextDecoder().decode(bytes));
-}
-
-async function write(settings: Settings, name: string, value: unknown): Promise<void> {
-  await settings.set(name, new TextEncoder().encode(JSON.stringify(value)));
+/**
+ * Puts what is made of a setting in its place, or leaves it: of processes that begin at once, one makes what all have.
+ */
+export async function change<T>(
+  settings: Settings,
+  name: string,
+  next: (kept: T | undefined) => Promise<T>,
+): Promise<T> {
+  const bytes = await settings.change(name, async (before) => {
+    const kept: T | undefined = before && JSON.parse(new TextDecoder().decode(before));
+    const made = await next(kept);
+    return before && made === kept ? before : new TextEncoder().encode(JSON.stringify(made));
+  });
+  return JSON.parse(new TextDecoder().decode(bytes));
 }

@@ -16,6 +16,7 @@ import {
 import { edit } from "../machinery/edit.ts";
 import { sameJson } from "../machinery/json_value.ts";
 import { schemas } from "../kinds/schemas.ts";
+import type { View } from "../../kv/contract.ts";
 import type { User } from "../client/contract.ts";
 import type { DeepReadonly, Kind, KubeObject } from "../machinery/types.ts";
 import { customServiceChanges, keepCustomServices } from "./api_services.ts";
@@ -43,6 +44,8 @@ export class Definitions {
   readonly #emptying = new Set<string>();
   readonly #metrics = new ConversionMetrics();
   #work: Promise<void> = Promise.resolve();
+  /** The state whose definitions were all taken up, for who asks. */
+  #takenUp: View<KubeObject> | undefined;
 
   constructor(deps: Deps) {
     this.#deps = deps;
@@ -61,6 +64,27 @@ export class Definitions {
     for (const item of view.scan(PATH)) this.#queue(item.key.slice(PATH.length));
     await this.#work;
     void this.#follow(watch);
+  }
+
+  /**
+   * Settles once everything is served that the definitions of a state say; undefined: it is. For a process that others
+   * share the store with: what they have defined comes by the watch, which a request may overtake.
+   */
+  caughtUp(view: View<KubeObject>): Promise<void> | undefined {
+    if (this.#takenUp && view.isAsIn?.(this.#takenUp, PATH)) return undefined;
+    return this.#takeUp(view);
+  }
+
+  async #takeUp(view: View<KubeObject>): Promise<void> {
+    const before = this.#takenUp;
+    for (const { key, revision } of view.scan(PATH)) {
+      if (before?.get(key)?.revision !== revision) this.#queue(key.slice(PATH.length));
+    }
+    for (const { key } of before?.scan(PATH) ?? []) {
+      if (!view.get(key)) this.#queue(key.slice(PATH.length));
+    }
+    await this.#work;
+    this.#takenUp = view;
   }
 
   async #follow(watch: ReturnType<Deps["database"]["objects"]["watch"]>): Promise<void> {

@@ -73,6 +73,11 @@ export interface Deps {
   virtual?: Readonly<Record<string, VirtualAnswer>>;
   /** Settles once custom resources are served; requests wait for it. Undefined from then on. */
   starting?: Promise<void>;
+  /**
+   * Settles once this process knows what others had been answered before: whom they admit, what they serve and what they
+   * know counts for the next request. Absent where one process owns the store.
+   */
+  upToDate?: () => Promise<void>;
   /** Where Services get their addresses: an IPv4 range, and perhaps an IPv6 one after a comma. */
   serviceRange: string;
   /** Reaches webhooks, aggregated servers, what proxies ask for. */

@@ -126,6 +126,7 @@ async function answered(
   const { deps, call, requested, longRunning } = begun;
   let user: User;
   try {
+    if (deps.upToDate) await deps.upToDate();
     const found = authenticated(begun);
     user = found instanceof Promise ? await found : found;
   } catch (error) {
