@@ -27,10 +27,12 @@ import {
 } from "./actors/mod.ts";
 import {
   advertised,
+  allNodesApi,
   balancerRange,
   clusterRanges,
   type ContainerRuntimeOptions,
   dialerOf,
+  dialRelay,
   keptRanges,
   type KubeletOptions,
   localNodes,
@@ -62,8 +64,10 @@ import {
   type Tokens,
 } from "./api/auth/mod.ts";
 import type { Client, Informers, User } from "./api/client/contract.ts";
+import type { NodeApi } from "./api/client/node_api.ts";
 import type { Outbound } from "./api/client/outbound.ts";
 import { runCommand } from "./api/config/command.ts";
+import { loadModule, removeFolder } from "./api/config/files.ts";
 import { SEALED_BY_DEFAULT, sealingOf } from "./api/config/encryption.ts";
 import { apisOf, featureLines } from "./api/config/features.ts";
 import { COMPONENTS, UsageError } from "./api/config/flags.ts";
@@ -84,6 +88,7 @@ import {
 } from "./api/mod.ts";
 import { bootstrap, publishAuthentication, publishClusterInfo } from "./api/server/bootstrap.ts";
 import type { Listener, TlsFiles } from "./api/server/listen.ts";
+import { endpointOf, type Peers, peersOf, placesIn } from "./api/peers.ts";
 import { Upkeep } from "./api/upkeep.ts";
 import {
   type Clock,
@@ -122,6 +127,10 @@ export interface ClusterOptions extends ServerOptions {
   csiControllerSockets?: readonly string[];
   /** A folder for everything durable (default: nothing is, all lives in memory). */
   data?: string;
+  /** A database that several processes share: its URL, or a handle, the cluster's from then on (default: in `data`). */
+  kv?: string | Deno.Kv;
+  /** What the nodes' names begin with (`plesio`): no two processes of a cluster share one. */
+  nodePrefix?: string;
   /** `manual` (default: time moves by `clock.advance` and `settle` alone), `real`, or a clock of your own. */
   clock?: "manual" | "real" | Clock;
   /** Seed of a manual clock's chance. */
@@ -166,6 +175,8 @@ export interface ListenOptions {
   advertise?: string;
   /** Further names of the server's certificate. */
   names?: readonly string[];
+  /** Where other processes of the cluster reach this one (default: where all do). */
+  peer?: { ip?: string; port?: number };
   /** Called when the administrator's certificate was renewed: kubeconfigs are to be written anew. */
   renewed?: () => void;
   /** Listen although the clock is manual: clients' time and the cluster's will differ. */
@@ -202,6 +213,8 @@ interface Parts extends Ground {
   informers: Informers;
   client: Client;
   outbound: Outbound;
+  /** The other processes, if there can be any. */
+  peers: Peers | undefined;
   /** What controllers share with the server. */
   shared: {
     metrics: ControllerMetrics;
@@ -296,7 +309,7 @@ export class Cluster {
   #make(): Parts {
     const { database, clock, options, log, ranges } = this.#ground;
     const serviceIp = ranges?.apiIP ?? addressIn(clusterRanges(undefined, options).serviceRange, 1);
-    const made = build(this.#ground);
+    const made = build(this.#ground, () => this.#parts.upkeep);
     const upkeep = new Upkeep({
       database,
       clock,
@@ -321,6 +334,7 @@ export class Cluster {
   /** Starts the actors. `localPathRoot`: where volumes of this machine lie, if there are any. */
   async #begin(localPathRoot?: string): Promise<void> {
     const { options, clock, ranges, upkeep, nodes, simulated, view, ...parts } = this.#parts;
+    const { processes } = parts.database;
     const { components = COMPONENTS } = options;
     startControlPlane(parts.system, {
       client: parts.client,
@@ -347,14 +361,19 @@ export class Cluster {
     });
     if (options.data || options.encryptionAnew) upkeep.resealLater();
     upkeep.renewIdentityLater();
+    if (processes) upkeep.follow();
     if (!components.includes("nodes")) return;
     const wanted = localNodes(options, {
       clock,
       ranges,
+      ...(processes && { places: placesIn(processes, clock) }),
       ...(options.cloudZones?.length && { taints: [UNINITIALIZED] }),
       temporary: () => Deno.makeTempDir({ prefix: "plesio-" }),
     });
-    await startLocalNodes(parts.system, wanted, { nodes, simulated });
+    const started = startLocalNodes(parts.system, wanted, { nodes, simulated });
+    // A former life of theirs may have to be waited for, which the API need not
+    if (!processes) await started;
+    else started.catch((error) => parts.log("error", "no nodes", { error: String(error) }));
   }
 
   /** Answers a request as the server would, without sockets; as the administrator unless it says who it is. */
@@ -366,7 +385,7 @@ export class Cluster {
 
   /** Begins to listen (TLS, client certificates, HTTP/1.1 and 2). */
   async listen(options: ListenOptions = {}): Promise<{ host: string; port: number; url: string }> {
-    const { host = "127.0.0.1", port = 6443 } = options;
+    const { host = "127.0.0.1", port = 6443, peer = {} } = options;
     if (this.clock.manual && !options.underManualClock) {
       throw new TypeError(
         'Cannot listen under a manual clock: start the cluster with clock "real", or say underManualClock',
@@ -374,7 +393,7 @@ export class Cluster {
     }
     const shown = options.advertise ??
       (EVERY_ADDRESS.has(host) ? firstAddress(Deno.networkInterfaces()) : host);
-    this.#names = [shown, ...options.names ?? []];
+    this.#names = [shown, ...options.names ?? [], ...peer.ip ? [peer.ip] : []];
     const material = await this.#parts.upkeep.identity(host);
     await publishAuthentication(
       this.client,
@@ -392,6 +411,10 @@ export class Cluster {
       publishClusterInfo(this.client, { server: this.#url, authorityPem: material.trustPem }),
       publishJoining(this.client, clusterRanges(ranges, told)),
     ]);
+    await this.#parts.peers?.start({
+      url: urlOf({ host: peer.ip ?? shown, port: peer.port || listener.port }),
+      endpoint: ranges ? advertised(ranges) : endpointOf(shown, listener.port),
+    });
     // Pods reach the server by the `kubernetes` Service, whose endpoint this is.
     const pods = ranges && this.#listening.length === 1 ? advertised(ranges) : undefined;
     if (pods && !(EVERY_ADDRESS.has(host) && listener.port === pods.port)) {
@@ -516,10 +539,11 @@ export class Cluster {
 
   async #stop(): Promise<void> {
     if (!this.#made) return await this.#ground.database.close();
-    const { system, informers, database, ranges, api, upkeep, nodes, simulated, shared } =
+    const { system, informers, database, ranges, api, upkeep, nodes, simulated, shared, peers } =
       this.#made;
     upkeep.stop();
     await Promise.all(nodes.map((node) => node.shutDown()));
+    await peers?.stop();
     await api.shutdown();
     await Promise.all(nodes.map((node) => node.stop()));
     await Promise.all(simulated.map((nodes) => nodes.stop()));
@@ -576,8 +600,11 @@ function forkOptions(
 
 /** The cluster's database, begun from a snapshot if there is one to begin with. */
 function openCluster(options: ClusterOptions, clock: Clock): Promise<Database<KubeObject>> {
+  const { kv, data } = options;
+  const own = data ? `${data}/cluster.db` : clock.manual ? ":simulated:" : ":memory:";
   return openDatabase<KubeObject>({
-    path: options.data ? `${options.data}/cluster.db` : clock.manual ? ":simulated:" : ":memory:",
+    path: typeof kv === "string" ? kv : own,
+    ...(typeof kv === "object" && { kv }),
     codec: objectCodec,
     clock,
     ...(options.encryption
@@ -588,7 +615,7 @@ function openCluster(options: ClusterOptions, clock: Clock): Promise<Database<Ku
   });
 }
 
-function build(ground: Ground): Omit<Parts, "upkeep"> {
+function build(ground: Ground, upkeep: () => Upkeep): Omit<Parts, "upkeep"> {
   const nodes: RunningNode[] = [];
   const simulated: SimulatedNodes[] = [];
   const view = new SchedulerView();
@@ -604,6 +631,16 @@ function build(ground: Ground): Omit<Parts, "upkeep"> {
     ask: (path, user) => api.fetch(new Request(`https://plesio${path}`), { user }),
     actors: () => system.report(),
   });
+  const peers = peersOf({
+    ...ground,
+    client: server,
+    hostname: () => Deno.hostname(),
+    identity: () => upkeep().identity(),
+    servingPem: options.serving?.cert,
+    dial: dialRelay,
+  });
+  const usage = (others: readonly NodeApi[] = []) =>
+    usageOf(nodes, simulated, { elsewhere: [...api.tunnels.all(), ...others], clock });
   const frontProxy = new FrontProxy(database.settings, clock);
   const controllerMetrics = new ControllerMetrics();
   const api = createApi({
@@ -613,21 +650,19 @@ function build(ground: Ground): Omit<Parts, "upkeep"> {
     features: gates,
     metricsText: () =>
       [
-        auth.metricsText(),
         ...featureLines(gates),
         workqueueLines(system.report()),
+        ...[auth, view].map((part) => part.metricsText()),
         controllerMetrics.text(),
-        view.metricsText(),
-      ]
-        .filter(Boolean).join("\n"),
+      ].filter(Boolean).join("\n"),
     database,
     kinds,
     clock,
     dialer: dialerOf(() => nodes, () => simulated),
-    virtual: {
-      ...metricsApi(() => usageOf(nodes, simulated, { elsewhere: api.tunnels.all(), clock })),
-      ...view.subresources,
-    },
+    elsewhere: peers && ((here) => peers.dialer(here)),
+    allNodes: allNodesApi(usage),
+    following: () => upkeep().following,
+    virtual: { ...metricsApi(async () => usage(await peers?.others())), ...view.subresources },
     serviceRange,
     beside,
     front: options.front,
@@ -636,14 +671,8 @@ function build(ground: Ground): Omit<Parts, "upkeep"> {
   });
   const client = api.client(ADMIN, "plesio");
   const informers = createInformers(server(), clock);
-  const system = createSystem({
-    client,
-    informers,
-    clock,
-    queue: database.queue,
-    terms: database.terms,
-    log,
-  });
+  const { queue, terms } = database;
+  const system = createSystem({ client, informers, clock, queue, terms, log });
   const { tokens, renew: renewIdentity } = auth;
   const made = { kinds, api, client, informers, system, tokens, renewIdentity };
   const { controllerOptions, csiControllerSockets: sockets = [] } = options;
@@ -653,7 +682,8 @@ function build(ground: Ground): Omit<Parts, "upkeep"> {
     ...controllerOptions,
     ...(sockets.length && { storageDrivers: storageDrivers(sockets, clock) }),
   };
-  return { ...ground, ...made, nodes, simulated, view, authorities, frontProxy, outbound, shared };
+  const local = { nodes, simulated, view, authorities, frontProxy, outbound, peers, shared };
+  return { ...ground, ...made, ...local };
 }
 
 /** Who is asking, and may they. */
@@ -685,19 +715,6 @@ function identityOf(
     otherIssuers: issuers.slice(1),
     audiences: options.audiences,
     tokens: options.tokens,
-  });
-}
-
-/** Loads a plugin by a URL, or by a path from where the process runs. */
-function loadModule(module: string) {
-  const here = `file://${Deno.cwd().replaceAll("\\", "/")}/`;
-  return import(new URL(module, here).href);
-}
-
-/** Removes a folder; one that is gone is removed. */
-async function removeFolder(path: string): Promise<void> {
-  await Deno.remove(path, { recursive: true }).catch((error) => {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
   });
 }
 

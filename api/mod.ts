@@ -47,7 +47,7 @@ import type { Database } from "../kv/contract.ts";
 import type { AdmissionPlugin, Authorizer, Credentials } from "./auth/contract.ts";
 import type { Auth } from "./auth/mod.ts";
 import type { Client, User } from "./client/contract.ts";
-import type { NodeDialer } from "./client/node_api.ts";
+import type { NodeApi, NodeDialer } from "./client/node_api.ts";
 import type { Outbound } from "./client/outbound.ts";
 import { unauthorized } from "./machinery/errors.ts";
 import { Pace } from "./machinery/pace.ts";
@@ -87,6 +87,8 @@ import { flowLines } from "./server/flow_report.ts";
 import { Metrics, objectLines } from "./server/metrics.ts";
 import { OpenApi } from "./server/openapi.ts";
 import { createOutbound } from "./server/outbound.ts";
+import { placesIn } from "./peers.ts";
+import { relayedHere } from "./server/relay.ts";
 import { dialerThrough, Tunnels } from "./server/tunnels.ts";
 
 export { httpClient, type HttpClientOptions } from "./client/http.ts";
@@ -105,6 +107,10 @@ export interface ApiOptions {
   admission?: readonly AdmissionPlugin[];
   /** Reaches nodes for logs, exec and the like, beside those that have dialled in. */
   dialer?: NodeDialer;
+  /** Reaches those of other processes, given what reaches those of this one. */
+  elsewhere?: (here: NodeDialer) => NodeDialer;
+  /** Answers other processes for all nodes that are here. */
+  allNodes?: NodeApi;
   /** The rest of `createAuth`'s result, which may be spread into these options. */
   impersonate?: Auth["impersonate"];
   review?: Auth["review"];
@@ -230,7 +236,9 @@ function flowOf({ clock, kinds, database, front = {} }: ApiOptions): Flow {
 function depsOf(options: ApiOptions, front: FrontOptions): Deps {
   const { clock } = options;
   const flow = flowOf(options);
-  const tunnels = new Tunnels(clock);
+  const { processes } = options.database;
+  const tunnels = new Tunnels(clock, processes && placesIn(processes, clock));
+  const here = dialerThrough(tunnels, options.dialer);
   const slice = () => flow.slice();
   const turn = options.turn ?? (clock.manual ? () => Promise.resolve() : slice);
   const slices = { monotonic: () => clock.monotonic(), sliceMs: () => flow.sliceMs };
@@ -245,7 +253,8 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     authenticate: options.authenticate ?? nobody,
     authorizer: options.authorizer,
     admission: options.admission ?? [],
-    dialer: dialerThrough(tunnels, options.dialer),
+    dialer: options.elsewhere?.(here) ?? here,
+    ...(processes && { relayed: relayedHere(here, options.allNodes) }),
     tunnels,
     impersonate: options.impersonate,
     review: options.review,

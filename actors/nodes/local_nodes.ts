@@ -18,9 +18,21 @@ import { type SimulatedNodes, startSimulatedNodes } from "./simulated_nodes.ts";
 /** Up to so many simulated nodes tell of their containers by Events: above it is scale that is looked for. */
 const EVENTFUL_NODES_MAX = 10;
 
+/** Where other processes are told which nodes are here. */
+export interface NodePlaces {
+  taken(node: string): void;
+  left(node: string): void;
+  /** As `taken`, once nobody else who lives has the name. Rejects where somebody keeps it. */
+  own(node: string): Promise<void>;
+}
+
 /** What nodes are wanted. */
 export interface LocalNodesOptions {
   count: number;
+  /** What their names begin with, before a dash and a number. */
+  prefix: string;
+  /** Where other processes are told which nodes are here; absent where there are no others. */
+  places?: NodePlaces;
   clock: Clock;
   /** The machine's ranges; nodes without them are simulated. */
   ranges: Ranges | undefined;
@@ -51,6 +63,8 @@ export interface LocalNodesOptions {
 
 /** What a cluster's options say of its nodes. */
 export interface NodesAsked {
+  /** What their names begin with (`plesio`). */
+  nodePrefix?: string;
   /** How many (2). */
   nodes?: number;
   runtime?: "auto" | "isolate" | "simulated";
@@ -69,15 +83,18 @@ type Told = Pick<
 /** The nodes that are asked for; `temporary` makes a folder for those without a place. */
 export function localNodes(
   options: NodesAsked & Told,
-  ground: Pick<LocalNodesOptions, "clock" | "ranges" | "taints"> & {
+  ground: Pick<LocalNodesOptions, "clock" | "ranges" | "taints" | "places"> & {
     temporary: () => Promise<string>;
   },
 ): LocalNodesOptions {
-  const { clock, ranges, taints, temporary } = ground;
-  const { nodes: count = 2, runtime, data, nodeLabels: labels } = options;
+  const { clock, ranges, taints, places, temporary } = ground;
+  const { nodes: count = 2, nodePrefix: prefix = "plesio", runtime, data } = options;
+  const { nodeLabels: labels } = options;
   const { containerRuntime, proxyMode, gatewayApi, rootDir, kubelet, log } = options;
   return {
     count,
+    prefix,
+    places,
     clock,
     ranges,
     secondPodRange: options.clusterCidr?.split(",")[1],
@@ -112,12 +129,17 @@ export async function startLocalNodes(
   options: LocalNodesOptions,
   { nodes, simulated }: { nodes: RunningNode[]; simulated: SimulatedNodes[] },
 ): Promise<void> {
-  const { count, clock, ranges, labels, taints } = options;
+  const { count, prefix, places, clock, ranges, labels, taints } = options;
   if (count === 0) return;
   if (!ranges) {
     simulated.push(startSimulatedNodes(system, {
       count,
-      prefix: "plesio-",
+      prefix: `${prefix}-`,
+      // Of processes that would host the same nodes one does
+      ...(places && {
+        singleton: true,
+        hosted: (here) => here ? places.taken(`${prefix}-*`) : places.left(`${prefix}-*`),
+      }),
       network: new VirtualNetwork(options.secondPodRange),
       events: count <= EVENTFUL_NODES_MAX,
       labelsOf: labels,
@@ -125,13 +147,15 @@ export async function startLocalNodes(
     }));
     return;
   }
+  const names = Array.from({ length: count }, (_, index) => `${prefix}-${index}`);
+  for (const name of names) await places?.own(name);
   const network = new LoopbackNetwork(ranges);
   let dnsPort: number | undefined;
   const proxyMetrics = new ProxyMetrics();
   const { path: folder, temporary } = await options.folder();
   for (let index = 0; index < count; index++) {
     const own = {
-      name: `plesio-${index}`,
+      name: names[index],
       index,
       clock,
       folder,
@@ -151,7 +175,6 @@ export async function startLocalNodes(
       nodes.push(await startCriNode(system, { ...own, ranges, runtime, log }));
     } else nodes.push(startIsolateNode(system, { ...own, dnsPort: () => dnsPort, simulated }));
   }
-  const names = Array.from({ length: count }, (_, index) => `plesio-${index}`);
   await startNetwork(system, {
     ranges,
     network,

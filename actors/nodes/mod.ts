@@ -20,13 +20,20 @@
  *
  * What it does not do: isolation between tenants. An isolate is a process of this machine's user.
  */
-export { dialerOf, type NodeOptions, type RunningNode, startNode, usageOf } from "./node.ts";
+export {
+  allNodesApi,
+  dialerOf,
+  type NodeOptions,
+  type RunningNode,
+  startNode,
+  usageOf,
+} from "./node.ts";
 export { metricsApi } from "./metrics_api.ts";
 export type { ContainerRuntimeOptions } from "./cri_node.ts";
 export { type IsolateNodeOptions, startIsolateNode } from "./isolate_node.ts";
 export { balancerRange, localNodes, startLocalNodes } from "./local_nodes.ts";
 export type { KubeletOptions } from "./kubelet_options.ts";
-export { machineHost } from "./joining/host.ts";
+export { dialRelay, machineHost } from "./joining/host.ts";
 export {
   type MachineHost,
   type MachineOptions,

@@ -5,7 +5,7 @@
  */
 import type { Client } from "../../api/client/contract.ts";
 import type { NodeApi, NodeDialer, PodRef } from "../../api/client/node_api.ts";
-import { unavailable } from "../../api/machinery/errors.ts";
+import { badRequest, unavailable } from "../../api/machinery/errors.ts";
 import type { ActorContext, System } from "../runtime/mod.ts";
 import type { Clock } from "../../kv/clock.ts";
 import type { Meter } from "./figures.ts";
@@ -209,19 +209,35 @@ export async function usageOf(
   const asked = [...elsewhere].map((api) => usageElsewhere(api, clock));
   const all = await Promise.all([...nodes].map((node) => node.usage()));
   for (const host of simulated) all.push(...await host.usage());
-  for (const usage of await Promise.all(asked)) if (usage) all.push(usage);
+  for (const usages of await Promise.all(asked)) all.push(...usages);
   return all;
 }
 
-async function usageElsewhere(api: NodeApi, clock: Clock): Promise<NodeUsage | undefined> {
-  const late = Promise.withResolvers<undefined>();
-  const timer = clock.timer("work", USAGE_MS_MAX, () => late.resolve(undefined));
-  const ask = async () =>
-    await (await api.fetch(new Request(`http://node${USAGE_PATH}`))).json() as NodeUsage;
+/** One that answers for all nodes of a process: what they use. Whatever else, it has nothing to say of. */
+export function allNodesApi(usages: () => Promise<NodeUsage[]>): NodeApi {
+  const nothing = () =>
+    Promise.reject(badRequest("all nodes at once are only asked what they use"));
+  return {
+    logs: nothing,
+    exec: nothing,
+    attach: nothing,
+    portForward: nothing,
+    fetch: async (request) =>
+      new URL(request.url).pathname === USAGE_PATH ? Response.json(await usages()) : nothing(),
+  };
+}
+
+async function usageElsewhere(api: NodeApi, clock: Clock): Promise<NodeUsage[]> {
+  const late = Promise.withResolvers<NodeUsage[]>();
+  const timer = clock.timer("work", USAGE_MS_MAX, () => late.resolve([]));
+  const ask = async () => {
+    const said = await (await api.fetch(new Request(`http://node${USAGE_PATH}`))).json();
+    return [said].flat() as NodeUsage[];
+  };
   try {
     return await Promise.race([ask(), late.promise]);
   } catch {
-    return undefined; // it went away while it was asked
+    return []; // it went away while it was asked
   } finally {
     timer.cancel();
   }

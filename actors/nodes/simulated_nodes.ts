@@ -63,6 +63,10 @@ export interface SimulatedNodesOptions {
   stages?: Stages;
   client?: Client;
   network?: Network;
+  /** Of all processes that would host them, one does (false: here). */
+  singleton?: boolean;
+  /** Hears when they begin and cease to be hosted here. */
+  hosted?(here: boolean): void;
   /** Handlers that may write at once (256): they share group commits. */
   workers?: number;
 }
@@ -124,10 +128,15 @@ export function startSimulatedNodes(
     waiting.delete(name);
     if (!waiting.size) resolve();
   };
+  const running = (now: HostState | undefined) => {
+    state = now;
+    options.hosted?.(now !== undefined);
+  };
   const handle: ActorHandle = system.spawn(
     `node/${prefix}host`,
-    hostBehaviour({ descriptions, lease, network, options, told, running: (s) => state = s }),
+    hostBehaviour({ descriptions, lease, network, options, told, running }),
     {
+      singleton: options.singleton,
       workers,
       component: "kubelet",
       client: options.client,
@@ -141,7 +150,7 @@ export function startSimulatedNodes(
     registered,
     api: (node) => {
       const description = descriptions.get(node);
-      return description && apiOf(description, () => state);
+      return description && state && apiOf(description, () => state);
     },
     usage: () => usageOf(descriptions, state),
     stop: () => handle.stop(),

@@ -13,13 +13,15 @@ import { schedulerOfFlags } from "./scheduler.ts";
 import { type ServerOptions, serverOptions } from "./server.ts";
 
 /** What flags say of a cluster beside its API server. */
-type ClusterFlags = Pick<Flags, "nodes" | "runtime" | "components" | "controllers">;
+type ClusterFlags = Pick<Flags, "nodes" | "runtime" | "components" | "controllers" | "kv">;
 
 /** The options that a command line asks for. */
 export interface CommandOptions extends ServerOptions, ClusterFlags {
   clock: "real";
   /** A folder for everything durable; undefined: in memory. */
   data: string | undefined;
+  /** What its nodes' names begin with. */
+  nodePrefix: string;
   /** A container runtime of this machine. */
   containerRuntime?: { endpoint: string; cniFolder: string; logs: string };
   /** Where the first real node lies. */
@@ -57,6 +59,7 @@ export interface CommandCluster {
       port: number;
       advertise: string | undefined;
       names: readonly string[];
+      peer: { ip: string | undefined; port: number };
       renewed: () => void;
     },
   ): Promise<{ url: string }>;
@@ -74,6 +77,7 @@ export interface CommandPorts {
 /** Starts a cluster by its flags and runs until it is told to stop. Throws UsageError for what is asked wrongly. */
 export async function runCommand(args: readonly string[], ports: CommandPorts): Promise<void> {
   const flags = readFlags(args);
+  flags.kv ??= Deno.env.get("PLESIO_KV") || undefined;
   if (flags.help) {
     console.log(helpText());
     return;
@@ -84,7 +88,8 @@ export async function runCommand(args: readonly string[], ports: CommandPorts): 
   const data = flags.memory ? undefined : flags.data ?? ".plesio";
   const options = await optionsOf(flags, data, ports);
   if (data) await makeOwnFolder(data);
-  console.log(data ? `Opening ${data}/cluster.db` : "Opening a database in memory");
+  const database = flags.kv ?? (data && `${data}/cluster.db`);
+  console.log(database ? `Opening ${database}` : "Opening a database in memory");
   const cluster = await ports.start(options);
   try {
     const file = flags.kubeconfig ?? (data && `${data}/kubeconfig`);
@@ -99,6 +104,7 @@ export async function runCommand(args: readonly string[], ports: CommandPorts): 
       host,
       advertise: flags["advertise-address"],
       names: flags["apiserver-cert-extra-sans"],
+      peer: { ip: flags["peer-advertise-ip"], port: flags["peer-advertise-port"] },
       renewed,
     };
     const { url } = await cluster.listen(listening).catch((error) => {
@@ -134,11 +140,13 @@ async function optionsOf(
   data: string | undefined,
   ports: CommandPorts,
 ): Promise<CommandOptions> {
-  const { nodes, runtime, components, controllers } = flags;
+  const { nodes, runtime, components, controllers, kv, "node-prefix": nodePrefix } = flags;
   const format = flags["log-format"] ?? (Deno.stderr.isTerminal() ? "text" : "json");
   return {
     clock: "real",
     data,
+    kv,
+    nodePrefix,
     nodes,
     runtime,
     components,

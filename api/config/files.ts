@@ -99,3 +99,16 @@ export async function replaceFile(path: string, text: string): Promise<void> {
 function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
+
+/** Loads a plugin by a URL, or by a path from where the process runs. */
+export function loadModule(module: string) {
+  const here = `file://${Deno.cwd().replaceAll("\\", "/")}/`;
+  return import(new URL(module, here).href);
+}
+
+/** Removes a folder; one that is gone is removed. */
+export async function removeFolder(path: string): Promise<void> {
+  await Deno.remove(path, { recursive: true }).catch((error) => {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  });
+}

@@ -43,6 +43,17 @@ export const FLAGS = {
   "apiserver-cert-extra-sans": list("further names and addresses of the server's certificate"),
   data: text("folder of everything durable (default .plesio)", "DIR"),
   memory: flag("keep nothing on disk"),
+  kv: text(
+    "a database that several processes share, of which --data then has the files of this one alone: " +
+      "http(s)://… of KV Connect, etcd://host:port,… (default: PLESIO_KV)",
+    "URL",
+  ),
+  "peer-advertise-ip": text(
+    "the address at which other processes of the cluster reach this one",
+    "IP",
+  ),
+  "peer-advertise-port": integer(0, "the port there (default: --port)", { max: 65_535 }),
+  "node-prefix": textOr("plesio", "what the nodes' names begin with: no two processes share one"),
   nodes: integer(2, "how many nodes; 0 gives a control plane alone", { max: NODES_MAX }),
   runtime: choice(
     ["auto", "isolate", "simulated"],

@@ -8,6 +8,7 @@ import { Buffer } from "node:buffer";
 import type { Client, Target } from "../client/contract.ts";
 import { bootstrapRoleWrites } from "../auth/mod.ts";
 import { SYSTEM_CLASSES } from "../kinds/mod.ts";
+import { sameJson } from "../machinery/json_value.ts";
 import { ApiError, type Kinds, type KubeObject } from "../machinery/types.ts";
 import type { Database } from "../../kv/contract.ts";
 import type { Clock } from "../../kv/clock.ts";
@@ -27,7 +28,7 @@ export interface BootstrapOptions {
   /** The `kubernetes` Service's address: the first of the range. */
   apiIP: string;
   /** Where this server answers to pods; without one the Service has no endpoints. */
-  advertise?: { ip: string; port: number };
+  advertise?: ServerEndpoint;
   /** The cluster DNS service's address. */
   dnsIP?: string;
 }
@@ -84,7 +85,8 @@ export async function bootstrap(options: BootstrapOptions): Promise<void> {
       dnsService(options.dnsIP),
     ),
   ]);
-  if (options.advertise) await advertise(client, options.advertise);
+  // Where there are several, each says once it listens where it is
+  if (options.advertise && !database.processes) await advertise(client, [options.advertise]);
 }
 
 /** The range of Services, and that it is ready. */
@@ -152,33 +154,72 @@ function dnsService(dnsIP: string): object {
   };
 }
 
-/** Writes this server's address into the `kubernetes` Service's endpoints. */
-async function advertise(
+/** Where a server answers to pods. */
+export interface ServerEndpoint {
+  readonly ip: string;
+  readonly port: number;
+}
+
+/**
+ * Makes these the `kubernetes` Service's endpoints; what is so already stays untouched. Servers of different ports have
+ * a slice each, as a slice's ports are those of all its endpoints.
+ */
+export async function advertise(
   client: Client,
-  { ip, port }: { ip: string; port: number },
+  servers: readonly ServerEndpoint[],
 ): Promise<void> {
-  const ports = [{ name: "https", port, protocol: "TCP" }];
-  const slice = {
+  if (servers.length === 0) return;
+  const byPort = new Map<number, Set<string>>();
+  for (const { ip, port } of servers) byPort.set(port, (byPort.get(port) ?? new Set()).add(ip));
+  const groups = [...byPort].sort(([a], [b]) => a - b).map(([port, ips]) => ({
+    ips: [...ips].sort(),
+    ports: [{ name: "https", port, protocol: "TCP" }],
+  }));
+  const slices = groups.map(({ ips, ports }, at) => ({
     apiVersion: "discovery.k8s.io/v1",
     kind: "EndpointSlice",
-    metadata: { name: "kubernetes", labels: { "kubernetes.io/service-name": "kubernetes" } },
+    metadata: {
+      name: at === 0 ? "kubernetes" : `kubernetes-${ports[0].port}`,
+      labels: { "kubernetes.io/service-name": "kubernetes" },
+    },
     addressType: "IPv4",
-    endpoints: [{ addresses: [ip], conditions: { ready: true } }],
+    endpoints: ips.map((ip) => ({ addresses: [ip], conditions: { ready: true } })),
     ports,
-  };
+  }));
   const endpoints = {
     apiVersion: "v1",
     kind: "Endpoints",
     // The label keeps the mirroring controller from making a second slice of it.
     metadata: { name: "kubernetes", labels: { "endpointslice.kubernetes.io/skip-mirror": "true" } },
-    subsets: [{ addresses: [{ ip }], ports }],
+    subsets: groups.map(({ ips, ports }) => ({ addresses: ips.map((ip) => ({ ip })), ports })),
   };
-  await put(
-    client,
-    { resource: core("endpoints"), namespace: "default", name: "kubernetes" },
-    endpoints,
-  );
-  await put(client, { resource: SLICES, namespace: "default", name: "kubernetes" }, slice);
+  const target = { resource: core("endpoints"), namespace: "default", name: "kubernetes" };
+  const found = await found404(client.get<KubeObject>(target));
+  if (!sameJson(found?.subsets, endpoints.subsets)) await put(client, target, endpoints);
+  const all = { resource: SLICES, namespace: "default" };
+  const labelSelector = "kubernetes.io/service-name=kubernetes";
+  const { items } = await client.list<KubeObject>(all, { labelSelector });
+  const names = new Set(slices.map(({ metadata }) => metadata.name));
+  for (const slice of slices) {
+    const { name } = slice.metadata;
+    const before = items.find((one) => one.metadata.name === name);
+    const same = before && sameJson(before.ports, slice.ports) &&
+      sameJson(before.endpoints, slice.endpoints);
+    if (!same) await put(client, { ...all, name }, slice);
+  }
+  for (const { metadata: { name } } of items) {
+    if (!names.has(name)) await found404(client.delete({ ...all, name }));
+  }
+}
+
+/** Nothing where there is nothing. */
+async function found404<T>(asked: Promise<T>): Promise<T | undefined> {
+  try {
+    return await asked;
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 404) return undefined;
+    throw error;
+  }
 }
 
 const AUTHENTICATION = {
@@ -230,10 +271,7 @@ async function publish(
   data: Record<string, string>,
 ): Promise<void> {
   const { name, ...collection } = target;
-  const found = await client.get(target).catch((error) => {
-    if (!(error instanceof ApiError && error.code === 404)) throw error;
-    return undefined;
-  });
+  const found = await found404(client.get(target));
   if (!found) return await ensure(client, collection, { metadata: { name }, data });
   const differs = Object.entries(data).some(([key, value]) => found.data?.[key] !== value);
   if (differs) await client.patch(target, { type: "merge", body: { data } });

@@ -58,6 +58,8 @@ export interface Deps {
   authorizer: Authorizer;
   admission: readonly AdmissionPlugin[];
   dialer?: NodeDialer;
+  /** Finds nodes of this process alone, for the others; absent where there are no others. */
+  relayed?: NodeDialer;
   /** Nodes that have dialled in. */
   tunnels: Tunnels;
   /** Whom a request acts as; without it impersonation headers are refused. */

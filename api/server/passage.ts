@@ -34,7 +34,15 @@ export interface Passage {
 }
 
 const LONG_VERBS = new Set(["watch", "proxy"]);
-const LONG_SUBRESOURCES = new Set(["attach", "exec", "proxy", "log", "portforward", "tunnel"]);
+const LONG_SUBRESOURCES = new Set([
+  "attach",
+  "exec",
+  "proxy",
+  "log",
+  "portforward",
+  "relay",
+  "tunnel",
+]);
 
 /** Whether a request may take as long as it likes. */
 export function isLongRunning(requested: Requested): boolean {

@@ -40,6 +40,7 @@ import { proxyReply, proxyWebSocket } from "./proxy.ts";
 import type { ApiRequest } from "./request.ts";
 import { flag, type Route, routeOf } from "./route.ts";
 import { SpdySession, type SpdyTransport } from "../client/spdy.ts";
+import { admitPeer, relay, RELAY_SUBRESOURCE } from "./relay.ts";
 import { TUNNEL_PROTOCOL as NODE_TUNNEL_PROTOCOL, TUNNEL_SUBRESOURCE } from "./tunnels.ts";
 import { acceptWebSocket, offeredProtocols, type Socketed } from "./web_socket.ts";
 import { serveWatchSocket } from "./watch_socket.ts";
@@ -102,7 +103,12 @@ function passUpgrade(
       await upgradeRemote(deps, call, { remote, user: passage.user, socket, head, door });
       return { status: SWITCHED, headers: {} };
     }
-    if (isTunnel(route)) {
+    if (isOfNode(route, RELAY_SUBRESOURCE)) {
+      await relayed({ deps, call, socket, head }, route.name, passage);
+      door.switched = true;
+      return { status: SWITCHED, headers: {} };
+    }
+    if (isOfNode(route, TUNNEL_SUBRESOURCE)) {
       await dialledIn({ deps, call, socket, head }, route.name, passage);
       door.switched = true;
       return { status: SWITCHED, headers: {} };
@@ -123,10 +129,42 @@ function passUpgrade(
   });
 }
 
-/** Whether a path is a node's own way in. */
-function isTunnel({ group, version, resource, subresource, rest }: Route): boolean {
-  return group === "" && version === "v1" && resource === "nodes" &&
-    subresource === TUNNEL_SUBRESOURCE && rest === "";
+/** Whether a path is a way to a node that is no resource. */
+function isOfNode({ group, version, resource, subresource, rest }: Route, way: string): boolean {
+  return group === "" && version === "v1" && resource === "nodes" && subresource === way &&
+    rest === "";
+}
+
+/** Answers another process for a node that is here, until the connection ends. */
+async function relayed(
+  { deps, call, socket, head }: Pick<Door, "deps" | "call" | "socket" | "head">,
+  name: string,
+  { user, audit }: Passage,
+): Promise<void> {
+  admitPeer(user, name);
+  if (!deps.relayed) throw noSuchResource();
+  const node = await deps.relayed(name);
+  const carrier = await tunnelCarrier(call, socket, head, audit);
+  const forget = deps.closing.streaming(() => carrier.close(1001, "the server is going"));
+  await relay(deps, node, carrier).finally(forget);
+}
+
+/** Takes the connection over, for frames of a tunnel. */
+function tunnelCarrier(
+  call: Call,
+  socket: Socket,
+  head: Buffer,
+  audit: Passage["audit"],
+): Promise<Socketed> {
+  const offered = offeredProtocols(call.header("sec-websocket-protocol"));
+  if (call.header("upgrade")?.toLowerCase() !== "websocket") {
+    throw badRequest("unable to upgrade: unknown protocol");
+  }
+  if (!offered.includes(NODE_TUNNEL_PROTOCOL)) {
+    throw badRequest(`unable to upgrade: a tunnel speaks ${NODE_TUNNEL_PROTOCOL}`);
+  }
+  audit?.started(SWITCHED);
+  return acceptWebSocket(call.raw as IncomingMessage, socket, head, NODE_TUNNEL_PROTOCOL);
 }
 
 /** Takes the connection by which a node may be reached from now on, until it ends. */
@@ -137,20 +175,7 @@ async function dialledIn(
 ): Promise<void> {
   await authorize(deps, { ...requested, verb: "create", user }, audit);
   deps.tunnels.admit(user, name);
-  const offered = offeredProtocols(call.header("sec-websocket-protocol"));
-  if (call.header("upgrade")?.toLowerCase() !== "websocket") {
-    throw badRequest("unable to upgrade: unknown protocol");
-  }
-  if (!offered.includes(NODE_TUNNEL_PROTOCOL)) {
-    throw badRequest(`unable to upgrade: a tunnel speaks ${NODE_TUNNEL_PROTOCOL}`);
-  }
-  audit?.started(SWITCHED);
-  const carrier = await acceptWebSocket(
-    call.raw as IncomingMessage,
-    socket,
-    head,
-    NODE_TUNNEL_PROTOCOL,
-  );
+  const carrier = await tunnelCarrier(call, socket, head, audit);
   const forget = deps.closing.streaming(() => carrier.close(1001, "the server is going"));
   await deps.tunnels.serve(name, carrier).finally(forget);
 }

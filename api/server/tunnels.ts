@@ -23,13 +23,21 @@ export const TUNNELS_MAX = 10_000;
 /** A WebSocket's code for: another connection has taken the place of this one. */
 const SUPERSEDED = 4001;
 
+/** Where other processes are told which nodes are here. */
+export interface Places {
+  taken(node: string): void;
+  left(node: string): void;
+}
+
 /** See the module's text. */
 export class Tunnels {
   readonly #clock: Clock;
+  readonly #places: Places | undefined;
   readonly #tunnels = new Map<string, { tunnel: Tunnel; api: NodeApi }>();
 
-  constructor(clock: Clock) {
+  constructor(clock: Clock, places?: Places) {
     this.#clock = clock;
+    this.#places = places;
   }
 
   /** Refuses who is not that node, or one node too many. Called before the protocol is switched. */
@@ -52,9 +60,13 @@ export class Tunnels {
     const entry = { tunnel, api: nodeThrough(tunnel) };
     const before = this.#tunnels.get(name);
     this.#tunnels.set(name, entry);
+    this.#places?.taken(name);
     before?.tunnel.close("superseded by a newer connection of the same node", SUPERSEDED);
     const reason = await tunnel.closed;
-    if (this.#tunnels.get(name) === entry) this.#tunnels.delete(name);
+    if (this.#tunnels.get(name) === entry) {
+      this.#tunnels.delete(name);
+      this.#places?.left(name);
+    }
     return reason;
   }
 

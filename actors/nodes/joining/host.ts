@@ -20,8 +20,10 @@ const ROUTE_PROTOCOL = "240";
 export async function dialTunnel(
   { url, caBundle, certificate }: Endpoint,
   node: string,
+  way: "tunnel" | "relay" = "tunnel",
 ): Promise<Carrier> {
-  const address = `${url!.replace(/^http/, "ws").replace(/\/$/, "")}/api/v1/nodes/${node}/tunnel`;
+  const server = url!.replace(/^http/, "ws").replace(/\/$/, "");
+  const address = `${server}/api/v1/nodes/${node}/${way}`;
   const socket = new WebSocket(address, [PROTOCOL], {
     ca: caBundle,
     ...certificate,
@@ -38,6 +40,11 @@ export async function dialTunnel(
     });
   });
   return carrier;
+}
+
+/** Opens the connection by which a node of another process is asked. */
+export function dialRelay(process: Endpoint, node: string): Promise<Carrier> {
+  return dialTunnel(process, node, "relay");
 }
 
 /** This machine. */
