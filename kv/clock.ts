@@ -53,6 +53,7 @@ const LOOK_EVERY_MS = 1;
 /** The host's own time and chance. Background timers do not keep the process alive. */
 export class RealClock implements Clock {
   readonly manual = false;
+  readonly #timers = { work: new HostTimers(), background: new HostTimers({ idle: true }) };
   #lookedAt = 0;
 
   now(): number {
@@ -64,12 +65,12 @@ export class RealClock implements Clock {
   }
 
   timer(kind: TimerKind, delayMs: number, fn: () => void): Timer {
-    return hostTimer(delayMs, fn, kind === "background");
+    return this.#timers[kind].set(delayMs, fn);
   }
 
   sleep(delayMs: number, options?: { kind?: TimerKind; signal?: AbortSignal }): Promise<void> {
     // Somebody waits: unlike a background timer, a sleep keeps the process alive.
-    return sleepOn((fn) => hostTimer(delayMs, fn, false), options?.signal);
+    return sleepOn((fn) => this.#timers.work.set(delayMs, fn), options?.signal);
   }
 
   turn(look?: boolean): Promise<void> {
@@ -93,13 +94,156 @@ export class RealClock implements Clock {
   }
 }
 
-/** A timer of a manual clock. */
-interface ManualTimer extends Timer {
+/** A timer that waits among others. */
+class WaitingTimer implements Timer {
   readonly kind: TimerKind;
   readonly dueAt: number;
   readonly order: number;
   fn: () => void;
-  cancelled: boolean;
+  cancelled = false;
+
+  constructor(kind: TimerKind, { dueAt, order }: { dueAt: number; order: number }, fn: () => void) {
+    this.kind = kind;
+    this.dueAt = dueAt;
+    this.order = order;
+    this.fn = fn;
+  }
+
+  cancel(): void {
+    this.cancelled = true;
+    // It stays until it would have been due; what it was for need not.
+    this.fn = NOTHING;
+  }
+}
+
+/** Timers in the order in which they are due, and of those that are due together in which they were set. */
+class TimerHeap {
+  #heap: WaitingTimer[] = [];
+
+  get size(): number {
+    return this.#heap.length;
+  }
+
+  [Symbol.iterator](): Iterator<WaitingTimer> {
+    return this.#heap[Symbol.iterator]();
+  }
+
+  /** The first one that was not cancelled; it stays. */
+  first(): WaitingTimer | undefined {
+    while (this.#heap.length > 0 && this.#heap[0].cancelled) this.pop();
+    return this.#heap[0];
+  }
+
+  push(timer: WaitingTimer): void {
+    const heap = this.#heap;
+    let at = heap.push(timer) - 1;
+    while (at > 0) {
+      const parent = at - 1 >> 1;
+      if (!isBefore(timer, heap[parent])) break;
+      heap[at] = heap[parent];
+      at = parent;
+    }
+    heap[at] = timer;
+  }
+
+  /** Takes the first one out. */
+  pop(): void {
+    const heap = this.#heap;
+    const last = heap.pop();
+    if (last === undefined || heap.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let child = at * 2 + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && isBefore(heap[child + 1], heap[child])) child++;
+      if (!isBefore(heap[child], last)) break;
+      heap[at] = heap[child];
+      at = child;
+    }
+    heap[at] = last;
+  }
+
+  /** Forgets those that were cancelled. */
+  compact(): void {
+    const live = this.#heap.filter(({ cancelled }) => !cancelled);
+    this.#heap = [];
+    for (const timer of live) this.push(timer);
+  }
+}
+
+/** Cancelled timers that may lie between the others. */
+const CANCELLED_MAX = 1_000;
+
+/**
+ * All timers of a clock as one of the host's. The host's own cost much memory, and not only their own: each remembers the
+ * request in which it was set, and lies in a table that stays as it was until a full collection when a larger one takes
+ * its place, so that nothing of such a request dies young (measured: pauses of 10 ms, three a second).
+ */
+class HostTimers {
+  readonly #timers = new TimerHeap();
+  readonly #idle: boolean;
+  /** Those that were not cancelled. */
+  #live = 0;
+  #order = 0;
+  #host: ReturnType<typeof setTimeout> | undefined;
+  #hostAt = Infinity;
+
+  /** `idle`: they do not keep the process alive. */
+  constructor({ idle = false }: { idle?: boolean } = {}) {
+    this.#idle = idle;
+  }
+
+  set(delayMs: number, fn: () => void): Timer {
+    const dueAt = performance.now() + Math.max(0, delayMs);
+    const timer = new WaitingTimer("work", { dueAt, order: this.#order++ }, fn);
+    this.#timers.push(timer);
+    this.#live++;
+    if (dueAt < this.#hostAt) this.#arm(dueAt);
+    return { cancel: () => this.#cancel(timer) };
+  }
+
+  #cancel(timer: WaitingTimer): void {
+    if (timer.cancelled) return;
+    timer.cancel();
+    this.#live--;
+    const { size } = this.#timers;
+    if (this.#live === 0 || size > 2 * this.#live + CANCELLED_MAX) this.#timers.compact();
+    if (this.#live === 0) this.#disarm();
+  }
+
+  #disarm(): void {
+    clearTimeout(this.#host);
+    this.#host = undefined;
+    this.#hostAt = Infinity;
+  }
+
+  #arm(at: number): void {
+    clearTimeout(this.#host);
+    this.#hostAt = at;
+    const leftMs = Math.max(0, at - performance.now());
+    this.#host = setTimeout(() => this.#fire(), Math.min(leftMs, HOST_DELAY_MS_MAX));
+    if (this.#idle) this.#host.unref();
+  }
+
+  /** Calls what is due. Where one throws, the others are called by the next of the host's. */
+  #fire(): void {
+    this.#disarm();
+    const now = performance.now();
+    try {
+      for (;;) {
+        const timer = this.#timers.first();
+        if (!timer || timer.dueAt > now) return;
+        this.#timers.pop();
+        this.#live--;
+        const { fn } = timer;
+        timer.cancel();
+        fn();
+      }
+    } finally {
+      const next = this.#timers.first();
+      if (next && next.dueAt < this.#hostAt) this.#arm(next.dueAt);
+    }
+  }
 }
 
 /** Where manual clocks start unless told: 2026-01-01T00:00:00Z. */
@@ -115,7 +259,7 @@ export class ManualClock implements Clock {
   readonly #startMs: number;
   #now: number;
   #order = 0;
-  #timers: ManualTimer[] = [];
+  readonly #timers = new TimerHeap();
   #state: [number, number, number, number];
 
   /**
@@ -139,19 +283,9 @@ export class ManualClock implements Clock {
   }
 
   timer(kind: TimerKind, delayMs: number, fn: () => void): Timer {
-    const timer: ManualTimer = {
-      kind,
-      dueAt: this.#now + Math.max(0, delayMs),
-      order: this.#order++,
-      fn,
-      cancelled: false,
-      cancel() {
-        this.cancelled = true;
-        // It stays until it would have been due; what it was for need not.
-        this.fn = NOTHING;
-      },
-    };
-    this.#push(timer);
+    const dueAt = this.#now + Math.max(0, delayMs);
+    const timer = new WaitingTimer(kind, { dueAt, order: this.#order++ }, fn);
+    this.#timers.push(timer);
     return timer;
   }
 
@@ -198,8 +332,7 @@ export class ManualClock implements Clock {
 
   /** When the earliest timer of any kind is due, or undefined. */
   nextAt(): number | undefined {
-    this.#dropCancelled();
-    return this.#timers[0]?.dueAt;
+    return this.#timers.first()?.dueAt;
   }
 
   /**
@@ -211,10 +344,9 @@ export class ManualClock implements Clock {
     if (!(ms >= 0)) throw new RangeError(`Cannot advance a clock by ${ms} ms: time goes forward`);
     const until = this.#now + ms;
     for (;;) {
-      this.#dropCancelled();
-      const timer = this.#timers[0];
+      const timer = this.#timers.first();
       if (timer === undefined || timer.dueAt > until) break;
-      this.#pop();
+      this.#timers.pop();
       this.#now = Math.max(this.#now, timer.dueAt);
       timer.fn();
       for (let i = 0; i < 8; i++) await RESOLVED;
@@ -232,38 +364,6 @@ export class ManualClock implements Clock {
     s[2] = (s[2] << 21 | s[2] >>> 11) + t | 0;
     return t >>> 0;
   }
-
-  #dropCancelled(): void {
-    while (this.#timers.length > 0 && this.#timers[0].cancelled) this.#pop();
-  }
-
-  #push(timer: ManualTimer): void {
-    const heap = this.#timers;
-    let at = heap.push(timer) - 1;
-    while (at > 0) {
-      const parent = at - 1 >> 1;
-      if (!isBefore(timer, heap[parent])) break;
-      heap[at] = heap[parent];
-      at = parent;
-    }
-    heap[at] = timer;
-  }
-
-  #pop(): void {
-    const heap = this.#timers;
-    const last = heap.pop();
-    if (last === undefined || heap.length === 0) return;
-    let at = 0;
-    for (;;) {
-      let child = at * 2 + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && isBefore(heap[child + 1], heap[child])) child++;
-      if (!isBefore(heap[child], last)) break;
-      heap[at] = heap[child];
-      at = child;
-    }
-    heap[at] = last;
-  }
 }
 
 const HEX = "0123456789abcdef";
@@ -273,32 +373,8 @@ const RESOLVED = Promise.resolve();
 
 const NOTHING = () => {};
 
-function isBefore(a: ManualTimer, b: ManualTimer): boolean {
+function isBefore(a: WaitingTimer, b: WaitingTimer): boolean {
   return a.dueAt < b.dueAt || a.dueAt === b.dueAt && a.order < b.order;
-}
-
-function hostTimer(delayMs: number, fn: () => void, isIdle: boolean): Timer {
-  const dueAt = performance.now() + delayMs;
-  let id: ReturnType<typeof setTimeout>;
-  // The host remembers its timers in a table that holds some of them until a full collection, and all they lead to with them
-  let due: (() => void) | undefined = fn;
-  const fire = () => {
-    const now = due;
-    due = undefined;
-    now?.();
-  };
-  const arm = () => {
-    const leftMs = Math.max(0, dueAt - performance.now());
-    id = setTimeout(leftMs > HOST_DELAY_MS_MAX ? arm : fire, Math.min(leftMs, HOST_DELAY_MS_MAX));
-    if (isIdle) id.unref();
-  };
-  arm();
-  return {
-    cancel() {
-      due = undefined;
-      clearTimeout(id);
-    },
-  };
 }
 
 function sleepOn(set: (fn: () => void) => Timer, signal: AbortSignal | undefined): Promise<void> {

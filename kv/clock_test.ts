@@ -103,6 +103,21 @@ Deno.test("RealClock goes on", async () => {
   clock.timer("work", 31 * 86_400_000, () => assert(false)).cancel();
 });
 
+Deno.test("RealClock calls its timers in their order, however many were cancelled between them", async () => {
+  const clock = new RealClock();
+  const calls: string[] = [];
+  clock.timer("work", 1, () => calls.push("first"));
+  clock.timer("background", 0, () => assert(false, "cancelled timers stay silent")).cancel();
+  const slept = clock.sleep(4).then(() => calls.push("slept"));
+  for (let i = 0; i < 3_000; i++) {
+    const timer = clock.timer("work", 3, () => calls.push("cancelled"));
+    timer.cancel();
+    timer.cancel();
+  }
+  await slept;
+  assertEquals(calls, ["first", "slept"]);
+});
+
 Deno.test("RealClock.turn() lets the sockets be heard in the middle of long work", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const accepted = listener.accept();

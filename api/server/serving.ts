@@ -144,22 +144,41 @@ function readBody(req: IncomingMessage, max: number): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const parts: Uint8Array[] = [];
     let bytes = 0;
-    req.on("data", (part: Uint8Array) => {
-      bytes += part.length;
-      if (bytes > max) {
-        req.pause();
-        reject(bodyTooLarge(max));
-      } else parts.push(part);
-    });
-    req.on("end", () => resolve(parts.length === 1 ? parts[0] : joined(parts, bytes)));
-    const gone = () => reject(badRequest("unexpected EOF"));
-    req.on("error", gone);
-    req.on("aborted", gone);
-    req.on("close", () => req.complete || gone());
+    const gone = () => {
+      leave();
+      reject(badRequest("unexpected EOF"));
+    };
+    const listeners = {
+      data(part: Uint8Array) {
+        bytes += part.length;
+        if (bytes > max) {
+          leave();
+          req.pause();
+          reject(bodyTooLarge(max));
+        } else parts.push(part);
+      },
+      end() {
+        leave();
+        resolve(parts.length === 1 ? parts[0] : joined(parts, bytes));
+      },
+      error: gone,
+      aborted: gone,
+      close: () => req.complete || gone(),
+    };
+    // A request that somebody still listens to does not die young (measured: the collector copies nearly all that was made
+    // since, instead of nearly nothing, which takes half of the time)
+    const leave = () => {
+      for (const [name, listener] of Object.entries(listeners)) req.off(name, listener);
+    };
+    for (const [name, listener] of Object.entries(listeners)) req.on(name, listener);
+    // Without anybody an error would end the process
+    req.on("error", NOTHING);
     // Its client may have gone while it waited
     if (req.destroyed && !req.complete) gone();
   });
 }
+
+const NOTHING = () => {};
 
 function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
   const out = new Uint8Array(bytes);
