@@ -211,7 +211,7 @@ async function openOn<T>(
     ...shared,
     space: "o",
     codec,
-    bytesMax: options.bytesMax ?? STORE_BYTES_MAX,
+    bytesMax: options.bytesMax ?? backend.bytesMax ?? STORE_BYTES_MAX,
     keepRevisions,
     keepMs,
     ground: ground?.objects,

@@ -156,6 +156,22 @@ export const CONNECT_FRAME_BYTES_MAX = 16 * 1024 * 1024;
 /** KV Connect: for how long a client may go by what it learned of a server. */
 export const CONNECT_METADATA_MS = 24 * 3_600_000;
 
+/** etcd: operations of one transaction, as its members count by default. */
+export const ETCD_OPERATIONS_MAX = 128;
+/** etcd: bytes of one request, likewise. */
+export const ETCD_REQUEST_BYTES_MAX = 1.5 * 1024 * 1024;
+/** etcd: bytes of one answer: a batch of a listing. */
+export const ETCD_ANSWER_BYTES_MAX = 128 * 1024 * 1024;
+/** etcd: hard bound of a store unless told otherwise: half of what its members take by default. */
+export const ETCD_STORE_BYTES_MAX = 1024 * 1024 * 1024;
+/** etcd: how long a call waits for an answer: an election among its members fits in. */
+export const ETCD_CALL_MS = 5_000;
+/** etcd: how often a member is asked whether it is there (its own least is 5 s), and for how long. */
+export const ETCD_PING_MS = 10_000;
+/** See ETCD_PING_MS. */
+export const ETCD_PONG_MS = 5_000;
+/** etcd: how often its history is compacted. */
+export const ETCD_COMPACT_EVERY_MS = 5 * 60_000;
 /** How long a database elsewhere that cannot be reached is tried again, where that is safe. */
 export const REMOTE_PATIENCE_MS = 15_000;
 /** First and longest pause between such tries. */
@@ -191,3 +207,13 @@ relate(MAIL_BACKOFF_MS.length <= KV_BACKOFF_STEPS_MAX, "the backoff schedule fit
 relate(MAIL_BACKOFF_MS.every((ms) => ms <= KV_BACKOFF_MS_MAX), "each backoff fits");
 relate(PRESSURE_TARGET_SHARE < PRESSURE_SHARE && PRESSURE_SHARE < 1, "pressure comes first");
 relate(KV_COMMIT_BYTES_MAX * 5 / 4 < CONNECT_BODY_BYTES_MAX, "a commit fits into a request");
+relate((ETCD_OPERATIONS_MAX / 2) ** 2 >= KV_MUTATIONS_MAX, "a commit fits into etcd, nested");
+relate(
+  KV_COMMIT_BYTES_MAX * 5 / 4 < ETCD_REQUEST_BYTES_MAX,
+  "a commit fits into a request to etcd",
+);
+relate(
+  KV_LIST_BATCH_MAX * (KV_VALUE_BYTES_MAX + 4_096) < ETCD_ANSWER_BYTES_MAX,
+  "a batch of a listing fits into an answer of etcd",
+);
+relate(ETCD_CALL_MS * 2 < REMOTE_PATIENCE_MS, "another member is tried");

@@ -1,6 +1,7 @@
 /**
  * Opening what a database lies in: memory (`:memory:`), a SQLite file, what Deno KV opens by default (""),
- * or the URL of a service that speaks KV Connect.
+ * the URL of a service that speaks KV Connect, or a cluster of etcd:
+ * `etcd://host[:port][,host[:port]…][/prefix]`, and `etcds://…[?ca=FILE][&cert=FILE&key=FILE]` over TLS.
  *
  * A file is checked before Deno KV sees it, because that would create its tables in any SQLite database and
  * its error for all else says little. It is locked, so that a second process is refused; vacuumed when more
@@ -13,7 +14,9 @@ import { RealClock } from "./clock.ts";
 import { ConnectStore } from "./connect_client.ts";
 import { DatabaseError } from "./contract.ts";
 import { databaseError } from "./committer.ts";
-import { KV_MUTATIONS_MAX, VACUUM_FREE_BYTES_MIN } from "./limits.ts";
+import { EtcdStore } from "./etcd.ts";
+import { EtcdMembers } from "./etcd_members.ts";
+import { ETCD_STORE_BYTES_MAX, KV_MUTATIONS_MAX, VACUUM_FREE_BYTES_MIN } from "./limits.ts";
 import { remoteKv } from "./remote_kv.ts";
 import { ownKeys, sealKeyId } from "./seal.ts";
 
@@ -22,6 +25,8 @@ export interface Backend {
   readonly kv: Deno.Kv;
   /** Where the sealing keys lie: beside the file, if there is a file. */
   readonly keys?: KeyPlace;
+  /** Hard bound of a store here, unless told otherwise (default `STORE_BYTES_MAX`). */
+  readonly bytesMax?: number;
   /** Closes the database and frees the file. */
   close(): void;
 }
@@ -46,6 +51,7 @@ export async function openBackend(
   options: { owner: boolean; newKey: () => Uint8Array },
 ): Promise<Backend> {
   if (!isFile(path)) {
+    if (/^etcds?:/.test(path)) return await etcdBackend(path);
     const kv = /^https?:/.test(path) ? connectKv(path) : await openKv(path);
     return { kv, close: () => kv.close() };
   }
@@ -87,6 +93,49 @@ function connectKv(url: string): Deno.Kv {
   }
   const clock = new RealClock();
   return remoteKv(new ConnectStore({ url, token, clock }), clock, KV_MUTATIONS_MAX);
+}
+
+/** What lies below a cluster of etcd that others use, too. */
+const ETCD_PREFIX = "/plesio";
+const ETCD_PORT = 2379;
+const ETCD_FILES = ["ca", "cert", "key"] as const;
+
+/** A database in etcd. */
+async function etcdBackend(url: string): Promise<Backend> {
+  const refuse = (why: string) => new DatabaseError(`Cannot open the database "${url}": ${why}`);
+  const found = /^(etcds?):\/\/([^/?#@]+)(\/[^?#]*)?(?:\?([^#]*))?$/.exec(url);
+  if (found === null) {
+    throw refuse("such a URL is etcd://host:port,host:port/prefix, or etcds://… with ?ca=FILE");
+  }
+  const [, scheme, hosts, path = "", query = ""] = found;
+  const parameters = new URLSearchParams(query);
+  const tls: Record<string, Uint8Array> = {};
+  for (const [name, file] of parameters) {
+    if (scheme !== "etcds" || !(ETCD_FILES as readonly string[]).includes(name)) {
+      throw refuse(`there is no parameter "${name}" (etcds:// has ${ETCD_FILES.join(", ")})`);
+    }
+    try {
+      tls[name] = Deno.readFileSync(file);
+    } catch (error) {
+      throw refuse(`its ${name} cannot be read: ${textOf(error)}`);
+    }
+  }
+  if ((tls.cert === undefined) !== (tls.key === undefined)) {
+    throw refuse("a certificate (cert) and its key (key) come together");
+  }
+  const members = hosts.split(",").map((host) =>
+    /:\d+$/.test(host) ? host : `${host}:${ETCD_PORT}`
+  );
+  const clock = new RealClock();
+  const name = path.replace(/\/+$/, "") || ETCD_PREFIX;
+  const prefix = new TextEncoder().encode(`${decodeURIComponent(name)}/`);
+  const cluster = await EtcdMembers.of({
+    members,
+    tls: scheme === "etcds" ? tls : undefined,
+    clock,
+  });
+  const kv = remoteKv(new EtcdStore(cluster, prefix, clock), clock, KV_MUTATIONS_MAX);
+  return { kv, bytesMax: ETCD_STORE_BYTES_MAX, close: () => kv.close() };
 }
 
 async function openKv(path: string): Promise<Deno.Kv> {

@@ -36,8 +36,9 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
     "api/machinery",
   ],
 };
-/** Contracts: pages of types that anybody may name. */
+/** Contracts: pages of types that anybody may name, and a guard against the host. */
 const CONTRACTS = [
+  "kv/http2_client.ts",
   "kv/contract.ts",
   "kv/clock.ts",
   "api/client/contract.ts",
@@ -54,6 +55,7 @@ const IMPURE_ALLOWED = [
   "kv/open.ts",
   "kv/connect_client.ts",
   "kv/connect_server.ts",
+  "kv/http2_client.ts",
   "kv/mod.ts",
   "api/server/listen.ts",
   "api/server/files.ts",

@@ -11,7 +11,7 @@ import type { Clock } from "../../kv/clock.ts";
 import type { Client as Channel, ClientReadableStream, ServiceError } from "@grpc/grpc-js";
 import { Buffer } from "node:buffer";
 import { fromProtobuf, toProtobuf } from "../../api/machinery/protobuf.ts";
-import { guardHttp2Clients } from "./network/http2_client.ts";
+import { guardHttp2Clients } from "../../kv/http2_client.ts";
 import { type MessageFacts, type MessageOf, schemasOf } from "./grpc_messages.ts";
 
 /** What a call is made of when it is not `<Method>Request` to `<Method>Response`. */

@@ -8,54 +8,17 @@
 import { assert, assertEquals } from "@std/assert";
 import { type Database, ManualClock, openDatabase, RealClock } from "../../kv/mod.ts";
 import { type Thing, thingCodec, within } from "../contracts/store.ts";
+import { type Ack, StoreWriter } from "./store_writer.ts";
 
 const ROUNDS = Number(Deno.env.get("PLESIO_KILL_ROUNDS") ?? 4);
 const SEED = Number(Deno.env.get("PLESIO_KILL_SEED") ?? Math.floor(Math.random() * 1e9));
 
-interface Ack {
-  key: string;
-  revision: number;
-  /** The name of what was put; "-" for a delete. */
-  name: string;
-}
-
 /** Runs the victim for a while and kills it; returns what it answered. */
 async function live(path: string, life: number, ms: number): Promise<Ack[]> {
-  const victim = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "-A",
-      "--no-check",
-      "--unstable-kv",
-      new URL("kill_store_writer.ts", import.meta.url).pathname,
-      path,
-      String(life),
-    ],
-    stdin: "null",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const acks: Ack[] = [];
-  const errors = new Response(victim.stderr).text();
-  let text = "";
-  let isArmed = false;
-  for await (const part of victim.stdout.pipeThrough(new TextDecoderStream())) {
-    text += part;
-    const lines = text.split("\n");
-    // What the kill cut off was not answered as far as anybody knows.
-    text = lines.pop()!;
-    for (const line of lines) {
-      const [word, key, revision, name] = line.split(" ");
-      if (word === "ack") acks.push({ key, revision: Number(revision), name });
-      if (isArmed) continue;
-      isArmed = true;
-      setTimeout(() => victim.kill("SIGKILL"), ms);
-    }
-  }
-  const { signal } = await victim.status;
-  assertEquals(signal, "SIGKILL", await errors);
-  await errors;
-  return acks;
+  const victim = new StoreWriter(path, String(life));
+  await victim.began;
+  await new Promise((resolve) => setTimeout(resolve, ms));
+  return await victim.kill();
 }
 
 interface Seen {

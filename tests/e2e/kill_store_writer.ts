@@ -1,6 +1,6 @@
 /**
- * The victim of `kill_store_test.ts`: writes to a database from several clients at once and prints a line
- * for every write that was answered, until it is killed.
+ * The victim of `kill_store_test.ts` and `shared_store_test.ts`: writes to a database from several clients at
+ * once and prints a line for every write that was answered, until it is killed.
  */
 
 import { openDatabase, RealClock, type Store } from "../../kv/mod.ts";
@@ -9,7 +9,7 @@ import { type Thing, thingCodec } from "../contracts/store.ts";
 /** Revisions that the victim's compaction keeps: more than one life writes. */
 const KEEP = 3_000;
 
-const [path, life] = Deno.args;
+const [path, life, keep = String(KEEP)] = Deno.args;
 const database = await openDatabase({ path, codec: thingCodec, clock: new RealClock() });
 const store = database.objects;
 const encoder = new TextEncoder();
@@ -40,5 +40,5 @@ say(`open ${store.view().revision}`);
 for (let name = 0; name < 8; name++) void client(name, store);
 for (;;) {
   await new Promise((resolve) => setTimeout(resolve, 30));
-  await store.compact({ keepRevisions: KEEP, keepMs: 0 });
+  await store.compact({ keepRevisions: Number(keep), keepMs: 0 });
 }

@@ -4,7 +4,7 @@
  */
 import http from "node:http";
 import http2 from "node:http2";
-import { endLater } from "./http2_client.ts";
+import { endLater } from "../../../kv/http2_client.ts";
 import https from "node:https";
 import net from "node:net";
 import type { ProbeDialer } from "../ports.ts";

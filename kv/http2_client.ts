@@ -1,7 +1,8 @@
 /**
  * Keeps HTTP/2 clients of this process from taking it with them. A session without streams is closed by node:http2
  * within the call that tells of the server's GOAWAY; Deno 2.9 then frees what its HTTP/2 library still walks through,
- * which ends the whole process: a storage driver or container runtime that stops politely would end the node.
+ * which ends the whole process: a storage driver, a container runtime or a database that stops politely would end
+ * who uses it.
  * So every session ends in a later turn.
  */
 import http2 from "node:http2";
