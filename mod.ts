@@ -89,15 +89,9 @@ import {
 import { bootstrap, publishAuthentication, publishClusterInfo } from "./api/server/bootstrap.ts";
 import type { Listener, TlsFiles } from "./api/server/listen.ts";
 import { endpointOf, type Peers, peersOf, placesIn } from "./api/peers.ts";
+import { clockOf, forkOptions } from "./api/fork.ts";
 import { Upkeep } from "./api/upkeep.ts";
-import {
-  type Clock,
-  type Database,
-  DatabaseError,
-  ManualClock,
-  openDatabase,
-  RealClock,
-} from "./kv/mod.ts";
+import { type Clock, type Database, DatabaseError, openDatabase, RealClock } from "./kv/mod.ts";
 
 /** The administrator: what a cluster's own kubeconfig and `cluster.client` act as. */
 export const ADMIN: User = {
@@ -528,6 +522,13 @@ export class Cluster {
     return new Cluster({ options, clock, database: forked, ranges: undefined, tokenKeys, log });
   }
 
+  /** The cluster as it was at a revision, or at a time, to be read. */
+  async at(moment: number | string | Date) {
+    const { api, database } = this.#parts;
+    const found = await api.past.at(await momentOf(database.objects, moment));
+    return { ...found, client: found.client(ADMIN) };
+  }
+
   /** Stops in reverse order of starting. Everything answered is durable. */
   stop(): Promise<void> {
     return this.#stopped ??= this.#stop();
@@ -569,35 +570,6 @@ function isReal({ runtime }: ClusterOptions): boolean {
   return runtime === "auto" || runtime === "isolate";
 }
 
-/** `start`: where a manual clock of its own begins (default: where they all do). */
-function clockOf(
-  { clock = "manual", seed }: ClusterOptions,
-  start?: { startMs: number; stream: number },
-): Clock {
-  if (clock === "real") return new RealClock();
-  return clock === "manual" ? new ManualClock({ seed, ...start }) : clock;
-}
-
-/** What a fork does not share with its cluster: processes, what they want of the machine, and what is told of requests. */
-function forkOptions(
-  { clock = "manual", seed, front }: ClusterOptions,
-  { serviceRange, podRange }: { serviceRange: string; podRange: string },
-): ClusterOptions {
-  const manual = typeof clock === "object" && clock.manual;
-  return {
-    runtime: "simulated",
-    containerRuntime: undefined,
-    csiControllerSockets: undefined,
-    snapshot: undefined,
-    encryptionAnew: undefined,
-    front: front && { ...front, audit: undefined },
-    serviceRange,
-    clusterCidr: podRange,
-    clock: typeof clock === "string" ? clock : manual ? "manual" : "real",
-    seed: clock instanceof ManualClock ? clock.seed : seed,
-  };
-}
-
 /** The cluster's database, begun from a snapshot if there is one to begin with. */
 function openCluster(options: ClusterOptions, clock: Clock): Promise<Database<KubeObject>> {
   const { kv, data } = options;
@@ -628,6 +600,7 @@ function build(ground: Ground, upkeep: () => Upkeep): Omit<Parts, "upkeep"> {
   const { serviceRange } = clusterRanges(ranges, options);
   const beside = plesioApi({
     database,
+    past: (revision) => api.past.at(revision),
     ask: (path, user) => api.fetch(new Request(`https://plesio${path}`), { user }),
     actors: () => system.report(),
   });
@@ -675,15 +648,19 @@ function build(ground: Ground, upkeep: () => Upkeep): Omit<Parts, "upkeep"> {
   const system = createSystem({ client, informers, clock, queue, terms, log });
   const { tokens, renew: renewIdentity } = auth;
   const made = { kinds, api, client, informers, system, tokens, renewIdentity };
-  const { controllerOptions, csiControllerSockets: sockets = [] } = options;
-  const shared = {
-    metrics: controllerMetrics,
-    features: gates,
-    ...controllerOptions,
-    ...(sockets.length && { storageDrivers: storageDrivers(sockets, clock) }),
-  };
+  const shared = sharedOf(options, { metrics: controllerMetrics, features: gates }, clock);
   const local = { nodes, simulated, view, authorities, frontProxy, outbound, peers, shared };
   return { ...ground, ...made, ...local };
+}
+
+/** What controllers share with the server. */
+function sharedOf(
+  { controllerOptions, csiControllerSockets: sockets = [] }: ClusterOptions,
+  shared: Pick<Parts["shared"], "metrics" | "features">,
+  clock: Clock,
+): Parts["shared"] {
+  const drivers = sockets.length && { storageDrivers: storageDrivers(sockets, clock) };
+  return { ...shared, ...controllerOptions, ...drivers };
 }
 
 /** Who is asking, and may they. */

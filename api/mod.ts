@@ -50,6 +50,7 @@ import type { Client, User } from "./client/contract.ts";
 import type { NodeApi, NodeDialer } from "./client/node_api.ts";
 import type { Outbound } from "./client/outbound.ts";
 import { unauthorized } from "./machinery/errors.ts";
+import { Past } from "./past.ts";
 import { Pace } from "./machinery/pace.ts";
 import type { Kinds, KubeObject } from "./machinery/types.ts";
 import { SERVICE_RANGE } from "./server/allocators.ts";
@@ -142,7 +143,9 @@ export interface ApiOptions {
   features?: ReadonlyMap<string, boolean>;
   /** The certificate by which servers behind APIServices know this one; without it they are told no user. */
   frontProxy?: () => Promise<FrontProxyIdentity>;
-  /** Answers paths that Kubernetes has not, for whoever may ask for them. */
+  /** Whether what APIServices give to other servers is passed on to them (default true). */
+  aggregates?: boolean;
+  /** Answers paths that Kubernetes has not. */
   beside?: AppOptions["beside"];
 }
 
@@ -171,6 +174,8 @@ export interface Api {
   /** Nodes of other machines that have dialled in. */
   readonly tunnels: Tunnels;
   readonly metrics: Metrics;
+  /** The same as it was. */
+  readonly past: Past;
   /** Ends requests in order, then closes every listener. */
   shutdown(): Promise<void>;
   /** Keeps what the audit still holds. Nothing may be asked afterwards. */
@@ -345,6 +350,28 @@ class Listeners {
   }
 }
 
+/** Everything that is told at `/metrics`. */
+function metricsOf(
+  deps: Deps,
+  { aggregation, definitions, more }: {
+    aggregation: Aggregation;
+    definitions: Definitions;
+    more?: () => string;
+  },
+): Metrics {
+  const { audit } = deps;
+  const metrics = new Metrics();
+  metrics.add(() => objectLines(deps));
+  metrics.add(() => flowLines(deps.flow));
+  metrics.add(() => processLines(hostUsage(), deps.startedAt));
+  if (audit) metrics.add(() => audit.lines());
+  if (more) metrics.add(more);
+  metrics.add(() => deps.watchEvents.text());
+  metrics.add(() => aggregation.lines());
+  metrics.add(() => definitions.metricsText());
+  return metrics;
+}
+
 /** Makes an API over a database. */
 export function createApi(options: ApiOptions): Api {
   const { clock, front = {} } = options;
@@ -362,23 +389,15 @@ export function createApi(options: ApiOptions): Api {
       await options.following?.();
     };
   }
-  const starting = [definitions.start(), aggregation.start()];
+  const starting = [definitions.start()];
+  if (options.aggregates !== false) starting.push(aggregation.start());
   deps.starting = Promise.all(starting).then(() => {}, () => {}).finally(() =>
     deps.starting = undefined
   );
   const { levels } = deps.flow;
   // A closed store says so to every request itself
   if (levels) new FlowKeeper(deps, levels).start().catch(() => {});
-  const metrics = new Metrics();
-  metrics.add(() => objectLines(deps));
-  metrics.add(() => flowLines(deps.flow));
-  metrics.add(() => processLines(hostUsage(), deps.startedAt));
-  const { audit } = deps;
-  if (audit) metrics.add(() => audit.lines());
-  if (options.metricsText) metrics.add(options.metricsText);
-  metrics.add(() => deps.watchEvents.text());
-  metrics.add(() => aggregation.lines());
-  metrics.add(() => definitions.metricsText());
+  const metrics = metricsOf(deps, { aggregation, definitions, more: options.metricsText });
   const openapi = new OpenApi(deps.kinds, aggregation, {
     now: () => clock.monotonic(),
     turn: deps.turn,
@@ -397,6 +416,7 @@ export function createApi(options: ApiOptions): Api {
       socket.destroy();
     }
   };
+  const past = new Past(options, createApi);
   const timers = clock.manual ? {} : { clock };
   const listeners = new Listeners(
     { answer: app.answer, upgrade },
@@ -413,6 +433,10 @@ export function createApi(options: ApiOptions): Api {
     tunnels: deps.tunnels,
     metrics,
     shutdown: () => listeners.shutdown(deps.closing),
-    close: async () => await deps.audit?.close(),
+    past,
+    close: async () => {
+      await past.close();
+      await deps.audit?.close();
+    },
   };
 }

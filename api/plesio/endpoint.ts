@@ -1,4 +1,5 @@
 /** What an endpoint of Plesio's own is, and what all of them say. */
+import type { Requested } from "../auth/impersonate.ts";
 import type { User } from "../client/contract.ts";
 import { ApiError } from "../machinery/types.ts";
 import type { Call, Reply } from "../server/http.ts";
@@ -17,6 +18,8 @@ export interface Asked {
 export interface Endpoint {
   readonly path: string;
   answer(asked: Asked): Promise<Reply> | Reply;
+  /** What a request asks for in truth, where that is not the path: the endpoint sees to who may. */
+  requested?(call: Call, rest: string): Requested;
 }
 
 /** Refuses every method but these, which an endpoint has. */

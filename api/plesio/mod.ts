@@ -9,13 +9,15 @@
  *
  * Reading order: `ports.ts`, `endpoint.ts` (what an endpoint is), then one file per row of the table.
  */
-import type { User } from "../client/contract.ts";
-import type { Call, Reply } from "../server/http.ts";
+import type { Beside } from "../server/app.ts";
+import type { Call } from "../server/http.ts";
 import { actors } from "./actors.ts";
+import { at, requestedAt } from "./at.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { logs } from "./logs.ts";
 import type { PlesioPorts } from "./ports.ts";
 import { registry } from "./registry.ts";
+import { time } from "./time.ts";
 
 export { momentOf } from "./moment.ts";
 export type { PlesioPorts } from "./ports.ts";
@@ -25,18 +27,26 @@ const ENDPOINTS: readonly Endpoint[] = [
   { path: "/debug/actors", answer: actors },
   { path: "/debug/registry", answer: registry },
   { path: "/plesio/v1/actors", answer: actors },
+  { path: "/plesio/v1/at", answer: at, requested: requestedAt },
   { path: "/plesio/v1/logs", answer: logs },
+  { path: "/plesio/v1/time", answer: time },
 ].sort((a, b) => b.path.length - a.path.length);
 
 /** Makes the part of an app that answers them; undefined for paths that are not theirs. */
 export function plesioApi(
   ports: PlesioPorts,
-): (call: Call, user: User) => Promise<Reply> | Reply | undefined {
-  return (call, user) => {
+): (call: Call) => Beside | undefined {
+  return (call) => {
     const found = ENDPOINTS.find(({ path }) =>
       call.path.startsWith(path) &&
       (call.path.length === path.length || call.path[path.length] === "/")
     );
-    return found?.answer({ call, user, rest: call.path.slice(found.path.length), ports });
+    if (!found) return undefined;
+    const rest = call.path.slice(found.path.length);
+    const { requested } = found;
+    return {
+      answer: (user) => found.answer({ call, user, rest, ports }),
+      ...(requested && { requested: () => requested(call, rest) }),
+    };
   };
 }

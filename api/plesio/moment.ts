@@ -12,6 +12,8 @@ export async function momentOf(
   moment: number | string | Date,
 ): Promise<number> {
   const text = typeof moment === "object" ? moment.toISOString() : String(moment);
+  // Another process may have gone on
+  await store.fresh();
   if (REVISION.test(text)) return Number(text);
   const time = TIME.test(text) ? Date.parse(text) : NaN;
   if (!Number.isNaN(time)) return await store.revisionBy(time);

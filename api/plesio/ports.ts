@@ -2,10 +2,13 @@
 import type { Database } from "../../kv/contract.ts";
 import type { User } from "../client/contract.ts";
 import type { KubeObject } from "../machinery/types.ts";
+import type { Call, Reply } from "../server/http.ts";
 
 /** See the file's text. */
 export interface PlesioPorts {
   readonly database: Database<KubeObject>;
+  /** The API as it was at a revision. */
+  past(revision: number): Promise<{ answer(call: Call): Promise<Reply> }>;
   /** Asks the API server itself, as somebody. */
   ask(path: string, user: User): Promise<Response>;
   /** Every actor of the process, as the runtime reports them. */

@@ -4,6 +4,7 @@
  * `passage.ts` first: the app behind it only looks up paths.
  */
 import { type Context, Hono } from "hono";
+import type { Requested } from "../auth/impersonate.ts";
 import type { User } from "../client/contract.ts";
 import { noSuchResource } from "../machinery/errors.ts";
 import type { Status } from "../machinery/types.ts";
@@ -39,8 +40,18 @@ export interface AppOptions {
   connect?: Connector;
   openapi: OpenApi;
   metrics: Metrics;
-  /** Answers paths that Kubernetes has not, for whoever may ask for them; undefined: not its path. */
-  beside?: (call: Call, user: User) => Promise<Reply> | Reply | undefined;
+  /** Answers paths that Kubernetes has not; undefined: not its path. */
+  beside?: (call: Call) => Beside | undefined;
+}
+
+/** What answers a path that Kubernetes has not. */
+export interface Beside {
+  /** Answers whoever may ask for the path. */
+  answer(user: User): Promise<Reply> | Reply;
+  /** What the request asks for in truth: then its answerer sees to who may. Throws for what is no request. */
+  requested?(): Requested;
+  /** Answers in the place of all that: it finds out itself who is asking. */
+  instead?(): Promise<Reply> | undefined;
 }
 
 /** What a route knows of its request. */
@@ -94,13 +105,23 @@ export function createApp(deps: Deps, options: AppOptions): App {
       const first = call.path.charCodeAt(1) === 0x61 ? await resource(call) : undefined;
       if (first) return first;
       const began = deps.clock.monotonic();
+      let beside: Beside | undefined;
+      let requested = requestedPath(call);
+      try {
+        beside = options.beside?.(call);
+        const instead = beside?.instead?.();
+        if (instead) return await instead;
+        requested = beside?.requested?.() ?? requested;
+      } catch (error) {
+        return failure(error);
+      }
       const answered = await pass(
         deps,
         call,
-        { requested: requestedPath(call), began },
+        { requested, began },
         async (passage) => {
-          await authorizePath(deps, call, passage);
-          const reply = await options.beside?.(call, passage.user) ?? await replyOfResponse(
+          if (!beside?.requested) await authorizePath(deps, call, passage);
+          const reply = await beside?.answer(passage.user) ?? await replyOfResponse(
             await hono.fetch(requestOfCall(call), { call, user: passage.user }),
           );
           if (passage.audit && reply.status >= 400) reply.outcome = statusIn(reply);

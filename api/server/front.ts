@@ -18,7 +18,7 @@ import { contentTypeOf, negotiate, type Offer, type Representation } from "./neg
 import { failure, pass, type Passage } from "./passage.ts";
 import { replyOf, type ReplyOptions, statusBytes } from "./reply.ts";
 import type { Answer, ApiRequest, DeleteOptions, RequestVerb } from "./request.ts";
-import { paramsOf, type Route, verbOf } from "./route.ts";
+import { paramsOf, type Route, routeOf, verbOf } from "./route.ts";
 import { ASIDE, asideOf } from "./subresources.ts";
 import { EventEncoder, watchPieces } from "./watch_reply.ts";
 
@@ -41,6 +41,19 @@ export type Connector = (call: Call, request: ApiRequest) => Promise<Reply | und
 /** Throws 403 unless the user may do this to a path that is no resource. */
 export function authorizePath(deps: Deps, call: Call, passage: Passage): void | Promise<void> {
   return authorize(deps, { ...requestedPath(call), user: passage.user }, passage.audit);
+}
+
+/** Whether a request is for a stream or a proxy. */
+export function isConnected({ subresource }: Pick<Route, "subresource">): boolean {
+  return CONNECTED.has(subresource);
+}
+
+/** What a call asks for, resource or not. */
+export function requestedOf(call: Call): Requested {
+  const route = routeOf(call.path);
+  if (!route) return requestedPath(call);
+  const { method, query } = call;
+  return requestedResource({ method, route, query: new URLSearchParams(query) });
 }
 
 /** What a call asks for that is no resource. */

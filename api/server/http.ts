@@ -36,10 +36,43 @@ export interface Call extends Credentials {
   user?: User;
   /** What was found out about its credentials, for the audit. */
   notes?: [key: string, value: string][];
+  /** The path under which the server lies that it is for (default: none, it is the one that was called). */
+  under?: string;
   /** node's own request, for libraries that want one. */
   raw?: unknown;
   /** Aborted when the client has gone. */
   signal?: AbortSignal;
+}
+
+/**
+ * A call to a server that lies under a path of the one it came to. `user`: whose it is known to be; that one's
+ * credentials, and whom they act as, are not looked at again.
+ */
+export function inner(call: Call, under: string, user?: User): Call {
+  return {
+    method: call.method,
+    path: call.path.slice(under.length) || "/",
+    query: call.query,
+    header: (name) => call.header(name),
+    headers: () => call.headers(),
+    hasHeaders: (prefix) => !(user && prefix === "impersonate-") && call.hasHeaders(prefix),
+    body: (max) => call.body(max),
+    expected: () => call.expected?.() ?? 0,
+    http2: call.http2,
+    remote: call.remote,
+    get certificate() {
+      return call.certificate;
+    },
+    get refusedCertificate() {
+      return call.refusedCertificate;
+    },
+    get signal() {
+      return call.signal;
+    },
+    user,
+    under: (call.under ?? "") + under,
+    raw: call.raw,
+  };
 }
 
 /** What a body may be: at once, or in pieces. */

@@ -246,7 +246,7 @@ function auditOf(begun: Begun, user: User | undefined): AuditRecord | undefined 
   return begun.audit = deps.audit?.begin({
     id,
     at: deps.clock.now(),
-    uri: call.query ? `${call.path}?${call.query}` : call.path,
+    uri: `${call.under ?? ""}${call.path}${call.query && `?${call.query}`}`,
     userAgent: agentText(call.header("user-agent")),
     sourceIPs: sourceIPsOf(call),
     asked: { ...requested, user },

@@ -1,0 +1,70 @@
+/**
+ * `/plesio/v1/at/<revision or RFC 3339 time>/<path of Kubernetes' API>`: the cluster as it was, as a server of its own
+ * under that path, so that `kubectl --server https://HOST/plesio/v1/at/1234 get pods` shows it. Discovery, OpenAPI, GET
+ * and LIST, whatever the representation; writes and watches are 405, what history no longer holds is 410.
+ *
+ * A request has the rights, the place in the audit and the share of the server that it would have at Kubernetes' own
+ * path now: nobody sees more of the past than they may see of the present.
+ */
+import type { Requested } from "../auth/impersonate.ts";
+import { FutureRevisionError } from "../../kv/contract.ts";
+import { ApiError } from "../machinery/types.ts";
+import { futureRevision } from "../server/deps.ts";
+import { isConnected, requestedOf } from "../server/front.ts";
+import { type Call, inner, type Reply } from "../server/http.ts";
+import { flag, routeOf } from "../server/route.ts";
+import type { Asked } from "./endpoint.ts";
+import { momentOf } from "./moment.ts";
+
+/** What there is of the past beside resources. */
+const KNOWN = /^\/(api|apis|openapi\/v[23]|version)(\/|$)/;
+
+/** The moment that a path names, and the path under it. */
+function split(rest: string): { moment: string; path: string } {
+  const end = rest.indexOf("/", 1);
+  const moment = end < 0 ? rest.slice(1) : rest.slice(1, end);
+  return { moment: decodeURIComponent(moment), path: end < 0 ? "/" : rest.slice(end) };
+}
+
+/** What a call asks for, as if it asked for it now. */
+export function requestedAt(call: Call, rest: string): Requested {
+  return requestedOf({ ...inner(call, ""), path: split(rest).path });
+}
+
+/** Answers it. */
+export async function at({ call, user, rest, ports }: Asked): Promise<Reply> {
+  const { moment, path } = split(rest);
+  check(call, path);
+  const under = call.path.slice(0, call.path.length - (path === "/" ? 0 : path.length));
+  const { objects } = ports.database;
+  try {
+    const past = await ports.past(await momentOf(objects, moment));
+    const asked = inner(call, under, user);
+    return await past.answer(path === "/" ? { ...asked, path } : asked);
+  } catch (error) {
+    if (!(error instanceof FutureRevisionError)) throw error;
+    throw futureRevision(moment, error.current);
+  }
+}
+
+/** Throws 405 for what cannot be done to the past, and 404 for what it has not. */
+function check(call: Call, path: string): void {
+  const refused = (what: string) =>
+    new ApiError({ code: 405, reason: "MethodNotAllowed", message: `the past ${what}` });
+  if (call.method !== "GET" && call.method !== "HEAD") {
+    throw refused("cannot be changed: only GET and LIST are served here");
+  }
+  const route = routeOf(path);
+  if (!route) {
+    if (path === "/" || KNOWN.test(path)) return;
+    const message = `the server has no past of ${path}`;
+    throw new ApiError({ code: 404, reason: "NotFound", message });
+  }
+  if (route.watch || flag(new URLSearchParams(call.query), "watch")) {
+    throw refused("does not change, so that there is nothing to watch: get or list it");
+  }
+  if (isConnected(route)) {
+    const hint = route.subresource === "log" ? "; /plesio/v1/logs has logs that were kept" : "";
+    throw refused(`has no ${route.subresource}: that is between a client and a node${hint}`);
+  }
+}
