@@ -2,12 +2,12 @@
  * How a well-behaved client fares beside hostile ones, and whether the server's memory returns.
  *
  * Server, hostile clients and the well-behaved one are processes of their own, over TLS. All of them share the
- * machine's processors. Hostile clients are meant to be on machines of their own, so they have what processor time
- * nobody else wants (`chrt --idle`; whoever is only nice still holds one for some milliseconds while others wait); server and
- * calm client have the same priority, the usual one. How much of a figure
- * is the machine all the same is seen by sending the same hostile clients to another server of the same kind
- * (`elsewhere`): where that alone is beyond twice the quiet figure, the table says so. Everything is measured in turn, a few times; the best counts, because what else
- * the machine does only adds.
+ * machine's processors, as if each were on a machine of its own, as far as the system's scheduler can say that: the
+ * well-behaved client and then the servers go before everything else (real-time classes, where that is allowed), hostile
+ * clients have what nobody else wants. Fair shares would not do: whoever is only nice still holds a processor for some
+ * milliseconds while others wait. How much of a figure is the machine all the same is seen by sending the same hostile
+ * clients to another server of the same kind (`elsewhere`): where that alone is beyond twice the quiet figure, the table
+ * says so. Everything is measured in turn, a few times; the best counts, because what else the machine does only adds.
  */
 import { type Access, RawConnection } from "../e2e/raw_http.ts";
 import { Server } from "../e2e/server.ts";
@@ -238,9 +238,11 @@ export async function hostile(
 ): Promise<void> {
   const kinds = HOSTILE.filter(({ name }) => wants(name));
   if (kinds.length === 0) return;
+  // Servers have what this process has when it starts them
+  await scheduled("--fifo", "1");
   await using here = await open();
   await using other = await open();
-  await scheduled("--fifo", "1");
+  await scheduled("--fifo", "2");
   await calmly(here.calm);
   for (const { name } of kinds) told(await measureOne(name, { here, other, rounds }));
   await scheduled("--other", "0");
