@@ -70,6 +70,7 @@ import {
   type ListenOptions,
   type Socket,
 } from "./server/listen.ts";
+import { TraceIds } from "./server/causes.ts";
 import { localClient } from "./server/local_client.ts";
 import { Arrivals } from "./server/arrivals.ts";
 import { Auditor, type AuditSink } from "./server/audit.ts";
@@ -277,6 +278,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     front,
     audit: options.audit,
     trace: options.trace,
+    traceIds: new TraceIds(options.clock.bytes(16)),
     onError: options.onError,
     outbound: options.outbound ?? hostOutbound(options),
     features: options.features,

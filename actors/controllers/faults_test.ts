@@ -31,6 +31,7 @@ function failing(
       };
     }
     wrapped.as = (...args: Parameters<Client["as"]>) => wrap(client.as(...args));
+    wrapped.because = (...args: Parameters<Client["because"]>) => wrap(client.because(...args));
     return wrapped as unknown as Client;
   };
   return { wrap, reached: () => count >= nth };

@@ -214,6 +214,7 @@ Deno.test("statefulset looks again by itself when what it did is never seen", as
   const wrap = (client: Client): Client => ({
     ...client,
     as: (...args: Parameters<Client["as"]>) => wrap(client.as(...args)),
+    because: (...args: Parameters<Client["because"]>) => wrap(client.because(...args)),
     delete:
       ((...args: Parameters<Client["delete"]>) =>
         args[0].resource.plural === "pods" && lies-- > 0

@@ -13,6 +13,7 @@
  * Facts matched: pkg/kubelet/kubelet.go (SyncPod, SyncTerminatingPod, SyncTerminatedPod) and
  * kuberuntime/kuberuntime_manager.go (computePodActions, doBackOff), v1.36.
  */
+import { becauseOf } from "../../api/client/contract.ts";
 import { sameJson } from "../../api/machinery/json_value.ts";
 import { ApiError } from "../../api/machinery/types.ts";
 import type { Outcome } from "../runtime/mod.ts";
@@ -502,7 +503,8 @@ export class PodWorker {
       const { name, namespace, uid } = this.#pod.metadata;
       try {
         const target = { resource: PODS, namespace, name };
-        await client.delete(target, { gracePeriodSeconds: 0, preconditions: { uid } });
+        const query = { gracePeriodSeconds: 0, preconditions: { uid } };
+        await becauseOf(client, this.#pod).delete(target, query);
       } catch (error) {
         // 404: gone. 409: another pod has the name by now, so ours is gone too.
         const code = error instanceof ApiError ? error.code : 0;

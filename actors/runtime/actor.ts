@@ -6,7 +6,7 @@
  * ends the life and the supervisor begins another with a fresh state and a fresh mailbox; mail that comes
  * between two lives waits in the next one's mailbox.
  *
- * Guarantees (contract.ts): started-first, supervised, drained, rebuilt.
+ * Guarantees (contract.ts): started-first, supervised, drained, rebuilt, because.
  */
 import type { Client, Informers } from "../../api/client/contract.ts";
 import type { Clock } from "../../kv/clock.ts";
@@ -25,6 +25,7 @@ import { isNamespaceGoing } from "./ownership.ts";
 import { EventRecorder } from "./recorder.ts";
 import { type Supervised, Supervisor } from "./supervisor.ts";
 import { TrackedInformers } from "./tracked_informers.ts";
+import { telling } from "./waking.ts";
 
 /** What all actors of a process share. */
 export interface ActorPorts {
@@ -81,7 +82,7 @@ export class Actor<S> implements Supervised, ActorHandle {
     this.address = settings.address;
     this.#behaviour = settings.behaviour;
     this.#options = settings.options;
-    this.#client = settings.client;
+    this.#client = settings.client.because(0, { by: this.address });
     this.#parent = settings.parent;
     this.#since = settings.since;
     this.#parentRecorder = settings.recorder;
@@ -183,9 +184,10 @@ export class Actor<S> implements Supervised, ActorHandle {
       ...this.#options,
       clock: this.#ports.clock,
       times: this.#times,
-      handle: (key) => {
+      handle: (key, because) => {
         const life = this.#life!;
-        return this.#behaviour.handle(key, life.state as S, life.context);
+        const context = because > 0 ? new Handling(life.context, because) : life.context;
+        return this.#behaviour.handle(key, life.state as S, context);
       },
       failed: (key, error, retryMs) => {
         this.#note(error);
@@ -265,6 +267,41 @@ export class Actor<S> implements Supervised, ActorHandle {
       host: this.#options.host,
     });
     return this.#recorder;
+  }
+}
+
+/** The context of one handling: what is written and sent by it is because of the revision that woke the key. */
+class Handling implements ActorContext {
+  readonly address: string;
+  readonly informers: Informers;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  readonly send: ActorContext["send"];
+  readonly spawn: ActorContext["spawn"];
+  readonly #life: ActorContext;
+  readonly #because: number;
+  #client: Client | undefined;
+
+  constructor(life: ActorContext, because: number) {
+    this.#life = life;
+    this.#because = because;
+    this.address = life.address;
+    this.informers = life.informers;
+    this.clock = life.clock;
+    this.log = life.log;
+    this.signal = life.signal;
+    this.spawn = life.spawn;
+    this.send = (...mail) => telling(because, () => life.send(...mail));
+  }
+
+  /** Many handlings write nothing. */
+  get client(): Client {
+    return this.#client ??= this.#life.client.because(this.#because);
+  }
+
+  get recorder(): Recorder {
+    return this.#life.recorder;
   }
 }
 

@@ -89,7 +89,11 @@ export class FedInformers implements Informers {
 
 /** Ports of a system whose client answers nothing. */
 export function fedPorts(): SystemPorts & { clock: ToldClock; informers: FedInformers } {
-  const client = { under: () => client, as: () => client } as unknown as Client;
+  const client = {
+    under: () => client,
+    as: () => client,
+    because: () => client,
+  } as unknown as Client;
   return { client, informers: new FedInformers(), clock: new ToldClock(), log: () => {} };
 }
 

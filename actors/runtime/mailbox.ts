@@ -5,7 +5,10 @@
  * a bound, growing delays after failures and wake-ups at a time. It keeps nothing but keys, so losing it
  * loses nothing: whoever starts an actor lists the world first.
  *
- * Guarantees (contract.ts): one-at-a-time, merged, retried, terminal, come-back, bounded.
+ * It remembers for each key the newest revision that woke it, until that has been handled: so what the handler writes
+ * can say what it reacts to. A retry and a come-back have the revision of the handling that asked for them.
+ *
+ * Guarantees (contract.ts): one-at-a-time, merged, retried, terminal, come-back, bounded, because.
  *
  * Keys are handled in the order of arrival. A mailbox that never runs empty lets the event loop turn
  * every `TURN_MS_MAX` of the injected clock's time, and every `KEYS_A_TURN_MAX` keys: time may stand still.
@@ -13,6 +16,7 @@
 import type { Clock, Timer } from "../../kv/clock.ts";
 import type { Outcome } from "./contract.ts";
 import { TerminalError } from "./contract.ts";
+import { told } from "./waking.ts";
 import type { QueueTimes } from "./queue_times.ts";
 import {
   BACKOFF_MS_MAX,
@@ -25,7 +29,8 @@ import {
 /** What a mailbox is built from. */
 export interface MailboxOptions {
   clock: Clock;
-  handle(key: string): Promise<Outcome> | Outcome;
+  /** `because`: the newest revision that woke the key; 0: none did. */
+  handle(key: string, because: number): Promise<Outcome> | Outcome;
   /** A handler threw. `retryMs` is absent when the key is not tried again. */
   failed(key: string, error: unknown, retryMs: number | undefined): void;
   /**
@@ -64,6 +69,8 @@ export class Mailbox {
   /** Wake-ups that the last outcome or failure of the key asked for; any earlier handling voids them. */
   readonly #comeBack = new Map<string, Wake>();
   readonly #failures = new Map<string, number>();
+  /** The newest revisions that woke keys which wait, now or for a time. */
+  readonly #because = new Map<string, number>();
   #open = false;
   #dropped = false;
   #refill: Iterator<void> | undefined;
@@ -104,6 +111,8 @@ export class Mailbox {
 
   /** Puts a key in, now or after a delay. Of several delays for one key the earliest holds. */
   send(key: string, delayMs = 0): void {
+    const because = told();
+    if (because > 0 && !this.#isFullFor(key)) this.#wokenBy(key, because);
     if (delayMs > 0) {
       this.#wake(this.#delayed, key, delayMs);
       return;
@@ -131,6 +140,7 @@ export class Mailbox {
     for (const wake of this.#comeBack.values()) wake.timer.cancel();
     this.#delayed.clear();
     this.#comeBack.clear();
+    this.#because.clear();
     if (this.#running.size === 0) return Promise.resolve();
     return new Promise((resolve) => this.#idle.push(resolve));
   }
@@ -142,6 +152,15 @@ export class Mailbox {
       return;
     }
     this.#waiting.set(key, this.#clock.monotonic());
+  }
+
+  #wokenBy(key: string, because: number): void {
+    if (because > (this.#because.get(key) ?? 0)) this.#because.set(key, because);
+  }
+
+  /** What is about to be dropped is not remembered either. */
+  #isFullFor(key: string): boolean {
+    return this.#because.size >= 2 * this.#keysMax && !this.#because.has(key);
   }
 
   /** Sets a wake-up unless an earlier one stands. */
@@ -205,12 +224,14 @@ export class Mailbox {
     const began = times ? this.#clock.monotonic() : 0;
     times?.queued.add((began - since) / 1000);
     let afterMs: number | undefined;
+    const because = this.#because.get(key) ?? 0;
+    this.#because.delete(key);
     this.lastKey = key;
     try {
       // The handler starts in a microtask, so that sending never runs a handler inside the sender.
       await undefined;
       if (this.#open) {
-        const outcome = await this.#options.handle(key);
+        const outcome = await this.#options.handle(key, because);
         this.#failures.delete(key);
         if (outcome) afterMs = outcome.afterMs;
       }
@@ -222,6 +243,8 @@ export class Mailbox {
     const again = this.#running.get(key);
     this.#running.delete(key);
     if (this.#open) {
+      // What comes again of itself comes for the same reason
+      if (because > 0 && afterMs !== undefined) this.#wokenBy(key, because);
       if (again) this.#enqueue(key);
       else if (afterMs !== undefined) this.#comeAfter(key, afterMs);
       if (this.#dropped || this.#refill) this.#topUp();

@@ -1,7 +1,8 @@
 import { assertEquals } from "@std/assert";
 import { ToldClock, turn } from "./fakes_test.ts";
 import { Mailbox, type MailboxOptions } from "./mailbox.ts";
-import { TerminalError } from "./contract.ts";
+import { type Outcome, TerminalError } from "./contract.ts";
+import { telling } from "./waking.ts";
 
 function box(options: Partial<MailboxOptions> & Pick<MailboxOptions, "handle">) {
   const clock = new ToldClock();
@@ -184,4 +185,65 @@ Deno.test("mailbox: close forgets what waits and resolves when the running handl
   await clock.advance(1000);
   assertEquals(gate.seen, ["a"]);
   assertEquals(clock.nextAt(), undefined);
+});
+
+Deno.test("mailbox: because: merged keys keep the newest revision, retries and come-backs theirs, timers none", async () => {
+  const seen: string[] = [];
+  let next: () => Outcome = () => {};
+  const { mailbox, clock } = box({
+    handle: (key, because) => {
+      seen.push(`${key} ${because}`);
+      return next();
+    },
+    backoffMsMin: 10,
+  });
+  const send = (because: number, delayMs?: number) =>
+    telling(because, () => mailbox.send("a", delayMs));
+  send(7);
+  send(9);
+  send(8);
+  mailbox.send("b");
+  mailbox.open();
+  await turn();
+  assertEquals(seen.splice(0), ["a 9", "b 0"]);
+  // Handled: what wakes it of itself begins anew
+  mailbox.send("a");
+  await turn();
+  assertEquals(seen.splice(0), ["a 0"]);
+  next = () => {
+    throw new Error("no");
+  };
+  send(11);
+  await turn();
+  next = () => ({ afterMs: 1000 });
+  await clock.advance(10);
+  next = () => {};
+  await clock.advance(1000);
+  assertEquals(seen.splice(0), ["a 11", "a 11", "a 11"]);
+  // A gathered event is remembered until its time, and a newer one is not forgotten for it
+  send(12, 500);
+  send(13, 500);
+  await clock.advance(500);
+  assertEquals(seen.splice(0), ["a 13"]);
+});
+
+Deno.test("mailbox: because: a key that came again while it was handled has what came, and no more is kept than keys", async () => {
+  const gate = gated();
+  const because: number[] = [];
+  const { mailbox } = box({
+    handle: (key, revision) => {
+      because.push(revision);
+      return gate.handle(key);
+    },
+    keysMax: 2,
+  });
+  mailbox.open();
+  telling(1, () => mailbox.send("a"));
+  await turn();
+  telling(2, () => mailbox.send("a"));
+  await gate.end();
+  assertEquals(because, [1, 2]);
+  for (let i = 0; i < 9; i++) telling(10 + i, () => mailbox.send(`k${i}`));
+  for (let i = 0; i < 4; i++) await gate.end();
+  assertEquals(because, [1, 2, 10, 11]);
 });

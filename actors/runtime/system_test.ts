@@ -1,5 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Mail, Queue, Term, Terms } from "../../kv/contract.ts";
+import type { Because, Client } from "../../api/client/contract.ts";
+import type { ActorContext } from "./contract.ts";
 import { fedPorts, thing, turn } from "./fakes_test.ts";
 import { createSystem } from "./system.ts";
 import { CHILD_RESTARTS_MAX } from "./limits.ts";
@@ -202,7 +204,7 @@ Deno.test("system: singleton: lives while its process holds the term, its client
   const fences: (Term | undefined)[] = [];
   const client = {
     ...ports.client,
-    under: (term: Term) => ({ term }),
+    under: (term: Term) => ({ term, because: () => ({ term }) }),
   } as unknown as typeof ports.client;
   const system = createSystem({ ...ports, client, terms });
   const seen: string[] = [];
@@ -228,5 +230,40 @@ Deno.test("system: singleton: lives while its process holds the term, its client
   assertEquals(fences.length, 2);
   await handle.stop();
   assert(held === undefined, "the term was given up");
+  await system.stop();
+});
+
+Deno.test("actor: because: what a handler writes and sends follows from the event that woke it", async () => {
+  const ports = fedPorts();
+  const writes: string[] = [];
+  const clientOf = (by: string | undefined, because: number): Client => ({
+    because: (revision: number, more?: Because) => clientOf(more?.by ?? by, revision),
+    create: () => {
+      writes.push(`${by} ${because}`);
+      return Promise.resolve({});
+    },
+  } as unknown as Client);
+  const system = createSystem({ ...ports, client: clientOf(undefined, 0) });
+  const write = (context: ActorContext) =>
+    context.client.create({ resource: PODS }, {}).then(() => {});
+  system.spawn("a", {
+    async start(context) {
+      await write(context);
+      context.informers.for(PODS).subscribe(({ key }) => context.send("a", key));
+    },
+    async handle(key, _state, context) {
+      await write(context);
+      context.send("b", key);
+    },
+  });
+  system.spawn("b", { start: () => {}, handle: (_key, _state, context) => write(context) });
+  await turn();
+  const pod = thing("Pod", "web");
+  pod.metadata.resourceVersion = "41";
+  ports.informers.fed(PODS).put(pod);
+  await turn();
+  system.send("b", "by itself");
+  await turn();
+  assertEquals(writes, ["a 0", "a 41", "b 41", "b 0"]);
   await system.stop();
 });

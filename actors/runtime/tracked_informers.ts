@@ -1,11 +1,13 @@
 /**
  * The informers as one actor sees them: the process's shared caches, plus a note of which of them the
  * actor uses and of its subscriptions. So an actor never unsubscribes by hand, its `handle` never runs
- * before what it reads is synced, and a fault in one of its listeners is its own and nobody else's.
+ * before what it reads is synced, and a fault in one of its listeners is its own and nobody else's. Keys that
+ * a listener sends are known to be sent because of the revision it is told (`waking.ts`).
  */
 import type { Change, Informer, Informers } from "../../api/client/contract.ts";
 import type { DeepReadonly, KubeObject, ResourceId } from "../../api/machinery/types.ts";
 import { keyOf } from "../../api/client/contract.ts";
+import { telling } from "./waking.ts";
 
 /** One resource's cache as one actor sees it; everything but `subscribe` goes straight through. */
 class TrackedInformer<T> implements Informer<T> {
@@ -104,8 +106,9 @@ export class TrackedInformers implements Informers {
     if (this.#closed) return () => {};
     const guarded = (change: Change<T>) => {
       if (this.#closed) return;
+      const { object, old } = change as Change<KubeObject>;
       try {
-        listener(change);
+        telling(Number((object ?? old)!.metadata.resourceVersion), () => listener(change));
       } catch (error) {
         this.#fault(error);
       }

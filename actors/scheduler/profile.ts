@@ -2,7 +2,7 @@
  * From a configuration to plugins: the registry of those that come with the scheduler, and which of them, and of
  * others, a profile has at which extension point.
  */
-import type { Informer, Informers } from "../../api/client/contract.ts";
+import { becauseOf, type Informer, type Informers } from "../../api/client/contract.ts";
 import { labelSelector } from "../../api/machinery/selectors.ts";
 import type { Clock } from "../../kv/clock.ts";
 import type { Recorder } from "../runtime/contract.ts";
@@ -154,7 +154,12 @@ function defaultBinder(_args: unknown, { client }: PluginHandle): Plugin {
     wakesOn: [],
     async bind({ pod: { pod } }, node) {
       const { namespace, name, uid } = pod.metadata;
-      await client.create({ resource: PODS, namespace, name, subresource: "binding" }, {
+      await becauseOf(client, pod).create({
+        resource: PODS,
+        namespace,
+        name,
+        subresource: "binding",
+      }, {
         apiVersion: "v1",
         kind: "Binding",
         metadata: { name, namespace, uid },

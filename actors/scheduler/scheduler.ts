@@ -10,7 +10,7 @@
  * decision is made against everything decided before it; no decision loop holds the event loop for more than
  * `SLICE_MS`.
  */
-import type { Change, Client, Informer } from "../../api/client/contract.ts";
+import { becauseOf, type Change, type Client, type Informer } from "../../api/client/contract.ts";
 import { ApiError, type DeepReadonly, type KubeObject } from "../../api/machinery/types.ts";
 import { formatTime } from "../../api/machinery/time.ts";
 import type { ActorContext, Behaviour, Outcome } from "../runtime/contract.ts";
@@ -597,7 +597,7 @@ export class Scheduler {
       const { namespace, name, uid } = other.pod.metadata;
       const target = { resource: PODS, namespace, name, subresource: "status" };
       const body = { metadata: { uid }, status: { nominatedNodeName: null } };
-      this.#client.patch(target, { type: "merge", body }).catch((error) => {
+      becauseOf(this.#client, info.pod).patch(target, { type: "merge", body }).catch((error) => {
         if (error instanceof ApiError && (error.code === 404 || error.code === 409)) return;
         const pod = other.key;
         this.#context.log("warn", "could not take a nomination back", {
@@ -634,11 +634,12 @@ export class Scheduler {
       ...(generation !== undefined && { observedGeneration: generation }),
     };
     const target = { resource: PODS, namespace, name };
-    await this.#client.patch({ ...target, subresource: "status" }, {
+    const client = becauseOf(this.#client, preemptor.pod);
+    await client.patch({ ...target, subresource: "status" }, {
       type: "strategic",
       body: { metadata: { uid }, status: { conditions: [condition] } },
     });
-    await this.#client.delete(target, { preconditions: { uid } });
+    await client.delete(target, { preconditions: { uid } });
     this.#context.recorder.event(
       victim.pod,
       "Normal",
@@ -695,7 +696,7 @@ export class Scheduler {
       lastTransitionTime: known?.status === "False" ? known.lastTransitionTime : this.#time(),
       ...(pod.metadata.generation !== undefined && { observedGeneration: pod.metadata.generation }),
     };
-    await this.#client.patch(
+    await becauseOf(this.#client, pod).patch(
       {
         resource: PODS,
         namespace: info.namespace,

@@ -104,6 +104,24 @@ export interface Client {
   as(user: User, agent?: string): Client;
   /** The same client, whose writes are refused once the term is over. */
   under(term: Term): Client;
+  /** The same client, whose writes keep that they were made because of a revision (0: of none that is known). */
+  because(revision: number, more?: Because): Client;
+}
+
+/** What else is said of why something is written. */
+export interface Because {
+  /** Who writes, where that is more than the user: an actor's address. Counts in the server's process alone. */
+  by?: string;
+  /** The span (OpenTelemetry) that asks. */
+  span?: string;
+}
+
+/** A client whose writes keep that they react to what an object has come to. */
+export function becauseOf(
+  client: Client,
+  { metadata }: DeepReadonly<{ metadata: { resourceVersion?: string } }>,
+): Client {
+  return client.because(Number(metadata.resourceVersion ?? 0));
 }
 
 /** One change of a cached object: `old` is absent for a new one, `object` for a deleted one. */

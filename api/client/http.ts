@@ -32,6 +32,8 @@ export interface HttpClientOptions {
 
 /** Carries a term of office, so that the server refuses writes once it is over. */
 export const TERM_HEADER = "x-plesio-term";
+/** Carries the revision that a request reacts to. */
+export const BECAUSE_HEADER = "plesio-because";
 /** Longest line of a watch: an event's object is at most a few MiB. */
 const LINE_LENGTH_MAX = 16 * 1024 * 1024;
 
@@ -45,6 +47,7 @@ const PATCH_TYPES: Readonly<Record<Patch["type"], string>> = {
 interface Door extends HttpClientOptions {
   as?: User;
   term?: Term;
+  because?: number;
 }
 
 /** Makes a client of a server elsewhere. */
@@ -76,6 +79,7 @@ function clientOf(door: Door): Client {
     },
     as: (user, agent) => clientOf({ ...door, as: user, agent: agent ?? door.agent }),
     under: (term) => clientOf({ ...door, term }),
+    because: (because) => clientOf({ ...door, because }),
   };
 }
 
@@ -127,6 +131,7 @@ async function send(door: Door, method: string, target: Target, asked: Asked): P
   const token = typeof door.token === "function" ? await door.token() : door.token;
   if (token) headers.set("authorization", `Bearer ${token}`);
   if (door.term) headers.set(TERM_HEADER, JSON.stringify(door.term));
+  if (door.because) headers.set(BECAUSE_HEADER, String(door.because));
   if (door.as) impersonate(headers, door.as);
   const response = await door.transport(
     new Request(`${door.server}${pathOf(target)}${query}`, {

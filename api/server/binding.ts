@@ -6,6 +6,7 @@ import type { Draft } from "../../kv/contract.ts";
 import { conflict, invalid, notFound } from "../machinery/errors.ts";
 import type { Cause, DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.ts";
 import { admissionOf, mutate, review } from "./admit.ts";
+import { writeOptions } from "./causes.ts";
 import { decodeAs, formOf } from "./decoding.ts";
 import { type Deps, keyFor, timeText } from "./deps.ts";
 import type { Answer, ApiRequest } from "./request.ts";
@@ -29,9 +30,9 @@ export async function bindPod(deps: Deps, request: ApiRequest): Promise<Answer> 
   await review(deps, admission);
   const key = keyFor(pods, request.namespace, name);
   const now = timeText(deps.clock.now());
-  const options = request.term ? { term: request.term } : undefined;
   if (!request.params.dryRun) {
-    await deps.database.objects.write((draft) => assign(draft, key, binding, now), options);
+    const write = (draft: Draft<KubeObject>) => assign(draft, key, binding, now);
+    await deps.database.objects.write(write, writeOptions(request));
   }
   return { code: 201, kind: pods, status: success() };
 }

@@ -10,6 +10,7 @@
 import { methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
 import type { Kind, Verb } from "../machinery/types.ts";
 import { attributesOf, authorize } from "./authorize.ts";
+import { isWrite, noteCause } from "./causes.ts";
 import { deleteCollection, deleteObject } from "./deletes.ts";
 import { prepareServed } from "./conversions.ts";
 import { asApiError, type Deps, enter, subjectOf } from "./deps.ts";
@@ -27,6 +28,10 @@ export async function run(deps: Deps, request: ApiRequest): Promise<Answer> {
     if (asked) await asked;
     checkServed(deps, request);
     if (request.kind.hooks.load) await request.kind.hooks.load();
+    if (isWrite(request)) {
+      const noted = noteCause(deps, request);
+      if (noted) await noted;
+    }
     enter(deps, request, request.verb);
     const answer = await dispatch(deps, request);
     if (answer.kind.storage?.convert) {

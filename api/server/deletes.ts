@@ -7,6 +7,7 @@ import type { Draft, Item } from "../../kv/contract.ts";
 import { conflict, notFound } from "../machinery/errors.ts";
 import type { DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
+import { writeOptions } from "./causes.ts";
 import { claimsOf } from "./allocators.ts";
 import { atRevision, served } from "./codec.ts";
 import { prepareServed } from "./conversions.ts";
@@ -304,7 +305,7 @@ async function tryDelete(
     if (dryRun) throw new Undone();
   };
   try {
-    await store.write(run, request.term ? { term: request.term } : undefined);
+    await store.write(run, writeOptions(request));
   } catch (error) {
     if (!(error instanceof Undone)) throw error;
   }

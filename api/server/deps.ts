@@ -32,6 +32,7 @@ import type { Pace } from "../machinery/pace.ts";
 import { formatTime } from "../machinery/time.ts";
 import type { Arrivals } from "./arrivals.ts";
 import type { Auditor } from "./audit.ts";
+import type { TraceIds } from "./causes.ts";
 import type { Closing } from "./closing.ts";
 import type { Deadlines } from "./deadlines.ts";
 import type { FrontPolicy } from "./front_options.ts";
@@ -88,6 +89,8 @@ export interface Deps {
   features?: ReadonlyMap<string, boolean>;
   /** The parts of the API that other servers serve. */
   aggregation?: Aggregation;
+  /** Ids of traces that begin here. */
+  traceIds: TraceIds;
   flow: Flow;
   arrivals: Arrivals;
   deadlines: Deadlines;

@@ -9,6 +9,7 @@ import { labelSelector } from "../machinery/selectors.ts";
 import { ApiError, type DeepReadonly, type Kind, type KubeObject } from "../machinery/types.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
 import { podsKind, success } from "./binding.ts";
+import { writeOptions } from "./causes.ts";
 import { decodeAs, formOf } from "./decoding.ts";
 import { checkPreconditions, fateOf } from "./deletes.ts";
 import { type Deps, keyFor, timeText } from "./deps.ts";
@@ -50,7 +51,7 @@ export async function evictPod(deps: Deps, request: ApiRequest): Promise<Answer>
       const old = evict(draft, parts);
       admitCommit(bookkeepers, { ...removal, old }, draft);
       if (dryRun) throw new Undone();
-    }, request.term ? { term: request.term } : undefined);
+    }, writeOptions(request));
   } catch (error) {
     if (!(error instanceof Undone)) throw error;
   }

@@ -9,6 +9,7 @@ import { parseIncludeObject } from "../machinery/table.ts";
 import { ApiError, type Kind } from "../machinery/types.ts";
 import { readBody, readDeleteOptions, readPatch } from "./bodies.ts";
 import { attributesOf, authorize, nameSelected } from "./authorize.ts";
+import { isWrite, originOf } from "./causes.ts";
 import { run } from "./core.ts";
 import { formOf } from "./decoding.ts";
 import type { AuditRecord } from "./audit.ts";
@@ -267,6 +268,8 @@ function requestOf(
       ? { raw: query }
       : paramsOf(verb, query, apply),
     term: termOf(call.header(TERM_HEADER)),
+    origin: isWrite({ verb }) ? originOf(call) : undefined,
+    cause: undefined,
     signal: verb === "watch" ? call.signal : undefined,
     deadline: passage.deadline,
     initialized: verb === "watch" ? passage.leave : undefined,

@@ -22,11 +22,22 @@ import { attributesOf } from "./authorize.ts";
 import { listKindOf, run } from "./core.ts";
 import { asApiError, type Deps } from "./deps.ts";
 import { auditedOptions } from "./front.ts";
-import type { Answer, ApiRequest, Frame, FrameStream, Page, RequestVerb } from "./request.ts";
+import type {
+  Answer,
+  ApiRequest,
+  Frame,
+  FrameStream,
+  Origin,
+  Page,
+  RequestVerb,
+} from "./request.ts";
 
 /** A client of this process's API for one user. */
-export function localClient(deps: Deps, user: User, agent = "plesio", term?: Term): Client {
-  const door: Door = { deps, user, agent, term };
+export function localClient(deps: Deps, user: User, agent = "plesio"): Client {
+  return clientOf({ deps, user, agent });
+}
+
+function clientOf(door: Door): Client {
   return {
     get: (target, query) => object(door, () => request(door, "get", target, query)),
     list: (target, query) => list(door, () => request(door, "list", target, query)),
@@ -39,8 +50,9 @@ export function localClient(deps: Deps, user: User, agent = "plesio", term?: Ter
       object(door, () => write(door, "patch", target, { patch, query })),
     delete: (target, query) => remove(door, target, query),
     deleteCollection: (target, query) => removeAll(door, target, query),
-    as: (other, as) => localClient(deps, other, as ?? agent, term),
-    under: (newTerm) => localClient(deps, user, agent, newTerm),
+    as: (user, agent = door.agent) => clientOf({ ...door, user, agent }),
+    under: (term) => clientOf({ ...door, term }),
+    because: (because, more) => clientOf({ ...door, origin: { ...door.origin, ...more, because } }),
   };
 }
 
@@ -49,6 +61,7 @@ interface Door {
   user: User;
   agent: string;
   term?: Term;
+  origin?: Origin;
 }
 
 function kindOf(deps: Deps, target: Target): Kind {
@@ -64,7 +77,7 @@ function request(
   target: Target,
   query: ListQuery & WatchQuery = {},
 ): ApiRequest {
-  const { deps, user, agent, term } = door;
+  const { deps, user, agent, term, origin } = door;
   const kind = kindOf(deps, target);
   return {
     verb,
@@ -75,6 +88,8 @@ function request(
     user,
     agent,
     term,
+    origin,
+    cause: undefined,
     params: { ...query },
     warnings: [],
     stages: deps.trace ? [] : undefined,

@@ -3,7 +3,7 @@
  * everything behind them neither knows nor cares which one it was.
  */
 import type { AuditRecord } from "./audit.ts";
-import type { Term, Watch } from "../../kv/contract.ts";
+import type { Cause, Term, Watch } from "../../kv/contract.ts";
 import type { Item } from "../../kv/contract.ts";
 import type { Patch, User } from "../client/contract.ts";
 import type { DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.ts";
@@ -58,6 +58,20 @@ export interface Body {
   duplicates: readonly string[];
 }
 
+/** Where a request comes from, as far as whoever sends it knows. */
+export interface Origin {
+  /** The revision that it reacts to; 0: none is named. */
+  because: number;
+  /** The actor that asks. */
+  by?: string;
+  /** The trace that it belongs to. */
+  trace?: string;
+  /** The span that asks. */
+  span?: string;
+  /** Whether that span is recorded. */
+  sampled?: boolean;
+}
+
 /** One request for a resource. */
 export interface ApiRequest {
   verb: RequestVerb;
@@ -77,6 +91,10 @@ export interface ApiRequest {
   patchDuplicates?: readonly string[];
   deleteOptions?: DeleteOptions;
   term?: Term;
+  /** Why it is asked; absent: nothing is said. */
+  origin?: Origin;
+  /** Why it writes: what its revisions keep. Found out before anything is written (`causes.ts`). */
+  cause?: Cause;
   signal?: AbortSignal;
   /** When it must have been answered (monotonic, ms); absent: never. */
   deadline?: number;

@@ -3,7 +3,7 @@
  * revision; what must be exact runs inside the store's write. When the object moved in between, an update
  * that named a resourceVersion is refused with 409, everything else starts again from the new object.
  */
-import type { Draft, Item, Store, Term } from "../../kv/contract.ts";
+import type { Draft, Item, Store } from "../../kv/contract.ts";
 import type { Admission } from "../auth/contract.ts";
 import { without } from "../machinery/edit.ts";
 import { alreadyExists, conflict, invalid, notFound } from "../machinery/errors.ts";
@@ -11,6 +11,7 @@ import { ApiError, type DeepReadonly, type Kind, type KubeObject } from "../mach
 import { attributesOf, authorize } from "./authorize.ts";
 import { checkAdmitted, settleManaged } from "./admitted.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
+import { writeOptions } from "./causes.ts";
 import { claimsOf } from "./allocators.ts";
 import { type Plan, withPlan } from "./claim_plan.ts";
 import { apiVersionOf, atRevision, objectCodec, served } from "./codec.ts";
@@ -186,14 +187,14 @@ function runWrite(
   request: ApiRequest,
   fn: (draft: Draft<KubeObject>) => Written | undefined,
 ): Promise<Written | undefined> {
-  const options = request.term ? { term: request.term } : undefined;
+  const options = writeOptions(request);
   return request.params.dryRun ? tryWrite(store, fn, options) : store.write(fn, options);
 }
 
 async function tryWrite(
   store: Store<KubeObject>,
   fn: (draft: Draft<KubeObject>) => Written | undefined,
-  options: { term: Term } | undefined,
+  options: ReturnType<typeof writeOptions>,
 ): Promise<Written | undefined> {
   let result: Written | undefined;
   try {

@@ -77,6 +77,7 @@ export function throughNet(client: Client, net: NetOptions): Client {
       send(net, () => client.deleteCollection(target, query), { isNamed: true }),
     as: (user, agent) => throughNet(client.as(user, agent), net),
     under: (term) => throughNet(client.under(term), net),
+    because: (...why) => throughNet(client.because(...why), net),
   };
 }
 

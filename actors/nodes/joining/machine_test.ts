@@ -30,6 +30,8 @@ function throughNetwork(client: Client, net: { up: boolean }, writes: string[]):
     update: guard("update", client.update),
     patch: guard("patch", client.patch),
     delete: guard("delete", client.delete),
+    because: (...why: Parameters<Client["because"]>) =>
+      throughNetwork(client.because(...why), net, writes),
   };
   return wrapped as Client;
 }

@@ -34,5 +34,11 @@ export function reachingClient(options: ReachingOptions): Client {
       reachingClient({ ...options, local: local.as(other, as), user: other, agent: as ?? agent }),
     // A term guards this server's own store: it has nothing to say elsewhere
     under: (term) => reachingClient({ ...options, local: local.under(term) }),
+    because: (...why) =>
+      reachingClient({
+        ...options,
+        local: local.because(...why),
+        http: (...who) => http(...who).because(...why),
+      }),
   };
 }
