@@ -76,7 +76,7 @@ import type { ServerOptions } from "./api/config/server.ts";
 import { addressIn, EVERY_ADDRESS, firstAddress, urlOf } from "./api/config/serving.ts";
 import { runTokenCommand } from "./api/config/token.ts";
 import { publishJoining } from "./api/joining/mod.ts";
-import { momentOf, plesioApi } from "./api/plesio/mod.ts";
+import { momentOf, plesioApi, type Story, type StoryOf, storyOf } from "./api/plesio/mod.ts";
 import type { Kinds, KubeObject } from "./api/machinery/types.ts";
 import {
   type Api,
@@ -499,6 +499,11 @@ export class Cluster {
     return this.#made?.system.report() ?? [];
   }
 
+  /** How an object became what it is: from the request that began it, through every actor. */
+  story(object: StoryOf): Promise<Story> {
+    return storyOf(this.#parts, object);
+  }
+
   /** The whole state as bytes, to start another cluster from. */
   snapshot(): Promise<Uint8Array> {
     return this.#ground.database.snapshot();
@@ -598,8 +603,9 @@ function build(ground: Ground, upkeep: () => Upkeep): Omit<Parts, "upkeep"> {
   const server = () => api.client(SERVER, "plesio");
   const auth = identityOf(ground, { kinds, outbound, authorities, server });
   const { serviceRange } = clusterRanges(ranges, options);
+  const stored = { database, kinds };
   const beside = plesioApi({
-    database,
+    ...stored,
     past: (revision) => api.past.at(revision),
     ask: (path, user) => api.fetch(new Request(`https://plesio${path}`), { user }),
     actors: () => system.report(),
@@ -628,8 +634,7 @@ function build(ground: Ground, upkeep: () => Upkeep): Omit<Parts, "upkeep"> {
         ...[auth, view].map((part) => part.metricsText()),
         controllerMetrics.text(),
       ].filter(Boolean).join("\n"),
-    database,
-    kinds,
+    ...stored,
     clock,
     dialer: dialerOf(() => nodes, () => simulated),
     elsewhere: peers && ((here) => peers.dialer(here)),

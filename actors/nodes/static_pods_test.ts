@@ -201,6 +201,7 @@ Deno.test("own-files: pods come and go with their files while the API cannot be 
       get(target, name) {
         const own = Reflect.get(target, name);
         if (typeof own !== "function") return own;
+        if (name === "because") return (...why: unknown[]) => clientOf(own.apply(target, why));
         return (...all: unknown[]) =>
           away ? Promise.reject(new TypeError("connection refused")) : own.apply(target, all);
       },

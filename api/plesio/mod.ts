@@ -17,10 +17,12 @@ import type { Endpoint } from "./endpoint.ts";
 import { logs } from "./logs.ts";
 import type { PlesioPorts } from "./ports.ts";
 import { registry } from "./registry.ts";
+import { story } from "./story.ts";
 import { time } from "./time.ts";
 
 export { momentOf } from "./moment.ts";
 export type { PlesioPorts } from "./ports.ts";
+export { type Story, type StoryOf, storyOf } from "./story.ts";
 
 /** The endpoints; of those whose path a request's begins with, the longest answers. */
 const ENDPOINTS: readonly Endpoint[] = [
@@ -29,6 +31,7 @@ const ENDPOINTS: readonly Endpoint[] = [
   { path: "/plesio/v1/actors", answer: actors },
   { path: "/plesio/v1/at", answer: at, requested: requestedAt },
   { path: "/plesio/v1/logs", answer: logs },
+  { path: "/plesio/v1/story", answer: story },
   { path: "/plesio/v1/time", answer: time },
 ].sort((a, b) => b.path.length - a.path.length);
 

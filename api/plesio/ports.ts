@@ -1,12 +1,13 @@
 /** What Plesio's own endpoints need of the process that they run in. */
 import type { Database } from "../../kv/contract.ts";
 import type { User } from "../client/contract.ts";
-import type { KubeObject } from "../machinery/types.ts";
+import type { Kinds, KubeObject } from "../machinery/types.ts";
 import type { Call, Reply } from "../server/http.ts";
 
 /** See the file's text. */
 export interface PlesioPorts {
   readonly database: Database<KubeObject>;
+  readonly kinds: Kinds;
   /** The API as it was at a revision. */
   past(revision: number): Promise<{ answer(call: Call): Promise<Reply> }>;
   /** Asks the API server itself, as somebody. */

@@ -192,6 +192,18 @@ const WORKLOADS: readonly Row[] = [
   { run: "create -f -", input: WEB, says: "deployment.apps/web created" },
   { run: "rollout status deploy/web --timeout=20s", says: "successfully rolled out" },
   { run: "get deploy web", says: ["READY   UP-TO-DATE   AVAILABLE", "2/2"] },
+  {
+    run: "get --raw /plesio/v1/story/apis/apps/v1/namespaces/e2e/deployments/web?format=text",
+    says: [
+      "The story of Deployment e2e/web, since ",
+      "API server (kubernetes-admin kubectl): create Deployment e2e/web",
+      "─ deployment controller: create ReplicaSet e2e/web-",
+      "─ replica set controller: create Pod e2e/web-",
+      "─ scheduler: create/binding Pod e2e/web-",
+      "─ node plesio-0: update/status Pod e2e/web-",
+      "deployment controller: update/status Deployment e2e/web: ready ",
+    ],
+  },
   { run: "expose deploy web --port=80", says: "service/web exposed" },
   { run: "describe svc web", says: ["Selector:", "app=web"] },
   { run: "describe deploy web", says: ["2 desired", "NewReplicaSet:", "ScalingReplicaSet"] },

@@ -49,6 +49,7 @@ function behind(plural: string, { which = () => true, create }: Behind = {}) {
     ...client,
     as: (user, agent) => wrap(client.as(user, agent)),
     under: (term) => wrap(client.under(term)),
+    because: (...why) => wrap(client.because(...why)),
     create: create?.(client) ?? client.create,
     watch: async <T>(...[target, query, options]: Parameters<Client["watch"]>) => {
       const watch = await client.watch<T>(target, query, options);

@@ -39,6 +39,7 @@ function changed(client: Client, change: (client: Client) => Partial<Client>): C
     ...client,
     as: (user, agent) => changed(client.as(user, agent), change),
     under: (term) => changed(client.under(term), change),
+    because: (...why) => changed(client.because(...why), change),
     ...change(client),
   };
 }

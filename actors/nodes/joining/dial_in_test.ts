@@ -22,7 +22,7 @@ function world() {
     fetch: () => Promise.resolve(new Response("here")),
   };
   const system = createSystem({
-    client: {} as Client,
+    client: { because: () => ({}) } as unknown as Client,
     informers: { busy: () => [] } as unknown as Informers,
     clock,
     log: () => {},
