@@ -61,7 +61,6 @@ import {
   noteTokenUse,
   serverNames,
   signedStatus,
-  type Tokens,
 } from "./api/auth/mod.ts";
 import type { Client, Informers, User } from "./api/client/contract.ts";
 import type { NodeApi } from "./api/client/node_api.ts";
@@ -76,7 +75,14 @@ import type { ServerOptions } from "./api/config/server.ts";
 import { addressIn, EVERY_ADDRESS, firstAddress, urlOf } from "./api/config/serving.ts";
 import { runTokenCommand } from "./api/config/token.ts";
 import { publishJoining } from "./api/joining/mod.ts";
-import { momentOf, plesioApi, type Story, type StoryOf, storyOf } from "./api/plesio/mod.ts";
+import {
+  loginLink,
+  momentOf,
+  plesioApi,
+  type Story,
+  type StoryOf,
+  storyOf,
+} from "./api/plesio/mod.ts";
 import type { Kinds, KubeObject } from "./api/machinery/types.ts";
 import {
   type Api,
@@ -201,8 +207,7 @@ interface Parts extends Ground {
   kinds: Kinds;
   api: Api;
   system: System;
-  tokens: Tokens;
-  renewIdentity: Auth["renew"];
+  auth: Auth;
   frontProxy: FrontProxy;
   informers: Informers;
   client: Client;
@@ -308,10 +313,10 @@ export class Cluster {
       database,
       clock,
       kinds: made.kinds,
-      tokens: made.tokens,
+      tokens: made.auth.tokens,
       encryption: options,
       identityAnew: options.identityAnew,
-      renewIdentity: made.renewIdentity,
+      renewIdentity: made.auth.renew,
       log,
       names: (host) => {
         const hosts = [host, ranges && advertised(ranges).ip, ...this.#names]
@@ -337,7 +342,7 @@ export class Cluster {
         remoteKinds: () => parts.api.remoteKinds(),
         read: (path, user) => parts.api.fetch(new Request(`https://plesio${path}`), { user }),
         rootCa: async () => (await upkeep.identity()).trustPem,
-        legacyToken: (account) => parts.tokens.legacyToken(account),
+        legacyToken: (account) => parts.auth.tokens.legacyToken(account),
         certificates: {
           approvalsFor,
           signedStatus: async (csr) =>
@@ -470,6 +475,12 @@ export class Cluster {
   /** A kubeconfig for the administrator; the cluster must be listening. */
   async kubeconfig(): Promise<string> {
     return createKubeconfig(await this.access());
+  }
+
+  /** A link by which a browser logs in to the dashboard as the administrator: once, within minutes. */
+  loginLink(): string {
+    if (!this.#url) throw new Error("Cannot make a link: the cluster does not listen");
+    return loginLink(this.#url, this.#parts.auth.logins.code(ADMIN));
   }
 
   /** What a kubeconfig says, to be merged into another one. */
@@ -607,6 +618,7 @@ function build(ground: Ground, upkeep: () => Upkeep): Omit<Parts, "upkeep"> {
   const beside = plesioApi({
     ...stored,
     past: (revision) => api.past.at(revision),
+    logins: auth.logins,
     ask: (path, user) => api.fetch(new Request(`https://plesio${path}`), { user }),
     actors: () => system.report(),
   });
@@ -651,8 +663,7 @@ function build(ground: Ground, upkeep: () => Upkeep): Omit<Parts, "upkeep"> {
   const informers = createInformers(server(), clock);
   const { queue, terms } = database;
   const system = createSystem({ client, informers, clock, queue, terms, log });
-  const { tokens, renew: renewIdentity } = auth;
-  const made = { kinds, api, client, informers, system, tokens, renewIdentity };
+  const made = { kinds, api, client, informers, system, auth };
   const shared = sharedOf(options, { metrics: controllerMetrics, features: gates }, clock);
   const local = { nodes, simulated, view, authorities, frontProxy, outbound, peers, shared };
   return { ...ground, ...made, ...local };

@@ -69,6 +69,7 @@ import { IdentityMetrics } from "./identity_metrics.ts";
 import { type HeaderPairs, impersonated, type Requested } from "./impersonate.ts";
 import { TokenKeys } from "./jwt.ts";
 import { type JwtAuthenticatorOptions, JwtTokens } from "./jwt_authenticator.ts";
+import { Logins } from "./logins.ts";
 import { createPlugins, type PluginOptions } from "./plugins/mod.ts";
 import { type Follow, PodsOfNodes } from "./pods_of_nodes.ts";
 import { type Review, type ReviewContext, REVIEWS } from "./reviews.ts";
@@ -202,6 +203,8 @@ export interface Auth {
   renew(next: Pick<AuthOptions, "authentication" | "authorization">): void;
   readonly admission: readonly AdmissionPlugin[];
   readonly tokens: Tokens;
+  /** Links by which browsers log in. */
+  readonly logins: Logins;
   /** Lines for `/metrics`. */
   metricsText(): string;
   /** Where the server counts whom it knew without asking, and what was decided. */
@@ -355,6 +358,7 @@ export function createAuth(options: AuthOptions): Auth {
       options.plugins,
     ),
     tokens,
+    logins: new Logins(clock, tokens),
     identity: counts,
     admissions: metrics,
     metricsText: () => [metrics.text(), counts.text()].filter(Boolean).join("\n"),

@@ -38,6 +38,11 @@ export class Remembered<T> {
     this.#entries.set(key, { value, from, until: from + lifeMs });
   }
 
+  /** Forgets one. */
+  delete(key: string): void {
+    this.#entries.delete(key);
+  }
+
   /** Forgets everything. */
   clear(): void {
     this.#entries.clear();

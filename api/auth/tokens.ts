@@ -172,10 +172,15 @@ export class Tokens {
     this.#foreign.clear();
   }
 
-  /** Makes a token stand for a user from now on. */
-  addStatic(token: string, user: User): void {
-    const identity = { user: makeUser(user), audiences: this.audiences };
+  /** Makes a token stand for a user from now on, until `expires` (wall time in ms) where that is given. */
+  addStatic(token: string, user: User, expires?: number): void {
+    const identity: TokenIdentity = { user: makeUser(user), audiences: this.audiences, expires };
     this.#statics.set(digest(token), identity);
+  }
+
+  /** A token that stands for no user any more. */
+  removeStatic(token: string): void {
+    this.#statics.delete(digest(token));
   }
 
   /**
@@ -190,7 +195,7 @@ export class Tokens {
     if (token.length > TOKEN_BYTES_MAX) throw new TokenError(INVALID);
     const digested = this.#digests.get(token);
     const hash = digested ?? digest(token);
-    const fixed = this.#statics.get(hash) ?? (this.#bootstraps && this.#bootstrap(token));
+    const fixed = this.#static(hash) ?? (this.#bootstraps && this.#bootstrap(token));
     if (fixed) {
       const good = this.#agnostic(fixed, audiences);
       if (good && !digested) this.#digest(token, hash);
@@ -212,6 +217,14 @@ export class Tokens {
     }
     if (!ours) throw new TokenError(INVALID);
     return this.#verify(use);
+  }
+
+  /** Whose fixed token it is, unless its time is over. */
+  #static(hash: string): TokenIdentity | undefined {
+    const identity = this.#statics.get(hash);
+    if (identity?.expires === undefined || this.#clock.now() < identity.expires) return identity;
+    this.#statics.delete(hash);
+    return undefined;
   }
 
   /** Remembers a good token's digest: a good part of what a GET costs. Nobody else's token gets here. */

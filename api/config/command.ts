@@ -64,6 +64,8 @@ export interface CommandCluster {
     },
   ): Promise<{ url: string }>;
   access(): Promise<Access>;
+  /** An address that logs a browser in, once. */
+  loginLink(): string;
   stop(): Promise<void>;
 }
 
@@ -115,6 +117,7 @@ export async function runCommand(args: readonly string[], ports: CommandPorts): 
       console.log(`Starting ${nodes} node${nodes === 1 ? "" : "s"} (${flags.runtime})`);
     }
     console.log(`Plesio is ready at ${url}`);
+    console.log(`Dashboard (this link logs in once): ${cluster.loginLink()}`);
     if (!flags.kubeconfig) console.log("Try: kubectl get nodes");
     console.log(`Stopping (${await stopping})`);
   } finally {

@@ -18,6 +18,8 @@ export interface Asked {
 export interface Endpoint {
   readonly path: string;
   answer(asked: Asked): Promise<Reply> | Reply;
+  /** It is for everybody: whatever credentials come along are not looked at. */
+  readonly open?: boolean;
   /** What a request asks for in truth, where that is not the path: the endpoint sees to who may. */
   requested?(call: Call, rest: string): Requested;
 }

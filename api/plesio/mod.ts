@@ -1,5 +1,6 @@
 /**
- * What Plesio answers beside Kubernetes' own API: a table of endpoints, most of them under `/plesio/v1/`.
+ * What Plesio answers beside Kubernetes' own API: a table of endpoints, most of them under `/plesio/v1/`, and the
+ * dashboard's files (`dashboard.ts`), which are for everybody.
  *
  * - They are paths that name no resource: authenticated, audited and authorized as upstream's nonResourceURLs.
  *   Administrators have them; others need a ClusterRole that names them.
@@ -13,13 +14,16 @@ import type { Beside } from "../server/app.ts";
 import type { Call } from "../server/http.ts";
 import { actors } from "./actors.ts";
 import { at, requestedAt } from "./at.ts";
+import { dashboard } from "./dashboard.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { login } from "./login.ts";
 import { logs } from "./logs.ts";
 import type { PlesioPorts } from "./ports.ts";
 import { registry } from "./registry.ts";
 import { story } from "./story.ts";
 import { time } from "./time.ts";
 
+export { loginLink } from "./dashboard.ts";
 export { momentOf } from "./moment.ts";
 export type { PlesioPorts } from "./ports.ts";
 export { type Story, type StoryOf, storyOf } from "./story.ts";
@@ -29,9 +33,11 @@ const ENDPOINTS: readonly Endpoint[] = [
   { path: "/debug/actors", answer: actors },
   { path: "/debug/registry", answer: registry },
   { path: "/plesio/v1/actors", answer: actors },
+  { path: "/dashboard", answer: dashboard, open: true },
   { path: "/plesio/v1/at", answer: at, requested: requestedAt },
   { path: "/plesio/v1/logs", answer: logs },
   { path: "/plesio/v1/story", answer: story },
+  { path: "/plesio/v1/login", answer: login },
   { path: "/plesio/v1/time", answer: time },
 ].sort((a, b) => b.path.length - a.path.length);
 
@@ -46,8 +52,9 @@ export function plesioApi(
     );
     if (!found) return undefined;
     const rest = call.path.slice(found.path.length);
-    const { requested } = found;
+    const { requested, open } = found;
     return {
+      open,
       answer: (user) => found.answer({ call, user, rest, ports }),
       ...(requested && { requested: () => requested(call, rest) }),
     };

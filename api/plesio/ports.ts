@@ -1,5 +1,6 @@
 /** What Plesio's own endpoints need of the process that they run in. */
 import type { Database } from "../../kv/contract.ts";
+import type { Logins } from "../auth/logins.ts";
 import type { User } from "../client/contract.ts";
 import type { Kinds, KubeObject } from "../machinery/types.ts";
 import type { Call, Reply } from "../server/http.ts";
@@ -14,4 +15,6 @@ export interface PlesioPorts {
   ask(path: string, user: User): Promise<Response>;
   /** Every actor of the process, as the runtime reports them. */
   actors(): readonly object[];
+  /** Makes codes of log-in links. */
+  readonly logins: Logins;
 }

@@ -5,6 +5,7 @@
  */
 import { type Context, Hono } from "hono";
 import type { Requested } from "../auth/impersonate.ts";
+import { ANONYMOUS } from "../auth/names.ts";
 import type { User } from "../client/contract.ts";
 import { noSuchResource } from "../machinery/errors.ts";
 import type { Status } from "../machinery/types.ts";
@@ -50,6 +51,8 @@ export interface Beside {
   answer(user: User): Promise<Reply> | Reply;
   /** What the request asks for in truth: then its answerer sees to who may. Throws for what is no request. */
   requested?(): Requested;
+  /** It is for everybody: whatever credentials come along are not looked at. */
+  readonly open?: boolean;
   /** Answers in the place of all that: it finds out itself who is asking. */
   instead?(): Promise<Reply> | undefined;
 }
@@ -112,6 +115,7 @@ export function createApp(deps: Deps, options: AppOptions): App {
         const instead = beside?.instead?.();
         if (instead) return await instead;
         requested = beside?.requested?.() ?? requested;
+        if (beside?.open) call.user = ANONYMOUS;
       } catch (error) {
         return failure(error);
       }
@@ -120,7 +124,7 @@ export function createApp(deps: Deps, options: AppOptions): App {
         call,
         { requested, began },
         async (passage) => {
-          if (!beside?.requested) await authorizePath(deps, call, passage);
+          if (!beside?.requested && !beside?.open) await authorizePath(deps, call, passage);
           const reply = await beside?.answer(passage.user) ?? await replyOfResponse(
             await hono.fetch(requestOfCall(call), { call, user: passage.user }),
           );

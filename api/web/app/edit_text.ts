@@ -1,0 +1,20 @@
+/** YAML as people edit it: without what the server keeps for itself. */
+import { parseYaml, printYaml } from "./yaml.ts";
+
+/** Fields that no apply may carry, or that change with each write. */
+const KEPT_BY_SERVER = [
+  "managedFields",
+  "resourceVersion",
+  "uid",
+  "creationTimestamp",
+  "generation",
+  "selfLink",
+];
+
+/** The text without them, and without the status. */
+export function editable(yaml: string): string {
+  const { status: _, ...object } = parseYaml(yaml) as any;
+  const metadata = { ...object.metadata };
+  for (const field of KEPT_BY_SERVER) delete metadata[field];
+  return printYaml({ ...object, metadata });
+}

@@ -1,0 +1,115 @@
+/** The API server, asked with the user's own credentials. */
+import { httpClient, pathOf } from "../../client/http.ts";
+import type { Target } from "../../client/contract.ts";
+import { ApiError } from "../../machinery/types.ts";
+import { send } from "./browser.ts";
+import { leave, token } from "./session.ts";
+
+export { pathOf };
+
+/** Who the dashboard's writes are by. */
+export const FIELD_MANAGER = "plesio-dashboard";
+
+/** How an answer is to be shown. */
+const FORMS = {
+  object: "application/json",
+  table: "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+  metadata: "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json",
+} as const;
+
+/** A form of answers. */
+export type Form = keyof typeof FORMS;
+
+async function transport(request: Request): Promise<Response> {
+  const sent = token.value;
+  const answer = await send(request);
+  if (answer.status === 401 && sent === token.value) leave("login.expired");
+  return answer;
+}
+
+function clientOf(form: Form) {
+  return httpClient({
+    server: location.origin,
+    token: () => token.value,
+    agent: FIELD_MANAGER,
+    transport: (request) => {
+      request.headers.set("accept", FORMS[form]);
+      return transport(request);
+    },
+  });
+}
+
+/** The typed client: objects. */
+export const client = clientOf("object");
+
+/** The same, whose lists and watches come as tables or as metadata alone. */
+export const clients: Readonly<Record<Form, typeof client>> = {
+  object: client,
+  table: clientOf("table"),
+  metadata: clientOf("metadata"),
+};
+
+/** A request of its own. Rejects with ApiError. */
+export async function ask(path: string, init: RequestInit = {}): Promise<Response> {
+  const headers = new Headers(init.headers);
+  headers.set("authorization", `Bearer ${token.value}`);
+  const answer = await transport(new Request(path, { ...init, headers }));
+  if (answer.ok) return answer;
+  const text = await answer.text();
+  throw failureIn(text, answer);
+}
+
+function failureIn(text: string, { status, statusText }: Response): ApiError {
+  try {
+    const said = JSON.parse(text);
+    if (said?.kind === "Status") return new ApiError({ ...said, code: said.code ?? status });
+  } catch {
+    // Whoever answered speaks plainly
+  }
+  const message = text.slice(0, 2_048) || statusText;
+  return new ApiError({ code: status, reason: "Unknown", message });
+}
+
+/** JSON of a path. */
+export async function askJson<T = any>(path: string, init?: RequestInit): Promise<T> {
+  return await (await ask(path, init)).json();
+}
+
+/** Text of a path. */
+export async function askText(path: string, init?: RequestInit): Promise<string> {
+  return await (await ask(path, init)).text();
+}
+
+/** An object as YAML, as the server writes it. */
+export function askYaml(target: Target): Promise<string> {
+  return askText(pathOf(target), { headers: { accept: "application/yaml" } });
+}
+
+/** How a written object is put in the place of what is there. */
+export type WriteMode = "apply" | "force" | "replace";
+
+/**
+ * Writes YAML and answers what there is then, as YAML. Applying leaves alone what the text does not say; `force` takes
+ * fields over from others who manage them; replacing makes the object what the text is.
+ */
+export function writeYaml(
+  target: Target,
+  yaml: string,
+  { mode = "apply", dryRun = false }: { mode?: WriteMode; dryRun?: boolean } = {},
+): Promise<string> {
+  const query = new URLSearchParams({ fieldManager: FIELD_MANAGER, fieldValidation: "Strict" });
+  if (dryRun) query.set("dryRun", "All");
+  if (mode === "force") query.set("force", "true");
+  const replacing = mode === "replace";
+  const type = replacing ? "application/yaml" : "application/apply-patch+yaml";
+  return askText(`${pathOf(target)}?${query}`, {
+    method: replacing ? "PUT" : "PATCH",
+    headers: { accept: "application/yaml", "content-type": type },
+    body: yaml,
+  });
+}
+
+/** The words of a failure. */
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,195 @@
+/**
+ * Lists that follow the server: a list in pages, then a watch from where it ended. Too old: listed again; cut off: tried
+ * again, ever later. Events are shown together before the next picture, so that a thousand cost one.
+ */
+import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import type { Target } from "../../client/contract.ts";
+import { ApiError } from "../../machinery/types.ts";
+import { pause, soon } from "./browser.ts";
+import { clients, type Form, reasonOf } from "./kube.ts";
+
+/** What is asked for at once. */
+const PAGE_ITEMS = 2_000;
+const RETRY_MS = 500;
+const RETRY_MS_MAX = 15_000;
+
+/** One item: an object, or a table's row with its cells. */
+export interface Row {
+  readonly key: string;
+  readonly object: any;
+  readonly cells: readonly any[];
+}
+
+/** A table's column, as the server describes it. */
+export interface Column {
+  readonly name: string;
+  readonly type: string;
+  readonly description: string;
+  /** 0: always shown. */
+  readonly priority: number;
+}
+
+/** How a list stands. */
+export interface LiveState {
+  readonly rows: ReadonlyMap<string, Row>;
+  readonly columns: readonly Column[];
+  /** The first list is there. */
+  readonly loaded: boolean;
+  /** Why it does not follow at the moment. */
+  readonly failure?: string;
+  readonly code?: number;
+}
+
+/** What is to be followed. */
+export interface LiveQuery extends Target {
+  labelSelector?: string;
+  fieldSelector?: string;
+}
+
+const EMPTY: LiveState = { rows: new Map(), columns: [], loaded: false };
+
+/** Follows a list until the signal ends it. */
+export function follow(
+  { labelSelector, fieldSelector, ...target }: LiveQuery,
+  form: Form,
+  signal_: AbortSignal,
+): ReadonlySignal<LiveState> {
+  const state = signal<LiveState>(EMPTY);
+  const query = { labelSelector, fieldSelector };
+  void new Following(state, { target, query, form, stop: signal_ }).run();
+  return state;
+}
+
+interface Followed {
+  target: Target;
+  query: { labelSelector?: string; fieldSelector?: string };
+  form: Form;
+  stop: AbortSignal;
+}
+
+class Following {
+  readonly #state: Signal<LiveState>;
+  readonly #followed: Followed;
+  #rows = new Map<string, Row>();
+  #columns: readonly Column[] = [];
+  #revision = "";
+  #drawing = false;
+
+  constructor(state: Signal<LiveState>, followed: Followed) {
+    this.#state = state;
+    this.#followed = followed;
+  }
+
+  async run(): Promise<void> {
+    const { stop } = this.#followed;
+    let wait = RETRY_MS;
+    while (!stop.aborted) {
+      try {
+        if (!this.#revision) await this.#list();
+        wait = RETRY_MS;
+        await this.#watch();
+      } catch (error) {
+        if (stop.aborted) return;
+        const code = error instanceof ApiError ? error.code : undefined;
+        if (code === 410) this.#revision = "";
+        else this.#state.value = { ...this.#now(), failure: reasonOf(error), code };
+        // What is not there or not allowed now may be later, but not in a moment
+        await pause(code === 403 || code === 404 ? RETRY_MS_MAX : wait, stop);
+        wait = Math.min(wait * 2, RETRY_MS_MAX);
+      }
+    }
+  }
+
+  async #list(): Promise<void> {
+    const { target, query, form, stop } = this.#followed;
+    const found = new Map<string, Row>();
+    let next: string | undefined;
+    do {
+      const page: any = await clients[form].list(target, {
+        ...query,
+        limit: PAGE_ITEMS,
+        ...(next && { continue: next }),
+      });
+      if (stop.aborted) return;
+      this.#take(page);
+      for (const row of rowsOf(page)) found.set(row.key, row);
+      next = page.metadata.continue;
+      this.#revision = page.metadata.resourceVersion ?? "";
+      if (next) this.#state.value = { rows: found, columns: this.#columns, loaded: false };
+    } while (next);
+    this.#rows = found;
+    this.#draw();
+  }
+
+  async #watch(): Promise<void> {
+    const { target, query, form, stop } = this.#followed;
+    const events = await clients[form].watch<any>(target, {
+      ...query,
+      resourceVersion: this.#revision,
+      allowWatchBookmarks: true,
+    }, { signal: stop });
+    if (this.#state.peek().failure) this.#draw();
+    for await (const batch of events) {
+      for (const { type, object } of batch) {
+        for (const row of rowsOf(object)) {
+          this.#revision = row.object.metadata.resourceVersion ?? this.#revision;
+          if (type === "BOOKMARK") continue;
+          if (type === "DELETED") this.#rows.delete(row.key);
+          else this.#rows.set(row.key, row);
+        }
+      }
+      this.#draw();
+    }
+  }
+
+  #take(page: any): void {
+    if (page.columnDefinitions?.length) this.#columns = page.columnDefinitions;
+  }
+
+  #now(): LiveState {
+    return { rows: this.#rows, columns: this.#columns, loaded: this.#state.peek().loaded };
+  }
+
+  #draw(): void {
+    if (this.#drawing) return;
+    this.#drawing = true;
+    soon(() => {
+      this.#drawing = false;
+      const rows = new Map(this.#rows);
+      this.#state.value = { rows, columns: this.#columns, loaded: true };
+    });
+  }
+}
+
+/** The rows of what a list or an event holds. */
+function rowsOf(value: any): Row[] {
+  if (value.rows) {
+    return value.rows.map(({ object, cells }: any) => ({ key: keyOf(object), object, cells }));
+  }
+  const items = value.items ?? [value];
+  return items.map((object: any) => ({ key: keyOf(object), object, cells: [] }));
+}
+
+function keyOf({ metadata }: any): string {
+  return `${metadata.namespace ?? ""}/${metadata.name}`;
+}
+
+/** Follows a list as long as a part of the page is there; undefined: nothing to follow now. */
+export function useLive(query: LiveQuery | undefined, form: Form = "object"): LiveState {
+  const key = JSON.stringify([query, form]);
+  const followed = useMemo(() => {
+    const stop = new AbortController();
+    return { stop, state: query ? follow(query, form, stop.signal) : signal(EMPTY) };
+  }, [key]);
+  useEffect(() => () => followed.stop.abort(), [followed]);
+  return followed.state.value;
+}
+
+/** Follows one object; undefined: not there (yet). */
+export function useObject(target: Target & { name: string } | undefined) {
+  const query = target &&
+    { ...target, name: undefined, fieldSelector: `metadata.name=${target.name}` };
+  const { rows, ...state } = useLive(query);
+  return { ...state, object: rows.values().next().value?.object };
+}

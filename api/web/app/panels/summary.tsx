@@ -1,0 +1,102 @@
+/** What an object is, in short: its metadata, conditions and events. */
+import { now } from "../browser.ts";
+import { kindOf } from "../discovery.ts";
+import { useLive } from "../live.ts";
+import type { PanelProps } from "../panels.ts";
+import { Badge, Card, Facts } from "../parts/basics.tsx";
+import { ago, moment, t } from "../words.ts";
+
+/** The panel. */
+export function SummaryPanel({ object }: PanelProps) {
+  const { metadata } = object;
+  return (
+    <div class="cards">
+      <Card title={t("metadata")}>
+        <Facts
+          facts={[
+            [t("created"), <span key="c">{moment(metadata.creationTimestamp)}</span>],
+            [t("deleting"), metadata.deletionTimestamp && moment(metadata.deletionTimestamp)],
+            ["UID", <code key="u">{metadata.uid}</code>],
+            [t("revision"), metadata.resourceVersion],
+            [t("labels"), <Pairs key="l" pairs={metadata.labels} />],
+            [t("annotations"), <Pairs key="a" pairs={metadata.annotations} />],
+            [t("finalizers"), metadata.finalizers?.join(", ")],
+          ]}
+        />
+      </Card>
+      {object.status?.conditions?.length > 0 && (
+        <Conditions
+          conditions={object.status.conditions}
+        />
+      )}
+      <Events object={object} />
+    </div>
+  );
+}
+
+function Pairs({ pairs = {} }: { pairs?: Record<string, string> }) {
+  return (
+    <ul class="pairs">
+      {Object.entries(pairs).map(([name, value]) => (
+        <li key={name} title={`${name}=${value}`}>
+          <code>{name}={value.length > 60 ? `${value.slice(0, 60)}…` : value}</code>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Conditions({ conditions }: { conditions: readonly any[] }) {
+  return (
+    <Card title={t("conditions")}>
+      <ul class="conditions">
+        {conditions.map(({ type, status, reason, message, lastTransitionTime }) => (
+          <li key={type}>
+            <strong>{type}</strong> <Badge word={status} /> {reason}{" "}
+            <span class="quiet">{ago(lastTransitionTime, now())}</span>
+            {message && <p>{message}</p>}
+          </li>
+        ))}
+      </ul>
+    </Card>
+  );
+}
+
+/** What was told of an object. */
+export function Events({ object }: { object: any }) {
+  const { uid, name, namespace } = object.metadata;
+  const kind = kindOf("", "events");
+  // Nodes are told of under their names
+  const about = object.kind === "Node"
+    ? `involvedObject.kind=Node,involvedObject.name=${name}`
+    : `involvedObject.uid=${uid}`;
+  const { rows } = useLive(
+    kind && { resource: kind, namespace, fieldSelector: about },
+  );
+  const events = [...rows.values()].map(({ object: event }) => event)
+    .sort((a, b) => lastSeen(b) < lastSeen(a) ? -1 : 1);
+  return (
+    <Card title={t("events")}>
+      {events.length === 0 && <p class="quiet">{t("events.none")}</p>}
+      <ul class="events">
+        {events.map((event) => (
+          <li key={event.metadata.name}>
+            <Badge word={event.type} /> <strong>{event.reason}</strong>{" "}
+            <span class="quiet">
+              {ago(lastSeen(event), now())}
+              {(event.count ?? event.series?.count ?? 1) > 1 &&
+                ` ×${event.count ?? event.series.count}`} ·{" "}
+              {event.source?.component || event.reportingComponent}
+            </span>
+            <p>{event.message}</p>
+          </li>
+        ))}
+      </ul>
+    </Card>
+  );
+}
+
+function lastSeen(event: any): string {
+  return event.series?.lastObservedTime ?? event.lastTimestamp ?? event.eventTime ??
+    event.metadata.creationTimestamp;
+}

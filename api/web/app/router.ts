@@ -1,0 +1,67 @@
+/** Where one is: the fragment of the address, as a path and a query. */
+import { signal } from "@preact/signals";
+
+/** A place. */
+export interface Place {
+  readonly path: readonly string[];
+  readonly query: URLSearchParams;
+}
+
+function read(): Place {
+  const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
+  return {
+    path: path.split("/").filter(Boolean).map(decodeURIComponent),
+    query: new URLSearchParams(query),
+  };
+}
+
+/** Where one is now. */
+export const place = signal<Place>(read());
+
+globalThis.addEventListener("hashchange", () => place.value = read());
+
+/** The address of a place. */
+export function href(
+  path: readonly string[],
+  query: Readonly<Record<string, string | undefined>> = {},
+): string {
+  const kept = Object.entries(query).filter((pair): pair is [string, string] => !!pair[1]);
+  const search = kept.length ? `?${new URLSearchParams(kept)}` : "";
+  return `#/${path.map(encodeURIComponent).join("/")}${search}`;
+}
+
+/** Goes there. `replace` leaves no step behind. */
+export function go(address: string, { replace = false } = {}): void {
+  if (!replace) location.hash = address;
+  else {
+    history.replaceState(null, "", address);
+    place.value = read();
+  }
+}
+
+/** The same place with some of its query changed. */
+export function changed(query: Readonly<Record<string, string | undefined>>): string {
+  const { path, query: old } = place.peek();
+  return href(path, { ...Object.fromEntries(old), ...query });
+}
+
+/** The group of a path's segment: the core group has no name. */
+export const groupSegment = (group: string): string => group || "core";
+export const groupOf = (segment: string): string => segment === "core" ? "" : segment;
+
+/** The page of an object. */
+export function objectHref(
+  { group, plural }: { group: string; plural: string },
+  { namespace, name }: { namespace?: string; name: string },
+  query?: Readonly<Record<string, string | undefined>>,
+): string {
+  return href(["object", groupSegment(group), plural, namespace || "-", name], query);
+}
+
+/** The page of a kind's list. */
+export function listHref(
+  { group, plural }: { group: string; plural: string },
+  query?: Readonly<Record<string, string | undefined>>,
+): string {
+  return href(["list", groupSegment(group), plural], query);
+}

@@ -1,0 +1,55 @@
+/** Which language is spoken, and how a text of the table is said in it. */
+import { computed, signal } from "@preact/signals";
+import { liked } from "./browser.ts";
+import { LANGUAGES, TEXTS } from "./texts.ts";
+
+export type Language = typeof LANGUAGES[number];
+export type TextKey = keyof typeof TEXTS;
+
+function first(): Language {
+  const known = liked.getItem("language") ?? navigator.language.slice(0, 2);
+  return LANGUAGES.find((one) => one === known) ?? LANGUAGES[0];
+}
+
+/** The language, for all to see. */
+export const language = signal<Language>(first());
+
+const column = computed(() => LANGUAGES.indexOf(language.value));
+
+/** Speaks another one from now on. */
+export function speak(next: Language): void {
+  language.value = next;
+  liked.setItem("language", next);
+}
+
+/** A text, its `{names}` filled in. */
+export function t(key: TextKey, values: Readonly<Record<string, string | number>> = {}): string {
+  const text: string = TEXTS[key][column.value];
+  return text.replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+}
+
+/** How long ago, as kubectl writes it. */
+export function ago(time: string | undefined, now: number): string {
+  if (!time) return "";
+  return duration(Math.max(0, now - Date.parse(time)) / 1000);
+}
+
+/** Seconds as people read them. */
+export function duration(seconds: number): string {
+  const s = Math.floor(seconds);
+  if (s < 120) return `${s}s`;
+  const m = Math.floor(s / 60);
+  if (m < 10) return s % 60 ? `${m}m${s % 60}s` : `${m}m`;
+  if (m < 180) return `${m}m`;
+  const h = Math.floor(m / 60);
+  if (h < 8) return m % 60 ? `${h}h${m % 60}m` : `${h}h`;
+  if (h < 48) return `${h}h`;
+  const d = Math.floor(h / 24);
+  if (d < 8) return h % 24 ? `${d}d${h % 24}h` : `${d}d`;
+  return d < 730 ? `${d}d` : `${Math.floor(d / 365)}y`;
+}
+
+/** A moment in the user's own way. */
+export function moment(time: string | number): string {
+  return new Date(time).toLocaleString(language.value);
+}

@@ -1,0 +1,2 @@
+/** The files of the dashboard, by name. */
+export declare const FILES: Readonly<Record<string, string>>;
