@@ -614,7 +614,7 @@ function build(ground: Ground, upkeep: () => Upkeep): Omit<Parts, "upkeep"> {
   const server = () => api.client(SERVER, "plesio");
   const auth = identityOf(ground, { kinds, outbound, authorities, server });
   const { serviceRange } = clusterRanges(ranges, options);
-  const stored = { database, kinds };
+  const stored = { database, kinds, clock };
   const beside = plesioApi({
     ...stored,
     past: (revision) => api.past.at(revision),

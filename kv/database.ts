@@ -403,6 +403,8 @@ class LogDatabase<T> implements Database<T> {
 
   async snapshot(): Promise<Uint8Array> {
     const { objects, events, clock } = this.#parts;
+    // What was answered elsewhere is in it, too.
+    await Promise.all([objects.fresh(), events.fresh()]);
     const settings = await this.#allSettings();
     return await takeSnapshot({
       clusterId: objects.clusterId,

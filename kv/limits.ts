@@ -138,6 +138,8 @@ export const SETTING_BYTES_MAX = KV_VALUE_BYTES_MAX - RECORD_OVERHEAD_BYTES;
 
 /** Revisions that a restore leaves out, so that none of a lost future is used twice. */
 export const RESTORE_REVISION_JUMP = 1_000_000_000;
+/** Characters of a passphrase that a snapshot is sealed by. */
+export const SNAPSHOT_PASSPHRASE_LENGTH_MIN = 12;
 /** Free pages of a database file below which a vacuum is not worth its time. */
 export const VACUUM_FREE_BYTES_MIN = 4 * 1024 * 1024;
 

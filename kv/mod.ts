@@ -35,6 +35,9 @@
  * Read in this order: `contract.ts`, `state.ts`, `btree.ts`, `former.ts`, `committer.ts`, `log.ts`,
  * `codec.ts`, `watch.ts`, `history.ts`, `compact.ts`, `store.ts`, `lease.ts`, `queue.ts`, `database.ts`.
  *
+ * It lies in whatever keeps the few promises of Deno KV that it counts on: `open.ts` says what there is,
+ * `remote_kv.ts` what is counted on, `connect_client.ts`, `connect_server.ts` and `etcd.ts` how it is kept.
+ *
  * @example
  * ```ts
  * import { type Codec, openDatabase, RealClock } from "./mod.ts";
@@ -75,4 +78,5 @@ export { type DatabaseOptions, FORMAT_VERSION, openDatabase } from "./database.t
 export { deepFreeze } from "./item.ts";
 export { MemoryKv } from "./memory_kv.ts";
 export { addSealKey } from "./open.ts";
+export { sealSnapshot, unsealSnapshot } from "./snapshot_envelope.ts";
 export * as limits from "./limits.ts";

@@ -10,7 +10,8 @@
  * clients that saw a future which the restore undid are told to list again instead of being shown other
  * objects under revisions they know.
  *
- * A snapshot holds Secrets and the cluster's keys in the clear: guard it like the database's key.
+ * A snapshot holds Secrets and the cluster's keys in the clear: guard it like the database's key, or seal it by a
+ * passphrase (`snapshot_envelope.ts`).
  */
 
 import { createHash } from "node:crypto";

@@ -6,6 +6,7 @@
 import { Buffer } from "node:buffer";
 import { createPrivateKey } from "node:crypto";
 import { parse, stringify } from "@std/yaml";
+import { parseYaml } from "../machinery/yaml.ts";
 import { editText, type ListChange } from "./kubeconfig_text.ts";
 
 /** What a kubeconfig says about a cluster and who uses it. */
@@ -178,4 +179,30 @@ function read(text: string): Config | undefined {
 
 function kindOf(value: unknown): string {
   return Array.isArray(value) ? "a list" : `a ${typeof value}`;
+}
+
+/**
+ * What a kubeconfig's current context says; `readFile` reads what it names by path. Throws TypeError when it has none.
+ */
+export function currentAccess(text: string, readFile: (path: string) => string): Access {
+  // deno-lint-ignore no-explicit-any -- a kubeconfig of anybody's
+  const config = parseYaml(text).value as any;
+  // deno-lint-ignore no-explicit-any -- see above
+  const named = (list: any[] | undefined, name: string) => list?.find((one) => one.name === name);
+  const context = named(config?.contexts, config?.["current-context"])?.context;
+  const cluster = named(config?.clusters, context?.cluster)?.cluster;
+  const user = named(config?.users, context?.user)?.user ?? {};
+  if (!cluster?.server) throw new TypeError("the kubeconfig has no current context with a server");
+  const pem = (from: Record<string, string>, name: string): string | undefined => {
+    const encoded = from[`${name}-data`];
+    if (encoded) return Buffer.from(encoded, "base64").toString("utf8");
+    return from[name] && readFile(from[name]);
+  };
+  return {
+    server: cluster.server,
+    authorityPem: pem(cluster, "certificate-authority"),
+    certificatePem: pem(user, "client-certificate"),
+    keyPem: pem(user, "client-key"),
+    token: user.token,
+  };
 }

@@ -9,64 +9,29 @@ import { connect } from "node:net";
 import { Buffer } from "node:buffer";
 import { parseArgs } from "node:util";
 import { type AskOptions, selfCheck, type Sources, tableOf } from "./mod.ts";
-import { parseYaml } from "../machinery/yaml.ts";
-
-/** How the cluster is reached. */
-interface Door {
-  server: URL;
-  ca?: string;
-  cert?: string;
-  key?: string;
-  token?: string;
-}
-
-// deno-lint-ignore no-explicit-any -- a kubeconfig of anybody's
-type Config = any;
-
-/** The current context of a kubeconfig. Throws TypeError. */
-function doorOf(text: string): Door {
-  const config = parseYaml(text).value as Config;
-  const named = (list: Config[] | undefined, name: string) =>
-    list?.find((one) => one.name === name);
-  const context = named(config?.contexts, config?.["current-context"])?.context;
-  const cluster = named(config?.clusters, context?.cluster)?.cluster;
-  const user = named(config?.users, context?.user)?.user ?? {};
-  if (!cluster?.server) throw new TypeError("the kubeconfig has no current context with a server");
-  const data = (from: Config, name: string): string | undefined => {
-    const encoded = from[`${name}-data`];
-    if (encoded) return Buffer.from(encoded, "base64").toString("utf8");
-    return from[name] && Deno.readTextFileSync(from[name]);
-  };
-  return {
-    server: new URL(cluster.server),
-    ca: data(cluster, "certificate-authority"),
-    cert: data(user, "client-certificate"),
-    key: data(user, "client-key"),
-    token: user.token,
-  };
-}
+import { type Access, currentAccess } from "../auth/kubeconfig.ts";
 
 /** Longest that an answer may take, in ms. */
 const ANSWER_MS_MAX = 30_000;
 
-function asker(door: Door): Sources["ask"] {
+function asker(access: Access): Sources["ask"] {
   return (path: string, options: AskOptions = {}) =>
     new Promise((resolve, reject) => {
       const { method = "GET", type = "application/json", accept = "application/json" } = options;
       const body = options.body === undefined ? undefined : JSON.stringify(options.body);
       const headers: Record<string, string | string[]> = { accept };
       if (body !== undefined) headers["content-type"] = type;
-      if (door.token && !options.anonymous) headers.authorization = `Bearer ${door.token}`;
+      if (access.token && !options.anonymous) headers.authorization = `Bearer ${access.token}`;
       if (options.as) {
         headers["impersonate-user"] = options.as.user;
         headers["impersonate-group"] = [...options.as.groups ?? []];
       }
-      const { ca, cert, key } = door;
+      const { certificatePem: cert, keyPem: key } = access;
       const identity = options.anonymous ? {} : { cert, key };
-      const asked = request(new URL(path, door.server), {
+      const asked = request(new URL(path, access.server), {
         method,
         headers,
-        ca,
+        ca: access.authorityPem,
         ...identity,
         agent: false,
         timeout: ANSWER_MS_MAX,
@@ -134,16 +99,17 @@ function firstByte(host: string, port: number, hello?: Uint8Array): Promise<numb
 
 /** What can be looked at from here. */
 export function sourcesOf(kubeconfig: string, data: string | undefined): Sources {
-  const door = doorOf(kubeconfig);
+  const access = currentAccess(kubeconfig, Deno.readTextFileSync);
+  const server = new URL(access.server);
   return {
-    ask: asker(door),
+    ask: asker(access),
     greets: async (version, suites) => {
-      const { hostname, port } = door.server;
+      const { hostname, port } = server;
       return await firstByte(hostname, Number(port || 443), greeting(version, suites)) ===
         HANDSHAKE;
     },
     reaches: async (host, port) => await firstByte(host, port) !== undefined,
-    credentials: door.cert ? "certificate" : "token",
+    credentials: access.certificatePem ? "certificate" : "token",
     ...(data && {
       modeOf: async (name: string) => {
         const found = await Deno.stat(name ? `${data}/${name}` : data).catch(() => undefined);

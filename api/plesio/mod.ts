@@ -20,6 +20,7 @@ import { login } from "./login.ts";
 import { logs } from "./logs.ts";
 import type { PlesioPorts } from "./ports.ts";
 import { registry } from "./registry.ts";
+import { snapshot } from "./snapshot.ts";
 import { story } from "./story.ts";
 import { time } from "./time.ts";
 
@@ -36,6 +37,7 @@ const ENDPOINTS: readonly Endpoint[] = [
   { path: "/dashboard", answer: dashboard, open: true },
   { path: "/plesio/v1/at", answer: at, requested: requestedAt },
   { path: "/plesio/v1/logs", answer: logs },
+  { path: "/plesio/v1/snapshot", answer: snapshot },
   { path: "/plesio/v1/story", answer: story },
   { path: "/plesio/v1/login", answer: login },
   { path: "/plesio/v1/time", answer: time },

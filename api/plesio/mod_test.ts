@@ -1,4 +1,5 @@
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { unsealSnapshot } from "../../kv/mod.ts";
 import { Cluster } from "../../mod.ts";
 
 Deno.test("plesioApi() answers its own paths to those who may, and no others", async () => {
@@ -17,4 +18,22 @@ Deno.test("plesioApi() answers its own paths to those who may, and no others", a
   assertEquals(anonymous.status, 401);
   const view = await (await cluster.fetch("/debug/registry/namespaces/default")).json();
   assertEquals(view.value.metadata.name, "default");
+});
+
+Deno.test("/plesio/v1/snapshot seals the whole state by the passphrase it is asked with", async () => {
+  await using cluster = await Cluster.start({ nodes: 0, components: ["api"] });
+  const refused = await cluster.fetch("/plesio/v1/snapshot");
+  assertEquals(refused.status, 400);
+  assertStringIncludes((await refused.json()).message, "the header plesio-passphrase must give");
+  const passphrase = "correct horse battery staple";
+  const headers = { "plesio-passphrase": passphrase };
+  const answer = await cluster.fetch("/plesio/v1/snapshot", { headers });
+  assertEquals(answer.headers.get("content-type"), "application/octet-stream");
+  const snapshot = await unsealSnapshot(await answer.bytes(), passphrase);
+  await using again = await Cluster.start({ nodes: 0, components: ["api"], snapshot });
+  const uidIn = async ({ client }: Cluster) => {
+    const resource = { group: "", version: "v1", plural: "namespaces" };
+    return (await client.get({ resource, name: "default" })).metadata.uid;
+  };
+  assertEquals(await uidIn(again), await uidIn(cluster));
 });

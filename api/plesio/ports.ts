@@ -1,4 +1,5 @@
 /** What Plesio's own endpoints need of the process that they run in. */
+import type { Clock } from "../../kv/clock.ts";
 import type { Database } from "../../kv/contract.ts";
 import type { Logins } from "../auth/logins.ts";
 import type { User } from "../client/contract.ts";
@@ -7,6 +8,7 @@ import type { Call, Reply } from "../server/http.ts";
 
 /** See the file's text. */
 export interface PlesioPorts {
+  readonly clock: Clock;
   readonly database: Database<KubeObject>;
   readonly kinds: Kinds;
   /** The API as it was at a revision. */

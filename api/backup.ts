@@ -1,0 +1,156 @@
+/**
+ * A cluster as one file, and back: from any kind of database into any other.
+ *
+ * - `deno task snapshot --file F [--data .plesio | --kv URL]`: of a database that no process owns: a folder's while
+ *   its cluster is stopped; one that processes share, at any time.
+ * - `deno task snapshot --file F --kubeconfig FILE`: of a running cluster, over HTTPS, as an administrator.
+ * - `deno task restore --file F [--data .plesio | --kv URL]`: into an empty database. Its revisions go on far beyond
+ *   those of the snapshot, so that clients who saw a later state list again.
+ *
+ * With PLESIO_SNAPSHOT_PASSPHRASE in the environment the file is sealed; over HTTPS it has to be. Without, it holds
+ * Secrets and the cluster's keys in the clear, for its owner's eyes only.
+ */
+import { parseArgs } from "node:util";
+import { currentAccess } from "./auth/kubeconfig.ts";
+import { SEALED_BY_DEFAULT } from "./config/encryption.ts";
+import type { KubeObject } from "./machinery/types.ts";
+import { objectCodec } from "./mod.ts";
+import { PASSPHRASE_HEADER } from "./plesio/snapshot.ts";
+import {
+  type Database,
+  DatabaseError,
+  openDatabase,
+  RealClock,
+  sealSnapshot,
+  unsealSnapshot,
+} from "../kv/mod.ts";
+
+const HELP = `deno task snapshot --file FILE [--data .plesio | --kv URL | --kubeconfig FILE]
+deno task restore --file FILE [--data .plesio | --kv URL]
+PLESIO_SNAPSHOT_PASSPHRASE: what the file is sealed by`;
+
+/** Does what the arguments say; returns what is to be told. Throws TypeError and DatabaseError. */
+export async function backup(args: string[], passphrase?: string): Promise<string[]> {
+  const { values, positionals } = parseArgs({
+    args,
+    options: {
+      file: { type: "string" },
+      data: { type: "string" },
+      kv: { type: "string" },
+      kubeconfig: { type: "string" },
+    },
+    allowPositionals: true,
+  });
+  const { file, data, kv, kubeconfig } = values;
+  const places = [data, kv, kubeconfig].filter((place) => place !== undefined);
+  if (!file || places.length > 1 || positionals.length !== 1) throw new TypeError(HELP);
+  const folder = data ?? ".plesio";
+  const path = kv ?? `${folder}/cluster.db`;
+  switch (positionals[0]) {
+    case "snapshot":
+      if (kubeconfig) return await ofRunning(kubeconfig, file, passphrase);
+      if (kv === undefined) await mustBe(path);
+      return await ofDatabase(path, file, passphrase);
+    case "restore":
+      if (kubeconfig) break;
+      return await restore(path, file, passphrase);
+  }
+  throw new TypeError(HELP);
+}
+
+function open(path: string, restore?: Uint8Array): Promise<Database<KubeObject>> {
+  const clock = new RealClock();
+  // What an encryption configuration says otherwise, the cluster does when it starts with it.
+  return openDatabase({ path, codec: objectCodec, clock, sealed: SEALED_BY_DEFAULT, restore });
+}
+
+async function ofDatabase(path: string, file: string, passphrase?: string): Promise<string[]> {
+  const database = await open(path);
+  try {
+    const snapshot = await database.snapshot();
+    const told = `${describe(database)} of ${path}`;
+    if (passphrase === undefined) {
+      await writeOwn(file, snapshot);
+      return [`Wrote ${told} to ${file}, in the clear: it holds Secrets and the cluster's keys`];
+    }
+    await writeOwn(file, await sealSnapshot(snapshot, passphrase, new RealClock()));
+    return [`Wrote ${told} to ${file}, sealed by the passphrase`];
+  } finally {
+    await database.close();
+  }
+}
+
+async function ofRunning(path: string, file: string, passphrase?: string): Promise<string[]> {
+  if (passphrase === undefined) {
+    throw new TypeError("A running cluster seals its snapshot: set PLESIO_SNAPSHOT_PASSPHRASE");
+  }
+  if (!/^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/.test(passphrase)) {
+    throw new TypeError("A passphrase for a running cluster has letters of ASCII alone");
+  }
+  const access = currentAccess(await Deno.readTextFile(path), Deno.readTextFileSync);
+  const { authorityPem, certificatePem: cert, keyPem: key, token } = access;
+  using client = Deno.createHttpClient({
+    ...(authorityPem && { caCerts: [authorityPem] }),
+    ...(cert && key && { cert, key }),
+  });
+  const headers = {
+    [PASSPHRASE_HEADER]: passphrase,
+    ...(token && { authorization: `Bearer ${token}` }),
+  };
+  const url = `${access.server.replace(/\/$/, "")}/plesio/v1/snapshot`;
+  const answer = await fetch(url, { headers, client });
+  if (!answer.ok) {
+    throw new TypeError(`${access.server} answers ${answer.status}: ${await textOf(answer)}`);
+  }
+  await writeOwn(file, await answer.bytes());
+  return [`Wrote the state of ${access.server} to ${file}, sealed by the passphrase`];
+}
+
+async function textOf(answer: Response): Promise<string> {
+  const text = await answer.text();
+  try {
+    return JSON.parse(text).message;
+  } catch {
+    return text;
+  }
+}
+
+async function restore(path: string, file: string, passphrase?: string): Promise<string[]> {
+  const snapshot = await unsealSnapshot(await Deno.readFile(file), passphrase);
+  const database = await open(path, snapshot);
+  try {
+    return [`Restored ${describe(database)} into ${path}`];
+  } finally {
+    await database.close();
+  }
+}
+
+function describe({ objects, events }: Database<KubeObject>): string {
+  const { keys, revision } = objects.stats();
+  return `${keys} objects at revision ${revision} and ${events.stats().keys} events`;
+}
+
+/** A snapshot makes no database. */
+async function mustBe(path: string): Promise<void> {
+  const found = await Deno.stat(path).catch(() => undefined);
+  if (!found) throw new DatabaseError(`There is no database "${path}"`);
+}
+
+/** Writes a file whole or not at all, for its owner's eyes. */
+async function writeOwn(file: string, bytes: Uint8Array): Promise<void> {
+  const draft = `${file}.part`;
+  await Deno.writeFile(draft, bytes, { mode: 0o600 });
+  await Deno.rename(draft, file);
+}
+
+if (import.meta.main) {
+  try {
+    const passphrase = Deno.env.get("PLESIO_SNAPSHOT_PASSPHRASE") || undefined;
+    for (const line of await backup(Deno.args, passphrase)) console.log(line);
+  } catch (error) {
+    const known = error instanceof DatabaseError || error instanceof TypeError ||
+      error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied;
+    console.error(known ? `backup: ${error.message}` : error);
+    Deno.exit(1);
+  }
+}
