@@ -119,10 +119,12 @@ export class PodWorker {
     this.#ports = ports;
     this.#node = node;
     this.#pod = pod;
-    this.#wake = () => {
+    // Not written right into the field, as in `informer.ts`.
+    const wakeLater = () => {
       if (this.#inStep) this.#named = true;
       else wake();
     };
+    this.#wake = wakeLater;
     this.uid = pod.metadata.uid;
     this.records = recordsOf(pod);
     this.#restarts = new ContainerRestarts(ports);

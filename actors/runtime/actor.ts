@@ -228,9 +228,8 @@ export class Actor<S> implements Supervised, ActorHandle {
       informers,
       clock: ports.clock,
       log: (level, text, fields) => ports.log(level, text, { actor: this.address, ...fields }),
-      get recorder(): Recorder {
-        return getRecorder();
-      },
+      // Made when something is said: most actors never do.
+      recorder: { event: (...said) => getRecorder().event(...said) },
       signal: abort.signal,
       send: (to, key, options) => ports.send(to, key, options),
       spawn: (name, behaviour, options = {}) => {
@@ -292,7 +291,9 @@ class Handling implements ActorContext {
     this.log = life.log;
     this.signal = life.signal;
     this.spawn = life.spawn;
-    this.send = (...mail) => telling(because, () => life.send(...mail));
+    // Not written right into the field, as in the informer: it would outlive what it was for.
+    const send: ActorContext["send"] = (...mail) => telling(because, () => life.send(...mail));
+    this.send = send;
   }
 
   /** Many handlings write nothing. */

@@ -155,7 +155,10 @@ class Cache implements Informer<KubeObject> {
 
   async #pause(ms: number): Promise<void> {
     const over = new AbortController();
-    this.#interrupt = () => over.abort();
+    // V8 makes a function that is written right into a field for a long life: it would keep all it sees until a full
+    // collection of garbage.
+    const interrupt = () => over.abort();
+    this.#interrupt = interrupt;
     if (this.#stop.signal.aborted) return;
     const options = { kind: "background" as const, signal: over.signal };
     await this.#clock.sleep(ms, options).catch(() => {});
@@ -196,7 +199,8 @@ class Cache implements Informer<KubeObject> {
     };
     const signal = this.#stop.signal;
     const watch = await this.#client.watch(target, query, { signal });
-    this.#interrupt = () => watch.close();
+    const interrupt = () => watch.close();
+    this.#interrupt = interrupt;
     try {
       if (this.#wantsList || signal.aborted) return;
       for await (const events of watch) {

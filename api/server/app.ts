@@ -65,7 +65,6 @@ export interface Env {
 
 /** The HTTP side of an API. */
 export interface App {
-  hono: Hono<Env>;
   /** Answers any call; never throws. Hot paths of node's server come here without a Request. */
   answer(call: Call): Promise<Reply>;
   fetch(request: Request, call?: Call): Promise<Response>;
@@ -73,8 +72,9 @@ export interface App {
 
 /** Makes the app. */
 export function createApp(deps: Deps, options: AppOptions): App {
-  const hono = new Hono<Env>();
-  const discovery = new Discovery(deps.kinds, deps.aggregation);
+  // Made when somebody asks for what is no resource: clients within the process never do.
+  let made: Hono<Env> | undefined;
+  const hono = () => made ??= routesOf(deps, options);
   const resource = async (call: Call): Promise<Reply | undefined> => {
     let route;
     try {
@@ -101,9 +101,7 @@ export function createApp(deps: Deps, options: AppOptions): App {
       deps.clock.monotonic() - began,
     );
   };
-  addRoutes(hono, deps, { ...options, discovery });
   const app: App = {
-    hono,
     async answer(call) {
       const first = call.path.charCodeAt(1) === 0x61 ? await resource(call) : undefined;
       if (first) return first;
@@ -126,7 +124,7 @@ export function createApp(deps: Deps, options: AppOptions): App {
         async (passage) => {
           if (!beside?.requested && !beside?.open) await authorizePath(deps, call, passage);
           const reply = await beside?.answer(passage.user) ?? await replyOfResponse(
-            await hono.fetch(requestOfCall(call), { call, user: passage.user }),
+            await hono().fetch(requestOfCall(call), { call, user: passage.user }),
           );
           if (passage.audit && reply.status >= 400) reply.outcome = statusIn(reply);
           return reply;
@@ -152,12 +150,10 @@ function statusIn({ body }: Reply): Status | undefined {
   }
 }
 
-function addRoutes(
-  hono: Hono<Env>,
-  deps: Deps,
-  options: AppOptions & { discovery: Discovery },
-): void {
-  const { discovery, openapi, metrics } = options;
+function routesOf(deps: Deps, options: AppOptions): Hono<Env> {
+  const { openapi, metrics } = options;
+  const hono = new Hono<Env>();
+  const discovery = new Discovery(deps.kinds, deps.aggregation);
   hono.onError((error) => responseOf(failure(error)));
   hono.notFound((c) => responseOf(notFoundReply(c.req.path)));
   hono.use("*", async (c, next) => {
@@ -219,17 +215,20 @@ function addRoutes(
     });
     return responseOf(table === undefined ? notFoundReply(c.req.path) : textReply(200, table));
   });
-  if (deps.tokens) {
-    const { tokens } = deps;
-    hono.get(
-      "/.well-known/openid-configuration",
-      async () => responseOf(jsonReply(200, await tokens.discovery(), { ...PUBLIC })),
-    );
-    hono.get("/openid/v1/jwks", async () => {
-      const headers = { ...PUBLIC, "content-type": "application/jwk-set+json" };
-      return responseOf(jsonReply(200, await tokens.jwks(), headers));
-    });
-  }
+  if (deps.tokens) addTokenRoutes(hono, deps.tokens);
+  return hono;
+}
+
+/** Where others learn how to check tokens. */
+function addTokenRoutes(hono: Hono<Env>, tokens: NonNullable<Deps["tokens"]>): void {
+  hono.get(
+    "/.well-known/openid-configuration",
+    async () => responseOf(jsonReply(200, await tokens.discovery(), { ...PUBLIC })),
+  );
+  hono.get("/openid/v1/jwks", async () => {
+    const headers = { ...PUBLIC, "content-type": "application/jwk-set+json" };
+    return responseOf(jsonReply(200, await tokens.jwks(), headers));
+  });
 }
 
 function discoveryReply(discovery: Discovery, call: Call): Reply {

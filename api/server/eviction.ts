@@ -45,7 +45,6 @@ export async function evictPod(deps: Deps, request: ApiRequest): Promise<Answer>
   // What keeps books of pods (quotas) sees the delete that an eviction comes to.
   const removal = admissionOf(deps, { ...request, subresource: "" }, { operation: "DELETE" });
   const bookkeepers = committers(deps, removal);
-  class Undone extends Error {}
   try {
     await deps.database.objects.write((draft) => {
       const old = evict(draft, parts);
@@ -57,6 +56,9 @@ export async function evictPod(deps: Deps, request: ApiRequest): Promise<Answer>
   }
   return { code: 201, kind, status: success() };
 }
+
+/** A dry run's write is not to be done. */
+class Undone extends Error {}
 
 interface Parts {
   kind: Kind;

@@ -2,8 +2,7 @@
  * Many seeds, in as many workers as the machine has cores. With a record they may be begun again where they were
  * left: a line of it says which seeds of which commit ran, and which of them failed.
  */
-import type { Order } from "./sim_worker.ts";
-import type { RunResult } from "./world.ts";
+import type { Order, Report } from "./sim_worker.ts";
 
 /** Seeds that a worker takes at once, and a line of a record is about. */
 export const BLOCK = 10;
@@ -114,7 +113,7 @@ export async function runMany(many: Many): Promise<Outcome> {
   return { ran, failed: failed.sort((a, b) => a - b), seconds: seconds() };
 }
 
-function answerOf(worker: Worker, order: Order): Promise<RunResult> {
+function answerOf(worker: Worker, order: Order): Promise<Report> {
   return new Promise((resolve, reject) => {
     worker.onmessage = ({ data }) => resolve(data);
     worker.onerror = (event) => reject(new Error(`seed ${order.seed}: ${event.message}`));

@@ -14,7 +14,7 @@ import { type RunResult, runSeed } from "./world.ts";
 
 function lineOf({ seed, revisions, answered, requests, crashes, restedS, digest }: RunResult) {
   return `seed ${seed}: ${revisions} revisions, ${answered} of ${requests} requests done, ` +
-    `${crashes} crashes, at rest after ${restedS} s, trace ${digest}`;
+    `${crashes} crashes, at rest after ${restedS} s, trace ${digest()}`;
 }
 
 function number(flag: string, text: string): number {

@@ -42,10 +42,53 @@ export interface SimKvOptions {
   lies?(written: readonly Written[]): boolean;
 }
 
+/**
+ * What tells of changed keys, as much of a stream as its listeners use. A real one keeps whoever made it, a whole
+ * killed cluster here, until the next full collection of garbage.
+ */
+class Bell {
+  readonly #memory: MemoryKv;
+  readonly #keys: readonly Deno.KvKey[];
+  readonly #end: () => void;
+  #seen: readonly (string | null)[] = [];
+  #waiting: (() => void) | undefined;
+  #isOver = false;
+
+  constructor(memory: MemoryKv, keys: readonly Deno.KvKey[]) {
+    this.#memory = memory;
+    this.#keys = keys;
+    this.#end = memory.onCommit(() => this.#waiting?.());
+  }
+
+  getReader(): this {
+    return this;
+  }
+
+  async read(): Promise<{ done: boolean; value?: readonly Deno.KvEntryMaybe<unknown>[] }> {
+    while (!this.#isOver) {
+      const value = this.#keys.map((key) => this.#memory.get(key));
+      if (value.some(({ versionstamp }, i) => versionstamp !== this.#seen[i])) {
+        this.#seen = value.map(({ versionstamp }) => versionstamp);
+        return { done: false, value };
+      }
+      await new Promise<void>((resolve) => this.#waiting = resolve);
+    }
+    return { done: true };
+  }
+
+  cancel(): Promise<void> {
+    this.#isOver = true;
+    this.#end();
+    this.#waiting?.();
+    return Promise.resolve();
+  }
+}
+
 /** One process's handle. */
 export class SimKv {
   readonly kv: Deno.Kv;
   readonly #o: SimKvOptions;
+  readonly #bells: Bell[] = [];
   #dead = false;
   #paused: PromiseWithResolvers<void> | undefined;
 
@@ -57,19 +100,23 @@ export class SimKv {
       getMany: (keys: Deno.KvKey[]) => this.#read(() => inner.getMany(keys)),
       list: (selector: Deno.KvListSelector, listing?: Deno.KvListOptions) => {
         const entries = inner.list(selector, listing);
-        const next = entries.next.bind(entries);
         let isFirst = true;
-        entries.next = () => {
-          if (!isFirst) return next();
+        const next = () => {
+          if (!isFirst) return entries.next();
           isFirst = false;
-          return this.#read(next);
+          return this.#read(() => entries.next());
         };
-        return entries;
+        const told = { next, [Symbol.asyncIterator]: () => told };
+        return told;
       },
       set: (key: Deno.KvKey, value: unknown) => kv.atomic().set(key, value).commit(),
       delete: (key: Deno.KvKey) => kv.atomic().delete(key).commit(),
       atomic: () => this.#atomic(inner.atomic()),
-      watch: (keys: Deno.KvKey[]) => inner.watch(keys),
+      watch: (keys: Deno.KvKey[]) => {
+        const bell = new Bell(options.memory, keys);
+        this.#bells.push(bell);
+        return bell;
+      },
       close: () => inner.close(),
     };
     this.kv = kv as unknown as Deno.Kv;
@@ -78,6 +125,7 @@ export class SimKv {
   /** No operation is answered any more, as when the process is gone. */
   kill(): void {
     this.#dead = true;
+    for (const bell of this.#bells) void bell.cancel();
     this.kv.close();
   }
 

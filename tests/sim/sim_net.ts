@@ -112,31 +112,37 @@ async function send<T>(
   return answer;
 }
 
-function heard<T>(watch: ClientWatch<T>, { clock, weather }: NetOptions): ClientWatch<T> {
-  return {
-    close: () => watch.close(),
-    async *[Symbol.asyncIterator]() {
-      // What came while a batch was held back is told right after it: nothing waits twice.
-      let heldAt = -1;
-      for await (const events of watch) {
-        const now = weather();
-        if (now === FAIR) {
-          yield events;
-          continue;
-        }
-        const chance = (of: number) => of > 0 && clock.random() < of;
-        if (clock.monotonic() > heldAt && chance(now.stale)) {
-          await clock.sleep(clock.random() * now.staleMs);
-          heldAt = clock.monotonic();
-        }
-        if (chance(now.broken)) {
-          if (clock.random() < 0.5) throw expired("too old resource version");
-          return;
-        }
-        yield chance(now.again) ? repeated(events) : events;
-      }
-    },
-  };
+function heard<T>(watch: ClientWatch<T>, net: NetOptions): ClientWatch<T> {
+  return { close: () => watch.close(), [Symbol.asyncIterator]: () => batchesOf(watch, net) };
+}
+
+/**
+ * Not within `heard`: a generator function that is made for each watch keeps all it can see until the next full
+ * collection of garbage, a whole killed cluster here.
+ */
+async function* batchesOf<T>(
+  watch: ClientWatch<T>,
+  { clock, weather }: NetOptions,
+): AsyncGenerator<readonly WatchEvent<T>[]> {
+  // What came while a batch was held back is told right after it: nothing waits twice.
+  let heldAt = -1;
+  for await (const events of watch) {
+    const now = weather();
+    if (now === FAIR) {
+      yield events;
+      continue;
+    }
+    const chance = (of: number) => of > 0 && clock.random() < of;
+    if (clock.monotonic() > heldAt && chance(now.stale)) {
+      await clock.sleep(clock.random() * now.staleMs);
+      heldAt = clock.monotonic();
+    }
+    if (chance(now.broken)) {
+      if (clock.random() < 0.5) throw expired("too old resource version");
+      return;
+    }
+    yield chance(now.again) ? repeated(events) : events;
+  }
 }
 
 function repeated<T>(events: readonly WatchEvent<T>[]): readonly WatchEvent<T>[] {

@@ -1,6 +1,6 @@
 /** Runs seeds in a worker: orders come as messages, results go back. */
 import { mutationOf } from "./mutations.ts";
-import { type RunOptions, runSeed } from "./world.ts";
+import { type RunOptions, type RunResult, runSeed } from "./world.ts";
 
 /** A run as it travels to a worker. */
 export interface Order {
@@ -9,7 +9,12 @@ export interface Order {
   shared?: boolean;
   mutation?: string;
   twice?: boolean;
+  /** The digest is wanted as well. */
+  digest?: boolean;
 }
+
+/** What comes back of it. */
+export type Report = Omit<RunResult, "digest"> & { digest?: string };
 
 /** What `runSeed` is called with. */
 export function optionsOf({ seed, steps, shared, mutation, twice }: Order): RunOptions {
@@ -30,5 +35,8 @@ if (
   const scope = globalThis as unknown as Scope;
   // Where an error was made is told by the run of that seed alone; here it costs a tenth of the time.
   Error.stackTraceLimit = 0;
-  scope.onmessage = async ({ data }) => scope.postMessage({ ...await runSeed(optionsOf(data)) });
+  scope.onmessage = async ({ data }) => {
+    const { digest, ...result } = await runSeed(optionsOf(data));
+    scope.postMessage(data.digest ? { ...result, digest: digest() } : result);
+  };
 }
