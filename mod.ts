@@ -56,9 +56,7 @@ import { type Material, openTokenKeys } from "./api/auth/material.ts";
 import {
   approvalsFor,
   type Auth,
-  createAuth,
   createKubeconfig,
-  noteTokenUse,
   serverNames,
   signedStatus,
 } from "./api/auth/mod.ts";
@@ -76,6 +74,7 @@ import { addressIn, EVERY_ADDRESS, firstAddress, urlOf } from "./api/config/serv
 import { runTokenCommand } from "./api/config/token.ts";
 import { publishJoining } from "./api/joining/mod.ts";
 import {
+  Forks,
   loginLink,
   momentOf,
   plesioApi,
@@ -92,10 +91,12 @@ import {
   objectCodec,
   urlOutbound,
 } from "./api/mod.ts";
+import type { Auditor } from "./api/server/audit.ts";
 import { bootstrap, publishAuthentication, publishClusterInfo } from "./api/server/bootstrap.ts";
 import type { Listener, TlsFiles } from "./api/server/listen.ts";
 import { endpointOf, type Peers, peersOf, placesIn } from "./api/peers.ts";
 import { clockOf, forkOptions } from "./api/fork.ts";
+import { identityOf } from "./api/identity.ts";
 import { Upkeep } from "./api/upkeep.ts";
 import { type Clock, type Database, DatabaseError, openDatabase, RealClock } from "./kv/mod.ts";
 
@@ -197,6 +198,8 @@ interface Ground {
   ranges: Ranges | undefined;
   tokenKeys: readonly string[];
   log: Logger;
+  /** Tells of requests, in the place of what the options ask for. */
+  audit?: Auditor;
 }
 
 interface Parts extends Ground {
@@ -227,6 +230,8 @@ interface Parts extends Ground {
 /** A whole cluster in this process. */
 export class Cluster {
   readonly #ground: Ground;
+  /** Those that have a name. */
+  readonly #forks: Forks;
   readonly #listening: Listener[] = [];
   /** Absent in a fork that nobody has touched yet. */
   #made: Parts | undefined;
@@ -237,6 +242,11 @@ export class Cluster {
 
   private constructor(ground: Ground) {
     this.#ground = ground;
+    this.#forks = new Forks(async (asked) => {
+      const audit = this.api.auditUnder("/plesio/v1/forks/");
+      const cluster = await this.#fork(asked, audit);
+      return { cluster, revision: cluster.#ground.database.objects.view().revision };
+    }, () => ground.clock.now());
   }
 
   /** Starts one. Resolves when the API answers; nodes and controllers are on their way (see `settle`). */
@@ -308,7 +318,7 @@ export class Cluster {
   #make(): Parts {
     const { database, clock, options, log, ranges } = this.#ground;
     const serviceIp = ranges?.apiIP ?? addressIn(clusterRanges(undefined, options).serviceRange, 1);
-    const made = build(this.#ground, () => this.#parts.upkeep);
+    const made = build(this.#ground, () => this.#parts.upkeep, this.#forks);
     const upkeep = new Upkeep({
       database,
       clock,
@@ -525,17 +535,26 @@ export class Cluster {
    * it takes the same however large the cluster is; its parts begin to work when it is first touched. Its clock goes on
    * from here by itself. It lives in memory, and its nodes are simulated: processes are not forked.
    */
-  async fork({ at: moment, ...own }: ForkOptions = {}): Promise<Cluster> {
-    const { database, ranges, options: { data: _, ...same }, log } = this.#ground;
+  fork(options: ForkOptions = {}): Promise<Cluster> {
+    return this.#fork(options);
+  }
+
+  async #fork({ at: moment, ...own }: ForkOptions, audit?: Auditor): Promise<Cluster> {
+    const { database, options: { data: _, ...same }, log } = this.#ground;
     const { objects } = database;
     const at = moment === undefined ? undefined : await momentOf(objects, moment);
-    const options = { ...same, ...forkOptions(same, clusterRanges(ranges, same)), ...own };
+    const options = {
+      ...same,
+      ...forkOptions(same, clusterRanges(this.#ground.ranges, same)),
+      ...own,
+    };
     const startMs = at === undefined ? this.#ground.clock.now() : await objects.timeOf(at);
     const stream = at ?? objects.view().revision;
     const clock = clockOf(options, { startMs, stream });
     const forked = await database.fork({ clock, at });
     const tokenKeys = await openTokenKeys(forked.settings);
-    return new Cluster({ options, clock, database: forked, ranges: undefined, tokenKeys, log });
+    const ranges = undefined;
+    return new Cluster({ options, clock, database: forked, ranges, tokenKeys, log, audit });
   }
 
   /** The cluster as it was at a revision, or at a time, to be read. */
@@ -555,6 +574,7 @@ export class Cluster {
   }
 
   async #stop(): Promise<void> {
+    await this.#forks.stop();
     if (!this.#made) return await this.#ground.database.close();
     const { system, informers, database, ranges, api, upkeep, nodes, simulated, shared, peers } =
       this.#made;
@@ -603,7 +623,7 @@ function openCluster(options: ClusterOptions, clock: Clock): Promise<Database<Ku
   });
 }
 
-function build(ground: Ground, upkeep: () => Upkeep): Omit<Parts, "upkeep"> {
+function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<Parts, "upkeep"> {
   const nodes: RunningNode[] = [];
   const simulated: SimulatedNodes[] = [];
   const view = new SchedulerView();
@@ -617,6 +637,7 @@ function build(ground: Ground, upkeep: () => Upkeep): Omit<Parts, "upkeep"> {
   const stored = { database, kinds, clock };
   const beside = plesioApi({
     ...stored,
+    forks,
     past: (revision) => api.past.at(revision),
     logins: auth.logins,
     ask: (path, user) => api.fetch(new Request(`https://plesio${path}`), { user }),
@@ -656,6 +677,7 @@ function build(ground: Ground, upkeep: () => Upkeep): Omit<Parts, "upkeep"> {
     serviceRange,
     beside,
     front: options.front,
+    audit: ground.audit,
     warn: (text) => log("error", text),
     onError: (error) => log("error", "a request failed", { error: String(error) }),
   });
@@ -677,38 +699,6 @@ function sharedOf(
 ): Parts["shared"] {
   const drivers = sockets.length && { storageDrivers: storageDrivers(sockets, clock) };
   return { ...shared, ...controllerOptions, ...drivers };
-}
-
-/** Who is asking, and may they. */
-function identityOf(
-  { options, clock, database, tokenKeys, log }: Ground,
-  { kinds, outbound, authorities, server }: Pick<Parts, "kinds" | "outbound" | "authorities"> & {
-    server: () => Client;
-  },
-): Auth {
-  const { signingKey, verifiers, issuers = [] } = options.serviceAccounts ?? {};
-  return createAuth({
-    view: () => database.objects.view(),
-    follow: (options) => database.objects.watch(options),
-    outbound: () => outbound,
-    authentication: options.authentication,
-    authorization: options.authorization,
-    clientAuthorities: () => authorities.users,
-    legacyUsed: noteTokenUse(server, log),
-    kinds: () => kinds,
-    createNamespace: async (name) => {
-      const resource = { group: "", version: "v1", plural: "namespaces" };
-      await server().create({ resource }, { metadata: { name } });
-    },
-    plugins: options.admission,
-    clock,
-    tokenKeys: signingKey ? [signingKey] : tokenKeys,
-    tokenVerifiers: verifiers,
-    issuer: issuers[0],
-    otherIssuers: issuers.slice(1),
-    audiences: options.audiences,
-    tokens: options.tokens,
-  });
 }
 
 // --- deno serve ---------------------------------------------------------------------------------------------

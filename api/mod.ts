@@ -175,6 +175,8 @@ export interface Api {
   /** Nodes of other machines that have dialled in. */
   readonly tunnels: Tunnels;
   readonly metrics: Metrics;
+  /** What tells of requests to another server that lies under a path of this one; undefined: nothing is told. */
+  auditUnder(path: string): Auditor | undefined;
   /** The same as it was. */
   readonly past: Past;
   /** Ends requests in order, then closes every listener. */
@@ -412,6 +414,8 @@ export function createApi(options: ApiOptions): Api {
   });
   const upgrade: Api["upgrade"] = async (call, socket, head) => {
     try {
+      const inner = options.beside?.(call)?.inner;
+      if (inner) return inner.server.upgrade(inner.call, socket, head);
       await (await streams()).upgrade(deps, call, socket, head);
     } catch {
       // Nobody is left to tell: the connection is what was asked to be taken over
@@ -435,6 +439,7 @@ export function createApi(options: ApiOptions): Api {
     tunnels: deps.tunnels,
     metrics,
     shutdown: () => listeners.shutdown(deps.closing),
+    auditUnder: (path) => deps.audit?.under(path),
     past,
     close: async () => {
       await past.close();

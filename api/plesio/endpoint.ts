@@ -2,6 +2,7 @@
 import type { Requested } from "../auth/impersonate.ts";
 import type { User } from "../client/contract.ts";
 import { ApiError } from "../machinery/types.ts";
+import type { Inner } from "../server/app.ts";
 import type { Call, Reply } from "../server/http.ts";
 import type { PlesioPorts } from "./ports.ts";
 
@@ -22,6 +23,8 @@ export interface Endpoint {
   readonly open?: boolean;
   /** What a request asks for in truth, where that is not the path: the endpoint sees to who may. */
   requested?(call: Call, rest: string): Requested;
+  /** Another server that a request is for, which sees to all of it; undefined: it is for the endpoint. */
+  inner?(call: Call, rest: string, ports: PlesioPorts): Inner | undefined;
 }
 
 /** Refuses every method but these, which an endpoint has. */

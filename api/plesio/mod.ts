@@ -17,6 +17,7 @@ import { at, requestedAt } from "./at.ts";
 import { dashboard } from "./dashboard.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { login } from "./login.ts";
+import { forkOf, forks } from "./forks.ts";
 import { logs } from "./logs.ts";
 import type { PlesioPorts } from "./ports.ts";
 import { registry } from "./registry.ts";
@@ -25,6 +26,7 @@ import { story } from "./story.ts";
 import { time } from "./time.ts";
 
 export { loginLink } from "./dashboard.ts";
+export { type ForkAsked, Forks } from "./forks.ts";
 export { momentOf } from "./moment.ts";
 export type { PlesioPorts } from "./ports.ts";
 export { type Story, type StoryOf, storyOf } from "./story.ts";
@@ -36,6 +38,7 @@ const ENDPOINTS: readonly Endpoint[] = [
   { path: "/plesio/v1/actors", answer: actors },
   { path: "/dashboard", answer: dashboard, open: true },
   { path: "/plesio/v1/at", answer: at, requested: requestedAt },
+  { path: "/plesio/v1/forks", answer: forks, inner: forkOf },
   { path: "/plesio/v1/logs", answer: logs },
   { path: "/plesio/v1/snapshot", answer: snapshot },
   { path: "/plesio/v1/story", answer: story },
@@ -57,6 +60,7 @@ export function plesioApi(
     const { requested, open } = found;
     return {
       open,
+      inner: found.inner?.(call, rest, ports),
       answer: (user) => found.answer({ call, user, rest, ports }),
       ...(requested && { requested: () => requested(call, rest) }),
     };

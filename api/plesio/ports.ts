@@ -4,6 +4,7 @@ import type { Database } from "../../kv/contract.ts";
 import type { Logins } from "../auth/logins.ts";
 import type { User } from "../client/contract.ts";
 import type { Kinds, KubeObject } from "../machinery/types.ts";
+import type { Forks } from "./forks.ts";
 import type { Call, Reply } from "../server/http.ts";
 
 /** See the file's text. */
@@ -13,6 +14,8 @@ export interface PlesioPorts {
   readonly kinds: Kinds;
   /** The API as it was at a revision. */
   past(revision: number): Promise<{ answer(call: Call): Promise<Reply> }>;
+  /** Forks of the cluster that have a name. */
+  readonly forks: Forks;
   /** Asks the API server itself, as somebody. */
   ask(path: string, user: User): Promise<Response>;
   /** Every actor of the process, as the runtime reports them. */

@@ -3,6 +3,7 @@
  * few that do not (health, version, discovery, OpenAPI, metrics) are routes here. All of them come through
  * `passage.ts` first: the app behind it only looks up paths.
  */
+import type { Buffer } from "node:buffer";
 import { type Context, Hono } from "hono";
 import type { Requested } from "../auth/impersonate.ts";
 import { ANONYMOUS } from "../auth/names.ts";
@@ -33,6 +34,7 @@ import {
   statusOf,
   textReply,
 } from "./http.ts";
+import type { Socket } from "./listen.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenApi } from "./openapi.ts";
 
@@ -53,8 +55,17 @@ export interface Beside {
   requested?(): Requested;
   /** It is for everybody: whatever credentials come along are not looked at. */
   readonly open?: boolean;
-  /** Answers in the place of all that: it finds out itself who is asking. */
-  instead?(): Promise<Reply> | undefined;
+  /** Another server that the call is for: it finds out itself who is asking. */
+  inner?: Inner;
+}
+
+/** A server that lies under a path of this one, and a call as it comes to that. */
+export interface Inner {
+  readonly server: {
+    answer(call: Call): Promise<Reply>;
+    upgrade(call: Call, socket: Socket, head: Buffer): void;
+  };
+  readonly call: Call;
 }
 
 /** What a route knows of its request. */
@@ -110,8 +121,8 @@ export function createApp(deps: Deps, options: AppOptions): App {
       let requested = requestedPath(call);
       try {
         beside = options.beside?.(call);
-        const instead = beside?.instead?.();
-        if (instead) return await instead;
+        const inner = beside?.inner;
+        if (inner) return await inner.server.answer(inner.call);
         requested = beside?.requested?.() ?? requested;
         if (beside?.open) call.user = ANONYMOUS;
       } catch (error) {

@@ -75,6 +75,15 @@ export interface AuditBegin {
   asked: Audited;
 }
 
+/** What an auditor works with. */
+export interface AuditorOptions {
+  policy: AuditPolicy;
+  sinks: readonly AuditSink[];
+  clock: Pick<Clock, "now">;
+  /** Tells only of requests to paths that begin so, and leaves the sinks to others (default: of all). */
+  under?: string;
+}
+
 /** Makes records of requests, and hands them to the sinks. */
 export class Auditor {
   readonly clock: Pick<Clock, "now">;
@@ -88,14 +97,10 @@ export class Auditor {
   readonly strict: boolean;
   readonly #rules: AuditRules;
   readonly #sinks: readonly AuditSink[];
+  readonly #o: AuditorOptions;
 
-  constructor(
-    { policy, sinks, clock }: {
-      policy: AuditPolicy;
-      sinks: readonly AuditSink[];
-      clock: Pick<Clock, "now">;
-    },
-  ) {
+  constructor(options: AuditorOptions) {
+    const { policy, sinks, clock } = this.#o = options;
     this.#rules = new AuditRules(policy);
     this.#sinks = sinks;
     this.strict = sinks.some((sink) => sink.strict);
@@ -104,6 +109,7 @@ export class Auditor {
 
   /** The record of a request; undefined when the policy does not want one. */
   begin(begun: AuditBegin): AuditRecord | undefined {
+    if (this.#o.under && !begun.uri.startsWith(this.#o.under)) return undefined;
     const verdict = this.#rules.of(begun.asked);
     const { levels } = this.counts;
     levels.set(verdict.level, (levels.get(verdict.level) ?? 0) + 1);
@@ -132,7 +138,13 @@ export class Auditor {
     errors.set(sink, (errors.get(sink) ?? 0) + count);
   }
 
+  /** One with the same sinks for another server, which lies under a path of this one: not of what that does itself. */
+  under(path: string): Auditor {
+    return new Auditor({ ...this.#o, under: path });
+  }
+
   async close(): Promise<void> {
+    if (this.#o.under) return;
     await Promise.all(this.#sinks.map((sink) => sink.close()));
   }
 

@@ -69,7 +69,7 @@ export function inner(call: Call, under: string, user?: User): Call {
     get signal() {
       return call.signal;
     },
-    user,
+    user: user ?? call.user,
     under: (call.under ?? "") + under,
     raw: call.raw,
   };

@@ -1,0 +1,178 @@
+/**
+ * `/plesio/v1/forks`: forks of the cluster by name, each a whole cluster under a path of its own.
+ *
+ * | request | answer |
+ * | --- | --- |
+ * | GET | which there are |
+ * | POST `{ name, at, clock, seed }` | makes one, all of it optional: where it begins, `manual` or `real`, chance |
+ * | GET, DELETE `/NAME` | one of them; ends it |
+ * | `/NAME/…` | the fork's own API: `kubectl --server https://HOST/plesio/v1/forks/NAME get pods` |
+ *
+ * Making, seeing and ending them takes the right to these paths. What lies under a name is the fork's own server: it
+ * finds out by itself who is asking and what they may, as of when it began and as it went on from there: the cluster's
+ * credentials are good there, and rights that the cluster has taken away since are still given in a fork. A fork is
+ * there until it is ended, or the cluster is.
+ */
+import { alreadyExists, badRequest, forbidden, notFound } from "../machinery/errors.ts";
+import { isDns1123Label } from "../machinery/names.ts";
+import { type Call, inner, jsonReply, type Reply } from "../server/http.ts";
+import type { Inner } from "../server/app.ts";
+import { allowMethods, type Asked } from "./endpoint.ts";
+import type { PlesioPorts } from "./ports.ts";
+
+/** Forks that a cluster keeps by name at once. */
+export const FORKS_MAX = 100;
+/** The longest description of one, in bytes. */
+const BODY_BYTES_MAX = 4_096;
+const SUBJECT = { group: "plesio.dev", resource: "forks" };
+
+/** A fork as this page knows it. Its server is made when it is first asked for. */
+export interface ForkedCluster {
+  readonly api: Inner["server"];
+  stop(): Promise<void>;
+}
+
+/** How one is made. */
+export interface ForkAsked {
+  at?: number | string;
+  clock?: "manual" | "real";
+  seed?: number;
+}
+
+interface Fork {
+  readonly name: string;
+  readonly createdAt: string;
+  readonly revision: number;
+  readonly asked: ForkAsked;
+  readonly cluster: ForkedCluster;
+}
+
+/** The forks of a cluster by name. */
+export class Forks {
+  readonly #make: (asked: ForkAsked) => Promise<{ cluster: ForkedCluster; revision: number }>;
+  readonly #now: () => number;
+  readonly #forks = new Map<string, Fork>();
+  /** Names of those that are being made. */
+  readonly #coming = new Set<string>();
+  #count = 0;
+
+  constructor(
+    make: (asked: ForkAsked) => Promise<{ cluster: ForkedCluster; revision: number }>,
+    now: () => number,
+  ) {
+    this.#make = make;
+    this.#now = now;
+  }
+
+  all(): Fork[] {
+    return [...this.#forks.values()];
+  }
+
+  get(name: string): Fork | undefined {
+    return this.#forks.get(name);
+  }
+
+  async create(name: string | undefined, asked: ForkAsked): Promise<Fork> {
+    while (name === undefined || name === "") {
+      const next = `fork-${++this.#count}`;
+      if (!this.#forks.has(next) && !this.#coming.has(next)) name = next;
+    }
+    const [problem] = isDns1123Label(name);
+    if (problem) throw badRequest(`a fork cannot be called ${JSON.stringify(name)}: ${problem}`);
+    if (this.#forks.has(name) || this.#coming.has(name)) throw alreadyExists(SUBJECT, name);
+    if (this.#forks.size + this.#coming.size >= FORKS_MAX) {
+      throw forbidden(SUBJECT, name, `there are ${FORKS_MAX} forks already: delete one first`);
+    }
+    this.#coming.add(name);
+    try {
+      const { cluster, revision } = await this.#make(asked);
+      const createdAt = new Date(this.#now()).toISOString();
+      const fork = { name, createdAt, revision, asked, cluster };
+      this.#forks.set(name, fork);
+      return fork;
+    } finally {
+      this.#coming.delete(name);
+    }
+  }
+
+  async delete(name: string): Promise<void> {
+    const fork = this.#forks.get(name);
+    if (!fork) throw notFound(SUBJECT, name);
+    this.#forks.delete(name);
+    await fork.cluster.stop();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#forks.keys()].map((name) => this.delete(name)));
+  }
+}
+
+function shown({ name, createdAt, revision, asked: { at, clock, seed } }: Fork) {
+  return { name, path: `/plesio/v1/forks/${name}`, createdAt, revision, at, clock, seed };
+}
+
+/** The server of a fork that a call is for; undefined: it is for this page. */
+export function forkOf(call: Call, rest: string, { forks }: PlesioPorts): Inner | undefined {
+  const end = rest.indexOf("/", 1);
+  const fork = end < 0 ? undefined : forks.get(rest.slice(1, end));
+  if (!fork) return undefined;
+  const under = call.path.slice(0, call.path.length - rest.length + end);
+  return { server: fork.cluster.api, call: inner(call, under) };
+}
+
+/** Answers it. */
+export async function forks(asked: Asked): Promise<Reply> {
+  const { call, rest, ports } = asked;
+  const name = rest.slice(1);
+  if (name === "") {
+    allowMethods(asked, "GET", "POST");
+    if (call.method === "GET") {
+      return jsonReply(200, { forks: ports.forks.all().map(shown), limit: FORKS_MAX });
+    }
+    const { name: wanted, ...how } = await bodyOf(call);
+    return jsonReply(201, shown(await ports.forks.create(wanted, how)));
+  }
+  const fork = ports.forks.get(name);
+  if (!fork) throw notFound(SUBJECT, name.split("/")[0]);
+  allowMethods(asked, "GET", "DELETE");
+  if (call.method === "GET") return jsonReply(200, shown(fork));
+  await ports.forks.delete(name);
+  return jsonReply(200, { kind: "Status", apiVersion: "v1", status: "Success", details: { name } });
+}
+
+/** What a POST says. Throws 400 for what is no description of a fork. */
+async function bodyOf(call: Call): Promise<ForkAsked & { name?: string }> {
+  const bytes = await call.body(BODY_BYTES_MAX);
+  if (bytes.length === 0) return {};
+  let body: unknown;
+  try {
+    body = JSON.parse(new TextDecoder().decode(bytes));
+  } catch (error) {
+    throw badRequest(`a fork is described in JSON: ${(error as Error).message}`);
+  }
+  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+    throw badRequest('a fork is described by an object such as {"name": "trial"}');
+  }
+  for (const [key, value] of Object.entries(body)) {
+    const wrong = problemOf(key, value);
+    if (wrong) throw badRequest(`${key}: ${JSON.stringify(value)} ${wrong}`);
+  }
+  return body;
+}
+
+function problemOf(key: string, value: unknown): string | undefined {
+  switch (key) {
+    case "name":
+      return typeof value === "string" ? undefined : "is no name";
+    case "at":
+      return typeof value === "string" || typeof value === "number"
+        ? undefined
+        : "is neither a revision nor a time";
+    case "clock":
+      return value === "manual" || value === "real" ? undefined : 'is neither "manual" nor "real"';
+    case "seed":
+      return Number.isSafeInteger(value) ? undefined : "is no integer";
+    default:
+      return "is not known: a fork has name, at, clock and seed";
+  }
+}
