@@ -50,7 +50,7 @@ import {
 import { createLogger } from "./actors/runtime/log.ts";
 import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
 import { workqueueLines } from "./actors/runtime/metrics.ts";
-import { settled } from "./actors/runtime/rest.ts";
+import { settler } from "./actors/runtime/rest.ts";
 import { authenticationData, FrontProxy } from "./api/auth/front_proxy.ts";
 import { type Material, openTokenKeys } from "./api/auth/material.ts";
 import {
@@ -78,9 +78,11 @@ import {
   loginLink,
   momentOf,
   plesioApi,
+  type PlesioPorts,
   type Story,
   type StoryOf,
   storyOf,
+  TestKit,
 } from "./api/plesio/mod.ts";
 import type { Kinds, KubeObject } from "./api/machinery/types.ts";
 import {
@@ -134,8 +136,11 @@ export interface ClusterOptions extends ServerOptions {
   nodePrefix?: string;
   /** `manual` (default: time moves by `clock.advance` and `settle` alone), `real`, or a clock of your own. */
   clock?: "manual" | "real" | Clock;
-  /** Seed of a manual clock's chance. */
+  /** Seed of a manual clock's chance, and the time it begins with (in ms; default 2026-01-01). */
   seed?: number;
+  startMs?: number;
+  /** Whether it has what tests ask for: `cluster.kit`, and over HTTP (default no, and then it costs nothing). */
+  testKit?: boolean;
   /** Which parts run (default all). `api` alone is what envtest gives. */
   components?: readonly Component[];
   /** Which controllers run: a list of `*`, `name`, `-name` (default `*`). */
@@ -207,6 +212,9 @@ interface Parts extends Ground {
   simulated: SimulatedNodes[];
   view: SchedulerView;
   upkeep: Upkeep;
+  /** By which certificates are made and checked: TLS libraries read the machine's. */
+  host: Clock;
+  kit: TestKit | undefined;
   kinds: Kinds;
   api: Api;
   system: System;
@@ -266,7 +274,7 @@ export class Cluster {
         : undefined;
       const tokenKeys = await openTokenKeys(database.settings);
       const cluster = new Cluster({ options, clock, database, ranges, tokenKeys, log });
-      const { kinds, client } = cluster.#make();
+      const { kinds, client, kit } = cluster.#make();
       const { serviceRange } = clusterRanges(ranges, options);
       await bootstrap({
         database,
@@ -281,6 +289,7 @@ export class Cluster {
         advertise: advertised(ranges),
       });
       await cluster.#begin(options.data && `${await Deno.realPath(options.data)}/volumes`);
+      await kit?.begin();
       return cluster;
     } catch (error) {
       await database.close();
@@ -322,6 +331,7 @@ export class Cluster {
     const upkeep = new Upkeep({
       database,
       clock,
+      host: made.host,
       kinds: made.kinds,
       tokens: made.auth.tokens,
       encryption: options,
@@ -342,7 +352,7 @@ export class Cluster {
 
   /** Starts the actors. `localPathRoot`: where volumes of this machine lie, if there are any. */
   async #begin(localPathRoot?: string): Promise<void> {
-    const { options, clock, ranges, upkeep, nodes, simulated, view, ...parts } = this.#parts;
+    const { options, clock, host, ranges, upkeep, nodes, simulated, view, ...parts } = this.#parts;
     const { processes } = parts.database;
     const { components = COMPONENTS } = options;
     startControlPlane(parts.system, {
@@ -355,8 +365,7 @@ export class Cluster {
         legacyToken: (account) => parts.auth.tokens.legacyToken(account),
         certificates: {
           approvalsFor,
-          signedStatus: async (csr) =>
-            signedStatus(csr, (await upkeep.identity()).authority, clock),
+          signedStatus: async (csr) => signedStatus(csr, (await upkeep.identity()).authority, host),
         },
         ...parts.shared,
         ...(options.cloudZones?.length && { cloud: localCloud({ zones: options.cloudZones }) }),
@@ -395,7 +404,7 @@ export class Cluster {
   /** Begins to listen (TLS, client certificates, HTTP/1.1 and 2). */
   async listen(options: ListenOptions = {}): Promise<{ host: string; port: number; url: string }> {
     const { host = "127.0.0.1", port = 6443, peer = {} } = options;
-    if (this.clock.manual && !options.underManualClock) {
+    if (this.clock.manual && !options.underManualClock && !this.#parts.kit) {
       throw new TypeError(
         'Cannot listen under a manual clock: start the cluster with clock "real", or say underManualClock',
       );
@@ -430,6 +439,7 @@ export class Cluster {
       this.#listening.push(await this.api.listen({ host: pods.ip, port: pods.port, tls }));
     }
     this.#parts.upkeep.renewLater(host, options.renewed);
+    await this.#parts.kit?.begin();
     return { host, port: listener.port, url: urlOf({ host: shown, port: listener.port }) };
   }
 
@@ -511,8 +521,14 @@ export class Cluster {
    * does not come to rest (under a real clock: within that time; under a manual one: when they go on and on at one time).
    */
   async settle({ within = 60_000 }: { within?: number } = {}): Promise<void> {
-    const handled = () => this.#parts.system.handled();
-    await settled(this.clock, { within, busy: () => this.#busy(), handled });
+    await settler(this.clock, () => this.#parts)({ within });
+  }
+
+  /** What tests do with it beside speaking to its API. Throws where it was started without `testKit`. */
+  get kit(): TestKit {
+    const { kit } = this.#parts;
+    if (kit) return kit;
+    throw new TypeError("The cluster has no test kit: start it with testKit: true");
   }
 
   /** Every actor of this process; none in a fork that nobody has touched. */
@@ -591,14 +607,6 @@ export class Cluster {
     await database.close();
     await ranges?.release();
   }
-
-  #busy(): string[] {
-    const { system, informers, database } = this.#parts;
-    const busy = [...system.busy(), ...informers.busy()];
-    if (database.objects.busy) busy.push("store/objects");
-    if (database.events.busy) busy.push("store/events");
-    return busy;
-  }
 }
 
 /** Whether its nodes run processes. */
@@ -628,21 +636,15 @@ function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<Parts, 
   const simulated: SimulatedNodes[] = [];
   const view = new SchedulerView();
   const { options, clock, database, ranges, log } = ground;
+  const host = options.testKit ? new RealClock() : clock;
   const authorities = { users: "" };
   const { kinds, gates } = apisOf(options);
   const outbound = options.outbound ?? hostOutbound({ database, clock });
   const server = () => api.client(SERVER, "plesio");
-  const auth = identityOf(ground, { kinds, outbound, authorities, server });
+  const auth = identityOf(ground, { host, kinds, outbound, authorities, server });
   const { serviceRange } = clusterRanges(ranges, options);
-  const stored = { database, kinds, clock };
-  const beside = plesioApi({
-    ...stored,
-    forks,
-    past: (revision) => api.past.at(revision),
-    logins: auth.logins,
-    ask: (path, user) => api.fetch(new Request(`https://plesio${path}`), { user }),
-    actors: () => system.report(),
-  });
+  const own = { host, kinds, forks, logins: auth.logins };
+  const { kit, beside } = besideOf(ground, own, () => ({ api, system, informers }));
   const peers = peersOf({
     ...ground,
     client: server,
@@ -653,7 +655,7 @@ function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<Parts, 
   });
   const usage = (others: readonly NodeApi[] = []) =>
     usageOf(nodes, simulated, { elsewhere: [...api.tunnels.all(), ...others], clock });
-  const frontProxy = new FrontProxy(database.settings, clock);
+  const frontProxy = new FrontProxy(database.settings, host);
   const controllerMetrics = new ControllerMetrics();
   const api = createApi({
     ...auth,
@@ -667,7 +669,8 @@ function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<Parts, 
         ...[auth, view].map((part) => part.metricsText()),
         controllerMetrics.text(),
       ].filter(Boolean).join("\n"),
-    ...stored,
+    database,
+    kinds,
     clock,
     dialer: dialerOf(() => nodes, () => simulated),
     elsewhere: peers && ((here) => peers.dialer(here)),
@@ -688,7 +691,23 @@ function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<Parts, 
   const made = { kinds, api, client, informers, system, auth };
   const shared = sharedOf(options, { metrics: controllerMetrics, features: gates }, clock);
   const local = { nodes, simulated, view, authorities, frontProxy, outbound, peers, shared };
-  return { ...ground, ...made, ...local };
+  return { ...ground, ...made, ...local, host, kit };
+}
+
+/** What it answers beside Kubernetes' API, the test kit included. */
+function besideOf(
+  { options: { testKit }, clock, database }: Ground,
+  { host, ...own }: Pick<Parts, "host"> & Pick<PlesioPorts, "kinds" | "logins" | "forks">,
+  built: () => Pick<Parts, "api" | "system" | "informers">,
+) {
+  const ask = (path: string, user = ADMIN) =>
+    built().api.fetch(new Request(`https://plesio${path}`), { user });
+  const requests = () => built().api.requests;
+  const settled = settler(clock, () => ({ ...built(), database, requests: requests() }));
+  const kit = testKit ? new TestKit({ clock, host, database, settled, requests, ask }) : undefined;
+  const actors = () => built().system.report();
+  const past: PlesioPorts["past"] = (revision) => built().api.past.at(revision);
+  return { kit, beside: plesioApi({ ...own, database, clock, past, ask, actors, kit }) };
 }
 
 /** What controllers share with the server. */

@@ -6,12 +6,13 @@ import type { FrontOptions } from "./server/front_options.ts";
 export interface ClockOptions {
   clock?: "manual" | "real" | Clock;
   seed?: number;
+  startMs?: number;
 }
 
 /** Its clock. `start`: where a manual clock of its own begins (default: where they all do). */
 export function clockOf(
-  { clock = "manual", seed }: ClockOptions,
-  start?: { startMs: number; stream: number },
+  { clock = "manual", seed, startMs }: ClockOptions,
+  start: { startMs?: number; stream?: number } = { startMs },
 ): Clock {
   if (clock === "real") return new RealClock();
   return clock === "manual" ? new ManualClock({ seed, ...start }) : clock;

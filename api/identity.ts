@@ -20,7 +20,9 @@ export interface IdentityGround {
 /** Who is asking, and may they. */
 export function identityOf(
   { options, clock, database, tokenKeys, log }: IdentityGround,
-  { kinds, outbound, authorities, server }: {
+  { host, kinds, outbound, authorities, server }: {
+    /** By which certificates end. */
+    host: Clock;
     kinds: Kinds;
     outbound: Outbound;
     /** Whose certificates are users', in PEM. */
@@ -45,6 +47,7 @@ export function identityOf(
     },
     plugins: options.admission,
     clock,
+    host,
     tokenKeys: signingKey ? [signingKey] : tokenKeys,
     tokenVerifiers: verifiers,
     issuer: issuers[0],

@@ -179,6 +179,8 @@ export interface Api {
   auditUnder(path: string): Auditor | undefined;
   /** The same as it was. */
   readonly past: Past;
+  /** Requests that came over HTTP, and those that are worked on; streams are not counted. */
+  readonly requests: Pick<Closing, "running" | "entries">;
   /** Ends requests in order, then closes every listener. */
   shutdown(): Promise<void>;
   /** Keeps what the audit still holds. Nothing may be asked afterwards. */
@@ -211,12 +213,13 @@ export function urlOutbound(clock: Clock): Outbound {
   return createOutbound({ view, clock, request: hostRequest, dial: hostDial });
 }
 
-/** Makes the audit that options ask for. */
+/** Makes the audit that options ask for, if they do. */
 function auditorOf(
   { clock, outbound }: Pick<Deps, "clock" | "outbound">,
-  { policy, log, webhook }: AuditOptions,
+  { policy, log, webhook }: Partial<AuditOptions> = {},
   warn: (text: string) => void = () => undefined,
-): Auditor {
+): Auditor | undefined {
+  if (!policy || !(log || webhook)) return undefined;
   const sinks: AuditSink[] = [];
   const failed = (name: string) => (error: unknown, events: number) => {
     auditor.lost(name, events);
@@ -380,9 +383,7 @@ function metricsOf(
 export function createApi(options: ApiOptions): Api {
   const { clock, front = {} } = options;
   const deps = depsOf(options, front);
-  if (front.audit?.log || front.audit?.webhook) {
-    deps.audit ??= auditorOf(deps, front.audit, options.warn);
-  }
+  deps.audit ??= auditorOf(deps, front.audit, options.warn);
   // A store that closed before this was done says so to every request itself
   const aggregation = deps.aggregation = new Aggregation(deps, options.frontProxy);
   const definitions = new Definitions(deps);
@@ -438,6 +439,7 @@ export function createApi(options: ApiOptions): Api {
     listen: (where) => listeners.open(where),
     tunnels: deps.tunnels,
     metrics,
+    requests: deps.closing,
     shutdown: () => listeners.shutdown(deps.closing),
     auditUnder: (path) => deps.audit?.under(path),
     past,

@@ -46,6 +46,8 @@ const FOLLOWED: Readonly<
 export interface UpkeepOptions {
   database: Database<KubeObject>;
   clock: Clock;
+  /** By which certificates are made. */
+  host: Clock;
   kinds: Kinds;
   tokens: Tokens;
   encryption: Pick<ServerOptions, "encryption" | "encryptionAnew">;
@@ -126,15 +128,15 @@ export class Upkeep {
 
   /** One after the other: two at once would make two authorities. */
   async #open(before?: Promise<Material>): Promise<Material> {
-    const { database, clock, names } = this.#o;
+    const { database, host, names } = this.#o;
     await before?.catch(() => undefined);
-    return await openMaterial(database.settings, clock, { names: names(this.#host) });
+    return await openMaterial(database.settings, host, { names: names(this.#host) });
   }
 
   /** Looks twice a day whether a certificate is due; `renewed` hears when the administrator's was. */
   renewLater(host: string, renewed: () => void = () => undefined): void {
     this.#renewed = renewed;
-    this.#timers.renewal = this.#o.clock.timer("background", RENEW_CHECK_MS, () => {
+    this.#timers.renewal = this.#o.host.timer("background", RENEW_CHECK_MS, () => {
       if (this.#stopped) return;
       this.#renew(host).catch((error) =>
         this.#o.log("error", "could not renew certificates", { error: String(error) })
@@ -156,7 +158,7 @@ export class Upkeep {
   /** Puts a new authority in the place of the old one. */
   async rotateAuthority(): Promise<Material> {
     await this.identity();
-    await rollAuthority(this.#o.database.settings, this.#o.clock);
+    await rollAuthority(this.#o.database.settings, this.#o.host);
     await this.#renew();
     return await this.identity();
   }

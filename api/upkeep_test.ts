@@ -25,7 +25,7 @@ function slowSettings() {
 Deno.test("identity() has the name of the host, whoever asked before, and one authority", async () => {
   const upkeep = new Upkeep({
     database: { settings: slowSettings() },
-    clock: new ManualClock(),
+    host: new ManualClock(),
     names: (host: string | undefined) => ["localhost", ...host ? [host] : []],
   } as unknown as UpkeepOptions);
   // The publisher of the root CA asks while the server is about to listen

@@ -354,6 +354,15 @@ export class ManualClock implements Clock {
     this.#now = until;
   }
 
+  /**
+   * Time passes while nothing runs, as on a machine that slept: what fell due meanwhile is called late, by the next
+   * `advance`.
+   */
+  jump(ms: number): void {
+    if (!(ms >= 0)) throw new RangeError(`Cannot jump by ${ms} ms: time goes forward`);
+    this.#now += ms;
+  }
+
   /** sfc32: small, fast, and good enough for choices and test data. */
   #next(): number {
     const s = this.#state;

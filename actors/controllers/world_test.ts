@@ -23,9 +23,9 @@ export interface World {
   /** Ends the controllers and starts new ones, as after a crash. */
   restart(between?: () => Promise<void>): Promise<void>;
   /** Lets everything happen that is due, and what falls due within `withinMs`. */
-  settle(withinMs?: number): Promise<void>;
+  settle(withinMs?: number): Promise<unknown>;
   /** Moves time on, letting everything happen. */
-  advance(ms: number): Promise<void>;
+  advance(ms: number): Promise<unknown>;
   list(resource: ResourceId, namespace?: string): Promise<readonly Obj[]>;
   get(resource: ResourceId, name: string, namespace?: string): Promise<Obj>;
   create(resource: ResourceId, object: object, namespace?: string): Promise<Obj>;

@@ -26,7 +26,7 @@ export interface World {
   view: SchedulerView;
   log: string[];
   /** Lets everything happen that is due, and what falls due within `withinMs`. */
-  settle(withinMs?: number): Promise<void>;
+  settle(withinMs?: number): Promise<unknown>;
   node(name: string, options?: NodeOptions): Promise<Obj>;
   pod(name: string, spec?: Spec, labels?: Record<string, string>): Promise<Obj>;
   create(resource: ResourceId, object: object, namespace?: string): Promise<Obj>;

@@ -149,6 +149,8 @@ export interface AuthOptions {
   /** Follows the store, which makes many pods cost nodes less (default: not). */
   follow?: Follow;
   clock: Clock;
+  /** By which certificates end (default: `clock`). */
+  host?: Pick<Clock, "now">;
   /** Private keys (PEM) of ServiceAccount tokens: the first signs, all verify. */
   tokenKeys: readonly string[];
   /** Public keys or certificates (PEM) that verify such tokens too (default: none). */
@@ -221,10 +223,10 @@ export type ReviewAsker = Pick<ReviewContext, "user" | "namespace" | "now">;
 
 /** Front proxies first, then holders of certificates; which is which, their authorities tell. */
 function certificateAuthenticators(
-  { clock, authentication = {}, clientAuthorities }: AuthOptions,
+  { clock, host = clock, authentication = {}, clientAuthorities }: AuthOptions,
 ): Authenticator[] {
   const { requestHeader } = authentication;
-  if (!requestHeader) return [certificateAuthenticator(clock)];
+  if (!requestHeader) return [certificateAuthenticator(host)];
   let known: { bundle: string; signers: Signers } | undefined;
   const isUser = (raw: Uint8Array) => {
     const bundle = clientAuthorities?.() ?? "";
@@ -233,8 +235,8 @@ function certificateAuthenticators(
     return known.signers.signed(raw);
   };
   return [
-    requestHeaderAuthenticator(requestHeader, clock),
-    certificateAuthenticator(clock, isUser),
+    requestHeaderAuthenticator(requestHeader, host),
+    certificateAuthenticator(host, isUser),
   ];
 }
 

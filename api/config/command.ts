@@ -11,13 +11,13 @@ import type { Document } from "./document.ts";
 import { type KubeletOptions, kubeletOptions } from "./kubelet.ts";
 import { schedulerOfFlags } from "./scheduler.ts";
 import { type ServerOptions, serverOptions } from "./server.ts";
+import { type TestKitOptions, testKitOptions } from "./test_kit.ts";
 
 /** What flags say of a cluster beside its API server. */
 type ClusterFlags = Pick<Flags, "nodes" | "runtime" | "components" | "controllers" | "kv">;
 
 /** The options that a command line asks for. */
-export interface CommandOptions extends ServerOptions, ClusterFlags {
-  clock: "real";
+export interface CommandOptions extends ServerOptions, ClusterFlags, TestKitOptions {
   /** A folder for everything durable; undefined: in memory. */
   data: string | undefined;
   /** What its nodes' names begin with. */
@@ -87,7 +87,7 @@ export async function runCommand(args: readonly string[], ports: CommandPorts): 
   const stopping = interrupted();
   const env = (name: string) => Deno.env.get(name);
   const own = flags.kubeconfig ? undefined : await readOwnKubeconfig(env);
-  const data = flags.memory ? undefined : flags.data ?? ".plesio";
+  const data = flags.memory || flags["test-kit"] ? undefined : flags.data ?? ".plesio";
   const options = await optionsOf(flags, data, ports);
   if (data) await makeOwnFolder(data);
   const database = flags.kv ?? (data && `${data}/cluster.db`);
@@ -114,7 +114,7 @@ export async function runCommand(args: readonly string[], ports: CommandPorts): 
     });
     for (const line of await write()) console.log(line);
     if (nodes > 0 && components.includes("nodes")) {
-      console.log(`Starting ${nodes} node${nodes === 1 ? "" : "s"} (${flags.runtime})`);
+      console.log(`Starting ${nodes} node${nodes === 1 ? "" : "s"} (${options.runtime})`);
     }
     console.log(`Plesio is ready at ${url}`);
     console.log(`Dashboard (this link logs in once): ${cluster.loginLink()}`);
@@ -143,15 +143,14 @@ async function optionsOf(
   data: string | undefined,
   ports: CommandPorts,
 ): Promise<CommandOptions> {
-  const { nodes, runtime, components, controllers, kv, "node-prefix": nodePrefix } = flags;
+  const { nodes, components, controllers, kv, "node-prefix": nodePrefix } = flags;
   const format = flags["log-format"] ?? (Deno.stderr.isTerminal() ? "text" : "json");
   return {
-    clock: "real",
     data,
     kv,
     nodePrefix,
     nodes,
-    runtime,
+    ...testKitOptions(flags, Date.now()),
     components,
     controllers,
     controllerOptions: controllerOptions(flags),

@@ -11,6 +11,7 @@ import { AUTHORIZATION_MODES as MODES, OIDC_ALGORITHMS, PLUGIN_NAMES } from "../
 import { formatDuration } from "../machinery/time.ts";
 import { CONTROLLER_FLAGS } from "./controllers.ts";
 import { KUBELET_FLAGS } from "./kubelet.ts";
+import { TEST_KIT_FLAGS } from "./test_kit.ts";
 import {
   choice,
   duration,
@@ -76,6 +77,7 @@ export const FLAGS = {
     "DIR",
   ),
   ...KUBELET_FLAGS,
+  ...TEST_KIT_FLAGS,
   kubeconfig: text("write the kubeconfig there, and leave your own alone", "FILE"),
   components: list(`of ${COMPONENTS.join(",")} (default: all)`, {
     known: COMPONENTS,

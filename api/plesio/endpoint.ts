@@ -4,6 +4,7 @@ import type { User } from "../client/contract.ts";
 import { ApiError } from "../machinery/types.ts";
 import type { Inner } from "../server/app.ts";
 import type { Call, Reply } from "../server/http.ts";
+import type { TestKit } from "./kit.ts";
 import type { PlesioPorts } from "./ports.ts";
 
 /** A request to an endpoint: whoever sent it may. */
@@ -38,4 +39,14 @@ export function allowMethods({ call }: Asked, ...methods: readonly string[]): vo
 export function wantsText({ call }: Asked): boolean {
   const format = new URLSearchParams(call.query).get("format");
   return format ? format === "text" : /^text\/plain\b/.test(call.header("accept") ?? "");
+}
+
+/** The test kit, or 404 where the cluster has none. */
+export function kitOf({ call, ports }: Asked): TestKit {
+  const kit = ports.kit;
+  if (kit) return kit;
+  const message =
+    `${call.path} is the test kit's: it is there where the cluster was started with ` +
+    "--test-kit, or by Cluster.start({ testKit: true })";
+  throw new ApiError({ code: 404, reason: "NotFound", message });
 }

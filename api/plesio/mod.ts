@@ -15,6 +15,7 @@ import type { Call } from "../server/http.ts";
 import { actors } from "./actors.ts";
 import { at, requestedAt } from "./at.ts";
 import { dashboard } from "./dashboard.ts";
+import { clock } from "./clock.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { login } from "./login.ts";
 import { forkOf, forks } from "./forks.ts";
@@ -24,10 +25,13 @@ import { registry } from "./registry.ts";
 import { snapshot } from "./snapshot.ts";
 import { story } from "./story.ts";
 import { time } from "./time.ts";
+import { reset } from "./reset.ts";
+import { settle } from "./settle.ts";
 
 export { loginLink } from "./dashboard.ts";
 export { type ForkAsked, Forks } from "./forks.ts";
 export { momentOf } from "./moment.ts";
+export { TestKit } from "./kit.ts";
 export type { PlesioPorts } from "./ports.ts";
 export { type Story, type StoryOf, storyOf } from "./story.ts";
 
@@ -44,6 +48,9 @@ const ENDPOINTS: readonly Endpoint[] = [
   { path: "/plesio/v1/story", answer: story },
   { path: "/plesio/v1/login", answer: login },
   { path: "/plesio/v1/time", answer: time },
+  { path: "/plesio/v1/clock", answer: clock },
+  { path: "/plesio/v1/reset", answer: reset },
+  { path: "/plesio/v1/settle", answer: settle },
 ].sort((a, b) => b.path.length - a.path.length);
 
 /** Makes the part of an app that answers them; undefined for paths that are not theirs. */

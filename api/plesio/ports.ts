@@ -6,6 +6,7 @@ import type { User } from "../client/contract.ts";
 import type { Kinds, KubeObject } from "../machinery/types.ts";
 import type { Forks } from "./forks.ts";
 import type { Call, Reply } from "../server/http.ts";
+import type { TestKit } from "./kit.ts";
 
 /** See the file's text. */
 export interface PlesioPorts {
@@ -22,4 +23,6 @@ export interface PlesioPorts {
   actors(): readonly object[];
   /** Makes codes of log-in links. */
   readonly logins: Logins;
+  /** The test kit, where there is one. */
+  readonly kit?: TestKit;
 }

@@ -29,6 +29,8 @@ export class Closing {
   unready = false;
   /** New requests are told to go elsewhere. */
   refusing = false;
+  /** Requests that came so far. */
+  entries = 0;
   readonly #clock: Pick<Clock, "sleep">;
   readonly #options: ClosingOptions;
   readonly #streams = new Set<() => void>();
@@ -54,8 +56,14 @@ export class Closing {
     return reply;
   }
 
+  /** Requests that are worked on. */
+  get running(): number {
+    return this.#running;
+  }
+
   /** Counts a request that is worked on; `left` ends that. */
   entered(): void {
+    this.entries++;
     this.#running++;
   }
 

@@ -1,0 +1,192 @@
+/**
+ * The test kit: what a test does with a cluster beside speaking to its API. Programs in TypeScript have it as
+ * `cluster.kit`, all others under `/plesio/v1/`, and it is the same.
+ *
+ * - `clock.ts`: time goes on as far as it is told, or until something is so.
+ * - `settle.ts`: until nobody has anything to do.
+ * - `reset.ts`: back to how it was at the start.
+ *
+ * Certificates are made and checked by the host's time, whatever the cluster's clock says: it is the host's that every
+ * TLS library reads. Tokens, leases and all else live by the cluster's.
+ */
+import type { Clock, ManualClock } from "../../kv/clock.ts";
+import type { Database } from "../../kv/contract.ts";
+import { badRequest } from "../machinery/errors.ts";
+import { ApiError, type KubeObject } from "../machinery/types.ts";
+import { type ClockAnswer, type ClockOrder, runClock, shownClock } from "./clock.ts";
+import { Baseline } from "./reset.ts";
+import { settleOrder } from "./settle.ts";
+
+/** How long others are waited for, in time of the host. */
+export interface Going {
+  /** Programs outside have acted when they have asked nothing for so long (default: they are not waited for). */
+  clients?: string | number;
+  /** Gives up when it takes longer than this (default `30s`). */
+  patience?: string | number;
+}
+
+/** What is said to `settle`. */
+export interface SettleOrder extends Going {
+  /** How far time may go on to work that is due (default `1m`). */
+  within?: string | number;
+}
+
+/** How a cluster comes to rest. */
+export interface RestOrder {
+  within: number;
+  allTimers?: boolean;
+  signal: AbortSignal;
+  outside?(): Promise<boolean>;
+  until?(): Promise<boolean>;
+}
+
+/** What the kit works with. */
+export interface TestKitPorts {
+  clock: Clock;
+  /** The host's own time. */
+  host: Clock;
+  database: Database<KubeObject>;
+  /** Resolves when nobody has anything to do, with whether `until` ended it; rejects with an error that lists `busy`. */
+  settled(order: RestOrder): Promise<boolean>;
+  /** Requests over HTTP. */
+  requests(): { readonly entries: number };
+  /** GETs a path of the API. */
+  ask(path: string): Promise<Response>;
+}
+
+/** How far ahead work is done without being told, and how long others are waited for. */
+const WITHIN_MS = 60_000;
+const PATIENCE_MS = 30_000;
+
+/** See the module's text. */
+export class TestKit {
+  readonly #ports: TestKitPorts;
+  #start: Baseline;
+
+  constructor(ports: TestKitPorts) {
+    this.#ports = ports;
+    this.#start = new Baseline(ports.database);
+  }
+
+  /** What the cluster comes to now is what `reset` brings back. */
+  async begin(): Promise<void> {
+    await this.settle();
+    this.#start = new Baseline(this.#ports.database);
+  }
+
+  /** The cluster's time, in ms. */
+  now(): number {
+    return this.#ports.clock.now();
+  }
+
+  /** The cluster's time, and when the next work is due, as texts. */
+  clock(): { now: string; next?: string } {
+    const { clock } = this.#ports;
+    const next = clock.manual ? (clock as ManualClock).nextWorkAt() : undefined;
+    return shownClock(clock.now(), next);
+  }
+
+  /** Lets time go on: see `clock.ts`. */
+  run(order: ClockOrder): Promise<ClockAnswer> {
+    return runClock(this, order);
+  }
+
+  /** Time goes on by that much, or, told as milliseconds or a text such as `1h30m`. */
+  advance(by: string | number, options: Going = {}): Promise<ClockAnswer> {
+    return this.run({ advance: by, ...options });
+  }
+
+  /** Time goes on until then, or until that is so: rejects with 409 when it is not within an hour, or `within`. */
+  until(what: NonNullable<ClockOrder["until"]>, options: Going = {}): Promise<ClockAnswer> {
+    return this.run({ until: what, ...options });
+  }
+
+  /** Resolves when nobody has anything to do; rejects with 409 and who has. */
+  async settle(order: SettleOrder = {}): Promise<void> {
+    const { within = WITHIN_MS, ...going } = settleOrder(order, "") as SettleOrder;
+    await this.#rest({ within: within as number, ...going });
+  }
+
+  /** Writes back what has changed since the start; resolves with how many objects that were. */
+  async reset(): Promise<number> {
+    const changed = await this.#start.restore();
+    await this.settle({ within: 0 });
+    return changed;
+  }
+
+  /** Time goes on, everything that falls due included; resolves with whether `until` ended it. */
+  go(order: { within: number; until?(): Promise<boolean> } & Going): Promise<boolean> {
+    this.#manual();
+    return this.#rest({ allTimers: true, ...order });
+  }
+
+  /** Time goes on while everything sleeps. */
+  async jump(ms: number): Promise<void> {
+    this.#manual().jump(ms);
+    await this.go({ within: 0 });
+  }
+
+  /** What tells one state of the cluster's objects from another. */
+  revision(): string {
+    const { objects, events } = this.#ports.database;
+    return `${objects.view().revision} ${events.view().revision}`;
+  }
+
+  /** What lies under a path of the API; undefined: nothing does. */
+  async read(path: string): Promise<unknown> {
+    const answer = await this.#ports.ask(path);
+    const value = await answer.json();
+    return answer.ok ? value : undefined;
+  }
+
+  #manual(): ManualClock {
+    const { clock } = this.#ports;
+    if (clock.manual) return clock as ManualClock;
+    throw badRequest("the cluster runs by the machine's clock, which goes on by itself");
+  }
+
+  async #rest(
+    { clients, patience = PATIENCE_MS, ...order }:
+      & Going
+      & Omit<RestOrder, "signal" | "outside">,
+  ): Promise<boolean> {
+    const { host, settled } = this.#ports;
+    const tired = new AbortController();
+    const timer = host.timer("work", patience as number, () => tired.abort());
+    try {
+      return await settled({
+        ...order,
+        signal: tired.signal,
+        ...(clients && { outside: this.#outside(clients as number) }),
+      });
+    } catch (error) {
+      throw stillBusy(error);
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  /** Waits, whenever something has changed, until nobody outside has asked anything for that long. */
+  #outside(ms: number): () => Promise<boolean> {
+    const { host, requests } = this.#ports;
+    let seen = "";
+    return async () => {
+      const before = this.revision();
+      if (before === seen) return false;
+      seen = before;
+      for (let known = -1; known !== requests().entries;) {
+        known = requests().entries;
+        await host.sleep(ms);
+      }
+      return this.revision() !== before;
+    };
+  }
+}
+
+/** 409 with who is busy. */
+function stillBusy(error: unknown): unknown {
+  const { busy, message } = error as { busy?: readonly string[]; message: string };
+  if (!busy) return error;
+  const causes = busy.map((address) => ({ reason: "StillBusy", message: address }));
+  return new ApiError({ code: 409, reason: "StillBusy", message, details: { causes } });
+}
