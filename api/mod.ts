@@ -70,6 +70,8 @@ import {
   type ListenOptions,
   type Socket,
 } from "./server/listen.ts";
+import { Spans } from "./machinery/spans.ts";
+import { SpanExporter, type TracingOptions } from "./server/otlp.ts";
 import { TraceIds } from "./server/causes.ts";
 import { localClient } from "./server/local_client.ts";
 import { Arrivals } from "./server/arrivals.ts";
@@ -181,6 +183,8 @@ export interface Api {
   readonly past: Past;
   /** Requests that came over HTTP, and those that are worked on; streams are not counted. */
   readonly requests: Pick<Closing, "running" | "entries">;
+  /** Records what others in this process do, where spans are wanted. */
+  readonly spans?: Spans;
   /** Ends requests in order, then closes every listener. */
   shutdown(): Promise<void>;
   /** Keeps what the audit still holds. Nothing may be asked afterwards. */
@@ -294,6 +298,26 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
   };
 }
 
+/** Begins to record spans, and to send them. */
+function exporterOf(
+  { warn = () => undefined }: ApiOptions,
+  deps: Deps,
+  tracing: TracingOptions,
+): SpanExporter {
+  const { clock, outbound, database: { objects } } = deps;
+  const spans = deps.spans = new Spans({
+    clock,
+    clusterId: objects.clusterId,
+    ratePerMillion: tracing.samplingRatePerMillion ?? 0,
+    traceOf(revision) {
+      const found = objects.written(revision);
+      return found instanceof Promise ? undefined : found?.cause?.trace;
+    },
+  });
+  const failed = (error: unknown) => warn(`spans were lost: ${(error as Error).message}`);
+  return new SpanExporter(tracing, { spans, outbound, clock, instance: clock.uuid(), failed });
+}
+
 /** A client in this process, which goes through the door of HTTP to what other servers serve. */
 function clientOf(
   { deps, app, aggregation }: {
@@ -360,10 +384,11 @@ class Listeners {
 /** Everything that is told at `/metrics`. */
 function metricsOf(
   deps: Deps,
-  { aggregation, definitions, more }: {
+  { aggregation, definitions, exporter, metricsText }: {
     aggregation: Aggregation;
     definitions: Definitions;
-    more?: () => string;
+    exporter?: SpanExporter;
+    metricsText?: () => string;
   },
 ): Metrics {
   const { audit } = deps;
@@ -372,7 +397,8 @@ function metricsOf(
   metrics.add(() => flowLines(deps.flow));
   metrics.add(() => processLines(hostUsage(), deps.startedAt));
   if (audit) metrics.add(() => audit.lines());
-  if (more) metrics.add(more);
+  if (metricsText) metrics.add(metricsText);
+  if (exporter) metrics.add(() => exporter.lines());
   metrics.add(() => deps.watchEvents.text());
   metrics.add(() => aggregation.lines());
   metrics.add(() => definitions.metricsText());
@@ -402,7 +428,8 @@ export function createApi(options: ApiOptions): Api {
   const { levels } = deps.flow;
   // A closed store says so to every request itself
   if (levels) new FlowKeeper(deps, levels).start().catch(() => {});
-  const metrics = metricsOf(deps, { aggregation, definitions, more: options.metricsText });
+  const exporter = front.tracing && exporterOf(options, deps, front.tracing);
+  const metrics = metricsOf(deps, { aggregation, definitions, exporter, ...options });
   const openapi = new OpenApi(deps.kinds, aggregation, {
     now: () => clock.monotonic(),
     turn: deps.turn,
@@ -443,9 +470,11 @@ export function createApi(options: ApiOptions): Api {
     shutdown: () => listeners.shutdown(deps.closing),
     auditUnder: (path) => deps.audit?.under(path),
     past,
+    spans: deps.spans,
     close: async () => {
       await past.close();
       await deps.audit?.close();
+      await exporter?.close();
     },
   };
 }

@@ -83,8 +83,8 @@ function asItWas(present: ApiOptions): ApiOptions {
   return {
     ...same,
     kinds: createKinds({ serves: (kind) => served.has(kind) }),
-    // Whoever comes here has been audited on the way
-    front: { ...front, audit: undefined },
+    // Whoever comes here has been audited, and recorded, on the way
+    front: { ...front, audit: undefined, tracing: undefined },
     audit: undefined,
     aggregates: false,
     dialer: undefined,

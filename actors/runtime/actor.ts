@@ -9,6 +9,7 @@
  * Guarantees (contract.ts): started-first, supervised, drained, rebuilt, because.
  */
 import type { Client, Informers } from "../../api/client/contract.ts";
+import type { Spans, Within } from "../../api/machinery/spans.ts";
 import type { Clock } from "../../kv/clock.ts";
 import type {
   ActorContext,
@@ -16,6 +17,7 @@ import type {
   ActorReport,
   Behaviour,
   Logger,
+  Outcome,
   Recorder,
   SpawnOptions,
 } from "./contract.ts";
@@ -32,6 +34,7 @@ export interface ActorPorts {
   informers: Informers;
   clock: Clock;
   log: Logger;
+  spans?: Spans;
   send(to: string, key: string, options?: { delayMs?: number; durable?: boolean }): void;
   /** Makes the actor reachable by its address, and unreachable. */
   register(actor: AnyActor): void;
@@ -186,7 +189,9 @@ export class Actor<S> implements Supervised, ActorHandle {
       times: this.#times,
       handle: (key, because) => {
         const life = this.#life!;
-        const context = because > 0 ? new Handling(life.context, because) : life.context;
+        const within = this.#ports.spans?.following(because);
+        if (within) return this.#recorded(key, because, within);
+        const context = because > 0 ? new Handling(life.context, { because }) : life.context;
         return this.#behaviour.handle(key, life.state as S, context);
       },
       failed: (key, error, retryMs) => {
@@ -206,6 +211,26 @@ export class Actor<S> implements Supervised, ActorHandle {
         return this.#life!.informers.replay();
       },
     });
+  }
+
+  /** Handles a key as a span of the trace that woke it. */
+  async #recorded(key: string, because: number, within: Within): Promise<Outcome> {
+    const spans = this.#ports.spans!;
+    const life = this.#life!;
+    const id = spans.next();
+    const begin = spans.now();
+    let error: string | undefined;
+    try {
+      const context = new Handling(life.context, { because, span: id });
+      return await this.#behaviour.handle(key, life.state as S, context);
+    } catch (thrown) {
+      error = thrown instanceof Error ? thrown.message : String(thrown);
+      throw thrown;
+    } finally {
+      const attributes = { "plesio.key": key, "plesio.because": because };
+      const times = { begin, end: spans.now() };
+      spans.add({ ...within, ...times, id, name: this.address, scope: "actor", attributes, error });
+    }
   }
 
   #context(): LifeContext {
@@ -279,12 +304,13 @@ class Handling implements ActorContext {
   readonly send: ActorContext["send"];
   readonly spawn: ActorContext["spawn"];
   readonly #life: ActorContext;
-  readonly #because: number;
+  readonly #why: { readonly because: number; readonly span?: string };
   #client: Client | undefined;
 
-  constructor(life: ActorContext, because: number) {
+  constructor(life: ActorContext, why: { because: number; span?: string }) {
+    const { because } = why;
     this.#life = life;
-    this.#because = because;
+    this.#why = why;
     this.address = life.address;
     this.informers = life.informers;
     this.clock = life.clock;
@@ -298,7 +324,8 @@ class Handling implements ActorContext {
 
   /** Many handlings write nothing. */
   get client(): Client {
-    return this.#client ??= this.#life.client.because(this.#because);
+    const { because, span } = this.#why;
+    return this.#client ??= this.#life.client.because(because, span ? { span } : undefined);
   }
 
   get recorder(): Recorder {

@@ -22,6 +22,7 @@
  */
 import type { Client, Informers } from "../../api/client/contract.ts";
 import type { DeepReadonly, KubeObject, ResourceId } from "../../api/machinery/types.ts";
+import type { Spans } from "../../api/machinery/spans.ts";
 import type { Clock } from "../../kv/clock.ts";
 import type { Queue, Terms } from "../../kv/contract.ts";
 import type { QueueTimes } from "./queue_times.ts";
@@ -135,6 +136,8 @@ export interface SystemPorts {
   queue?: Queue;
   terms?: Terms;
   log: Logger;
+  /** Records handlings; absent: nothing is. */
+  spans?: Spans;
 }
 
 /** The actors of one process. */

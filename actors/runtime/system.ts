@@ -38,6 +38,7 @@ class ActorSystem implements System {
       informers: ports.informers,
       clock: ports.clock,
       log: ports.log,
+      spans: ports.spans,
       send: (to, key, options) => this.send(to, key, options),
       register: (actor) => this.#byAddress.set(actor.address, actor),
       unregister: (actor) => {

@@ -80,6 +80,7 @@ export interface CommandPorts {
 export async function runCommand(args: readonly string[], ports: CommandPorts): Promise<void> {
   const flags = readFlags(args);
   flags.kv ??= Deno.env.get("PLESIO_KV") || undefined;
+  flags["otlp-endpoint"] ??= Deno.env.get("OTEL_EXPORTER_OTLP_ENDPOINT");
   if (flags.help) {
     console.log(helpText());
     return;

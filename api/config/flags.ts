@@ -202,6 +202,11 @@ export const FLAGS = {
   "max-requests-inflight": integer(400, "reads at once; with the next flag's: seats of all levels"),
   "max-mutating-requests-inflight": integer(200, "writes at once"),
   "enable-priority-and-fairness": flag("queue requests by FlowSchemas and priority levels", true),
+  "tracing-config-file": file("a TracingConfiguration: where spans go, and how many"),
+  "otlp-endpoint": text(
+    "record every trace, to this OpenTelemetry collector (default $OTEL_EXPORTER_OTLP_ENDPOINT)",
+    "URL",
+  ),
   "audit-policy-file": file("audit.k8s.io/v1 Policy: what is audited"),
   "audit-log-path": text("audit to this file; - is standard output", "FILE"),
   "audit-log-format": choice(["json", "legacy"], "json", "form of the audit log's lines"),

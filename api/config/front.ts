@@ -7,6 +7,7 @@ import { besides } from "./authorization.ts";
 import { parseAuditPolicy } from "./audit_policy.ts";
 import { type Flags, shownFlags, UsageError } from "./flags.ts";
 import type { ReadConfig } from "./server.ts";
+import { tracingOptions } from "./tracing.ts";
 import { webhookEndpoint } from "./webhook_endpoint.ts";
 
 const MEGABYTE = 1024 * 1024;
@@ -15,6 +16,7 @@ const MEGABYTE = 1024 * 1024;
 export async function frontOptions(flags: Flags, read: ReadConfig): Promise<FrontOptions> {
   return {
     audit: await auditOptions(flags, read),
+    tracing: await tracingOptions(flags, read),
     requestTimeoutMs: flags["request-timeout"],
     flags: shownFlags(flags),
     browsers: browserOptions(flags),

@@ -22,6 +22,7 @@ Deno.test("frontOptions() gives upstream's defaults", async () => {
   const { flags: _, ...found } = await options();
   assertEquals(found, {
     audit: undefined,
+    tracing: undefined,
     requestTimeoutMs: 60_000,
     browsers: undefined,
     goawayChance: 0,

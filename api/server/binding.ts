@@ -6,9 +6,9 @@ import type { Draft } from "../../kv/contract.ts";
 import { conflict, invalid, notFound } from "../machinery/errors.ts";
 import type { Cause, DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.ts";
 import { admissionOf, mutate, review } from "./admit.ts";
-import { writeOptions } from "./causes.ts";
 import { decodeAs, formOf } from "./decoding.ts";
 import { type Deps, keyFor, timeText } from "./deps.ts";
+import { write } from "./request_spans.ts";
 import type { Answer, ApiRequest } from "./request.ts";
 
 const BINDING = formOf("", "v1", "Binding");
@@ -31,8 +31,8 @@ export async function bindPod(deps: Deps, request: ApiRequest): Promise<Answer> 
   const key = keyFor(pods, request.namespace, name);
   const now = timeText(deps.clock.now());
   if (!request.params.dryRun) {
-    const write = (draft: Draft<KubeObject>) => assign(draft, key, binding, now);
-    await deps.database.objects.write(write, writeOptions(request));
+    const { objects } = deps.database;
+    await write(deps, request, objects, (draft) => assign(draft, key, binding, now));
   }
   return { code: 201, kind: pods, status: success() };
 }

@@ -9,6 +9,7 @@
 import type { Cause, Term } from "../../kv/contract.ts";
 import { BECAUSE_HEADER } from "../client/http.ts";
 import { badRequest } from "../machinery/errors.ts";
+import { hex32, mixed } from "../machinery/spans.ts";
 import { type Deps, storeOf } from "./deps.ts";
 import type { Call } from "./http.ts";
 import type { ApiRequest, Origin, RequestVerb } from "./request.ts";
@@ -35,7 +36,7 @@ export class TraceIds {
   /** `seed`: 16 random bytes. */
   constructor(seed: Uint8Array) {
     const view = new DataView(seed.buffer, seed.byteOffset, seed.byteLength);
-    this.#prefix = hex(view.getUint32(0)) + hex(view.getUint32(4));
+    this.#prefix = hex32(view.getUint32(0)) + hex32(view.getUint32(4));
     this.#state = view.getUint32(8) ^ view.getUint32(12);
   }
 
@@ -43,21 +44,9 @@ export class TraceIds {
   next(): string {
     const count = ++this.#count;
     // Odd factors make each half a permutation of the count, so that none comes twice
-    return this.#prefix + hex(mixed(count ^ this.#state)) +
-      hex(mixed(Math.imul(count, 0x9e3779b1)));
+    return this.#prefix + hex32(mixed(count ^ this.#state)) +
+      hex32(mixed(Math.imul(count, 0x9e3779b1)));
   }
-}
-
-/** A number that looks like chance, another one for each. */
-function mixed(value: number): number {
-  let mix = value | 0;
-  mix = Math.imul(mix ^ mix >>> 16, 0x85ebca6b);
-  mix = Math.imul(mix ^ mix >>> 13, 0xc2b2ae35);
-  return mix ^ mix >>> 16;
-}
-
-function hex(value: number): string {
-  return (value >>> 0).toString(16).padStart(8, "0");
 }
 
 /** What a call says of why it was sent. */

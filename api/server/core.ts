@@ -15,6 +15,7 @@ import { deleteCollection, deleteObject } from "./deletes.ts";
 import { prepareServed } from "./conversions.ts";
 import { asApiError, type Deps, enter, subjectOf } from "./deps.ts";
 import { getObject, listPage } from "./list.ts";
+import { ended, heard } from "./request_spans.ts";
 import type { Answer, ApiRequest, RequestVerb } from "./request.ts";
 import { answerSubresource, answerVirtual, asideOf } from "./subresources.ts";
 import { beginWatch } from "./watch.ts";
@@ -22,7 +23,9 @@ import { createObject, patchObject, updateObject } from "./writes.ts";
 
 /** Answers a request, or throws ApiError. */
 export async function run(deps: Deps, request: ApiRequest): Promise<Answer> {
+  let failure: unknown;
   try {
+    if (deps.spans) heard(deps, request);
     enter(deps, request, "authorize");
     const asked = authorize(deps, attributesOf(request), request.audit);
     if (asked) await asked;
@@ -45,9 +48,11 @@ export async function run(deps: Deps, request: ApiRequest): Promise<Answer> {
       request.audit?.panicked(error);
       deps.onError?.(error, request);
     }
+    failure = known;
     throw known;
   } finally {
     if (request.stages) deps.trace?.(request);
+    if (deps.spans) ended(deps, request, failure);
   }
 }
 

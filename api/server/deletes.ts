@@ -7,13 +7,13 @@ import type { Draft, Item } from "../../kv/contract.ts";
 import { conflict, notFound } from "../machinery/errors.ts";
 import type { DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
-import { writeOptions } from "./causes.ts";
 import { claimsOf } from "./allocators.ts";
 import { atRevision, served } from "./codec.ts";
 import { prepareServed } from "./conversions.ts";
 import { type Deps, keyFor, storeOf, subjectOf, timeText } from "./deps.ts";
 import { listPage } from "./list.ts";
 import type { Answer, ApiRequest, DeleteOptions } from "./request.ts";
+import { write } from "./request_spans.ts";
 import { itemAfter } from "./writes.ts";
 
 /** Times a delete starts again because the object moved. */
@@ -305,7 +305,7 @@ async function tryDelete(
     if (dryRun) throw new Undone();
   };
   try {
-    await store.write(run, writeOptions(request));
+    await write(deps, request, store, run);
   } catch (error) {
     if (!(error instanceof Undone)) throw error;
   }

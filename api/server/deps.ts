@@ -28,6 +28,7 @@ import {
   tooLarge,
   unavailable,
 } from "../machinery/errors.ts";
+import type { Spans } from "../machinery/spans.ts";
 import type { Pace } from "../machinery/pace.ts";
 import { formatTime } from "../machinery/time.ts";
 import type { Arrivals } from "./arrivals.ts";
@@ -89,6 +90,8 @@ export interface Deps {
   features?: ReadonlyMap<string, boolean>;
   /** The parts of the API that other servers serve. */
   aggregation?: Aggregation;
+  /** Records spans; absent: nothing is. */
+  spans?: Spans;
   /** Ids of traces that begin here. */
   traceIds: TraceIds;
   flow: Flow;

@@ -9,10 +9,10 @@ import { labelSelector } from "../machinery/selectors.ts";
 import { ApiError, type DeepReadonly, type Kind, type KubeObject } from "../machinery/types.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
 import { podsKind, success } from "./binding.ts";
-import { writeOptions } from "./causes.ts";
 import { decodeAs, formOf } from "./decoding.ts";
 import { checkPreconditions, fateOf } from "./deletes.ts";
 import { type Deps, keyFor, timeText } from "./deps.ts";
+import { write } from "./request_spans.ts";
 import type { Answer, ApiRequest, DeleteOptions } from "./request.ts";
 
 /** Evictions a budget remembers until its controller has seen them. */
@@ -46,11 +46,11 @@ export async function evictPod(deps: Deps, request: ApiRequest): Promise<Answer>
   const removal = admissionOf(deps, { ...request, subresource: "" }, { operation: "DELETE" });
   const bookkeepers = committers(deps, removal);
   try {
-    await deps.database.objects.write((draft) => {
+    await write(deps, request, deps.database.objects, (draft) => {
       const old = evict(draft, parts);
       admitCommit(bookkeepers, { ...removal, old }, draft);
       if (dryRun) throw new Undone();
-    }, writeOptions(request));
+    });
   } catch (error) {
     if (!(error instanceof Undone)) throw error;
   }

@@ -275,7 +275,8 @@ function requestOf(
     initialized: verb === "watch" ? passage.leave : undefined,
     audit: passage.audit,
     warnings: [],
-    stages: deps.trace ? [] : undefined,
+    span: undefined,
+    stages: deps.trace || deps.spans ? [] : undefined,
   };
 }
 

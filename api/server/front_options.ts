@@ -5,6 +5,7 @@ import type { AuditWebhookOptions } from "./audit_webhook.ts";
 import type { ClosingOptions } from "./closing.ts";
 import type { BrowserOptions } from "./cors.ts";
 import type { FlowOptions } from "./flow.ts";
+import type { TracingOptions } from "./otlp.ts";
 
 /** What is audited, and where it is told. */
 export interface AuditOptions {
@@ -27,6 +28,8 @@ export interface FrontPolicy {
 
 /** Options of the front; each has kube-apiserver's default. */
 export interface FrontOptions extends FrontPolicy {
+  /** Where spans go; absent: nothing is recorded. */
+  tracing?: TracingOptions;
   /** Absent: nothing is audited. */
   audit?: AuditOptions;
   /** How long a request may take that is not long-running by nature (default 60,000). */

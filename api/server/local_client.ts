@@ -92,7 +92,8 @@ function request(
     cause: undefined,
     params: { ...query },
     warnings: [],
-    stages: deps.trace ? [] : undefined,
+    span: undefined,
+    stages: deps.trace || deps.spans ? [] : undefined,
   };
 }
 

@@ -95,6 +95,8 @@ export interface ApiRequest {
   origin?: Origin;
   /** Why it writes: what its revisions keep. Found out before anything is written (`causes.ts`). */
   cause?: Cause;
+  /** Its own span, once something hangs on it. */
+  span?: string;
   signal?: AbortSignal;
   /** When it must have been answered (monotonic, ms); absent: never. */
   deadline?: number;

@@ -11,7 +11,6 @@ import { ApiError, type DeepReadonly, type Kind, type KubeObject } from "../mach
 import { attributesOf, authorize } from "./authorize.ts";
 import { checkAdmitted, settleManaged } from "./admitted.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
-import { writeOptions } from "./causes.ts";
 import { claimsOf } from "./allocators.ts";
 import { type Plan, withPlan } from "./claim_plan.ts";
 import { apiVersionOf, atRevision, objectCodec, served } from "./codec.ts";
@@ -32,6 +31,7 @@ import {
   validateNew,
 } from "./prepare.ts";
 import type { Answer, ApiRequest } from "./request.ts";
+import { write } from "./request_spans.ts";
 import { prepareTracking, tracked } from "./tracking.ts";
 
 /** Times a name is generated again when the first one is taken. */
@@ -146,7 +146,7 @@ async function commitCreate(
   const plugins = committers(deps, admission);
   const claims = claimsOf(kind);
   const form = kind.storage?.convert && await convertedForm(kind, object);
-  return await runWrite(storeOf(deps, kind), request, (draft) => {
+  return await runWrite(deps, storeOf(deps, kind), request, (draft) => {
     if (plan && !plan.holds(draft)) return undefined;
     let value = storedForm(kind, object, form);
     let key = keyFor(kind, request.namespace, object.metadata.name);
@@ -183,25 +183,25 @@ interface Written {
 
 /** Runs a write function, or takes it back at the end of a dry run. */
 function runWrite(
+  deps: Deps,
   store: Store<KubeObject>,
   request: ApiRequest,
   fn: (draft: Draft<KubeObject>) => Written | undefined,
 ): Promise<Written | undefined> {
-  const options = writeOptions(request);
-  return request.params.dryRun ? tryWrite(store, fn, options) : store.write(fn, options);
+  const run = <R>(some: (draft: Draft<KubeObject>) => R) => write(deps, request, store, some);
+  return request.params.dryRun ? tryWrite(run, fn) : run(fn);
 }
 
 async function tryWrite(
-  store: Store<KubeObject>,
+  run: (fn: (draft: Draft<KubeObject>) => void) => Promise<void>,
   fn: (draft: Draft<KubeObject>) => Written | undefined,
-  options: ReturnType<typeof writeOptions>,
 ): Promise<Written | undefined> {
   let result: Written | undefined;
   try {
-    await store.write((draft) => {
+    await run((draft) => {
       result = fn(draft);
       throw new DryRun(result?.value ?? ({} as KubeObject));
-    }, options);
+    });
   } catch (error) {
     if (!(error instanceof DryRun)) throw error;
   }
@@ -464,7 +464,7 @@ async function commitChange(
   const form = (kind.storage?.convert && await convertedForm(kind, object)) ||
     storedForm(kind, object);
   const removed = removedByUpdate(kind, form, base.value);
-  const written = await runWrite(store, request, (draft) => {
+  const written = await runWrite(deps, store, request, (draft) => {
     const current = draft.get(base.key);
     if (!current || current.revision !== base.revision) return undefined;
     if (plan && !plan.holds(draft)) return undefined;

@@ -1,0 +1,88 @@
+/**
+ * Where spans go: `--tracing-config-file`, a TracingConfiguration as kube-apiserver reads it, and `--otlp-endpoint`, which
+ * is what OpenTelemetry's `OTEL_EXPORTER_OTLP_ENDPOINT` names.
+ *
+ * Spans are sent by OTLP over HTTP, where upstream's are by OTLP over gRPC: an endpoint is a host and a port, or also an
+ * http or https URL, and its default is OTLP/HTTP's own port.
+ */
+import { invalid } from "../machinery/field_errors.ts";
+import type { Cause } from "../machinery/types.ts";
+import type { TracingOptions } from "../server/otlp.ts";
+import { causesText, type DocumentKind, readDocument } from "./document.ts";
+import { type Flags, UsageError } from "./flags.ts";
+import type { ReadConfig } from "./server.ts";
+
+const FLAG = "tracing-config-file";
+const RATE_MAX = 1_000_000;
+/** OTLP/HTTP's. */
+const ENDPOINT_DEFAULT = "localhost:4318";
+const TRACES_PATH = "/v1/traces";
+
+const CONFIGURATION: DocumentKind = {
+  kind: "TracingConfiguration",
+  group: "apiserver.config.k8s.io",
+  versions: ["v1", "v1beta1", "v1alpha1"],
+  shape: { endpoint: "string", samplingRatePerMillion: "number" },
+};
+
+/** What flags ask for; undefined: nothing is recorded. Throws UsageError. */
+export async function tracingOptions(
+  flags: Flags,
+  read: ReadConfig,
+): Promise<TracingOptions | undefined> {
+  const told = flags["otlp-endpoint"];
+  const text = await read(FLAG, flags[FLAG]);
+  if (text === undefined) {
+    // Who asks for it in one word wants all of it
+    return told ? { url: urlOf(told), samplingRatePerMillion: RATE_MAX } : undefined;
+  }
+  try {
+    const { endpoint, samplingRatePerMillion } = readTracing(text);
+    return { url: urlOf(endpoint ?? (told || ENDPOINT_DEFAULT)), samplingRatePerMillion };
+  } catch (error) {
+    if (error instanceof UsageError || !(error instanceof Error)) throw error;
+    throw new UsageError(`--${FLAG}: ${error.message}`);
+  }
+}
+
+function readTracing(text: string): { endpoint?: string; samplingRatePerMillion?: number } {
+  let document;
+  try {
+    document = readDocument(text, CONFIGURATION);
+  } catch (error) {
+    throw new Error(
+      "failed to read tracing config: unable to decode tracing configuration data: " +
+        (error as Error).message,
+    );
+  }
+  const { endpoint, samplingRatePerMillion } = document;
+  const causes: Cause[] = [];
+  const refuse = (field: string, value: unknown, why: string) =>
+    causes.push(invalid(field, value, why));
+  if (samplingRatePerMillion < 0) {
+    refuse("samplingRatePerMillion", samplingRatePerMillion, "sampling rate must be positive");
+  }
+  if (samplingRatePerMillion > RATE_MAX) {
+    const why = "sampling rate per million must be less than or equal to one million";
+    refuse("samplingRatePerMillion", samplingRatePerMillion, why);
+  }
+  const scheme = /^([^/]*):\/\//.exec(endpoint ?? "")?.[1];
+  if (scheme !== undefined && !["dns", "http", "https"].includes(scheme)) {
+    const why = `unsupported scheme: ${scheme}.  Options are none, dns, http, or https`;
+    refuse("endpoint", endpoint, why);
+  }
+  if (causes.length > 0) {
+    throw new Error(`failed to validate tracing configuration: ${causesText(causes)}`);
+  }
+  return { endpoint, samplingRatePerMillion };
+}
+
+/** Where traces are posted to, of an endpoint as OpenTelemetry or upstream writes it. */
+function urlOf(endpoint: string): string {
+  const plain = endpoint.replace(/^dns:\/\/\/?/, "");
+  const url = URL.parse(/^https?:\/\//.test(plain) ? plain : `http://${plain}`);
+  if (!url?.hostname) {
+    throw new UsageError(`the endpoint ${JSON.stringify(endpoint)} is no address`);
+  }
+  return `${url.origin}${url.pathname.replace(/\/+$/, "")}${TRACES_PATH}`;
+}

@@ -1,0 +1,67 @@
+import { assertEquals, assertRejects } from "@std/assert";
+import { readFlags, UsageError } from "./flags.ts";
+import { tracingOptions } from "./tracing.ts";
+
+const HEAD = "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\n";
+
+function read(file: string | undefined, ...args: string[]) {
+  const flags = readFlags(file === undefined ? args : ["--tracing-config-file", "f", ...args]);
+  return tracingOptions(flags, (_flag, path) => Promise.resolve(path && file));
+}
+
+Deno.test("tracingOptions() reads a TracingConfiguration as kube-apiserver does, and sends by HTTP", async () => {
+  assertEquals(await read(undefined), undefined);
+  assertEquals(await read(HEAD), {
+    url: "http://localhost:4318/v1/traces",
+    samplingRatePerMillion: undefined,
+  });
+  const whole = `${HEAD}endpoint: collector.local:4318\nsamplingRatePerMillion: 100\n`;
+  assertEquals(await read(whole.replace("/v1", "/v1beta1")), {
+    url: "http://collector.local:4318/v1/traces",
+    samplingRatePerMillion: 100,
+  });
+  const { url } = (await read(`${HEAD}endpoint: dns:///collector:1\n`))!;
+  assertEquals(url, "http://collector:1/v1/traces");
+});
+
+Deno.test("tracingOptions() takes OpenTelemetry's endpoint: all traces, unless a file says how many", async () => {
+  const flag = ["--otlp-endpoint", "https://otel.example.com/otlp/"];
+  const url = "https://otel.example.com/otlp/v1/traces";
+  assertEquals(await read(undefined, ...flag), { url, samplingRatePerMillion: 1_000_000 });
+  assertEquals(await read(`${HEAD}samplingRatePerMillion: 7\n`, ...flag), {
+    url,
+    samplingRatePerMillion: 7,
+  });
+  assertEquals((await read(`${HEAD}endpoint: here:1\n`, ...flag))!.url, "http://here:1/v1/traces");
+});
+
+Deno.test("tracingOptions() says what is wrong with a mistake", async (t) => {
+  const cases: Record<string, [file: string, why: string]> = {
+    "a rate below zero": [
+      `${HEAD}samplingRatePerMillion: -1\n`,
+      "--tracing-config-file: failed to validate tracing configuration: samplingRatePerMillion: " +
+      "Invalid value: -1: sampling rate must be positive",
+    ],
+    "a rate above all": [
+      `${HEAD}samplingRatePerMillion: 1000001\n`,
+      "sampling rate per million must be less than or equal to one million",
+    ],
+    "a scheme that nobody speaks": [
+      `${HEAD}endpoint: unix:///run/otel.sock\n`,
+      'endpoint: Invalid value: "unix:///run/otel.sock": unsupported scheme: unix.  Options are ' +
+      "none, dns, http, or https",
+    ],
+    "an unknown field": [`${HEAD}rate: 1\n`, 'strict decoding error: unknown field "rate"'],
+    "another kind": ["apiVersion: v1\nkind: Pod\n", 'no kind "Pod" is registered'],
+  };
+  for (const [name, [file, why]] of Object.entries(cases)) {
+    await t.step(name, async () => {
+      await assertRejects(() => read(file), UsageError, why);
+    });
+  }
+  await assertRejects(
+    () => read(undefined, "--otlp-endpoint", "http://"),
+    UsageError,
+    "no address",
+  );
+});

@@ -1,0 +1,183 @@
+/**
+ * Spans on their way out: OTLP/HTTP with JSON bodies (https://opentelemetry.io/docs/specs/otlp/), in batches, to a
+ * collector. What cannot be sent is tried again a few times and then dropped and counted: nobody waits for it.
+ */
+import type { Clock, Timer } from "../../kv/clock.ts";
+import type { Endpoint, Outbound } from "../client/outbound.ts";
+import type { Span, Spans } from "../machinery/spans.ts";
+
+/** Spans of one request at most, and how long they are gathered: OpenTelemetry's defaults. */
+export const BATCH_SPANS_MAX = 512;
+export const BATCH_WAIT_MS = 5_000;
+/** How long a collector may take. */
+const TIMEOUT_MS = 10_000;
+/** How often a batch is sent before it is given up. */
+export const ATTEMPTS_MAX = 3;
+/** What a collector may say that is worth trying again (OTLP: retryable). */
+const RETRYABLE = new Set([429, 502, 503, 504]);
+/** The longest value of an attribute. */
+const VALUE_LENGTH_MAX = 1_024;
+
+/** Where spans go. */
+export interface TracingOptions {
+  /** The whole URL, such as `http://127.0.0.1:4318/v1/traces`. */
+  url: string;
+  /** Traces of a million that are recorded (default: only those that somebody outside records). */
+  samplingRatePerMillion?: number;
+}
+
+/** What it needs. */
+interface Ports {
+  spans: Spans;
+  outbound: Outbound;
+  clock: Clock;
+  /** This server, for whoever looks at several. */
+  instance: string;
+  failed(error: unknown): void;
+}
+
+/** See the module's text. */
+export class SpanExporter {
+  exported = 0;
+  failures = 0;
+  readonly #endpoint: Endpoint;
+  readonly #ports: Ports;
+  #timer: Timer | undefined;
+  #sending: Promise<void> | undefined;
+  #closed = false;
+
+  constructor({ url }: TracingOptions, ports: Ports) {
+    this.#endpoint = { url };
+    this.#ports = ports;
+    ports.spans.onFirst(() => this.#arm());
+  }
+
+  /** Sends what is left; nothing is sent after it. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#timer?.cancel();
+    await this.#sending;
+    await this.#drain();
+  }
+
+  /** Lines for `/metrics`. */
+  lines(): string {
+    const { dropped } = this.#ports.spans;
+    const count = (name: string, help: string, value: number) =>
+      `# HELP ${name} ${help}\n# TYPE ${name} counter\n${name} ${value}`;
+    return [
+      count("plesio_tracing_spans_exported_total", "Spans a collector took.", this.exported),
+      count("plesio_tracing_spans_dropped_total", "Spans nobody took.", dropped),
+    ].join("\n");
+  }
+
+  #arm(): void {
+    if (this.#timer || this.#closed) return;
+    this.#timer = this.#ports.clock.timer("background", BATCH_WAIT_MS, () => {
+      this.#timer = undefined;
+      this.#sending ??= this.#drain().finally(() => {
+        this.#sending = undefined;
+        if (this.#ports.spans.waiting > 0) this.#arm();
+      });
+    });
+  }
+
+  /** Sends what has ended by now, batch by batch. */
+  async #drain(): Promise<void> {
+    const { spans } = this.#ports;
+    for (let left = spans.waiting; left > 0; left -= BATCH_SPANS_MAX) {
+      const batch = spans.take(BATCH_SPANS_MAX);
+      if (await this.#send(batch)) this.exported += batch.length;
+      else spans.dropped += batch.length;
+    }
+  }
+
+  async #send(batch: readonly Span[]): Promise<boolean> {
+    const { outbound, clock, instance, failed } = this.#ports;
+    const body = new TextEncoder().encode(JSON.stringify(tracesOf(batch, instance)));
+    for (let attempt = 1;; attempt++) {
+      let problem: unknown;
+      let isWorthMore = true;
+      try {
+        const { status } = await outbound.send(this.#endpoint, {
+          method: "POST",
+          headers: { "content-type": "application/json" },
+          body,
+          timeoutMs: TIMEOUT_MS,
+        });
+        if (status >= 200 && status < 300) return true;
+        problem = new Error(`the collector answered ${status}`);
+        isWorthMore = RETRYABLE.has(status);
+      } catch (error) {
+        problem = error;
+      }
+      this.failures++;
+      if (!isWorthMore || attempt === ATTEMPTS_MAX || this.#closed) {
+        failed(problem);
+        return false;
+      }
+      await clock.sleep(BATCH_WAIT_MS, { kind: "background" });
+    }
+  }
+}
+
+/** An ExportTraceServiceRequest of these spans. */
+export function tracesOf(spans: readonly Span[], instance: string): object {
+  const scopes = new Map<string, object[]>();
+  for (const span of spans) {
+    const known = scopes.get(span.scope);
+    if (known) known.push(encoded(span));
+    else scopes.set(span.scope, [encoded(span)]);
+  }
+  const resource = {
+    attributes: attributesOf({ "service.name": "plesio", "service.instance.id": instance }),
+  };
+  const scopeSpans = [...scopes].map(([name, spans]) => ({ scope: { name }, spans }));
+  return { resourceSpans: [{ resource, scopeSpans }] };
+}
+
+/** OTLP's numbers: of a span's kind, and of a status. */
+const INTERNAL = 1;
+const SERVER = 2;
+const ERROR = 2;
+
+function encoded(span: Span): object {
+  const { trace, id, parent, name, serves, begin, end, attributes, events, error } = span;
+  return {
+    traceId: trace,
+    spanId: id,
+    ...(parent && { parentSpanId: parent }),
+    name,
+    kind: serves ? SERVER : INTERNAL,
+    startTimeUnixNano: nanoseconds(begin),
+    endTimeUnixNano: nanoseconds(end),
+    attributes: attributesOf(attributes),
+    ...(events && {
+      events: events.map(({ name, at }) => ({ name, timeUnixNano: nanoseconds(at) })),
+    }),
+    ...(error !== undefined && { status: { code: ERROR, message: shortened(error) } }),
+  };
+}
+
+/** JSON's numbers are too small for it: microseconds are as exact as the clock. */
+function nanoseconds(ms: number): string {
+  return `${Math.round(ms * 1_000)}000`;
+}
+
+function attributesOf(values: Span["attributes"]): object[] {
+  const out: object[] = [];
+  for (const [key, value] of Object.entries(values)) {
+    if (value === undefined || value === "") continue;
+    out.push({
+      key,
+      value: typeof value === "number"
+        ? { intValue: String(value) }
+        : { stringValue: shortened(value) },
+    });
+  }
+  return out;
+}
+
+function shortened(text: string): string {
+  return text.slice(0, VALUE_LENGTH_MAX);
+}

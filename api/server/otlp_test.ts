@@ -1,0 +1,148 @@
+import { assertEquals, assertMatch } from "@std/assert";
+import { ManualClock } from "../../kv/mod.ts";
+import { OutboundError } from "../client/outbound.ts";
+import type { Outbound, OutboundRequest } from "../client/outbound.ts";
+import { type Span, Spans, SPANS_WAITING_MAX, TRACES_REMEMBERED_MAX } from "../machinery/spans.ts";
+import { ATTEMPTS_MAX, BATCH_SPANS_MAX, BATCH_WAIT_MS, SpanExporter, tracesOf } from "./otlp.ts";
+
+const TRACE = "0af7651916cd43dd8448eb211c80319c";
+
+function spanOf(spans: Spans): Span {
+  const begin = spans.now();
+  const id = spans.next();
+  return { trace: TRACE, id, name: "n", scope: "s", begin, end: begin + 1.5, attributes: {} };
+}
+
+function world(answer: (nth: number) => number | Error = () => 200) {
+  const clock = new ManualClock();
+  const traceOf = () => TRACE;
+  const spans = new Spans({ clock, clusterId: "c", ratePerMillion: 0, traceOf });
+  const sizes: number[] = [];
+  const lost: string[] = [];
+  const outbound = {
+    send(_endpoint: unknown, { body, method }: OutboundRequest) {
+      assertEquals(method, "POST");
+      const [{ scopeSpans }] = JSON.parse(new TextDecoder().decode(body)).resourceSpans;
+      sizes.push(scopeSpans[0].spans.length);
+      const said = answer(sizes.length);
+      if (said instanceof Error) return Promise.reject(said);
+      return Promise.resolve({ status: said, headers: {}, body: new Uint8Array() });
+    },
+  } as unknown as Outbound;
+  const failed = (error: unknown) => lost.push((error as Error).message);
+  const ports = { spans, outbound, clock, instance: "i", failed };
+  const exporter = new SpanExporter({ url: "http://collector/v1/traces" }, ports);
+  const add = (count: number) => {
+    for (let i = 0; i < count; i++) spans.add(spanOf(spans));
+  };
+  return { clock, spans, exporter, sizes, lost, add };
+}
+
+Deno.test("SpanExporter sends what has ended in batches, and the rest when it is closed", async () => {
+  const { clock, exporter, sizes, add } = world();
+  add(BATCH_SPANS_MAX + 8);
+  await clock.advance(BATCH_WAIT_MS - 1);
+  assertEquals(sizes, []);
+  await clock.advance(1);
+  await clock.turn();
+  assertEquals(sizes, [BATCH_SPANS_MAX, 8]);
+  // Nothing to send, no timer
+  assertEquals(clock.nextAt(), undefined);
+  add(3);
+  await exporter.close();
+  assertEquals(sizes, [BATCH_SPANS_MAX, 8, 3]);
+  assertEquals([exporter.exported, exporter.failures], [BATCH_SPANS_MAX + 11, 0]);
+  add(1);
+  assertEquals(clock.nextAt(), undefined);
+});
+
+Deno.test("SpanExporter asks a collector again that is busy or away, and gives up what it does not want", async () => {
+  const refused = new OutboundError("connection refused", "connection");
+  const said = [503, refused, 200, 400, 503, 503, 503];
+  const { clock, spans, exporter, sizes, lost, add } = world((nth) => said[nth - 1]);
+  const pass = async (times: number) => {
+    for (let i = 0; i < times; i++) {
+      await clock.advance(BATCH_WAIT_MS);
+      await clock.turn();
+    }
+  };
+  add(2);
+  await pass(3);
+  assertEquals([sizes.length, exporter.exported, spans.dropped], [3, 2, 0]);
+  add(1);
+  await pass(1);
+  assertEquals([spans.dropped, lost], [1, ["the collector answered 400"]]);
+  add(5);
+  await pass(ATTEMPTS_MAX);
+  assertEquals([sizes.length, spans.dropped], [4 + ATTEMPTS_MAX, 6]);
+  assertMatch(exporter.lines(), /^plesio_tracing_spans_exported_total 2$/m);
+  assertMatch(exporter.lines(), /^plesio_tracing_spans_dropped_total 6$/m);
+  await exporter.close();
+});
+
+Deno.test("spans that wait and traces that are remembered have a bound", () => {
+  const { spans, add } = world();
+  add(SPANS_WAITING_MAX + 4);
+  assertEquals([spans.waiting, spans.dropped], [SPANS_WAITING_MAX, 4]);
+  const traceOf = (n: number) => n.toString(16).padStart(32, "0");
+  for (let n = 0; n <= TRACES_REMEMBERED_MAX; n++) spans.decide(traceOf(n), true);
+  assertEquals([spans.wants(traceOf(0)), spans.wants(traceOf(1))], [false, true]);
+});
+
+Deno.test("the span of a revision is the same for every process of a cluster, and another in others", () => {
+  const of = (clusterId: string, seed: number) => {
+    const clock = new ManualClock({ seed });
+    return new Spans({ clock, clusterId, ratePerMillion: 0, traceOf: () => undefined });
+  };
+  const one = of("a", 1);
+  const ids = new Set<string>();
+  for (let revision = 1; revision <= 10_000; revision++) ids.add(one.ofRevision(revision));
+  assertEquals(ids.size, 10_000);
+  assertEquals(of("a", 2).ofRevision(7), one.ofRevision(7));
+  assertEquals(of("b", 1).ofRevision(7) === one.ofRevision(7), false);
+  assertEquals(of("a", 2).next() === one.next(), false);
+});
+
+Deno.test("tracesOf() writes OTLP's JSON", () => {
+  const span: Span = {
+    trace: TRACE,
+    id: "b7ad6b7169203331",
+    parent: "00f067aa0ba902b7",
+    name: "create pods",
+    scope: "apiserver",
+    serves: true,
+    begin: 1_767_225_600_000.25,
+    end: 1_767_225_600_001,
+    attributes: { resource: "pods", "plesio.because": 7, name: undefined, namespace: "" },
+    events: [{ name: "authorize", at: 1_767_225_600_000.5 }],
+    error: "no",
+  };
+  assertEquals(tracesOf([span], "i"), {
+    resourceSpans: [{
+      resource: {
+        attributes: [
+          { key: "service.name", value: { stringValue: "plesio" } },
+          { key: "service.instance.id", value: { stringValue: "i" } },
+        ],
+      },
+      scopeSpans: [{
+        scope: { name: "apiserver" },
+        spans: [{
+          traceId: TRACE,
+          spanId: "b7ad6b7169203331",
+          parentSpanId: "00f067aa0ba902b7",
+          name: "create pods",
+          kind: 2,
+          startTimeUnixNano: "1767225600000250000",
+          endTimeUnixNano: "1767225600001000000",
+          attributes: [
+            { key: "resource", value: { stringValue: "pods" } },
+            { key: "plesio.because", value: { intValue: "7" } },
+          ],
+          events: [{ name: "authorize", timeUnixNano: "1767225600000500000" }],
+          status: { code: 2, message: "no" },
+        }],
+      }],
+    }],
+  });
+});

@@ -1,0 +1,95 @@
+/**
+ * Requests and commits as spans (`machinery/spans.ts`). A request belongs to the trace of what it writes, or of what it
+ * reacts to; its stages are events of its span. Nothing here is called where nobody records.
+ */
+import type { Draft, Store } from "../../kv/contract.ts";
+import type { KubeObject } from "../machinery/types.ts";
+import { writeOptions } from "./causes.ts";
+import type { Deps } from "./deps.ts";
+import type { ApiRequest } from "./request.ts";
+
+const SCOPE = "apiserver";
+
+/** Runs a request's write; what it commits is a span where the request's trace is recorded. */
+export function write<R>(
+  deps: Deps,
+  request: ApiRequest,
+  store: Store<KubeObject>,
+  fn: (draft: Draft<KubeObject>) => R,
+): Promise<R> {
+  const trace = request.cause?.trace;
+  if (!deps.spans || !trace || !deps.spans.wants(trace)) {
+    return store.write(fn, writeOptions(request));
+  }
+  return recorded(deps, request, store, fn);
+}
+
+async function recorded<R>(
+  { spans, database }: Deps,
+  request: ApiRequest,
+  store: Store<KubeObject>,
+  fn: (draft: Draft<KubeObject>) => R,
+): Promise<R> {
+  const begin = spans!.now();
+  let first = 0;
+  let last = 0;
+  const result = await store.write((draft) => {
+    first = draft.revision + 1;
+    const returned = fn(draft);
+    last = draft.revision;
+    return returned;
+  }, writeOptions(request));
+  const { cause, kind, namespace, name } = request;
+  for (let revision = first; revision <= last; revision++) {
+    spans!.add({
+      trace: cause!.trace,
+      // The other store counts by itself: nobody reacts to it
+      id: store === database.objects ? spans!.ofRevision(revision) : spans!.next(),
+      parent: request.span ??= spans!.next(),
+      name: "commit",
+      scope: "store",
+      begin,
+      end: spans!.now(),
+      attributes: { "plesio.revision": revision, resource: kind.plural, namespace, name },
+    });
+  }
+  return result;
+}
+
+/** A request came with a trace that somebody outside records, or does not. */
+export function heard({ spans }: Deps, { origin }: ApiRequest): void {
+  if (origin?.trace && origin.sampled !== undefined) spans!.decide(origin.trace, origin.sampled);
+}
+
+/** A request is over. */
+export function ended(deps: Deps, request: ApiRequest, error: unknown): void {
+  const { spans, traceIds } = deps;
+  const { origin, cause, stages, kind, verb, subresource, namespace, name, user } = request;
+  const because = cause?.because ?? origin?.because ?? 0;
+  const trace = cause?.trace ?? origin?.trace ?? spans!.following(because)?.trace ??
+    traceIds.next();
+  if (!spans!.wants(trace)) return;
+  const events = stages!.map(({ stage, at }) => ({ name: stage, at: spans!.at(at) }));
+  const resource = kind.group ? `${kind.plural}.${kind.group}` : kind.plural;
+  spans!.add({
+    trace,
+    id: request.span ?? spans!.next(),
+    parent: origin?.span ?? (because > 0 ? spans!.ofRevision(because) : undefined),
+    name: `${verb} ${resource}${subresource && `/${subresource}`}`,
+    scope: SCOPE,
+    serves: true,
+    begin: events[0].at,
+    end: spans!.now(),
+    attributes: {
+      resource,
+      namespace,
+      name,
+      "user.name": user.name,
+      "user_agent.original": request.agent,
+      "plesio.by": cause?.by,
+      "plesio.because": because || undefined,
+    },
+    events,
+    ...(error !== undefined && { error: error instanceof Error ? error.message : String(error) }),
+  });
+}
