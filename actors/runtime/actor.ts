@@ -27,7 +27,7 @@ import { isNamespaceGoing } from "./ownership.ts";
 import { EventRecorder } from "./recorder.ts";
 import { type Supervised, Supervisor } from "./supervisor.ts";
 import { TrackedInformers } from "./tracked_informers.ts";
-import { telling } from "./waking.ts";
+import { OwnRevisions, telling } from "./waking.ts";
 
 /** What all actors of a process share. */
 export interface ActorPorts {
@@ -60,6 +60,7 @@ export class Actor<S> implements Supervised, ActorHandle {
   #lives = 0;
   #handledBefore = 0;
   readonly #times = new QueueTimes();
+  readonly #own = new OwnRevisions();
   #failedBefore = 0;
   #lastError: string | undefined;
   #lastAt: number | undefined;
@@ -85,7 +86,8 @@ export class Actor<S> implements Supervised, ActorHandle {
     this.address = settings.address;
     this.#behaviour = settings.behaviour;
     this.#options = settings.options;
-    this.#client = settings.client.because(0, { by: this.address });
+    const wrote = (revision: number) => this.#own.add(revision);
+    this.#client = settings.client.because(0, { by: this.address, wrote });
     this.#parent = settings.parent;
     this.#since = settings.since;
     this.#parentRecorder = settings.recorder;
@@ -245,7 +247,7 @@ export class Actor<S> implements Supervised, ActorHandle {
     });
     const informers = new TrackedInformers(ports.informers, (error) => {
       if (this.#life) this.#fall(this.#life, error);
-    });
+    }, this.#own);
     const getRecorder = () => this.#recorderOf();
     const context: ActorContext = {
       address: this.address,

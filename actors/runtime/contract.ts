@@ -16,7 +16,7 @@
  * - singleton: a singleton's writes carry its term; after the term has passed none lands.
  *   Its caches show all that former holders wrote before it handles anything.
  * - because: what a handler writes by its context's client keeps the revision that woke the key. Merged keys keep the
- *   newest, retries and come-backs theirs; what timers wake begins of itself.
+ *   newest that somebody else wrote, or else the newest; retries and come-backs theirs; what timers wake begins of itself.
  *
  * Messages are keys, never objects: losing, repeating, merging or delaying one is harmless.
  */

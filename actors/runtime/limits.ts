@@ -6,6 +6,8 @@ export const MAILBOX_KEYS_MAX = 65_536;
 export const BACKOFF_MS_MIN = 5;
 /** Longest retry delay of a failing key, as client-go's. */
 export const BACKOFF_MS_MAX = 1_000_000;
+/** Revisions of its own that an actor knows again. */
+export const OWN_REVISIONS_MAX = 256;
 /** A mailbox that has worked for this long without a pause lets the event loop turn. */
 export const TURN_MS_MAX = 8;
 /** … or has handled so many keys. */

@@ -5,8 +5,8 @@
  * a bound, growing delays after failures and wake-ups at a time. It keeps nothing but keys, so losing it
  * loses nothing: whoever starts an actor lists the world first.
  *
- * It remembers for each key the newest revision that woke it, until that has been handled: so what the handler writes
- * can say what it reacts to. A retry and a come-back have the revision of the handling that asked for them.
+ * It remembers for each key the newest revision that woke it (of the actor's own only where no other did), until that
+ * has been handled: so what the handler writes can say what it reacts to. A retry and a come-back have the revision of the handling that asked for them.
  *
  * Guarantees (contract.ts): one-at-a-time, merged, retried, terminal, come-back, bounded, because.
  *
@@ -16,7 +16,7 @@
 import type { Clock, Timer } from "../../kv/clock.ts";
 import type { Outcome } from "./contract.ts";
 import { TerminalError } from "./contract.ts";
-import { told } from "./waking.ts";
+import { better, type Reason, told } from "./waking.ts";
 import type { QueueTimes } from "./queue_times.ts";
 import {
   BACKOFF_MS_MAX,
@@ -69,8 +69,8 @@ export class Mailbox {
   /** Wake-ups that the last outcome or failure of the key asked for; any earlier handling voids them. */
   readonly #comeBack = new Map<string, Wake>();
   readonly #failures = new Map<string, number>();
-  /** The newest revisions that woke keys which wait, now or for a time. */
-  readonly #because = new Map<string, number>();
+  /** What woke keys which wait, now or for a time. */
+  readonly #because = new Map<string, Reason>();
   #open = false;
   #dropped = false;
   #refill: Iterator<void> | undefined;
@@ -112,7 +112,7 @@ export class Mailbox {
   /** Puts a key in, now or after a delay. Of several delays for one key the earliest holds. */
   send(key: string, delayMs = 0): void {
     const because = told();
-    if (because > 0 && !this.#isFullFor(key)) this.#wokenBy(key, because);
+    if (because !== 0 && !this.#isFullFor(key)) this.#wokenBy(key, because);
     if (delayMs > 0) {
       this.#wake(this.#delayed, key, delayMs);
       return;
@@ -154,8 +154,9 @@ export class Mailbox {
     this.#waiting.set(key, this.#clock.monotonic());
   }
 
-  #wokenBy(key: string, because: number): void {
-    if (because > (this.#because.get(key) ?? 0)) this.#because.set(key, because);
+  #wokenBy(key: string, because: Reason): void {
+    const before = this.#because.get(key);
+    this.#because.set(key, before === undefined ? because : better(before, because));
   }
 
   /** What is about to be dropped is not remembered either. */
@@ -231,7 +232,7 @@ export class Mailbox {
       // The handler starts in a microtask, so that sending never runs a handler inside the sender.
       await undefined;
       if (this.#open) {
-        const outcome = await this.#options.handle(key, because);
+        const outcome = await this.#options.handle(key, Math.abs(because));
         this.#failures.delete(key);
         if (outcome) afterMs = outcome.afterMs;
       }
@@ -244,7 +245,7 @@ export class Mailbox {
     this.#running.delete(key);
     if (this.#open) {
       // What comes again of itself comes for the same reason
-      if (because > 0 && afterMs !== undefined) this.#wokenBy(key, because);
+      if (because !== 0 && afterMs !== undefined) this.#wokenBy(key, because);
       if (again) this.#enqueue(key);
       else if (afterMs !== undefined) this.#comeAfter(key, afterMs);
       if (this.#dropped || this.#refill) this.#topUp();

@@ -2,7 +2,8 @@ import { assertEquals } from "@std/assert";
 import { ToldClock, turn } from "./fakes_test.ts";
 import { Mailbox, type MailboxOptions } from "./mailbox.ts";
 import { type Outcome, TerminalError } from "./contract.ts";
-import { telling } from "./waking.ts";
+import { OWN_REVISIONS_MAX } from "./limits.ts";
+import { OwnRevisions, telling } from "./waking.ts";
 
 function box(options: Partial<MailboxOptions> & Pick<MailboxOptions, "handle">) {
   const clock = new ToldClock();
@@ -246,4 +247,22 @@ Deno.test("mailbox: because: a key that came again while it was handled has what
   for (let i = 0; i < 9; i++) telling(10 + i, () => mailbox.send(`k${i}`));
   for (let i = 0; i < 4; i++) await gate.end();
   assertEquals(because, [1, 2, 10, 11]);
+});
+
+Deno.test("mailbox: because: what others wrote is the reason, and an actor's own writes only where nothing else is", async () => {
+  const own = new OwnRevisions();
+  for (const revision of [8, 9]) own.add(revision);
+  const reasonOf = async (...revisions: number[]) => {
+    const seen: number[] = [];
+    const { mailbox } = box({ handle: (_key, because) => void seen.push(because) });
+    for (const one of revisions) telling(own.reasonOf(one), () => mailbox.send("a"));
+    mailbox.open();
+    await turn();
+    return seen;
+  };
+  assertEquals(await reasonOf(7, 9), [7]);
+  assertEquals(await reasonOf(9, 8), [9]);
+  assertEquals(await reasonOf(8, 5, 6, 9), [6]);
+  for (let revision = 10; revision < 10 + OWN_REVISIONS_MAX; revision++) own.add(revision);
+  assertEquals([own.reasonOf(9), own.reasonOf(10)], [9, -10]);
 });

@@ -7,7 +7,7 @@
 import type { Change, Informer, Informers } from "../../api/client/contract.ts";
 import type { DeepReadonly, KubeObject, ResourceId } from "../../api/machinery/types.ts";
 import { keyOf } from "../../api/client/contract.ts";
-import { telling } from "./waking.ts";
+import { OwnRevisions, telling } from "./waking.ts";
 
 /** One resource's cache as one actor sees it; everything but `subscribe` goes straight through. */
 class TrackedInformer<T> implements Informer<T> {
@@ -56,13 +56,19 @@ class TrackedInformer<T> implements Informer<T> {
 export class TrackedInformers implements Informers {
   readonly #shared: Informers;
   readonly #fault: (error: unknown) => void;
+  readonly #own: OwnRevisions;
   readonly #used = new Map<string, Informer<unknown>>();
   readonly #subscriptions = new Set<{ replay(): Generator<void>; end(): void }>();
   #closed = false;
 
-  constructor(shared: Informers, fault: (error: unknown) => void) {
+  constructor(
+    shared: Informers,
+    fault: (error: unknown) => void,
+    own: OwnRevisions = new OwnRevisions(),
+  ) {
     this.#shared = shared;
     this.#fault = fault;
+    this.#own = own;
   }
 
   for<T = KubeObject>(resource: ResourceId): Informer<T> {
@@ -108,7 +114,8 @@ export class TrackedInformers implements Informers {
       if (this.#closed) return;
       const { object, old } = change as Change<KubeObject>;
       try {
-        telling(Number((object ?? old)!.metadata.resourceVersion), () => listener(change));
+        const revision = Number((object ?? old)!.metadata.resourceVersion);
+        telling(this.#own.reasonOf(revision), () => listener(change));
       } catch (error) {
         this.#fault(error);
       }

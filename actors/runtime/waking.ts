@@ -2,22 +2,53 @@
  * Because of which revision a key is sent. Whoever tells a revision's event (the informers) or handles one (an actor)
  * says so for as long as it calls others; mailboxes look when a key arrives. All of that is synchronous, so that one
  * variable tells it exactly, and nobody in between has to hand it on.
+ *
+ * An actor is also woken by what it wrote itself. That is an echo: where anything else woke it too, that is the reason.
  */
+import { OWN_REVISIONS_MAX } from "./limits.ts";
 
-let revision = 0;
+/** A revision that is a reason; below zero: its echo. 0: none, whoever sends does so of itself. */
+export type Reason = number;
 
-/** The revision that is being told now; 0: none, whoever sends does so of itself. */
-export function told(): number {
-  return revision;
+let reason: Reason = 0;
+
+/** The reason that is being told now. */
+export function told(): Reason {
+  return reason;
 }
 
-/** Calls `tell` as what follows from a revision. */
-export function telling(because: number, tell: () => void): void {
-  const before = revision;
-  revision = because;
+/** Calls `tell` as what follows from a reason. */
+export function telling(because: Reason, tell: () => void): void {
+  const before = reason;
+  reason = because;
   try {
     tell();
   } finally {
-    revision = before;
+    reason = before;
+  }
+}
+
+/** The better of two reasons: what others wrote before an echo, then the newer. */
+export function better(one: Reason, other: Reason): Reason {
+  if (one > 0 !== other > 0) return one > other ? one : other;
+  return Math.abs(one) > Math.abs(other) ? one : other;
+}
+
+/** The newest revisions that an actor wrote. */
+export class OwnRevisions {
+  readonly #revisions = new Set<number>();
+
+  add(revision: number): void {
+    this.#revisions.add(revision);
+    if (this.#revisions.size <= OWN_REVISIONS_MAX) return;
+    for (const oldest of this.#revisions) {
+      this.#revisions.delete(oldest);
+      return;
+    }
+  }
+
+  /** A revision as the reason that it is for this actor. */
+  reasonOf(revision: number): Reason {
+    return this.#revisions.has(revision) ? -revision : revision;
   }
 }

@@ -114,6 +114,8 @@ export interface Because {
   by?: string;
   /** The span (OpenTelemetry) that asks. */
   span?: string;
+  /** Hears, in the server's process alone, of each revision that is about to be written, before anybody sees it. */
+  wrote?: (revision: number) => void;
 }
 
 /** A client whose writes keep that they react to what an object has come to. */

@@ -68,6 +68,8 @@ export interface Origin {
   trace?: string;
   /** The span that asks. */
   span?: string;
+  /** Hears of revisions before they are committed. */
+  wrote?: (revision: number) => void;
   /** Whether that span is recorded. */
   sampled?: boolean;
 }

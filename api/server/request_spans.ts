@@ -10,37 +10,44 @@ import type { ApiRequest } from "./request.ts";
 
 const SCOPE = "apiserver";
 
-/** Runs a request's write; what it commits is a span where the request's trace is recorded. */
+/** Runs a request's write. Whoever asked hears of its revisions; where its trace is recorded each is a span. */
 export function write<R>(
   deps: Deps,
   request: ApiRequest,
   store: Store<KubeObject>,
   fn: (draft: Draft<KubeObject>) => R,
 ): Promise<R> {
+  const { spans, database } = deps;
   const trace = request.cause?.trace;
-  if (!deps.spans || !trace || !deps.spans.wants(trace)) {
-    return store.write(fn, writeOptions(request));
-  }
-  return recorded(deps, request, store, fn);
+  const isRecorded = spans !== undefined && trace !== undefined && spans.wants(trace);
+  const wrote = store === database.objects ? request.origin?.wrote : undefined;
+  if (!isRecorded && !wrote) return store.write(fn, writeOptions(request));
+  const made = { first: 0, last: 0 };
+  const writing = store.write((draft) => {
+    made.first = draft.revision + 1;
+    const returned = fn(draft);
+    made.last = draft.revision;
+    if (wrote) {
+      for (let revision = made.first; revision <= made.last; revision++) wrote(revision);
+    }
+    return returned;
+  }, writeOptions(request));
+  return isRecorded ? recorded(deps, request, { store, writing, made }) : writing;
 }
 
 async function recorded<R>(
   { spans, database }: Deps,
   request: ApiRequest,
-  store: Store<KubeObject>,
-  fn: (draft: Draft<KubeObject>) => R,
+  { store, writing, made }: {
+    store: Store<KubeObject>;
+    writing: Promise<R>;
+    made: { readonly first: number; readonly last: number };
+  },
 ): Promise<R> {
   const begin = spans!.now();
-  let first = 0;
-  let last = 0;
-  const result = await store.write((draft) => {
-    first = draft.revision + 1;
-    const returned = fn(draft);
-    last = draft.revision;
-    return returned;
-  }, writeOptions(request));
+  const result = await writing;
   const { cause, kind, namespace, name } = request;
-  for (let revision = first; revision <= last; revision++) {
+  for (let revision = made.first; revision <= made.last; revision++) {
     spans!.add({
       trace: cause!.trace,
       // The other store counts by itself: nobody reacts to it
