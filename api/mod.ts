@@ -405,6 +405,20 @@ function metricsOf(
   return metrics;
 }
 
+/** How sockets are taken over. */
+function upgradeOf({ beside }: ApiOptions, deps: Deps): Api["upgrade"] {
+  return async (call, socket, head) => {
+    try {
+      const inner = beside?.(call)?.inner;
+      if (inner) return inner.server.upgrade(inner.call, socket, head);
+      await (await streams()).upgrade(deps, call, socket, head);
+    } catch {
+      // Nobody is left to tell: the connection is what was asked to be taken over
+      socket.destroy();
+    }
+  };
+}
+
 /** Makes an API over a database. */
 export function createApi(options: ApiOptions): Api {
   const { clock, front = {} } = options;
@@ -440,16 +454,7 @@ export function createApi(options: ApiOptions): Api {
     beside: options.beside,
     connect: async (call, request) => (await streams()).connectPlain(deps, call, request),
   });
-  const upgrade: Api["upgrade"] = async (call, socket, head) => {
-    try {
-      const inner = options.beside?.(call)?.inner;
-      if (inner) return inner.server.upgrade(inner.call, socket, head);
-      await (await streams()).upgrade(deps, call, socket, head);
-    } catch {
-      // Nobody is left to tell: the connection is what was asked to be taken over
-      socket.destroy();
-    }
-  };
+  const upgrade = upgradeOf(options, deps);
   const past = new Past(options, createApi);
   const timers = clock.manual ? {} : { clock };
   const listeners = new Listeners(
