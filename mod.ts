@@ -74,8 +74,12 @@ import { addressIn, EVERY_ADDRESS, firstAddress, urlOf } from "./api/config/serv
 import { runTokenCommand } from "./api/config/token.ts";
 import { publishJoining } from "./api/joining/mod.ts";
 import {
+  type Diff,
+  diffOf,
+  type DiffOptions,
   Forks,
   loginLink,
+  type Moment,
   momentOf,
   plesioApi,
   type PlesioPorts,
@@ -192,7 +196,7 @@ export interface ListenOptions {
 /** How a cluster is forked: what is to be otherwise than it is in the cluster itself. */
 export interface ForkOptions extends Omit<ClusterOptions, "snapshot" | "data"> {
   /** Where it begins: a revision, or a time (default: now). */
-  at?: number | string | Date;
+  at?: Moment;
 }
 
 /** What a cluster stands on. */
@@ -573,8 +577,13 @@ export class Cluster {
     return new Cluster({ options, clock, database: forked, ranges, tokenKeys, log, audit });
   }
 
+  /** What changed between two revisions or times (default: until now). */
+  diff(from: Moment, to?: Moment, options?: DiffOptions): Promise<Diff> {
+    return diffOf(this.#parts, { from, to }, options);
+  }
+
   /** The cluster as it was at a revision, or at a time, to be read. */
-  async at(moment: number | string | Date) {
+  async at(moment: Moment) {
     const { api, database } = this.#parts;
     const found = await api.past.at(await momentOf(database.objects, moment));
     return { ...found, client: found.client(ADMIN) };

@@ -292,6 +292,51 @@ function sameInLeaf<I extends Keyed>(
   }
 }
 
+/** What is at a key in one map and not, or otherwise, in another. */
+export interface Difference<I extends Keyed> {
+  readonly before?: I;
+  readonly after?: I;
+}
+
+/** What differs between two maps in a range, in order of keys; leaves that they share are not looked at. */
+export function* differences<I extends Keyed>(
+  a: Node<I>,
+  b: Node<I>,
+  { from, end }: { from: string; end: string | undefined },
+): Generator<Difference<I>> {
+  if (a === b) return;
+  const [left, right] = [leavesOf(a, from, end), leavesOf(b, from, end)];
+  let [i, j] = [0, 0];
+  let [x, y] = [left, right].map((leaves) => leaves.length > 0 ? lowerBound(leaves[0], from) : 0);
+  for (;;) {
+    if (i < left.length && x === left[i].length) [i, x] = [i + 1, 0];
+    else if (j < right.length && y === right[j].length) [j, y] = [j + 1, 0];
+    else if (x === y && i < left.length && left[i] === right[j]) {
+      [i, x, j, y] = [i + 1, 0, j + 1, 0];
+    } else {
+      const before = within(left[i]?.[x], end);
+      const after = within(right[j]?.[y], end);
+      if (before === undefined && after === undefined) return;
+      const order = before === undefined
+        ? 1
+        : after === undefined || before.key < after.key
+        ? -1
+        : before.key === after.key
+        ? 0
+        : 1;
+      if (order <= 0) x++;
+      if (order >= 0) y++;
+      if (order < 0) yield { before };
+      else if (order > 0) yield { after };
+      else if (before !== after) yield { before, after };
+    }
+  }
+}
+
+function within<I extends Keyed>(item: I | undefined, end: string | undefined): I | undefined {
+  return item !== undefined && (end === undefined || item.key < end) ? item : undefined;
+}
+
 class Scan<I extends Keyed> implements IterableIterator<I> {
   /** Inner nodes from the root down, and the child of each that is being visited. */
   readonly #path: Node<I>[] = [];

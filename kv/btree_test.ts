@@ -115,3 +115,29 @@ Deno.test("sameItems() tells whether a range holds the same items, whatever chan
   const nothing = { from: "/x", end: "/y" };
   assert(same(btree.remove(before, "/k/0001"), nothing));
 });
+
+Deno.test("differences() tells what differs in a range, whatever the maps share", () => {
+  const clock = new ManualClock({ seed: 5 });
+  const pick = (n: number) => Math.floor(clock.random() * n);
+  const item = (n: number) => ({ key: `/k/${String(n).padStart(4, "0")}` });
+  for (let round = 0; round < 200; round++) {
+    let a: btree.Node<{ key: string }> = btree.EMPTY;
+    for (let i = pick(400); i > 0; i--) a = btree.set(a, item(pick(1_000)));
+    let b = pick(5) === 0 ? (btree.EMPTY as typeof a) : a;
+    for (let i = pick(round % 2 ? 5 : 300); i > 0; i--) {
+      b = pick(3) === 0 ? btree.remove(b, item(pick(1_000)).key) : btree.set(b, item(pick(1_000)));
+    }
+    const from = pick(2) ? "" : item(pick(1_000)).key;
+    const end = pick(2) ? undefined : item(pick(1_000)).key;
+    const [left, right] = [a, b].map((map) =>
+      new Map([...btree.scan(map, from, end)].map((one) => [one.key, one]))
+    );
+    const expected = [...new Set([...left.keys(), ...right.keys()])].sort()
+      .map((key) => [left.get(key), right.get(key)])
+      .filter(([before, after]) => before !== after);
+    const told = [...btree.differences(a, b, { from, end })].map((
+      { before, after },
+    ) => [before, after]);
+    assertEquals(told, expected);
+  }
+});

@@ -74,6 +74,11 @@ export interface View<T> {
    * has changed nearby, not what there is; false where that cannot be told.
    */
   isAsIn?(other: View<T>, prefix: string): boolean;
+  /** What differs from another view of the store under a prefix, by key: what was there, and what is. */
+  changedFrom?(
+    other: View<T>,
+    prefix: string,
+  ): Iterable<{ readonly before?: Item<T>; readonly after?: Item<T> }>;
 }
 
 /** The state as a write function sees it: the head, the writes before it in its group, and its own. */

@@ -48,6 +48,11 @@ export class StateView<T> implements View<T> {
   isAsIn(other: View<T>, prefix: string): boolean {
     return other instanceof StateView && sameUnder(this.root, other.root as Root<T>, prefix);
   }
+
+  changedFrom(other: View<T>, prefix: string): Iterable<btree.Difference<StoredItem<T>>> {
+    const range = { from: scanFrom(prefix, undefined), end: btree.prefixEnd(prefix) };
+    return btree.differences((other as StateView<T>).root, this.root, range);
+  }
 }
 
 function scanFrom(prefix: string, after: string | undefined): string {

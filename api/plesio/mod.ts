@@ -16,6 +16,7 @@ import { actors } from "./actors.ts";
 import { at, requestedAt } from "./at.ts";
 import { dashboard } from "./dashboard.ts";
 import { clock } from "./clock.ts";
+import { diff } from "./diff.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { login } from "./login.ts";
 import { forkOf, forks } from "./forks.ts";
@@ -30,8 +31,9 @@ import { settle } from "./settle.ts";
 
 export { loginLink } from "./dashboard.ts";
 export { type ForkAsked, Forks } from "./forks.ts";
-export { momentOf } from "./moment.ts";
 export { TestKit } from "./kit.ts";
+export { type Diff, diffOf, type DiffOptions } from "./diff.ts";
+export { type Moment, momentOf } from "./moment.ts";
 export type { PlesioPorts } from "./ports.ts";
 export { type Story, type StoryOf, storyOf } from "./story.ts";
 
@@ -42,6 +44,7 @@ const ENDPOINTS: readonly Endpoint[] = [
   { path: "/plesio/v1/actors", answer: actors },
   { path: "/dashboard", answer: dashboard, open: true },
   { path: "/plesio/v1/at", answer: at, requested: requestedAt },
+  { path: "/plesio/v1/diff", answer: diff },
   { path: "/plesio/v1/forks", answer: forks, inner: forkOf },
   { path: "/plesio/v1/logs", answer: logs },
   { path: "/plesio/v1/snapshot", answer: snapshot },

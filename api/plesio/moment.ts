@@ -3,13 +3,16 @@ import type { Store } from "../../kv/contract.ts";
 import { badRequest } from "../machinery/errors.ts";
 import type { KubeObject } from "../machinery/types.ts";
 
+/** A revision, or a time: as such, or in RFC 3339. */
+export type Moment = number | string | Date;
+
 const REVISION = /^[0-9]{1,15}$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)$/;
 
 /** The revision that a moment names. Throws ApiError 400 for what is neither a revision nor a time. */
 export async function momentOf(
   store: Store<KubeObject>,
-  moment: number | string | Date,
+  moment: Moment,
 ): Promise<number> {
   const text = typeof moment === "object" ? moment.toISOString() : String(moment);
   // Another process may have gone on
