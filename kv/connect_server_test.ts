@@ -37,114 +37,28 @@ async function served(
   }
 }
 
-const PARTS: Deno.KvKeyPart[] = [
-  new Uint8Array(),
-  new Uint8Array([0, 255, 1]),
-  new Uint8Array([255]),
-  "",
-  "\0",
-  "a\0b",
-  "é\u{1f995}",
-  -(2n ** 90n),
-  -(2n ** 64n),
-  -256n,
-  -1n,
-  0n,
-  255n,
-  256n,
-  2n ** 63n,
-  2n ** 64n,
-  2n ** 90n,
-  -Infinity,
-  -1.5,
-  0,
-  1e-300,
-  42,
-  Infinity,
-  false,
-  true,
-];
-
-const SELECTORS: Deno.KvListSelector[] = [
-  { prefix: ["k"] },
-  { prefix: [] },
-  { prefix: ["k"], start: ["k", 0n] },
-  { prefix: ["k"], end: ["k", 0n] },
-  { start: ["k"], end: ["k", true] },
-  { start: [new Uint8Array()], end: [true] },
-];
-const LISTINGS: Deno.KvListOptions[] = [
-  {},
-  { batchSize: 3 },
-  { reverse: true, batchSize: 4 },
-  { limit: 5 },
-];
-
-async function listed(kv: Deno.Kv, selector: Deno.KvListSelector, options?: Deno.KvListOptions) {
-  return await Array.fromAsync(kv.list(selector, options));
-}
-
 for (const client of Object.keys(CLIENTS)) {
-  Deno.test(`${client}: keys keep their order, values their form, entries their versionstamp`, () =>
+  Deno.test(`${client}: entries are those of the database, with their versionstamps`, () =>
     served(client, async (remote, local) => {
-      const values = [
-        "text",
-        new Uint8Array([1, 2, 3]),
-        new Deno.KvU64(7n),
-        { n: 1n, at: new Date(0), bytes: new Uint8Array([9]), map: new Map([[1, [null]]]) },
-      ];
-      for (const [i, part] of PARTS.entries()) await remote.set(["k", part], values[i % 4]);
-      await remote.set(["other"], 1);
-      const all = await listed(local, { prefix: ["k"] });
-      assertEquals(all.map(({ key }) => key[1]), PARTS);
-      for (const selector of SELECTORS) {
-        for (const options of LISTINGS) {
-          assertEquals(
-            await listed(remote, selector, options),
-            await listed(local, selector, options),
-            Deno.inspect([selector, options]),
-          );
-        }
-      }
-      for (const { key } of all) assertEquals(await remote.get(key), await local.get(key));
-      const some = all.slice(0, 9).map(({ key }) => key).concat([["none"]]);
-      assertEquals(await remote.getMany(some), await local.getMany(some));
+      const { versionstamp } = await remote.set(["a", 1], "text");
+      await local.set(["a", 2], new Uint8Array([1]));
+      const [one, two] = await Array.fromAsync(local.list({ prefix: ["a"] }));
+      assertEquals(one.versionstamp, versionstamp);
+      assertEquals(await Array.fromAsync(remote.list({ prefix: ["a"] })), [one, two]);
+      assertEquals(await remote.getMany([["a", 1], ["b"]]), [
+        one,
+        { key: ["b"], value: null, versionstamp: null },
+      ]);
     }));
 
-  Deno.test(`${client}: a commit is atomic, and its checks hold`, () =>
-    served(client, async (remote, local) => {
-      const first = await remote.set(["a"], 1);
-      const stale = await remote.atomic().check({ key: ["a"], versionstamp: null }).set(["b"], 2)
-        .commit();
-      assertEquals(stale.ok, false);
-      assertEquals((await local.get(["b"])).versionstamp, null);
-      const done = await remote.atomic().check({ key: ["a"], versionstamp: first.versionstamp })
-        .check({ key: ["b"], versionstamp: null }).delete(["a"]).set(["b"], 2).commit();
-      assert(done.ok);
-      const found = await local.getMany([["a"], ["b"]]);
-      assertEquals(found.map(({ value }) => value), [null, 2]);
-      assertEquals(found[1].versionstamp, done.versionstamp);
-      await remote.delete(["b"]);
-      assertEquals((await local.get(["b"])).versionstamp, null);
-      const large = "x".repeat(70_000);
-      await assertRejects(async () => await remote.set(["f"], large), TypeError, "Value too large");
-    }));
-
-  Deno.test(`${client}: a watch tells what is and what others change, and ends with its reader`, () =>
+  Deno.test(`${client}: a watch that ended is no longer one of the server's`, () =>
     served(client, async (remote, local) => {
       await local.set(["a"], 1);
-      const reader = remote.watch([["a"], ["b"]]).getReader();
-      const next = async () => (await reader.read()).value!.map(({ value }) => value);
-      assertEquals(await next(), [1, null]);
-      await local.set(["b"], 2);
-      assertEquals(await next(), [1, 2]);
-      await local.delete(["a"]);
-      assertEquals(await next(), [null, 2]);
-      await reader.cancel();
-      // The one watch that is allowed is free again, in a moment.
-      const again = remote.watch([["b"]]).getReader();
-      assertEquals((await again.read()).value!.map(({ value }) => value), [2]);
-      await again.cancel();
+      for (let i = 0; i < 3; i++) {
+        const reader = remote.watch([["a"]]).getReader();
+        assertEquals((await reader.read()).value![0].value, 1);
+        await reader.cancel();
+      }
     }, { watchesMax: 1 }));
 }
 

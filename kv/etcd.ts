@@ -126,7 +126,7 @@ export class EtcdStore implements ByteStore {
         1: this.#key(start),
         2: this.#key(end),
         3: limit,
-        4: reverse ? DESCENDING : undefined,
+        5: reverse ? DESCENDING : undefined,
       })
     );
     if (requests.length === 1) {

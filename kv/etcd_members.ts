@@ -6,6 +6,8 @@
  */
 
 import { Buffer } from "node:buffer";
+import { isIP } from "node:net";
+import { checkServerIdentity } from "node:tls";
 import type * as Grpc from "@grpc/grpc-js";
 import type { Clock } from "./clock.ts";
 import { guardHttp2Clients } from "./http2_client.ts";
@@ -53,12 +55,9 @@ export class EtcdMembers {
     this.#clock = clock;
     this.name = `etcd at ${members.join(", ")}`;
     this.#grpc = grpc;
-    const buffer = (pem: Uint8Array | undefined) => pem === undefined ? null : Buffer.from(pem);
-    const credentials = tls === undefined
-      ? grpc.credentials.createInsecure()
-      : grpc.credentials.createSsl(buffer(tls.ca), buffer(tls.key), buffer(tls.cert));
     this.#clients = members.map((member) =>
-      new grpc.Client(member, credentials, {
+      new grpc.Client(member, credentialsOf(grpc, member, tls), {
+        ...(isIP(hostOf(member)) && { "grpc.ssl_target_name_override": NO_NAME }),
         "grpc.max_receive_message_length": ETCD_ANSWER_BYTES_MAX,
         "grpc.enable_http_proxy": 0,
         "grpc.initial_reconnect_backoff_ms": 100,
@@ -130,6 +129,22 @@ export class EtcdMembers {
     const isSent = !isBusy && !/^No connection established/.test(text);
     return new Unreachable(`${this.name} cannot be reached: ${text}`, { isSent });
   }
+}
+
+/** What a member with an address but no name is called in TLS, where an address is no name. */
+const NO_NAME = "etcd";
+
+function hostOf(member: string): string {
+  return member.replace(/:\d+$/, "").replace(/^\[|\]$/g, "");
+}
+
+function credentialsOf(grpc: typeof Grpc, member: string, tls: EtcdTls | undefined) {
+  if (tls === undefined) return grpc.credentials.createInsecure();
+  const buffer = (pem: Uint8Array | undefined) => pem === undefined ? null : Buffer.from(pem);
+  return grpc.credentials.createSsl(buffer(tls.ca), buffer(tls.key), buffer(tls.cert), {
+    // Whatever it is called, it must be who was asked for.
+    checkServerIdentity: (_, certificate) => checkServerIdentity(hostOf(member), certificate),
+  });
 }
 
 function bufferOf(bytes: Uint8Array): Buffer {

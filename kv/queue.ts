@@ -123,6 +123,8 @@ export class MailboxQueue implements MailTransport {
   readonly #clock: Clock;
   readonly #shared: boolean;
   readonly #underWay: Set<string> = new Set();
+  /** Records deleted since the mailbox was last looked at: that look may still see them. */
+  readonly #deleted: Set<string> = new Set();
   readonly #closing = new AbortController();
   #acks: Ack[] = [];
   #flushing: Promise<void> | undefined;
@@ -205,12 +207,13 @@ export class MailboxQueue implements MailTransport {
   }
 
   async #deliverDue(): Promise<void> {
+    this.#deleted.clear();
     const entries = this.#kv.list<Letter>({ prefix: MAIL_PREFIX }, { batchSize: 100 });
     for await (const { key, value } of entries) {
       if (this.#closed) return;
       const dueMs = key[1] as number;
       if (dueMs > this.#clock.now()) return this.#wakeAt(dueMs);
-      if (this.#underWay.has(value.id)) continue;
+      if (this.#underWay.has(value.id) || this.#deleted.has(key.join())) continue;
       while (this.#underWay.size >= MAIL_HANDLERS_MAX && !this.#closed) {
         await new Promise<void>((resolve) => this.#free = resolve);
       }
@@ -262,7 +265,8 @@ export class MailboxQueue implements MailTransport {
         if (!await this.#pause(MAIL_BACKOFF_MS[1])) return;
         continue;
       }
-      for (const { again, resolve } of acks) {
+      for (const { key, again, resolve } of acks) {
+        this.#deleted.add(key.join());
         resolve();
         if (again?.dueMs !== undefined) this.#wakeAt(again.dueMs);
       }

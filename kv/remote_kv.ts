@@ -11,6 +11,7 @@
  */
 
 import type { Clock } from "./clock.ts";
+import { Buffer } from "node:buffer";
 import { keyBytes, keyOf, rangeOf, withByte } from "./key_bytes.ts";
 import {
   KV_GET_MANY_MAX,
@@ -305,6 +306,8 @@ class Listing implements AsyncIterableIterator<Deno.KvEntry<unknown>> {
     if (options.cursor !== undefined) {
       throw new TypeError("A shared database lists without cursors");
     }
+    const { start, end } = rangeOf(selector);
+    if (Buffer.compare(start, end) > 0) throw new TypeError("Start key is greater than end key");
     const { batchSize = 100, limit = Infinity, reverse = false } = options;
     if (batchSize > KV_LIST_BATCH_MAX) {
       throw new TypeError(`Too many entries (max ${KV_LIST_BATCH_MAX})`);
@@ -313,7 +316,8 @@ class Listing implements AsyncIterableIterator<Deno.KvEntry<unknown>> {
     this.#reverse = reverse;
     this.#batchSize = batchSize;
     this.#left = limit;
-    ({ start: this.#start, end: this.#end } = rangeOf(selector));
+    this.#start = start;
+    this.#end = end;
   }
 
   async next(): Promise<IteratorResult<Deno.KvEntry<unknown>>> {

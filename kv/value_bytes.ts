@@ -35,15 +35,15 @@ export function encodeValue(value: unknown): EncodedValue {
 
 /** The value that bytes are. Throws TypeError when they are none. */
 export function decodeValue({ data, encoding }: EncodedValue): unknown {
-  // The bytes may be a part of a whole answer, which must not live on with them.
-  if (encoding === BYTES_ENCODING) return data.slice();
+  // The bytes may be a part of a whole answer, which must not live on with them. (`slice` of a Buffer is no copy.)
+  if (encoding === BYTES_ENCODING) return new Uint8Array(data);
   if (encoding === COUNTER_ENCODING && data.length === 8) {
     const view = new DataView(data.buffer, data.byteOffset, 8);
     return new Deno.KvU64(view.getBigUint64(0, true));
   }
   if (encoding !== V8_ENCODING) throw new TypeError(`Cannot read a value of encoding ${encoding}`);
   try {
-    const deserializer = new Deserializer(data.slice());
+    const deserializer = new Deserializer(new Uint8Array(data));
     deserializer.readHeader();
     return deserializer.readValue();
   } catch (error) {

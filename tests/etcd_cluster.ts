@@ -92,16 +92,20 @@ export class EtcdCluster {
   }
 
   /** Ends a member as a power cut would. */
-  async kill(index: number): Promise<void> {
-    const { process } = this.#members[index];
-    process?.kill("SIGKILL");
-    await process?.status;
+  kill(index: number): Promise<void> {
+    return this.#end(index, "SIGKILL");
   }
 
   /** Ends a member in peace. */
-  async stop(index: number): Promise<void> {
-    const { process } = this.#members[index];
-    process?.kill("SIGTERM");
+  stop(index: number): Promise<void> {
+    return this.#end(index, "SIGTERM");
+  }
+
+  async #end(index: number, signal: Deno.Signal): Promise<void> {
+    const member = this.#members[index];
+    const { process } = member;
+    member.process = undefined;
+    process?.kill(signal);
     await process?.status;
   }
 

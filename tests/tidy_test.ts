@@ -73,6 +73,7 @@ const IMPURE_ALLOWED = [
   "kv/open.ts",
   "kv/connect_client.ts",
   "kv/connect_server.ts",
+  "kv/etcd_members.ts",
   "kv/http2_client.ts",
   "kv/mod.ts",
   "api/server/listen.ts",

@@ -1,7 +1,9 @@
-/** The contracts of store and queue over three members of etcd, where it is installed. */
+/** The contracts of KV, store and queue over three members of etcd, where it is installed. */
 
 import { openDatabase, RealClock } from "../../kv/mod.ts";
+import { openBackend } from "../../kv/open.ts";
 import { EtcdCluster, hasEtcd } from "../etcd_cluster.ts";
+import { kvContract } from "./kv.ts";
 import { queueContract } from "./queue.ts";
 import { type StoreBench, storeContract, thingCodec } from "./store.ts";
 
@@ -22,6 +24,11 @@ if (hasEtcd) {
       dispose: () => Promise.resolve(),
     });
   };
+  kvContract("etcd", async () => {
+    const path = cluster.url(`/case-${++count}`);
+    const { kv } = await openBackend(path, { owner: false, newKey: () => new Uint8Array() });
+    return { kv, dispose: () => Promise.resolve() };
+  });
   storeContract("etcd", make, { has: ["durable", "shared"] });
   queueContract("mailbox, etcd", async () => ({ ...await make(), clock: undefined }));
 } else {
