@@ -630,6 +630,7 @@ function openCluster(options: ClusterOptions, clock: Clock): Promise<Database<Ku
   return openDatabase<KubeObject>({
     path: typeof kv === "string" ? kv : own,
     ...(typeof kv === "object" && { kv }),
+    lifeIn: data,
     codec: objectCodec,
     clock,
     ...(options.encryption

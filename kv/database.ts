@@ -3,7 +3,7 @@
  * (format, sealing key, owner) before it touches anything.
  */
 
-import { type Backend, isFile, type KeyPlace, openBackend } from "./open.ts";
+import { type Backend, isFile, type KeyPlace, type Life, lifeIn, openBackend } from "./open.ts";
 import type { Clock } from "./clock.ts";
 import { hexOf, WRITER_BYTES } from "./codec.ts";
 import { databaseError } from "./committer.ts";
@@ -83,6 +83,11 @@ export interface DatabaseOptions<T> {
   keepMs?: number;
   /** How mail travels (default: mailbox; see `queue.ts` for what is wrong with native). */
   queue?: "native" | "mailbox";
+  /**
+   * A folder that is this process's alone, where others share the database: the process that had it before is known to be
+   * dead by that, before its lease lapses (default: it is waited for).
+   */
+  lifeIn?: string;
   /** How long a lease lasts (default `LEASE_MS`). */
   leaseMs?: number;
   /** A snapshot to begin with. The database must be empty. */
@@ -132,9 +137,11 @@ export async function openDatabase<T>(options: DatabaseOptions<T>): Promise<Data
   const isAlone = path === ":memory:" || path === SIMULATED_PATH || isFile(path);
   const owner = options.owner ?? (options.kv === undefined && isAlone);
   const given = options.kv ?? (path === SIMULATED_PATH ? new MemoryKv().open() : undefined);
-  const backend = given !== undefined
+  const life = options.lifeIn && !owner ? lifeIn(options.lifeIn) : undefined;
+  const opened = given !== undefined
     ? backendOf(given)
     : await openBackend(path, { owner, newKey: () => clock.bytes(SEAL_KEY_BYTES) });
+  const backend = life ? { ...opened, close: () => (opened.close(), life.close()), life } : opened;
   try {
     const { state } = options;
     return await openOn(backend, owner, options, state && groundGiven(state, options));
@@ -174,7 +181,7 @@ function checkOptions<T>(options: DatabaseOptions<T>): void {
 }
 
 async function openOn<T>(
-  backend: Backend,
+  backend: Backend & { life?: Life },
   owner: boolean,
   options: DatabaseOptions<T>,
   ground?: DatabaseGround<T>,
@@ -246,6 +253,9 @@ async function openOn<T>(
     format,
   );
   const processes = owner ? undefined : new ProcessTable({ kv, clock, terms });
+  const { former } = backend.life ?? {};
+  if (former !== undefined) await processes?.bury(former);
+  backend.life?.begin(terms.holder);
   const fork = (ground: DatabaseGround<T>, clock: Clock) => forkOn(ground, { ...options, clock });
   const parts = { backend, objects, events, queue, terms, expiry, keys, clock, processes, fork };
   return new LogDatabase({ ...parts, writer: shared.writer });
@@ -477,6 +487,8 @@ async function findFormat(kv: Deno.Kv, clock: Clock, keys: KeyRing): Promise<For
 async function beginFormat(kv: Deno.Kv, clock: Clock, keys: KeyRing): Promise<FormatRecord> {
   for await (const { key } of kv.list({ start: [new Uint8Array()], end: [true] }, { limit: 2 })) {
     if (key[0] === SEAL_KEY[0]) continue;
+    // Another process may have begun it since
+    if ((await kv.get(FORMAT_KEY)).versionstamp !== null) return await findFormat(kv, clock, keys);
     throw new DatabaseError("The database is not Plesio's: it holds something else");
   }
   const record: FormatRecord = {

@@ -45,6 +45,37 @@ export function isFile(path: string): boolean {
   return path !== "" && !/^:\w+:$/.test(path) && !/^\w+:\/\//.test(path);
 }
 
+/** A process's own folder while it lives, where it shares its database with others. */
+export interface Life {
+  /** Who had the folder before, and is dead. */
+  readonly former: string | undefined;
+  /** From now on the folder is this one's. */
+  begin(holder: string): void;
+  /** Frees the folder. The system does so too, however the process ends. */
+  close(): void;
+}
+
+/**
+ * Takes a folder for this process alone. Who had it before is dead then, whatever its lease says: what it led and held
+ * need not wait for that. Throws DatabaseError where another process lives in it.
+ */
+export function lifeIn(folder: string): Life {
+  const path = `${folder}/process`;
+  makeFolder(path);
+  const lock = lockFile(path, true);
+  let former: string | undefined;
+  try {
+    former = Deno.readTextFileSync(path).trim() || undefined;
+  } catch {
+    // Nobody has lived here
+  }
+  return {
+    former,
+    begin: (holder) => Deno.writeTextFileSync(path, holder, { mode: 0o600 }),
+    close: () => lock.close(),
+  };
+}
+
 /** Opens `path`. Throws DatabaseError when it cannot be used. */
 export async function openBackend(
   path: string,

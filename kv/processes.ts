@@ -93,6 +93,11 @@ export class ProcessTable implements Processes {
     await patiently(this.#o.clock, () => this.#o.kv.set(key, value));
   }
 
+  /** A process is dead, whatever its lease says: what it had is free. */
+  async bury(holder: string): Promise<void> {
+    if (holder !== this.#o.terms.holder) await this.#sweep(holder);
+  }
+
   async #sweep(holder: string): Promise<void> {
     const { kv } = this.#o;
     for await (const entry of kv.list<string>({ prefix: PLACE_PREFIX })) {

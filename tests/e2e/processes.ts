@@ -1,0 +1,162 @@
+/**
+ * Several processes of one cluster on one store, as `deno task start --kv` begins them, with a balancer before them:
+ * what a person would put there, a plain TCP one, which goes to the next process when one is not there.
+ */
+import { freePort, Server } from "./server.ts";
+
+/** Where the processes keep what is common. */
+export interface SharedStore {
+  readonly url: string;
+  readonly env: Record<string, string>;
+  stop(): Promise<void>;
+}
+
+const ROOT = new URL("../../", import.meta.url);
+
+/** A KV Connect server as a process of its own, over a file. */
+export async function kvConnect(folder: string): Promise<SharedStore> {
+  const env = { DENO_KV_ACCESS_TOKEN: "a-token-for-tests-of-processes" };
+  const port = freePort();
+  const data = `${folder}/shared.db`;
+  const process = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "kv/connect_server.ts", "--data", data, "--port", String(port)],
+    cwd: ROOT,
+    env,
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  for (let said = ""; !said.includes("is served at");) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error(`the KV Connect server ended: ${said}`);
+    said += value;
+  }
+  return {
+    url: `http://127.0.0.1:${port}/`,
+    env,
+    async stop() {
+      process.kill("SIGTERM");
+      await reader.cancel();
+      await process.status;
+    },
+  };
+}
+
+/** See the module's text. */
+export class Processes {
+  readonly kubeconfig: string;
+  readonly #folder: string;
+  readonly #store: SharedStore;
+  readonly #flags: (index: number) => readonly string[];
+  readonly #ports: readonly number[];
+  readonly #servers: (Server | undefined)[] = [];
+  readonly #listener: Deno.Listener;
+  #next = 0;
+  #closed = false;
+
+  private constructor(
+    folder: string,
+    store: SharedStore,
+    options: { count: number; flags: (index: number) => readonly string[] },
+  ) {
+    this.#folder = folder;
+    this.#store = store;
+    this.#flags = options.flags;
+    this.#ports = Array.from({ length: options.count }, freePort);
+    this.kubeconfig = `${folder}/kubeconfig`;
+    this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  }
+
+  static async start(
+    store: SharedStore,
+    { count = 3, flags = () => [] as readonly string[] } = {},
+  ): Promise<Processes> {
+    const folder = await Deno.makeTempDir({ prefix: "plesio-processes-" });
+    const all = new Processes(folder, store, { count, flags });
+    await Promise.all(all.#ports.map((_, index) => all.start(index)));
+    void all.#balance();
+    const text = await Deno.readTextFile(all.servers[0].kubeconfig);
+    const { port } = all.#listener.addr as Deno.NetAddr;
+    const balanced = text.replace(/server: .*/, `server: https://127.0.0.1:${port}`);
+    await Deno.writeTextFile(all.kubeconfig, balanced);
+    return all;
+  }
+
+  /** Those that are up. */
+  get servers(): Server[] {
+    return this.#servers.filter((server) => server !== undefined);
+  }
+
+  /** The one with this number. */
+  at(index: number): Server {
+    return this.#servers[index]!;
+  }
+
+  /** Begins a process, or begins it again in its folder. */
+  async start(index: number): Promise<void> {
+    const folder = `${this.#folder}/${index}`;
+    await Deno.mkdir(folder, { recursive: true });
+    this.#servers[index] = await Server.start({
+      folder,
+      port: this.#ports[index],
+      flags: ["--kv", this.#store.url, ...this.#flags(index)],
+      env: this.#store.env,
+    });
+  }
+
+  /** Ends one without a word. */
+  async kill(index: number): Promise<void> {
+    const server = this.#servers[index];
+    if (!server) return;
+    this.#servers[index] = undefined;
+    for (const pid of await server.pids()) Deno.kill(pid, "SIGKILL");
+    await server.process.status;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    this.#listener.close();
+    await Promise.all(this.servers.map((server) => server.stop()));
+    await Deno.remove(this.#folder, { recursive: true });
+  }
+
+  async #balance(): Promise<void> {
+    try {
+      for await (const client of this.#listener) void this.#carry(client);
+    } catch (error) {
+      if (!this.#closed) throw error;
+    }
+  }
+
+  async #carry(client: Deno.Conn): Promise<void> {
+    const server = await this.#dial();
+    if (!server) return client.close();
+    const end = () => {
+      for (const side of [client, server]) {
+        try {
+          side.close();
+        } catch {
+          continue; // it has closed already
+        }
+      }
+    };
+    await Promise.all([
+      client.readable.pipeTo(server.writable).catch(end),
+      server.readable.pipeTo(client.writable).catch(end),
+    ]);
+  }
+
+  /** One after the other, until one answers. */
+  async #dial(): Promise<Deno.TcpConn | undefined> {
+    for (let i = 0; i < this.#ports.length * 20 && !this.#closed; i++) {
+      const port = this.#ports[this.#next++ % this.#ports.length];
+      try {
+        return await Deno.connect({ hostname: "127.0.0.1", port });
+      } catch {
+        if (i % this.#ports.length === this.#ports.length - 1) {
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+      }
+    }
+  }
+}

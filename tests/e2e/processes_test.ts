@@ -1,0 +1,345 @@
+/**
+ * Three processes of one cluster over one store, one of which is killed every few seconds and begun again: every
+ * acknowledged write is there, watches go on at another process without a gap or a repeat, no controller acts after its
+ * term, and what people do goes on. `PLESIO_KILL_ROUNDS=20` runs so many rounds; `PLESIO_WALKTHROUGH=1` the acceptance
+ * script that lies beside this repository, meanwhile.
+ */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { decodeRecord } from "../../kv/codec.ts";
+import { openBackend } from "../../kv/open.ts";
+import { kvConnect, Processes, type SharedStore } from "./processes.ts";
+import { RawConnection } from "./raw_http.ts";
+import { accessOf } from "./server.ts";
+
+const ROUNDS = Number(Deno.env.get("PLESIO_KILL_ROUNDS") ?? 3);
+const ROUND_MS = Number(Deno.env.get("PLESIO_KILL_EVERY_MS") ?? 4_000);
+const MAPS = "/api/v1/namespaces/default/configmaps";
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** Does it again, at another process, until one answers: as every client does whose server went away. */
+async function ask(all: Processes, method: string, path: string, body?: unknown) {
+  const access = accessOf(await Deno.readTextFile(all.kubeconfig));
+  const since = performance.now();
+  for (;;) {
+    try {
+      const connection = await RawConnection.open(access);
+      const bytes = body === undefined ? undefined : encoder.encode(JSON.stringify(body));
+      const answer = await connection.request(method, path, bytes);
+      const value = JSON.parse(decoder.decode(answer.body));
+      connection.close();
+      return { status: answer.status, value };
+    } catch (error) {
+      if (performance.now() - since > 60_000) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
+async function until(what: string, look: () => Promise<boolean>, withinMs = 60_000): Promise<void> {
+  const since = performance.now();
+  while (!await look()) {
+    if (performance.now() - since > withinMs) throw new Error(`not in time: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+/** Writes as long as it is let, and notes what was acknowledged; what was not may be there or not. */
+async function write(
+  all: Processes,
+  client: number,
+  over: AbortSignal,
+): Promise<Map<string, number>> {
+  const acknowledged = new Map<string, number>();
+  const access = accessOf(await Deno.readTextFile(all.kubeconfig));
+  let connection: RawConnection | undefined;
+  for (let i = 0; !over.aborted; i++) {
+    const name = `c${client}-${i}`;
+    const map = { metadata: { name, labels: { load: "1" } }, data: { name } };
+    try {
+      connection ??= await RawConnection.open(access);
+      const { status, body } = await connection.request(
+        "POST",
+        MAPS,
+        encoder.encode(JSON.stringify(map)),
+      );
+      if (status !== 201) throw new Error(`${status}`);
+      acknowledged.set(name, Number(JSON.parse(decoder.decode(body)).metadata.resourceVersion));
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    } catch {
+      connection = undefined;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+  connection?.close();
+  return acknowledged;
+}
+
+/** Follows the load's ConfigMaps as client-go does: at another process, from the last revision it has seen. */
+class Follower {
+  readonly seen = new Map<string, number>();
+  readonly wrong: string[] = [];
+  connections = 0;
+  #last: number;
+
+  constructor(from: number) {
+    this.#last = from;
+  }
+
+  async follow(all: Processes, over: AbortSignal): Promise<void> {
+    const access = accessOf(await Deno.readTextFile(all.kubeconfig));
+    while (!over.aborted) {
+      try {
+        const connection = await RawConnection.open(access);
+        const close = () => connection.close();
+        over.addEventListener("abort", close, { once: true });
+        this.connections++;
+        await this.#read(connection);
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  async #read(connection: RawConnection): Promise<void> {
+    let held = "";
+    const text = new TextDecoder();
+    const path = `${MAPS}?watch=true&labelSelector=load&resourceVersion=${this.#last}`;
+    for await (const piece of connection.stream(path)) {
+      held += text.decode(piece, { stream: true });
+      for (let end; (end = held.indexOf("\n")) >= 0; held = held.slice(end + 1)) {
+        const { type, object: { metadata } } = JSON.parse(held.slice(0, end));
+        const revision = Number(metadata.resourceVersion);
+        if (type !== "ADDED") this.wrong.push(`${type} ${metadata.name}`);
+        if (revision <= this.#last) this.wrong.push(`${metadata.name} at ${revision} again`);
+        if (this.seen.has(metadata.name)) this.wrong.push(`${metadata.name} twice`);
+        this.#last = Math.max(this.#last, revision);
+        this.seen.set(metadata.name, revision);
+      }
+    }
+  }
+}
+
+/**
+ * Reads the log from outside while it is written, and judges it: who writes in an actor's name is the process that took
+ * its term last; fences only grow; a ReplicaSet never has more pods that are not being deleted than it was ever to have.
+ */
+class Judge {
+  readonly wrong: string[] = [];
+  /** Writes that were judged by their term. */
+  judged = 0;
+  /** Terms that were taken. */
+  terms = 0;
+  #at = 0;
+  #writer = "";
+  readonly #leaders = new Map<string, { writer: string; fence: number }>();
+  readonly #pods = new Map<string, { set: string; name: string }>();
+  readonly #wanted = new Map<string, number>();
+  // deno-lint-ignore no-explicit-any -- objects as they are stored
+  readonly #known = new Map<string, any>();
+
+  async watch(kv: Deno.Kv, over: AbortSignal): Promise<void> {
+    while (!over.aborted) {
+      await this.read(kv);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    await this.read(kv);
+  }
+
+  async read(kv: Deno.Kv): Promise<void> {
+    const range = { start: ["o", "change", this.#at + 1], end: ["o", "head"] };
+    for await (const { key, value } of kv.list<Uint8Array>(range, { batchSize: 100 })) {
+      const revision = key[2] as number;
+      this.#at = revision;
+      this.#take(revision, decodeRecord(value, revision));
+    }
+  }
+
+  #take(revision: number, record: ReturnType<typeof decodeRecord>): void {
+    if (record.group) this.#writer = record.group.writer;
+    const { key, cause } = record;
+    const body = record.body && record.form === 0
+      ? JSON.parse(decoder.decode(record.body))
+      : undefined;
+    if (key.startsWith("!term/")) return this.#term(revision, key.slice(6), body);
+    const actor = cause && this.#leaders.has(cause.by) ? cause.by : this.#actorOf(key, body);
+    const leader = actor && this.#leaders.get(actor);
+    if (leader) {
+      this.judged++;
+      if (leader.writer !== this.#writer) {
+        this.wrong.push(`${revision}: ${actor} wrote ${key} after its term`);
+      }
+    }
+    if (key.startsWith("/registry/replicasets/")) this.#set(key.slice(22), body);
+    if (key.startsWith("/registry/pods/")) this.#pod(revision, key.slice(15), body);
+  }
+
+  /** Whose work a write is, by what it makes. */
+  // deno-lint-ignore no-explicit-any -- objects as they are stored
+  #actorOf(key: string, object: any): string | undefined {
+    const owner = object?.metadata?.ownerReferences?.[0]?.kind;
+    const known = this.#known.get(key);
+    this.#known.set(key, object);
+    if (!object) return undefined;
+    if (!known && key.startsWith("/registry/replicasets/") && owner === "Deployment") {
+      return "controller/deployment";
+    }
+    if (!key.startsWith("/registry/pods/")) return undefined;
+    if (!known && owner === "ReplicaSet") return "controller/replicaset";
+    return object.spec.nodeName && !known?.spec.nodeName ? "scheduler/default" : undefined;
+  }
+
+  #term(
+    revision: number,
+    name: string,
+    { holder, fence }: { holder: string; fence: number },
+  ): void {
+    const before = this.#leaders.get(name);
+    if (holder === "") return void this.#leaders.delete(name);
+    this.terms++;
+    if (before && before.fence >= fence) this.wrong.push(`${revision}: the fence of ${name} sank`);
+    this.#leaders.set(name, { writer: this.#writer, fence });
+  }
+
+  // deno-lint-ignore no-explicit-any -- objects as they are stored
+  #set(name: string, set: any): void {
+    if (set) this.#wanted.set(name, Math.max(this.#wanted.get(name) ?? 0, set.spec.replicas));
+  }
+
+  // deno-lint-ignore no-explicit-any -- objects as they are stored
+  #pod(revision: number, name: string, pod: any): void {
+    const owner = pod?.metadata.ownerReferences?.[0];
+    const gone = !pod || pod.metadata.deletionTimestamp ||
+      ["Succeeded", "Failed"].includes(pod.status?.phase);
+    if (gone || owner?.kind !== "ReplicaSet") return void this.#pods.delete(name);
+    const set = `${pod.metadata.namespace}/${owner.name}`;
+    this.#pods.set(name, { set, name });
+    const count = [...this.#pods.values()].filter((one) => one.set === set).length;
+    const wanted = this.#wanted.get(set);
+    if (wanted !== undefined && count > wanted) {
+      this.wrong.push(
+        `${revision}: ${set} has ${count} pods, and never wanted more than ${wanted}`,
+      );
+    }
+  }
+}
+
+/** What people do meanwhile: a deployment that grows and shrinks and is rolled out. */
+async function deploy(all: Processes, over: AbortSignal): Promise<void> {
+  const path = "/apis/apps/v1/namespaces/default/deployments";
+  const deployment = (replicas: number, image: string) => ({
+    metadata: { name: "web" },
+    spec: {
+      replicas,
+      selector: { matchLabels: { app: "web" } },
+      template: {
+        metadata: { labels: { app: "web" } },
+        spec: { containers: [{ name: "c", image }] },
+      },
+    },
+  });
+  await ask(all, "POST", path, deployment(3, "nginx:1.0"));
+  for (let i = 1; !over.aborted; i++) {
+    await ask(all, "PUT", `${path}/web`, deployment(3 + i % 4, `nginx:1.${i >> 1}`));
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+  }
+  const last = await ask(all, "PUT", `${path}/web`, deployment(4, "nginx:9"));
+  assertEquals(last.status, 200, JSON.stringify(last.value));
+  await until("the last rollout", async () => {
+    const { value: { status, metadata } } = await ask(all, "GET", `${path}/web`);
+    return status?.updatedReplicas === 4 && status?.availableReplicas === 4 &&
+      status.replicas === 4 && status.observedGeneration === metadata.generation;
+  });
+}
+
+const script = ["../shared", "../../shared"]
+  .map((folder) => new URL(`../../${folder}/acceptance/walkthrough.sh`, import.meta.url).pathname)
+  .find((path) => {
+    try {
+      return Deno.statSync(path).isFile;
+    } catch {
+      return false;
+    }
+  });
+
+/** The acceptance script against whichever process answers; undefined where it is not asked for. */
+async function walkThrough(all: Processes): Promise<string | undefined> {
+  if (!Deno.env.get("PLESIO_WALKTHROUGH") || !script) return undefined;
+  const { stdout, stderr } = await new Deno.Command("bash", {
+    args: [script],
+    env: { KUBECONFIG: all.kubeconfig, REAL: "0" },
+  }).output();
+  return decoder.decode(stdout) + decoder.decode(stderr);
+}
+
+async function killing(store: SharedStore): Promise<void> {
+  await using all = await Processes.start(store, {
+    flags: () => ["--runtime", "simulated", "--nodes", "3"],
+  });
+  Object.entries(store.env).forEach(([name, value]) => Deno.env.set(name, value));
+  const { kv, close } = await openBackend(store.url, {
+    owner: false,
+    newKey: () => new Uint8Array(),
+  });
+  await until(
+    "the default ServiceAccount",
+    async () =>
+      (await ask(all, "GET", "/api/v1/namespaces/default/serviceaccounts/default")).status === 200,
+  );
+  const over = new AbortController();
+  const { value } = await ask(all, "GET", `${MAPS}?limit=1`);
+  const follower = new Follower(Number(value.metadata.resourceVersion));
+  const judge = new Judge();
+  const judging = judge.watch(kv, over.signal);
+  const following = follower.follow(all, over.signal);
+  const loading = new AbortController();
+  const writers = [0, 1, 2].map((client) => write(all, client, loading.signal));
+  const deploying = deploy(all, loading.signal);
+  const walking = walkThrough(all);
+  const asked = script !== undefined && Deno.env.has("PLESIO_WALKTHROUGH");
+  let walked = false;
+  void walking.finally(() => walked = true);
+  for (let round = 0; asked ? !walked : round < ROUNDS; round++) {
+    await new Promise((resolve) => setTimeout(resolve, ROUND_MS));
+    await all.kill(round % 3);
+    await all.start(round % 3);
+  }
+  const said = await walking;
+  loading.abort();
+  const acknowledged = new Map((await Promise.all(writers)).flatMap((one) => [...one]));
+  await deploying;
+  const stored = new Map<string, number>(
+    (await ask(all, "GET", MAPS)).value.items.map((
+      o: { metadata: { name: string; resourceVersion: string } },
+    ) => [o.metadata.name, Number(o.metadata.resourceVersion)]),
+  );
+  const lost = [...acknowledged].filter(([name, revision]) => stored.get(name) !== revision);
+  assertEquals(lost, [], "acknowledged and lost");
+  assert(acknowledged.size > ROUNDS * 20, `only ${acknowledged.size} writes were acknowledged`);
+  await until(
+    "every acknowledged write seen by the watch",
+    () => Promise.resolve([...acknowledged.keys()].every((name) => follower.seen.has(name))),
+  );
+  over.abort();
+  await Promise.all([judging, following]);
+  close();
+  assertEquals(follower.wrong, []);
+  assertEquals(judge.wrong, []);
+  assert(judge.judged > 20, `only ${judge.judged} writes were judged`);
+  console.log(
+    `${acknowledged.size} writes acknowledged, ${follower.connections} connections of the watch, ` +
+      `${judge.judged} writes judged by ${judge.terms} terms`,
+  );
+  if (said) assertMatch(said, /^\d+ passed, 0 failed$/m, said);
+}
+
+Deno.test(`three processes over KV Connect, ${ROUNDS} of them killed under load`, async () => {
+  const folder = await Deno.makeTempDir({ prefix: "plesio-kv-" });
+  const store = await kvConnect(folder);
+  try {
+    await killing(store);
+  } finally {
+    await store.stop();
+    await Deno.remove(folder, { recursive: true });
+  }
+});
