@@ -50,7 +50,7 @@ import {
 import { createLogger } from "./actors/runtime/log.ts";
 import { type ActorReport, createSystem, type Logger, type System } from "./actors/runtime/mod.ts";
 import { workqueueLines } from "./actors/runtime/metrics.ts";
-import { settler } from "./actors/runtime/rest.ts";
+import { busyOf, settler } from "./actors/runtime/rest.ts";
 import { authenticationData, FrontProxy } from "./api/auth/front_proxy.ts";
 import { type Material, openTokenKeys } from "./api/auth/material.ts";
 import {
@@ -63,14 +63,20 @@ import {
 import type { Client, Informers, User } from "./api/client/contract.ts";
 import type { NodeApi } from "./api/client/node_api.ts";
 import type { Outbound } from "./api/client/outbound.ts";
-import { runCommand } from "./api/config/command.ts";
+import { runCommand, servedOptions } from "./api/config/command.ts";
 import { loadModule, removeFolder } from "./api/config/files.ts";
-import { SEALED_BY_DEFAULT, sealingOf } from "./api/config/encryption.ts";
 import { apisOf, featureLines } from "./api/config/features.ts";
 import { COMPONENTS, UsageError } from "./api/config/flags.ts";
-import { runNodeCommand } from "./api/config/node.ts";
+import { runKubeconfigCommand } from "./api/config/kubeconfig.ts";
+import { type NodePorts, runNodeCommand } from "./api/config/node.ts";
 import type { ServerOptions } from "./api/config/server.ts";
-import { addressIn, EVERY_ADDRESS, firstAddress, urlOf } from "./api/config/serving.ts";
+import {
+  addressIn,
+  EVERY_ADDRESS,
+  firstAddress,
+  type ListenOptions,
+  urlOf,
+} from "./api/config/serving.ts";
 import { runTokenCommand } from "./api/config/token.ts";
 import { publishJoining } from "./api/joining/mod.ts";
 import {
@@ -89,22 +95,26 @@ import {
   TestKit,
 } from "./api/plesio/mod.ts";
 import type { Kinds, KubeObject } from "./api/machinery/types.ts";
-import {
-  type Api,
-  createApi,
-  createInformers,
-  hostOutbound,
-  objectCodec,
-  urlOutbound,
-} from "./api/mod.ts";
+import { type Api, createApi, createInformers, hostOutbound, urlOutbound } from "./api/mod.ts";
 import type { Auditor } from "./api/server/audit.ts";
 import { bootstrap, publishAuthentication, publishClusterInfo } from "./api/server/bootstrap.ts";
 import type { Listener, TlsFiles } from "./api/server/listen.ts";
 import { endpointOf, type Peers, peersOf, placesIn } from "./api/peers.ts";
 import { clockOf, forkOptions } from "./api/fork.ts";
+import { openCluster } from "./api/open_cluster.ts";
 import { identityOf } from "./api/identity.ts";
+import {
+  keepServed,
+  lazily,
+  remoteOf,
+  servedBy,
+  type ServedCluster,
+  servedCluster,
+} from "./api/serve_host.ts";
 import { Upkeep } from "./api/upkeep.ts";
-import { type Clock, type Database, DatabaseError, openDatabase, RealClock } from "./kv/mod.ts";
+import { type Clock, type Database, DatabaseError, RealClock } from "./kv/mod.ts";
+
+export type { ListenOptions };
 
 /** The administrator: what a cluster's own kubeconfig and `cluster.client` act as. */
 export const ADMIN: User = {
@@ -174,24 +184,6 @@ export interface ClusterOptions extends ServerOptions {
 
 /** The parts of a cluster. */
 export type Component = (typeof COMPONENTS)[number];
-
-/** How a cluster is reached over the network. */
-export interface ListenOptions {
-  /** Default 127.0.0.1: nothing beyond this machine unless asked. */
-  host?: string;
-  /** Default 6443; 0 takes a free one. */
-  port?: number;
-  /** The address that others are told; default: `host`, or where that is every address, this machine's first. */
-  advertise?: string;
-  /** Further names of the server's certificate. */
-  names?: readonly string[];
-  /** Where other processes of the cluster reach this one (default: where all do). */
-  peer?: { ip?: string; port?: number };
-  /** Called when the administrator's certificate was renewed: kubeconfigs are to be written anew. */
-  renewed?: () => void;
-  /** Listen although the clock is manual: clients' time and the cluster's will differ. */
-  underManualClock?: boolean;
-}
 
 /** How a cluster is forked: what is to be otherwise than it is in the cluster itself. */
 export interface ForkOptions extends Omit<ClusterOptions, "snapshot" | "data"> {
@@ -589,6 +581,12 @@ export class Cluster {
     return { ...found, client: found.client(ADMIN) };
   }
 
+  /** This cluster as a door of a platform's sees it. */
+  served(): ServedCluster {
+    const parts = this.#parts;
+    return servedCluster({ ...parts, busy: () => busyOf(parts), stop: () => this.stop() });
+  }
+
   /** Stops in reverse order of starting. Everything answered is durable. */
   stop(): Promise<void> {
     return this.#stopped ??= this.#stop();
@@ -621,24 +619,6 @@ export class Cluster {
 /** Whether its nodes run processes. */
 function isReal({ runtime }: ClusterOptions): boolean {
   return runtime === "auto" || runtime === "isolate";
-}
-
-/** The cluster's database, begun from a snapshot if there is one to begin with. */
-function openCluster(options: ClusterOptions, clock: Clock): Promise<Database<KubeObject>> {
-  const { kv, data } = options;
-  const own = data ? `${data}/cluster.db` : clock.manual ? ":simulated:" : ":memory:";
-  return openDatabase<KubeObject>({
-    path: typeof kv === "string" ? kv : own,
-    ...(typeof kv === "object" && { kv }),
-    lifeIn: data,
-    codec: objectCodec,
-    clock,
-    ...(options.encryption
-      ? { sealing: sealingOf(options.encryption, apisOf(options).kinds) }
-      : { sealed: SEALED_BY_DEFAULT }),
-    ...(options.snapshot && { restore: options.snapshot }),
-    ...(options.bytesMax && { bytesMax: options.bytesMax }),
-  });
 }
 
 function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<Parts, "upkeep"> {
@@ -730,21 +710,22 @@ function sharedOf(
   return { ...shared, ...controllerOptions, ...drivers };
 }
 
-// --- deno serve ---------------------------------------------------------------------------------------------
+// --- deno serve, Deno Deploy --------------------------------------------------------------------------------
 
-let served: Promise<Cluster> | undefined;
+/** The administrator's bearer token comes by the environment. */
+const served = lazily(async () => {
+  const options = await servedOptions({ log: logTo });
+  const token = Deno.env.get("PLESIO_ADMIN_TOKEN");
+  const tokens = token ? new Map([[token, ADMIN]]) : undefined;
+  const start = async (parts: Pick<ClusterOptions, "kv" | "clock">) =>
+    (await Cluster.start({ ...options, tokens, ...parts })).served();
+  return servedBy({ ...options, clock: new RealClock(), start });
+});
 
-/** `deno serve mod.ts`: opens at the first request. `PLESIO_ADMIN_TOKEN` is the administrator's bearer token. */
+/** `deno serve mod.ts`: opens at the first request (`api/serve.ts`). */
 export default {
-  async fetch(request: Request): Promise<Response> {
-    const token = Deno.env.get("PLESIO_ADMIN_TOKEN");
-    served ??= Cluster.start({
-      clock: "real",
-      data: Deno.env.get("PLESIO_DATA"),
-      ...(token && { tokens: new Map([[token, ADMIN]]) }),
-    });
-    return await (await served).api.fetch(request);
-  },
+  fetch: async (request: Request, info?: Deno.ServeHandlerInfo) =>
+    await (await served()).fetch(request, info && remoteOf(info)),
 };
 
 // --- deno task start, node, token ----------------------------------------------------------------------------------------
@@ -760,33 +741,30 @@ function logTo(options: LogOptions): Logger {
   });
 }
 
+/** What commands beside a cluster work with. */
+function beside() {
+  const clock = new RealClock();
+  const print = (line: string) => console.log(line);
+  return { clock, outbound: urlOutbound(clock), print, log: logTo };
+}
+
 /** The commands, by the task that runs them. */
 const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   start: (args) => runCommand(args, { start: Cluster.start, log: logTo }),
   node: (args) => {
-    const clock = new RealClock();
-    return runNodeCommand(args, {
-      outbound: urlOutbound(clock),
-      clock,
-      hostname: () => Deno.hostname(),
-      start: (machine) => startMachine({ ...machine, clock, host: machineHost() }),
-      log: logTo,
-      print: (line) => console.log(line),
-    });
+    const { clock, ...ports } = beside();
+    const start: NodePorts["start"] = (machine) =>
+      startMachine({ ...machine, clock, host: machineHost() });
+    return runNodeCommand(args, { ...ports, clock, hostname: () => Deno.hostname(), start });
   },
-  token: (args) => {
-    const clock = new RealClock();
-    return runTokenCommand(args, {
-      outbound: urlOutbound(clock),
-      clock,
-      print: (line) => console.log(line),
-      warn: (line) => console.error(line),
-    });
-  },
+  kubeconfig: (args) =>
+    runKubeconfigCommand(args, { ...beside(), env: (name) => Deno.env.get(name) }),
+  token: (args) => runTokenCommand(args, { ...beside(), warn: (line) => console.error(line) }),
 };
 
 // `deno serve` runs this file as its main module too, without arguments.
 const command = import.meta.main ? COMMANDS[Deno.args[0]] : undefined;
+if (import.meta.main && !command) keepServed(served);
 if (command) {
   try {
     await command(Deno.args.slice(1));

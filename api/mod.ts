@@ -58,7 +58,7 @@ import { httpClient } from "./client/http.ts";
 import { reachingClient } from "./server/aggregation/client.ts";
 import { Aggregation, type RemoteKinds } from "./server/aggregation/registry.ts";
 import type { FrontProxyIdentity } from "./server/aggregation/remote.ts";
-import { type AppOptions, callOfRequest, createApp } from "./server/app.ts";
+import { type AppOptions, callOfRequest, createApp, responseOf } from "./server/app.ts";
 import { Definitions } from "./server/crds.ts";
 import type { Deps, VirtualAnswer } from "./server/deps.ts";
 import type { Call, Reply } from "./server/http.ts";
@@ -68,6 +68,7 @@ import {
   listen,
   type Listener,
   type ListenOptions,
+  platformSocket,
   type Socket,
 } from "./server/listen.ts";
 import { Spans } from "./machinery/spans.ts";
@@ -158,6 +159,8 @@ export interface ClientInfo {
   user?: User;
   /** Its certificate, verified. */
   certificate?: Credentials["certificate"];
+  /** The address it comes from. */
+  remote?: string;
 }
 
 /** A running API. */
@@ -168,6 +171,14 @@ export interface Api {
   fetch(request: Request, info?: ClientInfo): Promise<Response>;
   /** Answers a call that is no fetch request. */
   answer(call: Call): Promise<Reply>;
+  /**
+   * As `fetch`, for a platform that holds the sockets: one that asks for a WebSocket is given it. `ended` resolves when
+   * that is over.
+   */
+  serve(
+    request: Request,
+    info?: ClientInfo,
+  ): Promise<{ response: Response; ended?: Promise<void> }>;
   /** Takes over a socket that asks for WebSocket or SPDY. */
   upgrade(call: Call, socket: Socket, head: Buffer): void;
   /** What other servers serve. */
@@ -419,6 +430,25 @@ function upgradeOf({ beside }: ApiOptions, deps: Deps): Api["upgrade"] {
   };
 }
 
+/** Answers requests whose sockets a platform holds. */
+function servingOf(deps: Deps, app: ReturnType<typeof createApp>): Api["serve"] {
+  return async (request, info) => {
+    const call = { ...callOfRequest(request), ...info };
+    if (!request.headers.has("upgrade")) {
+      return { response: await app.fetch(request, call) };
+    }
+    const taken = Promise.withResolvers<Response>();
+    const ended = (await streams()).upgradeRequest(deps, call, (protocol) => {
+      const { response, socketed } = platformSocket(request, protocol);
+      taken.resolve(response);
+      return socketed;
+    });
+    const refused = ended.then((reply) => reply && responseOf(reply, request.method));
+    const response = await Promise.race([taken.promise, refused]);
+    return { response: response ?? await taken.promise, ended: refused.then(() => {}) };
+  };
+}
+
 /** Makes an API over a database. */
 export function createApi(options: ApiOptions): Api {
   const { clock, front = {} } = options;
@@ -456,10 +486,9 @@ export function createApi(options: ApiOptions): Api {
   });
   const upgrade = upgradeOf(options, deps);
   const past = new Past(options, createApi);
-  const timers = clock.manual ? {} : { clock };
   const listeners = new Listeners(
     { answer: app.answer, upgrade },
-    { streamsMax: front.streamsMax, ...timers },
+    { streamsMax: front.streamsMax, ...(clock.manual ? {} : { clock }) },
     () => askReady(deps),
   );
   return {
@@ -467,6 +496,7 @@ export function createApi(options: ApiOptions): Api {
     remoteKinds: () => aggregation.kinds(),
     fetch: (request, info) => app.fetch(request, { ...callOfRequest(request), ...info }),
     answer: (call) => app.answer(call),
+    serve: servingOf(deps, app),
     upgrade,
     listen: (where) => listeners.open(where),
     tunnels: deps.tunnels,

@@ -375,6 +375,72 @@ export class ManualClock implements Clock {
   }
 }
 
+/** Another clock, of which can be said when the next work is due: for who wants to do nothing until then. */
+export class WorkClock implements Clock {
+  readonly manual: boolean;
+  readonly #clock: Clock;
+  /** When each work timer is due, by the monotonic time. */
+  readonly #due = new Map<object, number>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.manual = clock.manual;
+  }
+
+  /** When the earliest work timer is due (wall time), or undefined when there is none. */
+  nextWorkAt(): number | undefined {
+    if (this.#due.size === 0) return undefined;
+    const first = Math.min(...this.#due.values());
+    return this.#clock.now() + Math.max(0, first - this.#clock.monotonic());
+  }
+
+  timer(kind: TimerKind, delayMs: number, fn: () => void): Timer {
+    if (kind !== "work") return this.#clock.timer(kind, delayMs, fn);
+    const mark = {};
+    this.#due.set(mark, this.#clock.monotonic() + delayMs);
+    const timer = this.#clock.timer(kind, delayMs, () => {
+      this.#due.delete(mark);
+      fn();
+    });
+    return {
+      cancel: () => {
+        this.#due.delete(mark);
+        timer.cancel();
+      },
+    };
+  }
+
+  sleep(delayMs: number, options?: { kind?: TimerKind; signal?: AbortSignal }): Promise<void> {
+    const { kind = "work", signal } = options ?? {};
+    if (kind !== "work") return this.#clock.sleep(delayMs, options);
+    return sleepOn((fn) => this.timer(kind, delayMs, fn), signal);
+  }
+
+  now(): number {
+    return this.#clock.now();
+  }
+
+  monotonic(): number {
+    return this.#clock.monotonic();
+  }
+
+  turn(look?: boolean): Promise<void> {
+    return this.#clock.turn(look);
+  }
+
+  random(): number {
+    return this.#clock.random();
+  }
+
+  uuid(): string {
+    return this.#clock.uuid();
+  }
+
+  bytes(length: number): Uint8Array {
+    return this.#clock.bytes(length);
+  }
+}
+
 const HEX = "0123456789abcdef";
 
 /** One for all who only let promise reactions run. */

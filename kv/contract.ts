@@ -325,6 +325,8 @@ export interface Processes {
   announce(facts: ProcessFacts): Promise<void>;
   /** All that live, this one included, by their start. */
   live(): Promise<ProcessRecord[]>;
+  /** Whether this process has every term that there is. */
+  leads(): boolean;
   /** Says that a place is here from now on: the newest word counts. */
   take(place: string): Promise<void>;
   /** It is here no longer; if another process has it by now, nothing changes. */

@@ -12,6 +12,7 @@
  * | `[space, "want"]` | a writer that keeps losing says so |
  * | `["lease", holder]` | a process is alive (plain, outside the log) |
  * | `["process", holder]` | what a process says of itself |
+ * | `["due", instance]` | when a process that sleeps is to be woken |
  * | `["place", name]` | which process has something that all may ask for |
  * | `["mail", dueMs, id]` | a message of the mailbox transport |
  * | `["mailbell"]` | rung when mail came |
@@ -81,6 +82,12 @@ export function processKey(holder: string): Deno.KvKey {
 }
 /** All processes. */
 export const PROCESS_PREFIX: Deno.KvKey = ["process"];
+/** When a process that sleeps is to be woken. */
+export function dueKey(instance: string): Deno.KvKey {
+  return ["due", instance];
+}
+/** All of them. */
+export const DUE_PREFIX: Deno.KvKey = ["due"];
 /** Which process has a place. */
 export function placeKey(name: string): Deno.KvKey {
   return ["place", name];

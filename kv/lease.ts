@@ -127,6 +127,16 @@ export class LeaseTerms implements Terms {
     return taken?.holder === this.holder ? this.#keep(name, taken) : undefined;
   }
 
+  /** Whether all terms that there are are held here. */
+  leadsAll(): boolean {
+    const prefix = termKey("");
+    for (const item of btree.scan(this.#o.store.root(), prefix, btree.prefixEnd(prefix))) {
+      const name = item.key.slice(prefix.length);
+      if (!this.#held.has(name)) return false;
+    }
+    return this.#held.size > 0;
+  }
+
   async release(term: Term): Promise<void> {
     await this.#o.store.writeInternal((draft) => {
       const found = termAt(draft.root, term.name);

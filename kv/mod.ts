@@ -73,10 +73,11 @@ export {
   TooLargeError,
 } from "./contract.ts";
 export type { Clock, Timer, TimerKind } from "./clock.ts";
-export { MANUAL_START_MS, ManualClock, RealClock } from "./clock.ts";
+export { MANUAL_START_MS, ManualClock, RealClock, WorkClock } from "./clock.ts";
 export { type DatabaseOptions, FORMAT_VERSION, openDatabase } from "./database.ts";
+export { type DueRecord, DueRecords } from "./due.ts";
 export { deepFreeze } from "./item.ts";
 export { MemoryKv } from "./memory_kv.ts";
-export { addSealKey } from "./open.ts";
+export { addSealKey, openShared } from "./open.ts";
 export { sealSnapshot, unsealSnapshot } from "./snapshot_envelope.ts";
 export * as limits from "./limits.ts";

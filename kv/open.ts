@@ -114,6 +114,11 @@ export async function openBackend(
   }
 }
 
+/** Opens a database that processes share, for what lies beside the stores. */
+export async function openShared(path: string): Promise<Deno.Kv> {
+  return (await openBackend(path, { owner: false, newKey: () => new Uint8Array() })).kv;
+}
+
 /** A database by KV Connect. Its token comes by the environment, as Deno's own client has it. */
 function connectKv(url: string): Deno.Kv {
   const token = Deno.env.get("DENO_KV_ACCESS_TOKEN");

@@ -54,6 +54,10 @@ export class ProcessTable implements Processes {
     return [...found, this.self].sort((a, b) => a.startedMs - b.startedMs);
   }
 
+  leads(): boolean {
+    return this.#o.terms.leadsAll();
+  }
+
   async take(place: string): Promise<void> {
     this.#places.add(place);
     await this.#o.terms.live();
@@ -74,10 +78,13 @@ export class ProcessTable implements Processes {
     const holder = entries.find(({ value }) => value !== null)?.value;
     if (!holder) return undefined;
     if (holder === terms.holder) return this.self;
+    if (await terms.isDead(holder)) {
+      await this.#sweep(holder);
+      return undefined;
+    }
     const { value } = await kv.get<ProcessRecord>(processKey(holder));
-    if (value && !await terms.isDead(holder)) return value;
-    await this.#sweep(holder);
-    return undefined;
+    // One that has not said anything of itself yet lives all the same
+    return value ?? { holder, startedMs: 0 };
   }
 
   /** Takes back everything that this process has said. */

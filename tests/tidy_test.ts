@@ -68,6 +68,7 @@ const IMPURE_ALLOWED = [
   "mod.ts",
   "api/seal_key.ts",
   "api/backup.ts",
+  "api/serve_host.ts",
   "api/cis/program.ts",
   "kv/clock.ts",
   "kv/open.ts",

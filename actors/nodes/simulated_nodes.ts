@@ -152,7 +152,7 @@ export function startSimulatedNodes(
       const description = descriptions.get(node);
       return description && state && apiOf(description, () => state);
     },
-    usage: () => usageOf(descriptions, state),
+    usage: () => state ? usageOf(descriptions, state) : Promise.resolve([]),
     stop: () => handle.stop(),
   };
 }

@@ -49,16 +49,18 @@ interface Resting {
 
 /** Makes what waits until a cluster is at rest: `settled` with all of its parts looked at. */
 export function settler(clock: Clock, parts: () => Resting) {
-  const busy = () => {
-    const { system, informers, requests, database: { objects, events } } = parts();
-    const busy = [...system.busy(), ...informers.busy()];
-    if (requests && requests.running > 0) busy.push("requests");
-    if (objects.busy) busy.push("store/objects");
-    if (events.busy) busy.push("store/events");
-    return busy;
-  };
+  const busy = () => busyOf(parts());
   const handled = () => parts().system.handled();
   return (order: Omit<Rest, "busy" | "handled">) => settled(clock, { ...order, busy, handled });
+}
+
+/** Who has something to do now. */
+export function busyOf({ system, informers, requests, database }: Resting): string[] {
+  const busy = [...system.busy(), ...informers.busy()];
+  if (requests && requests.running > 0) busy.push("requests");
+  if (database.objects.busy) busy.push("store/objects");
+  if (database.events.busy) busy.push("store/events");
+  return busy;
 }
 
 /** It did not come to rest. */

@@ -126,6 +126,19 @@ export async function runCommand(args: readonly string[], ports: CommandPorts): 
   }
 }
 
+/**
+ * The options of a cluster behind the door of `deno serve` or of a platform, by the environment: `PLESIO_FLAGS` has the
+ * flags of a command line, `PLESIO_KV` or the platform's own database is shared by all instances, `PLESIO_DATA` a folder.
+ */
+export async function servedOptions(ports: Pick<CommandPorts, "log">): Promise<CommandOptions> {
+  const env = (name: string) => Deno.env.get(name);
+  const args = (env("PLESIO_FLAGS") ?? "").split(/\s+/).filter(Boolean);
+  const flags = readFlags(["--runtime", "simulated", ...args]);
+  // Deno Deploy has one database for all instances, which is opened by no name
+  flags.kv ??= env("PLESIO_KV") || (env("DENO_DEPLOYMENT_ID") ? "" : undefined);
+  return await optionsOf(flags, flags.data ?? env("PLESIO_DATA"), ports);
+}
+
 /** Resolves with the signal that ends the process. */
 export function interrupted(): Promise<string> {
   const stopping = Promise.withResolvers<string>();
@@ -142,7 +155,7 @@ export function interrupted(): Promise<string> {
 async function optionsOf(
   flags: Flags,
   data: string | undefined,
-  ports: CommandPorts,
+  ports: Pick<CommandPorts, "log">,
 ): Promise<CommandOptions> {
   const { nodes, components, controllers, kv, "node-prefix": nodePrefix } = flags;
   const format = flags["log-format"] ?? (Deno.stderr.isTerminal() ? "text" : "json");

@@ -75,7 +75,7 @@ export async function writeKubeconfigs(
   if (!own) return said;
   const merged = mergeKubeconfig(own.text, access);
   if (merged !== own.text) await replaceFile(own.path, merged);
-  said.push(`Context "plesio" is current in ${own.path}`);
+  said.push(`Context "${access.name ?? "plesio"}" is current in ${own.path}`);
   return said;
 }
 

@@ -179,3 +179,21 @@ export function firstAddress(interfaces: readonly Deno.NetworkInterfaceInfo[]): 
 export function urlOf({ host, port }: { host: string; port: number }): string {
   return `https://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
+
+/** How a cluster is reached over the network. */
+export interface ListenOptions {
+  /** Default 127.0.0.1: nothing beyond this machine unless asked. */
+  host?: string;
+  /** Default 6443; 0 takes a free one. */
+  port?: number;
+  /** The address that others are told; default: `host`, or where that is every address, this machine's first. */
+  advertise?: string;
+  /** Further names of the server's certificate. */
+  names?: readonly string[];
+  /** Where other processes of the cluster reach this one (default: where all do). */
+  peer?: { ip?: string; port?: number };
+  /** Called when the administrator's certificate was renewed: kubeconfigs are to be written anew. */
+  renewed?: () => void;
+  /** Listen although the clock is manual: clients' time and the cluster's will differ. */
+  underManualClock?: boolean;
+}

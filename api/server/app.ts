@@ -347,7 +347,7 @@ function requestOfCall(call: Call): Request {
 }
 
 /** A reply as a Response. */
-function responseOf(reply: Reply, method = "GET"): Response {
+export function responseOf(reply: Reply, method = "GET"): Response {
   const headers = new Headers();
   for (const name in reply.headers) {
     const value = reply.headers[name];

@@ -4,6 +4,7 @@
  *
  * A client's certificate counts only when TLS says it was verified: node reports the subject of any.
  */
+import type { Socketed } from "../client/socketed.ts";
 import type { Buffer } from "node:buffer";
 import type { Agent, IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Http2SecureServer, Http2Session } from "node:http2";
@@ -363,3 +364,57 @@ async function plainServer(): Promise<Server> {
   const { createServer } = await import("node:http");
   return createServer(HTTP1_OPTIONS);
 }
+
+/** A WebSocket of the platform's own, for a request whose socket is not ours to take over. */
+export function platformSocket(
+  request: Request,
+  protocol: string | undefined,
+): { response: Response; socketed: Promise<Socketed> } {
+  // Silence is no reason to end it: streams may be silent for hours
+  const { socket, response } = Deno.upgradeWebSocket(request, { protocol, idleTimeout: 0 });
+  socket.binaryType = "arraybuffer";
+  const open = Promise.withResolvers<Socketed>();
+  const closed = new Promise<void>((resolve) => {
+    socket.addEventListener("close", () => resolve());
+    socket.addEventListener("error", () => resolve());
+  });
+  const early: Uint8Array[] = [];
+  let work: Promise<void> = Promise.resolve();
+  let handler: ((data: Uint8Array) => Promise<void> | void) | undefined;
+  const deal = (data: Uint8Array) => {
+    work = work.then(() => handler!(data)).catch(() => socket.close(1011));
+  };
+  socket.addEventListener("message", ({ data }) => {
+    const bytes = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data);
+    if (handler) deal(bytes);
+    else early.push(bytes);
+  });
+  const socketed: Socketed = {
+    protocol: protocol ?? "",
+    closed,
+    async send(data) {
+      // What the connection has not taken yet waits here, not in its memory
+      while (socket.bufferedAmount > SOCKET_BYTES_WAITING && socket.readyState === WebSocket.OPEN) {
+        await new Promise((resolve) => setTimeout(resolve, SOCKET_LOOK_MS));
+      }
+      if (socket.readyState === WebSocket.OPEN) socket.send(data as Uint8Array<ArrayBuffer>);
+    },
+    receive(hear) {
+      handler = hear;
+      for (const data of early.splice(0)) deal(data);
+    },
+    close(code = 1000, reason) {
+      if (socket.readyState === WebSocket.OPEN) socket.close(code === 1001 ? 1000 : code, reason);
+    },
+  };
+  socket.addEventListener("open", () => open.resolve(socketed), { once: true });
+  void closed.then(() => open.reject(new Error("the client has gone")));
+  open.promise.catch(() => {
+    // Whoever waits for it hears of it
+  });
+  return { response, socketed: open.promise };
+}
+
+/** Bytes that may wait in a platform's WebSocket before more are handed to it. */
+const SOCKET_BYTES_WAITING = 1024 * 1024;
+const SOCKET_LOOK_MS = 5;

@@ -67,14 +67,45 @@ export async function connectPlain(deps: Deps, call: Call, request: ApiRequest):
 
 /** Takes over a socket whose client asks for WebSocket or SPDY. Never throws. */
 export async function upgrade(deps: Deps, call: Call, socket: Socket, head: Buffer): Promise<void> {
-  const door = { switched: false };
-  const route = routeOrNone(call.path);
-  const reply = route
-    ? await passUpgrade(deps, call, route, { socket, head, door })
-    : failure(noSuchResource());
+  const take = (protocol?: string) =>
+    acceptWebSocket(call.raw as IncomingMessage, socket, head, protocol);
+  const door: Way = { switched: false, take, raw: { socket, head } };
+  const reply = await passUpgrade(deps, call, door);
   // Once the protocol is another one, an HTTP answer would be noise in it
   if (!door.switched) refuse(socket, reply);
   else if (reply.status !== SWITCHED) socket.destroy();
+}
+
+/**
+ * Answers a request for a WebSocket where the platform holds the socket: `take` makes it one. Resolves once the
+ * connection is over, or at once with what it was refused by. Never throws.
+ */
+export async function upgradeRequest(
+  deps: Deps,
+  call: Call,
+  take: Way["take"],
+): Promise<Reply | undefined> {
+  const door: Way = { switched: false, take };
+  const reply = await passUpgrade(deps, call, door);
+  return door.switched ? undefined : reply;
+}
+
+/** How a connection is taken over. */
+interface Way {
+  /** The protocol has been switched. */
+  switched: boolean;
+  take(protocol?: string): Promise<Socketed>;
+  /** What speaks other protocols than WebSocket needs; the platform may keep it. */
+  raw?: { socket: Socket; head: Buffer };
+}
+
+function rawOf({ raw }: Way): { socket: Socket; head: Buffer } {
+  if (!raw) {
+    throw badRequest(
+      "unable to upgrade: only WebSockets reach this server, and none to be passed on",
+    );
+  }
+  return raw;
 }
 
 /** Status of an answer that switches to another protocol. */
@@ -88,29 +119,25 @@ function routeOrNone(path: string): Route | undefined {
   }
 }
 
-function passUpgrade(
-  deps: Deps,
-  call: Call,
-  route: Route,
-  { socket, head, door }: { socket: Socket; head: Buffer; door: { switched: boolean } },
-): Promise<Reply> {
+async function passUpgrade(deps: Deps, call: Call, door: Way): Promise<Reply> {
+  const route = routeOrNone(call.path);
+  if (!route) return failure(noSuchResource());
   const asked = { method: call.method, route, query: new URLSearchParams(call.query) };
-  return pass(deps, call, { requested: requestedResource(asked) }, async (passage) => {
+  return await pass(deps, call, { requested: requestedResource(asked) }, async (passage) => {
     if (deps.starting) await deps.starting;
     const remote = deps.aggregation?.find(route.group, route.version);
     if (remote) {
       await authorize(deps, { ...passage.requested, user: passage.user }, passage.audit);
+      const { socket, head } = rawOf(door);
       await upgradeRemote(deps, call, { remote, user: passage.user, socket, head, door });
       return { status: SWITCHED, headers: {} };
     }
     if (isOfNode(route, RELAY_SUBRESOURCE)) {
-      await relayed({ deps, call, socket, head }, route.name, passage);
-      door.switched = true;
+      await relayed({ deps, call, door }, route.name, passage);
       return { status: SWITCHED, headers: {} };
     }
     if (isOfNode(route, TUNNEL_SUBRESOURCE)) {
-      await dialledIn({ deps, call, socket, head }, route.name, passage);
-      door.switched = true;
+      await dialledIn({ deps, call, door }, route.name, passage);
       return { status: SWITCHED, headers: {} };
     }
     const request = await requestFor(deps, call, { ...asked, passage });
@@ -119,7 +146,7 @@ function passUpgrade(
     if (subresource && !kind.subresources.some((s) => s.name === subresource)) {
       throw noSuchResource();
     }
-    const opened: Door = Object.assign(door, { deps, call, request, socket, head });
+    const opened: Door = Object.assign(door, { deps, call, request });
     if (CONNECTIONS.has(subresource)) await admitConnection(deps, request);
     const protocol = call.header("upgrade")?.toLowerCase();
     if (protocol === "websocket") await webSocket(opened);
@@ -137,25 +164,20 @@ function isOfNode({ group, version, resource, subresource, rest }: Route, way: s
 
 /** Answers another process for a node that is here, until the connection ends. */
 async function relayed(
-  { deps, call, socket, head }: Pick<Door, "deps" | "call" | "socket" | "head">,
+  { deps, call, door }: Pick<Door, "deps" | "call"> & { door: Way },
   name: string,
   { user, audit }: Passage,
 ): Promise<void> {
   admitPeer(user, name);
   if (!deps.relayed) throw noSuchResource();
   const node = await deps.relayed(name);
-  const carrier = await tunnelCarrier(call, socket, head, audit);
+  const carrier = await tunnelCarrier(call, door, audit);
   const forget = deps.closing.streaming(() => carrier.close(1001, "the server is going"));
   await relay(deps, node, carrier).finally(forget);
 }
 
 /** Takes the connection over, for frames of a tunnel. */
-function tunnelCarrier(
-  call: Call,
-  socket: Socket,
-  head: Buffer,
-  audit: Passage["audit"],
-): Promise<Socketed> {
+function tunnelCarrier(call: Call, door: Way, audit: Passage["audit"]): Promise<Socketed> {
   const offered = offeredProtocols(call.header("sec-websocket-protocol"));
   if (call.header("upgrade")?.toLowerCase() !== "websocket") {
     throw badRequest("unable to upgrade: unknown protocol");
@@ -164,30 +186,27 @@ function tunnelCarrier(
     throw badRequest(`unable to upgrade: a tunnel speaks ${NODE_TUNNEL_PROTOCOL}`);
   }
   audit?.started(SWITCHED);
-  return acceptWebSocket(call.raw as IncomingMessage, socket, head, NODE_TUNNEL_PROTOCOL);
+  door.switched = true;
+  return door.take(NODE_TUNNEL_PROTOCOL);
 }
 
 /** Takes the connection by which a node may be reached from now on, until it ends. */
 async function dialledIn(
-  { deps, call, socket, head }: Pick<Door, "deps" | "call" | "socket" | "head">,
+  { deps, call, door }: Pick<Door, "deps" | "call"> & { door: Way },
   name: string,
   { user, requested, audit }: Passage,
 ): Promise<void> {
   await authorize(deps, { ...requested, verb: "create", user }, audit);
   deps.tunnels.admit(user, name);
-  const carrier = await tunnelCarrier(call, socket, head, audit);
+  const carrier = await tunnelCarrier(call, door, audit);
   const forget = deps.closing.streaming(() => carrier.close(1001, "the server is going"));
   await deps.tunnels.serve(name, carrier).finally(forget);
 }
 
-interface Door {
+interface Door extends Way {
   deps: Deps;
   call: Call;
   request: ApiRequest;
-  socket: Socket;
-  head: Buffer;
-  /** The protocol has been switched. */
-  switched: boolean;
 }
 
 /** From here on the connection speaks another protocol. */
@@ -214,7 +233,7 @@ function handshake(door: Door, offered: readonly string[], known: readonly strin
     throw badRequest(`unable to upgrade: no subprotocol of ${wanted.join(", ")} is supported`);
   }
   switchTo(door);
-  return acceptWebSocket(door.call.raw as IncomingMessage, door.socket, door.head, chosen);
+  return door.take(chosen);
 }
 
 async function webSocket(door: Door): Promise<void> {
@@ -241,7 +260,7 @@ async function webSocket(door: Door): Promise<void> {
     case "log":
       return await logSocket(door, offered);
     case "proxy":
-      return await proxyWebSocket(deps, call, request, door);
+      return await proxyWebSocket(deps, call, request, Object.assign(door, rawOf(door)));
     default:
       throw methodNotAllowed(subjectOf(request.kind), "websocket");
   }
@@ -408,7 +427,7 @@ function openSession(
   protocol: string,
   onStream: ConstructorParameters<typeof SpdySession>[1],
 ): SpdySession {
-  const { socket, head } = door;
+  const { socket, head } = rawOf(door);
   switchTo(door);
   socket.write(
     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n" +

@@ -69,7 +69,10 @@ export class Processes {
 
   static async start(
     store: SharedStore,
-    { count = 3, flags = () => [] as readonly string[] } = {},
+    { count = 3, flags = () => [] }: {
+      count?: number;
+      flags?: (index: number) => readonly string[];
+    } = {},
   ): Promise<Processes> {
     const folder = await Deno.makeTempDir({ prefix: "plesio-processes-" });
     const all = new Processes(folder, store, { count, flags });

@@ -272,9 +272,35 @@ async function walkThrough(all: Processes): Promise<string | undefined> {
   return decoder.decode(stdout) + decoder.decode(stderr);
 }
 
+/** The `kubernetes` Service leads to all processes, and each has an identity Lease; none is of a dead one. */
+async function allAreTold(all: Processes): Promise<void> {
+  const slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+  const leases = "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases";
+  await until("endpoints and Leases of three processes", async () => {
+    const of = "labelSelector=kubernetes.io/service-name%3Dkubernetes";
+    const { value } = await ask(all, "GET", `${slices}?${of}`);
+    const ips = value.items.flatMap((slice: { endpoints: { addresses: string[] }[] }) =>
+      slice.endpoints.flatMap(({ addresses }) => addresses)
+    );
+    const identities = "labelSelector=apiserver.kubernetes.io/identity";
+    const { value: { items } } = await ask(all, "GET", `${leases}?${identities}`);
+    return ips.sort().join() === "192.0.2.1,192.0.2.2,192.0.2.3" && items.length === 3;
+  });
+}
+
 async function killing(store: SharedStore): Promise<void> {
   await using all = await Processes.start(store, {
-    flags: () => ["--runtime", "simulated", "--nodes", "3"],
+    flags: (index) => [
+      "--runtime",
+      "simulated",
+      "--nodes",
+      "3",
+      // Pods are told of addresses that are no loopback; processes reach one another all the same
+      "--advertise-address",
+      `192.0.2.${index + 1}`,
+      "--peer-advertise-ip",
+      "127.0.0.1",
+    ],
   });
   Object.entries(store.env).forEach(([name, value]) => Deno.env.set(name, value));
   const { kv, close } = await openBackend(store.url, {
@@ -320,6 +346,7 @@ async function killing(store: SharedStore): Promise<void> {
     "every acknowledged write seen by the watch",
     () => Promise.resolve([...acknowledged.keys()].every((name) => follower.seen.has(name))),
   );
+  await allAreTold(all);
   over.abort();
   await Promise.all([judging, following]);
   close();

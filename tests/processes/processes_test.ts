@@ -258,3 +258,35 @@ Deno.test("a watch goes on at another process without a gap or a repeat", async 
   }
   assertEquals(seen, ["w0", "w1", "w2", "w3", "w4"]);
 });
+
+Deno.test("nodes of one prefix are hosted by one process, which others find, and move when it goes", async () => {
+  await using world = await twoOf({ nodes: 2, components: ["nodes"] }, {
+    nodes: 2,
+    components: ["nodes"],
+  });
+  const { a, b, clock } = world;
+  const ready = async (cluster: Cluster) => {
+    const { items } = await json(cluster.fetch("/api/v1/nodes"));
+    return items.map((node: KubeObject) => node.metadata.name);
+  };
+  const pass = async (ms: number) => {
+    for (let at = 0; at < ms; at += 500) {
+      await clock.advance(500);
+      for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  await pass(3_000);
+  assertEquals(await ready(b), ["plesio-0", "plesio-1"]);
+  const hosts = () =>
+    [a, b].filter((one) => one.actors().some((actor) => actor.address === "node/plesio-host"));
+  assertEquals(hosts().length, 1);
+  const [first] = hosts();
+  const other = first === a ? b : a;
+  const use = async (cluster: Cluster) =>
+    (await json(cluster.fetch("/apis/metrics.k8s.io/v1beta1/nodes"))).items.length;
+  assertEquals(await use(first), 2);
+  await first.stop();
+  await pass(3_000);
+  assertEquals(other.actors().some((actor) => actor.address === "node/plesio-host"), true);
+  assertEquals(await use(other), 2);
+});
