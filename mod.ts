@@ -686,7 +686,7 @@ function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<Parts, 
 
 /** What it answers beside Kubernetes' API, the test kit included. */
 function besideOf(
-  { options: { testKit }, clock, database }: Ground,
+  { options: { testKit, actorControl: control }, clock, database }: Ground,
   { host, ...own }: Pick<Parts, "host"> & Pick<PlesioPorts, "kinds" | "logins" | "forks">,
   built: () => Pick<Parts, "api" | "system" | "informers">,
 ) {
@@ -695,9 +695,9 @@ function besideOf(
   const requests = () => built().api.requests;
   const settled = settler(clock, () => ({ ...built(), database, requests: requests() }));
   const kit = testKit ? new TestKit({ clock, host, database, settled, requests, ask }) : undefined;
-  const actors = () => built().system.report();
+  const actors = () => built().system;
   const past: PlesioPorts["past"] = (revision) => built().api.past.at(revision);
-  return { kit, beside: plesioApi({ ...own, database, clock, past, ask, actors, kit }) };
+  return { kit, beside: plesioApi({ ...own, database, clock, past, ask, actors, control, kit }) };
 }
 
 /** What controllers share with the server. */

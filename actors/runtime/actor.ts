@@ -6,16 +6,18 @@
  * ends the life and the supervisor begins another with a fresh state and a fresh mailbox; mail that comes
  * between two lives waits in the next one's mailbox.
  *
- * Guarantees (contract.ts): started-first, supervised, drained, rebuilt, because.
+ * Guarantees (contract.ts): started-first, supervised, drained, rebuilt, because, paused.
  */
 import type { Client, Informers } from "../../api/client/contract.ts";
 import type { Spans, Within } from "../../api/machinery/spans.ts";
 import type { Clock } from "../../kv/clock.ts";
 import type {
   ActorContext,
+  ActorControl,
   ActorHandle,
   ActorReport,
   Behaviour,
+  Handled,
   Logger,
   Outcome,
   Recorder,
@@ -39,6 +41,8 @@ export interface ActorPorts {
   /** Makes the actor reachable by its address, and unreachable. */
   register(actor: AnyActor): void;
   unregister(actor: AnyActor): void;
+  /** Hears of messages; absent: nobody observes. */
+  heard?: (message: Handled) => void;
 }
 
 /** An actor whose state's type does not matter. */
@@ -121,8 +125,13 @@ export class Actor<S> implements Supervised, ActorHandle {
 
   busy(): boolean {
     return this.#state === "starting" || this.#state === "stopping" ||
-      (this.#state === "running" && this.#mailbox.waiting + this.#mailbox.running > 0) ||
+      (this.#state === "running" && this.#mailbox.busy) ||
       (this.#recorder?.busy ?? false);
+  }
+
+  /** Of the mailbox that it has now: a new one is paused if the former was. */
+  get control(): ActorControl {
+    return this.#mailbox;
   }
 
   get handled(): number {
@@ -134,6 +143,7 @@ export class Actor<S> implements Supervised, ActorHandle {
     return {
       address: this.address,
       state: this.#state,
+      ...(mailbox.paused && { paused: true }),
       waiting: mailbox.waiting,
       running: mailbox.running,
       delayed: mailbox.delayed,
@@ -174,6 +184,7 @@ export class Actor<S> implements Supervised, ActorHandle {
     this.#failedBefore += old.failedCount;
     life.abort();
     this.#mailbox = this.#newMailbox();
+    if (old.paused) this.#mailbox.pause();
     old.close().then(() => life.end()).finally(() => {
       if (!this.#stopped) this.#parent.fell(this, error);
     });
@@ -195,6 +206,10 @@ export class Actor<S> implements Supervised, ActorHandle {
         if (within) return this.#recorded(key, because, within);
         const context = because > 0 ? new Handling(life.context, { because }) : life.context;
         return this.#behaviour.handle(key, life.state as S, context);
+      },
+      observer: () => {
+        const { heard } = this.#ports;
+        return heard && ((message) => heard({ to: this.address, ...message }));
       },
       failed: (key, error, retryMs) => {
         this.#note(error);

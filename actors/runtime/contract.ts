@@ -17,6 +17,10 @@
  *   Its caches show all that former holders wrote before it handles anything.
  * - because: what a handler writes by its context's client keeps the revision that woke the key. Merged keys keep the
  *   newest that somebody else wrote, or else the newest; retries and come-backs theirs; what timers wake begins of itself.
+ * - paused: while an actor is paused none of its handlers begins; those that run end. Keys are held, merged and bounded
+ *   as ever, over restarts too, and do not count as something to do. `step` lets exactly one of them through; `resume` all.
+ * - observed: an observer hears of each message that was handled here, in the order of their ends. Nobody observes:
+ *   nothing is made for it.
  *
  * Messages are keys, never objects: losing, repeating, merging or delaying one is harmless.
  */
@@ -108,10 +112,34 @@ export interface ActorHandle {
   stop(): Promise<void>;
 }
 
+/** A message that an actor has handled. */
+export interface Handled {
+  to: string;
+  key: string;
+  /** The revision that woke the key; absent: none did. */
+  because?: number;
+  waitedMs: number;
+  workedMs: number;
+  /** `later`: it comes back after a while; `failed`: it is tried again; `gaveUp`: it is not. */
+  outcome: "done" | "later" | "failed" | "gaveUp";
+  /** When it comes back. */
+  afterMs?: number;
+}
+
+/** Holds an actor back and lets it go on. */
+export interface ActorControl {
+  pause(): void;
+  resume(): void;
+  /** Lets one waiting key through; false: none waits, or it is not paused. */
+  step(): boolean;
+}
+
 /** How an actor is, for `/debug/actors`. */
 export interface ActorReport {
   address: string;
   state: "starting" | "running" | "backing-off" | "stopping" | "stopped";
+  /** It is held back; absent: it is not. */
+  paused?: true;
   /** Keys that wait, keys whose handler runs, keys that wait for a time. */
   waiting: number;
   running: number;
@@ -153,6 +181,10 @@ export interface System {
   busy(): string[];
   /** Messages that the actors here have handled. */
   handled(): number;
+  /** Tells of messages as they are handled, until what it returns is called. */
+  observe(heard: (message: Handled) => void): () => void;
+  /** Of an actor of this process; undefined: there is none of that address. */
+  control(address: string): ActorControl | undefined;
   stop(): Promise<void>;
 }
 

@@ -8,13 +8,13 @@
  * It remembers for each key the newest revision that woke it (of the actor's own only where no other did), until that
  * has been handled: so what the handler writes can say what it reacts to. A retry and a come-back have the revision of the handling that asked for them.
  *
- * Guarantees (contract.ts): one-at-a-time, merged, retried, terminal, come-back, bounded, because.
+ * Guarantees (contract.ts): one-at-a-time, merged, retried, terminal, come-back, bounded, because, paused, observed.
  *
  * Keys are handled in the order of arrival. A mailbox that never runs empty lets the event loop turn
  * every `TURN_MS_MAX` of the injected clock's time, and every `KEYS_A_TURN_MAX` keys: time may stand still.
  */
 import type { Clock, Timer } from "../../kv/clock.ts";
-import type { Outcome } from "./contract.ts";
+import type { ActorControl, Handled, Outcome } from "./contract.ts";
 import { TerminalError } from "./contract.ts";
 import { better, type Reason, told } from "./waking.ts";
 import type { QueueTimes } from "./queue_times.ts";
@@ -40,6 +40,8 @@ export interface MailboxOptions {
   overflowed(): Iterator<void>;
   /** Hears how long a key waited and how long it was worked on. */
   times?: QueueTimes;
+  /** Who observes now, asked when a handler has ended. */
+  observer?(): ((message: Omit<Handled, "to">) => void) | undefined;
   workers?: number;
   keysMax?: number;
   backoffMsMin?: number;
@@ -53,7 +55,7 @@ interface Wake {
 }
 
 /** See the module's text. Closed until `open` is called: mail that comes before waits. */
-export class Mailbox {
+export class Mailbox implements ActorControl {
   readonly #options: MailboxOptions;
   readonly #clock: Clock;
   readonly #workers: number;
@@ -76,7 +78,10 @@ export class Mailbox {
   #refill: Iterator<void> | undefined;
   #turnBegan = 0;
   #keysInTurn = 0;
-  #paused = false;
+  /** It lets the event loop turn before it goes on. */
+  #turning = false;
+  /** Keys that may still be handed out: all, or while it is paused those that were asked for. */
+  #permits = Infinity;
   #idle: (() => void)[] = [];
   /** Counters for reports. */
   handled = 0;
@@ -101,6 +106,31 @@ export class Mailbox {
   }
   get delayed(): number {
     return this.#delayed.size + this.#comeBack.size;
+  }
+
+  get paused(): boolean {
+    return this.#permits < Infinity;
+  }
+
+  /** Whether a handler runs or is about to. */
+  get busy(): boolean {
+    return this.#running.size > 0 || (this.#waiting.size > 0 && this.#permits > 0);
+  }
+
+  pause(): void {
+    this.#permits = 0;
+  }
+
+  resume(): void {
+    this.#permits = Infinity;
+    this.#goOn();
+  }
+
+  step(): boolean {
+    if (!this.paused || this.#permits >= this.#waiting.size) return false;
+    this.#permits++;
+    this.#goOn();
+    return true;
   }
 
   /** How long the oldest waiting key has waited, in ms. */
@@ -128,6 +158,11 @@ export class Mailbox {
   /** Starts handing keys out. */
   open(): void {
     this.#open = true;
+    this.#goOn();
+  }
+
+  /** After a rest. */
+  #goOn(): void {
     this.#turnBegan = this.#clock.monotonic();
     this.#pump();
   }
@@ -184,12 +219,15 @@ export class Mailbox {
 
   /** Gives waiting keys to free workers. */
   #pump(): void {
-    while (this.#open && !this.#paused && this.#running.size < this.#workers) {
+    while (
+      this.#open && !this.#turning && this.#permits > 0 && this.#running.size < this.#workers
+    ) {
       const next = this.#waiting.entries().next();
       if (next.done) return;
       if (this.#turnIsOver()) return;
       const [key, since] = next.value;
       this.#waiting.delete(key);
+      this.#permits--;
       const wake = this.#comeBack.get(key);
       if (wake) {
         wake.timer.cancel();
@@ -210,9 +248,9 @@ export class Mailbox {
       }
       if (now - this.#turnBegan < TURN_MS_MAX) return false;
     }
-    this.#paused = true;
+    this.#turning = true;
     void this.#clock.turn().then(() => {
-      this.#paused = false;
+      this.#turning = false;
       this.#keysInTurn = 0;
       this.#turnBegan = this.#clock.monotonic();
       this.#pump();
@@ -222,9 +260,10 @@ export class Mailbox {
 
   async #run(key: string, since: number): Promise<void> {
     const { times } = this.#options;
-    const began = times ? this.#clock.monotonic() : 0;
+    const began = this.#clock.monotonic();
     times?.queued.add((began - since) / 1000);
     let afterMs: number | undefined;
+    let failed = false;
     const because = this.#because.get(key) ?? 0;
     this.#because.delete(key);
     this.lastKey = key;
@@ -237,10 +276,25 @@ export class Mailbox {
         if (outcome) afterMs = outcome.afterMs;
       }
     } catch (error) {
+      failed = true;
       afterMs = this.#fail(key, error);
     }
     this.handled++;
     times?.worked.add((this.#clock.monotonic() - began) / 1000);
+    const heard = this.#options.observer?.();
+    if (heard) {
+      const waitedMs = began - since;
+      const workedMs = this.#clock.monotonic() - began;
+      const outcome = outcomeOf(failed, afterMs);
+      heard({
+        key,
+        ...(because !== 0 && { because: Math.abs(because) }),
+        waitedMs,
+        workedMs,
+        outcome,
+        afterMs,
+      });
+    }
     const again = this.#running.get(key);
     this.#running.delete(key);
     if (this.#open) {
@@ -286,4 +340,9 @@ export class Mailbox {
     this.#options.failed(key, error, delayMs);
     return delayMs;
   }
+}
+
+function outcomeOf(failed: boolean, afterMs: number | undefined): Handled["outcome"] {
+  if (failed) return afterMs === undefined ? "gaveUp" : "failed";
+  return afterMs === undefined ? "done" : "later";
 }

@@ -266,3 +266,92 @@ Deno.test("mailbox: because: what others wrote is the reason, and an actor's own
   for (let revision = 10; revision < 10 + OWN_REVISIONS_MAX; revision++) own.add(revision);
   assertEquals([own.reasonOf(9), own.reasonOf(10)], [9, -10]);
 });
+
+Deno.test("mailbox: paused: keys are held and merged, step lets exactly one through, resume all", async () => {
+  const seen: string[] = [];
+  const { mailbox, clock } = box({ handle: (key) => void seen.push(key), workers: 4 });
+  mailbox.open();
+  mailbox.pause();
+  for (const key of ["a", "b", "a", "c", "d"]) mailbox.send(key);
+  mailbox.send("later", 100);
+  await clock.advance(1000);
+  assertEquals([seen, mailbox.waiting, mailbox.paused, mailbox.busy], [[], 5, true, false]);
+  assertEquals(mailbox.step(), true);
+  assertEquals(mailbox.busy, true);
+  await turn();
+  assertEquals([seen, mailbox.waiting, mailbox.busy], [["a"], 4, false]);
+  mailbox.step();
+  mailbox.step();
+  await turn();
+  assertEquals([seen, mailbox.paused], [["a", "b", "c"], true]);
+  mailbox.resume();
+  await turn();
+  assertEquals([seen, mailbox.paused, mailbox.busy], [["a", "b", "c", "d", "later"], false, false]);
+  assertEquals(mailbox.step(), false, "one that is not paused has no steps");
+});
+
+Deno.test("mailbox: paused: what runs ends, a step waits for a free worker, and without keys there is none", async () => {
+  const gate = gated();
+  const { mailbox } = box({ handle: gate.handle });
+  mailbox.open();
+  mailbox.send("a");
+  await turn();
+  mailbox.pause();
+  assertEquals(mailbox.step(), false);
+  mailbox.send("b");
+  mailbox.send("c");
+  assertEquals([mailbox.step(), mailbox.running], [true, 1]);
+  await gate.end();
+  assertEquals(gate.seen, ["a", "b"]);
+  await gate.end();
+  assertEquals([gate.seen, mailbox.waiting], [["a", "b"], 1]);
+  mailbox.step();
+  await gate.end();
+  mailbox.send("d");
+  await turn();
+  assertEquals(gate.seen, ["a", "b", "c"]);
+  await gate.end();
+  await mailbox.close();
+});
+
+Deno.test("mailbox: observed: each handling is told with its times and its end, to whoever observes then", async () => {
+  const told: unknown[] = [];
+  let observes = true;
+  let next: () => Outcome = () => {};
+  const { mailbox, clock } = box({
+    handle: () => next(),
+    observer: () => observes ? (message) => void told.push(message) : undefined,
+    backoffMsMin: 10,
+  });
+  telling(7, () => mailbox.send("a"));
+  await clock.advance(30);
+  mailbox.open();
+  await turn();
+  const times = { waitedMs: 0, workedMs: 0 };
+  assertEquals(told.splice(0), [
+    { key: "a", because: 7, waitedMs: 30, workedMs: 0, outcome: "done", afterMs: undefined },
+  ]);
+  next = () => ({ afterMs: 1000 });
+  mailbox.send("b");
+  await turn();
+  next = () => {
+    throw new Error("no");
+  };
+  mailbox.send("c");
+  await turn();
+  next = () => {
+    throw new TerminalError("never");
+  };
+  mailbox.send("d");
+  await turn();
+  assertEquals(told.splice(0), [
+    { key: "b", ...times, outcome: "later", afterMs: 1000 },
+    { key: "c", ...times, outcome: "failed", afterMs: 10 },
+    { key: "d", ...times, outcome: "gaveUp", afterMs: undefined },
+  ]);
+  observes = false;
+  mailbox.send("e");
+  await turn();
+  assertEquals(told, []);
+  await mailbox.close();
+});

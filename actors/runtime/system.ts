@@ -8,9 +8,11 @@
 import type { Client } from "../../api/client/contract.ts";
 import { Actor, type ActorPorts, type AnyActor } from "./actor.ts";
 import type {
+  ActorControl,
   ActorHandle,
   ActorReport,
   Behaviour,
+  Handled,
   SpawnOptions,
   System,
   SystemPorts,
@@ -29,6 +31,7 @@ class ActorSystem implements System {
   readonly #root: Supervisor;
   readonly #placements = new Map<string, Placement>();
   readonly #byAddress = new Map<string, AnyActor>();
+  readonly #observers = new Set<(message: Handled) => void>();
   #stopped: Promise<void> | undefined;
 
   constructor(ports: SystemPorts) {
@@ -118,6 +121,24 @@ class ActorSystem implements System {
     let sum = 0;
     for (const actor of this.#byAddress.values()) sum += actor.handled;
     return sum;
+  }
+
+  observe(heard: (message: Handled) => void): () => void {
+    const observers = this.#observers;
+    // The same function twice is two observers
+    const own = (message: Handled) => heard(message);
+    observers.add(own);
+    this.#actorPorts.heard = (message) => {
+      for (const observer of observers) observer(message);
+    };
+    return () => {
+      observers.delete(own);
+      if (observers.size === 0) this.#actorPorts.heard = undefined;
+    };
+  }
+
+  control(address: string): ActorControl | undefined {
+    return this.#byAddress.get(address)?.control;
   }
 
   stop(): Promise<void> {

@@ -267,3 +267,65 @@ Deno.test("actor: because: what a handler writes and sends follows from the even
   assertEquals(writes, ["a 0", "a 41", "b 41", "b 0"]);
   await system.stop();
 });
+
+Deno.test("system: paused: an actor stays paused over a restart; it does not keep the system busy, and can be stopped", async () => {
+  const ports = fedPorts();
+  const pods = ports.informers.fed(PODS);
+  const system = createSystem(ports);
+  const seen: string[] = [];
+  const actor = system.spawn("a", {
+    start(context) {
+      context.informers.for(PODS).subscribe(({ key }) => {
+        if (key.endsWith("bad")) throw new Error("fault");
+        actor.send(key);
+      });
+    },
+    handle: (key) => void seen.push(key),
+  });
+  await turn();
+  assertEquals(system.control("none"), undefined);
+  system.control("a")!.pause();
+  pods.put(thing("Pod", "one"));
+  pods.put(thing("Pod", "bad"));
+  pods.objects.clear();
+  await ports.clock.advance(1000);
+  assertEquals([system.report()[0].restarts, system.report()[0].paused], [1, true]);
+  actor.send("x");
+  actor.send("y");
+  await turn();
+  assertEquals([seen, system.busy(), system.report()[0].waiting], [[], [], 2]);
+  assertEquals(system.control("a")!.step(), true);
+  await turn();
+  assertEquals(seen, ["x"]);
+  system.control("a")!.resume();
+  await turn();
+  assertEquals([seen, system.report()[0].paused], [["x", "y"], undefined]);
+  system.control("a")!.pause();
+  actor.send("z");
+  await system.stop();
+  assertEquals(seen, ["x", "y"]);
+});
+
+Deno.test("system: observed: every observer hears of every actor's messages, children's too, until it leaves", async () => {
+  const system = createSystem(fedPorts());
+  const actor = system.spawn("a", {
+    start: (context) => context.spawn("child", { start() {}, handle() {} }),
+    handle: (key, child) => child.send(key),
+  });
+  await turn();
+  const heard: string[][] = [[], []];
+  const [first, second] = heard.map((list) =>
+    system.observe(({ to, key, outcome }) => list.push(`${to} ${key} ${outcome}`))
+  );
+  actor.send("x");
+  await turn();
+  first();
+  actor.send("y");
+  await turn();
+  second();
+  actor.send("z");
+  await turn();
+  const of = (key: string) => [`a ${key} done`, `a/child ${key} done`];
+  assertEquals(heard, [of("x"), [...of("x"), ...of("y")]]);
+  await system.stop();
+});

@@ -99,6 +99,7 @@ export const FLAGS = {
     "addresses of load balancers on your own network, which this machine takes (Linux, root)",
     "CIDR",
   ),
+  "actor-control": flag("let administrators pause, step and resume actors"),
   "gateway-api": flag("define the Gateway API's kinds; they are served wherever they are"),
   "enable-admission-plugins": list("plugins to switch on beside the default ones", {
     known: PLUGIN_NAMES,

@@ -20,6 +20,8 @@ export interface ServerOptions extends IdentityOptions, ServingOptions, ApiSetti
   encryption?: EncryptionOptions;
   /** Reads that anew: asked every minute, where it is given. */
   encryptionAnew?: () => Promise<EncryptionOptions>;
+  /** Whether actors may be paused, stepped and resumed over HTTP (default no). */
+  actorControl?: boolean;
   /** Audit, limits and deadlines. */
   front?: FrontOptions;
 }
@@ -44,6 +46,7 @@ export async function serverOptions(flags: Flags, read: ReadConfig): Promise<Ser
     ...await identityOptions(flags, read),
     ...await servingOf(flags, read),
     ...await encryptionOfFlags(flags, read),
+    actorControl: flags["actor-control"],
     front: await frontOptions(flags, read),
   };
 }

@@ -12,7 +12,7 @@
  */
 import type { Beside } from "../server/app.ts";
 import type { Call } from "../server/http.ts";
-import { actors } from "./actors.ts";
+import { actors, isActorsWatch } from "./actors.ts";
 import { at, requestedAt } from "./at.ts";
 import { dashboard } from "./dashboard.ts";
 import { clock } from "./clock.ts";
@@ -39,9 +39,9 @@ export { type Story, type StoryOf, storyOf } from "./story.ts";
 
 /** The endpoints; of those whose path a request's begins with, the longest answers. */
 const ENDPOINTS: readonly Endpoint[] = [
-  { path: "/debug/actors", answer: actors },
+  { path: "/debug/actors", answer: actors, longRunning: isActorsWatch },
   { path: "/debug/registry", answer: registry },
-  { path: "/plesio/v1/actors", answer: actors },
+  { path: "/plesio/v1/actors", answer: actors, longRunning: isActorsWatch },
   { path: "/dashboard", answer: dashboard, open: true },
   { path: "/plesio/v1/at", answer: at, requested: requestedAt },
   { path: "/plesio/v1/diff", answer: diff },
@@ -71,6 +71,7 @@ export function plesioApi(
     return {
       open,
       inner: found.inner?.(call, rest, ports),
+      longRunning: found.longRunning?.(call),
       answer: (user) => found.answer({ call, user, rest, ports }),
       ...(requested && { requested: () => requested(call, rest) }),
     };

@@ -7,6 +7,7 @@ import type { Kinds, KubeObject } from "../machinery/types.ts";
 import type { Forks } from "./forks.ts";
 import type { Call, Reply } from "../server/http.ts";
 import type { TestKit } from "./kit.ts";
+import type { ActorsPort } from "./actors.ts";
 
 /** See the file's text. */
 export interface PlesioPorts {
@@ -19,8 +20,10 @@ export interface PlesioPorts {
   readonly forks: Forks;
   /** Asks the API server itself, as somebody. */
   ask(path: string, user: User): Promise<Response>;
-  /** Every actor of the process, as the runtime reports them. */
-  actors(): readonly object[];
+  /** The actors of the process. */
+  actors(): ActorsPort;
+  /** Whether somebody may hold actors back. */
+  readonly control?: boolean;
   /** Makes codes of log-in links. */
   readonly logins: Logins;
   /** The test kit, where there is one. */

@@ -53,6 +53,8 @@ export interface Beside {
   answer(user: User): Promise<Reply> | Reply;
   /** What the request asks for in truth: then its answerer sees to who may. Throws for what is no request. */
   requested?(): Requested;
+  /** It takes as long as it likes: neither deadline nor seats, and nobody who stops the server waits for it. */
+  readonly longRunning?: boolean;
   /** It is for everybody: whatever credentials come along are not looked at. */
   readonly open?: boolean;
   /** Another server that the call is for: it finds out itself who is asking. */
@@ -131,7 +133,7 @@ export function createApp(deps: Deps, options: AppOptions): App {
       const answered = await pass(
         deps,
         call,
-        { requested, began },
+        { requested, began, longRunning: beside?.longRunning },
         async (passage) => {
           if (!beside?.requested && !beside?.open) await authorizePath(deps, call, passage);
           const reply = await beside?.answer(passage.user) ?? await replyOfResponse(

@@ -63,13 +63,16 @@ export function failure(error: unknown, kind?: Kind): Reply {
 export async function pass(
   deps: Deps,
   call: Call,
-  { requested, began = deps.clock.monotonic() }: { requested: Requested; began?: number },
+  { requested, began = deps.clock.monotonic(), longRunning = isLongRunning(requested) }: {
+    requested: Requested;
+    began?: number;
+    longRunning?: boolean;
+  },
   then: (passage: Passage) => Promise<Reply>,
 ): Promise<Reply> {
   const { front, closing, clock } = deps;
   const extra = front.browsers && browserHeaders(call, front.browsers);
   const id = call.header("audit-id") || clock.uuid();
-  const longRunning = isLongRunning(requested);
   let reply = closing.refusal(call) ?? (extra && preflight(call, extra));
   if (!reply) {
     // Whoever closes the server waits for those that are on their way
