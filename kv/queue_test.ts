@@ -40,6 +40,7 @@ Deno.test("MailboxQueue delivers once what was delivered while it looked into th
   const left = async () => (await Array.fromAsync(list({ prefix: MAIL_PREFIX }))).length;
   while (await left() > 0) await clock.turn();
   mayGoOn.resolve();
+  for (let i = 0; i < 10; i++) await clock.turn();
   await queue.close();
   assertEquals(deliveries, 1);
 });
