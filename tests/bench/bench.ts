@@ -22,6 +22,7 @@ import type { Access } from "../e2e/raw_http.ts";
 import { Server } from "../e2e/server.ts";
 import { startGuarded } from "./guarded.ts";
 import { auditCost } from "./audit_cost.ts";
+import { backendRates } from "./backends.ts";
 import { HEADER, hostile as besideHostile, ROUNDS, rowOf } from "./hostile.ts";
 import { allReadyMs, startMs } from "./isolates.ts";
 import { containerStarts } from "./containers.ts";
@@ -58,7 +59,7 @@ function note(
   console.error(`${name}: ${value.toFixed(value < 10 ? 2 : 0)} ${unit}`);
 }
 
-/** `--only` names groups: api, front, `hostile NAME`, scheduling, `workloads NAME`, starts, virtual, services, isolates, containers. */
+/** `--only` names groups: api, backends, front, `hostile NAME`, scheduling, `workloads NAME`, starts, virtual, services, isolates, containers. */
 const wants = (name: string) => !only || only.test(name);
 
 async function api(): Promise<void> {
@@ -97,6 +98,13 @@ async function requests(server: Server, access: Access, which: string): Promise<
   const lag = await watchLatency(access, 50, 400);
   note(`50 watchers, create to event, p99${which}`, "ms", lag.p99, 6.4, 6, 2);
   note(`memory of the API after that${which}`, "MB", await server.memory() / 1e6, 1130, 700, 300);
+}
+
+async function backends(): Promise<void> {
+  for await (const { name, many, one } of backendRates()) {
+    note(`create/s over ${name}`, "/s", many, undefined, 500, 3000);
+    note("the same, one connection", "/s", one, undefined, 150, 1000);
+  }
 }
 
 async function front(): Promise<void> {
@@ -239,6 +247,7 @@ function table(): string {
 }
 
 if (wants("api")) await api();
+if (wants("backends")) await backends();
 if (wants("front")) await front();
 await hostile();
 if (wants("scheduling")) await scheduling();

@@ -2,9 +2,8 @@
 
 import { serveConnect } from "../../kv/connect_server.ts";
 import { RealClock } from "../../kv/mod.ts";
+import { TOKEN } from "../kv_server.ts";
 
-/** The environment is that of all tests that run beside this one: the same everywhere. */
-const TOKEN = "a token of tests";
 Deno.env.set("DENO_KV_ACCESS_TOKEN", TOKEN);
 
 export interface ServedKv {
