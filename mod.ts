@@ -65,6 +65,7 @@ import type { NodeApi } from "./api/client/node_api.ts";
 import type { Outbound } from "./api/client/outbound.ts";
 import { runCommand, servedOptions } from "./api/config/command.ts";
 import { loadModule, removeFolder } from "./api/config/files.ts";
+import { runDashboardCommand } from "./api/config/dashboard.ts";
 import { apisOf, featureLines } from "./api/config/features.ts";
 import { COMPONENTS, UsageError } from "./api/config/flags.ts";
 import { runKubeconfigCommand } from "./api/config/kubeconfig.ts";
@@ -757,6 +758,7 @@ const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<voi
       startMachine({ ...machine, clock, host: machineHost() });
     return runNodeCommand(args, { ...ports, clock, hostname: () => Deno.hostname(), start });
   },
+  dashboard: (args) => runDashboardCommand(args, { ...beside(), link: loginLink }),
   kubeconfig: (args) =>
     runKubeconfigCommand(args, { ...beside(), env: (name) => Deno.env.get(name) }),
   token: (args) => runTokenCommand(args, { ...beside(), warn: (line) => console.error(line) }),

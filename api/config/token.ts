@@ -16,7 +16,6 @@ import {
   USAGES,
 } from "../joining/mod.ts";
 import { ApiError } from "../machinery/types.ts";
-import { readConfig } from "./files.ts";
 import {
   duration,
   flag,
@@ -28,7 +27,7 @@ import {
   UsageError,
   type ValuesOf,
 } from "./flags.ts";
-import { webhookEndpoint } from "./webhook_endpoint.ts";
+import { kubeconfigEndpoint } from "./kubeconfig_endpoint.ts";
 
 /** Every flag of `deno task token`. */
 export const TOKEN_FLAGS = {
@@ -68,7 +67,7 @@ export async function runTokenCommand(args: readonly string[], ports: TokenPorts
     throw new UsageError(`Unknown command "${verb}": wanted one of ${VERBS.join(", ")}`);
   }
   if (verb === "generate") return ports.print(generateToken(ports.clock));
-  const endpoint = await endpointOf(values.kubeconfig ?? ".plesio/kubeconfig");
+  const endpoint = await kubeconfigEndpoint(values.kubeconfig ?? ".plesio/kubeconfig");
   const { outbound, clock, print } = ports;
   const { client } = outboundClient({ outbound, clock, endpoint: () => endpoint });
   try {
@@ -81,16 +80,6 @@ export async function runTokenCommand(args: readonly string[], ports: TokenPorts
     }
     throw error;
   }
-}
-
-async function endpointOf(path: string): Promise<Endpoint> {
-  const config = (await readConfig("kubeconfig", path))!;
-  const folder = path.slice(0, path.lastIndexOf("/") + 1);
-  const read = async (file: string) =>
-    (await readConfig("kubeconfig", file.startsWith("/") ? file : folder + file))!;
-  return await webhookEndpoint(config, read).catch((error) => {
-    throw new UsageError(`Cannot use --kubeconfig "${path}": ${error.message}`);
-  });
 }
 
 async function create(

@@ -1,11 +1,20 @@
-/** How the cluster is: its health, what it has and what of it is in use. */
-import { kindOf } from "../discovery.ts";
+/** How the cluster is: its health, what it has, what of it is in use, and what it is doing. */
+import { useState } from "preact/hooks";
+import { amount, bytesText, requestOf, RESOURCES } from "../amounts.ts";
+import { now } from "../browser.ts";
+import { kindOf, kindOfObject } from "../discovery.ts";
+import { askJson, askText, reasonOf } from "../kube.ts";
 import { useLive } from "../live.ts";
-import { Badge, Card, Head } from "../parts/basics.tsx";
-import { listHref } from "../router.ts";
-import { t } from "../words.ts";
+import { type Figure, useServerMetrics } from "../server_metrics.ts";
+import { usageOf, useHistory, useMetrics, usePolling } from "../metrics.ts";
+import { Badge, Card, Facts, Failure, Head } from "../parts/basics.tsx";
+import { Plot } from "../parts/plot.tsx";
+import { listHref, objectHref } from "../router.ts";
+import { ago, t, type TextKey } from "../words.ts";
 
 const COUNTED = ["/nodes", "/pods", "apps/deployments", "/services", "/namespaces"] as const;
+/** Warnings that are shown. */
+const WARNINGS_MAX = 8;
 
 /** The page. */
 export function OverviewPage() {
@@ -16,7 +25,11 @@ export function OverviewPage() {
         {COUNTED.map((key) => <CountTile key={key} at={key} />)}
       </div>
       <div class="cards">
+        <Health />
         <PodPhases />
+        <Capacity />
+        <ServerPlots />
+        <Warnings />
       </div>
     </>
   );
@@ -35,6 +48,58 @@ function CountTile({ at }: { at: string }) {
   );
 }
 
+function Health() {
+  const [checks, setChecks] = useState<readonly { name: string; good: boolean }[]>([]);
+  const [version, setVersion] = useState<string>();
+  const nodes = kindOf("", "nodes");
+  const { rows } = useLive(nodes && { resource: nodes });
+  usePolling("health", () => {
+    // A check that fails makes the whole answer a failure, whose text names it
+    askText("/readyz?verbose").catch(reasonOf).then((text) => setChecks(checksIn(text)));
+  });
+  usePolling("version", () => {
+    askJson("/version").then(({ gitVersion }) => setVersion(gitVersion), () => undefined);
+  }, 60_000);
+  const bad = checks.filter(({ good }) => !good);
+  const ready = [...rows.values()].filter(({ object }) =>
+    object.status?.conditions?.some(({ type, status }: any) =>
+      type === "Ready" && status === "True"
+    )
+  );
+  return (
+    <Card title={t("overview.health")}>
+      <Facts
+        facts={[
+          [
+            t("overview.server"),
+            checks.length > 0 && (
+              <span class={`badge ${bad.length ? "bad" : "good"}`}>
+                {bad.length
+                  ? bad.map(({ name }) => name).join(", ")
+                  : t("overview.checks", { count: checks.length })}
+              </span>
+            ),
+          ],
+          [
+            t("overview.nodesReady"),
+            <span key="n" class={`badge ${ready.length === rows.size ? "good" : "bad"}`}>
+              {ready.length} / {rows.size}
+            </span>,
+          ],
+          [t("overview.version"), version],
+        ]}
+      />
+    </Card>
+  );
+}
+
+function checksIn(text: string): { name: string; good: boolean }[] {
+  return [...text.matchAll(/^\[([+-])\](\S+)/gm)].map(([, sign, name]) => ({
+    name,
+    good: sign === "+",
+  }));
+}
+
 function PodPhases() {
   const kind = kindOf("", "pods");
   const { rows, columns } = useLive(kind && { resource: kind }, "table");
@@ -49,9 +114,145 @@ function PodPhases() {
       <ul class="pairs">
         {[...counts].map(([word, count]) => (
           <li key={word}>
-            <Badge word={word} /> {count}
+            <a href={kind && listHref(kind, { search: word })}>
+              <Badge word={word} /> {count}
+            </a>
           </li>
         ))}
+      </ul>
+    </Card>
+  );
+}
+
+function Capacity() {
+  const [nodeKind, podKind] = [kindOf("", "nodes"), kindOf("", "pods")];
+  const nodes = useLive(nodeKind && { resource: nodeKind });
+  const pods = useLive(
+    podKind && {
+      resource: podKind,
+      fieldSelector: "status.phase!=Succeeded,status.phase!=Failed",
+    },
+  );
+  const usage = useMetrics("nodes");
+  return (
+    <>
+      {RESOURCES.map(({ name, text }) => {
+        const sum = (of: Iterable<any>, count: (object: any) => number) =>
+          [...of].reduce((all, { object }) => all + count(object), 0);
+        const all = sum(nodes.rows.values(), (node) => amount(node.status?.allocatable?.[name]));
+        const asked = sum(
+          pods.rows.values(),
+          (pod) => pod.spec.nodeName ? requestOf(pod, name) : 0,
+        );
+        const used = usage.size
+          ? [...usage.values()].reduce((total, item) => total + (usageOf(item, name) ?? 0), 0)
+          : undefined;
+        return <CapacityCard key={name} {...{ name, text, all, asked, used }} />;
+      })}
+    </>
+  );
+}
+
+function CapacityCard(
+  { name, text, all, asked, used }: {
+    name: string;
+    text: (value: number) => string;
+    all: number;
+    asked: number;
+    used: number | undefined;
+  },
+) {
+  const usedPoints = useHistory(used, `used ${name}`);
+  const askedPoints = useHistory(all ? asked : undefined, `asked ${name}`);
+  return (
+    <Card title={t("overview.capacity", { resource: name })}>
+      <Facts
+        facts={[
+          [t("overview.allocatable"), text(all)],
+          [t("overview.requested"), `${text(asked)} (${all ? Math.round(asked / all * 100) : 0}%)`],
+        ]}
+      />
+      <Plot
+        title={t("metrics.usage")}
+        text={text}
+        lines={[
+          { name: t("overview.used"), points: usedPoints },
+          { name: t("overview.requested"), points: askedPoints },
+        ]}
+      />
+    </Card>
+  );
+}
+
+const PLOTS: readonly {
+  title: TextKey;
+  lines: readonly (readonly [Figure, TextKey])[];
+  text: (value: number) => string;
+}[] = [
+  {
+    title: "overview.traffic",
+    lines: [
+      ["requests", "overview.requests"],
+      ["commits", "overview.commits"],
+      ["failures", "overview.failures"],
+    ],
+    text: (value) => `${value >= 10 ? Math.round(value) : value.toFixed(1)}/s`,
+  },
+  {
+    title: "overview.latency",
+    lines: [["latency", "overview.p99"]],
+    text: (value) => `${(value * 1000).toFixed(value < 0.01 ? 1 : 0)} ms`,
+  },
+  {
+    title: "overview.work",
+    lines: [["watchers", "overview.watchers"], ["depth", "overview.depth"]],
+    text: (value) => String(Math.round(value)),
+  },
+  { title: "overview.memory", lines: [["memory", "overview.memory"]], text: bytesText },
+];
+
+function ServerPlots() {
+  const { points, failure } = useServerMetrics();
+  return (
+    <Card title={t("overview.serverPlots")} class="whole">
+      {failure && <Failure text={failure} />}
+      <div class="plots">
+        {PLOTS.map(({ title, lines, text }) => (
+          <Plot
+            key={title}
+            title={t(title)}
+            text={text}
+            lines={lines.map(([figure, name]) => ({ name: t(name), points: points[figure] ?? [] }))}
+          />
+        ))}
+      </div>
+    </Card>
+  );
+}
+
+function Warnings() {
+  const kind = kindOf("", "events");
+  const { rows } = useLive(kind && { resource: kind, fieldSelector: "type=Warning" });
+  const at = (event: any) =>
+    event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp;
+  const events = [...rows.values()].map(({ object }) => object)
+    .sort((a, b) => at(b) < at(a) ? -1 : 1).slice(0, WARNINGS_MAX);
+  return (
+    <Card title={t("overview.warnings")} class="whole">
+      {events.length === 0 && <p class="quiet">{t("events.none")}</p>}
+      <ul class="events">
+        {events.map((event) => {
+          const about = event.involvedObject;
+          const of = kindOfObject(about);
+          return (
+            <li key={event.metadata.uid}>
+              <Badge word={event.reason} />{" "}
+              {of ? <a href={objectHref(of, about)}>{about.kind} {about.name}</a> : about.name}{" "}
+              <span class="quiet">{ago(at(event), now())}</span>
+              <p>{event.message}</p>
+            </li>
+          );
+        })}
       </ul>
     </Card>
   );

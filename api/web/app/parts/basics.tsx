@@ -69,7 +69,7 @@ export function Card(
   },
 ) {
   return (
-    <section class={`card ${name}`} aria-label={title}>
+    <section class={`card ${name}`}>
       <div class="card-head">
         <h2>{title}</h2>
         {actions}

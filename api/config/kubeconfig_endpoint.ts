@@ -1,0 +1,16 @@
+/** The server that a kubeconfig names, and as whom it is asked. */
+import type { Endpoint } from "../client/outbound.ts";
+import { readConfig } from "./files.ts";
+import { UsageError } from "./flags.ts";
+import { webhookEndpoint } from "./webhook_endpoint.ts";
+
+/** Reads it, with the files that it names. Throws UsageError. */
+export async function kubeconfigEndpoint(path: string): Promise<Endpoint> {
+  const config = (await readConfig("kubeconfig", path))!;
+  const folder = path.slice(0, path.lastIndexOf("/") + 1);
+  const read = async (file: string) =>
+    (await readConfig("kubeconfig", file.startsWith("/") ? file : folder + file))!;
+  return await webhookEndpoint(config, read).catch((error) => {
+    throw new UsageError(`Cannot use --kubeconfig "${path}": ${error.message}`);
+  });
+}

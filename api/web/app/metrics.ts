@@ -1,0 +1,63 @@
+/** What nodes and pods use (metrics.k8s.io), asked for again and again, and remembered as long as the page is open. */
+import { useEffect, useState } from "preact/hooks";
+import { amount } from "./amounts.ts";
+import { every, now } from "./browser.ts";
+import { askJson } from "./kube.ts";
+
+const EVERY_MS = 5_000;
+/** Points of a plot: ten minutes. */
+export const POINTS_MAX = 120;
+
+/** A value at a time (ms). */
+export interface Point {
+  at: number;
+  value: number;
+}
+
+/** A value joined to those before, the oldest left out. */
+export function joined(points: readonly Point[], value: number): readonly Point[] {
+  return [...points, { at: now(), value }].slice(-POINTS_MAX);
+}
+
+/** Calls while a part of the page is there: at once, then again and again. */
+export function usePolling(key: string, ask: () => void, everyMs = EVERY_MS): void {
+  useEffect(() => {
+    ask();
+    return every(everyMs, ask);
+  }, [key]);
+}
+
+/** The newest usage of all nodes or pods, by `namespace/name`; empty where there is none or one may not see it. */
+export function useMetrics(plural: "nodes" | "pods", namespace = ""): ReadonlyMap<string, any> {
+  const [items, setItems] = useState<ReadonlyMap<string, any>>(new Map());
+  const path = `/apis/metrics.k8s.io/v1beta1${namespace && `/namespaces/${namespace}`}/${plural}`;
+  usePolling(path, () => {
+    askJson(path).then((list) => {
+      setItems(new Map(list.items.map((item: any) => [keyOf(item), item])));
+    }, () => setItems(new Map()));
+  });
+  return items;
+}
+
+function keyOf({ metadata: { namespace = "", name } }: any): string {
+  return `${namespace}/${name}`;
+}
+
+/** What a node or a pod uses of a resource. */
+export function usageOf(item: any, resource: string): number | undefined {
+  if (!item) return undefined;
+  if (item.usage) return amount(item.usage[resource]);
+  return item.containers.reduce((sum: number, one: any) => sum + amount(one.usage[resource]), 0);
+}
+
+/** The same over time. */
+export function useHistory(value: number | undefined, key: string): readonly Point[] {
+  const [kept, keep] = useState<{ key: string; points: readonly Point[] }>({ key, points: [] });
+  const points = kept.key === key ? kept.points : [];
+  usePolling(`${key} ${value}`, () => {
+    if (value !== undefined) {
+      keep((old) => ({ key, points: joined(old.key === key ? old.points : [], value) }));
+    }
+  });
+  return points;
+}

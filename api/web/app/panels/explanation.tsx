@@ -1,0 +1,99 @@
+/** Why a pod is where it is, or nowhere: the scheduler's own explanation. */
+import { useEffect, useState } from "preact/hooks";
+import { askJson, pathOf, reasonOf } from "../kube.ts";
+import type { PanelProps } from "../panels.ts";
+import { Card, Facts, Failure, Waiting } from "../parts/basics.tsx";
+import { moment, t } from "../words.ts";
+
+/** The panel. */
+export function ExplanationPanel({ kind, object }: PanelProps) {
+  const [said, say] = useState<any>();
+  const [failure, fail] = useState<string>();
+  const { namespace, name, resourceVersion } = object.metadata;
+  const ask = () => {
+    fail(undefined);
+    askJson(pathOf({ resource: kind, namespace, name, subresource: "explanation" }))
+      .then(say, (error) => fail(reasonOf(error)));
+  };
+  useEffect(ask, [resourceVersion]);
+  if (failure) return <Failure text={failure} />;
+  if (!said) return <Waiting />;
+  const { lastAttempt, now, wouldFit = [], queue } = said;
+  return (
+    <div class="cards">
+      <Card
+        title={t("explain.now")}
+        class="whole"
+        actions={<button type="button" onClick={ask}>{t("again")}</button>}
+      >
+        {now?.message && <p>{now.message}</p>}
+        <Facts
+          facts={[
+            [t("explain.scheduler"), said.schedulerName],
+            [t("explain.queue"), queue],
+            [t("explain.feasible"), now && `${now.feasible} / ${now.nodes}`],
+          ]}
+        />
+      </Card>
+      {wouldFit.length > 0 && (
+        <Card title={t("explain.wouldFit")}>
+          <ul>
+            {wouldFit.map(({ plugin, what, nodes }: any) => (
+              <li key={plugin + what}>
+                <strong>{what}</strong> ({plugin}, {t("explain.nodes", { count: nodes })})
+              </li>
+            ))}
+          </ul>
+        </Card>
+      )}
+      {lastAttempt && (
+        <Card title={t("explain.last")}>
+          <Facts
+            facts={[
+              [t("explain.time"), moment(lastAttempt.time)],
+              [t("explain.result"), lastAttempt.result],
+              [t("explain.attempts"), lastAttempt.attempts],
+            ]}
+          />
+          <p>{lastAttempt.message}</p>
+        </Card>
+      )}
+      {now?.matrix && <Matrix matrix={now.matrix} />}
+    </div>
+  );
+}
+
+function Matrix({ matrix }: { matrix: readonly any[] }) {
+  return (
+    <Card title={t("explain.matrix")} class="whole">
+      <div class="scroll" tabIndex={0} role="region" aria-label={t("explain.matrix")}>
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">{t("node")}</th>
+              <th scope="col">{t("explain.refusals")}</th>
+              <th scope="col">{t("explain.score")}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {matrix.map(({ node, refusals = [], scores = {}, total }) => (
+              <tr key={node}>
+                <td>{node}</td>
+                <td>
+                  {refusals.map(({ plugin, reasons = [], remedy }: any) =>
+                    `${plugin}: ${reasons.join(", ")}${remedy ? ` (${remedy})` : ""}`
+                  ).join("; ")}
+                </td>
+                <td>
+                  {total !== undefined && <strong>{total}</strong>} {Object.entries(scores).map(
+                    ([plugin, score]) => `${plugin} ${score}`,
+                  ).join(", ")}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Card>
+  );
+}
