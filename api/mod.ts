@@ -72,7 +72,7 @@ import {
   type Socket,
 } from "./server/listen.ts";
 import { Spans } from "./machinery/spans.ts";
-import { SpanExporter, type TracingOptions } from "./server/otlp.ts";
+import { OtlpExporter, type TracingOptions } from "./server/otlp.ts";
 import { TraceIds } from "./server/causes.ts";
 import { localClient } from "./server/local_client.ts";
 import { Arrivals } from "./server/arrivals.ts";
@@ -314,7 +314,8 @@ function exporterOf(
   { warn = () => undefined }: ApiOptions,
   deps: Deps,
   tracing: TracingOptions,
-): SpanExporter {
+  metricsText: () => string,
+): OtlpExporter {
   const { clock, outbound, database: { objects } } = deps;
   const spans = deps.spans = new Spans({
     clock,
@@ -325,8 +326,10 @@ function exporterOf(
       return found instanceof Promise ? undefined : found?.cause?.trace;
     },
   });
-  const failed = (error: unknown) => warn(`spans were lost: ${(error as Error).message}`);
-  return new SpanExporter(tracing, { spans, outbound, clock, instance: clock.uuid(), failed });
+  const failed = (error: unknown) =>
+    warn(`a collector did not take spans or metrics: ${(error as Error).message}`);
+  const instance = clock.uuid();
+  return new OtlpExporter(tracing, { spans, outbound, clock, instance, metricsText, failed });
 }
 
 /** A client in this process, which goes through the door of HTTP to what other servers serve. */
@@ -398,7 +401,7 @@ function metricsOf(
   { aggregation, definitions, exporter, metricsText }: {
     aggregation: Aggregation;
     definitions: Definitions;
-    exporter?: SpanExporter;
+    exporter?: OtlpExporter;
     metricsText?: () => string;
   },
 ): Metrics {
@@ -472,7 +475,8 @@ export function createApi(options: ApiOptions): Api {
   const { levels } = deps.flow;
   // A closed store says so to every request itself
   if (levels) new FlowKeeper(deps, levels).start().catch(() => {});
-  const exporter = front.tracing && exporterOf(options, deps, front.tracing);
+  const exporter = front.tracing &&
+    exporterOf(options, deps, front.tracing, () => metrics.text(deps));
   const metrics = metricsOf(deps, { aggregation, definitions, exporter, ...options });
   const openapi = new OpenApi(deps.kinds, aggregation, {
     now: () => clock.monotonic(),

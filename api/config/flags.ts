@@ -205,7 +205,7 @@ export const FLAGS = {
   "enable-priority-and-fairness": flag("queue requests by FlowSchemas and priority levels", true),
   "tracing-config-file": file("a TracingConfiguration: where spans go, and how many"),
   "otlp-endpoint": text(
-    "record every trace, to this OpenTelemetry collector (default $OTEL_EXPORTER_OTLP_ENDPOINT)",
+    "tell this OpenTelemetry collector traces and metrics (default $OTEL_EXPORTER_OTLP_ENDPOINT)",
     "URL",
   ),
   "audit-policy-file": file("audit.k8s.io/v1 Policy: what is audited"),

@@ -1,5 +1,5 @@
 /**
- * Where spans go: `--tracing-config-file`, a TracingConfiguration as kube-apiserver reads it, and `--otlp-endpoint`, which
+ * Where spans and metrics go: `--tracing-config-file`, a TracingConfiguration as kube-apiserver reads it, and `--otlp-endpoint`, which
  * is what OpenTelemetry's `OTEL_EXPORTER_OTLP_ENDPOINT` names.
  *
  * Spans are sent by OTLP over HTTP, where upstream's are by OTLP over gRPC: an endpoint is a host and a port, or also an
@@ -16,7 +16,6 @@ const FLAG = "tracing-config-file";
 const RATE_MAX = 1_000_000;
 /** OTLP/HTTP's. */
 const ENDPOINT_DEFAULT = "localhost:4318";
-const TRACES_PATH = "/v1/traces";
 
 const CONFIGURATION: DocumentKind = {
   kind: "TracingConfiguration",
@@ -34,11 +33,13 @@ export async function tracingOptions(
   const text = await read(FLAG, flags[FLAG]);
   if (text === undefined) {
     // Who asks for it in one word wants all of it
-    return told ? { url: urlOf(told), samplingRatePerMillion: RATE_MAX } : undefined;
+    if (!told) return undefined;
+    return { url: tracesUrl(told), samplingRatePerMillion: RATE_MAX, ...metricsTo(told) };
   }
   try {
     const { endpoint, samplingRatePerMillion } = readTracing(text);
-    return { url: urlOf(endpoint ?? (told || ENDPOINT_DEFAULT)), samplingRatePerMillion };
+    const url = tracesUrl(endpoint ?? (told || ENDPOINT_DEFAULT));
+    return { url, samplingRatePerMillion, ...metricsTo(told) };
   } catch (error) {
     if (error instanceof UsageError || !(error instanceof Error)) throw error;
     throw new UsageError(`--${FLAG}: ${error.message}`);
@@ -77,12 +78,21 @@ function readTracing(text: string): { endpoint?: string; samplingRatePerMillion?
   return { endpoint, samplingRatePerMillion };
 }
 
-/** Where traces are posted to, of an endpoint as OpenTelemetry or upstream writes it. */
+/** A TracingConfiguration is of traces alone; OpenTelemetry's endpoint is for everything. */
+function metricsTo(told: string | undefined): { metricsUrl?: string } {
+  return told ? { metricsUrl: `${urlOf(told)}/v1/metrics` } : {};
+}
+
+function tracesUrl(endpoint: string): string {
+  return `${urlOf(endpoint)}/v1/traces`;
+}
+
+/** An endpoint as OpenTelemetry or upstream writes it, as a URL without a slash at its end. */
 function urlOf(endpoint: string): string {
   const plain = endpoint.replace(/^dns:\/\/\/?/, "");
   const url = URL.parse(/^https?:\/\//.test(plain) ? plain : `http://${plain}`);
   if (!url?.hostname) {
     throw new UsageError(`the endpoint ${JSON.stringify(endpoint)} is no address`);
   }
-  return `${url.origin}${url.pathname.replace(/\/+$/, "")}${TRACES_PATH}`;
+  return `${url.origin}${url.pathname.replace(/\/+$/, "")}`;
 }

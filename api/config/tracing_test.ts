@@ -27,9 +27,11 @@ Deno.test("tracingOptions() reads a TracingConfiguration as kube-apiserver does,
 Deno.test("tracingOptions() takes OpenTelemetry's endpoint: all traces, unless a file says how many", async () => {
   const flag = ["--otlp-endpoint", "https://otel.example.com/otlp/"];
   const url = "https://otel.example.com/otlp/v1/traces";
-  assertEquals(await read(undefined, ...flag), { url, samplingRatePerMillion: 1_000_000 });
+  const metricsUrl = "https://otel.example.com/otlp/v1/metrics";
+  const all = { url, samplingRatePerMillion: 1_000_000, metricsUrl };
+  assertEquals(await read(undefined, ...flag), all);
   assertEquals(await read(`${HEAD}samplingRatePerMillion: 7\n`, ...flag), {
-    url,
+    ...all,
     samplingRatePerMillion: 7,
   });
   assertEquals((await read(`${HEAD}endpoint: here:1\n`, ...flag))!.url, "http://here:1/v1/traces");

@@ -1,10 +1,11 @@
 /**
- * Spans on their way out: OTLP/HTTP with JSON bodies (https://opentelemetry.io/docs/specs/otlp/), in batches, to a
- * collector. What cannot be sent is tried again a few times and then dropped and counted: nobody waits for it.
+ * Spans and metrics on their way out: OTLP/HTTP with JSON bodies (https://opentelemetry.io/docs/specs/otlp/), spans in
+ * batches, metrics every minute, to a collector. What cannot be sent is tried again a few times and then dropped and counted: nobody waits for it.
  */
 import type { Clock, Timer } from "../../kv/clock.ts";
-import type { Endpoint, Outbound } from "../client/outbound.ts";
+import type { Outbound } from "../client/outbound.ts";
 import type { Span, Spans } from "../machinery/spans.ts";
+import { metricsMessage, nanoseconds } from "./otlp_metrics.ts";
 
 /** Spans of one request at most, and how long they are gathered: OpenTelemetry's defaults. */
 export const BATCH_SPANS_MAX = 512;
@@ -18,12 +19,17 @@ const RETRYABLE = new Set([429, 502, 503, 504]);
 /** The longest value of an attribute. */
 const VALUE_LENGTH_MAX = 1_024;
 
-/** Where spans go. */
+/** How often metrics are told: OpenTelemetry's default. */
+export const METRICS_EVERY_MS = 60_000;
+
+/** Where spans and metrics go. */
 export interface TracingOptions {
   /** The whole URL, such as `http://127.0.0.1:4318/v1/traces`. */
   url: string;
   /** Traces of a million that are recorded (default: only those that somebody outside records). */
   samplingRatePerMillion?: number;
+  /** Where metrics are told as well (default: nowhere). */
+  metricsUrl?: string;
 }
 
 /** What it needs. */
@@ -33,31 +39,39 @@ interface Ports {
   clock: Clock;
   /** This server, for whoever looks at several. */
   instance: string;
+  /** What `/metrics` says now. */
+  metricsText(): string;
   failed(error: unknown): void;
 }
 
 /** See the module's text. */
-export class SpanExporter {
+export class OtlpExporter {
   exported = 0;
   failures = 0;
-  readonly #endpoint: Endpoint;
+  readonly #options: TracingOptions;
   readonly #ports: Ports;
+  readonly #since: number;
   #timer: Timer | undefined;
+  #metricsTimer: Timer | undefined;
   #sending: Promise<void> | undefined;
   #closed = false;
 
-  constructor({ url }: TracingOptions, ports: Ports) {
-    this.#endpoint = { url };
+  constructor(options: TracingOptions, ports: Ports) {
+    this.#options = options;
     this.#ports = ports;
+    this.#since = ports.clock.now();
     ports.spans.onFirst(() => this.#arm());
+    if (options.metricsUrl) this.#armMetrics();
   }
 
   /** Sends what is left; nothing is sent after it. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
+    this.#metricsTimer?.cancel();
     await this.#sending;
     await this.#drain();
+    await this.#tellMetrics();
   }
 
   /** Lines for `/metrics`. */
@@ -84,22 +98,39 @@ export class SpanExporter {
 
   /** Sends what has ended by now, batch by batch. */
   async #drain(): Promise<void> {
-    const { spans } = this.#ports;
+    const { spans, instance } = this.#ports;
     for (let left = spans.waiting; left > 0; left -= BATCH_SPANS_MAX) {
       const batch = spans.take(BATCH_SPANS_MAX);
-      if (await this.#send(batch)) this.exported += batch.length;
-      else spans.dropped += batch.length;
+      if (await this.#send(this.#options.url, tracesOf(batch, instance))) {
+        this.exported += batch.length;
+      } else spans.dropped += batch.length;
     }
   }
 
-  async #send(batch: readonly Span[]): Promise<boolean> {
-    const { outbound, clock, instance, failed } = this.#ports;
-    const body = new TextEncoder().encode(JSON.stringify(tracesOf(batch, instance)));
+  #armMetrics(): void {
+    this.#metricsTimer = this.#ports.clock.timer("background", METRICS_EVERY_MS, () => {
+      void this.#tellMetrics().then(() => {
+        if (!this.#closed) this.#armMetrics();
+      });
+    });
+  }
+
+  async #tellMetrics(): Promise<void> {
+    const { metricsUrl } = this.#options;
+    if (!metricsUrl) return;
+    const { clock, instance, metricsText } = this.#ports;
+    const period = { begin: this.#since, end: clock.now() };
+    await this.#send(metricsUrl, metricsMessage(metricsText(), period, resourceOf(instance)));
+  }
+
+  async #send(url: string, message: object): Promise<boolean> {
+    const { outbound, clock, failed } = this.#ports;
+    const body = new TextEncoder().encode(JSON.stringify(message));
     for (let attempt = 1;; attempt++) {
       let problem: unknown;
       let isWorthMore = true;
       try {
-        const { status } = await outbound.send(this.#endpoint, {
+        const { status } = await outbound.send({ url }, {
           method: "POST",
           headers: { "content-type": "application/json" },
           body,
@@ -121,6 +152,13 @@ export class SpanExporter {
   }
 }
 
+/** Whose spans and metrics they are. */
+function resourceOf(instance: string): object {
+  return {
+    attributes: attributesOf({ "service.name": "plesio", "service.instance.id": instance }),
+  };
+}
+
 /** An ExportTraceServiceRequest of these spans. */
 export function tracesOf(spans: readonly Span[], instance: string): object {
   const scopes = new Map<string, object[]>();
@@ -129,11 +167,8 @@ export function tracesOf(spans: readonly Span[], instance: string): object {
     if (known) known.push(encoded(span));
     else scopes.set(span.scope, [encoded(span)]);
   }
-  const resource = {
-    attributes: attributesOf({ "service.name": "plesio", "service.instance.id": instance }),
-  };
   const scopeSpans = [...scopes].map(([name, spans]) => ({ scope: { name }, spans }));
-  return { resourceSpans: [{ resource, scopeSpans }] };
+  return { resourceSpans: [{ resource: resourceOf(instance), scopeSpans }] };
 }
 
 /** OTLP's numbers: of a span's kind, and of a status. */
@@ -157,11 +192,6 @@ function encoded(span: Span): object {
     }),
     ...(error !== undefined && { status: { code: ERROR, message: shortened(error) } }),
   };
-}
-
-/** JSON's numbers are too small for it: microseconds are as exact as the clock. */
-function nanoseconds(ms: number): string {
-  return `${Math.round(ms * 1_000)}000`;
 }
 
 function attributesOf(values: Span["attributes"]): object[] {

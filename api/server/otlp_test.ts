@@ -3,7 +3,8 @@ import { ManualClock } from "../../kv/mod.ts";
 import { OutboundError } from "../client/outbound.ts";
 import type { Outbound, OutboundRequest } from "../client/outbound.ts";
 import { type Span, Spans, SPANS_WAITING_MAX, TRACES_REMEMBERED_MAX } from "../machinery/spans.ts";
-import { ATTEMPTS_MAX, BATCH_SPANS_MAX, BATCH_WAIT_MS, SpanExporter, tracesOf } from "./otlp.ts";
+import { ATTEMPTS_MAX, BATCH_SPANS_MAX, BATCH_WAIT_MS, OtlpExporter, tracesOf } from "./otlp.ts";
+import { metricsMessage } from "./otlp_metrics.ts";
 
 const TRACE = "0af7651916cd43dd8448eb211c80319c";
 
@@ -30,15 +31,16 @@ function world(answer: (nth: number) => number | Error = () => 200) {
     },
   } as unknown as Outbound;
   const failed = (error: unknown) => lost.push((error as Error).message);
-  const ports = { spans, outbound, clock, instance: "i", failed };
-  const exporter = new SpanExporter({ url: "http://collector/v1/traces" }, ports);
+  const metricsText = () => "# TYPE x_total counter\nx_total 3\n";
+  const ports = { spans, outbound, clock, instance: "i", metricsText, failed };
+  const exporter = new OtlpExporter({ url: "http://collector/v1/traces" }, ports);
   const add = (count: number) => {
     for (let i = 0; i < count; i++) spans.add(spanOf(spans));
   };
   return { clock, spans, exporter, sizes, lost, add };
 }
 
-Deno.test("SpanExporter sends what has ended in batches, and the rest when it is closed", async () => {
+Deno.test("OtlpExporter sends what has ended in batches, and the rest when it is closed", async () => {
   const { clock, exporter, sizes, add } = world();
   add(BATCH_SPANS_MAX + 8);
   await clock.advance(BATCH_WAIT_MS - 1);
@@ -56,7 +58,7 @@ Deno.test("SpanExporter sends what has ended in batches, and the rest when it is
   assertEquals(clock.nextAt(), undefined);
 });
 
-Deno.test("SpanExporter asks a collector again that is busy or away, and gives up what it does not want", async () => {
+Deno.test("OtlpExporter asks a collector again that is busy or away, and gives up what it does not want", async () => {
   const refused = new OutboundError("connection refused", "connection");
   const said = [503, refused, 200, 400, 503, 503, 503];
   const { clock, spans, exporter, sizes, lost, add } = world((nth) => said[nth - 1]);
@@ -142,6 +144,77 @@ Deno.test("tracesOf() writes OTLP's JSON", () => {
           events: [{ name: "authorize", timeUnixNano: "1767225600000500000" }],
           status: { code: 2, message: "no" },
         }],
+      }],
+    }],
+  });
+});
+
+Deno.test("metricsMessage() says of Prometheus' text what OTLP has words for", () => {
+  const text = `# HELP a_total All of a.
+# TYPE a_total counter
+a_total{code="200",path="x\\"y\\\\z"} 3
+a_total{code="500"} 1
+# TYPE b gauge
+b 1.5
+# TYPE c_seconds histogram
+c_seconds_bucket{verb="GET",le="0.1"} 2
+c_seconds_bucket{verb="GET",le="1"} 5
+c_seconds_bucket{verb="GET",le="+Inf"} 6
+c_seconds_sum{verb="GET"} 4.5
+c_seconds_count{verb="GET"} 6
+# TYPE d summary
+d{quantile="0.5"} 1
+d_sum 1
+# TYPE e gauge
+e NaN
+no type 1
+`;
+  const times = { startTimeUnixNano: "1000000", timeUnixNano: "2500000" };
+  const attribute = (key: string, stringValue: string) => ({ key, value: { stringValue } });
+  const message = metricsMessage(text, { begin: 1, end: 2.5 }, { attributes: [] });
+  assertEquals(message, {
+    resourceMetrics: [{
+      resource: { attributes: [] },
+      scopeMetrics: [{
+        scope: { name: "apiserver" },
+        metrics: [
+          {
+            name: "a_total",
+            description: "All of a.",
+            sum: {
+              isMonotonic: true,
+              aggregationTemporality: 2,
+              dataPoints: [
+                {
+                  ...times,
+                  attributes: [attribute("code", "200"), attribute("path", 'x"y\\z')],
+                  asDouble: 3,
+                },
+                { ...times, attributes: [attribute("code", "500")], asDouble: 1 },
+              ],
+            },
+          },
+          {
+            name: "b",
+            description: "",
+            gauge: { dataPoints: [{ ...times, attributes: [], asDouble: 1.5 }] },
+          },
+          {
+            name: "c_seconds",
+            description: "",
+            histogram: {
+              aggregationTemporality: 2,
+              dataPoints: [{
+                ...times,
+                attributes: [attribute("verb", "GET")],
+                count: "6",
+                sum: 4.5,
+                bucketCounts: ["2", "3", "1"],
+                explicitBounds: [0.1, 1],
+              }],
+            },
+          },
+        ],
       }],
     }],
   });

@@ -52,17 +52,30 @@ function* spansOf({ resourceSpans }: any): Generator<Span> {
   }
 }
 
+// deno-lint-ignore no-explicit-any -- what came over the wire
+type Metric = any;
+
 /** A collector. */
 function collector() {
   const spans: Span[] = [];
+  /** The last that was told of each. */
+  const metrics = new Map<string, Metric>();
   const server = Deno.serve({ port: 0, hostname: "127.0.0.1", onListen() {} }, async (request) => {
-    assertEquals(new URL(request.url).pathname, "/v1/traces");
+    const { pathname } = new URL(request.url);
     assertEquals(request.headers.get("content-type"), "application/json");
-    spans.push(...spansOf(await request.json()));
+    const message = await request.json();
+    if (pathname === "/v1/traces") spans.push(...spansOf(message));
+    else {
+      assertEquals(pathname, "/v1/metrics");
+      for (const { scopeMetrics } of message.resourceMetrics) {
+        for (const metric of scopeMetrics[0].metrics) metrics.set(metric.name, metric);
+      }
+    }
     return new Response("{}");
   });
-  const url = `http://127.0.0.1:${server.addr.port}/v1/traces`;
-  return { url, spans, stop: () => server.shutdown() };
+  const base = `http://127.0.0.1:${server.addr.port}`;
+  const urls = { url: `${base}/v1/traces`, metricsUrl: `${base}/v1/metrics` };
+  return { ...urls, spans, metrics, stop: () => server.shutdown() };
 }
 
 const labels = { app: "web" };
@@ -168,4 +181,42 @@ Deno.test("a rate decides by the trace alone; whoever began it outside decides f
   assertEquals([none, asked], [0, 2]);
   const [some] = await record(250_000, "00");
   assert(some > 20 && some < 80, String(some));
+});
+
+Deno.test("metrics that a collector is told are those of /metrics, and of what was done", async () => {
+  const { url, metricsUrl, metrics, stop } = collector();
+  const tracing = { url, metricsUrl };
+  const cluster = await Cluster.start({ nodes: 0, components: ["api"], front: { tracing } });
+  for (let i = 0; i < 7; i++) {
+    const reply = await cluster.fetch("/api/v1/namespaces/default/configmaps", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({
+        apiVersion: "v1",
+        kind: "ConfigMap",
+        metadata: { name: i < 5 ? `m${i}` : "m0" },
+      }),
+    });
+    await reply.body?.cancel();
+  }
+  await cluster.stop();
+  await stop();
+  const points = (name: string) => {
+    const { sum, gauge, histogram } = metrics.get(name);
+    return (sum ?? gauge ?? histogram).dataPoints.map((point: Metric) => ({
+      ...point,
+      labels: attributesOf(point.attributes),
+    })).filter(({ labels }: Metric) => labels.resource === "configmaps" && labels.verb === "POST");
+  };
+  const total = metrics.get("apiserver_request_total").sum;
+  assertEquals([total.isMonotonic, total.aggregationTemporality], [true, 2]);
+  assertEquals(
+    points("apiserver_request_total").map((p: Metric) => [p.labels.code, p.asDouble]),
+    [["201", 5], ["409", 2]],
+  );
+  const [took] = points("apiserver_request_duration_seconds");
+  assertEquals(took.count, "7");
+  assertEquals(took.bucketCounts.length, took.explicitBounds.length + 1);
+  assertEquals(took.bucketCounts.reduce((sum: number, n: string) => sum + Number(n), 0), 7);
+  assert(BigInt(took.startTimeUnixNano) <= BigInt(took.timeUnixNano));
 });
