@@ -84,6 +84,7 @@ import {
   type Diff,
   diffOf,
   type DiffOptions,
+  exportOf,
   Forks,
   loginLink,
   type Moment,
@@ -101,8 +102,9 @@ import type { Auditor } from "./api/server/audit.ts";
 import { bootstrap, publishAuthentication, publishClusterInfo } from "./api/server/bootstrap.ts";
 import type { Listener, TlsFiles } from "./api/server/listen.ts";
 import { endpointOf, type Peers, peersOf, placesIn } from "./api/peers.ts";
-import { clockOf, forkOptions } from "./api/fork.ts";
+import { clockOf, forkOptions, isReal } from "./api/ground.ts";
 import { openCluster } from "./api/open_cluster.ts";
+import { replayIncident } from "./api/replay.ts";
 import { identityOf } from "./api/identity.ts";
 import {
   keepServed,
@@ -292,6 +294,18 @@ export class Cluster {
       await database.close();
       throw error;
     }
+  }
+
+  /**
+   * A cluster that goes through an incident's revisions once more (`export`), and stands where that ended: to be read,
+   * at every revision of it. Its controllers rest; `fork` with all components goes on, from any of its moments.
+   */
+  static async replay(file: Uint8Array, options: ClusterOptions = {}): Promise<Cluster> {
+    const { database, clock } = await replayIncident(file);
+    const { log = () => undefined } = options;
+    const tokenKeys = await openTokenKeys(database.settings);
+    const own = { nodes: 0, components: ["api"] as const, ...options };
+    return new Cluster({ options: own, clock, database, ranges: undefined, tokenKeys, log });
   }
 
   /** Acts as the administrator, by way of authorization and admission like everybody. */
@@ -570,6 +584,12 @@ export class Cluster {
     return new Cluster({ options, clock, database: forked, ranges, tokenKeys, log, audit });
   }
 
+  /** An incident as the lines of a file: the state at a moment, and every revision until another; without secrets. */
+  async export(moments: { from?: Moment; to?: Moment } = {}): Promise<Uint8Array> {
+    const lines = await exportOf(this.#ground, moments);
+    return new Uint8Array(await new Response(ReadableStream.from(lines)).arrayBuffer());
+  }
+
   /** What changed between two revisions or times (default: until now). */
   diff(from: Moment, to?: Moment, options?: DiffOptions): Promise<Diff> {
     return diffOf(this.#parts, { from, to }, options);
@@ -615,11 +635,6 @@ export class Cluster {
     await database.close();
     await ranges?.release();
   }
-}
-
-/** Whether its nodes run processes. */
-function isReal({ runtime }: ClusterOptions): boolean {
-  return runtime === "auto" || runtime === "isolate";
 }
 
 function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<Parts, "upkeep"> {

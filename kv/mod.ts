@@ -79,5 +79,7 @@ export { type DueRecord, DueRecords } from "./due.ts";
 export { deepFreeze } from "./item.ts";
 export { MemoryKv } from "./memory_kv.ts";
 export { addSealKey, openShared } from "./open.ts";
+export type { StateGiven, StoreGiven } from "./database.ts";
+export { type Replayed, replayed } from "./replay.ts";
 export { sealSnapshot, unsealSnapshot } from "./snapshot_envelope.ts";
 export * as limits from "./limits.ts";

@@ -18,6 +18,7 @@ import { dashboard } from "./dashboard.ts";
 import { clock } from "./clock.ts";
 import { diff } from "./diff.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { exported, exportOf } from "./export.ts";
 import { login } from "./login.ts";
 import { forkOf, forks } from "./forks.ts";
 import { logs } from "./logs.ts";
@@ -33,6 +34,7 @@ export { loginLink } from "./dashboard.ts";
 export { type ForkAsked, Forks } from "./forks.ts";
 export { TestKit } from "./kit.ts";
 export { type Diff, diffOf, type DiffOptions } from "./diff.ts";
+export { exportOf };
 export { type Moment, momentOf } from "./moment.ts";
 export type { PlesioPorts } from "./ports.ts";
 export { type Story, type StoryOf, storyOf } from "./story.ts";
@@ -45,6 +47,7 @@ const ENDPOINTS: readonly Endpoint[] = [
   { path: "/dashboard", answer: dashboard, open: true },
   { path: "/plesio/v1/at", answer: at, requested: requestedAt },
   { path: "/plesio/v1/diff", answer: diff },
+  { path: "/plesio/v1/export", answer: exported },
   { path: "/plesio/v1/forks", answer: forks, inner: forkOf },
   { path: "/plesio/v1/logs", answer: logs },
   { path: "/plesio/v1/snapshot", answer: snapshot },

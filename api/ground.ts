@@ -1,4 +1,4 @@
-/** What a fork of a cluster is started with, and the clocks of clusters and forks. */
+/** What a cluster stands on: its clock, whether it runs processes, and what a fork of it is started with. */
 import { type Clock, ManualClock, RealClock } from "../kv/mod.ts";
 import type { FrontOptions } from "./server/front_options.ts";
 
@@ -41,4 +41,9 @@ export function forkOptions(
     clock: typeof clock === "string" ? clock : manual ? "manual" : "real",
     seed: clock instanceof ManualClock ? clock.seed : seed,
   } as const;
+}
+
+/** Whether a cluster's nodes run processes. */
+export function isReal({ runtime }: { runtime?: string }): boolean {
+  return runtime === "auto" || runtime === "isolate";
 }
