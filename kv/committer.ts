@@ -277,8 +277,8 @@ export class Committer<T> {
           await this.#o.clock.sleep(lockedPauseMs(this.#o.clock));
           continue;
         }
-        // Deno KV refused it unseen: a limit of its own that ours should have caught.
-        if (error instanceof TypeError && !this.#o.owner) return failure;
+        // The database refused it unseen. (After a try that may have landed that proves nothing.)
+        if (error instanceof TypeError && !this.#o.owner && !isUnsure) return failure;
         isUnsure = true;
         // Where we own the file, commits end before the next begins: an unchanged head is the truth.
         if (this.#o.owner && tries >= COMMIT_TRIES_MAX && await this.#isUnchanged(formed)) {
@@ -446,7 +446,7 @@ function fail<T>(formed: Formed<T>, error: Error): void {
 export function databaseError(error: unknown): Error {
   if (error instanceof StoreError) return error;
   const text = error instanceof Error ? error.message : String(error);
-  if (/disk is full|No space left|disk I\/O error|SQLITE_FULL|quota/i.test(text)) {
+  if (/disk is full|No space left|disk I\/O error|SQLITE_FULL|quota|space exceeded/i.test(text)) {
     return new DatabaseError(`The disk is full, or cannot be written: ${text}`, { cause: error });
   }
   return new DatabaseError(`The database failed: ${text}`, { cause: error });

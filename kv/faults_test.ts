@@ -142,6 +142,29 @@ Deno.test("a commit of unknown outcome that another's follows is found in the lo
   });
 });
 
+Deno.test("a refusal is told, but not after a try of unknown outcome", async () => {
+  const real = await Deno.openKv(":memory:");
+  const hook = { commit: (commit: Commit) => commit() };
+  const database = await open({ kv: hooked(real, hook), owner: false });
+  const store = database.objects;
+  await increment(store);
+  const refused = new TypeError("refused: no space");
+  let refusals = 1;
+  hook.commit = (commit) => refusals-- > 0 ? Promise.reject(refused) : commit();
+  await assertRejects(() => increment(store), DatabaseError, "no space");
+  const fate = ["lands unheard", "is refused", "is refused"];
+  hook.commit = async (commit) => {
+    const next = fate.shift();
+    if (next === "is refused") throw refused;
+    const result = await commit();
+    if (next === "lands unheard") throw new Error("connection lost");
+    return result;
+  };
+  assertEquals(await increment(store), 2);
+  assertEquals([fate.length, store.view().revision], [0, 2]);
+  await database.close();
+});
+
 Deno.test("nobody is answered while the outcome is unknown", async () => {
   const clock = new ManualClock();
   const hook = { commit: (commit: Commit) => commit() };

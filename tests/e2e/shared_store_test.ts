@@ -18,8 +18,21 @@ const KEEP = 1_000_000;
 const WRITERS = 3;
 /** How long the shares of writers are compared. */
 const SHARED_MS = 5_000;
+const TRIES_MAX = 3;
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Compares shares; again if the machine itself had no time for one of the processes. */
+async function shareFairly(writers: readonly StoreWriter[]): Promise<void> {
+  for (let tries = 1;; tries++) {
+    const before = writers.map(({ acks }) => acks.length);
+    await pause(SHARED_MS);
+    const shares = writers.map(({ acks }, i) => acks.length - before[i]);
+    const fair = shares.reduce((sum, share) => sum + share) / WRITERS;
+    if (shares.every((share) => share >= fair / 2)) return;
+    assert(tries < TRIES_MAX, `shares ${shares} of ${fair}`);
+  }
+}
 
 /** Runs three writers beside a watcher, does what is harmful, and checks what was answered. */
 async function shared(path: string, harm: (writers: StoreWriter[]) => Promise<void>) {
@@ -34,11 +47,7 @@ async function shared(path: string, harm: (writers: StoreWriter[]) => Promise<vo
   const acks: Ack[] = [];
   try {
     await Promise.all(writers.map(({ began }) => began));
-    const before = writers.map(({ acks }) => acks.length);
-    await pause(SHARED_MS);
-    const shares = writers.map(({ acks }, i) => acks.length - before[i]);
-    const fair = shares.reduce((sum, share) => sum + share) / WRITERS;
-    for (const share of shares) assert(share >= fair / 2, `shares ${shares} of ${fair}`);
+    await shareFairly(writers);
     await harm(writers);
   } finally {
     for (const writer of writers) acks.push(...await writer.kill());
