@@ -9,6 +9,8 @@ export interface SharedStore {
   readonly url: string;
   readonly env: Record<string, string>;
   stop(): Promise<void>;
+  /** Makes trouble of its own in each round. */
+  trouble?(round: number): Promise<void>;
 }
 
 const ROOT = new URL("../../", import.meta.url);

@@ -7,6 +7,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { decodeRecord } from "../../kv/codec.ts";
 import { openBackend } from "../../kv/open.ts";
+import { EtcdCluster, hasEtcd } from "../etcd_cluster.ts";
 import { kvConnect, Processes, type SharedStore } from "./processes.ts";
 import { RawConnection } from "./raw_http.ts";
 import { accessOf } from "./server.ts";
@@ -327,6 +328,7 @@ async function killing(store: SharedStore): Promise<void> {
   void walking.finally(() => walked = true);
   for (let round = 0; asked ? !walked : round < ROUNDS; round++) {
     await new Promise((resolve) => setTimeout(resolve, ROUND_MS));
+    await store.trouble?.(round);
     await all.kill(round % 3);
     await all.start(round % 3);
   }
@@ -369,4 +371,25 @@ Deno.test(`three processes over KV Connect, ${ROUNDS} of them killed under load`
     await store.stop();
     await Deno.remove(folder, { recursive: true });
   }
+});
+
+Deno.test({
+  name:
+    `three processes over three members of etcd, ${ROUNDS} of them killed, and a member, under load` +
+    (hasEtcd ? "" : " (left out: etcd is not installed)"),
+  ignore: !hasEtcd,
+  fn: async () => {
+    const members = await EtcdCluster.start(3);
+    await killing({
+      url: members.url("/plesio"),
+      env: {},
+      stop: () => Promise.resolve(),
+      trouble: async (round) => {
+        // One of three may be away; it comes back, and another one goes
+        if (round > 0) members.startMember((round - 1) % 3);
+        if (round > 0) await members.healthy((round - 1) % 3);
+        await members.kill(round % 3);
+      },
+    }).finally(() => members.dispose());
+  },
 });
