@@ -391,6 +391,7 @@ export class Cluster {
     if (options.data || options.encryptionAnew) upkeep.resealLater();
     upkeep.renewIdentityLater();
     if (processes) upkeep.follow();
+    await processes?.announce({});
     if (!components.includes("nodes")) return;
     const wanted = localNodes(options, {
       clock,

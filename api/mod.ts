@@ -93,7 +93,7 @@ import { Metrics, objectLines } from "./server/metrics.ts";
 import { OpenApi } from "./server/openapi.ts";
 import { createOutbound } from "./server/outbound.ts";
 import { placesIn } from "./peers.ts";
-import { relayedHere } from "./server/relay.ts";
+import { relayByRecords, relayedHere } from "./server/relay.ts";
 import { dialerThrough, Tunnels } from "./server/tunnels.ts";
 
 export { httpClient, type HttpClientOptions } from "./client/http.ts";
@@ -461,6 +461,7 @@ export function createApi(options: ApiOptions): Api {
   const aggregation = deps.aggregation = new Aggregation(deps, options.frontProxy);
   const definitions = new Definitions(deps);
   if (options.database.processes) {
+    relayByRecords(deps, options.database.processes);
     deps.upToDate = async () => {
       const view = await options.database.objects.fresh();
       await definitions.caughtUp(view);

@@ -9,7 +9,8 @@
  * - **Nodes.** A node's place in the store names the process that hosts it, or that it has dialled in to. Who is asked
  *   for a node that it does not have opens a connection to that process, `GET /api/v1/nodes/NAME/relay` upgraded to
  *   a WebSocket, under a certificate that says that it is one of them, and asks through it what it would ask the node:
- *   the connection is a node's tunnel the other way round (`client/tunnel.ts`). It is kept while it is used.
+ *   the connection is a node's tunnel the other way round (`client/tunnel.ts`). It is kept while it is used. Where a
+ *   process has no address that leads to it (instances of a platform), the same frames go by records of the store.
  */
 import { createHash } from "node:crypto";
 import type { Clock, Timer } from "../kv/clock.ts";
@@ -109,45 +110,53 @@ export class Peers {
   /** All other processes, as one node each that answers for all of its own. */
   async others(): Promise<NodeApi[]> {
     const { processes } = this.#o;
-    const peers = (await processes.live()).filter(({ holder, url }) =>
-      url !== undefined && holder !== processes.self.holder
-    );
+    const peers = (await processes.live()).filter(({ holder }) => holder !== processes.self.holder);
     const found = await Promise.allSettled(peers.map((peer) => this.#nodeAt(peer, ALL_NODES)));
     return found.flatMap((one) => one.status === "fulfilled" ? [one.value] : []);
   }
 
   async #nodeAt(peer: ProcessRecord, node: string): Promise<NodeApi> {
     const { url, holder } = peer;
-    if (!url) throw unavailable(`node "${node}" is at a process that cannot be reached`);
     const name = `${holder}/${node}`;
-    const link = this.#links.get(name) ?? this.#open(url, node, name);
+    const link = this.#links.get(name) ?? this.#open(peer, node, name);
     this.#links.set(name, link);
     try {
       return (await link).api;
     } catch (error) {
       if (error instanceof ApiError) throw error;
-      throw unavailable(`node "${node}" cannot be reached through ${url}: ${textOf(error)}`);
+      const way = url ?? "records";
+      throw unavailable(`node "${node}" cannot be reached through ${way}: ${textOf(error)}`);
     }
   }
 
-  async #open(url: string, node: string, name: string): Promise<Link> {
-    const { clock, dial, servingPem } = this.#o;
+  async #open({ url, holder }: ProcessRecord, node: string, name: string): Promise<Link> {
+    const { clock, processes } = this.#o;
     try {
-      const { trustPem, authority } = await this.#o.identity();
-      const certificate = await this.#certificateBy(authority);
-      const carrier = await dial({
-        url,
-        caBundle: servingPem ? `${trustPem}\n${servingPem}` : trustPem,
-        certificate: { cert: certificate.certificatePem, key: certificate.keyPem },
-      }, node);
+      // What has no address, or none that leads there, is reached by records of the store
+      const carrier = await (url ? this.#dial(url, node) : undefined)?.catch((error) =>
+        this.#o.log("warn", "no way to another process but records", { url, error: textOf(error) })
+      ) ?? processes.connect(holder, node);
       const tunnel = new Tunnel(carrier, { clock });
-      void tunnel.closed.then(() => this.#links.delete(name));
+      void tunnel.closed.then(() =>
+        this.#links.delete(name)
+      );
       this.#closeWhenIdle(tunnel, false);
       return { tunnel, api: nodeThrough(tunnel) };
     } catch (error) {
       this.#links.delete(name);
       throw error;
     }
+  }
+
+  async #dial(url: string, node: string): Promise<Carrier> {
+    const { servingPem } = this.#o;
+    const { trustPem, authority } = await this.#o.identity();
+    const certificate = await this.#certificateBy(authority);
+    return await this.#o.dial({
+      url,
+      caBundle: servingPem ? `${trustPem}\n${servingPem}` : trustPem,
+      certificate: { cert: certificate.certificatePem, key: certificate.keyPem },
+    }, node);
   }
 
   #closeWhenIdle(tunnel: Tunnel, wasIdle: boolean): void {

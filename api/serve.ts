@@ -30,8 +30,6 @@ export interface ServedCluster {
   busy(): string[];
   /** This process, as the others know it. */
   readonly holder: string;
-  /** Says that it is there, once it is. */
-  ready(): Promise<void>;
   /** The processes that live. */
   live(): Promise<string[]>;
   /** Whether it leads all that is led by one. */
@@ -140,7 +138,6 @@ export class Served {
     const { clock: host, open, start } = this.#o;
     const clock = new WorkClock(host);
     const cluster = await start({ kv: await open(), clock });
-    await cluster.ready();
     await (await this.#records()).awake(cluster.holder);
     // Who is dead is known once nothing of it was seen for a while
     await cluster.live();

@@ -44,7 +44,6 @@ export function servedCluster(
     busy,
     stop,
     answer: (request, remote) => api.serve(request, { remote }),
-    ready: async () => await processes?.announce({}),
     leads: () => processes?.leads() ?? true,
     live: async () => (await processes?.live() ?? []).map((one) => one.holder),
   };

@@ -314,6 +314,16 @@ export interface ProcessRecord extends ProcessFacts {
   readonly startedMs: number;
 }
 
+/** A connection between two processes: whole messages, in order. */
+export interface Link {
+  /** Resolves when it is on its way. */
+  send(data: Uint8Array): Promise<void>;
+  /** Hears of messages, one at a time, the first ones included. */
+  receive(handler: (data: Uint8Array) => Promise<void> | void): void;
+  close(): void;
+  readonly closed: Promise<void>;
+}
+
 /**
  * The processes that use one database, and what each of them keeps for all: a node's connection, say. Records outside
  * the log; those of a dead process count no longer once its lease has lapsed, and are swept.
@@ -331,6 +341,10 @@ export interface Processes {
   take(place: string): Promise<void>;
   /** It is here no longer; if another process has it by now, nothing changes. */
   leave(place: string): Promise<void>;
+  /** Opens a connection to a process by records of the database, for a subject. */
+  connect(holder: string, subject: string): Link;
+  /** Hears of connections that others open. */
+  listen(handler: (subject: string, link: Link) => void): void;
   /** Who has the first of these places that somebody has, if that process lives. */
   keeperOf(...places: readonly string[]): Promise<ProcessRecord | undefined>;
 }

@@ -13,6 +13,8 @@
  * | `["lease", holder]` | a process is alive (plain, outside the log) |
  * | `["process", holder]` | what a process says of itself |
  * | `["due", instance]` | when a process that sleeps is to be woken |
+ * | `["link", to, id, n]` | a message of a connection between processes, for `to` |
+ * | `["linkbell", to]` | rung when one came |
  * | `["place", name]` | which process has something that all may ask for |
  * | `["mail", dueMs, id]` | a message of the mailbox transport |
  * | `["mailbell"]` | rung when mail came |
@@ -88,6 +90,18 @@ export function dueKey(instance: string): Deno.KvKey {
 }
 /** All of them. */
 export const DUE_PREFIX: Deno.KvKey = ["due"];
+/** A record of a connection between processes. */
+export function linkKey(to: string, id: string, index: number): Deno.KvKey {
+  return ["link", to, id, index];
+}
+/** All records for a process, or those of one connection. */
+export function linkPrefix(to: string, id?: string): Deno.KvKey {
+  return id === undefined ? ["link", to] : ["link", to, id];
+}
+/** Rung when a record came for a process. */
+export function linkBellKey(to: string): Deno.KvKey {
+  return ["linkbell", to];
+}
 /** Which process has a place. */
 export function placeKey(name: string): Deno.KvKey {
   return ["place", name];

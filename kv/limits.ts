@@ -117,6 +117,15 @@ export const LEASE_RENEW_EVERY_MS = 5_000;
 /** For how long a lease that was read, and lived, is not read again. */
 export const LEASE_LOOK_EVERY_MS = 1_000;
 
+/** Bytes of one record of a connection between processes. */
+export const LINK_PIECE_BYTES = 60_000;
+/** Records of one such connection that may be unread. */
+export const LINK_UNREAD_MAX = 64;
+/** How often who has too many unread looks whether they were read. */
+export const LINK_LOOK_MS = 50;
+/** When the database deletes what nobody has read. */
+export const LINK_EXPIRE_MS = 60_000;
+
 /** Mail whose delivery failed to the end that is kept to be looked at. */
 export const UNDELIVERED_MAX = 1_000;
 /** Bytes of one message's address and key. */
@@ -204,6 +213,11 @@ relate(GROUP_KEY_BYTES_MAX < KV_COMMIT_KEY_BYTES_MAX, "a group's keys leave room
 relate(GROUP_MUTATIONS_MAX < WATCH_CATCH_UP_EVENTS, "a group fits into one batch of catching up");
 relate(COMPACT_DELETES_PER_COMMIT <= KV_MUTATIONS_MAX, "a compaction commit fits");
 relate(LEASE_RENEW_EVERY_MS * 2 < LEASE_MS, "a lease survives one lost renewal");
+relate(LINK_PIECE_BYTES < KV_VALUE_BYTES_MAX, "a record of a connection fits into a value");
+relate(
+  GROUP_BYTES_WANTED + LINK_PIECE_BYTES <= KV_COMMIT_BYTES_MAX,
+  "records of a connection that go together fit into a commit",
+);
 relate(MAIL_ACKS_PER_COMMIT * 2 <= KV_MUTATIONS_MAX, "a commit of deliveries fits");
 relate(MAIL_BACKOFF_MS.length <= KV_BACKOFF_STEPS_MAX, "the backoff schedule fits");
 relate(MAIL_BACKOFF_MS.every((ms) => ms <= KV_BACKOFF_MS_MAX), "each backoff fits");

@@ -8,9 +8,17 @@
  */
 
 import type { Clock } from "./clock.ts";
-import type { Processes, ProcessFacts, ProcessRecord } from "./contract.ts";
-import { leaseKey, PLACE_PREFIX, placeKey, PROCESS_PREFIX, processKey } from "./keys.ts";
+import type { Link, Processes, ProcessFacts, ProcessRecord } from "./contract.ts";
+import {
+  leaseKey,
+  linkPrefix,
+  PLACE_PREFIX,
+  placeKey,
+  PROCESS_PREFIX,
+  processKey,
+} from "./keys.ts";
 import type { LeaseTerms } from "./lease.ts";
+import { type LinkHandler, Links } from "./links.ts";
 import { KV_GET_MANY_MAX } from "./limits.ts";
 import { patiently } from "./patience.ts";
 
@@ -26,11 +34,13 @@ export class ProcessTable implements Processes {
   readonly #o: ProcessTableOptions;
   readonly #startedMs: number;
   readonly #places = new Set<string>();
+  readonly #links: Links;
   #facts: ProcessFacts = {};
 
   constructor(options: ProcessTableOptions) {
     this.#o = options;
     this.#startedMs = options.clock.now();
+    this.#links = new Links({ ...options, holder: options.terms.holder });
   }
 
   get self(): ProcessRecord {
@@ -72,6 +82,14 @@ export class ProcessTable implements Processes {
     await patiently(clock, () => kv.atomic().check(entry).delete(entry.key).commit());
   }
 
+  connect(holder: string, subject: string): Link {
+    return this.#links.connect(holder, subject);
+  }
+
+  listen(handler: LinkHandler): void {
+    this.#links.listen(handler);
+  }
+
   async keeperOf(...places: readonly string[]): Promise<ProcessRecord | undefined> {
     const { kv, terms } = this.#o;
     const entries = await kv.getMany<string[]>(places.slice(0, KV_GET_MANY_MAX).map(placeKey));
@@ -90,6 +108,7 @@ export class ProcessTable implements Processes {
   /** Takes back everything that this process has said. */
   async close(): Promise<void> {
     const { kv } = this.#o;
+    this.#links.close();
     await Promise.all([...this.#places].map((place) => this.leave(place))).catch(() => {
       // Whoever finds them without a lease sweeps them
     });
@@ -110,6 +129,7 @@ export class ProcessTable implements Processes {
     for await (const entry of kv.list<string>({ prefix: PLACE_PREFIX })) {
       if (entry.value === holder) await kv.atomic().check(entry).delete(entry.key).commit();
     }
+    for await (const { key } of kv.list({ prefix: linkPrefix(holder) })) await kv.delete(key);
     await kv.atomic().delete(processKey(holder)).delete(leaseKey(holder)).commit();
   }
 }

@@ -135,7 +135,8 @@ export async function servedOptions(ports: Pick<CommandPorts, "log">): Promise<C
   const args = (env("PLESIO_FLAGS") ?? "").split(/\s+/).filter(Boolean);
   const flags = readFlags(["--runtime", "simulated", ...args]);
   // Deno Deploy has one database for all instances, which is opened by no name
-  flags.kv ??= env("PLESIO_KV") || (env("DENO_DEPLOYMENT_ID") ? "" : undefined);
+  flags.kv ??= env("PLESIO_KV") ||
+    (env("DENO_DEPLOY") || env("DENO_DEPLOYMENT_ID") ? "" : undefined);
   return await optionsOf(flags, flags.data ?? env("PLESIO_DATA"), ports);
 }
 

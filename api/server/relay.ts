@@ -7,6 +7,7 @@ import type { NodeApi, NodeDialer } from "../client/node_api.ts";
 import { type Carrier, Tunnel } from "../client/tunnel.ts";
 import type { User } from "../client/contract.ts";
 import { forbidden } from "../machinery/errors.ts";
+import type { Processes } from "../../kv/contract.ts";
 import type { Deps } from "./deps.ts";
 
 /** The subresource of a node under which a process asks for it. */
@@ -39,6 +40,13 @@ export function admitPeer(user: User, node: string): void {
 /** What answers for a node, or for all, of this process alone: so that no question goes round in a circle. */
 export function relayedHere(here: NodeDialer, all: NodeApi | undefined): NodeDialer {
   return (node) => node === ALL_NODES && all ? Promise.resolve(all) : here(node);
+}
+
+/** Answers those who ask by records of the store, as they have no other way. */
+export function relayByRecords(deps: Deps, processes: Processes): void {
+  processes.listen((node, link) => {
+    deps.relayed!(node).then((api) => relay(deps, api, link)).catch(() => link.close());
+  });
 }
 
 /** Answers for a node until the connection ends. */

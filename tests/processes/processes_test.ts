@@ -285,6 +285,23 @@ Deno.test("nodes of one prefix are hosted by one process, which others find, and
   const use = async (cluster: Cluster) =>
     (await json(cluster.fetch("/apis/metrics.k8s.io/v1beta1/nodes"))).items.length;
   assertEquals(await use(first), 2);
+  // Neither listens anywhere: what one asks of the other goes by records of the store
+  await pass(1_000);
+  assertEquals(await use(other), 2);
+  const pod = {
+    metadata: { name: "told" },
+    spec: { nodeName: "plesio-1", containers: [{ name: "c", image: "nginx" }] },
+  };
+  await other.fetch(
+    "/api/v1/namespaces/default/serviceaccounts",
+    post({ metadata: { name: "default" } }),
+  );
+  assertEquals((await other.fetch("/api/v1/namespaces/default/pods", post(pod))).status, 201);
+  await pass(2_000);
+  const log = "/api/v1/namespaces/default/pods/told/log";
+  const texts = await Promise.all([first, other].map(async (one) => (await one.fetch(log)).text()));
+  assertMatch(texts[0], /simulated: started container c/);
+  assertEquals(texts[1], texts[0]);
   await first.stop();
   await pass(3_000);
   assertEquals(other.actors().some((actor) => actor.address === "node/plesio-host"), true);
