@@ -13,6 +13,7 @@ export const clusterRoleAggregationController: Controller<void> = {
   name: "clusterrole-aggregation",
   account: "clusterrole-aggregation-controller",
   for: CLUSTER_ROLES,
+  selects: (role) => role.aggregationRule !== undefined,
   watches: [{
     // Any role may be a part of any that aggregates; there are few of those.
     resource: CLUSTER_ROLES,

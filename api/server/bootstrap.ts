@@ -279,6 +279,9 @@ async function publish(
 
 /** Creates an object unless its name is taken. */
 async function ensure(client: Client, target: Target, object: object): Promise<void> {
+  const { name } = (object as KubeObject).metadata;
+  // Looked for first: a create that is refused has gone through all of admission, webhooks that are not up yet too.
+  if (await found404(client.get({ ...target, name }))) return;
   await client.create(target, object).catch((error) => {
     if (!(error instanceof ApiError && error.reason === "AlreadyExists")) throw error;
   });
