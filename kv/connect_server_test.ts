@@ -5,7 +5,7 @@ import { RealClock } from "./clock.ts";
 import { connectHandler, type ConnectOptions, serveConnect } from "./connect_server.ts";
 import { keyBytes } from "./key_bytes.ts";
 import { CONNECT_BODY_BYTES_MAX, CONNECT_TOKEN_LENGTH_MIN } from "./limits.ts";
-import { openBackend } from "./open.ts";
+import { openShared } from "./open.ts";
 import { message } from "./protobuf.ts";
 
 const TOKEN = "a token of tests";
@@ -13,10 +13,7 @@ Deno.env.set("DENO_KV_ACCESS_TOKEN", TOKEN);
 
 const CLIENTS: Record<string, (url: string) => Promise<Deno.Kv>> = {
   "Deno's client": (url) => Deno.openKv(url),
-  "our client": async (url) => {
-    const newKey = () => new Uint8Array();
-    return (await openBackend(url, { owner: false, newKey })).kv;
-  },
+  "our client": (url) => openShared(url),
 };
 
 /** A database, and the same by KV Connect. */

@@ -344,9 +344,9 @@ export function keysInDatabase(kv: Deno.Kv): KeyPlace {
 }
 
 /** Keys that the caller keeps. */
-export function keysGiven(keys: Uint8Array): KeyPlace {
+export function keysGiven(keys: Uint8Array, name = "what was given"): KeyPlace {
   return {
-    name: "what was given",
+    name,
     read: () => Promise.resolve(keys),
     write: () =>
       Promise.reject(

@@ -5,7 +5,8 @@
  *
  * A file is checked before Deno KV sees it, because that would create its tables in any SQLite database and
  * its error for all else says little. It is locked, so that a second process is refused; vacuumed when more
- * than half of it is free; and has its sealing key beside it.
+ * than half of it is free; and has its sealing key beside it. A database elsewhere has it in itself, or in
+ * the environment (PLESIO_SEAL_KEY): then who can read the database cannot read its Secrets.
  *
  * This is the only file of `kv/` that touches files.
  */
@@ -16,6 +17,7 @@ import { DatabaseError } from "./contract.ts";
 import { databaseError } from "./committer.ts";
 import { EtcdStore } from "./etcd.ts";
 import { EtcdMembers } from "./etcd_members.ts";
+import { keysGiven } from "./keyring.ts";
 import { ETCD_STORE_BYTES_MAX, KV_MUTATIONS_MAX, VACUUM_FREE_BYTES_MIN } from "./limits.ts";
 import { remoteKv } from "./remote_kv.ts";
 import { ownKeys, sealKeyId } from "./seal.ts";
@@ -23,7 +25,7 @@ import { ownKeys, sealKeyId } from "./seal.ts";
 /** An opened database. */
 export interface Backend {
   readonly kv: Deno.Kv;
-  /** Where the sealing keys lie: beside the file, if there is a file. */
+  /** Where the sealing keys lie: beside the file or in the environment; else in the database. */
   readonly keys?: KeyPlace;
   /** Hard bound of a store here, unless told otherwise (default `STORE_BYTES_MAX`). */
   readonly bytesMax?: number;
@@ -82,9 +84,9 @@ export async function openBackend(
   options: { owner: boolean; newKey: () => Uint8Array },
 ): Promise<Backend> {
   if (!isFile(path)) {
-    if (/^etcds?:/.test(path)) return await etcdBackend(path);
-    const kv = /^https?:/.test(path) ? connectKv(path) : await openKv(path);
-    return { kv, close: () => kv.close() };
+    const backend = await openService(path);
+    // Memory keeps its key where it keeps everything.
+    return path.startsWith(":") ? backend : { ...backend, keys: keysOfEnvironment() };
   }
   makeFolder(path);
   const lock = lockFile(path, options.owner);
@@ -117,6 +119,28 @@ export async function openBackend(
 /** Opens a database that processes share, for what lies beside the stores. */
 export async function openShared(path: string): Promise<Deno.Kv> {
   return (await openBackend(path, { owner: false, newKey: () => new Uint8Array() })).kv;
+}
+
+async function openService(path: string): Promise<Backend> {
+  if (/^etcds?:/.test(path)) return await etcdBackend(path);
+  const kv = /^https?:/.test(path) ? connectKv(path) : await openKv(path);
+  return { kv, close: () => kv.close() };
+}
+
+/** In the environment: sealing keys of 32 bytes each, the newest first, in base64. */
+const SEAL_KEY_VARIABLE = "PLESIO_SEAL_KEY";
+
+/** The sealing keys that the environment gives for a database elsewhere, so that they do not lie in it. */
+function keysOfEnvironment(): KeyPlace | undefined {
+  const text = Deno.env.get(SEAL_KEY_VARIABLE);
+  if (!text) return undefined;
+  try {
+    return keysGiven(Uint8Array.fromBase64(text.trim()), SEAL_KEY_VARIABLE);
+  } catch {
+    throw new DatabaseError(
+      `${SEAL_KEY_VARIABLE} is not in base64: \`openssl rand -base64 32\` makes one`,
+    );
+  }
 }
 
 /** A database by KV Connect. Its token comes by the environment, as Deno's own client has it. */

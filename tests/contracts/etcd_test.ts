@@ -1,7 +1,7 @@
 /** The contracts of KV, store and queue over three members of etcd, where it is installed. */
 
 import { openDatabase, RealClock } from "../../kv/mod.ts";
-import { openBackend } from "../../kv/open.ts";
+import { openShared } from "../../kv/open.ts";
 import { EtcdCluster, hasEtcd } from "../etcd_cluster.ts";
 import { kvContract } from "./kv.ts";
 import { queueContract } from "./queue.ts";
@@ -26,7 +26,7 @@ if (hasEtcd) {
   };
   kvContract("etcd", async () => {
     const path = cluster.url(`/case-${++count}`);
-    const { kv } = await openBackend(path, { owner: false, newKey: () => new Uint8Array() });
+    const kv = await openShared(path);
     return { kv, dispose: () => Promise.resolve() };
   });
   storeContract("etcd", make, { has: ["durable", "shared"] });

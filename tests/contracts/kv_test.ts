@@ -1,6 +1,6 @@
 /** What the store counts on in a Deno KV, over KV Connect: by Deno's own client, and by ours. */
 
-import { openBackend } from "../../kv/open.ts";
+import { openShared } from "../../kv/open.ts";
 import { kvContract } from "./kv.ts";
 import { serveKv } from "./served_kv.ts";
 
@@ -11,6 +11,6 @@ kvContract("KV Connect, Deno's client", async () => {
 
 kvContract("KV Connect", async () => {
   const { url, dispose } = await serveKv();
-  const { kv } = await openBackend(url, { owner: false, newKey: () => new Uint8Array() });
+  const kv = await openShared(url);
   return { kv, dispose };
 });

@@ -4,17 +4,13 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { DatabaseError, limits, ManualClock, openDatabase, RealClock } from "../../kv/mod.ts";
 import { EtcdStore } from "../../kv/etcd.ts";
 import { EtcdMembers } from "../../kv/etcd_members.ts";
-import { openBackend } from "../../kv/open.ts";
+import { openShared } from "../../kv/open.ts";
 import { Message, message } from "../../kv/protobuf.ts";
 import { remoteKv } from "../../kv/remote_kv.ts";
 import { thingCodec, within } from "../contracts/store.ts";
 import { type ClusterTls, EtcdCluster, hasEtcd } from "../etcd_cluster.ts";
 
 const ignore = !hasEtcd;
-
-async function openKv(path: string): Promise<Deno.Kv> {
-  return (await openBackend(path, { owner: false, newKey: () => new Uint8Array() })).kv;
-}
 
 async function withCluster(
   members: number,
@@ -34,7 +30,10 @@ Deno.test({
   ignore,
   fn: () =>
     withCluster(1, async (cluster) => {
-      const [one, two] = [await openKv(cluster.url()), await openKv(cluster.url("/other/place/"))];
+      const [one, two] = [
+        await openShared(cluster.url()),
+        await openShared(cluster.url("/other/place/")),
+      ];
       await one.set(["a"], 1);
       await two.set(["a"], 2);
       assertEquals((await one.get(["a"])).value, 1);
@@ -102,7 +101,7 @@ Deno.test({
   ignore,
   fn: () =>
     withCluster(3, async (cluster) => {
-      const kv = await openKv(cluster.url());
+      const kv = await openShared(cluster.url());
       const first = await kv.set(["a"], 1);
       const reader = kv.watch([["a"]]).getReader();
       assertEquals((await reader.read()).value![0].value, 1);
@@ -134,7 +133,7 @@ Deno.test({
       const tls = await makeTls(folder);
       await withCluster(1, async (cluster) => {
         const { ca, cert, key } = tls;
-        const kv = await openKv(`${cluster.url()}?ca=${ca}&cert=${cert}&key=${key}`);
+        const kv = await openShared(`${cluster.url()}?ca=${ca}&cert=${cert}&key=${key}`);
         await kv.set(["a"], 1);
         assertEquals((await kv.get(["a"])).value, 1);
         kv.close();

@@ -1,7 +1,7 @@
 /** `deno task kv-server` as people start it. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { openBackend } from "../../kv/open.ts";
+import { openShared } from "../../kv/open.ts";
 import { KvServer, TOKEN } from "../kv_server.ts";
 
 Deno.env.set("DENO_KV_ACCESS_TOKEN", TOKEN);
@@ -12,7 +12,7 @@ Deno.test("kv-server keeps a file, to itself alone, and says what is wrong", asy
   try {
     const server = await KvServer.start({ data });
     assert(/^http:\/\/127\.0\.0\.1:\d+\/$/.test(server.url), server.url);
-    const { kv } = await openBackend(server.url, { owner: false, newKey: () => new Uint8Array() });
+    const kv = await openShared(server.url);
     const { versionstamp } = await kv.set(["a"], { one: 1 });
     const port = Number(new URL(server.url).port);
     await assertRejects(() => KvServer.start({ data }), Error, "in use by another process");
