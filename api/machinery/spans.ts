@@ -155,9 +155,12 @@ function idOf(high: number, low: number): string {
   return hex32(high) + hex32(low);
 }
 
+/** Two digits of each byte: `toString` and padding take ten times as long. */
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
 /** A number's 32 bits as hexadecimal digits. */
 export function hex32(value: number): string {
-  return (value >>> 0).toString(16).padStart(8, "0");
+  return HEX[value >>> 24] + HEX[value >>> 16 & 255] + HEX[value >>> 8 & 255] + HEX[value & 255];
 }
 
 /** A number of 32 bits that looks like chance, another one for each. */

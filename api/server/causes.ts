@@ -91,9 +91,25 @@ function begin(deps: Deps, request: ApiRequest, because: number, trace: string |
   request.cause = {
     trace: trace ?? deps.traceIds.next(),
     because,
-    by: origin?.by ?? `${user.name} ${agent}`,
+    by: origin?.by ?? writerOf(user.name, agent),
     verb: subresource ? `${what}/${subresource}` : what,
   };
+}
+
+/** Users, and programs of each, whose texts are kept. */
+const WRITERS_MAX = 64;
+const writers = new Map<string, Map<string, string>>();
+
+/** A user and its program as one text; the same string for all their writes, since each lives as long as its revision. */
+function writerOf(user: string, agent: string): string {
+  let programs = writers.get(user);
+  if (!programs || programs.size > WRITERS_MAX) {
+    if (writers.size > WRITERS_MAX) writers.clear();
+    writers.set(user, programs = new Map());
+  }
+  let text = programs.get(agent);
+  if (text === undefined) programs.set(agent, text = `${user} ${agent}`);
+  return text;
 }
 
 /** The revision that a request says it has read of what it changes; 0: it says none. */

@@ -144,3 +144,14 @@ Deno.test("TraceIds.next() never repeats itself, and its last half is spread eve
   assertEquals(seen.size, 16_000);
   for (const count of firsts) assert(count > 800 && count < 1_200, String(firsts));
 });
+
+Deno.test("who wrote is told right however many users and programs there are", async () => {
+  await using f = await openApi();
+  for (let i = 0; i < 150; i++) {
+    const user = { name: `user-${i % 75}`, groups: ["system:masters"] };
+    const made = await f.api.client(user, `program-${i}`).create(maps, {
+      metadata: { name: `m${i}` },
+    });
+    assertEquals((await causeOf(f, made)).by, `user-${i % 75} program-${i}`);
+  }
+});
