@@ -46,7 +46,8 @@ class Cache implements Informer<KubeObject> {
   readonly #clock: Clock;
   readonly #stop = new AbortController();
   readonly #objects = new Map<string, Object>();
-  readonly #byNamespace = new Map<string, Map<string, Object>>();
+  /** Made when somebody first asks for a namespace: of most resources nobody does. */
+  #byNamespace: Map<string, Map<string, Object>> | undefined;
   readonly #indexes = new Map<string, Index>();
   readonly #listeners = new Set<Listener>();
   readonly #onError: (error: unknown) => void;
@@ -99,6 +100,10 @@ class Cache implements Informer<KubeObject> {
 
   list(namespace?: string): Iterable<Object> {
     if (namespace === undefined) return this.#objects.values();
+    if (!this.#byNamespace) {
+      this.#byNamespace = new Map();
+      for (const [key, object] of this.#objects) addMember(this.#byNamespace, key, object);
+    }
     return this.#byNamespace.get(namespace)?.values() ?? NONE;
   }
 
@@ -225,10 +230,7 @@ class Cache implements Informer<KubeObject> {
   #put(key: string, object: Object): void {
     const old = this.#objects.get(key);
     this.#objects.set(key, object);
-    const namespace = object.metadata.namespace ?? "";
-    let members = this.#byNamespace.get(namespace);
-    if (!members) this.#byNamespace.set(namespace, members = new Map());
-    members.set(key, object);
+    if (this.#byNamespace) addMember(this.#byNamespace, key, object);
     for (const index of this.#indexes.values()) {
       if (old) removeFrom(index, key, old);
       addTo(index, key, object);
@@ -241,9 +243,9 @@ class Cache implements Informer<KubeObject> {
     if (!old) return;
     this.#objects.delete(key);
     const namespace = old.metadata.namespace ?? "";
-    const members = this.#byNamespace.get(namespace);
+    const members = this.#byNamespace?.get(namespace);
     members?.delete(key);
-    if (members?.size === 0) this.#byNamespace.delete(namespace);
+    if (members?.size === 0) this.#byNamespace!.delete(namespace);
     for (const index of this.#indexes.values()) removeFrom(index, key, old);
     this.#tell({ key, old: last ?? old });
   }
@@ -257,6 +259,13 @@ class Cache implements Informer<KubeObject> {
       }
     }
   }
+}
+
+function addMember(all: Map<string, Map<string, Object>>, key: string, object: Object): void {
+  const namespace = object.metadata.namespace ?? "";
+  let members = all.get(namespace);
+  if (!members) all.set(namespace, members = new Map());
+  members.set(key, object);
 }
 
 function addTo(index: Index, key: string, object: Object): void {

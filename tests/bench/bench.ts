@@ -23,6 +23,7 @@ import { Server } from "../e2e/server.ts";
 import { startGuarded } from "./guarded.ts";
 import { auditCost } from "./audit_cost.ts";
 import { backendRates } from "./backends.ts";
+import { forkFigures } from "./forks.ts";
 import { HEADER, hostile as besideHostile, ROUNDS, rowOf } from "./hostile.ts";
 import { allReadyMs, startMs } from "./isolates.ts";
 import { containerStarts } from "./containers.ts";
@@ -59,7 +60,7 @@ function note(
   console.error(`${name}: ${value.toFixed(value < 10 ? 2 : 0)} ${unit}`);
 }
 
-/** `--only` names groups: api, backends, front, `hostile NAME`, scheduling, `workloads NAME`, starts, virtual, services, isolates, containers. */
+/** `--only` names groups: api, backends, front, `hostile NAME`, scheduling, `workloads NAME`, starts, virtual, forks, services, isolates, containers. */
 const wants = (name: string) => !only || only.test(name);
 
 async function api(): Promise<void> {
@@ -197,6 +198,17 @@ async function virtual(): Promise<void> {
   note("a week of them with pods on a node, 2,016", "s", week.ms / 1000, undefined, 60, 15);
 }
 
+/** Forks of a cluster in this process, of 10,000 objects. */
+async function forks(): Promise<void> {
+  const found = await forkFigures();
+  note("fork of 10,000 objects, first", "ms", found.firstMs, undefined, 10, 5);
+  note("fork of 10,000 objects, median of 200", "ms", found.medianMs, undefined, 10, 1);
+  note("200 forks and what they come from", "MB", found.untouchedMB, undefined, 1_000, 300);
+  note("the same, each asked once and at rest", "MB", found.touchedMB, undefined, 1_000, 500);
+  note("first request to a fork", "ms", found.firstRequestMs, undefined, 50, 5);
+  note("a fork at rest after that", "ms", found.settleMs, undefined, 250, 50);
+}
+
 /** What a change of services costs where the kernel carries their packets. */
 async function services(): Promise<void> {
   const times = await serviceRulesMs();
@@ -254,6 +266,7 @@ if (wants("scheduling")) await scheduling();
 await workloads();
 if (wants("starts")) await starts();
 if (wants("virtual")) await virtual();
+if (wants("forks")) await forks();
 if (wants("services")) await services();
 if (wants("isolates")) await isolates();
 if (wants("containers")) await containers();
