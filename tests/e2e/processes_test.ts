@@ -136,8 +136,6 @@ class Judge {
   readonly #leaders = new Map<string, { writer: string; fence: number }>();
   readonly #pods = new Map<string, { set: string; name: string }>();
   readonly #wanted = new Map<string, number>();
-  // deno-lint-ignore no-explicit-any -- objects as they are stored
-  readonly #known = new Map<string, any>();
 
   async watch(kv: Deno.Kv, over: AbortSignal): Promise<void> {
     while (!over.aborted) {
@@ -163,31 +161,15 @@ class Judge {
       ? JSON.parse(decoder.decode(record.body))
       : undefined;
     if (key.startsWith("!term/")) return this.#term(revision, key.slice(6), body);
-    const actor = cause && this.#leaders.has(cause.by) ? cause.by : this.#actorOf(key, body);
-    const leader = actor && this.#leaders.get(actor);
+    const leader = cause && this.#leaders.get(cause.by);
     if (leader) {
       this.judged++;
       if (leader.writer !== this.#writer) {
-        this.wrong.push(`${revision}: ${actor} wrote ${key} after its term`);
+        this.wrong.push(`${revision}: ${cause.by} wrote ${key} after its term`);
       }
     }
     if (key.startsWith("/registry/replicasets/")) this.#set(key.slice(22), body);
     if (key.startsWith("/registry/pods/")) this.#pod(revision, key.slice(15), body);
-  }
-
-  /** Whose work a write is, by what it makes. */
-  // deno-lint-ignore no-explicit-any -- objects as they are stored
-  #actorOf(key: string, object: any): string | undefined {
-    const owner = object?.metadata?.ownerReferences?.[0]?.kind;
-    const known = this.#known.get(key);
-    this.#known.set(key, object);
-    if (!object) return undefined;
-    if (!known && key.startsWith("/registry/replicasets/") && owner === "Deployment") {
-      return "controller/deployment";
-    }
-    if (!key.startsWith("/registry/pods/")) return undefined;
-    if (!known && owner === "ReplicaSet") return "controller/replicaset";
-    return object.spec.nodeName && !known?.spec.nodeName ? "scheduler/default" : undefined;
   }
 
   #term(
@@ -333,6 +315,7 @@ async function killing(store: SharedStore): Promise<void> {
     await all.start(round % 3);
   }
   const said = await walking;
+  if (said) console.log(said.split("\n").filter((line) => !line.startsWith("ok ")).join("\n"));
   loading.abort();
   const acknowledged = new Map((await Promise.all(writers)).flatMap((one) => [...one]));
   await deploying;
