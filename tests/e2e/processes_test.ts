@@ -12,8 +12,8 @@ import { kvConnect, Processes, type SharedStore } from "./processes.ts";
 import { RawConnection } from "./raw_http.ts";
 import { accessOf } from "./server.ts";
 
-const ROUNDS = Number(Deno.env.get("PLESIO_KILL_ROUNDS") ?? 3);
-const ROUND_MS = Number(Deno.env.get("PLESIO_KILL_EVERY_MS") ?? 4_000);
+const ROUNDS = Number(Deno.env.get("PLESIO_KILL_ROUNDS") ?? 2);
+const ROUND_MS = Number(Deno.env.get("PLESIO_KILL_EVERY_MS") ?? 3_000);
 const MAPS = "/api/v1/namespaces/default/configmaps";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -375,4 +375,64 @@ Deno.test({
       },
     }).finally(() => members.dispose());
   },
+});
+
+Deno.test("logs, exec, port-forward, proxy and top go to the process that has the node", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "plesio-kv-" });
+  const store = await kvConnect(folder);
+  try {
+    await using all = await Processes.start(store, {
+      count: 2,
+      flags: (index) =>
+        index === 0
+          ? ["--runtime", "isolate", "--nodes", "1", "--node-prefix", "east"]
+          : ["--nodes", "0"],
+    });
+    const elsewhere = all.at(1);
+    const kubectl = async (...args: string[]) => {
+      const { stdout, stderr } = await new Deno.Command("kubectl", {
+        args: ["--kubeconfig", elsewhere.kubeconfig, ...args],
+      }).output();
+      return decoder.decode(stdout) + decoder.decode(stderr);
+    };
+    const program = "console.log('up'); Deno.serve({ port: 8080 }, () => new Response('hello'))";
+    const pod = {
+      metadata: { name: "far" },
+      spec: {
+        containers: [{
+          name: "c",
+          image: "denoland/deno:2.9.6",
+          args: ["eval", program],
+          ports: [{ containerPort: 8080 }],
+        }],
+      },
+    };
+    await until(
+      "the default ServiceAccount",
+      async () =>
+        (await ask(all, "GET", "/api/v1/namespaces/default/serviceaccounts/default")).status ===
+          200,
+    );
+    const made = await ask(all, "POST", "/api/v1/namespaces/default/pods", pod);
+    assertEquals(made.status, 201, JSON.stringify(made.value));
+    await until("the program", async () => (await kubectl("logs", "far")).includes("up"));
+    assertEquals(await kubectl("exec", "far", "--", "echo", "from there"), "from there\n");
+    const path = "/api/v1/namespaces/default/pods/far:8080/proxy/";
+    assertEquals(await kubectl("get", "--raw", path), "hello");
+    const forward = new Deno.Command("kubectl", {
+      args: ["--kubeconfig", elsewhere.kubeconfig, "port-forward", "far", ":8080"],
+      stdout: "piped",
+      stderr: "inherit",
+    }).spawn();
+    const reader = forward.stdout.pipeThrough(new TextDecoderStream()).getReader();
+    const port = /:(\d+) ->/.exec((await reader.read()).value ?? "")?.[1];
+    assertEquals(await (await fetch(`http://127.0.0.1:${port}/`)).text(), "hello");
+    forward.kill();
+    await reader.cancel();
+    await forward.status;
+    await until("top", async () => /east-0 .*\n/.test(await kubectl("top", "nodes")));
+  } finally {
+    await store.stop();
+    await Deno.remove(folder, { recursive: true });
+  }
 });
