@@ -44,6 +44,9 @@ export async function kvConnect(folder: string): Promise<SharedStore> {
   };
 }
 
+/** A connection younger than this may be that of one command. */
+const YOUNG_MS = 3_000;
+
 /** See the module's text. */
 export class Processes {
   readonly kubeconfig: string;
@@ -53,6 +56,10 @@ export class Processes {
   readonly #ports: readonly number[];
   readonly #servers: (Server | undefined)[] = [];
   readonly #listener: Deno.Listener;
+  /** Connections that are open, with where they lead and since when. */
+  readonly #open = new Set<{ index: number; at: number }>();
+  /** Where new connections do not go. */
+  #avoided: number | undefined;
   #next = 0;
   #closed = false;
 
@@ -109,10 +116,20 @@ export class Processes {
     });
   }
 
-  /** Ends one without a word. */
-  async kill(index: number): Promise<void> {
+  /**
+   * Ends one without a word. `between`: in a moment in which it has no young connection, as those of one command are:
+   * what was asked for once and done, and whose answer is cut, cannot be asked for again by who does not expect that.
+   */
+  async kill(index: number, { between = false } = {}): Promise<void> {
     const server = this.#servers[index];
     if (!server) return;
+    this.#avoided = index;
+    for (const until = performance.now() + YOUNG_MS; between && performance.now() < until;) {
+      const since = performance.now() - YOUNG_MS;
+      if (![...this.#open].some((one) => one.index === index && one.at > since)) break;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    this.#avoided = undefined;
     this.#servers[index] = undefined;
     for (const pid of await server.pids()) Deno.kill(pid, "SIGKILL");
     await server.process.status;
@@ -134,8 +151,10 @@ export class Processes {
   }
 
   async #carry(client: Deno.Conn): Promise<void> {
-    const server = await this.#dial();
-    if (!server) return client.close();
+    const dialled = await this.#dial();
+    if (!dialled) return client.close();
+    const { server, ...open } = dialled;
+    this.#open.add(open);
     const end = () => {
       for (const side of [client, server]) {
         try {
@@ -149,14 +168,17 @@ export class Processes {
       client.readable.pipeTo(server.writable).catch(end),
       server.readable.pipeTo(client.writable).catch(end),
     ]);
+    this.#open.delete(open);
   }
 
   /** One after the other, until one answers. */
-  async #dial(): Promise<Deno.TcpConn | undefined> {
+  async #dial(): Promise<{ server: Deno.TcpConn; index: number; at: number } | undefined> {
     for (let i = 0; i < this.#ports.length * 20 && !this.#closed; i++) {
-      const port = this.#ports[this.#next++ % this.#ports.length];
+      const index = this.#next++ % this.#ports.length;
+      if (index === this.#avoided) continue;
       try {
-        return await Deno.connect({ hostname: "127.0.0.1", port });
+        const server = await Deno.connect({ hostname: "127.0.0.1", port: this.#ports[index] });
+        return { server, index, at: performance.now() };
       } catch {
         if (i % this.#ports.length === this.#ports.length - 1) {
           await new Promise((resolve) => setTimeout(resolve, 100));

@@ -15,6 +15,7 @@ import { accessOf } from "./server.ts";
 const ROUNDS = Number(Deno.env.get("PLESIO_KILL_ROUNDS") ?? 2);
 const ROUND_MS = Number(Deno.env.get("PLESIO_KILL_EVERY_MS") ?? 3_000);
 const MAPS = "/api/v1/namespaces/default/configmaps";
+const ROOT = new URL("../../", import.meta.url);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -310,8 +311,8 @@ async function killing(store: SharedStore): Promise<void> {
   void walking.finally(() => walked = true);
   for (let round = 0; asked ? !walked : round < ROUNDS; round++) {
     await new Promise((resolve) => setTimeout(resolve, ROUND_MS));
-    await store.trouble?.(round);
-    await all.kill(round % 3);
+    if (!asked) await store.trouble?.(round);
+    await all.kill(round % 3, { between: asked });
     await all.start(round % 3);
   }
   const said = await walking;
@@ -432,6 +433,78 @@ Deno.test("logs, exec, port-forward, proxy and top go to the process that has th
     await forward.status;
     await until("top", async () => /east-0 .*\n/.test(await kubectl("top", "nodes")));
   } finally {
+    await store.stop();
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
+Deno.test("a machine that has joined is reached from every process, and dials another one when its own is killed", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "plesio-kv-" });
+  const store = await kvConnect(folder);
+  let machine: Deno.ChildProcess | undefined;
+  try {
+    await using all = await Processes.start(store, { count: 2, flags: () => ["--nodes", "0"] });
+    const run = async (command: string, args: string[]) => {
+      const { stdout, stderr } = await new Deno.Command(command, { args, cwd: ROOT }).output();
+      return decoder.decode(stdout) + decoder.decode(stderr);
+    };
+    const mod = ["run", "-A", "mod.ts"];
+    const kubeconfig = ["--kubeconfig", all.kubeconfig];
+    const create = [...mod, "token", "create", "--print-join-command", ...kubeconfig];
+    const told = await run(Deno.execPath(), create);
+    const join = /node --server \S+ --token \S+ --ca-hash \S+/.exec(told)![0].split(" ");
+    machine = new Deno.Command(Deno.execPath(), {
+      args: [
+        ...mod,
+        ...join,
+        "--node-name",
+        "shed",
+        "--runtime",
+        "simulated",
+        "--data",
+        `${folder}/shed`,
+      ],
+      cwd: ROOT,
+      stdout: "null",
+      stderr: "null",
+    }).spawn();
+    await until("the node is ready", async () => {
+      const { value } = await ask(all, "GET", "/api/v1/nodes/shed");
+      return value.status?.conditions?.some((one: { type: string; status: string }) =>
+        one.type === "Ready" && one.status === "True"
+      );
+    });
+    const pod = {
+      metadata: { name: "far" },
+      spec: { containers: [{ name: "c", image: "nginx" }] },
+    };
+    await until(
+      "the default ServiceAccount",
+      async () => (await ask(all, "POST", "/api/v1/namespaces/default/pods", pod)).status === 201,
+    );
+    const logs = (index: number) =>
+      run("kubectl", ["--kubeconfig", all.at(index).kubeconfig, "logs", "far"]);
+    for (const index of [0, 1]) {
+      await until(
+        `logs at process ${index}`,
+        async () => (await logs(index)).includes("simulated: started"),
+      );
+    }
+    for (const index of [0, 1]) {
+      await all.kill(index);
+      await until(
+        "logs at the one that is left",
+        async () => (await logs(1 - index)).includes("simulated: started"),
+      );
+      await all.start(index);
+    }
+    await until(
+      "logs at the one that was begun again",
+      async () => (await logs(1)).includes("simulated: started"),
+    );
+  } finally {
+    machine?.kill("SIGTERM");
+    await machine?.status;
     await store.stop();
     await Deno.remove(folder, { recursive: true });
   }
