@@ -11,6 +11,7 @@
  * is due within `SLEEP_MS_MIN`: to sleep for less would cost more than it saves.
  */
 import type { Clock, Timer } from "../kv/clock.ts";
+import { unavailable } from "./machinery/errors.ts";
 import { type DueRecord, DueRecords, WorkClock } from "../kv/mod.ts";
 
 /** How long nobody has to ask before an instance sleeps. */
@@ -78,7 +79,11 @@ export class Served {
   async fetch(request: Request, remote?: string): Promise<Response> {
     const leave = this.#enter();
     try {
-      const { cluster } = await this.#wake();
+      const awake = await this.#wake().catch((error) => {
+        this.#o.log("error", "the cluster could not be woken", { error: String(error) });
+      });
+      if (!awake) return leave(), notAwake();
+      const { cluster } = awake;
       const { response, ended } = await cluster.answer(request, remote);
       if (ended) void ended.finally(leave);
       else if (!response.body) leave();
@@ -174,6 +179,12 @@ export class Served {
   #records(): Promise<DueRecords> {
     return this.#due ??= this.#o.open().then((kv) => new DueRecords(kv, this.#o.clock.uuid()));
   }
+}
+
+/** What is answered while the database cannot be had; what is wrong with it is for the log alone. */
+function notAwake(): Response {
+  const { status } = unavailable("the cluster cannot be reached now, try again");
+  return Response.json(status, { status: 503, headers: { "retry-after": "1" } });
 }
 
 /** The same bytes; `ended` hears once that there are no more, or that nobody wants them. */

@@ -138,9 +138,15 @@ export async function openDatabase<T>(options: DatabaseOptions<T>): Promise<Data
   const owner = options.owner ?? (options.kv === undefined && isAlone);
   const given = options.kv ?? (path === SIMULATED_PATH ? new MemoryKv().open() : undefined);
   const life = options.lifeIn && !owner ? lifeIn(options.lifeIn) : undefined;
-  const opened = given !== undefined
-    ? backendOf(given)
-    : await openBackend(path, { owner, newKey: () => clock.bytes(SEAL_KEY_BYTES) });
+  let opened: Backend;
+  try {
+    opened = given !== undefined
+      ? backendOf(given)
+      : await openBackend(path, { owner, newKey: () => clock.bytes(SEAL_KEY_BYTES) });
+  } catch (error) {
+    life?.close();
+    throw error;
+  }
   const backend = life ? { ...opened, close: () => (opened.close(), life.close()), life } : opened;
   try {
     const { state } = options;

@@ -33,7 +33,9 @@
  * machines, or make many processes fast on one SQLite file (they work, and share fairly).
  *
  * Read in this order: `contract.ts`, `state.ts`, `btree.ts`, `former.ts`, `committer.ts`, `log.ts`,
- * `codec.ts`, `watch.ts`, `history.ts`, `compact.ts`, `store.ts`, `lease.ts`, `queue.ts`, `database.ts`.
+ * `codec.ts`, `watch.ts`, `history.ts`, `compact.ts`, `store.ts`, `lease.ts`, `queue.ts`, `database.ts`; for
+ * processes that share a database `processes.ts` (who is there), `links.ts` (how they speak without a network) and
+ * `due.ts` (when one that sleeps is to be woken).
  *
  * It lies in whatever keeps the few promises of Deno KV that it counts on: `open.ts` says what there is,
  * `remote_kv.ts` what is counted on, `connect_client.ts`, `connect_server.ts` and `etcd.ts` how it is kept.

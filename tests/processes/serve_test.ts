@@ -208,3 +208,29 @@ Deno.test("a cluster without a database to share stays awake", async () => {
   assertEquals(started, 1);
   await door.sleep();
 });
+
+Deno.test("a cluster whose database cannot be had says so, and is woken by the next request", async () => {
+  const platform = new Platform();
+  let away = true;
+  const said: string[] = [];
+  const served = new Served({
+    clock: platform.clock,
+    open: () =>
+      away
+        ? Promise.reject(new Error("password of db is x"))
+        : Promise.resolve(platform.memory.open()),
+    start: async (parts) =>
+      (await Cluster.start({ nodes: 0, components: ["api"], ...parts })).served(),
+    log: (_level, text) => void said.push(text),
+  });
+  const first = await served.fetch(new Request("https://cluster.test/healthz"));
+  assertEquals([first.status, first.headers.get("retry-after")], [503, "1"]);
+  const { kind, reason, message } = await first.json();
+  assertEquals([kind, reason], ["Status", "ServiceUnavailable"]);
+  assertEquals(message, "the cluster cannot be reached now, try again");
+  assertEquals(said, ["the cluster could not be woken"]);
+  away = false;
+  const second = await served.fetch(new Request("https://cluster.test/healthz"));
+  assertEquals(await second.text(), "ok");
+  await served.sleep();
+});
