@@ -90,7 +90,6 @@ import {
   type Moment,
   momentOf,
   plesioApi,
-  type PlesioPorts,
   type Story,
   type StoryOf,
   storyOf,
@@ -646,12 +645,17 @@ function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<Parts, 
   const host = options.testKit ? new RealClock() : clock;
   const authorities = { users: "" };
   const { kinds, gates } = apisOf(options);
-  const outbound = options.outbound ?? hostOutbound({ database, clock });
+  const settled = settler(clock, () => ({ system, informers, database, requests: api.requests }));
+  const kitPorts = { clock, host, database, settled, simulated, admin: ADMIN, api: () => api };
+  const kit = options.testKit ? new TestKit(kitPorts) : undefined;
+  const direct = options.outbound ?? hostOutbound({ database, clock });
+  const outbound = kit?.faults.outbound(direct) ?? direct;
   const server = () => api.client(SERVER, "plesio");
   const auth = identityOf(ground, { host, kinds, outbound, authorities, server });
   const { serviceRange } = clusterRanges(ranges, options);
-  const own = { host, kinds, forks, logins: auth.logins };
-  const { kit, beside } = besideOf(ground, own, () => ({ api, system, informers }));
+  const { actorControl: control } = options;
+  const own = { database, clock, kinds, forks, kit, logins: auth.logins, control };
+  const beside = plesioApi(own, () => ({ api, system }));
   const peers = peersOf({
     ...ground,
     client: server,
@@ -686,6 +690,7 @@ function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<Parts, 
     virtual: { ...metricsApi(async () => usage(await peers?.others())), ...view.subresources },
     serviceRange,
     beside,
+    stage: kit?.stage,
     front: options.front,
     audit: ground.audit,
     warn: (text) => log("error", text),
@@ -699,22 +704,6 @@ function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<Parts, 
   const shared = sharedOf(options, { metrics: controllerMetrics, features: gates }, clock);
   const local = { nodes, simulated, view, authorities, frontProxy, outbound, peers, shared };
   return { ...ground, ...made, ...local, host, kit };
-}
-
-/** What it answers beside Kubernetes' API, the test kit included. */
-function besideOf(
-  { options: { testKit, actorControl: control }, clock, database }: Ground,
-  { host, ...own }: Pick<Parts, "host"> & Pick<PlesioPorts, "kinds" | "logins" | "forks">,
-  built: () => Pick<Parts, "api" | "system" | "informers">,
-) {
-  const ask = (path: string, user = ADMIN) =>
-    built().api.fetch(new Request(`https://plesio${path}`), { user });
-  const requests = () => built().api.requests;
-  const settled = settler(clock, () => ({ ...built(), database, requests: requests() }));
-  const kit = testKit ? new TestKit({ clock, host, database, settled, requests, ask }) : undefined;
-  const actors = () => built().system;
-  const past: PlesioPorts["past"] = (revision) => built().api.past.at(revision);
-  return { kit, beside: plesioApi({ ...own, database, clock, past, ask, actors, control, kit }) };
 }
 
 /** What controllers share with the server. */

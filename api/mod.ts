@@ -149,6 +149,8 @@ export interface ApiOptions {
   frontProxy?: () => Promise<FrontProxyIdentity>;
   /** Whether what APIServices give to other servers is passed on to them (default true). */
   aggregates?: boolean;
+  /** What tests do to requests, and note of them (default: nothing). */
+  stage?: Deps["stage"];
   /** Answers paths that Kubernetes has not. */
   beside?: AppOptions["beside"];
 }
@@ -298,6 +300,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     front,
     audit: options.audit,
     trace: options.trace,
+    stage: options.stage,
     traceIds: new TraceIds(options.clock.bytes(16)),
     onError: options.onError,
     outbound: options.outbound ?? hostOutbound(options),

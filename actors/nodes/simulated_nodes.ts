@@ -12,7 +12,7 @@
  */
 import type { NodeApi } from "../../api/client/node_api.ts";
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
-import type { Client } from "../../api/client/contract.ts";
+import { type Client, keyOf } from "../../api/client/contract.ts";
 import {
   type ActorContext,
   type ActorHandle,
@@ -81,6 +81,8 @@ export interface SimulatedNodes {
   api(node: string): NodeApi | undefined;
   /** What each of them is said to use. */
   usage(): Promise<NodeUsage[]>;
+  /** One of them gives no sign of life and does nothing until it is found again; false: the name is not of this host. */
+  lose(node: string, lost: boolean): boolean;
   /** Resolves when all are registered. */
   readonly registered: Promise<void>;
   stop(): Promise<void>;
@@ -123,6 +125,7 @@ export function startSimulatedNodes(
   }
   let state: HostState | undefined;
   const waiting = new Set(descriptions.keys());
+  const lost = new Set<string>();
   const { promise: registered, resolve } = Promise.withResolvers<void>();
   const told = (name: string) => {
     waiting.delete(name);
@@ -134,7 +137,7 @@ export function startSimulatedNodes(
   };
   const handle: ActorHandle = system.spawn(
     `node/${prefix}host`,
-    hostBehaviour({ descriptions, lease, network, options, told, running }),
+    hostBehaviour({ descriptions, lost, lease, network, options, told, running }),
     {
       singleton: options.singleton,
       workers,
@@ -153,6 +156,13 @@ export function startSimulatedNodes(
       return description && state && apiOf(description, () => state);
     },
     usage: () => state ? usageOf(descriptions, state) : Promise.resolve([]),
+    lose: (node, isLost) => {
+      if (!descriptions.has(node)) return false;
+      if (isLost) lost.add(node);
+      else lost.delete(node);
+      handle.send(`node/${node}`);
+      return true;
+    },
     stop: () => handle.stop(),
   };
 }
@@ -185,6 +195,7 @@ function describe(
 
 interface HostParts {
   descriptions: ReadonlyMap<string, NodeDescription>;
+  lost: ReadonlySet<string>;
   lease: string;
   network: Network;
   options: SimulatedNodesOptions;
@@ -196,7 +207,7 @@ function hostBehaviour(parts: HostParts): Behaviour<HostState> {
   return {
     start: (context) => begin(parts, context),
     handle: (key, state, context) => {
-      if (key.startsWith("pod/")) return stepPod(key.slice(4), state, context);
+      if (key.startsWith("pod/")) return stepPod(key.slice(4), state, { parts, context });
       if (key === "lease") return renewLease(context.client, parts.lease, context.clock.now());
       return register(key.slice("node/".length), state, parts, context);
     },
@@ -287,15 +298,41 @@ async function register(
   const description = parts.descriptions.get(name);
   const facts = state.facts.get(name);
   if (!description || !facts) return;
-  const { client, clock } = context;
+  const { client, clock, informers } = context;
+  if (parts.lost.has(name)) {
+    const node = informers.for(NODES).get(name);
+    // Its host's lease goes on, and says nothing of it
+    if (node?.metadata.annotations?.[NODE_HOST_ANNOTATION]) await judgedBy(null, name, client);
+    return;
+  }
   const node = await registerNode(client, description, clock.now());
+  if (node.metadata.annotations?.[NODE_HOST_ANNOTATION] !== parts.lease) {
+    await judgedBy(parts.lease, name, client);
+    for (const pod of informers.for<Pod>(PODS).list()) {
+      if (pod.spec.nodeName === name) context.send(context.address, `pod/${keyOf(pod)}`);
+    }
+  }
   if (facts.podCIDRs.length === 0) facts.podCIDRs = podCIDRsOf(node);
   parts.told(name);
 }
 
-async function stepPod(key: string, state: HostState, context: ActorContext): Promise<Outcome> {
+/** By which host's lease a node is judged from now on; null: by none. */
+async function judgedBy(host: string | null, name: string, client: Client): Promise<void> {
+  const annotations = { [NODE_HOST_ANNOTATION]: host };
+  await client.patch({ resource: NODES, name }, {
+    type: "merge",
+    body: { metadata: { annotations } },
+  });
+}
+
+async function stepPod(
+  key: string,
+  state: HostState,
+  { parts, context }: { parts: HostParts; context: ActorContext },
+): Promise<Outcome> {
   const seen = context.informers.for<Pod>(PODS).get(key) as Pod | undefined;
   let worker = state.byKey.get(key);
+  if (parts.lost.has((seen ?? worker?.pod)?.spec.nodeName ?? "")) return;
   if (worker && worker.uid !== seen?.metadata.uid) {
     // Its pod is gone, perhaps with another of the same name in its place.
     const outcome = await worker.step(undefined);

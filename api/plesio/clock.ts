@@ -19,7 +19,7 @@ import { compileJsonPath, JsonPathError, jsonPathText } from "../machinery/jsonp
 import { formatDuration, formatMicroTime } from "../machinery/time.ts";
 import { ApiError, type Json } from "../machinery/types.ts";
 import { jsonReply, type Reply } from "../server/http.ts";
-import { asked as body, duration, fields, type Reader, text, time } from "./body.ts";
+import { asked as body, duration, fields, text, time } from "./body.ts";
 import { allowMethods, type Asked, kitOf } from "./endpoint.ts";
 import type { Going, TestKit } from "./kit.ts";
 
@@ -168,5 +168,3 @@ export function shownClock(
     ...(nextWork !== undefined && { next: formatMicroTime(Math.floor(nextWork)) }),
   };
 }
-
-export type { Reader };

@@ -5,15 +5,21 @@
  * - `clock.ts`: time goes on as far as it is told, or until something is so.
  * - `settle.ts`: until nobody has anything to do.
  * - `reset.ts`: back to how it was at the start.
+ * - `fault.ts`, `faults.ts`: what is to go wrong.
+ * - `ledger.ts`: what clients asked, and what of it should worry who wrote them.
  *
  * Certificates are made and checked by the host's time, whatever the cluster's clock says: it is the host's that every
  * TLS library reads. Tokens, leases and all else live by the cluster's.
  */
 import type { Clock, ManualClock } from "../../kv/clock.ts";
 import type { Database } from "../../kv/contract.ts";
+import type { User } from "../client/contract.ts";
 import { badRequest } from "../machinery/errors.ts";
 import { ApiError, type KubeObject } from "../machinery/types.ts";
+import { asApiError, type Stage } from "../server/deps.ts";
 import { type ClockAnswer, type ClockOrder, runClock, shownClock } from "./clock.ts";
+import { Faults } from "./faults.ts";
+import { Ledger } from "./ledger.ts";
 import { Baseline } from "./reset.ts";
 import { settleOrder } from "./settle.ts";
 
@@ -36,6 +42,7 @@ export interface RestOrder {
   within: number;
   allTimers?: boolean;
   signal: AbortSignal;
+  held(): number;
   outside?(): Promise<boolean>;
   until?(): Promise<boolean>;
 }
@@ -48,10 +55,14 @@ export interface TestKitPorts {
   database: Database<KubeObject>;
   /** Resolves when nobody has anything to do, with whether `until` ended it; rejects with an error that lists `busy`. */
   settled(order: RestOrder): Promise<boolean>;
-  /** Requests over HTTP. */
-  requests(): { readonly entries: number };
-  /** GETs a path of the API. */
-  ask(path: string): Promise<Response>;
+  /** The API, and who looks at it for conditions. */
+  api(): {
+    readonly requests: { readonly entries: number };
+    fetch(request: Request, client: { user: User }): Promise<Response>;
+  };
+  admin: User;
+  /** Hosts of simulated nodes, which lose nodes and find them again. */
+  simulated: readonly { lose(node: string, lost: boolean): boolean }[];
 }
 
 /** How far ahead work is done without being told, and how long others are waited for. */
@@ -60,11 +71,18 @@ const PATIENCE_MS = 30_000;
 
 /** See the module's text. */
 export class TestKit {
+  readonly faults: Faults;
+  readonly ledger: Ledger;
   readonly #ports: TestKitPorts;
   #start: Baseline;
 
   constructor(ports: TestKitPorts) {
     this.#ports = ports;
+    this.faults = new Faults({
+      clock: ports.clock,
+      lose: (node, lost) => ports.simulated.some((nodes) => nodes.lose(node, lost)),
+    });
+    this.ledger = new Ledger(ports);
     this.#start = new Baseline(ports.database);
   }
 
@@ -73,6 +91,19 @@ export class TestKit {
     await this.settle();
     this.#start = new Baseline(this.#ports.database);
   }
+
+  /** The stage of requests: what goes wrong, and what is noted of it. */
+  readonly stage: Stage = async (deps, request, answer) => {
+    const ended = this.ledger.begin(deps, request);
+    try {
+      const answered = await this.faults.stage(deps, request, answer);
+      ended(answered);
+      return answered;
+    } catch (error) {
+      ended(asApiError(error, request.kind));
+      throw error;
+    }
+  };
 
   /** The cluster's time, in ms. */
   now(): number {
@@ -109,8 +140,10 @@ export class TestKit {
 
   /** Writes back what has changed since the start; resolves with how many objects that were. */
   async reset(): Promise<number> {
+    this.faults.clear();
     const changed = await this.#start.restore();
     await this.settle({ within: 0 });
+    this.ledger.clear();
     return changed;
   }
 
@@ -134,7 +167,8 @@ export class TestKit {
 
   /** What lies under a path of the API; undefined: nothing does. */
   async read(path: string): Promise<unknown> {
-    const answer = await this.#ports.ask(path);
+    const { api, admin: user } = this.#ports;
+    const answer = await api().fetch(new Request(`https://plesio${path}`), { user });
     const value = await answer.json();
     return answer.ok ? value : undefined;
   }
@@ -148,7 +182,7 @@ export class TestKit {
   async #rest(
     { clients, patience = PATIENCE_MS, ...order }:
       & Going
-      & Omit<RestOrder, "signal" | "outside">,
+      & Pick<RestOrder, "within" | "allTimers" | "until">,
   ): Promise<boolean> {
     const { host, settled } = this.#ports;
     const tired = new AbortController();
@@ -157,6 +191,7 @@ export class TestKit {
       return await settled({
         ...order,
         signal: tired.signal,
+        held: () => this.faults.held,
         ...(clients && { outside: this.#outside(clients as number) }),
       });
     } catch (error) {
@@ -168,14 +203,14 @@ export class TestKit {
 
   /** Waits, whenever something has changed, until nobody outside has asked anything for that long. */
   #outside(ms: number): () => Promise<boolean> {
-    const { host, requests } = this.#ports;
+    const { host, api } = this.#ports;
     let seen = "";
     return async () => {
       const before = this.revision();
       if (before === seen) return false;
       seen = before;
-      for (let known = -1; known !== requests().entries;) {
-        known = requests().entries;
+      for (let known = -1; known !== api().requests.entries;) {
+        known = api().requests.entries;
         await host.sleep(ms);
       }
       return this.revision() !== before;

@@ -10,6 +10,7 @@
  *
  * Reading order: `ports.ts`, `endpoint.ts` (what an endpoint is), then one file per row of the table.
  */
+import type { User } from "../client/contract.ts";
 import type { Beside } from "../server/app.ts";
 import type { Call } from "../server/http.ts";
 import { actors, isActorsWatch } from "./actors.ts";
@@ -21,6 +22,8 @@ import type { Endpoint } from "./endpoint.ts";
 import { exported, exportOf } from "./export.ts";
 import { login } from "./login.ts";
 import { forkOf, forks } from "./forks.ts";
+import { faults } from "./faults.ts";
+import { ledger } from "./ledger.ts";
 import { logs } from "./logs.ts";
 import type { PlesioPorts } from "./ports.ts";
 import { registry } from "./registry.ts";
@@ -39,6 +42,8 @@ export { type Moment, momentOf } from "./moment.ts";
 export type { PlesioPorts } from "./ports.ts";
 export { type Story, type StoryOf, storyOf } from "./story.ts";
 
+type Fetch = (request: Request, client: { user: User }) => Promise<Response>;
+
 /** The endpoints; of those whose path a request's begins with, the longest answers. */
 const ENDPOINTS: readonly Endpoint[] = [
   { path: "/debug/actors", answer: actors, longRunning: isActorsWatch },
@@ -55,14 +60,26 @@ const ENDPOINTS: readonly Endpoint[] = [
   { path: "/plesio/v1/login", answer: login },
   { path: "/plesio/v1/time", answer: time },
   { path: "/plesio/v1/clock", answer: clock },
+  { path: "/plesio/v1/faults", answer: faults },
+  { path: "/plesio/v1/ledger", answer: ledger },
   { path: "/plesio/v1/reset", answer: reset },
   { path: "/plesio/v1/settle", answer: settle },
 ].sort((a, b) => b.path.length - a.path.length);
 
-/** Makes the part of an app that answers them; undefined for paths that are not theirs. */
+/** Makes the part of an app that answers them; undefined for paths that are not theirs. `built`: what is made later. */
 export function plesioApi(
-  ports: PlesioPorts,
+  own: Omit<PlesioPorts, "past" | "ask" | "actors">,
+  built: () => {
+    api: { past: { at: PlesioPorts["past"] }; fetch: Fetch };
+    system: ReturnType<PlesioPorts["actors"]>;
+  },
 ): (call: Call) => Beside | undefined {
+  const ports: PlesioPorts = {
+    ...own,
+    past: (revision) => built().api.past.at(revision),
+    ask: (path, user) => built().api.fetch(new Request(`https://plesio${path}`), { user }),
+    actors: () => built().system,
+  };
   return (call) => {
     const found = ENDPOINTS.find(({ path }) =>
       call.path.startsWith(path) &&

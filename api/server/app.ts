@@ -350,6 +350,7 @@ function requestOfCall(call: Call): Request {
 
 /** A reply as a Response. */
 export function responseOf(reply: Reply, method = "GET"): Response {
+  if (reply.broken === "unheard") throw new TypeError("the connection was closed");
   const headers = new Headers();
   for (const name in reply.headers) {
     const value = reply.headers[name];

@@ -22,7 +22,11 @@ import { beginWatch } from "./watch.ts";
 import { createObject, patchObject, updateObject } from "./writes.ts";
 
 /** Answers a request, or throws ApiError. */
-export async function run(deps: Deps, request: ApiRequest): Promise<Answer> {
+export function run(deps: Deps, request: ApiRequest): Promise<Answer> {
+  return deps.stage ? deps.stage(deps, request, answered) : answered(deps, request);
+}
+
+async function answered(deps: Deps, request: ApiRequest): Promise<Answer> {
   let failure: unknown;
   try {
     if (deps.spans) heard(deps, request);

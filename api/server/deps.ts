@@ -41,7 +41,7 @@ import type { Aggregation } from "./aggregation/registry.ts";
 import type { Flow } from "./flow.ts";
 import type { Health } from "./health.ts";
 import type { Tunnels } from "./tunnels.ts";
-import type { ApiRequest } from "./request.ts";
+import type { Answer, ApiRequest } from "./request.ts";
 import { ApiError, type Kind, type Kinds, type KubeObject } from "../machinery/types.ts";
 
 /** Makes the answer of a kind that is not stored. */
@@ -49,6 +49,13 @@ export type VirtualAnswer = (
   object: KubeObject | undefined,
   request: ApiRequest,
 ) => Promise<KubeObject> | KubeObject;
+
+/** A stage around every request for a resource: `answer` is what goes on. */
+export type Stage = (
+  deps: Deps,
+  request: ApiRequest,
+  answer: (deps: Deps, request: ApiRequest) => Promise<Answer>,
+) => Promise<Answer>;
 
 /** The server's parts. */
 export interface Deps {
@@ -109,6 +116,8 @@ export interface Deps {
   front: FrontPolicy;
   /** Makes records of requests; absent: nothing is audited. */
   audit?: Auditor;
+  /** What tests do to requests, and note of them; absent: nothing. */
+  stage?: Stage;
   /** Hears of every request's stages; absent: nothing is noted. */
   trace?: (request: ApiRequest) => void;
   /** Hears of exceptions that became a 500. */

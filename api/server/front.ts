@@ -14,7 +14,7 @@ import { run } from "./core.ts";
 import { formOf } from "./decoding.ts";
 import type { AuditRecord } from "./audit.ts";
 import { type Deps, enter } from "./deps.ts";
-import { BODY_BYTES_MAX, type Call, isStream, type Reply } from "./http.ts";
+import { BODY_BYTES_MAX, type Call, Disconnected, isStream, type Reply } from "./http.ts";
 import { contentTypeOf, negotiate, type Offer, type Representation } from "./negotiate.ts";
 import { failure, pass, type Passage } from "./passage.ts";
 import { replyOf, type ReplyOptions, statusBytes } from "./reply.ts";
@@ -155,6 +155,11 @@ async function answered(deps: Deps, call: Call, asking: Answering): Promise<Repl
     if (passage.audit?.wantsResponse) await noteResponse(deps, passage.audit, answer, options);
     return reply;
   } catch (error) {
+    if (error instanceof Disconnected) {
+      const { answer } = error;
+      if (!answer || !options) return { status: 500, headers: {}, broken: "unheard" };
+      return { ...write(deps, request!, answer, options), broken: "midway" };
+    }
     const reply = request?.verb === "watch" && options && watchFailure(error)
       ? endedWatch(deps, request.kind, options, error)
       : inMedia(failure(error, request?.kind), options);

@@ -7,6 +7,7 @@ import type { User } from "../client/contract.ts";
 import { tooLarge } from "../machinery/errors.ts";
 import type { Status } from "../machinery/types.ts";
 import { jsonBytes } from "./codec.ts";
+import type { Answer } from "./request.ts";
 
 /** Largest body of a request (upstream's default). */
 export const BODY_BYTES_MAX = 3 * 1024 * 1024;
@@ -85,6 +86,31 @@ export interface Reply {
   body?: ReplyBody;
   /** The Status that the body is, where it is one: the audit tells of it. */
   outcome?: Status;
+  /** The connection is closed in its place, or after half of it. */
+  broken?: "unheard" | "midway";
+}
+
+/** A connection that was closed before a request was answered, or, with the answer, in the middle of it. */
+export class Disconnected extends Error {
+  override name = "Disconnected";
+  readonly answer?: Answer;
+
+  constructor(answer?: Answer) {
+    super("the connection was closed before the request was answered");
+    this.answer = answer;
+  }
+}
+
+/** The first half of a body, and then a connection that is closed. */
+export async function* brokenOff(body: ReplyBody): AsyncGenerator<Uint8Array> {
+  if (body && !isStream(body)) yield body.subarray(0, body.length >> 1);
+  else if (body) {
+    for await (const piece of body) {
+      yield piece.subarray(0, piece.length >> 1);
+      break;
+    }
+  }
+  throw new Disconnected();
 }
 
 /** Whether a body comes in pieces. */

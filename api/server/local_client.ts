@@ -22,6 +22,7 @@ import { attributesOf } from "./authorize.ts";
 import { listKindOf, run } from "./core.ts";
 import { asApiError, type Deps } from "./deps.ts";
 import { auditedOptions } from "./front.ts";
+import { Disconnected } from "./http.ts";
 import type {
   Answer,
   ApiRequest,
@@ -242,7 +243,7 @@ function eventsOf<T>(stream: FrameStream): ClientWatch<T> {
       };
       const failed = (error: unknown): never => {
         stream.close();
-        throw asApiError(error, stream.kind);
+        throw error instanceof Disconnected ? error : asApiError(error, stream.kind);
       };
       return {
         next: () => frames.next().then(shown).catch(failed),

@@ -12,7 +12,7 @@ import { asApiError, type Deps } from "./deps.ts";
 import { Refused } from "./flow.ts";
 import { compressed, takesGzip } from "./compress.ts";
 import { browserHeaders, preflight } from "./cors.ts";
-import { type Call, isStream, type Reply, statusReply } from "./http.ts";
+import { brokenOff, type Call, isStream, type Reply, statusReply } from "./http.ts";
 import type { Kind } from "../machinery/types.ts";
 
 /** A request on its way. */
@@ -86,6 +86,7 @@ export async function pass(
     }
   }
   if (!longRunning && reply.body && takesGzip(call)) reply = await compressed(reply);
+  if (reply.broken === "midway") reply.body = brokenOff(reply.body);
   reply.headers["audit-id"] = id;
   reply.headers["cache-control"] ??= "no-cache, private";
   if (extra) Object.assign(reply.headers, extra);

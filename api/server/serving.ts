@@ -229,6 +229,7 @@ export async function serve(
   const reply = await served.answer(new NodeCall(req, gone));
   const { body } = reply;
   const status = statusOf(reply);
+  if (reply.broken === "unheard") return void res.destroy();
   if (gone.yes) {
     if (isStream(body)) await body[Symbol.asyncIterator]().return?.();
     return;
@@ -306,6 +307,7 @@ async function pump(
   // Past node's own framing a piece is one write, and its frame is shared by all who are sent it.
   const socket = res.chunkedEncoding ? res.socket : null;
   const to = socket ?? res;
+  let whole = false;
   try {
     for (;;) {
       const { done, value } = await pieces.next();
@@ -317,10 +319,12 @@ async function pump(
       if (signal.aborted) break;
       if (!to.write(socket ? chunkOf(value) : value)) await drained(to, signal, clock);
     }
+    whole = true;
   } finally {
     signal.removeEventListener("abort", stop);
     if (signal.aborted) stop();
-    else res.end();
+    // One that broke off must not look like one that ended: whoever called this hangs up
+    else if (whole) res.end();
   }
 }
 

@@ -7,6 +7,7 @@ import type { Histogram } from "../machinery/metric_series.ts";
 import { ApiError, type Kind, type KubeObject } from "../machinery/types.ts";
 import { atRevision, itemJson, served } from "./codec.ts";
 import { asApiError, type Deps } from "./deps.ts";
+import { Disconnected } from "./http.ts";
 import { bookmarkOf } from "./local_client.ts";
 import { protobufEvent } from "./parse.ts";
 import { type ReplyOptions, transformed } from "./reply.ts";
@@ -138,6 +139,7 @@ async function* encoded(stream: FrameStream, encoder: EventEncoder): AsyncGenera
       else yield joined(frames.map((frame) => encoder.event(frame)));
     }
   } catch (error) {
+    if (error instanceof Disconnected) throw error;
     yield encoder.error(error);
   } finally {
     stream.close();
