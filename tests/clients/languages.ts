@@ -74,6 +74,8 @@ export const LACKS: Readonly<Record<string, () => Promise<string | undefined>>> 
   go: () => lacks("go", ["version"], "no Go on this machine"),
   python: () =>
     lacks(PYTHON, ["-c", "import kubernetes"], "no Python with the package kubernetes (PYTHON)"),
+  curl: () => lacks("curl", ["--version"], "no curl on this machine"),
+  jdk: () => lacks("javac", ["--version"], "no Java compiler on this machine"),
   java: () => lacks("mvn", ["--version"], "no Java with Maven on this machine"),
   cargo: () => lacks("cargo", ["--version"], "no Rust on this machine"),
   ruby: () =>

@@ -85,8 +85,62 @@ const OPERATOR = [
   "TestAnotherReplicaTakesOver",
 ];
 
+/** What each example of `tests/examples` shows. */
+const SHOWN = ["settle", "clock", "fork", "faults", "ledger", "reset"];
+
+/** The test kit, from each language. */
+const EXAMPLES: readonly Omit<Client, "quick" | "cluster">[] = [
+  {
+    name: "Example of the test kit: curl",
+    needs: ["curl"],
+    run: async ({ kubeconfig }) =>
+      await said("bash", [fileOf("../examples/curl/example.sh")], { KUBECONFIG: kubeconfig }),
+    steps: SHOWN,
+  },
+  {
+    name: "Example of the test kit: TypeScript, over HTTP",
+    needs: ["deno"],
+    run: async ({ kubeconfig }) =>
+      await said(
+        Deno.execPath(),
+        ["run", "-A", fileOf("../examples/typescript/over_http.ts")],
+        { KUBECONFIG: kubeconfig },
+      ),
+    steps: SHOWN,
+  },
+  {
+    name: "Example of the test kit: Python",
+    needs: ["python"],
+    run: async ({ kubeconfig }) => {
+      const cwd = new URL("../examples/python/", HERE);
+      const env = { KUBECONFIG: kubeconfig, PYTHONDONTWRITEBYTECODE: "1" };
+      const { errors } = await must(PYTHON, ["-m", "unittest", "-v"], { env, cwd });
+      return [...errors.matchAll(/^test_(\w+) .*ok$/gm)].map(([, name]) => name).join("\n");
+    },
+    steps: SHOWN.toSorted(),
+  },
+  {
+    name: "Example of the test kit: Go",
+    needs: ["go"],
+    make: () => goBuild("../examples/go", { test: true }),
+    run: async ({ kubeconfig }) =>
+      await goTests(await goBuild("../examples/go", { test: true }), "../examples/go", {
+        KUBECONFIG: kubeconfig,
+      }),
+    steps: SHOWN.map((name) => `Test${name[0].toUpperCase()}${name.slice(1)}`),
+  },
+  {
+    name: "Example of the test kit: Java",
+    needs: ["jdk"],
+    run: async ({ kubeconfig }) =>
+      await said("java", [fileOf("../examples/java/Example.java")], { KUBECONFIG: kubeconfig }),
+    steps: SHOWN,
+  },
+];
+
 /** All of them. */
 export const CLIENTS: readonly Client[] = [
+  ...EXAMPLES.map((one): Client => ({ ...one, quick: true, cluster: ["--test-kit"] })),
   {
     name: "Go: client-go",
     needs: ["go"],
