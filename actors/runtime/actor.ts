@@ -105,9 +105,12 @@ export class Actor<S> implements Supervised, ActorHandle {
   /** Begins a life; see Supervisor. */
   begin(): void {
     if (this.#stopped) return;
-    if (this.#lives++ === 0) this.#ports.register(this);
+    const isFirst = this.#lives++ === 0;
+    if (isFirst) this.#ports.register(this);
     this.#state = "starting";
-    const life = new Life(this.#behaviour, this.#context(), this.#ports, this.#since);
+    // What a former life under the same term wrote is forgotten with its state: caches may not show it yet.
+    const since = isFirst || this.#since === undefined ? this.#since : Infinity;
+    const life = new Life(this.#behaviour, this.#context(), this.#ports, since);
     this.#life = life;
     life.start().then(() => {
       if (this.#life !== life || life.over) return;

@@ -37,7 +37,10 @@ export class FedInformer implements Informer<KubeObject> {
   get size(): number {
     return this.objects.size;
   }
-  whenSynced(): Promise<void> {
+  /** What it was asked to reflect. */
+  readonly asked: (number | undefined)[] = [];
+  whenSynced(revision?: number): Promise<void> {
+    this.asked.push(revision);
     if (this.synced) return Promise.resolve();
     return new Promise((resolve) => this.#waiters.push(resolve));
   }

@@ -233,6 +233,36 @@ Deno.test("system: singleton: lives while its process holds the term, its client
   await system.stop();
 });
 
+Deno.test("system: singleton: a life after a fault begins with caches that are listed anew", async () => {
+  const ports = fedPorts();
+  const pods = ports.informers.fed(PODS);
+  pods.resourceVersion = "9";
+  const terms: Terms = {
+    holder: "me",
+    acquire: (name) => Promise.resolve({ name, holder: "me", fence: 1, revision: 7 }),
+    release: () => Promise.resolve(),
+    lost: () => new Promise(() => {}),
+  };
+  const client = { ...ports.client, under: () => ports.client } as typeof ports.client;
+  const system = createSystem({ ...ports, client, terms });
+  let lives = 0;
+  system.spawn("one", {
+    start(context) {
+      const life = ++lives;
+      context.informers.for(PODS).subscribe(() => {
+        if (life === 1) throw new Error("bad pod");
+      });
+    },
+    handle() {},
+  }, { singleton: true });
+  await turn();
+  assertEquals([lives, pods.asked], [1, []], "it reflects more than the term");
+  pods.put(thing("Pod", "a"));
+  await ports.clock.advance(1_000);
+  assertEquals([lives, pods.asked], [2, [Infinity]]);
+  await system.stop();
+});
+
 Deno.test("actor: because: what a handler writes and sends follows from the event that woke it", async () => {
   const ports = fedPorts();
   const writes: string[] = [];

@@ -140,7 +140,7 @@ export interface Informer<T = KubeObject> {
   readonly synced: boolean;
   /**
    * Resolves once the first list is in, and with `revision` once the cache reflects what lay there by then: by what it
-   * heard, or by a new list.
+   * heard, or by a new list. With Infinity, once a list that is begun from now on is in.
    */
   whenSynced(revision?: number): Promise<void>;
   /** The newest resourceVersion this cache is known to reflect. */
