@@ -9,7 +9,7 @@
  */
 
 import type { Clock } from "./clock.ts";
-import { CONNECT_CALL_MS, CONNECT_FRAME_BYTES_MAX } from "./limits.ts";
+import { CONNECT_CALL_MS, CONNECT_FRAME_BYTES_MAX, CONNECT_SILENCE_MS } from "./limits.ts";
 import { Message, message } from "./protobuf.ts";
 import {
   type ByteCommit,
@@ -86,9 +86,10 @@ export class ConnectStore implements ByteStore {
     signal: AbortSignal,
   ): AsyncGenerator<(ByteEntry | undefined)[]> {
     const request = { 1: keys.map((key) => message({ 1: key })) };
-    const response = await this.#post("watch", request, signal);
+    const hush = new AbortController();
+    const response = await this.#post("watch", request, AbortSignal.any([signal, hush.signal]));
     const latest: (ByteEntry | undefined)[] = keys.map(() => undefined);
-    for await (const frame of framesOf(this.#partsOf(response))) {
+    for await (const frame of framesOf(this.#partsOf(response, hush))) {
       const output = new Message(frame);
       if (output.number(1) !== SUCCESS) throw this.#unreachable("it cannot be watched now");
       for (const [i, key] of output.messages(2).entries()) {
@@ -199,11 +200,25 @@ export class ConnectStore implements ByteStore {
     throw new TypeError(`${this.name} refused the request (${response.status}): ${text}`);
   }
 
-  async *#partsOf(response: Response): AsyncGenerator<Uint8Array> {
+  /** The pieces of an answer that goes on. Servers keep it alive: a silent one is gone, and `hush` ends it. */
+  async *#partsOf(response: Response, hush: AbortController): AsyncGenerator<Uint8Array> {
+    const silence = () =>
+      this.#clock.timer(
+        "background",
+        CONNECT_SILENCE_MS,
+        () => hush.abort(new Error("it is silent")),
+      );
+    let timer = silence();
     try {
-      for await (const part of response.body ?? []) yield part;
+      for await (const part of response.body ?? []) {
+        timer.cancel();
+        timer = silence();
+        yield part;
+      }
     } catch (error) {
       throw this.#unreachable(textOf(error), error);
+    } finally {
+      timer.cancel();
     }
   }
 

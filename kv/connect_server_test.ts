@@ -1,12 +1,19 @@
 /** The KV Connect server, as Deno's own client and ours find it. */
 
 import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { RealClock } from "./clock.ts";
+import { ManualClock, RealClock } from "./clock.ts";
+import { ConnectStore } from "./connect_client.ts";
 import { connectHandler, type ConnectOptions, serveConnect } from "./connect_server.ts";
 import { keyBytes } from "./key_bytes.ts";
-import { CONNECT_BODY_BYTES_MAX, CONNECT_TOKEN_LENGTH_MIN } from "./limits.ts";
+import {
+  CONNECT_BODY_BYTES_MAX,
+  CONNECT_PING_MS,
+  CONNECT_SILENCE_MS,
+  CONNECT_TOKEN_LENGTH_MIN,
+} from "./limits.ts";
 import { openShared } from "./open.ts";
 import { message } from "./protobuf.ts";
+import { Unreachable } from "./remote_kv.ts";
 
 const TOKEN = "a token of tests";
 Deno.env.set("DENO_KV_ACCESS_TOKEN", TOKEN);
@@ -113,6 +120,40 @@ Deno.test("our client goes on after its server was away", async () => {
   remote.close();
   assertEquals((await reader.read()).done, true);
   await again.close();
+  kv.close();
+});
+
+Deno.test("a server keeps its watches alive", async () => {
+  const kv = await Deno.openKv(":memory:");
+  const clock = new ManualClock();
+  const handle = connectHandler({ kv, clock, token: TOKEN });
+  await kv.set(["a"], 1);
+  const answer = await handle(post("/v3/watch", body({ 1: [message({ 1: keyBytes(["a"]) })] })));
+  const reader = answer.body!.getReader();
+  assert((await reader.read()).value!.length > 4);
+  for (let i = 0; i < 2; i++) {
+    const frame = reader.read();
+    await clock.advance(CONNECT_PING_MS);
+    assertEquals((await frame).value, new Uint8Array(4));
+  }
+  await reader.cancel();
+  kv.close();
+});
+
+Deno.test("our client leaves a watch that has fallen silent", async () => {
+  const kv = await Deno.openKv(":memory:");
+  // The server's time stands still.
+  const server = serveConnect({ kv, clock: new ManualClock(), token: TOKEN });
+  const clock = new ManualClock();
+  const store = new ConnectStore({ url: server.url, token: TOKEN, clock });
+  await kv.set(["a"], 1);
+  const watch = store.watch([keyBytes(["a"])], new AbortController().signal);
+  assertEquals((await watch.next()).value![0]?.value.encoding, 1);
+  const silent = assertRejects(() => watch.next(), Unreachable, "it is silent");
+  await clock.advance(CONNECT_SILENCE_MS);
+  await silent;
+  store.close();
+  await server.close();
   kv.close();
 });
 

@@ -164,6 +164,8 @@ export const CONNECT_PING_MS = 5_000;
 export const CONNECT_CALL_MS = 10_000;
 /** KV Connect: bytes of one frame of a watch. */
 export const CONNECT_FRAME_BYTES_MAX = 16 * 1024 * 1024;
+/** KV Connect: after how long a watch that says nothing, not even that it is alive, is begun anew. */
+export const CONNECT_SILENCE_MS = 60_000;
 /** KV Connect: for how long a client may go by what it learned of a server. */
 export const CONNECT_METADATA_MS = 24 * 3_600_000;
 
@@ -233,3 +235,4 @@ relate(
   "a batch of a listing fits into an answer of etcd",
 );
 relate(ETCD_CALL_MS * 2 < REMOTE_PATIENCE_MS, "another member is tried");
+relate(CONNECT_PING_MS * 3 < CONNECT_SILENCE_MS, "a watch that is kept alive is not silent");
