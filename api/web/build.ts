@@ -7,6 +7,9 @@ import { bundleText, ICON_SVG, INDEX_HTML } from "./bundle.ts";
 const HERE = new URL("./", import.meta.url);
 const OUT = new URL("dist/files.js", HERE);
 
+/** In this order. */
+const STYLES = ["app/style.css", "app/inside.css"];
+
 /** Bundles what `main.tsx` imports. */
 async function bundled(entry: string): Promise<string> {
   const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
@@ -28,9 +31,13 @@ export async function built(): Promise<string> {
   return bundleText({
     "index.html": INDEX_HTML,
     "icon.svg": ICON_SVG,
-    "dashboard.css": smaller(await Deno.readTextFile(new URL("app/style.css", HERE))),
+    "dashboard.css": (await Promise.all(STYLES.map(styles))).join(""),
     "dashboard.js": await bundled("app/main.tsx"),
   });
+}
+
+async function styles(file: string): Promise<string> {
+  return smaller(await Deno.readTextFile(new URL(file, HERE)));
 }
 
 /** What lies there. */

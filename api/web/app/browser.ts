@@ -34,6 +34,9 @@ export function pause(ms: number, signal?: AbortSignal): Promise<void> {
 /** Before the next picture is drawn. */
 export const soon = (then: () => void): void => void requestAnimationFrame(then);
 
+/** Whether somebody would rather not see things move. */
+export const isCalm = (): boolean => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
 /** Opens a WebSocket to this server. */
 export function socket(path: string, protocols: string[]): WebSocket {
   const ws = new WebSocket(`${location.origin.replace(/^http/, "ws")}${path}`, protocols);

@@ -18,3 +18,9 @@ export function editable(yaml: string): string {
   for (const field of KEPT_BY_SERVER) delete metadata[field];
   return printYaml({ ...object, metadata });
 }
+
+/** The text without what nobody reads: who manages which field. */
+export function readable(yaml: string): string {
+  const { metadata: { managedFields: _, ...metadata }, ...object } = parseYaml(yaml) as any;
+  return printYaml({ ...object, metadata });
+}

@@ -20,6 +20,11 @@ const FORMS = {
 /** A form of answers. */
 export type Form = keyof typeof FORMS;
 
+/** Where the API of a moment lies; undefined: of now. */
+export function rootAt(moment: string | undefined): string {
+  return moment === undefined ? "" : `/plesio/v1/at/${encodeURIComponent(moment)}`;
+}
+
 async function transport(request: Request): Promise<Response> {
   const sent = token.value;
   const answer = await send(request);
@@ -27,9 +32,9 @@ async function transport(request: Request): Promise<Response> {
   return answer;
 }
 
-function clientOf(form: Form) {
+function clientOf(form: Form, moment?: string) {
   return httpClient({
-    server: location.origin,
+    server: location.origin + rootAt(moment),
     token: () => token.value,
     agent: FIELD_MANAGER,
     transport: (request) => {
@@ -42,8 +47,13 @@ function clientOf(form: Form) {
 /** The typed client: objects. */
 export const client = clientOf("object");
 
-/** The same, whose lists and watches come as tables or as metadata alone. */
-export const clients: Readonly<Record<Form, typeof client>> = {
+/** The same, whose lists and watches come as tables or as metadata alone, or are of a moment of the past. */
+export function clientFor(form: Form, moment?: string): typeof client {
+  if (moment !== undefined) return clientOf(form, moment);
+  return clients[form];
+}
+
+const clients: Readonly<Record<Form, typeof client>> = {
   object: client,
   table: clientOf("table"),
   metadata: clientOf("metadata"),
@@ -80,9 +90,9 @@ export async function askText(path: string, init?: RequestInit): Promise<string>
   return await (await ask(path, init)).text();
 }
 
-/** An object as YAML, as the server writes it. */
-export function askYaml(target: Target): Promise<string> {
-  return askText(pathOf(target), { headers: { accept: "application/yaml" } });
+/** An object as YAML, as the server writes it; of a moment, as it was then. */
+export function askYaml(target: Target, moment?: string): Promise<string> {
+  return askText(rootAt(moment) + pathOf(target), { headers: { accept: "application/yaml" } });
 }
 
 /** How a written object is put in the place of what is there. */

@@ -7,7 +7,8 @@ import { useEffect, useMemo } from "preact/hooks";
 import type { Target } from "../../client/contract.ts";
 import { ApiError } from "../../machinery/types.ts";
 import { pause, soon } from "./browser.ts";
-import { clients, type Form, reasonOf } from "./kube.ts";
+import { clientFor, type Form, reasonOf } from "./kube.ts";
+import { at } from "./router.ts";
 
 /** What is asked for at once. */
 const PAGE_ITEMS = 2_000;
@@ -43,6 +44,8 @@ export interface LiveState {
 
 /** What is to be followed. */
 export interface LiveQuery extends Target {
+  /** As it was at that moment: it is read once, and stays. */
+  at?: string;
   labelSelector?: string;
   fieldSelector?: string;
 }
@@ -51,13 +54,13 @@ const EMPTY: LiveState = { rows: new Map(), columns: [], loaded: false };
 
 /** Follows a list until the signal ends it. */
 export function follow(
-  { labelSelector, fieldSelector, ...target }: LiveQuery,
+  { labelSelector, fieldSelector, at, ...target }: LiveQuery,
   form: Form,
   signal_: AbortSignal,
 ): ReadonlySignal<LiveState> {
   const state = signal<LiveState>(EMPTY);
   const query = { labelSelector, fieldSelector };
-  void new Following(state, { target, query, form, stop: signal_ }).run();
+  void new Following(state, { target, query, form, at, stop: signal_ }).run();
   return state;
 }
 
@@ -65,6 +68,7 @@ interface Followed {
   target: Target;
   query: { labelSelector?: string; fieldSelector?: string };
   form: Form;
+  at?: string;
   stop: AbortSignal;
 }
 
@@ -88,11 +92,12 @@ class Following {
       try {
         if (!this.#revision) await this.#list();
         wait = RETRY_MS;
+        if (this.#followed.at !== undefined) return;
         await this.#watch();
       } catch (error) {
         if (stop.aborted) return;
         const code = error instanceof ApiError ? error.code : undefined;
-        if (code === 410) this.#revision = "";
+        if (code === 410 && this.#followed.at === undefined) this.#revision = "";
         else this.#state.value = { ...this.#now(), failure: reasonOf(error), code };
         // What is not there or not allowed now may be later, but not in a moment
         await pause(code === 403 || code === 404 ? RETRY_MS_MAX : wait, stop);
@@ -102,11 +107,12 @@ class Following {
   }
 
   async #list(): Promise<void> {
-    const { target, query, form, stop } = this.#followed;
+    const { target, query, form, at, stop } = this.#followed;
+    const client = clientFor(form, at);
     const found = new Map<string, Row>();
     let next: string | undefined;
     do {
-      const page: any = await clients[form].list(target, {
+      const page: any = await client.list(target, {
         ...query,
         limit: PAGE_ITEMS,
         ...(next && { continue: next }),
@@ -124,7 +130,7 @@ class Following {
 
   async #watch(): Promise<void> {
     const { target, query, form, stop } = this.#followed;
-    const events = await clients[form].watch<any>(target, {
+    const events = await clientFor(form).watch<any>(target, {
       ...query,
       resourceVersion: this.#revision,
       allowWatchBookmarks: true,
@@ -175,12 +181,16 @@ function keyOf({ metadata }: any): string {
   return `${metadata.namespace ?? ""}/${metadata.name}`;
 }
 
-/** Follows a list as long as a part of the page is there; undefined: nothing to follow now. */
+/**
+ * Follows a list as long as a part of the page is there; undefined: nothing to follow now. Of the past, where the page
+ * is of it.
+ */
 export function useLive(query: LiveQuery | undefined, form: Form = "object"): LiveState {
-  const key = JSON.stringify([query, form]);
+  const asked = query && { at: at.value, ...query };
+  const key = JSON.stringify([asked, form]);
   const followed = useMemo(() => {
     const stop = new AbortController();
-    return { stop, state: query ? follow(query, form, stop.signal) : signal(EMPTY) };
+    return { stop, state: asked ? follow(asked, form, stop.signal) : signal(EMPTY) };
   }, [key]);
   useEffect(() => () => followed.stop.abort(), [followed]);
   return followed.state.value;

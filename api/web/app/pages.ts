@@ -3,7 +3,9 @@
  * a `section` are in the navigation, in this order.
  */
 import type { ComponentType } from "preact";
+import { ActorsPage } from "./pages/actors.tsx";
 import { DeployPage } from "./pages/deploy.tsx";
+import { DiffPage } from "./pages/diff.tsx";
 import { ListPage } from "./pages/list.tsx";
 import { ObjectPage } from "./pages/object.tsx";
 import { OverviewPage } from "./pages/overview.tsx";
@@ -28,6 +30,8 @@ export interface Page {
 export const PAGES: readonly Page[] = [
   { id: "overview", title: "overview", view: OverviewPage },
   { id: "deploy", title: "deploy", view: DeployPage },
+  { id: "actors", title: "actors", view: ActorsPage },
+  { id: "diff", title: "diff", view: DiffPage },
   { id: "list", title: "list", view: ListPage, hidden: true },
   { id: "object", title: "object", view: ObjectPage, hidden: true },
 ];

@@ -1,5 +1,5 @@
 /** Where one is: the fragment of the address, as a path and a query. */
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 
 /** A place. */
 export interface Place {
@@ -20,11 +20,15 @@ export const place = signal<Place>(read());
 
 globalThis.addEventListener("hashchange", () => place.value = read());
 
-/** The address of a place. */
+/** The moment of the past that one looks at; undefined: now. */
+export const at = computed(() => place.value.query.get("at") ?? undefined);
+
+/** The address of a place. Whoever looks at the past stays there, unless the query says otherwise. */
 export function href(
   path: readonly string[],
-  query: Readonly<Record<string, string | undefined>> = {},
+  own: Readonly<Record<string, string | undefined>> = {},
 ): string {
+  const query = { at: at.peek(), ...own };
   const kept = Object.entries(query).filter((pair): pair is [string, string] => !!pair[1]);
   const search = kept.length ? `?${new URLSearchParams(kept)}` : "";
   return `#/${path.map(encodeURIComponent).join("/")}${search}`;

@@ -7,6 +7,7 @@ import { askJson, reasonOf } from "./kube.ts";
 import { liked } from "./browser.ts";
 import { PAGES } from "./pages.ts";
 import { announce, Announcements } from "./parts/basics.tsx";
+import { TimeBar, TimeButton } from "./time_bar.tsx";
 import { groupOf, groupSegment, href, listHref, place } from "./router.ts";
 import { sectionsOf } from "./sections.ts";
 import { leave, token } from "./session.ts";
@@ -45,6 +46,7 @@ export function Shell() {
     <>
       <a class="skip" href="#title" onClick={skip}>{t("skip")}</a>
       <TopBar />
+      <TimeBar />
       <div class={`body ${menu.value ? "menu-open" : ""}`}>
         <Navigation />
         <main id="main">
@@ -85,6 +87,7 @@ function TopBar() {
       </button>
       <a class="brand" href="#/">Plesio</a>
       <span class="user" title={user.value}>{user.value}</span>
+      <TimeButton />
       <LookAndLanguage />
       <button type="button" class="plain" onClick={() => leave()}>{t("logout")}</button>
     </header>
@@ -127,7 +130,9 @@ function Navigation() {
       <ul>
         {PAGES.filter(({ hidden }) => !hidden).map(({ id, title }) => (
           <li key={id}>
-            <a href={href([id])} aria-current={id === here ? "page" : undefined}>{t(title)}</a>
+            <a href={href([id], { at: undefined })} aria-current={id === here ? "page" : undefined}>
+              {t(title)}
+            </a>
           </li>
         ))}
       </ul>

@@ -1,4 +1,5 @@
 /** Every text of the dashboard, in every language: English, then Korean. A test sees that none is missing. */
+import { INSIDE_TEXTS } from "./texts_inside.ts";
 
 /** The languages, in the order of the texts. */
 export const LANGUAGES = ["en", "ko"] as const;
@@ -222,4 +223,6 @@ export const TEXTS = {
     "Delete {name}? What it owns goes too.",
     "{name}을(를) 삭제할까요? 소유한 것도 함께 삭제됩니다.",
   ],
+
+  ...INSIDE_TEXTS,
 } as const satisfies Record<string, readonly [string, string]>;

@@ -53,3 +53,19 @@ export function duration(seconds: number): string {
 export function moment(time: string | number): string {
   return new Date(time).toLocaleString(language.value);
 }
+
+/** Milliseconds as people read them. */
+export function ms(value: number): string {
+  if (value < 1) return value === 0 ? "0 ms" : `${value.toFixed(2)} ms`;
+  if (value < 1_000) return `${Math.round(value)} ms`;
+  return value < 120_000 ? `${(value / 1_000).toFixed(1)} s` : duration(value / 1_000);
+}
+
+/** A part of the cluster, as stories name it. */
+export function partText(part: string): string {
+  const controller = /^(.+) controller$/.exec(part)?.[1];
+  if (controller) return t("part.controller", { kind: controller });
+  return part === "API server" || part === "scheduler" || part === "node"
+    ? t(`part.${part}`)
+    : part;
+}

@@ -6,7 +6,8 @@ import { type Column, type LiveState, type Row, useLive } from "../live.ts";
 import type { PageProps } from "../pages.ts";
 import { Badge, Failure, Head, toneOf, Waiting } from "../parts/basics.tsx";
 import { Virtual } from "../parts/virtual.tsx";
-import { changed, go, groupOf, href, objectHref } from "../router.ts";
+import { at, changed, go, groupOf, href, objectHref } from "../router.ts";
+import { timeSpan } from "../time_bar.tsx";
 import { ago, t } from "../words.ts";
 import { ALL_NAMESPACES, namespace, NamespaceChoice } from "../namespaces.tsx";
 
@@ -44,7 +45,7 @@ function Listed({ kind, query }: { kind: KindInfo; query: URLSearchParams }) {
     <>
       <Head title={kind.kind} above={kind.group || "v1"}>
         {kind.namespaced && <NamespaceChoice />}
-        {kind.verbs.includes("create") && (
+        {kind.verbs.includes("create") && at.value === undefined && (
           <a class="button" href={href(["deploy"])}>{t("create")}</a>
         )}
       </Head>
@@ -219,10 +220,16 @@ function TableRow(
   );
 }
 
-/** Ages are told by this clock, so that they go on while nothing happens. */
+/** The time by which ages are told: of the past, that of the moment. */
+function clock(): number {
+  const then = at.value === undefined ? undefined : timeSpan.value?.at?.time;
+  return then === undefined ? now() : Date.parse(then);
+}
+
+/** Ages are told by a clock, so that they go on while nothing happens. */
 function cellOf({ cells, object }: Row, { name }: Column, index: number) {
   const value = cells[index];
-  if (name === "Age") return ago(object.metadata.creationTimestamp, now()) || String(value ?? "");
+  if (name === "Age") return ago(object.metadata.creationTimestamp, clock()) || String(value ?? "");
   const text = value === null || value === undefined ? "" : String(value);
   return toneOf(text) ? <Badge word={text} /> : <span title={text}>{text}</span>;
 }

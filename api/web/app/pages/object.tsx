@@ -5,7 +5,7 @@ import type { PageProps } from "../pages.ts";
 import { ActionBar } from "../action_bar.tsx";
 import { PANELS } from "../panels.ts";
 import { Failure, Head, Tabs, Waiting } from "../parts/basics.tsx";
-import { groupOf, listHref, objectHref } from "../router.ts";
+import { at, groupOf, listHref, objectHref } from "../router.ts";
 import { t } from "../words.ts";
 
 /** The page: `object/GROUP/PLURAL/NAMESPACE/NAME?tab=PANEL`. */
@@ -52,13 +52,15 @@ function OneObject(
   }
   // Lists say the kind of their items once
   const whole = { apiVersion: apiVersionOf(kind), kind: kind.kind, ...object };
-  const panels = PANELS.filter(({ when }) => !when || when(whole, kind));
+  const panels = PANELS.filter(({ when, past }) =>
+    (past || at.value === undefined) && (!when || when(whole, kind))
+  );
   const panel = panels.find(({ id }) => id === query.get("tab")) ?? panels[0];
   const View = panel.view;
   return (
     <>
       <Head title={name} above={above}>
-        <ActionBar kind={kind} object={whole} />
+        {at.value === undefined && <ActionBar kind={kind} object={whole} />}
       </Head>
       <Tabs
         label={t("object.parts")}

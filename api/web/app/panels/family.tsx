@@ -2,10 +2,10 @@
 import { useEffect, useState } from "preact/hooks";
 import { type KindInfo, listable } from "../discovery.ts";
 import { type Branch, familyOf, type Relative } from "../family.ts";
-import { clients } from "../kube.ts";
+import { clientFor } from "../kube.ts";
 import type { PanelProps } from "../panels.ts";
 import { Card, Waiting } from "../parts/basics.tsx";
-import { objectHref } from "../router.ts";
+import { at, objectHref } from "../router.ts";
 import { t } from "../words.ts";
 
 /** Objects of one kind that are looked at. */
@@ -20,7 +20,7 @@ export function FamilyPanel({ kind, object }: PanelProps) {
     Promise.all(kinds.map((one) => metadataOf(one, namespace)))
       .then((lists) => setRelatives([...lists.flat(), { kind, metadata: object.metadata }]));
   };
-  useEffect(ask, [uid]);
+  useEffect(ask, [uid, at.value]);
   if (!relatives) return <Waiting />;
   return (
     <Card
@@ -36,7 +36,9 @@ async function metadataOf(kind: KindInfo, namespace?: string): Promise<Relative[
   // Events are about objects, but nobody's
   if (kind.plural === "events" || !kind.verbs.includes("list")) return [];
   try {
-    const list = await clients.metadata.list({ resource: kind, namespace }, { limit: OBJECTS_MAX });
+    const list = await clientFor("metadata", at.peek()).list({ resource: kind, namespace }, {
+      limit: OBJECTS_MAX,
+    });
     return list.items.map(({ metadata }) => ({ kind, metadata }));
   } catch {
     // What one may not see is not shown

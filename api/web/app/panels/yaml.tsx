@@ -9,6 +9,7 @@ import { askYaml, reasonOf, type WriteMode, writeYaml } from "../kube.ts";
 import type { PanelProps } from "../panels.ts";
 import { announce, Dialog, Failure } from "../parts/basics.tsx";
 import { Difference } from "../parts/difference.tsx";
+import { at } from "../router.ts";
 import { t } from "../words.ts";
 
 const MODES = ["apply", "replace"] as const;
@@ -35,8 +36,8 @@ function useEditing({ kind, object }: PanelProps) {
   const fail = (error: unknown) => setFailure(reasonOf(error));
   useEffect(() => {
     // What somebody is writing is not taken from them
-    if (!touched) askYaml(target).then(show, fail);
-  }, [resourceVersion]);
+    if (!touched) askYaml(target, at.value).then(show, fail);
+  }, [resourceVersion, at.value]);
   const propose = async (mode: WriteMode) => {
     setFailure(undefined);
     try {
@@ -98,6 +99,7 @@ export function YamlPanel(props: PanelProps) {
         class="code"
         aria-label={t("panel.yaml")}
         spellcheck={false}
+        readOnly={at.value !== undefined}
         value={text ?? ""}
         onInput={(event) => edit.setText(event.currentTarget.value)}
       />

@@ -1,0 +1,130 @@
+/** What was written of an object, by whom, and how any two of those revisions differ. */
+import { useEffect, useState } from "preact/hooks";
+import { readable } from "../edit_text.ts";
+import { askYaml, reasonOf } from "../kube.ts";
+import type { PanelProps } from "../panels.ts";
+import { Failure, Waiting } from "../parts/basics.tsx";
+import { Difference } from "../parts/difference.tsx";
+import { changed } from "../router.ts";
+import { useStory } from "../story.ts";
+import type { Hop } from "../story_order.ts";
+import { ApiError } from "../../../machinery/types.ts";
+import { moment, partText, t } from "../words.ts";
+
+/** The panel. */
+export function HistoryPanel(props: PanelProps) {
+  const { story, failure } = useStory(props);
+  const [between, setBetween] = useState<readonly [from: number, to: number]>();
+  if (failure) return <Failure text={failure} />;
+  if (!story) return <Waiting />;
+  const { object: { kind, name, namespace }, missing = [] } = story;
+  const own = story.hops.filter(({ object }) =>
+    object.kind === kind && object.name === name && object.namespace === namespace
+  );
+  // The last write is looked at first
+  const [from, to] = between ?? [
+    (own.at(-2) ?? own.at(-1))?.revision ?? 0,
+    own.at(-1)?.revision ?? 0,
+  ];
+  return (
+    <div class="history">
+      <div class="scroller" tabIndex={0} role="region" aria-label={t("panel.history")}>
+        <table class="plain-table">
+          <caption class="only-read">{t("panel.history")}</caption>
+          <thead>
+            <tr>
+              <th scope="col">{t("history.from")}</th>
+              <th scope="col">{t("history.to")}</th>
+              <th scope="col">{t("history.revision")}</th>
+              <th scope="col">{t("history.when")}</th>
+              <th scope="col">{t("history.by")}</th>
+              <th scope="col">{t("history.what")}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {own.toReversed().map((hop) => (
+              <Written
+                key={hop.revision}
+                hop={hop}
+                {...{ from, to }}
+                choose={(next) => setBetween(next)}
+              />
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {missing.map((text) => <p key={text} class="quiet">{text}</p>)}
+      <Between {...props} from={Math.min(from, to)} to={Math.max(from, to)} />
+    </div>
+  );
+}
+
+function Written(
+  { hop, from, to, choose }: {
+    hop: Hop;
+    from: number;
+    to: number;
+    choose: (between: readonly [from: number, to: number]) => void;
+  },
+) {
+  const { revision, time, part, by, verb, what } = hop;
+  const radio = (name: "from" | "to", checked: boolean, next: readonly [number, number]) => (
+    <td>
+      <input
+        type="radio"
+        name={name}
+        aria-label={`${t(`history.${name}`)} ${revision}`}
+        checked={checked}
+        onChange={() => choose(next)}
+      />
+    </td>
+  );
+  return (
+    <tr>
+      {radio("from", revision === from, [revision, to])}
+      {radio("to", revision === to, [from, revision])}
+      <th scope="row">
+        <a href={changed({ at: String(revision), tab: "yaml" })}>{revision}</a>
+      </th>
+      <td>{moment(time)}</td>
+      <td title={by}>{partText(part)}</td>
+      <td>{verb}{what && `: ${what}`}</td>
+    </tr>
+  );
+}
+
+function Between({ kind, object, from, to }: PanelProps & { from: number; to: number }) {
+  const { namespace, name } = object.metadata;
+  const [texts, setTexts] = useState<readonly [string, string]>();
+  const [failure, setFailure] = useState<string>();
+  useEffect(() => {
+    const target = { resource: kind, namespace, name };
+    let over = false;
+    setFailure(undefined);
+    Promise.all([textAt(target, from), textAt(target, to)]).then(
+      (both) => !over && setTexts(both),
+      (error) => !over && setFailure(reasonOf(error)),
+    );
+    return () => {
+      over = true;
+    };
+  }, [kind, namespace, name, from, to]);
+  if (failure) return <Failure text={failure} />;
+  if (!texts) return <Waiting />;
+  return (
+    <section aria-label={t("history.difference", { from, to })}>
+      <h2>{t("history.difference", { from, to })}</h2>
+      <Difference before={texts[0]} after={texts[1]} />
+    </section>
+  );
+}
+
+/** The YAML of a revision; nothing where the object was not there. */
+async function textAt(target: Parameters<typeof askYaml>[0], revision: number): Promise<string> {
+  try {
+    return readable(await askYaml(target, String(revision)));
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 404) return "";
+    throw error;
+  }
+}
