@@ -278,11 +278,23 @@ class StoredKinds {
     return { apiVersion, kind: kind.kind, namespace, name };
   }
 
-  /** What a controller is called: as the kind that it is for. */
+  /** What a controller is called: as the kind that it is for, where it is for one. */
   controller(name: string): string {
-    return `${this.#parts.get(name) ?? name.replaceAll("-", " ")} controller`;
+    const parts = name.split("-").map((part) => this.#parts.get(part) ?? COMPOUNDS[part] ?? part);
+    const text = parts.join(" ");
+    return text.endsWith("collector") ? text : `${text} controller`;
   }
 }
+
+/** Parts of controllers' names that are several words and no kind. */
+const COMPOUNDS: Readonly<Record<string, string>> = {
+  endpointslicemirroring: "endpoint slice mirroring",
+  garbagecollector: "garbage collector",
+  horizontalpodautoscaling: "horizontal pod autoscaling",
+  nodeipam: "node IPAM",
+  nodelifecycle: "node lifecycle",
+  podgc: "pod garbage collector",
+};
 
 /** `ReplicaSet` as words. */
 function words(kind: string): string {

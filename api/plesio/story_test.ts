@@ -122,6 +122,40 @@ Deno.test("a Pod's story is the way to that Pod and what it led to, without its 
   );
 });
 
+Deno.test("each request begins a part of its own: a change, and a deletion with all that it takes along", async () => {
+  await using cluster = await deployed();
+  const web = { resource: DEPLOYMENTS, namespace: "default", name: "web" };
+  await cluster.client.patch(web, { type: "merge", body: { spec: { replicas: 3 } } });
+  await cluster.settle();
+  await cluster.client.delete(web);
+  await cluster.settle();
+  const story = await cluster.story(web);
+  const began = story.hops.filter(({ because }) => because === undefined);
+  assertEquals(began.map(({ verb }) => verb), ["create", "patch", "delete"]);
+  assertEquals(new Set(began.map(({ trace }) => trace)).size, 3);
+  const after = (root: Hop) =>
+    new Set(
+      story.hops.filter(({ trace, because }) => because && trace === root.trace)
+        .map(({ part, verb, object }) => `${part}: ${verb} ${object.kind}`),
+    );
+  assert(after(began[1]).has("deployment controller: update ReplicaSet"));
+  assert(after(began[1]).has("scheduler: create/binding Pod"));
+  assertEquals(
+    [...after(began[2])].filter((text) => text.includes("delete")).sort(),
+    [
+      "endpoint slice controller: delete EndpointSlice",
+      "garbage collector: delete Pod",
+      "garbage collector: delete ReplicaSet",
+      "node: delete Pod",
+    ],
+  );
+  // What became ready follows from the pod, and not from the controller's own last word
+  const ready = story.hops.find(({ object, what }) =>
+    object.kind === "ReplicaSet" && /^ready/.test(what ?? "")
+  )!;
+  assertEquals(causeOf(story, ready).part, "node");
+});
+
 Deno.test("as text a story is a tree that kubectl shows; bad paths are told what a path is", async () => {
   await using cluster = await deployed();
   const text = await (await cluster.fetch(`/plesio/v1/story${PATH}?format=text`)).text();
