@@ -78,6 +78,7 @@ import {
   type ListenOptions,
   urlOf,
 } from "./api/config/serving.ts";
+import { runReplayCommand } from "./api/config/replay.ts";
 import { runTokenCommand } from "./api/config/token.ts";
 import { publishJoining } from "./api/joining/mod.ts";
 import {
@@ -757,6 +758,7 @@ function beside() {
 /** The commands, by the task that runs them. */
 const COMMANDS: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   start: (args) => runCommand(args, { start: Cluster.start, log: logTo }),
+  replay: (args) => runReplayCommand(args, { ...beside(), replay: (file) => Cluster.replay(file) }),
   node: (args) => {
     const { clock, ...ports } = beside();
     const start: NodePorts["start"] = (machine) =>

@@ -16,6 +16,15 @@ export async function readConfig(flag: string, path: string | undefined) {
   }
 }
 
+/** The bytes of a file that a flag names. Throws UsageError. */
+export async function readBytes(flag: string, path: string): Promise<Uint8Array> {
+  try {
+    return await Deno.readFile(path);
+  } catch (error) {
+    throw new UsageError(`Cannot read --${flag} "${path}": ${textOf(error)}`);
+  }
+}
+
 /** Makes a folder that is its owner's alone; one that is there stays as it is. */
 export async function makeOwnFolder(path: string): Promise<void> {
   await Deno.mkdir(path, { recursive: true, mode: 0o700 });
