@@ -33,6 +33,7 @@ import {
   type ContainerRuntimeOptions,
   dialerOf,
   dialRelay,
+  explainedBy,
   keptRanges,
   type KubeletOptions,
   localNodes,
@@ -665,6 +666,7 @@ function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<Parts, 
     servingPem: options.serving?.cert,
     dial: dialRelay,
   });
+  if (peers) view.elsewhere = async (pod) => explainedBy(await peers.others(), pod);
   const usage = (others: readonly NodeApi[] = []) =>
     usageOf(nodes, simulated, { elsewhere: [...api.tunnels.all(), ...others], clock });
   const frontProxy = new FrontProxy(database.settings, host);
@@ -686,7 +688,7 @@ function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<Parts, 
     clock,
     dialer: dialerOf(() => nodes, () => simulated),
     elsewhere: peers && ((here) => peers.dialer(here)),
-    allNodes: allNodesApi(usage),
+    allNodes: allNodesApi(usage, (pod) => view.explainHere(pod)),
     following: () => upkeep().following,
     virtual: { ...metricsApi(async () => usage(await peers?.others())), ...view.subresources },
     serviceRange,

@@ -23,6 +23,7 @@
 export {
   allNodesApi,
   dialerOf,
+  explainedBy,
   type NodeOptions,
   type RunningNode,
   startNode,

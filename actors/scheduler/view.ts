@@ -17,10 +17,17 @@ export interface Seen {
 /** See the module's text. */
 export class SchedulerView {
   #seen: Seen | undefined;
+  /** Asks the process in which the scheduler runs, where there are others; rejects where it runs in none. */
+  elsewhere: ((pod: string) => Promise<unknown>) | undefined;
 
   /** Shows a scheduler, or none. */
   show(seen: Seen | undefined): void {
     this.#seen = seen;
+  }
+
+  /** Why a pod is where it is, for another process; undefined where no scheduler runs here. */
+  explainHere(pod: string): Promise<unknown> | undefined {
+    return this.#seen?.explain(pod);
   }
 
   /** Its metrics as text; nothing while none runs. */
@@ -34,10 +41,11 @@ export class SchedulerView {
       _object: unknown,
       { namespace, name }: { namespace: string; name: string },
     ): Promise<KubeObject> => {
-      if (!this.#seen) throw unavailable("no scheduler runs in this process");
-      const explanation = await this.#seen.explain(`${namespace}/${name}`);
-      if (!explanation) throw notFound({ group: "", resource: "pods" }, name);
-      return explanation as unknown as KubeObject;
+      const pod = `${namespace}/${name}`;
+      const explanation = this.#seen ? await this.#seen.explain(pod) : await this.elsewhere?.(pod);
+      if (explanation) return explanation as KubeObject;
+      if (!this.#seen && !this.elsewhere) throw unavailable("no scheduler runs in this process");
+      throw notFound({ group: "", resource: "pods" }, name);
     },
   };
 }

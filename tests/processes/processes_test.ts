@@ -307,3 +307,23 @@ Deno.test("nodes of one prefix are hosted by one process, which others find, and
   assertEquals(other.actors().some((actor) => actor.address === "node/plesio-host"), true);
   assertEquals(await use(other), 2);
 });
+
+Deno.test("why a pod is pending is told by every process, whichever has the scheduler", async () => {
+  const components = ["api", "scheduler"] as const;
+  await using world = await twoOf({ components }, { components });
+  const { a, b, clock } = world;
+  const accounts = "/api/v1/namespaces/default/serviceaccounts";
+  await a.fetch(accounts, post({ metadata: { name: "default" } }));
+  const pod = { metadata: { name: "p" }, spec: { containers: [{ name: "c", image: "nginx" }] } };
+  assertEquals((await b.fetch("/api/v1/namespaces/default/pods", post(pod))).status, 201);
+  for (let i = 0; i < 6; i++) {
+    await clock.advance(500);
+    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+  }
+  const path = "/api/v1/namespaces/default/pods/p/explanation";
+  const [one, other] = await Promise.all([json(a.fetch(path)), json(b.fetch(path))]);
+  assertEquals(one.kind, other.kind);
+  assertEquals(one.metadata.name, "p");
+  assertEquals(other.metadata.name, "p");
+  assertEquals((await b.fetch(path.replace("/p/", "/q/"))).status, 404);
+});
