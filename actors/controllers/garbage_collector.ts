@@ -207,6 +207,11 @@ function resourceOf({ group, version, plural }: CollectedKind): ResourceId {
   return { group, version, plural };
 }
 
+/** Under what an owner is remembered to be gone. */
+function absentKey({ namespace, uid }: { namespace?: string; uid?: string }): string {
+  return `${namespace ?? ""}/${uid}`;
+}
+
 function watchKind(context: ActorContext, state: State, kind: Followed): void {
   const resource = resourceOf(kind);
   const apiVersion = kind.group ? `${kind.group}/${kind.version}` : kind.version;
@@ -218,6 +223,8 @@ function watchKind(context: ActorContext, state: State, kind: Followed): void {
     const replaced = old && object && old.metadata.uid !== object.metadata.uid;
     if (!object) tasks = state.graph.remove(old!.metadata.uid);
     else {
+      // One that was known to be gone may come back, where a test has put back what was
+      if (!old && state.absent.size > 0) state.absent.delete(absentKey(object.metadata));
       tasks = replaced ? state.graph.remove(old.metadata.uid) : [];
       const more = state.graph.put(
         resource,
@@ -435,7 +442,7 @@ async function findOwner(
     return "unknown";
   }
   const namespace = kind.namespaced ? node.namespace : undefined;
-  const absent = `${namespace ?? ""}/${owner.uid}`;
+  const absent = absentKey({ namespace, uid: owner.uid });
   if (state.absent.has(absent)) return undefined;
   const resource = resourceOf(kind);
   try {

@@ -3,6 +3,7 @@
  * often each could have struck and did, `DELETE` takes away all, or `/plesio/v1/faults/NAME` one.
  *
  * A stage around every request for a resource, over HTTP and in this process alike; it is there with the test kit only.
+ * Streams (exec, logs, port-forward, proxies), discovery, and what aggregated servers answer do not come through it.
  */
 import { type Clock, ManualClock, type Timer } from "../../kv/clock.ts";
 import type { Store } from "../../kv/contract.ts";

@@ -270,6 +270,10 @@ Deno.test("a lost node is found out, its pods go elsewhere, and it comes back", 
   faults.remove("lost");
   await cluster.kit.until(ready("True"));
   assertThrows(() => faults.add({ node: "nobody", loss: true }), ApiError, "no simulated node");
+  faults.add({ node: "plesio-1", partition: true, during: "2m" });
+  await cluster.kit.until(ready("Unknown"));
+  await cluster.kit.until(ready("True"));
+  assertEquals(faults.list(), []);
 });
 
 Deno.test("time jumps when the request comes that it waits for", async () => {

@@ -219,3 +219,59 @@ Deno.test("under the host's clock settle, reset and the rest work, and the clock
   const { items } = await cluster.client.list(target);
   assertEquals(items.filter(({ metadata }) => metadata.name === "a"), []);
 });
+
+Deno.test("reset: owners that come back have their own again, though they were known to be gone", async () => {
+  const { cluster } = await place();
+  await using _ = cluster;
+  await cluster.client.create(
+    { resource: deployments, namespace: "default" },
+    deployment("web", 2),
+  );
+  await cluster.settle();
+  await using fork = await cluster.fork();
+  const web = { resource: deployments, namespace: "default", name: "web" };
+  const state = async () => {
+    const { metadata, status } = await fork.client.get<any>(web);
+    const pods = await fork.client.list({
+      resource: { group: "", version: "v1", plural: "pods" },
+      namespace: "default",
+    });
+    const names = pods.items.map(({ metadata }) => metadata.name).sort();
+    return { uid: metadata.uid, ready: status.readyReplicas, names };
+  };
+  const before = await state();
+  for (let round = 0; round < 2; round++) {
+    await fork.client.delete(web);
+    await fork.settle();
+    await fork.kit.reset();
+    await fork.kit.advance("5m");
+    assertEquals(await state(), before);
+  }
+});
+
+Deno.test("clients outside are let act before time goes on, where that is asked for", async () => {
+  const { cluster, ask } = await place({ controllers: "-*" });
+  await using _ = cluster;
+  const path = "/api/v1/namespaces/default/configmaps";
+  const headers = { "content-type": "application/json" };
+  const create = async (name: string) => {
+    const body = JSON.stringify({ metadata: { name } });
+    const made = await cluster.fetch(path, { method: "POST", headers, body });
+    await made.body?.cancel();
+  };
+  const watch = await cluster.fetch(`${path}?watch=true&resourceVersion=0`);
+  const operator = (async () => {
+    const decoder = new TextDecoder();
+    for await (const piece of watch.body!) {
+      if (decoder.decode(piece).includes('"name":"asked"')) return await create("answered");
+    }
+  })();
+  await create("asked");
+  const began = cluster.clock.now();
+  const { status } = await ask("POST", "clock", {
+    until: { path: `${path}/answered`, cel: "true" },
+    clients: "20ms",
+  });
+  await operator;
+  assertEquals([status, cluster.clock.now() - began], [200, 0]);
+});

@@ -16,6 +16,8 @@
  * | `writesAfterLostLease` | writes of a client whose Lease somebody else holds by then |
  * | `requests` | all of them |
  *
+ * What is refused before anybody knows which kind it is for, and streams, are not counted.
+ *
  * Seconds are those of the cluster's clock or of the machine's, whichever saw more of them go by. Replicas are told apart
  * by user agent and user alone: a test of leader election gives each its own.
  */
