@@ -38,7 +38,7 @@ function writePart(out: number[], part: Deno.KvKeyPart): void {
   else if (typeof part === "boolean") out.push(part ? TRUE : FALSE);
   else if (typeof part === "bigint") writeInteger(out, part);
   else if (part instanceof Uint8Array) writeEscaped(out, BYTES, part);
-  else throw new TypeError(`Cannot use a ${typeof part} in a key`);
+  else throw new TypeError(`Cannot use a value of type ${typeof part} in a key`);
 }
 
 function writeEscaped(out: number[], type: number, bytes: Uint8Array): void {
