@@ -9,6 +9,8 @@ function Dashboard() {
 }
 
 await enterByLink();
+// A link that is opened where the dashboard is open already loads nothing anew
+globalThis.addEventListener("hashchange", () => void enterByLink());
 const root = document.getElementById("app")!;
 const home = document.createElement("div");
 home.id = "app";

@@ -155,7 +155,7 @@ function TableHead(
     order: Order;
     setOrder: (order: Order) => void;
     namespaced: boolean;
-    template: string;
+    template: Widths;
   },
 ) {
   const sortBy = (column: number) =>
@@ -176,7 +176,7 @@ function TableHead(
   const [first, ...others] = shown;
   return (
     <div class="table-head" role="rowgroup">
-      <div class="table-row" role="row" aria-rowindex={1} style={{ gridTemplateColumns: template }}>
+      <div class="table-row" role="row" aria-rowindex={1} style={template}>
         {first && cell(first.column.name, first.index, first.column.description)}
         {namespaced && cell(t("namespace"), NAMESPACE_COLUMN)}
         {others.map(({ column, index }) => cell(column.name, index, column.description))}
@@ -195,7 +195,7 @@ function TableRow(
     index: number;
     shown: readonly Shown[];
     namespaced: boolean;
-    template: string;
+    template: Widths;
   },
 ) {
   const { metadata } = row.object;
@@ -205,7 +205,7 @@ function TableRow(
       class="table-row"
       role="row"
       aria-rowindex={index + 2}
-      style={{ gridTemplateColumns: template }}
+      style={template}
     >
       {first && (
         <div role="cell">
@@ -267,23 +267,25 @@ function compare(a: unknown, b: unknown): number {
   return COLLATOR.compare(String(a), String(b));
 }
 
-function widths(rows: readonly Row[], shown: readonly Shown[], namespaced: boolean): string {
+/** How wide columns are: the same for the head and every row, each of which is a grid of its own. */
+type Widths = Record<"gridTemplateColumns" | "minWidth", string>;
+
+function widths(rows: readonly Row[], shown: readonly Shown[], namespaced: boolean): Widths {
   const longest = (name: string, of: (row: Row) => unknown) => {
-    let length = name.length + 2;
+    let length = name.length + 4;
     for (const row of rows.slice(0, MEASURED_ROWS)) {
-      length = Math.max(length, String(of(row) ?? "").length);
+      length = Math.max(length, String(of(row) ?? "").length + 2);
     }
-    return `minmax(${Math.min(length, CHARACTERS_MAX)}ch, ${Math.min(length, CHARACTERS_MAX)}fr)`;
+    return Math.min(length, CHARACTERS_MAX);
   };
-  const cells = shown.map(({ column, index }) => longest(column.name, (row) => row.cells[index]));
+  const lengths = shown.map(({ column, index }) => longest(column.name, (row) => row.cells[index]));
   if (namespaced) {
-    cells.splice(
-      1,
-      0,
-      longest(t("namespace"), (row) => row.object.metadata.namespace),
-    );
+    lengths.splice(1, 0, longest(t("namespace"), (row) => row.object.metadata.namespace));
   }
-  return cells.join(" ");
+  return {
+    gridTemplateColumns: lengths.map((length) => `minmax(${length}ch, ${length}fr)`).join(" "),
+    minWidth: `calc(${lengths.reduce((a, b) => a + b, 0)}ch + 12px)`,
+  };
 }
 
 /** Names of the columns that somebody wants of a kind; by default those that kubectl shows too. */

@@ -12,13 +12,14 @@ export function Difference({ before, after }: { before: string; after: string })
     <pre class="difference" tabIndex={0} aria-label={t("yaml.difference")}>
       {lines.map((line, i) => {
         if (line.sign === "…") {
-          return <span key={i} class="gap">{`${t("difference.gap", { count: line.count })}\n`}</span>;
+          return <span key={i} class="gap">{t("difference.gap", { count: line.count })}</span>;
         }
         const said = line.sign === " " ? undefined : t(SPOKEN[line.sign]);
         const name = { " ": "", "-": "removed", "+": "added" }[line.sign];
         return (
           <span key={i} class={name}>
-            {said && <span class="only-read">{said} </span>}{line.sign} {line.text}{"\n"}
+            {said && <span class="only-read">{said}</span>}
+            {`${line.sign} ${line.text}`}
           </span>
         );
       })}

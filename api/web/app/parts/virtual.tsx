@@ -74,7 +74,9 @@ export function Virtual(
     if (stick && atEnd.current && box.current) box.current.scrollTop = box.current.scrollHeight;
   }, [count, stick]);
   const scrolled = () => {
-    const { scrollTop, scrollHeight, clientHeight } = box.current!;
+    // The last scrolling may be told of when the list has gone
+    if (!box.current) return;
+    const { scrollTop, scrollHeight, clientHeight } = box.current;
     atEnd.current = scrollHeight - scrollTop - clientHeight < rowHeight;
     measure();
   };
@@ -98,7 +100,7 @@ export function Virtual(
       <div
         class="virtual-space"
         role={table ? "rowgroup" : undefined}
-        style={{ height: seen.height }}
+        style={{ height: `${seen.height}px` }}
       >
         <div
           class="virtual-rows"
