@@ -38,11 +38,15 @@ export function forwardedFor(call: Call): { "x-forwarded-for"?: string } {
   return { "x-forwarded-for": before ? `${before}, ${remote}` : remote };
 }
 
+/** By which a page takes over a whole origin: this one is the API's and the dashboard's, not its. */
+const TAKES_OVER = "service-worker-allowed";
+
 /** An answer's headers as they are passed back. Its length stays: the body passes as it is. */
 export function answeredHeaders(answered: OutboundHeaders): Reply["headers"] {
   const headers: Reply["headers"] = {};
   for (const [name, value] of Object.entries(answered)) {
     if (OF_CONNECTION.has(name) && name !== "content-length") continue;
+    if (name === TAKES_OVER) continue;
     headers[name] = typeof value === "string" ? value : [...value];
   }
   return headers;

@@ -24,3 +24,14 @@ export function readable(yaml: string): string {
   const { metadata: { managedFields: _, ...metadata }, ...object } = parseYaml(yaml) as any;
   return printYaml({ ...object, metadata });
 }
+
+/** The revision that a text of the server is of. */
+export function revisionIn(yaml: string): string | undefined {
+  return (parseYaml(yaml) as any)?.metadata?.resourceVersion;
+}
+
+/** The same text, of a revision: the server refuses to put it in the place of any other. */
+export function ofRevision(yaml: string, revision: string | undefined): string {
+  const object = parseYaml(yaml) as any;
+  return printYaml({ ...object, metadata: { ...object?.metadata, resourceVersion: revision } });
+}

@@ -3,6 +3,7 @@ import { httpClient, pathOf } from "../../client/http.ts";
 import type { Target } from "../../client/contract.ts";
 import { ApiError } from "../../machinery/types.ts";
 import { send } from "./browser.ts";
+import { ofRevision } from "./edit_text.ts";
 import { leave, token } from "./session.ts";
 
 export { pathOf };
@@ -105,7 +106,12 @@ export type WriteMode = "apply" | "force" | "replace";
 export function writeYaml(
   target: Target,
   yaml: string,
-  { mode = "apply", dryRun = false }: { mode?: WriteMode; dryRun?: boolean } = {},
+  { mode = "apply", dryRun = false, revision }: {
+    mode?: WriteMode;
+    dryRun?: boolean;
+    /** What is replaced must still be of it. */
+    revision?: string;
+  } = {},
 ): Promise<string> {
   const query = new URLSearchParams({ fieldManager: FIELD_MANAGER, fieldValidation: "Strict" });
   if (dryRun) query.set("dryRun", "All");
@@ -115,7 +121,7 @@ export function writeYaml(
   return askText(`${pathOf(target)}?${query}`, {
     method: replacing ? "PUT" : "PATCH",
     headers: { accept: "application/yaml", "content-type": type },
-    body: yaml,
+    body: replacing ? ofRevision(yaml, revision) : yaml,
   });
 }
 

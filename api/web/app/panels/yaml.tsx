@@ -4,7 +4,7 @@
  */
 import { useEffect, useState } from "preact/hooks";
 import { save } from "../browser.ts";
-import { editable } from "../edit_text.ts";
+import { editable, revisionIn } from "../edit_text.ts";
 import { askYaml, reasonOf, type WriteMode, writeYaml } from "../kube.ts";
 import type { PanelProps } from "../panels.ts";
 import { announce, Dialog, Failure } from "../parts/basics.tsx";
@@ -29,9 +29,12 @@ function useEditing({ kind, object }: PanelProps) {
   const [failure, setFailure] = useState<string>();
   const [proposal, setProposal] = useState<Proposal>();
   const touched = text !== undefined && text !== base;
+  // Replacing is of what was read: who changed it since is told of
+  const [revision, setRevision] = useState<string>();
   const show = (yaml: string) => {
     setBase(editable(yaml));
     setText(editable(yaml));
+    setRevision(revisionIn(yaml));
   };
   const fail = (error: unknown) => setFailure(reasonOf(error));
   useEffect(() => {
@@ -42,7 +45,7 @@ function useEditing({ kind, object }: PanelProps) {
     setFailure(undefined);
     try {
       const [after, before] = await Promise.all([
-        writeYaml(target, text!, { mode, dryRun: true }),
+        writeYaml(target, text!, { mode, revision, dryRun: true }),
         askYaml(target),
       ]);
       setProposal({ before: editable(before), after: editable(after), mode });
@@ -53,7 +56,7 @@ function useEditing({ kind, object }: PanelProps) {
   const write = async ({ mode }: Proposal) => {
     setProposal(undefined);
     try {
-      show(await writeYaml(target, text!, { mode }));
+      show(await writeYaml(target, text!, { mode, revision }));
       announce(t("yaml.applied"));
     } catch (error) {
       fail(error);
