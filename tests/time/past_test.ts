@@ -70,6 +70,10 @@ Deno.test("GET and LIST show what was there at any revision, and when", async ()
   const last = states[states.length - 1];
   assertEquals(range.newest, { revision: last.revision, time: last.time });
   assertEquals(range.oldest.revision, 0);
+  const { revision, time } = states[0];
+  for (const at of [String(revision), encodeURIComponent(time)]) {
+    assertEquals((await ask(cluster, `/plesio/v1/time?at=${at}`)).body.at, { revision, time });
+  }
 });
 
 Deno.test("selectors, pages, Tables, discovery and OpenAPI are those of the past", async () => {

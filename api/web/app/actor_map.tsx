@@ -1,6 +1,6 @@
 /** The map of actors: the API server above, groups of actors below it, pods on their nodes, and messages that fly. */
-import type { RefObject } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import type { ComponentChildren, RefObject } from "preact";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { type ActorGroup, groupsOf, type MapPod, placeOf, shortName } from "./actor_groups.ts";
 import type { ActorMessage, ActorReport } from "./actors_live.ts";
 import { kindOf } from "./discovery.ts";
@@ -8,10 +8,12 @@ import { Flights, type Point } from "./flights.ts";
 import { type LiveState, useLive } from "./live.ts";
 import { toneOf } from "./parts/basics.tsx";
 import { changed, objectHref } from "./router.ts";
-import { t } from "./words.ts";
+import { language, t } from "./words.ts";
 
 /** Pods that a node shows one by one. */
 const PODS_SHOWN = 120;
+/** Nodes that show their pods. */
+const NODES_SHOWN = 40;
 /** The place that messages come from. */
 const SERVER = "api";
 
@@ -45,21 +47,24 @@ export function ActorMap(
     };
     return () => landing.current = null;
   }, []);
-  const pods = podsOf(useLive(podsQuery(), "table"));
   const put = (name: string) => (element: HTMLElement | null) => {
     if (element) places.set(name, element);
     else places.delete(name);
   };
+  const live = useLive(podsQuery(), "table");
+  // Drawn when pods change, not with each message
+  const nodes = useMemo(() => <NodesWithPods pods={podsOf(live)} put={put} />, [
+    live.rows,
+    language.value,
+  ]);
   return (
     <div class="actor-map" ref={box}>
       <div class="actor-server" ref={put(SERVER)}>{t("actors.server")}</div>
       <div class="actor-groups">
         {groupsOf(reports.values()).map((group) => (
-          <Group
-            key={group.id}
-            {...{ group, chosen, put }}
-            pods={group.id === "nodes" ? pods : []}
-          />
+          <Group key={group.id} {...{ group, chosen, put }}>
+            {group.id === "nodes" && nodes}
+          </Group>
         ))}
       </div>
       <canvas ref={canvas} aria-hidden="true" />
@@ -95,19 +100,13 @@ function podsOf({ rows, columns }: LiveState): MapPod[] {
 type Put = (name: string) => (element: HTMLElement | null) => void;
 
 function Group(
-  { group, pods, chosen, put }: {
+  { group, chosen, put, children }: {
     group: ActorGroup;
-    pods: readonly MapPod[];
     chosen: string | undefined;
     put: Put;
+    children: ComponentChildren;
   },
 ) {
-  const byNode = new Map<string, MapPod[]>();
-  for (const pod of pods) {
-    const there = byNode.get(pod.node);
-    if (there) there.push(pod);
-    else byNode.set(pod.node, [pod]);
-  }
   return (
     <section class={`actor-group ${group.id}`} aria-label={t(group.title)}>
       <h2>{t(group.title)}</h2>
@@ -118,10 +117,28 @@ function Group(
           </li>
         ))}
       </ul>
-      {[...byNode].sort(([a], [b]) => a < b ? -1 : 1).map(([node, there]) => (
+      {children}
+    </section>
+  );
+}
+
+function NodesWithPods({ pods, put }: { pods: readonly MapPod[]; put: Put }) {
+  const byNode = new Map<string, MapPod[]>();
+  for (const pod of pods) {
+    const there = byNode.get(pod.node);
+    if (there) there.push(pod);
+    else byNode.set(pod.node, [pod]);
+  }
+  const nodes = [...byNode].sort(([a], [b]) => a < b ? -1 : 1);
+  return (
+    <>
+      {nodes.slice(0, NODES_SHOWN).map(([node, there]) => (
         <NodePods key={node} node={node} pods={there} put={put} />
       ))}
-    </section>
+      {nodes.length > NODES_SHOWN && (
+        <p class="quiet">{t("actors.moreNodes", { count: nodes.length - NODES_SHOWN })}</p>
+      )}
+    </>
   );
 }
 

@@ -1,12 +1,14 @@
 /** The actors of the server's process, as they are, and the messages they handle, as `/plesio/v1/actors` tells of them. */
 import { type Signal, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
+import { ApiError } from "../../machinery/types.ts";
 import { pause, soon } from "./browser.ts";
 import { ask, reasonOf } from "./kube.ts";
 
 /** Messages that are kept to be looked at. */
 export const MESSAGES_KEPT = 200;
 const RETRY_MS = 1_000;
+const REFUSED_MS = 15_000;
 const PATH = "/plesio/v1/actors";
 
 /** How an actor is. */
@@ -103,6 +105,8 @@ class FollowingActors {
       } catch (error) {
         if (this.#stop.aborted) return;
         this.#state.value = { ...this.#state.peek(), failure: reasonOf(error) };
+        // What is not allowed now may be later, but not in a moment
+        if (error instanceof ApiError && error.code === 403) await pause(REFUSED_MS, this.#stop);
       }
       await pause(RETRY_MS, this.#stop);
     }

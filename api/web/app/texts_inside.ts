@@ -17,6 +17,7 @@ export const INSIDE_TEXTS = {
   "actors.others": ["Others", "기타"],
   "actors.noNode": ["On no node yet", "아직 노드 없음"],
   "actors.morePods": ["and {count} more pods", "외 파드 {count}개"],
+  "actors.moreNodes": ["and pods on {count} more nodes", "외 노드 {count}개의 파드"],
   "actors.chip.waiting": ["{waiting} waiting", "대기 {waiting}"],
   "actors.chip.restarts": ["{restarts} restarts", "재시작 {restarts}"],
   "actors.chip.handled": ["{handled} handled", "처리 {handled}"],
