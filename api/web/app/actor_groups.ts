@@ -38,9 +38,11 @@ export function groupsOf(reports: Iterable<ActorReport>): ActorGroup[] {
   });
 }
 
-/** What an actor is called within its group. */
+/** What an actor is called within its group: where that says what it is, without it. */
 export function shortName(address: string): string {
-  return address.slice(address.indexOf("/") + 1);
+  const first = address.indexOf("/");
+  const isKnown = GROUPS.some(({ parts }) => parts.includes(address.slice(0, first)));
+  return isKnown ? address.slice(first + 1) : address;
 }
 
 /** A pod on the map. */

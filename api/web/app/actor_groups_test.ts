@@ -18,6 +18,7 @@ Deno.test("actors stand in groups by their addresses; pods' actors stand on thei
     ["others", "proxy/health"],
   ]);
   assertEquals(shortName("node/plesio-0"), "plesio-0");
+  assertEquals(shortName("proxy/plesio"), "proxy/plesio");
 });
 
 Deno.test("placeOf() finds the pod that a message is about, of a node's own actors and of simulated nodes'", () => {
