@@ -161,8 +161,7 @@ async function deploying(world: World, page: Page): Promise<void> {
 
 async function changing(world: World, page: Page): Promise<void> {
   await page.getByRole("link", { name: "YAML" }).click();
-  const text = page.locator("textarea.code");
-  await page.waitForFunction("document.querySelector('textarea.code').value.includes('1.27')");
+  const text = page.locator("textarea.code:enabled");
   await text.fill((await text.inputValue()).replace("nginx:1.27", "nginx:1.28"));
   await page.getByRole("button", { name: "Review the change" }).click();
   const dialog = page.getByRole("dialog");

@@ -102,6 +102,7 @@ export function YamlPanel(props: PanelProps) {
         class="code"
         aria-label={t("panel.yaml")}
         spellcheck={false}
+        disabled={text === undefined}
         readOnly={at.value !== undefined}
         value={text ?? ""}
         onInput={(event) => edit.setText(event.currentTarget.value)}
