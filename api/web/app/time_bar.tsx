@@ -4,7 +4,7 @@
  */
 import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
-import { every, later } from "./browser.ts";
+import { every, later, now } from "./browser.ts";
 import { askJson, reasonOf } from "./kube.ts";
 import { announce } from "./parts/basics.tsx";
 import { at, changed, go, href } from "./router.ts";
@@ -22,6 +22,12 @@ export const timeSpan = signal<
 >(undefined);
 
 const open = signal(false);
+
+/** The time that it is where one is: now, or that of the moment. Ages are told by it. */
+export function timeHere(): number {
+  const then = at.value === undefined ? undefined : timeSpan.value?.at?.time;
+  return then === undefined ? now() : Date.parse(then);
+}
 
 /** The newest revision moves on. */
 const ASK_EVERY_MS = 2_000;

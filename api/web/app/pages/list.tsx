@@ -1,13 +1,13 @@
 /** Every object of a kind: the server's own table, live, with search, selectors, a choice of columns and namespaces. */
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { every, liked, now } from "../browser.ts";
+import { every, liked } from "../browser.ts";
 import { type KindInfo, kindOf } from "../discovery.ts";
 import { type Column, type LiveState, type Row, useLive } from "../live.ts";
 import type { PageProps } from "../pages.ts";
 import { Badge, Failure, Head, toneOf, Waiting } from "../parts/basics.tsx";
 import { Virtual } from "../parts/virtual.tsx";
 import { at, changed, go, groupOf, href, objectHref } from "../router.ts";
-import { timeSpan } from "../time_bar.tsx";
+import { timeHere } from "../time_bar.tsx";
 import { ago, t } from "../words.ts";
 import { ALL_NAMESPACES, namespace, NamespaceChoice } from "../namespaces.tsx";
 
@@ -220,16 +220,12 @@ function TableRow(
   );
 }
 
-/** The time by which ages are told: of the past, that of the moment. */
-function clock(): number {
-  const then = at.value === undefined ? undefined : timeSpan.value?.at?.time;
-  return then === undefined ? now() : Date.parse(then);
-}
-
 /** Ages are told by a clock, so that they go on while nothing happens. */
 function cellOf({ cells, object }: Row, { name }: Column, index: number) {
   const value = cells[index];
-  if (name === "Age") return ago(object.metadata.creationTimestamp, clock()) || String(value ?? "");
+  if (name === "Age") {
+    return ago(object.metadata.creationTimestamp, timeHere()) || String(value ?? "");
+  }
   const text = value === null || value === undefined ? "" : String(value);
   return toneOf(text) ? <Badge word={text} /> : <span title={text}>{text}</span>;
 }

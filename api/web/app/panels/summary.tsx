@@ -1,9 +1,10 @@
 /** What an object is, in short: its metadata, conditions and events. */
-import { now } from "../browser.ts";
 import { kindOf } from "../discovery.ts";
 import { useLive } from "../live.ts";
 import type { PanelProps } from "../panels.ts";
 import { Badge, Card, Facts } from "../parts/basics.tsx";
+import { at } from "../router.ts";
+import { timeHere } from "../time_bar.tsx";
 import { ago, moment, t } from "../words.ts";
 
 /** The panel. */
@@ -53,7 +54,7 @@ function Conditions({ conditions }: { conditions: readonly any[] }) {
         {conditions.map(({ type, status, reason, message, lastTransitionTime }) => (
           <li key={type}>
             <strong>{type}</strong> <Badge word={status} /> {reason}{" "}
-            <span class="quiet">{ago(lastTransitionTime, now())}</span>
+            <span class="quiet">{ago(lastTransitionTime, timeHere())}</span>
             {message && <p>{message}</p>}
           </li>
         ))}
@@ -73,7 +74,12 @@ export function Events({ object }: { object: any }) {
   const { rows } = useLive(
     kind && { resource: kind, namespace, fieldSelector: about },
   );
+  const here = timeHere();
+  // Events have no history of their own: of the past are those that had been told by then
   const events = [...rows.values()].map(({ object: event }) => event)
+    .filter(({ metadata }) =>
+      at.value === undefined || Date.parse(metadata.creationTimestamp) <= here
+    )
     .sort((a, b) => lastSeen(b) < lastSeen(a) ? -1 : 1);
   return (
     <Card title={t("events")}>
@@ -83,7 +89,7 @@ export function Events({ object }: { object: any }) {
           <li key={event.metadata.name}>
             <Badge word={event.type} /> <strong>{event.reason}</strong>{" "}
             <span class="quiet">
-              {ago(lastSeen(event), now())}
+              {ago(lastSeen(event), timeHere())}
               {(event.count ?? event.series?.count ?? 1) > 1 &&
                 ` ×${event.count ?? event.series.count}`} ·{" "}
               {event.source?.component || event.reportingComponent}
