@@ -160,6 +160,12 @@ export class WebWorld {
       while (next < count) await make(next++);
     });
     await Promise.all(writers);
+    // What is held before anything happens is compared with later: the rules follow a moment after
+    await this.until("rules for all of them", async () => {
+      const { rules } = await this.held();
+      const ready = rules.filter((rule) => /service-endpoints-tcp .*"192\.0\.2\./.test(rule));
+      return ready.length >= count;
+    });
   }
 
   /** Makes the Deployment, its Service and a pod, in which the second client is. */
