@@ -27,7 +27,9 @@ export async function searchLogs(
 ): Promise<LogLine[]> {
   const search = searchOf(parameters);
   const lines = [...node.keptLogs?.find(search) ?? []];
-  for (const worker of node.workers()) lines.push(...await liveLines(worker, search));
+  for (const worker of node.workers()) {
+    for await (const line of liveLines(worker, search)) lines.push(line);
+  }
   lines.sort((a, b) => a.time < b.time ? -1 : a.time > b.time ? 1 : 0);
   const limit = Math.min(Number(parameters.get("limit")) || FOUND_LINES_MAX, FOUND_LINES_MAX);
   return lines.slice(-limit);
@@ -49,16 +51,14 @@ function searchOf(parameters: URLSearchParams): LogSearch {
   };
 }
 
-async function liveLines({ pod, records }: PodWorker, search: LogSearch): Promise<LogLine[]> {
+async function* liveLines({ pod, records }: PodWorker, search: LogSearch): AsyncIterable<LogLine> {
   const { namespace = "", name, uid } = pod.metadata;
-  const lines: LogLine[] = [];
+  const { sinceMs } = search;
   for (const record of records) {
     const owner = { namespace, pod: name, uid, container: record.name, gone: false };
     if (!isOwner(owner, search)) continue;
     const { restarts: attempt } = record;
-    const { sinceMs } = search;
     const bytes = await readEnd({ pod, record, attempt, lines: LIVE_LINES_MAX, sinceMs });
-    lines.push(...linesIn(bytes, owner, search));
+    yield* linesIn(bytes, owner, search);
   }
-  return lines;
 }
