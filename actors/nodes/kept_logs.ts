@@ -84,7 +84,7 @@ export class KeptLogs {
     this.#bytesMax = bytesMax;
   }
 
-  /** Keeps the logs of a pod that is over, of each container's last two starts. Never rejects. */
+  /** Keeps the logs of a pod that is over, of each container's last two starts. Rejects when they cannot be written. */
   async keep(pod: Pod, records: readonly ContainerRecord[]): Promise<void> {
     const { name, namespace, uid } = pod.metadata;
     const now = this.#clock.now();

@@ -2,9 +2,11 @@ import { assert, assertEquals } from "@std/assert";
 import { ManualClock } from "../../kv/clock.ts";
 import { Cluster } from "../../mod.ts";
 import type { ContainerRecord } from "./container_record.ts";
+import { openBox } from "./fixture_test.ts";
 import { KEPT_CONTAINER_BYTES_MAX, KEPT_MS_MAX, KeptLogs, memoryPlace } from "./kept_logs.ts";
+import { startNode } from "./node.ts";
 import { logFolder } from "./runtimes/log_folder.ts";
-import type { Pod } from "./types.ts";
+import { type Pod, PODS } from "./types.ts";
 
 const pod = (name: string) =>
   ({ metadata: { name, namespace: "shop", uid: `uid-${name}` } }) as Pod;
@@ -56,6 +58,25 @@ Deno.test("KeptLogs is bounded in bytes by container and in all, and by age", as
   await clock.advance(KEPT_MS_MAX);
   kept.trim();
   assertEquals(place.list(), []);
+});
+
+Deno.test("a pod goes whether its logs can be kept or not", async () => {
+  await using box = await openBox();
+  const place = {
+    ...memoryPlace(),
+    write: () => {
+      throw new Error("no space left on device");
+    },
+  };
+  const node = startNode(box.system, { name: "n", clock: box.clock, logPlace: place });
+  await box.pod("p", "n", { containers: [{ name: "c", image: "nginx" }] });
+  const phase = async () => (await box.get("p")).status?.phase;
+  await box.pass("it to run", 100, async () => await phase() === "Running");
+  const one = { resource: PODS, namespace: "default", name: "p" };
+  await box.client.delete(one, { gracePeriodSeconds: 1 });
+  await box.pass("it to go", 100, async () => await phase().catch(() => "gone") === "gone");
+  await box.pass("its worker to go", 100, () => box.system.report().length === 1);
+  await node.stop();
 });
 
 Deno.test("/plesio/v1/logs finds lines of pods that run and of pods that are gone, on all nodes", async () => {

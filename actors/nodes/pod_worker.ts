@@ -500,7 +500,7 @@ export class PodWorker {
     this.#lives.cancel();
     await this.#sandbox.cleanUp(this.#pod, this.records);
     if (!this.#dying()) return;
-    const { runtimes, client, keptLogs } = this.#ports;
+    const { runtimes, client, keptLogs, log } = this.#ports;
     if (!this.#gone && !this.#deleteSent) {
       const { name, namespace, uid } = this.#pod.metadata;
       try {
@@ -516,7 +516,13 @@ export class PodWorker {
     }
     if (!this.#pod.metadata.finalizers?.length) this.#gone = true;
     if (!this.#gone) return;
-    await keptLogs?.keep(this.#pod, this.records);
+    await keptLogs?.keep(this.#pod, this.records).catch((error) => {
+      // A disk that is full, say: then the pod has to go all the more.
+      log("warn", "logs of a pod that is gone are not kept", {
+        pod: this.uid,
+        error: String(error),
+      });
+    });
     for (const runtime of runtimes) await runtime.forget(this.#pod);
     this.done = true;
   }
