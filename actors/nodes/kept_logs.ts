@@ -6,6 +6,7 @@
  * What is kept of one container is one entry, whose name says when the pod went and whose it was. Over the bound, and
  * after `KEPT_MS_MAX`, the oldest entries go. Where entries lie is the `LogPlace`'s: a folder of the node, or memory.
  */
+import { Buffer } from "node:buffer";
 import type { Clock } from "../../kv/clock.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import type { Pod } from "./types.ts";
@@ -19,12 +20,20 @@ export const KEPT_MS_MAX = 7 * 24 * 3600 * 1000;
 /** Lines that are looked at for one entry. */
 const LINES_MAX = 20_000;
 
-/** Where entries lie. Nothing in it waits. */
+/** What is kept of one container. */
+interface Entry {
+  name: string;
+  bytes: number;
+}
+
+/** Where entries lie, for one `KeptLogs` alone. Nothing in it waits. */
 export interface LogPlace {
-  list(): { name: string; bytes: number }[];
+  /** Those of a former life too. */
+  list(): Entry[];
   /** Undefined when there is no such entry. */
   read(name: string): Uint8Array | undefined;
   write(name: string, bytes: Uint8Array): void;
+  /** One that is there no more is no fault. */
   remove(name: string): void;
 }
 
@@ -71,6 +80,8 @@ export class KeptLogs {
   readonly #place: LogPlace;
   readonly #clock: Clock;
   readonly #bytesMax: number;
+  /** What there is, oldest first; read from its place once, when it is first asked for. */
+  #known: Entry[] | undefined;
 
   constructor(
     { place, clock, bytesMax = KEPT_BYTES_MAX }: {
@@ -91,14 +102,17 @@ export class KeptLogs {
     for (const record of records) {
       const bytes = await endOfLog(pod, record);
       if (bytes.length === 0) continue;
-      this.#place.write(`${now}_${namespace}_${name}_${uid}_${record.name}`, bytes);
+      const entry = `${now}_${namespace}_${name}_${uid}_${record.name}`;
+      // Noted first: of what is written only in part, that part is to go some day too
+      this.#entries().push({ name: entry, bytes: bytes.length });
+      this.#place.write(entry, bytes);
     }
     this.trim();
   }
 
   /** The lines of pods that are gone, oldest first within each container. */
   *find(search: LogSearch): Iterable<LogLine> {
-    for (const { name } of this.#place.list()) {
+    for (const { name } of this.#entries()) {
       const [endedAt, namespace, pod, uid, container] = name.split("_");
       const owner = { namespace, pod, uid, container, gone: true };
       if (!isOwner(owner, search) || Number(endedAt) < (search.sinceMs ?? 0)) continue;
@@ -109,13 +123,18 @@ export class KeptLogs {
 
   /** Removes what is too old or too much. */
   trim(): void {
-    const entries = this.#place.list().sort((a, b) => endOf(b.name) - endOf(a.name));
+    const entries = this.#entries();
     const oldest = this.#clock.now() - KEPT_MS_MAX;
-    let bytes = 0;
-    for (const entry of entries) {
-      bytes += entry.bytes;
-      if (bytes > this.#bytesMax || endOf(entry.name) < oldest) this.#place.remove(entry.name);
+    let bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0);
+    while (entries.length && (bytes > this.#bytesMax || endOf(entries[0].name) < oldest)) {
+      const [{ name }] = entries;
+      this.#place.remove(name);
+      bytes -= entries.shift()!.bytes;
     }
+  }
+
+  #entries(): Entry[] {
+    return this.#known ??= this.#place.list().sort((a, b) => endOf(a.name) - endOf(b.name));
   }
 }
 
@@ -156,10 +175,11 @@ async function endOfLog(pod: Pod, record: ContainerRecord): Promise<Uint8Array> 
   for (const attempt of [record.restarts - 1, record.restarts]) {
     if (attempt >= 0) parts.push(await readEnd({ pod, record, attempt, lines: LINES_MAX }));
   }
-  const bytes = join(parts);
+  const bytes = Buffer.concat(parts);
   if (bytes.length <= KEPT_CONTAINER_BYTES_MAX) return bytes;
   const end = bytes.subarray(bytes.length - KEPT_CONTAINER_BYTES_MAX);
-  return end.slice(end.indexOf(10) + 1);
+  // A copy, so that what is left out is not kept in memory
+  return Uint8Array.from(end.subarray(end.indexOf(10) + 1));
 }
 
 /** The last lines of one start of a container with their times; nothing where there is no such log (any more). */
@@ -184,19 +204,9 @@ export async function readEnd(
       sinceMs,
       ended: Promise.resolve(),
     });
-    return join(stream ? await Array.fromAsync(stream) : []);
+    return Buffer.concat(stream ? await Array.fromAsync(stream) : []);
   } catch {
     // A start that never wrote, or whose log the runtime has let go of.
     return new Uint8Array();
   }
-}
-
-function join(parts: readonly Uint8Array[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

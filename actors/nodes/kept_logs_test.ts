@@ -60,6 +60,23 @@ Deno.test("KeptLogs is bounded in bytes by container and in all, and by age", as
   assertEquals(place.list(), []);
 });
 
+Deno.test("KeptLogs bounds what a former life has left, and looks into its place once", async () => {
+  const clock = new ManualClock();
+  const place = memoryPlace();
+  for (const name of ["a", "b"]) {
+    await new KeptLogs({ place, clock }).keep(pod(name), [record("app", () => line("x"))]);
+    await clock.advance(1_000);
+  }
+  let looks = 0;
+  const list = () => (looks++, place.list().reverse());
+  const bytesMax = line("x").length * 2;
+  const kept = new KeptLogs({ place: { ...place, list }, clock, bytesMax });
+  assertEquals([...kept.find({})].map(({ pod }) => pod), ["a", "b"]);
+  for (const name of ["c", "d"]) await kept.keep(pod(name), [record("app", () => line("x"))]);
+  assertEquals([...kept.find({})].map(({ pod }) => pod), ["c", "d"]);
+  assertEquals([place.list().length, looks], [2, 1]);
+});
+
 Deno.test("a pod goes whether its logs can be kept or not", async () => {
   await using box = await openBox();
   const place = {

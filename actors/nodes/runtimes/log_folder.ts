@@ -25,6 +25,12 @@ export function logFolder(folder: string): LogPlace {
       Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
       Deno.writeFileSync(`${folder}/${name}`, bytes, { mode: 0o600 });
     },
-    remove: (name) => Deno.removeSync(`${folder}/${name}`),
+    remove: (name) => {
+      try {
+        Deno.removeSync(`${folder}/${name}`);
+      } catch (error) {
+        if (!(error instanceof Deno.errors.NotFound)) throw error;
+      }
+    },
   };
 }
