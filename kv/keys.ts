@@ -102,6 +102,8 @@ export function linkPrefix(to: string, id?: string): Deno.KvKey {
 export function linkBellKey(to: string): Deno.KvKey {
   return ["linkbell", to];
 }
+/** All bells: of everybody who was written to. */
+export const LINK_BELL_PREFIX: Deno.KvKey = ["linkbell"];
 /** Which process has a place. */
 export function placeKey(name: string): Deno.KvKey {
   return ["place", name];

@@ -123,8 +123,6 @@ export const LINK_PIECE_BYTES = 60_000;
 export const LINK_UNREAD_MAX = 64;
 /** How often who has too many unread looks whether they were read. */
 export const LINK_LOOK_MS = 50;
-/** When the database deletes what nobody has read. */
-export const LINK_EXPIRE_MS = 60_000;
 
 /** Mail whose delivery failed to the end that is kept to be looked at. */
 export const UNDELIVERED_MAX = 1_000;

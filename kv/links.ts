@@ -5,19 +5,13 @@
  * - A message is cut into records of `LINK_PIECE_BYTES`; what waits to be sent goes in one commit, with a bell for the
  *   other side.
  * - Who sends waits while `LINK_UNREAD_MAX` of its records may be unread: what is read is deleted, so it looks for its
- *   oldest one. What nobody reads is deleted by the database after `LINK_EXPIRE_MS`, or when its reader is swept.
+ *   oldest one. What nobody has read is deleted with its reader (`processes.ts`); not every database lets keys expire.
  */
 
 import type { Clock } from "./clock.ts";
 import type { Link } from "./contract.ts";
 import { linkBellKey, linkKey, linkPrefix } from "./keys.ts";
-import {
-  GROUP_BYTES_WANTED,
-  LINK_EXPIRE_MS,
-  LINK_LOOK_MS,
-  LINK_PIECE_BYTES,
-  LINK_UNREAD_MAX,
-} from "./limits.ts";
+import { GROUP_BYTES_WANTED, LINK_LOOK_MS, LINK_PIECE_BYTES, LINK_UNREAD_MAX } from "./limits.ts";
 import { patiently } from "./patience.ts";
 
 /** What a record is: the first byte of it. */
@@ -236,10 +230,10 @@ class RecordLink implements Link {
         bytes += this.#waiting[0].record.length;
         if (bytes > GROUP_BYTES_WANTED && group.length > 0) break;
         const next = this.#waiting.shift()!;
-        op.set(linkKey(to, id, this.#next++), next.record, { expireIn: LINK_EXPIRE_MS });
+        op.set(linkKey(to, id, this.#next++), next.record);
         group.push(next);
       }
-      op.set(linkBellKey(to), clock.uuid(), { expireIn: LINK_EXPIRE_MS });
+      op.set(linkBellKey(to), clock.uuid());
       await patiently(clock, () => op.commit());
       for (const { sent } of group) sent();
     }

@@ -11,6 +11,8 @@ import type { Clock } from "./clock.ts";
 import type { Link, Processes, ProcessFacts, ProcessRecord } from "./contract.ts";
 import {
   leaseKey,
+  LINK_BELL_PREFIX,
+  linkBellKey,
   linkPrefix,
   PLACE_PREFIX,
   placeKey,
@@ -107,12 +109,11 @@ export class ProcessTable implements Processes {
 
   /** Takes back everything that this process has said. */
   async close(): Promise<void> {
-    const { kv } = this.#o;
     this.#links.close();
     await Promise.all([...this.#places].map((place) => this.leave(place))).catch(() => {
       // Whoever finds them without a lease sweeps them
     });
-    await kv.delete(processKey(this.self.holder)).catch(() => {});
+    await this.#forget(this.self.holder).catch(() => {});
   }
 
   async #set(key: Deno.KvKey, value: unknown): Promise<void> {
@@ -125,11 +126,25 @@ export class ProcessTable implements Processes {
   }
 
   async #sweep(holder: string): Promise<void> {
-    const { kv } = this.#o;
+    const { kv, terms } = this.#o;
     for await (const entry of kv.list<string>({ prefix: PLACE_PREFIX })) {
       if (entry.value === holder) await kv.atomic().check(entry).delete(entry.key).commit();
     }
+    // Who was swept before may have been written to since
+    const dead = new Set([holder]);
+    for await (const { key } of kv.list({ prefix: LINK_BELL_PREFIX })) {
+      const to = key[1] as string;
+      if (to !== terms.holder && await terms.isDead(to)) dead.add(to);
+    }
+    // Its record goes last: while it is there, the next one who looks sweeps it
+    await kv.delete(leaseKey(holder));
+    for (const one of dead) await this.#forget(one);
+  }
+
+  /** Deletes what a process has said of itself, and what was said to it. */
+  async #forget(holder: string): Promise<void> {
+    const { kv } = this.#o;
     for await (const { key } of kv.list({ prefix: linkPrefix(holder) })) await kv.delete(key);
-    await kv.atomic().delete(processKey(holder)).delete(leaseKey(holder)).commit();
+    await kv.atomic().delete(linkBellKey(holder)).delete(processKey(holder)).commit();
   }
 }

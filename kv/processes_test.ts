@@ -124,3 +124,39 @@ Deno.test("who begins in the folder of a dead process takes its terms at once", 
   for (const one of [other, next, first]) await one.close();
   for (const path of [folder, dead]) await Deno.remove(path, { recursive: true });
 });
+
+Deno.test("what was said to a process goes with it, and what was said to it since with the next", async () => {
+  const { clock, memory, open } = world();
+  const [a, b] = [await open(), await open()];
+  await a.processes!.announce({});
+  await b.processes!.announce({});
+  const kv = memory.open();
+  const said = async () => {
+    const all = await Array.fromAsync(kv.list({ start: ["link"], end: ["m"] }));
+    return all.map(({ key }) => key.slice(0, 2).join("/"));
+  };
+  const speak = async (to: string) => {
+    const link = a.processes!.connect(to, "x");
+    await link.send(bytes("hello"));
+  };
+  await kv.set(["process", "dead"], { holder: "dead", startedMs: 0 });
+  await kv.set(["lease", "dead"], 1);
+  await speak("dead");
+  assertEquals(await said(), ["link/dead", "link/dead", "linkbell/dead"]);
+  assertEquals((await b.processes!.live()).length, 3);
+  await clock.advance(LEASE_MS + 1_000);
+  assertEquals((await b.processes!.live()).length, 2);
+  assertEquals(await said(), []);
+
+  await speak("dead");
+  assertEquals((await said()).length, 3);
+  await kv.set(["process", "late"], { holder: "late", startedMs: 0 });
+  assertEquals((await b.processes!.live()).length, 2);
+  assertEquals(await said(), []);
+
+  await speak(b.terms.holder);
+  assertEquals((await said()).length, 3);
+  await b.close();
+  assertEquals(await said(), []);
+  await a.close();
+});

@@ -4,7 +4,8 @@
  */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { limits } from "../../kv/mod.ts";
+import { Links } from "../../kv/links.ts";
+import { limits, RealClock } from "../../kv/mod.ts";
 
 /** An opened KV, with nothing in it. */
 export interface KvBench {
@@ -172,6 +173,23 @@ const CASES: Record<string, (kv: Deno.Kv, model: Deno.Kv) => Promise<void>> = {
       for (let i = 0; i < 5; i++) await add();
     }));
     assertEquals((await kv.get(["n"])).value, 40);
+  },
+  async "processes speak by records, which are gone when they were read"(kv) {
+    const clock = new RealClock();
+    const [a, b] = ["a", "b"].map((holder) => new Links({ kv, clock, holder }));
+    b.listen((_subject, link) => link.receive((data) => link.send(data)));
+    const link = a.connect("b", "echo");
+    const heard = Promise.withResolvers<Uint8Array>();
+    link.receive(heard.resolve);
+    const said = new Uint8Array(2 * limits.LINK_PIECE_BYTES).fill(7);
+    await link.send(said);
+    const echo = await Promise.race([heard.promise, link.closed]);
+    assertEquals(echo?.length, said.length);
+    link.close();
+    await link.closed;
+    while ((await listed(kv, { prefix: ["link"] })).length > 0) await clock.sleep(1);
+    a.close();
+    b.close();
   },
   async "a watch tells what is and what changes, and ends with its reader"(kv) {
     await kv.set(["a"], 1);
