@@ -29,9 +29,9 @@ import { runTokenCommand } from "./api/config/token.ts";
 import { loginLink } from "./api/plesio/mod.ts";
 import { urlOutbound } from "./api/mod.ts";
 import { keepServed, lazily, remoteOf, servedBy } from "./api/serve_host.ts";
-import { DatabaseError, RealClock } from "./kv/mod.ts";
+import { type Clock, DatabaseError, RealClock } from "./kv/mod.ts";
 import { Cluster } from "./actors/cluster/cluster.ts";
-import { ADMIN, type ClusterOptions } from "./actors/cluster/options.ts";
+import { ADMIN } from "./actors/cluster/options.ts";
 
 export { Cluster } from "./actors/cluster/cluster.ts";
 export {
@@ -49,8 +49,8 @@ const served = lazily(async () => {
   const options = await servedOptions({ log: logTo });
   const token = Deno.env.get("PLESIO_ADMIN_TOKEN");
   const tokens = token ? new Map([[token, ADMIN]]) : undefined;
-  const start = async (parts: Pick<ClusterOptions, "kv" | "clock">) =>
-    (await Cluster.start({ ...options, tokens, ...parts })).served();
+  const start = async (clock: Clock) =>
+    (await Cluster.start({ ...options, tokens, clock })).served();
   return servedBy({ ...options, clock: new RealClock(), start });
 });
 

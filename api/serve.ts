@@ -41,9 +41,9 @@ export interface ServedCluster {
 /** What it is made of. */
 export interface ServeOptions {
   clock: Clock;
-  /** Opens the database; what it gives is closed with its user. */
+  /** Opens the cluster's database once more, for what lies beside the cluster. */
   open(): Promise<Deno.Kv>;
-  start(parts: { kv: Deno.Kv; clock: Clock }): Promise<ServedCluster>;
+  start(clock: Clock): Promise<ServedCluster>;
   log(level: "info" | "warn" | "error", text: string, fields?: Record<string, unknown>): void;
   sleepAfterMs?: number;
 }
@@ -140,9 +140,9 @@ export class Served {
 
   async #begin(): Promise<Awake> {
     await this.#sleeping;
-    const { clock: host, open, start } = this.#o;
+    const { clock: host, start } = this.#o;
     const clock = new WorkClock(host);
-    const cluster = await start({ kv: await open(), clock });
+    const cluster = await start(clock);
     await (await this.#records()).awake(cluster.holder);
     // Who is dead is known once nothing of it was seen for a while
     await cluster.live();

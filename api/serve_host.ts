@@ -4,7 +4,7 @@
  */
 import type { Clock } from "../kv/clock.ts";
 import type { Database } from "../kv/contract.ts";
-import { openShared } from "../kv/mod.ts";
+import { isFile, openShared } from "../kv/mod.ts";
 import type { KubeObject } from "./machinery/types.ts";
 import type { Api } from "./mod.ts";
 import { Served, type ServedCluster, type ServeOptions } from "./serve.ts";
@@ -55,11 +55,13 @@ export function servedBy(
     kv?: string;
     clock: Clock;
     log: ServeOptions["log"];
-    start(parts: { kv?: Deno.Kv; clock: Clock }): Promise<ServedCluster>;
+    start(clock: Clock): Promise<ServedCluster>;
   },
 ): Door {
-  if (kv !== undefined) return new Served({ clock, log, open: () => openShared(kv), start });
-  const cluster = lazily(() => start({ clock }));
+  if (kv !== undefined && !isFile(kv)) {
+    return new Served({ clock, log, open: () => openShared(kv), start });
+  }
+  const cluster = lazily(() => start(clock));
   return {
     fetch: async (request, remote) => (await (await cluster()).answer(request, remote)).response,
     cron: () => Promise.resolve(),

@@ -80,7 +80,7 @@ export { type DatabaseOptions, FORMAT_VERSION, openDatabase } from "./database.t
 export { type DueRecord, DueRecords } from "./due.ts";
 export { deepFreeze } from "./item.ts";
 export { MemoryKv } from "./memory_kv.ts";
-export { addSealKey, openShared } from "./open.ts";
+export { addSealKey, isFile, openShared } from "./open.ts";
 export type { StateGiven, StoreGiven } from "./database.ts";
 export { type Replayed, replayed } from "./replay.ts";
 export { sealSnapshot, unsealSnapshot } from "./snapshot_envelope.ts";

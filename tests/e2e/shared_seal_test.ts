@@ -19,17 +19,30 @@ const OPENER = `
   }
 `;
 
+/** A cluster as `deno serve` has it. */
+const SERVED = `
+  const { default: served } = await import("${new URL("../../mod.ts", import.meta.url)}");
+  const answer = await served.fetch(new Request("https://cluster.test/healthz"));
+  console.log(await answer.text());
+  Deno.exit(0);
+`;
+
 /** Opens the database in a process of its own; returns what it says. */
-async function opened(url: string, key?: string): Promise<string> {
+async function opened(url: string, key?: string, text = OPENER): Promise<string> {
   const process = new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", "--unstable-kv", "--ext=ts", "-", url],
     cwd: new URL("../..", import.meta.url).pathname,
-    env: { DENO_KV_ACCESS_TOKEN: TOKEN, ...(key && { PLESIO_SEAL_KEY: key }) },
+    env: {
+      DENO_KV_ACCESS_TOKEN: TOKEN,
+      PLESIO_KV: url,
+      PLESIO_FLAGS: "--nodes 0 --components api",
+      ...(key && { PLESIO_SEAL_KEY: key }),
+    },
     stdin: "piped",
     stdout: "piped",
     stderr: "null",
   }).spawn();
-  const program = new Response(OPENER).body!;
+  const program = new Response(text).body!;
   const [{ stdout }] = await Promise.all([process.output(), program.pipeTo(process.stdin)]);
   return new TextDecoder().decode(stdout).trim();
 }
@@ -60,4 +73,19 @@ Deno.test("a shared database is sealed by the environment's key, which is not in
   const bytes = new TextDecoder("latin1").decode(await Deno.readFile(data));
   assert(!bytes.includes("hidden treasure") && !bytes.includes("\x01".repeat(32)));
   await Deno.remove(folder, { recursive: true });
+});
+
+Deno.test("a served cluster is sealed by the environment's key, too", async () => {
+  const server = await KvServer.start({ data: ":memory:" });
+  const key = new Uint8Array(32).fill(1).toBase64();
+  try {
+    assertEquals(await opened(server.url, key, SERVED), "ok");
+    const missing = await opened(server.url);
+    assert(
+      missing.startsWith("DatabaseError The database is sealed by a key that was not"),
+      missing,
+    );
+  } finally {
+    await server.stop();
+  }
 });

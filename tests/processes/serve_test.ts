@@ -27,9 +27,11 @@ class Platform {
     const served = new Served({
       clock: this.clock,
       open: () => Promise.resolve(this.count.of(this.memory.open())),
-      start: async (parts) => {
+      start: async (clock) => {
         this.starts++;
-        const cluster = (await Cluster.start({ nodes: 2, tokens, ...options, ...parts })).served();
+        const kv = this.count.of(this.memory.open());
+        const parts = { nodes: 2, tokens, ...options, kv, clock };
+        const cluster = (await Cluster.start(parts)).served();
         this.#clusters.add(cluster);
         return { ...cluster, stop: () => (this.#clusters.delete(cluster), cluster.stop()) };
       },
@@ -215,12 +217,12 @@ Deno.test("a cluster whose database cannot be had says so, and is woken by the n
   const said: string[] = [];
   const served = new Served({
     clock: platform.clock,
-    open: () =>
-      away
-        ? Promise.reject(new Error("password of db is x"))
-        : Promise.resolve(platform.memory.open()),
-    start: async (parts) =>
-      (await Cluster.start({ nodes: 0, components: ["api"], ...parts })).served(),
+    open: () => Promise.resolve(platform.memory.open()),
+    start: async (clock) => {
+      if (away) throw new Error("password of db is x");
+      const kv = platform.memory.open();
+      return (await Cluster.start({ nodes: 0, components: ["api"], kv, clock })).served();
+    },
     log: (_level, text) => void said.push(text),
   });
   const first = await served.fetch(new Request("https://cluster.test/healthz"));
