@@ -13,7 +13,7 @@ import type { Clock, Timer } from "../../kv/clock.ts";
 import { ApiError } from "../machinery/types.ts";
 import { type Call, jsonReply, type Reply } from "../server/http.ts";
 import { jsonBytes } from "../server/codec.ts";
-import { flag } from "../server/route.ts";
+import { decoded, flag } from "../server/route.ts";
 import { allowMethods, type Asked } from "./endpoint.ts";
 
 /** How often changes of reports are told. */
@@ -67,7 +67,7 @@ function control(asked: Asked): Reply {
   allowMethods(asked, "POST");
   const { rest, ports } = asked;
   const end = rest.lastIndexOf("/");
-  const address = decodeURIComponent(rest.slice(1, end));
+  const address = decoded(rest.slice(1, end));
   const act = ACTS.find((one) => one === rest.slice(end + 1));
   const system = ports.actors();
   if (!act || !address) {

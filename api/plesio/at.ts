@@ -12,7 +12,7 @@ import { ApiError } from "../machinery/types.ts";
 import { futureRevision } from "../server/deps.ts";
 import { isConnected, requestedOf } from "../server/front.ts";
 import { type Call, inner, type Reply } from "../server/http.ts";
-import { flag, routeOf } from "../server/route.ts";
+import { decoded, flag, routeOf } from "../server/route.ts";
 import type { Asked } from "./endpoint.ts";
 import { momentOf } from "./moment.ts";
 
@@ -23,7 +23,7 @@ const KNOWN = /^\/(api|apis|openapi\/v[23]|version)(\/|$)/;
 function split(rest: string): { moment: string; path: string } {
   const end = rest.indexOf("/", 1);
   const moment = end < 0 ? rest.slice(1) : rest.slice(1, end);
-  return { moment: decodeURIComponent(moment), path: end < 0 ? "/" : rest.slice(end) };
+  return { moment: decoded(moment), path: end < 0 ? "/" : rest.slice(end) };
 }
 
 /** What a call asks for, as if it asked for it now. */

@@ -23,6 +23,7 @@ import { ApiError, type KubeObject } from "../machinery/types.ts";
 import { type Deps, type Stage, subjectOf } from "../server/deps.ts";
 import { Disconnected, jsonReply, type Reply } from "../server/http.ts";
 import type { ApiRequest, Frame, FrameStream } from "../server/request.ts";
+import { decoded } from "../server/route.ts";
 import { asked as body } from "./body.ts";
 import { allowMethods, type Asked, kitOf } from "./endpoint.ts";
 import { type Effect, type Fault, matcher, readFault } from "./fault.ts";
@@ -37,7 +38,7 @@ export async function faults(asked: Asked): Promise<Reply> {
   allowMethods(asked, "GET", "POST", "DELETE");
   const { faults } = kitOf(asked);
   const { method } = asked.call;
-  const name = decodeURIComponent(asked.rest.slice(1));
+  const name = decoded(asked.rest.slice(1));
   if (method === "POST") {
     return jsonReply(201, faults.add(await body(asked.call, (value) => value as Fault)));
   }

@@ -20,6 +20,21 @@ Deno.test("plesioApi() answers its own paths to those who may, and no others", a
   assertEquals(view.value.metadata.name, "default");
 });
 
+Deno.test("plesioApi() answers 400 to paths that are no text", async () => {
+  await using cluster = await Cluster.start({ nodes: 0, components: ["api"], testKit: true });
+  const cases = [
+    ["GET", "at/%zz/api/v1/pods"],
+    ["GET", "faults/%zz"],
+    ["POST", "actors/%zz/pause"],
+    ["GET", "story/api/v1/namespaces/%zz/pods/a"],
+  ];
+  for (const [method, path] of cases) {
+    const reply = await cluster.fetch(`/plesio/v1/${path}`, { method });
+    assertEquals([path, reply.status], [path, 400]);
+    assertEquals((await reply.json()).message, 'invalid URL escape "%zz"');
+  }
+});
+
 Deno.test("/plesio/v1/snapshot seals the whole state by the passphrase it is asked with", async () => {
   await using cluster = await Cluster.start({ nodes: 0, components: ["api"] });
   const refused = await cluster.fetch("/plesio/v1/snapshot");

@@ -71,7 +71,8 @@ function place(route: Route, parts: string[], start: number): void {
   if (parts.length > at + 3) route.rest = "/" + parts.slice(at + 3).join("/");
 }
 
-function decoded(text: string): string {
+/** A part of a path as it was meant. Throws 400 for what cannot be. */
+export function decoded(text: string): string {
   if (!text.includes("%")) return text;
   try {
     return decodeURIComponent(text);
