@@ -126,3 +126,30 @@ Deno.test("/plesio/v1/logs finds lines of pods that run and of pods that are gon
     assertEquals((await ask(bad)).code, 400, bad);
   }
 });
+
+Deno.test("/plesio/v1/logs refuses whoever may not list nodes, and leaves out nodes whose logs one may not see", async () => {
+  await using cluster = await Cluster.start({ nodes: 1 });
+  const rbac = (plural: string) => ({
+    resource: { group: "rbac.authorization.k8s.io", version: "v1", plural },
+  });
+  const subjects = [{ kind: "User", apiGroup: "rbac.authorization.k8s.io", name: "carol" }];
+  const allow = async (name: string, rule: object) => {
+    await cluster.client.create(rbac("clusterroles"), { metadata: { name }, rules: [rule] });
+    await cluster.client.create(rbac("clusterrolebindings"), {
+      metadata: { name },
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name },
+      subjects,
+    });
+    await cluster.settle();
+  };
+  const ask = async () => {
+    const user = { name: "carol", groups: ["system:authenticated"] };
+    const reply = await cluster.api.fetch(new Request("https://x/plesio/v1/logs"), { user });
+    return { status: reply.status, said: await reply.json() };
+  };
+  await allow("logs", { nonResourceURLs: ["/plesio/v1/logs"], verbs: ["get"] });
+  const refused = await ask();
+  assertEquals([refused.status, refused.said.details.kind], [403, "nodes"]);
+  await allow("nodes", { apiGroups: [""], resources: ["nodes"], verbs: ["list"] });
+  assertEquals(await ask(), { status: 200, said: { lines: [], missing: ["plesio-0"] } });
+});

@@ -1,12 +1,14 @@
 /**
  * `/plesio/v1/logs`: lines of containers' logs from the whole cluster, also of pods that are gone, in the order of
- * their times. Every node is asked by its proxy, with the rights of whoever asks: that takes `nodes/proxy`.
+ * their times. Every node is asked by its proxy, with the rights of whoever asks: that takes listing nodes (else 403) and
+ * `nodes/proxy` (a node whose logs one may not see is `missing`).
  *
  * Parameters, each of which narrows: `namespace`, `pod`, `container`, `since` and `until` (RFC 3339), `grep`, `limit`
  * (the newest so many). The answer is JSON, or text with `format=text` or `Accept: text/plain`.
  */
 import type { User } from "../client/contract.ts";
 import { badRequest } from "../machinery/errors.ts";
+import { ApiError } from "../machinery/types.ts";
 import { jsonReply, type Reply, textReply } from "../server/http.ts";
 import { allowMethods, type Asked, wantsText } from "./endpoint.ts";
 import type { PlesioPorts } from "./ports.ts";
@@ -62,6 +64,7 @@ async function gather(
   query: URLSearchParams,
 ): Promise<{ lines: Line[]; missing: string[] }> {
   const listed = await ask("/api/v1/nodes", user);
+  if (!listed.ok) throw new ApiError(await listed.json());
   const { items = [] }: { items?: { metadata: { name: string } }[] } = await listed.json();
   const names = items.map(({ metadata }) => metadata.name);
   const lines: Line[] = [];
