@@ -9,7 +9,7 @@ import { type FieldChange, fieldChanges } from "../machinery/field_changes.ts";
 import { Redaction } from "../machinery/redact.ts";
 import type { DeepReadonly, Kind, Kinds, KubeObject } from "../machinery/types.ts";
 import { jsonReply, type Reply, textReply } from "../server/http.ts";
-import { allowMethods, type Asked, wantsText } from "./endpoint.ts";
+import { allowMethods, type Asked, parametersOf, wantsText } from "./endpoint.ts";
 import { type Moment, momentOf } from "./moment.ts";
 import type { PlesioPorts } from "./ports.ts";
 
@@ -118,12 +118,7 @@ function prefixFor(kind: Kind, namespace: string | undefined): string {
 /** Answers it. */
 export async function diff(asked: Asked): Promise<Reply> {
   allowMethods(asked, "GET");
-  const query = new URLSearchParams(asked.call.query);
-  for (const name of query.keys()) {
-    if (!PARAMETERS.includes(name)) {
-      throw badRequest(`${JSON.stringify(name)} is not known: there are ${PARAMETERS.join(", ")}`);
-    }
-  }
+  const query = parametersOf(asked, PARAMETERS);
   const from = query.get("from");
   if (!from) throw badRequest("from is missing: a revision or a time");
   const found = await diffOf(asked.ports, { from, to: query.get("to") ?? undefined }, {

@@ -1,6 +1,7 @@
 /** What an endpoint of Plesio's own is, and what all of them say. */
 import type { Requested } from "../auth/impersonate.ts";
 import type { User } from "../client/contract.ts";
+import { badRequest } from "../machinery/errors.ts";
 import { ApiError } from "../machinery/types.ts";
 import type { Inner } from "../server/app.ts";
 import type { Call, Reply } from "../server/http.ts";
@@ -35,6 +36,17 @@ export function allowMethods({ call }: Asked, ...methods: readonly string[]): vo
   if (methods.includes(call.method)) return;
   const message = `${call.path} takes ${methods.join(" and ")}, not ${call.method}`;
   throw new ApiError({ code: 405, reason: "MethodNotAllowed", message });
+}
+
+/** The parameters of a request. Throws 400 for one that is none of `known`. */
+export function parametersOf({ call }: Asked, known: readonly string[]): URLSearchParams {
+  const query = new URLSearchParams(call.query);
+  for (const name of query.keys()) {
+    if (!known.includes(name)) {
+      throw badRequest(`${JSON.stringify(name)} is not known: there are ${known.join(", ")}`);
+    }
+  }
+  return query;
 }
 
 /** Whether an answer is to be text for people, by `format=text` or what the request accepts. */

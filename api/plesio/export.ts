@@ -17,7 +17,7 @@ import { badRequest } from "../machinery/errors.ts";
 import { Redaction } from "../machinery/redact.ts";
 import type { KubeObject } from "../machinery/types.ts";
 import type { Reply } from "../server/http.ts";
-import { allowMethods, type Asked } from "./endpoint.ts";
+import { allowMethods, type Asked, parametersOf } from "./endpoint.ts";
 import { type Moment, momentOf } from "./moment.ts";
 import type { PlesioPorts } from "./ports.ts";
 
@@ -125,12 +125,7 @@ async function* pieces(lines: Iterable<string>): AsyncGenerator<Uint8Array> {
 /** Answers it. */
 export async function exported(asked: Asked): Promise<Reply> {
   allowMethods(asked, "GET");
-  const query = new URLSearchParams(asked.call.query);
-  for (const name of query.keys()) {
-    if (name !== "from" && name !== "to") {
-      throw badRequest(`${JSON.stringify(name)} is not known: there are from and to`);
-    }
-  }
+  const query = parametersOf(asked, ["from", "to"]);
   const body = await exportOf(asked.ports, {
     from: query.get("from") ?? undefined,
     to: query.get("to") ?? undefined,

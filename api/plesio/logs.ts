@@ -10,7 +10,7 @@ import type { User } from "../client/contract.ts";
 import { badRequest } from "../machinery/errors.ts";
 import { ApiError } from "../machinery/types.ts";
 import { jsonReply, type Reply, textReply } from "../server/http.ts";
-import { allowMethods, type Asked, wantsText } from "./endpoint.ts";
+import { allowMethods, type Asked, parametersOf, wantsText } from "./endpoint.ts";
 import type { PlesioPorts } from "./ports.ts";
 
 /** Nodes that are asked at once. */
@@ -31,7 +31,7 @@ interface Line {
 /** Answers it. */
 export async function logs(asked: Asked): Promise<Reply> {
   allowMethods(asked, "GET");
-  const query = new URLSearchParams(asked.call.query);
+  const query = parametersOf(asked, PARAMETERS);
   check(query);
   const { lines, missing } = await gather(asked.ports, asked.user, query);
   lines.sort((a, b) => a.time < b.time ? -1 : a.time > b.time ? 1 : 0);
@@ -44,9 +44,6 @@ export async function logs(asked: Asked): Promise<Reply> {
 
 function check(query: URLSearchParams): void {
   for (const [name, value] of query) {
-    if (!PARAMETERS.includes(name)) {
-      throw badRequest(`unknown parameter "${name}": known are ${PARAMETERS.join(", ")}`);
-    }
     const isTime = name === "since" || name === "until";
     if (isTime && Number.isNaN(Date.parse(value))) {
       throw badRequest(`${name} must be a time as in RFC 3339, not "${value}"`);
