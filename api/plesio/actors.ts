@@ -14,7 +14,7 @@ import { ApiError } from "../machinery/types.ts";
 import { type Call, jsonReply, type Reply } from "../server/http.ts";
 import { jsonBytes } from "../server/codec.ts";
 import { decoded, flag } from "../server/route.ts";
-import { allowMethods, type Asked } from "./endpoint.ts";
+import { allowMethods, type Asked, notThere } from "./endpoint.ts";
 
 /** How often changes of reports are told. */
 export const CHANGES_EVERY_MS = 250;
@@ -82,10 +82,6 @@ function control(asked: Asked): Reply {
   if (!found) throw notThere(`there is no actor "${address}" in this process`);
   found[act]();
   return jsonReply(200, shown(system.report().find((one) => one.address === address)!));
-}
-
-function notThere(message: string): ApiError {
-  return new ApiError({ code: 404, reason: "NotFound", message });
 }
 
 function shown({ times: _, ...report }: Report): Omit<Report, "times"> {

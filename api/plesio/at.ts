@@ -13,7 +13,7 @@ import { futureRevision } from "../server/deps.ts";
 import { isConnected, requestedOf } from "../server/front.ts";
 import { type Call, inner, type Reply } from "../server/http.ts";
 import { decoded, flag, routeOf } from "../server/route.ts";
-import type { Asked } from "./endpoint.ts";
+import { type Asked, notThere } from "./endpoint.ts";
 import { momentOf } from "./moment.ts";
 
 /** What there is of the past beside resources. */
@@ -57,8 +57,7 @@ function check(call: Call, path: string): void {
   const route = routeOf(path);
   if (!route) {
     if (path === "/" || KNOWN.test(path)) return;
-    const message = `the server has no past of ${path}`;
-    throw new ApiError({ code: 404, reason: "NotFound", message });
+    throw notThere(`the server has no past of ${path}`);
   }
   if (route.watch || flag(new URLSearchParams(call.query), "watch")) {
     throw refused("does not change, so that there is nothing to watch: get or list it");

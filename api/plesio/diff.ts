@@ -3,14 +3,14 @@
  * `format=text`. `namespace` and `resource` (`pods`, `deployments.apps`) narrow it. Secrets are told of without their
  * values, as in an export.
  */
-import type { Item, View } from "../../kv/contract.ts";
+import type { Item } from "../../kv/contract.ts";
 import { badRequest } from "../machinery/errors.ts";
 import { type FieldChange, fieldChanges } from "../machinery/field_changes.ts";
 import { Redaction } from "../machinery/redact.ts";
 import type { DeepReadonly, Kind, Kinds, KubeObject } from "../machinery/types.ts";
 import { jsonReply, type Reply, textReply } from "../server/http.ts";
 import { allowMethods, type Asked, parametersOf, wantsText } from "./endpoint.ts";
-import { type Moment, momentOf } from "./moment.ts";
+import { type Dated, dated, type Moment, momentOf } from "./moment.ts";
 import type { PlesioPorts } from "./ports.ts";
 
 /** Objects that are told of at most. */
@@ -30,8 +30,8 @@ export interface ObjectChange {
 
 /** What changed between two moments. */
 export interface Diff {
-  readonly from: { readonly revision: number; readonly time: string };
-  readonly to: { readonly revision: number; readonly time: string };
+  readonly from: Dated;
+  readonly to: Dated;
   readonly added: ObjectChange[];
   readonly changed: ObjectChange[];
   readonly removed: ObjectChange[];
@@ -56,16 +56,16 @@ export async function diffOf(
 ): Promise<Diff> {
   const side = async (moment: Moment) => {
     const revision = await momentOf(objects, moment);
-    const time = new Date(await objects.timeOf(revision)).toISOString();
-    return { revision, time, view: await objects.at(revision) };
+    return { at: await dated(objects, revision), view: await objects.at(revision) };
   };
   const [old, now] = [await side(from), await side(to ?? objects.view().revision)];
   const prefix = prefixOf(kinds, options);
   const show = options.secrets ? (object: DeepReadonly<KubeObject>) => object : redacting();
-  const found = { added: [], changed: [], removed: [] } as Pick<
-    Diff,
-    "added" | "changed" | "removed"
-  >;
+  const found: Pick<Diff, "added" | "changed" | "removed"> = {
+    added: [],
+    changed: [],
+    removed: [],
+  };
   let count = 0;
   for (const { before, after } of now.view.changedFrom!(old.view, prefix)) {
     const namespace = (after ?? before)!.value.metadata.namespace;
@@ -78,12 +78,8 @@ export async function diffOf(
       found.changed.push({ ...changeOf(after), changes });
     }
   }
-  const at = ({ revision, time }: { revision: number; time: string; view: View<KubeObject> }) => ({
-    revision,
-    time,
-  });
   const truncated = count > DIFF_OBJECTS_MAX && { truncated: true as const };
-  return { from: at(old), to: at(now), ...found, ...truncated };
+  return { from: old.at, to: now.at, ...found, ...truncated };
 }
 
 /** Shows objects without what is secret in them alone. */

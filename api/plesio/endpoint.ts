@@ -55,12 +55,17 @@ export function wantsText({ call }: Asked): boolean {
   return format ? format === "text" : /^text\/plain\b/.test(call.header("accept") ?? "");
 }
 
+/** 404 with a text that says what there would be. */
+export function notThere(message: string): ApiError {
+  return new ApiError({ code: 404, reason: "NotFound", message });
+}
+
 /** The test kit, or 404 where the cluster has none. */
 export function kitOf({ call, ports }: Asked): TestKit {
   const kit = ports.kit;
   if (kit) return kit;
-  const message =
+  throw notThere(
     `${call.path} is the test kit's: it is there where the cluster was started with ` +
-    "--test-kit, or by Cluster.start({ testKit: true })";
-  throw new ApiError({ code: 404, reason: "NotFound", message });
+      "--test-kit, or by Cluster.start({ testKit: true })",
+  );
 }

@@ -25,7 +25,7 @@ import { Disconnected, jsonReply, type Reply } from "../server/http.ts";
 import type { ApiRequest, Frame, FrameStream } from "../server/request.ts";
 import { decoded } from "../server/route.ts";
 import { asked as body } from "./body.ts";
-import { allowMethods, type Asked, kitOf } from "./endpoint.ts";
+import { allowMethods, type Asked, kitOf, notThere } from "./endpoint.ts";
 import { type Effect, type Fault, matcher, readFault } from "./fault.ts";
 
 /** Faults there may be at once. */
@@ -54,8 +54,7 @@ export async function faults(asked: Asked): Promise<Reply> {
 }
 
 function noFault(name: string): ApiError {
-  const message = `there is no fault ${JSON.stringify(name)}`;
-  return new ApiError({ code: 404, reason: "NotFound", message });
+  return notThere(`there is no fault ${JSON.stringify(name)}`);
 }
 
 /** A fault as it is listed. */

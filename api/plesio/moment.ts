@@ -9,6 +9,17 @@ export type Moment = number | string | Date;
 const REVISION = /^[0-9]{1,15}$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)$/;
 
+/** A revision, and when it was committed. */
+export interface Dated {
+  readonly revision: number;
+  readonly time: string;
+}
+
+/** When a revision was committed. */
+export async function dated(store: Store<KubeObject>, revision: number): Promise<Dated> {
+  return { revision, time: new Date(await store.timeOf(revision)).toISOString() };
+}
+
 /** The revision that a moment names. Throws ApiError 400 for what is neither a revision nor a time. */
 export async function momentOf(
   store: Store<KubeObject>,

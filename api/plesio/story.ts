@@ -18,12 +18,13 @@ import {
 } from "../../kv/contract.ts";
 import type { Target } from "../client/contract.ts";
 import { notFound } from "../machinery/errors.ts";
-import { ApiError, type Kind, type Kinds, type KubeObject } from "../machinery/types.ts";
+import type { Kind, Kinds, KubeObject } from "../machinery/types.ts";
+import { apiVersionOf } from "../server/codec.ts";
 import { keyFor, subjectOf } from "../server/deps.ts";
 import { jsonReply, type Reply, textReply } from "../server/http.ts";
 import { routeOf } from "../server/route.ts";
 import { changeText } from "./change_text.ts";
-import { allowMethods, type Asked, wantsText } from "./endpoint.ts";
+import { allowMethods, type Asked, notThere, wantsText } from "./endpoint.ts";
 import { storyText } from "./story_text.ts";
 
 /** Hops that a story tells at most: the first ones. */
@@ -156,9 +157,10 @@ function placeOf(kinds: Kinds, of: StoryOf): { kind: Kind; namespace: string; na
   if (kind && isStored && name) {
     return { kind, namespace: kind.namespaced ? namespace ?? "" : "", name };
   }
-  const message = "a story is of one object: /plesio/v1/story/ and the path of the object in the " +
-    "API, such as apis/apps/v1/namespaces/default/deployments/web";
-  throw new ApiError({ code: 404, reason: "NotFound", message });
+  throw notThere(
+    "a story is of one object: /plesio/v1/story/ and the path of the object in the " +
+      "API, such as apis/apps/v1/namespaces/default/deployments/web",
+  );
 }
 
 /** What the store says of a revision. */
@@ -274,8 +276,7 @@ class StoredKinds {
       namespace = key.slice(middle + 1, end);
     }
     if (!kind || kind.namespaced !== (namespace !== undefined)) return undefined;
-    const apiVersion = kind.group ? `${kind.group}/${kind.version}` : kind.version;
-    return { apiVersion, kind: kind.kind, namespace, name };
+    return { apiVersion: apiVersionOf(kind), kind: kind.kind, namespace, name };
   }
 
   /** What a controller is called: as the kind that it is for, where it is for one. */

@@ -1,18 +1,18 @@
 /** `/plesio/v1/time`: how far back the cluster can be seen; with `at`, also which revision and time that moment is. */
 import { jsonReply, type Reply } from "../server/http.ts";
 import { allowMethods, type Asked } from "./endpoint.ts";
-import { momentOf } from "./moment.ts";
+import { dated, momentOf } from "./moment.ts";
 
 /** Answers it. */
 export async function time(asked: Asked): Promise<Reply> {
   allowMethods(asked, "GET");
   const { objects } = asked.ports.database;
   const asks = new URLSearchParams(asked.call.query).get("at");
-  const moment = async (revision: number) => ({
-    revision,
-    time: new Date(await objects.timeOf(revision)).toISOString(),
-  });
   const [oldest, newest] = [objects.oldest(), objects.view().revision];
-  const at = asks === null ? undefined : await moment(await momentOf(objects, asks));
-  return jsonReply(200, { oldest: await moment(oldest), newest: await moment(newest), at });
+  const at = asks === null ? undefined : await dated(objects, await momentOf(objects, asks));
+  return jsonReply(200, {
+    oldest: await dated(objects, oldest),
+    newest: await dated(objects, newest),
+    at,
+  });
 }
