@@ -97,14 +97,16 @@ export function fields<T extends object>(
 
 /** What a request's body says; an empty one is an object without fields. */
 export async function asked<T>(call: Call, read: Reader<T>): Promise<T> {
-  const bytes = await call.body(ASKED_BYTES_MAX);
-  let value: unknown = {};
-  if (bytes.length > 0) {
-    try {
-      value = JSON.parse(new TextDecoder().decode(bytes));
-    } catch (error) {
-      throw badRequest(`the body is no JSON: ${(error as Error).message}`);
-    }
+  return read(await json(call, ASKED_BYTES_MAX, "the body is no JSON"), "");
+}
+
+/** A request's body, {} where it is empty. Throws 400 with `refusal` in front for what is no JSON. */
+export async function json(call: Call, bytesMax: number, refusal: string): Promise<unknown> {
+  const bytes = await call.body(bytesMax);
+  if (bytes.length === 0) return {};
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch (error) {
+    throw badRequest(`${refusal}: ${(error as Error).message}`);
   }
-  return read(value, "");
 }

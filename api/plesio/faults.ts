@@ -20,7 +20,7 @@ import {
   unavailable,
 } from "../machinery/errors.ts";
 import { ApiError, type KubeObject } from "../machinery/types.ts";
-import { type Deps, type Stage, subjectOf } from "../server/deps.ts";
+import { type Deps, resourceName, type Stage, subjectOf } from "../server/deps.ts";
 import { Disconnected, jsonReply, type Reply } from "../server/http.ts";
 import type { ApiRequest, Frame, FrameStream } from "../server/request.ts";
 import { decoded } from "../server/route.ts";
@@ -96,12 +96,12 @@ class Standing {
 
   /** Whether a request is of those that it may strike; `frame`: of its events, this one. */
   meets(request: ApiRequest, frame?: Frame): boolean {
-    const { kind: { plural, group }, verb, user, agent, namespace, subresource } = request;
+    const { kind, verb, user, agent, namespace, subresource } = request;
     if (this.fault.webhook !== undefined || this.effect === "loss") return false;
     if (this.#verbs && !this.#verbs.includes(verb) && !this.#verbs.includes("*")) return false;
     const { client, resource, object, ...is } = this.#is;
     if (!client(agent) && !client(user.name)) return false;
-    if (!resource(plural) && !resource(group ? `${plural}.${group}` : plural)) return false;
+    if (!resource(kind.plural) && !resource(resourceName(kind))) return false;
     const about = frame?.item?.value.metadata;
     return is.subresource(subresource) && is.namespace(about?.namespace ?? namespace) &&
       (frame && !about || object(about?.name ?? nameIn(request)));

@@ -17,6 +17,7 @@ import { alreadyExists, badRequest, forbidden, notFound } from "../machinery/err
 import { isDns1123Label } from "../machinery/names.ts";
 import { type Call, inner, jsonReply, type Reply } from "../server/http.ts";
 import type { Inner } from "../server/app.ts";
+import { json } from "./body.ts";
 import { allowMethods, type Asked } from "./endpoint.ts";
 import type { PlesioPorts } from "./ports.ts";
 
@@ -142,14 +143,7 @@ export async function forks(asked: Asked): Promise<Reply> {
 
 /** What a POST says. Throws 400 for what is no description of a fork. */
 async function bodyOf(call: Call): Promise<ForkAsked & { name?: string }> {
-  const bytes = await call.body(BODY_BYTES_MAX);
-  if (bytes.length === 0) return {};
-  let body: unknown;
-  try {
-    body = JSON.parse(new TextDecoder().decode(bytes));
-  } catch (error) {
-    throw badRequest(`a fork is described in JSON: ${(error as Error).message}`);
-  }
+  const body = await json(call, BODY_BYTES_MAX, "a fork is described in JSON");
   if (typeof body !== "object" || body === null || Array.isArray(body)) {
     throw badRequest('a fork is described by an object such as {"name": "trial"}');
   }

@@ -23,7 +23,7 @@
  */
 import type { Clock } from "../../kv/clock.ts";
 import { ApiError } from "../machinery/types.ts";
-import { type Deps, storeOf } from "../server/deps.ts";
+import { type Deps, resourceName, storeOf } from "../server/deps.ts";
 import { jsonReply, type Reply } from "../server/http.ts";
 import type { Answer, ApiRequest } from "../server/request.ts";
 import { asked as body, fields, number, text } from "./body.ts";
@@ -212,7 +212,7 @@ export class Ledger {
   begin(deps: Deps, request: ApiRequest): (ended: Answer | ApiError) => void {
     const record = this.#recordOf(request);
     const { kind, subresource } = request;
-    const what = `${request.verb} ${resourceOf(request)}${subresource && `/${subresource}`}`;
+    const what = `${request.verb} ${resourceName(kind)}${subresource && `/${subresource}`}`;
     record.requests.set(what, (record.requests.get(what) ?? 0) + 1);
     const writes = WRITES.has(request.verb) && !request.params.dryRun;
     if (writes && record.lost !== undefined && kind.plural !== "leases") {
@@ -333,10 +333,6 @@ const WRITES: ReadonlySet<string> = new Set([
 
 function between(before: Moment, now: Moment): number {
   return Math.max(now.cluster - before.cluster, now.host - before.host);
-}
-
-function resourceOf({ kind: { plural, group } }: ApiRequest): string {
-  return group ? `${plural}.${group}` : plural;
 }
 
 function nameOf({ namespace, name, params }: ApiRequest): string {

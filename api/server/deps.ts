@@ -155,6 +155,11 @@ export function subjectOf(kind: Kind): Subject {
   return { group: kind.group, resource: kind.plural };
 }
 
+/** `pods`, `deployments.apps`. */
+export function resourceName({ plural, group }: Pick<Kind, "plural" | "group">): string {
+  return group ? `${plural}.${group}` : plural;
+}
+
 /** An RFC 3339 time with seconds, as metadata carries it. */
 export function timeText(ms: number): string {
   return formatTime(ms);

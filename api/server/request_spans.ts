@@ -5,7 +5,7 @@
 import type { Draft, Store } from "../../kv/contract.ts";
 import type { KubeObject } from "../machinery/types.ts";
 import { writeOptions } from "./causes.ts";
-import type { Deps } from "./deps.ts";
+import { type Deps, resourceName } from "./deps.ts";
 import type { ApiRequest } from "./request.ts";
 
 const SCOPE = "apiserver";
@@ -77,7 +77,7 @@ export function ended(deps: Deps, request: ApiRequest, error: unknown): void {
     traceIds.next();
   if (!spans!.wants(trace)) return;
   const events = stages!.map(({ stage, at }) => ({ name: stage, at: spans!.at(at) }));
-  const resource = kind.group ? `${kind.plural}.${kind.group}` : kind.plural;
+  const resource = resourceName(kind);
   spans!.add({
     trace,
     id: request.span ?? spans!.next(),

@@ -8,7 +8,7 @@ import type { Kind, KubeObject } from "../machinery/types.ts";
 import { admissionOf, mutate, review } from "./admit.ts";
 import { bindPod } from "./binding.ts";
 import { decodeAs, decodeBody, formOf } from "./decoding.ts";
-import { type Deps, subjectOf, type VirtualAnswer } from "./deps.ts";
+import { type Deps, resourceName, subjectOf, type VirtualAnswer } from "./deps.ts";
 import { evictPod } from "./eviction.ts";
 import { getObject } from "./list.ts";
 import { checkUpdate } from "./prepare.ts";
@@ -31,12 +31,7 @@ export function asideOf(
   deps: Deps,
   { kind, subresource }: Pick<ApiRequest, "kind" | "subresource">,
 ): VirtualAnswer | undefined {
-  return subresource ? deps.virtual?.[`${virtualName(kind)}/${subresource}`] : undefined;
-}
-
-/** `plural.group`, as what is not stored is filed. */
-function virtualName({ plural, group }: Kind): string {
-  return group ? `${plural}.${group}` : plural;
+  return subresource ? deps.virtual?.[`${resourceName(kind)}/${subresource}`] : undefined;
 }
 
 /** Answers a request for a subresource. */
@@ -169,7 +164,7 @@ export async function answerVirtual(deps: Deps, request: ApiRequest): Promise<An
     return { code: 201, kind, object: answered };
   }
   if (kind.group === "" && kind.plural === "componentstatuses") return componentStatuses(request);
-  const answer = deps.virtual?.[virtualName(kind)];
+  const answer = deps.virtual?.[resourceName(kind)];
   if (!answer) throw methodNotAllowed(subjectOf(kind), verb);
   if (verb !== "create") {
     const form = verb === "list" ? listForm(kind) : kind;
