@@ -320,6 +320,7 @@ class Handling implements ActorContext {
   readonly informers: Informers;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly recorder: Recorder;
   readonly signal: AbortSignal;
   readonly send: ActorContext["send"];
   readonly spawn: ActorContext["spawn"];
@@ -335,6 +336,7 @@ class Handling implements ActorContext {
     this.informers = life.informers;
     this.clock = life.clock;
     this.log = life.log;
+    this.recorder = life.recorder;
     this.signal = life.signal;
     this.spawn = life.spawn;
     // Not written right into the field, as in the informer: it would outlive what it was for.
@@ -346,10 +348,6 @@ class Handling implements ActorContext {
   get client(): Client {
     const { because, span } = this.#why;
     return this.#client ??= this.#life.client.because(because, span ? { span } : undefined);
-  }
-
-  get recorder(): Recorder {
-    return this.#life.recorder;
   }
 }
 

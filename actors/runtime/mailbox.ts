@@ -261,7 +261,8 @@ export class Mailbox implements ActorControl {
   async #run(key: string, since: number): Promise<void> {
     const { times } = this.#options;
     const began = this.#clock.monotonic();
-    times?.queued.add((began - since) / 1000);
+    const waitedMs = began - since;
+    times?.queued.add(waitedMs / 1000);
     let afterMs: number | undefined;
     let failed = false;
     const because = this.#because.get(key) ?? 0;
@@ -280,21 +281,16 @@ export class Mailbox implements ActorControl {
       afterMs = this.#fail(key, error);
     }
     this.handled++;
-    times?.worked.add((this.#clock.monotonic() - began) / 1000);
-    const heard = this.#options.observer?.();
-    if (heard) {
-      const waitedMs = began - since;
-      const workedMs = this.#clock.monotonic() - began;
-      const outcome = outcomeOf(failed, afterMs);
-      heard({
-        key,
-        ...(because !== 0 && { because: Math.abs(because) }),
-        waitedMs,
-        workedMs,
-        outcome,
-        afterMs,
-      });
-    }
+    const workedMs = this.#clock.monotonic() - began;
+    times?.worked.add(workedMs / 1000);
+    this.#options.observer?.()?.({
+      key,
+      ...(because !== 0 && { because: Math.abs(because) }),
+      waitedMs,
+      workedMs,
+      outcome: outcomeOf(failed, afterMs),
+      afterMs,
+    });
     const again = this.#running.get(key);
     this.#running.delete(key);
     if (this.#open) {
