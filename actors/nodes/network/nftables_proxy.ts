@@ -15,7 +15,7 @@ import type { Netfilter } from "./nft.ts";
 import { POD_KEY } from "./host_ports.ts";
 import { hostPortRules, type ServiceRules, serviceRules, type TablePlace } from "./nftables.ts";
 import { ENDPOINTS_MAX, removal, Table, tableOf, type TableOptions } from "./nftables_table.ts";
-import type { ProxyMetrics } from "./proxy_metrics.ts";
+import { ProxyMetrics } from "./proxy_metrics.ts";
 import { type ServiceWatch, watchServices } from "./service_watch.ts";
 import { affinitySeconds } from "./traffic.ts";
 
@@ -30,7 +30,7 @@ export interface NftablesProxyOptions {
   /** The addresses of a node of this machine, for host ports of its pods; of other nodes none. */
   hostPortAddresses(node: string): readonly string[];
   netfilter: Netfilter;
-  /** What is counted (nothing). */
+  /** Where it counts (its own, which nobody reads). */
   metrics?: ProxyMetrics;
   /** Called after each transaction with the services it was about. */
   applied?(services: readonly string[]): void;
@@ -46,6 +46,7 @@ interface State extends ServiceWatch {
 
 /** The proxy as an actor: `proxy/<machine>`. */
 export function nftablesProxy(options: NftablesProxyOptions): Behaviour<State> {
+  const { metrics = new ProxyMetrics() } = options;
   return {
     start(context) {
       const marked = new Set<string>();
@@ -53,14 +54,11 @@ export function nftablesProxy(options: NftablesProxyOptions): Behaviour<State> {
         marked.add(key);
         context.send(context.address, SYNC);
       };
-      const watch = watchServices(context, mark, options.metrics);
+      const watch = watchServices(context, mark, metrics);
       context.send(context.address, SYNC);
       return { ...watch, table: new Table(options.table), marked, known: new Map() };
     },
-    handle: (_key, state, context) => {
-      const work = () => sync(state, context, options);
-      return options.metrics ? options.metrics.synced(context, work) : work();
-    },
+    handle: (_key, state, context) => metrics.synced(context, () => sync(state, context, options)),
     async stop(state) {
       for (const end of state.unsubscribe) end();
       await options.netfilter.apply(removal(tableOf(options.table)));

@@ -19,7 +19,7 @@ import { Balancer } from "./balancer.ts";
 import { addressesOf, BY_SERVICE, type Endpoint } from "./endpoints.ts";
 import { forward, type Forwarder } from "./forward.ts";
 import { hostPortsOf, POD_KEY } from "./host_ports.ts";
-import type { ProxyMetrics } from "./proxy_metrics.ts";
+import { ProxyMetrics } from "./proxy_metrics.ts";
 import { type ServiceWatch, watchServices } from "./service_watch.ts";
 import {
   affinitySeconds,
@@ -53,7 +53,7 @@ export interface ProxyOptions {
   place(context: ActorContext): Place;
   /** Where host ports of a node's pods are listened on; nowhere: it is not of this machine. */
   hostPortAddresses(node: string): readonly string[];
-  /** What is counted (nothing). */
+  /** Where it counts (its own, which nobody reads). */
   metrics?: ProxyMetrics;
 }
 
@@ -72,16 +72,15 @@ interface State extends ServiceWatch {
 
 /** The proxy as an actor: `proxy/<machine>`. */
 export function proxy(options: ProxyOptions): Behaviour<State> {
+  const { metrics = new ProxyMetrics() } = options;
   return {
     start(context) {
       const look = (key: string) => context.send(context.address, key);
-      const watch = watchServices(context, look, options.metrics);
+      const watch = watchServices(context, look, metrics);
       return { ...watch, listeners: new Map(), count: 0 };
     },
-    handle: (key, state, context) => {
-      const work = () => mend(key, state, context, options);
-      return options.metrics ? options.metrics.synced(context, work) : work();
-    },
+    handle: (key, state, context) =>
+      metrics.synced(context, () => mend(key, state, context, options)),
     async stop(state) {
       for (const end of state.unsubscribe) end();
       const all = [...state.listeners.values()].flatMap((listeners) => [...listeners.values()]);

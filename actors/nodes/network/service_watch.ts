@@ -19,7 +19,7 @@ export interface ServiceWatch {
 export function watchServices(
   { informers }: ActorContext,
   look: (key: string) => void,
-  metrics?: ProxyMetrics,
+  metrics: ProxyMetrics,
 ): ServiceWatch {
   const services = informers.for(SERVICES);
   const slices = informers.for(ENDPOINT_SLICES);
@@ -27,11 +27,11 @@ export function watchServices(
   const pods = informers.for(PODS);
   const unsubscribe = [
     services.subscribe(({ key }) => {
-      metrics?.serviceChanged();
+      metrics.serviceChanged();
       look(key);
     }),
     slices.subscribe(({ object, old }) => {
-      metrics?.endpointsChanged();
+      metrics.endpointsChanged();
       for (const slice of [object, old]) if (slice) serviceOf(slice).forEach(look);
     }),
     pods.subscribe(({ key, object, old }) => {
