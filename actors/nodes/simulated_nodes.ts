@@ -360,10 +360,10 @@ function forget(state: HostState, key: string, worker: PodWorker): void {
 /** One pass over all pods, however many nodes there are. */
 function usageOf(
   descriptions: ReadonlyMap<string, NodeDescription>,
-  state: HostState | undefined,
+  state: HostState,
 ): Promise<NodeUsage[]> {
   const byNode = new Map<string, PodWorker[]>();
-  for (const worker of state?.byKey.values() ?? []) {
+  for (const worker of state.byKey.values()) {
     const node = worker.pod.spec.nodeName ?? "";
     const list = byNode.get(node);
     if (list) list.push(worker);
