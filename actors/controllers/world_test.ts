@@ -11,7 +11,7 @@ import type { KubeObject, ResourceId } from "../../api/machinery/types.ts";
 import { formatTime } from "../../api/machinery/time.ts";
 import { ManualClock } from "../../kv/clock.ts";
 import { createSystem, PODS } from "../runtime/mod.ts";
-import { settled } from "../runtime/rest.ts";
+import { settler } from "../runtime/rest.ts";
 import { type ControllerPorts, type ControllerRow, startController } from "./mod.ts";
 import type { Obj } from "./objects.ts";
 
@@ -100,17 +100,8 @@ export async function openWorld(
   };
   let system = boot();
   const { client } = fixture;
-  const rest = (within: number, allTimers = false) =>
-    settled(clock, {
-      within,
-      busy: () => [
-        ...system.busy(),
-        ...informers.busy(),
-        ...(fixture.database.objects.stats().pendingWrites > 0 ? ["store/objects"] : []),
-      ],
-      handled: () => system.handled(),
-      allTimers,
-    });
+  const { database } = fixture;
+  const rest = settler(clock, () => ({ system, informers, database }));
   const world: World = {
     clock,
     client,
@@ -121,8 +112,8 @@ export async function openWorld(
       await between?.();
       system = boot();
     },
-    settle: (withinMs = 2000) => rest(withinMs),
-    advance: (ms) => rest(ms, true),
+    settle: (within = 2000) => rest({ within }),
+    advance: (within) => rest({ within, allTimers: true }),
     list: async (resource, namespace) =>
       (await client.list<KubeObject>({ resource, namespace })).items,
     get: (resource, name, namespace = "default") =>

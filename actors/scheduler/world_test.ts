@@ -10,7 +10,7 @@ import { type Api, createInformers } from "../../api/mod.ts";
 import { ADMIN, openApi } from "../../api/server/fixture_test.ts";
 import { ManualClock } from "../../kv/clock.ts";
 import { createSystem, PODS } from "../runtime/mod.ts";
-import { settled } from "../runtime/rest.ts";
+import { settler } from "../runtime/rest.ts";
 import { scheduler, type SchedulerOptions, SchedulerView } from "./mod.ts";
 import type { Explanation } from "./explain.ts";
 
@@ -80,11 +80,7 @@ export async function openWorld(options: SchedulerOptions = {}): Promise<World> 
       "kube-scheduler",
     ),
   });
-  const busy = () => [
-    ...system.busy(),
-    ...informers.busy(),
-    ...(objects.stats().pendingWrites > 0 ? ["store/objects"] : []),
-  ];
+  const rest = settler(clock, () => ({ system, informers, database: fixture.database }));
   const create = (resource: ResourceId, object: object, namespace?: string) =>
     client.create<KubeObject>({ resource, namespace }, object);
   const list = async (plural: string) =>
@@ -96,8 +92,7 @@ export async function openWorld(options: SchedulerOptions = {}): Promise<World> 
     view,
     log,
     create,
-    settle: (withinMs = 0) =>
-      settled(clock, { within: withinMs, busy, handled: () => system.handled(), allTimers: true }),
+    settle: (within = 0) => rest({ within, allTimers: true }),
     async node(name, node = {}) {
       const { cpu = "4", memory = "8Gi", pods = "110", labels, taints, unschedulable, more } = node;
       await create(core("nodes"), {
