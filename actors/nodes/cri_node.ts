@@ -2,20 +2,17 @@
  * A node whose pods are OCI containers: a container runtime (containerd, CRI-O) over CRI, its network by
  * CNI, volumes in folders of the machine. It is loaded only where a runtime's endpoint is named.
  */
-import type { ProxyMetrics } from "./network/proxy_metrics.ts";
-import { logFolder } from "./runtimes/log_folder.ts";
 import type { Client } from "../../api/client/contract.ts";
 import { ApiError, type KubeObject } from "../../api/machinery/types.ts";
 import type { System } from "../runtime/mod.ts";
-import type { Clock } from "../../kv/clock.ts";
 import { CniNetwork } from "./network/cni.ts";
 import { hostDialer } from "./network/dial.ts";
 import type { Network, Ranges } from "./network/network.ts";
-import type { KubeletOptions } from "./kubelet_options.ts";
-import { type RunningNode, startNode } from "./node.ts";
+import { type RunningNode, startNode, type ToldNode } from "./node.ts";
 import type { Objects } from "./objects.ts";
 import { CriRuntime } from "./runtimes/cri.ts";
 import type { PullSecret } from "./runtimes/cri_images.ts";
+import { logFolder } from "./runtimes/log_folder.ts";
 import { machineMeter } from "./runtimes/meter.ts";
 import { absolutePath, hostFacts, removeFolder } from "./runtimes/host.ts";
 import { type Pod, RUNTIME_CLASSES } from "./types.ts";
@@ -32,13 +29,7 @@ export interface ContainerRuntimeOptions {
 }
 
 /** Options of `startCriNode`, with their defaults. */
-export interface CriNodeOptions {
-  name: string;
-  /** What it is told (nothing). */
-  kubelet?: KubeletOptions;
-  /** Its number among the nodes of this machine (0). */
-  index?: number;
-  clock: Clock;
+export interface CriNodeOptions extends ToldNode {
   /** The data folder of the machine: the node lies in `<folder>/nodes/<name>`. */
   folder: string;
   /** Where the node lies instead: a kubelet's root directory, as storage drivers look for it. */
@@ -47,14 +38,6 @@ export interface CriNodeOptions {
   ranges: Ranges;
   /** Of the other nodes of the machine. */
   network: Network;
-  /** The node's own identity (the system's client). */
-  client?: Client;
-  /** What the service proxy of its machine counts (nothing). */
-  proxyMetrics?: ProxyMetrics;
-  dnsIP?: string;
-  labels?: Record<string, string>;
-  /** Taints with which it registers. */
-  taints?: readonly { key: string; value?: string; effect: string }[];
   /** Nothing of it outlives this process: its pods end with it (false). */
   temporary?: boolean;
   log?(level: "info" | "warn" | "error", text: string, fields?: Record<string, unknown>): void;

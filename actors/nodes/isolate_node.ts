@@ -2,14 +2,10 @@
  * A node of this machine: isolates for the images they can run, simulated containers (labelled) for all
  * others, volumes in folders, probes over the machine's own network.
  */
-import type { Client } from "../../api/client/contract.ts";
 import type { System } from "../runtime/mod.ts";
-import type { Clock } from "../../kv/clock.ts";
 import type { Network } from "./network/network.ts";
 import { hostDialer } from "./network/dial.ts";
-import type { KubeletOptions } from "./kubelet_options.ts";
-import type { ProxyMetrics } from "./network/proxy_metrics.ts";
-import { type RunningNode, startNode } from "./node.ts";
+import { type RunningNode, startNode, type ToldNode } from "./node.ts";
 import { machineMeter } from "./runtimes/meter.ts";
 import { absolutePath, removeFolder } from "./runtimes/host.ts";
 import { logFolder } from "./runtimes/log_folder.ts";
@@ -21,31 +17,15 @@ import { hostMounts, unmountAll } from "./volumes/kernel.ts";
 import { type NodeVolumes, nodeVolumes } from "./volumes/node_volumes.ts";
 
 /** Options of `startIsolateNode`, with their defaults. */
-export interface IsolateNodeOptions {
-  name: string;
-  /** What it is told (nothing). */
-  kubelet?: KubeletOptions;
-  /** Its number among the nodes of this machine (0). */
-  index?: number;
-  clock: Clock;
+export interface IsolateNodeOptions extends ToldNode {
   /** The data folder of the machine: nodes lie in `<folder>/nodes/<name>`, what they share in `<folder>/shared`. */
   folder: string;
   /** Where the node lies instead: a kubelet's root directory, as storage drivers look for it. */
   rootDir?: string;
   /** Shared by the nodes of the machine. */
   network: Network;
-  /** The node's own identity (the system's client). */
-  client?: Client;
-  /** What the service proxy of its machine counts (nothing). */
-  proxyMetrics?: ProxyMetrics;
-  dnsIP?: string;
   /** Where the cluster's DNS answers, once it does (port 53). */
   dnsPort?(): number | undefined;
-  domain?: string;
-  labels?: Record<string, string>;
-  /** Taints with which it registers. */
-  taints?: readonly { key: string; value?: string; effect: string }[];
-  capacity?: Record<string, string>;
   /** Images that no isolate can run are simulated (true), or fail to be pulled. */
   simulated?: boolean;
   /** The folder goes with the last node that uses it (false). */

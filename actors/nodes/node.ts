@@ -29,14 +29,30 @@ import type { ManifestSource } from "./static_pods.ts";
 import { nodeUsage } from "./usage.ts";
 import { SimulatedRuntime } from "./runtimes/simulated.ts";
 
-/** Options of `startNode`, with their defaults. */
-export interface NodeOptions {
+/** What any node is told, whatever runs its pods. */
+export interface ToldNode {
   name: string;
   /** Its number among the nodes of this machine (0): it decides its address. */
   index?: number;
   clock: Clock;
   /** The node's own identity (the system's client). */
   client?: Client;
+  /** What its kubelet is told (nothing). */
+  kubelet?: KubeletOptions;
+  /** What the service proxy of its machine counts (nothing). */
+  proxyMetrics?: ProxyMetrics;
+  /** The address of the DNS service. */
+  dnsIP?: string;
+  domain?: string;
+  labels?: Record<string, string>;
+  /** Taints with which it registers. */
+  taints?: readonly { key: string; value?: string; effect: string }[];
+  /** Cpu and memory of this machine, 110 pods. */
+  capacity?: Record<string, string>;
+}
+
+/** Options of `startNode`, with their defaults. */
+export interface NodeOptions extends ToldNode {
   /** What runs containers, as the node's label says it (the first runtime's name). */
   kind?: string;
   /** In order: the first that can run an image runs it (only `simulated`). */
@@ -53,24 +69,13 @@ export interface NodeOptions {
   problem?(): Promise<string | undefined>;
   /** The images that are on the machine. */
   images?(): Promise<NodeImage[]>;
-  /** What it is told (nothing). */
-  kubelet?: KubeletOptions;
   /** Files of pods of the node's own (those of the folder that it is told). */
   manifests?: ManifestSource;
   /** Measures the machine (nobody does). */
   meter?: Meter;
   /** Where logs of pods that are gone are kept (in memory). */
   logPlace?: LogPlace;
-  /** What the service proxy of its machine counts (nothing). */
-  proxyMetrics?: ProxyMetrics;
   dial?: ProbeDialer;
-  /** The address of the DNS service. */
-  dnsIP?: string;
-  domain?: string;
-  labels?: Record<string, string>;
-  taints?: readonly { key: string; value?: string; effect: string }[];
-  /** Cpu and memory of this machine, 110 pods. */
-  capacity?: Record<string, string>;
 }
 
 /** A node while it runs. */
