@@ -4,11 +4,9 @@
  */
 import { ControllerMetrics, SchedulerView } from "../mod.ts";
 import {
-  allNodesApi,
   clusterRanges,
   dialerOf,
   dialRelay,
-  explainedBy,
   metricsApi,
   type Ranges,
   type RunningNode,
@@ -34,6 +32,7 @@ import { identityOf } from "../../api/identity.ts";
 import { Upkeep } from "../../api/upkeep.ts";
 import { type Clock, type Database, RealClock } from "../../kv/mod.ts";
 import { ADMIN, type ClusterOptions, SERVER } from "./options.ts";
+import { allNodesApi, explainedBy } from "./whole_process.ts";
 
 /** What a cluster stands on. */
 export interface Ground {

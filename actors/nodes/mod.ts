@@ -20,15 +20,8 @@
  *
  * What it does not do: isolation between tenants. An isolate is a process of this machine's user.
  */
-export {
-  allNodesApi,
-  dialerOf,
-  explainedBy,
-  type NodeOptions,
-  type RunningNode,
-  startNode,
-  usageOf,
-} from "./node.ts";
+export { dialerOf, type NodeOptions, type RunningNode, startNode, usageOf } from "./node.ts";
+export { type NodeUsage, USAGE_PATH } from "./metrics.ts";
 export { metricsApi } from "./metrics_api.ts";
 export type { ContainerRuntimeOptions } from "./cri_node.ts";
 export { type IsolateNodeOptions, startIsolateNode } from "./isolate_node.ts";

@@ -5,7 +5,7 @@
  */
 import type { Client } from "../../api/client/contract.ts";
 import type { NodeApi, NodeDialer, PodRef } from "../../api/client/node_api.ts";
-import { badRequest, unavailable } from "../../api/machinery/errors.ts";
+import { unavailable } from "../../api/machinery/errors.ts";
 import type { ActorContext, System } from "../runtime/mod.ts";
 import type { Clock } from "../../kv/clock.ts";
 import type { Meter } from "./figures.ts";
@@ -216,50 +216,6 @@ export async function usageOf(
   for (const host of simulated) all.push(...await host.usage());
   for (const usages of await Promise.all(asked)) all.push(...usages);
   return all;
-}
-
-/** Under which a process answers why the scheduler, if it runs there, has put a pod where it is. */
-const EXPLAIN_PATH = "/plesio/explanation/";
-
-/** Asks processes why a pod is where it is: the one in which the scheduler runs knows. */
-export async function explainedBy(others: readonly NodeApi[], pod: string): Promise<unknown> {
-  for (const one of others) {
-    const answer = await one.fetch(new Request(`http://process${EXPLAIN_PATH}${pod}`)).catch(() =>
-      undefined
-    );
-    if (answer?.ok) return await answer.json();
-  }
-  throw unavailable("no scheduler runs in any process that can be reached");
-}
-
-/**
- * One that answers for all of a process: what its nodes use, and why a pod is where it is, if its scheduler leads.
- * Whatever else, it has nothing to say of.
- */
-export function allNodesApi(
-  usages: () => Promise<NodeUsage[]>,
-  explain: (pod: string) => Promise<unknown> | undefined,
-): NodeApi {
-  const nothing = () =>
-    Promise.reject(badRequest("all nodes at once are only asked what they use"));
-  const explained = async (pod: string) => {
-    const explaining = explain(pod);
-    if (!explaining) throw unavailable("no scheduler runs in this process");
-    return Response.json(await explaining ?? null);
-  };
-  return {
-    logs: nothing,
-    exec: nothing,
-    attach: nothing,
-    portForward: nothing,
-    fetch: async (request) => {
-      const { pathname } = new URL(request.url);
-      if (pathname === USAGE_PATH) return Response.json(await usages());
-      return pathname.startsWith(EXPLAIN_PATH)
-        ? await explained(pathname.slice(EXPLAIN_PATH.length))
-        : await nothing();
-    },
-  };
 }
 
 async function usageElsewhere(api: NodeApi, clock: Clock): Promise<NodeUsage[]> {
