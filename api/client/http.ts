@@ -34,7 +34,7 @@ export interface HttpClientOptions {
 export const TERM_HEADER = "x-plesio-term";
 /** Carries the revision that a request reacts to. */
 export const BECAUSE_HEADER = "plesio-because";
-/** Longest line of a watch: an event's object is at most a few MiB. */
+/** Longest line that is waited for: an event's object is at most a few MiB. */
 const LINE_LENGTH_MAX = 16 * 1024 * 1024;
 
 const PATCH_TYPES: Readonly<Record<Patch["type"], string>> = {
@@ -156,7 +156,8 @@ function impersonate(headers: Headers, user: User): void {
   }
 }
 
-async function failureOf(response: Response): Promise<ApiError> {
+/** What an answer that is no success says. */
+export async function failureOf(response: Response): Promise<ApiError> {
   const text = await response.text().catch(() => "");
   try {
     const status = JSON.parse(text);
@@ -222,23 +223,42 @@ async function* eventsOf<T>(
   signal: AbortSignal,
 ): AsyncGenerator<readonly WatchEvent<T>[]> {
   if (!response.body) return;
-  const decoder = new TextDecoder();
-  let rest = "";
   try {
-    for await (const piece of response.body) {
-      rest += decoder.decode(piece, { stream: true });
-      const end = rest.lastIndexOf("\n");
-      if (end < 0) {
-        if (rest.length > LINE_LENGTH_MAX) throw new RangeError("a watch event is too long");
-        continue;
-      }
-      const lines = rest.slice(0, end).split("\n");
-      rest = rest.slice(end + 1);
+    for await (const lines of linesOf(response.body)) {
       yield lines.filter((line) => line !== "").map((line) => eventOf<T>(line));
     }
   } catch (error) {
     // An ended watch is no failure, however it was ended
     if (!signal.aborted) throw error;
+  }
+}
+
+/** A body's lines, as many together as come together; with `last` also what has no line's end when the body ends. */
+export async function* linesOf(
+  body: ReadableStream<Uint8Array>,
+  { last = false }: { last?: boolean } = {},
+): AsyncGenerator<readonly string[]> {
+  // Not every browser iterates over a stream
+  const reader = body.getReader();
+  const decoder = new TextDecoder();
+  let rest = "";
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      rest += decoder.decode(value, { stream: true });
+      const end = rest.lastIndexOf("\n");
+      if (end < 0) {
+        if (rest.length > LINE_LENGTH_MAX) throw new RangeError("a line is too long");
+        continue;
+      }
+      const lines = rest.slice(0, end).split("\n");
+      rest = rest.slice(end + 1);
+      yield lines;
+    }
+    if (last && rest) yield [rest];
+  } finally {
+    await reader.cancel();
   }
 }
 

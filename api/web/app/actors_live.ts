@@ -1,6 +1,7 @@
 /** The actors of the server's process, as they are, and the messages they handle, as `/plesio/v1/actors` tells of them. */
 import { type Signal, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
+import { linesOf } from "../../client/http.ts";
 import { ApiError } from "../../machinery/types.ts";
 import { pause, soon } from "./browser.ts";
 import { ask, reasonOf } from "./kube.ts";
@@ -95,10 +96,7 @@ class FollowingActors {
     while (!this.#stop.aborted) {
       try {
         const answer = await ask(`${PATH}?watch=true`, { signal: this.#stop });
-        let rest = "";
-        for await (const text of answer.body!.pipeThrough(new TextDecoderStream())) {
-          const lines = (rest + text).split("\n");
-          rest = lines.pop()!;
+        for await (const lines of linesOf(answer.body!)) {
           for (const line of lines) this.#take(JSON.parse(line));
           this.#draw();
         }

@@ -23,11 +23,13 @@ export function every(ms: number, then: () => void): () => void {
 /** Waits; earlier when the signal says so. */
 export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
-    const leave = later(ms, resolve);
-    signal?.addEventListener("abort", () => {
+    const over = () => {
       leave();
+      signal?.removeEventListener("abort", over);
       resolve();
-    }, { once: true });
+    };
+    const leave = later(signal?.aborted ? 0 : ms, over);
+    signal?.addEventListener("abort", over);
   });
 }
 

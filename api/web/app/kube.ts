@@ -1,7 +1,6 @@
 /** The API server, asked with the user's own credentials. */
-import { httpClient, pathOf } from "../../client/http.ts";
+import { failureOf, httpClient, pathOf } from "../../client/http.ts";
 import type { Target } from "../../client/contract.ts";
-import { ApiError } from "../../machinery/types.ts";
 import { send } from "./browser.ts";
 import { ofRevision } from "./edit_text.ts";
 import { leave, token } from "./session.ts";
@@ -22,7 +21,7 @@ const FORMS = {
 export type Form = keyof typeof FORMS;
 
 /** Where the API of a moment lies; undefined: of now. */
-export function rootAt(moment: string | undefined): string {
+function rootAt(moment: string | undefined): string {
   return moment === undefined ? "" : `/plesio/v1/at/${encodeURIComponent(moment)}`;
 }
 
@@ -66,19 +65,7 @@ export async function ask(path: string, init: RequestInit = {}): Promise<Respons
   headers.set("authorization", `Bearer ${token.value}`);
   const answer = await transport(new Request(path, { ...init, headers }));
   if (answer.ok) return answer;
-  const text = await answer.text();
-  throw failureIn(text, answer);
-}
-
-function failureIn(text: string, { status, statusText }: Response): ApiError {
-  try {
-    const said = JSON.parse(text);
-    if (said?.kind === "Status") return new ApiError({ ...said, code: said.code ?? status });
-  } catch {
-    // Whoever answered speaks plainly
-  }
-  const message = text.slice(0, 2_048) || statusText;
-  return new ApiError({ code: status, reason: "Unknown", message });
+  throw await failureOf(answer);
 }
 
 /** JSON of a path. */

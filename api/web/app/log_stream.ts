@@ -1,4 +1,5 @@
 /** Containers' logs as they are written. */
+import { linesOf } from "../../client/http.ts";
 import { soon } from "./browser.ts";
 import { ask, pathOf, reasonOf } from "./kube.ts";
 
@@ -51,6 +52,8 @@ export function readLogs(
     const take = (texts: readonly string[]) => {
       if (waiting.length === 0) soon(flush);
       for (const text of texts) waiting.push(lineOf(name, text));
+      // Nothing is drawn, and so nothing shown, while nobody looks at the page
+      if (waiting.length > 2 * LOG_LINES_MAX) waiting = waiting.slice(-LOG_LINES_MAX);
     };
     readOne(source, options, { signal, take }).catch((error) => {
       if (!signal.aborted) failed(`${name}: ${reasonOf(error)}`);
@@ -85,14 +88,5 @@ async function readOne(
   const resource = { group: "", version: "v1", plural: "pods" };
   const path = pathOf({ resource, namespace, name: pod, subresource: "log" });
   const answer = await ask(`${path}?${query}`, { signal });
-  const reader = answer.body!.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    const parts = (rest + value).split("\n");
-    rest = parts.pop()!;
-    if (parts.length) take(parts);
-  }
-  if (rest) take([rest]);
+  for await (const lines of linesOf(answer.body!, { last: true })) take(lines);
 }
