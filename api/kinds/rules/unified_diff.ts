@@ -1,6 +1,6 @@
 /**
- * The difference of two values as errors show it: both written as indented JSON, then compared by lines as a
- * unified diff with three lines around each change. Lines match as in Python's difflib, of which upstream uses
+ * The difference of two texts by lines, with three lines around each change, and that of two values as errors show
+ * it: both written as indented JSON, then compared as a unified diff. Lines match as in Python's difflib, of which upstream uses
  * Go's edition: the longest run first, then what lies left and right of it, with lines that are too popular in
  * long texts left out as starting points.
  */
@@ -16,7 +16,8 @@ interface Block {
   size: number;
 }
 
-interface Step {
+/** Lines of both texts, from one place to another: the same in both, or others. */
+export interface Step {
   same: boolean;
   a: [number, number];
   b: [number, number];
@@ -145,12 +146,17 @@ function rangeText([from, to]: [number, number]): string {
   return `${length === 0 ? from : from + 1},${length}`;
 }
 
+/** What differs between two texts' lines: groups of steps, each with the lines around it. */
+export function lineGroups(a: readonly string[], b: readonly string[]): Step[][] {
+  return groupsOf(stepsOf(new Matcher(a, b).blocks()));
+}
+
 /** A unified diff of two values. */
 export function unifiedDiff(before: unknown, after: unknown): string {
   const a = JSON.stringify(before, null, 1).split("\n");
   const b = JSON.stringify(after, null, 1).split("\n");
   let text = "";
-  for (const group of groupsOf(stepsOf(new Matcher(a, b).blocks()))) {
+  for (const group of lineGroups(a, b)) {
     const first = group[0], last = group[group.length - 1];
     const range = `-${rangeText([first.a[0], last.a[1]])} +${rangeText([first.b[0], last.b[1]])}`;
     text += `@@ ${range} @@\n`;

@@ -1,5 +1,6 @@
 /** Which language is spoken, and how a text of the table is said in it. */
 import { computed, signal } from "@preact/signals";
+import { humanDuration } from "../../machinery/time.ts";
 import { liked } from "./browser.ts";
 import { LANGUAGES, TEXTS } from "./texts.ts";
 
@@ -31,22 +32,7 @@ export function t(key: TextKey, values: Readonly<Record<string, string | number>
 /** How long ago, as kubectl writes it. */
 export function ago(time: string | undefined, now: number): string {
   if (!time) return "";
-  return duration(Math.max(0, now - Date.parse(time)) / 1000);
-}
-
-/** Seconds as people read them. */
-export function duration(seconds: number): string {
-  const s = Math.floor(seconds);
-  if (s < 120) return `${s}s`;
-  const m = Math.floor(s / 60);
-  if (m < 10) return s % 60 ? `${m}m${s % 60}s` : `${m}m`;
-  if (m < 180) return `${m}m`;
-  const h = Math.floor(m / 60);
-  if (h < 8) return m % 60 ? `${h}h${m % 60}m` : `${h}h`;
-  if (h < 48) return `${h}h`;
-  const d = Math.floor(h / 24);
-  if (d < 8) return h % 24 ? `${d}d${h % 24}h` : `${d}d`;
-  return d < 730 ? `${d}d` : `${Math.floor(d / 365)}y`;
+  return humanDuration(Math.max(0, now - Date.parse(time)));
 }
 
 /** A moment in the user's own way. */
@@ -58,7 +44,7 @@ export function moment(time: string | number): string {
 export function ms(value: number): string {
   if (value < 1) return value === 0 ? "0 ms" : `${value.toFixed(2)} ms`;
   if (value < 1_000) return `${Math.round(value)} ms`;
-  return value < 120_000 ? `${(value / 1_000).toFixed(1)} s` : duration(value / 1_000);
+  return value < 120_000 ? `${(value / 1_000).toFixed(1)} s` : humanDuration(value);
 }
 
 /** A part of the cluster, as stories name it. */
