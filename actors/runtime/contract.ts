@@ -25,11 +25,14 @@
  * Messages are keys, never objects: losing, repeating, merging or delaying one is harmless.
  */
 import type { Client, Informers } from "../../api/client/contract.ts";
+import type { ActorReport as ShownReport, Handled } from "../../api/client/plesio.ts";
 import type { DeepReadonly, KubeObject, ResourceId } from "../../api/machinery/types.ts";
 import type { Spans } from "../../api/machinery/spans.ts";
 import type { Clock } from "../../kv/clock.ts";
 import type { Queue, Terms } from "../../kv/contract.ts";
 import type { QueueTimes } from "./queue_times.ts";
+
+export type { Handled };
 
 /** Done, or come back after a while. */
 export type Outcome = void | { afterMs: number };
@@ -112,20 +115,6 @@ export interface ActorHandle {
   stop(): Promise<void>;
 }
 
-/** A message that an actor has handled. */
-export interface Handled {
-  to: string;
-  key: string;
-  /** The revision that woke the key; absent: none did. */
-  because?: number;
-  waitedMs: number;
-  workedMs: number;
-  /** `later`: it comes back after a while; `failed`: it is tried again; `gaveUp`: it is not. */
-  outcome: "done" | "later" | "failed" | "gaveUp";
-  /** When it comes back. */
-  afterMs?: number;
-}
-
 /** Holds an actor back and lets it go on. */
 export interface ActorControl {
   pause(): void;
@@ -134,26 +123,10 @@ export interface ActorControl {
   step(): boolean;
 }
 
-/** How an actor is, for `/debug/actors`. */
-export interface ActorReport {
-  address: string;
-  state: "starting" | "running" | "backing-off" | "stopping" | "stopped";
-  /** It is held back; absent: it is not. */
-  paused?: true;
-  /** Keys that wait, keys whose handler runs, keys that wait for a time. */
-  waiting: number;
-  running: number;
-  delayed: number;
-  /** How long the oldest waiting key has waited. */
-  lagMs: number;
-  handled: number;
-  failed: number;
+/** How an actor is, for `/debug/actors`, and for the metrics. */
+export interface ActorReport extends ShownReport {
   /** How long its keys waited and were worked on. */
   times: QueueTimes;
-  restarts: number;
-  lastKey?: string;
-  lastError?: string;
-  lastAt?: string;
 }
 
 /** What the runtime is built from. */

@@ -10,6 +10,7 @@
  *   Only where the cluster was started to allow it; it answers the actor's report.
  */
 import type { Clock, Timer } from "../../kv/clock.ts";
+import type { ActorAct, ActorReport, Handled } from "../client/plesio.ts";
 import { ApiError } from "../machinery/types.ts";
 import { type Call, jsonReply, type Reply } from "../server/http.ts";
 import { jsonBytes } from "../server/codec.ts";
@@ -23,9 +24,8 @@ export const MESSAGES_WAITING_MAX = 1_000;
 /** A watch ends after this long, as others do; whoever wants more begins again. */
 export const ACTORS_WATCH_MS_MAX = 1_800_000;
 
-/** An actor's report, as far as it matters here. */
-export interface Report {
-  readonly address: string;
+/** An actor's report, as the runtime makes it. */
+interface Report extends ActorReport {
   /** Histograms for the metrics: of no use to whoever looks. */
   readonly times?: unknown;
 }
@@ -33,17 +33,11 @@ export interface Report {
 /** The actors of a process, as the runtime has them. */
 export interface ActorsPort {
   report(): readonly Report[];
-  observe(heard: (message: Message) => void): () => void;
-  control(address: string): Record<Act, () => unknown> | undefined;
+  observe(heard: (message: Handled) => void): () => void;
+  control(address: string): Record<ActorAct, () => unknown> | undefined;
 }
 
-interface Message {
-  readonly waitedMs: number;
-  readonly workedMs: number;
-}
-
-const ACTS = ["pause", "resume", "step"] as const;
-type Act = typeof ACTS[number];
+const ACTS: readonly ActorAct[] = ["pause", "resume", "step"];
 
 /** Whether a request is a watch: it takes as long as it likes. */
 export function isActorsWatch({ method, query }: Call): boolean {
@@ -84,7 +78,7 @@ function control(asked: Asked): Reply {
   return jsonReply(200, shown(system.report().find((one) => one.address === address)!));
 }
 
-function shown({ times: _, ...report }: Report): Omit<Report, "times"> {
+function shown({ times: _, ...report }: Report): ActorReport {
   return report;
 }
 
@@ -123,7 +117,7 @@ class ActorsWatch implements AsyncIterable<Uint8Array> {
 
 /** What has happened since a reader last took something, within a bound. */
 class Waiting {
-  #messages: Message[] = [];
+  #messages: Handled[] = [];
   #dropped = 0;
   #isTime = false;
   #wake: (() => void) | undefined;
@@ -149,7 +143,7 @@ class Waiting {
     });
   }
 
-  add(message: Message): void {
+  add(message: Handled): void {
     if (this.#messages.length >= MESSAGES_WAITING_MAX) this.#dropped++;
     else this.#messages.push(message);
     this.#wake?.();
@@ -162,7 +156,7 @@ class Waiting {
     this.#wake = undefined;
   }
 
-  take(): { messages: Message[]; dropped?: number } | undefined {
+  take(): { messages: Handled[]; dropped?: number } | undefined {
     if (this.#messages.length === 0) return undefined;
     const [messages, dropped] = [this.#messages.map(rounded), this.#dropped];
     this.#messages = [];
@@ -185,7 +179,7 @@ class Waiting {
 }
 
 /** Times to the microsecond: more is noise. */
-function rounded(message: Message): Message {
+function rounded(message: Handled): Handled {
   const of = (ms: number) => Math.round(ms * 1_000) / 1_000;
   return { ...message, waitedMs: of(message.waitedMs), workedMs: of(message.workedMs) };
 }
@@ -195,8 +189,8 @@ class Told {
   readonly #texts = new Map<string, string>();
 
   /** What is otherwise than it was told, and remembers it as told. */
-  changes(reports: readonly Report[]): { actors: object[]; gone: string[] } {
-    const actors: object[] = [];
+  changes(reports: readonly Report[]): { actors: ActorReport[]; gone: string[] } {
+    const actors: ActorReport[] = [];
     const there = new Set<string>();
     for (const report of reports) {
       there.add(report.address);

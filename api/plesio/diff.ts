@@ -4,40 +4,19 @@
  * values, as in an export.
  */
 import type { Item } from "../../kv/contract.ts";
+import type { Diff, ObjectChange } from "../client/plesio.ts";
 import { badRequest } from "../machinery/errors.ts";
-import { type FieldChange, fieldChanges } from "../machinery/field_changes.ts";
+import { fieldChanges } from "../machinery/field_changes.ts";
 import { Redaction } from "../machinery/redact.ts";
 import type { DeepReadonly, Kind, Kinds, KubeObject } from "../machinery/types.ts";
 import { jsonReply, type Reply, textReply } from "../server/http.ts";
 import { allowMethods, type Asked, parametersOf, wantsText } from "./endpoint.ts";
-import { type Dated, dated, type Moment, momentOf } from "./moment.ts";
+import { dated, type Moment, momentOf } from "./moment.ts";
 import type { PlesioPorts } from "./ports.ts";
 
 /** Objects that are told of at most. */
 export const DIFF_OBJECTS_MAX = 10_000;
 const PARAMETERS = ["from", "to", "namespace", "resource", "format"];
-
-/** An object that came, went or changed; at a change, which fields. */
-export interface ObjectChange {
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly namespace?: string;
-  readonly name: string;
-  /** The revision that made it so, of what is there after. */
-  readonly resourceVersion?: string;
-  readonly changes?: readonly FieldChange[];
-}
-
-/** What changed between two moments. */
-export interface Diff {
-  readonly from: Dated;
-  readonly to: Dated;
-  readonly added: ObjectChange[];
-  readonly changed: ObjectChange[];
-  readonly removed: ObjectChange[];
-  /** There is more than that. */
-  readonly truncated?: true;
-}
 
 /** What of it is wanted. */
 export interface DiffOptions {

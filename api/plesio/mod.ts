@@ -36,11 +36,12 @@ import { settle } from "./settle.ts";
 export { loginLink } from "./dashboard.ts";
 export { type ForkAsked, Forks } from "./forks.ts";
 export { TestKit } from "./kit.ts";
-export { type Diff, diffOf, type DiffOptions } from "./diff.ts";
+export type { Diff, Story } from "../client/plesio.ts";
+export { diffOf, type DiffOptions } from "./diff.ts";
 export { exportOf };
 export { type Moment, momentOf } from "./moment.ts";
 export type { PlesioPorts } from "./ports.ts";
-export { type Story, type StoryOf, storyOf } from "./story.ts";
+export { type StoryOf, storyOf } from "./story.ts";
 
 type Fetch = (request: Request, client: { user: User }) => Promise<Response>;
 

@@ -1,5 +1,6 @@
 /** Moments of a cluster's history, as people name them: a revision, or a time. */
 import type { Store } from "../../kv/contract.ts";
+import type { Dated } from "../client/plesio.ts";
 import { badRequest } from "../machinery/errors.ts";
 import type { KubeObject } from "../machinery/types.ts";
 
@@ -8,12 +9,6 @@ export type Moment = number | string | Date;
 
 const REVISION = /^[0-9]{1,15}$/;
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)$/;
-
-/** A revision, and when it was committed. */
-export interface Dated {
-  readonly revision: number;
-  readonly time: string;
-}
 
 /** When a revision was committed. */
 export async function dated(store: Store<KubeObject>, revision: number): Promise<Dated> {

@@ -17,6 +17,7 @@ import {
   type Store,
 } from "../../kv/contract.ts";
 import type { Target } from "../client/contract.ts";
+import type { Hop, Named, Story } from "../client/plesio.ts";
 import { notFound } from "../machinery/errors.ts";
 import type { Kind, Kinds, KubeObject } from "../machinery/types.ts";
 import { apiVersionOf } from "../server/codec.ts";
@@ -33,48 +34,6 @@ export const STORY_HOPS_MAX = 1_000;
 export const STORY_REVISIONS_MAX = 50_000;
 /** Times that history is read again because its beginning went while it was read. */
 const READS_MAX = 3;
-
-/** An object by its names. */
-export interface Named {
-  readonly apiVersion: string;
-  readonly kind: string;
-  readonly namespace?: string;
-  readonly name: string;
-}
-
-/** One write. */
-export interface Hop {
-  readonly revision: number;
-  /** RFC 3339. */
-  readonly time: string;
-  /** Who wrote it: an actor's address, or a user and the program it uses. */
-  readonly by: string;
-  /** The part of the cluster that this is, such as `deployment controller`; `API server` for requests from outside. */
-  readonly part: string;
-  /** The node, where a node wrote it. */
-  readonly node?: string;
-  /** What was asked for, such as `create` or `update/status`. */
-  readonly verb: string;
-  readonly object: Named;
-  /** What changed, in a few words. */
-  readonly what?: string;
-  /** The revision that it reacted to; absent: it began by itself. */
-  readonly because?: number;
-  /** Time since that revision. */
-  readonly afterMs?: number;
-  /** Time since the story began. */
-  readonly sinceMs: number;
-  readonly trace?: string;
-}
-
-/** See the module's text. Hops are in order of their revisions. */
-export interface Story {
-  readonly object: Named;
-  readonly began: string;
-  readonly hops: readonly Hop[];
-  /** What it does not tell, and why; absent: it is whole. */
-  readonly missing?: readonly string[];
-}
 
 /** Where stories come from. */
 export interface StorySource {

@@ -4,7 +4,8 @@ import { Cluster } from "../../mod.ts";
 import { createKinds } from "../kinds/mod.ts";
 import type { KubeObject } from "../machinery/types.ts";
 import { objectCodec } from "../server/codec.ts";
-import { type Hop, type Story, STORY_HOPS_MAX, storyOf } from "./story.ts";
+import type { Hop, Story } from "../client/plesio.ts";
+import { STORY_HOPS_MAX, storyOf } from "./story.ts";
 import { storyText } from "./story_text.ts";
 
 const DEPLOYMENTS = { group: "apps", version: "v1", plural: "deployments" };

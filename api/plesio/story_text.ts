@@ -1,5 +1,5 @@
 /** A story as people read it: a tree, in which each hop stands below what it reacted to, with times at the left. */
-import type { Hop, Named, Story } from "./story.ts";
+import { type Hop, type Named, type Story, treeOf } from "../client/plesio.ts";
 
 /** Columns of the time. */
 const TIME_WIDTH = 10;
@@ -8,15 +8,7 @@ const TIME_WIDTH = 10;
 export function storyText(story: Story): string {
   const { hops, missing = [] } = story;
   const lines = [`The story of ${nameOf(story.object)}, since ${story.began}`, ""];
-  const below = new Map<number, Hop[]>();
-  const known = new Set(hops.map(({ revision }) => revision));
-  const roots: Hop[] = [];
-  for (const hop of hops) {
-    const { because } = hop;
-    if (because === undefined || !known.has(because)) roots.push(hop);
-    else if (below.has(because)) below.get(because)!.push(hop);
-    else below.set(because, [hop]);
-  }
+  const { roots, below } = treeOf(hops);
   // A stack, not calls: a story may be as deep as it is long
   const open: { hop: Hop; indent: string; isRoot: boolean; isLast: boolean }[] = [];
   const push = (some: readonly Hop[], indent: string, isRoot: boolean) => {

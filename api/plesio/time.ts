@@ -1,4 +1,5 @@
 /** `/plesio/v1/time`: how far back the cluster can be seen; with `at`, also which revision and time that moment is. */
+import type { TimeSpan } from "../client/plesio.ts";
 import { jsonReply, type Reply } from "../server/http.ts";
 import { allowMethods, type Asked } from "./endpoint.ts";
 import { dated, momentOf } from "./moment.ts";
@@ -10,9 +11,10 @@ export async function time(asked: Asked): Promise<Reply> {
   const asks = new URLSearchParams(asked.call.query).get("at");
   const [oldest, newest] = [objects.oldest(), objects.view().revision];
   const at = asks === null ? undefined : await dated(objects, await momentOf(objects, asks));
-  return jsonReply(200, {
+  const span: TimeSpan = {
     oldest: await dated(objects, oldest),
     newest: await dated(objects, newest),
     at,
-  });
+  };
+  return jsonReply(200, span);
 }

@@ -1,5 +1,5 @@
 /** Where actors stand on their map: in groups by the first part of their addresses. */
-import type { ActorReport } from "./actors_live.ts";
+import type { ActorReport } from "../../client/plesio.ts";
 import type { TextKey } from "./words.ts";
 
 /** A group. */

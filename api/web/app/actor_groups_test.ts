@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
+import type { ActorReport } from "../../client/plesio.ts";
 import { groupsOf, placeOf, shortName } from "./actor_groups.ts";
-import type { ActorReport } from "./actors_live.ts";
 
 Deno.test("actors stand in groups by their addresses; pods' actors stand on their nodes", () => {
   const addresses = [

@@ -1,8 +1,9 @@
 /** The map of actors: the API server above, groups of actors below it, pods on their nodes, and messages that fly. */
 import type { ComponentChildren, RefObject } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
+import type { ActorReport } from "../../client/plesio.ts";
 import { type ActorGroup, groupsOf, type MapPod, placeOf, shortName } from "./actor_groups.ts";
-import type { ActorMessage, ActorReport } from "./actors_live.ts";
+import type { ActorMessage } from "./actors_live.ts";
 import { kindOf } from "./discovery.ts";
 import { Flights, type Point } from "./flights.ts";
 import { type LiveState, useLive } from "./live.ts";

@@ -2,6 +2,7 @@
 import { type Signal, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { linesOf } from "../../client/http.ts";
+import type { ActorAct, ActorReport, Handled } from "../../client/plesio.ts";
 import { ApiError } from "../../machinery/types.ts";
 import { pause, soon } from "./browser.ts";
 import { ask, reasonOf } from "./kube.ts";
@@ -12,34 +13,10 @@ const RETRY_MS = 1_000;
 const REFUSED_MS = 15_000;
 const PATH = "/plesio/v1/actors";
 
-/** How an actor is. */
-export interface ActorReport {
-  address: string;
-  state: string;
-  paused?: true;
-  waiting: number;
-  running: number;
-  delayed: number;
-  lagMs: number;
-  handled: number;
-  failed: number;
-  restarts: number;
-  lastKey?: string;
-  lastError?: string;
-  lastAt?: string;
-}
-
 /** A message that was handled. */
-export interface ActorMessage {
+export interface ActorMessage extends Handled {
   /** In the order in which they came here. */
   number: number;
-  to: string;
-  key: string;
-  because?: number;
-  waitedMs: number;
-  workedMs: number;
-  outcome: "done" | "later" | "failed" | "gaveUp";
-  afterMs?: number;
 }
 
 /** All that is known of them. */
@@ -68,7 +45,7 @@ export function useActors(moved: (messages: readonly ActorMessage[]) => void): A
 }
 
 /** Pauses, steps or resumes an actor. */
-export async function control(address: string, act: "pause" | "step" | "resume"): Promise<void> {
+export async function control(address: string, act: ActorAct): Promise<void> {
   await ask(`${PATH}/${address}/${act}`, { method: "POST" });
 }
 
@@ -120,7 +97,7 @@ class FollowingActors {
     for (const address of told.gone ?? []) this.#reports.delete(address);
   }
 
-  #receive(told: readonly Omit<ActorMessage, "number">[]): void {
+  #receive(told: readonly Handled[]): void {
     const messages = told.map((message) => ({ ...message, number: ++this.#numbered }));
     this.#messages = [...messages.toReversed(), ...this.#messages].slice(0, MESSAGES_KEPT);
     this.#moved(messages);

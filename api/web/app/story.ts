@@ -1,11 +1,11 @@
 /** The story of an object, as `/plesio/v1/story` tells it. */
 import { useEffect, useState } from "preact/hooks";
+import type { Hop, Story } from "../../client/plesio.ts";
 import { later } from "./browser.ts";
 import { kindOfObject } from "./discovery.ts";
 import { askJson, pathOf, reasonOf } from "./kube.ts";
 import type { PanelProps } from "./panels.ts";
 import { objectHref } from "./router.ts";
-import type { Hop, Story } from "./story_order.ts";
 
 /** Writes of an object come in heaps: its story is asked for when they have come. */
 const REST_MS = 400;

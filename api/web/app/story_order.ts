@@ -1,35 +1,5 @@
-/** A story's hops, and the order in which people read them. */
-
-/** An object by its names. */
-export interface Named {
-  apiVersion: string;
-  kind: string;
-  namespace?: string;
-  name: string;
-}
-
-/** One write. */
-export interface Hop {
-  revision: number;
-  time: string;
-  by: string;
-  part: string;
-  node?: string;
-  verb: string;
-  object: Named;
-  what?: string;
-  because?: number;
-  afterMs?: number;
-  sinceMs: number;
-}
-
-/** All writes that belong to an object. */
-export interface Story {
-  object: Named;
-  began: string;
-  hops: readonly Hop[];
-  missing?: readonly string[];
-}
+/** The order in which people read a story's hops. */
+import { type Hop, treeOf } from "../../client/plesio.ts";
 
 /** A hop, and how deep it lies below the request that began it. */
 export interface Placed {
@@ -39,15 +9,7 @@ export interface Placed {
 
 /** Each hop after the one that it reacted to, and those of one cause in their order. */
 export function inOrder(hops: readonly Hop[]): Placed[] {
-  const known = new Set(hops.map(({ revision }) => revision));
-  const below = new Map<number, Hop[]>();
-  const roots: Hop[] = [];
-  for (const hop of hops) {
-    const { because } = hop;
-    if (because === undefined || !known.has(because)) roots.push(hop);
-    else if (below.has(because)) below.get(because)!.push(hop);
-    else below.set(because, [hop]);
-  }
+  const { roots, below } = treeOf(hops);
   // A stack, not calls: a story may be as deep as it is long
   const open: Placed[] = roots.toReversed().map((hop) => ({ hop, depth: 0 }));
   const placed: Placed[] = [];

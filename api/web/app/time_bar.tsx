@@ -4,22 +4,15 @@
  */
 import { signal } from "@preact/signals";
 import { useEffect, useState } from "preact/hooks";
+import type { TimeSpan } from "../../client/plesio.ts";
 import { every, later, now } from "./browser.ts";
 import { askJson, reasonOf } from "./kube.ts";
 import { announce } from "./parts/basics.tsx";
 import { at, changed, go, href } from "./router.ts";
 import { moment, t } from "./words.ts";
 
-/** A revision, and when it was written. */
-interface Moment {
-  revision: number;
-  time: string;
-}
-
 /** How far back one can go. */
-export const timeSpan = signal<
-  { oldest: Moment; newest: Moment; at?: Moment } | undefined
->(undefined);
+export const timeSpan = signal<TimeSpan | undefined>(undefined);
 
 const open = signal(false);
 
@@ -77,12 +70,7 @@ export function TimeBar() {
 }
 
 function Slider(
-  { oldest, newest, at: known, chosen }: {
-    oldest: Moment;
-    newest: Moment;
-    at?: Moment;
-    chosen: string | undefined;
-  },
+  { oldest, newest, at: known, chosen }: TimeSpan & { chosen: string | undefined },
 ) {
   const [dragged, drag] = useState<number>();
   const settled = chosen === undefined

@@ -3,8 +3,9 @@
  * is told of in full, and can be held back where the cluster was started to allow it.
  */
 import { useRef } from "preact/hooks";
+import type { ActorAct, ActorReport } from "../../../client/plesio.ts";
 import { ActorMap, type Landing } from "../actor_map.tsx";
-import { type ActorMessage, type ActorReport, control, useActors } from "../actors_live.ts";
+import { type ActorMessage, control, useActors } from "../actors_live.ts";
 import { reasonOf } from "../kube.ts";
 import type { PageProps } from "../pages.ts";
 import { announce, Badge, Card, Facts, Failure, Head, Tabs, Waiting } from "../parts/basics.tsx";
@@ -62,7 +63,7 @@ function OneActor(
   },
 ) {
   const { address, paused } = report;
-  const act = (what: "pause" | "step" | "resume") => () =>
+  const act = (what: ActorAct) => () =>
     void control(address, what).catch((error) => announce(reasonOf(error), true));
   const actions = (
     <div class="actions">

@@ -1,5 +1,6 @@
 /** What changed in the whole cluster between two moments. */
 import { useEffect, useState } from "preact/hooks";
+import type { Diff, ObjectChange } from "../../../client/plesio.ts";
 import { kindOfObject } from "../discovery.ts";
 import { askJson, reasonOf } from "../kube.ts";
 import type { PageProps } from "../pages.ts";
@@ -7,24 +8,6 @@ import { Card, Failure, Field, Head, Waiting } from "../parts/basics.tsx";
 import { changed, go, objectHref } from "../router.ts";
 import { timeSpan } from "../time_bar.tsx";
 import { moment, t } from "../words.ts";
-
-/** An object that came, went or changed. */
-interface ObjectChange {
-  apiVersion: string;
-  kind: string;
-  namespace?: string;
-  name: string;
-  changes?: readonly { op: string; path: string; was?: unknown; value?: unknown }[];
-}
-
-interface Diff {
-  from: { revision: number; time: string };
-  to: { revision: number; time: string };
-  added: readonly ObjectChange[];
-  changed: readonly ObjectChange[];
-  removed: readonly ObjectChange[];
-  truncated?: true;
-}
 
 /** Revisions that are looked back where nobody says how far. */
 const REVISIONS_BACK = 20;

@@ -1,5 +1,6 @@
 /** What was written of an object, by whom, and how any two of those revisions differ. */
 import { useEffect, useState } from "preact/hooks";
+import type { Hop } from "../../../client/plesio.ts";
 import { readable } from "../edit_text.ts";
 import { askYaml, reasonOf } from "../kube.ts";
 import type { PanelProps } from "../panels.ts";
@@ -7,7 +8,6 @@ import { Failure, Waiting } from "../parts/basics.tsx";
 import { Difference } from "../parts/difference.tsx";
 import { changed } from "../router.ts";
 import { useStory } from "../story.ts";
-import type { Hop } from "../story_order.ts";
 import { ApiError } from "../../../machinery/types.ts";
 import { moment, partText, t } from "../words.ts";
 

@@ -1,8 +1,9 @@
 /** The story of an object: from the request that began it, through every part of the cluster, with the time of each hop. */
+import type { Hop } from "../../../client/plesio.ts";
 import type { PanelProps } from "../panels.ts";
 import { Failure, Waiting } from "../parts/basics.tsx";
 import { hopHref, useStory } from "../story.ts";
-import { type Hop, inOrder, partsOf, type Placed } from "../story_order.ts";
+import { inOrder, partsOf, type Placed } from "../story_order.ts";
 import { moment, ms, partText, t } from "../words.ts";
 
 /** Deeper hops stand no further to the right. */
@@ -66,7 +67,7 @@ function HopRow({ placed: { hop, depth }, lastMs }: { placed: Placed; lastMs: nu
 }
 
 /** An object's name, to what it was then. */
-export function HopObject({ hop }: { hop: Hop }) {
+function HopObject({ hop }: { hop: Hop }) {
   const { kind, name } = hop.object;
   const address = hopHref(hop);
   return address ? <a href={address}>{kind} {name}</a> : <span>{kind} {name}</span>;

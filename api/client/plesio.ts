@@ -1,0 +1,130 @@
+/**
+ * What Plesio's own endpoints answer (`/plesio/v1/`), as whoever asks them reads it: how actors are and the messages
+ * that they handle, stories of objects, differences between two moments.
+ */
+import type { FieldChange } from "../machinery/field_changes.ts";
+
+/** A message that an actor has handled. */
+export interface Handled {
+  to: string;
+  key: string;
+  /** The revision that woke the key; absent: none did. */
+  because?: number;
+  waitedMs: number;
+  workedMs: number;
+  /** `later`: it comes back after a while; `failed`: it is tried again; `gaveUp`: it is not. */
+  outcome: "done" | "later" | "failed" | "gaveUp";
+  /** When it comes back. */
+  afterMs?: number;
+}
+
+/** How an actor is. */
+export interface ActorReport {
+  address: string;
+  state: "starting" | "running" | "backing-off" | "stopping" | "stopped";
+  /** It is held back; absent: it is not. */
+  paused?: true;
+  /** Keys that wait, keys whose handler runs, keys that wait for a time. */
+  waiting: number;
+  running: number;
+  delayed: number;
+  /** How long the oldest waiting key has waited. */
+  lagMs: number;
+  handled: number;
+  failed: number;
+  restarts: number;
+  lastKey?: string;
+  lastError?: string;
+  lastAt?: string;
+}
+
+/** What can be done with an actor. */
+export type ActorAct = "pause" | "resume" | "step";
+
+/** An object by its names. */
+export interface Named {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly namespace?: string;
+  readonly name: string;
+}
+
+/** One write. */
+export interface Hop {
+  readonly revision: number;
+  /** RFC 3339. */
+  readonly time: string;
+  /** Who wrote it: an actor's address, or a user and the program it uses. */
+  readonly by: string;
+  /** The part of the cluster that this is, such as `deployment controller`; `API server` for requests from outside. */
+  readonly part: string;
+  /** The node, where a node wrote it. */
+  readonly node?: string;
+  /** What was asked for, such as `create` or `update/status`. */
+  readonly verb: string;
+  readonly object: Named;
+  /** What changed, in a few words. */
+  readonly what?: string;
+  /** The revision that it reacted to; absent: it began by itself. */
+  readonly because?: number;
+  /** Time since that revision. */
+  readonly afterMs?: number;
+  /** Time since the story began. */
+  readonly sinceMs: number;
+  readonly trace?: string;
+}
+
+/** How an object became what it is. Hops are in order of their revisions. */
+export interface Story {
+  readonly object: Named;
+  readonly began: string;
+  readonly hops: readonly Hop[];
+  /** What it does not tell, and why; absent: it is whole. */
+  readonly missing?: readonly string[];
+}
+
+/** How a story's hops hang together: those that began it, and below each revision those that reacted to it. */
+export function treeOf(hops: readonly Hop[]): { roots: Hop[]; below: Map<number, Hop[]> } {
+  const known = new Set(hops.map(({ revision }) => revision));
+  const roots: Hop[] = [];
+  const below = new Map<number, Hop[]>();
+  for (const hop of hops) {
+    const { because } = hop;
+    if (because === undefined || !known.has(because)) roots.push(hop);
+    else if (below.has(because)) below.get(because)!.push(hop);
+    else below.set(because, [hop]);
+  }
+  return { roots, below };
+}
+
+/** A revision, and when it was committed. */
+export interface Dated {
+  readonly revision: number;
+  /** RFC 3339. */
+  readonly time: string;
+}
+
+/** How far back the cluster can be seen, and the moment that was asked about. */
+export interface TimeSpan {
+  readonly oldest: Dated;
+  readonly newest: Dated;
+  readonly at?: Dated;
+}
+
+/** An object that came, went or changed; at a change, which fields. */
+export interface ObjectChange extends Named {
+  /** The revision that made it so, of what is there after. */
+  readonly resourceVersion?: string;
+  readonly changes?: readonly FieldChange[];
+}
+
+/** What changed between two moments. */
+export interface Diff {
+  readonly from: Dated;
+  readonly to: Dated;
+  readonly added: ObjectChange[];
+  readonly changed: ObjectChange[];
+  readonly removed: ObjectChange[];
+  /** There is more than that. */
+  readonly truncated?: true;
+}
