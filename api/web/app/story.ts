@@ -1,9 +1,9 @@
 /** The story of an object, as `/plesio/v1/story` tells it. */
-import { useEffect, useState } from "preact/hooks";
 import type { Hop, Story } from "../../client/plesio.ts";
-import { later } from "./browser.ts";
+import { useAsked } from "./asked.ts";
+import { pause } from "./browser.ts";
 import { kindOfObject } from "./discovery.ts";
-import { askJson, pathOf, reasonOf } from "./kube.ts";
+import { askJson, pathOf } from "./kube.ts";
 import type { PanelProps } from "./panels.ts";
 import { objectHref } from "./router.ts";
 
@@ -13,21 +13,12 @@ const REST_MS = 400;
 /** The story of a panel's object, anew when it changes. */
 export function useStory({ kind, object }: PanelProps): { story?: Story; failure?: string } {
   const { namespace, name, resourceVersion } = object.metadata;
-  const [told, setTold] = useState<{ story?: Story; failure?: string }>({});
-  useEffect(() => {
-    let over = false;
-    const leave = later(told.story ? REST_MS : 0, () => {
-      askJson<Story>(`/plesio/v1/story${pathOf({ resource: kind, namespace, name })}`).then(
-        (story) => !over && setTold({ story }),
-        (error) => !over && setTold({ failure: reasonOf(error) }),
-      );
-    });
-    return () => {
-      over = true;
-      leave();
-    };
+  const { answer: story, failure } = useAsked<Story>(async (signal) => {
+    if (story) await pause(REST_MS, signal);
+    const path = pathOf({ resource: kind, namespace, name });
+    return await askJson(`/plesio/v1/story${path}`, { signal });
   }, [kind, namespace, name, resourceVersion]);
-  return told;
+  return { story, failure };
 }
 
 /** The page of an object as a hop left it; of what it deleted, as it was before. */

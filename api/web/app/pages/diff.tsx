@@ -1,8 +1,9 @@
 /** What changed in the whole cluster between two moments. */
-import { useEffect, useState } from "preact/hooks";
-import type { Diff, ObjectChange } from "../../../client/plesio.ts";
+import { useMemo } from "preact/hooks";
+import type { Diff, ObjectChange, TimeSpan } from "../../../client/plesio.ts";
+import { useAsked } from "../asked.ts";
 import { kindOfObject } from "../discovery.ts";
-import { askJson, reasonOf } from "../kube.ts";
+import { askJson } from "../kube.ts";
 import type { PageProps } from "../pages.ts";
 import { Card, Failure, Field, Head, Waiting } from "../parts/basics.tsx";
 import { changed, go, objectHref } from "../router.ts";
@@ -14,11 +15,11 @@ const REVISIONS_BACK = 20;
 
 /** The page: `diff?from=MOMENT&to=MOMENT`. */
 export function DiffPage({ query }: PageProps) {
-  const newest = timeSpan.value?.newest.revision;
-  const oldest = timeSpan.value?.oldest.revision ?? 0;
+  const span = timeSpan.value;
+  // Where it begins stays, while the newest revision moves on
+  const begin = useMemo(() => span && beginOf(span), [!span]);
   const to = query.get("to") ?? "";
-  const from = query.get("from") ??
-    (newest === undefined ? "" : String(Math.max(oldest, newest - REVISIONS_BACK)));
+  const from = query.get("from") ?? begin ?? "";
   const set = (name: string) => (event: Event) =>
     go(changed({ [name]: (event.currentTarget as HTMLInputElement).value.trim() }));
   return (
@@ -38,16 +39,16 @@ export function DiffPage({ query }: PageProps) {
   );
 }
 
+function beginOf({ oldest, newest }: TimeSpan): string {
+  return String(Math.max(oldest.revision, newest.revision - REVISIONS_BACK));
+}
+
 function Changes({ from, to }: { from: string; to: string }) {
-  const [diff, setDiff] = useState<Diff>();
-  const [failure, setFailure] = useState<string>();
-  useEffect(() => {
-    const query = new URLSearchParams(to ? { from, to } : { from });
-    askJson<Diff>(`/plesio/v1/diff?${query}`).then(
-      setDiff,
-      (error) => setFailure(reasonOf(error)),
-    );
-  }, []);
+  const query = new URLSearchParams(to ? { from, to } : { from });
+  const { answer: diff, failure } = useAsked(
+    (signal) => askJson<Diff>(`/plesio/v1/diff?${query}`, { signal }),
+    [],
+  );
   if (failure) return <Failure text={failure} />;
   if (!diff) return <Waiting />;
   const { added, changed: altered, removed } = diff;

@@ -1,21 +1,18 @@
 /** Why a pod is where it is, or nowhere: the scheduler's own explanation. */
-import { useEffect, useState } from "preact/hooks";
-import { askJson, pathOf, reasonOf } from "../kube.ts";
+import { useAsked } from "../asked.ts";
+import { askJson, pathOf } from "../kube.ts";
 import type { PanelProps } from "../panels.ts";
 import { Card, Facts, Failure, Waiting } from "../parts/basics.tsx";
 import { moment, t } from "../words.ts";
 
 /** The panel. */
 export function ExplanationPanel({ kind, object }: PanelProps) {
-  const [said, say] = useState<any>();
-  const [failure, fail] = useState<string>();
   const { namespace, name, resourceVersion } = object.metadata;
-  const ask = () => {
-    fail(undefined);
-    askJson(pathOf({ resource: kind, namespace, name, subresource: "explanation" }))
-      .then(say, (error) => fail(reasonOf(error)));
-  };
-  useEffect(ask, [resourceVersion]);
+  const path = pathOf({ resource: kind, namespace, name, subresource: "explanation" });
+  const { answer: said, failure, again } = useAsked(
+    (signal) => askJson(path, { signal }),
+    [path, resourceVersion],
+  );
   if (failure) return <Failure text={failure} />;
   if (!said) return <Waiting />;
   const { lastAttempt, now, wouldFit = [], queue } = said;
@@ -24,7 +21,7 @@ export function ExplanationPanel({ kind, object }: PanelProps) {
       <Card
         title={t("explain.now")}
         class="whole"
-        actions={<button type="button" onClick={ask}>{t("again")}</button>}
+        actions={<button type="button" onClick={again}>{t("again")}</button>}
       >
         {now?.message && <p>{now.message}</p>}
         <Facts

@@ -1,5 +1,5 @@
 /** Owners and children of an object. Nothing indexes owners: the namespace's metadata is read once for it. */
-import { useEffect, useState } from "preact/hooks";
+import { useAsked } from "../asked.ts";
 import { type KindInfo, listable } from "../discovery.ts";
 import { type Branch, familyOf, type Relative } from "../family.ts";
 import { clientFor } from "../kube.ts";
@@ -13,19 +13,17 @@ const OBJECTS_MAX = 2_000;
 
 /** The panel. */
 export function FamilyPanel({ kind, object }: PanelProps) {
-  const [relatives, setRelatives] = useState<readonly Relative[]>();
   const { namespace, uid } = object.metadata;
-  const ask = () => {
+  const { answer: relatives, again } = useAsked(async () => {
     const kinds = listable.peek().filter((one) => one.namespaced || !namespace);
-    Promise.all(kinds.map((one) => metadataOf(one, namespace)))
-      .then((lists) => setRelatives([...lists.flat(), { kind, metadata: object.metadata }]));
-  };
-  useEffect(ask, [uid, at.value]);
+    const lists = await Promise.all(kinds.map((one) => metadataOf(one, namespace)));
+    return [...lists.flat(), { kind, metadata: object.metadata }];
+  }, [uid, at.value]);
   if (!relatives) return <Waiting />;
   return (
     <Card
       title={t("panel.family")}
-      actions={<button type="button" onClick={ask}>{t("again")}</button>}
+      actions={<button type="button" onClick={again}>{t("again")}</button>}
     >
       <Branches branches={familyOf(uid, relatives)} here={uid} />
     </Card>

@@ -1,8 +1,9 @@
 /** What was written of an object, by whom, and how any two of those revisions differ. */
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import type { Hop } from "../../../client/plesio.ts";
+import { useAsked } from "../asked.ts";
 import { readable } from "../edit_text.ts";
-import { askYaml, reasonOf } from "../kube.ts";
+import { askYaml } from "../kube.ts";
 import type { PanelProps } from "../panels.ts";
 import { Failure, Waiting } from "../parts/basics.tsx";
 import { Difference } from "../parts/difference.tsx";
@@ -95,19 +96,9 @@ function Written(
 
 function Between({ kind, object, from, to }: PanelProps & { from: number; to: number }) {
   const { namespace, name } = object.metadata;
-  const [texts, setTexts] = useState<readonly [string, string]>();
-  const [failure, setFailure] = useState<string>();
-  useEffect(() => {
+  const { answer: texts, failure } = useAsked(() => {
     const target = { resource: kind, namespace, name };
-    let over = false;
-    setFailure(undefined);
-    Promise.all([textAt(target, from), textAt(target, to)]).then(
-      (both) => !over && setTexts(both),
-      (error) => !over && setFailure(reasonOf(error)),
-    );
-    return () => {
-      over = true;
-    };
+    return Promise.all([textAt(target, from), textAt(target, to)]);
   }, [kind, namespace, name, from, to]);
   if (failure) return <Failure text={failure} />;
   if (!texts) return <Waiting />;
