@@ -1,8 +1,8 @@
 /** How the cluster is: its health, what it has, what of it is in use, and what it is doing. */
 import { useState } from "preact/hooks";
 import { amount, bytesText, requestOf, RESOURCES } from "../amounts.ts";
-import { now } from "../browser.ts";
 import { kindOf, kindOfObject } from "../discovery.ts";
+import { lastSeen, useEvents } from "../events.ts";
 import { askJson, askText, reasonOf } from "../kube.ts";
 import { useLive } from "../live.ts";
 import { type Figure, useServerMetrics } from "../server_metrics.ts";
@@ -10,6 +10,7 @@ import { usageOf, useHistory, useMetrics, usePolling } from "../metrics.ts";
 import { Badge, Card, Facts, Failure, Head } from "../parts/basics.tsx";
 import { Plot } from "../parts/plot.tsx";
 import { listHref, objectHref } from "../router.ts";
+import { timeHere } from "../time_bar.tsx";
 import { ago, t, type TextKey } from "../words.ts";
 
 const COUNTED = ["/nodes", "/pods", "apps/deployments", "/services", "/namespaces"] as const;
@@ -231,12 +232,7 @@ function ServerPlots() {
 }
 
 function Warnings() {
-  const kind = kindOf("", "events");
-  const { rows } = useLive(kind && { resource: kind, fieldSelector: "type=Warning" });
-  const at = (event: any) =>
-    event.lastTimestamp ?? event.eventTime ?? event.metadata.creationTimestamp;
-  const events = [...rows.values()].map(({ object }) => object)
-    .sort((a, b) => at(b) < at(a) ? -1 : 1).slice(0, WARNINGS_MAX);
+  const events = useEvents("type=Warning").slice(0, WARNINGS_MAX);
   return (
     <Card title={t("overview.warnings")} class="whole">
       {events.length === 0 && <p class="quiet">{t("events.none")}</p>}
@@ -248,7 +244,7 @@ function Warnings() {
             <li key={event.metadata.uid}>
               <Badge word={event.reason} />{" "}
               {of ? <a href={objectHref(of, about)}>{about.kind} {about.name}</a> : about.name}{" "}
-              <span class="quiet">{ago(at(event), now())}</span>
+              <span class="quiet">{ago(lastSeen(event), timeHere())}</span>
               <p>{event.message}</p>
             </li>
           );

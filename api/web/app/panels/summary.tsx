@@ -1,9 +1,7 @@
 /** What an object is, in short: its metadata, conditions and events. */
-import { kindOf } from "../discovery.ts";
-import { useLive } from "../live.ts";
+import { lastSeen, useEvents } from "../events.ts";
 import type { PanelProps } from "../panels.ts";
 import { Badge, Card, Facts } from "../parts/basics.tsx";
-import { at } from "../router.ts";
 import { timeHere } from "../time_bar.tsx";
 import { ago, moment, t } from "../words.ts";
 
@@ -63,24 +61,13 @@ function Conditions({ conditions }: { conditions: readonly any[] }) {
   );
 }
 
-/** What was told of an object. */
-export function Events({ object }: { object: any }) {
+function Events({ object }: { object: any }) {
   const { uid, name, namespace } = object.metadata;
-  const kind = kindOf("", "events");
   // Nodes are told of under their names
   const about = object.kind === "Node"
     ? `involvedObject.kind=Node,involvedObject.name=${name}`
     : `involvedObject.uid=${uid}`;
-  const { rows } = useLive(
-    kind && { resource: kind, namespace, fieldSelector: about },
-  );
-  const here = timeHere();
-  // Events have no history of their own: of the past are those that had been told by then
-  const events = [...rows.values()].map(({ object: event }) => event)
-    .filter(({ metadata }) =>
-      at.value === undefined || Date.parse(metadata.creationTimestamp) <= here
-    )
-    .sort((a, b) => lastSeen(b) < lastSeen(a) ? -1 : 1);
+  const events = useEvents(about, namespace);
   return (
     <Card title={t("events")}>
       {events.length === 0 && <p class="quiet">{t("events.none")}</p>}
@@ -100,9 +87,4 @@ export function Events({ object }: { object: any }) {
       </ul>
     </Card>
   );
-}
-
-function lastSeen(event: any): string {
-  return event.series?.lastObservedTime ?? event.lastTimestamp ?? event.eventTime ??
-    event.metadata.creationTimestamp;
 }
