@@ -4,7 +4,7 @@
  */
 import { type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
-import type { Target } from "../../client/contract.ts";
+import { keyOf, type Target } from "../../client/contract.ts";
 import { ApiError } from "../../machinery/types.ts";
 import { pause, soon } from "./browser.ts";
 import { clientFor, type Form, reasonOf } from "./kube.ts";
@@ -175,10 +175,6 @@ function rowsOf(value: any): Row[] {
   }
   const items = value.items ?? [value];
   return items.map((object: any) => ({ key: keyOf(object), object, cells: [] }));
-}
-
-function keyOf({ metadata }: any): string {
-  return `${metadata.namespace ?? ""}/${metadata.name}`;
 }
 
 /**

@@ -1,12 +1,13 @@
 /** What nodes and pods use (metrics.k8s.io), asked for again and again, and remembered as long as the page is open. */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { keyOf } from "../../client/contract.ts";
 import { amount } from "./amounts.ts";
 import { every, now } from "./browser.ts";
 import { askJson } from "./kube.ts";
 
 const EVERY_MS = 5_000;
 /** Points of a plot: ten minutes. */
-export const POINTS_MAX = 120;
+const POINTS_MAX = 120;
 
 /** A value at a time (ms). */
 export interface Point {
@@ -27,7 +28,7 @@ export function usePolling(key: string, ask: () => void, everyMs = EVERY_MS): vo
   }, [key]);
 }
 
-/** The newest usage of all nodes or pods, by `namespace/name`; empty where there is none or one may not see it. */
+/** The newest usage of all nodes or pods, by their keys; empty where there is none or one may not see it. */
 export function useMetrics(plural: "nodes" | "pods", namespace = ""): ReadonlyMap<string, any> {
   const [items, setItems] = useState<ReadonlyMap<string, any>>(new Map());
   const path = `/apis/metrics.k8s.io/v1beta1${namespace && `/namespaces/${namespace}`}/${plural}`;
@@ -37,10 +38,6 @@ export function useMetrics(plural: "nodes" | "pods", namespace = ""): ReadonlyMa
     }, () => setItems(new Map()));
   });
   return items;
-}
-
-function keyOf({ metadata: { namespace = "", name } }: any): string {
-  return `${namespace}/${name}`;
 }
 
 /** What a node or a pod uses of a resource. */
@@ -54,9 +51,13 @@ export function usageOf(item: any, resource: string): number | undefined {
 export function useHistory(value: number | undefined, key: string): readonly Point[] {
   const [kept, keep] = useState<{ key: string; points: readonly Point[] }>({ key, points: [] });
   const points = kept.key === key ? kept.points : [];
-  usePolling(`${key} ${value}`, () => {
-    if (value !== undefined) {
-      keep((old) => ({ key, points: joined(old.key === key ? old.points : [], value) }));
+  const newest = useRef(value);
+  newest.current = value;
+  // By the clock alone: values that change all the time would leave room for a moment only
+  usePolling(`${key} ${value === undefined}`, () => {
+    const { current } = newest;
+    if (current !== undefined) {
+      keep((old) => ({ key, points: joined(old.key === key ? old.points : [], current) }));
     }
   });
   return points;

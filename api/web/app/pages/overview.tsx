@@ -1,10 +1,10 @@
 /** How the cluster is: its health, what it has, what of it is in use, and what it is doing. */
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { amount, bytesText, requestOf, RESOURCES } from "../amounts.ts";
 import { kindOf, kindOfObject } from "../discovery.ts";
 import { lastSeen, useEvents } from "../events.ts";
 import { askJson, askText, reasonOf } from "../kube.ts";
-import { useLive } from "../live.ts";
+import { type LiveState, useLive } from "../live.ts";
 import { type Figure, useServerMetrics } from "../server_metrics.ts";
 import { usageOf, useHistory, useMetrics, usePolling } from "../metrics.ts";
 import { Badge, Card, Facts, Failure, Head } from "../parts/basics.tsx";
@@ -17,8 +17,12 @@ const COUNTED = ["/nodes", "/pods", "apps/deployments", "/services", "/namespace
 /** Warnings that are shown. */
 const WARNINGS_MAX = 8;
 
+type Rows = LiveState["rows"];
+
 /** The page. */
 export function OverviewPage() {
+  const kind = kindOf("", "nodes");
+  const { rows: nodes } = useLive(kind && { resource: kind });
   return (
     <>
       <Head title={t("overview")} />
@@ -26,9 +30,9 @@ export function OverviewPage() {
         {COUNTED.map((key) => <CountTile key={key} at={key} />)}
       </div>
       <div class="cards">
-        <Health />
+        <Health nodes={nodes} />
         <PodPhases />
-        <Capacity />
+        <Capacity nodes={nodes} />
         <ServerPlots />
         <Warnings />
       </div>
@@ -49,11 +53,9 @@ function CountTile({ at }: { at: string }) {
   );
 }
 
-function Health() {
+function Health({ nodes }: { nodes: Rows }) {
   const [checks, setChecks] = useState<readonly { name: string; good: boolean }[]>([]);
   const [version, setVersion] = useState<string>();
-  const nodes = kindOf("", "nodes");
-  const { rows } = useLive(nodes && { resource: nodes });
   usePolling("health", () => {
     // A check that fails makes the whole answer a failure, whose text names it
     askText("/readyz?verbose").catch(reasonOf).then((text) => setChecks(checksIn(text)));
@@ -62,7 +64,7 @@ function Health() {
     askJson("/version").then(({ gitVersion }) => setVersion(gitVersion), () => undefined);
   }, 60_000);
   const bad = checks.filter(({ good }) => !good);
-  const ready = [...rows.values()].filter(({ object }) =>
+  const ready = [...nodes.values()].filter(({ object }) =>
     object.status?.conditions?.some(({ type, status }: any) =>
       type === "Ready" && status === "True"
     )
@@ -83,8 +85,8 @@ function Health() {
           ],
           [
             t("overview.nodesReady"),
-            <span key="n" class={`badge ${ready.length === rows.size ? "good" : "bad"}`}>
-              {ready.length} / {rows.size}
+            <span key="n" class={`badge ${ready.length === nodes.size ? "good" : "bad"}`}>
+              {ready.length} / {nodes.size}
             </span>,
           ],
           [t("overview.version"), version],
@@ -125,44 +127,46 @@ function PodPhases() {
   );
 }
 
-function Capacity() {
-  const [nodeKind, podKind] = [kindOf("", "nodes"), kindOf("", "pods")];
-  const nodes = useLive(nodeKind && { resource: nodeKind });
-  const pods = useLive(
-    podKind && {
-      resource: podKind,
+function Capacity({ nodes }: { nodes: Rows }) {
+  const kind = kindOf("", "pods");
+  const { rows: pods } = useLive(
+    kind && {
+      resource: kind,
       fieldSelector: "status.phase!=Succeeded,status.phase!=Failed",
     },
   );
   const usage = useMetrics("nodes");
   return (
     <>
-      {RESOURCES.map(({ name, text }) => {
-        const sum = (of: Iterable<any>, count: (object: any) => number) =>
-          [...of].reduce((all, { object }) => all + count(object), 0);
-        const all = sum(nodes.rows.values(), (node) => amount(node.status?.allocatable?.[name]));
-        const asked = sum(
-          pods.rows.values(),
-          (pod) => pod.spec.nodeName ? requestOf(pod, name) : 0,
-        );
-        const used = usage.size
-          ? [...usage.values()].reduce((total, item) => total + (usageOf(item, name) ?? 0), 0)
-          : undefined;
-        return <CapacityCard key={name} {...{ name, text, all, asked, used }} />;
-      })}
+      {RESOURCES.map((resource) => (
+        <CapacityCard key={resource.name} {...{ resource, nodes, pods, usage }} />
+      ))}
     </>
   );
 }
 
+function sumOf(rows: Rows, count: (object: any) => number): number {
+  return [...rows.values()].reduce((sum, { object }) => sum + count(object), 0);
+}
+
 function CapacityCard(
-  { name, text, all, asked, used }: {
-    name: string;
-    text: (value: number) => string;
-    all: number;
-    asked: number;
-    used: number | undefined;
+  { resource: { name, text }, nodes, pods, usage }: {
+    resource: typeof RESOURCES[number];
+    nodes: Rows;
+    pods: Rows;
+    usage: ReadonlyMap<string, any>;
   },
 ) {
+  const all = useMemo(() => sumOf(nodes, (node) => amount(node.status?.allocatable?.[name])), [
+    nodes,
+  ]);
+  const asked = useMemo(
+    () => sumOf(pods, (pod) => pod.spec.nodeName ? requestOf(pod, name) : 0),
+    [pods],
+  );
+  const used = usage.size
+    ? [...usage.values()].reduce((total, item) => total + (usageOf(item, name) ?? 0), 0)
+    : undefined;
   const usedPoints = useHistory(used, `used ${name}`);
   const askedPoints = useHistory(all ? asked : undefined, `asked ${name}`);
   return (

@@ -1,4 +1,5 @@
 /** What a pod or a node uses, over the time that the page is open. */
+import { keyOf } from "../../../client/contract.ts";
 import { amount, RESOURCES } from "../amounts.ts";
 import type { PanelProps } from "../panels.ts";
 import { usageOf, useHistory, useMetrics } from "../metrics.ts";
@@ -8,9 +9,9 @@ import { t } from "../words.ts";
 
 /** The panel. */
 export function MetricsPanel({ kind, object }: PanelProps) {
-  const { namespace = "", name } = object.metadata;
+  const { namespace } = object.metadata;
   const plural = kind.kind === "Node" ? "nodes" : "pods";
-  const item = useMetrics(plural, namespace).get(`${namespace}/${name}`);
+  const item = useMetrics(plural, namespace).get(keyOf(object));
   return (
     <div class="cards">
       {RESOURCES.map((resource) => (

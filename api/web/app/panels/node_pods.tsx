@@ -1,4 +1,5 @@
 /** A node's pods, by what they ask for and what they take of it. */
+import { keyOf } from "../../../client/contract.ts";
 import { amount, requestOf, RESOURCES } from "../amounts.ts";
 import { kindOf } from "../discovery.ts";
 import { usageOf, useMetrics } from "../metrics.ts";
@@ -63,7 +64,7 @@ function PodTable({ pods }: { pods: readonly any[] }) {
             <PodRow
               key={pod.metadata.uid}
               pod={pod}
-              used={usage.get(`${pod.metadata.namespace}/${pod.metadata.name}`)}
+              used={usage.get(keyOf(pod))}
             />
           ))}
         </tbody>
