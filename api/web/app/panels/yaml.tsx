@@ -2,7 +2,7 @@
  * An object as YAML, to be edited: what the server would make of it is asked for by a dry run, shown as a difference, and
  * written only after that.
  */
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { save } from "../browser.ts";
 import { editable, revisionIn } from "../edit_text.ts";
 import { askYaml, reasonOf, type WriteMode, writeYaml } from "../kube.ts";
@@ -29,17 +29,25 @@ function useEditing({ kind, object }: PanelProps) {
   const [failure, setFailure] = useState<string>();
   const [proposal, setProposal] = useState<Proposal>();
   const touched = text !== undefined && text !== base;
+  const isTouched = useRef(touched);
+  isTouched.current = touched;
   // Replacing is of what was read: who changed it since is told of
   const [revision, setRevision] = useState<string>();
   const show = (yaml: string) => {
-    setBase(editable(yaml));
-    setText(editable(yaml));
+    const shown = editable(yaml);
+    setBase(shown);
+    setText(shown);
     setRevision(revisionIn(yaml));
   };
   const fail = (error: unknown) => setFailure(reasonOf(error));
   useEffect(() => {
-    // What somebody is writing is not taken from them
-    if (!touched) askYaml(target, at.value).then(show, fail);
+    let over = false;
+    // What somebody is writing is not taken from them, also not by what was asked for before they began
+    const take = (yaml: string) => over || isTouched.current || show(yaml);
+    if (!touched) askYaml(target, at.value).then(take, (error) => over || fail(error));
+    return () => {
+      over = true;
+    };
   }, [resourceVersion, at.value]);
   const propose = async (mode: WriteMode) => {
     setFailure(undefined);
