@@ -8,7 +8,7 @@ import { pause, soon } from "./browser.ts";
 import { ask, reasonOf } from "./kube.ts";
 
 /** Messages that are kept to be looked at. */
-export const MESSAGES_KEPT = 200;
+const MESSAGES_KEPT = 200;
 const RETRY_MS = 1_000;
 const REFUSED_MS = 15_000;
 const PATH = "/plesio/v1/actors";

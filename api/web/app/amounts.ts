@@ -23,7 +23,7 @@ export function bytesText(bytes: number): string {
 }
 
 /** Cores as people read them. */
-export function coresText(cores: number): string {
+function coresText(cores: number): string {
   return cores >= 1 ? String(Math.round(cores * 100) / 100) : `${Math.round(cores * 1000)}m`;
 }
 

@@ -32,7 +32,7 @@ export async function discover(): Promise<void> {
 }
 
 /** The kinds of a discovery's groups: of each the version that stands first. */
-export function kindsIn(groups: readonly any[]): KindInfo[] {
+function kindsIn(groups: readonly any[]): KindInfo[] {
   const found = new Map<string, KindInfo>();
   for (const { metadata, versions } of groups) {
     const group = metadata?.name ?? "";

@@ -7,7 +7,7 @@ import { isCalm, now, soon } from "./browser.ts";
 const FLIGHT_MS = 650;
 const RING_MS = 500;
 /** Further messages are not drawn: nobody could follow them. */
-export const FLIGHTS_MAX = 200;
+const FLIGHTS_MAX = 200;
 
 /** A place on the map, in pixels. */
 export interface Point {
@@ -81,7 +81,7 @@ function drawOne(pen: CanvasRenderingContext2D, { from, to }: Flight, age: numbe
 }
 
 /** Where a dot is: it starts and ends slowly, on a bow. */
-export function between(from: Point, to: Point, part: number): Point {
+function between(from: Point, to: Point, part: number): Point {
   const eased = part * part * (3 - 2 * part);
   const bow = Math.sin(Math.PI * eased) * 24;
   const [dx, dy] = [to.x - from.x, to.y - from.y];

@@ -27,7 +27,7 @@ export interface LogOptions {
 }
 
 /** Lines kept of all sources together; the oldest go first. */
-export const LOG_LINES_MAX = 20_000;
+const LOG_LINES_MAX = 20_000;
 
 /** Reads all sources until the signal ends it; `show` is given all lines, in order of time, before the next picture. */
 export function readLogs(
@@ -62,7 +62,7 @@ export function readLogs(
 }
 
 /** Both together in order of time, no more than are kept. */
-export function merged(before: readonly LogLine[], after: readonly LogLine[]): LogLine[] {
+function merged(before: readonly LogLine[], after: readonly LogLine[]): LogLine[] {
   const all = [...before, ...after];
   const last = before.at(-1)?.time ?? "";
   const late = after.some(({ time }, i) => time < (i ? after[i - 1].time : last));

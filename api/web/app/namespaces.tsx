@@ -11,7 +11,7 @@ export const ALL_NAMESPACES = "";
 export const namespace = signal(liked.getItem("namespace") ?? ALL_NAMESPACES);
 
 /** Chooses. */
-export function chooseNamespace(name: string): void {
+function chooseNamespace(name: string): void {
   namespace.value = name;
   liked.setItem("namespace", name);
 }

@@ -5,7 +5,7 @@ import type { PanelProps } from "./panels.ts";
 import { selectorText } from "./selectors.ts";
 
 /** How an object's pods are found; undefined: it has none. */
-export function podQuery({ kind, object }: PanelProps): LiveQuery | undefined {
+function podQuery({ kind, object }: PanelProps): LiveQuery | undefined {
   const resource = kindOf("", "pods");
   if (!resource) return undefined;
   const { namespace, name } = object.metadata;

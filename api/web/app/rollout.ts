@@ -89,7 +89,7 @@ export interface Progress {
   done: boolean;
 }
 
-/** By a workload's status; undefined: it has none yet. */
+/** By a workload's status; where there is none yet, nothing has been done. */
 export function progressOf({ spec, status = {}, metadata }: any): Progress {
   const wanted = spec.replicas ?? status.desiredNumberScheduled ?? 0;
   const updated = status.updatedReplicas ?? status.updatedNumberScheduled ?? 0;

@@ -3,7 +3,7 @@ import type { KindInfo } from "./discovery.ts";
 import type { TextKey } from "./words.ts";
 
 /** Sections and their kinds, as GROUP/PLURAL, in the order in which people look for them. */
-export const SECTIONS: readonly { title: TextKey; kinds: readonly string[] }[] = [
+const SECTIONS: readonly { title: TextKey; kinds: readonly string[] }[] = [
   {
     title: "section.workloads",
     kinds: [

@@ -29,7 +29,7 @@ const rate = (name: string, wanted?: RegExp) => (a: Reading, b: Reading) =>
 const level = (name: string) => (_: Reading, b: Reading) => sumOf(b.series.get(name));
 
 /** What is drawn, and how it comes of two readings. */
-export const FIGURES = {
+const FIGURES = {
   requests: rate(REQUESTS),
   failures: rate(REQUESTS, BAD),
   commits: rate(COMMITS),

@@ -1,10 +1,9 @@
 /** What surrounds every page: navigation, language, theme, who one is. */
 import { signal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { every } from "./browser.ts";
+import { every, liked } from "./browser.ts";
 import { discover, kinds, listable } from "./discovery.ts";
 import { askJson, reasonOf } from "./kube.ts";
-import { liked } from "./browser.ts";
 import { PAGES } from "./pages.ts";
 import { announce, Announcements } from "./parts/basics.tsx";
 import { TimeBar, TimeButton } from "./time_bar.tsx";

@@ -12,7 +12,7 @@ import { ago, t } from "../words.ts";
 import { ALL_NAMESPACES, namespace, NamespaceChoice } from "../namespaces.tsx";
 
 /** In pixels, as the style sheet has it. */
-export const ROW_HEIGHT = 36;
+const ROW_HEIGHT = 36;
 /** Rows that are looked at to find how wide a column is. */
 const MEASURED_ROWS = 200;
 const CHARACTERS_MAX = 44;

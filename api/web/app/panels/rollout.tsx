@@ -1,6 +1,6 @@
 /** A workload's rollout as it happens, its revisions, and the way back to one. */
 import { now } from "../browser.ts";
-import { kindOf } from "../discovery.ts";
+import { type KindInfo, kindOf } from "../discovery.ts";
 import { client, FIELD_MANAGER, reasonOf } from "../kube.ts";
 import { useLive } from "../live.ts";
 import type { PanelProps } from "../panels.ts";
@@ -16,8 +16,7 @@ import { ago, t } from "../words.ts";
 /** The panel. */
 export function RolloutPanel(props: PanelProps) {
   const { kind, object } = props;
-  const deployment = kind.kind === "Deployment";
-  const source = deployment ? kindOf("apps", "replicasets") : kindOf("apps", "controllerrevisions");
+  const source = kindOf("apps", kind.kind === "Deployment" ? "replicasets" : "controllerrevisions");
   const { namespace } = object.metadata;
   const { rows } = useLive(
     source && { resource: source, namespace, labelSelector: selectorText(object) },
@@ -31,7 +30,7 @@ export function RolloutPanel(props: PanelProps) {
         <ProgressBars progress={progressOf(object)} paused={!!object.spec.paused} />
       </Card>
       <Card title={t("rollout.revisions")} class="whole">
-        <Revisions {...props} revisions={revisions} />
+        <Revisions {...props} {...{ source, revisions }} />
       </Card>
       {pods && (
         <Card title={t("pods")} class="whole">
@@ -64,8 +63,12 @@ function ProgressBars({ progress, paused }: { progress: Progress; paused: boolea
   );
 }
 
-function Revisions({ kind, object, revisions }: PanelProps & { revisions: readonly Revision[] }) {
-  const source = kindOf("apps", revisions[0]?.source.spec ? "replicasets" : "controllerrevisions");
+function Revisions(
+  { kind, object, source, revisions }: PanelProps & {
+    source: KindInfo | undefined;
+    revisions: readonly Revision[];
+  },
+) {
   const undo = async (revision: Revision) => {
     const { namespace, name } = object.metadata;
     try {

@@ -5,7 +5,7 @@ import { signal } from "@preact/signals";
 import { t, type TextKey } from "../words.ts";
 
 /** What a screen reader is told, and everybody sees for a while. */
-export const announcement = signal<{ text: string; bad?: boolean }>({ text: "" });
+const announcement = signal<{ text: string; bad?: boolean }>({ text: "" });
 
 /** Tells the user something. */
 export function announce(text: string, bad = false): void {

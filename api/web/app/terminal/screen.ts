@@ -167,8 +167,7 @@ export class Screen {
     if (next === "[") return this.#csi(all, i);
     if (next === "]" || next === "P" || next === "_" || next === "^") return stringLength(all, i);
     if ("()*+#% ".includes(next)) return all.length > i + 2 ? 3 : 0;
-    const act = ESCAPES[next];
-    if (act) act.call(undefined, this.#acts);
+    if (Object.hasOwn(ESCAPES, next)) this.#acts[ESCAPES[next as keyof typeof ESCAPES]]();
     return 2;
   }
 
@@ -339,24 +338,15 @@ export class Screen {
   }
 }
 
-interface Acts {
-  save(): void;
-  restore(): void;
-  index(): void;
-  reverseIndex(): void;
-  nextLine(): void;
-  reset(): void;
-}
-
 /** What one character after ESC does. */
-const ESCAPES: Readonly<Record<string, (acts: Acts) => void>> = {
-  "7": (acts) => acts.save(),
-  "8": (acts) => acts.restore(),
-  D: (acts) => acts.index(),
-  M: (acts) => acts.reverseIndex(),
-  E: (acts) => acts.nextLine(),
-  c: (acts) => acts.reset(),
-};
+const ESCAPES = {
+  "7": "save",
+  "8": "restore",
+  D: "index",
+  M: "reverseIndex",
+  E: "nextLine",
+  c: "reset",
+} as const;
 
 /** Strings to the terminal (titles and the like) end with BEL or ESC \; they are not shown. */
 function stringLength(all: string, i: number): number {
