@@ -53,7 +53,8 @@ class FollowingActors {
   readonly #state: Signal<ActorsState>;
   readonly #stop: AbortSignal;
   readonly #moved: (messages: readonly ActorMessage[]) => void;
-  #reports = new Map<string, ActorReport>();
+  /** By address, in their order. */
+  #reports: ReadonlyMap<string, ActorReport> = new Map();
   #messages: readonly ActorMessage[] = [];
   #numbered = 0;
   #control = false;
@@ -89,12 +90,12 @@ class FollowingActors {
 
   #take(told: any): void {
     if (told.type === "MESSAGES") return this.#receive(told.messages);
-    if (told.type === "ACTORS") {
-      this.#control = told.control;
-      this.#reports.clear();
-    }
-    for (const report of told.actors) this.#reports.set(report.address, report);
-    for (const address of told.gone ?? []) this.#reports.delete(address);
+    const isAll = told.type === "ACTORS";
+    if (isAll) this.#control = told.control;
+    const reports = new Map(isAll ? [] : this.#reports);
+    for (const report of told.actors) reports.set(report.address, report);
+    for (const address of told.gone ?? []) reports.delete(address);
+    this.#reports = new Map([...reports].sort(([a], [b]) => a < b ? -1 : 1));
   }
 
   #receive(told: readonly Handled[]): void {
@@ -108,9 +109,8 @@ class FollowingActors {
     this.#drawing = true;
     soon(() => {
       this.#drawing = false;
-      const reports = new Map([...this.#reports].sort(([a], [b]) => a < b ? -1 : 1));
       this.#state.value = {
-        reports,
+        reports: this.#reports,
         messages: this.#messages,
         control: this.#control,
         loaded: true,
