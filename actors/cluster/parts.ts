@@ -93,7 +93,7 @@ export function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<
   const { serviceRange } = clusterRanges(ranges, options);
   const { actorControl: control } = options;
   const own = { database, clock, kinds, forks, kit, logins: auth.logins, control };
-  const beside = plesioApi(own, () => ({ api, system }));
+  const beside = plesioApi({ ...own, api: () => api, actors: () => system });
   const peers = peersOf({
     ...ground,
     client: server,

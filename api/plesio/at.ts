@@ -38,7 +38,7 @@ export async function at({ call, user, rest, ports }: Asked): Promise<Reply> {
   const under = call.path.slice(0, call.path.length - (path === "/" ? 0 : path.length));
   const { objects } = ports.database;
   try {
-    const past = await ports.past(await momentOf(objects, moment));
+    const past = await ports.api().past.at(await momentOf(objects, moment));
     const asked = inner(call, under, user);
     return await past.answer(path === "/" ? { ...asked, path } : asked);
   } catch (error) {

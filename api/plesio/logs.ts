@@ -56,11 +56,12 @@ function check(query: URLSearchParams): void {
 
 /** The lines of all nodes, and the names of those that did not answer. */
 async function gather(
-  { ask }: PlesioPorts,
+  { api }: PlesioPorts,
   user: User,
   query: URLSearchParams,
 ): Promise<{ lines: Line[]; missing: string[] }> {
-  const listed = await ask("/api/v1/nodes", user);
+  const ask = (path: string) => api().fetch(new Request(`https://plesio${path}`), { user });
+  const listed = await ask("/api/v1/nodes");
   if (!listed.ok) throw new ApiError(await listed.json());
   const { items = [] }: { items?: { metadata: { name: string } }[] } = await listed.json();
   const names = items.map(({ metadata }) => metadata.name);
@@ -69,7 +70,7 @@ async function gather(
   const next = names.values();
   const worker = async () => {
     for (const name of next) {
-      const found = await ask(`/api/v1/nodes/${name}/proxy/plesio/logs?${query}`, user);
+      const found = await ask(`/api/v1/nodes/${name}/proxy/plesio/logs?${query}`);
       const answer = found.ok ? await found.json() : undefined;
       if (answer) { for (const line of answer.lines as Line[]) lines.push(line); }
       else {

@@ -10,7 +10,6 @@
  *
  * Reading order: `ports.ts`, `endpoint.ts` (what an endpoint is), then one file per row of the table.
  */
-import type { User } from "../client/contract.ts";
 import type { Beside } from "../server/app.ts";
 import type { Call } from "../server/http.ts";
 import { actors, isActorsWatch } from "./actors.ts";
@@ -43,9 +42,7 @@ export { type Moment, momentOf } from "./moment.ts";
 export type { PlesioPorts } from "./ports.ts";
 export { type StoryOf, storyOf } from "./story.ts";
 
-type Fetch = (request: Request, client: { user: User }) => Promise<Response>;
-
-/** The endpoints; of those whose path a request's begins with, the longest answers. */
+/** The endpoints. None lies under another's path. */
 const ENDPOINTS: readonly Endpoint[] = [
   { path: "/debug/actors", answer: actors, longRunning: isActorsWatch },
   { path: "/debug/registry", answer: registry },
@@ -65,22 +62,10 @@ const ENDPOINTS: readonly Endpoint[] = [
   { path: "/plesio/v1/ledger", answer: ledger },
   { path: "/plesio/v1/reset", answer: reset },
   { path: "/plesio/v1/settle", answer: settle },
-].sort((a, b) => b.path.length - a.path.length);
+];
 
-/** Makes the part of an app that answers them; undefined for paths that are not theirs. `built`: what is made later. */
-export function plesioApi(
-  own: Omit<PlesioPorts, "past" | "ask" | "actors">,
-  built: () => {
-    api: { past: { at: PlesioPorts["past"] }; fetch: Fetch };
-    system: ReturnType<PlesioPorts["actors"]>;
-  },
-): (call: Call) => Beside | undefined {
-  const ports: PlesioPorts = {
-    ...own,
-    past: (revision) => built().api.past.at(revision),
-    ask: (path, user) => built().api.fetch(new Request(`https://plesio${path}`), { user }),
-    actors: () => built().system,
-  };
+/** Makes the part of an app that answers them; undefined for paths that are not theirs. */
+export function plesioApi(ports: PlesioPorts): (call: Call) => Beside | undefined {
   return (call) => {
     const found = ENDPOINTS.find(({ path }) =>
       call.path.startsWith(path) &&

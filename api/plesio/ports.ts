@@ -14,12 +14,13 @@ export interface PlesioPorts {
   readonly clock: Clock;
   readonly database: Database<KubeObject>;
   readonly kinds: Kinds;
-  /** The API as it was at a revision. */
-  past(revision: number): Promise<{ answer(call: Call): Promise<Reply> }>;
+  /** The API server itself, as somebody may ask it, and as it was at a revision. */
+  api(): {
+    fetch(request: Request, client: { user: User }): Promise<Response>;
+    readonly past: { at(revision: number): Promise<{ answer(call: Call): Promise<Reply> }> };
+  };
   /** Forks of the cluster that have a name. */
   readonly forks: Forks;
-  /** Asks the API server itself, as somebody. */
-  ask(path: string, user: User): Promise<Response>;
   /** The actors of the process. */
   actors(): ActorsPort;
   /** Whether somebody may hold actors back. */
