@@ -23,7 +23,7 @@ export interface Endpoint {
   answer(asked: Asked): Promise<Reply> | Reply;
   /** It is for everybody: whatever credentials come along are not looked at. */
   readonly open?: boolean;
-  /** Whether a request may take as long as it likes (default: none may). */
+  /** Whether a request may take as long as it likes (default: as what it asks for may). */
   longRunning?(call: Call): boolean;
   /** What a request asks for in truth, where that is not the path: the endpoint sees to who may. */
   requested?(call: Call, rest: string): Requested;

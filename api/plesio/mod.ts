@@ -42,6 +42,9 @@ export { type Moment, momentOf } from "./moment.ts";
 export type { PlesioPorts } from "./ports.ts";
 export { type StoryOf, storyOf } from "./story.ts";
 
+/** What goes through history or nodes, or moves the very clock that deadlines go by, is not hurried, nor waited for. */
+const always = () => true;
+
 /** The endpoints. None lies under another's path. */
 const ENDPOINTS: readonly Endpoint[] = [
   { path: "/debug/actors", answer: actors, longRunning: isActorsWatch },
@@ -49,19 +52,19 @@ const ENDPOINTS: readonly Endpoint[] = [
   { path: "/plesio/v1/actors", answer: actors, longRunning: isActorsWatch },
   { path: "/dashboard", answer: dashboard, open: true },
   { path: "/plesio/v1/at", answer: at, requested: requestedAt },
-  { path: "/plesio/v1/diff", answer: diff },
-  { path: "/plesio/v1/export", answer: exported },
-  { path: "/plesio/v1/forks", answer: forks, inner: forkOf },
-  { path: "/plesio/v1/logs", answer: logs },
-  { path: "/plesio/v1/snapshot", answer: snapshot },
-  { path: "/plesio/v1/story", answer: story },
-  { path: "/plesio/v1/login", answer: login },
-  { path: "/plesio/v1/time", answer: time },
-  { path: "/plesio/v1/clock", answer: clock },
-  { path: "/plesio/v1/faults", answer: faults },
-  { path: "/plesio/v1/ledger", answer: ledger },
-  { path: "/plesio/v1/reset", answer: reset },
-  { path: "/plesio/v1/settle", answer: settle },
+  { path: "/plesio/v1/diff", answer: diff, longRunning: always },
+  { path: "/plesio/v1/export", answer: exported, longRunning: always },
+  { path: "/plesio/v1/forks", answer: forks, inner: forkOf, longRunning: always },
+  { path: "/plesio/v1/logs", answer: logs, longRunning: always },
+  { path: "/plesio/v1/snapshot", answer: snapshot, longRunning: always },
+  { path: "/plesio/v1/story", answer: story, longRunning: always },
+  { path: "/plesio/v1/login", answer: login, longRunning: always },
+  { path: "/plesio/v1/time", answer: time, longRunning: always },
+  { path: "/plesio/v1/clock", answer: clock, longRunning: always },
+  { path: "/plesio/v1/faults", answer: faults, longRunning: always },
+  { path: "/plesio/v1/ledger", answer: ledger, longRunning: always },
+  { path: "/plesio/v1/reset", answer: reset, longRunning: always },
+  { path: "/plesio/v1/settle", answer: settle, longRunning: always },
 ];
 
 /** Makes the part of an app that answers them; undefined for paths that are not theirs. */

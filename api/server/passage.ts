@@ -44,12 +44,9 @@ const LONG_SUBRESOURCES = new Set([
   "tunnel",
 ]);
 
-/** What lies there may stream, and may move the very clock that deadlines go by. */
-const OWN_PATHS = "/plesio/";
-
 /** Whether a request may take as long as it likes. */
 export function isLongRunning(requested: Requested): boolean {
-  return requested.path.startsWith(OWN_PATHS) || LONG_VERBS.has(requested.verb) ||
+  return LONG_VERBS.has(requested.verb) ||
     (requested.subresource !== "" && LONG_SUBRESOURCES.has(requested.subresource));
 }
 
