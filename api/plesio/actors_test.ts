@@ -122,7 +122,7 @@ Deno.test("a reader that is slow is told how many messages it missed; one that l
   const ports = { clock: new RealClock(), actors: () => system } as unknown as PlesioPorts;
   const call = { method: "GET", path: ROOT, query: "watch=true" } as Call;
   const user = { name: "u", groups: [] };
-  const { body } = actors({ call, user, rest: "", ports });
+  const { body } = actors({ call, user, authorize() {}, rest: "", ports });
   assertEquals(heard, undefined, "nobody reads yet");
   const reading = (body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
   const next = async () => JSON.parse(new TextDecoder().decode((await reading.next()).value));

@@ -32,9 +32,11 @@ export function requestedAt(call: Call, rest: string): Requested {
 }
 
 /** Answers it. */
-export async function at({ call, user, rest, ports }: Asked): Promise<Reply> {
+export async function at({ call, user, authorize, rest, ports }: Asked): Promise<Reply> {
   const { moment, path } = split(rest);
   check(call, path);
+  // The past's server does so too, but to make one is work, and tells which revisions there are
+  await authorize();
   const under = call.path.slice(0, call.path.length - (path === "/" ? 0 : path.length));
   const { objects } = ports.database;
   try {

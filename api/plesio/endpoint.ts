@@ -8,10 +8,12 @@ import type { Call, Reply } from "../server/http.ts";
 import type { TestKit } from "./kit.ts";
 import type { PlesioPorts } from "./ports.ts";
 
-/** A request to an endpoint: whoever sent it may. */
+/** A request to an endpoint: whoever sent it may ask for the path. */
 export interface Asked {
   readonly call: Call;
   readonly user: User;
+  /** Throws 403 unless they may have what was `requested` in the row's own words. */
+  authorize(): void | Promise<void>;
   /** What follows the endpoint's path: "" or from a slash on. */
   readonly rest: string;
   readonly ports: PlesioPorts;
@@ -25,7 +27,7 @@ export interface Endpoint {
   readonly open?: boolean;
   /** Whether a request may take as long as it likes (default: as what it asks for may). */
   longRunning?(call: Call): boolean;
-  /** What a request asks for in truth, where that is not the path: the endpoint sees to who may. */
+  /** What a request asks for in truth, where that is not the path: the endpoint authorizes it. */
   requested?(call: Call, rest: string): Requested;
   /** Another server that a request is for, which sees to all of it; undefined: it is for the endpoint. */
   inner?(call: Call, rest: string, ports: PlesioPorts): Inner | undefined;

@@ -81,7 +81,7 @@ export function plesioApi(ports: PlesioPorts): (call: Call) => Beside | undefine
       open,
       inner: found.inner?.(call, rest, ports),
       longRunning: found.longRunning?.(call),
-      answer: (user) => found.answer({ call, user, rest, ports }),
+      answer: (user, authorize) => found.answer({ call, user, authorize, rest, ports }),
       ...(requested && { requested: () => requested(call, rest) }),
     };
   };

@@ -11,15 +11,10 @@ import type { User } from "../client/contract.ts";
 import { noSuchResource } from "../machinery/errors.ts";
 import type { Status } from "../machinery/types.ts";
 import { answerRemote, passOn } from "./aggregation/proxy.ts";
+import { authorize } from "./authorize.ts";
 import type { Deps } from "./deps.ts";
 import { Discovery } from "./discovery.ts";
-import {
-  answerResource,
-  authorizePath,
-  type Connector,
-  requestedPath,
-  wrongMethod,
-} from "./front.ts";
+import { answerResource, type Connector, requestedPath, wrongMethod } from "./front.ts";
 import { flagzReply, statuszReply } from "./zpages.ts";
 import { FLOW_DEBUG, flowTable } from "./flow_report.ts";
 import { failure, pass } from "./passage.ts";
@@ -49,9 +44,9 @@ export interface AppOptions {
 
 /** What answers a path that Kubernetes has not. */
 export interface Beside {
-  /** Answers whoever may ask for the path. */
-  answer(user: User): Promise<Reply> | Reply;
-  /** What the request asks for in truth: then its answerer sees to who may. Throws for what is no request. */
+  /** Answers whoever may ask for the path. `authorize` throws 403 unless they may have what is `requested`. */
+  answer(user: User, authorize: () => void | Promise<void>): Promise<Reply> | Reply;
+  /** What the request asks for in truth: then its answerer authorizes it. Throws for what is no request. */
   requested?(): Requested;
   /** It takes as long as it likes: neither deadline nor seats, and nobody who stops the server waits for it. */
   readonly longRunning?: boolean;
@@ -135,11 +130,13 @@ export function createApp(deps: Deps, options: AppOptions): App {
         call,
         { requested, began, longRunning: beside?.longRunning },
         async (passage) => {
-          if (!beside?.requested && !beside?.open) await authorizePath(deps, call, passage);
-          const reply = await beside?.answer(passage.user) ?? await replyOfResponse(
-            await hono().fetch(requestOfCall(call), { call, user: passage.user }),
+          const { user, audit } = passage;
+          const may = () => authorize(deps, { ...requested, user }, audit);
+          if (!beside?.requested && !beside?.open) await may();
+          const reply = await beside?.answer(user, may) ?? await replyOfResponse(
+            await hono().fetch(requestOfCall(call), { call, user }),
           );
-          if (passage.audit && reply.status >= 400) reply.outcome = statusIn(reply);
+          if (audit && reply.status >= 400) reply.outcome = statusIn(reply);
           return reply;
         },
       );

@@ -39,11 +39,6 @@ const CONNECTED = new Set(["exec", "attach", "portforward", "proxy", "log"]);
 /** Hands over what is no plain request; undefined: not for streams. */
 export type Connector = (call: Call, request: ApiRequest) => Promise<Reply | undefined>;
 
-/** Throws 403 unless the user may do this to a path that is no resource. */
-export function authorizePath(deps: Deps, call: Call, passage: Passage): void | Promise<void> {
-  return authorize(deps, { ...requestedPath(call), user: passage.user }, passage.audit);
-}
-
 /** Whether a request is for a stream or a proxy. */
 export function isConnected({ subresource }: Pick<Route, "subresource">): boolean {
   return CONNECTED.has(subresource);

@@ -189,6 +189,10 @@ Deno.test("nobody sees more of the past than of the present", async () => {
   const maps = "/api/v1/namespaces/default/configmaps";
   assertEquals(await status("", maps), 401);
   assertEquals(await status("reader", maps), 403);
+  const future = new Request(`https://x${AT}/999999${maps}`, {
+    headers: { authorization: "Bearer reader" },
+  });
+  assertEquals((await cluster.api.fetch(future)).status, 403, "before the past is looked for");
   // Rights of now count, for what was there before they were given
   await cluster.client.create({ resource: rbac("roles"), namespace: "default" }, {
     metadata: { name: "maps" },
