@@ -91,34 +91,22 @@ export class Timeline {
   /** A revision such that everything up to it was committed at or before `time`; 0 if there is none. */
   revisionAt(time: number, head: number): number {
     const times = this.#times;
-    let low = 0;
-    let high = times.length;
-    while (low < high) {
-      const middle = low + high >>> 1;
-      if (times[middle] <= time) low = middle + 1;
-      else high = middle;
-    }
-    if (low === 0) return 0;
+    const count = countUpTo(times, time);
+    if (count === 0) return 0;
     // What has no mark of its own was committed within a second of the mark before.
-    if (times[low - 1] + MARK_EVERY_MS > time) return this.#revisions[low - 1];
-    return low === times.length ? head : this.#revisions[low] - 1;
+    if (times[count - 1] + MARK_EVERY_MS > time) return this.#revisions[count - 1];
+    return count === times.length ? head : this.#revisions[count] - 1;
   }
 
   /** The first time for which `revisionAt` says more than `revision`; undefined while there is nothing after it. */
   timeAfter(revision: number, head: number): number | undefined {
     if (head <= revision) return undefined;
     const revisions = this.#revisions;
-    let low = 0;
-    let high = revisions.length;
-    while (low < high) {
-      const middle = low + high >>> 1;
-      if (revisions[middle] <= revision) low = middle + 1;
-      else high = middle;
-    }
+    const count = countUpTo(revisions, revision);
     // What lies between two marks was committed within a second of the first.
-    const last = low === revisions.length ? head : revisions[low] - 1;
-    if (low > 0 && last > revision) return this.#times[low - 1] + MARK_EVERY_MS;
-    return this.#times[low];
+    const last = count === revisions.length ? head : revisions[count] - 1;
+    if (count > 0 && last > revision) return this.#times[count - 1] + MARK_EVERY_MS;
+    return this.#times[count];
   }
 
   /** Forgets what is older than `time`. */
@@ -134,17 +122,16 @@ export class Timeline {
     fork.#revisions = this.#revisions;
     fork.#times = this.#times;
     fork.#isShared = this.#isShared = true;
-    let count = this.#revisions.length;
-    while (count > 0 && this.#revisions[count - 1] > revision) count--;
+    const count = countUpTo(this.#revisions, revision);
     if (count < this.#revisions.length) fork.#keep(0, count);
     return fork;
   }
 
   /** When a revision was committed, to the second; undefined when that is forgotten. */
   timeOf(revision: number): number | undefined {
-    const at = this.#revisions.findLastIndex((marked) => marked <= revision);
+    const count = countUpTo(this.#revisions, revision);
     // Before the first there was nothing
-    return this.#times[Math.max(0, at)];
+    return this.#times[Math.max(0, count - 1)];
   }
 
   #keep(start: number, end: number): void {
@@ -152,6 +139,18 @@ export class Timeline {
     this.#times = this.#times.slice(start, end);
     this.#isShared = false;
   }
+}
+
+/** How many of these numbers, which grow, are at most `max`. */
+function countUpTo(numbers: readonly number[], max: number): number {
+  let low = 0;
+  let high = numbers.length;
+  while (low < high) {
+    const middle = low + high >>> 1;
+    if (numbers[middle] <= max) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** What the compactor asks of its store. */
