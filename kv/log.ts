@@ -457,7 +457,8 @@ export function eventOf<T>(change: Change<T>): Event<T> | undefined {
   };
 }
 
-function writtenOf(record: LogRecord): Written | undefined {
+/** What is told of a revision; nothing of the store's own state. */
+export function writtenOf(record: Omit<LogRecord, "form">): Written | undefined {
   const { revision, key, kind, previous, time, cause } = record;
   if (kind !== PUT && kind !== DELETE) return undefined;
   return { revision, key, type: kind === PUT ? "put" : "delete", previous, time, cause };

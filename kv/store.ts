@@ -5,7 +5,7 @@
 
 import * as btree from "./btree.ts";
 import type { Clock, Timer } from "./clock.ts";
-import { decodeHead, DELETE, encodeHead, type GroupMark, INTERNAL_PUT, PUT } from "./codec.ts";
+import { decodeHead, encodeHead, type GroupMark, INTERNAL_PUT, PUT } from "./codec.ts";
 import {
   type Cause,
   type Changed,
@@ -36,7 +36,15 @@ import {
   REBUILT_VIEWS_MAX,
   STORE_BYTES_MAX,
 } from "./limits.ts";
-import { eventOf, type Loaded, Log, type LogGround, type LogRecord, type Tail } from "./log.ts";
+import {
+  eventOf,
+  type Loaded,
+  Log,
+  type LogGround,
+  type LogRecord,
+  type Tail,
+  writtenOf,
+} from "./log.ts";
 import { Rivals } from "./rivals.ts";
 import type { Sealer } from "./seal.ts";
 import { type Change, type Root, StateView, type WriteDraft } from "./state.ts";
@@ -301,9 +309,9 @@ export class LogStore<T> implements Store<T> {
   written(revision: number): Written | undefined | Promise<Written | undefined> {
     if (!(revision > 0) || revision > this.view().revision) return undefined;
     const found = this.#history.change(revision);
-    return found === undefined
-      ? this.log.written(revision)
-      : writtenOf(found.change, found.group.time);
+    if (found === undefined) return this.log.written(revision);
+    const { change: { kind, item: { key, cause }, previous }, group: { time } } = found;
+    return writtenOf({ revision, key, kind, previous: previous?.revision ?? 0, time, cause });
   }
 
   /** A write that may also change the store's own keys. */
@@ -588,15 +596,6 @@ export class LogStore<T> implements Store<T> {
     };
     tick();
   }
-}
-
-/** What the log says of a change; nothing of the store's own. */
-function writtenOf<T>(change: Change<T>, time: number): Written | undefined {
-  const { kind, item, previous } = change;
-  if (kind !== PUT && kind !== DELETE) return undefined;
-  const { revision, key, cause } = item;
-  const type = kind === PUT ? "put" : "delete";
-  return { revision, key, type, previous: previous?.revision ?? 0, time, cause };
 }
 
 function headOf<T>(
