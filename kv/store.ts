@@ -224,14 +224,20 @@ export class LogStore<T> implements Store<T> {
 
   async timeOf(revision: number): Promise<number> {
     if (revision !== this.#compactor.oldest) this.#checkRevision(revision);
+    return this.#timeInMemory(revision) ?? await this.log.timeOf(revision) ??
+      this.#timeMarked(revision);
+  }
+
+  /** When a revision was committed, where that is known without the log. */
+  #timeInMemory(revision: number): number | undefined {
     const { ground } = this.#o;
     if (revision === ground?.revision) return ground.time;
-    const { base } = this.#history;
-    const known = revision > base.revision
-      ? this.#history.timeOf(revision)
-      : await this.log.timeOf(revision);
-    // The record of the oldest revision may be gone, and nothing has been written to an empty store
-    return known ?? this.#compactor.timeline.timeOf(revision) ?? this.clock.now();
+    return revision > this.#history.base.revision ? this.#history.timeOf(revision) : undefined;
+  }
+
+  /** The same to the second. The record of the oldest revision may be gone, and an empty store has none. */
+  #timeMarked(revision: number): number {
+    return this.#compactor.timeline.timeOf(revision) ?? this.clock.now();
   }
 
   async revisionBy(time: number): Promise<number> {
@@ -285,7 +291,9 @@ export class LogStore<T> implements Store<T> {
   /** The newest state, for another store to begin with. */
   ground(): Ground<T> {
     const { view: { revision, root }, liveBytes, sum } = this.#committer.head;
-    return { revision, root, liveBytes, sum, ...this.#groundTime(revision) };
+    const time = this.#timeInMemory(revision) ?? this.#timeMarked(revision);
+    const timeline = this.#compactor.timeline.forked(revision);
+    return { revision, root, liveBytes, sum, time, timeline };
   }
 
   /** The same of an older revision: what it weighs is looked up. */
@@ -293,13 +301,8 @@ export class LogStore<T> implements Store<T> {
     if (revision === this.view().revision) return this.ground();
     const { root } = await this.at(revision) as StateView<T>;
     const time = await this.timeOf(revision);
-    return { ...groundOf(revision, root), ...this.#groundTime(revision), time };
-  }
-
-  #groundTime(revision: number) {
     const timeline = this.#compactor.timeline.forked(revision);
-    const time = this.#history.timeOf(revision) ?? timeline.timeOf(revision) ?? this.clock.now();
-    return { time, timeline };
+    return { ...groundOf(revision, root), time, timeline };
   }
 
   write<R>(fn: WriteFn<T, R>, options?: { term?: Term; cause?: Cause }): Promise<R> {

@@ -195,6 +195,24 @@ export const FORKS: Case[] = [
     },
   },
   {
+    name: "a fork of a fork begins at the same time, not about then",
+    run: async (bench) => {
+      const clock = new ManualClock();
+      await using(bench, async (database, store) => {
+        await putThing(store, "/a/1");
+        await clock.advance(700);
+        const at = await putThing(store, "/a/2");
+        const fork = await database.fork({ clock });
+        const again = await fork.fork({ clock });
+        for (const one of [store, fork.objects, again.objects]) {
+          assertEquals(await one.timeOf(at), clock.now());
+        }
+        await again.close();
+        await fork.close();
+      }, { clock });
+    },
+  },
+  {
     name: "events in a fork expire when they would have",
     run: async (bench) => {
       const clock = new ManualClock();
