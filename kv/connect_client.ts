@@ -87,7 +87,9 @@ export class ConnectStore implements ByteStore {
   ): AsyncGenerator<(ByteEntry | undefined)[]> {
     const request = { 1: keys.map((key) => message({ 1: key })) };
     const hush = new AbortController();
-    const response = await this.#post("watch", request, AbortSignal.any([signal, hush.signal]));
+    const response = await this.#inTime((late) =>
+      this.#post("watch", request, AbortSignal.any([signal, hush.signal, late]))
+    );
     const latest: (ByteEntry | undefined)[] = keys.map(() => undefined);
     for await (const frame of framesOf(this.#partsOf(response, hush))) {
       const output = new Message(frame);
@@ -107,11 +109,28 @@ export class ConnectStore implements ByteStore {
   }
 
   async #call(name: string, request: Parameters<typeof message>[0]): Promise<Message> {
-    const response = await this.#post(name, request, AbortSignal.timeout(CONNECT_CALL_MS));
+    return await this.#inTime(async (signal) => {
+      const response = await this.#post(name, request, signal);
+      try {
+        return new Message(await response.bytes());
+      } catch (error) {
+        throw this.#unreachable(textOf(error), error);
+      }
+    });
+  }
+
+  /** Asks for something that is answered soon, or not at all. */
+  async #inTime<R>(ask: (signal: AbortSignal) => Promise<R>): Promise<R> {
+    const late = new AbortController();
+    const timer = this.#clock.timer(
+      "background",
+      CONNECT_CALL_MS,
+      () => late.abort(new Error("it does not answer")),
+    );
     try {
-      return new Message(await response.bytes());
-    } catch (error) {
-      throw this.#unreachable(textOf(error), error);
+      return await ask(late.signal);
+    } finally {
+      timer.cancel();
     }
   }
 
@@ -150,12 +169,16 @@ export class ConnectStore implements ByteStore {
 
   /** Asks which version is spoken, and where. */
   async #learn(): Promise<Metadata> {
-    const response = await this.#fetch(this.#url, {
-      headers: { authorization: `Bearer ${this.#token}`, "content-type": "application/json" },
-      body: JSON.stringify({ supportedVersions: [2, 3] }),
-      signal: AbortSignal.timeout(CONNECT_CALL_MS),
-    }, false);
-    const { version, databaseId, endpoints, token, expiresAt } = await response.json();
+    const headers = {
+      authorization: `Bearer ${this.#token}`,
+      "content-type": "application/json",
+    };
+    const body = JSON.stringify({ supportedVersions: [2, 3] });
+    const { url, metadata } = await this.#inTime(async (signal) => {
+      const response = await this.#fetch(this.#url, { headers, body, signal }, false);
+      return { url: response.url || this.#url, metadata: await response.json() };
+    });
+    const { version, databaseId, endpoints, token, expiresAt } = metadata;
     const strong = endpoints?.find?.(({ consistency }: Record<string, string>) =>
       consistency === "strong"
     );
@@ -164,7 +187,7 @@ export class ConnectStore implements ByteStore {
       throw new TypeError(`${this.name} does not speak KV Connect of version 2 or 3`);
     }
     return {
-      url: new URL(strong.url, response.url || this.#url).href.replace(/\/+$/, ""),
+      url: new URL(strong.url, url).href.replace(/\/+$/, ""),
       headers: {
         authorization: `Bearer ${token}`,
         "x-denokv-version": String(version),
@@ -196,7 +219,7 @@ export class ConnectStore implements ByteStore {
     }
     if (response.ok) return response;
     const text = (await response.text().catch(() => "")).slice(0, 500);
-    if (response.status >= 500) throw this.#unreachable(text);
+    if (response.status >= 500) throw this.#unreachable(text, undefined, isSent);
     throw new TypeError(`${this.name} refused the request (${response.status}): ${text}`);
   }
 

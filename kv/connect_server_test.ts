@@ -7,6 +7,7 @@ import { connectHandler, type ConnectOptions, serveConnect } from "./connect_ser
 import { keyBytes } from "./key_bytes.ts";
 import {
   CONNECT_BODY_BYTES_MAX,
+  CONNECT_CALL_MS,
   CONNECT_PING_MS,
   CONNECT_SILENCE_MS,
   CONNECT_TOKEN_LENGTH_MIN,
@@ -155,6 +156,43 @@ Deno.test("our client leaves a watch that has fallen silent", async () => {
   store.close();
   await server.close();
   kv.close();
+});
+
+Deno.test("our client leaves a server that does not answer, and knows that it told it nothing", async () => {
+  const asked = Array.from({ length: 4 }, () => Promise.withResolvers<void>());
+  const answers = Array.from({ length: 4 }, () => Promise.withResolvers<Response>());
+  let count = 0;
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, () => {
+    asked[count].resolve();
+    return answers[count++].promise;
+  });
+  const clock = new ManualClock();
+  const url = `http://127.0.0.1:${server.addr.port}/`;
+  const store = new ConnectStore({ url, token: TOKEN, clock });
+  const refused = (text: string) =>
+    assertRejects(() => store.commit({ checks: [], mutations: [] }), Unreachable, text);
+  const late = refused("it does not answer");
+  await asked[0].promise;
+  await clock.advance(CONNECT_CALL_MS);
+  assertEquals((await late).isSent, false);
+  answers[1].resolve(new Response("not now", { status: 503 }));
+  assertEquals((await refused("not now")).isSent, false);
+  // A watch, too
+  answers[2].resolve(Response.json({
+    version: 3,
+    databaseId: "x",
+    endpoints: [{ url: "/v3", consistency: "strong" }],
+    token: TOKEN,
+    expiresAt: new Date(clock.now() + 3_600_000).toISOString(),
+  }));
+  const watch = store.watch([keyBytes(["a"])], new AbortController().signal);
+  const silent = assertRejects(() => watch.next(), Unreachable, "it does not answer");
+  await asked[3].promise;
+  await clock.advance(CONNECT_CALL_MS);
+  await silent;
+  store.close();
+  for (const { resolve } of answers) resolve(new Response());
+  await server.shutdown();
 });
 
 Deno.test("all three versions of the protocol are spoken", async () => {
