@@ -23,7 +23,7 @@
 
 import { timingSafeEqual } from "node:crypto";
 import { parseArgs } from "node:util";
-import { type Clock, RealClock } from "./clock.ts";
+import { type Clock, RealClock, type Timer } from "./clock.ts";
 import { DatabaseError } from "./contract.ts";
 import { keyBytes, keyOf, selectorOf, withByte } from "./key_bytes.ts";
 import {
@@ -311,12 +311,12 @@ function watchFrames(
   over: () => void,
 ): ReadableStream<Uint8Array<ArrayBuffer>> {
   const reader = watch.getReader();
-  let ping = clock.timer("background", CONNECT_PING_MS, () => {});
+  let ping: Timer | undefined;
   let isOver = false;
   const end = () => {
     if (isOver) return;
     isOver = true;
-    ping.cancel();
+    ping?.cancel();
     over();
     // A client that is gone and a database that is closed end the same way.
     reader.cancel().catch(() => undefined);
@@ -329,7 +329,6 @@ function watchFrames(
           keepAlive();
         });
       };
-      ping.cancel();
       keepAlive();
     },
     async pull(controller) {

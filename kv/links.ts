@@ -88,7 +88,7 @@ export class Links {
   #read(): void {
     this.#again = true;
     this.#reading ??= this.#readAll().catch(() => {
-      // The database cannot be read now; the next bell tries again
+      // The database cannot be read now; no sooner than the next bell is it tried again
     }).finally(() => {
       this.#reading = undefined;
       if (this.#again && !this.#closed) this.#read();
@@ -96,21 +96,18 @@ export class Links {
   }
 
   async #readAll(): Promise<void> {
-    while (this.#again && !this.#closed) {
-      // One that fails is not tried again before the next bell
-      this.#again = false;
-      let op = this.#kv.atomic();
-      let count = 0;
-      const records = this.#kv.list<Uint8Array>({ prefix: linkPrefix(this.#holder) });
-      for await (const { key, value } of records) {
-        this.#take(key[2] as string, value);
-        op.delete(key);
-        if (++count % LINK_UNREAD_MAX) continue;
-        await op.commit();
-        op = this.#kv.atomic();
-      }
-      if (count % LINK_UNREAD_MAX) await op.commit();
+    this.#again = false;
+    let op = this.#kv.atomic();
+    let count = 0;
+    const records = this.#kv.list<Uint8Array>({ prefix: linkPrefix(this.#holder) });
+    for await (const { key, value } of records) {
+      this.#take(key[2] as string, value);
+      op.delete(key);
+      if (++count % LINK_UNREAD_MAX) continue;
+      await op.commit();
+      op = this.#kv.atomic();
     }
+    if (count % LINK_UNREAD_MAX) await op.commit();
   }
 
   #take(id: string, record: Uint8Array): void {
