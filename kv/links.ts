@@ -101,7 +101,7 @@ export class Links {
     let count = 0;
     const records = this.#kv.list<Uint8Array>({ prefix: linkPrefix(this.#holder) });
     for await (const { key, value } of records) {
-      this.#take(key[2] as string, value);
+      this.#take(key[2] as string, key[3] as number, value);
       op.delete(key);
       if (++count % LINK_UNREAD_MAX) continue;
       await op.commit();
@@ -110,7 +110,7 @@ export class Links {
     if (count % LINK_UNREAD_MAX) await op.commit();
   }
 
-  #take(id: string, record: Uint8Array): void {
+  #take(id: string, index: number, record: Uint8Array): void {
     const [what] = record;
     const content = record.subarray(1);
     if (what === OPENS) {
@@ -119,7 +119,7 @@ export class Links {
       return;
     }
     // One that is over here may still be written to
-    this.#open.get(id)?.take(what, content);
+    this.#open.get(id)?.take(index, what, content);
   }
 }
 
@@ -141,6 +141,8 @@ class RecordLink implements Link {
   #work: Promise<void> = Promise.resolve();
   #sending: Promise<void> | undefined;
   #next = 0;
+  /** Records of the other side that were taken. */
+  #heard = 0;
   /** The oldest of the records sent that may be unread. */
   #oldest = 0;
   #isOver = false;
@@ -179,8 +181,10 @@ class RecordLink implements Link {
     this.#over();
   }
 
-  /** A record from the other side. */
-  take(what: number, content: Uint8Array): void {
+  /** A record from the other side. One that could not be deleted comes again. */
+  take(index: number, what: number, content: Uint8Array): void {
+    if (index < this.#heard) return;
+    this.#heard = index + 1;
     if (what === ENDS) return this.end();
     this.#parts.push(content);
     if (what === PART) return;

@@ -82,3 +82,43 @@ Deno.test("Links hold back who writes to one that does not read", async () => {
   await sending;
   b.close();
 });
+
+Deno.test("Links hand a record over once, though it could not be deleted", async () => {
+  const memory = new MemoryKv();
+  const clock = new ManualClock();
+  let isAway = false;
+  const failing = new Proxy(memory.open(), {
+    get: (kv, name) => {
+      const value = Reflect.get(kv, name);
+      if (name !== "atomic") return typeof value === "function" ? value.bind(kv) : value;
+      return () =>
+        isAway
+          ? { delete: () => {}, commit: () => Promise.reject(new Error("away")) }
+          : kv.atomic();
+    },
+  });
+  const a = new Links({ kv: memory.open(), clock, holder: "a" });
+  const b = new Links({ kv: failing, clock, holder: "b" });
+  const heard: number[] = [];
+  const all = Promise.withResolvers<void>();
+  b.listen((_, link) =>
+    link.receive(([byte]) => {
+      heard.push(byte);
+      isAway = byte === 1;
+      if (byte === 3) all.resolve();
+    })
+  );
+  const link = a.connect("b", "x");
+  const settle = async () => {
+    for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+  };
+  await settle();
+  for (const byte of [1, 2, 3]) {
+    await link.send(new Uint8Array([byte]));
+    await settle();
+  }
+  await all.promise;
+  assertEquals(heard, [1, 2, 3]);
+  a.close();
+  b.close();
+});
