@@ -22,13 +22,13 @@ export async function runDashboardCommand(
   args: readonly string[],
   { outbound, print, link }: DashboardPorts,
 ): Promise<void> {
-  const { values } = readTable(DASHBOARD_FLAGS, args, { argumentsMax: 0 });
+  const { values } = readTable(DASHBOARD_FLAGS, args);
   if (values.help) {
     const what = "Prints a link that logs a browser in to the dashboard, once.";
     return print(tableText(DASHBOARD_FLAGS, what, "deno task dashboard [flags]").trimEnd());
   }
-  const endpoint = await kubeconfigEndpoint(values.kubeconfig ?? ".plesio/kubeconfig");
-  print(link(endpoint.url!.replace(/\/$/, ""), await codeOf(outbound, endpoint)));
+  const endpoint = await kubeconfigEndpoint(values.kubeconfig);
+  print(link(endpoint.url, await codeOf(outbound, endpoint)));
 }
 
 async function codeOf(outbound: Outbound, endpoint: Endpoint): Promise<string> {

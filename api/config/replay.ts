@@ -5,8 +5,16 @@
 import type { Access } from "../auth/kubeconfig.ts";
 import { interrupted } from "./command.ts";
 import { readBytes, writeKubeconfigs } from "./files.ts";
-import { COMPONENTS, flag, type FlagTable, integer, readTable, tableText, text } from "./flags.ts";
-import { UsageError } from "./flags.ts";
+import {
+  COMPONENTS,
+  flag,
+  type FlagTable,
+  integer,
+  readTable,
+  tableText,
+  text,
+  UsageError,
+} from "./flags.ts";
 
 /** Its flags. */
 export const REPLAY_FLAGS = {
@@ -43,9 +51,8 @@ export async function runReplayCommand(
 ): Promise<void> {
   const { values: flags } = readTable(REPLAY_FLAGS, args);
   if (flags.help) {
-    return print(
-      tableText(REPLAY_FLAGS, "an incident once more", "deno task replay --file FILE [flags]"),
-    );
+    const what = "Replays an incident as a cluster.";
+    return print(tableText(REPLAY_FLAGS, what, "deno task replay --file FILE [flags]").trimEnd());
   }
   if (!flags.file) throw new UsageError("Cannot replay nothing: say --file FILE");
   const stopping = interrupted();

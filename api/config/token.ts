@@ -67,7 +67,7 @@ export async function runTokenCommand(args: readonly string[], ports: TokenPorts
     throw new UsageError(`Unknown command "${verb}": wanted one of ${VERBS.join(", ")}`);
   }
   if (verb === "generate") return ports.print(generateToken(ports.clock));
-  const endpoint = await kubeconfigEndpoint(values.kubeconfig ?? ".plesio/kubeconfig");
+  const endpoint = await kubeconfigEndpoint(values.kubeconfig);
   const { outbound, clock, print } = ports;
   const { client } = outboundClient({ outbound, clock, endpoint: () => endpoint });
   try {
@@ -83,7 +83,7 @@ export async function runTokenCommand(args: readonly string[], ports: TokenPorts
 }
 
 async function create(
-  { client, endpoint }: { client: Client; endpoint: Endpoint },
+  { client, endpoint }: { client: Client; endpoint: Endpoint & { url: string } },
   flags: ValuesOf<typeof TOKEN_FLAGS>,
   names: readonly string[],
   { clock, print, warn }: TokenPorts,
@@ -93,7 +93,7 @@ async function create(
   const { ttl: ttlMs, description, groups, usages } = flags;
   await createToken(client, clock, { token, ttlMs, description, groups, usages });
   if (!flags["print-join-command"]) return print(token);
-  const url = endpoint.url!.replace(/\/$/, "");
+  const { url } = endpoint;
   if (/^https:\/\/(localhost|127\.|\[::1\])/.test(url)) {
     warn(
       `${url} is an address of this machine alone: start the cluster with --host ADDRESS, so that ` +
