@@ -11,10 +11,13 @@
  * Secrets and the cluster's keys in the clear, for its owner's eyes only.
  */
 import { parseArgs } from "node:util";
-import { currentAccess } from "./auth/kubeconfig.ts";
+import { OutboundError } from "./client/outbound.ts";
 import { SEALED_BY_DEFAULT } from "./config/encryption.ts";
+import { replaceFile } from "./config/files.ts";
+import { UsageError } from "./config/flag_types.ts";
+import { kubeconfigEndpoint } from "./config/kubeconfig_endpoint.ts";
 import type { KubeObject } from "./machinery/types.ts";
-import { objectCodec } from "./mod.ts";
+import { objectCodec, urlOutbound } from "./mod.ts";
 import { PASSPHRASE_HEADER } from "./plesio/snapshot.ts";
 import {
   type Database,
@@ -29,7 +32,19 @@ const HELP = `deno task snapshot --file FILE [--data .plesio | --kv URL | --kube
 deno task restore --file FILE [--data .plesio | --kv URL]
 PLESIO_SNAPSHOT_PASSPHRASE: what the file is sealed by`;
 
-/** Does what the arguments say; returns what is to be told. Throws TypeError and DatabaseError. */
+/** How long a server may take to gather and seal its state. */
+const ANSWER_MS_MAX = 30 * 60_000;
+/** What is told without a stack. */
+const KNOWN = [
+  DatabaseError,
+  OutboundError,
+  TypeError,
+  UsageError,
+  Deno.errors.NotFound,
+  Deno.errors.PermissionDenied,
+];
+
+/** Does what the arguments say; returns what is to be told. Throws what is `KNOWN`. */
 export async function backup(args: string[], passphrase?: string): Promise<string[]> {
   const { values, positionals } = parseArgs({
     args,
@@ -70,10 +85,10 @@ async function ofDatabase(path: string, file: string, passphrase?: string): Prom
     const snapshot = await database.snapshot();
     const told = `${describe(database)} of ${path}`;
     if (passphrase === undefined) {
-      await writeOwn(file, snapshot);
+      await replaceFile(file, snapshot);
       return [`Wrote ${told} to ${file}, in the clear: it holds Secrets and the cluster's keys`];
     }
-    await writeOwn(file, await sealSnapshot(snapshot, passphrase, new RealClock()));
+    await replaceFile(file, await sealSnapshot(snapshot, passphrase, new RealClock()));
     return [`Wrote ${told} to ${file}, sealed by the passphrase`];
   } finally {
     await database.close();
@@ -87,23 +102,19 @@ async function ofRunning(path: string, file: string, passphrase?: string): Promi
   if (!/^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/.test(passphrase)) {
     throw new TypeError("A passphrase for a running cluster has letters of ASCII alone");
   }
-  const access = currentAccess(await Deno.readTextFile(path), Deno.readTextFileSync);
-  const { authorityPem, certificatePem: cert, keyPem: key, token } = access;
-  using client = Deno.createHttpClient({
-    ...(authorityPem && { caCerts: [authorityPem] }),
-    ...(cert && key && { cert, key }),
+  const endpoint = await kubeconfigEndpoint(path);
+  const { status, body } = await urlOutbound(new RealClock()).open(endpoint, {
+    method: "GET",
+    path: "/plesio/v1/snapshot",
+    headers: { [PASSPHRASE_HEADER]: passphrase },
+    timeoutMs: ANSWER_MS_MAX,
   });
-  const headers = {
-    [PASSPHRASE_HEADER]: passphrase,
-    ...(token && { authorization: `Bearer ${token}` }),
-  };
-  const url = `${access.server.replace(/\/$/, "")}/plesio/v1/snapshot`;
-  const answer = await fetch(url, { headers, client });
+  const answer = new Response(ReadableStream.from(body), { status });
   if (!answer.ok) {
-    throw new TypeError(`${access.server} answers ${answer.status}: ${await textOf(answer)}`);
+    throw new TypeError(`${endpoint.url} answers ${status}: ${await textOf(answer)}`);
   }
-  await writeOwn(file, await answer.bytes());
-  return [`Wrote the state of ${access.server} to ${file}, sealed by the passphrase`];
+  await replaceFile(file, await answer.bytes());
+  return [`Wrote the state of ${endpoint.url} to ${file}, sealed by the passphrase`];
 }
 
 async function textOf(answer: Response): Promise<string> {
@@ -136,21 +147,13 @@ async function mustBe(path: string): Promise<void> {
   if (!found) throw new DatabaseError(`There is no database "${path}"`);
 }
 
-/** Writes a file whole or not at all, for its owner's eyes. */
-async function writeOwn(file: string, bytes: Uint8Array): Promise<void> {
-  const draft = `${file}.part`;
-  await Deno.writeFile(draft, bytes, { mode: 0o600 });
-  await Deno.rename(draft, file);
-}
-
 if (import.meta.main) {
   try {
     const passphrase = Deno.env.get("PLESIO_SNAPSHOT_PASSPHRASE") || undefined;
     for (const line of await backup(Deno.args, passphrase)) console.log(line);
   } catch (error) {
-    const known = error instanceof DatabaseError || error instanceof TypeError ||
-      error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied;
-    console.error(known ? `backup: ${error.message}` : error);
+    const known = KNOWN.some((kind) => error instanceof kind);
+    console.error(known ? `backup: ${(error as Error).message}` : error);
     Deno.exit(1);
   }
 }

@@ -89,19 +89,20 @@ export async function writeKubeconfigs(
 }
 
 /** Puts a whole file in the place of another in one step, for its owner's eyes only. */
-export async function replaceFile(path: string, text: string): Promise<void> {
+export async function replaceFile(path: string, content: string | Uint8Array): Promise<void> {
+  const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
   // A link stays a link: what it points at is replaced.
   const target = await Deno.realPath(path).catch(() => path);
   const there = await Deno.stat(target).catch(() => undefined);
   if (there && !there.isFile) {
     // A device or a pipe is written to: put in its place, a file would be what all others find there
-    await Deno.writeTextFile(target, text);
+    await Deno.writeFile(target, bytes);
     return;
   }
   const folder = target.slice(0, Math.max(target.lastIndexOf("/"), 0)) || ".";
   await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
   const next = `${target}.${crypto.randomUUID().slice(0, 8)}.new`;
-  await Deno.writeTextFile(next, text, { mode: 0o600 });
+  await Deno.writeFile(next, bytes, { mode: 0o600 });
   await Deno.rename(next, target);
 }
 
