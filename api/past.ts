@@ -8,6 +8,7 @@
 import { ClosedError, type Database, ManualClock, type Store } from "../kv/mod.ts";
 import type { Client, User } from "./client/contract.ts";
 import { createKinds } from "./kinds/mod.ts";
+import { over } from "./machinery/over.ts";
 import type { KubeObject } from "./machinery/types.ts";
 import type { Api, ApiOptions } from "./mod.ts";
 
@@ -88,6 +89,7 @@ function asItWas(present: ApiOptions): ApiOptions {
     audit: undefined,
     aggregates: false,
     dialer: undefined,
+    elsewhere: undefined,
     virtual: undefined,
     beside: undefined,
     following: undefined,
@@ -97,24 +99,7 @@ function asItWas(present: ApiOptions): ApiOptions {
 
 function readOnly(database: Database<KubeObject>): Database<KubeObject> {
   const write = () => Promise.reject(new ClosedError("the past cannot be written to"));
-  const still = (store: Store<KubeObject>) =>
-    new Proxy(store, {
-      get(target, name) {
-        if (name === "write") return write;
-        const value = Reflect.get(target, name, target);
-        return typeof value === "function" ? value.bind(target) : value;
-      },
-    });
-  const { queue, terms, settings, seals } = database;
-  return {
-    objects: still(database.objects),
-    events: still(database.events),
-    queue,
-    terms,
-    settings,
-    seals,
-    snapshot: () => database.snapshot(),
-    fork: (options) => database.fork(options),
-    close: () => database.close(),
-  };
+  const still = (store: Store<KubeObject>) => over(store, { write });
+  const { objects, events } = database;
+  return over(database, { objects: still(objects), events: still(events) });
 }

@@ -1,6 +1,6 @@
 /**
  * The keys and certificates of a running cluster: what it proves itself with, when that is renewed, and how each kind
- * of key is changed while everything goes on. `Cluster` (mod.ts) hands its own methods on to here.
+ * of key is changed while everything goes on. `Cluster` (actors/cluster/cluster.ts) hands its own methods on to here.
  *
  * | what | by itself | when asked | the former one |
  * | --- | --- | --- | --- |

@@ -410,7 +410,7 @@ export class Cluster {
   /** An incident as the lines of a file: the state at a moment, and every revision until another; without secrets. */
   async export(moments: { from?: Moment; to?: Moment } = {}): Promise<Uint8Array> {
     const lines = await exportOf(this.#ground, moments);
-    return new Uint8Array(await new Response(ReadableStream.from(lines)).arrayBuffer());
+    return await new Response(ReadableStream.from(lines)).bytes();
   }
 
   /** What changed between two revisions or times (default: until now). */

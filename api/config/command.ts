@@ -1,7 +1,7 @@
 /**
  * The command line: flags become a cluster's options, the cluster listens, kubeconfigs are written, and it runs until
- * it is told to stop. What a cluster is made of is the composition root's affair (`mod.ts`), which hands in how one
- * is started.
+ * it is told to stop. What a cluster is made of is `actors/cluster`'s affair; `mod.ts` hands in how one is
+ * started.
  */
 import type { Access } from "../auth/kubeconfig.ts";
 import { type ControllerOptions, controllerOptions } from "./controllers.ts";

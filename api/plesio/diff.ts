@@ -8,7 +8,8 @@ import type { Diff, ObjectChange } from "../client/plesio.ts";
 import { badRequest } from "../machinery/errors.ts";
 import { fieldChanges } from "../machinery/field_changes.ts";
 import { Redaction } from "../machinery/redact.ts";
-import type { DeepReadonly, Kind, Kinds, KubeObject } from "../machinery/types.ts";
+import type { DeepReadonly, Kinds, KubeObject } from "../machinery/types.ts";
+import { prefixFor } from "../server/deps.ts";
 import { jsonReply, type Reply, textReply } from "../server/http.ts";
 import { allowMethods, type Asked, parametersOf, wantsText } from "./endpoint.ts";
 import { dated, type Moment, momentOf } from "./moment.ts";
@@ -83,11 +84,7 @@ function prefixOf(kinds: Kinds, { resource, namespace }: DiffOptions): string {
   const kind = kinds.all().find((one) => one.plural === plural && one.group === group.join("."));
   if (!kind) throw badRequest(`there is no resource ${JSON.stringify(resource)}`);
   if (kind.store === "events") throw badRequest("events have a history of their own, of an hour");
-  return prefixFor(kind, namespace);
-}
-
-function prefixFor(kind: Kind, namespace: string | undefined): string {
-  return kind.namespaced && namespace ? `${kind.path}/${namespace}/` : `${kind.path}/`;
+  return prefixFor(kind, namespace ?? "");
 }
 
 /** Answers it. */

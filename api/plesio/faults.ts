@@ -19,6 +19,7 @@ import {
   tooManyRequests,
   unavailable,
 } from "../machinery/errors.ts";
+import { over } from "../machinery/over.ts";
 import { ApiError, type KubeObject } from "../machinery/types.ts";
 import { type Deps, resourceName, type Stage, subjectOf } from "../server/deps.ts";
 import { Disconnected, jsonReply, type Reply } from "../server/http.ts";
@@ -382,17 +383,6 @@ async function behind(deps: Deps, { kind }: ApiRequest, count: number): Promise<
   };
   const past = over(store, own);
   return { ...deps, database: over(deps.database, { [which]: past }) };
-}
-
-/** An object with some members of its own. */
-function over<T extends object>(base: T, own: Partial<T>): T {
-  return new Proxy(base, {
-    get(target, name) {
-      if (name in own) return own[name as keyof T];
-      const value = target[name as keyof T];
-      return typeof value === "function" ? value.bind(target) : value;
-    },
-  });
 }
 
 /** What a pattern may call an endpoint. */
