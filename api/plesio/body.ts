@@ -73,35 +73,36 @@ export const time: Reader<number> = (value, field) =>
   (typeof value === "string" ? parseTime(value) : undefined) ??
     refused(field, 'a time such as "2026-01-01T12:00:00Z"', value);
 
-/** An object of these fields, each of which may be left out. */
-export function fields<T extends object>(
-  readers: { readonly [K in keyof T]-?: Reader<NonNullable<T[K]>> },
-): Reader<Partial<T>> {
+/** A reader for each field of what may be asked. */
+export type ReadersOf<T> = { readonly [K in keyof T]-?: Reader<NonNullable<T[K]>> };
+
+/** What readers make of their fields, each of which may be left out. */
+export type Fields<R> = { [K in keyof R]?: R[K] extends Reader<infer T> ? T : never };
+
+/** An object of these fields. */
+export function fields<R extends Record<string, Reader<unknown>>>(readers: R): Reader<Fields<R>> {
   return (value, field) => {
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       refused(field, "an object", value);
     }
-    const out: Partial<T> = {};
+    const out: Record<string, unknown> = {};
     for (const [name, given] of Object.entries(value)) {
       if (given === undefined || given === null) continue;
       if (!Object.hasOwn(readers, name)) {
         const known = Object.keys(readers).join(", ");
         throw badRequest(`unknown field ${JSON.stringify(name)}: it has ${known}`);
       }
-      const read = readers[name as keyof T];
-      out[name as keyof T] = read(given, field ? `${field}.${name}` : name);
+      out[name] = readers[name](given, field ? `${field}.${name}` : name);
     }
-    return out;
+    return out as Fields<R>;
   };
 }
 
-/** What a request's body says; an empty one is an object without fields. */
-export async function asked<T>(call: Call, read: Reader<T>): Promise<T> {
-  return read(await json(call, ASKED_BYTES_MAX, "the body is no JSON"), "");
-}
-
-/** A request's body, {} where it is empty. Throws 400 with `refusal` in front for what is no JSON. */
-export async function json(call: Call, bytesMax: number, refusal: string): Promise<unknown> {
+/** What a request's body says: whoever takes it reads its fields. An empty one is an object without any. */
+export async function asked(
+  call: Call,
+  { bytesMax = ASKED_BYTES_MAX, refusal = "the body is no JSON" } = {},
+): Promise<unknown> {
   const bytes = await call.body(bytesMax);
   if (bytes.length === 0) return {};
   try {

@@ -19,7 +19,15 @@ import { compileJsonPath, JsonPathError, jsonPathText } from "../machinery/jsonp
 import { formatDuration, formatMicroTime } from "../machinery/time.ts";
 import { ApiError, type Json } from "../machinery/types.ts";
 import { jsonReply, type Reply } from "../server/http.ts";
-import { asked as body, duration, fields, text, time } from "./body.ts";
+import {
+  asked as body,
+  duration,
+  type Fields,
+  fields,
+  type ReadersOf,
+  text,
+  time,
+} from "./body.ts";
 import { allowMethods, type Asked, kitOf } from "./endpoint.ts";
 import type { Going, TestKit } from "./kit.ts";
 
@@ -55,45 +63,49 @@ export interface ClockAnswer {
 
 const plain = text();
 
-const condition = fields<Condition>({
-  path: (value, field) => {
-    const path = plain(value, field);
-    if (path.startsWith("/")) return path;
-    throw badRequest(`${field} must begin with a slash, not ${JSON.stringify(path)}`);
-  },
-  cel: plain,
-  jsonpath: plain,
-  equals: plain,
-  within: duration,
-});
+const condition = fields(
+  {
+    path: (value, field) => {
+      const path = plain(value, field);
+      if (path.startsWith("/")) return path;
+      throw badRequest(`${field} must begin with a slash, not ${JSON.stringify(path)}`);
+    },
+    cel: plain,
+    jsonpath: plain,
+    equals: plain,
+    within: duration,
+  } satisfies ReadersOf<Condition>,
+);
 
 /** How long others are waited for, wherever that may be said. */
-export const going = { clients: duration, patience: duration };
+export const going = { clients: duration, patience: duration } satisfies ReadersOf<Going>;
 
-const order = fields<ClockOrder>({
-  ...going,
-  advance: duration,
-  jump: duration,
-  until: (value, field) => typeof value === "string" ? value : condition(value, field) as Condition,
-});
+const order = fields(
+  {
+    ...going,
+    advance: duration,
+    jump: duration,
+    until: (value: unknown, field: string) =>
+      typeof value === "string" ? value : condition(value, field),
+  } satisfies Record<keyof ClockOrder, unknown>,
+);
 
 /** Answers it. */
 export async function clock(asked: Asked): Promise<Reply> {
   allowMethods(asked, "GET", "POST");
   const kit = kitOf(asked);
   if (asked.call.method === "GET") return jsonReply(200, kit.clock());
-  return jsonReply(200, await kit.run(await body(asked.call, (value) => value as ClockOrder)));
+  return jsonReply(200, await kit.run(await body(asked.call) as ClockOrder));
 }
 
 /** Lets time go on as ordered. Rejects with 409 when a condition was not met. */
 export async function runClock(kit: TestKit, given: ClockOrder): Promise<ClockAnswer> {
-  const wanted = order(given, "") as ClockOrder;
-  const { advance, jump, until, ...patience } = wanted;
+  const { advance, jump, until, ...patience } = order(given, "");
   const told = [advance, jump, until].filter((one) => one !== undefined);
   if (told.length !== 1) throw badRequest("exactly one of advance, until and jump must be said");
   const began = kit.now();
-  if (jump !== undefined) await kit.jump(jump as number);
-  else if (advance !== undefined) await kit.go({ within: advance as number, ...patience });
+  if (jump !== undefined) await kit.jump(jump);
+  else if (advance !== undefined) await kit.go({ within: advance, ...patience });
   else if (typeof until === "string") {
     const within = time(until, "until") - began;
     if (within < 0) throw badRequest(`until: it is ${kit.clock().now} already`);
@@ -102,9 +114,13 @@ export async function runClock(kit: TestKit, given: ClockOrder): Promise<ClockAn
   return { now: kit.clock().now, advanced: formatDuration(kit.now() - began) };
 }
 
-async function runUntil(kit: TestKit, wanted: Condition, patience: Going): Promise<void> {
-  if (!wanted.path) throw badRequest("until.path must be said");
-  const { within = WITHIN_MS } = wanted;
+async function runUntil(
+  kit: TestKit,
+  wanted: ReturnType<typeof condition>,
+  patience: Fields<typeof going>,
+): Promise<void> {
+  const { path, within = WITHIN_MS } = wanted;
+  if (!path) throw badRequest("until.path must be said");
   const test = await testOf(wanted);
   let found: unknown;
   let revision: unknown;
@@ -114,18 +130,20 @@ async function runUntil(kit: TestKit, wanted: Condition, patience: Going): Promi
     const now = kit.revision();
     if (now === revision) return holds;
     revision = now;
-    found = await kit.read(wanted.path);
+    found = await kit.read(path);
     return holds = found !== undefined && test(found);
   };
-  if (await kit.go({ within: within as number, ...patience, until })) return;
+  if (await kit.go({ within, ...patience, until })) return;
   const reason = "ConditionNotMet";
-  const message = `${wanted.cel ?? wanted.jsonpath} of ${wanted.path} ${
+  const message = `${wanted.cel ?? wanted.jsonpath} of ${path} ${
     found === undefined ? "cannot be told, for nothing lies there" : "does not hold"
-  }, ${formatDuration(within as number)} later`;
+  }, ${formatDuration(within)} later`;
   throw new ApiError({ code: 409, reason, message });
 }
 
-async function testOf({ cel, jsonpath, equals }: Condition): Promise<(found: unknown) => boolean> {
+async function testOf(
+  { cel, jsonpath, equals }: Omit<Condition, "path">,
+): Promise<(found: unknown) => boolean> {
   if ((cel === undefined) === (jsonpath === undefined)) {
     throw badRequest("until must have exactly one of cel and jsonpath");
   }

@@ -21,7 +21,7 @@
  * `delay` and `close` have a meaning.
  */
 import { badRequest } from "../machinery/errors.ts";
-import { duration, fields, number, type Reader, text, texts, yes } from "./body.ts";
+import { duration, fields, number, type ReadersOf, text, texts, yes } from "./body.ts";
 
 /** What `events` may be. */
 export const EVENT_FAULTS = [
@@ -90,34 +90,36 @@ const COUNT_MAX = 1_000_000_000;
 const count = number(0, COUNT_MAX);
 const plain = text();
 
-const read: Reader<Fault> = fields<Fault>({
-  name: plain,
-  client: plain,
-  verb: texts,
-  resource: plain,
-  subresource: plain,
-  namespace: plain,
-  object: plain,
-  webhook: plain,
-  node: plain,
-  after: count,
-  times: number(1, COUNT_MAX),
-  probability: number(0, 1, { whole: false }),
-  seed: count,
-  during: duration,
-  status: number(400, 599),
-  message: plain,
-  retryAfter: count,
-  done: yes,
-  delay: duration,
-  close: text(["before", "middle", "after"] as const),
-  stale: number(1, COUNT_MAX),
-  events: text(EVENT_FAULTS),
-  by: duration,
-  partition: yes,
-  loss: yes,
-  jump: duration,
-});
+const read = fields(
+  {
+    name: plain,
+    client: plain,
+    verb: texts,
+    resource: plain,
+    subresource: plain,
+    namespace: plain,
+    object: plain,
+    webhook: plain,
+    node: plain,
+    after: count,
+    times: number(1, COUNT_MAX),
+    probability: number(0, 1, { whole: false }),
+    seed: count,
+    during: duration,
+    status: number(400, 599),
+    message: plain,
+    retryAfter: count,
+    done: yes,
+    delay: duration,
+    close: text(["before", "middle", "after"] as const),
+    stale: number(1, COUNT_MAX),
+    events: text(EVENT_FAULTS),
+    by: duration,
+    partition: yes,
+    loss: yes,
+    jump: duration,
+  } satisfies ReadersOf<Fault>,
+);
 
 /** What goes only with one effect. */
 const GOES_WITH: Readonly<Record<string, Effect>> = {
@@ -129,8 +131,11 @@ const GOES_WITH: Readonly<Record<string, Effect>> = {
 /** What calls of webhooks may meet. */
 const OF_WEBHOOKS: readonly Effect[] = ["status", "delay", "close"];
 
-/** Reads a fault, durations in ms; throws 400 for one that makes no sense. */
-export function readFault(given: unknown): Fault & { effect: Effect } {
+/** A fault as it was read: durations in ms. */
+export type ReadFault = ReturnType<typeof read>;
+
+/** Reads a fault; throws 400 for one that makes no sense. */
+export function readFault(given: unknown): ReadFault & { effect: Effect } {
   const fault = read(given, "");
   const effects = EFFECTS.filter((effect) => fault[effect] !== undefined);
   if (effects.length !== 1) {

@@ -27,7 +27,7 @@ import type { ApiRequest, Frame, FrameStream } from "../server/request.ts";
 import { decoded } from "../server/route.ts";
 import { asked as body } from "./body.ts";
 import { allowMethods, type Asked, kitOf, notThere } from "./endpoint.ts";
-import { type Effect, type Fault, matcher, readFault } from "./fault.ts";
+import { type Effect, type Fault, matcher, type ReadFault, readFault } from "./fault.ts";
 
 /** Faults there may be at once. */
 export const FAULTS_MAX = 1_000;
@@ -41,7 +41,7 @@ export async function faults(asked: Asked): Promise<Reply> {
   const { method } = asked.call;
   const name = decoded(asked.rest.slice(1));
   if (method === "POST") {
-    return jsonReply(201, faults.add(await body(asked.call, (value) => value as Fault)));
+    return jsonReply(201, faults.add(await body(asked.call) as Fault));
   }
   if (method === "DELETE") {
     if (!name) faults.clear();
@@ -69,7 +69,7 @@ export type ShownFault = Fault & {
 /** A fault in force. */
 class Standing {
   readonly effect: Effect;
-  readonly fault: Readonly<Fault> & { name: string };
+  readonly fault: Readonly<ReadFault> & { name: string };
   met = 0;
   struck = 0;
   timer: Timer | undefined;
@@ -78,12 +78,12 @@ class Standing {
   readonly #is: Record<"client" | "resource" | "subresource" | "namespace" | "object", Test>;
   readonly isWebhook: Test;
 
-  constructor({ effect, ...fault }: Fault & { effect: Effect }, name: string) {
+  constructor({ effect, ...fault }: ReadFault & { effect: Effect }, name: string) {
     this.effect = effect;
     this.fault = { ...fault, name };
     // Sequences of small seeds beside each other are alike at first only
     this.#chance = new ManualClock({ seed: fault.seed ?? 1 });
-    this.#verbs = fault.verb as readonly string[] | undefined;
+    this.#verbs = fault.verb;
     const client = fault.client ?? (fault.node && `system:node:${fault.node}`);
     this.#is = {
       client: matcher(client),
@@ -164,7 +164,7 @@ export class Faults {
     }
     if (fault.during !== undefined) {
       const ended = () => this.remove(name);
-      standing.timer = this.#ports.clock.timer("work", fault.during as number, ended);
+      standing.timer = this.#ports.clock.timer("work", fault.during, ended);
     }
     return shown(standing);
   }
@@ -210,9 +210,9 @@ export class Faults {
       if (effect === "stale" && !takesStale(request)) continue;
       if (!standing.strikes()) continue;
       if (effect === "partition" || fault.close === "before") throw new Disconnected();
-      if (effect === "delay") await this.#hold(fault.delay as number);
+      if (effect === "delay") await this.#hold(fault.delay!);
       else if (effect === "stale") on = await behind(deps, request, fault.stale!);
-      else if (effect === "jump") (deps.clock as ManualClock).jump(fault.jump as number);
+      else if (effect === "jump") (deps.clock as ManualClock).jump(fault.jump!);
       else if (fault.close === "middle") midway = true;
       else {
         late = effect === "close" ? new Disconnected() : failureOf(request, fault);
@@ -290,7 +290,7 @@ export class Faults {
         for (const standing of this.#standing.values()) {
           if (!placesOf(endpoint).some(standing.isWebhook) || !standing.strikes()) continue;
           const { status, delay, close, message } = standing.fault;
-          if (delay !== undefined) await this.#delayCall(endpoint, request, delay as number);
+          if (delay !== undefined) await this.#delayCall(endpoint, request, delay);
           if (status !== undefined) {
             const text = message ?? `fault ${standing.fault.name}`;
             return { status, headers: {}, body: new TextEncoder().encode(text) };
@@ -433,7 +433,7 @@ class FaultyWatch implements FrameStream {
           if (fault?.events === "late") {
             if (told.length) yield told;
             told = [];
-            await this.#faults.late(fault.by as number);
+            await this.#faults.late(fault.by!);
           }
           const ended = fault && this.#end(fault, frame);
           if (!ended || fault.events === "duplicate") told.push(frame);

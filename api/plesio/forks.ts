@@ -17,7 +17,7 @@ import { alreadyExists, badRequest, forbidden, notFound } from "../machinery/err
 import { isDns1123Label } from "../machinery/names.ts";
 import { type Call, inner, jsonReply, type Reply } from "../server/http.ts";
 import type { Inner } from "../server/app.ts";
-import { json } from "./body.ts";
+import { asked as body } from "./body.ts";
 import { allowMethods, type Asked } from "./endpoint.ts";
 import type { PlesioPorts } from "./ports.ts";
 
@@ -143,15 +143,16 @@ export async function forks(asked: Asked): Promise<Reply> {
 
 /** What a POST says. Throws 400 for what is no description of a fork. */
 async function bodyOf(call: Call): Promise<ForkAsked & { name?: string }> {
-  const body = await json(call, BODY_BYTES_MAX, "a fork is described in JSON");
-  if (typeof body !== "object" || body === null || Array.isArray(body)) {
+  const refusal = "a fork is described in JSON";
+  const said = await body(call, { bytesMax: BODY_BYTES_MAX, refusal });
+  if (typeof said !== "object" || said === null || Array.isArray(said)) {
     throw badRequest('a fork is described by an object such as {"name": "trial"}');
   }
-  for (const [key, value] of Object.entries(body)) {
+  for (const [key, value] of Object.entries(said)) {
     const wrong = problemOf(key, value);
     if (wrong) throw badRequest(`${key}: ${JSON.stringify(value)} ${wrong}`);
   }
-  return body;
+  return said;
 }
 
 function problemOf(key: string, value: unknown): string | undefined {

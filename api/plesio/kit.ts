@@ -17,7 +17,8 @@ import type { User } from "../client/contract.ts";
 import { badRequest } from "../machinery/errors.ts";
 import { ApiError, type KubeObject } from "../machinery/types.ts";
 import { asApiError, type Stage } from "../server/deps.ts";
-import { type ClockAnswer, type ClockOrder, runClock, shownClock } from "./clock.ts";
+import type { Fields } from "./body.ts";
+import { type ClockAnswer, type ClockOrder, type going, runClock, shownClock } from "./clock.ts";
 import { Faults } from "./faults.ts";
 import { Ledger } from "./ledger.ts";
 import { Baseline } from "./reset.ts";
@@ -134,8 +135,8 @@ export class TestKit {
 
   /** Resolves when nobody has anything to do; rejects with 409 and who has. */
   async settle(order: SettleOrder = {}): Promise<void> {
-    const { within = WITHIN_MS, ...going } = settleOrder(order, "") as SettleOrder;
-    await this.#rest({ within: within as number, ...going });
+    const { within = WITHIN_MS, ...going } = settleOrder(order, "");
+    await this.#rest({ within, ...going });
   }
 
   /** Writes back what has changed since the start; resolves with how many objects that were. */
@@ -148,7 +149,9 @@ export class TestKit {
   }
 
   /** Time goes on, everything that falls due included; resolves with whether `until` ended it. */
-  go(order: { within: number; until?(): Promise<boolean> } & Going): Promise<boolean> {
+  go(
+    order: { within: number; until?(): Promise<boolean> } & Fields<typeof going>,
+  ): Promise<boolean> {
     this.#manual();
     return this.#rest({ allTimers: true, ...order });
   }
@@ -181,18 +184,18 @@ export class TestKit {
 
   async #rest(
     { clients, patience = PATIENCE_MS, ...order }:
-      & Going
+      & Fields<typeof going>
       & Pick<RestOrder, "within" | "allTimers" | "until">,
   ): Promise<boolean> {
     const { host, settled } = this.#ports;
     const tired = new AbortController();
-    const timer = host.timer("work", patience as number, () => tired.abort());
+    const timer = host.timer("work", patience, () => tired.abort());
     try {
       return await settled({
         ...order,
         signal: tired.signal,
         held: () => this.faults.held,
-        ...(clients && { outside: this.#outside(clients as number) }),
+        ...(clients && { outside: this.#outside(clients) }),
       });
     } catch (error) {
       throw stillBusy(error);

@@ -26,7 +26,7 @@ import { ApiError } from "../machinery/types.ts";
 import { type Deps, resourceName, storeOf } from "../server/deps.ts";
 import { jsonReply, type Reply } from "../server/http.ts";
 import type { Answer, ApiRequest } from "../server/request.ts";
-import { asked as body, fields, number, text } from "./body.ts";
+import { asked as body, fields, number, type ReadersOf, text } from "./body.ts";
 import { allowMethods, type Asked, kitOf } from "./endpoint.ts";
 
 /** What bounds what is kept: clients, what is remembered of each one's requests, examples of a finding. */
@@ -97,19 +97,21 @@ export interface ClientReport {
 }
 
 const limit = number(0, Number.MAX_SAFE_INTEGER);
-const order = fields<CheckOrder>({
-  client: text(),
-  limits: fields(
-    Object.fromEntries(RULES.map((rule) => [rule, limit])) as Record<Rule, typeof limit>,
-  ),
-});
+const order = fields(
+  {
+    client: text(),
+    limits: fields(
+      Object.fromEntries(RULES.map((rule) => [rule, limit])) as Record<Rule, typeof limit>,
+    ),
+  } satisfies ReadersOf<CheckOrder>,
+);
 
 /** Answers it. */
 export async function ledger(asked: Asked): Promise<Reply> {
   const { ledger } = kitOf(asked);
   if (asked.rest === "/check") {
     allowMethods(asked, "POST");
-    const findings = ledger.check(await body(asked.call, (value) => value as CheckOrder));
+    const findings = ledger.check(await body(asked.call) as CheckOrder);
     if (findings.length === 0) return jsonReply(200, { findings });
     const causes = findings.map(({ client, rule, text }) => ({
       reason: rule,
