@@ -12,17 +12,16 @@
  */
 import { parseArgs } from "node:util";
 import { OutboundError } from "./client/outbound.ts";
-import { SEALED_BY_DEFAULT } from "./config/encryption.ts";
 import { replaceFile } from "./config/files.ts";
 import { UsageError } from "./config/flag_types.ts";
 import { kubeconfigEndpoint } from "./config/kubeconfig_endpoint.ts";
 import type { KubeObject } from "./machinery/types.ts";
-import { objectCodec, urlOutbound } from "./mod.ts";
+import { urlOutbound } from "./mod.ts";
+import { openCluster } from "./open_cluster.ts";
 import { PASSPHRASE_HEADER } from "./plesio/snapshot.ts";
 import {
   type Database,
   DatabaseError,
-  openDatabase,
   RealClock,
   sealSnapshot,
   unsealSnapshot,
@@ -73,10 +72,9 @@ export async function backup(args: string[], passphrase?: string): Promise<strin
   throw new TypeError(HELP);
 }
 
-function open(path: string, restore?: Uint8Array): Promise<Database<KubeObject>> {
-  const clock = new RealClock();
+function open(path: string, snapshot?: Uint8Array): Promise<Database<KubeObject>> {
   // What an encryption configuration says otherwise, the cluster does when it starts with it.
-  return openDatabase({ path, codec: objectCodec, clock, sealed: SEALED_BY_DEFAULT, restore });
+  return openCluster({ kv: path, snapshot }, new RealClock());
 }
 
 async function ofDatabase(path: string, file: string, passphrase?: string): Promise<string[]> {

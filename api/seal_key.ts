@@ -8,10 +8,9 @@
  * - `drop` forgets all but the newest, once nothing needs the others (the cluster must be stopped).
  */
 import { parseArgs } from "node:util";
-import { SEALED_BY_DEFAULT } from "./config/encryption.ts";
 import type { KubeObject } from "./machinery/types.ts";
-import { objectCodec } from "./mod.ts";
-import { addSealKey, type Database, DatabaseError, openDatabase, RealClock } from "../kv/mod.ts";
+import { openCluster } from "./open_cluster.ts";
+import { addSealKey, type Database, DatabaseError, RealClock } from "../kv/mod.ts";
 
 const HELP = "deno task seal-key add|show|drop [--data .plesio]";
 
@@ -46,13 +45,7 @@ async function opened(
   path: string,
   run: (database: Database<KubeObject>) => Promise<string[]>,
 ): Promise<string[]> {
-  const clock = new RealClock();
-  const database = await openDatabase({
-    path,
-    codec: objectCodec,
-    clock,
-    sealed: SEALED_BY_DEFAULT,
-  });
+  const database = await openCluster({ kv: path }, new RealClock());
   try {
     return await run(database);
   } finally {

@@ -2,9 +2,8 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { backup } from "../../api/backup.ts";
-import { SEALED_BY_DEFAULT } from "../../api/config/encryption.ts";
-import { objectCodec } from "../../api/mod.ts";
-import { DatabaseError, openDatabase, RealClock } from "../../kv/mod.ts";
+import { openCluster } from "../../api/open_cluster.ts";
+import { DatabaseError, RealClock } from "../../kv/mod.ts";
 import { Cluster } from "../../mod.ts";
 import { serveKv } from "../contracts/served_kv.ts";
 import { EtcdCluster, hasEtcd } from "../etcd_cluster.ts";
@@ -50,13 +49,7 @@ async function withPlaces(
 
 /** All that a database holds, and how far it is. */
 async function contents(path: string) {
-  const clock = new RealClock();
-  const database = await openDatabase({
-    path,
-    codec: objectCodec,
-    clock,
-    sealed: SEALED_BY_DEFAULT,
-  });
+  const database = await openCluster({ kv: path }, new RealClock());
   try {
     const { objects, events } = database;
     const lines = [objects, events].flatMap((store) =>
