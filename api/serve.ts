@@ -54,13 +54,25 @@ interface Awake {
   readonly since: number;
 }
 
+/** Makes a value at its first use. One that could not be made is made anew. */
+export function lazily<T>(make: () => Promise<T>): (() => Promise<T>) & { made(): boolean } {
+  let made: Promise<T> | undefined;
+  const get = () =>
+    made ??= make().catch((error) => {
+      made = undefined;
+      throw error;
+    });
+  return Object.assign(get, { made: () => made !== undefined });
+}
+
 /** See the module's text. */
 export class Served {
   readonly #o: ServeOptions;
   readonly #sleepAfterMs: number;
   #awake: Promise<Awake> | undefined;
   #sleeping: Promise<void> = Promise.resolve();
-  #due: Promise<DueRecords> | undefined;
+  /** On a handle of its own, which stays open: to look whether something is due must load nothing. */
+  readonly #records: () => Promise<DueRecords>;
   #timer: Timer | undefined;
   #open = 0;
   #askedAt = 0;
@@ -68,6 +80,8 @@ export class Served {
   constructor(options: ServeOptions) {
     this.#o = options;
     this.#sleepAfterMs = options.sleepAfterMs ?? SLEEP_AFTER_MS;
+    const { open, clock } = options;
+    this.#records = lazily(async () => new DueRecords(await open(), clock.uuid()));
   }
 
   /** Whether the cluster runs here. */
@@ -143,9 +157,15 @@ export class Served {
     const { clock: host, start } = this.#o;
     const clock = new WorkClock(host);
     const cluster = await start(clock);
-    await (await this.#records()).awake(cluster.holder);
-    // Who is dead is known once nothing of it was seen for a while
-    await cluster.live();
+    try {
+      await (await this.#records()).awake(cluster.holder);
+      // Who is dead is known once nothing of it was seen for a while
+      await cluster.live();
+    } catch (error) {
+      // Who wakes it next starts another
+      await cluster.stop();
+      throw error;
+    }
     return { cluster, clock, since: host.monotonic() };
   }
 
@@ -173,11 +193,6 @@ export class Served {
     others?.delete(holder);
     await cluster.stop();
     if (knows) await (await this.#records()).asleep(record, others);
-  }
-
-  /** On a handle of its own, which stays open: to look whether something is due must load nothing. */
-  #records(): Promise<DueRecords> {
-    return this.#due ??= this.#o.open().then((kv) => new DueRecords(kv, this.#o.clock.uuid()));
   }
 }
 

@@ -7,26 +7,15 @@ import type { Database } from "../kv/contract.ts";
 import { isFile, openShared } from "../kv/mod.ts";
 import type { KubeObject } from "./machinery/types.ts";
 import type { Api } from "./mod.ts";
-import { Served, type ServedCluster, type ServeOptions } from "./serve.ts";
+import { lazily, Served, type ServedCluster, type ServeOptions } from "./serve.ts";
 
-export type { ServedCluster } from "./serve.ts";
+export { lazily, type ServedCluster } from "./serve.ts";
 
 /** What answers requests, and may be put to sleep. */
 export interface Door {
   fetch(request: Request, remote?: string): Promise<Response>;
   cron(): Promise<void>;
   sleep(): Promise<void>;
-}
-
-/** Makes a value at its first use. One that could not be made is made anew. */
-export function lazily<T>(make: () => Promise<T>): (() => Promise<T>) & { made(): boolean } {
-  let made: Promise<T> | undefined;
-  const get = () =>
-    made ??= make().catch((error) => {
-      made = undefined;
-      throw error;
-    });
-  return Object.assign(get, { made: () => made !== undefined });
 }
 
 /** A cluster as it is served. */

@@ -236,3 +236,30 @@ Deno.test("a cluster whose database cannot be had says so, and is woken by the n
   assertEquals(await second.text(), "ok");
   await served.sleep();
 });
+
+Deno.test("a cluster that cannot say that it is awake is stopped, and started anew by the next request", async () => {
+  const platform = new Platform();
+  let away = true;
+  let running = 0;
+  const served = new Served({
+    clock: platform.clock,
+    open: () => {
+      if (away) return Promise.reject(new Error("away"));
+      return Promise.resolve(platform.memory.open());
+    },
+    start: async (clock) => {
+      running++;
+      const kv = platform.memory.open();
+      const parts = { nodes: 0, components: ["api"] as const, kv, clock };
+      const cluster = (await Cluster.start(parts)).served();
+      return { ...cluster, stop: () => (running--, cluster.stop()) };
+    },
+    log: () => undefined,
+  });
+  const ask = async () => (await served.fetch(new Request("https://cluster.test/healthz"))).status;
+  assertEquals([await ask(), running], [503, 0]);
+  away = false;
+  assertEquals([await ask(), running], [200, 1]);
+  await served.sleep();
+  assertEquals(running, 0);
+});
