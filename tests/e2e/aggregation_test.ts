@@ -11,6 +11,7 @@ import { createAuthority, issueServer } from "../../api/auth/mod.ts";
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import { RealClock } from "../../kv/mod.ts";
 import { Cluster } from "../../mod.ts";
+import { runKubectl } from "./kubectl.ts";
 
 /** Where clusters without root have their pods. */
 const ADDRESS = "127.251.255.9";
@@ -143,13 +144,6 @@ async function eventually<T>(look: () => Promise<T | undefined> | T | undefined)
     await new Promise((resolve) => setTimeout(resolve, 25));
   }
   throw new Error("it did not come true");
-}
-
-async function kubectl(kubeconfig: string, ...args: string[]) {
-  const command = new Deno.Command("kubectl", { args: ["--kubeconfig", kubeconfig, ...args] });
-  const { stdout, stderr } = await command.output();
-  const text = new TextDecoder();
-  return { out: text.decode(stdout), err: text.decode(stderr) };
 }
 
 async function hasKubectl(): Promise<boolean> {
@@ -340,12 +334,12 @@ async function byKubectl(cluster: Cluster, extension: Extension, kubeconfig: str
   await Deno.writeTextFile(kubeconfig, await cluster.kubeconfig());
   const cache = `--cache-dir=${kubeconfig}.cache`;
   assertMatch(
-    (await kubectl(kubeconfig, cache, "api-resources", "--api-group", GROUP)).out,
+    (await runKubectl(kubeconfig, [cache, "api-resources", "--api-group", GROUP])).out,
     /flunders .*Flunder/,
   );
-  assertMatch((await kubectl(kubeconfig, cache, "get", "flunders")).out, /one/);
+  assertMatch((await runKubectl(kubeconfig, [cache, "get", "flunders"])).out, /one/);
   assertMatch(
-    (await kubectl(kubeconfig, cache, "get", "apiservice", `v1alpha1.${GROUP}`)).out,
+    (await runKubectl(kubeconfig, [cache, "get", "apiservice", `v1alpha1.${GROUP}`])).out,
     /default\/sample-api +True/,
   );
   await extension.close();
@@ -356,16 +350,19 @@ async function byKubectl(cluster: Cluster, extension: Extension, kubeconfig: str
     body: { metadata: { labels: { a: "b" } } },
   });
   await eventually(async () => {
-    const { out } = await kubectl(kubeconfig, cache, "get", "apiservice", `v1alpha1.${GROUP}`);
+    const { out } = await runKubectl(kubeconfig, [cache, "get", "apiservice", `v1alpha1.${GROUP}`]);
     return out.includes("FailedDiscoveryCheck") || undefined;
   });
   await Deno.remove(`${kubeconfig}.cache`, { recursive: true });
-  const broken = await kubectl(kubeconfig, cache, "api-resources");
+  const broken = await runKubectl(kubeconfig, [cache, "api-resources"]);
   assertMatch(broken.out, /deployments +deploy +apps\/v1/, "what is well is shown");
   assertEquals(
     broken.out.includes("flunders"),
     false,
     "what is stale is left out, as with upstream",
   );
-  assertMatch((await kubectl(kubeconfig, cache, "get", "deployments")).err, /No resources found/);
+  assertMatch(
+    (await runKubectl(kubeconfig, [cache, "get", "deployments"])).err,
+    /No resources found/,
+  );
 }

@@ -1,6 +1,7 @@
 /** A whole cluster with a containerd node beside one of isolates: what pods reach of it, driven by kubectl. */
 import { assertEquals, assertMatch } from "@std/assert";
 import { Containerd, IMAGES, withContainerd } from "./containerd.ts";
+import { kubectl } from "./kubectl.ts";
 import { Server } from "./server.ts";
 
 const pod = (name: string, node: string, container: object, labels = {}) => ({
@@ -14,22 +15,6 @@ const pod = (name: string, node: string, container: object, labels = {}) => ({
   },
 });
 
-async function kubectl(server: Server, args: string[], input?: object): Promise<string> {
-  const process = new Deno.Command("kubectl", {
-    args: ["--kubeconfig", server.kubeconfig, ...args],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-  }).spawn();
-  const writer = process.stdin.getWriter();
-  if (input) await writer.write(new TextEncoder().encode(JSON.stringify(input)));
-  await writer.close();
-  const { success, stdout, stderr } = await process.output();
-  const text = new TextDecoder();
-  if (!success) throw new Error(`kubectl ${args.join(" ")}: ${text.decode(stderr)}`);
-  return text.decode(stdout);
-}
-
 await withContainerd(import.meta.url, () => {
   const loose = { sanitizeOps: false, sanitizeResources: false };
   Deno.test(
@@ -38,7 +23,8 @@ await withContainerd(import.meta.url, () => {
     async () => {
       await using containerd = await Containerd.start(["busybox", "web"]);
       await using server = await Server.start({ flags: containerd.flags });
-      const k = (args: string, input?: object) => kubectl(server, args.split(" "), input);
+      const k = (args: string, input?: object) =>
+        kubectl(server.kubeconfig, args.split(" "), input);
       await k("wait --for=condition=Ready node/plesio-0 node/plesio-1 --timeout=30s");
       assertMatch(await k("get nodes -o wide"), /plesio-0 .* containerd:\/\/\d.*\n.*isolate:\/\//);
       assertMatch(await k("get node plesio-0 --show-labels"), /plesio\.dev\/runtime=cri/);
@@ -53,9 +39,9 @@ await withContainerd(import.meta.url, () => {
       await k("wait --for=condition=Ready pod/web --timeout=60s");
       const node = await k("get pod web -o jsonpath={.status.hostIP}");
       const ask = ["exec", "web", "--", "wget", "-qO-", `http://${node}:8088`];
-      assertEquals((await kubectl(server, ask)).trim(), `I am ${IMAGES.web}`);
+      assertEquals((await kubectl(server.kubeconfig, ask)).trim(), `I am ${IMAGES.web}`);
       const debug = await kubectl(
-        server,
+        server.kubeconfig,
         [
           ["debug", "web", `--image=${IMAGES.busybox}`, "--target=c", "--attach=true", "-q"],
           ["--", "sh", "-c", "sleep 1; ps"],
@@ -85,7 +71,8 @@ await withContainerd(import.meta.url, () => {
         ...["--service-cluster-ip-range", "10.96.0.0/12,fd00:10:96::/112"],
       ];
       await using server = await Server.start({ flags: [...containerd.flags, ...ranges] });
-      const k = (args: string, input?: object) => kubectl(server, args.split(" "), input);
+      const k = (args: string, input?: object) =>
+        kubectl(server.kubeconfig, args.split(" "), input);
       await k("wait --for=condition=Ready node/plesio-0 node/plesio-1 --timeout=30s");
       for (;;) if (await k("get sa default").catch(() => "")) break;
       await k("apply -f -", pod("web", "plesio-0", { image: IMAGES.web }, { app: "web" }));
@@ -115,12 +102,13 @@ await withContainerd(import.meta.url, () => {
       ];
       for (const [url, text] of answers) {
         const ask = `for i in 1 2 3 4 5; do timeout 3 wget -qO- ${url} && break; sleep 1; done`;
-        const got = (await kubectl(server, ["exec", "client", "--", "sh", "-c", ask])).trim();
+        const got = (await kubectl(server.kubeconfig, ["exec", "client", "--", "sh", "-c", ask]))
+          .trim();
         assertEquals(got, text, url);
       }
       const fetching = "console.log(await (await fetch('http://web')).text())";
       const ask = ["exec", "isolate", "--", "deno", "eval", fetching];
-      assertEquals((await kubectl(server, ask)).trim(), `I am ${IMAGES.web}`);
+      assertEquals((await kubectl(server.kubeconfig, ask)).trim(), `I am ${IMAGES.web}`);
       await k("delete pods --all");
     },
   );

@@ -6,20 +6,13 @@ import { inOwnNamespace } from "../../actors/nodes/volumes/own_namespace_test.ts
 import type { KubeObject } from "../../api/machinery/types.ts";
 import { Cluster } from "../../mod.ts";
 import { DENO } from "./node_fixture.ts";
+import { waiting } from "./until.ts";
 
 const core = (plural: string) => ({ group: "", version: "v1", plural });
 const storage = (plural: string) => ({ group: "storage.k8s.io", version: "v1", plural });
 const namespace = "default";
 
-/** Resolves with what `look` finds, within half a minute. */
-async function until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
-  for (let tries = 0; tries < 300; tries++) {
-    const found = await look();
-    if (found) return found;
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error(`waited in vain for ${what}`);
-}
+const until = waiting({ withinMs: 30_000, everyMs: 100 });
 
 inOwnNamespace(import.meta.url, () => {
   Deno.test({

@@ -8,6 +8,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { RawConnection } from "./raw_http.ts";
 import { freePort, Server } from "./server.ts";
+import { waiting } from "./until.ts";
 
 const ROUNDS = Number(Deno.env.get("PLESIO_KILL_ROUNDS") ?? 3);
 const CLIENTS = 4;
@@ -91,15 +92,7 @@ async function get(server: Server, path: string) {
   return { status, value: JSON.parse(decoder.decode(body)) };
 }
 
-async function until<T>(what: string, look: () => Promise<T | undefined | false>): Promise<T> {
-  const since = performance.now();
-  for (;;) {
-    const found = await look();
-    if (found) return found;
-    if (performance.now() - since > 30_000) throw new Error(`not within 30 s: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
+const until = waiting({ withinMs: 30_000 });
 
 /** The processes of this machine that are containers of a pod, by the host name they were given. */
 function containersOf(hostname: string): number[] {

@@ -2,7 +2,9 @@
  * A real Prometheus scrapes every component of a cluster, and its recorded queries say what was done.
  */
 import { assert, assertEquals } from "@std/assert";
+import { kubectl as run } from "./kubectl.ts";
 import { freePort, Server } from "./server.ts";
+import { waiting } from "./until.ts";
 
 const PROMETHEUS = "/usr/bin/prometheus";
 const missing = (() => {
@@ -70,7 +72,7 @@ Deno.test({
   ignore: missing,
   async fn() {
     await using server = await Server.start({ flags: ["--nodes", "2"] });
-    const kubectl = kubectlOf(server);
+    const kubectl = (args: string[], input?: string) => run(server.kubeconfig, args, input);
     await kubectl(["apply", "-f", "-"], RIGHTS);
     const token = (await kubectl(["create", "token", "prometheus"])).trim();
     await using prometheus = await startPrometheus(server, token);
@@ -105,26 +107,6 @@ Deno.test({
   },
 });
 
-function kubectlOf({ kubeconfig }: Server) {
-  return async (args: string[], input = ""): Promise<string> => {
-    const child = new Deno.Command("kubectl", {
-      args: ["--kubeconfig", kubeconfig, ...args],
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    const writer = child.stdin.getWriter();
-    await writer.write(new TextEncoder().encode(input));
-    await writer.close();
-    const { code, stdout, stderr } = await child.output();
-    const text = new TextDecoder().decode(stdout);
-    if (code !== 0) {
-      throw new Error(`kubectl ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
-    }
-    return text;
-  };
-}
-
 /** One that listens on this machine alone, in a folder of its own. */
 async function startPrometheus({ access }: Server, token: string) {
   const folder = await Deno.makeTempDir({ prefix: "prometheus-" });
@@ -152,19 +134,13 @@ async function startPrometheus({ access }: Server, token: string) {
     const answer = await (await fetch(url)).json();
     return Number(answer.data?.result[0]?.value[1] ?? NaN);
   };
-  let ended = false;
-  process.status.then(() => ended = true);
-  const until = async (what: string, holds: () => Promise<boolean>) => {
-    const deadline = Date.now() + 60_000;
-    let last: unknown;
-    while (Date.now() < deadline) {
-      if (ended) throw new Error(`Prometheus has ended: ${await output}`);
-      const held = await holds().catch((error) => void (last = error));
-      if (held) return;
-      await new Promise((resolve) => setTimeout(resolve, 300));
-    }
-    throw new Error(`Prometheus does not come to see ${what}: ${last}`);
-  };
+  const ended = process.status.then(async () => {
+    throw new Error(`Prometheus has ended: ${await output}`);
+  });
+  ended.catch(() => undefined);
+  const seen = waiting({ withinMs: 60_000, everyMs: 300, patient: true });
+  const until = (what: string, holds: () => Promise<boolean>) =>
+    Promise.race([ended, seen(`Prometheus sees ${what}`, holds)]);
   await until("itself", async () => {
     const ready = await fetch(`http://${address}/-/ready`);
     await ready.body?.cancel();

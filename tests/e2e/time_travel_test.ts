@@ -3,6 +3,7 @@
  * and a newer one where there is (`KUBECTL_NEWER`).
  */
 import { assertEquals, assertStringIncludes } from "@std/assert";
+import { runKubectl } from "./kubectl.ts";
 import { Server } from "./server.ts";
 
 const PROGRAMS = [Deno.env.get("KUBECTL") ?? "kubectl", Deno.env.get("KUBECTL_NEWER")]
@@ -26,25 +27,10 @@ for (const program of PROGRAMS) {
         const root = under
           ? ["--server", `https://${server.access.hostname}:${server.access.port}${under}`]
           : [];
-        const child = new Deno.Command(program, {
-          args: [
-            "--kubeconfig",
-            server.kubeconfig,
-            "--cache-dir",
-            `${server.folder}/cache`,
-            ...root,
-            ...line.split(" "),
-          ],
-          stdin: "piped",
-          stdout: "piped",
-          stderr: "piped",
-        }).spawn();
-        const writer = child.stdin.getWriter();
-        await writer.write(new TextEncoder().encode(input ?? ""));
-        await writer.close();
-        const { code, stdout, stderr } = await child.output();
-        const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-        return { code, out: text(stdout).trim(), err: text(stderr).trim() };
+        const cache = ["--cache-dir", `${server.folder}/cache`];
+        const args = [...cache, ...root, ...line.split(" ")];
+        const { code, out, err } = await runKubectl(server.kubeconfig, args, { input, program });
+        return { code, out: out.trim(), err: err.trim() };
       };
       await run("apply -f -", { input: POD });
       await run("wait --for=condition=Ready pod/p --timeout=60s");

@@ -2,8 +2,10 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { hostMounts } from "../../actors/nodes/volumes/kernel.ts";
 import { inOwnNamespace } from "../../actors/nodes/volumes/own_namespace_test.ts";
+import { runKubectl } from "./kubectl.ts";
 import { DENO, withNode } from "./node_fixture.ts";
 import { Server } from "./server.ts";
+import { waiting } from "./until.ts";
 
 const STAY = { image: DENO, args: ["eval", "setInterval(() => {}, 1000)"] };
 const LOOK = `
@@ -103,18 +105,10 @@ inOwnNamespace(import.meta.url, () => {
       hostMounts()!.under(folder).filter(({ type }) => type === "tmpfs").map(({ path }) => path);
     const flags = ["--nodes", "1", "--runtime", "isolate"];
     const kubectl = async (server: Server, ...args: string[]) => {
-      const command = new Deno.Command("kubectl", { args, env: { KUBECONFIG: server.kubeconfig } });
-      const { stdout, stderr } = await command.output();
-      const text = new TextDecoder();
-      return text.decode(stdout) + text.decode(stderr);
+      const { out, err } = await runKubectl(server.kubeconfig, args);
+      return out + err;
     };
-    const until = async (what: string, look: () => Promise<unknown> | unknown) => {
-      for (let tries = 0; tries < 300; tries++) {
-        if (await look()) return;
-        await new Promise((resolve) => setTimeout(resolve, 100));
-      }
-      throw new Error(`waited in vain for ${what}`);
-    };
+    const until = waiting({ withinMs: 60_000, everyMs: 100 });
     let server = await Server.start({ folder, flags });
     const manifest = `${folder}/pod.json`;
     const pod = (name: string) => ({

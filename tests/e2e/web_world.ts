@@ -19,13 +19,13 @@ import { type Held, held } from "./held.ts";
 import { isReady } from "./node_calls.ts";
 import { freePort, Server } from "./server.ts";
 import { type Failure, Traffic } from "./traffic.ts";
+import { waiting } from "./until.ts";
 
 const REPLICAS = 3;
 const ECHO = 81;
 const CLIENT = "client";
 /** Who make services at once. */
 const WRITERS = 8;
-const WAIT_MS = 60_000;
 const DEPLOYMENTS = { group: "apps", version: "v1", plural: "deployments" };
 const NODE = "plesio-0";
 const namespace = "default";
@@ -38,8 +38,6 @@ nc -ll -p ${ECHO} -e sh /tmp/echo & echo=$!
 httpd -f -p 80 -h /www & web=$!
 trap 'sleep 1; kill $web $echo; sleep 0.2; exit 0' TERM
 while :; do wait; done`;
-
-const delay = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 /** An object as a client writes it. */
 const as = (object: object) => object as KubeObject;
@@ -99,6 +97,7 @@ export interface Killed {
 
 /** The cluster, the machine below it, and those who ask. */
 export class WebWorld {
+  readonly until = waiting({ withinMs: 60_000, patient: true });
   readonly containerd: Containerd;
   server: Server;
   client!: Client;
@@ -235,18 +234,6 @@ export class WebWorld {
       server: `https://${hostname}:${port}`,
       transport: (request) => fetch(request, { client: http }),
     });
-  }
-
-  async until<T>(what: string, look: () => Promise<T | false | undefined>): Promise<T> {
-    const end = performance.now() + WAIT_MS;
-    for (let why: unknown;;) {
-      const found = await look().catch((error) => void (why = error));
-      if (found) return found;
-      if (performance.now() > end) {
-        throw new Error(`not within ${WAIT_MS} ms: ${what}; ${why ?? ""}`);
-      }
-      await delay(50);
-    }
   }
 
   async pods(): Promise<Pod[]> {

@@ -2,6 +2,7 @@
  * The stage in real time: kubectl against a cluster in a process of its own, as a person would.
  */
 import type { KubeObject } from "../../api/machinery/types.ts";
+import { kubectl as run } from "../e2e/kubectl.ts";
 import { Server } from "../e2e/server.ts";
 import type { Scenario, Stage } from "./scenario.ts";
 
@@ -15,23 +16,7 @@ export async function openKubectl(
   const server = await Server.start({
     flags: ["--memory", "--nodes", String(nodes), "--runtime", "simulated"],
   });
-  const kubectl = async (args: string[], input?: unknown): Promise<string> => {
-    const process = new Deno.Command("kubectl", {
-      args: ["--kubeconfig", server.kubeconfig, ...args],
-      stdin: input === undefined ? "null" : "piped",
-      stdout: "piped",
-      stderr: "piped",
-    }).spawn();
-    if (input !== undefined) {
-      const writer = process.stdin.getWriter();
-      await writer.write(new TextEncoder().encode(JSON.stringify(input)));
-      await writer.close();
-    }
-    const { success, stdout, stderr } = await process.output();
-    const decoder = new TextDecoder();
-    if (!success) throw new Error(decoder.decode(stderr).trim());
-    return decoder.decode(stdout);
-  };
+  const kubectl = (args: string[], input?: object) => run(server.kubeconfig, args, input);
   const within = (namespace: string | undefined) => ["-n", namespace ?? "default"];
   return {
     async apply(object) {
