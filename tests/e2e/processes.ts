@@ -2,44 +2,28 @@
  * Several processes of one cluster on one store, as `deno task start --kv` begins them, with a balancer before them:
  * what a person would put there, a plain TCP one, which goes to the next process when one is not there.
  */
+import { KvServer, TOKEN } from "../kv_server.ts";
 import { freePort, Server } from "./server.ts";
 
 /** Where the processes keep what is common. */
 export interface SharedStore {
   readonly url: string;
   readonly env: Record<string, string>;
-  stop(): Promise<void>;
   /** Makes trouble of its own in each round. */
   trouble?(round: number): Promise<void>;
 }
 
-const ROOT = new URL("../../", import.meta.url);
-
-/** A KV Connect server as a process of its own, over a file. */
-export async function kvConnect(folder: string): Promise<SharedStore> {
-  const env = { DENO_KV_ACCESS_TOKEN: "a-token-for-tests-of-processes" };
-  const port = freePort();
-  const data = `${folder}/shared.db`;
-  const process = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "kv/connect_server.ts", "--data", data, "--port", String(port)],
-    cwd: ROOT,
-    env,
-    stdout: "piped",
-    stderr: "inherit",
-  }).spawn();
-  const reader = process.stdout.pipeThrough(new TextDecoderStream()).getReader();
-  for (let said = ""; !said.includes("is served at");) {
-    const { value, done } = await reader.read();
-    if (done) throw new Error(`the KV Connect server ended: ${said}`);
-    said += value;
-  }
+/** A KV Connect server as a process of its own, over a file in a folder that goes with it. */
+export async function kvConnect(): Promise<SharedStore & AsyncDisposable & { folder: string }> {
+  const folder = await Deno.makeTempDir({ prefix: "plesio-kv-" });
+  const server = await KvServer.start({ data: `${folder}/shared.db` });
   return {
-    url: `http://127.0.0.1:${port}/`,
-    env,
-    async stop() {
-      process.kill("SIGTERM");
-      await reader.cancel();
-      await process.status;
+    folder,
+    url: server.url,
+    env: { DENO_KV_ACCESS_TOKEN: TOKEN },
+    async [Symbol.asyncDispose]() {
+      await server.stop("SIGTERM");
+      await Deno.remove(folder, { recursive: true });
     },
   };
 }

@@ -8,9 +8,11 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { decodeRecord } from "../../kv/codec.ts";
 import { openBackend } from "../../kv/open.ts";
 import { EtcdCluster, hasEtcd } from "../etcd_cluster.ts";
+import { runKubectl } from "./kubectl.ts";
 import { kvConnect, Processes, type SharedStore } from "./processes.ts";
 import { RawConnection } from "./raw_http.ts";
-import { accessOf } from "./server.ts";
+import { accessOf, type Server } from "./server.ts";
+import { waiting } from "./until.ts";
 
 const ROUNDS = Number(Deno.env.get("PLESIO_KILL_ROUNDS") ?? 2);
 const ROUND_MS = Number(Deno.env.get("PLESIO_KILL_EVERY_MS") ?? 3_000);
@@ -38,12 +40,21 @@ async function ask(all: Processes, method: string, path: string, body?: unknown)
   }
 }
 
-async function until(what: string, look: () => Promise<boolean>, withinMs = 60_000): Promise<void> {
-  const since = performance.now();
-  while (!await look()) {
-    if (performance.now() - since > withinMs) throw new Error(`not in time: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 200));
-  }
+const until = waiting({ withinMs: 60_000, everyMs: 200 });
+
+/** All that kubectl says at one of the processes. */
+async function saidAt({ kubeconfig }: Server, args: string[]): Promise<string> {
+  const { out, err } = await runKubectl(kubeconfig, args);
+  return out + err;
+}
+
+/** The first thing that pods of the default namespace need. */
+async function hasAccount(all: Processes): Promise<void> {
+  const account = "/api/v1/namespaces/default/serviceaccounts/default";
+  await until(
+    "the default ServiceAccount",
+    async () => (await ask(all, "GET", account)).status === 200,
+  );
 }
 
 /** Writes as long as it is let, and notes what was acknowledged; what was not may be there or not. */
@@ -291,11 +302,7 @@ async function killing(store: SharedStore): Promise<void> {
     owner: false,
     newKey: () => new Uint8Array(),
   });
-  await until(
-    "the default ServiceAccount",
-    async () =>
-      (await ask(all, "GET", "/api/v1/namespaces/default/serviceaccounts/default")).status === 200,
-  );
+  await hasAccount(all);
   const over = new AbortController();
   const { value } = await ask(all, "GET", `${MAPS}?limit=1`);
   const follower = new Follower(Number(value.metadata.resourceVersion));
@@ -347,14 +354,8 @@ async function killing(store: SharedStore): Promise<void> {
 }
 
 Deno.test(`three processes over KV Connect, ${ROUNDS} of them killed under load`, async () => {
-  const folder = await Deno.makeTempDir({ prefix: "plesio-kv-" });
-  const store = await kvConnect(folder);
-  try {
-    await killing(store);
-  } finally {
-    await store.stop();
-    await Deno.remove(folder, { recursive: true });
-  }
+  await using store = await kvConnect();
+  await killing(store);
 });
 
 Deno.test({
@@ -367,7 +368,6 @@ Deno.test({
     await killing({
       url: members.url("/plesio"),
       env: {},
-      stop: () => Promise.resolve(),
       trouble: async (round) => {
         // One of three may be away; it comes back, and another one goes
         if (round > 0) members.startMember((round - 1) % 3);
@@ -379,79 +379,60 @@ Deno.test({
 });
 
 Deno.test("logs, exec, port-forward, proxy and top go to the process that has the node", async () => {
-  const folder = await Deno.makeTempDir({ prefix: "plesio-kv-" });
-  const store = await kvConnect(folder);
-  try {
-    await using all = await Processes.start(store, {
-      count: 2,
-      flags: (index) =>
-        index === 0
-          ? ["--runtime", "isolate", "--nodes", "1", "--node-prefix", "east"]
-          : ["--nodes", "0"],
-    });
-    const elsewhere = all.at(1);
-    const kubectl = async (...args: string[]) => {
-      const { stdout, stderr } = await new Deno.Command("kubectl", {
-        args: ["--kubeconfig", elsewhere.kubeconfig, ...args],
-      }).output();
-      return decoder.decode(stdout) + decoder.decode(stderr);
-    };
-    const program = "console.log('up'); Deno.serve({ port: 8080 }, () => new Response('hello'))";
-    const pod = {
-      metadata: { name: "far" },
-      spec: {
-        containers: [{
-          name: "c",
-          image: "denoland/deno:2.9.6",
-          args: ["eval", program],
-          ports: [{ containerPort: 8080 }],
-        }],
-      },
-    };
-    await until(
-      "the default ServiceAccount",
-      async () =>
-        (await ask(all, "GET", "/api/v1/namespaces/default/serviceaccounts/default")).status ===
-          200,
-    );
-    const made = await ask(all, "POST", "/api/v1/namespaces/default/pods", pod);
-    assertEquals(made.status, 201, JSON.stringify(made.value));
-    await until("the program", async () => (await kubectl("logs", "far")).includes("up"));
-    assertEquals(await kubectl("exec", "far", "--", "echo", "from there"), "from there\n");
-    const path = "/api/v1/namespaces/default/pods/far:8080/proxy/";
-    assertEquals(await kubectl("get", "--raw", path), "hello");
-    const forward = new Deno.Command("kubectl", {
-      args: ["--kubeconfig", elsewhere.kubeconfig, "port-forward", "far", ":8080"],
-      stdout: "piped",
-      stderr: "inherit",
-    }).spawn();
-    const reader = forward.stdout.pipeThrough(new TextDecoderStream()).getReader();
-    const port = /:(\d+) ->/.exec((await reader.read()).value ?? "")?.[1];
-    assertEquals(await (await fetch(`http://127.0.0.1:${port}/`)).text(), "hello");
-    forward.kill();
-    await reader.cancel();
-    await forward.status;
-    await until("top", async () => /east-0 .*\n/.test(await kubectl("top", "nodes")));
-  } finally {
-    await store.stop();
-    await Deno.remove(folder, { recursive: true });
-  }
+  await using store = await kvConnect();
+  await using all = await Processes.start(store, {
+    count: 2,
+    flags: (index) =>
+      index === 0
+        ? ["--runtime", "isolate", "--nodes", "1", "--node-prefix", "east"]
+        : ["--nodes", "0"],
+  });
+  const elsewhere = all.at(1);
+  const kubectl = (...args: string[]) => saidAt(elsewhere, args);
+  const program = "console.log('up'); Deno.serve({ port: 8080 }, () => new Response('hello'))";
+  const pod = {
+    metadata: { name: "far" },
+    spec: {
+      containers: [{
+        name: "c",
+        image: "denoland/deno:2.9.6",
+        args: ["eval", program],
+        ports: [{ containerPort: 8080 }],
+      }],
+    },
+  };
+  await hasAccount(all);
+  const made = await ask(all, "POST", "/api/v1/namespaces/default/pods", pod);
+  assertEquals(made.status, 201, JSON.stringify(made.value));
+  await until("the program", async () => (await kubectl("logs", "far")).includes("up"));
+  assertEquals(await kubectl("exec", "far", "--", "echo", "from there"), "from there\n");
+  const path = "/api/v1/namespaces/default/pods/far:8080/proxy/";
+  assertEquals(await kubectl("get", "--raw", path), "hello");
+  const forward = new Deno.Command("kubectl", {
+    args: ["--kubeconfig", elsewhere.kubeconfig, "port-forward", "far", ":8080"],
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const reader = forward.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  const port = /:(\d+) ->/.exec((await reader.read()).value ?? "")?.[1];
+  assertEquals(await (await fetch(`http://127.0.0.1:${port}/`)).text(), "hello");
+  forward.kill();
+  await reader.cancel();
+  await forward.status;
+  await until("top", async () => /east-0 .*\n/.test(await kubectl("top", "nodes")));
 });
 
 Deno.test("a machine that has joined is reached from every process, and dials another one when its own is killed", async () => {
-  const folder = await Deno.makeTempDir({ prefix: "plesio-kv-" });
-  const store = await kvConnect(folder);
+  await using store = await kvConnect();
   let machine: Deno.ChildProcess | undefined;
   try {
     await using all = await Processes.start(store, { count: 2, flags: () => ["--nodes", "0"] });
-    const run = async (command: string, args: string[]) => {
-      const { stdout, stderr } = await new Deno.Command(command, { args, cwd: ROOT }).output();
-      return decoder.decode(stdout) + decoder.decode(stderr);
-    };
     const mod = ["run", "-A", "mod.ts"];
     const kubeconfig = ["--kubeconfig", all.kubeconfig];
     const create = [...mod, "token", "create", "--print-join-command", ...kubeconfig];
-    const told = await run(Deno.execPath(), create);
+    const { stdout } = await new Deno.Command(Deno.execPath(), { args: create, cwd: ROOT })
+      .output();
+    const told = decoder.decode(stdout);
     const join = /node --server \S+ --token \S+ --ca-hash \S+/.exec(told)![0].split(" ");
     machine = new Deno.Command(Deno.execPath(), {
       args: [
@@ -462,7 +443,7 @@ Deno.test("a machine that has joined is reached from every process, and dials an
         "--runtime",
         "simulated",
         "--data",
-        `${folder}/shed`,
+        `${store.folder}/shed`,
       ],
       cwd: ROOT,
       stdout: "null",
@@ -482,8 +463,7 @@ Deno.test("a machine that has joined is reached from every process, and dials an
       "the default ServiceAccount",
       async () => (await ask(all, "POST", "/api/v1/namespaces/default/pods", pod)).status === 201,
     );
-    const logs = (index: number) =>
-      run("kubectl", ["--kubeconfig", all.at(index).kubeconfig, "logs", "far"]);
+    const logs = (index: number) => saidAt(all.at(index), ["logs", "far"]);
     for (const index of [0, 1]) {
       await until(
         `logs at process ${index}`,
@@ -505,7 +485,5 @@ Deno.test("a machine that has joined is reached from every process, and dials an
   } finally {
     machine?.kill("SIGTERM");
     await machine?.status;
-    await store.stop();
-    await Deno.remove(folder, { recursive: true });
   }
 });
