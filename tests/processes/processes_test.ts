@@ -20,8 +20,14 @@ async function twoOf(first: ClusterOptions = {}, second: ClusterOptions = {}) {
     a,
     b,
     clock,
-    memory,
     open,
+    /** Time passes, in steps in which both may do something. */
+    async pass(ms: number) {
+      for (let at = 0; at < ms; at += 500) {
+        await clock.advance(500);
+        for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+      }
+    },
     async [Symbol.asyncDispose]() {
       await a.stop();
       await b.stop();
@@ -264,16 +270,10 @@ Deno.test("nodes of one prefix are hosted by one process, which others find, and
     nodes: 2,
     components: ["nodes"],
   });
-  const { a, b, clock } = world;
+  const { a, b, pass } = world;
   const ready = async (cluster: Cluster) => {
     const { items } = await json(cluster.fetch("/api/v1/nodes"));
     return items.map((node: KubeObject) => node.metadata.name);
-  };
-  const pass = async (ms: number) => {
-    for (let at = 0; at < ms; at += 500) {
-      await clock.advance(500);
-      for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
-    }
   };
   await pass(3_000);
   assertEquals(await ready(b), ["plesio-0", "plesio-1"]);
@@ -311,15 +311,12 @@ Deno.test("nodes of one prefix are hosted by one process, which others find, and
 Deno.test("why a pod is pending is told by every process, whichever has the scheduler", async () => {
   const components = ["api", "scheduler"] as const;
   await using world = await twoOf({ components }, { components });
-  const { a, b, clock } = world;
+  const { a, b, pass } = world;
   const accounts = "/api/v1/namespaces/default/serviceaccounts";
   await a.fetch(accounts, post({ metadata: { name: "default" } }));
   const pod = { metadata: { name: "p" }, spec: { containers: [{ name: "c", image: "nginx" }] } };
   assertEquals((await b.fetch("/api/v1/namespaces/default/pods", post(pod))).status, 201);
-  for (let i = 0; i < 6; i++) {
-    await clock.advance(500);
-    for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
-  }
+  await pass(3_000);
   const path = "/api/v1/namespaces/default/pods/p/explanation";
   const [one, other] = await Promise.all([json(a.fetch(path)), json(b.fetch(path))]);
   assertEquals(one.kind, other.kind);
