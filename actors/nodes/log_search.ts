@@ -16,7 +16,7 @@ import type { PodWorker } from "./pod_worker.ts";
 /** Where it is. */
 export const LOGS_PATH = "/plesio/logs";
 /** Lines of an answer unless it is asked for fewer, and at most. */
-export const FOUND_LINES_MAX = 10_000;
+const FOUND_LINES_MAX = 10_000;
 /** Lines that are looked through of each container that runs: its newest. */
 const LIVE_LINES_MAX = 20_000;
 

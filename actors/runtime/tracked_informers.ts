@@ -7,7 +7,7 @@
 import type { Change, Informer, Informers } from "../../api/client/contract.ts";
 import type { DeepReadonly, KubeObject, ResourceId } from "../../api/machinery/types.ts";
 import { keyOf } from "../../api/client/contract.ts";
-import { OwnRevisions, telling } from "./waking.ts";
+import { type OwnRevisions, telling } from "./waking.ts";
 
 /** One resource's cache as one actor sees it; everything but `subscribe` goes straight through. */
 class TrackedInformer<T> implements Informer<T> {
@@ -61,11 +61,7 @@ export class TrackedInformers implements Informers {
   readonly #subscriptions = new Set<{ replay(): Generator<void>; end(): void }>();
   #closed = false;
 
-  constructor(
-    shared: Informers,
-    fault: (error: unknown) => void,
-    own: OwnRevisions = new OwnRevisions(),
-  ) {
+  constructor(shared: Informers, fault: (error: unknown) => void, own: OwnRevisions) {
     this.#shared = shared;
     this.#fault = fault;
     this.#own = own;
