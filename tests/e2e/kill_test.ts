@@ -6,6 +6,7 @@
  * A few rounds run with the tests; `PLESIO_KILL_ROUNDS=100` runs as many as it says.
  */
 import { assert, assertEquals } from "@std/assert";
+import { type Acknowledged, Follower, lostOf, MAPS, writeMap } from "./kill_load.ts";
 import { RawConnection } from "./raw_http.ts";
 import { freePort, Server } from "./server.ts";
 import { waiting } from "./until.ts";
@@ -13,76 +14,30 @@ import { waiting } from "./until.ts";
 const ROUNDS = Number(Deno.env.get("PLESIO_KILL_ROUNDS") ?? 3);
 const CLIENTS = 4;
 const LOAD_MS = 700;
-const MAPS = "/api/v1/namespaces/default/configmaps";
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-/** What was answered: name to resourceVersion. */
-type Acknowledged = Map<string, number>;
-
+/** Writes until the server is killed. */
 async function write(
   server: Server,
-  round: number,
-  client: number,
   acknowledged: Acknowledged,
+  { round, client }: { round: number; client: number },
 ): Promise<void> {
   const connection = await RawConnection.open(server.access).catch(() => undefined);
-  for (let i = 0; connection; i++) {
-    const name = `r${round}-c${client}-${i}`;
-    const object = {
-      apiVersion: "v1",
-      kind: "ConfigMap",
-      metadata: { name, labels: { load: "1" } },
-      data: { name },
-    };
-    try {
-      const { status, body } = await connection.request(
-        "POST",
-        MAPS,
-        encoder.encode(JSON.stringify(object)),
-      );
-      if (status !== 201) throw new Error(`${status} ${decoder.decode(body)}`);
-      acknowledged.set(name, Number(JSON.parse(decoder.decode(body)).metadata.resourceVersion));
-    } catch {
-      return; // killed
+  try {
+    for (let i = 0; connection; i++) {
+      await writeMap(connection, `r${round}-c${client}-${i}`, acknowledged);
     }
+  } catch {
+    return; // killed
   }
 }
 
-/** Follows the load's ConfigMaps from a revision, noting each event once. */
-class Follower {
-  readonly seen = new Map<string, number>();
-  last: number;
-  readonly wrong: string[] = [];
-  constructor(from: number) {
-    this.last = from;
-  }
-  async follow(server: Server): Promise<void> {
-    const connection = await RawConnection.open(server.access);
-    let held = "";
-    const text = new TextDecoder();
-    const path = `${MAPS}?watch=true&labelSelector=load&resourceVersion=${this.last}`;
-    for await (const piece of connection.stream(path)) {
-      held += text.decode(piece, { stream: true });
-      for (let end; (end = held.indexOf("\n")) >= 0; held = held.slice(end + 1)) {
-        this.#take(JSON.parse(held.slice(0, end)));
-      }
-    }
-  }
-  #take(
-    { type, object }: {
-      type: string;
-      object: { metadata: { name: string; resourceVersion: string } };
-    },
-  ): void {
-    const { name, resourceVersion } = object.metadata;
-    const revision = Number(resourceVersion);
-    if (type !== "ADDED") this.wrong.push(`${type} ${name}`);
-    if (revision <= this.last) this.wrong.push(`${name} at ${revision} after ${this.last}`);
-    if (this.seen.has(name)) this.wrong.push(`${name} twice`);
-    this.last = Math.max(this.last, revision);
-    this.seen.set(name, revision);
-  }
+/** Follows until the server is killed. */
+async function follow(server: Server, follower: Follower): Promise<void> {
+  await RawConnection.open(server.access).then((one) => follower.follow(one)).catch(() =>
+    undefined
+  );
 }
 
 async function get(server: Server, path: string) {
@@ -149,12 +104,12 @@ Deno.test(`kill -9, ${ROUNDS} rounds under load`, async () => {
   for (let round = 0; round < ROUNDS; round++) {
     const running = await until("one program", () => {
       const found = containersOf(name);
-      return Promise.resolve(found.length > 0 && found);
+      return found.length > 0 && found;
     });
-    const followed = follower.follow(server).catch(() => undefined);
+    const followed = follow(server, follower);
     const writers = Array.from(
       { length: CLIENTS },
-      (_, client) => write(server, round, client, acknowledged),
+      (_, client) => write(server, acknowledged, { round, client }),
     );
     await new Promise((resolve) => setTimeout(resolve, LOAD_MS));
     for (const pid of (await server.pids()).filter((pid) => !running.includes(pid))) {
@@ -166,23 +121,17 @@ Deno.test(`kill -9, ${ROUNDS} rounds under load`, async () => {
     const head = Number(value.metadata.resourceVersion);
     assert(head >= newest, `the head went from ${newest} to ${head}`);
     newest = head;
-    const stored = new Map<string, number>(
-      value.items.map((
-        o: { metadata: { name: string; resourceVersion: string } },
-      ) => [o.metadata.name, Number(o.metadata.resourceVersion)]),
-    );
-    const lost = [...acknowledged].filter(([name, revision]) => stored.get(name) !== revision);
-    assertEquals(lost, [], `round ${round}: acknowledged and lost`);
+    assertEquals(lostOf(acknowledged, value), [], `round ${round}: acknowledged and lost`);
   }
-  const last = follower.follow(server).catch(() => undefined);
+  const last = follow(server, follower);
   await until(
     "every acknowledged write seen by the watch",
-    () => Promise.resolve([...acknowledged.keys()].every((name) => follower.seen.has(name))),
+    () => follower.hasSeen(acknowledged),
   );
   assertEquals(follower.wrong, []);
   const revisions = [...follower.seen.values()];
   assertEquals(new Set(revisions).size, revisions.length, "a revision was used twice");
-  await until("exactly one program", () => Promise.resolve(containersOf(name).length === 1));
+  await until("exactly one program", () => containersOf(name).length === 1);
   await server.stop();
   await last;
   assertEquals(containersOf(name), []);

@@ -8,6 +8,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { decodeRecord } from "../../kv/codec.ts";
 import { openBackend } from "../../kv/open.ts";
 import { EtcdCluster, hasEtcd } from "../etcd_cluster.ts";
+import { type Acknowledged, Follower, lostOf, MAPS, writeMap } from "./kill_load.ts";
 import { runKubectl } from "./kubectl.ts";
 import { kvConnect, Processes, type SharedStore } from "./processes.ts";
 import { RawConnection } from "./raw_http.ts";
@@ -16,7 +17,6 @@ import { waiting } from "./until.ts";
 
 const ROUNDS = Number(Deno.env.get("PLESIO_KILL_ROUNDS") ?? 2);
 const ROUND_MS = Number(Deno.env.get("PLESIO_KILL_EVERY_MS") ?? 3_000);
-const MAPS = "/api/v1/namespaces/default/configmaps";
 const ROOT = new URL("../../", import.meta.url);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -57,27 +57,15 @@ async function hasAccount(all: Processes): Promise<void> {
   );
 }
 
-/** Writes as long as it is let, and notes what was acknowledged; what was not may be there or not. */
-async function write(
-  all: Processes,
-  client: number,
-  over: AbortSignal,
-): Promise<Map<string, number>> {
-  const acknowledged = new Map<string, number>();
+/** Writes as long as it is let, and notes what was acknowledged. */
+async function write(all: Processes, client: number, over: AbortSignal): Promise<Acknowledged> {
+  const acknowledged: Acknowledged = new Map();
   const access = accessOf(await Deno.readTextFile(all.kubeconfig));
   let connection: RawConnection | undefined;
   for (let i = 0; !over.aborted; i++) {
-    const name = `c${client}-${i}`;
-    const map = { metadata: { name, labels: { load: "1" } }, data: { name } };
     try {
       connection ??= await RawConnection.open(access);
-      const { status, body } = await connection.request(
-        "POST",
-        MAPS,
-        encoder.encode(JSON.stringify(map)),
-      );
-      if (status !== 201) throw new Error(`${status}`);
-      acknowledged.set(name, Number(JSON.parse(decoder.decode(body)).metadata.resourceVersion));
+      await writeMap(connection, `c${client}-${i}`, acknowledged);
       await new Promise((resolve) => setTimeout(resolve, 10));
     } catch {
       connection = undefined;
@@ -88,49 +76,21 @@ async function write(
   return acknowledged;
 }
 
-/** Follows the load's ConfigMaps as client-go does: at another process, from the last revision it has seen. */
-class Follower {
-  readonly seen = new Map<string, number>();
-  readonly wrong: string[] = [];
-  connections = 0;
-  #last: number;
-
-  constructor(from: number) {
-    this.#last = from;
-  }
-
-  async follow(all: Processes, over: AbortSignal): Promise<void> {
-    const access = accessOf(await Deno.readTextFile(all.kubeconfig));
-    while (!over.aborted) {
-      try {
-        const connection = await RawConnection.open(access);
-        const close = () => connection.close();
-        over.addEventListener("abort", close, { once: true });
-        this.connections++;
-        await this.#read(connection);
-      } catch {
-        await new Promise((resolve) => setTimeout(resolve, 50));
-      }
+/** Follows at one process after the other; how many connections that took. */
+async function follow(all: Processes, follower: Follower, over: AbortSignal): Promise<number> {
+  let connections = 0;
+  const access = accessOf(await Deno.readTextFile(all.kubeconfig));
+  while (!over.aborted) {
+    try {
+      const connection = await RawConnection.open(access);
+      over.addEventListener("abort", () => connection.close(), { once: true });
+      connections++;
+      await follower.follow(connection);
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
-
-  async #read(connection: RawConnection): Promise<void> {
-    let held = "";
-    const text = new TextDecoder();
-    const path = `${MAPS}?watch=true&labelSelector=load&resourceVersion=${this.#last}`;
-    for await (const piece of connection.stream(path)) {
-      held += text.decode(piece, { stream: true });
-      for (let end; (end = held.indexOf("\n")) >= 0; held = held.slice(end + 1)) {
-        const { type, object: { metadata } } = JSON.parse(held.slice(0, end));
-        const revision = Number(metadata.resourceVersion);
-        if (type !== "ADDED") this.wrong.push(`${type} ${metadata.name}`);
-        if (revision <= this.#last) this.wrong.push(`${metadata.name} at ${revision} again`);
-        if (this.seen.has(metadata.name)) this.wrong.push(`${metadata.name} twice`);
-        this.#last = Math.max(this.#last, revision);
-        this.seen.set(metadata.name, revision);
-      }
-    }
-  }
+  return connections;
 }
 
 /**
@@ -308,7 +268,7 @@ async function killing(store: SharedStore): Promise<void> {
   const follower = new Follower(Number(value.metadata.resourceVersion));
   const judge = new Judge();
   const judging = judge.watch(kv, over.signal);
-  const following = follower.follow(all, over.signal);
+  const following = follow(all, follower, over.signal);
   const loading = new AbortController();
   const writers = [0, 1, 2].map((client) => write(all, client, loading.signal));
   const deploying = deploy(all, loading.signal);
@@ -327,27 +287,22 @@ async function killing(store: SharedStore): Promise<void> {
   loading.abort();
   const acknowledged = new Map((await Promise.all(writers)).flatMap((one) => [...one]));
   await deploying;
-  const stored = new Map<string, number>(
-    (await ask(all, "GET", MAPS)).value.items.map((
-      o: { metadata: { name: string; resourceVersion: string } },
-    ) => [o.metadata.name, Number(o.metadata.resourceVersion)]),
-  );
-  const lost = [...acknowledged].filter(([name, revision]) => stored.get(name) !== revision);
+  const lost = lostOf(acknowledged, (await ask(all, "GET", MAPS)).value);
   assertEquals(lost, [], "acknowledged and lost");
   assert(acknowledged.size > ROUNDS * 20, `only ${acknowledged.size} writes were acknowledged`);
   await until(
     "every acknowledged write seen by the watch",
-    () => Promise.resolve([...acknowledged.keys()].every((name) => follower.seen.has(name))),
+    () => follower.hasSeen(acknowledged),
   );
   await allAreTold(all);
   over.abort();
-  await Promise.all([judging, following]);
+  const [connections] = await Promise.all([following, judging]);
   close();
   assertEquals(follower.wrong, []);
   assertEquals(judge.wrong, []);
   assert(judge.judged > 20, `only ${judge.judged} writes were judged`);
   console.log(
-    `${acknowledged.size} writes acknowledged, ${follower.connections} connections of the watch, ` +
+    `${acknowledged.size} writes acknowledged, ${connections} connections of the watch, ` +
       `${judge.judged} writes judged by ${judge.terms} terms`,
   );
   if (said) assertMatch(said, /^\d+ passed, 0 failed$/m, said);
