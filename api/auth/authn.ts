@@ -107,7 +107,8 @@ function refuse(error: unknown): never {
   throw error;
 }
 
-function bearerToken(credentials: Credentials): string | undefined {
+/** The token of an `Authorization: Bearer` header. */
+export function bearerToken(credentials: Pick<Credentials, "header">): string | undefined {
   const value = credentials.header("authorization")?.trim();
   if (!value) return undefined;
   const space = value.indexOf(" ");

@@ -5,6 +5,7 @@
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
+import { bearerToken } from "../auth/authn.ts";
 import type { Logins } from "../auth/logins.ts";
 import { badRequest, unauthorized } from "../machinery/errors.ts";
 import { takesGzip } from "../server/compress.ts";
@@ -39,7 +40,7 @@ export function loginLink(server: string, code: string): string {
 /** POST gives a token for a code, DELETE ends the token that comes along. */
 async function login(call: Call, logins: Logins): Promise<Reply> {
   if (call.method === "DELETE") {
-    logins.end(call.header("authorization")?.replace(/^bearer /i, "") ?? "");
+    logins.end(bearerToken(call) ?? "");
     return { status: 204, headers: {} };
   }
   const { code } = parsed(await call.body(LOGIN_BYTES_MAX));
@@ -48,6 +49,7 @@ async function login(call: Call, logins: Logins): Promise<Reply> {
   return jsonReply(201, given, { "cache-control": "no-store" });
 }
 
+/** Reads it without repeating any of it: a refusal's text may be logged, a code may not. */
 function parsed(body: Uint8Array): { code: string } {
   let value: { code?: unknown } | undefined;
   try {
