@@ -176,7 +176,7 @@ function NodePods({ node, pods, put }: { node: string; pods: readonly MapPod[]; 
     put(`pod ${pod.namespace}/${pod.name}`)(element);
   };
   return (
-    <div class="map-node">
+    <div>
       <h3>{node && node !== "<none>" ? node : t("actors.noNode")}</h3>
       <ul class="map-pods">
         {shown.map((pod) => (

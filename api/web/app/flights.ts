@@ -50,8 +50,7 @@ export class Flights {
     const pen = this.#canvas.getContext("2d")!;
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, clientWidth, clientHeight);
-    const colours = getComputedStyle(this.#canvas);
-    const [good, bad] = ["--accent", "--bad"].map((name) => colours.getPropertyValue(name));
+    const { color: good, borderTopColor: bad } = getComputedStyle(this.#canvas);
     const time = now();
     this.#flights = this.#flights.filter(({ began }) => time - began < FLIGHT_MS + RING_MS);
     for (const flight of this.#flights) {

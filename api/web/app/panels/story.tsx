@@ -17,7 +17,7 @@ export function StoryPanel(props: PanelProps) {
   const { hops, began, missing = [] } = story;
   const lastMs = hops.reduce((latest, { sinceMs }) => Math.max(latest, sinceMs), 1);
   return (
-    <div class="story">
+    <div>
       <p>{t("story.began", { time: moment(began), count: hops.length, span: ms(lastMs) })}</p>
       <ol class="story-parts" aria-label={t("story.parts")}>
         {partsOf(hops).map(({ part, sinceMs, count }) => (
