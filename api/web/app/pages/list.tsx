@@ -50,10 +50,7 @@ function Listed({ kind, query }: { kind: KindInfo; query: URLSearchParams }) {
         )}
       </Head>
       <Filters query={query} labels={labels} fields={fields} />
-      {state.failure && <Failure text={state.failure} />}
-      {state.loaded || state.rows.size > 0
-        ? <KindTable kind={kind} state={state} search={query.get("search") ?? ""} />
-        : !state.failure && <Waiting />}
+      <KindTable kind={kind} state={state} search={query.get("search") ?? ""} />
     </>
   );
 }
@@ -94,15 +91,25 @@ interface Order {
   down: boolean;
 }
 
-/** A live table of any rows of a kind; also used where an object's page lists others. */
-export function KindTable(
-  { kind, state, search = "", short }: {
-    kind: KindInfo;
-    state: LiveState;
-    search?: string;
-    short?: boolean;
-  },
-) {
+interface TableProps {
+  kind: KindInfo;
+  state: LiveState;
+  search?: string;
+  short?: boolean;
+}
+
+/** A live table of any rows of a kind, once there are any to show; also used where an object's page lists others. */
+export function KindTable(props: TableProps) {
+  const { failure, loaded, rows } = props.state;
+  return (
+    <>
+      {failure && <Failure text={failure} />}
+      {loaded || rows.size > 0 ? <Rows {...props} /> : !failure && <Waiting />}
+    </>
+  );
+}
+
+function Rows({ kind, state, search = "", short }: TableProps) {
   const [order, setOrder] = useState<Order>({ column: 0, down: false });
   const chosen = useColumns(kind, state.columns);
   const [, tick] = useState(0);
