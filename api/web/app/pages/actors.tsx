@@ -8,7 +8,17 @@ import { ActorMap, type Landing } from "../actor_map.tsx";
 import { type ActorMessage, control, useActors } from "../actors_live.ts";
 import { reasonOf } from "../kube.ts";
 import type { PageProps } from "../pages.ts";
-import { announce, Badge, Card, Facts, Failure, Head, Tabs, Waiting } from "../parts/basics.tsx";
+import {
+  announce,
+  Badge,
+  Card,
+  Facts,
+  Failure,
+  Head,
+  Scrolling,
+  Tabs,
+  Waiting,
+} from "../parts/basics.tsx";
 import { changed, href } from "../router.ts";
 import { ms, t } from "../words.ts";
 
@@ -97,9 +107,9 @@ function OneActor(
           ]}
         />
         {messages.length > 0 && (
-          <div class="scroller" tabIndex={0} role="region" aria-label={t("actors.messages")}>
+          <Scrolling label={t("actors.messages")} class="scroller">
             <MessageTable messages={messages.slice(0, OWN_MESSAGES)} own />
-          </div>
+          </Scrolling>
         )}
       </div>
       {!mayControl && <p class="quiet">{t("actors.noControl")}</p>}
@@ -119,7 +129,7 @@ function StateBadge({ report: { state, paused } }: { report: ActorReport }) {
 
 function ActorTable({ reports }: { reports: ReadonlyMap<string, ActorReport> }) {
   return (
-    <div class="scroller" tabIndex={0} role="region" aria-label={t("actors.table")}>
+    <Scrolling label={t("actors.table")} class="scroller">
       <table class="plain-table">
         <caption class="only-read">{t("actors")}</caption>
         <thead>
@@ -155,21 +165,20 @@ function ActorTable({ reports }: { reports: ReadonlyMap<string, ActorReport> }) 
           ))}
         </tbody>
       </table>
-    </div>
+    </Scrolling>
   );
 }
 
 function Messages({ messages }: { messages: readonly ActorMessage[] }) {
   if (messages.length === 0) return <p class="quiet">{t("actors.noMessages")}</p>;
   return (
-    <div class="scroller" tabIndex={0} role="region" aria-label={t("actors.messages")}>
+    <Scrolling label={t("actors.messages")} class="scroller">
       <MessageTable messages={messages} />
-    </div>
+    </Scrolling>
   );
 }
 
 function MessageTable({ messages, own }: { messages: readonly ActorMessage[]; own?: boolean }) {
-  if (messages.length === 0) return null;
   return (
     <table class="plain-table">
       <caption class="only-read">{t("actors.messages")}</caption>

@@ -2,7 +2,7 @@
 import { useAsked } from "../asked.ts";
 import { askJson, pathOf } from "../kube.ts";
 import type { PanelProps } from "../panels.ts";
-import { Card, Facts, Failure, Waiting } from "../parts/basics.tsx";
+import { Card, Facts, Failure, Scrolling, Waiting } from "../parts/basics.tsx";
 import { moment, t } from "../words.ts";
 
 /** The panel. */
@@ -63,7 +63,7 @@ export function ExplanationPanel({ kind, object }: PanelProps) {
 function Matrix({ matrix }: { matrix: readonly any[] }) {
   return (
     <Card title={t("explain.matrix")} class="whole">
-      <div class="scroll" tabIndex={0} role="region" aria-label={t("explain.matrix")}>
+      <Scrolling label={t("explain.matrix")}>
         <table>
           <thead>
             <tr>
@@ -90,7 +90,7 @@ function Matrix({ matrix }: { matrix: readonly any[] }) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scrolling>
     </Card>
   );
 }

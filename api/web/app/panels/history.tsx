@@ -5,7 +5,7 @@ import { useAsked } from "../asked.ts";
 import { readable } from "../edit_text.ts";
 import { askYaml } from "../kube.ts";
 import type { PanelProps } from "../panels.ts";
-import { Failure, Waiting } from "../parts/basics.tsx";
+import { Failure, Scrolling, Waiting } from "../parts/basics.tsx";
 import { Difference } from "../parts/difference.tsx";
 import { changed } from "../router.ts";
 import { useStory } from "../story.ts";
@@ -29,7 +29,7 @@ export function HistoryPanel(props: PanelProps) {
   ];
   return (
     <div class="history">
-      <div class="scroller" tabIndex={0} role="region" aria-label={t("panel.history")}>
+      <Scrolling label={t("panel.history")} class="scroller">
         <table class="plain-table">
           <caption class="only-read">{t("panel.history")}</caption>
           <thead>
@@ -53,7 +53,7 @@ export function HistoryPanel(props: PanelProps) {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scrolling>
       {missing.map((text) => <p key={text} class="quiet">{text}</p>)}
       <Between {...props} from={Math.min(from, to)} to={Math.max(from, to)} />
     </div>

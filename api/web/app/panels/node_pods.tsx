@@ -5,7 +5,7 @@ import { kindOf } from "../discovery.ts";
 import { usageOf, useMetrics } from "../metrics.ts";
 import type { PanelProps } from "../panels.ts";
 import { Bar } from "../parts/bar.tsx";
-import { Card } from "../parts/basics.tsx";
+import { Card, Scrolling } from "../parts/basics.tsx";
 import { usePods } from "../pods.ts";
 import { objectHref } from "../router.ts";
 import { t } from "../words.ts";
@@ -46,7 +46,7 @@ function PodTable({ pods }: { pods: readonly any[] }) {
     requestOf(b, "cpu") - requestOf(a, "cpu") || requestOf(b, "memory") - requestOf(a, "memory")
   );
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={t("pods")}>
+    <Scrolling label={t("pods")}>
       <table>
         <thead>
           <tr>
@@ -69,7 +69,7 @@ function PodTable({ pods }: { pods: readonly any[] }) {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scrolling>
   );
 }
 

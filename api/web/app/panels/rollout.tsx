@@ -5,7 +5,7 @@ import { client, FIELD_MANAGER, reasonOf } from "../kube.ts";
 import { useLive } from "../live.ts";
 import type { PanelProps } from "../panels.ts";
 import { Bar } from "../parts/bar.tsx";
-import { announce, Badge, Card } from "../parts/basics.tsx";
+import { announce, Badge, Card, Scrolling } from "../parts/basics.tsx";
 import { KindTable } from "../pages/list.tsx";
 import { usePodTable } from "../pods.ts";
 import { type Progress, progressOf, type Revision, revisionsOf, undoPatch } from "../rollout.ts";
@@ -80,7 +80,7 @@ function Revisions(
     }
   };
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label={t("rollout.revisions")}>
+    <Scrolling label={t("rollout.revisions")}>
       <table>
         <thead>
           <tr>
@@ -119,6 +119,6 @@ function Revisions(
           ))}
         </tbody>
       </table>
-    </div>
+    </Scrolling>
   );
 }

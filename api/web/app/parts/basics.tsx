@@ -138,6 +138,17 @@ export function Dialog(
   );
 }
 
+/** What may be wider or higher than its place: it scrolls there, by the keyboard too. */
+export function Scrolling(
+  { label, class: name = "scroll", children }: {
+    label: string;
+    class?: "scroll" | "scroller";
+    children: ComponentChildren;
+  },
+) {
+  return <div class={name} tabIndex={0} role="region" aria-label={label}>{children}</div>;
+}
+
 /** A field and what it is called. */
 export function Field(
   { name, children, hint }: { name: string; children: ComponentChildren; hint?: string },
