@@ -1,6 +1,7 @@
 /** Chromium before a cluster's dashboard: where it is, how pages are looked at, what must not happen on them. */
 import { assertEquals } from "@std/assert";
 import axe from "axe-core";
+import type { Cluster } from "../../mod.ts";
 import { type Browser, type BrowserContextOptions, chromium, type Page } from "playwright-core";
 
 const CHROMIUM = "/usr/bin/chromium";
@@ -64,9 +65,65 @@ export async function violations(page: Page): Promise<string[]> {
 }
 
 /** Whether the page is wider than the window. */
-export async function overflow(page: Page): Promise<number> {
+async function overflow(page: Page): Promise<number> {
   const root = "document.documentElement";
   return await page.evaluate(`${root}.scrollWidth - ${root}.clientWidth`) as number;
+}
+
+/** A language, a theme and a width. */
+export interface Look {
+  name: string;
+  options: BrowserContextOptions;
+}
+
+/** Each theme, language and width is in one of these. */
+export const LOOKS: readonly Look[] = [
+  { name: "en-light", options: { locale: "en-US", colorScheme: "light" } },
+  {
+    name: "ko-dark-phone",
+    options: { locale: "ko-KR", colorScheme: "dark", viewport: { width: 390, height: 844 } },
+  },
+];
+
+/** A page or a panel: its name, its address, and what shows that it is there. */
+export type Place = readonly [name: string, address: string, shown: string];
+
+/** A cluster, a browser before it, and where the dashboard lies. */
+export interface World {
+  cluster: Cluster;
+  browser: Browser;
+  base: string;
+}
+
+/** Opens the dashboard by a new link. */
+export async function logIn({ cluster }: World, page: Page): Promise<void> {
+  await page.goto(cluster.loginLink());
+  await page.locator("main .tile").first().waitFor();
+}
+
+/** Goes to a page. */
+export async function go({ base }: World, page: Page, address: string): Promise<void> {
+  await page.goto(`${base}#/${address}`);
+}
+
+/** Looks at every place: nothing goes wrong there, none has a finding of the accessibility check or is too wide. */
+export async function lookAround(
+  world: World,
+  look: Look,
+  places: readonly Place[],
+): Promise<void> {
+  const looked = await openPage(world.browser, new URL(world.base).origin, look.options);
+  const { page } = looked;
+  await logIn(world, page);
+  for (const [name, address, shown] of places) {
+    await go(world, page, address);
+    await page.locator(shown).first().waitFor();
+    assertEquals([look.name, name, await violations(page)], [look.name, name, []]);
+    assertEquals([look.name, name, await overflow(page)], [look.name, name, 0]);
+    await picture(page, `${name}-${look.name}`);
+  }
+  assertNoFaults(looked);
+  await page.context().close();
 }
 
 /** Keeps a picture where `SCREENSHOTS` names a folder. */

@@ -4,16 +4,22 @@
  * accessibility check; ten thousand rows. `SCREENSHOTS=folder` keeps pictures.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import type { Browser, BrowserContextOptions, Page } from "playwright-core";
+import type { Page } from "playwright-core";
 import { Cluster } from "../../mod.ts";
 import {
   assertNoFaults,
+  go,
+  logIn,
+  type Look,
+  lookAround,
+  LOOKS,
   noBrowser,
   openPage,
-  overflow,
   picture,
+  type Place,
   startBrowser,
   violations,
+  type World,
 } from "./dashboard_fixture.ts";
 
 const reason = noBrowser();
@@ -45,56 +51,28 @@ const TOO_LARGE = {
 const core = (plural: string) => ({ group: "", version: "v1", plural });
 
 /** Every page and every panel, by what shows that it is there. */
-const PLACES: readonly (readonly [name: string, address: string, shown: string])[] = [
-  ["overview", "", ".tile"],
-  ["deploy", "deploy", "textarea"],
-  ["pods", "list/core/pods", ".virtual-rows a"],
-  ["nodes", "list/core/nodes", ".virtual-rows a"],
-  ["summary", "object/apps/deployments/default/web", ".facts"],
-  ["rollout", "object/apps/deployments/default/web?tab=rollout", "progress"],
-  ["pods-of", "object/apps/deployments/default/web?tab=pods", ".virtual-rows a"],
-  ["family", "object/apps/deployments/default/web?tab=family", ".tree a"],
-  ["yaml", "object/apps/deployments/default/web?tab=yaml", "textarea.code"],
-  ["explanation", "object/core/pods/default/large?tab=explanation", "table"],
-  ["logs", "object/core/pods/default/talker?tab=logs", ".log-line"],
-  ["terminal", "object/core/pods/default/talker?tab=terminal", "form"],
-  ["proxy", "object/core/pods/default/talker?tab=proxy", "form"],
-  ["metrics", "object/core/pods/default/talker?tab=metrics", "svg"],
-  ["allocated", "object/core/nodes/-/plesio-0?tab=allocated", "progress"],
-];
-/** Each theme, language and width is in one of these. */
-const LOOKS: readonly Look[] = [
-  { name: "en-light", options: { locale: "en-US", colorScheme: "light" } },
-  {
-    name: "ko-dark-phone",
-    options: { locale: "ko-KR", colorScheme: "dark", viewport: { width: 390, height: 844 } },
-  },
+const PLACES: readonly Place[] = [
+  ["overview", "", "main .tile"],
+  ["deploy", "deploy", "main textarea"],
+  ["pods", "list/core/pods", "main .virtual-rows a"],
+  ["nodes", "list/core/nodes", "main .virtual-rows a"],
+  ["summary", "object/apps/deployments/default/web", "main .facts"],
+  ["rollout", "object/apps/deployments/default/web?tab=rollout", "main progress"],
+  ["pods-of", "object/apps/deployments/default/web?tab=pods", "main .virtual-rows a"],
+  ["family", "object/apps/deployments/default/web?tab=family", "main .tree a"],
+  ["yaml", "object/apps/deployments/default/web?tab=yaml", "main textarea.code"],
+  ["explanation", "object/core/pods/default/large?tab=explanation", "main table"],
+  ["logs", "object/core/pods/default/talker?tab=logs", "main .log-line"],
+  ["terminal", "object/core/pods/default/talker?tab=terminal", "main form"],
+  ["proxy", "object/core/pods/default/talker?tab=proxy", "main form"],
+  ["metrics", "object/core/pods/default/talker?tab=metrics", "main svg"],
+  ["allocated", "object/core/nodes/-/plesio-0?tab=allocated", "main progress"],
 ];
 /** The rest, for whoever wants pictures of all. */
 const FURTHER_LOOKS: readonly Look[] = [
   { name: "ko-dark", options: { locale: "ko-KR", colorScheme: "dark" } },
   { name: "en-phone", options: { viewport: { width: 390, height: 844 } } },
 ];
-
-interface Look {
-  name: string;
-  options: BrowserContextOptions;
-}
-
-interface World {
-  cluster: Cluster;
-  browser: Browser;
-  base: string;
-}
-
-async function logIn({ cluster }: World, page: Page): Promise<void> {
-  await page.goto(cluster.loginLink());
-  await page.locator("main .tile").first().waitFor();
-}
-
-async function go({ base }: World, page: Page, address: string): Promise<void> {
-  await page.goto(`${base}#/${address}`);
-}
 
 async function loggingIn(world: World): Promise<void> {
   const { browser, base, cluster } = world;
@@ -221,21 +199,6 @@ async function typing(world: World, page: Page): Promise<void> {
   await page.getByRole("alert").waitFor();
 }
 
-async function everyPage(world: World, look: Look): Promise<void> {
-  const looked = await openPage(world.browser, new URL(world.base).origin, look.options);
-  const { page } = looked;
-  await logIn(world, page);
-  for (const [name, address, shown] of PLACES) {
-    await go(world, page, address);
-    await page.locator(`main ${shown}`).first().waitFor({ state: "attached" });
-    assertEquals([look.name, name, await violations(page)], [look.name, name, []]);
-    assert(await overflow(page) <= 0, `${name} is wider than ${look.name}`);
-    await picture(page, `${name}-${look.name}`);
-  }
-  assertNoFaults(looked);
-  await page.context().close();
-}
-
 async function manyRows(world: World, page: Page): Promise<void> {
   const { cluster } = world;
   const pod = (i: number) => ({
@@ -308,7 +271,10 @@ Deno.test({
       await t.step("runs a shell", () => typing(world, page));
       await t.step("goes by the keyboard", () => byKeyboard(world, page));
       for (const look of Deno.env.has("SCREENSHOTS") ? [...LOOKS, ...FURTHER_LOOKS] : LOOKS) {
-        await t.step(`every page is accessible: ${look.name}`, () => everyPage(world, look));
+        await t.step(
+          `every page is accessible: ${look.name}`,
+          () => lookAround(world, look, PLACES),
+        );
       }
       await t.step("has few elements for ten thousand pods", () => manyRows(world, page));
       assertNoFaults(looked);
