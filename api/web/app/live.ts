@@ -39,7 +39,6 @@ export interface LiveState {
   readonly loaded: boolean;
   /** Why it does not follow at the moment. */
   readonly failure?: string;
-  readonly code?: number;
 }
 
 /** What is to be followed. */
@@ -86,23 +85,27 @@ class Following {
   }
 
   async run(): Promise<void> {
-    const { stop } = this.#followed;
+    const { at, stop } = this.#followed;
     let wait = RETRY_MS;
     while (!stop.aborted) {
+      const before = this.#revision;
       try {
         if (!this.#revision) await this.#list();
-        wait = RETRY_MS;
-        if (this.#followed.at !== undefined) return;
+        if (at !== undefined) return;
         await this.#watch();
+        wait = RETRY_MS;
+        if (this.#revision !== before) continue;
       } catch (error) {
         if (stop.aborted) return;
+        if (this.#revision !== before) wait = RETRY_MS;
         const code = error instanceof ApiError ? error.code : undefined;
-        if (code === 410 && this.#followed.at === undefined) this.#revision = "";
-        else this.#state.value = { ...this.#now(), failure: reasonOf(error), code };
+        if (code === 410 && at === undefined) this.#revision = "";
+        else this.#state.value = { ...this.#now(), failure: reasonOf(error) };
         // What is not there or not allowed now may be later, but not in a moment
-        await pause(code === 403 || code === 404 ? RETRY_MS_MAX : wait, stop);
-        wait = Math.min(wait * 2, RETRY_MS_MAX);
+        if (code === 403 || code === 404) wait = RETRY_MS_MAX;
       }
+      await pause(wait, stop);
+      wait = Math.min(wait * 2, RETRY_MS_MAX);
     }
   }
 
@@ -110,6 +113,7 @@ class Following {
     const { target, query, form, at, stop } = this.#followed;
     const client = clientFor(form, at);
     const found = new Map<string, Row>();
+    let revision = "";
     let next: string | undefined;
     do {
       const page: any = await client.list(target, {
@@ -121,10 +125,12 @@ class Following {
       this.#take(page);
       for (const row of rowsOf(page)) found.set(row.key, row);
       next = page.metadata.continue;
-      this.#revision = page.metadata.resourceVersion ?? "";
+      revision = page.metadata.resourceVersion ?? "";
       if (next) this.#state.value = { rows: found, columns: this.#columns, loaded: false };
     } while (next);
+    // Only a whole list is followed: one that broke off is begun again
     this.#rows = found;
+    this.#revision = revision;
     this.#draw();
   }
 
