@@ -27,9 +27,9 @@ const ASK_EVERY_MS = 2_000;
 /** While the slider is dragged, pages follow at most so often. */
 const REST_MS = 120;
 
-async function look(moment: string | undefined): Promise<void> {
+async function look(moment: string | undefined, signal: AbortSignal): Promise<void> {
   const query = moment === undefined ? "" : `?${new URLSearchParams({ at: moment })}`;
-  timeSpan.value = await askJson(`/plesio/v1/time${query}`);
+  timeSpan.value = await askJson(`/plesio/v1/time${query}`, { signal });
 }
 
 /** Opens and closes the slider. */
@@ -56,10 +56,17 @@ export function TimeBar() {
   const chosen = at.value;
   const shown = open.value || chosen !== undefined;
   useEffect(() => {
-    const asked = () =>
-      void look(chosen).catch((error) => shown && announce(reasonOf(error), true));
-    asked();
-    return shown ? every(ASK_EVERY_MS, asked) : undefined;
+    const stop = new AbortController();
+    const ask = () =>
+      void look(chosen, stop.signal).catch((error) =>
+        shown && !stop.signal.aborted && announce(reasonOf(error), true)
+      );
+    ask();
+    const end = shown ? every(ASK_EVERY_MS, ask) : undefined;
+    return () => {
+      stop.abort();
+      end?.();
+    };
   }, [shown, chosen]);
   if (!shown) return null;
   return (

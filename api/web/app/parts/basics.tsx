@@ -4,7 +4,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { signal } from "@preact/signals";
 import { t, type TextKey } from "../words.ts";
 
-/** What a screen reader is told, and everybody sees for a while. */
+/** What a screen reader is told, and everybody sees until they close it or there is something newer. */
 const announcement = signal<{ text: string; bad?: boolean }>({ text: "" });
 
 /** Tells the user something. */
