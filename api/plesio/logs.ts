@@ -16,7 +16,7 @@ import type { PlesioPorts } from "./ports.ts";
 /** Nodes that are asked at once. */
 const NODES_AT_ONCE_MAX = 16;
 /** Lines of an answer unless fewer are asked for, and at most. */
-const LINES_MAX = 10_000;
+export const LINES_MAX = 10_000;
 
 const PARAMETERS = ["namespace", "pod", "container", "since", "until", "grep", "limit", "format"];
 
@@ -33,12 +33,11 @@ export async function logs(asked: Asked): Promise<Reply> {
   allowMethods(asked, "GET");
   const query = parametersOf(asked, PARAMETERS);
   check(query);
-  const { lines, missing } = await gather(asked.ports, asked.user, query);
-  lines.sort((a, b) => a.time < b.time ? -1 : a.time > b.time ? 1 : 0);
+  const { lines: found, missing } = await gather(asked.ports, asked.user, query);
   const limit = Number(query.get("limit") ?? LINES_MAX);
-  const newest = lines.slice(-Math.min(limit, LINES_MAX));
-  if (!wantsText(asked)) return jsonReply(200, { lines: newest, missing });
-  const texts = newest.map((l) => `${l.time} ${l.namespace}/${l.pod}/${l.container} ${l.text}\n`);
+  const lines = newest(found, Math.min(limit, LINES_MAX));
+  if (!wantsText(asked)) return jsonReply(200, { lines, missing });
+  const texts = lines.map((l) => `${l.time} ${l.namespace}/${l.pod}/${l.container} ${l.text}\n`);
   return textReply(200, texts.join(""));
 }
 
@@ -54,7 +53,12 @@ function check(query: URLSearchParams): void {
   }
 }
 
-/** The lines of all nodes, and the names of those that did not answer. */
+/** The newest of lines, in order. */
+function newest(lines: Line[], limit: number): Line[] {
+  return lines.sort((a, b) => a.time < b.time ? -1 : a.time > b.time ? 1 : 0).slice(-limit);
+}
+
+/** The newest lines of all nodes, and the names of those that did not answer. */
 async function gather(
   { api }: PlesioPorts,
   user: User,
@@ -65,7 +69,7 @@ async function gather(
   if (!listed.ok) throw new ApiError(await listed.json());
   const { items = [] }: { items?: { metadata: { name: string } }[] } = await listed.json();
   const names = items.map(({ metadata }) => metadata.name);
-  const lines: Line[] = [];
+  let lines: Line[] = [];
   const missing: string[] = [];
   const next = names.values();
   const worker = async () => {
@@ -77,6 +81,8 @@ async function gather(
         await found.body?.cancel();
         missing.push(name);
       }
+      // However many nodes there are, no more is held than two answers' worth
+      if (lines.length > 2 * LINES_MAX) lines = newest(lines, LINES_MAX);
     }
   };
   await Promise.all(Array.from({ length: NODES_AT_ONCE_MAX }, worker));
