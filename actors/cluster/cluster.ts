@@ -95,8 +95,7 @@ export class Cluster {
         : undefined;
       const tokenKeys = await openTokenKeys(database.settings);
       const cluster = new Cluster({ options, clock, database, ranges, tokenKeys, log });
-      const { kinds, client, kit } = cluster.#make();
-      const { serviceRange } = clusterRanges(ranges, options);
+      const { kinds, client, kit, cidrs: { serviceRange } } = cluster.#make();
       await bootstrap({
         database,
         kinds,
@@ -159,8 +158,8 @@ export class Cluster {
 
   #make(): Parts {
     const { database, clock, options, log, ranges } = this.#ground;
-    const serviceIp = ranges?.apiIP ?? addressIn(clusterRanges(undefined, options).serviceRange, 1);
     const made = build(this.#ground, () => this.#parts.upkeep, this.#forks);
+    const serviceIp = ranges?.apiIP ?? addressIn(made.cidrs.serviceRange, 1);
     const upkeep = new Upkeep({
       database,
       clock,
@@ -202,7 +201,7 @@ export class Cluster {
         },
         ...parts.shared,
         ...(options.cloudZones?.length && { cloud: localCloud({ zones: options.cloudZones }) }),
-        clusterCidr: clusterRanges(ranges, options).podRange,
+        clusterCidr: parts.cidrs.podRange,
         loadBalancerCidr: balancerRange(options.loadBalancerPool, ranges),
         ...(localPathRoot && { localPathRoot, removeFolder }),
       },
@@ -258,10 +257,10 @@ export class Cluster {
     const listener = await this.api.listen({ host, port, tls });
     this.#listening.push(listener);
     this.#url ??= urlOf({ host: shown, port: listener.port });
-    const { ranges, options: told } = this.#parts;
+    const { ranges, cidrs } = this.#parts;
     await Promise.all([
       publishClusterInfo(this.client, { server: this.#url, authorityPem: material.trustPem }),
-      publishJoining(this.client, clusterRanges(ranges, told)),
+      publishJoining(this.client, cidrs),
     ]);
     await this.#parts.peers?.start({
       url: urlOf({ host: peer.ip ?? shown, port: peer.port || listener.port }),

@@ -64,6 +64,8 @@ export interface Parts extends Ground {
   outbound: Outbound;
   /** The other processes, if there can be any. */
   peers: Peers | undefined;
+  /** Where Services and pods have their addresses. */
+  cidrs: ReturnType<typeof clusterRanges>;
   /** What controllers share with the server. */
   shared: {
     metrics: ControllerMetrics;
@@ -90,7 +92,7 @@ export function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<
   const outbound = kit?.faults.outbound(direct) ?? direct;
   const server = () => api.client(SERVER, "plesio");
   const auth = identityOf(ground, { host, kinds, outbound, authorities, server });
-  const { serviceRange } = clusterRanges(ranges, options);
+  const cidrs = clusterRanges(ranges, options);
   const { actorControl: control } = options;
   const own = { database, clock, kinds, forks, kit, logins: auth.logins, control };
   const beside = plesioApi({ ...own, api: () => api, actors: () => system });
@@ -127,7 +129,7 @@ export function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<
     allNodes: allNodesApi(usage, (pod) => view.explainHere(pod)),
     following: () => upkeep().following,
     virtual: { ...metricsApi(async () => usage(await peers?.others())), ...view.subresources },
-    serviceRange,
+    serviceRange: cidrs.serviceRange,
     beside,
     stage: kit?.stage,
     front: options.front,
@@ -141,7 +143,7 @@ export function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<
   const system = createSystem({ client, informers, clock, queue, terms, log, spans: api.spans });
   const made = { kinds, api, client, informers, system, auth };
   const shared = sharedOf(options, { metrics: controllerMetrics, features: gates }, clock);
-  const local = { nodes, simulated, view, authorities, frontProxy, outbound, peers, shared };
+  const local = { nodes, simulated, view, authorities, frontProxy, outbound, peers, shared, cidrs };
   return { ...ground, ...made, ...local, host, kit };
 }
 

@@ -7,8 +7,12 @@
  */
 import { type Clock, ManualClock, type Timer } from "../../kv/clock.ts";
 import type { Store } from "../../kv/contract.ts";
-import { type Outbound, OutboundError, type OutboundRequest } from "../client/outbound.ts";
-import type { Endpoint } from "../client/outbound.ts";
+import {
+  type Endpoint,
+  type Outbound,
+  OutboundError,
+  type OutboundRequest,
+} from "../client/outbound.ts";
 import {
   alreadyExists,
   badRequest,
