@@ -53,7 +53,7 @@ export const FORMAT_VERSION = 3;
 export interface DatabaseOptions<T> {
   /**
    * `":memory:"` (default), `":simulated:"` (memory that never leaves the microtask queue: `MemoryKv`), a
-   * file, the URL of a KV Connect service, or "" for Deno's default.
+   * file, the URL of a KV Connect service or of an etcd (`open.ts`), or "" for Deno's default.
    */
   path?: string;
   /** An opened Deno KV to use instead of a path; closed with the database. */
@@ -394,15 +394,10 @@ class LogDatabase<T> implements Database<T> {
       const ground = { clusterId, objects: objects.ground(), events: events.ground(), settings };
       return await this.#parts.fork(ground, clock);
     }
-    const time = await objects.timeOf(at);
+    const then = await objects.groundAt(at);
     // Events that history no longer tells of are shown as they were when it began
-    const then = await events.revisionBy(time).catch(() => events.oldest());
-    const ground = {
-      clusterId,
-      objects: await objects.groundAt(at),
-      events: await events.groundAt(then),
-      settings,
-    };
+    const told = await events.revisionBy(then.time).catch(() => events.oldest());
+    const ground = { clusterId, objects: then, events: await events.groundAt(told), settings };
     return await this.#parts.fork(ground, clock);
   }
 

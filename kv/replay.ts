@@ -4,8 +4,7 @@
  */
 
 import { ManualClock } from "./clock.ts";
-import { type Codec, type Database, DatabaseError } from "./contract.ts";
-import type { Cause } from "./contract.ts";
+import { type Cause, type Codec, type Database, DatabaseError } from "./contract.ts";
 import { openDatabase, type StateGiven } from "./database.ts";
 import type { LogStore } from "./store.ts";
 
