@@ -231,7 +231,10 @@ export class LeaseTerms implements Terms {
     if (lived && before - known.lookedAt < LEASE_LOOK_EVERY_MS) return false;
     const entry = await this.#o.kv.get<number>(leaseKey(holder));
     // Nobody takes a term before its lease is written: without one, the holder has left.
-    if (entry.value === null) return true;
+    if (entry.value === null) {
+      this.#seen.delete(holder);
+      return true;
+    }
     const count = entry.value;
     const now = this.#o.clock.monotonic();
     const seen = this.#seen.get(holder);
