@@ -8,8 +8,8 @@ import type { Cause, DeepReadonly, Kind, KubeObject, Status } from "../machinery
 import { admissionOf, mutate, review } from "./admit.ts";
 import { decodeAs, formOf } from "./decoding.ts";
 import { type Deps, keyFor, timeText } from "./deps.ts";
-import { write } from "./request_spans.ts";
 import type { Answer, ApiRequest } from "./request.ts";
+import { write } from "./request_write.ts";
 
 const BINDING = formOf("", "v1", "Binding");
 const SUBJECT = { group: "", resource: "pods/binding" };
@@ -31,8 +31,8 @@ export async function bindPod(deps: Deps, request: ApiRequest): Promise<Answer> 
   const key = keyFor(pods, request.namespace, name);
   const now = timeText(deps.clock.now());
   if (!request.params.dryRun) {
-    const { objects } = deps.database;
-    await write(deps, request, objects, (draft) => assign(draft, key, binding, now));
+    const { objects: store } = deps.database;
+    await write(deps, request, { store }, (draft) => assign(draft, key, binding, now));
   }
   return { code: 201, kind: pods, status: success() };
 }

@@ -6,7 +6,6 @@
  * - What reacts to a revision belongs to its trace. Else a trace begins with the request, or goes on that began outside
  *   (`traceparent`, https://www.w3.org/TR/trace-context/). All that one request writes is of one cause.
  */
-import type { Cause, Term } from "../../kv/contract.ts";
 import { BECAUSE_HEADER } from "../client/http.ts";
 import { badRequest } from "../machinery/errors.ts";
 import { hex32, mixed } from "../machinery/spans.ts";
@@ -128,9 +127,4 @@ function readRevision(deps: Deps, request: ApiRequest): number {
 function versionIn(value: unknown): unknown {
   return (value as { metadata?: { resourceVersion?: unknown } } | undefined)?.metadata
     ?.resourceVersion;
-}
-
-/** How a request's writes are made. */
-export function writeOptions(request: ApiRequest): { term?: Term; cause?: Cause } {
-  return { term: request.term, cause: request.cause };
 }

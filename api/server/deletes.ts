@@ -13,7 +13,7 @@ import { prepareServed } from "./conversions.ts";
 import { type Deps, keyFor, storeOf, subjectOf, timeText } from "./deps.ts";
 import { listPage } from "./list.ts";
 import type { Answer, ApiRequest, DeleteOptions } from "./request.ts";
-import { write } from "./request_spans.ts";
+import { write } from "./request_write.ts";
 import { itemAfter } from "./writes.ts";
 
 /** Times a delete starts again because the object moved. */
@@ -228,8 +228,6 @@ export function checkPreconditions(
   }
 }
 
-class Undone extends Error {}
-
 const JOB_WARNING = "child pods are preserved by default when jobs are deleted; " +
   "set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
 
@@ -292,23 +290,17 @@ async function tryDelete(
   const plugins = committers(deps, admission);
   const now = deps.clock.now();
   const dryRun = options.dryRun || request.params.dryRun;
-  let result!: Deleted;
-  const run = (draft: Draft<KubeObject>) => {
+  const result = await write(deps, request, { store, dryRun }, (draft) => {
     const moved = draft.get(key)?.revision !== base.revision;
     if (moved && !last && draft.get(key)) throw new Moved();
-    result = applyFate(kind, { draft, key, name, options, now });
+    const deleted = applyFate(kind, { draft, key, name, options, now });
     // Who keeps books must take off what this very write took away, not what the request once saw.
     if (plugins.length) {
-      const old = kind.storage?.convert ? admission.old : served(kind, result.before);
+      const old = kind.storage?.convert ? admission.old : served(kind, deleted.before);
       admitCommit(plugins, { ...admission, old }, draft);
     }
-    if (dryRun) throw new Undone();
-  };
-  try {
-    await write(deps, request, store, run);
-  } catch (error) {
-    if (!(error instanceof Undone)) throw error;
-  }
+    return deleted;
+  });
   return await deletionAnswer(deps, request, key, result);
 }
 

@@ -12,8 +12,8 @@ import { podsKind, success } from "./binding.ts";
 import { decodeAs, formOf } from "./decoding.ts";
 import { checkPreconditions, fateOf } from "./deletes.ts";
 import { type Deps, keyFor, timeText } from "./deps.ts";
-import { write } from "./request_spans.ts";
 import type { Answer, ApiRequest, DeleteOptions } from "./request.ts";
+import { write } from "./request_write.ts";
 
 /** Evictions a budget remembers until its controller has seen them. */
 const DISRUPTED_PODS_MAX = 2_000;
@@ -45,20 +45,12 @@ export async function evictPod(deps: Deps, request: ApiRequest): Promise<Answer>
   // What keeps books of pods (quotas) sees the delete that an eviction comes to.
   const removal = admissionOf(deps, { ...request, subresource: "" }, { operation: "DELETE" });
   const bookkeepers = committers(deps, removal);
-  try {
-    await write(deps, request, deps.database.objects, (draft) => {
-      const old = evict(draft, parts);
-      admitCommit(bookkeepers, { ...removal, old }, draft);
-      if (dryRun) throw new Undone();
-    });
-  } catch (error) {
-    if (!(error instanceof Undone)) throw error;
-  }
+  await write(deps, request, { store: deps.database.objects, dryRun }, (draft) => {
+    const old = evict(draft, parts);
+    admitCommit(bookkeepers, { ...removal, old }, draft);
+  });
   return { code: 201, kind, status: success() };
 }
-
-/** A dry run's write is not to be done. */
-class Undone extends Error {}
 
 interface Parts {
   kind: Kind;

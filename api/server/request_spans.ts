@@ -2,40 +2,15 @@
  * Requests and commits as spans (`machinery/spans.ts`). A request belongs to the trace of what it writes, or of what it
  * reacts to; its stages are events of its span. Nothing here is called where nobody records.
  */
-import type { Draft, Store } from "../../kv/contract.ts";
+import type { Store } from "../../kv/contract.ts";
 import type { KubeObject } from "../machinery/types.ts";
-import { writeOptions } from "./causes.ts";
 import { type Deps, resourceName } from "./deps.ts";
 import type { ApiRequest } from "./request.ts";
 
 const SCOPE = "apiserver";
 
-/** Runs a request's write. Whoever asked hears of its revisions; where its trace is recorded each is a span. */
-export function write<R>(
-  deps: Deps,
-  request: ApiRequest,
-  store: Store<KubeObject>,
-  fn: (draft: Draft<KubeObject>) => R,
-): Promise<R> {
-  const { spans, database } = deps;
-  const trace = request.cause?.trace;
-  const isRecorded = spans !== undefined && trace !== undefined && spans.wants(trace);
-  const wrote = store === database.objects ? request.origin?.wrote : undefined;
-  if (!isRecorded && !wrote) return store.write(fn, writeOptions(request));
-  const made = { first: 0, last: 0 };
-  const writing = store.write((draft) => {
-    made.first = draft.revision + 1;
-    const returned = fn(draft);
-    made.last = draft.revision;
-    if (wrote) {
-      for (let revision = made.first; revision <= made.last; revision++) wrote(revision);
-    }
-    return returned;
-  }, writeOptions(request));
-  return isRecorded ? recorded(deps, request, { store, writing, made }) : writing;
-}
-
-async function recorded<R>(
+/** What a write gives; each of its revisions becomes a span. */
+export async function commitsRecorded<R>(
   { spans, database }: Deps,
   request: ApiRequest,
   { store, writing, made }: {

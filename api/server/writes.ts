@@ -3,7 +3,7 @@
  * revision; what must be exact runs inside the store's write. When the object moved in between, an update
  * that named a resourceVersion is refused with 409, everything else starts again from the new object.
  */
-import type { Draft, Item, Store } from "../../kv/contract.ts";
+import type { Item, Store } from "../../kv/contract.ts";
 import type { Admission } from "../auth/contract.ts";
 import { without } from "../machinery/edit.ts";
 import { alreadyExists, conflict, invalid, notFound } from "../machinery/errors.ts";
@@ -31,7 +31,7 @@ import {
   validateNew,
 } from "./prepare.ts";
 import type { Answer, ApiRequest } from "./request.ts";
-import { write } from "./request_spans.ts";
+import { write } from "./request_write.ts";
 import { prepareTracking, tracked } from "./tracking.ts";
 
 /** Times a name is generated again when the first one is taken. */
@@ -40,15 +40,6 @@ const NAME_ATTEMPTS_MAX = 8;
 export const PATCH_ATTEMPTS_MAX = 5;
 /** Times an unconditional update starts again. */
 const UPDATE_ATTEMPTS_MAX = 100;
-
-/** Thrown inside a write to take it back: carries what it would have answered. */
-class DryRun extends Error {
-  readonly value: KubeObject;
-  constructor(value: KubeObject) {
-    super("dry run");
-    this.value = value;
-  }
-}
 
 /**
  * The stored form of an object of a kind; `form`, where a webhook has made it before. A name that was generated since
@@ -146,7 +137,8 @@ async function commitCreate(
   const plugins = committers(deps, admission);
   const claims = claimsOf(kind);
   const form = kind.storage?.convert && await convertedForm(kind, object);
-  return await runWrite(deps, storeOf(deps, kind), request, (draft) => {
+  const { dryRun } = request.params;
+  return await write(deps, request, { store: storeOf(deps, kind), dryRun }, (draft) => {
     if (plan && !plan.holds(draft)) return undefined;
     let value = storedForm(kind, object, form);
     let key = keyFor(kind, request.namespace, object.metadata.name);
@@ -157,7 +149,7 @@ async function commitCreate(
       key = keyFor(kind, request.namespace, object.metadata.name);
     }
     admitCommit(plugins, admission, draft);
-    if (claims) value = claims.create(deps, draft, value, request.params.dryRun);
+    if (claims) value = claims.create(deps, draft, value, dryRun);
     return { key, value, revision: draft.put(key, value) };
   });
 }
@@ -179,33 +171,6 @@ interface Written {
   key: string;
   value: KubeObject;
   revision: number;
-}
-
-/** Runs a write function, or takes it back at the end of a dry run. */
-function runWrite(
-  deps: Deps,
-  store: Store<KubeObject>,
-  request: ApiRequest,
-  fn: (draft: Draft<KubeObject>) => Written | undefined,
-): Promise<Written | undefined> {
-  const run = <R>(some: (draft: Draft<KubeObject>) => R) => write(deps, request, store, some);
-  return request.params.dryRun ? tryWrite(run, fn) : run(fn);
-}
-
-async function tryWrite(
-  run: (fn: (draft: Draft<KubeObject>) => void) => Promise<void>,
-  fn: (draft: Draft<KubeObject>) => Written | undefined,
-): Promise<Written | undefined> {
-  let result: Written | undefined;
-  try {
-    await run((draft) => {
-      result = fn(draft);
-      throw new DryRun(result?.value ?? ({} as KubeObject));
-    });
-  } catch (error) {
-    if (!(error instanceof DryRun)) throw error;
-  }
-  return result;
 }
 
 function answerOf(
@@ -464,7 +429,8 @@ async function commitChange(
   const form = (kind.storage?.convert && await convertedForm(kind, object)) ||
     storedForm(kind, object);
   const removed = removedByUpdate(kind, form, base.value);
-  const written = await runWrite(deps, store, request, (draft) => {
+  const { dryRun } = request.params;
+  const written = await write(deps, request, { store, dryRun }, (draft) => {
     const current = draft.get(base.key);
     if (!current || current.revision !== base.revision) return undefined;
     if (plan && !plan.holds(draft)) return undefined;
@@ -473,9 +439,7 @@ async function commitChange(
       claims?.release(draft, current.value);
       return { key: base.key, value: form, revision: draft.delete(base.key, form)! };
     }
-    const value = claims
-      ? claims.update(deps, draft, form, current.value, request.params.dryRun)
-      : form;
+    const value = claims ? claims.update(deps, draft, form, current.value, dryRun) : form;
     return { key: base.key, value, revision: draft.put(base.key, value) };
   });
   if (!written) return undefined;
