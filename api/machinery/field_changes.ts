@@ -1,4 +1,5 @@
 /** What differs between two states of an object, field by field, as JSON Patch has it, with what was there before. */
+import { isMap } from "./json_value.ts";
 import type { DeepReadonly, Json, KubeObject } from "./types.ts";
 
 /** One field: JSON Patch's operation, and the value that it replaces. */
@@ -51,8 +52,4 @@ function compareLists(before: Json[], after: Json[], path: string, found: FieldC
   for (let i = before.length - 1; i >= both; i--) {
     found.push({ op: "remove", path: `${path}/${i}`, was: before[i] });
   }
-}
-
-function isMap(value: Json): value is { [key: string]: Json } {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -11,6 +11,7 @@
  * What is replaced stays a valid value of its field.
  */
 import { Buffer } from "node:buffer";
+import { isMap } from "./json_value.ts";
 import type { DeepReadonly, Json, KubeObject } from "./types.ts";
 
 /** What stands for a secret. */
@@ -66,11 +67,11 @@ export class Redaction {
 
   #walk(value: Json, name: string): Json {
     if (typeof value === "string") return this.#text(value, name);
-    if (typeof value !== "object" || value === null) return value;
     if (Array.isArray(value)) {
       if (name === "env") return value.map((entry) => this.#walk(hiddenEntry(entry), ""));
       return value.map((element) => this.#walk(element, ""));
     }
+    if (!isMap(value)) return value;
     const copy: Plain = {};
     for (const key in value) copy[key] = this.#walk(value[key], key);
     return copy;
@@ -120,13 +121,13 @@ function hideSecrets(secret: Plain, type: string | undefined): void {
 }
 
 function hideNamed(values: Json | undefined): void {
-  if (typeof values !== "object" || values === null || Array.isArray(values)) return;
+  if (!isMap(values)) return;
   for (const key in values) if (SECRET_NAME.test(key)) values[key] = REDACTED;
 }
 
 /** An `env` entry whose name says secret. */
 function hiddenEntry(entry: Json): Json {
-  if (typeof entry !== "object" || entry === null || Array.isArray(entry)) return entry;
+  if (!isMap(entry)) return entry;
   const { name, value } = entry;
   const hides = typeof name === "string" && typeof value === "string" && SECRET_NAME.test(name);
   return hides ? { ...entry, value: REDACTED } : entry;
