@@ -113,14 +113,12 @@ export class Spans {
   ofRevision(revision: number): string {
     const [one, two] = this.#seeds;
     const high = Math.floor(revision / 2 ** 32);
-    return idOf(mixed(revision ^ one ^ high), mixed(Math.imul(revision, ODD) ^ two));
+    return scattered(revision, [one ^ high, two]);
   }
 
   /** The id of a new span. */
   next(): string {
-    const [one, two] = this.#ids;
-    const count = ++this.#count;
-    return idOf(mixed(count ^ one), mixed(Math.imul(count, ODD) ^ two));
+    return scattered(++this.#count, this.#ids);
   }
 
   /** Takes a span that has ended. */
@@ -151,8 +149,9 @@ export class Spans {
 /** An odd factor: a permutation of 32 bits. */
 const ODD = 0x9e3779b1;
 
-function idOf(high: number, low: number): string {
-  return hex32(high) + hex32(low);
+/** 16 hexadecimal digits that look like chance. Each half is a permutation of the number, so that none comes twice. */
+export function scattered(value: number, [one, two]: readonly [number, number]): string {
+  return hex32(mixed(value ^ one)) + hex32(mixed(Math.imul(value, ODD) ^ two));
 }
 
 /** Two digits of each byte: `toString` and padding take ten times as long. */
@@ -164,7 +163,7 @@ export function hex32(value: number): string {
 }
 
 /** A number of 32 bits that looks like chance, another one for each. */
-export function mixed(value: number): number {
+function mixed(value: number): number {
   let mix = value | 0;
   mix = Math.imul(mix ^ mix >>> 16, 0x85ebca6b);
   mix = Math.imul(mix ^ mix >>> 13, 0xc2b2ae35);

@@ -8,7 +8,7 @@
  */
 import { BECAUSE_HEADER } from "../client/http.ts";
 import { badRequest } from "../machinery/errors.ts";
-import { hex32, mixed } from "../machinery/spans.ts";
+import { hex32, scattered } from "../machinery/spans.ts";
 import { type Deps, storeOf } from "./deps.ts";
 import type { Call } from "./http.ts";
 import type { ApiRequest, Origin, RequestVerb } from "./request.ts";
@@ -29,22 +29,19 @@ export function isWrite({ verb }: { verb: RequestVerb }): boolean {
 /** Makes ids of traces: unlike those of other processes, and spread evenly, as samplers want them. */
 export class TraceIds {
   readonly #prefix: string;
-  #state: number;
+  readonly #seeds: readonly [number, number];
   #count = 0;
 
   /** `seed`: 16 random bytes. */
   constructor(seed: Uint8Array) {
     const view = new DataView(seed.buffer, seed.byteOffset, seed.byteLength);
     this.#prefix = hex32(view.getUint32(0)) + hex32(view.getUint32(4));
-    this.#state = view.getUint32(8) ^ view.getUint32(12);
+    this.#seeds = [view.getUint32(8) ^ view.getUint32(12), 0];
   }
 
   /** The next one: 32 hexadecimal digits. */
   next(): string {
-    const count = ++this.#count;
-    // Odd factors make each half a permutation of the count, so that none comes twice
-    return this.#prefix + hex32(mixed(count ^ this.#state)) +
-      hex32(mixed(Math.imul(count, 0x9e3779b1)));
+    return this.#prefix + scattered(++this.#count, this.#seeds);
   }
 }
 
