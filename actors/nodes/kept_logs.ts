@@ -179,7 +179,7 @@ async function endOfLog(pod: Pod, record: ContainerRecord): Promise<Uint8Array> 
   if (bytes.length <= KEPT_CONTAINER_BYTES_MAX) return bytes;
   const end = bytes.subarray(bytes.length - KEPT_CONTAINER_BYTES_MAX);
   // A copy, so that what is left out is not kept in memory
-  return Uint8Array.from(end.subarray(end.indexOf(10) + 1));
+  return new Uint8Array(end.subarray(end.indexOf(10) + 1));
 }
 
 /** The last lines of one start of a container with their times; nothing where there is no such log (any more). */
