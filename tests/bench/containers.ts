@@ -19,6 +19,7 @@ import { connectRpc } from "../../actors/nodes/grpc.ts";
 import { RealClock } from "../../kv/clock.ts";
 import { Cluster } from "../../mod.ts";
 import { Containerd, IMAGES, inside, LIVES, missing } from "../e2e/containerd.ts";
+import { median } from "./median.ts";
 
 const ROUNDS = 25;
 const SETTLE_MS = 300;
@@ -71,10 +72,6 @@ async function measure(): Promise<Starts> {
 /** What was taken down last is not yet gone from the kernel: nobody's start is to pay for that. */
 async function settle(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[values.length >> 1];
 }
 
 /** Starts a pod and removes it; tells how long the start took, and what the pod was. */

@@ -4,6 +4,7 @@
  */
 import type { KubeObject } from "../../api/machinery/types.ts";
 import { Cluster } from "../../mod.ts";
+import { median } from "./median.ts";
 
 const OBJECTS = 10_000;
 const FORKS = 200;
@@ -94,7 +95,6 @@ async function measure(): Promise<ForkFigures> {
     settles.push(performance.now() - asked);
   }
   const touchedMB = rss();
-  const median = (list: number[]) => list.toSorted((a, b) => a - b)[list.length >> 1];
   return {
     firstMs: times[0],
     medianMs: median(times),

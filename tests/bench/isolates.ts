@@ -1,6 +1,7 @@
 /** How long pods of real processes take from POST to Ready, one at a time and many at once. */
 import { type Access, RawConnection } from "../e2e/raw_http.ts";
 import { get } from "./load.ts";
+import { median } from "./median.ts";
 
 const PODS = "/api/v1/namespaces/default/pods";
 /** Starts that meet cold code: not counted. */
@@ -96,7 +97,7 @@ export async function startMs(access: Access, count: number): Promise<number> {
     if (i >= 0) times.push(watching.ready.get(name)! - since);
   }
   for (const one of [creator, watching]) one.close();
-  return times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
+  return median(times);
 }
 
 /** From the first POST until all are Ready, in ms. */

@@ -3,6 +3,7 @@ import { type Netfilter, netfilter } from "../../actors/nodes/network/nft.ts";
 import { serviceRules, type TablePlace } from "../../actors/nodes/network/nftables.ts";
 import { Table } from "../../actors/nodes/network/nftables_table.ts";
 import type { KubeObject } from "../../api/machinery/types.ts";
+import { median } from "./median.ts";
 
 export const SERVICES = 10_000;
 const ENDPOINTS = 3;
@@ -64,5 +65,5 @@ async function measured(rules: Netfilter): Promise<{ all: number; one: number }>
   for (let i = 0; i < TIMES; i++) {
     each.push(await timed(() => table.set(`default/s${SERVICES + i}`, rulesOf(SERVICES + i))));
   }
-  return { all, one: each.sort((a, b) => a - b)[TIMES >> 1] };
+  return { all, one: median(each) };
 }
