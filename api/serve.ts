@@ -45,7 +45,6 @@ export interface ServeOptions {
   open(): Promise<Deno.Kv>;
   start(clock: Clock): Promise<ServedCluster>;
   log(level: "info" | "warn" | "error", text: string, fields?: Record<string, unknown>): void;
-  sleepAfterMs?: number;
 }
 
 interface Awake {
@@ -68,7 +67,6 @@ export function lazily<T>(make: () => Promise<T>): (() => Promise<T>) & { made()
 /** See the module's text. */
 export class Served {
   readonly #o: ServeOptions;
-  readonly #sleepAfterMs: number;
   #awake: Promise<Awake> | undefined;
   #sleeping: Promise<void> = Promise.resolve();
   /** On a handle of its own, which stays open: to look whether something is due must load nothing. */
@@ -79,7 +77,6 @@ export class Served {
 
   constructor(options: ServeOptions) {
     this.#o = options;
-    this.#sleepAfterMs = options.sleepAfterMs ?? SLEEP_AFTER_MS;
     const { open, clock } = options;
     this.#records = lazily(async () => new DueRecords(await open(), clock.uuid()));
   }
@@ -180,7 +177,7 @@ export class Served {
 
   #mayRest({ cluster, clock }: Awake): boolean {
     const { clock: host } = this.#o;
-    if (this.#open > 0 || host.monotonic() - this.#askedAt < this.#sleepAfterMs) return false;
+    if (this.#open > 0 || host.monotonic() - this.#askedAt < SLEEP_AFTER_MS) return false;
     const next = clock.nextWorkAt();
     return (next === undefined || next - host.now() >= SLEEP_MS_MIN) && cluster.busy().length === 0;
   }
