@@ -7,6 +7,7 @@ import type { PageProps } from "../pages.ts";
 import { Badge, Failure, Head, toneOf, Waiting } from "../parts/basics.tsx";
 import { Virtual } from "../parts/virtual.tsx";
 import { at, changed, go, groupOf, href, objectHref } from "../router.ts";
+import { matching } from "../search.ts";
 import { timeHere } from "../time_bar.tsx";
 import { ago, t } from "../words.ts";
 import { ALL_NAMESPACES, namespace, NamespaceChoice } from "../namespaces.tsx";
@@ -114,11 +115,14 @@ function Rows({ kind, state, search = "", short }: TableProps) {
   const chosen = useColumns(kind, state.columns);
   const [, tick] = useState(0);
   useEffect(() => every(10_000, () => tick((n) => n + 1)), []);
-  const rows = useMemo(() => sorted(matching(state.rows.values(), search), order, state.columns), [
-    state.rows,
-    search,
-    order,
-  ]);
+  const rows = useMemo(
+    () => sorted(matching(state.rows.values(), search, textOf), order, state.columns),
+    [
+      state.rows,
+      search,
+      order,
+    ],
+  );
   const namespaced = kind.namespaced && !short;
   const shown = state.columns.map((column, index) => ({ column, index }))
     .filter(({ column }) => chosen.has(column.name));
@@ -237,19 +241,15 @@ function cellOf({ cells, object }: Row, { name }: Column, index: number) {
   return toneOf(text) ? <Badge word={text} /> : <span title={text}>{text}</span>;
 }
 
-function* matching(rows: Iterable<Row>, search: string): Generator<Row> {
-  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-  for (const row of rows) {
-    if (!words.length) yield row;
-    else {
-      const text = `${row.key} ${row.cells.join(" ")}`.toLowerCase();
-      if (words.every((word) => text.includes(word))) yield row;
-    }
-  }
+function textOf({ key, cells }: Row): string {
+  return `${key} ${cells.join(" ")}`;
 }
 
-function sorted(found: Iterable<Row>, { column, down }: Order, columns: readonly Column[]): Row[] {
-  const rows = [...found];
+function sorted(
+  rows: readonly Row[],
+  { column, down }: Order,
+  columns: readonly Column[],
+): Row[] {
   const age = columns[column]?.name === "Age";
   const value = (row: Row) =>
     column === NAMESPACE_COLUMN

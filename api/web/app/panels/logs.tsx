@@ -6,6 +6,7 @@ import type { PanelProps } from "../panels.ts";
 import { Failure } from "../parts/basics.tsx";
 import { Virtual } from "../parts/virtual.tsx";
 import { usePods } from "../pods.ts";
+import { matching } from "../search.ts";
 import { t } from "../words.ts";
 
 const TAIL_LINES = 1_000;
@@ -23,7 +24,10 @@ export function LogsPanel(props: PanelProps) {
   const [search, setSearch] = useState("");
   const wanted = sources.filter((one) => !left.has(keyOf(one))).slice(0, SOURCES_MAX);
   const { lines, failures } = useLogs(wanted, { follow, previous });
-  const shown = useMemo(() => found(lines, search), [lines, search]);
+  const shown = useMemo(
+    () => matching(lines, search, ({ source, text }) => `${source} ${text}`),
+    [lines, search],
+  );
   const toggle = (key: string) => {
     const next = new Set(left);
     if (!next.delete(key)) next.add(key);
@@ -123,15 +127,6 @@ function sourcesOf(pods: readonly any[]): LogSource[] {
 
 function keyOf({ pod, container }: LogSource): string {
   return `${pod}/${container}`;
-}
-
-function found(lines: readonly LogLine[], search: string): readonly LogLine[] {
-  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
-  if (!words.length) return lines;
-  return lines.filter(({ text, source }) => {
-    const whole = `${source} ${text}`.toLowerCase();
-    return words.every((word) => whole.includes(word));
-  });
 }
 
 function textOf(lines: readonly LogLine[]): string {
