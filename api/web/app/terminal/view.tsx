@@ -1,4 +1,5 @@
 /** A terminal's screen in the page, and the keyboard of whoever sits before it. */
+import type { VNode } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { soon } from "../browser.ts";
 import { t } from "../words.ts";
@@ -129,11 +130,21 @@ function Keyboard(
   );
 }
 
+/** Lines that have left the screen change no more: what shows them is made once. */
+const KEPT = new WeakMap<Line, VNode>();
+let keptLines = 0;
+
+function keptLine(line: Line): VNode {
+  let made = KEPT.get(line);
+  if (!made) KEPT.set(line, made = <OneLine key={`s${keptLines++}`} line={line} />);
+  return made;
+}
+
 function Lines({ screen }: { screen: Screen }) {
   const { scrollback, lines, x, y, cursorShown } = screen;
   return (
     <>
-      {scrollback.map((line, i) => <OneLine key={`s${i}`} line={line} />)}
+      {scrollback.map(keptLine)}
       {lines.map((line, i) => (
         <OneLine key={i} line={line} cursor={cursorShown && i === y ? x : undefined} />
       ))}
