@@ -9,10 +9,11 @@ export interface ActorGroup {
   actors: readonly ActorReport[];
 }
 
-const GROUPS: readonly { id: string; title: TextKey; parts: readonly string[] }[] = [
-  { id: "controllers", title: "actors.controllers", parts: ["controller"] },
-  { id: "scheduler", title: "actors.scheduler", parts: ["scheduler"] },
-  { id: "nodes", title: "actors.nodes", parts: ["node"] },
+/** By `first`, the first part of an address. */
+const GROUPS: readonly { id: string; title: TextKey; first: string }[] = [
+  { id: "controllers", title: "actors.controllers", first: "controller" },
+  { id: "scheduler", title: "actors.scheduler", first: "scheduler" },
+  { id: "nodes", title: "actors.nodes", first: "node" },
 ];
 
 /** What belongs to none of them: the network of this machine, and whatever else there is. */
@@ -21,13 +22,16 @@ const OTHERS = { id: "others", title: "actors.others" } as const;
 /** An actor of a pod, which stands with its node: the pod's UID. */
 const POD_ACTOR = /^(node\/[^/]+)\/pod\/([^/]+)$/;
 
+function groupOf(address: string) {
+  return GROUPS.find(({ first }) => address.startsWith(`${first}/`));
+}
+
 /** The groups that have actors. Pods' actors are left out: they stand on their nodes as pods. */
 export function groupsOf(reports: Iterable<ActorReport>): ActorGroup[] {
   const found = new Map<string, ActorReport[]>();
   for (const report of reports) {
     if (POD_ACTOR.test(report.address)) continue;
-    const first = report.address.slice(0, report.address.indexOf("/"));
-    const { id } = GROUPS.find(({ parts }) => parts.includes(first)) ?? OTHERS;
+    const { id } = groupOf(report.address) ?? OTHERS;
     const group = found.get(id);
     if (group) group.push(report);
     else found.set(id, [report]);
@@ -40,9 +44,8 @@ export function groupsOf(reports: Iterable<ActorReport>): ActorGroup[] {
 
 /** What an actor is called within its group: where that says what it is, without it. */
 export function shortName(address: string): string {
-  const first = address.indexOf("/");
-  const isKnown = GROUPS.some(({ parts }) => parts.includes(address.slice(0, first)));
-  return isKnown ? address.slice(first + 1) : address;
+  const group = groupOf(address);
+  return group ? address.slice(group.first.length + 1) : address;
 }
 
 /** A pod on the map. */

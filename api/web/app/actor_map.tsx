@@ -52,7 +52,8 @@ export function ActorMap(
     if (element) places.set(name, element);
     else places.delete(name);
   };
-  const live = useLive(podsQuery(), "table");
+  const kind = kindOf("", "pods");
+  const live = useLive(kind && { resource: kind }, "table");
   // Drawn when pods change, not with each message
   const nodes = useMemo(() => <NodesWithPods pods={podsOf(live)} put={put} />, [
     live.rows,
@@ -78,11 +79,6 @@ function middleOf(element: HTMLElement | undefined, here: DOMRect): Point | unde
   if (!element) return undefined;
   const { left, top, width, height } = element.getBoundingClientRect();
   return { x: left - here.left + width / 2, y: top - here.top + height / 2 };
-}
-
-function podsQuery() {
-  const kind = kindOf("", "pods");
-  return kind && { resource: kind };
 }
 
 /** Pods of a table of the server. */

@@ -51,11 +51,11 @@ export class Flights {
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, clientWidth, clientHeight);
     const { color: good, borderTopColor: bad } = getComputedStyle(this.#canvas);
-    const time = now();
+    const [time, calm] = [now(), isCalm()];
     this.#flights = this.#flights.filter(({ began }) => time - began < FLIGHT_MS + RING_MS);
     for (const flight of this.#flights) {
       pen.strokeStyle = pen.fillStyle = flight.bad ? bad : good;
-      drawOne(pen, flight, time - flight.began);
+      drawOne(pen, flight, { age: time - flight.began, calm });
     }
     pen.globalAlpha = 1;
     this.#drawing = this.#flights.length > 0;
@@ -63,7 +63,11 @@ export class Flights {
   }
 }
 
-function drawOne(pen: CanvasRenderingContext2D, { from, to }: Flight, age: number): void {
+function drawOne(
+  pen: CanvasRenderingContext2D,
+  { from, to }: Flight,
+  { age, calm }: { age: number; calm: boolean },
+): void {
   pen.beginPath();
   if (age < FLIGHT_MS) {
     const { x, y } = between(from, to, age / FLIGHT_MS);
@@ -72,7 +76,7 @@ function drawOne(pen: CanvasRenderingContext2D, { from, to }: Flight, age: numbe
     pen.fill();
     return;
   }
-  const past = isCalm() ? 0.4 : (age - FLIGHT_MS) / RING_MS;
+  const past = calm ? 0.4 : (age - FLIGHT_MS) / RING_MS;
   pen.globalAlpha = 1 - past;
   pen.lineWidth = 2;
   pen.arc(to.x, to.y, 6 + 14 * past, 0, 7);

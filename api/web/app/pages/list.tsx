@@ -112,7 +112,7 @@ export function KindTable(props: TableProps) {
 
 function Rows({ kind, state, search = "", short }: TableProps) {
   const [order, setOrder] = useState<Order>({ column: 0, down: false });
-  const chosen = useColumns(kind, state.columns);
+  const { chosen, toggle } = useColumns(kind, state.columns);
   const [, tick] = useState(0);
   useEffect(() => every(10_000, () => tick((n) => n + 1)), []);
   const rows = useMemo(
@@ -136,7 +136,7 @@ function Rows({ kind, state, search = "", short }: TableProps) {
     <div class={short ? "kind-table short" : "kind-table"}>
       <p class="count">
         <span role="status">{t("list.count", { shown: rows.length, all: state.rows.size })}</span>
-        <ColumnChoice columns={state.columns} chosen={chosen} />
+        <ColumnChoice columns={state.columns} {...{ chosen, toggle }} />
       </p>
       <Virtual
         count={rows.length}
@@ -295,26 +295,25 @@ function widths(rows: readonly Row[], shown: readonly Shown[], namespaced: boole
 function useColumns({ group, plural }: KindInfo, columns: readonly Column[]) {
   const key = `columns ${group}/${plural}`;
   const [version, renew] = useState(0);
-  return useMemo(() => {
-    const liked_ = liked.getItem(key);
-    const names = liked_
-      ? JSON.parse(liked_) as string[]
-      : columns.filter(({ priority }) => priority === 0).map(({ name }) => name);
-    const chosen = new Set(names);
-    return Object.assign(chosen, {
-      toggle(name: string) {
-        if (!chosen.delete(name)) chosen.add(name);
-        liked.setItem(key, JSON.stringify([...chosen]));
-        renew(version + 1);
-      },
-    });
+  const chosen = useMemo((): ReadonlySet<string> => {
+    const kept = liked.getItem(key);
+    if (kept) return new Set(JSON.parse(kept));
+    return new Set(columns.filter(({ priority }) => priority === 0).map(({ name }) => name));
   }, [key, columns, version]);
+  const toggle = (name: string) => {
+    const next = new Set(chosen);
+    if (!next.delete(name)) next.add(name);
+    liked.setItem(key, JSON.stringify([...next]));
+    renew(version + 1);
+  };
+  return { chosen, toggle };
 }
 
 function ColumnChoice(
-  { columns, chosen }: {
+  { columns, chosen, toggle }: {
     columns: readonly Column[];
-    chosen: ReadonlySet<string> & { toggle: (name: string) => void };
+    chosen: ReadonlySet<string>;
+    toggle: (name: string) => void;
   },
 ) {
   return (
@@ -328,7 +327,7 @@ function ColumnChoice(
               type="checkbox"
               checked={chosen.has(name)}
               disabled={i === 0}
-              onChange={() => chosen.toggle(name)}
+              onChange={() => toggle(name)}
             />
             {name}
           </label>
