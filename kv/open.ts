@@ -116,9 +116,9 @@ export async function openBackend(
   }
 }
 
-/** Opens a database that processes share, for what lies beside the stores. */
+/** Opens a database that processes share (no file: see `isFile`), for what lies beside the stores. */
 export async function openShared(path: string): Promise<Deno.Kv> {
-  return (await openBackend(path, { owner: false, newKey: () => new Uint8Array() })).kv;
+  return (await openService(path)).kv;
 }
 
 async function openService(path: string): Promise<Backend> {
