@@ -20,7 +20,7 @@ const RETRYABLE = new Set([429, 502, 503, 504]);
 const VALUE_LENGTH_MAX = 1_024;
 
 /** How often metrics are told: OpenTelemetry's default. */
-export const METRICS_EVERY_MS = 60_000;
+const METRICS_EVERY_MS = 60_000;
 
 /** Where spans and metrics go. */
 export interface TracingOptions {
