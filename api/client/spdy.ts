@@ -7,6 +7,7 @@
  * but stored, not compressed: headers here are a few bytes.
  */
 import { createInflate, type Inflate } from "node:zlib";
+import { joinedBytes } from "../machinery/joined_bytes.ts";
 import { spdyDictionary } from "./spdy_dictionary.ts";
 
 const SYN_STREAM = 1;
@@ -305,13 +306,7 @@ export class SpdySession {
       inflate.write(block, () => {
         inflate.off("data", onData);
         inflate.off("error", onError);
-        const out = new Uint8Array(bytes);
-        let at = 0;
-        for (const part of parts) {
-          out.set(part, at);
-          at += part.length;
-        }
-        resolve(out);
+        resolve(joinedBytes(parts));
       });
     });
   }

@@ -9,6 +9,7 @@ import type { Requested } from "../auth/impersonate.ts";
 import { ANONYMOUS } from "../auth/names.ts";
 import type { User } from "../client/contract.ts";
 import { noSuchResource } from "../machinery/errors.ts";
+import { joinedBytes } from "../machinery/joined_bytes.ts";
 import type { Status } from "../machinery/types.ts";
 import { answerRemote, passOn } from "./aggregation/proxy.ts";
 import { authorize } from "./authorize.ts";
@@ -329,14 +330,7 @@ async function readAll(request: Request, max: number): Promise<Uint8Array> {
     if (bytes > max) throw bodyTooLarge(max);
     parts.push(part);
   }
-  if (parts.length === 1) return parts[0];
-  const out = new Uint8Array(bytes);
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
+  return joinedBytes(parts);
 }
 
 function requestOfCall(call: Call): Request {

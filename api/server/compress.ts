@@ -1,5 +1,6 @@
 /** Long answers made shorter for clients that take gzip, as upstream does it: above a size, fast rather than small. */
 import { constants, createGzip, gzip } from "node:zlib";
+import { joinedBytes } from "../machinery/joined_bytes.ts";
 import { type Call, isStream, type Reply } from "./http.ts";
 
 /** Answers up to this size are sent as they are (upstream's). */
@@ -27,7 +28,7 @@ export async function compressed(reply: Reply): Promise<Reply> {
   let bytes = 0;
   while (bytes <= GZIP_BYTES_MIN) {
     const { done, value } = await pieces.next();
-    if (done) return { ...reply, body: joined(first, bytes) };
+    if (done) return { ...reply, body: joinedBytes(first) };
     first.push(value);
     bytes += value.length;
   }
@@ -48,16 +49,6 @@ function gzipped(bytes: Uint8Array): Promise<Uint8Array> {
   return new Promise((resolve, reject) =>
     gzip(bytes, { level: LEVEL }, (error, out) => error ? reject(error) : resolve(out))
   );
-}
-
-function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
-  const out = new Uint8Array(bytes);
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }
 
 /** The pieces, compressed as they come. */

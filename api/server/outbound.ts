@@ -21,6 +21,7 @@ import {
   type OutboundReply,
   type OutboundRequest,
 } from "../client/outbound.ts";
+import { joinedBytes } from "../machinery/joined_bytes.ts";
 import type { KubeObject } from "../machinery/types.ts";
 import type { HostPlace, HostRequest, Socket } from "./listen.ts";
 import { addressAllowed, endpointsOf } from "./proxy.ts";
@@ -334,7 +335,7 @@ async function send(
       const pieces: Uint8Array[] = [];
       const max = request.bytesMax ?? ANSWER_BYTES_MAX;
       for await (const piece of bounded(reply.body, max, reply.said)) pieces.push(piece);
-      return { status: reply.status, headers: reply.headers, body: whole(pieces) };
+      return { status: reply.status, headers: reply.headers, body: joinedBytes(pieces) };
     } catch (error) {
       if (until.signal.aborted) throw late(reply.said);
       throw inWords(error, reply.place, reply.said);
@@ -342,17 +343,6 @@ async function send(
   } finally {
     until.done();
   }
-}
-
-function whole(pieces: readonly Uint8Array[]): Uint8Array {
-  if (pieces.length === 1) return pieces[0];
-  const out = new Uint8Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
-  let at = 0;
-  for (const piece of pieces) {
-    out.set(piece, at);
-    at += piece.length;
-  }
-  return out;
 }
 
 const UNKNOWN_AUTHORITY = "x509: certificate signed by unknown authority";

@@ -7,6 +7,7 @@ import type { Credentials } from "../auth/contract.ts";
 import { sessionOf } from "./connections.ts";
 import type { Gate } from "./gate.ts";
 import { badRequest } from "../machinery/errors.ts";
+import { joinedBytes } from "../machinery/joined_bytes.ts";
 import { BODY_BYTES_MAX, bodyTooLarge, type Call, isStream, type Reply, statusOf } from "./http.ts";
 import type { IncomingMessage, ServerResponse, Socket, TLSSocket } from "./listen.ts";
 
@@ -159,7 +160,7 @@ function readBody(req: IncomingMessage, max: number): Promise<Uint8Array> {
       },
       end() {
         leave();
-        resolve(parts.length === 1 ? parts[0] : joined(parts, bytes));
+        resolve(joinedBytes(parts));
       },
       error: gone,
       aborted: gone,
@@ -179,16 +180,6 @@ function readBody(req: IncomingMessage, max: number): Promise<Uint8Array> {
 }
 
 const NOTHING = () => {};
-
-function joined(parts: readonly Uint8Array[], bytes: number): Uint8Array {
-  const out = new Uint8Array(bytes);
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
-}
 
 /** Whether a client has gone; a signal of it is made only for those who ask. */
 class Gone {

@@ -3,6 +3,7 @@
  * once per representation and shared by all who watch, as long as they are recent.
  */
 import type { Item } from "../../kv/contract.ts";
+import { joinedBytes } from "../machinery/joined_bytes.ts";
 import type { Histogram } from "../machinery/metric_series.ts";
 import { ApiError, type Kind, type KubeObject } from "../machinery/types.ts";
 import { atRevision, itemJson, served } from "./codec.ts";
@@ -136,7 +137,7 @@ async function* encoded(stream: FrameStream, encoder: EventEncoder): AsyncGenera
   try {
     for await (const frames of stream) {
       if (frames.length === 1) yield encoder.event(frames[0]);
-      else yield joined(frames.map((frame) => encoder.event(frame)));
+      else yield joinedBytes(frames.map((frame) => encoder.event(frame)));
     }
   } catch (error) {
     if (error instanceof Disconnected) throw error;
@@ -144,16 +145,4 @@ async function* encoded(stream: FrameStream, encoder: EventEncoder): AsyncGenera
   } finally {
     stream.close();
   }
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  let bytes = 0;
-  for (const part of parts) bytes += part.length;
-  const out = new Uint8Array(bytes);
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }
