@@ -26,12 +26,12 @@ interface Entry {
   bytes: number;
 }
 
-/** Where entries lie, for one `KeptLogs` alone. Nothing in it waits. */
+/** Where entries lie, for one `KeptLogs` alone. */
 export interface LogPlace {
   /** Those of a former life too. */
   list(): Entry[];
   /** Undefined when there is no such entry. */
-  read(name: string): Uint8Array | undefined;
+  read(name: string): Promise<Uint8Array | undefined>;
   write(name: string, bytes: Uint8Array): void;
   /** One that is there no more is no fault. */
   remove(name: string): void;
@@ -42,7 +42,7 @@ export function memoryPlace(): LogPlace {
   const entries = new Map<string, Uint8Array>();
   return {
     list: () => [...entries].map(([name, { length }]) => ({ name, bytes: length })),
-    read: (name) => entries.get(name),
+    read: (name) => Promise.resolve(entries.get(name)),
     write: (name, bytes) => void entries.set(name, bytes),
     remove: (name) => void entries.delete(name),
   };
@@ -110,14 +110,15 @@ export class KeptLogs {
     this.trim();
   }
 
-  /** The lines of pods that are gone, oldest first within each container. */
-  *find(search: LogSearch): Iterable<LogLine> {
-    for (const { name } of this.#entries()) {
+  /** The lines of pods that are gone: of one container after the other, oldest first. */
+  async *find(search: LogSearch): AsyncIterable<LogLine[]> {
+    // A copy: entries may come and go while one is read
+    for (const { name } of [...this.#entries()]) {
       const [endedAt, namespace, pod, uid, container] = name.split("_");
       const owner = { namespace, pod, uid, container, gone: true };
       if (!isOwner(owner, search) || Number(endedAt) < (search.sinceMs ?? 0)) continue;
-      const bytes = this.#place.read(name);
-      if (bytes) yield* linesIn(bytes, owner, search);
+      const bytes = await this.#place.read(name);
+      if (bytes) yield linesIn(bytes, owner, search);
     }
   }
 
@@ -153,11 +154,12 @@ export function isOwner(
 }
 
 /** The wanted lines of a log that was read with its times. */
-export function* linesIn(
+export function linesIn(
   bytes: Uint8Array,
   owner: LogOwner,
   { sinceMs = -Infinity, untilMs = Infinity, grep = "" }: LogSearch,
-): Iterable<LogLine> {
+): LogLine[] {
+  const found: LogLine[] = [];
   for (const line of new TextDecoder().decode(bytes).split("\n")) {
     const space = line.indexOf(" ");
     if (space < 0) continue;
@@ -165,8 +167,9 @@ export function* linesIn(
     if (!text.includes(grep)) continue;
     const time = line.slice(0, space);
     const at = Date.parse(time);
-    if (at >= sinceMs && at <= untilMs) yield { time, ...owner, text };
+    if (at >= sinceMs && at <= untilMs) found.push({ time, ...owner, text });
   }
+  return found;
 }
 
 /** The newest lines of a container's last two starts, with their times. */

@@ -26,12 +26,23 @@ export async function searchLogs(
   parameters: URLSearchParams,
 ): Promise<LogLine[]> {
   const search = searchOf(parameters);
-  const lines = [...node.keptLogs?.find(search) ?? []];
-  for (const worker of node.workers()) {
-    for await (const line of liveLines(worker, search)) lines.push(line);
-  }
-  lines.sort((a, b) => a.time < b.time ? -1 : a.time > b.time ? 1 : 0);
   const limit = Math.min(Number(parameters.get("limit")) || FOUND_LINES_MAX, FOUND_LINES_MAX);
+  let lines: LogLine[] = [];
+  const take = (more: readonly LogLine[]) => {
+    lines = lines.concat(more);
+    // What is older than as many as are wanted is not held on to
+    if (lines.length > 2 * FOUND_LINES_MAX) lines = newest(lines, limit);
+  };
+  for await (const more of node.keptLogs?.find(search) ?? []) take(more);
+  for (const worker of node.workers()) {
+    for await (const more of liveLines(worker, search)) take(more);
+  }
+  return newest(lines, limit);
+}
+
+/** So many of them, in the order of their times. */
+function newest(lines: LogLine[], limit: number): LogLine[] {
+  lines.sort((a, b) => a.time < b.time ? -1 : a.time > b.time ? 1 : 0);
   return lines.slice(-limit);
 }
 
@@ -51,7 +62,10 @@ function searchOf(parameters: URLSearchParams): LogSearch {
   };
 }
 
-async function* liveLines({ pod, records }: PodWorker, search: LogSearch): AsyncIterable<LogLine> {
+async function* liveLines(
+  { pod, records }: PodWorker,
+  search: LogSearch,
+): AsyncIterable<LogLine[]> {
   const { namespace = "", name, uid } = pod.metadata;
   const { sinceMs } = search;
   for (const record of records) {
@@ -59,6 +73,6 @@ async function* liveLines({ pod, records }: PodWorker, search: LogSearch): Async
     if (!isOwner(owner, search)) continue;
     const { restarts: attempt } = record;
     const bytes = await readEnd({ pod, record, attempt, lines: LIVE_LINES_MAX, sinceMs });
-    yield* linesIn(bytes, owner, search);
+    yield linesIn(bytes, owner, search);
   }
 }

@@ -401,7 +401,11 @@ function apiOf(description: NodeDescription, state: () => HostState | undefined)
     workers,
     now: () => state()?.ports.clock.now() ?? 0,
     usage: () => usageOfOne(description, workers(), state()),
-    keptLogs: { find: (search) => state()?.keptLogs.get(name)?.find(search) ?? [] },
+    keptLogs: {
+      async *find(search) {
+        yield* state()?.keptLogs.get(name)?.find(search) ?? [];
+      },
+    },
   });
 }
 

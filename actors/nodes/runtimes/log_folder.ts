@@ -13,9 +13,9 @@ export function logFolder(folder: string): LogPlace {
         throw error;
       }
     },
-    read: (name) => {
+    read: async (name) => {
       try {
-        return Deno.readFileSync(`${folder}/${name}`);
+        return await Deno.readFile(`${folder}/${name}`);
       } catch (error) {
         if (error instanceof Deno.errors.NotFound) return undefined;
         throw error;
