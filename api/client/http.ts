@@ -35,7 +35,7 @@ export const TERM_HEADER = "x-plesio-term";
 /** Carries the revision that a request reacts to. */
 export const BECAUSE_HEADER = "plesio-because";
 /** Longest line that is waited for: an event's object is at most a few MiB. */
-const LINE_LENGTH_MAX = 16 * 1024 * 1024;
+export const LINE_LENGTH_MAX = 16 * 1024 * 1024;
 
 const PATCH_TYPES: Readonly<Record<Patch["type"], string>> = {
   json: "application/json-patch+json",

@@ -1,7 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { ApiError } from "../machinery/types.ts";
 import { ADMIN, CONFIG_MAPS, openApi } from "../server/fixture_test.ts";
-import { httpClient } from "./http.ts";
+import { httpClient, LINE_LENGTH_MAX, linesOf } from "./http.ts";
 import { createInformers } from "./informer.ts";
 
 const maps = { resource: CONFIG_MAPS, namespace: "default" };
@@ -48,4 +48,41 @@ Deno.test("httpClient() keeps informers", async () => {
   await told.promise;
   assertEquals(cache.get("default/b")?.kind, "ConfigMap");
   await informers.stop();
+});
+
+/** A body that comes in these pieces; `left` is called when nobody wants the rest. */
+function bodyOf(pieces: Iterable<string>, left = () => {}): ReadableStream<Uint8Array> {
+  const rest = pieces[Symbol.iterator]();
+  const encoder = new TextEncoder();
+  return new ReadableStream({
+    pull(controller) {
+      const { done, value } = rest.next();
+      if (done) controller.close();
+      else controller.enqueue(encoder.encode(value));
+    },
+    cancel: left,
+  });
+}
+
+Deno.test("linesOf() gives lines whole however they come, and what has no end only to who asks", async () => {
+  const pieces = ["a", "b\nc\nd", "e", "\n", "f"];
+  const lines = async (options?: { last: boolean }) =>
+    (await Array.fromAsync(linesOf(bodyOf(pieces), options))).map((some) => some.join());
+  assertEquals(await lines(), ["ab,c", "de"]);
+  assertEquals(await lines({ last: true }), ["ab,c", "de", "f"]);
+});
+
+Deno.test("linesOf() leaves a body that nobody reads on, and one whose line does not end", async () => {
+  let left = 0;
+  const endless = function* (piece: string) {
+    for (;;) yield piece;
+  };
+  for await (const some of linesOf(bodyOf(endless("a\n"), () => left++))) {
+    assertEquals(some, ["a"]);
+    break;
+  }
+  assertEquals(left, 1);
+  const long = linesOf(bodyOf(endless("a".repeat(LINE_LENGTH_MAX / 4)), () => left++));
+  await assertRejects(() => Array.fromAsync(long), RangeError, "too long");
+  assertEquals(left, 2);
 });

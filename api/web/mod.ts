@@ -10,7 +10,8 @@
  *   anew and fails where it is stale (`bundle_test.ts`).
  *
  * Reading order of the program: `app/main.tsx`, `app/pages.ts` (a table of pages; a page is a file and a row),
- * `app/live.ts` (lists that follow the server), `app/panels.ts` (what an object's page shows, by kind).
+ * `app/live.ts` (lists that follow the server), `app/asked.ts` (what is asked once), `app/panels.ts` (what an object's
+ * page shows, by kind).
  */
 import { FILES } from "./dist/files.js";
 
