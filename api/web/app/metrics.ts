@@ -3,7 +3,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { keyOf } from "../../client/contract.ts";
 import { amount } from "./amounts.ts";
 import { every, now } from "./browser.ts";
-import { askJson } from "./kube.ts";
+import { askJson, pathOf } from "./kube.ts";
 
 const EVERY_MS = 5_000;
 /** Points of a plot: ten minutes. */
@@ -28,13 +28,17 @@ export function usePolling(key: string, ask: () => void, everyMs = EVERY_MS): vo
   }, [key]);
 }
 
-/** The newest usage of all nodes or pods, by their keys; empty where there is none or one may not see it. */
-export function useMetrics(plural: "nodes" | "pods", namespace = ""): ReadonlyMap<string, any> {
+/** The newest usage of all nodes or pods or of one, by their keys; empty where there is none or one may not see it. */
+export function useMetrics(
+  plural: "nodes" | "pods",
+  { namespace, name }: { namespace?: string; name?: string } = {},
+): ReadonlyMap<string, any> {
   const [items, setItems] = useState<ReadonlyMap<string, any>>(new Map());
-  const path = `/apis/metrics.k8s.io/v1beta1${namespace && `/namespaces/${namespace}`}/${plural}`;
+  const resource = { group: "metrics.k8s.io", version: "v1beta1", plural };
+  const path = pathOf({ resource, namespace, name });
   usePolling(path, () => {
-    askJson(path).then((list) => {
-      setItems(new Map(list.items.map((item: any) => [keyOf(item), item])));
+    askJson(path).then((found) => {
+      setItems(new Map((found.items ?? [found]).map((item: any) => [keyOf(item), item])));
     }, () => setItems(new Map()));
   });
   return items;

@@ -9,9 +9,8 @@ import { t } from "../words.ts";
 
 /** The panel. */
 export function MetricsPanel({ kind, object }: PanelProps) {
-  const { namespace } = object.metadata;
   const plural = kind.kind === "Node" ? "nodes" : "pods";
-  const item = useMetrics(plural, namespace).get(keyOf(object));
+  const item = useMetrics(plural, object.metadata).get(keyOf(object));
   return (
     <div class="cards">
       {RESOURCES.map((resource) => (
