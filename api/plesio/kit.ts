@@ -168,12 +168,17 @@ export class TestKit {
     return `${objects.view().revision} ${events.view().revision}`;
   }
 
-  /** What lies under a path of the API; undefined: nothing does. */
+  /** What lies under a path of the API; undefined: nothing does. Rejects with 400 for what is no JSON. */
   async read(path: string): Promise<unknown> {
     const { api, admin: user } = this.#ports;
     const answer = await api().fetch(new Request(`https://plesio${path}`), { user });
-    const value = await answer.json();
-    return answer.ok ? value : undefined;
+    const text = await answer.text();
+    if (!answer.ok) return undefined;
+    try {
+      return JSON.parse(text);
+    } catch {
+      throw badRequest(`what lies at ${path} is no JSON`);
+    }
   }
 
   #manual(): ManualClock {

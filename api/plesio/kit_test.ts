@@ -74,6 +74,11 @@ Deno.test("clock: advance, until a time, until something is so, jump", async (t)
     });
     assertEquals([status, body.reason], [409, "ConditionNotMet"]);
     assertMatch(body.message, /does not hold, 5m0s later/);
+    const nowhere = { path: "/nothing", cel: "true", within: "1s" };
+    assertMatch(
+      (await ask("POST", "clock", { until: nowhere })).body.message,
+      /nothing lies there/,
+    );
   });
   await t.step("jump", async () => {
     assertEquals((await ask("POST", "clock", { jump: "2h" })).body.advanced, "2h0m0s");
@@ -90,6 +95,7 @@ Deno.test("clock: advance, until a time, until something is so, jump", async (t)
         [{ until: { path: "/a" } }, "until must have exactly one of cel and jsonpath"],
         [{ until: { path: "/a", cel: "object.(" } }, /^until.cel: compilation failed/],
         [{ until: { path: "/a", jsonpath: "{" } }, /^until.jsonpath/],
+        [{ until: { path: "/healthz", cel: "true" } }, "what lies at /healthz is no JSON"],
       ] as const
     ) {
       const answer = await ask("POST", "clock", body);
