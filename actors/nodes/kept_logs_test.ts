@@ -4,6 +4,7 @@ import { Cluster } from "../../mod.ts";
 import type { ContainerRecord } from "./container_record.ts";
 import { openBox } from "./fixture_test.ts";
 import { KEPT_CONTAINER_BYTES_MAX, KEPT_MS_MAX, KeptLogs, memoryPlace } from "./kept_logs.ts";
+import { searchLogs } from "./log_search.ts";
 import { startNode } from "./node.ts";
 import { logFolder } from "./runtimes/log_folder.ts";
 import { type Pod, PODS } from "./types.ts";
@@ -78,6 +79,26 @@ Deno.test("KeptLogs bounds what a former life has left, and looks into its place
   for (const name of ["c", "d"]) await kept.keep(pod(name), [record("app", () => line("x"))]);
   assertEquals((await found(kept, {})).map(({ pod }) => pod), ["c", "d"]);
   assertEquals([place.list().length, looks], [2, 1]);
+});
+
+Deno.test("searchLogs() answers with the newest lines of all, in order, however many are found", async () => {
+  const kept = new KeptLogs({ place: memoryPlace(), clock: new ManualClock() });
+  const texts: string[] = [];
+  for (const [i, name] of ["a", "b", "c", "d"].entries()) {
+    const lines = Array.from({ length: 9_000 }, (_, n) => {
+      const at = new Date(Date.UTC(2026, 0, 1) + (n * 7919 + i) % 9_000).toISOString();
+      texts.push(`${at} ${name} ${n}`);
+      return `${texts.at(-1)}\n`;
+    });
+    await kept.keep(pod(name), [record("app", () => lines.join(""))]);
+  }
+  const node = { workers: () => [], keptLogs: kept };
+  const ask = async (query: string) =>
+    (await searchLogs(node, new URLSearchParams(query))).map(({ time, text }) => `${time} ${text}`);
+  const at = (text: string) => Date.parse(text.slice(0, text.indexOf(" ")));
+  const sorted = texts.sort((a, b) => at(a) - at(b));
+  assertEquals(await ask(""), sorted.slice(-10_000));
+  assertEquals(await ask("limit=3"), sorted.slice(-3));
 });
 
 Deno.test("a pod goes whether its logs can be kept or not", async () => {
