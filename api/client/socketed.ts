@@ -17,6 +17,39 @@ export interface Socketed {
   readonly closed: Promise<void>;
 }
 
+/** Messages that have come: each waits until those before it have been dealt with, and until somebody hears them. */
+export class Inbox {
+  readonly #ports: { failed(): void; filled?(): void; emptied?(): void };
+  readonly #early: Uint8Array[] = [];
+  #handler: ((data: Uint8Array) => Promise<void> | void) | undefined;
+  #work: Promise<void> = Promise.resolve();
+  #waiting = 0;
+
+  /** `failed` hears that a message could not be dealt with, the others that some wait or none any more. */
+  constructor(ports: { failed(): void; filled?(): void; emptied?(): void }) {
+    this.#ports = ports;
+  }
+
+  /** Takes a message. */
+  add(data: Uint8Array): void {
+    if (this.#handler) this.#deal(data);
+    else this.#early.push(data);
+  }
+
+  receive(hear: (data: Uint8Array) => Promise<void> | void): void {
+    this.#handler = hear;
+    for (const data of this.#early.splice(0)) this.#deal(data);
+  }
+
+  #deal(data: Uint8Array): void {
+    const { failed, filled, emptied } = this.#ports;
+    if (++this.#waiting === 1) filled?.();
+    this.#work = this.#work.then(() => this.#handler!(data)).catch(failed).finally(() => {
+      if (--this.#waiting === 0) emptied?.();
+    });
+  }
+}
+
 /** Wraps one that is open, or is about to be. */
 export function socketed(ws: WebSocket, protocol: string): Socketed {
   const closed = new Promise<void>((resolve) => {
@@ -26,21 +59,13 @@ export function socketed(ws: WebSocket, protocol: string): Socketed {
       resolve();
     });
   });
-  // Messages wait here until somebody hears them
-  const early: Uint8Array[] = [];
-  let handler: ((data: Uint8Array) => Promise<void> | void) | undefined;
-  let work: Promise<void> = Promise.resolve();
-  let waiting = 0;
-  const deal = (data: Uint8Array) => {
-    if (++waiting === 1) ws.pause();
-    work = work.then(() => handler!(data)).catch(() => ws.close(1011)).finally(() => {
-      if (--waiting === 0) ws.resume();
-    });
-  };
+  const inbox = new Inbox({
+    failed: () => ws.close(1011),
+    filled: () => ws.pause(),
+    emptied: () => ws.resume(),
+  });
   ws.on("message", (data: Buffer) => {
-    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    if (handler) deal(bytes);
-    else early.push(bytes);
+    inbox.add(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   });
   return {
     protocol,
@@ -50,10 +75,7 @@ export function socketed(ws: WebSocket, protocol: string): Socketed {
         if (ws.readyState !== ws.OPEN) resolve();
         else ws.send(data, { binary: typeof data !== "string" }, () => resolve());
       }),
-    receive(hear) {
-      handler = hear;
-      for (const data of early.splice(0)) deal(data);
-    },
+    receive: (hear) => inbox.receive(hear),
     close: (code = 1000, reason) => ws.close(code, reason),
   };
 }

@@ -4,7 +4,7 @@
  *
  * A client's certificate counts only when TLS says it was verified: node reports the subject of any.
  */
-import type { Socketed } from "../client/socketed.ts";
+import { Inbox, type Socketed } from "../client/socketed.ts";
 import type { Buffer } from "node:buffer";
 import type { Agent, IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Http2SecureServer, Http2Session } from "node:http2";
@@ -378,16 +378,9 @@ export function platformSocket(
     socket.addEventListener("close", () => resolve());
     socket.addEventListener("error", () => resolve());
   });
-  const early: Uint8Array[] = [];
-  let work: Promise<void> = Promise.resolve();
-  let handler: ((data: Uint8Array) => Promise<void> | void) | undefined;
-  const deal = (data: Uint8Array) => {
-    work = work.then(() => handler!(data)).catch(() => socket.close(1011));
-  };
+  const inbox = new Inbox({ failed: () => socket.close(1011) });
   socket.addEventListener("message", ({ data }) => {
-    const bytes = typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data);
-    if (handler) deal(bytes);
-    else early.push(bytes);
+    inbox.add(typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data));
   });
   const socketed: Socketed = {
     protocol: protocol ?? "",
@@ -399,10 +392,7 @@ export function platformSocket(
       }
       if (socket.readyState === WebSocket.OPEN) socket.send(data as Uint8Array<ArrayBuffer>);
     },
-    receive(hear) {
-      handler = hear;
-      for (const data of early.splice(0)) deal(data);
-    },
+    receive: (hear) => inbox.receive(hear),
     close(code = 1000, reason) {
       if (socket.readyState === WebSocket.OPEN) socket.close(code === 1001 ? 1000 : code, reason);
     },
