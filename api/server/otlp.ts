@@ -20,7 +20,7 @@ const RETRYABLE = new Set([429, 502, 503, 504]);
 const VALUE_LENGTH_MAX = 1_024;
 
 /** How often metrics are told: OpenTelemetry's default. */
-const METRICS_EVERY_MS = 60_000;
+export const METRICS_EVERY_MS = 60_000;
 
 /** Where spans and metrics go. */
 export interface TracingOptions {
@@ -118,9 +118,15 @@ export class OtlpExporter {
   async #tellMetrics(): Promise<void> {
     const { metricsUrl } = this.#options;
     if (!metricsUrl) return;
-    const { clock, instance, metricsText } = this.#ports;
+    const { clock, instance, metricsText, failed } = this.#ports;
     const period = { begin: this.#since, end: clock.now() };
-    await this.#send(metricsUrl, metricsMessage(metricsText(), period, resourceOf(instance)));
+    let message: object;
+    try {
+      message = metricsMessage(metricsText(), period, resourceOf(instance));
+    } catch (error) {
+      return failed(error);
+    }
+    await this.#send(metricsUrl, message);
   }
 
   async #send(url: string, message: object): Promise<boolean> {

@@ -3,7 +3,14 @@ import { ManualClock } from "../../kv/mod.ts";
 import { OutboundError } from "../client/outbound.ts";
 import type { Outbound, OutboundRequest } from "../client/outbound.ts";
 import { type Span, Spans, SPANS_WAITING_MAX, TRACES_REMEMBERED_MAX } from "../machinery/spans.ts";
-import { ATTEMPTS_MAX, BATCH_SPANS_MAX, BATCH_WAIT_MS, OtlpExporter, tracesOf } from "./otlp.ts";
+import {
+  ATTEMPTS_MAX,
+  BATCH_SPANS_MAX,
+  BATCH_WAIT_MS,
+  METRICS_EVERY_MS,
+  OtlpExporter,
+  tracesOf,
+} from "./otlp.ts";
 import { metricsMessage } from "./otlp_metrics.ts";
 
 const TRACE = "0af7651916cd43dd8448eb211c80319c";
@@ -80,6 +87,39 @@ Deno.test("OtlpExporter asks a collector again that is busy or away, and gives u
   assertMatch(exporter.lines(), /^plesio_tracing_spans_exported_total 2$/m);
   assertMatch(exporter.lines(), /^plesio_tracing_spans_dropped_total 6$/m);
   await exporter.close();
+});
+
+Deno.test("OtlpExporter tells metrics in turn, and that there were none to tell, and goes on", async () => {
+  const clock = new ManualClock();
+  const spans = new Spans({ clock, clusterId: "c", ratePerMillion: 0, traceOf: () => TRACE });
+  const urls: string[] = [];
+  const lost: string[] = [];
+  const outbound = {
+    send({ url }: { url: string }) {
+      urls.push(url);
+      return Promise.resolve({ status: 200, headers: {}, body: new Uint8Array() });
+    },
+  } as unknown as Outbound;
+  let isBroken = true;
+  const metricsText = () => {
+    if (isBroken) throw new Error("the store is closed");
+    return "# TYPE x_total counter\nx_total 3\n";
+  };
+  const failed = (error: unknown) => lost.push((error as Error).message);
+  const metricsUrl = "http://collector/v1/metrics";
+  const options = { url: "http://collector/v1/traces", metricsUrl };
+  const ports = { spans, outbound, clock, instance: "i", metricsText, failed };
+  const exporter = new OtlpExporter(options, ports);
+  await clock.advance(METRICS_EVERY_MS);
+  await clock.turn();
+  assertEquals([lost, urls], [["the store is closed"], []]);
+  isBroken = false;
+  await clock.advance(METRICS_EVERY_MS);
+  await clock.turn();
+  assertEquals(urls, [metricsUrl]);
+  isBroken = true;
+  await exporter.close();
+  assertEquals([lost.length, urls.length], [2, 1]);
 });
 
 Deno.test("spans that wait and traces that are remembered have a bound", () => {
