@@ -71,18 +71,19 @@ export class Definitions {
    * share the store with: what they have defined comes by the watch, which a request may overtake.
    */
   caughtUp(view: View<KubeObject>): Promise<void> | undefined {
-    if (this.#takenUp && view.isAsIn?.(this.#takenUp, PATH)) return undefined;
-    return this.#takeUp(view);
+    if (!this.#takenUp || !view.isAsIn?.(this.#takenUp, PATH)) return this.#takeUp(view);
+    // An older one would keep alive whatever was there when a definition changed last
+    this.#takenUp = view;
+    return undefined;
   }
 
   async #takeUp(view: View<KubeObject>): Promise<void> {
     const before = this.#takenUp;
-    for (const { key, revision } of view.scan(PATH)) {
-      if (before?.get(key)?.revision !== revision) this.#queue(key.slice(PATH.length));
-    }
-    for (const { key } of before?.scan(PATH) ?? []) {
-      if (!view.get(key)) this.#queue(key.slice(PATH.length));
-    }
+    if (before) {
+      for (const { before: old, after } of view.changedFrom!(before, PATH)) {
+        this.#queue((after ?? old)!.key.slice(PATH.length));
+      }
+    } else for (const { key } of view.scan(PATH)) this.#queue(key.slice(PATH.length));
     await this.#work;
     this.#takenUp = view;
   }
