@@ -23,7 +23,7 @@ import {
 } from "./contract.ts";
 import { type Formed, Former, type FormerOptions, type Head, type Pending } from "./former.ts";
 import type { Group } from "./history.ts";
-import { changeKey, headKey } from "./keys.ts";
+import { changeKey, chunkKey, headKey } from "./keys.ts";
 import {
   CHUNK_ATTEMPTS_MAX,
   COMMIT_RETRY_MS,
@@ -315,8 +315,12 @@ export class Committer<T> {
     for (let i = 0; i < changes.length; i++) {
       const change = changes[i];
       const group = i === 0 ? mark : undefined;
-      const value = log.record(change, { time, group, chunks: chunks.get(change) });
+      const placed = chunks.get(change);
+      const value = log.record(change, { time, group, chunks: placed?.chunks });
       parts.push({ key: changeKey(log.space, change.item.revision), value });
+      placed?.parts?.forEach((value, n) => {
+        parts.push({ key: chunkKey(log.space, placed.chunks.id, n), value });
+      });
     }
     if (changes.length === 0) return parts;
     const head = {
@@ -359,7 +363,7 @@ export class Committer<T> {
     const { changes, root, revision, liveBytes, sum, chunks } = formed;
     const view = new StateView(revision, root);
     this.head = { view, versionstamp, liveBytes, sum };
-    for (const [change, where] of chunks) this.#o.log.chunks.set(change.item.revision, where);
+    for (const [{ item }, placed] of chunks) this.#o.log.chunks.set(item.revision, placed.chunks);
     const events = [];
     for (const change of changes) {
       change.item.settle();

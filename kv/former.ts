@@ -4,9 +4,8 @@
  * or for room in the store.
  */
 
-import type { Chunks } from "./codec.ts";
 import { INTERNAL_PUT, PUT } from "./codec.ts";
-import { ChunkWriter } from "./chunks.ts";
+import { ChunkWriter, type Placed } from "./chunks.ts";
 import type { Clock } from "./clock.ts";
 import type { Compactor } from "./compact.ts";
 import { type Cause, type Codec, type Mail, type Term, TooLargeError } from "./contract.ts";
@@ -55,7 +54,7 @@ export interface Formed<T> {
   readonly answers: Answer<T>[];
   readonly changes: Change<T>[];
   readonly mails: Mail[];
-  chunks: Map<Change<T>, Chunks>;
+  chunks: Map<Change<T>, Placed>;
   /** Writes that need chunks written, or room made, before they can be in a group. */
   readonly aside: Pending<T>[];
   /** How many of the waiting writes ran. */
@@ -174,6 +173,11 @@ export class Former<T> {
         sum -= previous.revision;
       }
     }
+    for (const { parts = [] } of chunks.values()) {
+      for (const part of parts) bytes += part.length;
+      keyBytes += parts.length * 64;
+      mutations += parts.length;
+    }
     for (const mail of mails) bytes += 256 + (mail.to.length + mail.key.length) * 4;
     keyBytes += mails.length * 160;
     mutations += changes.length + mails.length * 2;
@@ -208,7 +212,7 @@ export class Former<T> {
   }
 
   /** Where the bytes of big values are; undefined when some are still to be written. */
-  #chunksOf(changes: readonly Change<T>[], write: Pending<T>): Map<Change<T>, Chunks> | undefined {
+  #chunksOf(changes: readonly Change<T>[], write: Pending<T>): Map<Change<T>, Placed> | undefined {
     let big: Change<T>[] | undefined;
     for (const change of changes) {
       if (!change.withBody || this.#o.log.fits(change.item.key, change.item.bytes)) continue;
@@ -234,4 +238,4 @@ export class Former<T> {
 }
 
 // deno-lint-ignore no-explicit-any -- empty, so of any type
-const NO_CHUNKS: Map<any, any> = new Map();
+const NO_CHUNKS: Map<any, Placed> = new Map();

@@ -48,7 +48,9 @@ export const GROUP_MUTATIONS_MAX = 990;
 export const GROUP_KEY_BYTES_MAX = 80_000;
 /** Writes waiting for a group before new ones are refused. */
 export const PENDING_WRITES_MAX = 20_000;
-/** How often chunks are written anew because the object changed meanwhile. */
+/** How often chunks are written ahead; if the object changed each time, they go along in its commit. */
+export const CHUNK_ATTEMPTS_AHEAD = 3;
+/** How often chunks are written anew that no commit can take along. */
 export const CHUNK_ATTEMPTS_MAX = 16;
 /** How long a chunk that no record names is kept. */
 export const CHUNK_SWEEP_MS = 10 * 60_000;

@@ -117,11 +117,27 @@ Deno.test("KEY_LENGTH_MAX: longer keys are refused", async () => {
   await close();
 });
 
-Deno.test("CHUNK_ATTEMPTS_MAX: a large object that never stands still is given up", async () => {
+Deno.test("CHUNK_ATTEMPTS_AHEAD: a large object that never stands still goes along in a commit", async () => {
+  const memory = new MemoryKv();
+  const { objects, close } = await opened({ kv: memory.open() });
+  let runs = 0;
+  const put = (pad: number) =>
+    objects.write((draft) => draft.put("/a", { n: ++runs, pad: "x".repeat(pad) }));
+  await put(70_000);
+  assertEquals(runs, limits.CHUNK_ATTEMPTS_AHEAD + 1);
+  await put(limits.GROUP_BYTES_MAX / 2 - 100);
+  const last = objects.view().get("/a")!.value;
+  await close();
+  const again = await opened({ kv: memory.open() });
+  assertEquals(again.objects.view().get("/a")!.value, last);
+  await again.close();
+});
+
+Deno.test("CHUNK_ATTEMPTS_MAX: one too large for that is given up", async () => {
   const { objects, close } = await opened();
   let runs = 0;
   await assertRejects(
-    () => objects.write((draft) => draft.put("/a", { n: ++runs, pad: "x".repeat(70_000) })),
+    () => objects.write((draft) => draft.put("/a", { n: ++runs, pad: "x".repeat(400_000) })),
     StoreError,
     "times while it was being written",
   );

@@ -227,7 +227,7 @@ async function chunksOf<T>(log: Log<T>, clock: Clock, change: Change<T>) {
   if (log.fits(change.item.key, change.item.bytes)) return undefined;
   const writer = new ChunkWriter(log, clock);
   if (writer.find([change]) === undefined) await writer.write();
-  return writer.find([change])!.get(change);
+  return writer.find([change])!.get(change)!.chunks;
 }
 
 const encoder = new TextEncoder();

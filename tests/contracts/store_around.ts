@@ -251,6 +251,26 @@ export const SHARED: Case[] = [
         })),
   },
   {
+    name: "two processes that keep changing one large object both get through",
+    needs: "shared",
+    run: (bench) =>
+      using(bench, (_, first) =>
+        using(bench, async (_, second) => {
+          const pad = "x".repeat(150_000);
+          const change = (store: Store<Thing>) =>
+            store.write((draft) => {
+              const count = (draft.get("/big")?.value.count ?? 0) + 1;
+              return draft.put("/big", { name: "big", count, pad });
+            });
+          const often = async (store: Store<Thing>) => {
+            for (let i = 0; i < 10; i++) await Promise.all([change(store), change(store)]);
+          };
+          await Promise.all([often(first), often(second)]);
+          assertEquals((await first.fresh()).get("/big")?.value, { name: "big", count: 40, pad });
+          assertEquals((await second.fresh()).get("/big")?.value, { name: "big", count: 40, pad });
+        })),
+  },
+  {
     name: "fresh() is no older than any write that was answered elsewhere",
     needs: "shared",
     run: (bench) =>
