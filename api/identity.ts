@@ -25,8 +25,8 @@ export function identityOf(
     host: Clock;
     kinds: Kinds;
     outbound: Outbound;
-    /** Whose certificates are users', in PEM. */
-    authorities: { users: string };
+    /** Whose certificates are users', and nodes', in PEM. */
+    authorities: { users: string; nodes(): Promise<string> };
     /** The API, asked by the server itself. */
     server: () => Client;
   },
@@ -39,6 +39,7 @@ export function identityOf(
     authentication: options.authentication,
     authorization: options.authorization,
     clientAuthorities: () => authorities.users,
+    nodeAuthorities: () => authorities.nodes(),
     legacyUsed: noteTokenUse(server, log),
     kinds: () => kinds,
     createNamespace: async (name) => {

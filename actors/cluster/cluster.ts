@@ -257,11 +257,8 @@ export class Cluster {
     const listener = await this.api.listen({ host, port, tls });
     this.#listening.push(listener);
     this.#url ??= urlOf({ host: shown, port: listener.port });
-    const { ranges, cidrs } = this.#parts;
-    await Promise.all([
-      publishClusterInfo(this.client, { server: this.#url, authorityPem: material.trustPem }),
-      publishJoining(this.client, cidrs),
-    ]);
+    const { ranges } = this.#parts;
+    await this.#publish(material.trustPem);
     await this.#parts.peers?.start({
       url: urlOf({ host: peer.ip ?? shown, port: peer.port || listener.port }),
       endpoint: ranges ? advertised(ranges) : endpointOf(shown, listener.port),
@@ -274,6 +271,14 @@ export class Cluster {
     this.#parts.upkeep.renewLater(host, options.renewed);
     await this.#parts.kit?.begin();
     return { host, port: listener.port, url: urlOf({ host: shown, port: listener.port }) };
+  }
+
+  /** Tells machines that want to join what they need to know. */
+  async #publish(authorityPem: string): Promise<void> {
+    await Promise.all([
+      publishClusterInfo(this.client, { server: this.#url, authorityPem }),
+      publishJoining(this.client, this.#parts.cidrs),
+    ]);
   }
 
   /**
@@ -427,6 +432,11 @@ export class Cluster {
   /** This cluster as a door of a platform's sees it. */
   served(): ServedCluster {
     const parts = this.#parts;
+    // Nobody waits for it: who wants to join looks until it is there
+    parts.upkeep.identity().then(({ trustPem }) => this.#publish(trustPem)).catch((error) => {
+      if (this.#stopped) return;
+      parts.log("warn", "could not tell machines how to join", { error: String(error) });
+    });
     return servedCluster({ ...parts, busy: () => busyOf(parts), stop: () => this.stop() });
   }
 

@@ -83,7 +83,7 @@ export function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<
   const view = new SchedulerView();
   const { options, clock, database, ranges, log } = ground;
   const host = options.testKit ? new RealClock() : clock;
-  const authorities = { users: "" };
+  const authorities = { users: "", nodes: async () => (await upkeep().identity()).trustPem };
   const { kinds, gates } = apisOf(options);
   const settled = settler(clock, () => ({ system, informers, database, requests: api.requests }));
   const kitPorts = { clock, host, database, settled, simulated, admin: ADMIN, api: () => api };

@@ -13,6 +13,7 @@ import type { Authenticator, Credentials } from "./contract.ts";
 import { TokenError } from "./jwt.ts";
 import { USERS_MAX } from "./limits.ts";
 import { ANONYMOUS, makeUser } from "./names.ts";
+import type { NodeTokens } from "./node_tokens.ts";
 import type { Tokens } from "./tokens.ts";
 
 /** Paths that need no credentials. Health checks have one path per check below these. */
@@ -64,7 +65,8 @@ export function certificateAuthenticator(
   };
 }
 
-function holderOf(
+/** Whom a certificate makes its holder, and until when; `hash` is that of its bytes. Throws 401 where it cannot be read. */
+export function holderOf(
   { subject, raw }: NonNullable<Credentials["certificate"]>,
   hash: string,
 ): Holder {
@@ -85,12 +87,13 @@ function holderOf(
   return { user, notAfter };
 }
 
-/** Bearer tokens. */
-export function tokenAuthenticator(tokens: Tokens): Authenticator {
+/** Bearer tokens; `nodes` knows those of machines. */
+export function tokenAuthenticator(tokens: Tokens, nodes?: NodeTokens): Authenticator {
   return {
     authenticate(credentials: Credentials): User | Promise<User> | undefined {
       const token = bearerToken(credentials) ?? protocolToken(credentials);
       if (token === undefined) return undefined;
+      if (nodes?.knows(token)) return nodes.authenticate(token, credentials.host);
       try {
         const identity = tokens.authenticate(token, undefined, credentials);
         if (!(identity instanceof Promise)) return identity.user;

@@ -20,6 +20,8 @@ export interface Credentials {
   /** There was a client certificate, and nobody vouched for it: who shows such a thing is not anonymous. */
   readonly refusedCertificate?: boolean;
   path: string;
+  /** The host that it was sent to, as the client named it. */
+  readonly host?: string;
   /** Tells the audit of the credentials; absent: nobody wants to know. */
   annotate?(key: string, value: string): void;
 }

@@ -29,6 +29,10 @@ export const TOKEN_SECONDS_POD = 3607;
 export const TOKEN_SECONDS_EXTENDED = 365 * 24 * 3600;
 /** Clocks may differ by this much before a token counts as not valid yet or no longer. */
 export const TOKEN_LEEWAY_SECONDS = 60;
+/** How long a node's own token is good: who has seen one on its way can use it no longer than this. */
+export const NODE_TOKEN_SECONDS = 5 * 60;
+/** A certificate is good for tokens of a Node that is registered within this after it began. */
+export const NODE_REGISTERS_MS = 15 * 60_000;
 /** Life of the certificates this cluster issues. */
 export const CERTIFICATE_DAYS = 365;
 /** Life of the cluster's authority. */

@@ -70,14 +70,14 @@ import { type HeaderPairs, impersonated, type Requested } from "./impersonate.ts
 import { TokenKeys } from "./jwt.ts";
 import { type JwtAuthenticatorOptions, JwtTokens } from "./jwt_authenticator.ts";
 import { Logins } from "./logins.ts";
+import { NodeTokens } from "./node_tokens.ts";
 import { createPlugins, type PluginOptions } from "./plugins/mod.ts";
 import { type Follow, PodsOfNodes } from "./pods_of_nodes.ts";
 import { type Review, type ReviewContext, REVIEWS } from "./reviews.ts";
 import {
-  certificatesIn,
   requestHeaderAuthenticator,
   type RequestHeaderOptions,
-  Signers,
+  signedBy,
 } from "./request_header.ts";
 import { TokenWebhook, type TokenWebhookOptions } from "./token_webhook.ts";
 import { type TokenOptions, Tokens, type TokenSource } from "./tokens.ts";
@@ -175,6 +175,8 @@ export interface AuthOptions {
   authentication?: AuthenticationOptions;
   /** Authorities of users' certificates (PEM), asked for where front proxies have others. */
   clientAuthorities?: () => string;
+  /** Authorities of nodes' certificates (PEM), by which nodes' tokens are good (default: there are none). */
+  nodeAuthorities?: () => Promise<string>;
   /** Hears that a token which lives in a Secret was used today. */
   legacyUsed?: TokenOptions["legacyUsed"];
   /** Who decides, in this order (default: Node, then RBAC). */
@@ -227,13 +229,8 @@ function certificateAuthenticators(
 ): Authenticator[] {
   const { requestHeader } = authentication;
   if (!requestHeader) return [certificateAuthenticator(host)];
-  let known: { bundle: string; signers: Signers } | undefined;
-  const isUser = (raw: Uint8Array) => {
-    const bundle = clientAuthorities?.() ?? "";
-    // Authorities are replaced while the server runs
-    if (known?.bundle !== bundle) known = { bundle, signers: new Signers(certificatesIn(bundle)) };
-    return known.signers.signed(raw);
-  };
+  const signed = signedBy();
+  const isUser = (raw: Uint8Array) => signed(clientAuthorities?.() ?? "", raw);
   return [
     requestHeaderAuthenticator(requestHeader, host),
     certificateAuthenticator(host, isUser),
@@ -305,7 +302,7 @@ function counted(
 
 /** Makes identity over a store's view. Nothing is read or generated before it is used. */
 export function createAuth(options: AuthOptions): Auth {
-  const { view, clock } = options;
+  const { view, clock, nodeAuthorities } = options;
   const outbound = options.outbound ?? noWayOut;
   const { authentication = {} } = options;
   const tokens = new Tokens({
@@ -327,7 +324,7 @@ export function createAuth(options: AuthOptions): Auth {
   const open = !chain.some(({ type }) => type === "AlwaysAllow");
   const authenticators = [
     ...certificateAuthenticators(options),
-    tokenAuthenticator(tokens),
+    tokenAuthenticator(tokens, nodeAuthorities && new NodeTokens({ ...options, nodeAuthorities })),
     authentication.anonymous
       ? configuredAnonymous({
         ...authentication.anonymous,

@@ -421,6 +421,14 @@ export async function certificateSubject(certificatePem: string): Promise<Certif
   return subjectOf(new x509.X509Certificate(certificatePem).subjectName);
 }
 
+/** Whether a certificate (PEM) is one for clients, by its extended usages. */
+export async function isForClients(certificatePem: string): Promise<boolean> {
+  const x509 = await library();
+  const certificate = new x509.X509Certificate(certificatePem);
+  const extension = certificate.getExtension(x509.ExtendedKeyUsageExtension);
+  return extension?.usages.includes(EXTENDED_USAGES["client auth"]) ?? false;
+}
+
 function subjectOf(name: { getField(field: string): string[] }): CertificateSubject {
   return { commonName: name.getField("CN").at(-1), organizations: name.getField("O") };
 }

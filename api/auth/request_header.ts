@@ -62,6 +62,15 @@ export class Signers {
   }
 }
 
+/** Whether an authority of a bundle has signed a certificate. The last bundle is kept: they are replaced, but seldom. */
+export function signedBy(): (bundle: string, raw: Uint8Array) => boolean {
+  let known: { bundle: string; signers: Signers } | undefined;
+  return (bundle, raw) => {
+    if (known?.bundle !== bundle) known = { bundle, signers: new Signers(certificatesIn(bundle)) };
+    return known.signers.signed(raw);
+  };
+}
+
 /** The authenticator of front proxies. */
 export function requestHeaderAuthenticator(
   options: RequestHeaderOptions,

@@ -16,18 +16,22 @@ import {
   type ClusterRanges,
   discover,
   DiscoveryError,
+  isOwnTls,
   keepRenewed,
   lifeOf,
   type NodeCertificate,
+  proving,
   requestCertificate,
+  type TlsAuthority,
 } from "../joining/mod.ts";
 import { parseIp } from "../machinery/ip.ts";
 import { isDns1123Subdomain } from "../machinery/names.ts";
 import { ApiError, type KubeObject } from "../machinery/types.ts";
 import { containerRuntimeOf, interrupted } from "./command.ts";
-import { makeOwnFolder, readOwnFile, replaceFile } from "./files.ts";
+import { makeOwnFolder, readConfig, readOwnFile, replaceFile } from "./files.ts";
 import {
   choice,
+  file,
   flag,
   FLAGS,
   type FlagTable,
@@ -47,6 +51,10 @@ export const NODE_FLAGS = {
   server: text("address of the API server, as in https://10.0.0.1:6443", "URL"),
   token: text("bootstrap token, of `deno task token create`; needed once", "TOKEN"),
   "ca-hash": list("hash of the cluster's authority: sha256:…; needed once"),
+  "certificate-authority": file(
+    "whose certificate the server shows, where a platform or a proxy ends TLS: a file, or `system` for the " +
+      "authorities of this machine (default: the cluster's own)",
+  ),
   "discovery-token-unsafe-skip-ca-verification": flag(
     "join without --ca-hash: whoever knows the token can then pose as the cluster",
   ),
@@ -228,15 +236,26 @@ function taintOf(text: string): Taint {
   return value === undefined ? { key, effect } : { key, value, effect };
 }
 
+/** Whose certificate the server shows, where the flags say that it is not the cluster's. */
+async function tlsAuthorityOf(
+  { "certificate-authority": named }: NodeFlags,
+): Promise<TlsAuthority | undefined> {
+  if (named === undefined) return undefined;
+  if (named === "system") return {};
+  return { caBundle: await readConfig("certificate-authority", named) };
+}
+
+type Asked = NodeFlags & { tls: TlsAuthority | undefined };
 type Ports = Pick<NodePorts, "outbound" | "clock" | "print"> & { log: NodeLog };
 
 /** A member of a cluster: its way to the server, and how it goes on with another certificate. */
 async function memberOf(flags: NodeFlags, name: string, ports: Ports) {
   const file = `${flags.data}/kubelet.conf`;
   const kept = await readOwnFile(file);
+  const tls = await tlsAuthorityOf(flags);
   let endpoint = kept === undefined
-    ? await join(flags, name, ports)
-    : await keptEndpoint(kept, { file, flags, name, now: ports.clock.now() });
+    ? await join({ ...flags, tls }, name, ports)
+    : await keptEndpoint(kept, { file, flags: { ...flags, tls }, name, now: ports.clock.now() });
   const save = async (next: Endpoint) => {
     const { url, caBundle, certificate } = endpoint = next;
     const user = { certificatePem: certificate!.cert, keyPem: certificate!.key };
@@ -247,11 +266,12 @@ async function memberOf(flags: NodeFlags, name: string, ports: Ports) {
     for (const line of JOINED) ports.print(line);
   }
   const { outbound, clock, log } = ports;
-  const api = outboundClient({ outbound, clock, endpoint: () => endpoint, agent: "kubelet" });
+  const asked = proving(() => endpoint, clock);
+  const api = outboundClient({ outbound, clock, endpoint: asked, agent: "kubelet" });
   /** The authorities may have been replaced since. */
   const refresh = async () => {
-    const server = { server: endpoint.url!, authorityPem: endpoint.caBundle! };
-    const caBundle = await authoritiesNow(outbound, server).catch((error) => {
+    if (!isOwnTls(endpoint)) return;
+    const caBundle = await authoritiesNow(outbound, endpoint).catch((error) => {
       log("warn", "could not ask for the cluster's authorities", { error: String(error) });
       return endpoint.caBundle!;
     });
@@ -267,7 +287,7 @@ async function memberOf(flags: NodeFlags, name: string, ports: Ports) {
     await save({ ...endpoint, certificate: { cert, key } });
     await refresh();
   };
-  return { api, ranges, endpoint: () => endpoint, renew };
+  return { api, ranges, endpoint: asked, renew };
 }
 
 const JOINED = [
@@ -281,8 +301,8 @@ const JOINED = [
 ];
 
 /** Becomes a member: finds the cluster, and asks it for a certificate. */
-async function join(flags: NodeFlags, node: string, ports: Ports): Promise<Endpoint> {
-  const { token, "ca-hash": caHashes } = flags;
+async function join(flags: Asked, node: string, ports: Ports): Promise<Endpoint> {
+  const { token, "ca-hash": caHashes, tls } = flags;
   const server = flags.server?.replace(/\/$/, "");
   const unsafe = flags["discovery-token-unsafe-skip-ca-verification"];
   if (!server || !token) {
@@ -303,9 +323,10 @@ async function join(flags: NodeFlags, node: string, ports: Ports): Promise<Endpo
   const { outbound, clock, print } = ports;
   print(`Looking for the cluster at ${server}`);
   try {
-    const known = { server, token, caHashes };
+    const known = { server, token, caHashes, tls };
     const waiting = (why: string) => print(`Still looking: ${why}`);
-    const caBundle = await discover(known, { outbound, clock, waiting });
+    const authorityPem = await discover(known, { outbound, clock, waiting });
+    const { caBundle } = tls ?? { caBundle: authorityPem };
     print("Found it, by its authority's key; asking for a certificate");
     const asking: Endpoint = { url: server, caBundle, bearerToken: token };
     const { client } = outboundClient({ outbound, clock, endpoint: () => asking });
@@ -337,7 +358,7 @@ async function refuseTaken(client: Client, node: string): Promise<void> {
 /** The endpoint that a former start has kept. */
 async function keptEndpoint(
   text: string,
-  { file, flags, name, now }: { file: string; flags: NodeFlags; name: string; now: number },
+  { file, flags, name, now }: { file: string; flags: Asked; name: string; now: number },
 ): Promise<Endpoint> {
   const bad = (why: string) =>
     new UsageError(`Cannot use ${file}: ${why}; remove it, and join again with --token`);
@@ -354,7 +375,8 @@ async function keptEndpoint(
   if (node !== name) {
     throw new UsageError(`${file} is node ${node}'s: start it with --node-name ${node}`);
   }
-  return { ...endpoint, url: (flags.server ?? endpoint.url!).replace(/\/$/, "") };
+  const url = (flags.server ?? endpoint.url!).replace(/\/$/, "");
+  return { ...endpoint, url, ...(flags.tls && { caBundle: flags.tls.caBundle }) };
 }
 
 function readCertificate(pem: string, bad: (why: string) => Error) {
@@ -364,6 +386,11 @@ function readCertificate(pem: string, bad: (why: string) => Error) {
     throw bad((error as Error).message);
   }
 }
+
+/** What may be the matter with a machine that was let in before. */
+const ANEW =
+  " (was its Node deleted, or is its clock wrong? To join anew, remove the data folder's " +
+  "kubelet.conf and give it a --token)";
 
 /** How often the cluster's configuration is asked for while the server is away. */
 const CONFIGURATION_RETRY_MS = 5_000;
@@ -385,7 +412,9 @@ async function rangesOf(
   for (;;) {
     const ranges = await toldRanges(client).catch((error) => {
       if (error instanceof ApiError && error.code < 500 && error.code !== 429) {
-        throw new UsageError(`The server does not let this node in: ${error.message}`);
+        throw new UsageError(
+          `The server does not let this node in: ${error.message}${error.code === 401 ? ANEW : ""}`,
+        );
       }
       log("warn", "waiting for the API server", { error: String(error) });
     });

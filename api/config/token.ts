@@ -7,6 +7,7 @@ import type { Client } from "../client/contract.ts";
 import { type Endpoint, type Outbound, OutboundError } from "../client/outbound.ts";
 import { outboundClient } from "../client/outbound_client.ts";
 import {
+  authoritiesNow,
   authorityHashes,
   createToken,
   deleteToken,
@@ -86,7 +87,7 @@ async function create(
   { client, endpoint }: { client: Client; endpoint: Endpoint & { url: string } },
   flags: ValuesOf<typeof TOKEN_FLAGS>,
   names: readonly string[],
-  { clock, print, warn }: TokenPorts,
+  { outbound, clock, print, warn }: TokenPorts,
 ): Promise<void> {
   if (names.length > 1) throw new UsageError("One token is made at a time");
   const token = names[0] ?? generateToken(clock);
@@ -100,15 +101,18 @@ async function create(
         "others can reach it",
     );
   }
-  print(joinCommand({ url, token, authorityPem: endpoint.caBundle ?? "" }));
-}
-
-/** The command that joins a machine. */
-export function joinCommand(
-  { url, token, authorityPem }: { url: string; token: string; authorityPem: string },
-): string {
-  const hashes = authorityHashes(authorityPem).map((hash) => ` --ca-hash ${hash}`).join("");
-  return `deno task node --server ${url} --token ${token}${hashes}`;
+  const authorityPem = await authoritiesNow(outbound, endpoint).catch((error) => {
+    if (endpoint.caBundle) return endpoint.caBundle;
+    throw new UsageError(error.message);
+  });
+  const hashes = authorityHashes(authorityPem);
+  const trusted = endpoint.caBundle && authorityHashes(endpoint.caBundle);
+  const own = trusted && hashes.some((hash) => trusted.includes(hash));
+  const pins = hashes.map((hash) => ` --ca-hash ${hash}`).join("");
+  // Somebody else ends TLS: who believes in whom here is what the kubeconfig says
+  const tls = own ? "" : ` --certificate-authority ${trusted ? "FILE" : "system"}`;
+  print(`deno task node --server ${url} --token ${token}${pins}${tls}`);
+  if (tls.endsWith("FILE")) warn("FILE: the certificate authority of your kubeconfig");
 }
 
 async function deleteAll(

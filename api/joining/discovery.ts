@@ -1,8 +1,8 @@
 /**
  * How a machine gets to know a cluster of which it has only an address, a token and the hash of a public key: it reads
  * `kube-public/cluster-info` from whoever answers there, without saying anything; believes it when the token has signed
- * it and its authority's key is the one of the hash; and reads it again over TLS by that authority. Only then the token
- * itself is sent. As kubeadm does (cmd/kubeadm/app/discovery/token, v1.36), with its words.
+ * it and its authority's key is the one of the hash; and reads it again over TLS by that authority, or by the one it was
+ * told of where somebody else ends TLS. Only then the token itself is sent. As kubeadm does (cmd/kubeadm/app/discovery/token, v1.36), with its words.
  */
 import { Buffer } from "node:buffer";
 import { parse } from "@std/yaml";
@@ -25,6 +25,14 @@ export interface Discovery {
   token: string;
   /** `sha256:…`; any of them will do. None: whatever the token has signed is believed. */
   caHashes: readonly string[];
+  /** Whose certificate the server shows, where that is not the cluster's authority's: a platform ends TLS. */
+  tls?: TlsAuthority;
+}
+
+/** By whom a server's certificate is known. */
+export interface TlsAuthority {
+  /** In PEM; absent: the authorities that this machine believes. */
+  caBundle?: string;
 }
 
 /** What it is made with. */
@@ -63,7 +71,8 @@ export async function discover(known: Discovery, ports: DiscoveryPorts): Promise
         `${JSON.stringify(found.join(":"))} are pinned`,
     );
   }
-  const second = await signedInfo({ url: server, caBundle: authorityPem }, id, ports);
+  const { caBundle } = known.tls ?? { caBundle: authorityPem };
+  const second = await signedInfo({ url: server, caBundle }, id, ports);
   if (second.kubeconfig !== first.kubeconfig) {
     throw new DiscoveryError(
       "the second kubeconfig from the cluster-info ConfigMap (using validated TLS) was different " +
@@ -73,12 +82,12 @@ export async function discover(known: Discovery, ports: DiscoveryPorts): Promise
   return authorityPem;
 }
 
-/** The authorities that the cluster names now, asked over TLS by those that are known. Rejects when it cannot be asked. */
+/** The authorities that the cluster names now, asked over TLS. Rejects when it cannot be asked. */
 export async function authoritiesNow(
   outbound: Outbound,
-  { server, authorityPem }: { server: string; authorityPem: string },
+  { url, caBundle }: Pick<Endpoint, "url" | "caBundle">,
 ): Promise<string> {
-  return authorityOf((await ask({ url: server, caBundle: authorityPem }, outbound)).kubeconfig);
+  return authorityOf((await ask({ url, caBundle }, outbound)).kubeconfig);
 }
 
 function checkHash(hash: string): void {

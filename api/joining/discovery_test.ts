@@ -53,6 +53,14 @@ Deno.test("discover() believes what the token has signed and the hash names (not
   ]);
 });
 
+Deno.test("discover() looks at the certificate of who ends TLS, where it is told of one (nothing-said)", async () => {
+  for (const tls of [{}, { caBundle: otherPem }]) {
+    const { asked, outbound } = serving({ data: good });
+    assertEquals(await discover({ ...known, tls }, { outbound, clock }), authorityPem);
+    assertEquals(asked.at(-1), { url: server, caBundle: (tls as { caBundle?: string }).caBundle });
+  }
+});
+
 const refusals: [string, Answer[], Partial<typeof known>, string][] = [
   [
     "a forged signature",

@@ -8,7 +8,7 @@
  * - once: the token is needed once; a later start finds the node's own certificate, and renews it before its end.
  *
  * Reading order: `bootstrap_tokens.ts` (what a token is), `policy.ts` (what the cluster allows it), `discovery.ts` (who
- * is there), `certificate.ts` (who I am). The commands are `api/config/token.ts` and `api/config/node.ts`; what runs on
+ * is there), `certificate.ts` (who I am), `proof.ts` (how I show it where TLS ends before the server). The commands are `api/config/token.ts` and `api/config/node.ts`; what runs on
  * the machine afterwards is `actors/nodes/joining/`.
  */
 export {
@@ -27,10 +27,11 @@ export {
   type NodeCertificate,
   requestCertificate,
 } from "./certificate.ts";
-export { authoritiesNow, discover, DiscoveryError } from "./discovery.ts";
+export { authoritiesNow, discover, DiscoveryError, type TlsAuthority } from "./discovery.ts";
 export {
   CLUSTER_CONFIGURATION,
   type ClusterRanges,
   publishJoining,
   TOKEN_GROUP,
 } from "./policy.ts";
+export { isOwnTls, proving } from "./proof.ts";

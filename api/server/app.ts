@@ -308,6 +308,7 @@ export function callOfRequest(request: Request): Call {
     method: request.method,
     path: start < 0 ? "/" : url.slice(start, end < 0 ? stop : end),
     query: end < 0 ? "" : url.slice(end + 1, stop),
+    host: url.slice(url.indexOf("://") + 3, start < 0 ? url.length : start),
     header: (name) => request.headers.get(name) ?? undefined,
     headers: () => request.headers,
     hasHeaders: (prefix) => {

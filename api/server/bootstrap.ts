@@ -242,11 +242,21 @@ const CLUSTER_INFO = {
   name: "cluster-info",
 };
 
-/** Tells nodes that want to join where the cluster is and whom to believe; bootstrap tokens sign it. */
+/** Where a cluster says that it is that does not know where it is: what its pods call it. */
+const SERVER_UNKNOWN = "https://kubernetes.default.svc";
+
+/**
+ * Tells nodes that want to join where the cluster is and whom to believe; bootstrap tokens sign it. Who does not know where
+ * it is reached (a platform tells nobody) leaves that as others have said it.
+ */
 export async function publishClusterInfo(
   client: Client,
-  { server, authorityPem }: { server: string; authorityPem: string },
+  { server, authorityPem }: { server?: string; authorityPem: string },
 ): Promise<void> {
+  if (server === undefined) {
+    const found = await found404(client.get<KubeObject>(CLUSTER_INFO));
+    server = /^ {4}server: (\S+)$/m.exec(found?.data?.kubeconfig ?? "")?.[1] ?? SERVER_UNKNOWN;
+  }
   const kubeconfig = [
     "apiVersion: v1",
     "clusters:",

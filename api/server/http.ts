@@ -70,6 +70,9 @@ export function inner(call: Call, under: string, user?: User): Call {
     get signal() {
       return call.signal;
     },
+    get host() {
+      return call.host;
+    },
     user: user ?? call.user,
     under: (call.under ?? "") + under,
     raw: call.raw,

@@ -69,6 +69,10 @@ class NodeCall implements Call {
     return this.raw.socket.remoteAddress;
   }
 
+  get host(): string | undefined {
+    return this.header("host") ?? this.header(":authority");
+  }
+
   get certificate(): Credentials["certificate"] {
     return certificateOf(this.raw.socket as TLSSocket);
   }

@@ -180,11 +180,26 @@ export class Machines {
   }
 
   /** Starts one of Plesio's tasks in a machine, and waits until it says `ready`. */
-  async start(i: number, name: string, args: string[], ready: RegExp): Promise<void> {
+  start(i: number, name: string, args: string[], ready: RegExp): Promise<void> {
+    return this.deno(
+      i,
+      name,
+      { args: ["run", "-A", "--no-check", `${ROOT}mod.ts`, ...args] },
+      ready,
+    );
+  }
+
+  /** The same of any program that Deno runs. */
+  async deno(
+    i: number,
+    name: string,
+    { args, env }: { args: string[]; env?: Record<string, string> },
+    ready: RegExp,
+  ): Promise<void> {
     const process = new Deno.Command("nsenter", {
-      args: [this.#inside(i), Deno.execPath(), "run", "-A", "--no-check"]
-        .concat([`${ROOT}mod.ts`, ...args]),
+      args: [this.#inside(i), Deno.execPath(), ...args],
       cwd: this.folder,
+      env,
       stdout: "piped",
       stderr: "piped",
     }).spawn();

@@ -18,7 +18,7 @@ const ROUTE_PROTOCOL = "240";
 
 /** Opens the connection by which a node is reached. Rejects with the server's or the system's refusal. */
 export async function dialTunnel(
-  { url, caBundle, certificate }: Endpoint,
+  { url, caBundle, certificate, bearerToken }: Endpoint,
   node: string,
   way: "tunnel" | "relay" = "tunnel",
 ): Promise<Carrier> {
@@ -27,6 +27,7 @@ export async function dialTunnel(
   const socket = new WebSocket(address, [PROTOCOL], {
     ca: caBundle,
     ...certificate,
+    ...(bearerToken && { headers: { authorization: `Bearer ${bearerToken}` } }),
     handshakeTimeout: DIAL_MS_MAX,
     perMessageDeflate: false,
   });

@@ -95,7 +95,7 @@ export async function startMachine(options: MachineOptions): Promise<RunningMach
         if (options.nodeIPs) return;
         void host.wayTo(endpoint().url!).then(
           (now) => {
-            way.remote = now.remote;
+            way.remote = remoteOf(endpoint(), now);
             node.readdress(now.local);
           },
           (error) => log("debug", "could not find out the address", { error: String(error) }),
@@ -128,12 +128,17 @@ interface Way {
 async function wayOrNone({ host, endpoint, nodeIPs, log }: MachineOptions): Promise<Way> {
   try {
     const way = await host.wayTo(endpoint().url!);
-    return { remote: way.remote, locals: nodeIPs ?? [way.local] };
+    return { remote: remoteOf(endpoint(), way), locals: nodeIPs ?? [way.local] };
   } catch (error) {
     if (nodeIPs) return { locals: nodeIPs, remote: "" };
     log("debug", "could not find out the address", { error: String(error) });
     return { locals: ["127.0.0.1"], remote: "" };
   }
+}
+
+/** Where the server's machine is; "" where what is dialled is no machine of the cluster's, but ends TLS for it. */
+function remoteOf({ bearerToken }: Endpoint, { remote }: { remote: string }): string {
+  return bearerToken === undefined ? remote : "";
 }
 
 interface Ground {
