@@ -14,6 +14,7 @@ import { authenticationData } from "../../api/auth/front_proxy.ts";
 import { type Material, openTokenKeys } from "../../api/auth/material.ts";
 import { approvalsFor, createKubeconfig, serverNames, signedStatus } from "../../api/auth/mod.ts";
 import type { Client, Informers } from "../../api/client/contract.ts";
+import { Listings } from "../../api/client/overlay.ts";
 import { loadModule, removeFolder } from "../../api/config/files.ts";
 import { COMPONENTS } from "../../api/config/flags.ts";
 import {
@@ -62,6 +63,8 @@ export class Cluster {
   /** Those that have a name. */
   readonly #forks: Forks;
   readonly #listening: Listener[] = [];
+  /** What the caches of its forks share. */
+  #listings: Listings | undefined;
   /** Absent in a fork that nobody has touched yet. */
   #made: Parts | undefined;
   #stopped: Promise<void> | undefined;
@@ -408,7 +411,8 @@ export class Cluster {
     const forked = await database.fork({ clock, at });
     const tokenKeys = await openTokenKeys(forked.settings);
     const ranges = undefined;
-    return new Cluster({ options, clock, database: forked, ranges, tokenKeys, log, audit });
+    const listings = this.#listings ??= new Listings();
+    return new Cluster({ options, clock, database: forked, ranges, tokenKeys, log, audit, listings });
   }
 
   /** An incident as the lines of a file: the state at a moment, and every revision until another; without secrets. */

@@ -21,6 +21,7 @@ import { FrontProxy } from "../../api/auth/front_proxy.ts";
 import type { Auth } from "../../api/auth/mod.ts";
 import type { Client, Informers } from "../../api/client/contract.ts";
 import type { NodeApi } from "../../api/client/node_api.ts";
+import type { Listings } from "../../api/client/overlay.ts";
 import type { Outbound } from "../../api/client/outbound.ts";
 import { apisOf, featureLines } from "../../api/config/features.ts";
 import { Forks, plesioApi, TestKit } from "../../api/plesio/mod.ts";
@@ -44,6 +45,8 @@ export interface Ground {
   log: Logger;
   /** Tells of requests, in the place of what the options ask for. */
   audit?: Auditor;
+  /** What the caches of a fork share with those of its cluster's other forks. */
+  listings?: Listings;
 }
 
 export interface Parts extends Ground {
@@ -138,7 +141,7 @@ export function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<
     onError: (error) => log("error", "a request failed", { error: String(error) }),
   });
   const client = api.client(ADMIN, "plesio");
-  const informers = createInformers(server(), clock);
+  const informers = createInformers(server(), clock, ground);
   const { queue, terms } = database;
   const system = createSystem({ client, informers, clock, queue, terms, log, spans: api.spans });
   const made = { kinds, api, client, informers, system, auth };

@@ -102,6 +102,8 @@ export class PodWorker {
   #seenAt: number | undefined;
   #sent: { status: PodStatus; resourceVersion: string } | undefined;
   #deleteSent = false;
+  /** A former life of the node had all of its containers running, and so they are. */
+  #takenOver = false;
   readonly #mirror: Mirror | undefined;
   /** The mirror does not know yet how the pod is. */
   #untold = false;
@@ -151,6 +153,13 @@ export class PodWorker {
 
   get pod(): Pod {
     return this.#pod;
+  }
+
+  /** It runs as a former life of the node left it and nothing is due: its status says all there is to know of it. */
+  get rests(): boolean {
+    return this.#takenOver && !this.#sent && !this.#mirror && !this.#failed && !this.#gone &&
+      !this.#stopping && this.#tasks.size === 0 && this.#next() === undefined &&
+      this.records.every(({ phase, ready }) => phase === "running" && ready);
   }
 
   /** Whether the node has taken the pod, and something of it may still run. */
@@ -584,6 +593,7 @@ export class PodWorker {
     // A pod taken over as it runs keeps its addresses and needs no new sandbox of a simulated runtime.
     if (running && !this.#sandbox.isReal(this.#pod, this.records)) {
       this.#sandbox.takeOver(this.#pod);
+      this.#takenOver = true;
     }
   }
 }

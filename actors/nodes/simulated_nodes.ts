@@ -5,6 +5,9 @@
  * write. Events of containers and last words of deleted pods are left out unless asked for, and the
  * scheduler's word is taken: nothing of what `pod_admission.ts` looks at is looked at again.
  *
+ * A pod that runs as a former life of the host left it, with nothing due, has no worker until something asks about it:
+ * that is how most are where a cluster starts again or is a fork.
+ *
  * Its keys: `node/<name>` (register or mend a node), `pod/<namespace>/<name>`, `lease`.
  *
  * Nodes carry the annotation `NODE_HOST_ANNOTATION`, the name of the host's Lease, by which the node
@@ -36,7 +39,6 @@ import {
 } from "./node_status.ts";
 import { PodWorker } from "./pod_worker.ts";
 import type { NodeFacts, WorkerPorts } from "./ports.ts";
-import type { Runtime } from "./runtimes/runtime.ts";
 import { SimulatedRuntime } from "./runtimes/simulated.ts";
 import type { Stages } from "./runtimes/stages.ts";
 import { nodeApi } from "./server.ts";
@@ -104,6 +106,11 @@ interface HostState {
   facts: Map<string, Facts>;
   byKey: Map<string, PodWorker>;
   byUid: Map<string, PodWorker>;
+  /** Pods that have no worker now, as they were when it was let go. */
+  resting: Map<string, Pod>;
+  runtime: SimulatedRuntime;
+  /** Has a pod looked at. */
+  wake(key: string): void;
   /** Of pods that are gone, by their node. */
   keptLogs: Map<string, KeptLogs>;
   startedAt: number;
@@ -221,7 +228,7 @@ function hostBehaviour(parts: HostParts): Behaviour<HostState> {
 
 function begin(parts: HostParts, context: ActorContext): HostState {
   const { clock, client, recorder, log, informers } = context;
-  const runtime: Runtime = new SimulatedRuntime({ clock, stages: parts.options.stages });
+  const runtime = new SimulatedRuntime({ clock, stages: parts.options.stages });
   const ports: WorkerPorts = {
     clock,
     client,
@@ -240,6 +247,9 @@ function begin(parts: HostParts, context: ActorContext): HostState {
     facts: new Map(),
     byKey: new Map(),
     byUid: new Map(),
+    resting: new Map(),
+    runtime,
+    wake: (key) => context.send(context.address, `pod/${key}`),
     keptLogs: new Map(),
     startedAt: clock.now(),
     unsubscribe: [],
@@ -331,7 +341,7 @@ async function stepPod(
   { parts, context }: { parts: HostParts; context: ActorContext },
 ): Promise<Outcome> {
   const seen = context.informers.for<Pod>(PODS).get(key) as Pod | undefined;
-  let worker = state.byKey.get(key);
+  let worker = state.byKey.get(key) ?? revived(key, state);
   if (parts.lost.has((seen ?? worker?.pod)?.spec.nodeName ?? "")) return;
   if (worker && worker.uid !== seen?.metadata.uid) {
     // Its pod is gone, perhaps with another of the same name in its place.
@@ -343,13 +353,37 @@ async function stepPod(
   if (!worker) {
     const facts = seen?.spec.nodeName ? state.facts.get(seen.spec.nodeName) : undefined;
     if (!seen || !facts) return;
-    const wake = () => context.send(context.address, `pod/${key}`);
-    worker = new PodWorker(state.ports, facts, seen, { wake });
-    state.byKey.set(key, worker);
-    state.byUid.set(worker.uid, worker);
+    worker = begun(key, seen, facts, state);
+    const outcome = await worker.step(seen);
+    if (worker.rests && state.runtime.release(worker.pod)) {
+      forget(state, key, worker);
+      state.resting.set(key, worker.pod);
+    }
+    return outcome;
   }
   // One that is done stays until its pod is gone from the cache, too: what is told late must not begin it anew.
   return await worker.step(seen);
+}
+
+function begun(key: string, pod: Pod, facts: Facts, state: HostState): PodWorker {
+  const worker = new PodWorker(state.ports, facts, pod, { wake: () => state.wake(key) });
+  state.byKey.set(key, worker);
+  state.byUid.set(worker.uid, worker);
+  return worker;
+}
+
+/** The worker of a pod that rested, from now on for good: whoever asked may hold on to it. */
+function revived(key: string, state: HostState): PodWorker | undefined {
+  const pod = state.resting.get(key);
+  if (!pod) return undefined;
+  state.resting.delete(key);
+  return begun(key, pod, state.facts.get(pod.spec.nodeName!)!, state);
+}
+
+/** All of them, whoever rests included. */
+function workersOf(state: HostState): Iterable<PodWorker> {
+  for (const key of [...state.resting.keys()]) revived(key, state);
+  return state.byKey.values();
 }
 
 function forget(state: HostState, key: string, worker: PodWorker): void {
@@ -363,7 +397,7 @@ function usageOf(
   state: HostState,
 ): Promise<NodeUsage[]> {
   const byNode = new Map<string, PodWorker[]>();
-  for (const worker of state.byKey.values()) {
+  for (const worker of workersOf(state)) {
     const node = worker.pod.spec.nodeName ?? "";
     const list = byNode.get(node);
     if (list) list.push(worker);
@@ -391,13 +425,18 @@ function usageOfOne(
 function apiOf(description: NodeDescription, state: () => HostState | undefined): NodeApi {
   const { name } = description;
   const workers = function* (): Iterable<PodWorker> {
-    for (const worker of state()?.byKey.values() ?? []) {
+    const now = state();
+    for (const worker of now ? workersOf(now) : []) {
       if (worker.pod.spec.nodeName === name) yield worker;
     }
   };
   return nodeApi({
     name,
-    worker: ({ uid }) => state()?.byUid.get(uid),
+    worker: (pod) => {
+      const now = state();
+      if (now && !now.byUid.has(pod.uid)) revived(keyOf({ metadata: pod }), now);
+      return now?.byUid.get(pod.uid);
+    },
     workers,
     now: () => state()?.ports.clock.now() ?? 0,
     usage: () => usageOfOne(description, workers(), state()),

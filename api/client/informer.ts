@@ -2,7 +2,8 @@
  * Informers: a cache of one resource each, kept by a list and a watch after it.
  *
  * - A listener hears of each change once the cache has it; whoever subscribes late first hears of all there is.
- * - The cache holds the very objects the server hands out: in one process nothing is copied.
+ * - The cache holds the very objects the server hands out: in one process nothing is copied, and forks of one cluster
+ *   share the list they began with (`overlay.ts`).
  * - When the watch ends it begins again where it was; when history no longer reaches there (410), the
  *   cache lists again and tells listeners the difference.
  */
@@ -21,6 +22,7 @@ import {
   keyOf,
   type WatchEvent,
 } from "./contract.ts";
+import { type Listings, Overlay } from "./overlay.ts";
 
 /** Pause before a failed list or watch is tried again, and how far it grows. */
 export const RETRY_MS = 100;
@@ -45,13 +47,14 @@ class Cache implements Informer<KubeObject> {
   readonly #client: Client;
   readonly #clock: Clock;
   readonly #stop = new AbortController();
-  readonly #objects = new Map<string, Object>();
+  readonly #objects = new Overlay();
   /** Made when somebody first asks for a namespace: of most resources nobody does. */
   #byNamespace: Map<string, Map<string, Object>> | undefined;
   readonly #indexes = new Map<string, Index>();
   readonly #listeners = new Set<Listener>();
   readonly #onError: (error: unknown) => void;
   readonly #scope: Scope;
+  readonly #shared: ((items: readonly Object[]) => ReadonlyMap<string, Object>) | undefined;
   #whenSynced = Promise.withResolvers<void>();
   /** Lists that were begun, which of them is in the cache, and whoever waits for the next one. */
   #lists = 0;
@@ -64,14 +67,17 @@ class Cache implements Informer<KubeObject> {
 
   constructor(
     resource: ResourceId,
-    { client, clock, onError, scope = {} }: {
+    { client, clock, onError, scope = {}, shared }: {
       client: Client;
       clock: Clock;
       onError: (error: unknown) => void;
       scope?: Scope;
+      /** A first list as a map that others have as well. */
+      shared?: (items: readonly Object[]) => ReadonlyMap<string, Object>;
     },
   ) {
     this.resource = resource;
+    this.#shared = shared;
     this.#scope = scope;
     this.#client = client;
     this.#clock = clock;
@@ -102,7 +108,9 @@ class Cache implements Informer<KubeObject> {
     if (namespace === undefined) return this.#objects.values();
     if (!this.#byNamespace) {
       this.#byNamespace = new Map();
-      for (const [key, object] of this.#objects) addMember(this.#byNamespace, key, object);
+      for (const [key, object] of this.#objects.entries()) {
+        addMember(this.#byNamespace, key, object);
+      }
     }
     return this.#byNamespace.get(namespace)?.values() ?? NONE;
   }
@@ -111,7 +119,7 @@ class Cache implements Informer<KubeObject> {
     if (this.#indexes.has(name)) return;
     const index: Index = { values, keys: new Map() };
     this.#indexes.set(name, index);
-    for (const [key, object] of this.#objects) addTo(index, key, object);
+    for (const [key, object] of this.#objects.entries()) addTo(index, key, object);
   }
 
   byIndex(name: string, value: string): readonly Object[] {
@@ -123,7 +131,7 @@ class Cache implements Informer<KubeObject> {
 
   subscribe(listener: Listener): () => void {
     this.#listeners.add(listener);
-    for (const [key, object] of this.#objects) listener({ key, object });
+    for (const [key, object] of this.#objects.entries()) listener({ key, object });
     return () => this.#listeners.delete(listener);
   }
 
@@ -175,15 +183,8 @@ class Cache implements Informer<KubeObject> {
     const target = { resource: this.resource, namespace };
     const list = await this.#client.list<KubeObject>(target, selection);
     if (this.#stop.signal.aborted) return;
-    const gone = new Set(this.#objects.keys());
-    for (const object of list.items) {
-      const key = keyOf(object);
-      gone.delete(key);
-      const old = this.#objects.get(key);
-      if (old?.metadata.resourceVersion === object.metadata.resourceVersion) continue;
-      this.#put(key, object);
-    }
-    for (const key of gone) this.#remove(key);
+    if (this.#shared && !this.synced) this.#begin(this.#shared(list.items));
+    else this.#takeList(list.items);
     this.resourceVersion = list.metadata.resourceVersion ?? "";
     this.#listed = begun;
     this.#wantsList = false;
@@ -192,6 +193,24 @@ class Cache implements Informer<KubeObject> {
     if (this.synced) return;
     this.synced = true;
     this.#whenSynced.resolve();
+  }
+
+  #begin(listed: ReadonlyMap<string, Object>): void {
+    this.#objects.begin(listed);
+    for (const [key, object] of listed) this.#note(key, undefined, object);
+  }
+
+  #takeList(items: readonly Object[]): void {
+    const gone = new Set<string>();
+    for (const [key] of this.#objects.entries()) gone.add(key);
+    for (const object of items) {
+      const key = keyOf(object);
+      gone.delete(key);
+      const old = this.#objects.get(key);
+      if (old?.metadata.resourceVersion === object.metadata.resourceVersion) continue;
+      this.#put(key, object);
+    }
+    for (const key of gone) this.#remove(key);
   }
 
   async #watch(): Promise<void> {
@@ -230,6 +249,10 @@ class Cache implements Informer<KubeObject> {
   #put(key: string, object: Object): void {
     const old = this.#objects.get(key);
     this.#objects.set(key, object);
+    this.#note(key, old, object);
+  }
+
+  #note(key: string, old: Object | undefined, object: Object): void {
     if (this.#byNamespace) addMember(this.#byNamespace, key, object);
     for (const index of this.#indexes.values()) {
       if (old) removeFrom(index, key, old);
@@ -303,11 +326,17 @@ export function createInformer(
   return new Cache(resource, options);
 }
 
-/** The informers of one process, over one client. `onError` hears of failed lists, watches and listeners. */
+/**
+ * The informers of one process, over one client. `onError` hears of failed lists, watches and listeners; with `listings`
+ * caches share what they begin with.
+ */
 export function createInformers(
   client: Client,
   clock: Clock,
-  options: { onError?: (resource: ResourceId, error: unknown) => void } = {},
+  { onError: told, listings }: {
+    onError?: (resource: ResourceId, error: unknown) => void;
+    listings?: Listings;
+  } = {},
 ): Informers {
   const caches = new Map<string, Cache>();
   return {
@@ -315,8 +344,9 @@ export function createInformers(
       const id = `${resource.group}/${resource.version}/${resource.plural}`;
       let cache = caches.get(id);
       if (!cache) {
-        const onError = (error: unknown) => options.onError?.(resource, error);
-        cache = new Cache(resource, { client, clock, onError });
+        const onError = (error: unknown) => told?.(resource, error);
+        const shared = listings && ((items: readonly Object[]) => listings.of(id, items));
+        cache = new Cache(resource, { client, clock, onError, shared });
         caches.set(id, cache);
       }
       return cache as unknown as Informer<T>;

@@ -94,7 +94,8 @@ export interface QueueCounts {
 
 /** See the module's text. */
 export class QueueSet {
-  readonly queues: FlowQueue[] = [];
+  /** Each from when somebody first wants it: most never are. */
+  readonly #queues: (FlowQueue | undefined)[] = [];
   /** Those that are served without a queue. */
   readonly unqueued = new Standing<Ticket>();
   readonly counts: QueueCounts = { dispatched: 0, rejected: 0, timedOut: 0, cancelled: 0 };
@@ -125,6 +126,11 @@ export class QueueSet {
     this.demand = new Integrator(this.#lastAt);
   }
 
+  /** All of them, for those who look. */
+  get queues(): readonly FlowQueue[] {
+    return Array.from(this.#queues, (_, index) => this.#queue(index));
+  }
+
   get idle(): boolean {
     return this.waiting === 0 && this.serving === 0;
   }
@@ -134,18 +140,20 @@ export class QueueSet {
     this.#advance();
     this.queuing = queuing.queues > 0 ? queuing : { ...this.queuing, queues: queuing.queues };
     this.limit = limit;
-    for (let index = this.queues.length; index < queuing.queues; index++) {
-      this.queues.push({
-        index,
-        waiting: [],
-        serving: new Standing(),
-        seatsInUse: 0,
-        seatsWaiting: 0,
-        workWaiting: 0,
-        nextR: 0,
-      });
-    }
+    if (queuing.queues > this.#queues.length) this.#queues.length = queuing.queues;
     this.#dispatch();
+  }
+
+  #queue(index: number): FlowQueue {
+    return this.#queues[index] ??= {
+      index,
+      waiting: [],
+      serving: new Standing(),
+      seatsInUse: 0,
+      seatsWaiting: 0,
+      workWaiting: 0,
+      nextR: 0,
+    };
   }
 
   /** A ticket that is served at once, one that waits, at most for `waitMs(now)`, or why it is refused. */
@@ -222,10 +230,10 @@ export class QueueSet {
   /** Queues beyond those that are wanted go when nobody is in them. */
   #dropEmpty(): void {
     for (;;) {
-      const last = this.queues.at(-1);
-      if (!last || this.queues.length <= Math.max(this.queuing.queues, 0)) return;
-      if (last.waiting.length || last.serving.size || last.seatsInUse) return;
-      this.queues.pop();
+      if (this.#queues.length <= Math.max(this.queuing.queues, 0)) return;
+      const last = this.#queues.at(-1);
+      if (last && (last.waiting.length || last.serving.size || last.seatsInUse)) return;
+      this.#queues.pop();
     }
   }
 
@@ -247,7 +255,7 @@ export class QueueSet {
     const offset = this.#dealt++ % hand.length;
     let best: FlowQueue | undefined;
     for (let i = 0; i < hand.length; i++) {
-      const queue = this.queues[hand[(offset + i) % hand.length]];
+      const queue = this.#queue(hand[(offset + i) % hand.length]);
       if (!best || queue.workWaiting < best.workWaiting) best = queue;
       if (best.workWaiting === 0) break;
     }
@@ -373,10 +381,10 @@ export class QueueSet {
   #next(): FlowQueue | undefined {
     let best: FlowQueue | undefined;
     let finish = Infinity;
-    const count = this.queues.length;
+    const count = this.#queues.length;
     for (let i = 1; i <= count; i++) {
-      const queue = this.queues[(this.#robin + i) % count];
-      if (queue.waiting.length === 0 || !this.#mayTake(queue.waiting[0])) continue;
+      const queue = this.#queues[(this.#robin + i) % count];
+      if (!queue || queue.waiting.length === 0 || !this.#mayTake(queue.waiting[0])) continue;
       const would = queue.nextR + workOf(queue.waiting[0]);
       if (would < finish) {
         finish = would;

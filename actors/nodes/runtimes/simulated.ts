@@ -163,6 +163,15 @@ export class SimulatedRuntime implements Runtime {
     return true;
   }
 
+  /** Forgets a pod's containers, which `recover` would find again as they are; false: something is due of one. */
+  release(pod: Pod): boolean {
+    const ids = (pod.status?.containerStatuses ?? []).map(({ containerID }) => containerID ?? "");
+    if (ids.some((id) => this.#containers.get(id)?.timer)) return false;
+    for (const id of ids) this.#containers.delete(id);
+    this.forget(pod);
+    return true;
+  }
+
   async logs(request: LogRequest): Promise<ReadableStream<Uint8Array>> {
     const lives = this.#lives.get(`${request.pod.metadata.uid}/${request.container}`) ?? [];
     const last = lives[lives.length - 1];
