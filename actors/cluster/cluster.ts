@@ -412,7 +412,16 @@ export class Cluster {
     const tokenKeys = await openTokenKeys(forked.settings);
     const ranges = undefined;
     const listings = this.#listings ??= new Listings();
-    return new Cluster({ options, clock, database: forked, ranges, tokenKeys, log, audit, listings });
+    return new Cluster({
+      options,
+      clock,
+      database: forked,
+      ranges,
+      tokenKeys,
+      log,
+      audit,
+      listings,
+    });
   }
 
   /** An incident as the lines of a file: the state at a moment, and every revision until another; without secrets. */

@@ -1,6 +1,8 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { over } from "../../api/machinery/over.ts";
 import { ApiError } from "../../api/machinery/types.ts";
 import { openBox } from "./fixture_test.ts";
+import { type Network, VirtualNetwork } from "./network/network.ts";
 import { startSimulatedNodes } from "./simulated_nodes.ts";
 import { LEASES, NODES, PODS } from "./types.ts";
 
@@ -219,6 +221,49 @@ Deno.test("a new life of the host takes running pods over without a write", asyn
   const after = await box.get("a");
   assertEquals(after.metadata.resourceVersion, before.metadata.resourceVersion);
   assert(other.status!.podIP !== after.status!.podIP, "its address stays taken");
+});
+
+Deno.test("a pod that rests has a worker as soon as something asks about it, or is to become of it", async () => {
+  await using box = await openBox();
+  const nodes = startSimulatedNodes(box.system, {});
+  await nodes.registered;
+  const names = ["a", "b", "c", "d"];
+  for (const name of names) await box.pod(name, "simulated-0", nginx);
+  const running = (name: string) => async () => {
+    const pod = await box.get(name);
+    return pod.status?.phase === "Running" && pod;
+  };
+  for (const name of names) await box.until("Running", running(name));
+  await nodes.stop();
+  const network = new VirtualNetwork();
+  const torn: string[] = [];
+  const again = startSimulatedNodes(box.system, {
+    network: over<Network>(network, { teardownPod: (uid) => void torn.push(uid) }),
+  });
+  await again.registered;
+  const api = again.api("simulated-0")!;
+  const a = await box.get("a");
+  const pod = { namespace: "default", name: "a", uid: a.metadata.uid };
+  const logs = await new Response(await api.logs({ pod, container: "c" })).text();
+  assertStringIncludes(logs, "simulated: started container c");
+  assertEquals(
+    (await api.logs({ pod: { ...pod, uid: "other" }, container: "c" }).catch((e) => e)).code,
+    404,
+  );
+  // Deleted with grace, and without any
+  const gone = (name: string) => () => box.get(name).then(() => false, () => true);
+  const target = (name: string) => ({ resource: PODS, namespace: "default", name });
+  const uids = [(await box.get("b")).metadata.uid, (await box.get("c")).metadata.uid];
+  await box.client.delete(target("b"));
+  await box.client.delete(target("c"), { gracePeriodSeconds: 0 });
+  await box.pass("deletion", 1000, async () => await gone("b")() && await gone("c")());
+  await box.until("addresses given back", () => uids.every((uid) => torn.includes(uid)));
+  const { items } = await (await api.fetch(new Request("https://node/runningpods"))).json();
+  assertEquals(items.map((i: { metadata: { name: string } }) => i.metadata.name).sort(), [
+    "a",
+    "d",
+  ]);
+  assertEquals((await again.usage())[0].pods.length, 2);
 });
 
 /** Looked at once a second; a busy machine sees it some looks later, never earlier. */
