@@ -7,6 +7,7 @@ import { TERM_HEADER } from "../client/http.ts";
 import { badRequest, noSuchResource } from "../machinery/errors.ts";
 import { parseIncludeObject } from "../machinery/table.ts";
 import { ApiError, type Kind } from "../machinery/types.ts";
+import { LARGE_BYTES } from "./arrivals.ts";
 import { readBody, readDeleteOptions, readPatch } from "./bodies.ts";
 import { attributesOf, authorize, nameSelected } from "./authorize.ts";
 import { isWrite, originOf } from "./causes.ts";
@@ -143,7 +144,7 @@ async function answered(deps: Deps, call: Call, asking: Answering): Promise<Repl
       passage.audit?.annotate("k8s.io/deprecated", "true");
     }
     options = optionsOf(call, request, asideOf(deps, request) ? ASIDE : kind);
-    await readInto(call, request);
+    await readInto(deps, call, request);
     enter(deps, request, "receive");
     const answer = await run(deps, request);
     const reply = withWarnings(write(deps, request, answer, options), request.warnings);
@@ -365,25 +366,36 @@ function noteDuplicates(request: ApiRequest, found: string[], apply: boolean): v
   else throw badRequest(`error strict decoding YAML: error converting YAML to JSON: ${texts[0]}`);
 }
 
-async function readInto(call: Call, request: ApiRequest): Promise<void> {
+/** What is read of a body. One that is large has come, is read and is worked on in turns of their own. */
+async function piecemeal<T>(deps: Deps, call: Call, read: (bytes: Uint8Array) => T): Promise<T> {
+  const bytes = await call.body(BODY_BYTES_MAX);
+  if (bytes.length < LARGE_BYTES) return read(bytes);
+  await deps.turn();
+  const value = read(bytes);
+  await deps.turn();
+  return value;
+}
+
+async function readInto(deps: Deps, call: Call, request: ApiRequest): Promise<void> {
   const { verb, kind, params } = request;
   switch (verb) {
     case "create":
     case "update":
-      request.body = readBody(
-        formOfBody(request),
-        await call.body(BODY_BYTES_MAX),
-        call.header("content-type"),
+      request.body = await piecemeal(
+        deps,
+        call,
+        (bytes) => readBody(formOfBody(request), bytes, call.header("content-type")),
       );
       request.audit?.sent(request.body.value);
       return;
     case "patch":
-      request.patch = readPatch(
-        kind,
-        await call.body(BODY_BYTES_MAX),
-        call.header("content-type"),
-        (duplicates, apply) => noteDuplicates(request, duplicates, apply),
-      );
+      request.patch = await piecemeal(deps, call, (bytes) =>
+        readPatch(
+          kind,
+          bytes,
+          call.header("content-type"),
+          (duplicates, apply) => noteDuplicates(request, duplicates, apply),
+        ));
       if (request.patch.type === "apply") request.patch.force = params.force;
       request.audit?.patched(request.patch.body);
       return;

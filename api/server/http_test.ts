@@ -1,4 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
+import { LARGE_BYTES } from "./arrivals.ts";
 import { CONFIG_MAPS, type Fixture, openApi, pod, PODS } from "./fixture_test.ts";
 import { ADMIN } from "./fixture_test.ts";
 import { WRITES_MAX } from "./flow.ts";
@@ -588,4 +589,15 @@ Deno.test("http: fields that are unknown or twice there are told in the order of
       `  line 7: key "a" already set in map`,
     ],
   );
+});
+
+Deno.test("http: a large body is read and worked on in turns of their own, a small one in none", async () => {
+  let turns = 0;
+  await using f = await openApi({ turn: () => Promise.resolve(void turns++) });
+  for (const [length, wanted] of [[10, 0], [LARGE_BYTES, 2]]) {
+    turns = 0;
+    const body = { metadata: { name: `a${length}` }, data: { k: "v".repeat(length) } };
+    assertEquals((await ask(f, MAPS, { method: "POST", body })).status, 201);
+    assertEquals(turns, wanted);
+  }
 });

@@ -6,10 +6,8 @@
  * `<name>.<namespace>.svc`. ExternalName is refused, and so are this machine's own addresses: else whoever may write a
  * Service could make the server speak to what listens here for others.
  *
- * A place that cannot be reached, or whose certificate is no good, is not tried again at once where whole answers are wanted
- * (`send`): whoever asks hears the same, after as long as it took to find out, within bounds: who is refused at once comes
- * again at once, and many of those leave no time for others. A handshake that comes to nothing costs up to 50 ms, and one
- * hook that leads nowhere is asked for by every write. What is passed on in pieces (`open`) is tried each time.
+ * Where whole answers are wanted (`send`), what is known of a place counts (`outbound_places.ts`). What is passed on in
+ * pieces (`open`) is tried each time.
  */
 import type { Clock } from "../../kv/clock.ts";
 import type { View } from "../../kv/contract.ts";
@@ -23,7 +21,8 @@ import {
 } from "../client/outbound.ts";
 import { joinedBytes } from "../machinery/joined_bytes.ts";
 import type { KubeObject } from "../machinery/types.ts";
-import type { HostPlace, HostRequest, Socket } from "./listen.ts";
+import type { HostMessage, HostPlace, HostRequest, Socket } from "./listen.ts";
+import { Crowds, LATE, Unreached } from "./outbound_places.ts";
 import { addressAllowed, endpointsOf } from "./proxy.ts";
 
 /** Longest time without being told. */
@@ -32,14 +31,6 @@ const TIMEOUT_MS = 30_000;
 export const ANSWER_BYTES_MAX = 16 * 1024 * 1024;
 /** Where a Service is spoken to without being told. */
 const SERVICE_PORT = 443;
-
-/** How long a place that could not be reached is not tried again: at first, and at most. */
-export const UNREACHED_MS_MIN = 100;
-export const UNREACHED_MS_MAX = 2_000;
-/** Who hears only that it could not be reached waits at most so long for that. */
-export const UNREACHED_HELD_MS_MAX = 25;
-/** Most such places that are remembered. */
-const UNREACHED_MAX = 256;
 
 /** What the way out is made of. */
 export interface OutboundOptions {
@@ -61,61 +52,22 @@ interface Route {
   query: string;
 }
 
-/** The options, and what is remembered between requests. */
-interface Parts extends OutboundOptions {
+/** What is remembered between requests. */
+interface Places {
   unreached: Unreached;
+  crowds: Crowds;
 }
 
-interface Failed {
-  error: unknown;
-  /** How long it took to find out. */
-  tookMs: number;
-  waitMs: number;
-  until: number;
-  /** Somebody tries it again. */
-  trying: boolean;
-}
-
-/** Places that could not be reached, and why. */
-class Unreached {
-  readonly #clock: Pick<Clock, "monotonic">;
-  readonly #places = new Map<string, Failed>();
-
-  constructor(clock: Pick<Clock, "monotonic">) {
-    this.#clock = clock;
-  }
-
-  /** Why a place could not be reached, where that was just now. */
-  why(place: HostPlace): Failed | undefined {
-    const failed = this.#places.size > 0 ? this.#places.get(JSON.stringify(place)) : undefined;
-    if (!failed) return undefined;
-    const now = this.#clock.monotonic();
-    if (now < failed.until) return failed;
-    // One tries it; the others wait for what comes of that
-    failed.trying = true;
-    failed.until = now + failed.waitMs;
-    return undefined;
-  }
-
-  failed(place: HostPlace, { error, tookMs }: Pick<Failed, "error" | "tookMs">): void {
-    const key = JSON.stringify(place);
-    const known = this.#places.get(key);
-    // Those that were under way together are one failure
-    if (known && !known.trying) return;
-    if (!known && this.#places.size >= UNREACHED_MAX) this.#places.clear();
-    const waitMs = known ? Math.min(2 * known.waitMs, UNREACHED_MS_MAX) : UNREACHED_MS_MIN;
-    const until = this.#clock.monotonic() + waitMs;
-    this.#places.set(key, { error, tookMs, waitMs, until, trying: false });
-  }
-
-  reached(place: HostPlace): void {
-    if (this.#places.size > 0) this.#places.delete(JSON.stringify(place));
-  }
+/** The options, and that. */
+interface Parts extends OutboundOptions {
+  places: Places;
 }
 
 /** Makes the way out. */
 export function createOutbound(given: OutboundOptions): Outbound {
-  const options: Parts = { ...given, unreached: new Unreached(given.clock) };
+  const { clock } = given;
+  const places = { unreached: new Unreached(clock), crowds: new Crowds(clock) };
+  const options: Parts = { ...given, places };
   return {
     open: (endpoint, request) => open(options, endpoint, request),
     send: (endpoint, request) => send(options, endpoint, request),
@@ -209,7 +161,7 @@ function joined(one: string, two = ""): string {
 function deadline(clock: Clock, timeoutMs: number, other?: AbortSignal) {
   const controller = new AbortController();
   const abort = () => controller.abort();
-  const timer = clock.timer("work", timeoutMs, abort);
+  const timer = clock.timer("work", timeoutMs, () => controller.abort(LATE));
   if (other?.aborted) abort();
   other?.addEventListener("abort", abort, { once: true });
   return {
@@ -225,14 +177,16 @@ interface Open extends OutboundReply {
   place: HostPlace;
   /** `Post "https://…"`. */
   said: string;
+  /** The answer has been read, or nobody reads it any more. */
+  over: () => void;
 }
 
-/** `unreached`: where it is remembered that a place could not be reached. */
+/** `places`: what is known of them, where that counts. */
 async function openUntil(
   options: OutboundOptions,
   endpoint: Endpoint,
   request: OutboundRequest,
-  { signal, unreached }: { signal: AbortSignal; unreached?: Unreached },
+  { signal, places }: { signal: AbortSignal; places?: Places },
 ): Promise<Open> {
   const { method } = request;
   const route = routeOf(endpoint);
@@ -255,28 +209,48 @@ async function openUntil(
     }
     throw error;
   }
-  const why = unreached?.why(place);
-  const { clock } = options;
-  if (why) {
-    const heldMs = Math.min(why.tookMs, UNREACHED_HELD_MS_MAX);
-    if (heldMs >= 1) await clock.sleep(heldMs);
-    throw wordsFor(why.error, place, said);
-  }
-  const began = clock.monotonic();
+  const message = { method, path, headers, body: request.body, signal };
   try {
-    const message = { method, path, headers, body: request.body, signal };
-    const reply = { ...await options.request(place, message), place, said };
-    unreached?.reached(place);
-    return reply;
+    if (places) return { ...await asked(options, places, place, message), place, said };
+    return { ...await options.request(place, message), place, said, over: NOTHING };
   } catch (error) {
-    const { unreached: never, code } = error as { unreached?: boolean; code?: string };
-    if (never || (!signal.aborted && code !== "ECONNRESET")) {
-      unreached?.failed(place, { error, tookMs: clock.monotonic() - began });
-    }
     if (signal.aborted) throw late(said);
     throw wordsFor(error, place, said);
   }
 }
+
+/** Asks a place as far as what is known of it allows, and learns from it. */
+async function asked(
+  { clock, request }: OutboundOptions,
+  { unreached, crowds }: Places,
+  place: HostPlace,
+  message: HostMessage,
+): Promise<Awaited<ReturnType<HostRequest>> & Pick<Open, "over">> {
+  const { signal } = message;
+  const why = unreached.why(place);
+  if (why) {
+    if (why.heldMs >= 1) await clock.sleep(why.heldMs, { signal });
+    throw why.error;
+  }
+  const over = await crowds.enter(place, signal);
+  const began = clock.monotonic();
+  try {
+    signal.throwIfAborted();
+    const reply = await request(place, message);
+    unreached.reached(place);
+    return { ...reply, over };
+  } catch (error) {
+    over();
+    const { unreached: never, code } = error as { unreached?: boolean; code?: string };
+    if (never || (!signal.aborted && code !== "ECONNRESET")) {
+      unreached.failed(place, { error, tookMs: clock.monotonic() - began });
+    }
+    await crowds.turn();
+    throw error;
+  }
+}
+
+const NOTHING = () => {};
 
 function wordsFor(error: unknown, place: HostPlace, said: string): OutboundError {
   return (error as { unreached?: boolean }).unreached ? late(said) : inWords(error, place, said);
@@ -329,8 +303,8 @@ async function send(
 ): Promise<OutboundAnswer> {
   const until = deadline(options.clock, request.timeoutMs ?? TIMEOUT_MS, request.signal);
   try {
-    const { unreached } = options;
-    const reply = await openUntil(options, endpoint, request, { signal: until.signal, unreached });
+    const { places } = options;
+    const reply = await openUntil(options, endpoint, request, { signal: until.signal, places });
     try {
       const pieces: Uint8Array[] = [];
       const max = request.bytesMax ?? ANSWER_BYTES_MAX;
@@ -339,6 +313,8 @@ async function send(
     } catch (error) {
       if (until.signal.aborted) throw late(reply.said);
       throw inWords(error, reply.place, reply.said);
+    } finally {
+      reply.over();
     }
   } finally {
     until.done();
