@@ -1,5 +1,6 @@
 /** What passing a request on means for its headers and its connection, wherever it is passed to. */
 import type { OutboundHeaders } from "../client/outbound.ts";
+import { confined, isBrowser } from "./browsers.ts";
 import type { Call, Reply } from "./http.ts";
 import type { Socket } from "./listen.ts";
 
@@ -17,13 +18,18 @@ const OF_CONNECTION = new Set([
   "content-length",
 ]);
 
-/** A call's headers as they are passed on: nothing that is one connection's own, nor what is withheld. */
+/**
+ * A call's headers as they are passed on: nothing that is one connection's own, nor what is withheld, nor a browser's
+ * cookies, which are of everything on this host.
+ */
 export function passedHeaders(
   call: Call,
   withheld: (name: string) => boolean,
 ): Record<string, string | string[]> {
   const headers: Record<string, string | string[]> = {};
+  const browser = isBrowser(call);
   for (const [name, value] of call.headers()) {
+    if (browser && name === "cookie") continue;
     if (name.startsWith(":") || OF_CONNECTION.has(name) || withheld(name)) continue;
     headers[name] = typeof value === "string" ? value : [...value];
   }
@@ -42,14 +48,14 @@ export function forwardedFor(call: Call): { "x-forwarded-for"?: string } {
 const TAKES_OVER = "service-worker-allowed";
 
 /** An answer's headers as they are passed back. Its length stays: the body passes as it is. */
-export function answeredHeaders(answered: OutboundHeaders): Reply["headers"] {
+export function answeredHeaders(call: Call, answered: OutboundHeaders): Reply["headers"] {
   const headers: Reply["headers"] = {};
   for (const [name, value] of Object.entries(answered)) {
     if (OF_CONNECTION.has(name) && name !== "content-length") continue;
     if (name === TAKES_OVER) continue;
     headers[name] = typeof value === "string" ? value : [...value];
   }
-  return headers;
+  return isBrowser(call) ? confined(headers) : headers;
 }
 
 /** Lets two connections speak with each other; the end of one is the other's. */

@@ -39,6 +39,8 @@ export interface Call extends Credentials {
   notes?: [key: string, value: string][];
   /** The path under which the server lies that it is for (default: none, it is the one that was called). */
   under?: string;
+  /** Where whoever asked sees what is proxied, where that is not this path. */
+  shownAt?: string;
   /** node's own request, for libraries that want one. */
   raw?: unknown;
   /** Aborted when the client has gone. */

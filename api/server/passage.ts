@@ -12,7 +12,8 @@ import { asApiError, type Deps } from "./deps.ts";
 import { Refused } from "./flow.ts";
 import { compressed, takesGzip } from "./compress.ts";
 import { browserHeaders, preflight } from "./cors.ts";
-import { brokenOff, type Call, isStream, type Reply, statusReply } from "./http.ts";
+import { isForStranger } from "./browsers.ts";
+import { brokenOff, type Call, inner, isStream, type Reply, statusReply } from "./http.ts";
 import type { Kind } from "../machinery/types.ts";
 
 /** A request on its way. */
@@ -225,7 +226,15 @@ function authenticated(begun: Begun): User | Promise<User> {
   }
   // The record begins once it is known whose request it is
   if (deps.audit) call.annotate = noted;
-  return deps.authenticate(call);
+  return deps.authenticate(isForStranger(call) ? withoutCertificate(begun) : call);
+}
+
+/** A call as if nobody had shown a certificate, unless its page may use the API as its user. */
+function withoutCertificate({ deps: { front }, call }: Begun): Call {
+  const allowed = front.browsers && browserHeaders(call, front.browsers);
+  if (allowed?.["access-control-allow-origin"]) return call;
+  const annotate = call.annotate && ((key: string, value: string) => noted.call(call, key, value));
+  return { ...inner(call, ""), certificate: undefined, annotate };
 }
 
 /** One for all calls: a closure over a request kept all of it from the collector, twice the garbage of a GET. */

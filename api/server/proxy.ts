@@ -5,6 +5,7 @@
 import type { Buffer } from "node:buffer";
 import type { View } from "../../kv/contract.ts";
 import type { Socket } from "./listen.ts";
+import { withoutTokenProtocol } from "../auth/authn.ts";
 import type { NodeApi } from "../client/node_api.ts";
 import type { Endpoint } from "../client/outbound.ts";
 import { badRequest, notFound, unavailable } from "../machinery/errors.ts";
@@ -15,6 +16,7 @@ import { answeredHeaders, forwardedFor, joinSockets, passedHeaders } from "./for
 import { type Call, piecesOf, type Reply } from "./http.ts";
 import { isPage, moved, movedPage } from "./proxy_links.ts";
 import type { ApiRequest } from "./request.ts";
+import { offeredProtocols } from "./web_socket.ts";
 
 /** Largest body that is passed on. */
 const PROXY_BODY_BYTES_MAX = 64 * 1024 * 1024;
@@ -52,7 +54,7 @@ export async function proxyReply(deps: Deps, call: Call, request: ApiRequest): P
   const rest = request.rest ?? "";
   if (!rest && (call.method === "GET" || call.method === "HEAD")) {
     const query = call.query ? `?${call.query}` : "";
-    return { status: 301, headers: { location: `${call.path}/${query}` } };
+    return { status: 301, headers: { location: `${shownAt(call, rest)}/${query}` } };
   }
   if (request.kind.plural === "nodes") return await nodeReply(deps, call, request, rest);
   const place = await placeOf(deps, request);
@@ -85,6 +87,12 @@ async function nodeReply(
   return await passToNode(call, url, node, `node ${JSON.stringify(name)}`);
 }
 
+/** Where clients see the place that they asked: all of the path that they used before what the place was asked. */
+function shownAt(call: Call, rest: string): string {
+  return call.shownAt ??
+    `${call.under ?? ""}${call.path.slice(0, call.path.length - rest.length)}`;
+}
+
 async function bodyOf(call: Call): Promise<Uint8Array<ArrayBuffer> | undefined> {
   if (call.method === "GET" || call.method === "HEAD") return undefined;
   const body = await call.body(PROXY_BODY_BYTES_MAX);
@@ -103,7 +111,7 @@ async function passOut(
   { endpoint, rest, where }: { endpoint: Endpoint; rest: string; where: string },
 ): Promise<Reply> {
   const body = await bodyOf(call);
-  const prefix = call.path.slice(0, call.path.length - rest.length);
+  const prefix = shownAt(call, rest);
   try {
     const answer = await deps.outbound.open(endpoint, {
       method: call.method,
@@ -118,7 +126,7 @@ async function passOut(
       timeoutMs: PROXY_TIMEOUT_MS,
       signal: call.signal,
     });
-    const headers = answeredHeaders(answer.headers);
+    const headers = answeredHeaders(call, answer.headers);
     delete headers["content-length"];
     const proxied = { prefix, host: new URL(endpoint.url!).host, asked: call.header("host") ?? "" };
     if (headers.location) headers.location = moved(String(headers.location), proxied);
@@ -145,7 +153,7 @@ async function passToNode(call: Call, url: string, node: NodeApi, where: string)
   } catch (error) {
     throw notReached(where, error);
   }
-  const answered = answeredHeaders(Object.fromEntries(response.headers));
+  const answered = answeredHeaders(call, Object.fromEntries(response.headers));
   delete answered["content-length"];
   return {
     status: response.status,
@@ -279,9 +287,14 @@ export async function proxyWebSocket(
   door.switched = true;
   const path = `${request.rest || "/"}${call.query ? `?${call.query}` : ""}`;
   const lines = [`${call.method} ${path} HTTP/1.1`, `host: ${hostText(host)}:${port}`];
+  const browser = call.header("origin") !== undefined;
   for (const [name, value] of call.headers()) {
-    if (name === "host" || isSecret(name)) continue;
-    lines.push(`${name}: ${typeof value === "string" ? value : value.join(", ")}`);
+    if (name === "host" || isSecret(name) || (browser && name === "cookie")) continue;
+    // A token among the subprotocols was for this server
+    const values = name === "sec-websocket-protocol"
+      ? withoutTokenProtocol(offeredProtocols(call.header(name)))
+      : [value].flat();
+    if (values.length) lines.push(`${name}: ${values.join(", ")}`);
   }
   far.write(`${lines.join("\r\n")}\r\n\r\n`);
   if (head.length) far.write(head);

@@ -1,5 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { fakeOutbound } from "../client/outbound_fixture.ts";
+import { SANDBOX } from "./browsers.ts";
 import { ADMIN, core, type Fixture, openApi, pod, PODS } from "./fixture_test.ts";
 
 const at = { resource: PODS, namespace: "default" };
@@ -81,4 +82,56 @@ Deno.test("proxy: a Service's request goes to a ready endpoint, or nowhere", asy
   assertEquals((await ask(f, path))[0], 201);
   assertEquals(asked, ["GET http://10.244.0.9:8080/x null "]);
   await f[Symbol.asyncDispose]();
+});
+
+const NAVIGATES = { "sec-fetch-mode": "navigate", "sec-fetch-dest": "document" };
+/** What a place may say that would be of the whole origin. */
+const TAKING_OVER = {
+  "set-cookie": "a=b; path=/",
+  "clear-site-data": '"*"',
+  "strict-transport-security": "max-age=1",
+  "service-worker-allowed": "/",
+  "content-security-policy": "default-src 'self'",
+  "x-far": "1",
+};
+
+Deno.test("proxy: a browser is given pages without an origin, other clients what was answered", async () => {
+  const cookies: unknown[] = [];
+  await using f = await openApi({
+    outbound: fakeOutbound(({ request }) => {
+      cookies.push(request.headers?.cookie);
+      return { headers: { ...TAKING_OVER, "content-type": "text/plain" }, text: "far away" };
+    }),
+  });
+  await f.client.create(at, pod("p"));
+  await f.client.patch({ ...at, name: "p", subresource: "status" }, {
+    type: "merge",
+    body: { status: { podIP: "10.244.0.5", podIPs: [{ ip: "10.244.0.5" }] } },
+  });
+  const answered = async (sent: Record<string, string>) => {
+    const headers = { cookie: "of=all", ...sent };
+    const request = new Request(`http://x${POD}/`, { headers });
+    const said = await f.api.fetch(request, { user: ADMIN });
+    assertEquals(await said.text(), "far away");
+    return Object.fromEntries(said.headers);
+  };
+  const { "service-worker-allowed": _, ...unchanged } = TAKING_OVER;
+  const { date: __, "audit-id": ___, ...plain } = await answered({});
+  assertEquals(plain, {
+    ...unchanged,
+    "content-type": "text/plain",
+    "cache-control": "no-cache, private",
+  });
+  const confined = { "content-security-policy": `default-src 'self', ${SANDBOX}`, "x-far": "1" };
+  const old = { accept: "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8" };
+  // However a page comes to be: in a tab, a frame, an object, or for one that cannot say it
+  const frame = { "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe" };
+  const worker = { "sec-fetch-mode": "same-origin", "sec-fetch-dest": "serviceworker" };
+  for (const browser of [NAVIGATES, frame, worker, old] as Record<string, string>[]) {
+    const headers = await answered(browser);
+    const found = Object.keys(TAKING_OVER).map((name) => [name, headers[name]])
+      .filter(([, value]) => value);
+    assertEquals(Object.fromEntries(found), confined);
+  }
+  assertEquals(cookies, ["of=all", undefined, undefined, undefined, undefined]);
 });

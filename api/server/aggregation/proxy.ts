@@ -79,7 +79,7 @@ export async function passOn(
         "the backend attempted to redirect this request, which is not permitted",
       );
     }
-    const answered = answeredHeaders(headers);
+    const answered = answeredHeaders(call, headers);
     return { status, headers: answered, body: leavable(pieces, () => leaving.abort()) };
   } catch (error) {
     return notReached(error);
