@@ -1,7 +1,14 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ManualClock } from "../../kv/clock.ts";
 import { TokenError, TokenKeys } from "./jwt.ts";
-import { LOGIN_CODE_MS, LOGIN_CODES_MAX, LOGIN_TOKEN_MS, Logins } from "./logins.ts";
+import {
+  LOGIN_CODE_MS,
+  LOGIN_CODES_MAX,
+  LOGIN_TOKEN_MS,
+  Logins,
+  TICKET_MS,
+  TICKETS_MAX,
+} from "./logins.ts";
 import { createTokenKey } from "./pki.ts";
 import { State, stillClock } from "./state_fixture.ts";
 import { Tokens } from "./tokens.ts";
@@ -64,4 +71,19 @@ Deno.test("Logins.end() leaves tokens alone that it did not give", () => {
   tokens.addStatic("fixed", carol);
   logins.end("fixed");
   assertEquals(whose("fixed"), "carol");
+});
+
+Deno.test("Logins.ticket() is good for a while; of too many the longest unused goes", async () => {
+  const clock = new ManualClock({ seed: 1 });
+  const logins = new Logins(clock, setup().tokens);
+  const good = { place: "/api/v1/namespaces/default/pods/web/proxy", token: "t" };
+  const first = logins.ticket(good);
+  const second = logins.ticket(good);
+  assertEquals(logins.ticketed(first), good);
+  assertEquals(logins.ticketed("guess"), undefined);
+  for (let i = 1; i < TICKETS_MAX; i++) logins.ticket(good);
+  assertEquals(logins.ticketed(second), undefined);
+  assertEquals(logins.ticketed(first), good);
+  await clock.advance(TICKET_MS);
+  assertEquals(logins.ticketed(first), undefined);
 });

@@ -28,6 +28,7 @@ import type { PlesioPorts } from "./ports.ts";
 import { registry } from "./registry.ts";
 import { snapshot } from "./snapshot.ts";
 import { story } from "./story.ts";
+import { ticketed, tickets, ticketsFor } from "./tickets.ts";
 import { time } from "./time.ts";
 import { reset } from "./reset.ts";
 import { settle } from "./settle.ts";
@@ -59,6 +60,7 @@ const ENDPOINTS: readonly Endpoint[] = [
   { path: "/plesio/v1/snapshot", answer: snapshot, longRunning: always },
   { path: "/plesio/v1/story", answer: story, longRunning: always },
   { path: "/plesio/v1/login", answer: login, longRunning: always },
+  { path: "/plesio/v1/tickets", answer: tickets, requested: ticketsFor, inner: ticketed },
   { path: "/plesio/v1/time", answer: time, longRunning: always },
   { path: "/plesio/v1/clock", answer: clock, longRunning: always },
   { path: "/plesio/v1/faults", answer: faults, longRunning: always },

@@ -17,7 +17,8 @@ import type { Reply } from "./http.ts";
 type Asking = Pick<Credentials, "header">;
 
 /** What such a page may: all that does not need an origin. */
-export const SANDBOX = "sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads";
+export const SANDBOX =
+  "sandbox allow-scripts allow-forms allow-popups allow-modals allow-downloads";
 
 /** What browsers take for the whole origin that says it, and keep. */
 const OF_ORIGIN: ReadonlySet<string> = new Set([

@@ -40,8 +40,6 @@ export const DASHBOARD_HEADERS: Readonly<Record<string, string>> = {
     "base-uri 'none'",
     "form-action 'none'",
     "frame-ancestors 'none'",
-    // What pods answer is shown in frames without an origin of their own
-    "frame-src 'self'",
   ].join("; "),
   "x-content-type-options": "nosniff",
   "referrer-policy": "no-referrer",

@@ -52,6 +52,10 @@ export const tab: Pick<Storage, "getItem" | "setItem" | "removeItem"> = sessionS
 /** What lasts longer: how somebody likes to see things. */
 export const liked: Pick<Storage, "getItem" | "setItem"> = localStorage;
 
+/** Opens a tab that knows nothing of this one. */
+export const newTab = (address: string): void =>
+  void open(address, "_blank", "noopener,noreferrer");
+
 /** Gives the user a file. */
 export function save(name: string, type: string, text: string): void {
   const url = URL.createObjectURL(new Blob([text], { type }));

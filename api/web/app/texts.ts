@@ -176,9 +176,15 @@ export const TEXTS = {
   ],
   "proxy.port": ["Port", "포트"],
   "proxy.path": ["Path", "경로"],
-  "proxy.link": [
-    "(a new tab needs a client certificate of its own)",
-    "(새 탭에는 클라이언트 인증서가 필요합니다)",
+  "proxy.scheme": ["Scheme", "스킴"],
+  "proxy.open": ["Open in a new tab", "새 탭에서 열기"],
+  "proxy.how": [
+    "The tab's address works for an hour, for this port alone, and not after you log out. The page runs without this origin's cookies and storage.",
+    "탭의 주소는 이 포트에만 한 시간 동안 유효하며 로그아웃하면 끝납니다. 페이지는 이 출처의 쿠키와 저장소 없이 실행됩니다.",
+  ],
+  "proxy.opened": [
+    "It is open in a new tab; if not, open it here.",
+    "새 탭에서 열렸습니다. 열리지 않았다면 여기를 누르세요.",
   ],
   "proxy.drawn": ["The answer, drawn without scripts", "스크립트 없이 그린 응답"],
   "proxy.answer": ["The answer as text", "응답 텍스트"],
