@@ -510,7 +510,10 @@ export function createApi(options: ApiOptions): Api {
     tunnels: deps.tunnels,
     metrics,
     requests: deps.closing,
-    shutdown: () => listeners.shutdown(deps.closing),
+    shutdown: async () => {
+      await listeners.shutdown(deps.closing);
+      await exporter?.tellLast();
+    },
     auditUnder: (path) => deps.audit?.under(path),
     past,
     spans: deps.spans,

@@ -12,6 +12,7 @@ import { type KubeletOptions, kubeletOptions } from "./kubelet.ts";
 import { schedulerOfFlags } from "./scheduler.ts";
 import { type ServerOptions, serverOptions } from "./server.ts";
 import { type TestKitOptions, testKitOptions } from "./test_kit.ts";
+import { addOtlpEnvironment } from "./tracing.ts";
 
 /** What flags say of a cluster beside its API server. */
 type ClusterFlags = Pick<Flags, "nodes" | "runtime" | "components" | "controllers" | "kv">;
@@ -80,13 +81,13 @@ export interface CommandPorts {
 export async function runCommand(args: readonly string[], ports: CommandPorts): Promise<void> {
   const flags = readFlags(args);
   flags.kv ??= Deno.env.get("PLESIO_KV") || undefined;
-  flags["otlp-endpoint"] ??= Deno.env.get("OTEL_EXPORTER_OTLP_ENDPOINT");
   if (flags.help) {
     console.log(helpText());
     return;
   }
   const stopping = interrupted();
   const env = (name: string) => Deno.env.get(name);
+  addOtlpEnvironment(flags, env);
   const own = flags.kubeconfig ? undefined : await readOwnKubeconfig(env);
   const data = flags.memory || flags["test-kit"] ? undefined : flags.data ?? ".plesio";
   const options = await optionsOf(flags, data, ports);
@@ -137,6 +138,7 @@ export async function servedOptions(ports: Pick<CommandPorts, "log">): Promise<C
   // Deno Deploy has one database for all instances, which is opened by no name
   flags.kv ??= env("PLESIO_KV") ||
     (env("DENO_DEPLOY") || env("DENO_DEPLOYMENT_ID") ? "" : undefined);
+  addOtlpEnvironment(flags, env);
   return await optionsOf(flags, flags.data ?? env("PLESIO_DATA"), ports);
 }
 

@@ -208,6 +208,10 @@ export const FLAGS = {
     "tell this OpenTelemetry collector traces and metrics (default $OTEL_EXPORTER_OTLP_ENDPOINT)",
     "URL",
   ),
+  "otlp-protocol": text(
+    "how: http/protobuf or http/json (default $OTEL_EXPORTER_OTLP_PROTOCOL, else http/protobuf)",
+    "PROTOCOL",
+  ),
   "audit-policy-file": file("audit.k8s.io/v1 Policy: what is audited"),
   "audit-log-path": text("audit to this file; - is standard output", "FILE"),
   "audit-log-format": choice(["json", "legacy"], "json", "form of the audit log's lines"),

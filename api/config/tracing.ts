@@ -1,6 +1,6 @@
 /**
  * Where spans and metrics go: `--tracing-config-file`, a TracingConfiguration as kube-apiserver reads it, and `--otlp-endpoint`, which
- * is what OpenTelemetry's `OTEL_EXPORTER_OTLP_ENDPOINT` names.
+ * is what OpenTelemetry's `OTEL_EXPORTER_OTLP_ENDPOINT` names; `OTEL_EXPORTER_OTLP_PROTOCOL` is `--otlp-protocol`.
  *
  * Spans are sent by OTLP over HTTP, where upstream's are by OTLP over gRPC: an endpoint is a host and a port, or also an
  * http or https URL, and its default is OTLP/HTTP's own port.
@@ -24,6 +24,15 @@ const CONFIGURATION: DocumentKind = {
   shape: { endpoint: "string", samplingRatePerMillion: "number" },
 };
 
+/** OTLP over HTTP, by OpenTelemetry's names. */
+const PROTOCOLS = { "http/protobuf": "protobuf", "http/json": "json" } as const;
+
+/** What OpenTelemetry's environment says and flags do not. What is set to nothing is as if it were not set. */
+export function addOtlpEnvironment(flags: Flags, env: (name: string) => string | undefined): void {
+  flags["otlp-endpoint"] ??= env("OTEL_EXPORTER_OTLP_ENDPOINT") || undefined;
+  flags["otlp-protocol"] ??= env("OTEL_EXPORTER_OTLP_PROTOCOL") || undefined;
+}
+
 /** What flags ask for; undefined: nothing is recorded. Throws UsageError. */
 export async function tracingOptions(
   flags: Flags,
@@ -31,19 +40,33 @@ export async function tracingOptions(
 ): Promise<TracingOptions | undefined> {
   const told = flags["otlp-endpoint"];
   const text = await read(FLAG, flags[FLAG]);
+  if (text === undefined && !told) return undefined;
+  const { "otlp-protocol": protocol = "http/protobuf" } = flags;
+  const encoding = encodingOf(protocol);
   if (text === undefined) {
     // Who asks for it in one word wants all of it
-    if (!told) return undefined;
-    return { url: tracesUrl(told), samplingRatePerMillion: RATE_MAX, ...metricsTo(told) };
+    const url = tracesUrl(told!);
+    return { url, encoding, samplingRatePerMillion: RATE_MAX, ...metricsTo(told) };
   }
   try {
     const { endpoint, samplingRatePerMillion } = readTracing(text);
     const url = tracesUrl(endpoint ?? (told || ENDPOINT_DEFAULT));
-    return { url, samplingRatePerMillion, ...metricsTo(told) };
+    return { url, encoding, samplingRatePerMillion, ...metricsTo(told) };
   } catch (error) {
     if (error instanceof UsageError || !(error instanceof Error)) throw error;
     throw new UsageError(`--${FLAG}: ${error.message}`);
   }
+}
+
+function encodingOf(protocol: string): TracingOptions["encoding"] {
+  if (Object.hasOwn(PROTOCOLS, protocol)) return PROTOCOLS[protocol as keyof typeof PROTOCOLS];
+  const known = Object.keys(PROTOCOLS).join(" or ");
+  const more = protocol === "grpc"
+    ? ": name the collector's port of OTLP over HTTP (4318, where gRPC's is 4317)"
+    : "";
+  throw new UsageError(
+    `OTLP's protocol (--otlp-protocol, OTEL_EXPORTER_OTLP_PROTOCOL) must be ${known}, not "${protocol}"${more}`,
+  );
 }
 
 function readTracing(text: string): { endpoint?: string; samplingRatePerMillion?: number } {

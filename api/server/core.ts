@@ -8,7 +8,7 @@
  * answer.
  */
 import { methodNotAllowed, noSuchResource } from "../machinery/errors.ts";
-import type { Kind, Verb } from "../machinery/types.ts";
+import type { ApiError, Kind, Verb } from "../machinery/types.ts";
 import { attributesOf, authorize } from "./authorize.ts";
 import { isWrite, noteCause } from "./causes.ts";
 import { deleteCollection, deleteObject } from "./deletes.ts";
@@ -27,7 +27,7 @@ export function run(deps: Deps, request: ApiRequest): Promise<Answer> {
 }
 
 async function answered(deps: Deps, request: ApiRequest): Promise<Answer> {
-  let failure: unknown;
+  let failure: ApiError | undefined;
   try {
     if (deps.spans) heard(deps, request);
     enter(deps, request, "authorize");

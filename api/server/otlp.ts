@@ -1,11 +1,12 @@
 /**
- * Spans and metrics on their way out: OTLP/HTTP with JSON bodies (https://opentelemetry.io/docs/specs/otlp/), spans in
+ * Spans and metrics on their way out: OTLP over HTTP (https://opentelemetry.io/docs/specs/otlp/), in protobuf or JSON, spans in
  * batches, metrics every minute, to a collector. What cannot be sent is tried again a few times and then dropped and counted: nobody waits for it.
  */
 import type { Clock, Timer } from "../../kv/clock.ts";
 import type { Outbound } from "../client/outbound.ts";
 import type { Span, Spans } from "../machinery/spans.ts";
 import { metricsMessage, nanoseconds } from "./otlp_metrics.ts";
+import { otlpProtobuf } from "./otlp_protobuf.ts";
 
 /** Spans of one request at most, and how long they are gathered: OpenTelemetry's defaults. */
 export const BATCH_SPANS_MAX = 512;
@@ -30,7 +31,20 @@ export interface TracingOptions {
   samplingRatePerMillion?: number;
   /** Where metrics are told as well (default: nowhere). */
   metricsUrl?: string;
+  /** How it is told (default: protobuf, as OTLP has it). */
+  encoding?: keyof typeof ENCODINGS;
 }
+
+const ENCODER = new TextEncoder();
+
+/** Forms of OTLP over HTTP. */
+const ENCODINGS = {
+  protobuf: { type: "application/x-protobuf", encode: otlpProtobuf },
+  json: {
+    type: "application/json",
+    encode: (message: object) => ENCODER.encode(JSON.stringify(message)),
+  },
+};
 
 /** What it needs. */
 interface Ports {
@@ -54,6 +68,7 @@ export class OtlpExporter {
   #timer: Timer | undefined;
   #metricsTimer: Timer | undefined;
   #sending: Promise<void> | undefined;
+  #last: Promise<void> | undefined;
   #closed = false;
 
   constructor(options: TracingOptions, ports: Ports) {
@@ -64,14 +79,19 @@ export class OtlpExporter {
     if (options.metricsUrl) this.#armMetrics();
   }
 
+  /** Tells metrics for the last time, while all that counts is still there. */
+  tellLast(): Promise<void> {
+    this.#metricsTimer?.cancel();
+    return this.#last ??= this.#tellMetrics();
+  }
+
   /** Sends what is left; nothing is sent after it. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#timer?.cancel();
-    this.#metricsTimer?.cancel();
+    await this.tellLast();
     await this.#sending;
     await this.#drain();
-    await this.#tellMetrics();
   }
 
   /** Lines for `/metrics`. */
@@ -110,7 +130,7 @@ export class OtlpExporter {
   #armMetrics(): void {
     this.#metricsTimer = this.#ports.clock.timer("background", METRICS_EVERY_MS, () => {
       void this.#tellMetrics().then(() => {
-        if (!this.#closed) this.#armMetrics();
+        if (!this.#last) this.#armMetrics();
       });
     });
   }
@@ -131,14 +151,15 @@ export class OtlpExporter {
 
   async #send(url: string, message: object): Promise<boolean> {
     const { outbound, clock, failed } = this.#ports;
-    const body = new TextEncoder().encode(JSON.stringify(message));
+    const { type, encode } = ENCODINGS[this.#options.encoding ?? "protobuf"];
+    const body = encode(message);
     for (let attempt = 1;; attempt++) {
       let problem: unknown;
       let isWorthMore = true;
       try {
         const { status } = await outbound.send({ url }, {
           method: "POST",
-          headers: { "content-type": "application/json" },
+          headers: { "content-type": type },
           body,
           timeoutMs: TIMEOUT_MS,
         });
@@ -149,7 +170,7 @@ export class OtlpExporter {
         problem = error;
       }
       this.failures++;
-      if (!isWorthMore || attempt === ATTEMPTS_MAX || this.#closed) {
+      if (!isWorthMore || attempt === ATTEMPTS_MAX || this.#last) {
         failed(problem);
         return false;
       }

@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { ManualClock } from "../../kv/mod.ts";
+import { Message } from "../../kv/protobuf.ts";
 import { OutboundError } from "../client/outbound.ts";
 import type { Outbound, OutboundRequest } from "../client/outbound.ts";
 import { type Span, Spans, SPANS_WAITING_MAX, TRACES_REMEMBERED_MAX } from "../machinery/spans.ts";
@@ -12,6 +13,7 @@ import {
   tracesOf,
 } from "./otlp.ts";
 import { metricsMessage } from "./otlp_metrics.ts";
+import { otlpProtobuf } from "./otlp_protobuf.ts";
 
 const TRACE = "0af7651916cd43dd8448eb211c80319c";
 
@@ -40,7 +42,7 @@ function world(answer: (nth: number) => number | Error = () => 200) {
   const failed = (error: unknown) => lost.push((error as Error).message);
   const metricsText = () => "# TYPE x_total counter\nx_total 3\n";
   const ports = { spans, outbound, clock, instance: "i", metricsText, failed };
-  const exporter = new OtlpExporter({ url: "http://collector/v1/traces" }, ports);
+  const exporter = new OtlpExporter({ url: "http://collector/v1/traces", encoding: "json" }, ports);
   const add = (count: number) => {
     for (let i = 0; i < count; i++) spans.add(spanOf(spans));
   };
@@ -95,8 +97,9 @@ Deno.test("OtlpExporter tells metrics in turn, and that there were none to tell,
   const urls: string[] = [];
   const lost: string[] = [];
   const outbound = {
-    send({ url }: { url: string }) {
+    send({ url }: { url: string }, { headers }: OutboundRequest) {
       urls.push(url);
+      assertEquals(headers, { "content-type": "application/x-protobuf" });
       return Promise.resolve({ status: 200, headers: {}, body: new Uint8Array() });
     },
   } as unknown as Outbound;
@@ -145,21 +148,22 @@ Deno.test("the span of a revision is the same for every process of a cluster, an
   assertEquals(of("a", 2).next() === one.next(), false);
 });
 
+const SPAN: Span = {
+  trace: TRACE,
+  id: "b7ad6b7169203331",
+  parent: "00f067aa0ba902b7",
+  name: "create pods",
+  scope: "apiserver",
+  serves: true,
+  begin: 1_767_225_600_000.25,
+  end: 1_767_225_600_001,
+  attributes: { resource: "pods", "plesio.because": 7, name: undefined, namespace: "" },
+  events: [{ name: "authorize", at: 1_767_225_600_000.5 }],
+  error: "no",
+};
+
 Deno.test("tracesOf() writes OTLP's JSON", () => {
-  const span: Span = {
-    trace: TRACE,
-    id: "b7ad6b7169203331",
-    parent: "00f067aa0ba902b7",
-    name: "create pods",
-    scope: "apiserver",
-    serves: true,
-    begin: 1_767_225_600_000.25,
-    end: 1_767_225_600_001,
-    attributes: { resource: "pods", "plesio.because": 7, name: undefined, namespace: "" },
-    events: [{ name: "authorize", at: 1_767_225_600_000.5 }],
-    error: "no",
-  };
-  assertEquals(tracesOf([span], "i"), {
+  assertEquals(tracesOf([SPAN], "i"), {
     resourceSpans: [{
       resource: {
         attributes: [
@@ -187,6 +191,70 @@ Deno.test("tracesOf() writes OTLP's JSON", () => {
       }],
     }],
   });
+});
+
+const words = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+const fixed = (bytes: Uint8Array) => new DataView(bytes.slice().buffer).getBigUint64(0, true);
+const double = (bytes: Uint8Array) => new DataView(bytes.slice().buffer).getFloat64(0, true);
+
+Deno.test("otlpProtobuf() writes spans by OTLP's numbers", () => {
+  const [resourceSpans] = new Message(otlpProtobuf(tracesOf([SPAN], "i"))).messages(1);
+  const [resource] = resourceSpans.messages(1);
+  const attributes = (message: Message, field: number) =>
+    message.messages(field).map((attribute) => {
+      const [value] = attribute.messages(2);
+      return [words(attribute.bytes(1)), words(value.bytes(1)) || value.number(3)];
+    });
+  assertEquals(attributes(resource, 1), [["service.name", "plesio"], ["service.instance.id", "i"]]);
+  const [scopeSpans] = resourceSpans.messages(2);
+  assertEquals(words(scopeSpans.messages(1)[0].bytes(1)), "apiserver");
+  const [span] = scopeSpans.messages(2);
+  assertEquals(span.bytes(1).toHex(), TRACE);
+  assertEquals([2, 4].map((field) => span.bytes(field).toHex()), [SPAN.id, SPAN.parent]);
+  assertEquals([words(span.bytes(5)), span.number(6)], ["create pods", 2]);
+  assertEquals(
+    [7, 8].map((field) => fixed(span.bytes(field))),
+    [1_767_225_600_000_250_000n, 1_767_225_600_001_000_000n],
+  );
+  assertEquals(attributes(span, 9), [["resource", "pods"], ["plesio.because", 7]]);
+  const [event] = span.messages(11);
+  assertEquals(
+    [fixed(event.bytes(1)), words(event.bytes(2))],
+    [1_767_225_600_000_500_000n, "authorize"],
+  );
+  const [status] = span.messages(15);
+  assertEquals([words(status.bytes(2)), status.number(3)], ["no", 2]);
+});
+
+Deno.test("otlpProtobuf() writes sums, gauges and histograms by OTLP's numbers", () => {
+  const text = `# HELP a_total All of a.
+# TYPE a_total counter
+a_total 3
+# TYPE b gauge
+b -1.5
+# TYPE c histogram
+c_bucket{le="0.1"} 2
+c_bucket{le="+Inf"} 300
+c_sum 4.5
+c_count 300
+`;
+  const written = metricsMessage(text, { begin: 1, end: 2.5 }, { attributes: [] });
+  const [scope] = new Message(otlpProtobuf(written)).messages(1)[0].messages(2);
+  const [sum, gauge, histogram] = scope.messages(2);
+  assertEquals([1, 2].map((field) => words(sum.bytes(field))), ["a_total", "All of a."]);
+  const [isSum] = sum.messages(7);
+  assertEquals([isSum.number(2), isSum.number(3)], [2, 1]);
+  const [three] = isSum.messages(1);
+  assertEquals([fixed(three.bytes(2)), fixed(three.bytes(3))], [1_000_000n, 2_500_000n]);
+  assertEquals(double(three.bytes(4)), 3);
+  assertEquals(double(gauge.messages(5)[0].messages(1)[0].bytes(4)), -1.5);
+  const [isHistogram] = histogram.messages(9);
+  assertEquals(isHistogram.number(2), 2);
+  const [point] = isHistogram.messages(1);
+  assertEquals([fixed(point.bytes(4)), double(point.bytes(5))], [300n, 4.5]);
+  const counts = point.bytes(6);
+  assertEquals([fixed(counts.subarray(0, 8)), fixed(counts.subarray(8))], [2n, 298n]);
+  assertEquals([point.bytes(7).length, double(point.bytes(7))], [8, 0.1]);
 });
 
 Deno.test("metricsMessage() says of Prometheus' text what OTLP has words for", () => {

@@ -3,7 +3,7 @@
  * reacts to; its stages are events of its span. Nothing here is called where nobody records.
  */
 import type { Store } from "../../kv/contract.ts";
-import type { KubeObject } from "../machinery/types.ts";
+import type { ApiError, KubeObject } from "../machinery/types.ts";
 import { type Deps, resourceName } from "./deps.ts";
 import type { ApiRequest } from "./request.ts";
 
@@ -44,7 +44,7 @@ export function heard({ spans }: Deps, { origin }: ApiRequest): void {
 }
 
 /** A request is over. */
-export function ended(deps: Deps, request: ApiRequest, error: unknown): void {
+export function ended(deps: Deps, request: ApiRequest, failure: ApiError | undefined): void {
   const { spans, traceIds } = deps;
   const { origin, cause, stages, kind, verb, subresource, namespace, name, user } = request;
   const because = cause?.because ?? origin?.because ?? 0;
@@ -70,8 +70,9 @@ export function ended(deps: Deps, request: ApiRequest, error: unknown): void {
       "user_agent.original": request.agent,
       "plesio.by": cause?.by,
       "plesio.because": because || undefined,
+      "http.response.status_code": failure?.code,
     },
     events,
-    ...(error !== undefined && { error: error instanceof Error ? error.message : String(error) }),
+    error: failure?.message,
   });
 }

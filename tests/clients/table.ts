@@ -4,6 +4,7 @@
  */
 import { Cluster } from "../../mod.ts";
 import { Server } from "../e2e/server.ts";
+import { collectorSteps } from "./collector.ts";
 import { writeAssets } from "./envtest/assets.ts";
 import {
   cargoBuild,
@@ -313,6 +314,20 @@ export const CLIENTS: readonly Client[] = [
       "metadata and dynamic objects",
       "exec and port-forward",
       "done",
+    ],
+  },
+  {
+    name: "OpenTelemetry's collector",
+    needs: ["go"],
+    cluster: "none",
+    make: () => goBuild("collector"),
+    run: async () => await collectorSteps(await goBuild("collector")),
+    steps: [
+      "http/protobuf: spans by verb, resource and status",
+      "http/protobuf: metrics",
+      "http/json: spans by verb, resource and status",
+      "http/json: metrics",
+      "grpc is refused at the start",
     ],
   },
   ...[["3", "v3.22.0"], ["4", "v4.3.0"]].map(([major, version]): Client => ({

@@ -1,59 +1,11 @@
 /**
- * Tracing from outside: a collector of this test's own takes OTLP over HTTP and decodes it. The spans of a Deployment's
+ * Tracing from outside: a collector of this test's own takes OTLP over HTTP and decodes it (the real one is a client:
+ * `tests/clients/collector.ts`). The spans of a Deployment's
  * creation are one trace, hang together, and agree with what was done.
  */
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { Cluster } from "../../mod.ts";
-
-interface Span {
-  traceId: string;
-  spanId: string;
-  parentSpanId?: string;
-  name: string;
-  kind: number;
-  begin: bigint;
-  end: bigint;
-  scope: string;
-  service: string;
-  attributes: Record<string, string | number>;
-  events: string[];
-  failed: boolean;
-}
-
-type Attribute = { key: string; value: { stringValue?: string; intValue?: string } };
-
-function attributesOf(list: Attribute[]): Record<string, string | number> {
-  return Object.fromEntries(list.map(({ key, value }) => {
-    assertEquals(Object.keys(value).length, 1, key);
-    return [key, value.stringValue ?? Number(value.intValue)];
-  }));
-}
-
-// deno-lint-ignore no-explicit-any -- what came over the wire
-function* spansOf({ resourceSpans }: any): Generator<Span> {
-  for (const { resource, scopeSpans } of resourceSpans) {
-    const service = attributesOf(resource.attributes)["service.name"] as string;
-    for (const { scope, spans } of scopeSpans) {
-      for (const span of spans) {
-        assertMatch(span.traceId, /^[0-9a-f]{32}$/);
-        assertMatch(span.spanId, /^[0-9a-f]{16}$/);
-        yield {
-          ...span,
-          service,
-          scope: scope.name,
-          begin: BigInt(span.startTimeUnixNano),
-          end: BigInt(span.endTimeUnixNano),
-          attributes: attributesOf(span.attributes),
-          events: (span.events ?? []).map(({ name }: { name: string }) => name),
-          failed: span.status?.code === 2,
-        };
-      }
-    }
-  }
-}
-
-// deno-lint-ignore no-explicit-any -- what came over the wire
-type Metric = any;
+import { attributesOf, type Metric, metricsOf, type Span, spansOf } from "./otlp_json.ts";
 
 /** A collector. */
 function collector() {
@@ -67,15 +19,14 @@ function collector() {
     if (pathname === "/v1/traces") spans.push(...spansOf(message));
     else {
       assertEquals(pathname, "/v1/metrics");
-      for (const { scopeMetrics } of message.resourceMetrics) {
-        for (const metric of scopeMetrics[0].metrics) metrics.set(metric.name, metric);
-      }
+      for (const metric of metricsOf(message)) metrics.set(metric.name, metric);
     }
     return new Response("{}");
   });
   const base = `http://127.0.0.1:${server.addr.port}`;
-  const urls = { url: `${base}/v1/traces`, metricsUrl: `${base}/v1/metrics` };
-  return { ...urls, spans, metrics, stop: () => server.shutdown() };
+  const tracing = { url: `${base}/v1/traces`, encoding: "json" } as const;
+  const metricsUrl = `${base}/v1/metrics`;
+  return { tracing, metricsUrl, spans, metrics, stop: () => server.shutdown() };
 }
 
 const labels = { app: "web" };
@@ -93,8 +44,8 @@ const TRACE = "0af7651916cd43dd8448eb211c80319c";
 const PARENT = "b7ad6b7169203331";
 
 Deno.test("the spans of a Deployment's creation are one trace, and agree with what was done", async () => {
-  const { url, spans, stop } = collector();
-  const cluster = await Cluster.start({ nodes: 2, front: { tracing: { url } } });
+  const { tracing, spans, stop } = collector();
+  const cluster = await Cluster.start({ nodes: 2, front: { tracing } });
   await cluster.settle();
   const posted = await cluster.fetch("/apis/apps/v1/namespaces/default/deployments", {
     method: "POST",
@@ -152,9 +103,9 @@ Deno.test("the spans of a Deployment's creation are one trace, and agree with wh
 
 Deno.test("a rate decides by the trace alone; whoever began it outside decides for it", async () => {
   const record = async (samplingRatePerMillion: number, flags: string) => {
-    const { url, spans, stop } = collector();
-    const tracing = { url, samplingRatePerMillion };
-    const cluster = await Cluster.start({ nodes: 0, components: ["api"], front: { tracing } });
+    const { tracing, spans, stop } = collector();
+    const front = { tracing: { ...tracing, samplingRatePerMillion } };
+    const cluster = await Cluster.start({ nodes: 0, components: ["api"], front });
     const maps = {
       resource: { group: "", version: "v1", plural: "configmaps" },
       namespace: "default",
@@ -184,9 +135,9 @@ Deno.test("a rate decides by the trace alone; whoever began it outside decides f
 });
 
 Deno.test("metrics that a collector is told are those of /metrics, and of what was done", async () => {
-  const { url, metricsUrl, metrics, stop } = collector();
-  const tracing = { url, metricsUrl };
-  const cluster = await Cluster.start({ nodes: 0, components: ["api"], front: { tracing } });
+  const { tracing, metricsUrl, metrics, stop } = collector();
+  const front = { tracing: { ...tracing, metricsUrl } };
+  const cluster = await Cluster.start({ nodes: 0, components: ["api"], front });
   for (let i = 0; i < 7; i++) {
     const reply = await cluster.fetch("/api/v1/namespaces/default/configmaps", {
       method: "POST",
@@ -219,4 +170,22 @@ Deno.test("metrics that a collector is told are those of /metrics, and of what w
   assertEquals(took.bucketCounts.length, took.explicitBounds.length + 1);
   assertEquals(took.bucketCounts.reduce((sum: number, n: string) => sum + Number(n), 0), 7);
   assert(BigInt(took.startTimeUnixNano) <= BigInt(took.timeUnixNano));
+});
+
+Deno.test("the last metrics that a collector is told are those of all that ran, not of what is left of it", async () => {
+  const { tracing, metricsUrl, metrics, stop } = collector();
+  const front = { tracing: { ...tracing, metricsUrl } };
+  const cluster = await Cluster.start({ nodes: 1, front });
+  await cluster.settle();
+  await cluster.client.create(
+    { resource: { group: "", version: "v1", plural: "pods" }, namespace: "default" },
+    { metadata: { name: "web" }, spec: { containers: [{ name: "c", image: "nginx" }] } },
+  );
+  await cluster.settle();
+  await cluster.stop();
+  await stop();
+  const [{ asDouble, attributes }] =
+    metrics.get("scheduler_schedule_attempts_total").sum.dataPoints;
+  assertEquals([asDouble, attributesOf(attributes).result], [1, "scheduled"]);
+  assert(metrics.get("workqueue_adds_total").sum.dataPoints.length > 10);
 });
