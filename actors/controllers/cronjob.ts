@@ -24,12 +24,15 @@ import {
 } from "../runtime/mod.ts";
 import { type Schedule, scheduleOf, zoneOffset } from "./cron_schedule.ts";
 import { finishedCondition } from "./job_rules.ts";
+import { ControllerMetrics } from "./metrics.ts";
 import { byAge, type Obj, sameStatus, timeOf } from "./objects.ts";
 import { textOf } from "./pods.ts";
+import type { ControllerPorts } from "./ports.ts";
 
 interface State {
   crons: Informer;
   jobs: Informer;
+  metrics: ControllerMetrics;
 }
 
 /** The annotation with a Job's scheduled time. */
@@ -39,24 +42,30 @@ const WAKE_DELTA_MS = 100;
 /** So many missed times are counted one by one; of more it is said that they are many. */
 const MISSED_MAX = 100;
 
-export const cronJobController: Controller<State> = {
-  name: "cronjob",
-  account: "cronjob-controller",
-  kind: "CronJob",
-  for: CRON_JOBS,
-  owns: [JOBS],
-  start: (context) => ({
-    crons: context.informers.for(CRON_JOBS),
-    jobs: context.informers.for(JOBS),
-  }),
-  reconcile,
-};
+/** The row. */
+export function cronJobController(
+  { metrics = new ControllerMetrics() }: Pick<ControllerPorts, "metrics"> = {},
+): Controller<State> {
+  return {
+    name: "cronjob",
+    account: "cronjob-controller",
+    kind: "CronJob",
+    for: CRON_JOBS,
+    owns: [JOBS],
+    start: (context) => ({
+      crons: context.informers.for(CRON_JOBS),
+      jobs: context.informers.for(JOBS),
+      metrics,
+    }),
+    reconcile,
+  };
+}
 
 /** Starts what is due, notes what ended, and says when to come back. */
 export async function reconcile(
   key: string,
   context: ActorContext,
-  { crons, jobs }: State,
+  { crons, jobs, metrics }: State,
 ): Promise<Outcome> {
   const cron = crons.get(key);
   if (!cron) return;
@@ -66,7 +75,7 @@ export async function reconcile(
   let outcome: Outcome = undefined;
   let failure: unknown;
   try {
-    outcome = await startDue(context, { cron, status, children });
+    outcome = await startDue(context, { cron, status, children, metrics });
   } catch (error) {
     failure = error;
   }
@@ -209,7 +218,12 @@ export function dueTime(
 
 async function startDue(
   context: ActorContext,
-  { cron, status, children }: { cron: Obj; status: Status; children: readonly Obj[] },
+  { cron, status, children, metrics }: {
+    cron: Obj;
+    status: Status;
+    children: readonly Obj[];
+    metrics: ControllerMetrics;
+  },
 ): Promise<Outcome> {
   if (cron.metadata.deletionTimestamp || cron.spec.suspend) return;
   let schedule: Schedule;
@@ -255,7 +269,7 @@ async function startDue(
   }
   if (alreadyStarted(cron, { status, children, due })) return outcome;
   if (!await makeRoom(context, cron, { status, children })) return outcome;
-  await startJob(context, cron, { status, due });
+  await startJob(context, cron, { status, due, metrics });
   return outcome;
 }
 
@@ -301,7 +315,7 @@ function jobName(cron: Obj, due: number): string {
 async function startJob(
   context: ActorContext,
   cron: Obj,
-  { status, due }: { status: Status; due: number },
+  { status, due, metrics }: { status: Status; due: number; metrics: ControllerMetrics },
 ): Promise<void> {
   const { namespace } = cron.metadata;
   const name = jobName(cron, due);
@@ -311,6 +325,7 @@ async function startJob(
       { resource: JOBS, namespace },
       jobFor(cron, name, due),
     );
+    metrics.cronSkew.add({}, timeOf(job.metadata.creationTimestamp) - due);
     context.recorder.event(cron, "Normal", "SuccessfulCreate", `Created job ${name}`);
   } catch (error) {
     if (isNamespaceGoing(error)) return;

@@ -93,7 +93,7 @@ async function jobs(world: World) {
 const minutes = (text: string) => at(text) / 60_000;
 
 Deno.test("cronjob starts a job at each of its times, named after the minute", async () => {
-  await using world = await openWorld([cronJobController, jobController]);
+  await using world = await openWorld([cronJobController(), jobController()]);
   await world.create(CRON_JOBS, cron());
   await world.advance(5 * 60_000 + 500);
   const name = `tick-${minutes("2026-01-01T00:05:00Z")}`;
@@ -122,7 +122,7 @@ Deno.test("cronjob starts a job at each of its times, named after the minute", a
 });
 
 Deno.test("cronjob tells of a schedule that no day ever meets", async () => {
-  await using world = await openWorld([cronJobController]);
+  await using world = await openWorld([cronJobController()]);
   await world.create(CRON_JOBS, cron({ schedule: "59 23 31 2 *" }));
   await world.advance(1000);
   assertEquals(await world.events(), [
@@ -136,8 +136,8 @@ Deno.test("cronjob forbids, replaces, or lets jobs overlap", async () => {
     const [policy, expected] of [["Forbid", 1], ["Replace", 1], ["Allow", 3]] as const
   ) {
     await using world = await openWorld((ports) => [
-      cronJobController,
-      jobController,
+      cronJobController(),
+      jobController(),
       garbageCollector(ports),
     ]);
     await world.create(CRON_JOBS, cron({ concurrencyPolicy: policy }));
@@ -151,8 +151,8 @@ Deno.test("cronjob forbids, replaces, or lets jobs overlap", async () => {
 
 Deno.test("cronjob keeps as many ended jobs as it is told to, and none while suspended", async () => {
   await using world = await openWorld((ports) => [
-    cronJobController,
-    jobController,
+    cronJobController(),
+    jobController(),
     garbageCollector(ports),
   ]);
   await world.create(CRON_JOBS, cron({ successfulJobsHistoryLimit: 2 }));
@@ -175,7 +175,7 @@ Deno.test("cronjob keeps as many ended jobs as it is told to, and none while sus
 
 Deno.test("ttl-after-finished deletes a job when its time is over", async () => {
   await using world = await openWorld((ports) => [
-    jobController,
+    jobController(),
     ttlAfterFinishedController,
     garbageCollector(ports),
   ]);

@@ -37,10 +37,12 @@ import {
   SERVICE_NAME,
   servicesOf,
 } from "./endpoint_facts.ts";
+import { ControllerMetrics } from "./metrics.ts";
 import { conditionOf, type Obj } from "./objects.ts";
 import { isReady, textOf } from "./pods.ts";
 import type { ControllerPorts } from "./ports.ts";
 import { settingsOf } from "./settings.ts";
+import { SliceCounts } from "./slice_counts.ts";
 import { type Endpoint, type Group, groupKey, planSlices } from "./slice_plan.ts";
 import { spread, wantsHints, zoneShares } from "./topology_hints.ts";
 
@@ -60,11 +62,13 @@ interface State {
   hints: Map<string, string>;
   /** Endpoints of one slice at most. */
   endpointsMax: number;
+  counts: SliceCounts;
+  metrics: ControllerMetrics;
 }
 
 /** The row. */
 export function endpointSliceController(
-  ports: Pick<ControllerPorts, "settings">,
+  { metrics = new ControllerMetrics(), ...ports }: Pick<ControllerPorts, "metrics" | "settings">,
 ): Controller<State> {
   const { maxEndpointsPerSlice: endpointsMax } = settingsOf(ports);
   return {
@@ -97,7 +101,8 @@ export function endpointSliceController(
       slices.index("serviceName", serviceIndex);
       context.informers.for(SERVICES).index(AUTO, (service) => wantsHints(service) ? [AUTO] : []);
       const writes = new OwnWrites(slices, context.clock);
-      return { slices, writes, hints: new Map(), endpointsMax };
+      const counts = new SliceCounts(metrics);
+      return { slices, writes, hints: new Map(), endpointsMax, counts, metrics };
     },
     reconcile,
   };
@@ -120,12 +125,13 @@ export function serviceIndex(slice: Obj): string[] {
 export async function reconcile(
   key: string,
   context: ActorContext,
-  { slices, writes, hints, endpointsMax }: State,
+  { slices, writes, hints, endpointsMax, counts, metrics }: State,
 ): Promise<Outcome> {
   const service = context.informers.for(SERVICES).get(key);
   if (!service) {
     // The garbage collector takes the slices.
     writes.forget(key);
+    counts.forget(key);
     for (const family of ["IPv4", "IPv6"]) hints.delete(`${key}/${family}`);
     return;
   }
@@ -150,6 +156,7 @@ export async function reconcile(
     outdated: (slice) => !sameJson(slice.metadata.labels, labels),
     endpointsMax,
   });
+  counts.planned(key, service, { groups, plan, present: present.length, endpointsMax });
   try {
     await allAtOnce(plan.update, async ({ slice, endpoints }) => {
       const metadata = { ...slice.metadata, labels };
@@ -158,15 +165,18 @@ export async function reconcile(
         { ...slice, metadata, endpoints },
       );
       writes.wrote(key, made);
+      metrics.sliceChanges.add({ operation: "update" });
     });
     await allAtOnce(plan.create, async (slice) => {
       await writes.make(key, () => create(context, service, { ...slice, labels }));
+      metrics.sliceChanges.add({ operation: "create" });
     });
     await allAtOnce([...plan.remove, ...strange], async (slice) => {
       await context.client.delete(targetOf(ENDPOINT_SLICES, slice)).catch((error) => {
         if (!isGone(error)) throw error;
       });
       writes.deleted(key, slice);
+      metrics.sliceChanges.add({ operation: "delete" });
     });
   } catch (error) {
     if (isNamespaceGoing(error)) return;

@@ -67,7 +67,7 @@ async function live(world: World) {
 
 Deno.test("a job counts each pod once, whichever write fails", async () => {
   const steps = await everywhere(async (options) => {
-    await using world = await openWorld([jobController], options);
+    await using world = await openWorld([jobController()], options);
     await world.create(JOBS, {
       metadata: { name: "work" },
       spec: {

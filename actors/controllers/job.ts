@@ -42,22 +42,28 @@ import {
   countEnded,
   dropFinalizer,
   letGo,
+  modeOf,
   type Pass,
   type Tally,
   tallyOf,
   track,
 } from "./job_tracking.ts";
+import { ControllerMetrics } from "./metrics.ts";
 import { type Condition, conditionOf, type Obj } from "./objects.ts";
 import { createPod, deletePod, isActive, isReady, isTerminating } from "./pods.ts";
+import type { ControllerPorts } from "./ports.ts";
 
 /** A pass, and what the controller keeps. */
 interface Work extends Pass {
   state: State;
+  /** What it comes to, as upstream calls it. */
+  action: "tracking" | "pods_created" | "pods_deleted";
 }
 
 interface State {
   jobs: Informer;
   pods: Informer;
+  metrics: ControllerMetrics;
   writes: OwnWrites;
   /** Writes of the Jobs themselves: what a status counts is not on the pods any more. */
   statuses: OwnWrites;
@@ -67,7 +73,14 @@ interface State {
 
 const ORPHAN = "orphan:";
 
-export const jobController: Controller<State> = {
+/** The row. */
+export function jobController(
+  { metrics = new ControllerMetrics() }: Pick<ControllerPorts, "metrics"> = {},
+): Controller<State> {
+  return { ...ROW, start: (context) => startState(context, metrics) };
+}
+
+const ROW: Omit<Controller<State>, "start"> = {
   name: "job",
   account: "job-controller",
   kind: "Job",
@@ -100,19 +113,33 @@ export const jobController: Controller<State> = {
     const size = context.informers.for(JOBS).get(key)?.spec.parallelism ?? 1;
     return size <= 32 ? 0 : Math.min(100, size >> 2);
   },
-  start(context) {
-    const jobs = context.informers.for(JOBS);
-    const pods = context.informers.for(PODS);
-    return {
-      jobs,
-      pods,
-      writes: new OwnWrites(pods, context.clock),
-      statuses: new OwnWrites(jobs, context.clock),
-      backoff: new Map(),
-    };
-  },
   reconcile,
 };
+
+function startState(context: ActorContext, metrics: ControllerMetrics): State {
+  const jobs = context.informers.for(JOBS);
+  const pods = context.informers.for(PODS);
+  const unsubscribe = pods.subscribe(({ object, old }) => {
+    const held = isHeldEnded(object);
+    if (held !== isHeldEnded(old)) metrics.heldJobPods.add({ event: held ? "add" : "delete" });
+  });
+  context.signal.addEventListener("abort", unsubscribe, { once: true });
+  return {
+    jobs,
+    pods,
+    metrics,
+    writes: new OwnWrites(pods, context.clock),
+    statuses: new OwnWrites(jobs, context.clock),
+    backoff: new Map(),
+  };
+}
+
+/** Whether a pod has ended and a Job's finalizer keeps it. */
+function isHeldEnded(pod: Obj | undefined): boolean {
+  const phase = pod?.status?.phase;
+  return (phase === "Succeeded" || phase === "Failed") &&
+    Boolean(pod!.metadata.finalizers?.includes(TRACKING));
+}
 
 /** Brings one Job a step further. */
 export async function reconcile(
@@ -142,14 +169,32 @@ export async function reconcile(
     await settling;
     return await reconcile(key, context, state);
   }
+  const began = context.clock.monotonic();
+  const over = (result: "success" | "error", action: string) => {
+    const labels = { completion_mode: modeOf(job), result, action };
+    state.metrics.jobSyncs.add(labels);
+    state.metrics.jobSyncSeconds.add(labels, context.clock.monotonic() - began);
+  };
   // Who reads an older status, or an older pod, makes or counts a pod twice.
-  if (!statuses.seen(key) || !writes.seen(key)) return { afterMs: OWN_WRITES_MS_MAX };
+  if (!statuses.seen(key) || !writes.seen(key)) {
+    over("success", "reconciling");
+    return { afterMs: OWN_WRITES_MS_MAX };
+  }
   const selector = labelSelector(job.spec.selector);
   const children = state.pods;
   const pods = await claim({ client, children, owner: job, resource: JOBS, selector });
   const now = context.clock.now();
-  const pass: Work = { key, context, state, writes, statuses, job, now, pods };
-  return await work(pass);
+  const { metrics } = state;
+  const action = "tracking";
+  const pass: Work = { key, context, state, metrics, writes, statuses, job, now, pods, action };
+  try {
+    const outcome = await work(pass);
+    over("success", pass.action);
+    return outcome;
+  } catch (error) {
+    over("error", pass.action);
+    throw error;
+  }
 }
 
 /** A pod whose Job is not there any more, or over, is let go. */
@@ -306,13 +351,15 @@ function wantedOf(job: Obj, active: number, tally: Tally): number {
 }
 
 async function make(
-  { key, context, state, job, pods, now }: Work,
+  pass: Work,
   { active, tally, missing }: { active: Obj[]; tally: Tally; missing: number },
 ): Promise<Managed> {
+  const { key, context, state, job, pods, now } = pass;
   const done = new Set([...tally.completed, ...tally.failedIndexes]);
   const slots = isIndexed(job)
     ? missingIndexes(job, { active, pods, done, count: missing, now })
     : { ready: new Array(missing).fill(undefined), afterMs: undefined };
+  if (slots.ready.length > 0) pass.action = "pods_created";
   let made = 0;
   const { error } = await slowStart(slots.ready.length, async (i) => {
     const pod = jobPod(job, slots.ready[i], pods);
@@ -327,6 +374,7 @@ async function make(
 /** Takes pods that shall count for nothing: the finalizer goes first. */
 async function take(work: Work, pods: readonly Obj[]): Promise<void> {
   const { key, context, state, job } = work;
+  if (pods.length > 0) work.action = "pods_deleted";
   await allAtOnce(pods, async (pod) => {
     await letGo(work, pod);
     await deletePod(context, job, pod);

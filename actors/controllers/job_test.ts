@@ -38,7 +38,7 @@ async function status(world: World) {
 }
 
 Deno.test("job runs to completion, counts each pod once and says so", async () => {
-  await using world = await openWorld([jobController]);
+  await using world = await openWorld([jobController()]);
   await world.create(JOBS, job({ completions: 5, parallelism: 2 }));
   await world.settle();
   let found = await running(world);
@@ -65,7 +65,7 @@ Deno.test("job runs to completion, counts each pod once and says so", async () =
 });
 
 Deno.test("job backs off between failures and gives up at its limit", async () => {
-  await using world = await openWorld([jobController]);
+  await using world = await openWorld([jobController()]);
   await world.create(JOBS, job({ backoffLimit: 1 }));
   await world.settle();
   await endAll(world, "Failed");
@@ -90,7 +90,7 @@ Deno.test("job backs off between failures and gives up at its limit", async () =
 });
 
 Deno.test("job ends at its deadline and takes its pods with it", async () => {
-  await using world = await openWorld([jobController]);
+  await using world = await openWorld([jobController()]);
   await world.create(JOBS, job({ activeDeadlineSeconds: 30 }));
   await world.settle();
   await world.runPods();
@@ -104,7 +104,7 @@ Deno.test("job ends at its deadline and takes its pods with it", async () => {
 });
 
 Deno.test("job is suspended and resumed", async () => {
-  await using world = await openWorld([jobController]);
+  await using world = await openWorld([jobController()]);
   await world.create(JOBS, job({ parallelism: 2, suspend: true }));
   await world.settle();
   assertEquals((await world.list(PODS)).length, 0);
@@ -122,7 +122,7 @@ Deno.test("job is suspended and resumed", async () => {
 });
 
 Deno.test("job that is resumed starts anew: its deadline counts from then", async () => {
-  await using world = await openWorld([jobController]);
+  await using world = await openWorld([jobController()]);
   await world.create(JOBS, job({ activeDeadlineSeconds: 60 }));
   await world.settle();
   const target = { resource: JOBS, namespace: "default", name: "work" };
@@ -142,7 +142,7 @@ Deno.test("job that is resumed starts anew: its deadline counts from then", asyn
 });
 
 Deno.test("indexed job gives every index its pod, name, label and variable", async () => {
-  await using world = await openWorld([jobController]);
+  await using world = await openWorld([jobController()]);
   await world.create(JOBS, job({ completions: 3, parallelism: 3, completionMode: "Indexed" }));
   await world.settle();
   const found = await running(world);
@@ -167,7 +167,7 @@ Deno.test("indexed job gives every index its pod, name, label and variable", asy
 });
 
 Deno.test("indexed job with a limit per index lets an index fail and the others end", async () => {
-  await using world = await openWorld([jobController]);
+  await using world = await openWorld([jobController()]);
   await world.create(
     JOBS,
     job({ completions: 2, parallelism: 2, completionMode: "Indexed", backoffLimitPerIndex: 1 }),
@@ -193,7 +193,7 @@ Deno.test("indexed job with a limit per index lets an index fail and the others 
 });
 
 Deno.test("job follows its pod failure policy", async () => {
-  await using world = await openWorld([jobController]);
+  await using world = await openWorld([jobController()]);
   await world.create(
     JOBS,
     job({
@@ -243,7 +243,7 @@ Deno.test("job follows its pod failure policy", async () => {
 });
 
 Deno.test("job never counts more pods ready than active, whatever it takes away", async () => {
-  await using world = await openWorld([jobController]);
+  await using world = await openWorld([jobController()]);
   await world.create(JOBS, job({ parallelism: 3, completions: 9 }));
   await world.settle();
   for (const pod of await running(world)) await world.podIs(pod, "Running");
@@ -261,7 +261,7 @@ Deno.test("job never counts more pods ready than active, whatever it takes away"
 });
 
 Deno.test("job scales its parallelism, and frees pods of a job that is gone", async () => {
-  await using world = await openWorld([jobController]);
+  await using world = await openWorld([jobController()]);
   await world.create(JOBS, job({ parallelism: 3 }));
   await world.settle();
   const target = { resource: JOBS, namespace: "default", name: "work" };

@@ -26,6 +26,7 @@ import {
   policyFor,
   type Verdict,
 } from "./job_rules.ts";
+import type { ControllerMetrics } from "./metrics.ts";
 import { compact, type Condition, conditionOf, type Obj, sameStatus } from "./objects.ts";
 import { isActive } from "./pods.ts";
 
@@ -36,6 +37,7 @@ export interface Pass {
   job: Obj;
   now: number;
   pods: readonly Obj[];
+  metrics: ControllerMetrics;
   /** The controller's writes of pods and of Jobs. */
   writes: OwnWrites;
   statuses: OwnWrites;
@@ -55,6 +57,11 @@ export interface Tally {
   newFailed: Obj[];
   /** Pods whose end counts for nothing: by policy, or of an index that is done. */
   ignored: Obj[];
+}
+
+/** How a Job's end is counted, as upstream's metrics call it. */
+export function modeOf(job: Obj): string {
+  return isIndexed(job) ? "Indexed" : "NonIndexed";
 }
 
 function uncountedOf(job: Obj): { succeeded: string[]; failed: string[] } {
@@ -154,6 +161,7 @@ export async function track(pass: Pass, draft: Draft): Promise<void> {
   }
   draft.conditions = withVerdict(pass, draft.conditions, verdict);
   let written = await writeStatus(pass, job, { ...draft, uncounted });
+  notePolicy(pass, tally);
   // Pods of an index that may be tried again are held until their heir is there: they know the count.
   const release = pods.filter((pod) =>
     held.has(pod.metadata.uid) && isCounted(pod, uncounted, tally) &&
@@ -165,6 +173,15 @@ export async function track(pass: Pass, draft: Draft): Promise<void> {
   finish(pass, { ...draft, uncounted });
   written = await writeStatus(pass, written, { ...draft, uncounted });
   sayFinished(pass, written);
+}
+
+/** Counts the pods that have failed now and met a rule of the Job's policy. */
+function notePolicy({ job, metrics }: Pass, { newFailed, ignored }: Tally): void {
+  if (!job.spec.podFailurePolicy) return;
+  for (const pod of [...newFailed, ...ignored]) {
+    const { action, message } = policyFor(job, pod);
+    if (message !== undefined) metrics.judgedJobPods.add({ action });
+  }
 }
 
 /** Turns uids whose pods are let go into numbers. */
@@ -247,7 +264,7 @@ function finish(
 }
 
 async function writeStatus(
-  { key, context, statuses }: Pass,
+  { key, context, statuses, metrics }: Pass,
   job: Obj,
   { status, conditions, uncounted }: Draft & {
     uncounted: { succeeded: string[]; failed: string[] };
@@ -259,16 +276,26 @@ async function writeStatus(
     uncountedTerminatedPods: compact(uncounted),
   }, ["ready", "terminating"] as never[]);
   if (sameStatus(next, job.status)) return job;
-  return await statuses.make(
+  const written: Obj = await statuses.make(
     key,
     () =>
       context.client.update<KubeObject>(targetOf(JOBS, job, "status"), { ...job, status: next }),
   );
+  for (const result of ["succeeded", "failed"] as const) {
+    const more = (written.status[result] ?? 0) - (job.status?.[result] ?? 0);
+    if (more > 0) metrics.finishedJobPods.add({ completion_mode: modeOf(job), result }, more);
+  }
+  return written;
 }
 
-function sayFinished({ context, job }: Pass, written: Obj): void {
+function sayFinished({ context, job, metrics }: Pass, written: Obj): void {
   const condition = finishedCondition(written);
   if (!condition) return;
+  metrics.finishedJobs.add({
+    completion_mode: modeOf(job),
+    result: condition.type === "Failed" ? "failed" : "succeeded",
+    reason: condition.reason ?? "",
+  });
   if (condition.type === "Failed") {
     context.recorder.event(job, "Warning", condition.reason ?? "", condition.message ?? "");
     return;

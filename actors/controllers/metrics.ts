@@ -1,10 +1,12 @@
 /** What controllers count, under upstream's names, for `/metrics`. (Their queues are `runtime/metrics.ts`.) */
-import { Counter, Duration, Gauge } from "../../api/machinery/metric_series.ts";
+import { Counter, Duration, exponentialBounds, Gauge } from "../../api/machinery/metric_series.ts";
 
 const HPA = "horizontal_pod_autoscaler_controller";
 const NODES = "node_collector";
+const JOBS = "job_controller";
+const SLICES = "endpoint_slice_controller";
 /** 1 ms to 16 s, doubling. */
-const SECONDS = Array.from({ length: 15 }, (_, i) => 0.001 * 2 ** i);
+const SECONDS = exponentialBounds(0.001, 2, 15);
 
 /** The counts of one process. */
 export class ControllerMetrics {
@@ -54,6 +56,54 @@ export class ControllerMetrics {
   readonly deviceTaintDeletions = new Counter(
     "device_taint_eviction_controller_pod_deletions_total",
     "Pods deleted for taints of their devices",
+  );
+  readonly jobSyncs = new Counter(
+    `${JOBS}_job_syncs_total`,
+    "Looks at Jobs, by what was done and how it ended",
+  );
+  readonly jobSyncSeconds = new Duration(
+    `${JOBS}_job_sync_duration_seconds`,
+    "How long a look at a Job took",
+    exponentialBounds(0.004, 2, 15),
+  );
+  readonly finishedJobs = new Counter(`${JOBS}_jobs_finished_total`, "Jobs that ended, and why");
+  readonly finishedJobPods = new Counter(
+    `${JOBS}_job_pods_finished_total`,
+    "Pods of Jobs that ended and are counted",
+  );
+  readonly judgedJobPods = new Counter(
+    `${JOBS}_pod_failures_handled_by_failure_policy_total`,
+    "Pods of Jobs that failed and met a rule of the Job's policy, by what it says",
+  );
+  readonly heldJobPods = new Counter(
+    `${JOBS}_terminated_pods_tracking_finalizer_total`,
+    "Pods that ended while a Job's finalizer holds them (add), and that were let go (delete)",
+  );
+  readonly cronSkew = new Duration(
+    "cronjob_controller_job_creation_skew_duration_seconds",
+    "How long after its time a CronJob's Job was made",
+    exponentialBounds(1, 2, 10),
+  );
+  readonly sliceEndpoints = new Gauge(`${SLICES}_endpoints_desired`, "Endpoints there should be");
+  readonly slices = new Gauge(`${SLICES}_num_endpoint_slices`, "EndpointSlices there are");
+  readonly wantedSlices = new Gauge(
+    `${SLICES}_desired_endpoint_slices`,
+    "EndpointSlices there would be if all were full",
+  );
+  readonly addedEndpoints = new Duration(
+    `${SLICES}_endpoints_added_per_sync`,
+    "Endpoints that came with one look at a Service",
+    exponentialBounds(2, 2, 15),
+  );
+  readonly removedEndpoints = new Duration(
+    `${SLICES}_endpoints_removed_per_sync`,
+    "Endpoints that went with one look at a Service",
+    exponentialBounds(2, 2, 15),
+  );
+  readonly sliceChanges = new Counter(`${SLICES}_changes`, "Writes of EndpointSlices");
+  readonly distributions = new Gauge(
+    `${SLICES}_services_count_by_traffic_distribution`,
+    "Services that ask for a distribution of their traffic",
   );
   readonly collectedPods = new Counter(
     "pod_gc_collector_force_delete_pods_total",

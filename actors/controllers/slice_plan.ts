@@ -31,6 +31,9 @@ export interface Plan {
   create: { addressType: AddressType; ports: EndpointPort[]; endpoints: Endpoint[] }[];
   update: { slice: Obj; endpoints: readonly Endpoint[] }[];
   remove: Obj[];
+  /** Endpoints that come and go. */
+  added: number;
+  removed: number;
 }
 
 /** Which endpoint it is, however it is doing. */
@@ -62,7 +65,7 @@ export function planSlices(
   slices: readonly Obj[],
   filling: Filling,
 ): Plan {
-  const plan: Plan = { create: [], update: [], remove: [] };
+  const plan: Plan = { create: [], update: [], remove: [], added: 0, removed: 0 };
   const byGroup = new Map<string, Obj[]>();
   for (const slice of slices) {
     const key = groupKey(slice.addressType, slice.ports as EndpointPort[]);
@@ -96,6 +99,7 @@ function planGroup(
       const endpoint = wanted.get(identity);
       if (!endpoint) {
         changed = true;
+        plan.removed++;
         continue;
       }
       wanted.delete(identity);
@@ -105,6 +109,7 @@ function planGroup(
     kept.push({ slice, endpoints, changed });
   }
   const rest = [...wanted.values()];
+  plan.added += rest.length;
   // New endpoints go where something is written anyway, the fullest first.
   const open = kept.filter(({ changed, endpoints }) => changed && endpoints.length < endpointsMax)
     .sort((a, b) => b.endpoints.length - a.endpoints.length);

@@ -115,13 +115,13 @@ export class SchedulerMetrics {
   /** A pod was bound, so many ms and attempts after it came. */
   bound(attempts: number, ms: number): void {
     this.#sli.add({ attempts: attempts > 15 ? "16+" : attempts }, ms);
-    this.#tries.add({}, attempts * 1000);
+    this.#tries.note({}, attempts);
   }
 
   /** Eviction was looked into; `victims` if somebody is to go. */
   preempted(victims: number): void {
     this.#preemptions.add({});
-    if (victims > 0) this.#victims.add({}, victims * 1000);
+    if (victims > 0) this.#victims.note({}, victims);
   }
 
   incoming(queue: "active" | "backoff" | "unschedulable", cause: Cause): void {

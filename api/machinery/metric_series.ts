@@ -48,10 +48,10 @@ export class Counter extends Series {
     super(name, help, "counter");
   }
 
-  /** Counts one. */
-  add(labels: Labels): void {
+  /** Counts one, or so many. */
+  add(labels: Labels, count = 1): void {
     const key = text(labels);
-    if (this.takes(key)) this.values.set(key, (this.values.get(key) ?? 0) + 1);
+    if (this.takes(key)) this.values.set(key, (this.values.get(key) ?? 0) + count);
   }
 }
 
@@ -135,11 +135,10 @@ export function exponentialBounds(first: number, factor: number, count: number):
   return Array.from({ length: count }, (_, i) => Number((first * factor ** i).toPrecision(12)));
 }
 
-/** A metric of durations: a histogram in seconds for each set of labels. */
+/** A metric of durations (in seconds) or of amounts: a histogram for each set of labels. */
 export class Duration {
   readonly #name: string;
   readonly #help: string;
-  /** Upper bounds, in seconds. */
   readonly #bounds: readonly number[];
   readonly #series = new Map<string, Histogram>();
 
@@ -151,13 +150,18 @@ export class Duration {
 
   /** Notes one duration. Labels that no user chooses may come as their text. */
   add(labels: Labels | string, ms: number): void {
+    this.note(labels, ms / 1000);
+  }
+
+  /** Notes one amount. */
+  note(labels: Labels | string, value: number): void {
     const key = typeof labels === "string" ? labels : text(labels);
     let one = this.#series.get(key);
     if (!one) {
       if (this.#series.size >= SERIES_MAX) return;
       this.#series.set(key, one = new Histogram(this.#bounds));
     }
-    one.add(ms / 1000);
+    one.add(value);
   }
 
   /** Its lines; none before the first duration. */
