@@ -49,6 +49,29 @@ export interface Named {
   readonly name: string;
 }
 
+/** Fields whose values stories tell. */
+export type HopField =
+  | "node"
+  | "phase"
+  | "replicas"
+  | "made"
+  | "ready"
+  | "available"
+  | "succeeded"
+  | "failed"
+  | "endpoints";
+
+/** What a write changed: a field, a condition that holds now or no longer, or that the object is to go. */
+export type HopChange =
+  | { readonly what: "deleting" }
+  | { readonly what: "condition"; readonly type: string; readonly holds: boolean }
+  | {
+    readonly what: "field";
+    readonly field: HopField;
+    readonly from?: string;
+    readonly to: string;
+  };
+
 /** One write. */
 export interface Hop {
   readonly revision: number;
@@ -63,7 +86,8 @@ export interface Hop {
   /** What was asked for, such as `create` or `update/status`. */
   readonly verb: string;
   readonly object: Named;
-  /** What changed, in a few words. */
+  /** What changed, as facts and in a few words; absent: nothing that stories tell. */
+  readonly changes?: readonly HopChange[];
   readonly what?: string;
   /** The revision that it reacted to; absent: it began by itself. */
   readonly because?: number;
@@ -81,6 +105,10 @@ export interface Story {
   readonly hops: readonly Hop[];
   /** What it does not tell, and why; absent: it is whole. */
   readonly missing?: readonly string[];
+  /** The revision that history begins at, where it does not reach back to the object's beginning. */
+  readonly since?: number;
+  /** How many later hops are not told. */
+  readonly untold?: number;
 }
 
 /** How a story's hops hang together: those that began it, and below each revision those that reacted to it. */

@@ -1,15 +1,16 @@
-/** What a write changed of an object, in a few words: what people look for when they follow a story. */
+/** What a write changed of an object: what people look for when they follow a story, as facts and in a few words. */
+import type { HopChange, HopField } from "../client/plesio.ts";
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
 
 type Object = DeepReadonly<KubeObject>;
 
-/** Parts of a text at most. */
-const PARTS_MAX = 5;
+/** Facts at most. */
+const CHANGES_MAX = 5;
 /** Longest value that is shown. */
 const VALUE_LENGTH_MAX = 60;
 
 /** Fields whose values are told when they change. */
-const FIELDS: readonly (readonly [name: string, of: (object: Object) => unknown])[] = [
+const FIELDS: readonly (readonly [name: HopField, of: (object: Object) => unknown])[] = [
   ["node", ({ spec }) => spec?.nodeName],
   ["phase", ({ status }) => status?.phase],
   ["replicas", ({ spec }) => spec?.replicas],
@@ -21,28 +22,47 @@ const FIELDS: readonly (readonly [name: string, of: (object: Object) => unknown]
   ["endpoints", endpointsOf],
 ];
 
-/** The text; "" when nothing of interest changed. */
-export function changeText(object: Object | undefined, before: Object | undefined): string {
-  if (!object) return "";
-  const parts: string[] = [];
+/** The facts; none when nothing of interest changed. */
+export function hopChanges(object: Object | undefined, before: Object | undefined): HopChange[] {
+  if (!object) return [];
+  const changes: HopChange[] = [];
   if (object.metadata.deletionTimestamp && before && !before.metadata.deletionTimestamp) {
-    parts.push("is to be deleted");
+    changes.push({ what: "deleting" });
   }
-  for (const [name, of] of FIELDS) {
+  for (const [field, of] of FIELDS) {
     const now = of(object);
     const old = before && of(before);
     if (now === old || now === undefined || now === 0 && old === undefined) continue;
-    parts.push(
-      old === undefined ? `${name} ${shown(now)}` : `${name} ${shown(old)} → ${shown(now)}`,
-    );
+    changes.push({
+      what: "field",
+      field,
+      ...(old !== undefined && { from: shown(old) }),
+      to: shown(now),
+    });
   }
   const known = conditionsOf(before);
   for (const [type, status] of conditionsOf(object)) {
     if (status !== known.get(type) && (status === "True" || known.has(type))) {
-      parts.push(status === "True" ? type : `not ${type}`);
+      changes.push({ what: "condition", type, holds: status === "True" });
     }
   }
-  return parts.slice(0, PARTS_MAX).join(", ");
+  return changes.slice(0, CHANGES_MAX);
+}
+
+/** The facts in a few words. */
+export function changeText(changes: readonly HopChange[]): string {
+  return changes.map((change) => {
+    switch (change.what) {
+      case "deleting":
+        return "is to be deleted";
+      case "condition":
+        return change.holds ? change.type : `not ${change.type}`;
+      case "field": {
+        const { field, from, to } = change;
+        return from === undefined ? `${field} ${to}` : `${field} ${from} → ${to}`;
+      }
+    }
+  }).join(", ");
 }
 
 function shown(value: unknown): string {

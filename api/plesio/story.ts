@@ -24,7 +24,7 @@ import { apiVersionOf } from "../server/codec.ts";
 import { keyFor, subjectOf } from "../server/deps.ts";
 import { jsonReply, type Reply, textReply } from "../server/http.ts";
 import { routeOf } from "../server/route.ts";
-import { changeText } from "./change_text.ts";
+import { changeText, hopChanges } from "./change_text.ts";
 import { allowMethods, type Asked, notThere, wantsText } from "./endpoint.ts";
 import { storyText } from "./story_text.ts";
 
@@ -70,19 +70,14 @@ export async function storyOf(
   const history = await readHistory(store, revisionsMax);
   const own = await ownSteps(store, history, key);
   if (own.length === 0) throw notFound(subjectOf(kind), name);
-  const missing: string[] = [];
-  if (own[0].previous !== 0) {
-    missing.push(`history begins at revision ${store.oldest()}: what was before is gone`);
-  }
+  const since = own[0].previous === 0 ? 0 : store.oldest();
   const all = new Map<number, Step>();
   for (const step of await leadingTo(store, history, own)) all.set(step.revision, step);
   for (const step of following(history, own)) all.set(step.revision, step);
   const kinds = new StoredKinds(source.kinds);
   const steps = [...all.values()].filter(({ key }) => kinds.named(key));
   steps.sort((a, b) => a.revision - b.revision);
-  if (steps.length > STORY_HOPS_MAX) {
-    missing.push(`${steps.length - STORY_HOPS_MAX} later hops: ${STORY_HOPS_MAX} are told`);
-  }
+  const untold = Math.max(0, steps.length - STORY_HOPS_MAX);
   const told = steps.slice(0, STORY_HOPS_MAX);
   const times = new Map(told.map(({ revision, time }) => [revision, time]));
   const hops = told.map((step) => hopOf(step, { kinds, times, began: told[0].time }));
@@ -90,8 +85,17 @@ export async function storyOf(
     object: kinds.named(key)!,
     began: hops[0].time,
     hops,
-    ...(missing.length > 0 && { missing }),
+    ...(since > 0 && { since }),
+    ...(untold > 0 && { untold }),
+    ...((since > 0 || untold > 0) && { missing: missing(since, untold) }),
   };
+}
+
+function missing(since: number, untold: number): string[] {
+  return [
+    ...(since > 0 ? [`history begins at revision ${since}: what was before is gone`] : []),
+    ...(untold > 0 ? [`${untold} later hops: ${STORY_HOPS_MAX} are told`] : []),
+  ];
 }
 
 function placeOf(kinds: Kinds, of: StoryOf): { kind: Kind; namespace: string; name: string } {
@@ -293,7 +297,7 @@ function hopOf(
   const by = cause?.by ?? "";
   const part = partOf(by, kinds);
   const value = step.item?.value;
-  const what = changeText(value, step.before?.value);
+  const changes = hopChanges(value, step.before?.value);
   return {
     revision,
     time: new Date(time).toISOString(),
@@ -303,7 +307,7 @@ function hopOf(
     ...(part === "node" && { node: value?.spec?.nodeName ?? nodeOf(by) }),
     verb: cause?.verb ?? (step.type === "put" && previous === 0 ? "create" : DERIVED[step.type]),
     object: kinds.named(step.key)!,
-    ...(what && { what }),
+    ...(changes.length > 0 && { changes, what: changeText(changes) }),
     because,
     ...(since !== undefined && { afterMs: time - since }),
     sinceMs: time - began,

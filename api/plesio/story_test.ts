@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, equal } from "@std/assert";
 import { ManualClock, openDatabase } from "../../kv/mod.ts";
 import { Cluster } from "../../mod.ts";
 import { createKinds } from "../kinds/mod.ts";
@@ -95,6 +95,15 @@ Deno.test("a Deployment's story goes from its request through every part of the 
   const last = story.hops.findLast(({ object }) => object.kind === "Deployment")!;
   assertEquals([last.part, last.verb], ["deployment controller", "update/status"]);
   assertMatch(last.what!, /available/);
+  // The same as facts: who speaks another language needs no English
+  const isReady = { what: "condition", type: "Ready", holds: true } as const;
+  assert(ready.changes!.some((change) => equal(change, isReady)), JSON.stringify(ready.changes));
+  const bound = story.hops.find(({ verb }) => verb === "create/binding")!;
+  assertEquals(bound.changes![0], {
+    what: "field",
+    field: "node",
+    to: bound.what!.match(/plesio-\d/)![0],
+  });
 });
 
 Deno.test("a Pod's story is the way to that Pod and what it led to, without its siblings", async () => {
@@ -201,6 +210,7 @@ Deno.test("a story of more hops than the limit tells the first, and says so", as
   const story = await cluster.story({ ...maps, name: "m" });
   assertEquals(story.hops.length, STORY_HOPS_MAX);
   assertEquals(story.missing, [`3 later hops: ${STORY_HOPS_MAX} are told`]);
+  assertEquals([story.untold, story.since], [3, undefined]);
   assertMatch(storyText(story), /Not told: 3 later hops/);
 });
 
@@ -229,8 +239,9 @@ Deno.test("a story looks through no more revisions than its limit, and says what
   assertEquals(await names("liar"), ["liar"]);
   await put("b", 1);
   await database.objects.compact({ keepRevisions: 0, keepMs: 0 });
-  const { hops, missing } = await storyOf(source, `${path}b`);
+  const { hops, missing, since } = await storyOf(source, `${path}b`);
   assertEquals(hops.map(({ revision }) => revision), [1, 5]);
   assertEquals(missing, ["history begins at revision 5: what was before is gone"]);
+  assertEquals(since, 5);
   await database.close();
 });

@@ -9,6 +9,7 @@ import { Failure, Scrolling, Waiting } from "../parts/basics.tsx";
 import { Difference } from "../parts/difference.tsx";
 import { changed } from "../router.ts";
 import { useStory } from "../story.ts";
+import { changesText, verbText } from "../story_text.ts";
 import { ApiError } from "../../../machinery/types.ts";
 import { moment, partText, t } from "../words.ts";
 
@@ -68,7 +69,8 @@ function Written(
     choose: (between: readonly [from: number, to: number]) => void;
   },
 ) {
-  const { revision, time, part, by, verb, what } = hop;
+  const { revision, time, part, by, verb } = hop;
+  const what = changesText(hop);
   const radio = (name: "from" | "to", checked: boolean, next: readonly [number, number]) => (
     <td>
       <input
@@ -89,7 +91,7 @@ function Written(
       </th>
       <td>{moment(time)}</td>
       <td title={by}>{partText(part)}</td>
-      <td>{verb}{what && `: ${what}`}</td>
+      <td>{verbText(verb)}{what && `: ${what}`}</td>
     </tr>
   );
 }

@@ -3,6 +3,7 @@ import type { Hop } from "../../../client/plesio.ts";
 import type { PanelProps } from "../panels.ts";
 import { Failure, Waiting } from "../parts/basics.tsx";
 import { hopHref, useStory } from "../story.ts";
+import { changesText, verbText } from "../story_text.ts";
 import { inOrder, partsOf, type Placed } from "../story_order.ts";
 import { moment, ms, partText, t } from "../words.ts";
 
@@ -14,7 +15,7 @@ export function StoryPanel(props: PanelProps) {
   const { story, failure } = useStory(props);
   if (failure) return <Failure text={failure} />;
   if (!story) return <Waiting />;
-  const { hops, began, missing = [] } = story;
+  const { hops, began, since, untold } = story;
   const lastMs = hops.reduce((latest, { sinceMs }) => Math.max(latest, sinceMs), 1);
   return (
     <div>
@@ -32,13 +33,15 @@ export function StoryPanel(props: PanelProps) {
           <HopRow key={placed.hop.revision} placed={placed} lastMs={lastMs} />
         ))}
       </ol>
-      {missing.map((text) => <p key={text} class="quiet">{text}</p>)}
+      {since && <p class="quiet">{t("story.since", { revision: since })}</p>}
+      {untold && <p class="quiet">{t("story.untold", { count: untold })}</p>}
     </div>
   );
 }
 
 function HopRow({ placed: { hop, depth }, lastMs }: { placed: Placed; lastMs: number }) {
-  const { sinceMs, afterMs = 0, part, node, by, verb, object, what, revision, because } = hop;
+  const { sinceMs, afterMs = 0, part, node, by, verb, object, revision, because } = hop;
+  const what = changesText(hop);
   const place = (of: number) => `${Math.max(0, Math.min(100, of / lastMs * 100))}%`;
   const who = node ? t("part.nodeNamed", { node }) : partText(part);
   return (
@@ -53,7 +56,7 @@ function HopRow({ placed: { hop, depth }, lastMs }: { placed: Placed; lastMs: nu
         class="hop-text"
         style={{ paddingInlineStart: `${Math.min(depth, DEPTH_SHOWN_MAX) * 12}px` }}
       >
-        <span class="badge" title={by}>{who}</span> {verb} <HopObject hop={hop} />
+        <span class="badge" title={by}>{who}</span> {verbText(verb)} <HopObject hop={hop} />
         {what && <span>: {what}</span>}{" "}
         <small class="quiet">
           {because === undefined
