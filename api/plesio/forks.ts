@@ -13,7 +13,7 @@
  * credentials are good there, and rights that the cluster has taken away since are still given in a fork. A fork is
  * there until it is ended, or the cluster is.
  */
-import { alreadyExists, badRequest, forbidden, notFound } from "../machinery/errors.ts";
+import { alreadyExists, badRequest, forbidden, notFound, unavailable } from "../machinery/errors.ts";
 import { isDns1123Label } from "../machinery/names.ts";
 import { type Call, inner, jsonReply, type Reply } from "../server/http.ts";
 import type { Inner } from "../server/app.ts";
@@ -53,9 +53,10 @@ export class Forks {
   readonly #make: (asked: ForkAsked) => Promise<{ cluster: ForkedCluster; revision: number }>;
   readonly #now: () => number;
   readonly #forks = new Map<string, Fork>();
-  /** Names of those that are being made. */
-  readonly #coming = new Set<string>();
+  /** Those that are being made. */
+  readonly #coming = new Map<string, Promise<Fork>>();
   #count = 0;
+  #stopped = false;
 
   constructor(
     make: (asked: ForkAsked) => Promise<{ cluster: ForkedCluster; revision: number }>,
@@ -74,6 +75,7 @@ export class Forks {
   }
 
   async create(name: string | undefined, asked: ForkAsked): Promise<Fork> {
+    if (this.#stopped) throw unavailable("the cluster is being stopped");
     while (name === undefined || name === "") {
       const next = `fork-${++this.#count}`;
       if (!this.#forks.has(next) && !this.#coming.has(next)) name = next;
@@ -84,16 +86,21 @@ export class Forks {
     if (this.#forks.size + this.#coming.size >= FORKS_MAX) {
       throw forbidden(SUBJECT, name, `there are ${FORKS_MAX} forks already: delete one first`);
     }
-    this.#coming.add(name);
+    const coming = this.#begin(name, asked);
+    this.#coming.set(name, coming);
     try {
-      const { cluster, revision } = await this.#make(asked);
-      const createdAt = new Date(this.#now()).toISOString();
-      const fork = { name, createdAt, revision, asked, cluster };
-      this.#forks.set(name, fork);
-      return fork;
+      return await coming;
     } finally {
       this.#coming.delete(name);
     }
+  }
+
+  async #begin(name: string, asked: ForkAsked): Promise<Fork> {
+    const { cluster, revision } = await this.#make(asked);
+    const createdAt = new Date(this.#now()).toISOString();
+    const fork = { name, createdAt, revision, asked, cluster };
+    this.#forks.set(name, fork);
+    return fork;
   }
 
   async delete(name: string): Promise<void> {
@@ -103,7 +110,10 @@ export class Forks {
     await fork.cluster.stop();
   }
 
+  /** Ends them all, those that are being made too. */
   async stop(): Promise<void> {
+    this.#stopped = true;
+    await Promise.allSettled(this.#coming.values());
     await Promise.all([...this.#forks.keys()].map((name) => this.delete(name)));
   }
 }

@@ -1,6 +1,6 @@
 /** Forks over HTTP: whole clusters under paths of one server. */
-import { assertEquals, assertStringIncludes } from "@std/assert";
-import { FORKS_MAX } from "../../api/plesio/forks.ts";
+import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { type ForkedCluster, Forks, FORKS_MAX } from "../../api/plesio/forks.ts";
 import { Cluster } from "../../mod.ts";
 
 const FORKS = "/plesio/v1/forks";
@@ -162,4 +162,21 @@ Deno.test("the audit of a cluster tells of what comes to its forks, under their 
   );
   assertEquals(new Set(told.map((e) => e.user.username)), new Set(["admin"]));
   await Deno.remove(file);
+});
+
+Deno.test("a fork that is being made while its cluster stops is stopped with it", async () => {
+  const stopped: string[] = [];
+  const coming = Promise.withResolvers<void>();
+  const forks = new Forks(async ({ seed }) => {
+    if (seed) await coming.promise;
+    const stop = () => Promise.resolve(void stopped.push(`fork ${seed ?? 0}`));
+    return { cluster: { stop } as unknown as ForkedCluster, revision: 1 };
+  }, () => 0);
+  await forks.create("made", {});
+  const made = forks.create("late", { seed: 1 });
+  const over = forks.stop();
+  await assertRejects(() => forks.create("later", {}), Error, "the cluster is being stopped");
+  coming.resolve();
+  await Promise.all([made, over]);
+  assertEquals(stopped.sort(), ["fork 0", "fork 1"]);
 });
