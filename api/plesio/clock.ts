@@ -19,6 +19,7 @@ import { compileJsonPath, JsonPathError, jsonPathText } from "../machinery/jsonp
 import { formatDuration, formatMicroTime } from "../machinery/time.ts";
 import { ApiError, type Json } from "../machinery/types.ts";
 import { jsonReply, type Reply } from "../server/http.ts";
+import { flag, routeOf } from "../server/route.ts";
 import {
   asked as body,
   duration,
@@ -67,8 +68,14 @@ const condition = fields(
   {
     path: (value, field) => {
       const path = plain(value, field);
-      if (path.startsWith("/")) return path;
-      throw badRequest(`${field} must begin with a slash, not ${JSON.stringify(path)}`);
+      if (!path.startsWith("/")) {
+        throw badRequest(`${field} must begin with a slash, not ${JSON.stringify(path)}`);
+      }
+      const { pathname, searchParams } = new URL(`https://plesio${path}`);
+      if (routeOf(pathname)?.watch || flag(searchParams, "watch") || flag(searchParams, "follow")) {
+        throw badRequest(`${field} names a stream, which never ends: ${JSON.stringify(path)}`);
+      }
+      return path;
     },
     cel: plain,
     jsonpath: plain,

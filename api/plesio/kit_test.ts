@@ -93,6 +93,12 @@ Deno.test("clock: advance, until a time, until something is so, jump", async (t)
         [{ advnace: "1h" }, /^unknown field "advnace": it has .*advance/],
         [{ until: "noon" }, 'until must be a time such as "2026-01-01T12:00:00Z", not "noon"'],
         [{ until: { path: "/a" } }, "until must have exactly one of cel and jsonpath"],
+        [
+          { until: { path: "/api/v1/pods?watch=true", cel: "true" } },
+          'until.path names a stream, which never ends: "/api/v1/pods?watch=true"',
+        ],
+        [{ until: { path: "/api/v1/watch/pods", cel: "true" } }, /^until.path names a stream/],
+        [{ until: { path: "a", cel: "true" } }, /^until.path must begin with a slash/],
         [{ until: { path: "/a", cel: "object.(" } }, /^until.cel: compilation failed/],
         [{ until: { path: "/a", jsonpath: "{" } }, /^until.jsonpath/],
         [{ until: { path: "/healthz", cel: "true" } }, "what lies at /healthz is no JSON"],
