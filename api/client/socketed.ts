@@ -17,21 +17,46 @@ export interface Socketed {
   readonly closed: Promise<void>;
 }
 
+/** What an inbox tells its connection. */
+interface InboxPorts {
+  /** A message could not be dealt with. */
+  failed(): void;
+  /** More wait than may; what comes from now on is dropped. */
+  flooded(): void;
+  /** Some are being dealt with: for a connection that can be held back. */
+  filled?(): void;
+  /** None is any more. */
+  emptied?(): void;
+}
+
+/** Why a connection is closed whose messages come faster than they are dealt with. */
+export const FLOODED = "too many messages wait to be dealt with";
+/** Bytes of messages that may wait: where nobody hears them yet, or the connection cannot be held back. */
+export const INBOX_BYTES_MAX = 32 * 1024 * 1024;
+
 /** Messages that have come: each waits until those before it have been dealt with, and until somebody hears them. */
 export class Inbox {
-  readonly #ports: { failed(): void; filled?(): void; emptied?(): void };
+  readonly #ports: InboxPorts;
   readonly #early: Uint8Array[] = [];
   #handler: ((data: Uint8Array) => Promise<void> | void) | undefined;
   #work: Promise<void> = Promise.resolve();
   #waiting = 0;
+  #bytes = 0;
+  #flooded = false;
 
-  /** `failed` hears that a message could not be dealt with, the others that some wait or none any more. */
-  constructor(ports: { failed(): void; filled?(): void; emptied?(): void }) {
+  constructor(ports: InboxPorts) {
     this.#ports = ports;
   }
 
   /** Takes a message. */
   add(data: Uint8Array): void {
+    if (this.#flooded) return;
+    this.#bytes += data.length;
+    if (this.#bytes > INBOX_BYTES_MAX) {
+      this.#flooded = true;
+      this.#early.length = 0;
+      return this.#ports.flooded();
+    }
     if (this.#handler) this.#deal(data);
     else this.#early.push(data);
   }
@@ -45,6 +70,7 @@ export class Inbox {
     const { failed, filled, emptied } = this.#ports;
     if (++this.#waiting === 1) filled?.();
     this.#work = this.#work.then(() => this.#handler!(data)).catch(failed).finally(() => {
+      this.#bytes -= data.length;
       if (--this.#waiting === 0) emptied?.();
     });
   }
@@ -61,6 +87,7 @@ export function socketed(ws: WebSocket, protocol: string): Socketed {
   });
   const inbox = new Inbox({
     failed: () => ws.close(1011),
+    flooded: () => ws.close(1013, FLOODED),
     filled: () => ws.pause(),
     emptied: () => ws.resume(),
   });

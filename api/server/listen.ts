@@ -4,7 +4,7 @@
  *
  * A client's certificate counts only when TLS says it was verified: node reports the subject of any.
  */
-import { Inbox, type Socketed } from "../client/socketed.ts";
+import { FLOODED, Inbox, type Socketed } from "../client/socketed.ts";
 import type { Buffer } from "node:buffer";
 import type { Agent, IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Http2SecureServer, Http2Session } from "node:http2";
@@ -403,7 +403,10 @@ export function platformSocket(
     socket.addEventListener("close", () => resolve());
     socket.addEventListener("error", () => resolve());
   });
-  const inbox = new Inbox({ failed: () => socket.close(1011) });
+  const inbox = new Inbox({
+    failed: () => socket.close(1011),
+    flooded: () => socket.close(1013, FLOODED),
+  });
   socket.addEventListener("message", ({ data }) => {
     inbox.add(typeof data === "string" ? new TextEncoder().encode(data) : new Uint8Array(data));
   });

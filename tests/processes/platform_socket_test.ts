@@ -2,7 +2,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import WebSocket from "ws";
 import type { NodeApi } from "../../api/client/node_api.ts";
-import { socketed } from "../../api/client/socketed.ts";
+import { FLOODED, INBOX_BYTES_MAX, socketed } from "../../api/client/socketed.ts";
 import { Tunnel } from "../../api/client/tunnel.ts";
 import { answerFor } from "../../api/client/tunnel_node.ts";
 import { RealClock } from "../../kv/mod.ts";
@@ -96,4 +96,22 @@ Deno.test("a node dials in over a platform's WebSocket, and is asked through it"
   tunnel.close("the test is over");
   await tunnel.closed;
   await new Promise((resolve) => socket.once("close", resolve));
+});
+
+Deno.test("what a client sends beyond what may wait ends a platform's WebSocket with 1013", async () => {
+  await using world = await served();
+  // Nobody hears what is sent to a watch
+  const path = "/api/v1/namespaces/default/configmaps?watch=true";
+  const socket = await open(world.url + path, "admin");
+  const closed = new Promise<[number, string]>((resolve) =>
+    socket.once("close", (code, reason) => resolve([code, String(reason)]))
+  );
+  const message = new Uint8Array(1024 * 1024);
+  for (let sent = 0; sent < INBOX_BYTES_MAX; sent += message.length) socket.send(message);
+  const { promise: still, resolve } = Promise.withResolvers<string>();
+  socket.once("message", (data) => resolve(JSON.parse(String(data)).object.metadata.name));
+  await world.cluster.client.create(maps, { metadata: { name: "seen" } } as never);
+  assertEquals(await still, "seen", "as much as may wait is no reason");
+  socket.send(message);
+  assertEquals(await closed, [1013, FLOODED]);
 });
