@@ -320,11 +320,20 @@ export interface Kind {
   virtual?: boolean;
   /** Objects of custom resources. */
   custom?: boolean;
+  /** Where a custom resource keeps what its Scale shows (default: spec.replicas and status.replicas). */
+  scale?: ScalePaths;
   /** Its schema declares defaults: they are filled in what was stored before they were declared, too. */
   readDefaults?: boolean;
   /** What every request for it is warned of, if it should not be used any more. */
   deprecationWarning?: string;
   hooks: KindHooks;
+}
+
+/** Where an object keeps what its Scale shows: field names. */
+export interface ScalePaths {
+  spec: readonly string[];
+  status: readonly string[];
+  selector?: readonly string[];
 }
 
 /** What a schema cannot say. Hooks get private copies and may change `object` in place. */

@@ -9,7 +9,6 @@ import {
   type Crd,
   customKinds,
   isTrue,
-  scalePathsOf,
   statusOf,
   withCondition,
 } from "../machinery/crd/mod.ts";
@@ -24,7 +23,6 @@ import { ConversionMetrics, conversionWebhook } from "./conversions.ts";
 import { type Deps, timeText } from "./deps.ts";
 import { deleteObject } from "./deletes.ts";
 import type { ApiRequest } from "./request.ts";
-import { setScalePaths } from "./scale.ts";
 
 const PATH = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
 /** Objects of a definition that are deleted at once. */
@@ -136,18 +134,11 @@ export class Definitions {
       !built.some((kind) => kind.path === row.path || sameResource(kind, row))
     );
     if (verbs) rows = rows.map((row) => ({ ...row, verbs }));
-    for (const version of crd.spec.versions) {
-      const { group, names } = crd.spec;
-      setScalePaths(`${group}/${version.name}/${names.plural}`, scalePathsOf(version));
-    }
     this.#rows.set(name, rows);
     this.#deps.kinds.setCustom(name, rows);
   }
 
   async #forget(name: string): Promise<void> {
-    for (const row of this.#rows.get(name) ?? []) {
-      setScalePaths(`${row.group}/${row.version}/${row.plural}`, undefined);
-    }
     this.#rows.delete(name);
     this.#deps.kinds.setCustom(name, []);
     // A name that was taken may be free now

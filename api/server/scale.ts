@@ -5,7 +5,13 @@
 import { invalid } from "../machinery/errors.ts";
 import { edit } from "../machinery/edit.ts";
 import { labelSelector, selectorOf } from "../machinery/selectors.ts";
-import type { DeepReadonly, Kind, KubeObject, ManagedFieldsEntry } from "../machinery/types.ts";
+import type {
+  DeepReadonly,
+  Kind,
+  KubeObject,
+  ManagedFieldsEntry,
+  ScalePaths,
+} from "../machinery/types.ts";
 import { apply, parentEntries, scaleEntries, trackUpdate } from "../machinery/apply/mod.ts";
 import type { Patch } from "../client/contract.ts";
 import { apiVersionOf, served } from "./codec.ts";
@@ -18,25 +24,11 @@ import type { Answer, ApiRequest } from "./request.ts";
 import { managerOf } from "./tracking.ts";
 import { change, PATCH_ATTEMPTS_MAX, type Shown } from "./writes.ts";
 
-/** Where a custom resource keeps what Scale shows: field names. */
-export interface ScalePaths {
-  spec: readonly string[];
-  status: readonly string[];
-  selector?: readonly string[];
-}
-
 const PLAIN: ScalePaths = { spec: ["spec", "replicas"], status: ["status", "replicas"] };
 const SCALE = formOf("autoscaling", "v1", "Scale");
-const custom = new Map<string, ScalePaths>();
-
-/** Says where a custom resource (`group/version/plural`) keeps its replicas. */
-export function setScalePaths(resource: string, paths: ScalePaths | undefined): void {
-  if (paths) custom.set(resource, paths);
-  else custom.delete(resource);
-}
 
 function pathsOf(kind: Kind): ScalePaths {
-  return custom.get(`${kind.group}/${kind.version}/${kind.plural}`) ?? PLAIN;
+  return kind.scale ?? PLAIN;
 }
 
 function read(object: DeepReadonly<KubeObject>, path: readonly string[]): unknown {

@@ -201,6 +201,57 @@ Deno.test("definitions of a cluster are served in its forks, and those of a fork
   assertEquals(await served(fork), ["gadgets", "widgets"]);
 });
 
+Deno.test("clusters of one process may each say otherwise where a kind keeps its replicas", async () => {
+  await using one = await Cluster.start({ nodes: 0, components: ["api"] });
+  await using other = await Cluster.start({ nodes: 0, components: ["api"] });
+  const definitions = {
+    resource: { group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions" },
+  };
+  const ships = {
+    resource: { group: "sea.test", version: "v1", plural: "ships" },
+    namespace: "default",
+  };
+  for (const [{ client }, path] of [[one, ".spec.sails"], [other, ".spec.oars"]] as const) {
+    await client.create(definitions, {
+      metadata: { name: "ships.sea.test" },
+      spec: {
+        group: "sea.test",
+        scope: "Namespaced",
+        names: { plural: "ships", singular: "ship", kind: "Ship", listKind: "ShipList" },
+        versions: [{
+          name: "v1",
+          served: true,
+          storage: true,
+          subresources: {
+            scale: { specReplicasPath: path, statusReplicasPath: ".status.replicas" },
+          },
+          schema: {
+            openAPIV3Schema: {
+              type: "object",
+              properties: {
+                spec: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+              },
+            },
+          },
+        }],
+      },
+    });
+  }
+  const scales = [];
+  for (const cluster of [one, other]) {
+    await cluster.settle();
+    await cluster.client.create(ships, {
+      apiVersion: "sea.test/v1",
+      kind: "Ship",
+      metadata: { name: "s" },
+      spec: { sails: 2, oars: 8 },
+    });
+    const scale = { ...ships, name: "s", subresource: "scale" };
+    scales.push((await cluster.client.get<KubeObject>(scale)).spec!.replicas);
+  }
+  assertEquals(scales, [2, 8]);
+});
+
 Deno.test("fifty clusters live in one process, each with its own objects", async () => {
   await using all = new AsyncDisposableStack();
   const clusters: Cluster[] = [];

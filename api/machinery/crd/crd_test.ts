@@ -14,7 +14,6 @@ import {
   noteStoredVersion,
   type Props,
   rootSchema,
-  scalePathsOf,
   statusOf,
   valueErrors,
 } from "./mod.ts";
@@ -215,7 +214,12 @@ Deno.test("customKinds() makes rows that decode, prune, default and select", asy
   );
   assertEquals(kind.subresources.map((s) => s.name), ["status", "scale"]);
   assertEquals(kind.path, "/registry/example.com/widgets");
-  assertEquals(scalePathsOf(crd(SPEC).spec.versions[0]), undefined);
+  assertEquals(kind.scale, {
+    spec: ["spec", "size"],
+    status: ["status", "replicas"],
+    selector: undefined,
+  });
+  assertEquals((await customKinds(crd(SPEC), BASE))[0].scale, undefined);
   const { object, warnings } = decode(kind, {
     apiVersion: "example.com/v1",
     kind: "Widget",

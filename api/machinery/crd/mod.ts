@@ -30,5 +30,5 @@ export {
 } from "./definition.ts";
 export { loadCrdEngine } from "./engine.ts";
 export { type Props, rootSchema } from "./json_schema.ts";
-export { type ConvertObjects, customKinds, scalePathsOf } from "./rows.ts";
+export { type ConvertObjects, customKinds } from "./rows.ts";
 export { valueErrors } from "./values.ts";

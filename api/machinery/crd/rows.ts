@@ -11,6 +11,7 @@ import type {
   Kind,
   KindHooks,
   KubeObject,
+  ScalePaths,
   SchemaSet,
   Subresource,
 } from "../types.ts";
@@ -107,9 +108,7 @@ async function converted(
 }
 
 /** Where a version keeps what its Scale shows, as field names; undefined without scale. */
-export function scalePathsOf(
-  version: DeepReadonly<CrdVersion>,
-): { spec: string[]; status: string[]; selector?: string[] } | undefined {
+function scalePathsOf(version: DeepReadonly<CrdVersion>): ScalePaths | undefined {
   const scale = version.subresources?.scale;
   if (!scale) return undefined;
   const names = (path: string) => path.slice(1).split(".");
@@ -150,6 +149,8 @@ function customKind(crd: Crd, version: CrdVersion, base: SchemaSet): Kind {
   if (names.categories?.length) kind.categories = names.categories;
   const warning = deprecationOf(crd, version);
   if (warning) kind.deprecationWarning = warning;
+  const scale = scalePathsOf(version);
+  if (scale) kind.scale = scale;
   const fields = fieldsOf(version);
   if (fields) kind.fields = fields;
   return kind;
@@ -229,7 +230,7 @@ function hooksOf(version: CrdVersion, schema: Field): KindHooks {
 
 /** What a Scale could not show: numbers of replicas that are none. */
 function scaleErrors(
-  paths: ReturnType<typeof scalePathsOf>,
+  paths: ScalePaths | undefined,
   object: DeepReadonly<KubeObject>,
   statusOnly = false,
 ): Cause[] {
