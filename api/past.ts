@@ -18,7 +18,7 @@ export const PAST_APIS_MAX = 8;
 /** A cluster as it was at a revision. */
 export interface PastApi {
   readonly revision: number;
-  /** When that was committed (wall, ms). */
+  /** When that was committed, or the later time that was asked for (wall, ms): ages and events are those of then. */
   readonly time: number;
   answer: Api["answer"];
   fetch: Api["fetch"];
@@ -35,7 +35,7 @@ interface Kept {
 export class Past {
   readonly #present: ApiOptions;
   readonly #create: (options: ApiOptions) => Api;
-  readonly #kept = new Map<number, Kept>();
+  readonly #kept = new Map<string, Kept>();
 
   /** `present`: what the server of now is made of; `create` makes one. */
   constructor(present: ApiOptions, create: (options: ApiOptions) => Api) {
@@ -43,14 +43,22 @@ export class Past {
     this.#create = create;
   }
 
-  /** The API at a revision. Rejects with CompactedError or FutureRevisionError where there is none. */
-  async at(revision: number): Promise<PastApi> {
-    const time = await this.#present.database.objects.timeOf(revision);
-    let kept = this.#kept.get(revision);
+  /**
+   * The API at a revision, as it was when that was committed or at a later time, before the next one. Rejects with
+   * CompactedError or FutureRevisionError where there is none.
+   */
+  async at(revision: number, later?: number): Promise<PastApi> {
+    const { database, clock } = this.#present;
+    const time = Math.max(
+      await database.objects.timeOf(revision),
+      Math.min(later ?? 0, clock.now()),
+    );
+    const name = `${revision} ${time}`;
+    let kept = this.#kept.get(name);
     // The one that was asked for last goes last
-    this.#kept.delete(revision);
-    this.#kept.set(revision, kept ??= this.#make(revision, time));
-    kept.made.catch(() => this.#kept.delete(revision));
+    this.#kept.delete(name);
+    this.#kept.set(name, kept ??= this.#make(revision, time));
+    kept.made.catch(() => this.#kept.delete(name));
     for (const [oldest, { close }] of this.#kept) {
       if (this.#kept.size <= PAST_APIS_MAX) break;
       this.#kept.delete(oldest);
@@ -67,7 +75,7 @@ export class Past {
 
   #make(revision: number, time: number): Kept {
     const clock = new ManualClock({ startMs: time });
-    const forking = this.#present.database.fork({ clock, at: revision });
+    const forking = this.#present.database.fork({ clock, at: revision, eventsOf: time });
     const made = forking.then((database): PastApi => {
       const api = this.#create({ ...asItWas(this.#present), database: readOnly(database), clock });
       const { answer, fetch } = api;

@@ -401,8 +401,10 @@ export interface Seals {
 export interface ForkOptions {
   /** The fork's own clock. */
   clock: Clock;
-  /** The revision of `objects` at which it begins (default: the newest); events are those of that time. */
+  /** The revision of `objects` at which it begins (default: the newest). */
   at?: number;
+  /** Its events are those of this time (default: of the time of `at`), as far as history still tells of them. */
+  eventsOf?: number;
 }
 
 /** Everything in one database. */

@@ -386,7 +386,7 @@ class LogDatabase<T> implements Database<T> {
     }
   }
 
-  async fork({ clock, at }: ForkOptions): Promise<Database<T>> {
+  async fork({ clock, at, eventsOf }: ForkOptions): Promise<Database<T>> {
     const { objects, events } = this.#parts;
     const settings = await this.#allSettings();
     const { clusterId } = objects;
@@ -395,9 +395,8 @@ class LogDatabase<T> implements Database<T> {
       return await this.#parts.fork(ground, clock);
     }
     const then = await objects.groundAt(at);
-    // Events that history no longer tells of are shown as they were when it began
-    const told = await events.revisionBy(then.time).catch(() => events.oldest());
-    const ground = { clusterId, objects: then, events: await events.groundAt(told), settings };
+    const told = await events.groundBy(eventsOf ?? then.time);
+    const ground = { clusterId, objects: then, events: told, settings };
     return await this.#parts.fork(ground, clock);
   }
 

@@ -305,6 +305,25 @@ export class LogStore<T> implements Store<T> {
     return { ...groundOf(revision, root), time, timeline };
   }
 
+  /** The same as of a time. Where history begins later: of what was there then, that which was not written to until it does. */
+  async groundBy(time: number): Promise<Ground<T>> {
+    await this.fresh();
+    try {
+      return await this.groundAt(await this.revisionBy(time));
+    } catch (error) {
+      if (!(error instanceof CompactedError)) throw error;
+      const { oldest, timeline } = this.#compactor;
+      const { root } = await this.at(oldest) as StateView<T>;
+      const last = timeline.revisionAt(time, oldest);
+      const left = [...btree.scan(root, "", undefined)].filter(({ revision }) => revision <= last);
+      return {
+        ...groundOf(oldest, btree.fromSorted(left)),
+        time,
+        timeline: timeline.forked(oldest),
+      };
+    }
+  }
+
   write<R>(fn: WriteFn<T, R>, options?: { term?: Term; cause?: Cause }): Promise<R> {
     return this.#committer.write(fn, options);
   }

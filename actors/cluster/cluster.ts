@@ -38,6 +38,7 @@ import {
   type StoryOf,
   storyOf,
   TestKit,
+  timeNamed,
 } from "../../api/plesio/mod.ts";
 import type { Api } from "../../api/mod.ts";
 import type { Auditor } from "../../api/server/audit.ts";
@@ -438,7 +439,7 @@ export class Cluster {
   /** The cluster as it was at a revision, or at a time, to be read. */
   async at(moment: Moment) {
     const { api, database } = this.#parts;
-    const found = await api.past.at(await momentOf(database.objects, moment));
+    const found = await api.past.at(await momentOf(database.objects, moment), timeNamed(moment));
     return { ...found, client: found.client(ADMIN) };
   }
 

@@ -137,6 +137,8 @@ export interface TimeSpan {
   readonly oldest: Dated;
   readonly newest: Dated;
   readonly at?: Dated;
+  /** Before that, what became of Events is no longer known. */
+  readonly eventsSince?: string;
 }
 
 /** An object that came, went or changed; at a change, which fields. */

@@ -7,14 +7,14 @@
  * path now: nobody sees more of the past than they may see of the present.
  */
 import type { Requested } from "../auth/impersonate.ts";
-import { FutureRevisionError } from "../../kv/contract.ts";
-import { ApiError } from "../machinery/types.ts";
+import { FutureRevisionError, type Store } from "../../kv/contract.ts";
+import { ApiError, type KubeObject } from "../machinery/types.ts";
 import { futureRevision } from "../server/deps.ts";
-import { isConnected, requestedOf } from "../server/front.ts";
+import { isConnected, requestedOf, withWarnings } from "../server/front.ts";
 import { type Call, inner, type Reply } from "../server/http.ts";
 import { decoded, flag, routeOf } from "../server/route.ts";
 import { type Asked, notThere } from "./endpoint.ts";
-import { momentOf } from "./moment.ts";
+import { keptSince, momentOf, timeNamed } from "./moment.ts";
 
 /** What there is of the past beside resources. */
 const KNOWN = /^\/(api|apis|openapi\/v[23]|version)(\/|$)/;
@@ -38,15 +38,26 @@ export async function at({ call, user, authorize, rest, ports }: Asked): Promise
   // The past's server does so too, but to make one is work, and tells which revisions there are
   await authorize();
   const under = call.path.slice(0, call.path.length - (path === "/" ? 0 : path.length));
-  const { objects } = ports.database;
+  const { objects, events } = ports.database;
   try {
-    const past = await ports.api().past.at(await momentOf(objects, moment));
+    const revision = await momentOf(objects, moment);
+    const past = await ports.api().past.at(revision, timeNamed(moment));
     const asked = inner(call, under, user);
-    return await past.answer(path === "/" ? { ...asked, path } : asked);
+    const reply = await past.answer(path === "/" ? { ...asked, path } : asked);
+    if (routeOf(path)?.resource !== "events") return reply;
+    return withWarnings(reply, await missing(events, past.time));
   } catch (error) {
     if (!(error instanceof FutureRevisionError)) throw error;
     throw futureRevision(moment, error.current);
   }
+}
+
+/** What is to be said where Events of a time are not all kept any more. */
+async function missing(events: Store<KubeObject>, time: number): Promise<string[]> {
+  const since = await keptSince(events);
+  if (since === undefined || since <= time) return [];
+  const text = new Date(since).toISOString();
+  return [`Events before ${text} are no longer kept: of those, what changed later is not shown`];
 }
 
 /** Throws 405 for what cannot be done to the past, and 404 for what it has not. */

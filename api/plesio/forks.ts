@@ -13,7 +13,13 @@
  * credentials are good there, and rights that the cluster has taken away since are still given in a fork. A fork is
  * there until it is ended, or the cluster is.
  */
-import { alreadyExists, badRequest, forbidden, notFound, unavailable } from "../machinery/errors.ts";
+import {
+  alreadyExists,
+  badRequest,
+  forbidden,
+  notFound,
+  unavailable,
+} from "../machinery/errors.ts";
 import { isDns1123Label } from "../machinery/names.ts";
 import { type Call, inner, jsonReply, type Reply } from "../server/http.ts";
 import type { Inner } from "../server/app.ts";

@@ -39,7 +39,7 @@ export { TestKit } from "./kit.ts";
 export type { Diff, Story } from "../client/plesio.ts";
 export { diffOf, type DiffOptions } from "./diff.ts";
 export { exportOf };
-export { type Moment, momentOf } from "./moment.ts";
+export { type Moment, momentOf, timeNamed } from "./moment.ts";
 export type { PlesioPorts } from "./ports.ts";
 export { type StoryOf, storyOf } from "./story.ts";
 

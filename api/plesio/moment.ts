@@ -15,20 +15,37 @@ export async function dated(store: Store<KubeObject>, revision: number): Promise
   return { revision, time: new Date(await store.timeOf(revision)).toISOString() };
 }
 
+/** When a store's history begins (ms); undefined where nothing of it was cut away. */
+export async function keptSince(store: Store<KubeObject>): Promise<number | undefined> {
+  const oldest = store.oldest();
+  return oldest === 0 ? undefined : await store.timeOf(oldest);
+}
+
 /** The revision that a moment names. Throws ApiError 400 for what is neither a revision nor a time. */
 export async function momentOf(
   store: Store<KubeObject>,
   moment: Moment,
 ): Promise<number> {
-  const text = typeof moment === "object" ? moment.toISOString() : String(moment);
+  const text = textOf(moment);
   // Another process may have gone on
   await store.fresh();
   if (REVISION.test(text)) return Number(text);
-  const time = TIME.test(text) ? Date.parse(text) : NaN;
-  if (!Number.isNaN(time)) return await store.revisionBy(time);
+  const time = timeNamed(moment);
+  if (time !== undefined) return await store.revisionBy(time);
   throw badRequest(
     `${
       JSON.stringify(text)
     } is neither a revision nor an RFC 3339 time such as 2026-01-31T12:00:00Z`,
   );
+}
+
+/** The time that a moment names (ms); undefined where it is no time. */
+export function timeNamed(moment: Moment): number | undefined {
+  const text = textOf(moment);
+  const time = TIME.test(text) ? Date.parse(text) : NaN;
+  return Number.isNaN(time) ? undefined : time;
+}
+
+function textOf(moment: Moment): string {
+  return typeof moment === "object" ? moment.toISOString() : String(moment);
 }

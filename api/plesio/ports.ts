@@ -21,7 +21,12 @@ export interface PlesioPorts {
     fetch(request: Request, client: { user: User }): Promise<Response>;
     answer(call: Call): Promise<Reply>;
     upgrade(call: Call, socket: Socket, head: Buffer): void;
-    readonly past: { at(revision: number): Promise<{ answer(call: Call): Promise<Reply> }> };
+    readonly past: {
+      at(
+        revision: number,
+        later?: number,
+      ): Promise<{ time: number; answer(call: Call): Promise<Reply> }>;
+    };
   };
   /** Forks of the cluster that have a name. */
   readonly forks: Forks;

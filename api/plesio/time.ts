@@ -2,19 +2,21 @@
 import type { TimeSpan } from "../client/plesio.ts";
 import { jsonReply, type Reply } from "../server/http.ts";
 import { allowMethods, type Asked } from "./endpoint.ts";
-import { dated, momentOf } from "./moment.ts";
+import { dated, keptSince, momentOf } from "./moment.ts";
 
 /** Answers it. */
 export async function time(asked: Asked): Promise<Reply> {
   allowMethods(asked, "GET");
-  const { objects } = asked.ports.database;
+  const { objects, events } = asked.ports.database;
   const asks = new URLSearchParams(asked.call.query).get("at");
   const [oldest, newest] = [objects.oldest(), objects.view().revision];
   const at = asks === null ? undefined : await dated(objects, await momentOf(objects, asks));
+  const since = await keptSince(events);
   const span: TimeSpan = {
     oldest: await dated(objects, oldest),
     newest: await dated(objects, newest),
     at,
+    eventsSince: since === undefined ? undefined : new Date(since).toISOString(),
   };
   return jsonReply(200, span);
 }

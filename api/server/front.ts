@@ -433,7 +433,7 @@ function write(deps: Deps, request: ApiRequest, answer: Answer, options: ReplyOp
 }
 
 /** Adds warnings to a reply, as RFC 2616 writes them: each once, all of them cut when they are long together. */
-function withWarnings(reply: Reply, warnings: readonly string[]): Reply {
+export function withWarnings(reply: Reply, warnings: readonly string[]): Reply {
   if (warnings.length === 0) return reply;
   const texts = [...new Set(warnings)].filter(Boolean);
   const total = texts.reduce((sum, text) => sum + text.length, 0);

@@ -134,6 +134,10 @@ export const TEXTS = {
   finalizers: ["Finalizers", "파이널라이저"],
   conditions: ["Conditions", "컨디션"],
   events: ["Events", "이벤트"],
+  "events.since": [
+    "Events before {time} are no longer kept: some may be missing.",
+    "{time} 이전의 이벤트는 더 이상 보관되지 않아 일부가 빠졌을 수 있습니다.",
+  ],
   "events.none": ["Nothing has been told lately.", "최근 이벤트가 없습니다."],
   "yaml.review": ["Review the change", "변경 검토"],
   "yaml.mode": ["How it is written", "쓰는 방법"],

@@ -2,7 +2,7 @@
 import { useMemo, useState } from "preact/hooks";
 import { amount, bytesText, requestOf, RESOURCES } from "../amounts.ts";
 import { kindOf, kindOfObject } from "../discovery.ts";
-import { lastSeen, useEvents } from "../events.ts";
+import { aboutEvents, lastSeen, useEvents } from "../events.ts";
 import { askJson, askText, reasonOf } from "../kube.ts";
 import { type LiveState, useLive } from "../live.ts";
 import { type Figure, useServerMetrics } from "../server_metrics.ts";
@@ -237,9 +237,10 @@ function ServerPlots() {
 
 function Warnings() {
   const events = useEvents("type=Warning").slice(0, WARNINGS_MAX);
+  const said = aboutEvents(events.length);
   return (
     <Card title={t("overview.warnings")} class="whole">
-      {events.length === 0 && <p class="quiet">{t("events.none")}</p>}
+      {said && <p class="quiet">{said}</p>}
       <ul class="events">
         {events.map((event) => {
           const about = event.involvedObject;

@@ -1,5 +1,5 @@
 /** What an object is, in short: its metadata, conditions and events. */
-import { lastSeen, useEvents } from "../events.ts";
+import { aboutEvents, lastSeen, useEvents } from "../events.ts";
 import type { PanelProps } from "../panels.ts";
 import { Badge, Card, Facts } from "../parts/basics.tsx";
 import { timeHere } from "../time_bar.tsx";
@@ -68,9 +68,10 @@ function Events({ object }: { object: any }) {
     ? `involvedObject.kind=Node,involvedObject.name=${name}`
     : `involvedObject.uid=${uid}`;
   const events = useEvents(about, namespace);
+  const said = aboutEvents(events.length);
   return (
     <Card title={t("events")}>
-      {events.length === 0 && <p class="quiet">{t("events.none")}</p>}
+      {said && <p class="quiet">{said}</p>}
       <ul class="events">
         {events.map((event) => (
           <li key={event.metadata.name}>
