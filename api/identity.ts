@@ -38,6 +38,7 @@ export function identityOf(
     outbound: () => outbound,
     authentication: options.authentication,
     authorization: options.authorization,
+    settings: database.settings,
     clientAuthorities: () => authorities.users,
     nodeAuthorities: () => authorities.nodes(),
     legacyUsed: noteTokenUse(server, log),

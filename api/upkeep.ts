@@ -20,7 +20,8 @@ import {
   rollAuthority,
   TOKENS,
 } from "./auth/material.ts";
-import type { Auth, Tokens } from "./auth/mod.ts";
+import { LOGINS } from "./auth/logins.ts";
+import type { Auth } from "./auth/mod.ts";
 import { type EncryptionOptions, sealingOf } from "./config/encryption.ts";
 import type { ServerOptions } from "./config/server.ts";
 import type { Kinds, KubeObject } from "./machinery/types.ts";
@@ -34,14 +35,6 @@ const SEAL_CHECK_MS = 60_000;
 /** How often it is looked whether configuration files of identity have changed, in ms. */
 const IDENTITY_CHECK_MS = 60_000;
 
-/** What is done when another process has changed a setting. */
-const FOLLOWED: Readonly<
-  Record<string, (take: Record<"keys" | "authority", () => Promise<void>>) => Promise<void>>
-> = {
-  [TOKENS]: ({ keys }) => keys(),
-  [AUTHORITY]: ({ authority }) => authority(),
-};
-
 /** What upkeep works with. */
 export interface UpkeepOptions {
   database: Database<KubeObject>;
@@ -49,11 +42,10 @@ export interface UpkeepOptions {
   /** By which certificates are made. */
   host: Clock;
   kinds: Kinds;
-  tokens: Tokens;
+  auth: Pick<Auth, "tokens" | "logins" | "renew">;
   encryption: Pick<ServerOptions, "encryption" | "encryptionAnew">;
-  /** What identity is configured by now, and who takes it up. */
+  /** What identity is configured by now. */
   identityAnew: ServerOptions["identityAnew"];
-  renewIdentity: Auth["renew"];
   log(level: "info" | "warn" | "error", text: string, fields?: Record<string, unknown>): void;
   /** The names that the server's certificate is to have; `host` is where it listens. */
   names(host: string | undefined): string[];
@@ -78,13 +70,19 @@ export class Upkeep {
 
   /** Takes up what other processes change from now on. */
   follow(): void {
+    /** What is done when another process has changed a setting. */
+    const followed: Readonly<Record<string, () => Promise<void>>> = {
+      [TOKENS]: () => this.#takeTokenKeys(),
+      [AUTHORITY]: () => this.#takeAuthority(),
+      [LOGINS]: () => this.#o.auth.logins.load(),
+    };
     this.#o.database.settings.follow((name) => {
-      const take = FOLLOWED[name];
+      const take = followed[name];
       if (!take || this.#stopped) return;
       const before = this.#following;
       const following = (async () => {
         await before;
-        await take({ keys: () => this.#takeTokenKeys(), authority: () => this.#takeAuthority() });
+        await take();
       })().catch((error) =>
         this.#o.log("error", "could not take up what another process has changed", {
           setting: name,
@@ -107,7 +105,7 @@ export class Upkeep {
   }
 
   async #takeTokenKeys(): Promise<void> {
-    this.#o.tokens.keys.use(await openTokenKeys(this.#o.database.settings));
+    this.#o.auth.tokens.keys.use(await openTokenKeys(this.#o.database.settings));
   }
 
   stop(): void {
@@ -165,12 +163,12 @@ export class Upkeep {
 
   /** Signs tokens with a new key from now on. */
   async rotateTokenKey(): Promise<void> {
-    this.#o.tokens.keys.use(await addTokenKey(this.#o.database.settings));
+    this.#o.auth.tokens.keys.use(await addTokenKey(this.#o.database.settings));
   }
 
   /** Refuses tokens of all keys but the newest from now on. */
   async dropOldTokenKeys(): Promise<void> {
-    this.#o.tokens.keys.use(await dropTokenKeys(this.#o.database.settings));
+    this.#o.auth.tokens.keys.use(await dropTokenKeys(this.#o.database.settings));
   }
 
   /** Looks every minute whether keys at rest have changed, and takes up those that have. */
@@ -189,11 +187,11 @@ export class Upkeep {
 
   /** Looks every minute whether identity is configured otherwise; what is wrong is told, and changes nothing. */
   renewIdentityLater(): void {
-    const { clock, log, identityAnew, renewIdentity } = this.#o;
+    const { clock, log, identityAnew, auth } = this.#o;
     if (!identityAnew) return;
     this.#timers.identity = clock.timer("background", IDENTITY_CHECK_MS, () => {
       if (this.#stopped) return;
-      identityAnew().then(renewIdentity).catch((error) =>
+      identityAnew().then((next) => auth.renew(next)).catch((error) =>
         log("error", "could not take up another configuration of identity", {
           error: String(error),
         })

@@ -169,10 +169,9 @@ export class Cluster {
       clock,
       host: made.host,
       kinds: made.kinds,
-      tokens: made.auth.tokens,
+      auth: made.auth,
       encryption: options,
       identityAnew: options.identityAnew,
-      renewIdentity: made.auth.renew,
       log,
       names: (host) => {
         const hosts = [host, ranges && advertised(ranges).ip, ...this.#names]
@@ -216,6 +215,7 @@ export class Cluster {
     if (options.data || options.encryptionAnew) upkeep.resealLater();
     upkeep.renewIdentityLater();
     if (processes) upkeep.follow();
+    await parts.auth.logins.load();
     await processes?.announce({});
     if (!components.includes("nodes")) return;
     const wanted = localNodes(options, {
@@ -340,9 +340,9 @@ export class Cluster {
   }
 
   /** A link by which a browser logs in to the dashboard as the administrator: once, within minutes. */
-  loginLink(): string {
+  async loginLink(): Promise<string> {
     if (!this.#url) throw new Error("Cannot make a link: the cluster does not listen");
-    return loginLink(this.#url, this.#parts.auth.logins.code(ADMIN));
+    return loginLink(this.#url, await this.#parts.auth.logins.code(ADMIN));
   }
 
   /** What a kubeconfig says, to be merged into another one. */

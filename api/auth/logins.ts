@@ -1,30 +1,37 @@
 /**
  * Log-ins by link, for browsers: who may already do something makes a code, and whoever brings that code first, in
  * time, gets a bearer token that stands for them for a while. And tickets, for the tab of a browser, which cannot send a
- * token: whoever has one is at one place what a token's user is, as long as that token is good, but for an hour. All of
- * them live in this process alone and are never written anywhere.
+ * token: whoever has one is at one place what a token's user is, as long as that token is good, but for an hour.
+ *
+ * Codes and tokens are known by their digests alone, in one of the database's settings: every process that serves the
+ * cluster takes them, a code is good once over all of them, and a restart ends none. What has an end is forgotten after
+ * it; where there are too many, the oldest are. Tickets live in this process alone and are never written anywhere.
  */
 import { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
 import type { Clock } from "../../kv/clock.ts";
 import type { User } from "../client/contract.ts";
+import { change, type Settings } from "./material.ts";
 import { Remembered } from "./remembered.ts";
-import type { Tokens } from "./tokens.ts";
+import { tokenDigest, type Tokens } from "./tokens.ts";
 
 /** How long a code waits for its use. */
 export const LOGIN_CODE_MS = 15 * 60_000;
 /** How long a token is good that was given for a code. */
 export const LOGIN_TOKEN_MS = 8 * 3600_000;
-/** Codes that wait at most; the oldest goes first. */
-export const LOGIN_CODES_MAX = 100;
-/** Tokens at most; the oldest goes first. */
-export const LOGIN_TOKENS_MAX = 1_000;
+/** Codes that wait at most. */
+export const LOGIN_CODES_MAX = 50;
+/** Tokens at most. */
+export const LOGIN_TOKENS_MAX = 200;
+/** Most of what is kept: a setting holds no more. Users in very many groups make it fewer log-ins. */
+export const LOGINS_BYTES_MAX = 60 * 1024;
 
 /** How long a ticket is good at most. */
 export const TICKET_MS = 3600_000;
 /** Tickets at most; the longest unused goes first. */
 export const TICKETS_MAX = 1_000;
 
+/** The setting that holds codes and tokens. */
+export const LOGINS = "logins";
 const SECRET_BYTES = 32;
 
 /** What a ticket is good for. */
@@ -42,66 +49,150 @@ export interface Login {
   expires: number;
 }
 
+/** A code or a token, and whom it stands for. */
+interface Entry {
+  digest: string;
+  user: User;
+  /** Wall time in ms. */
+  until: number;
+}
+
+/** The newest last. */
+interface Kept {
+  codes: readonly Entry[];
+  tokens: readonly Entry[];
+}
+
+const NONE: Kept = { codes: [], tokens: [] };
+
 /** Makes codes and gives tokens for them, and tickets. */
 export class Logins {
   readonly #clock: Clock;
-  readonly #tokens: Pick<Tokens, "addStatic" | "removeStatic">;
-  /** By the code's digest: comparing digests tells nobody how much of a guess was right. */
-  readonly #codes: Remembered<User>;
+  readonly #tokens: Pick<Tokens, "addDigest" | "removeDigest">;
+  readonly #settings: Settings;
   readonly #tickets: Remembered<Ticket>;
-  /** The newest last. */
-  readonly #given = new Set<string>();
+  #kept = NONE;
+  /** One after the other: what was read first must not come last. */
+  #work: Promise<unknown> = Promise.resolve();
 
-  constructor(clock: Clock, tokens: Pick<Tokens, "addStatic" | "removeStatic">) {
+  constructor(
+    clock: Clock,
+    tokens: Pick<Tokens, "addDigest" | "removeDigest">,
+    settings: Settings,
+  ) {
     this.#clock = clock;
     this.#tokens = tokens;
-    this.#codes = new Remembered(clock, LOGIN_CODES_MAX);
+    this.#settings = settings;
     this.#tickets = new Remembered(clock, TICKETS_MAX);
   }
 
+  /** Takes up what other processes, and former lives of this one, have given. */
+  load(): Promise<void> {
+    return this.#next(async () => {
+      const bytes = await this.#settings.get(LOGINS);
+      this.#take(bytes ? JSON.parse(new TextDecoder().decode(bytes)) : NONE);
+    });
+  }
+
   /** A code that is good once, for `LOGIN_CODE_MS`. */
-  code(user: User): string {
+  async code(user: User): Promise<string> {
     const code = this.#secret();
-    this.#codes.set(digest(code), user, LOGIN_CODE_MS);
+    const entry = { digest: tokenDigest(code), user, until: this.#clock.now() + LOGIN_CODE_MS };
+    await this.#change((kept) => ({ ...kept, codes: [...kept.codes, entry] }));
     return code;
   }
 
   /** The token for a code; undefined: there is no such code any more. */
-  exchange(code: string): Login | undefined {
-    const key = digest(code);
-    const user = this.#codes.get(key);
-    if (!user) return undefined;
-    this.#codes.delete(key);
+  async exchange(code: string): Promise<Login | undefined> {
+    const digest = tokenDigest(code);
+    const isIt = (one: Entry) => one.digest === digest && this.#clock.now() < one.until;
+    // Who guesses makes nobody write
+    await this.load();
+    if (!this.#kept.codes.some(isIt)) return undefined;
     const token = this.#secret();
     const expires = this.#clock.now() + LOGIN_TOKEN_MS;
-    this.#tokens.addStatic(token, user, expires);
-    this.#given.add(token);
-    if (this.#given.size > LOGIN_TOKENS_MAX) this.end(this.#given.values().next().value!);
-    return { token, expires };
+    const given = tokenDigest(token);
+    await this.#change((kept) => {
+      const found = kept.codes.find(isIt);
+      if (!found) return kept;
+      return {
+        codes: kept.codes.filter((one) => one !== found),
+        tokens: [...kept.tokens, { digest: given, user: found.user, until: expires }],
+      };
+    });
+    // Another process may have been faster; one whose answer was lost finds what it has written
+    return this.#kept.tokens.some((one) => one.digest === given) ? { token, expires } : undefined;
   }
 
-  /** Ends a token before its time. One that was not given here stays what it is. */
-  end(token: string): void {
-    if (this.#given.delete(token)) this.#tokens.removeStatic(token);
+  /** Ends a token before its time. One that was not given so stays what it is. */
+  async end(token: string): Promise<void> {
+    const ended = tokenDigest(token);
+    if (!this.#kept.tokens.some(({ digest }) => digest === ended)) return;
+    // Here at once, whatever comes of the database
+    this.#tokens.removeDigest(ended);
+    await this.#change((kept) => ({
+      ...kept,
+      tokens: kept.tokens.filter(({ digest }) => digest !== ended),
+    }));
   }
 
   /** A ticket, good for `TICKET_MS`. */
   ticket(good: Ticket): string {
     const ticket = this.#secret();
-    this.#tickets.set(digest(ticket), good, TICKET_MS);
+    this.#tickets.set(tokenDigest(ticket), good, TICKET_MS);
     return ticket;
   }
 
   /** What a ticket is good for; undefined: for nothing (any more). */
   ticketed(ticket: string): Ticket | undefined {
-    return this.#tickets.get(digest(ticket));
+    return this.#tickets.get(tokenDigest(ticket));
+  }
+
+  #change(next: (kept: Kept) => Kept): Promise<void> {
+    return this.#next(async () =>
+      this.#take(
+        await change<Kept>(this.#settings, LOGINS, (kept = NONE) => {
+          const made = next(kept);
+          return Promise.resolve(made === kept ? kept : this.#bounded(made));
+        }),
+      )
+    );
+  }
+
+  #next(what: () => Promise<void>): Promise<void> {
+    const done = this.#work.then(what);
+    this.#work = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Without what is over, and without the oldest of too many. */
+  #bounded({ codes, tokens }: Kept): Kept {
+    const now = this.#clock.now();
+    const newest = (all: readonly Entry[], max: number) =>
+      all.filter(({ until }) => until > now).slice(-max);
+    const kept = {
+      codes: newest(codes, LOGIN_CODES_MAX),
+      tokens: newest(tokens, LOGIN_TOKENS_MAX),
+    };
+    const bytesOf = () => new TextEncoder().encode(JSON.stringify(kept)).length;
+    while (bytesOf() > LOGINS_BYTES_MAX && (kept.tokens.length > 1 || kept.codes.length > 1)) {
+      (kept.tokens.length > 1 ? kept.tokens : kept.codes).shift();
+    }
+    return kept;
+  }
+
+  /** Makes the tokens that are kept, and no others, stand for their users. */
+  #take(kept: Kept): void {
+    const digests = new Set(kept.tokens.map(({ digest }) => digest));
+    const known = new Set(this.#kept.tokens.map(({ digest }) => digest));
+    for (const digest of known) if (!digests.has(digest)) this.#tokens.removeDigest(digest);
+    for (const { digest, user, until } of kept.tokens) {
+      if (!known.has(digest)) this.#tokens.addDigest(digest, user, until);
+    }
+    this.#kept = kept;
   }
 
   #secret(): string {
     return Buffer.from(this.#clock.bytes(SECRET_BYTES)).toString("base64url");
   }
-}
-
-function digest(code: string): string {
-  return createHash("sha256").update(code).digest("base64url");
 }

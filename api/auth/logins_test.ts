@@ -1,81 +1,150 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { ManualClock } from "../../kv/clock.ts";
+import { limits } from "../../kv/mod.ts";
 import { TokenError, TokenKeys } from "./jwt.ts";
 import {
   LOGIN_CODE_MS,
   LOGIN_CODES_MAX,
   LOGIN_TOKEN_MS,
+  LOGIN_TOKENS_MAX,
+  LOGINS,
   Logins,
+  LOGINS_BYTES_MAX,
   TICKET_MS,
   TICKETS_MAX,
 } from "./logins.ts";
+import { settingsInMemory } from "./material.ts";
 import { createTokenKey } from "./pki.ts";
-import { State, stillClock } from "./state_fixture.ts";
+import { State } from "./state_fixture.ts";
 import { Tokens } from "./tokens.ts";
 
 const START = Date.parse("2026-01-01T00:00:00Z");
 const carol = { name: "carol", groups: ["ops"] };
 
+/** Processes over one database, by one clock. */
 function setup() {
   const state = new State();
-  const { clock, set } = stillClock(START);
-  const keys = new TokenKeys([createTokenKey()]);
-  const tokens = new Tokens({ view: () => state.view(), clock, keys });
-  const whose = (token: string) => {
-    const found = tokens.authenticate(token);
-    assert(!(found instanceof Promise));
-    return found.user.name;
+  const clock = new ManualClock({ seed: 1, startMs: START });
+  const settings = settingsInMemory();
+  const process = () => {
+    const keys = new TokenKeys([createTokenKey()]);
+    const tokens = new Tokens({ view: () => state.view(), clock, keys });
+    const whose = (token: string) => {
+      const found = tokens.authenticate(token);
+      assert(!(found instanceof Promise));
+      return found.user.name;
+    };
+    return { tokens, logins: new Logins(clock, tokens, settings), whose };
   };
-  return { set, tokens, logins: new Logins(clock, tokens), whose };
+  const kept = async () => new TextDecoder().decode(await settings.get(LOGINS));
+  return { clock, process, kept, ...process() };
 }
 
-Deno.test("Logins.exchange() gives a token of the code's maker, once", () => {
+Deno.test("Logins.exchange() gives a token of the code's maker, once", async () => {
   const { logins, whose } = setup();
-  const code = logins.code(carol);
-  const given = logins.exchange(code)!;
+  const code = await logins.code(carol);
+  const given = (await logins.exchange(code))!;
   assertEquals(whose(given.token), "carol");
   assertEquals(given.expires, START + LOGIN_TOKEN_MS);
-  assertEquals(logins.exchange(code), undefined);
-  assertEquals(logins.exchange(""), undefined);
+  assertEquals(await logins.exchange(code), undefined);
+  assertEquals(await logins.exchange(""), undefined);
 });
 
-Deno.test("Logins.exchange() gives nothing when the code is too old", () => {
-  const { logins, set } = setup();
-  const late = logins.code(carol);
-  set(START + LOGIN_CODE_MS);
-  assertEquals(logins.exchange(late), undefined);
+Deno.test("Logins.exchange() gives nothing when the code is too old", async () => {
+  const { logins, clock } = setup();
+  const late = await logins.code(carol);
+  await clock.advance(LOGIN_CODE_MS);
+  assertEquals(await logins.exchange(late), undefined);
 });
 
-Deno.test("Logins.code() forgets the oldest code when there are too many", () => {
-  const logins = new Logins(new ManualClock({ seed: 1 }), setup().tokens);
-  const codes = Array.from({ length: LOGIN_CODES_MAX + 1 }, () => logins.code(carol));
-  assertEquals(logins.exchange(codes[0]), undefined);
-  assert(logins.exchange(codes[1]));
+Deno.test("A code is good once over all processes that share a database, a token at each, and after a restart", async () => {
+  const { logins, process, whose, tokens } = setup();
+  const others = [process(), process()];
+  const code = await logins.code(carol);
+  const all = [logins, ...others.map((one) => one.logins)];
+  const given = (await Promise.all(all.map((one) => one.exchange(code)))).filter(Boolean);
+  assertEquals(given.length, 1);
+  const { token } = given[0]!;
+  const later = process();
+  await Promise.all([...all, later.logins].map((one) => one.load()));
+  for (const one of [...others, later]) assertEquals(one.whose(token), "carol");
+  assertEquals(whose(token), "carol");
+  // Ended at one, it is over at all
+  await later.logins.end(token);
+  await logins.load();
+  assertThrows(() => tokens.authenticate(token), TokenError);
 });
 
-Deno.test("A token given for a code ends with its time, or when it is ended", () => {
-  const { logins, set, whose, tokens } = setup();
-  const kept = logins.exchange(logins.code(carol))!.token;
-  const left = logins.exchange(logins.code(carol))!.token;
+Deno.test("Logins keeps neither codes nor tokens, but their digests", async () => {
+  const { logins, kept } = setup();
+  const [used, left] = [await logins.code(carol), await logins.code(carol)];
+  const { token } = (await logins.exchange(used))!;
+  const text = await kept();
+  assert(text.includes("carol"));
+  for (const secret of [used, left, token]) assert(!text.includes(secret));
+});
+
+Deno.test("Who guesses codes makes nobody write", async () => {
+  const { logins, kept } = setup();
+  await logins.exchange("guess");
+  assertEquals(await kept(), "");
+  await logins.code(carol);
+  const before = await kept();
+  await logins.exchange("guess");
+  assertEquals(await kept(), before);
+});
+
+Deno.test("Logins forgets the oldest codes and tokens when there are too many, and what is over", async () => {
+  const { logins, clock, whose, tokens, kept } = setup();
+  const codes: string[] = [];
+  for (let i = 0; i <= LOGIN_CODES_MAX; i++) codes.push(await logins.code(carol));
+  assertEquals(await logins.exchange(codes[0]), undefined);
+  const first = (await logins.exchange(codes[1]))!.token;
+  for (let i = 0; i < LOGIN_TOKENS_MAX - 1; i++) await logins.exchange(await logins.code(carol));
+  assertEquals(whose(first), "carol");
+  await logins.exchange(await logins.code(carol));
+  assertThrows(() => tokens.authenticate(first), TokenError);
+  await clock.advance(LOGIN_TOKEN_MS);
+  await logins.code(carol);
+  const { codes: left, tokens: good } = JSON.parse(await kept());
+  assertEquals([left.length, good.length], [1, 0]);
+});
+
+Deno.test("Logins of users in many groups are fewer, and fit into a setting", async () => {
+  const { logins, whose, tokens, kept } = setup();
+  assert(LOGINS_BYTES_MAX <= limits.SETTING_BYTES_MAX);
+  const groups = Array.from({ length: 600 }, (_, i) => `group-${i}-é`);
+  const given: string[] = [];
+  for (let i = 0; i < 10; i++) {
+    given.push((await logins.exchange(await logins.code({ name: `u${i}`, groups })))!.token);
+    assert(new TextEncoder().encode(await kept()).length <= LOGINS_BYTES_MAX);
+  }
+  assertEquals(whose(given.at(-1)!), "u9");
+  assertThrows(() => tokens.authenticate(given[0]), TokenError);
+});
+
+Deno.test("A token given for a code ends with its time, or when it is ended", async () => {
+  const { logins, clock, whose, tokens } = setup();
+  const kept = (await logins.exchange(await logins.code(carol)))!.token;
+  const left = (await logins.exchange(await logins.code(carol)))!.token;
   assertEquals(whose(left), "carol");
-  logins.end(left);
+  await logins.end(left);
   assertThrows(() => tokens.authenticate(left), TokenError);
-  set(START + LOGIN_TOKEN_MS - 1);
+  await clock.advance(LOGIN_TOKEN_MS - 1);
   assertEquals(whose(kept), "carol");
-  set(START + LOGIN_TOKEN_MS);
+  await clock.advance(1);
   assertThrows(() => tokens.authenticate(kept), TokenError);
 });
 
-Deno.test("Logins.end() leaves tokens alone that it did not give", () => {
+Deno.test("Logins.end() leaves tokens alone that it did not give", async () => {
   const { logins, tokens, whose } = setup();
   tokens.addStatic("fixed", carol);
-  logins.end("fixed");
+  await logins.end("fixed");
   assertEquals(whose("fixed"), "carol");
 });
 
 Deno.test("Logins.ticket() is good for a while; of too many the longest unused goes", async () => {
-  const clock = new ManualClock({ seed: 1 });
-  const logins = new Logins(clock, setup().tokens);
+  const { clock, logins } = setup();
   const good = { place: "/api/v1/namespaces/default/pods/web/proxy", token: "t" };
   const first = logins.ticket(good);
   const second = logins.ticket(good);

@@ -31,7 +31,24 @@ export interface Material {
 }
 
 /** Where it is kept. */
-export type Settings = Pick<Database<unknown>["settings"], "change">;
+export type Settings = Pick<Database<unknown>["settings"], "get" | "change">;
+
+/** One that forgets with its process. */
+export function settingsInMemory(): Settings {
+  const values = new Map<string, Uint8Array>();
+  return {
+    get: (name) => Promise.resolve(values.get(name)),
+    async change(name, next) {
+      for (;;) {
+        const before = values.get(name);
+        const value = await next(before);
+        if (values.get(name) !== before) continue;
+        values.set(name, value);
+        return value;
+      }
+    },
+  };
+}
 
 interface Kept extends Issued {
   names?: readonly string[];

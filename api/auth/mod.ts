@@ -71,6 +71,7 @@ import { TokenKeys } from "./jwt.ts";
 import { type JwtAuthenticatorOptions, JwtTokens } from "./jwt_authenticator.ts";
 import { Logins } from "./logins.ts";
 import { NodeTokens } from "./node_tokens.ts";
+import { type Settings, settingsInMemory } from "./material.ts";
 import { createPlugins, type PluginOptions } from "./plugins/mod.ts";
 import { type Follow, PodsOfNodes } from "./pods_of_nodes.ts";
 import { type Review, type ReviewContext, REVIEWS } from "./reviews.ts";
@@ -175,6 +176,8 @@ export interface AuthOptions {
   authentication?: AuthenticationOptions;
   /** Authorities of users' certificates (PEM), asked for where front proxies have others. */
   clientAuthorities?: () => string;
+  /** Where log-ins are kept (default: with this object alone). */
+  settings?: Settings;
   /** Authorities of nodes' certificates (PEM), by which nodes' tokens are good (default: there are none). */
   nodeAuthorities?: () => Promise<string>;
   /** Hears that a token which lives in a Secret was used today. */
@@ -302,7 +305,7 @@ function counted(
 
 /** Makes identity over a store's view. Nothing is read or generated before it is used. */
 export function createAuth(options: AuthOptions): Auth {
-  const { view, clock, nodeAuthorities } = options;
+  const { view, clock, nodeAuthorities, settings = settingsInMemory() } = options;
   const outbound = options.outbound ?? noWayOut;
   const { authentication = {} } = options;
   const tokens = new Tokens({
@@ -357,7 +360,7 @@ export function createAuth(options: AuthOptions): Auth {
       options.plugins,
     ),
     tokens,
-    logins: new Logins(clock, tokens),
+    logins: new Logins(clock, tokens, settings),
     identity: counts,
     admissions: metrics,
     metricsText: () => [metrics.text(), counts.text()].filter(Boolean).join("\n"),

@@ -174,13 +174,18 @@ export class Tokens {
 
   /** Makes a token stand for a user from now on, until `expires` (wall time in ms) where that is given. */
   addStatic(token: string, user: User, expires?: number): void {
-    const identity: TokenIdentity = { user: makeUser(user), audiences: this.audiences, expires };
-    this.#statics.set(digest(token), identity);
+    this.addDigest(tokenDigest(token), user, expires);
   }
 
-  /** A token that stands for no user any more. */
-  removeStatic(token: string): void {
-    this.#statics.delete(digest(token));
+  /** The same for a token that nobody here has seen, by its digest. */
+  addDigest(digest: string, user: User, expires?: number): void {
+    const identity: TokenIdentity = { user: makeUser(user), audiences: this.audiences, expires };
+    this.#statics.set(digest, identity);
+  }
+
+  /** The token of a digest stands for no user any more. */
+  removeDigest(digest: string): void {
+    this.#statics.delete(digest);
   }
 
   /**
@@ -194,7 +199,7 @@ export class Tokens {
   ): TokenIdentity | Promise<TokenIdentity> {
     if (token.length > TOKEN_BYTES_MAX) throw new TokenError(INVALID);
     const digested = this.#digests.get(token);
-    const hash = digested ?? digest(token);
+    const hash = digested ?? tokenDigest(token);
     const fixed = this.#static(hash) ?? (this.#bootstraps && this.#bootstrap(token));
     if (fixed) {
       const good = this.#agnostic(fixed, audiences);
@@ -560,7 +565,8 @@ function checkSeconds(seconds: number): Cause[] {
   return [];
 }
 
-function digest(token: string): string {
+/** By what a token is known without keeping it; comparing digests tells nobody how much of a guess was right. */
+export function tokenDigest(token: string): string {
   return createHash("sha256").update(token).digest("base64");
 }
 

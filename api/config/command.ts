@@ -66,7 +66,7 @@ export interface CommandCluster {
   ): Promise<{ url: string }>;
   access(): Promise<Access>;
   /** An address that logs a browser in, once. */
-  loginLink(): string;
+  loginLink(): Promise<string>;
   stop(): Promise<void>;
 }
 
@@ -119,7 +119,7 @@ export async function runCommand(args: readonly string[], ports: CommandPorts): 
       console.log(`Starting ${nodes} node${nodes === 1 ? "" : "s"} (${options.runtime})`);
     }
     console.log(`Plesio is ready at ${url}`);
-    console.log(`Dashboard (this link logs in once): ${cluster.loginLink()}`);
+    console.log(`Dashboard (this link logs in once): ${await cluster.loginLink()}`);
     if (!flags.kubeconfig) console.log("Try: kubectl get nodes");
     console.log(`Stopping (${await stopping})`);
   } finally {

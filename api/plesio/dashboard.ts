@@ -40,11 +40,11 @@ export function loginLink(server: string, code: string): string {
 /** POST gives a token for a code, DELETE ends the token that comes along. */
 async function login(call: Call, logins: Logins): Promise<Reply> {
   if (call.method === "DELETE") {
-    logins.end(bearerToken(call) ?? "");
+    await logins.end(bearerToken(call) ?? "");
     return { status: 204, headers: {} };
   }
   const { code } = parsed(await call.body(LOGIN_BYTES_MAX));
-  const given = logins.exchange(code);
+  const given = await logins.exchange(code);
   if (!given) throw unauthorized();
   return jsonReply(201, given, { "cache-control": "no-store" });
 }

@@ -4,9 +4,9 @@ import { jsonReply, type Reply } from "../server/http.ts";
 import { allowMethods, type Asked } from "./endpoint.ts";
 
 /** Answers it. */
-export function login(asked: Asked): Reply {
+export async function login(asked: Asked): Promise<Reply> {
   allowMethods(asked, "POST");
-  const code = asked.ports.logins.code(asked.user);
+  const code = await asked.ports.logins.code(asked.user);
   const said = { code, seconds: LOGIN_CODE_MS / 1000 };
   return jsonReply(201, said, { "cache-control": "no-store" });
 }

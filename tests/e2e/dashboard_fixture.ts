@@ -97,7 +97,7 @@ export interface World {
 
 /** Opens the dashboard by a new link. */
 export async function logIn({ cluster }: World, page: Page): Promise<void> {
-  await page.goto(cluster.loginLink());
+  await page.goto(await cluster.loginLink());
   await page.locator("main .tile").first().waitFor();
 }
 

@@ -182,6 +182,25 @@ Deno.test("a token key that one process drops is refused by the others", async (
   assertEquals(await statusAt(b, fresh), 401);
 });
 
+Deno.test("a log-in link of one process is good once at any of them, and its token at all, until it is ended", async () => {
+  await using world = await twoOf();
+  const { a, b, open } = world;
+  const ask = (at: Cluster, path: string, init?: RequestInit) =>
+    at.api.fetch(new Request(`https://plesio${path}`, init));
+  const { code } = await json(a.fetch("/plesio/v1/login", { method: "POST" }));
+  const exchange = (at: Cluster) => ask(at, "/dashboard/login", post({ code }));
+  const answers = await Promise.all([exchange(b), exchange(a), exchange(b)]);
+  assertEquals(answers.map(({ status }) => status).sort(), [201, 401, 401]);
+  const { token } = await answers.find(({ ok }) => ok)!.json();
+  const bearer = { headers: { authorization: `Bearer ${token}` } };
+  const seen = async (at: Cluster) => (await ask(at, "/api/v1/namespaces", bearer)).status;
+  await using late = await open({});
+  for (const at of [a, b, late]) assertEquals(await seen(at), 200);
+  const { status } = await ask(b, "/dashboard/login", { method: "DELETE", ...bearer });
+  assertEquals(status, 204);
+  for (const at of [a, b, late]) assertEquals(await seen(at), 401);
+});
+
 Deno.test("processes that begin one database at once have one authority and one key", async () => {
   await using world = await twoOf();
   const { a, b } = world;
