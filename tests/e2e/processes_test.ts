@@ -7,6 +7,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { decodeRecord } from "../../kv/codec.ts";
 import { openBackend } from "../../kv/open.ts";
+import { Denokv, hasDenokv } from "../denokv.ts";
 import { EtcdCluster, hasEtcd } from "../etcd_cluster.ts";
 import { type Acknowledged, Follower, lostOf, MAPS, writeMap } from "./kill_load.ts";
 import { runKubectl } from "./kubectl.ts";
@@ -311,6 +312,23 @@ async function killing(store: SharedStore): Promise<void> {
 Deno.test(`three processes over KV Connect, ${ROUNDS} of them killed under load`, async () => {
   await using store = await kvConnect();
   await killing(store);
+});
+
+Deno.test({
+  name: `three processes over denokv, ${ROUNDS} of them killed, and denokv, under load` +
+    (hasDenokv ? "" : " (left out: denokv is not installed)"),
+  ignore: !hasDenokv,
+  fn: async () => {
+    await using server = await Denokv.start();
+    await killing({
+      url: server.url,
+      env: server.env,
+      trouble: async () => {
+        await server.kill();
+        await server.begin();
+      },
+    });
+  },
 });
 
 Deno.test({
