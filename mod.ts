@@ -48,7 +48,7 @@ export type { ListenOptions } from "./api/config/serving.ts";
 const served = lazily(async () => {
   const options = await servedOptions({ log: logTo });
   const token = Deno.env.get("PLESIO_ADMIN_TOKEN");
-  const tokens = token ? new Map([[token, ADMIN]]) : undefined;
+  const tokens = new Map([...options.tokens ?? [], ...token ? [[token, ADMIN] as const] : []]);
   const start = async (clock: Clock) =>
     (await Cluster.start({ ...options, tokens, clock })).served();
   return servedBy({ ...options, clock: new RealClock(), start });
