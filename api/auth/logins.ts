@@ -5,13 +5,14 @@
  *
  * Codes and tokens are known by their digests alone, in one of the database's settings: every process that serves the
  * cluster takes them, a code is good once over all of them, and a restart ends none. What has an end is forgotten after
- * it; where there are too many, the oldest are. Tickets live in this process alone and are never written anywhere.
+ * it; where there are too many, the oldest are. A ticket is written nowhere: it holds what it is good for, sealed by a key
+ * that lies beside them.
  */
 import { Buffer } from "node:buffer";
+import { createCipheriv, createDecipheriv } from "node:crypto";
 import type { Clock } from "../../kv/clock.ts";
 import type { User } from "../client/contract.ts";
 import { change, type Settings } from "./material.ts";
-import { Remembered } from "./remembered.ts";
 import { tokenDigest, type Tokens } from "./tokens.ts";
 
 /** How long a code waits for its use. */
@@ -27,12 +28,13 @@ export const LOGINS_BYTES_MAX = 60 * 1024;
 
 /** How long a ticket is good at most. */
 export const TICKET_MS = 3600_000;
-/** Tickets at most; the longest unused goes first. */
-export const TICKETS_MAX = 1_000;
-
 /** The setting that holds codes and tokens. */
 export const LOGINS = "logins";
 const SECRET_BYTES = 32;
+/** How tickets are sealed: as long a key as a secret, a number that is used once, the seal. */
+const CIPHER = "aes-256-gcm";
+const NONCE_BYTES = 12;
+const SEAL_BYTES = 16;
 
 /** What a ticket is good for. */
 export interface Ticket {
@@ -61,6 +63,8 @@ interface Entry {
 interface Kept {
   codes: readonly Entry[];
   tokens: readonly Entry[];
+  /** Seals tickets; made for the first one. */
+  ticketKey?: string;
 }
 
 const NONE: Kept = { codes: [], tokens: [] };
@@ -70,7 +74,6 @@ export class Logins {
   readonly #clock: Clock;
   readonly #tokens: Pick<Tokens, "addDigest" | "removeDigest">;
   readonly #settings: Settings;
-  readonly #tickets: Remembered<Ticket>;
   #kept = NONE;
   /** One after the other: what was read first must not come last. */
   #work: Promise<unknown> = Promise.resolve();
@@ -83,7 +86,6 @@ export class Logins {
     this.#clock = clock;
     this.#tokens = tokens;
     this.#settings = settings;
-    this.#tickets = new Remembered(clock, TICKETS_MAX);
   }
 
   /** Takes up what other processes, and former lives of this one, have given. */
@@ -116,6 +118,7 @@ export class Logins {
       const found = kept.codes.find(isIt);
       if (!found) return kept;
       return {
+        ...kept,
         codes: kept.codes.filter((one) => one !== found),
         tokens: [...kept.tokens, { digest: given, user: found.user, until: expires }],
       };
@@ -137,15 +140,41 @@ export class Logins {
   }
 
   /** A ticket, good for `TICKET_MS`. */
-  ticket(good: Ticket): string {
-    const ticket = this.#secret();
-    this.#tickets.set(tokenDigest(ticket), good, TICKET_MS);
-    return ticket;
+  async ticket({ place, token }: Ticket): Promise<string> {
+    if (!this.#kept.ticketKey) {
+      const ticketKey = this.#secret();
+      await this.#change((kept) => kept.ticketKey ? kept : { ...kept, ticketKey });
+    }
+    const nonce = this.#clock.bytes(NONCE_BYTES);
+    const cipher = createCipheriv(CIPHER, this.#ticketKey()!, nonce);
+    const text = JSON.stringify([place, token, this.#clock.now() + TICKET_MS]);
+    const sealed = [nonce, cipher.update(text, "utf8"), cipher.final(), cipher.getAuthTag()];
+    return Buffer.concat(sealed).toString("base64url");
   }
 
   /** What a ticket is good for; undefined: for nothing (any more). */
   ticketed(ticket: string): Ticket | undefined {
-    return this.#tickets.get(tokenDigest(ticket));
+    const key = this.#ticketKey();
+    const bytes = Buffer.from(ticket, "base64url");
+    const whole = bytes.length >= NONCE_BYTES + SEAL_BYTES &&
+      bytes.toString("base64url") === ticket;
+    if (!key || !whole) return undefined;
+    const cipher = createDecipheriv(CIPHER, key, bytes.subarray(0, NONCE_BYTES));
+    cipher.setAuthTag(bytes.subarray(-SEAL_BYTES));
+    let text: string;
+    try {
+      text = cipher.update(bytes.subarray(NONCE_BYTES, -SEAL_BYTES), undefined, "utf8") +
+        cipher.final("utf8");
+    } catch {
+      return undefined; // nobody here has sealed it
+    }
+    const [place, token, until] = JSON.parse(text);
+    return this.#clock.now() < until ? { place, token } : undefined;
+  }
+
+  #ticketKey(): Buffer | undefined {
+    const { ticketKey } = this.#kept;
+    return ticketKey === undefined ? undefined : Buffer.from(ticketKey, "base64url");
   }
 
   #change(next: (kept: Kept) => Kept): Promise<void> {
@@ -166,13 +195,14 @@ export class Logins {
   }
 
   /** Without what is over, and without the oldest of too many. */
-  #bounded({ codes, tokens }: Kept): Kept {
+  #bounded({ codes, tokens, ticketKey }: Kept): Kept {
     const now = this.#clock.now();
     const newest = (all: readonly Entry[], max: number) =>
       all.filter(({ until }) => until > now).slice(-max);
     const kept = {
       codes: newest(codes, LOGIN_CODES_MAX),
       tokens: newest(tokens, LOGIN_TOKENS_MAX),
+      ticketKey,
     };
     const bytesOf = () => new TextEncoder().encode(JSON.stringify(kept)).length;
     while (bytesOf() > LOGINS_BYTES_MAX && (kept.tokens.length > 1 || kept.codes.length > 1)) {

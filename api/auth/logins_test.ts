@@ -11,7 +11,6 @@ import {
   Logins,
   LOGINS_BYTES_MAX,
   TICKET_MS,
-  TICKETS_MAX,
 } from "./logins.ts";
 import { settingsInMemory } from "./material.ts";
 import { createTokenKey } from "./pki.ts";
@@ -143,16 +142,24 @@ Deno.test("Logins.end() leaves tokens alone that it did not give", async () => {
   assertEquals(whose("fixed"), "carol");
 });
 
-Deno.test("Logins.ticket() is good for a while; of too many the longest unused goes", async () => {
-  const { clock, logins } = setup();
+Deno.test("Logins.ticket() is good for a while, at every process, and for what it was made; nobody makes one up", async () => {
+  const { clock, logins, process, kept } = setup();
   const good = { place: "/api/v1/namespaces/default/pods/web/proxy", token: "t" };
-  const first = logins.ticket(good);
-  const second = logins.ticket(good);
-  assertEquals(logins.ticketed(first), good);
-  assertEquals(logins.ticketed("guess"), undefined);
-  for (let i = 1; i < TICKETS_MAX; i++) logins.ticket(good);
-  assertEquals(logins.ticketed(second), undefined);
-  assertEquals(logins.ticketed(first), good);
+  const other = process().logins;
+  assertEquals(other.ticketed("A".repeat(80)), undefined);
+  const ticket = await logins.ticket(good);
+  assertEquals(logins.ticketed(ticket), good);
+  await other.load();
+  assertEquals(other.ticketed(ticket), good);
+  assertEquals(logins.ticketed(await other.ticket({ ...good, token: "u" }))?.token, "u");
+  for (let at = 0; at < ticket.length; at++) {
+    const changed = ticket.slice(0, at) + (ticket[at] === "A" ? "B" : "A") + ticket.slice(at + 1);
+    assertEquals(logins.ticketed(changed), undefined);
+  }
+  for (const guess of ["", "guess", ticket.slice(2), `${ticket}x`]) {
+    assertEquals(logins.ticketed(guess), undefined);
+  }
+  assert(!(await kept()).includes("proxy"));
   await clock.advance(TICKET_MS);
-  assertEquals(logins.ticketed(first), undefined);
+  assertEquals(logins.ticketed(ticket), undefined);
 });

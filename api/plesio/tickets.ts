@@ -57,7 +57,7 @@ export async function tickets(asked: Asked): Promise<Reply> {
   const token = bearerToken(call);
   if (!token) throw badRequest("a ticket stands for a bearer token, and there is none");
   if (call.hasHeaders("impersonate-")) throw badRequest("a ticket cannot impersonate anybody");
-  const ticket = ports.logins.ticket({ place: placeOf(rest), token });
+  const ticket = await ports.logins.ticket({ place: placeOf(rest), token });
   const path = `${call.under ?? ""}${PATH}/${ticket}/`;
   return jsonReply(201, { path, seconds: TICKET_MS / 1000 }, { "cache-control": "no-store" });
 }

@@ -59,7 +59,7 @@ Deno.test("a ticket opens one proxy without a token, and its pages stay behind i
   const made = await f.make(`${PROXY}/`);
   assertEquals([made.status, made.headers.get("cache-control")], [201, "no-store"]);
   const { path, seconds } = await made.json();
-  assertMatch(path, /^\/plesio\/v1\/tickets\/[\w-]{43}\/$/);
+  assertMatch(path, /^\/plesio\/v1\/tickets\/[\w-]{43,}\/$/);
   assertEquals(seconds, TICKET_MS / 1000);
   const secrets = { cookie: "a=b", origin: "null", referer: `https://plesio${path}` };
   const shown = await f.ask(`${path}a?b=c`, { headers: { ...NAVIGATES, ...secrets } });
