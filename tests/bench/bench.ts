@@ -23,6 +23,7 @@ import { Server } from "../e2e/server.ts";
 import { startGuarded } from "./guarded.ts";
 import { auditCost } from "./audit_cost.ts";
 import { backendRates } from "./backends.ts";
+import { dashboardFigures, LIST_PODS, MAP_PODS } from "./dashboard.ts";
 import { forkFigures } from "./forks.ts";
 import { HEADER, hostile as besideHostile, ROUNDS, rowOf } from "./hostile.ts";
 import { allReadyMs, startMs } from "./isolates.ts";
@@ -60,7 +61,7 @@ function note(
   console.error(`${name}: ${value.toFixed(value < 10 ? 2 : 0)} ${unit}`);
 }
 
-/** `--only` names groups: api, backends, front, `hostile NAME`, scheduling, `workloads NAME`, starts, virtual, forks, services, isolates, containers. */
+/** `--only` names groups: api, backends, front, `hostile NAME`, scheduling, `workloads NAME`, starts, virtual, forks, dashboard, services, isolates, containers. */
 const wants = (name: string) => !only || only.test(name);
 
 async function api(): Promise<void> {
@@ -209,6 +210,19 @@ async function forks(): Promise<void> {
   note("a fork at rest after that", "ms", found.settleMs, undefined, 250, 50);
 }
 
+/** What somebody waits for who looks at the dashboard, in Chromium on this machine. */
+async function dashboard(): Promise<void> {
+  const found = await dashboardFigures();
+  if (typeof found === "string") return console.error(`dashboard: skipped, ${found}`);
+  const [map, list] = [MAP_PODS, LIST_PODS].map((count) => count.toLocaleString("en"));
+  note("dashboard, first contentful paint, median of 5", "ms", found.paintMs, undefined, 1000, 300);
+  note(`map of ${map} pods, longest task at opening`, "ms", found.mapOpensMs, undefined, 200, 50);
+  note("the same, while 500 pods start", "ms", found.mapMovesMs, undefined, 200, 50);
+  note("pictures meanwhile", "/s", found.mapFrames, undefined, 30, 60);
+  note(`list of ${list} pods, longest task at scrolling`, "ms", found.scrollMs, undefined, 200, 50);
+  note("pictures meanwhile", "/s", found.scrollFrames, undefined, 30, 60);
+}
+
 /** What a change of services costs where the kernel carries their packets. */
 async function services(): Promise<void> {
   const times = await serviceRulesMs();
@@ -267,6 +281,7 @@ await workloads();
 if (wants("starts")) await starts();
 if (wants("virtual")) await virtual();
 if (wants("forks")) await forks();
+if (wants("dashboard")) await dashboard();
 if (wants("services")) await services();
 if (wants("isolates")) await isolates();
 if (wants("containers")) await containers();

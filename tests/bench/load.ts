@@ -243,6 +243,7 @@ export async function deploy(
   access: Access,
   deployments: number,
   replicas: number,
+  prefix = "load",
 ): Promise<{ bound: number; running: number }> {
   const total = deployments * replicas;
   const revision = (await get(access, "/api/v1/namespaces/default/pods?limit=1")).metadata as {
@@ -257,7 +258,7 @@ export async function deploy(
     await post(
       access,
       "/apis/apps/v1/namespaces/default/deployments",
-      deployment(`load-${d}`, replicas),
+      deployment(`${prefix}-${d}`, replicas),
     );
   }
   const decoder = new TextDecoder();
@@ -268,6 +269,7 @@ export async function deploy(
     held += decoder.decode(piece, { stream: true });
     for (let end; (end = held.indexOf("\n")) >= 0; held = held.slice(end + 1)) {
       const { metadata, spec, status } = JSON.parse(held.slice(0, end)).object;
+      if (!metadata.name.startsWith(`${prefix}-`)) continue;
       if (spec.nodeName) bound.add(metadata.name);
       if (status?.phase === "Running") running.add(metadata.name);
     }

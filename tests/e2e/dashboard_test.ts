@@ -233,6 +233,15 @@ async function manyRows(world: World, page: Page): Promise<void> {
   await page.getByRole("searchbox").fill("many-0123");
   await page.getByText(`10 of ${ROWS}`).waitFor();
   assertEquals(await rows.count(), 10);
+  // On the map of actors so many are told of by their node
+  await go(world, page, "actors");
+  await page.locator(".map-node").filter({ hasText: /\d{5} pods/ }).waitFor();
+  assertEquals(await page.locator(".map-pod").count(), 0);
+  assertEquals(await violations(page), []);
+  await picture(page, "actors-many");
+  await page.getByRole("link", { name: /^All \d{5} as a list$/ }).focus();
+  await page.keyboard.press("Enter");
+  await page.getByRole("heading", { name: "Pod" }).waitFor();
 }
 
 /** By the keyboard alone: past the navigation, along the rows, into an object. */

@@ -57,6 +57,51 @@ export interface MapPod {
   status: string;
 }
 
+/** Pods in all that are shown one by one; of more, each node tells how many it has, and how they are. */
+export const PODS_SHOWN_MAX = 600;
+/** States that a node tells apart, the most frequent first. */
+export const STATES_SHOWN_MAX = 3;
+const NO_NODE = "<none>";
+
+/** A node on the map, with what it runs; that without a name has the pods that are on none. */
+export interface MapNode {
+  name: string;
+  pods: readonly MapPod[];
+  states: readonly { status: string; count: number }[];
+}
+
+const homeOf = ({ node }: MapPod) => node === NO_NODE ? "" : node;
+const BY_NAME = new Intl.Collator("en", { numeric: true });
+
+/** The nodes that pods are on, in the order of their names. */
+export function nodesOf(pods: readonly MapPod[]): MapNode[] {
+  const byNode = new Map<string, { pods: MapPod[]; counts: Map<string, number> }>();
+  for (const pod of pods) {
+    const name = homeOf(pod);
+    let there = byNode.get(name);
+    if (!there) byNode.set(name, there = { pods: [], counts: new Map() });
+    there.pods.push(pod);
+    there.counts.set(pod.status, (there.counts.get(pod.status) ?? 0) + 1);
+  }
+  return [...byNode].sort(([a], [b]) => BY_NAME.compare(a, b)).map(([name, { pods, counts }]) => ({
+    name,
+    pods,
+    states: [...counts].map(([status, count]) => ({ status, count }))
+      .sort((a, b) => b.count - a.count || (a.status < b.status ? -1 : 1))
+      .slice(0, STATES_SHOWN_MAX),
+  }));
+}
+
+/** What actors call a pod: a real node's its UID, simulated ones' its names. */
+export function namesOf({ namespace, name, uid }: MapPod): readonly [string, string] {
+  return [uid, `${namespace}/${name}`];
+}
+
+/** The node of each pod, by what actors call it. */
+export function homesOf(pods: readonly MapPod[]): ReadonlyMap<string, string> {
+  return new Map(pods.flatMap((pod) => namesOf(pod).map((name) => [name, homeOf(pod)] as const)));
+}
+
 /** The place on the map that a message goes to: a pod where it is about one on a node, else the actor. */
 export function placeOf(to: string, key: string): { pod?: string; actor: string } {
   const own = POD_ACTOR.exec(to);

@@ -2,19 +2,30 @@
 import type { ComponentChildren, RefObject } from "preact";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import type { ActorReport } from "../../client/plesio.ts";
-import { type ActorGroup, groupsOf, type MapPod, placeOf, shortName } from "./actor_groups.ts";
+import {
+  type ActorGroup,
+  groupsOf,
+  homesOf,
+  type MapNode,
+  type MapPod,
+  namesOf,
+  nodesOf,
+  placeOf,
+  PODS_SHOWN_MAX,
+  shortName,
+} from "./actor_groups.ts";
 import type { ActorMessage } from "./actors_live.ts";
 import { kindOf } from "./discovery.ts";
 import { Flights, type Point } from "./flights.ts";
 import { type LiveState, useLive } from "./live.ts";
 import { toneOf } from "./parts/basics.tsx";
-import { changed, objectHref } from "./router.ts";
+import { changed, listHref, objectHref } from "./router.ts";
 import { language, t } from "./words.ts";
 
-/** Pods that a node shows one by one. */
-const PODS_SHOWN = 120;
-/** Nodes that show their pods. */
-const NODES_SHOWN = 40;
+/** Nodes that are shown. */
+const NODES_SHOWN_MAX = 200;
+/** Actors of a group that are shown. */
+const ACTORS_SHOWN_MAX = 200;
 /** The place that messages come from. */
 const SERVER = "api";
 
@@ -35,14 +46,17 @@ export function ActorMap(
   const box = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const places = useRef<Places>(new Map()).current;
+  const homes = useRef<() => ReadonlyMap<string, string>>(() => new Map());
   useEffect(() => {
     const flights = new Flights(canvas.current!);
     landing.current = (messages) => {
       const here = box.current!.getBoundingClientRect();
       const from = middleOf(places.get(SERVER), here);
       for (const { to, key, outcome } of messages) {
+        if (flights.full) break;
         const { pod, actor } = placeOf(to, key);
-        const at = middleOf((pod && places.get(`pod ${pod}`)) || places.get(actor), here);
+        const place = (pod && placeOfPod(pod, places, homes.current)) || places.get(actor);
+        const at = middleOf(place, here);
         if (from && at) flights.fly(from, at, outcome === "failed" || outcome === "gaveUp");
       }
     };
@@ -55,10 +69,12 @@ export function ActorMap(
   const kind = kindOf("", "pods");
   const live = useLive(kind && { resource: kind }, "table");
   // Drawn when pods change, not with each message
-  const nodes = useMemo(() => <NodesWithPods pods={podsOf(live)} put={put} />, [
-    live.rows,
-    language.value,
-  ]);
+  const nodes = useMemo(() => {
+    const pods = podsOf(live);
+    let known: ReadonlyMap<string, string> | undefined;
+    homes.current = () => known ??= homesOf(pods);
+    return <NodesWithPods pods={pods} put={put} />;
+  }, [live.rows, language.value]);
   return (
     <div class="actor-map" ref={box}>
       <div class="actor-server" ref={put(SERVER)}>{t("actors.server")}</div>
@@ -72,6 +88,15 @@ export function ActorMap(
       <canvas ref={canvas} aria-hidden="true" />
     </div>
   );
+}
+
+/** A pod's place: its own, or its node's where pods are not shown one by one. */
+function placeOfPod(
+  pod: string,
+  places: Places,
+  homes: () => ReadonlyMap<string, string>,
+): HTMLElement | undefined {
+  return places.get(`pod ${pod}`) ?? places.get(`home ${homes().get(pod)}`);
 }
 
 /** The middle of an element, seen from the map's corner; undefined: it is not there. */
@@ -108,34 +133,69 @@ function Group(
     <section class={`actor-group ${group.id}`} aria-label={t(group.title)}>
       <h2>{t(group.title)}</h2>
       <ul>
-        {group.actors.map((report) => (
+        {group.actors.slice(0, ACTORS_SHOWN_MAX).map((report) => (
           <li key={report.address}>
             <ActorChip report={report} chosen={report.address === chosen} put={put} />
           </li>
         ))}
       </ul>
+      {group.actors.length > ACTORS_SHOWN_MAX && (
+        <p class="quiet">
+          <a href={changed({ view: "table" })}>
+            {t("actors.more", { count: group.actors.length - ACTORS_SHOWN_MAX })}
+          </a>
+        </p>
+      )}
       {children}
     </section>
   );
 }
 
 function NodesWithPods({ pods, put }: { pods: readonly MapPod[]; put: Put }) {
-  const byNode = new Map<string, MapPod[]>();
-  for (const pod of pods) {
-    const there = byNode.get(pod.node);
-    if (there) there.push(pod);
-    else byNode.set(pod.node, [pod]);
+  const nodes = nodesOf(pods);
+  const shown = nodes.slice(0, NODES_SHOWN_MAX);
+  const kind = kindOf("", "pods")!;
+  if (pods.length <= PODS_SHOWN_MAX) {
+    return <>{shown.map((node) => <NodePods key={node.name} node={node} put={put} />)}</>;
   }
-  const nodes = [...byNode].sort(([a], [b]) => a < b ? -1 : 1);
   return (
     <>
-      {nodes.slice(0, NODES_SHOWN).map(([node, there]) => (
-        <NodePods key={node} node={node} pods={there} put={put} />
-      ))}
-      {nodes.length > NODES_SHOWN && (
-        <p class="quiet">{t("actors.moreNodes", { count: nodes.length - NODES_SHOWN })}</p>
+      <p class="quiet">
+        {t("actors.grouped")}{" "}
+        <a href={listHref(kind)}>{t("actors.allPods", { count: pods.length })}</a>
+      </p>
+      <ul class="map-nodes">
+        {shown.map((node) => (
+          <li key={node.name}>
+            <NodeChip node={node} put={put} />
+          </li>
+        ))}
+      </ul>
+      {nodes.length > shown.length && (
+        <p class="quiet">{t("actors.moreNodes", { count: nodes.length - shown.length })}</p>
       )}
     </>
+  );
+}
+
+/** A node that tells how many pods it has, and how they are. */
+function NodeChip({ node: { name, pods, states }, put }: { node: MapNode; put: Put }) {
+  const address = name
+    ? objectHref({ group: "", plural: "nodes" }, { name }, { tab: "allocated" })
+    : listHref({ group: "", plural: "pods" }, { fields: "spec.nodeName=" });
+  return (
+    <a class="actor map-node" href={address} ref={put(`home ${name}`)}>
+      <span class="actor-name">{name || t("actors.noNode")}</span>
+      <span class="state-bar" aria-hidden="true">
+        {states.map(({ status, count }) => (
+          <span key={status} class={toneOf(status)} style={{ flexGrow: count }} />
+        ))}
+      </span>
+      <span class="actor-numbers">
+        <span>{t("actors.chip.pods", { count: pods.length })}</span>
+        {states.map(({ status, count }) => <span key={status}>{status} {count}</span>)}
+      </span>
+    </a>
   );
 }
 
@@ -163,24 +223,23 @@ function ActorChip(
   );
 }
 
-function NodePods({ node, pods, put }: { node: string; pods: readonly MapPod[]; put: Put }) {
+/** A node's pods one by one: one stop for the keyboard, whose arrows go from pod to pod. */
+function NodePods({ node: { name, pods }, put }: { node: MapNode; put: Put }) {
   const kind = kindOf("", "pods")!;
-  const shown = pods.slice(0, PODS_SHOWN);
-  // A real node's actors know pods by their UIDs, a simulated one's by their names
   const both = (pod: MapPod) => (element: HTMLElement | null) => {
-    put(`pod ${pod.uid}`)(element);
-    put(`pod ${pod.namespace}/${pod.name}`)(element);
+    for (const name of namesOf(pod)) put(`pod ${name}`)(element);
   };
   return (
     <div>
-      <h3>{node && node !== "<none>" ? node : t("actors.noNode")}</h3>
-      <ul class="map-pods">
-        {shown.map((pod) => (
+      <h3>{name || t("actors.noNode")}</h3>
+      <ul class="map-pods" onKeyDown={arrows}>
+        {pods.map((pod, i) => (
           <li key={pod.uid}>
             <a
               class={`map-pod ${toneOf(pod.status)}`}
               href={objectHref(kind, pod)}
               title={`${pod.namespace}/${pod.name}: ${pod.status}`}
+              tabIndex={i === 0 ? 0 : -1}
               ref={both(pod)}
             >
               <span class="only-read">{pod.namespace}/{pod.name}: {pod.status}</span>
@@ -188,9 +247,22 @@ function NodePods({ node, pods, put }: { node: string; pods: readonly MapPod[]; 
           </li>
         ))}
       </ul>
-      {pods.length > shown.length && (
-        <p class="quiet">{t("actors.morePods", { count: pods.length - shown.length })}</p>
-      )}
     </div>
   );
+}
+
+const STEPS: Readonly<Record<string, number>> = {
+  ArrowRight: 1,
+  ArrowDown: 1,
+  ArrowLeft: -1,
+  ArrowUp: -1,
+};
+
+function arrows(event: KeyboardEvent): void {
+  const step = STEPS[event.key];
+  if (!step) return;
+  const links = [...(event.currentTarget as HTMLElement).querySelectorAll("a")];
+  const next = links[links.indexOf(document.activeElement as HTMLAnchorElement) + step];
+  event.preventDefault();
+  next?.focus();
 }

@@ -53,8 +53,10 @@ class FollowingActors {
   readonly #state: Signal<ActorsState>;
   readonly #stop: AbortSignal;
   readonly #moved: (messages: readonly ActorMessage[]) => void;
-  /** By address, in their order. */
-  #reports: ReadonlyMap<string, ActorReport> = new Map();
+  readonly #reports = new Map<string, ActorReport>();
+  /** The same in the order of their addresses, as they were drawn. */
+  #drawn: ReadonlyMap<string, ActorReport> = new Map();
+  #changed = true;
   #messages: readonly ActorMessage[] = [];
   #numbered = 0;
   #control = false;
@@ -92,10 +94,10 @@ class FollowingActors {
     if (told.type === "MESSAGES") return this.#receive(told.messages);
     const isAll = told.type === "ACTORS";
     if (isAll) this.#control = told.control;
-    const reports = new Map(isAll ? [] : this.#reports);
-    for (const report of told.actors) reports.set(report.address, report);
-    for (const address of told.gone ?? []) reports.delete(address);
-    this.#reports = new Map([...reports].sort(([a], [b]) => a < b ? -1 : 1));
+    if (isAll) this.#reports.clear();
+    for (const report of told.actors) this.#reports.set(report.address, report);
+    for (const address of told.gone ?? []) this.#reports.delete(address);
+    this.#changed = true;
   }
 
   #receive(told: readonly Handled[]): void {
@@ -109,8 +111,12 @@ class FollowingActors {
     this.#drawing = true;
     soon(() => {
       this.#drawing = false;
+      if (this.#changed) {
+        this.#drawn = new Map([...this.#reports].sort(([a], [b]) => a < b ? -1 : 1));
+      }
+      this.#changed = false;
       this.#state.value = {
-        reports: this.#reports,
+        reports: this.#drawn,
         messages: this.#messages,
         control: this.#control,
         loaded: true,

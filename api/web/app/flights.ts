@@ -6,7 +6,7 @@ import { isCalm, now, soon } from "./browser.ts";
 
 const FLIGHT_MS = 650;
 const RING_MS = 500;
-/** Further messages are not drawn: nobody could follow them. */
+/** Further messages are not drawn. */
 const FLIGHTS_MAX = 200;
 
 /** A place on the map, in pixels. */
@@ -32,9 +32,14 @@ export class Flights {
     this.#canvas = canvas;
   }
 
+  /** Nobody could follow more. */
+  get full(): boolean {
+    return this.#flights.length >= FLIGHTS_MAX;
+  }
+
   /** Sends one off. */
   fly(from: Point, to: Point, bad: boolean): void {
-    if (this.#flights.length >= FLIGHTS_MAX) return;
+    if (this.full) return;
     this.#flights.push({ from, to, bad, began: now() - (isCalm() ? FLIGHT_MS : 0) });
     if (this.#drawing) return;
     this.#drawing = true;

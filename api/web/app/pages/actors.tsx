@@ -19,7 +19,8 @@ import {
   Tabs,
   Waiting,
 } from "../parts/basics.tsx";
-import { changed, href } from "../router.ts";
+import { changed, go, href } from "../router.ts";
+import { matching } from "../search.ts";
 import { ms, t } from "../words.ts";
 
 const VIEWS = [
@@ -28,6 +29,8 @@ const VIEWS = [
   { id: "messages", title: "actors.messages" },
 ] as const;
 
+/** Actors of the table that are shown. */
+const ROWS_SHOWN_MAX = 300;
 /** Messages that are shown of one actor. */
 const OWN_MESSAGES = 8;
 
@@ -59,7 +62,9 @@ export function ActorsPage({ query }: PageProps) {
       {state.loaded && view.id === "map" && (
         <ActorMap reports={state.reports} chosen={chosen?.address} landing={landing} />
       )}
-      {state.loaded && view.id === "table" && <ActorTable reports={state.reports} />}
+      {state.loaded && view.id === "table" && (
+        <ActorTable reports={state.reports} search={query.get("search") ?? ""} />
+      )}
       {state.loaded && view.id === "messages" && <Messages messages={state.messages} />}
     </>
   );
@@ -127,7 +132,34 @@ function StateBadge({ report: { state, paused } }: { report: ActorReport }) {
     : <Badge word={state === "running" ? "Running" : state} />;
 }
 
-function ActorTable({ reports }: { reports: ReadonlyMap<string, ActorReport> }) {
+/** The table, with a search once there is more than one sees. */
+function ActorTable(
+  { reports, search }: { reports: ReadonlyMap<string, ActorReport>; search: string },
+) {
+  const found = matching(reports.values(), search, ({ address, state }) => `${address} ${state}`);
+  const shown = found.slice(0, ROWS_SHOWN_MAX);
+  const set = (event: Event) =>
+    go(changed({ search: (event.currentTarget as HTMLInputElement).value }), { replace: true });
+  return (
+    <>
+      <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
+        <input
+          type="search"
+          aria-label={t("actors.search")}
+          placeholder={t("actors.search")}
+          value={search}
+          onInput={set}
+        />
+      </form>
+      <ActorRows reports={shown} />
+      {found.length > shown.length && (
+        <p class="quiet">{t("actors.moreRows", { count: found.length - shown.length })}</p>
+      )}
+    </>
+  );
+}
+
+function ActorRows({ reports }: { reports: readonly ActorReport[] }) {
   return (
     <Scrolling label={t("actors.table")} class="scroller">
       <table class="plain-table">
@@ -146,7 +178,7 @@ function ActorTable({ reports }: { reports: ReadonlyMap<string, ActorReport> }) 
           </tr>
         </thead>
         <tbody>
-          {[...reports.values()].map((report) => (
+          {reports.map((report) => (
             <tr key={report.address}>
               <th scope="row">
                 <a href={changed({ actor: report.address })}>{report.address}</a>

@@ -1,5 +1,5 @@
 /** Every object of a kind: the server's own table, live, with search, selectors, a choice of columns and namespaces. */
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { every, liked } from "../browser.ts";
 import { type KindInfo, kindOf } from "../discovery.ts";
 import { type Column, type LiveState, type Row, useLive } from "../live.ts";
@@ -115,14 +115,11 @@ function Rows({ kind, state, search = "", short }: TableProps) {
   const { chosen, toggle } = useColumns(kind, state.columns);
   const [, tick] = useState(0);
   useEffect(() => every(10_000, () => tick((n) => n + 1)), []);
-  const rows = useMemo(
-    () => sorted(matching(state.rows.values(), search, textOf), order, state.columns),
-    [
-      state.rows,
-      search,
-      order,
-    ],
-  );
+  const former = useRef<readonly Row[]>([]);
+  const rows = useMemo(() => {
+    const found = asBefore(matching(state.rows.values(), search, textOf), former.current);
+    return former.current = sorted(found, order, state.columns);
+  }, [state.rows, search, order]);
   const namespaced = kind.namespaced && !short;
   const shown = state.columns.map((column, index) => ({ column, index }))
     .filter(({ column }) => chosen.has(column.name));
@@ -243,6 +240,18 @@ function cellOf({ cells, object }: Row, { name }: Column, index: number) {
 
 function textOf({ key, cells }: Row): string {
   return `${key} ${cells.join(" ")}`;
+}
+
+/** Rows in the order that they had: little is out of order then, and ten thousand are sorted in a moment. */
+function asBefore(rows: readonly Row[], former: readonly Row[]): Row[] {
+  const left = new Map(rows.map((row) => [row.key, row]));
+  const found: Row[] = [];
+  for (const { key } of former) {
+    const row = left.get(key);
+    if (row) found.push(row);
+    left.delete(key);
+  }
+  return [...found, ...left.values()];
 }
 
 function sorted(
