@@ -14,9 +14,13 @@ import { CriRuntime } from "./runtimes/cri.ts";
 import type { PullSecret } from "./runtimes/cri_images.ts";
 import { logFolder } from "./runtimes/log_folder.ts";
 import { machineMeter } from "./runtimes/meter.ts";
+import { systemLogs } from "./runtimes/system_logs.ts";
 import { absolutePath, hostFacts, removeFolder } from "./runtimes/host.ts";
 import { type Pod, RUNTIME_CLASSES } from "./types.ts";
 import { type NodeVolumes, nodeVolumes } from "./volumes/node_volumes.ts";
+
+/** The kubelet's constant: where a machine's programs write logs. */
+const SYSTEM_LOGS_FOLDER = "/var/log";
 
 /** A container runtime of the machine. */
 export interface ContainerRuntimeOptions {
@@ -78,6 +82,7 @@ export async function startCriNode(system: System, options: CriNodeOptions): Pro
     network,
     dial: hostDialer,
     logPlace: logFolder(`${folder}/kept-logs`),
+    systemLogs: systemLogs(SYSTEM_LOGS_FOLDER),
     meter: machineMeter(folder, clock, () => runtime.imageFs(folder)),
     leftovers: () => runtime.load(),
     sweep: async (uids) => {

@@ -23,6 +23,7 @@ import type { Objects } from "./objects.ts";
 import { type HostFacts, hostFacts } from "./runtimes/host.ts";
 import { manifestFolder } from "./runtimes/manifest_folder.ts";
 import type { Runtime, Soon } from "./runtimes/runtime.ts";
+import type { SystemLogs } from "./runtimes/system_logs.ts";
 import { nodeApi } from "./server.ts";
 import type { SimulatedNodes } from "./simulated_nodes.ts";
 import type { ManifestSource } from "./static_pods.ts";
@@ -75,6 +76,8 @@ export interface NodeOptions extends ToldNode {
   meter?: Meter;
   /** Where logs of pods that are gone are kept (in memory). */
   logPlace?: LogPlace;
+  /** The machine's own logs (none). */
+  systemLogs?: SystemLogs;
   dial?: ProbeDialer;
 }
 
@@ -143,7 +146,9 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     runtime.watchSandboxes?.((uid) => state?.pods.get(uid)?.worker.sandboxLost());
   }
   const worker = (pod: PodRef) => state && workerOf(pod, state);
-  const api = nodeApi({ name, worker, workers, now: () => clock.now(), usage, metrics, keptLogs });
+  const { systemLogs } = options;
+  const now = () => clock.now();
+  const api = nodeApi({ name, worker, workers, now, usage, metrics, keptLogs, systemLogs });
   const shutdown = async () => {
     if (state && told.shutdown) await shutDown(state, told.shutdown, () => handle.send("status"));
   };

@@ -19,6 +19,10 @@ import type { KubeletMetrics } from "./kubelet_metrics.ts";
 import { metricsResponse, type NodeUsage, type UsageQuery } from "./metrics.ts";
 import type { PodWorker } from "./pod_worker.ts";
 import type { Runtime } from "./runtimes/runtime.ts";
+import { noSystemLogs, type SystemLogs } from "./runtimes/system_logs.ts";
+
+/** Where the logs of its machine are. */
+const SYSTEM_LOGS_PATH = "/logs/";
 
 /** What the server needs of its node. */
 export interface ServedNode {
@@ -30,6 +34,8 @@ export interface ServedNode {
   metrics?: KubeletMetrics;
   /** Logs of its pods that are gone. */
   keptLogs?: Pick<KeptLogs, "find">;
+  /** Logs of its machine (it is none, and has none). */
+  systemLogs?: SystemLogs;
   now(): number;
 }
 
@@ -161,6 +167,9 @@ async function plain(node: ServedNode, url: URL): Promise<Response> {
   if (page === "/runningpods") {
     const items = [...node.workers()].map(runningPart).filter((pod) => pod !== undefined);
     return Response.json({ kind: "PodList", apiVersion: "v1", metadata: {}, items });
+  }
+  if (path.startsWith(SYSTEM_LOGS_PATH)) {
+    return await (node.systemLogs ?? noSystemLogs)(path.slice(SYSTEM_LOGS_PATH.length));
   }
   if (page === LOGS_PATH) return Response.json({ lines: await searchLogs(node, url.searchParams) });
   const response = await metricsResponse(url, (query) => node.usage(query), node.metrics);
