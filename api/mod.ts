@@ -271,9 +271,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
   const turn = options.turn ?? (clock.manual ? () => Promise.resolve() : slice);
   const slices = { monotonic: () => clock.monotonic(), sliceMs: () => flow.sliceMs };
   const pace = (user?: string) =>
-    new Pace({ ...slices, turn: turn === slice ? () => flow.slice(user) : turn });
-  const judging = (user: string) =>
-    new Pace({ ...slices, turn: turn === slice ? (ms) => flow.rationed(user, ms) : turn });
+    new Pace({ ...slices, turn: turn === slice ? (ms) => flow.slice(user, ms) : turn });
   return {
     database: options.database,
     kinds: options.kinds,
@@ -308,7 +306,6 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     serviceRange: options.serviceRange ?? SERVICE_RANGE,
     turn,
     pace,
-    judging,
   };
 }
 

@@ -40,7 +40,7 @@ export function admissionOf(
     form: what.form,
     collection: what.collection,
     signal: request.signal,
-    pace: () => deps.judging(request.user.name),
+    pace: () => deps.pace(request.user.name),
     view: deps.database.objects.view(),
     now: deps.clock.now(),
     warn: (text) => request.warnings.push(text),

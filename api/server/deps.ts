@@ -124,10 +124,8 @@ export interface Deps {
   onError?: (error: unknown, request: ApiRequest) => void;
   /** Lets other work of the event loop run; long scans call it. */
   turn: () => Promise<void>;
-  /** The same for work that looks at the time itself: one for each piece of work of a user's. */
+  /** The same for work that looks at the time itself: one for each piece of work of a user's, rationed while others ask. */
   pace: (user?: string) => Pace;
-  /** The same for what a user sent to be judged: expressions and patterns over it, rationed while others ask. */
-  judging: (user: string) => Pace;
 }
 
 /** Notes that a request has entered a stage; does nothing unless somebody traces. */

@@ -12,7 +12,7 @@ import type { Requested } from "../auth/impersonate.ts";
 import type { Kind, KubeObject } from "../machinery/types.ts";
 import { type Classified, Levels } from "./flow_levels.ts";
 import type { Refusal, Ticket, Work } from "./flow_queues.ts";
-import { Rations, Slices, Turns } from "./flow_turns.ts";
+import { Rations, SLICE_CHARGE_MS_MAX, Slices, Turns } from "./flow_turns.ts";
 import { WatchCounts, workOf } from "./flow_work.ts";
 import { type Call, type Reply, textReply } from "./http.ts";
 import type { Passage } from "./passage.ts";
@@ -99,9 +99,9 @@ export class Flow {
     const { readsMax = READS_MAX, writesMax = WRITES_MAX, fair = true } = options;
     this.#options = { readsMax, writesMax, fair, timeoutMs: options.timeoutMs ?? 60_000 };
     this.#context = context;
-    this.#turns = new Turns(context.clock);
-    this.#slices = new Slices(context.clock);
     this.#rations = new Rations(context.clock);
+    this.#turns = new Turns(context.clock, this.#rations);
+    this.#slices = new Slices(context.clock);
     if (fair) this.levels = new Levels(context.clock, readsMax + writesMax);
   }
 
@@ -115,14 +115,15 @@ export class Flow {
     return this.#turns.sliceMs;
   }
 
-  /** Lets other work run; resolves when long work of a user's may go on. */
-  slice(user?: string): Promise<void> {
-    return this.#slices.turn(user);
-  }
-
-  /** The same for work that is rationed while others ask. `workedMs`: how long it went on. */
-  async rationed(user: string, workedMs: number): Promise<void> {
-    if (this.sharing) await this.#rations.spend(user, workedMs);
+  /**
+   * Lets other work run; resolves when long work may go on. A user's is rationed while others ask. `workedMs`: how long it
+   * went on.
+   */
+  async slice(user?: string, workedMs = 0): Promise<void> {
+    if (user && this.sharing) {
+      const waitMs = this.#rations.spend(user, Math.min(workedMs, SLICE_CHARGE_MS_MAX));
+      if (waitMs > 0) await this.#context.clock.sleep(waitMs);
+    }
     await this.#slices.turn(user);
   }
 

@@ -10,10 +10,13 @@ import {
   RATION_MS_MAX,
   RATION_PART,
   Rations,
+  REQUEST_CHARGE_MS,
+  SHARED_LONG_ANSWERS_MAX,
   SHARED_SLICE_MS,
   SHARED_TURN_REQUESTS_MAX,
   SLICE_MS,
   Slices,
+  TURN_CHARGE_MS_MAX,
   TURN_REQUESTS_MAX,
   TURN_WAITERS_MAX,
   TURN_WAITING_MAX,
@@ -652,6 +655,7 @@ Deno.test("Turns: in a turn a user's first requests are begun, the rest in later
     manual: true,
     monotonic: () => 0,
     turn: () => new Promise((go) => waiting.push(go)),
+    sleep: () => Promise.reject(new Error("nobody rests")),
   });
   const begun: string[] = [];
   const enter = (user: string) => {
@@ -680,6 +684,7 @@ Deno.test("Turns: while several ask, few of a user are begun between two looks a
     manual: false,
     monotonic: () => 0,
     turn: (look) => new Promise((go) => waiting.push({ look, go })),
+    sleep: () => Promise.reject(new Error("nobody rests")),
   });
   const looks: (boolean | undefined)[] = [];
   const turn = async () => {
@@ -743,23 +748,56 @@ Deno.test("Slices: users have theirs by turns, however much each has waiting", a
   assertEquals(went, ["a0", "b4", "c5", "a1", "b6", "a2", "a3"]);
 });
 
-Deno.test("Rations: a user's long work has a part of the time once it has done much, others' not", async () => {
+Deno.test("Rations: what a user does has a part of the time once that was much, what others do has not", async () => {
   const clock = new ManualClock();
   const rations = new Rations(clock);
   const slices = RATION_MS_MAX / SLICE_MS;
-  for (let i = 0; i < slices; i++) assertEquals(rations.spend("flood", SLICE_MS), undefined);
-  // What a piece of work says beyond a slice, it has waited
-  let went = false;
-  void rations.spend("flood", 1_000)?.then(() => went = true);
-  assertEquals(rations.spend("calm", SLICE_MS), undefined);
-  await clock.advance(SLICE_MS / RATION_PART - 1);
-  assertEquals(went, false);
-  await clock.advance(1);
-  assertEquals(went, true);
+  for (let i = 0; i < slices; i++) assertEquals(rations.spend("flood", SLICE_MS), 0);
+  assertEquals(rations.spend("flood", SLICE_MS), SLICE_MS / RATION_PART);
+  assertEquals(rations.spend("calm", SLICE_MS), 0);
   // Who waits may do all of it again
   await clock.advance(10 * RATION_MS_MAX / RATION_PART);
-  for (let i = 0; i < slices; i++) assertEquals(rations.spend("flood", SLICE_MS), undefined);
-  assert(rations.spend("flood", SLICE_MS) instanceof Promise);
+  for (let i = 0; i < slices; i++) assertEquals(rations.spend("flood", SLICE_MS), 0);
+  assertEquals(rations.spend("flood", SLICE_MS), SLICE_MS / RATION_PART);
+});
+
+Deno.test("Turns: who has done much rests while others ask, and is begun again after that", async () => {
+  let now = 0;
+  const sleeping: { ms: number; go: () => void }[] = [];
+  const turns = new Turns({
+    manual: false,
+    monotonic: () => now,
+    turn: () => new ManualClock().turn(),
+    sleep: (ms) => new Promise((go) => sleeping.push({ ms, go })),
+  });
+  const turn = async () => {
+    for (let i = 0; i < 4; i++) await new ManualClock().turn();
+  };
+  /** Begins one of a user's, in a turn that is as long as counts; what it waits for where it has to. */
+  const enter = async (user: string) => {
+    const entered = turns.enter(user, false);
+    if (entered) return { entered };
+    now += TURN_CHARGE_MS_MAX;
+    await turn();
+  };
+  // Alone nobody rests
+  for (let i = 0; i < RATION_MS_MAX; i++) assertEquals(await enter("flood"), undefined);
+  await enter("calm");
+  let waiting = await enter("flood");
+  let done = 1;
+  for (; !waiting; done++) waiting = await enter("flood");
+  const each = TURN_CHARGE_MS_MAX * (1 - RATION_PART) + REQUEST_CHARGE_MS;
+  assertEquals(done, Math.ceil(RATION_MS_MAX / each));
+  let begun = false;
+  void waiting.entered.then(() => begun = true);
+  await turn();
+  assertEquals(turns.enter("calm", false), undefined);
+  await turn();
+  assertEquals([begun, sleeping.length], [false, 1]);
+  now += sleeping[0].ms;
+  sleeping[0].go();
+  await turn();
+  assertEquals(begun, true);
 });
 
 Deno.test("Turns: long answers are sent a few at a time; who lets too many wait is refused", async () => {
@@ -779,6 +817,31 @@ Deno.test("Turns: long answers are sent a few at a time; who lets too many wait 
   turns.left("flood");
   for (let i = 0; i < 9; i++) await clock.turn();
   assertEquals(begun, LONG_ANSWERS_MAX + 1);
+});
+
+Deno.test("Turns: while several ask, fewer long answers of a user are sent at once", async () => {
+  const turns = new Turns({
+    manual: false,
+    monotonic: () => 0,
+    turn: () => new ManualClock().turn(),
+    sleep: () => Promise.reject(new Error("nobody rests")),
+  });
+  const turn = async () => {
+    for (let i = 0; i < 9; i++) await new ManualClock().turn();
+  };
+  turns.enter("calm", false);
+  for (let i = 0; i < SHARED_LONG_ANSWERS_MAX; i++) {
+    assertEquals(turns.enter("flood", true), undefined);
+  }
+  let begun = false;
+  const next = turns.enter("flood", true);
+  assert(next instanceof Promise);
+  void next.then(() => begun = true);
+  await turn();
+  assertEquals(begun, false);
+  turns.left("flood");
+  await turn();
+  assertEquals(begun, true);
 });
 
 Deno.test("flow: a flood by one user holds up another's request by a turn's worth of it", async () => {

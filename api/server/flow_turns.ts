@@ -11,6 +11,9 @@
  * the flood's. So while several ask, few requests are begun in a turn, and between two turns the sockets are looked at:
  * the flood is drawn into its own queue, and who asks little is answered nearly as if alone. The look must begin when the
  * turn's work is done; if it is over before, nothing has been looked at.
+ *
+ * Still the processor would never be free, and whoever comes would find it at work at each of its steps, and the garbage
+ * collector more often. So while several ask, what a user has done is rationed: much at once, then a part of the time.
  */
 import type { Clock } from "../../kv/clock.ts";
 
@@ -24,17 +27,23 @@ export const TURN_WAITERS_MAX = 8;
 export const SHARED_TURN_REQUESTS_MAX = 2;
 /** How long several users count as asking after they took turns, in ms. */
 export const SHARED_MS = 1_000;
-/** Long answers of one user that are sent at once. */
+/** Long answers of one user that are sent at once, and while several ask. */
 export const LONG_ANSWERS_MAX = 2;
+export const SHARED_LONG_ANSWERS_MAX = 1;
 /** Requests of one user that wait for their turn. */
 export const TURN_WAITING_MAX = 1_000;
 /** Long work gives way after so long, in ms. */
 export const SLICE_MS = 2;
 /** The same while several users ask. */
 export const SHARED_SLICE_MS = 0.1;
-/** Long work that a user has done before it is rationed while others ask, in ms. */
+/** What a slice says of itself beyond this, it has waited; the same of a turn, in ms. */
+export const SLICE_CHARGE_MS_MAX = 1;
+export const TURN_CHARGE_MS_MAX = 2;
+/** What of a request is done in other turns than that in which it is begun: it is read, and its answer sent, in ms. */
+export const REQUEST_CHARGE_MS = 0.1;
+/** Work that a user has done before it is rationed while others ask, in ms. */
 export const RATION_MS_MAX = 50;
-/** The part of the time that its long work has from then on. */
+/** The part of the time that its work has from then on. */
 export const RATION_PART = 1 / 4;
 /** Users that are remembered whether or not they ask. */
 const SHARES_KEPT = 1_024;
@@ -46,12 +55,15 @@ interface Share {
   begun: number;
   /** Long answers under way. */
   long: number;
+  /** It has done much: until when nothing more of it is begun while others ask. */
+  restsUntil: number;
   readonly waiting: { long: boolean; go: () => void }[];
 }
 
 /** See the module's text. */
 export class Turns {
-  readonly #clock: Pick<Clock, "manual" | "turn" | "monotonic">;
+  readonly #clock: Pick<Clock, "manual" | "turn" | "monotonic" | "sleep">;
+  readonly #rations: Rations;
   readonly #shares = new Map<string, Share>();
   /** Those who let requests wait, the next one first. */
   readonly #queue: Share[] = [];
@@ -59,12 +71,21 @@ export class Turns {
   #turn = 0;
   #ticking = false;
   #since = 0;
+  /** Whose requests were begun in this turn, one for each. */
+  #began: Share[] = [];
+  /** Somebody rests, and is looked at again when that is over. */
+  #resting = false;
   /** Who asked last, and until when several count as asking. */
   #last = "";
   #sharedUntil = 0;
 
-  constructor(clock: Pick<Clock, "manual" | "turn" | "monotonic">) {
+  /** `rations`: what users may do while others ask. */
+  constructor(
+    clock: Pick<Clock, "manual" | "turn" | "monotonic" | "sleep">,
+    rations: Rations = new Rations(clock),
+  ) {
     this.#clock = clock;
+    this.#rations = rations;
   }
 
   /**
@@ -107,7 +128,9 @@ export class Turns {
   #shareOf(user: string): Share {
     let share = this.#shares.get(user);
     if (!share) {
-      this.#shares.set(user, share = { user, turn: this.#turn, begun: 0, long: 0, waiting: [] });
+      const turn = this.#turn;
+      share = { user, turn, begun: 0, long: 0, restsUntil: 0, waiting: [] };
+      this.#shares.set(user, share);
     } else if (share.turn !== this.#turn) {
       share.turn = this.#turn;
       share.begun = 0;
@@ -118,13 +141,31 @@ export class Turns {
   #begin(share: Share, long: boolean): void {
     share.begun++;
     if (long) share.long++;
+    this.#began.push(share);
+  }
+
+  /** Notes who did this turn's work. */
+  #charge(): void {
+    const began = this.#began;
+    this.#began = [];
+    if (!this.#shared) return;
+    const now = this.#clock.monotonic();
+    const turnMs = Math.min(now - this.#since, TURN_CHARGE_MS_MAX);
+    const workedMs = turnMs / began.length + REQUEST_CHARGE_MS;
+    for (const share of began) share.restsUntil = now + this.#rations.spend(share.user, workedMs);
   }
 
   #fits(share: Share, long: boolean): boolean {
-    if (long && share.long >= LONG_ANSWERS_MAX) return false;
+    if (this.#stuck(share, long)) return false;
     if (share.begun === 0) return true;
     return share.begun < (this.#shared ? SHARED_TURN_REQUESTS_MAX : TURN_REQUESTS_MAX) &&
       this.#clock.monotonic() - this.#since < TURN_MS_MAX;
+  }
+
+  /** Whether nothing of a user's may be begun, whoever else waits. */
+  #stuck(share: Share, long: boolean): boolean {
+    const most = this.#shared ? SHARED_LONG_ANSWERS_MAX : LONG_ANSWERS_MAX;
+    return (long && share.long >= most) || (this.#shared && share.restsUntil > this.#since);
   }
 
   /** How long a slice of long work may be now, in ms. */
@@ -144,6 +185,7 @@ export class Turns {
   #nextTurn(): void {
     this.#ticking = true;
     void this.#clock.turn(false).then(() => {
+      this.#charge();
       if (this.#queue.length === 0) this.#tick();
       else void this.#clock.turn(this.#shared || undefined).then(() => this.#tick());
     });
@@ -160,7 +202,7 @@ export class Turns {
     while (left > 0 && stuck < queue.length) {
       const share = queue.shift()!;
       const next = share.waiting[0];
-      if (next.long && share.long >= LONG_ANSWERS_MAX) {
+      if (this.#stuck(share, next.long)) {
         queue.push(share);
         stuck++;
         continue;
@@ -173,9 +215,24 @@ export class Turns {
       if (share.waiting.length > 0) queue.push(share);
       next.go();
     }
-    // Where all that wait have long answers to come, the end of one is heard
+    // Where all that wait rest, or have long answers to come, the end of that is heard
     if (stuck < queue.length) this.#nextTurn();
+    else if (queue.length > 0) this.#rest();
     if (this.#shares.size > this.#sharesMax) this.#forget();
+  }
+
+  /** Looks again at those who wait when the first of them has rested. */
+  #rest(): void {
+    const resting = this.#queue.map(({ restsUntil }) => restsUntil)
+      .filter((until) => until > this.#since);
+    if (this.#resting || resting.length === 0) return;
+    this.#resting = true;
+    void this.#clock.sleep(Math.min(...resting) - this.#since).then(() => {
+      this.#resting = false;
+      if (this.#ticking) return;
+      this.#since = this.#clock.monotonic();
+      this.#nextTurn();
+    });
   }
 
   /** Forgets those who have nothing under way. */
@@ -188,20 +245,20 @@ export class Turns {
 }
 
 /**
- * Long work that users may still do while others ask: some at once, more as time goes by. A slice is short, but where one
+ * What users may still do while others ask: some at once, more as time goes by. A slice of work is short, but where one
  * follows the other the processor is never free, and whoever comes waits for a slice at each of its steps.
  */
 export class Rations {
-  readonly #clock: Pick<Clock, "monotonic" | "sleep">;
+  readonly #clock: Pick<Clock, "monotonic">;
   /** What each has left, in ms, and when that was said. Who is not in it has all. */
   readonly #left = new Map<string, { ms: number; at: number }>();
 
-  constructor(clock: Pick<Clock, "monotonic" | "sleep">) {
+  constructor(clock: Pick<Clock, "monotonic">) {
     this.#clock = clock;
   }
 
-  /** Notes that a user has worked so long; a promise where it must wait before it goes on. */
-  spend(user: string, workedMs: number): Promise<void> | undefined {
+  /** Notes that a user has worked so long; how long it must wait before it goes on, in ms. */
+  spend(user: string, workedMs: number): number {
     const now = this.#clock.monotonic();
     let left = this.#left.get(user);
     if (!left) {
@@ -209,9 +266,9 @@ export class Rations {
       if (this.#left.size > SHARES_KEPT) this.#left.delete(this.#left.keys().next().value!);
     }
     left.ms = Math.min(RATION_MS_MAX, left.ms + (now - left.at) * RATION_PART);
-    left.ms -= Math.min(workedMs, SLICE_MS);
+    left.ms -= workedMs;
     left.at = now;
-    return left.ms < 0 ? this.#clock.sleep(-left.ms / RATION_PART) : undefined;
+    return Math.max(0, -left.ms / RATION_PART);
   }
 }
 

@@ -184,7 +184,7 @@ async function judgedSlowly(
 ): Promise<void> {
   const { kind: { hooks }, warnings } = request;
   const { object, old } = judging;
-  const pace = deps.judging(request.user.name);
+  const pace = deps.pace(request.user.name);
   await unsettled?.settle(pace);
   let causes: Cause[] | undefined;
   while (!causes) {

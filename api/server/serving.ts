@@ -312,7 +312,9 @@ async function pump(
       const turn = out.letOut(value);
       if (turn) await turn;
       if (signal.aborted) break;
-      if (!to.write(socket ? chunkOf(value) : value)) await drained(to, signal, clock);
+      if (!(socket ? writeChunk(socket, value) : res.write(value))) {
+        await drained(to, signal, clock);
+      }
     }
     whole = true;
   } finally {
@@ -321,6 +323,21 @@ async function pump(
     // One that broke off must not look like one that ended: whoever called this hangs up
     else if (whole) res.end();
   }
+}
+
+/** Pieces of more bytes are not copied into a frame: the garbage of long lists would be twice as much. */
+const FRAMED_BYTES_MAX = 16 * 1024;
+const LINE_END = new Uint8Array([13, 10]);
+
+/** Writes a piece as a chunk of HTTP/1.1; whether more can be sent. */
+function writeChunk(socket: Socket, piece: Uint8Array): boolean {
+  if (piece.length <= FRAMED_BYTES_MAX) return socket.write(chunkOf(piece));
+  socket.cork();
+  socket.write(encoder.encode(`${piece.length.toString(16)}\r\n`));
+  socket.write(piece);
+  const more = socket.write(LINE_END);
+  socket.uncork();
+  return more;
 }
 
 const chunks = new WeakMap<Uint8Array, Uint8Array>();

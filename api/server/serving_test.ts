@@ -1,6 +1,7 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { PassThrough } from "node:stream";
-import type { IncomingMessage } from "./listen.ts";
+import { joinedBytes } from "../machinery/joined_bytes.ts";
+import { type IncomingMessage, listen } from "./listen.ts";
 import { callOf } from "./serving.ts";
 
 /** A request whose body the test writes. */
@@ -36,4 +37,23 @@ Deno.test("Call.body() listens no longer where there is too much, or its client 
   other.body.emit("aborted");
   await assertRejects(() => half, Error, "unexpected EOF");
   assertEquals(other.listening(), before);
+});
+
+Deno.test("serve() sends the pieces of an answer as they are, however long they are", async () => {
+  const pieces = [1, 20_000, 3, 100_000, 64 * 1024].map((length, i) =>
+    new Uint8Array(length).fill(65 + i)
+  );
+  const body = async function* () {
+    yield* pieces;
+  };
+  const listener = await listen({
+    answer: () => Promise.resolve({ status: 200, headers: {}, body: body() }),
+    upgrade: () => {},
+  }, { port: 0 });
+  try {
+    const answer = await fetch(`http://127.0.0.1:${listener.port}/`);
+    assertEquals(await answer.bytes(), joinedBytes(pieces));
+  } finally {
+    await listener.close();
+  }
 });
