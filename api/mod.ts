@@ -79,6 +79,7 @@ import { Arrivals } from "./server/arrivals.ts";
 import { Auditor, type AuditSink } from "./server/audit.ts";
 import { AuditLog } from "./server/audit_log.ts";
 import { AuditWebhook } from "./server/audit_webhook.ts";
+import { InnerMetrics } from "./server/inner_metrics.ts";
 import { WatchEvents } from "./server/watch_metrics.ts";
 import { hostLogFiles, hostUsage } from "./server/files.ts";
 import { Health } from "./server/health.ts";
@@ -292,6 +293,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     closing: new Closing(clock, front.closing),
     health: new Health(),
     watchEvents: new WatchEvents(),
+    inner: new InnerMetrics(),
     identity: options.identity,
     admissions: options.admissions,
     startedAt: clock.now(),
@@ -414,6 +416,7 @@ function metricsOf(
   if (metricsText) metrics.add(metricsText);
   if (exporter) metrics.add(() => exporter.lines());
   metrics.add(() => deps.watchEvents.text());
+  metrics.add(() => deps.inner.text());
   metrics.add(() => aggregation.lines());
   metrics.add(() => definitions.metricsText());
   return metrics;

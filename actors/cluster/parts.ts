@@ -15,7 +15,7 @@ import {
   usageOf,
 } from "../nodes/mod.ts";
 import { createSystem, type Logger, type System } from "../runtime/mod.ts";
-import { workqueueLines } from "../runtime/metrics.ts";
+import { controllerLines, workqueueLines } from "../runtime/metrics.ts";
 import { settler } from "../runtime/rest.ts";
 import { FrontProxy } from "../../api/auth/front_proxy.ts";
 import type { Auth } from "../../api/auth/mod.ts";
@@ -120,7 +120,7 @@ export function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<
     metricsText: () =>
       [
         ...featureLines(gates),
-        workqueueLines(system.report()),
+        ...actorLines(system),
         ...[auth, view].map((part) => part.metricsText()),
         controllerMetrics.text(),
       ].filter(Boolean).join("\n"),
@@ -148,6 +148,11 @@ export function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<
   const shared = sharedOf(options, { metrics: controllerMetrics, features: gates }, clock);
   const local = { nodes, simulated, view, authorities, frontProxy, outbound, peers, shared, cidrs };
   return { ...ground, ...made, ...local, host, kit };
+}
+
+function actorLines(system: System): string[] {
+  const reports = system.report();
+  return [workqueueLines(reports), controllerLines(reports)];
 }
 
 /** What controllers share with the server. */

@@ -145,6 +145,7 @@ async function pullVolumes(
       );
     }
     const { kind, restarts: attempt } = record;
+    ports.metrics?.imageVolumes.add({});
     const fetching = () => {
       const text = `Pulling image "${image.reference}"`;
       containerEvent(ports, pod, record, "Normal", "Pulling", text);
@@ -153,8 +154,10 @@ async function pullVolumes(
     try {
       const { reference, pullPolicy = "IfNotPresent" } = image;
       image.reference = (await runtime.pull(reference, pullPolicy, signal, of)).imageId;
+      ports.metrics?.mountedImages.add({});
     } catch (error) {
       if (signal.aborted) throw error;
+      ports.metrics?.unmountedImages.add({});
       const text = `failed to pull image volume "${name}" of pod ${pod.metadata.name}: ${
         (error as Error).message
       }`;

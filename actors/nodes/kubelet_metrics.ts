@@ -61,6 +61,18 @@ export class KubeletMetrics {
     "kubelet_graceful_shutdown_end_time_seconds",
     "[ALPHA] Last graceful shutdown end time since unix epoch in seconds",
   );
+  readonly imageVolumes = new Counter(
+    "kubelet_image_volume_requested_total",
+    "[BETA] Number of requested image volumes.",
+  );
+  readonly mountedImages = new Counter(
+    "kubelet_image_volume_mounted_succeed_total",
+    "[BETA] Number of successful image volume mounts.",
+  );
+  readonly unmountedImages = new Counter(
+    "kubelet_image_volume_mounted_errors_total",
+    "[BETA] Number of failed image volume mounts.",
+  );
   readonly probes = new Counter(
     "prober_probe_total",
     "[BETA] Cumulative number of a liveness, readiness or startup probe for a container by result.",
@@ -92,6 +104,9 @@ export class KubeletMetrics {
       this.evictions,
       this.preemptions,
       this.rejections,
+      this.imageVolumes,
+      this.mountedImages,
+      this.unmountedImages,
       this.shutdownStart,
       this.shutdownEnd,
     ];

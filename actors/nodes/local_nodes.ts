@@ -151,7 +151,7 @@ export async function startLocalNodes(
   for (const name of names) await places?.own(name);
   const network = new LoopbackNetwork(ranges);
   let dnsPort: number | undefined;
-  const proxyMetrics = new ProxyMetrics();
+  const proxyMetrics = new ProxyMetrics(ranges);
   const { path: folder, temporary } = await options.folder();
   for (let index = 0; index < count; index++) {
     const own = {

@@ -140,6 +140,9 @@ Deno.test("/metrics and /metrics/probes have what was counted", async () => {
   counts.containerStarted("sidecar");
   counts.containerStarted("app", "StartError");
   counts.probes.add({ probe_type: "Liveness", result: "successful", container: "c" });
+  for (const name of ["imageVolumes", "mountedImages", "unmountedImages"] as const) {
+    counts[name].add({});
+  }
   const text = await page("/metrics", counts);
   assertMatch(text, /^kubelet_pod_start_duration_seconds_bucket\{le="2"\} 1$/m);
   assertMatch(text, /^kubelet_started_containers_total\{container_type="init_container"\} 1$/m);
@@ -147,6 +150,9 @@ Deno.test("/metrics and /metrics/probes have what was counted", async () => {
     text,
     /^kubelet_started_containers_errors_total\{container_type="container",code="StartError"\} 1$/m,
   );
+  assertMatch(text, /^kubelet_image_volume_requested_total 1$/m);
+  assertMatch(text, /^kubelet_image_volume_mounted_succeed_total 1$/m);
+  assertMatch(text, /^kubelet_image_volume_mounted_errors_total 1$/m);
   assertMatch(text, /^kubelet_running_pods 1$/m);
   assertMatch(text, /^kubelet_desired_pods\{static="true"\} 1$/m);
   assertMatch(

@@ -153,6 +153,7 @@ export class Actor<S> implements Supervised, ActorHandle {
       lagMs: mailbox.lagMs,
       handled: this.handled,
       times: this.#times,
+      unfinished: mailbox.unfinished,
       failed: this.#failedBefore + mailbox.failedCount,
       restarts: Math.max(0, this.#lives - 1),
       lastKey: mailbox.lastKey,

@@ -127,6 +127,8 @@ export interface ActorControl {
 export interface ActorReport extends ShownReport {
   /** How long its keys waited and were worked on. */
   times: QueueTimes;
+  /** How long handlers that run have run: all together, and the longest. */
+  unfinished: { sumMs: number; longestMs: number };
 }
 
 /** What the runtime is built from. */

@@ -54,6 +54,14 @@ interface Wake {
   timer: Timer;
 }
 
+/** A handler that runs. */
+interface Running {
+  /** When it began (monotonic). */
+  began: number;
+  /** Its key came again meanwhile. */
+  again: boolean;
+}
+
 /** See the module's text. Closed until `open` is called: mail that comes before waits. */
 export class Mailbox implements ActorControl {
   readonly #options: MailboxOptions;
@@ -64,8 +72,8 @@ export class Mailbox implements ActorControl {
   readonly #backoffMsMax: number;
   /** Keys in order of arrival, with the monotonic time of it. */
   readonly #waiting = new Map<string, number>();
-  /** Keys whose handler runs; true: the key came again meanwhile. */
-  readonly #running = new Map<string, boolean>();
+  /** Keys whose handler runs. */
+  readonly #running = new Map<string, Running>();
   /** Wake-ups that somebody asked for by `send`. */
   readonly #delayed = new Map<string, Wake>();
   /** Wake-ups that the last outcome or failure of the key asked for; any earlier handling voids them. */
@@ -103,6 +111,17 @@ export class Mailbox implements ActorControl {
   }
   get running(): number {
     return this.#running.size;
+  }
+  /** How long handlers that run have run: all together, and the longest. */
+  get unfinished(): { sumMs: number; longestMs: number } {
+    const now = this.#clock.monotonic();
+    let sumMs = 0;
+    let longestMs = 0;
+    for (const { began } of this.#running.values()) {
+      sumMs += now - began;
+      longestMs = Math.max(longestMs, now - began);
+    }
+    return { sumMs, longestMs };
   }
   get delayed(): number {
     return this.#delayed.size + this.#comeBack.size;
@@ -147,8 +166,9 @@ export class Mailbox implements ActorControl {
       this.#wake(this.#delayed, key, delayMs);
       return;
     }
-    if (this.#running.has(key)) {
-      this.#running.set(key, true);
+    const running = this.#running.get(key);
+    if (running) {
+      running.again = true;
       return;
     }
     this.#enqueue(key);
@@ -233,8 +253,9 @@ export class Mailbox implements ActorControl {
         wake.timer.cancel();
         this.#comeBack.delete(key);
       }
-      this.#running.set(key, false);
-      void this.#run(key, since);
+      const running = { began: this.#clock.monotonic(), again: false };
+      this.#running.set(key, running);
+      void this.#run(key, since, running);
     }
   }
 
@@ -258,9 +279,9 @@ export class Mailbox implements ActorControl {
     return true;
   }
 
-  async #run(key: string, since: number): Promise<void> {
+  async #run(key: string, since: number, running: Running): Promise<void> {
     const { times } = this.#options;
-    const began = this.#clock.monotonic();
+    const { began } = running;
     const waitedMs = began - since;
     times?.queued.add(waitedMs / 1000);
     let afterMs: number | undefined;
@@ -291,7 +312,7 @@ export class Mailbox implements ActorControl {
       outcome: outcomeOf(failed, afterMs),
       afterMs,
     });
-    const again = this.#running.get(key);
+    const { again } = running;
     this.#running.delete(key);
     if (this.#open) {
       // What comes again of itself comes for the same reason

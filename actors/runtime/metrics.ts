@@ -17,6 +17,18 @@ const ROWS: readonly [string, "counter" | "gauge", string, (report: ActorReport)
     "How long the oldest waiting key has waited",
     ({ lagMs }) => lagMs / 1000,
   ],
+  [
+    "workqueue_unfinished_work_seconds",
+    "gauge",
+    "How long keys that are worked on have been, together",
+    ({ unfinished }) => unfinished.sumMs / 1000,
+  ],
+  [
+    "workqueue_longest_running_processor_seconds",
+    "gauge",
+    "How long the key has been that is worked on longest",
+    ({ unfinished }) => unfinished.longestMs / 1000,
+  ],
 ];
 
 /** Histograms: a name of upstream's, what it tells, and which of a report's. */
@@ -43,6 +55,20 @@ export function workqueueLines(reports: readonly ActorReport[]): string {
     }
   }
   return lines.join("\n");
+}
+
+const MANAGED = "running_managed_controllers";
+
+/** Controllers that run in this process. */
+export function controllerLines(reports: readonly ActorReport[]): string {
+  const lines = [`# HELP ${MANAGED} Controllers that run`, `# TYPE ${MANAGED} gauge`];
+  for (const { address, state } of reports) {
+    const row = /^controller\/([^/]+)$/.exec(address)?.[1];
+    if (row === undefined) continue;
+    const running = state === "running" ? 1 : 0;
+    lines.push(`${MANAGED}{manager="kube-controller-manager",name="${row}"} ${running}`);
+  }
+  return lines.length > 2 ? lines.join("\n") : "";
 }
 
 /** `controller/deployment` is `deployment`, as upstream's queue; others keep their address. */

@@ -16,6 +16,7 @@ import {
   type PodInfo,
   type Refusal,
 } from "./framework.ts";
+import type { PointTimes } from "./metrics.ts";
 import { Verdicts } from "./node_memory.ts";
 import { REMEDIES } from "./remedies.ts";
 import type { Steps } from "./steps.ts";
@@ -51,6 +52,7 @@ export interface NodeVerdict {
 /** What a decision needs beside cluster and plugins. */
 export interface AlgorithmOptions {
   random: () => number;
+  points: PointTimes;
   /** Of which nodes are looked for before the best is taken, in percent (default 0: the adaptive share). */
   percentageOfNodesToScore?: number;
 }
@@ -80,14 +82,16 @@ export class Algorithm {
   readonly #plugins: readonly Plugin[];
   readonly #random: () => number;
   readonly #percentage: number;
+  readonly #points: PointTimes;
   #next = 0;
   readonly #verdicts = new Memory<Verdicts>(ALIKE_MAX);
 
   constructor(
     cluster: Cluster,
     plugins: readonly Plugin[],
-    { random, percentageOfNodesToScore = 0 }: AlgorithmOptions,
+    { random, points, percentageOfNodesToScore = 0 }: AlgorithmOptions,
   ) {
+    this.#points = points;
     this.#cluster = cluster;
     this.#plugins = plugins;
     this.#random = random;
@@ -137,15 +141,27 @@ export class Algorithm {
   /** The nodes that would do, or why there are none. */
   consider(pod: PodInfo): Feasible | Diagnosis {
     const cycle: Cycle = { pod, cluster: this.#cluster, state: new Map() };
+    const points = this.#points;
+    const began = points.now();
+    const filters = this.#preFilter(cycle);
+    const between = points.now();
+    if ("plugin" in filters) {
+      const status = filters.unresolvable ? "UnschedulableAndUnresolvable" : "Unschedulable";
+      points.passed("PreFilter", between - began, status);
+      const plugins = new Set([filters.plugin]);
+      return { nodes: this.#cluster.nodes.length, refusals: new Map(), all: filters, plugins };
+    }
+    points.passed("PreFilter", between - began);
+    const found = this.#filter(cycle, filters);
+    points.passed("Filter", points.now() - between);
+    return found;
+  }
+
+  #filter(cycle: Cycle, filters: readonly Plugin[]): Feasible | Diagnosis {
     const nodes = this.#cluster.nodes;
     const refusals = new Map<string, Refusal>();
     const plugins = new Set<string>();
-    const filters = this.#preFilter(cycle);
-    if ("plugin" in filters) {
-      plugins.add(filters.plugin);
-      return { nodes: nodes.length, refusals, all: filters, plugins };
-    }
-    const promised = this.#cluster.promisedTo(pod.uid);
+    const promised = this.#cluster.promisedTo(cycle.pod.uid);
     // A pod whose victims have left takes the node that was emptied for it, whatever else is free.
     if (promised && !this.#filterNode(cycle, filters, promised)) {
       return { cycle, nodes: [promised], refusals };
@@ -322,9 +338,14 @@ export class Algorithm {
     extra: ReadonlyMap<string, number> | undefined,
   ): NodeInfo {
     const totals = new Float64Array(nodes.length);
-    for (const { plugin, scores } of this.#scores(cycle, nodes)) {
+    const points = this.#points;
+    const spent = { pre: 0 };
+    const began = points.now();
+    for (const { plugin, scores } of this.#scores(cycle, nodes, spent)) {
       for (let i = 0; i < scores.length; i++) totals[i] += scores[i] * plugin.weight!;
     }
+    points.passed("PreScore", spent.pre);
+    points.passed("Score", points.now() - began - spent.pre);
     if (extra) nodes.forEach((node, i) => totals[i] += extra.get(node.name) ?? 0);
     let best = 0;
     let ties = 1;
@@ -337,15 +358,21 @@ export class Algorithm {
     return nodes[best];
   }
 
-  /** Each plugin's scores, which are good until the next one's. */
+  /** Each plugin's scores, which are good until the next one's. `spent` is told how long was got ready for them. */
   *#scores(
     cycle: Cycle,
     nodes: readonly NodeInfo[],
+    spent = { pre: 0 },
   ): Generator<{ plugin: Plugin; scores: Float64Array }> {
     const scores = new Float64Array(nodes.length);
     for (const plugin of this.#plugins) {
       if (!plugin.score || !plugin.weight) continue;
-      if (plugin.preScore?.(cycle, nodes) === "skip") continue;
+      if (plugin.preScore) {
+        const began = this.#points.now();
+        const said = plugin.preScore(cycle, nodes);
+        spent.pre += this.#points.now() - began;
+        if (said === "skip") continue;
+      }
       for (let i = 0; i < nodes.length; i++) scores[i] = plugin.score(cycle, nodes[i]);
       plugin.normalize?.(cycle, scores, nodes);
       yield { plugin, scores };

@@ -7,6 +7,7 @@ import { type Diagnosis, fitErrorText, type PodInfo } from "./framework.ts";
 import { podInfoOf } from "./pod_info.ts";
 import { completeConfiguration, type SchedulerConfiguration } from "./configuration.ts";
 import { ManualClock } from "../../kv/mod.ts";
+import { SchedulerMetrics } from "./metrics.ts";
 import { bestOf, preempt, RememberedCandidates } from "./preemption.ts";
 import { type PluginHandle, profilesOf, REGISTRY } from "./profile.ts";
 import { atOnce } from "./steps.ts";
@@ -52,7 +53,7 @@ async function world(
     replicationControllers: fixed(),
     namespaces: fixed(),
     informers: { for: () => fixed() },
-    clock: { random: () => 0.5 },
+    clock: { random: () => 0.5, monotonic: () => 0 },
     shared: new Map(),
     cluster,
   } as unknown as PluginHandle;
@@ -411,6 +412,7 @@ Deno.test("choose() says of nodes that changed, came, went or were promised what
   const names = Array.from({ length: 6 }, (_, i) => `n${i}`);
   const w = await world(names.map((name) => node(name, { cpu: "4" })));
   const clock = new ManualClock({ seed: 11 });
+  const points = new SchedulerMetrics().points("default-scheduler", clock);
   const draw = (below: number) => Math.trunc(clock.random() * below);
   const placed: PodInfo[] = [];
   const promised: PodInfo[] = [];
@@ -437,7 +439,7 @@ Deno.test("choose() says of nodes that changed, came, went or were promised what
       "plugins" in said
         ? fitErrorText(said)
         : `${said.nodes.map(({ name }) => name).sort()} ${[...said.refusals.keys()].sort()}`;
-    const afresh = new Algorithm(w.cluster, w.plugins, { random: () => 0 });
+    const afresh = new Algorithm(w.cluster, w.plugins, { random: () => 0, points });
     const said = tell(w.algorithm.consider(asked));
     assertEquals(said, tell(afresh.consider(asked)), `step ${step}`);
     if (said.startsWith("0/")) unsaid++;

@@ -2,15 +2,20 @@
  * The scheduler's metrics, under kube-scheduler's names (v1.36, `pkg/scheduler/metrics`). Counting costs a few lookups a
  * pod; how long plugins take is measured for one pod in `SAMPLED_EVERY`, on the node that it got.
  */
-import { Counter, Duration } from "../../api/machinery/metric_series.ts";
+import {
+  Counter,
+  Duration,
+  exponentialBounds,
+  LabelTexts,
+} from "../../api/machinery/metric_series.ts";
+import type { Clock } from "../../kv/clock.ts";
 import type { ClusterEvent } from "./framework.ts";
 
 /** One pod in so many has its plugins measured. */
 export const SAMPLED_EVERY = 64;
 
 const PREFIX = "scheduler_";
-const powers = (first: number, factor: number, count: number) =>
-  Array.from({ length: count }, (_, i) => Number((first * factor ** i).toPrecision(12)));
+const powers = exponentialBounds;
 const ATTEMPT_BUCKETS = powers(0.001, 2, 15);
 
 /** How upstream calls what moves a pod from one place of the queue to another. */
@@ -53,6 +58,60 @@ export type Cause =
 
 /** How a try ended. */
 export type Result = "scheduled" | "unschedulable" | "error";
+
+/** Where plugins have their say, as upstream's metrics call it. */
+export type Point =
+  | "PreFilter"
+  | "Filter"
+  | "PostFilter"
+  | "PreScore"
+  | "Score"
+  | "Reserve"
+  | "Permit"
+  | "PreBind"
+  | "Bind"
+  | "PostBind";
+
+/** How all plugins of a point ended together. */
+export type PointStatus = "Success" | "Unschedulable" | "UnschedulableAndUnresolvable" | "Error";
+
+/** How long a profile's extension points take. */
+export class PointTimes {
+  readonly #times: Duration;
+  readonly #labels: LabelTexts<Point, PointStatus>;
+  readonly #clock: Pick<Clock, "monotonic">;
+
+  constructor(times: Duration, profile: string, clock: Pick<Clock, "monotonic">) {
+    this.#times = times;
+    const named = JSON.stringify(profile);
+    this.#labels = new LabelTexts((point, status) =>
+      `extension_point="${point}",status="${status}",profile=${named}`
+    );
+    this.#clock = clock;
+  }
+
+  now(): number {
+    return this.#clock.monotonic();
+  }
+
+  /** Notes that a point was passed in `ms`. */
+  passed(point: Point, ms: number, status: PointStatus = "Success"): void {
+    this.#times.add(this.#labels.of(point, status), ms);
+  }
+
+  /** Notes how long it takes to pass a point, and whether that fails. */
+  async during<T>(point: Point, pass: () => Promise<T>): Promise<T> {
+    const began = this.now();
+    try {
+      const result = await pass();
+      this.passed(point, this.now() - began);
+      return result;
+    } catch (error) {
+      this.passed(point, this.now() - began, "Error");
+      throw error;
+    }
+  }
+}
 
 /** What the scheduler counts. */
 export class SchedulerMetrics {
@@ -98,6 +157,11 @@ export class SchedulerMetrics {
     "How long a plugin takes at an extension point, sampled",
     powers(0.00001, 1.5, 20),
   );
+  readonly #points = new Duration(
+    `${PREFIX}framework_extension_point_duration_seconds`,
+    "How long all plugins of an extension point take together",
+    powers(0.0001, 2, 12),
+  );
   #decided = 0;
 
   /** A try ended, `ms` after its pod was taken from the queue. */
@@ -129,6 +193,11 @@ export class SchedulerMetrics {
     this.#incoming.add({ queue, event });
   }
 
+  /** Times of a profile's extension points. */
+  points(profile: string, clock: Pick<Clock, "monotonic">): PointTimes {
+    return new PointTimes(this.#points, profile, clock);
+  }
+
   plugin(plugin: string, point: string, ms: number): void {
     this.#plugins.add({ plugin, extension_point: point, status: "Success" }, ms);
   }
@@ -145,7 +214,7 @@ export class SchedulerMetrics {
     for (const series of [this.#durations, this.#algorithm, this.#sli, this.#tries]) {
       yield* series.lines();
     }
-    for (const series of [this.#victims, this.#plugins]) yield* series.lines();
+    for (const series of [this.#victims, this.#plugins, this.#points]) yield* series.lines();
     yield* gauge(
       "pending_pods",
       "Pending pods, by the place in the queue",

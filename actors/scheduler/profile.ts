@@ -7,6 +7,7 @@ import { labelSelector } from "../../api/machinery/selectors.ts";
 import type { Clock } from "../../kv/clock.ts";
 import type { Recorder } from "../runtime/contract.ts";
 import { Algorithm, type FilterQuestion } from "./algorithm.ts";
+import { type PointTimes, SchedulerMetrics } from "./metrics.ts";
 import type { Cluster } from "./cluster.ts";
 import {
   type CompleteConfiguration,
@@ -249,25 +250,30 @@ export interface Profile {
   /** Those on at a point, in its own order. */
   at: Readonly<Record<ExtensionPoint, readonly Plugin[]>>;
   algorithm: Algorithm;
+  points: PointTimes;
 }
 
 /** Makes a configuration's profiles, by their schedulers' names. They share the cluster's picture and its promises. */
 export async function profilesOf(
   configuration: CompleteConfiguration,
   registry: Registry,
-  handle: Omit<PluginHandle, "filter">,
+  { metrics = new SchedulerMetrics(), ...handle }: Omit<PluginHandle, "filter"> & {
+    metrics?: SchedulerMetrics;
+  },
 ): Promise<Map<string, Profile>> {
   const profiles = new Map<string, Profile>();
   for (const settings of configuration.profiles) {
     const name = settings.schedulerName;
     const filter: PluginHandle["filter"] = (pod) => profiles.get(name)!.algorithm.filter(pod);
     const made = await pluginsOf(settings, registry, { ...handle, filter });
+    const points = metrics.points(name, handle.clock);
     const algorithm = new Algorithm(handle.cluster, made.plugins, {
+      points,
       random: () => handle.clock.random(),
       percentageOfNodesToScore: settings.percentageOfNodesToScore ??
         configuration.percentageOfNodesToScore,
     });
-    profiles.set(name, { name, ...made, algorithm });
+    profiles.set(name, { name, ...made, algorithm, points });
   }
   return profiles;
 }

@@ -94,6 +94,7 @@ interface Made {
   cluster: Cluster;
   handle: Omit<PluginHandle, "filter">;
   waiters: Set<() => void>;
+  metrics: SchedulerMetrics;
 }
 
 /** See the module's text. */
@@ -115,7 +116,7 @@ export class Scheduler {
   /** Writes about pods that could not be placed, merged by pod. */
   readonly #failures = new Map<string, Promise<void>>();
   readonly #attempts = new Attempts();
-  readonly #metrics = new SchedulerMetrics();
+  readonly #metrics: SchedulerMetrics;
   /** When the pod that is being tried was taken from the queue. */
   #tryBegan = 0;
 
@@ -130,8 +131,9 @@ export class Scheduler {
     let scheduler: Scheduler | undefined = undefined;
     const changed = (happening: Happening) => scheduler?.happened(happening);
     const handle = { ...handleOf(context, cluster, waiters), changed };
-    const profiles = await profilesOf(configuration, registry, handle);
-    const made = { configuration, profiles, cluster, handle, waiters };
+    const metrics = new SchedulerMetrics();
+    const profiles = await profilesOf(configuration, registry, { ...handle, metrics });
+    const made = { configuration, profiles, cluster, handle, waiters, metrics };
     return scheduler = new Scheduler(context, made, options);
   }
 
@@ -144,6 +146,7 @@ export class Scheduler {
     this.#waiters = made.waiters;
     this.#pods = context.informers.for(PODS);
     this.#profiles = profiles;
+    this.#metrics = made.metrics;
     const [first] = profiles.values();
     this.#queue = new SchedulingQueue((pod) => this.#profileOf(pod.pod).byName, {
       ...configuration,
@@ -448,13 +451,16 @@ export class Scheduler {
   }
 
   #place(info: PodInfo, choice: Choice): void {
-    const { at } = this.#profileOf(info.pod);
+    const { at, points } = this.#profileOf(info.pod);
+    const began = points.now();
     for (const plugin of at.reserve) {
       const refusal = plugin.reserve?.(choice.cycle, choice.node);
       if (!refusal) continue;
+      points.passed("Reserve", points.now() - began, "Unschedulable");
       for (const one of at.reserve) one.unreserve?.(choice.cycle, choice.node);
       throw new Error(`${plugin.name}: ${refusal.reasons.join(", ")}`);
     }
+    points.passed("Reserve", points.now() - began);
     this.#cluster.place(info, choice.node.name, true);
     this.#queue.placed(info.uid);
     this.#event({ events: ["PodAdd"], pod: info });
@@ -485,19 +491,25 @@ export class Scheduler {
   }
 
   async #bind(info: PodInfo, choice: Choice): Promise<void> {
-    const { at } = this.#profileOf(info.pod);
+    const { at, points } = this.#profileOf(info.pod);
     const { node, cycle } = choice;
     const began = this.#tryBegan;
     // The watch may tell of the binding, and the queue forget the pod, before the write is answered
     const { attempts = 1, enteredAt = began } = this.#queue.historyOf(info.uid) ?? {};
     try {
-      for (const plugin of at.permit) await plugin.permit!(cycle, node);
-      for (const plugin of at.preBind) await plugin.preBind!(cycle, node);
-      let bound = this.#extenders.some && await this.#extenders.bind(info, node.name);
-      for (const plugin of at.bind) {
-        if (!bound) bound = await plugin.bind!(cycle, node) !== "skip";
-      }
-      if (!bound) throw new Error("all bind plugins skipped the pod");
+      await points.during("Permit", async () => {
+        for (const plugin of at.permit) await plugin.permit!(cycle, node);
+      });
+      await points.during("PreBind", async () => {
+        for (const plugin of at.preBind) await plugin.preBind!(cycle, node);
+      });
+      await points.during("Bind", async () => {
+        let bound = this.#extenders.some && await this.#extenders.bind(info, node.name);
+        for (const plugin of at.bind) {
+          if (!bound) bound = await plugin.bind!(cycle, node) !== "skip";
+        }
+        if (!bound) throw new Error("all bind plugins skipped the pod");
+      });
       this.#ended(info, "scheduled", began);
       this.#metrics.bound(attempts, this.#context.clock.monotonic() - enteredAt);
       this.#queue.remove(info.uid);
@@ -509,7 +521,9 @@ export class Scheduler {
         `Successfully assigned ${info.key} to ${node.name}`,
         { action: "Binding" },
       );
+      const after = points.now();
       for (const plugin of at.postBind) plugin.postBind!(cycle, node);
+      points.passed("PostBind", points.now() - after);
     } catch (error) {
       this.#ended(info, "error", began);
       this.#unbind(info, choice, error);
@@ -578,12 +592,18 @@ export class Scheduler {
   /** Where and whom eviction could help, or why nowhere. */
   #postFilter(info: PodInfo, diagnosis: Diagnosis): readonly Candidate[] | string {
     if (diagnosis.nodes === 0) return "";
+    const { at, points } = this.#profileOf(info.pod);
+    const began = points.now();
     const texts: string[] = [];
-    for (const plugin of this.#profileOf(info.pod).at.postFilter) {
+    for (const plugin of at.postFilter) {
       const said = plugin.postFilter!(info, diagnosis);
-      if (typeof said !== "string") return said;
-      texts.push(said);
+      if (typeof said === "string") texts.push(said);
+      else {
+        points.passed("PostFilter", points.now() - began);
+        return said;
+      }
     }
+    points.passed("PostFilter", points.now() - began, "Unschedulable");
     return texts.join(", ");
   }
 

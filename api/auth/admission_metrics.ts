@@ -1,5 +1,5 @@
 /** Metrics of what admission asks of webhooks and policies, by upstream's names. */
-import { Counter, Duration, type Labels, Tally } from "../machinery/metric_series.ts";
+import { Counter, Duration, type Labels, LabelTexts, Tally } from "../machinery/metric_series.ts";
 import type { Admission } from "./contract.ts";
 
 /** Upper bounds of latency, in seconds (upstream's). */
@@ -31,6 +31,22 @@ interface Judged {
   /** What went wrong; undefined: nothing. */
   message?: string;
 }
+
+/** Whose say it was, in which step, and how it ended. */
+interface Asked {
+  plugin: string;
+  type: "admit" | "validate";
+  rejected: boolean;
+}
+
+const pluginTexts = (type: Asked["type"], rejected: boolean) =>
+  new LabelTexts((name: string, operation: string) =>
+    `name="${name}",operation="${operation}",rejected="${rejected}",type="${type}"`
+  );
+const PLUGINS = {
+  admit: [pluginTexts("admit", false), pluginTexts("admit", true)],
+  validate: [pluginTexts("validate", false), pluginTexts("validate", true)],
+};
 
 /** A policy's two metrics. */
 class PolicyMetrics {
@@ -75,6 +91,11 @@ export class AdmissionMetrics {
   readonly #steps = new Duration(
     `${PREFIX}step_admission_duration_seconds`,
     "Time that a whole step of admission takes, in seconds",
+    STEP_BUCKETS,
+  );
+  readonly #plugins = new Duration(
+    `${PREFIX}controller_admission_duration_seconds`,
+    "Time that one plugin takes, in seconds",
     STEP_BUCKETS,
   );
   readonly #requests = new Counter(
@@ -125,6 +146,11 @@ export class AdmissionMetrics {
   stepped(type: "admit" | "validate", operation: string, ended: { ms: number; rejected: boolean }) {
     const { ms, rejected } = ended;
     this.#steps.add(`operation="${operation}",rejected="${rejected}",type="${type}"`, ms);
+  }
+
+  /** One plugin has had its say. */
+  asked({ plugin, type, rejected }: Asked, operation: string, ms: number): void {
+    this.#plugins.add(PLUGINS[type][rejected ? 1 : 0].of(plugin, operation), ms);
   }
 
   /** A validation did not hold; `action` is what came of it: `deny`, `warn`, `audit`, or `allow` for an ignored error. */
@@ -194,6 +220,7 @@ export class AdmissionMetrics {
   text(): string {
     return [
       this.#steps,
+      this.#plugins,
       this.#requests,
       this.#rejections,
       this.#failedOpen,

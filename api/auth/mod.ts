@@ -217,7 +217,7 @@ export interface Auth {
   /** Where the server counts whom it knew without asking, and what was decided. */
   identity: Pick<IdentityMetrics, "attempted" | "decided">;
   /** Where it counts how long admission took. */
-  admissions: Pick<AdmissionMetrics, "stepped">;
+  admissions: Pick<AdmissionMetrics, "asked" | "stepped">;
   /** The review of a kind (`authorization.k8s.io/selfsubjectaccessreviews`), if it is one. */
   review(resource: string): ((object: KubeObject, context: ReviewAsker) => Answer) | undefined;
 }

@@ -12,6 +12,28 @@ function text(labels: Labels): string {
   ).join(",");
 }
 
+/** Texts of labels by two of their values, each written once: writing one costs more than counting by it. */
+export class LabelTexts<A, B> {
+  readonly #texts = new Map<A, Map<B, string>>();
+  readonly #write: (a: A, b: B) => string;
+
+  constructor(write: (a: A, b: B) => string) {
+    this.#write = write;
+  }
+
+  of(a: A, b: B): string {
+    let texts = this.#texts.get(a);
+    if (!texts) {
+      // Whoever comes and goes is not remembered for ever
+      if (this.#texts.size >= SERIES_MAX) this.#texts.clear();
+      this.#texts.set(a, texts = new Map());
+    }
+    let found = texts.get(b);
+    if (found === undefined) texts.set(b, found = this.#write(a, b));
+    return found;
+  }
+}
+
 /** A metric of one number for each set of labels. */
 class Series {
   readonly #name: string;
@@ -73,14 +95,14 @@ export class Gauge extends Series {
   }
 }
 
-/** Counts by labels that are written once. Only for labels that no user chooses. */
+/** Counts by labels that come as their text: no user may choose more of it than names that were checked. */
 export class Tally extends Series {
   constructor(name: string, help: string) {
     super(name, help, "counter");
   }
 
   add(labels: string): void {
-    this.values.set(labels, (this.values.get(labels) ?? 0) + 1);
+    if (this.takes(labels)) this.values.set(labels, (this.values.get(labels) ?? 0) + 1);
   }
 }
 

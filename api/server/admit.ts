@@ -107,6 +107,43 @@ function stepped<T>(
   }
 }
 
+/** Lets one plugin have its say, and tells how long it took. Some ten times a write. */
+function asked(
+  { admissions, clock }: Deps,
+  admission: Admission,
+  { plugin, type, draft }: {
+    plugin: AdmissionPlugin;
+    type: "admit" | "validate";
+    /** Its say is the one inside the write. */
+    draft?: Draft<KubeObject>;
+  },
+): void | Promise<void> {
+  const since = admissions ? clock.monotonic() : 0;
+  const over = (rejected: boolean) =>
+    admissions?.asked(
+      { plugin: plugin.name, type, rejected },
+      admission.operation,
+      clock.monotonic() - since,
+    );
+  try {
+    const pending = draft
+      ? plugin.commit!(admission, draft)
+      : type === "admit"
+      ? plugin.mutate!(admission)
+      : plugin.validate!(admission);
+    if (!pending) over(false);
+    else {
+      return pending.then(() => over(false), (error) => {
+        over(true);
+        throw error;
+      });
+    }
+  } catch (error) {
+    over(true);
+    throw error;
+  }
+}
+
 function mutateAgain(
   deps: Deps,
   admission: Admission,
@@ -134,7 +171,7 @@ function mutateFrom(
       if (!changed) own(admission.object);
       changed = true;
     }
-    const pending = plugin.mutate(admission);
+    const pending = asked(deps, admission, { plugin, type: "admit" });
     if (pending) return pending.then(() => mutateFrom(deps, admission, { from: i + 1, changed }));
   }
   return changed;
@@ -155,7 +192,7 @@ function reviewFrom(deps: Deps, admission: Admission, from: number): void | Prom
   for (let i = from; i < plugins.length; i++) {
     const plugin = plugins[i];
     if (!plugin.validate || !plugin.handles(admission)) continue;
-    const pending = plugin.validate(admission);
+    const pending = asked(deps, admission, { plugin, type: "validate" });
     if (pending) return pending.then(() => reviewFrom(deps, admission, i + 1));
   }
 }
@@ -178,11 +215,14 @@ export function committers(deps: Deps, admission: Admission): readonly Admission
 
 const NONE: readonly AdmissionPlugin[] = [];
 
-/** Runs them. */
+/** Runs them. One that has had its say before is not counted again. */
 export function admitCommit(
+  deps: Deps,
   plugins: readonly AdmissionPlugin[],
-  admission: Admission,
-  draft: Draft<KubeObject>,
+  { admission, draft }: { admission: Admission; draft: Draft<KubeObject> },
 ): void {
-  for (const plugin of plugins) plugin.commit!(admission, draft);
+  for (const plugin of plugins) {
+    if (plugin.mutate || plugin.validate) plugin.commit!(admission, draft);
+    else asked(deps, admission, { plugin, type: "validate", draft });
+  }
 }

@@ -19,6 +19,7 @@ import { answerResource, type Connector, requestedPath, wrongMethod } from "./fr
 import { flagzReply, statuszReply } from "./zpages.ts";
 import { FLOW_DEBUG, flowTable } from "./flow_report.ts";
 import { failure, pass } from "./passage.ts";
+import { podResourcesReply } from "./pod_resources.ts";
 import { type Route, routeOf } from "./route.ts";
 import { VERSION } from "./health.ts";
 import {
@@ -219,6 +220,7 @@ function routesOf(deps: Deps, options: AppOptions): Hono<Env> {
   hono.get("/flagz", (c) => responseOf(flagzReply(c.get("call"), facts())));
   hono.get("/metrics/slis", () => responseOf(textReply(200, deps.health.lines())));
   hono.get("/metrics", () => responseOf(metrics.reply(deps)));
+  hono.get("/metrics/resources", () => responseOf(podResourcesReply(deps)));
   hono.get(`${FLOW_DEBUG}:table`, (c) => {
     const table = flowTable(deps.flow, c.req.param("table"), {
       details: !!c.req.query("includeRequestDetails"),
@@ -286,7 +288,7 @@ function notFoundReply(path: string): Reply {
 function rootPaths(deps: Deps): string[] {
   const paths = new Set(["/api", "/api/v1", "/apis", "/healthz", "/livez", "/readyz", "/version"]);
   for (const path of ["/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks"]) paths.add(path);
-  for (const path of ["/flagz", "/metrics/slis", "/statusz"]) paths.add(path);
+  for (const path of ["/flagz", "/metrics/resources", "/metrics/slis", "/statusz"]) paths.add(path);
   for (const path of deps.health.paths()) paths.add(path);
   paths.add("/.well-known/openid-configuration");
   for (const { group, version } of deps.kinds.all()) {

@@ -28,6 +28,7 @@ export function run(deps: Deps, request: ApiRequest): Promise<Answer> {
 
 async function answered(deps: Deps, request: ApiRequest): Promise<Answer> {
   let failure: ApiError | undefined;
+  let code = 200;
   try {
     if (deps.spans) heard(deps, request);
     enter(deps, request, "authorize");
@@ -41,6 +42,7 @@ async function answered(deps: Deps, request: ApiRequest): Promise<Answer> {
     }
     enter(deps, request, request.verb);
     const answer = await dispatch(deps, request);
+    code = answer.code;
     if (answer.kind.storage?.convert) {
       await prepareServed(answer.kind, answer.page?.items ?? [answer.item]);
     }
@@ -57,6 +59,10 @@ async function answered(deps: Deps, request: ApiRequest): Promise<Answer> {
   } finally {
     if (request.stages) deps.trace?.(request);
     if (deps.spans) ended(deps, request, failure);
+    const { askedAt, verb } = request;
+    if (askedAt !== undefined) {
+      deps.inner.answered(verb, failure?.code ?? code, deps.clock.monotonic() - askedAt);
+    }
   }
 }
 

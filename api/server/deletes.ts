@@ -297,7 +297,7 @@ async function tryDelete(
     // Who keeps books must take off what this very write took away, not what the request once saw.
     if (plugins.length) {
       const old = kind.storage?.convert ? admission.old : served(kind, deleted.before);
-      admitCommit(plugins, { ...admission, old }, draft);
+      admitCommit(deps, plugins, { admission: { ...admission, old }, draft });
     }
     return deleted;
   });

@@ -2,6 +2,7 @@
  * What the server is made of, handed to every part of it: the database, the kinds, identity, the clock.
  * Also the few things all verbs ask of them: where an object lies, which store holds it.
  */
+import type { InnerMetrics } from "./inner_metrics.ts";
 import type { WatchEvents } from "./watch_metrics.ts";
 import type { Clock } from "../../kv/clock.ts";
 import {
@@ -107,6 +108,7 @@ export interface Deps {
   closing: Closing;
   health: Health;
   watchEvents: WatchEvents;
+  inner: InnerMetrics;
   /** Counts decisions, and those who need no credentials. */
   identity?: Auth["identity"];
   /** Counts how long admission takes. */

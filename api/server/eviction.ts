@@ -47,7 +47,7 @@ export async function evictPod(deps: Deps, request: ApiRequest): Promise<Answer>
   const bookkeepers = committers(deps, removal);
   await write(deps, request, { store: deps.database.objects, dryRun }, (draft) => {
     const old = evict(draft, parts);
-    admitCommit(bookkeepers, { ...removal, old }, draft);
+    admitCommit(deps, bookkeepers, { admission: { ...removal, old }, draft });
   });
   return { code: 201, kind, status: success() };
 }

@@ -88,6 +88,7 @@ function request(
     subresource: target.subresource ?? "",
     user,
     agent,
+    askedAt: deps.clock.monotonic(),
     term,
     origin,
     cause: undefined,

@@ -5,7 +5,7 @@ import { isStream, type Reply } from "./http.ts";
 import type { Route } from "./route.ts";
 
 /** Upper bounds of latency, in seconds (upstream's). */
-const BUCKETS = [
+export const LATENCY_BUCKETS = [
   0.005,
   0.025,
   0.05,
@@ -137,7 +137,7 @@ export class Metrics {
     const shown = full ? OTHERS : labels;
     let series = this.#byLabels.get(shown);
     if (!series) {
-      series = { labels: shown, times: new Histogram(BUCKETS), codes: new Map() };
+      series = { labels: shown, times: new Histogram(LATENCY_BUCKETS), codes: new Map() };
       if (!full) series.route = route;
       this.#byLabels.set(shown, series);
     }
@@ -260,8 +260,15 @@ function head(lines: string[], name: string, type: string, help: string): void {
   lines.push(`# HELP ${name} ${help}`, `# TYPE ${name} ${type}`);
 }
 
+/** How upstream calls the database where there is one. */
+const STORAGE_ID = "etcd-0";
+
 function storeLines(lines: string[], deps: Deps): void {
   const stores = { objects: deps.database.objects.stats(), events: deps.database.events.stats() };
+  let bytes = 0;
+  for (const { liveBytes, logBytes } of Object.values(stores)) bytes += liveBytes + logBytes;
+  head(lines, "apiserver_storage_size_bytes", "gauge", "Bytes of everything that is stored");
+  lines.push(`apiserver_storage_size_bytes{storage_cluster_id="${STORAGE_ID}"} ${bytes}`);
   const gauge = (name: string, help: string, read: (s: typeof stores.objects) => number) => {
     head(lines, name, "gauge", help);
     for (const [store, stats] of Object.entries(stores)) {

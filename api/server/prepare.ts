@@ -196,8 +196,10 @@ async function judgedSlowly(
     }
   }
   const warn = (text: string) => warnings.push(text);
-  const more = await hooks.judge?.(object, old, { causes, pace, warn }) ?? [];
-  finish(request, judging, [...causes, ...more]);
+  const since = deps.clock.monotonic();
+  const more = await hooks.judge?.(object, old, { causes, pace, warn });
+  if (more) deps.inner.judged(deps.clock.monotonic() - since);
+  finish(request, judging, more ? [...causes, ...more] : causes);
 }
 
 function finish({ kind, warnings }: ApiRequest, { object, old }: Judging, causes: Cause[]): void {

@@ -86,6 +86,8 @@ export interface ApiRequest {
   user: User;
   /** Default field manager. */
   agent: string;
+  /** When a client of this process asked (monotonic, ms); absent: it came over HTTP. */
+  askedAt?: number;
   params: Params;
   body?: Body;
   patch?: Patch;

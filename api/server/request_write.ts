@@ -1,6 +1,6 @@
 /** How a request writes: under its term, with its cause, and taken back at the end where it is a dry run. */
 import type { Draft, Store } from "../../kv/contract.ts";
-import type { KubeObject } from "../machinery/types.ts";
+import { ApiError, type KubeObject } from "../machinery/types.ts";
 import type { Deps } from "./deps.ts";
 import type { ApiRequest } from "./request.ts";
 import { commitsRecorded } from "./request_spans.ts";
@@ -23,9 +23,12 @@ export function write<R>(
   const { term, cause, origin } = request;
   const run = <T>(some: WriteFn<T>) => store.write(some, { term, cause });
   if (dryRun) return takenBack(run, fn);
+  const { clock, inner } = deps;
+  const since = clock.monotonic();
+  const over = (failed: boolean) => inner.wrote(request, clock.monotonic() - since, failed);
   const isRecorded = cause !== undefined && deps.spans?.wants(cause.trace) === true;
   const wrote = store === deps.database.objects ? origin?.wrote : undefined;
-  if (!isRecorded && !wrote) return run(fn);
+  if (!isRecorded && !wrote) return told(run(fn), over);
   const made = { first: 0, last: 0 };
   const writing = run((draft) => {
     made.first = draft.revision + 1;
@@ -36,7 +39,17 @@ export function write<R>(
     }
     return returned;
   });
-  return isRecorded ? commitsRecorded(deps, request, { store, writing, made }) : writing;
+  const recorded = isRecorded ? commitsRecorded(deps, request, { store, writing, made }) : writing;
+  return told(recorded, over);
+}
+
+/** The same, and how it ended is told. */
+function told<R>(writing: Promise<R>, over: (failed: boolean) => void): Promise<R> {
+  return writing.then((result) => (over(false), result), (error) => {
+    // What the write's own function refuses is no fault of the store's
+    over(!(error instanceof ApiError));
+    throw error;
+  });
 }
 
 async function takenBack<R>(

@@ -149,8 +149,10 @@ async function* frames(
   let last = after;
   try {
     if (view) {
+      const since = deps.clock.monotonic();
       yield* initialFrames(deps, request.kind, view, { prefix, selection });
       if (params.sendInitialEvents && params.allowWatchBookmarks) {
+        deps.watchEvents.listed(request, deps.clock.monotonic() - since);
         yield [{ type: "BOOKMARK", revision: view.revision, initialEnd: true }];
       }
     }

@@ -148,7 +148,7 @@ async function commitCreate(
       value = storedForm(kind, object, form);
       key = keyFor(kind, request.namespace, object.metadata.name);
     }
-    admitCommit(plugins, admission, draft);
+    admitCommit(deps, plugins, { admission, draft });
     if (claims) value = claims.create(deps, draft, value, dryRun);
     return { key, value, revision: draft.put(key, value) };
   });
@@ -434,7 +434,7 @@ async function commitChange(
     const current = draft.get(base.key);
     if (!current || current.revision !== base.revision) return undefined;
     if (plan && !plan.holds(draft)) return undefined;
-    admitCommit(plugins, admission, draft);
+    admitCommit(deps, plugins, { admission, draft });
     if (removed) {
       claims?.release(draft, current.value);
       return { key: base.key, value: form, revision: draft.delete(base.key, form)! };

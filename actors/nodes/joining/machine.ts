@@ -171,7 +171,7 @@ async function startNodeOf(
   const places = at(new LoopbackNetwork(ranges), way);
   // Where another process of this machine answers already, it does so for us too
   let dnsPort: number | undefined = shared && podRange.startsWith("127.") ? 53 + PORT_SHIFT : 53;
-  const proxyMetrics = new ProxyMetrics();
+  const proxyMetrics = new ProxyMetrics(ranges);
   const own = { ...told, folder, network: places, dnsIP: ranges.dnsIP, proxyMetrics };
   const { containerRuntime, proxyMode, log } = options;
   const node = containerRuntime

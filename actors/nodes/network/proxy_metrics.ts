@@ -1,12 +1,19 @@
 /** What the service proxy of a machine counts, under kube-proxy's names (pkg/proxy/metrics). Its nodes show it. */
-import { Counter, Duration, Gauge } from "../../../api/machinery/metric_series.ts";
+import {
+  Counter,
+  Duration,
+  exponentialBounds,
+  Gauge,
+} from "../../../api/machinery/metric_series.ts";
 import type { ActorContext } from "../../runtime/contract.ts";
 
 /** Upper bounds in seconds: doubling from a millisecond, as upstream's. */
-const SYNC_BOUNDS = Array.from({ length: 15 }, (_, i) => 0.001 * 2 ** i);
+const SYNC_BOUNDS = exponentialBounds(0.001, 2, 15);
 
 /** See the file's text. One for each machine. */
 export class ProxyMetrics {
+  /** Families of addresses; upstream has a proxy for each, here one sees to both. */
+  readonly #families: readonly { ip_family: string }[];
   readonly #syncs = new Duration(
     "kubeproxy_sync_proxy_rules_duration_seconds",
     "[ALPHA] SyncProxyRules latency in seconds",
@@ -29,6 +36,10 @@ export class ProxyMetrics {
     "[ALPHA] Cumulative proxy rules Endpoint changes",
   );
 
+  constructor({ second }: { second?: unknown } = {}) {
+    this.#families = (second ? ["IPv4", "IPv6"] : ["IPv4"]).map((ip_family) => ({ ip_family }));
+  }
+
   serviceChanged(): void {
     this.#services.add({});
   }
@@ -42,11 +53,13 @@ export class ProxyMetrics {
     const began = clock.monotonic();
     try {
       const result = await work();
-      this.#syncs.add({}, clock.monotonic() - began);
-      this.#lastSync.set({}, clock.now() / 1000);
+      for (const family of this.#families) {
+        this.#syncs.add(family, clock.monotonic() - began);
+        this.#lastSync.set(family, clock.now() / 1000);
+      }
       return result;
     } catch (error) {
-      this.#failures.add({});
+      for (const family of this.#families) this.#failures.add(family);
       throw error;
     }
   }

@@ -78,9 +78,9 @@ Deno.test("proxy() listens on a pod's host port, and says when something else do
   await box.client.delete(target, { gracePeriodSeconds: 0 });
   await box.until("the port to be closed", async () => await ask(own) === "refused");
   const counted = (line: RegExp) => assert(line.test(metrics.text()), metrics.text());
-  counted(/^kubeproxy_sync_proxy_rules_duration_seconds_count [1-9]/m);
-  counted(/^kubeproxy_sync_proxy_rules_failures_total [1-9]/m);
+  counted(/^kubeproxy_sync_proxy_rules_duration_seconds_count\{ip_family="IPv4"\} [1-9]/m);
+  counted(/^kubeproxy_sync_proxy_rules_failures_total\{ip_family="IPv4"\} [1-9]/m);
   counted(
-    /^kubeproxy_sync_proxy_rules_last_timestamp_seconds 1\.\d+e\+09|^kubeproxy_sync_proxy_rules_last_timestamp_seconds \d{10}/m,
+    /^kubeproxy_sync_proxy_rules_last_timestamp_seconds\{ip_family="IPv4"\} \d{10}/m,
   );
 });
