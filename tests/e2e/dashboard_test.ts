@@ -244,6 +244,43 @@ async function manyRows(world: World, page: Page): Promise<void> {
   await page.getByRole("heading", { name: "Pod" }).waitFor();
 }
 
+/** What goes wrong is said in words, and goes away by itself where it can. */
+async function troubles(world: World): Promise<void> {
+  const { browser, base, cluster } = world;
+  const looked = await openPage(browser, new URL(base).origin, LOOKS[1].options);
+  const { page } = looked;
+  await logIn(world, page);
+  const says = async (name: string, text: string) => {
+    await page.getByText(text).first().waitFor();
+    assertEquals([name, await violations(page)], [name, []]);
+    await picture(page, `trouble-${name}`);
+  };
+  await go(world, page, "list/nowhere/things");
+  await says("kind", "서버에 그런 종류가 없습니다.");
+  await go(world, page, "object/core/pods/default/nobody");
+  await says("object", "그런 객체가 없습니다.");
+  await go(world, page, "list/core/configmaps?labels=none%3Dsuch");
+  await page.getByText("0개 중 0개").waitFor();
+  await says("empty", "0개 중 0개");
+  await go(world, page, "list/core/pods?labels=%3D%3D");
+  await page.getByRole("alert").waitFor();
+  await picture(page, "trouble-selector");
+  await page.context().setOffline(true);
+  await go(world, page, "list/core/services");
+  await says("gone", "서버에 연결할 수 없습니다.");
+  await page.context().setOffline(false);
+  await page.getByRole("link", { name: "kubernetes", exact: true }).waitFor();
+  assertEquals(await page.getByRole("alert").count(), 0);
+  const token = await page.evaluate("sessionStorage.getItem('token')");
+  const headers = { authorization: `Bearer ${token}` };
+  const end = new Request("https://plesio/dashboard/login", { method: "DELETE", headers });
+  assertEquals((await cluster.api.fetch(end)).status, 204);
+  await go(world, page, "list/core/secrets");
+  await says("expired", "서버가 이 토큰을 받아들이지 않습니다.");
+  assertNoFaults(looked);
+  await page.context().close();
+}
+
 /** By the keyboard alone: past the navigation, along the rows, into an object. */
 async function byKeyboard(world: World, page: Page): Promise<void> {
   await go(world, page, "list/core/nodes");
@@ -290,6 +327,7 @@ Deno.test({
           () => lookAround(world, look, PLACES),
         );
       }
+      await t.step("says what is wrong, and goes on when it can", () => troubles(world));
       await t.step("has few elements for ten thousand pods", () => manyRows(world, page));
       assertNoFaults(looked);
     } finally {

@@ -4,6 +4,7 @@ import type { Target } from "../../client/contract.ts";
 import { send } from "./browser.ts";
 import { ofRevision } from "./edit_text.ts";
 import { leave, token } from "./session.ts";
+import { t } from "./words.ts";
 
 export { pathOf };
 
@@ -27,7 +28,9 @@ function rootAt(moment: string | undefined): string {
 
 async function transport(request: Request): Promise<Response> {
   const sent = token.value;
-  const answer = await send(request);
+  const answer = await send(request).catch((error) => {
+    throw request.signal.aborted ? error : new Error(t("server.unreachable"));
+  });
   if (answer.status === 401 && sent === token.value) leave("login.expired");
   return answer;
 }
@@ -112,7 +115,11 @@ export function writeYaml(
   });
 }
 
+/** What browsers say of an answer that breaks off, each in words of its own. */
+const BROKEN_OFF = /network|input stream|load failed/i;
+
 /** The words of a failure. */
 export function reasonOf(error: unknown): string {
+  if (error instanceof TypeError && BROKEN_OFF.test(error.message)) return t("server.brokenOff");
   return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,8 @@
 /**
  * Who sits here. The token lives in this tab alone: it is not in a cookie, so that no other page can spend it, and is
- * forgotten with the tab. A link's code comes in the fragment, which browsers send nowhere, and leaves the address at once.
+ * forgotten with the tab. Pages that pods answer may be opened in the same tab, but have not this origin
+ * (`api/server/browsers.ts`), and therefore nothing that is kept here. A link's code comes in the fragment, which browsers
+ * send nowhere, and leaves the address at once.
  */
 import { signal } from "@preact/signals";
 import { send, tab } from "./browser.ts";

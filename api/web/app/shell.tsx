@@ -74,7 +74,7 @@ async function whoAmI(): Promise<void> {
 
 function TopBar() {
   return (
-    <header class="top">
+    <header class="top with-menu">
       <button
         type="button"
         class="menu plain"
@@ -126,6 +126,9 @@ function Navigation() {
   const here = path[0] ?? PAGES[0].id;
   return (
     <nav id="navigation" class="side" aria-label={t("navigation")}>
+      <div class="look">
+        <LookAndLanguage />
+      </div>
       <ul>
         {PAGES.filter(({ hidden }) => !hidden).map(({ id, title }) => (
           <li key={id}>

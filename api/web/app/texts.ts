@@ -53,6 +53,14 @@ export const TEXTS = {
     "This link has been used or is too old. Print a new one.",
     "이미 사용했거나 만료된 링크입니다. 새 링크를 출력하세요.",
   ],
+  "server.unreachable": [
+    "The server cannot be reached. It is tried again.",
+    "서버에 연결할 수 없습니다. 다시 시도하고 있습니다.",
+  ],
+  "server.brokenOff": [
+    "The connection to the server was cut off. It is tried again.",
+    "서버와의 연결이 끊겼습니다. 다시 시도하고 있습니다.",
+  ],
   "login.unreachable": ["The server does not answer.", "서버가 응답하지 않습니다."],
   "login.expired": [
     "The server does not accept this token, or no longer.",

@@ -282,11 +282,16 @@ function compare(a: unknown, b: unknown): number {
 /** How wide columns are: the same for the head and every row, each of which is a grid of its own. */
 type Widths = Record<"gridTemplateColumns" | "minWidth", string>;
 
+/** Characters beyond Latin are about twice as wide. */
+function widthOf(text: string): number {
+  return text.length + (text.match(/[\u1100-\uffdc]/g)?.length ?? 0);
+}
+
 function widths(rows: readonly Row[], shown: readonly Shown[], namespaced: boolean): Widths {
   const longest = (name: string, of: (row: Row) => unknown) => {
-    let length = name.length + 4;
+    let length = widthOf(name) + 4;
     for (const row of rows.slice(0, MEASURED_ROWS)) {
-      length = Math.max(length, String(of(row) ?? "").length + 2);
+      length = Math.max(length, widthOf(String(of(row) ?? "")) + 2);
     }
     return Math.min(length, CHARACTERS_MAX);
   };

@@ -17,8 +17,8 @@ export function SummaryPanel({ object }: PanelProps) {
             [t("deleting"), metadata.deletionTimestamp && moment(metadata.deletionTimestamp)],
             ["UID", <code key="u">{metadata.uid}</code>],
             [t("revision"), metadata.resourceVersion],
-            [t("labels"), <Pairs key="l" pairs={metadata.labels} />],
-            [t("annotations"), <Pairs key="a" pairs={metadata.annotations} />],
+            [t("labels"), pairs(metadata.labels)],
+            [t("annotations"), pairs(metadata.annotations)],
             [t("finalizers"), metadata.finalizers?.join(", ")],
           ]}
         />
@@ -33,10 +33,11 @@ export function SummaryPanel({ object }: PanelProps) {
   );
 }
 
-function Pairs({ pairs = {} }: { pairs?: Record<string, string> }) {
-  return (
+function pairs(pairs: Record<string, string> = {}) {
+  const all = Object.entries(pairs);
+  return all.length > 0 && (
     <ul class="pairs">
-      {Object.entries(pairs).map(([name, value]) => (
+      {all.map(([name, value]) => (
         <li key={name} title={`${name}=${value}`}>
           <code>{name}={value.length > 60 ? `${value.slice(0, 60)}…` : value}</code>
         </li>

@@ -2,14 +2,19 @@
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { signal } from "@preact/signals";
+import { later } from "../browser.ts";
 import { t, type TextKey } from "../words.ts";
 
-/** What a screen reader is told, and everybody sees until they close it or there is something newer. */
+/** What went well is told for so long. */
+const TOLD_MS = 10_000;
+
+/** What a screen reader is told, and everybody sees: until there is something newer, or what went wrong is closed. */
 const announcement = signal<{ text: string; bad?: boolean }>({ text: "" });
 
 /** Tells the user something. */
 export function announce(text: string, bad = false): void {
-  announcement.value = { text, bad };
+  const told = announcement.value = { text, bad };
+  if (!bad) later(TOLD_MS, () => announcement.peek() === told && announce(""));
 }
 
 /** Where announcements appear. */
@@ -81,7 +86,9 @@ export function Card(
 
 /** Names and what they are. */
 export function Facts({ facts }: { facts: readonly (readonly [string, ComponentChildren])[] }) {
-  const shown = facts.filter(([, value]) => value !== undefined && value !== "" && value !== null);
+  const shown = facts.filter(([, value]) =>
+    value !== undefined && value !== "" && value !== null && value !== false
+  );
   return (
     <dl class="facts">
       {shown.map(([name, value]) => (
@@ -177,8 +184,17 @@ export function Tabs(
     label: string;
   },
 ) {
+  const row = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // Where they do not all fit, the one that is open is seen
+    const { scrollLeft = 0, clientWidth = 0 } = row.current ?? {};
+    const { offsetLeft = 0, offsetWidth = 0 } =
+      row.current?.querySelector<HTMLElement>("[aria-current]") ?? {};
+    const isSeen = offsetLeft >= scrollLeft && offsetLeft + offsetWidth <= scrollLeft + clientWidth;
+    if (!isSeen) row.current!.scrollLeft = offsetLeft - (clientWidth - offsetWidth) / 2;
+  }, [current]);
   return (
-    <nav class="tabs" aria-label={label}>
+    <nav class="tabs" aria-label={label} ref={row}>
       {tabs.map(({ id, title }) => (
         <a key={id} href={hrefOf(id)} aria-current={id === current ? "page" : undefined}>
           {t(title)}

@@ -13,6 +13,17 @@ export interface PlotLine {
   points: readonly Point[];
 }
 
+type Place = readonly [x: number, y: number];
+
+/** Of one value alone there is a short line, where else nothing would be seen. */
+const ALONE = 6;
+
+function drawn(places: readonly Place[]): string {
+  const [[x, y] = [0, 0]] = places;
+  const all = places.length === 1 ? [[x - ALONE, y], [x, y]] : places;
+  return all.map(([x, y]) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" ");
+}
+
 /** Several lines over the same time. */
 export function Plot(
   { title, lines, text, top }: {
@@ -49,8 +60,7 @@ export function Plot(
           <polyline
             key={name}
             class={`plot-${i % COLOURS + 1}`}
-            points={points.map(({ at, value }) => `${x(at).toFixed(1)},${y(value).toFixed(1)}`)
-              .join(" ")}
+            points={drawn(points.map(({ at, value }): Place => [x(at), y(value)]))}
           />
         ))}
       </svg>
