@@ -109,6 +109,8 @@ export const TEXTS = {
   "deploy.wouldBe": ["would be applied (dry run)", "적용될 것입니다 (시험 실행)"],
   list: ["List", "목록"],
   "list.noKind": ["The server has no such kind.", "서버에 그런 종류가 없습니다."],
+  "list.empty": ["There is nothing of this kind here.", "여기에는 이 종류의 객체가 없습니다."],
+  "list.notFound": ["Nothing is found by this search.", "검색 결과가 없습니다."],
   "list.count": ["{shown} of {all}", "{all}개 중 {shown}개"],
   columns: ["Columns", "열"],
   labelSelector: ["Label selector", "레이블 셀렉터"],

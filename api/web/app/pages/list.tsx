@@ -24,9 +24,10 @@ export function ListPage({ rest, query }: PageProps) {
   const kind = kindOf(groupOf(segment), plural);
   if (!kind) {
     return (
-      <Head title={plural}>
+      <>
+        <Head title={plural} />
         <Failure text={t("list.noKind")} />
-      </Head>
+      </>
     );
   }
   return <Listed key={`${segment}/${plural}`} kind={kind} query={query} />;
@@ -135,6 +136,9 @@ function Rows({ kind, state, search = "", short }: TableProps) {
         <span role="status">{t("list.count", { shown: rows.length, all: state.rows.size })}</span>
         <ColumnChoice columns={state.columns} {...{ chosen, toggle }} />
       </p>
+      {rows.length === 0 && state.loaded && (
+        <p class="quiet">{t(state.rows.size > 0 ? "list.notFound" : "list.empty")}</p>
+      )}
       <Virtual
         count={rows.length}
         rowHeight={ROW_HEIGHT}
