@@ -11,6 +11,7 @@ import type { View } from "../../kv/contract.ts";
 import type { Requested } from "../auth/impersonate.ts";
 import type { Kind, KubeObject } from "../machinery/types.ts";
 import { type Classified, Levels } from "./flow_levels.ts";
+import { OWN_LEVELS } from "./flow_objects.ts";
 import type { Refusal, Ticket, Work } from "./flow_queues.ts";
 import { Rations, SLICE_CHARGE_MS_MAX, Slices, Turns } from "./flow_turns.ts";
 import { WatchCounts, workOf } from "./flow_work.ts";
@@ -178,7 +179,8 @@ export class Flow {
     // Who is exempt is never refused, but takes turns: floods by administrators would hold up everybody
     const exempt = level.spec.type === "Exempt";
     const long = work.seats > 1 && !exempt;
-    const turn = this.#turns.enter(user.name, long, !exempt);
+    const rationed = !OWN_LEVELS.has(level.name);
+    const turn = this.#turns.enter(user.name, long, { bounded: !exempt, rationed });
     if (turn === false) this.#refuse(classified, requested.verb, "queue-full");
     if (turn) return this.#later(asking, turn, long);
     return long ? this.#shortened(asking, () => this.#seat(asking)) : this.#seat(asking);

@@ -23,6 +23,13 @@ const LIMITED: readonly [string, number, number, [number, number]?][] = [
   ["workload-low", 100, 90, [128, 6]],
   ["global-default", 20, 50, [128, 6]],
 ];
+/** Levels of the cluster's own parts, for which everybody waits. */
+export const OWN_LEVELS: ReadonlySet<string> = new Set([
+  "system",
+  "node-high",
+  "leader-election",
+  "workload-high",
+]);
 const QUEUE_LENGTH = 50;
 
 interface FlowRow {

@@ -697,7 +697,7 @@ Deno.test("Turns: while several ask, few of a user are begun between two looks a
   assertEquals(turns.sliceMs, SLICE_MS);
   const begun: string[] = [];
   const enter = (user: string) => {
-    const entered = turns.enter(user, false, user !== "admin");
+    const entered = turns.enter(user, false, { bounded: user !== "admin" });
     if (entered) void entered.then(() => begun.push(user));
     else begun.push(user);
     return entered;
@@ -775,7 +775,7 @@ Deno.test("Turns: who has done much rests while others ask, and is begun again a
   };
   /** Begins one of a user's, in a turn that is as long as counts; what it waits for where it has to. */
   const enter = async (user: string) => {
-    const entered = turns.enter(user, false);
+    const entered = turns.enter(user, false, { rationed: user !== "scheduler" });
     if (entered) return { entered };
     now += TURN_CHARGE_MS_MAX;
     await turn();
@@ -783,6 +783,7 @@ Deno.test("Turns: who has done much rests while others ask, and is begun again a
   // Alone nobody rests
   for (let i = 0; i < RATION_MS_MAX; i++) assertEquals(await enter("flood"), undefined);
   await enter("calm");
+  for (let i = 0; i < RATION_MS_MAX; i++) assertEquals(await enter("scheduler"), undefined);
   let waiting = await enter("flood");
   let done = 1;
   for (; !waiting; done++) waiting = await enter("flood");

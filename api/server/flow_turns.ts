@@ -13,7 +13,8 @@
  * turn's work is done; if it is over before, nothing has been looked at.
  *
  * Still the processor would never be free, and whoever comes would find it at work at each of its steps, and the garbage
- * collector more often. So while several ask, what a user has done is rationed: much at once, then a part of the time.
+ * collector more often. So while several ask, what a user has done is rationed: much at once, then a part of the time. The
+ * cluster's own parts are not: everybody waits for what they do.
  */
 import type { Clock } from "../../kv/clock.ts";
 
@@ -55,6 +56,7 @@ interface Share {
   begun: number;
   /** Long answers under way. */
   long: number;
+  rationed: boolean;
   /** It has done much: until when nothing more of it is begun while others ask. */
   restsUntil: number;
   readonly waiting: { long: boolean; go: () => void }[];
@@ -90,11 +92,16 @@ export class Turns {
 
   /**
    * Begins a user's request at once (undefined), or in a later turn (a promise), or not at all (false), where there are
-   * bounds for that user.
+   * bounds for that user. `rationed`: whether it rests when it has done much.
    */
-  enter(user: string, long: boolean, bounded = true): undefined | false | Promise<void> {
+  enter(
+    user: string,
+    long: boolean,
+    { bounded = true, rationed = true }: { bounded?: boolean; rationed?: boolean } = {},
+  ): undefined | false | Promise<void> {
     this.#heard(user);
     const share = this.#shareOf(user);
+    share.rationed = rationed;
     if (!this.#ticking) {
       this.#since = this.#clock.monotonic();
       this.#nextTurn();
@@ -129,7 +136,7 @@ export class Turns {
     let share = this.#shares.get(user);
     if (!share) {
       const turn = this.#turn;
-      share = { user, turn, begun: 0, long: 0, restsUntil: 0, waiting: [] };
+      share = { user, turn, begun: 0, long: 0, rationed: true, restsUntil: 0, waiting: [] };
       this.#shares.set(user, share);
     } else if (share.turn !== this.#turn) {
       share.turn = this.#turn;
@@ -152,7 +159,9 @@ export class Turns {
     const now = this.#clock.monotonic();
     const turnMs = Math.min(now - this.#since, TURN_CHARGE_MS_MAX);
     const workedMs = turnMs / began.length + REQUEST_CHARGE_MS;
-    for (const share of began) share.restsUntil = now + this.#rations.spend(share.user, workedMs);
+    for (const share of began) {
+      if (share.rationed) share.restsUntil = now + this.#rations.spend(share.user, workedMs);
+    }
   }
 
   #fits(share: Share, long: boolean): boolean {
