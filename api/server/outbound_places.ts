@@ -21,10 +21,10 @@ export const UNREACHED_MS_MAX = 2_000;
 export const UNREACHED_HELD_MS_MAX = 25;
 /** How many hear so at once, of all places, and how often one from then on. */
 export const TOLD_AT_ONCE_MAX = 32;
-export const TOLD_EVERY_MS = 4;
+export const TOLD_EVERY_MS = 8;
 /** Calls to one place at once: as long as it answers in time, and where it never does. */
 export const CALLS_MAX = 128;
-export const CALLS_MIN = 4;
+export const CALLS_MIN = 2;
 /** Why a call is ended that takes too long. */
 export const LATE = new Error("context deadline exceeded");
 /** Most places that are remembered. */
