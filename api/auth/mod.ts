@@ -2,7 +2,7 @@
  * Identity: who is asking, may they, and is what they ask admissible.
  *
  * Who: client certificates, front proxies' headers, then bearer tokens (fixed ones, bootstrap tokens, ServiceAccounts',
- * other issuers' by OpenID Connect, a webhook's), then nobody in particular. May they: any order of Node, RBAC and
+ * nodes' own, other issuers' by OpenID Connect, a webhook's), then nobody in particular. May they: any order of Node, RBAC and
  * webhooks. What is not configured costs nothing: without webhooks every decision is made at once.
  *
  * What it promises:
@@ -19,8 +19,8 @@
  * What it does not do: hold certificates and keys (its caller does, sealed in the store), speak HTTP (webhooks
  * are asked through a port that is handed in).
  *
- * Reading order: `contract.ts`, `authn.ts`, `tokens.ts`, `jwt.ts`, `oidc.ts`, `distributed_claims.ts`, `jwt_authenticator.ts`,
- * `token_webhook.ts`, `request_header.ts`, `impersonate.ts`; `authorize.ts`, `authorizers.ts`, `rbac.ts`,
+ * Reading order: `contract.ts`, `authn.ts`, `tokens.ts`, `jwt.ts`, `node_tokens.ts`, `logins.ts`, `oidc.ts`, `distributed_claims.ts`,
+ * `jwt_authenticator.ts`, `token_webhook.ts`, `request_header.ts`, `impersonate.ts`; `authorize.ts`, `authorizers.ts`, `rbac.ts`,
  * `rbac_escalation.ts`, `bootstrap_roles.ts`, `node.ts`, `pods_of_nodes.ts`, `authorize_webhook.ts`; `admission.ts`, `plugins/mod.ts`;
  * `reviews.ts`; `pki.ts`, `kubeconfig.ts`.
  *
