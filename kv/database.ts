@@ -388,6 +388,8 @@ class LogDatabase<T> implements Database<T> {
 
   async fork({ clock, at, eventsOf }: ForkOptions): Promise<Database<T>> {
     const { objects, events } = this.#parts;
+    // What was answered elsewhere is in it, too.
+    await Promise.all([objects.fresh(), events.fresh()]);
     const settings = await this.#allSettings();
     const { clusterId } = objects;
     if (at === undefined) {

@@ -307,7 +307,6 @@ export class LogStore<T> implements Store<T> {
 
   /** The same as of a time. Where history begins later: of what was there then, that which was not written to until it does. */
   async groundBy(time: number): Promise<Ground<T>> {
-    await this.fresh();
     try {
       return await this.groundAt(await this.revisionBy(time));
     } catch (error) {

@@ -75,11 +75,16 @@ export class Cluster {
 
   private constructor(ground: Ground) {
     this.#ground = ground;
-    this.#forks = new Forks(async (asked) => {
-      const audit = this.api.auditUnder("/plesio/v1/forks/");
-      const cluster = await this.#fork(asked, audit);
-      return { cluster, revision: cluster.#ground.database.objects.view().revision };
-    }, () => ground.clock.now());
+    const { clock, database } = ground;
+    this.#forks = new Forks({
+      make: async (asked) => {
+        const audit = this.api.auditUnder("/plesio/v1/forks/");
+        const cluster = await this.#fork(asked, audit);
+        return { cluster, revision: cluster.#ground.database.objects.view().revision };
+      },
+      now: () => clock.now(),
+      processes: database.processes,
+    });
   }
 
   /** Starts one. Resolves when the API answers; nodes and controllers are on their way (see `settle`). */

@@ -44,6 +44,7 @@ export async function exportOf(
     await momentOf(objects, from ?? objects.oldest()),
     await momentOf(objects, to ?? objects.view().revision),
   ];
+  await events.fresh();
   if (end < begin) throw badRequest(`to (${end}) is before from (${begin})`);
   if (end - begin > EXPORT_REVISIONS_MAX) {
     throw badRequest(`${end - begin} revisions are too many: ${EXPORT_REVISIONS_MAX} at most`);

@@ -11,7 +11,8 @@
  * Making, seeing and ending them takes the right to these paths. What lies under a name is the fork's own server: it
  * finds out by itself who is asking and what they may, as of when it began and as it went on from there: the cluster's
  * credentials are good there, and rights that the cluster has taken away since are still given in a fork. A fork is
- * there until it is ended, or the cluster is.
+ * there until it is ended, or the process is that made it: it lives in the memory of that one, and where several serve
+ * a cluster the others answer 421 and say where it is.
  */
 import {
   alreadyExists,
@@ -21,6 +22,8 @@ import {
   unavailable,
 } from "../machinery/errors.ts";
 import { isDns1123Label } from "../machinery/names.ts";
+import { ApiError } from "../machinery/types.ts";
+import type { Processes, ProcessRecord } from "../../kv/contract.ts";
 import { type Call, inner, jsonReply, type Reply } from "../server/http.ts";
 import type { Inner } from "../server/app.ts";
 import { asked as body } from "./body.ts";
@@ -54,22 +57,25 @@ interface Fork {
   readonly cluster: ForkedCluster;
 }
 
-/** The forks of a cluster by name. */
+/** What the forks of a cluster are made with. */
+export interface ForksPorts {
+  make(asked: ForkAsked): Promise<{ cluster: ForkedCluster; revision: number }>;
+  now(): number;
+  /** Where others are told who has one (default: there are no others). */
+  processes?: Pick<Processes, "take" | "leave" | "keeperOf" | "self">;
+}
+
+/** The forks of a cluster by name, as one of its processes has them. */
 export class Forks {
-  readonly #make: (asked: ForkAsked) => Promise<{ cluster: ForkedCluster; revision: number }>;
-  readonly #now: () => number;
+  readonly #ports: ForksPorts;
   readonly #forks = new Map<string, Fork>();
   /** Those that are being made. */
   readonly #coming = new Map<string, Promise<Fork>>();
   #count = 0;
   #stopped = false;
 
-  constructor(
-    make: (asked: ForkAsked) => Promise<{ cluster: ForkedCluster; revision: number }>,
-    now: () => number,
-  ) {
-    this.#make = make;
-    this.#now = now;
+  constructor(ports: ForksPorts) {
+    this.#ports = ports;
   }
 
   all(): Fork[] {
@@ -102,18 +108,42 @@ export class Forks {
   }
 
   async #begin(name: string, asked: ForkAsked): Promise<Fork> {
-    const { cluster, revision } = await this.#make(asked);
-    const createdAt = new Date(this.#now()).toISOString();
-    const fork = { name, createdAt, revision, asked, cluster };
-    this.#forks.set(name, fork);
-    return fork;
+    const { make, now, processes } = this.#ports;
+    if (await this.#keeperOf(name)) throw alreadyExists(SUBJECT, name);
+    await processes?.take(placeOf(name));
+    try {
+      const { cluster, revision } = await make(asked);
+      const fork = { name, createdAt: new Date(now()).toISOString(), revision, asked, cluster };
+      this.#forks.set(name, fork);
+      return fork;
+    } catch (error) {
+      await processes?.leave(placeOf(name));
+      throw error;
+    }
   }
 
   async delete(name: string): Promise<void> {
     const fork = this.#forks.get(name);
     if (!fork) throw notFound(SUBJECT, name);
     this.#forks.delete(name);
+    await this.#ports.processes?.leave(placeOf(name));
     await fork.cluster.stop();
+  }
+
+  /** What is said to who asks for one that is not here. */
+  async absent(name: string): Promise<ApiError> {
+    const keeper = await this.#keeperOf(name);
+    if (!keeper) return notFound(SUBJECT, name);
+    const where = keeper.url ? `: ask ${keeper.url}` : "";
+    const message = `fork "${name}" lives in another process of the cluster${where}`;
+    return new ApiError({ code: 421, reason: "Misdirected", message });
+  }
+
+  /** The other process that has one. */
+  async #keeperOf(name: string): Promise<ProcessRecord | undefined> {
+    const { processes } = this.#ports;
+    const keeper = await processes?.keeperOf(placeOf(name));
+    return keeper?.holder === processes?.self.holder ? undefined : keeper;
   }
 
   /** Ends them all, those that are being made too. */
@@ -122,6 +152,10 @@ export class Forks {
     await Promise.allSettled(this.#coming.values());
     await Promise.all([...this.#forks.keys()].map((name) => this.delete(name)));
   }
+}
+
+function placeOf(name: string): string {
+  return `fork/${name}`;
 }
 
 function shown({ name, createdAt, revision, asked: { at, clock, seed } }: Fork) {
@@ -150,7 +184,7 @@ export async function forks(asked: Asked): Promise<Reply> {
     return jsonReply(201, shown(await ports.forks.create(wanted, how)));
   }
   const fork = ports.forks.get(name);
-  if (!fork) throw notFound(SUBJECT, name.split("/")[0]);
+  if (!fork) throw await ports.forks.absent(name.split("/")[0]);
   allowMethods(asked, "GET", "DELETE");
   if (call.method === "GET") return jsonReply(200, shown(fork));
   await ports.forks.delete(name);

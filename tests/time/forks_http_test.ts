@@ -1,6 +1,6 @@
 /** Forks over HTTP: whole clusters under paths of one server. */
 import { assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { type ForkedCluster, Forks, FORKS_MAX } from "../../api/plesio/forks.ts";
+import { type ForkAsked, type ForkedCluster, Forks, FORKS_MAX } from "../../api/plesio/forks.ts";
 import { Cluster } from "../../mod.ts";
 
 const FORKS = "/plesio/v1/forks";
@@ -167,11 +167,12 @@ Deno.test("the audit of a cluster tells of what comes to its forks, under their 
 Deno.test("a fork that is being made while its cluster stops is stopped with it", async () => {
   const stopped: string[] = [];
   const coming = Promise.withResolvers<void>();
-  const forks = new Forks(async ({ seed }) => {
+  const make = async ({ seed }: ForkAsked) => {
     if (seed) await coming.promise;
     const stop = () => Promise.resolve(void stopped.push(`fork ${seed ?? 0}`));
     return { cluster: { stop } as unknown as ForkedCluster, revision: 1 };
-  }, () => 0);
+  };
+  const forks = new Forks({ make, now: () => 0 });
   await forks.create("made", {});
   const made = forks.create("late", { seed: 1 });
   const over = forks.stop();
