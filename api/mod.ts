@@ -152,6 +152,7 @@ export interface ApiOptions {
   aggregates?: boolean;
   /** What tests do to requests, and note of them (default: nothing). */
   stage?: Deps["stage"];
+  callStage?: Deps["callStage"];
   /** Answers paths that Kubernetes has not. */
   beside?: AppOptions["beside"];
 }
@@ -301,6 +302,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     audit: options.audit,
     trace: options.trace,
     stage: options.stage,
+    callStage: options.callStage,
     traceIds: new TraceIds(options.clock.bytes(16)),
     onError: options.onError,
     outbound: options.outbound ?? hostOutbound(options),

@@ -135,6 +135,7 @@ export function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<
     serviceRange: cidrs.serviceRange,
     beside,
     stage: kit?.stage,
+    callStage: kit?.callStage,
     front: options.front,
     audit: ground.audit,
     warn: (text) => log("error", text),

@@ -17,6 +17,11 @@
  * and cannot go on from before), `duplicate` (told, and then 410: listing again tells it again), `restart` (the watch ends
  * before the event, as at its timeout), `break` (the connection is closed), `bookmark` (one follows each event), `no-bookmarks`.
  *
+ * Streams (exec, attach, port-forward, logs, proxies) and what other servers serve are met like all else, as far as it has
+ * a meaning there: `status`, `delay`, `close`, `partition` and `jump`; a stream that was opened is cut `after` as in the
+ * `middle`. Paths that name no resource (discovery, OpenAPI, health) are met by faults that name a `path`, such as
+ * `/apis*`, and by partitions of a client.
+ *
  * `webhook` strikes calls of webhooks in place of requests, by `name.namespace` of the Service or by URL; there `status`,
  * `delay` and `close` have a meaning.
  */
@@ -45,6 +50,8 @@ export interface Fault {
   resource?: string;
   subresource?: string;
   namespace?: string;
+  /** Of what is no resource. */
+  path?: string;
   /** Of the object; of events, that which they tell of. */
   object?: string;
   webhook?: string;
@@ -98,6 +105,7 @@ const read = fields(
     resource: plain,
     subresource: plain,
     namespace: plain,
+    path: plain,
     object: plain,
     webhook: plain,
     node: plain,
@@ -131,6 +139,9 @@ const GOES_WITH: Readonly<Record<string, Effect>> = {
 /** What calls of webhooks may meet. */
 const OF_WEBHOOKS: readonly Effect[] = ["status", "delay", "close"];
 
+/** What only requests for resources have. */
+const OF_RESOURCES = ["resource", "subresource", "namespace", "object", "webhook", "node"] as const;
+
 /** A fault as it was read: durations in ms. */
 export type ReadFault = ReturnType<typeof read>;
 
@@ -152,6 +163,13 @@ export function readFault(given: unknown): ReadFault & { effect: Effect } {
   }
   if (fault.webhook && !OF_WEBHOOKS.includes(effect)) {
     throw badRequest(`calls of webhooks may meet ${OF_WEBHOOKS.join(", ")}, not ${effect}`);
+  }
+  if (fault.path) {
+    const other = OF_RESOURCES.find((field) => fault[field] !== undefined);
+    if (other) throw badRequest(`path is of what is no resource: it does not go with ${other}`);
+    if (effect === "stale" || effect === "events" || effect === "loss") {
+      throw badRequest(`what lies under a path may not meet ${effect}`);
+    }
   }
   if (effect === "loss" && !fault.node) throw badRequest("loss is of a node: name it");
   if (effect === "partition" && !fault.node === !fault.client) {

@@ -2,8 +2,9 @@
  * `/plesio/v1/faults`: what is to go wrong. `POST` adds one (`fault.ts` says what there is), `GET` lists them with how
  * often each could have struck and did, `DELETE` takes away all, or `/plesio/v1/faults/NAME` one.
  *
- * A stage around every request for a resource, over HTTP and in this process alike; it is there with the test kit only.
- * Streams (exec, logs, port-forward, proxies), discovery, and what aggregated servers answer do not come through it.
+ * A stage around every request for a resource, over HTTP and in this process alike, and another one around every call
+ * that is answered by more than an object: streams, discovery, what aggregated servers serve. They are there with the
+ * test kit only. Plesio's own endpoints, by which faults are taken away again, never fail by one.
  */
 import { type Clock, ManualClock, type Timer } from "../../kv/clock.ts";
 import type { Store } from "../../kv/contract.ts";
@@ -25,8 +26,14 @@ import {
 } from "../machinery/errors.ts";
 import { over } from "../machinery/over.ts";
 import { ApiError, type KubeObject } from "../machinery/types.ts";
-import { type Deps, resourceName, type Stage, subjectOf } from "../server/deps.ts";
-import { Disconnected, jsonReply, type Reply } from "../server/http.ts";
+import {
+  type CallStage,
+  type Deps,
+  qualified,
+  type Stage,
+  type StagedCall,
+} from "../server/deps.ts";
+import { Disconnected, isStream, jsonReply, type Reply } from "../server/http.ts";
 import type { ApiRequest, Frame, FrameStream } from "../server/request.ts";
 import { decoded } from "../server/route.ts";
 import { asked as body } from "./body.ts";
@@ -79,7 +86,7 @@ class Standing {
   timer: Timer | undefined;
   readonly #chance: Clock;
   readonly #verbs: readonly string[] | undefined;
-  readonly #is: Record<"client" | "resource" | "subresource" | "namespace" | "object", Test>;
+  readonly #is: Record<typeof LOOKED_AT[number] | "client", Test>;
   readonly isWebhook: Test;
 
   constructor({ effect, ...fault }: ReadFault & { effect: Effect }, name: string) {
@@ -95,21 +102,31 @@ class Standing {
       subresource: matcher(fault.subresource),
       namespace: matcher(fault.namespace),
       object: matcher(fault.object),
+      path: matcher(fault.path),
     };
     this.isWebhook = fault.webhook === undefined ? () => false : matcher(fault.webhook);
   }
 
   /** Whether a request is of those that it may strike; `frame`: of its events, this one. */
-  meets(request: ApiRequest, frame?: Frame): boolean {
-    const { kind, verb, user, agent, namespace, subresource } = request;
+  meets(asked: StagedCall, frame?: Frame): boolean {
+    const { verb, user, agent, subject, namespace, subresource, name, path } = asked;
     if (this.fault.webhook !== undefined || this.effect === "loss") return false;
     if (this.#verbs && !this.#verbs.includes(verb) && !this.#verbs.includes("*")) return false;
     const { client, resource, object, ...is } = this.#is;
     if (!client(agent) && !client(user.name)) return false;
-    if (!resource(kind.plural) && !resource(resourceName(kind))) return false;
+    const isPath = this.fault.path !== undefined;
+    // Whoever says nothing of paths means resources, but for whom nothing gets through
+    if (!subject) return isPath ? is.path(path) : this.effect === "partition" && this.#isWhole;
+    if (isPath) return false;
+    if (!resource(subject.resource) && !resource(qualified(subject))) return false;
     const about = frame?.item?.value.metadata;
     return is.subresource(subresource) && is.namespace(about?.namespace ?? namespace) &&
-      (frame && !about || object(about?.name ?? nameIn(request)));
+      (frame && !about || object(about?.name ?? name));
+  }
+
+  /** Nothing is said of what is asked for. */
+  get #isWhole(): boolean {
+    return LOOKED_AT.every((field) => this.fault[field] === undefined);
   }
 
   /** Whether it strikes now that it may. */
@@ -125,6 +142,16 @@ class Standing {
 
 type Test = (text: string) => boolean;
 
+/** By what of what they ask for calls are told apart. */
+const LOOKED_AT = ["resource", "subresource", "namespace", "object", "path"] as const;
+
+/** A request for a resource as such a call. */
+function askedBy(request: ApiRequest): StagedCall {
+  const { verb, kind, namespace, subresource, user, agent } = request;
+  const subject = { group: kind.group, resource: kind.plural };
+  return { verb, subject, namespace, subresource, name: nameIn(request), path: "", user, agent };
+}
+
 /** What faults work with. */
 export interface FaultPorts {
   clock: Clock;
@@ -136,7 +163,8 @@ export interface FaultPorts {
 export class Faults {
   readonly #ports: FaultPorts;
   readonly #standing = new Map<string, Standing>();
-  readonly #watches = new Set<FaultyWatch>();
+  /** Watches and other streams. */
+  readonly #open = new Set<Breakable>();
   /** Up to where history is gone, by client and resource. */
   readonly #gone = new Map<string, number>();
   #named = 0;
@@ -164,7 +192,7 @@ export class Faults {
     if (fault.node) this.#loseNode(standing);
     this.#standing.set(name, standing);
     if (standing.effect === "partition") {
-      for (const watch of this.#watches) if (standing.meets(watch.request)) watch.breakOff();
+      for (const stream of this.#open) if (standing.meets(stream.asked)) stream.breakOff();
     }
     if (fault.during !== undefined) {
       const ended = () => this.remove(name);
@@ -202,55 +230,83 @@ export class Faults {
     this.#named = 0;
   }
 
-  /** The stage: what is standing strikes, in order, and the rest goes on. */
+  /** The stage of requests: what is standing strikes, in order, and the rest goes on. */
   readonly stage: Stage = async (deps, request, answer) => {
-    let on = deps;
-    let late: Error | undefined;
-    let midway = false;
     this.#checkHistory(request);
-    for (const standing of this.#standing.values()) {
-      const { effect, fault } = standing;
-      if (effect === "events" || !standing.meets(request)) continue;
-      if (effect === "stale" && !takesStale(request)) continue;
-      if (!standing.strikes()) continue;
-      if (effect === "partition" || fault.close === "before") throw new Disconnected();
-      if (effect === "delay") await this.#hold(fault.delay!);
-      else if (effect === "stale") on = await behind(deps, request, fault.stale!);
-      else if (effect === "jump") (deps.clock as ManualClock).jump(fault.jump!);
-      else if (fault.close === "middle") midway = true;
-      else {
-        late = effect === "close" ? new Disconnected() : failureOf(request, fault);
-        if (effect === "status" && !fault.done) throw late;
-      }
-    }
+    const struck = await this.#strike(askedBy(request), takesStale(request));
+    const on = struck.stale === undefined ? deps : await behind(deps, request, struck.stale);
     const answered = await answer(on, request);
-    if (late) {
+    if (struck.late) {
       answered.watch?.close();
-      throw late;
+      throw struck.late;
     }
     if (answered.watch) {
       const watch = new FaultyWatch(request, answered.watch, this);
-      if (midway) watch.breakOff();
+      if (struck.midway) watch.breakOff();
       return { ...answered, watch };
     }
-    if (midway) throw new Disconnected(answered);
+    if (struck.midway) throw new Disconnected(answered);
     return answered;
   };
+
+  /** The stage of other calls. */
+  readonly callStage: CallStage = async (asked, answer) => {
+    const { late, midway } = await this.#strike(asked, false);
+    let over: (() => void) | undefined;
+    try {
+      const reply = await answer((breakOff) => {
+        over = this.opened({ asked, breakOff });
+        if (late || midway) breakOff();
+      });
+      if (over) return reply;
+      const body = isStream(reply.body) ? new FaultyBody(asked, reply.body, this) : undefined;
+      if (late) {
+        void body?.[Symbol.asyncIterator]().return();
+        throw late;
+      }
+      if (midway) body?.breakOff();
+      return { ...reply, ...(body ? { body } : midway && { broken: "midway" }) };
+    } finally {
+      over?.();
+    }
+  };
+
+  /** What strikes a call before it is answered does so now; the rest is told. Rejects with what it is answered by. */
+  async #strike(asked: StagedCall, mayBeStale: boolean) {
+    const struck: { stale?: number; late?: Error; midway: boolean } = { midway: false };
+    for (const standing of this.#standing.values()) {
+      const { effect, fault } = standing;
+      if (effect === "events" || !standing.meets(asked)) continue;
+      if (effect === "stale" && !mayBeStale) continue;
+      if (!standing.strikes()) continue;
+      if (effect === "partition" || fault.close === "before") throw new Disconnected();
+      if (effect === "delay") await this.#hold(fault.delay!);
+      else if (effect === "stale") struck.stale = fault.stale!;
+      else if (effect === "jump") (this.#ports.clock as ManualClock).jump(fault.jump!);
+      else if (fault.close === "middle") struck.midway = true;
+      else {
+        struck.late = effect === "close" ? new Disconnected() : failureOf(asked, fault);
+        if (effect === "status" && !fault.done) throw struck.late;
+      }
+    }
+    return struck;
+  }
 
   /** Which fault strikes an event, if one does. */
   strikingEvent(request: ApiRequest, frame: Frame): Standing["fault"] | undefined {
     for (const standing of this.#standing.values()) {
       const { effect, fault } = standing;
-      if (effect !== "events" || !standing.meets(request, frame)) continue;
+      if (effect !== "events" || !standing.meets(askedBy(request), frame)) continue;
       if ((fault.events === "no-bookmarks") !== (frame.item === undefined)) continue;
       if (standing.strikes()) return fault;
     }
     return undefined;
   }
 
-  watching(watch: FaultyWatch): () => void {
-    this.#watches.add(watch);
-    return () => this.#watches.delete(watch);
+  /** A stream is open, until what is returned is called. */
+  opened(stream: Breakable): () => void {
+    this.#open.add(stream);
+    return () => this.#open.delete(stream);
   }
 
   /** Events come late: nobody is busy meanwhile. */
@@ -336,23 +392,23 @@ function tooOld(asked: number, oldest: number): ApiError {
 }
 
 /** A failure as upstream words it. */
-function failureOf(request: ApiRequest, { status, message, retryAfter }: Fault): ApiError {
-  const { kind, verb } = request;
-  const error = wordsOf(request, status!, retryAfter);
+function failureOf(asked: StagedCall, { status, message, retryAfter }: Fault): ApiError {
+  const { subject, verb, name } = asked;
+  const error = wordsOf(asked, status!, retryAfter);
   if (message !== undefined) error.status.message = message;
   if (retryAfter !== undefined) {
     error.status.details = { ...error.status.details, retryAfterSeconds: retryAfter };
   }
-  if (status === 409 && verb === "create" && message === undefined) {
-    return alreadyExists(subjectOf(kind), nameIn(request));
+  if (status === 409 && verb === "create" && message === undefined && subject) {
+    return alreadyExists(subject, name);
   }
   return error;
 }
 
-function wordsOf({ kind, name }: ApiRequest, status: number, retryAfter = 1): ApiError {
+function wordsOf({ subject, name }: StagedCall, status: number, retryAfter = 1): ApiError {
   switch (status) {
     case 409:
-      return conflict(subjectOf(kind), name);
+      return conflict(subject ?? { group: "", resource: "" }, name);
     case 410:
       return expired("The resourceVersion for the provided list is too old.");
     case 429:
@@ -401,9 +457,58 @@ function saidOf(endpoint: Endpoint, { method }: OutboundRequest): string {
   return `${verb} "${endpoint.service ? `https://${place}.svc` : place}"`;
 }
 
+/** A stream that a partition ends. */
+interface Breakable {
+  readonly asked: StagedCall;
+  /** Closes the connection. */
+  breakOff(): void;
+}
+
+/** A body in pieces, whose connection may be closed. */
+class FaultyBody implements AsyncIterable<Uint8Array>, Breakable {
+  readonly asked: StagedCall;
+  readonly #pieces: AsyncIterator<Uint8Array>;
+  readonly #over: () => void;
+  readonly #broken = Promise.withResolvers<never>();
+
+  constructor(asked: StagedCall, body: AsyncIterable<Uint8Array>, faults: Faults) {
+    this.asked = asked;
+    this.#pieces = body[Symbol.asyncIterator]();
+    this.#over = faults.opened(this);
+    this.#broken.promise.catch(() => {
+      // Whoever reads on hears of it
+    });
+  }
+
+  breakOff(): void {
+    this.#broken.reject(new Disconnected());
+    void this.#end();
+  }
+
+  async #end(): Promise<void> {
+    this.#over();
+    await this.#pieces.return?.();
+  }
+
+  [Symbol.asyncIterator]() {
+    return {
+      next: async () => {
+        const piece = await Promise.race([this.#broken.promise, this.#pieces.next()]);
+        if (piece.done) this.#over();
+        return piece;
+      },
+      return: async () => {
+        await this.#end();
+        return { done: true as const, value: undefined };
+      },
+    };
+  }
+}
+
 /** A watch whose events may meet faults. */
-class FaultyWatch implements FrameStream {
+class FaultyWatch implements FrameStream, Breakable {
   readonly request: ApiRequest;
+  readonly asked: StagedCall;
   readonly kind: FrameStream["kind"];
   readonly #stream: FrameStream;
   readonly #faults: Faults;
@@ -411,6 +516,7 @@ class FaultyWatch implements FrameStream {
 
   constructor(request: ApiRequest, stream: FrameStream, faults: Faults) {
     this.request = request;
+    this.asked = askedBy(request);
     this.kind = stream.kind;
     this.#stream = stream;
     this.#faults = faults;
@@ -420,14 +526,13 @@ class FaultyWatch implements FrameStream {
     this.#stream.close();
   }
 
-  /** Closes the connection. */
   breakOff(): void {
     this.#broken = true;
     this.#stream.close();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<readonly Frame[]> {
-    const over = this.#faults.watching(this);
+    const over = this.#faults.opened(this);
     try {
       for await (const frames of this.#stream) {
         let told: Frame[] = [];

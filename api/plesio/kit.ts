@@ -16,7 +16,7 @@ import type { Database } from "../../kv/contract.ts";
 import type { User } from "../client/contract.ts";
 import { badRequest } from "../machinery/errors.ts";
 import { ApiError, type KubeObject } from "../machinery/types.ts";
-import { asApiError, type Stage } from "../server/deps.ts";
+import { asApiError, type CallStage, type Stage } from "../server/deps.ts";
 import type { Fields } from "./body.ts";
 import { type ClockAnswer, type ClockOrder, type going, runClock, shownClock } from "./clock.ts";
 import { Faults } from "./faults.ts";
@@ -102,6 +102,19 @@ export class TestKit {
       return answered;
     } catch (error) {
       ended(asApiError(error, request.kind));
+      throw error;
+    }
+  };
+
+  /** The same of calls that are answered by more than an object. */
+  readonly callStage: CallStage = async (asked, answer) => {
+    const ended = this.ledger.called(asked);
+    try {
+      const reply = await this.faults.callStage(asked, answer);
+      ended(reply.status);
+      return reply;
+    } catch (error) {
+      ended(asApiError(error).code);
       throw error;
     }
   };

@@ -16,14 +16,16 @@
  * | `writesAfterLostLease` | writes of a client whose Lease somebody else holds by then |
  * | `requests` | all of them |
  *
- * What is refused before anybody knows which kind it is for, and streams, are not counted.
+ * Streams (exec, logs, proxies), discovery and what other servers serve are counted as requests, by their first words
+ * where they name no resource, and as failures; findings are of objects. What is refused before anybody knows which kind
+ * it is for is not counted.
  *
  * Seconds are those of the cluster's clock or of the machine's, whichever saw more of them go by. Replicas are told apart
  * by user agent and user alone: a test of leader election gives each its own.
  */
 import type { Clock } from "../../kv/clock.ts";
 import { ApiError } from "../machinery/types.ts";
-import { type Deps, resourceName, storeOf } from "../server/deps.ts";
+import { type Deps, qualified, type StagedCall, storeOf, subjectOf } from "../server/deps.ts";
 import { jsonReply, type Reply } from "../server/http.ts";
 import type { Answer, ApiRequest } from "../server/request.ts";
 import { asked as body, fields, number, type ReadersOf, text } from "./body.ts";
@@ -212,10 +214,8 @@ export class Ledger {
 
   /** Notes a request that begins; what is returned notes how it ended. */
   begin(deps: Deps, request: ApiRequest): (ended: Answer | ApiError) => void {
-    const record = this.#recordOf(request);
-    const { kind, subresource } = request;
-    const what = `${request.verb} ${resourceName(kind)}${subresource && `/${subresource}`}`;
-    record.requests.set(what, (record.requests.get(what) ?? 0) + 1);
+    const { kind, verb, subresource } = request;
+    const [record, what] = this.#count({ ...request, verb, subject: subjectOf(kind), subresource });
     const writes = WRITES.has(request.verb) && !request.params.dryRun;
     if (writes && record.lost !== undefined && kind.plural !== "leases") {
       find(record, "writesAfterLostLease", `${what} ${nameOf(request)}, after ${record.lost}`);
@@ -225,7 +225,26 @@ export class Ledger {
     return (ended) => this.#ended(record, { request, what, head, began, writes }, ended);
   }
 
-  #recordOf({ agent, user: { name } }: ApiRequest): ClientRecord {
+  /** Notes a call that asks for more than an object; what is returned notes how it ended. */
+  called(asked: StagedCall): (code: number) => void {
+    const [record] = this.#count(asked);
+    return (code) => {
+      if (code >= 400) note(record.failures, code);
+    };
+  }
+
+  #count(asked: Omit<StagedCall, "path"> & { path?: string }): [ClientRecord, string] {
+    const record = this.#recordOf(asked);
+    const { verb, subject, subresource, path = "" } = asked;
+    const what = subject
+      ? `${verb} ${qualified(subject)}${subresource && `/${subresource}`}`
+      : `${verb} ${path.split("/", 4).join("/")}`;
+    if (!record.requests.has(what)) bounded(record.requests, TARGETS_MAX);
+    note(record.requests, what);
+    return [record, what];
+  }
+
+  #recordOf({ agent, user: { name } }: Pick<StagedCall, "agent" | "user">): ClientRecord {
     const key = JSON.stringify([agent, name]);
     let record = this.#clients.get(key);
     if (record) return record;
@@ -250,7 +269,7 @@ export class Ledger {
   #ended(record: ClientRecord, noted: Noted, ended: Answer | ApiError): void {
     const { request, what } = noted;
     const failed = ended instanceof ApiError ? ended : undefined;
-    if (failed) record.failures.set(failed.code, (record.failures.get(failed.code) ?? 0) + 1);
+    if (failed) note(record.failures, failed.code);
     const target = `${what} ${nameOf(request)}`;
     const answer = failed ? undefined : ended as Answer;
     const same = answer && isNoOp(noted, answer);
@@ -396,6 +415,10 @@ function sentence({ client, user, rule, count, limit, examples }: Finding): stri
   const often = count === 1 ? "once" : `${count} times`;
   const allowed = limit === 0 ? "never" : `${limit} at most`;
   return `${client} (${user}) ${WORDS[rule]}: ${often}, ${allowed} allowed. ${examples.join("; ")}`;
+}
+
+function note<K>(counts: Map<K, number>, what: K): void {
+  counts.set(what, (counts.get(what) ?? 0) + 1);
 }
 
 /** The map, with room for one more: the oldest goes. */

@@ -18,7 +18,7 @@ import { Discovery } from "./discovery.ts";
 import { answerResource, type Connector, requestedPath, wrongMethod } from "./front.ts";
 import { flagzReply, statuszReply } from "./zpages.ts";
 import { FLOW_DEBUG, flowTable } from "./flow_report.ts";
-import { failure, pass } from "./passage.ts";
+import { failure, pass, staged } from "./passage.ts";
 import { podResourcesReply } from "./pod_resources.ts";
 import { type Route, routeOf } from "./route.ts";
 import { VERSION } from "./health.ts";
@@ -135,8 +135,10 @@ export function createApp(deps: Deps, options: AppOptions): App {
           const { user, audit } = passage;
           const may = () => authorize(deps, { ...requested, user }, audit);
           if (!beside?.requested && !beside?.open) await may();
-          const reply = await beside?.answer(user, may) ?? await replyOfResponse(
-            await hono().fetch(requestOfCall(call), { call, user }),
+          const reply = await beside?.answer(user, may) ?? await staged(
+            deps,
+            { call, passage },
+            async () => replyOfResponse(await hono().fetch(requestOfCall(call), { call, user })),
           );
           if (audit && reply.status >= 400) reply.outcome = statusIn(reply);
           return reply;

@@ -17,6 +17,7 @@ import {
 } from "../../kv/contract.ts";
 import type { AdmissionPlugin, Authorizer } from "../auth/contract.ts";
 import type { Auth } from "../auth/mod.ts";
+import type { User } from "../client/contract.ts";
 import type { NodeDialer } from "../client/node_api.ts";
 import type { Outbound } from "../client/outbound.ts";
 import {
@@ -41,6 +42,7 @@ import type { FrontPolicy } from "./front_options.ts";
 import type { Aggregation } from "./aggregation/registry.ts";
 import type { Flow } from "./flow.ts";
 import type { Health } from "./health.ts";
+import type { Reply } from "./http.ts";
 import type { Tunnels } from "./tunnels.ts";
 import type { Answer, ApiRequest } from "./request.ts";
 import { ApiError, type Kind, type Kinds, type KubeObject } from "../machinery/types.ts";
@@ -50,6 +52,28 @@ export type VirtualAnswer = (
   object: KubeObject | undefined,
   request: ApiRequest,
 ) => Promise<KubeObject> | KubeObject;
+
+/** A call that is answered by more than an object: a stream, discovery, what another server serves. */
+export interface StagedCall {
+  verb: string;
+  /** Of what is asked for; absent: a path that names no resource. */
+  subject?: Subject;
+  subresource: string;
+  namespace: string;
+  name: string;
+  path: string;
+  user: User;
+  agent: string;
+}
+
+/**
+ * A stage around such a call: `answer` is what goes on. It tells `opened`, once another protocol is spoken, how that is
+ * broken off.
+ */
+export type CallStage = (
+  call: StagedCall,
+  answer: (opened: (breakOff: () => void) => void) => Promise<Reply>,
+) => Promise<Reply>;
 
 /** A stage around every request for a resource: `answer` is what goes on. */
 export type Stage = (
@@ -120,6 +144,8 @@ export interface Deps {
   audit?: Auditor;
   /** What tests do to requests, and note of them; absent: nothing. */
   stage?: Stage;
+  /** The same around every call that does not come to a stage. */
+  callStage?: CallStage;
   /** Hears of every request's stages; absent: nothing is noted. */
   trace?: (request: ApiRequest) => void;
   /** Hears of exceptions that became a 500. */
@@ -156,8 +182,13 @@ export function subjectOf(kind: Kind): Subject {
 }
 
 /** `pods`, `deployments.apps`. */
-export function resourceName({ plural, group }: Pick<Kind, "plural" | "group">): string {
-  return group ? `${plural}.${group}` : plural;
+export function resourceName(kind: Kind): string {
+  return qualified(subjectOf(kind));
+}
+
+/** The same of what is named without its kind. */
+export function qualified({ resource, group }: Subject): string {
+  return group ? `${resource}.${group}` : resource;
 }
 
 /** An RFC 3339 time with seconds, as metadata carries it. */

@@ -17,7 +17,7 @@ import type { AuditRecord } from "./audit.ts";
 import { type Deps, enter } from "./deps.ts";
 import { BODY_BYTES_MAX, type Call, Disconnected, isStream, type Reply } from "./http.ts";
 import { contentTypeOf, negotiate, type Offer, type Representation } from "./negotiate.ts";
-import { failure, pass, type Passage } from "./passage.ts";
+import { agentOf, failure, pass, type Passage, staged } from "./passage.ts";
 import { replyOf, type ReplyOptions, statusBytes } from "./reply.ts";
 import type { Answer, ApiRequest, DeleteOptions, RequestVerb } from "./request.ts";
 import { paramsOf, type Route, routeOf, verbOf } from "./route.ts";
@@ -38,7 +38,7 @@ const PEOPLE = new Set(["curl", "Wget", "Mozilla"]);
 const CONNECTED = new Set(["exec", "attach", "portforward", "proxy", "log"]);
 
 /** Hands over what is no plain request; undefined: not for streams. */
-export type Connector = (call: Call, request: ApiRequest) => Promise<Reply | undefined>;
+export type Connector = (call: Call, request: ApiRequest) => Promise<Reply>;
 
 /** Whether a request is for a stream or a proxy. */
 export function isConnected({ subresource }: Pick<Route, "subresource">): boolean {
@@ -136,8 +136,9 @@ async function answered(deps: Deps, call: Call, asking: Answering): Promise<Repl
     const { kind } = request;
     if (CONNECTED.has(route.subresource) && connect) {
       await authorize(deps, attributesOf(request), passage.audit);
-      const reply = await connect(call, request);
-      if (reply) return withWarnings(reply, request.warnings);
+      const asked = request;
+      const reply = await staged(deps, { call, passage }, () => connect(call, asked));
+      return withWarnings(reply, request.warnings);
     }
     if (kind.deprecationWarning) {
       request.warnings.push(kind.deprecationWarning);
@@ -293,13 +294,6 @@ function termOf(text: string | undefined): Term | undefined {
     // Said below
   }
   throw badRequest(`the header ${TERM_HEADER} is no term`);
-}
-
-/** The field manager of a client that names none: its user agent up to the slash. */
-function agentOf(agent: string | undefined): string {
-  if (!agent) return "unknown";
-  const end = agent.indexOf("/");
-  return (end < 0 ? agent : agent.slice(0, end)).slice(0, 128) || "unknown";
 }
 
 const OFFERS = new Map<number, Offer>();

@@ -13,7 +13,15 @@ import { Refused } from "./flow.ts";
 import { compressed, takesGzip } from "./compress.ts";
 import { browserHeaders, preflight } from "./cors.ts";
 import { isForStranger } from "./browsers.ts";
-import { brokenOff, type Call, inner, isStream, type Reply, statusReply } from "./http.ts";
+import {
+  brokenOff,
+  type Call,
+  Disconnected,
+  inner,
+  isStream,
+  type Reply,
+  statusReply,
+} from "./http.ts";
 import type { Kind } from "../machinery/types.ts";
 
 /** A request on its way. */
@@ -32,6 +40,39 @@ export interface Passage {
   leave(): void;
   /** What flow control says of it in the answer. */
   headers?: Readonly<Record<string, string>>;
+}
+
+/** Answers a call that comes to no stage of requests, by way of the stage of such calls where there is one. */
+export async function staged(
+  deps: Deps,
+  { call, passage: { requested, user } }: { call: Call; passage: Passage },
+  answer: Parameters<NonNullable<Deps["callStage"]>>[1],
+): Promise<Reply> {
+  if (!deps.callStage) return await answer(NOTHING);
+  const { verb, group, resource, resourceRequest, subresource, namespace, name } = requested;
+  const asked = {
+    verb,
+    ...(resourceRequest && { subject: { group, resource } }),
+    subresource,
+    namespace,
+    name,
+    path: call.path,
+    user,
+    agent: agentOf(call.header("user-agent")),
+  };
+  try {
+    return await deps.callStage(asked, answer);
+  } catch (error) {
+    if (!(error instanceof Disconnected)) throw error;
+    return { status: 500, headers: {}, broken: "unheard" };
+  }
+}
+
+/** The field manager of a client that names none: its user agent up to the slash. */
+export function agentOf(agent: string | undefined): string {
+  if (!agent) return "unknown";
+  const end = agent.indexOf("/");
+  return (end < 0 ? agent : agent.slice(0, end)).slice(0, 128) || "unknown";
 }
 
 const LONG_VERBS = new Set(["watch", "proxy"]);

@@ -273,7 +273,7 @@ export async function proxyWebSocket(
   deps: Deps,
   call: Call,
   request: ApiRequest,
-  door: { socket: Socket; head: Buffer; switched: boolean },
+  door: { socket: Socket; head: Buffer; switched: boolean; told?(breakOff: () => void): void },
 ): Promise<void> {
   const { socket, head } = door;
   const place = await placeOf(deps, request);
@@ -285,6 +285,7 @@ export async function proxyWebSocket(
     throw unavailable(`error trying to reach ${request.name}: ${(error as Error).message}`);
   }
   door.switched = true;
+  door.told?.(() => door.socket.destroy());
   const path = `${request.rest || "/"}${call.query ? `?${call.query}` : ""}`;
   const lines = [`${call.method} ${path} HTTP/1.1`, `host: ${hostText(host)}:${port}`];
   const browser = call.header("origin") !== undefined;

@@ -23,7 +23,7 @@ import {
   type Wanted,
 } from "./exec.ts";
 import { requestedResource, requestFor } from "./front.ts";
-import { failure, pass, type Passage } from "./passage.ts";
+import { failure, pass, type Passage, staged } from "./passage.ts";
 import type { Call, Reply } from "./http.ts";
 import { getObject } from "./list.ts";
 import { logReply } from "./logs.ts";
@@ -72,7 +72,8 @@ export async function upgrade(deps: Deps, call: Call, socket: Socket, head: Buff
   const door: Way = { switched: false, take, raw: { socket, head } };
   const reply = await passUpgrade(deps, call, door);
   // Once the protocol is another one, an HTTP answer would be noise in it
-  if (!door.switched) refuse(socket, reply);
+  if (reply.broken) socket.destroy();
+  else if (!door.switched) refuse(socket, reply);
   else if (reply.status !== SWITCHED) socket.destroy();
 }
 
@@ -147,12 +148,18 @@ async function passUpgrade(deps: Deps, call: Call, door: Way): Promise<Reply> {
       throw noSuchResource();
     }
     const opened: Door = Object.assign(door, { deps, call, request });
-    if (CONNECTIONS.has(subresource)) await admitConnection(deps, request);
-    const protocol = call.header("upgrade")?.toLowerCase();
-    if (protocol === "websocket") await webSocket(opened);
-    else if (protocol === "spdy/3.1") await spdy(opened);
-    else throw badRequest("unable to upgrade: unknown protocol");
-    return { status: SWITCHED, headers: {} };
+    const connect = async (told: (breakOff: () => void) => void): Promise<Reply> => {
+      opened.told = told;
+      if (CONNECTIONS.has(subresource)) await admitConnection(deps, request);
+      const protocol = call.header("upgrade")?.toLowerCase();
+      if (protocol === "websocket") await webSocket(opened);
+      else if (protocol === "spdy/3.1") await spdy(opened);
+      else throw badRequest("unable to upgrade: unknown protocol");
+      return { status: SWITCHED, headers: {} };
+    };
+    // A watch comes to its own stage
+    if (request.verb === "watch") return await connect(() => {});
+    return await staged(deps, { call, passage }, connect);
   });
 }
 
@@ -207,12 +214,16 @@ interface Door extends Way {
   deps: Deps;
   call: Call;
   request: ApiRequest;
+  /** Hears how the connection is broken off, once it has been taken over. */
+  told?(breakOff: () => void): void;
 }
 
 /** From here on the connection speaks another protocol. */
 function switchTo(door: Door): void {
   door.switched = true;
   door.request.audit?.started(SWITCHED);
+  const { raw } = door;
+  if (raw) door.told?.(() => raw.socket.destroy());
 }
 
 /** Answers a request that was to be upgraded with a plain failure. */
@@ -226,14 +237,20 @@ function refuse(socket: Socket, reply: Reply): void {
   socket.end(body);
 }
 
-function handshake(door: Door, offered: readonly string[], known: readonly string[]) {
+async function handshake(
+  door: Door,
+  offered: readonly string[],
+  known: readonly string[],
+): Promise<Socketed> {
   const wanted = withoutTokenProtocol(offered);
   const chosen = wanted.find((p) => known.includes(p));
   if (wanted.length && !chosen) {
     throw badRequest(`unable to upgrade: no subprotocol of ${wanted.join(", ")} is supported`);
   }
   switchTo(door);
-  return door.take(chosen);
+  const socket = await door.take(chosen);
+  if (!door.raw) door.told?.(() => socket.close(1001));
+  return socket;
 }
 
 async function webSocket(door: Door): Promise<void> {

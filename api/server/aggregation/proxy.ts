@@ -13,7 +13,7 @@ import type { Deps } from "../deps.ts";
 import { answeredHeaders, forwardedFor, joinSockets, passedHeaders } from "../forwarding.ts";
 import { type Call, type Reply, textReply } from "../http.ts";
 import type { Socket } from "../listen.ts";
-import { pass } from "../passage.ts";
+import { pass, staged } from "../passage.ts";
 import type { Route } from "../route.ts";
 import { requestedResource } from "../front.ts";
 import { offeredProtocols } from "../web_socket.ts";
@@ -34,9 +34,10 @@ export function answerRemote(
 ): Promise<Reply> {
   const query = new URLSearchParams(call.query);
   const requested = requestedResource({ method: call.method, route, query });
-  return pass(deps, call, { requested }, async ({ user, audit, id }) => {
+  return pass(deps, call, { requested }, async (passage) => {
+    const { user, audit, id } = passage;
     await authorize(deps, { ...requested, user }, audit);
-    return await passOn(call, remote, user, { deps, id });
+    return await staged(deps, { call, passage }, () => passOn(call, remote, user, { deps, id }));
   });
 }
 

@@ -1,0 +1,142 @@
+/** Faults and the ledger where a call is answered by more than an object: logs, exec, discovery. */
+import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import WebSocket from "ws";
+import { RealClock } from "../../kv/clock.ts";
+import { Cluster } from "../../mod.ts";
+import type { NodeApi, RemoteProcess } from "../client/node_api.ts";
+import { ADMIN_TOKEN, openApi, pod, PODS } from "../server/fixture_test.ts";
+import { Faults } from "./faults.ts";
+
+const core = (plural: string) => ({ group: "", version: "v1", plural });
+const LOG = "/api/v1/namespaces/default/pods/p/log";
+
+/** A cluster with a pod that runs, and what a client is answered there. */
+async function place() {
+  const cluster = await Cluster.start({ nodes: 1, testKit: true });
+  await cluster.settle();
+  const target = { resource: core("pods"), namespace: "default" };
+  await cluster.client.create(target, {
+    metadata: { name: "p" },
+    spec: { containers: [{ name: "c", image: "nginx:1" }] },
+  });
+  await cluster.settle();
+  const get = (path: string) => cluster.fetch(path, { headers: { "user-agent": "kubectl/v1" } });
+  const code = async (path: string) => {
+    const reply = await get(path);
+    await reply.body?.cancel();
+    return reply.status;
+  };
+  return { cluster, get, code, ...cluster.kit };
+}
+
+Deno.test("logs fail, are cut off, and are counted", async () => {
+  const { cluster, get, code, faults, ledger } = await place();
+  await using _ = cluster;
+  ledger.clear();
+  faults.add({ client: "kubectl", subresource: "log", object: "p", status: 503, times: 1 });
+  assertEquals([await code(LOG), await code(LOG)], [503, 200]);
+  faults.add({ subresource: "log", close: "before", times: 1 });
+  await assertRejects(() => get(LOG), TypeError);
+  faults.add({ subresource: "log", close: "after", times: 1 });
+  await assertRejects(() => get(LOG), TypeError);
+  faults.add({ subresource: "log", close: "middle", times: 1 });
+  await assertRejects(async () => (await get(LOG)).text());
+  assertMatch(await (await get(LOG)).text(), /^simulated: /);
+  const followed = await get(`${LOG}?follow=true`);
+  const reader = followed.body!.getReader();
+  await reader.read();
+  faults.add({ client: "kubectl", partition: true });
+  await assertRejects(() => reader.read());
+  faults.clear();
+  const [{ requests, failures }] = ledger.report("kubectl");
+  assertEquals([requests, failures], [{ "get pods/log": 7 }, { 503: 1, 500: 2 }]);
+});
+
+Deno.test("discovery fails where its path is named, or nothing of a client gets through", async () => {
+  const { cluster, code, faults, ledger } = await place();
+  await using _ = cluster;
+  faults.add({ client: "kubectl", status: 500, times: 1 });
+  assertEquals([await code("/apis"), await code("/api/v1/nodes")], [200, 500]);
+  faults.add({ path: "/apis*", status: 429, times: 2 });
+  assertEquals(
+    [await code("/api"), await code("/apis"), await code("/apis/apps/v1"), await code("/apis")],
+    [200, 429, 429, 200],
+  );
+  faults.clear();
+  ledger.clear();
+  faults.add({ client: "kubectl", partition: true });
+  await assertRejects(() => code("/openapi/v3"), TypeError);
+  faults.add({ path: "*", status: 500 });
+  assertEquals(await code("/plesio/v1/faults"), 200, "by which they are taken away");
+  faults.clear();
+  assertEquals(await code("/apis/apps/v1"), 200);
+  const [{ requests, failures }] = ledger.report("kubectl");
+  assertEquals(requests, { "get /openapi/v3": 1, "get /apis/apps/v1": 1 });
+  assertEquals(failures, { 500: 1 });
+  for (const other of ["resource", "subresource", "namespace", "object"] as const) {
+    await assertRejects(
+      async () => void await faults.add({ path: "/apis", [other]: "x", status: 500 }),
+      Error,
+      `it does not go with ${other}`,
+    );
+  }
+  await assertRejects(
+    async () => void await faults.add({ path: "/apis", stale: 3 }),
+    Error,
+    "may not meet stale",
+  );
+});
+
+/** A process that goes on until it is closed. */
+function endless(): RemoteProcess {
+  const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+  const ended = Promise.withResolvers<{ exitCode: number }>();
+  const close = () => ended.resolve({ exitCode: 137 });
+  return { stdin: writable, stdout: readable, resize() {}, ended: ended.promise, close };
+}
+
+Deno.test("exec is refused before its connection is switched, or cut off", async () => {
+  const faults = new Faults({ clock: new RealClock(), lose: () => false });
+  const node = { exec: () => Promise.resolve(endless()) } as unknown as NodeApi;
+  await using f = await openApi({
+    dialer: () => Promise.resolve(node),
+    callStage: faults.callStage,
+  });
+  const at = { resource: PODS, namespace: "default" };
+  await f.client.create(at, pod("p"));
+  await f.client.create({ ...at, name: "p", subresource: "binding" }, { target: { name: "n" } });
+  const listener = await f.api.listen({ port: 0 });
+  const exec = () => {
+    const url = `ws://127.0.0.1:${listener.port}/api/v1/namespaces/default/pods/p/exec`;
+    const ws = new WebSocket(`${url}?command=x&stdin=true&stdout=true`, ["v5.channel.k8s.io"], {
+      headers: { authorization: `Bearer ${ADMIN_TOKEN}`, "user-agent": "kubectl/v1" },
+    });
+    const opened = new Promise<string>((resolve) => {
+      ws.on("open", () => resolve("open"));
+      ws.on("unexpected-response", (_request, { statusCode }) => {
+        ws.terminate();
+        resolve(`${statusCode}`);
+      });
+      ws.on("error", (error) => resolve(error.message));
+    });
+    const closed = new Promise<void>((resolve) => ws.on("close", () => resolve()));
+    return { ws, opened, closed };
+  };
+  faults.add({ subresource: "exec", status: 503, times: 1 });
+  assertEquals(await exec().opened, "503");
+  faults.add({ subresource: "exec", close: "before", times: 1 });
+  assertMatch(await exec().opened, /socket hang up|ECONNRESET/);
+  faults.add({ subresource: "exec", close: "middle", times: 1 });
+  await exec().closed;
+  const whole = exec();
+  assertEquals(await whole.opened, "open");
+  faults.add({ client: "kubectl", partition: true });
+  await whole.closed;
+  assertMatch(await exec().opened, /socket hang up|ECONNRESET/);
+  faults.clear();
+  const again = exec();
+  assertEquals(await again.opened, "open");
+  again.ws.terminate();
+  await again.closed;
+  await listener.close();
+});
