@@ -55,7 +55,6 @@ import { Pace } from "./machinery/pace.ts";
 import type { Kinds, KubeObject } from "./machinery/types.ts";
 import { SERVICE_RANGE } from "./server/allocators.ts";
 import { httpClient } from "./client/http.ts";
-import { reachingClient } from "./server/aggregation/client.ts";
 import { Aggregation, type RemoteKinds } from "./server/aggregation/registry.ts";
 import type { FrontProxyIdentity } from "./server/aggregation/remote.ts";
 import { type AppOptions, callOfRequest, createApp, responseOf } from "./server/app.ts";
@@ -74,7 +73,7 @@ import {
 import { Spans } from "./machinery/spans.ts";
 import { OtlpExporter, type TracingOptions } from "./server/otlp.ts";
 import { TraceIds } from "./server/causes.ts";
-import { localClient } from "./server/local_client.ts";
+import { type Elsewhere, localClient } from "./server/local_client.ts";
 import { Arrivals } from "./server/arrivals.ts";
 import { Auditor, type AuditSink } from "./server/audit.ts";
 import { AuditLog } from "./server/audit_log.ts";
@@ -336,28 +335,19 @@ function exporterOf(
   return new OtlpExporter(tracing, { spans, outbound, clock, instance, metricsText, failed });
 }
 
-/** A client in this process, which goes through the door of HTTP to what other servers serve. */
-function clientOf(
-  { deps, app, aggregation }: {
-    deps: Deps;
-    app: ReturnType<typeof createApp>;
-    aggregation: Aggregation;
-  },
-  user: User,
-  agent?: string,
-): Client {
-  return reachingClient({
-    local: localClient(deps, user, agent),
-    user,
-    agent,
-    elsewhere: ({ group, version }) => aggregation.find(group, version) !== undefined,
+/** Where clients in this process ask for what other servers serve: through the door of HTTP, without sockets. */
+function elsewhereOf(
+  { app, aggregation }: { app: ReturnType<typeof createApp>; aggregation: Aggregation },
+): Elsewhere {
+  return {
+    serves: ({ group, version }) => aggregation.find(group, version) !== undefined,
     http: (user, agent) =>
       httpClient({
         server: "https://kubernetes",
         agent,
         transport: (request) => app.fetch(request, { ...callOfRequest(request), user }),
       }),
-  });
+  };
 }
 
 /** Asks itself whether it is ready, as upstream's server does before it tells anybody where it is. */
@@ -494,6 +484,7 @@ export function createApi(options: ApiOptions): Api {
     beside: options.beside,
     connect: async (call, request) => (await streams()).connectPlain(deps, call, request),
   });
+  const elsewhere = elsewhereOf({ app, aggregation });
   const upgrade = upgradeOf(options, deps);
   const past = new Past(options, createApi);
   const listeners = new Listeners(
@@ -502,7 +493,7 @@ export function createApi(options: ApiOptions): Api {
     () => askReady(deps),
   );
   return {
-    client: (user, agent) => clientOf({ deps, app, aggregation }, user, agent),
+    client: (user, agent) => localClient(deps, { user, agent, elsewhere }),
     remoteKinds: () => aggregation.kinds(),
     fetch: (request, info) => app.fetch(request, { ...callOfRequest(request), ...info }),
     answer: (call) => app.answer(call),

@@ -109,12 +109,12 @@ export class Tally extends Series {
 /** A histogram: of how many values each bound is the first that is not below. Noting one allocates nothing. */
 export class Histogram {
   readonly #bounds: readonly number[];
-  readonly #counts: Float64Array;
+  readonly #counts: number[];
   #sum = 0;
 
   constructor(bounds: readonly number[]) {
     this.#bounds = bounds;
-    this.#counts = new Float64Array(bounds.length + 1);
+    this.#counts = new Array(bounds.length + 1).fill(0);
   }
 
   /** Notes a value. */

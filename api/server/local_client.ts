@@ -1,6 +1,7 @@
 /**
  * The in-process client: calls the pipeline with objects. Nothing is turned into JSON; what comes back is
- * the store's own frozen objects. Authorization, admission and validation run as for anybody.
+ * the store's own frozen objects. Authorization, admission and validation run as for anybody. What another server serves
+ * is asked of that one, by way of HTTP: whoever holds a client does not see the difference.
  */
 import type { Term } from "../../kv/contract.ts";
 import type {
@@ -33,24 +34,45 @@ import type {
   RequestVerb,
 } from "./request.ts";
 
-/** A client of this process's API for one user. */
-export function localClient(deps: Deps, user: User, agent = "plesio"): Client {
-  return clientOf({ deps, user, agent });
+/** Where other servers are asked. */
+export interface Elsewhere {
+  /** Whether another server serves this. */
+  serves(resource: Target["resource"]): boolean;
+  /** A client over HTTP for a user. */
+  http(user: User, agent: string): Client;
+}
+
+/** A client of this process's API for one user (`elsewhere`: no other server serves anything). */
+export function localClient(
+  deps: Deps,
+  { user, agent = "plesio", elsewhere }: { user: User; agent?: string; elsewhere?: Elsewhere },
+): Client {
+  return clientOf({ deps, user, agent, elsewhere });
 }
 
 function clientOf(door: Door): Client {
+  let remote: Client | undefined;
+  const other = ({ resource }: Target): Client | undefined =>
+    door.elsewhere?.serves(resource) ? remote ??= remoteOf(door) : undefined;
   return {
-    get: (target, query) => object(door, () => request(door, "get", target, query)),
-    list: (target, query) => list(door, () => request(door, "list", target, query)),
-    watch: (target, query, options) => watch(door, target, query, options?.signal),
+    get: (target, query) =>
+      other(target)?.get(target, query) ?? object(door, () => request(door, "get", target, query)),
+    list: (target, query) =>
+      other(target)?.list(target, query) ?? list(door, () => request(door, "list", target, query)),
+    watch: (target, query, options) =>
+      other(target)?.watch(target, query, options) ?? watch(door, target, query, options?.signal),
     create: (target, body, query) =>
-      object(door, () => write(door, "create", target, { body, query })),
+      other(target)?.create(target, body, query) ??
+        object(door, () => write(door, "create", target, { body, query })),
     update: (target, body, query) =>
-      object(door, () => write(door, "update", target, { body, query })),
+      other(target)?.update(target, body, query) ??
+        object(door, () => write(door, "update", target, { body, query })),
     patch: (target, patch, query) =>
-      object(door, () => write(door, "patch", target, { patch, query })),
-    delete: (target, query) => remove(door, target, query),
-    deleteCollection: (target, query) => removeAll(door, target, query),
+      other(target)?.patch(target, patch, query) ??
+        object(door, () => write(door, "patch", target, { patch, query })),
+    delete: (target, query) => other(target)?.delete(target, query) ?? remove(door, target, query),
+    deleteCollection: (target, query) =>
+      other(target)?.deleteCollection(target, query) ?? removeAll(door, target, query),
     as: (user, agent = door.agent) => clientOf({ ...door, user, agent }),
     under: (term) => clientOf({ ...door, term }),
     because: (because, more) => clientOf({ ...door, origin: { ...door.origin, ...more, because } }),
@@ -61,8 +83,15 @@ interface Door {
   deps: Deps;
   user: User;
   agent: string;
+  elsewhere: Elsewhere | undefined;
   term?: Term;
   origin?: Origin;
+}
+
+/** The same client of other servers. A term guards this server's own store: it has nothing to say there. */
+function remoteOf({ elsewhere, user, agent, origin }: Door): Client {
+  const client = elsewhere!.http(user, agent);
+  return origin ? client.because(origin.because) : client;
 }
 
 function kindOf(deps: Deps, target: Target): Kind {
