@@ -85,6 +85,8 @@ export function createApp(deps: Deps, options: AppOptions): App {
   // Made when somebody asks for what is no resource: clients within the process never do.
   let made: Hono<Env> | undefined;
   const hono = () => made ??= routesOf(deps, options);
+  const routed = async (call: Call, user: User) =>
+    replyOfResponse(await hono().fetch(requestOfCall(call), { call, user }));
   const resource = async (call: Call): Promise<Reply | undefined> => {
     let route;
     try {
@@ -135,11 +137,8 @@ export function createApp(deps: Deps, options: AppOptions): App {
           const { user, audit } = passage;
           const may = () => authorize(deps, { ...requested, user }, audit);
           if (!beside?.requested && !beside?.open) await may();
-          const reply = await beside?.answer(user, may) ?? await staged(
-            deps,
-            { call, passage },
-            async () => replyOfResponse(await hono().fetch(requestOfCall(call), { call, user })),
-          );
+          const reply = await beside?.answer(user, may) ??
+            await staged(deps, { call, passage }, () => routed(call, user));
           if (audit && reply.status >= 400) reply.outcome = statusIn(reply);
           return reply;
         },
