@@ -91,6 +91,7 @@ export class ContainerLives {
         finishedAt: timestamp(now),
         containerID: record.id,
       };
+      ports.metrics?.containerEnded(record.kind, record.end);
       return;
     }
     if (record.restarts > 0) {
@@ -181,6 +182,7 @@ export class ContainerLives {
     this.#probes?.get(record.name)?.stop();
     this.#probes?.delete(record.name);
     record.end = terminated(end, id);
+    this.#options.ports.metrics?.containerEnded(record.kind, record.end);
     for (const resolve of this.#endings?.get(record.name) ?? []) resolve();
     this.#endings?.delete(record.name);
     this.#options.wake();

@@ -2,6 +2,7 @@
 import { Counter, DEFAULT_BOUNDS, Duration, Gauge } from "../../api/machinery/metric_series.ts";
 import type { NodeUsage } from "./metrics.ts";
 import type { ContainerKind } from "./runtimes/runtime.ts";
+import type { StateTerminated } from "./types.ts";
 
 /** Upper bounds of how long pods take to start, in seconds. */
 const START_BOUNDS = [0.5, 1, 2, 3, 4, 5, 6, 8, 10, 20, 30, 45, 60, 120, 180, 240, 300, 360, 480]
@@ -40,6 +41,10 @@ export class KubeletMetrics {
   readonly failedContainers = new Counter(
     "kubelet_started_containers_errors_total",
     "[ALPHA] Cumulative number of errors when starting containers",
+  );
+  readonly endedContainers = new Counter(
+    "kubelet_terminated_containers_total",
+    "[ALPHA] Cumulative number of container terminations.",
   );
   readonly evictions = new Counter(
     "kubelet_evictions",
@@ -89,6 +94,11 @@ export class KubeletMetrics {
     else this.failedContainers.add({ container_type, code: error });
   }
 
+  /** A container ended, by itself or because it was stopped. */
+  containerEnded(kind: ContainerKind, { exitCode: exit_code, reason = "" }: StateTerminated): void {
+    this.endedContainers.add({ container_type: CONTAINER_TYPES[kind], exit_code, reason });
+  }
+
   probesText(): string {
     return linesText([this.probes]);
   }
@@ -101,6 +111,7 @@ export class KubeletMetrics {
       this.startedPods,
       this.startedContainers,
       this.failedContainers,
+      this.endedContainers,
       this.evictions,
       this.preemptions,
       this.rejections,

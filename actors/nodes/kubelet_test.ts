@@ -468,6 +468,23 @@ Deno.test("probes: an exec probe that takes too long fails", () =>
     );
   }));
 
+Deno.test("every end of a container is counted, by kind, exit code and reason", () =>
+  withNode(async (w) => {
+    const spec = { restartPolicy: "Never", initContainers: [{ ...c, name: "first" }] };
+    await w.pod("a", "n0", { ...spec, containers: [c] });
+    await w.until("the first", () => w.runtime.log.includes("start first"));
+    w.runtime.exit("first", 0);
+    await w.see("a", "Running", running);
+    w.runtime.exit("c", 139);
+    await w.see("a", "Failed", (p) => p.status?.phase === "Failed");
+    const page = await (await w.node.api.fetch(new Request("https://node/metrics"))).text();
+    const lines = page.split("\n").filter((line) => line.startsWith("kubelet_terminated_"));
+    assertEquals(lines, [
+      'kubelet_terminated_containers_total{container_type="init_container",exit_code="0",reason="Completed"} 1',
+      'kubelet_terminated_containers_total{container_type="container",exit_code="139",reason="Error"} 1',
+    ]);
+  }));
+
 Deno.test("a failed postStart hook kills the container", () =>
   withNode(async (w) => {
     w.runtime.answer = () => Promise.resolve({ exitCode: 1 });

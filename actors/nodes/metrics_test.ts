@@ -139,6 +139,7 @@ Deno.test("/metrics and /metrics/probes have what was counted", async () => {
   counts.podStart.add({}, 1500);
   counts.containerStarted("sidecar");
   counts.containerStarted("app", "StartError");
+  counts.containerEnded("app", { exitCode: 139, reason: "Error" });
   counts.probes.add({ probe_type: "Liveness", result: "successful", container: "c" });
   for (const name of ["imageVolumes", "mountedImages", "unmountedImages"] as const) {
     counts[name].add({});
@@ -149,6 +150,10 @@ Deno.test("/metrics and /metrics/probes have what was counted", async () => {
   assertMatch(
     text,
     /^kubelet_started_containers_errors_total\{container_type="container",code="StartError"\} 1$/m,
+  );
+  assertMatch(
+    text,
+    /^kubelet_terminated_containers_total\{container_type="container",exit_code="139",reason="Error"\} 1$/m,
   );
   assertMatch(text, /^kubelet_image_volume_requested_total 1$/m);
   assertMatch(text, /^kubelet_image_volume_mounted_succeed_total 1$/m);
