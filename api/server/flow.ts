@@ -121,7 +121,7 @@ export class Flow {
    * went on.
    */
   async slice(user?: string, workedMs = 0): Promise<void> {
-    if (user && this.sharing) {
+    if (user && this.#turns.rations(user)) {
       const waitMs = this.#rations.spend(user, Math.min(workedMs, SLICE_CHARGE_MS_MAX));
       if (waitMs > 0) await this.#context.clock.sleep(waitMs);
     }
@@ -179,8 +179,8 @@ export class Flow {
     // Who is exempt is never refused, but takes turns: floods by administrators would hold up everybody
     const exempt = level.spec.type === "Exempt";
     const long = work.seats > 1 && !exempt;
-    const rationed = !OWN_LEVELS.has(level.name);
-    const turn = this.#turns.enter(user.name, long, { bounded: !exempt, rationed });
+    const standing = exempt ? "exempt" : OWN_LEVELS.has(level.name) ? "own" : "user";
+    const turn = this.#turns.enter(user.name, long, standing);
     if (turn === false) this.#refuse(classified, requested.verb, "queue-full");
     if (turn) return this.#later(asking, turn, long);
     return long ? this.#shortened(asking, () => this.#seat(asking)) : this.#seat(asking);

@@ -9,6 +9,7 @@ import {
   LONG_ANSWERS_MAX,
   RATION_MS_MAX,
   RATION_PART,
+  RATIONED_MS,
   Rations,
   REQUEST_CHARGE_MS,
   SHARED_LONG_ANSWERS_MAX,
@@ -16,6 +17,7 @@ import {
   SHARED_TURN_REQUESTS_MAX,
   SLICE_MS,
   Slices,
+  type Standing,
   TURN_CHARGE_MS_MAX,
   TURN_REQUESTS_MAX,
   TURN_WAITERS_MAX,
@@ -697,7 +699,7 @@ Deno.test("Turns: while several ask, few of a user are begun between two looks a
   assertEquals(turns.sliceMs, SLICE_MS);
   const begun: string[] = [];
   const enter = (user: string) => {
-    const entered = turns.enter(user, false, { bounded: user !== "admin" });
+    const entered = turns.enter(user, false, user === "admin" ? "exempt" : "user");
     if (entered) void entered.then(() => begun.push(user));
     else begun.push(user);
     return entered;
@@ -773,9 +775,10 @@ Deno.test("Turns: who has done much rests while others ask, and is begun again a
   const turn = async () => {
     for (let i = 0; i < 4; i++) await new ManualClock().turn();
   };
+  const standings: Record<string, Standing> = { scheduler: "own", admin: "exempt" };
   /** Begins one of a user's, in a turn that is as long as counts; what it waits for where it has to. */
   const enter = async (user: string) => {
-    const entered = turns.enter(user, false, { rationed: user !== "scheduler" });
+    const entered = turns.enter(user, false, standings[user]);
     if (entered) return { entered };
     now += TURN_CHARGE_MS_MAX;
     await turn();
@@ -783,7 +786,9 @@ Deno.test("Turns: who has done much rests while others ask, and is begun again a
   // Alone nobody rests
   for (let i = 0; i < RATION_MS_MAX; i++) assertEquals(await enter("flood"), undefined);
   await enter("calm");
-  for (let i = 0; i < RATION_MS_MAX; i++) assertEquals(await enter("scheduler"), undefined);
+  for (const user of ["scheduler", "admin"]) {
+    for (let i = 0; i < RATION_MS_MAX; i++) assertEquals(await enter(user), undefined);
+  }
   let waiting = await enter("flood");
   let done = 1;
   for (; !waiting; done++) waiting = await enter("flood");
@@ -799,6 +804,14 @@ Deno.test("Turns: who has done much rests while others ask, and is begun again a
   sleeping[0].go();
   await turn();
   assertEquals(begun, true);
+  // For a while nobody else has asked but a part of the cluster
+  void turns.enter("flood", false);
+  await turn();
+  now += RATIONED_MS;
+  for (const { go } of sleeping.splice(0)) go();
+  await turn();
+  turns.enter("scheduler", false, "own");
+  for (let i = 0; i < 2 * RATION_MS_MAX; i++) assertEquals(await enter("flood"), undefined);
 });
 
 Deno.test("Turns: long answers are sent a few at a time; who lets too many wait is refused", async () => {

@@ -13,8 +13,10 @@
  * turn's work is done; if it is over before, nothing has been looked at.
  *
  * Still the processor would never be free, and whoever comes would find it at work at each of its steps, and the garbage
- * collector more often. So while several ask, what a user has done is rationed: much at once, then a part of the time. The
- * cluster's own parts are not: everybody waits for what they do.
+ * collector more often. So while others ask often, what a user has done is rationed: much at once, then a part of the time.
+ * The rest of the time is nobody's then, so it lasts no longer than they ask, and a look now and then is not worth it. The
+ * cluster's own parts are neither rationed nor reason for it: everybody waits for what they do. Nor are administrators
+ * rationed: upstream exempts them of all limits.
  */
 import type { Clock } from "../../kv/clock.ts";
 
@@ -28,6 +30,8 @@ export const TURN_WAITERS_MAX = 8;
 export const SHARED_TURN_REQUESTS_MAX = 2;
 /** How long several users count as asking after they took turns, in ms. */
 export const SHARED_MS = 1_000;
+/** How long what users do is rationed after another asked, in ms. */
+export const RATIONED_MS = 100;
 /** Long answers of one user that are sent at once, and while several ask. */
 export const LONG_ANSWERS_MAX = 2;
 export const SHARED_LONG_ANSWERS_MAX = 1;
@@ -49,6 +53,9 @@ export const RATION_PART = 1 / 4;
 /** Users that are remembered whether or not they ask. */
 const SHARES_KEPT = 1_024;
 
+/** Who asks: a user, one who is exempt of limits, or a part of the cluster. */
+export type Standing = "user" | "exempt" | "own";
+
 interface Share {
   readonly user: string;
   /** Begun in the turn of this number. */
@@ -56,7 +63,7 @@ interface Share {
   begun: number;
   /** Long answers under way. */
   long: number;
-  rationed: boolean;
+  standing: Standing;
   /** It has done much: until when nothing more of it is begun while others ask. */
   restsUntil: number;
   readonly waiting: { long: boolean; go: () => void }[];
@@ -80,6 +87,9 @@ export class Turns {
   /** Who asked last, and until when several count as asking. */
   #last = "";
   #sharedUntil = 0;
+  /** The same without the cluster's own parts: until when users are rationed. */
+  #lastUser = "";
+  #rationedUntil = 0;
 
   /** `rations`: what users may do while others ask. */
   constructor(
@@ -90,18 +100,15 @@ export class Turns {
     this.#rations = rations;
   }
 
-  /**
-   * Begins a user's request at once (undefined), or in a later turn (a promise), or not at all (false), where there are
-   * bounds for that user. `rationed`: whether it rests when it has done much.
-   */
+  /** Begins a user's request at once (undefined), or in a later turn (a promise), or not at all (false). */
   enter(
     user: string,
     long: boolean,
-    { bounded = true, rationed = true }: { bounded?: boolean; rationed?: boolean } = {},
+    standing: Standing = "user",
   ): undefined | false | Promise<void> {
-    this.#heard(user);
+    this.#heard(user, standing);
     const share = this.#shareOf(user);
-    share.rationed = rationed;
+    share.standing = standing;
     if (!this.#ticking) {
       this.#since = this.#clock.monotonic();
       this.#nextTurn();
@@ -110,7 +117,7 @@ export class Turns {
       this.#begin(share, long);
       return undefined;
     }
-    if (bounded && share.waiting.length >= TURN_WAITING_MAX) return false;
+    if (standing !== "exempt" && share.waiting.length >= TURN_WAITING_MAX) return false;
     if (share.waiting.length === 0) this.#queue.push(share);
     return new Promise((go) => share.waiting.push({ long, go }));
   }
@@ -125,18 +132,21 @@ export class Turns {
     this.#nextTurn();
   }
 
-  #heard(user: string): void {
+  #heard(user: string, standing: Standing): void {
     if (user === this.#last) return;
-    const first = this.#last === "";
+    const now = this.#clock.monotonic();
+    if (this.#last !== "") this.#sharedUntil = now + SHARED_MS;
     this.#last = user;
-    if (!first) this.#sharedUntil = this.#clock.monotonic() + SHARED_MS;
+    if (standing === "own" || user === this.#lastUser) return;
+    if (this.#lastUser !== "") this.#rationedUntil = now + RATIONED_MS;
+    this.#lastUser = user;
   }
 
   #shareOf(user: string): Share {
     let share = this.#shares.get(user);
     if (!share) {
       const turn = this.#turn;
-      share = { user, turn, begun: 0, long: 0, rationed: true, restsUntil: 0, waiting: [] };
+      share = { user, turn, begun: 0, long: 0, standing: "user", restsUntil: 0, waiting: [] };
       this.#shares.set(user, share);
     } else if (share.turn !== this.#turn) {
       share.turn = this.#turn;
@@ -160,7 +170,9 @@ export class Turns {
     const turnMs = Math.min(now - this.#since, TURN_CHARGE_MS_MAX);
     const workedMs = turnMs / began.length + REQUEST_CHARGE_MS;
     for (const share of began) {
-      if (share.rationed) share.restsUntil = now + this.#rations.spend(share.user, workedMs);
+      if (share.standing === "user") {
+        share.restsUntil = now + this.#rations.spend(share.user, workedMs);
+      }
     }
   }
 
@@ -174,12 +186,19 @@ export class Turns {
   /** Whether nothing of a user's may be begun, whoever else waits. */
   #stuck(share: Share, long: boolean): boolean {
     const most = this.#shared ? SHARED_LONG_ANSWERS_MAX : LONG_ANSWERS_MAX;
-    return (long && share.long >= most) || (this.#shared && share.restsUntil > this.#since);
+    return (long && share.long >= most) ||
+      (this.#since < this.#rationedUntil && share.restsUntil > this.#since);
   }
 
   /** How long a slice of long work may be now, in ms. */
   get sliceMs(): number {
     return this.sharing ? SHARED_SLICE_MS : SLICE_MS;
+  }
+
+  /** Whether what a user does is rationed now. */
+  rations(user: string): boolean {
+    return (this.#shares.get(user)?.standing ?? "user") === "user" &&
+      this.#clock.monotonic() < this.#rationedUntil;
   }
 
   /** Whether several users ask. */
