@@ -192,7 +192,7 @@ export class Cluster {
 
   /** Starts the actors. `localPathRoot`: where volumes of this machine lie, if there are any. */
   async #begin(localPathRoot?: string): Promise<void> {
-    const { options, clock, host, ranges, upkeep, nodes, simulated, view, ...parts } = this.#parts;
+    const { options, host, ranges, upkeep, view, ...parts } = this.#parts;
     const { processes } = parts.database;
     const { components = COMPONENTS } = options;
     startControlPlane(parts.system, {
@@ -220,9 +220,17 @@ export class Cluster {
     if (options.data || options.encryptionAnew) upkeep.resealLater();
     upkeep.renewIdentityLater();
     if (processes) upkeep.follow();
-    await parts.auth.logins.load();
     await processes?.announce({});
-    if (!components.includes("nodes")) return;
+    // Beside each other: a fork's nodes begin in the turn in which it is first asked
+    await Promise.all([
+      parts.auth.logins.load(),
+      components.includes("nodes") && this.#beginNodes(),
+    ]);
+  }
+
+  async #beginNodes(): Promise<void> {
+    const { options, clock, ranges, nodes, simulated, ...parts } = this.#parts;
+    const { processes } = parts.database;
     const wanted = localNodes(options, {
       clock,
       ranges,
