@@ -19,6 +19,7 @@ import { AGE_COLUMN, column, NAME_COLUMN } from "./cells.ts";
 import { validateConditions } from "./condition_validation.ts";
 import { raiseGeneration, statusHooks } from "./prepare.ts";
 import { isSet, Report, SPEC, STATUS } from "./report.ts";
+import { dropDeallocated } from "./resource_claim_status.ts";
 import * as claims from "./resource_claim_validation.ts";
 import { validatePoolName, validateTaint } from "./resource_parts_validation.ts";
 import { validateSlice } from "./resource_slice_validation.ts";
@@ -69,6 +70,17 @@ function specInV1(spec: Obj): Obj {
 const claimInV1 = (claim: Stored): Stored => ({ ...claim, spec: specInV1(claim.spec) }) as Stored;
 const templateInV1 = (template: Stored): Stored =>
   ({ ...template, spec: { ...template.spec, spec: specInV1(template.spec?.spec) } }) as Stored;
+
+const claimStatus = statusHooks();
+
+const claimHooks: KindHooks = {
+  load: loadExpressions,
+  prepareCreate: claimStatus.prepareCreate,
+  prepareUpdate(claim, old, context) {
+    claimStatus.prepareUpdate(claim, old, context);
+    if (context.subresource === "status") dropDeallocated(claim, old);
+  },
+};
 
 // --- taints ----------------------------------------------------------------------------------------------
 
@@ -169,8 +181,7 @@ function sliceInV1(slice: Stored): Stored {
 /** Hooks by kind; `.v1beta1` of the shapes that version has. */
 export const hooks: Record<string, KindHooks> = {
   ResourceClaim: {
-    load: loadExpressions,
-    ...statusHooks(),
+    ...claimHooks,
     defaults: (claim) => defaultClaimSpec(claim.spec),
     validate(claim, context) {
       const r = new Report();
@@ -181,8 +192,7 @@ export const hooks: Record<string, KindHooks> = {
     validateUpdate: claims.validateClaimUpdate,
   },
   "ResourceClaim.v1beta1": {
-    load: loadExpressions,
-    ...statusHooks(),
+    ...claimHooks,
     defaults: (claim) => defaultBetaClaimSpec(claim.spec),
     validate(claim, context) {
       const r = new Report();

@@ -18,6 +18,7 @@ import { internalValue } from "./internal_value.ts";
 import { validateTemplateMeta } from "./meta.ts";
 import { validateNodeSelector } from "./pod_affinity.ts";
 import { isSet, type Path, Report, SPEC, STATUS } from "./report.ts";
+import { deviceId, deviceKey, granted } from "./resource_claim_status.ts";
 import { isExtendedResource } from "./resource_names.ts";
 import {
   each,
@@ -229,7 +230,6 @@ export function validateClaimUpdate(claim: Stored, old: Stored, context: KindCon
   immutableSpec(claim, old, r);
   if (context.subresource !== "status") return r.causes;
   const { reservedFor = [], allocation, devices } = claim.status ?? {};
-  const granted = (status: Obj): Obj[] => status?.allocation?.devices?.results ?? [];
   if (!granted(old.status).some((result) => result.adminAccess === true)) {
     const at = STATUS.child("allocation", "devices", "results");
     validateAdminAccess(granted(claim.status), at, context, r);
@@ -264,13 +264,6 @@ function validateReserved(claim: Stored, old: Stored, path: Path, r: Report): vo
     "new entries may not be added while `deallocationRequested` or `deletionTimestamp` are set";
   r.forbidden(path, text);
 }
-
-/** A device, and the share of it where several claims have one. */
-function deviceId({ driver = "", pool = "", device = "", shareID }: Obj) {
-  return { Driver: driver, Pool: pool, Device: device, ShareID: shareID ?? "" };
-}
-
-const deviceKey = (device: Obj) => JSON.stringify(deviceId(device));
 
 function validateDevices(devices: Obj[] | undefined, results: Obj[], r: Report): void {
   const allocated = new Set(results.map(deviceKey));
