@@ -17,6 +17,7 @@ import {
   AUTHENTICATED,
   MASTERS,
   NODE_PREFIX,
+  nodeOfAccount,
   NODES,
   serviceAccountGroups,
   splitServiceAccount,
@@ -27,7 +28,6 @@ import { quoteList } from "./rbac_rules.ts";
 const PREFIX = "impersonate-";
 const EXTRA = "impersonate-extra-";
 const AUTHENTICATION = { group: "authentication.k8s.io", version: "v1" };
-const NODE_NAME = "authentication.kubernetes.io/node-name";
 /** From so many checks on, one for all (`*`) is tried first. */
 const MANY_CHECKS = 4;
 
@@ -86,9 +86,7 @@ function modesFor(user: User, wanted: Wanted): string[] {
   const node = nodeName(wanted.user);
   if (node !== undefined) {
     if (!nameOnly) return [];
-    const own = user.extra?.[NODE_NAME];
-    const associated = splitServiceAccount(user.name) !== undefined && own?.length === 1 &&
-      own[0] === node;
+    const associated = nodeOfAccount(user) === node;
     return associated ? ["associated-node", "arbitrary-node"] : ["arbitrary-node"];
   }
   if (splitServiceAccount(wanted.user)) return nameOnly ? ["serviceaccount"] : [];

@@ -2,6 +2,7 @@
  * The names of users, groups and extra keys that Kubernetes reserves, and the form of ServiceAccounts' names.
  */
 import type { User } from "../client/contract.ts";
+import { isDns1123Subdomain } from "../machinery/names.ts";
 
 /** Members may do everything; no role can take that away. */
 export const MASTERS = "system:masters";
@@ -17,6 +18,8 @@ export const SERVICE_ACCOUNTS = "system:serviceaccounts";
 export const NODES = "system:nodes";
 /** A node's user is this and the node's name. */
 export const NODE_PREFIX = "system:node:";
+/** Where it is noted of a ServiceAccount on which node it acts. */
+const NODE_NAME = "authentication.kubernetes.io/node-name";
 
 /** The unauthenticated user. */
 export const ANONYMOUS: User = Object.freeze({
@@ -42,6 +45,13 @@ export function splitServiceAccount(user: string): { namespace: string; name: st
   const parts = user.slice(PREFIX.length).split(":");
   if (parts.length !== 2 || !parts[0] || !parts[1]) return undefined;
   return { namespace: parts[0], name: parts[1] };
+}
+
+/** The node that a ServiceAccount's token is bound to, through its pod or by itself. */
+export function nodeOfAccount({ name, extra }: User): string | undefined {
+  const nodes = splitServiceAccount(name) && extra?.[NODE_NAME];
+  if (nodes?.length !== 1 || isDns1123Subdomain(nodes[0]).length > 0) return undefined;
+  return nodes[0];
 }
 
 /** A user as everything shares it: frozen, in `system:authenticated` unless it is in a group that decides. */

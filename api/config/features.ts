@@ -24,6 +24,8 @@ export const EFFECTIVE: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
     Object.entries(GATED_KINDS).map(([kind, gate]) => [gate, `serves ${kind}`]),
   ),
+  DRAResourceClaimGranularStatusAuthorization:
+    "a claim's status takes rights on resourceclaims/binding and resourceclaims/driver",
   HPAScaleToZero: "autoscalers may take the last pod away, and bring the first one back",
   MaxUnavailableStatefulSet: "an update of a StatefulSet may take down several pods at once",
   WatchList: "watches may begin with what is there (sendInitialEvents)",

@@ -19,7 +19,15 @@ const SPARSE: unknown[] = [
 ];
 
 function context(subresource = ""): KindContext {
-  return { now: 0, user: "u", requester: { groups: [] }, subresource, uuid: () => "u" };
+  return {
+    now: 0,
+    user: "u",
+    verb: "update",
+    requester: { groups: [] },
+    refused: () => undefined,
+    subresource,
+    uuid: () => "u",
+  };
 }
 
 /** All that the pipeline would ask of an object, on create and on every way to update. */

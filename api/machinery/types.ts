@@ -231,12 +231,21 @@ export interface KindContext {
   /** Wall time in ms. */
   now: number;
   user: string;
+  /** What is asked for: `create`, `update` or `patch`. */
+  verb: string;
   /** All that is known of the user, for kinds that record it (CertificateSigningRequests). */
   requester?: {
     readonly uid?: string;
     readonly groups: readonly string[];
     readonly extra?: Readonly<Record<string, readonly string[]>>;
   };
+  /** The node that the user's token is bound to, if they are a ServiceAccount. */
+  accountNode?: string;
+  /**
+   * Why the user has not a right on the kind that what they change needs beside that to the request, in the words of a
+   * 403; undefined where they have it. Throws Unsettled where somebody outside must be asked.
+   */
+  refused(right: Right): string | undefined;
   /** Adds a line to the answer's warnings: for what a hook changes, so that `warnings` could not see it. */
   warn?(line: string): void;
   /** The subresource that is written, or empty. */
@@ -248,6 +257,16 @@ export interface KindContext {
   features?: ReadonlyMap<string, boolean>;
   /** The address families of the cluster's Services, the first being the default (IPv4 alone). */
   serviceFamilies?: readonly IpFamily[];
+}
+
+/** A right on objects of the kind that is written. */
+export interface Right {
+  verb: string;
+  subresource: string;
+  /** Empty: everywhere; absent: where it is written. */
+  namespace?: string;
+  /** Empty: whatever the name. */
+  name: string;
 }
 
 /** An address family, as Services name it. */

@@ -2,6 +2,7 @@
  * What the server itself puts into objects before they are stored, and what it does not let a write
  * change: system metadata, generation, status (upstream: registry/rest create.go, update.go).
  */
+import { type Decision, forbiddenRequest, nodeOfAccount } from "../auth/mod.ts";
 import { without } from "../machinery/edit.ts";
 import { badRequest, conflict, invalid } from "../machinery/errors.ts";
 import type {
@@ -11,11 +12,13 @@ import type {
   Kind,
   KindContext,
   KubeObject,
+  Right,
 } from "../machinery/types.ts";
 import { keepMeta, META_OF_SUBRESOURCE } from "../kinds/rules/prepare.ts";
 import { Unsettled } from "../machinery/pace.ts";
 import { keepsMetaOnStatus, validateCreate, validateMetaUpdate } from "../kinds/rules/meta.ts";
 import { serviceFamilies } from "./allocators.ts";
+import { attributesOf } from "./authorize.ts";
 import { type Deps, subjectOf, timeText } from "./deps.ts";
 import { equalJson } from "./equal.ts";
 import type { ApiRequest } from "./request.ts";
@@ -47,6 +50,8 @@ class RequestContext implements KindContext {
   readonly now: number;
   readonly #deps: Deps;
   readonly #request: ApiRequest;
+  /** What was decided outside, by the right that was asked for. */
+  #decided?: Map<string, Decision>;
 
   constructor(deps: Deps, request: ApiRequest) {
     this.now = deps.clock.now();
@@ -60,6 +65,30 @@ class RequestContext implements KindContext {
 
   get requester(): ApiRequest["user"] {
     return this.#request.user;
+  }
+
+  get verb(): string {
+    return this.#request.verb;
+  }
+
+  get accountNode(): string | undefined {
+    return nodeOfAccount(this.#request.user);
+  }
+
+  refused(right: Right): string | undefined {
+    const attributes = { ...attributesOf(this.#request), ...right };
+    const key = JSON.stringify(right);
+    const decision = this.#decided?.get(key) ?? this.#deps.authorizer.authorize(attributes);
+    if (decision instanceof Promise) {
+      throw new Unsettled(async () => {
+        const late = await decision;
+        (this.#decided ??= new Map()).set(key, late);
+      });
+    }
+    const { allowed, error, reason } = decision;
+    if (allowed) return undefined;
+    const why = error && reason ? `${error}: ${reason}` : error || reason;
+    return forbiddenRequest(attributes, { ...decision, reason: why }).message;
   }
 
   get subresource(): string {

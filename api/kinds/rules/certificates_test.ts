@@ -8,6 +8,8 @@ const kind = createKinds().byKind("certificates.k8s.io", "v1", "CertificateSigni
 const context = (subresource = ""): KindContext => ({
   now: Date.UTC(2026, 0, 2),
   user: "jane",
+  verb: "update",
+  refused: () => undefined,
   requester: { groups: ["devs"], extra: { team: ["a"] } },
   subresource,
   uuid: () => "",

@@ -9,7 +9,14 @@ const kinds = createKinds().all();
 /** Some are served where they are asked for only. */
 const betas = createKinds({ beta: true }).all();
 await loadExpressions();
-const context: KindContext = { now: 0, user: "u", subresource: "", uuid: () => "" };
+const context: KindContext = {
+  now: 0,
+  user: "u",
+  verb: "update",
+  refused: () => undefined,
+  subresource: "",
+  uuid: () => "",
+};
 
 function kindOf(name: string): Kind {
   return [...kinds, ...betas].find((kind) => kind.kind === name)!;

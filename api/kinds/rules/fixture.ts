@@ -35,6 +35,8 @@ export function contextOf(subresource = ""): KindContext {
   return {
     now: NOW,
     user: "test",
+    verb: "update",
+    refused: () => undefined,
     subresource,
     uuid: () => "11111111-2222-3333-4444-555555555555",
   };

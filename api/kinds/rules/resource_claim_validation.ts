@@ -18,7 +18,7 @@ import { internalValue } from "./internal_value.ts";
 import { validateTemplateMeta } from "./meta.ts";
 import { validateNodeSelector } from "./pod_affinity.ts";
 import { isSet, type Path, Report, SPEC, STATUS } from "./report.ts";
-import { deviceId, deviceKey, granted } from "./resource_claim_status.ts";
+import { authorizeStatus, deviceId, deviceKey, granted } from "./resource_claim_status.ts";
 import { isExtendedResource } from "./resource_names.ts";
 import {
   each,
@@ -234,6 +234,7 @@ export function validateClaimUpdate(claim: Stored, old: Stored, context: KindCon
     const at = STATUS.child("allocation", "devices", "results");
     validateAdminAccess(granted(claim.status), at, context, r);
   }
+  authorizeStatus(claim, old, context, r);
   const path = STATUS.child("reservedFor");
   each(reservedFor, RESERVED_MAX, path, r, {
     check(user, path) {

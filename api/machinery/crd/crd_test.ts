@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import type { Json, KubeObject, SchemaSet } from "../types.ts";
+import type { Json, KindContext, KubeObject, SchemaSet } from "../types.ts";
 import { applyDefaults } from "../defaults.ts";
 import { edit } from "../edit.ts";
 import { causeText } from "../field_errors.ts";
@@ -19,6 +19,15 @@ import {
 } from "./mod.ts";
 
 await loadCrdEngine();
+
+const CONTEXT: KindContext = {
+  now: 0,
+  user: "",
+  verb: "update",
+  refused: () => undefined,
+  subresource: "",
+  uuid: () => "",
+};
 
 const BASE: SchemaSet = {
   "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta": {
@@ -236,11 +245,10 @@ Deno.test("customKinds() makes rows that decode, prune, default and select", asy
     labels: { x: "y" },
   });
   assertEquals(kind.fields!["spec.color"](object), "red");
-  const context = { now: 0, user: "", subresource: "", uuid: () => "" };
-  assertEquals(kind.hooks.validate!(object, context), []);
+  assertEquals(kind.hooks.validate!(object, CONTEXT), []);
   const bad = edit<KubeObject>(object);
   bad.spec.size = 50;
-  assertEquals(kind.hooks.validateUpdate!(bad, object, context).length, 1);
+  assertEquals(kind.hooks.validateUpdate!(bad, object, CONTEXT).length, 1);
 });
 
 Deno.test("custom defaults fill themselves; nulls go; empty texts stay", async () => {
@@ -363,12 +371,11 @@ Deno.test("a long text is searched for a large pattern by pieces, and judged whe
     crd({ type: "object", properties: { spec: { type: "object", properties: { text } } } }),
     BASE,
   );
-  const context = { now: 0, user: "", subresource: "", uuid: () => "" };
   const long = "ab".repeat(2_000);
   let turns = 0;
   for (const [end, causes] of [["c", 0], ["e", 1]] as const) {
     const object = { metadata: { name: "w" }, spec: { text: `${long}${end}` } };
-    const judge = () => kind.hooks.validate!(object as unknown as KubeObject, context).length;
+    const judge = () => kind.hooks.validate!(object as unknown as KubeObject, CONTEXT).length;
     let now = 0;
     const turn = () => {
       turns++;
