@@ -3,7 +3,7 @@
  * runs (probes, hooks) and when it ends, and says what a failed start means. When a life may begin is
  * the pod worker's and `ContainerRestarts`' business.
  */
-import { containerNamed, type ContainerRecord, terminated } from "./container_record.ts";
+import { containerNamed, type ContainerRecord, terminated, unbegin } from "./container_record.ts";
 import type { ContainerRestarts } from "./container_restarts.ts";
 import { containerEvent, startContainer } from "./container_start.ts";
 import type { ContainerStops } from "./container_stops.ts";
@@ -74,8 +74,7 @@ export class ContainerLives {
       if (record.phase === "running") stops.stop(record, graceMs(), "FailedPostStartHook");
       return;
     }
-    if (record.phase === "starting") record.phase = record.end ? "exited" : "absent";
-    if (aborted) return;
+    if (aborted) return unbegin(record);
     const reason = error instanceof RuntimeError ? error.reason : "CreateContainerError";
     const { message } = error;
     ports.metrics?.containerStarted(record.kind, reason);
@@ -94,11 +93,7 @@ export class ContainerLives {
       ports.metrics?.containerEnded(record.kind, record.end);
       return;
     }
-    if (record.restarts > 0) {
-      record.phase = "exited";
-      record.end = record.last;
-      record.restarts--;
-    }
+    unbegin(record);
     restarts.failed(pod(), record, reason, message, now);
   }
 

@@ -46,6 +46,13 @@ export interface ContainerRecord {
   retryMs: number;
 }
 
+/** The end of a container that was not there any more when somebody looked. */
+export const UNSEEN_END: Readonly<StateTerminated> = {
+  exitCode: 137,
+  reason: "ContainerStatusUnknown",
+  message: "The container could not be located when the pod was terminated",
+};
+
 /** A record of a container that was never started. */
 export function newRecord(container: ContainerOf, kind: ContainerKind): ContainerRecord {
   return {
@@ -63,6 +70,16 @@ export function newRecord(container: ContainerOf, kind: ContainerKind): Containe
     retryAt: 0,
     retryMs: 0,
   };
+}
+
+/** A start that came to nothing: a container that ran before is what it was after its last end. */
+export function unbegin(record: ContainerRecord): void {
+  if (record.phase !== "starting") return;
+  record.phase = "absent";
+  if (record.restarts === 0) return;
+  record.phase = "exited";
+  record.end = record.last;
+  record.restarts--;
 }
 
 /** Lets a container that has ended begin as in a new pod, but for its counts and its last end. */
@@ -168,9 +185,7 @@ export function restore(
     }
     record.phase = "exited";
     record.end = {
-      exitCode: 137,
-      reason: "ContainerStatusUnknown",
-      message: "The container could not be located when the pod was terminated",
+      ...UNSEEN_END,
       startedAt: running.startedAt,
       finishedAt: timestamp(now),
       containerID: status.containerID,

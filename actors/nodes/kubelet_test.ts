@@ -285,6 +285,47 @@ Deno.test("grace: preStop runs first, the rest of the period follows, then the k
     await w.until("gone", gone(w, "a"));
   }));
 
+Deno.test("the last status of a pod tells the end of a container that ended while another was written", () =>
+  withNode(async (w) => {
+    // Told to stop, it ends when the status that says that it still runs is on its way.
+    w.runtime.stop = () => queueMicrotask(() => w.runtime.exit("one", 1));
+    await w.pod("a", "n0", {
+      restartPolicy: "Never",
+      initContainers: [{ name: "one", image: "i" }],
+      containers: [c],
+    });
+    await w.see("a", "one", (p) => p.status?.initContainerStatuses?.[0].state.running);
+    const last = Promise.withResolvers<Pod>();
+    w.informers.for<Pod>(PODS).subscribe(({ object, old }) => {
+      if (!object) last.resolve(old as Pod);
+    });
+    await remove(w, "a");
+    const { status } = await last.promise;
+    assertEquals(status!.phase, "Failed");
+    assertEquals(status!.initContainerStatuses![0].state.terminated?.exitCode, 1);
+    assertEquals(status!.containerStatuses![0].state.waiting?.reason, "PodInitializing");
+  }));
+
+Deno.test("a pod that is deleted in its back-off says last how its container ended", () =>
+  withNode(async (w) => {
+    await w.pod("a", "n0", { containers: [c] });
+    await w.see("a", "Running", running);
+    w.runtime.exit("c", 1);
+    await w.until(
+      "the second start",
+      () => w.runtime.log.filter((l) => l === "start c").length > 1,
+    );
+    w.runtime.exit("c", 2);
+    await w.see("a", "waits", (p) => p.status?.containerStatuses?.[0].state.waiting);
+    const last = Promise.withResolvers<Pod>();
+    w.informers.for<Pod>(PODS).subscribe(({ object, old }) => {
+      if (!object) last.resolve(old as Pod);
+    });
+    await remove(w, "a");
+    const { state, lastState } = (await last.promise).status!.containerStatuses![0];
+    assertEquals([state.terminated?.exitCode, lastState.terminated?.exitCode], [2, 1]);
+  }));
+
 Deno.test("newest-wish: a shorter grace period cuts a longer one", () =>
   withNode(async (w) => {
     w.runtime.obedient = undefined;

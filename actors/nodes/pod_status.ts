@@ -3,7 +3,12 @@
  * the words and the order of upstream's kubelet (`pkg/kubelet/kubelet_pods.go`, `status/generate.go`).
  * Pure: the same facts give the same status, and times are carried over from the status before.
  */
-import { containerNamed, type ContainerRecord, restartsAfter } from "./container_record.ts";
+import {
+  containerNamed,
+  type ContainerRecord,
+  restartsAfter,
+  UNSEEN_END,
+} from "./container_record.ts";
 import { type Condition, timestamp } from "./types.ts";
 import type { ContainerOf, ContainerState, ContainerStatus, Pod, PodStatus } from "./types.ts";
 
@@ -50,7 +55,15 @@ export function podStatus(facts: PodFacts): PodStatus {
     ephemeral: ContainerStatus[] = [];
   for (const record of records) {
     const list = record.kind === "app" ? app : record.kind === "ephemeral" ? ephemeral : init;
-    list.push(containerStatus(pod, record));
+    list.push(containerStatus(pod, record, facts.over));
+  }
+  if (facts.over) {
+    if (initialized(records)) endUnseen(app);
+    // Of those that were still to come there is no sign that they have begun.
+    const last = init.findLastIndex(({ state, lastState }) =>
+      !state.waiting || lastState.terminated
+    );
+    endUnseen(init.slice(0, Math.max(last, 0) + 1));
   }
   if (init.length) status.initContainerStatuses = init;
   if (app.length) status.containerStatuses = app;
@@ -80,12 +93,20 @@ const KEPT = [
   "resources",
 ] as const;
 
-/** The status of one container. */
-export function containerStatus(pod: Pod, record: ContainerRecord): ContainerStatus {
+/** Nothing of a pod that is over waits any more: what nobody has seen end counts as failed. */
+function endUnseen(statuses: ContainerStatus[]): void {
+  for (const status of statuses) {
+    if (!status.state.terminated) status.state = { terminated: UNSEEN_END };
+  }
+}
+
+/** The status of one container; `over`: its pod starts none any more. */
+function containerStatus(pod: Pod, record: ContainerRecord, over: boolean): ContainerStatus {
+  const waiting = over ? undefined : record.waiting;
   const container = containerNamed(pod, record.name);
   const status: ContainerStatus = {
     name: record.name,
-    state: stateOf(pod, record),
+    state: stateOf(pod, record, waiting),
     lastState: record.last ? { terminated: record.last } : {},
     ready: record.phase === "running"
       ? record.ready
@@ -94,7 +115,7 @@ export function containerStatus(pod: Pod, record: ContainerRecord): ContainerSta
     image: record.image,
     imageID: record.imageId,
   };
-  if (record.waiting && record.end && record.phase === "exited") {
+  if (waiting && record.end && record.phase === "exited") {
     status.lastState = { terminated: record.end };
   }
   if (record.id) status.containerID = record.id;
@@ -117,9 +138,13 @@ export function containerStatus(pod: Pod, record: ContainerRecord): ContainerSta
   return status;
 }
 
-function stateOf(pod: Pod, record: ContainerRecord): ContainerState {
+function stateOf(
+  pod: Pod,
+  record: ContainerRecord,
+  waiting: ContainerRecord["waiting"],
+): ContainerState {
   if (record.phase === "running") return { running: { startedAt: timestamp(record.startedAt) } };
-  if (record.waiting) return { waiting: record.waiting };
+  if (waiting) return { waiting };
   if (record.phase === "exited" && record.end) return { terminated: record.end };
   const reason = pod.spec.initContainers?.length ? "PodInitializing" : "ContainerCreating";
   return { waiting: { reason } };

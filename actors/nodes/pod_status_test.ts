@@ -70,6 +70,39 @@ Deno.test("podStatus() finds the phase from policy and containers", () => {
   }
 });
 
+Deno.test("podStatus() of a pod that is over lets no container wait that may have begun", () => {
+  const crashed = Object.assign(exited(record("c"), 2), {
+    waiting: { reason: "CrashLoopBackOff" },
+  });
+  const inits = pod({ initContainers: [{ name: "i" }, { name: "j" }] });
+  const cases: [string, Pod, ContainerRecord[], (string | number)[]][] = [
+    ["never started", pod(), [record("c")], [137]],
+    ["in its back-off", pod(), [crashed], [2]],
+    ["init ended", inits, [
+      exited(record("i", "init"), 1),
+      record("j", "init"),
+      record("c"),
+    ], [1, "PodInitializing", "PodInitializing"]],
+    ["nothing begun", inits, [
+      record("i", "init"),
+      record("j", "init"),
+      record("c"),
+    ], [137, "PodInitializing", "PodInitializing"]],
+    ["all initialised", inits, [
+      exited(record("i", "init"), 0),
+      exited(record("j", "init"), 0),
+      record("c"),
+    ], [0, 0, 137]],
+  ];
+  for (const [name, of, records, expected] of cases) {
+    const { initContainerStatuses = [], containerStatuses = [] } = status(of, records, true);
+    const states = [...initContainerStatuses, ...containerStatuses].map(({ state }) =>
+      state.terminated?.exitCode ?? state.waiting?.reason
+    );
+    assertEquals(states, expected, name);
+  }
+});
+
 Deno.test("podStatus() keeps others' conditions and the times of its own", () => {
   const old: Condition[] = [
     { type: "Ready", status: "True", lastTransitionTime: "2025-01-01T00:00:00Z" },

@@ -226,8 +226,8 @@ export class PodWorker {
       const left = this.#busySince + PATIENCE_MS - now;
       if (left > 0) return { afterMs: left };
     } else this.#busySince = undefined;
-    await this.#report();
-    await this.#finish();
+    // What ends while that is being written has not been told yet: it names the pod, and is told first.
+    if (await this.#report()) await this.#finish();
     return this.#next();
   }
 
@@ -429,10 +429,12 @@ export class PodWorker {
 
   // --- status and end ---------------------------------------------------------------------------------
 
-  async #report(): Promise<void> {
-    if (this.#gone) return;
+  /** Writes the status when it has changed; true once nothing of the pod runs and whoever asks can know that. */
+  async #report(): Promise<boolean> {
     for (let tries = 0;; tries++) {
       const pod = this.#pod;
+      const over = this.#over;
+      if (this.#gone) return over;
       const status = podStatus({
         pod,
         records: this.records,
@@ -442,24 +444,24 @@ export class PodWorker {
         startTime: this.#started,
         now: this.#ports.clock.now(),
         failed: this.#failed,
-        over: this.#over,
+        over,
       });
       if (status.phase === "Running") this.#countStart();
       if (this.#mirror) {
         this.#pod = { ...pod, status };
         this.#untold = !await this.#mirror(this.#pod, status);
-        return;
+        return over;
       }
-      if (samePodStatus(status, pod.status as PodStatus | undefined)) return;
+      if (samePodStatus(status, pod.status as PodStatus | undefined)) return over;
       const sent = this.#sent;
       const { resourceVersion } = pod.metadata;
       if (sent?.resourceVersion === resourceVersion && samePodStatus(status, sent.status)) {
-        return;
+        return over;
       }
       // Where pods come in thousands a pod that is about to vanish needs no last words, unless
       // somebody waits for them with a finalizer.
-      if (!this.#ports.events && this.#over && this.#dying() && !pod.metadata.finalizers?.length) {
-        return;
+      if (!this.#ports.events && over && this.#dying() && !pod.metadata.finalizers?.length) {
+        return over;
       }
       try {
         const { name, namespace } = pod.metadata;
@@ -467,16 +469,12 @@ export class PodWorker {
         const written = await this.#ports.client.update<Pod>(target, { ...pod, status });
         this.#pod = written as Pod;
         this.#sent = { status, resourceVersion: written.metadata.resourceVersion };
-        return;
+        return over;
       } catch (error) {
         if (!(error instanceof ApiError) || error.code === 410) throw error;
-        if (error.code === 404) {
-          this.#gone = true;
-          return;
-        }
-        if (error.code !== 409 || tries >= CONFLICTS_MAX) throw error;
-        await this.#reread();
-        if (this.#gone) return;
+        if (error.code === 404) this.#gone = true;
+        else if (error.code !== 409 || tries >= CONFLICTS_MAX) throw error;
+        else await this.#reread();
       }
     }
   }
@@ -503,9 +501,9 @@ export class PodWorker {
     return this.#gone || this.#pod.metadata.deletionTimestamp !== undefined;
   }
 
-  /** Once nothing runs any more: clean up, and let go of a pod that is being deleted. */
+  /** Nothing runs any more: clean up, and let go of a pod that is being deleted. */
   async #finish(): Promise<void> {
-    if (!this.#over || this.#tasks.size) return;
+    if (this.#tasks.size) return;
     this.#lives.cancel();
     await this.#sandbox.cleanUp(this.#pod, this.records);
     if (!this.#dying()) return;
