@@ -33,7 +33,7 @@ export interface ContainerRecord {
   ready: boolean;
   /** The resources it runs with. */
   resources?: ContainerOf["resources"];
-  /** Its pod's sandbox was lost: init containers run again before it does. */
+  /** It begins as in a new pod: init containers run again before it does, and no end of its past counts. */
   anew?: boolean;
   /** Set while it is being stopped: when the grace period is over. */
   stopBy?: number;
@@ -76,20 +76,42 @@ export function newRecord(container: ContainerOf, kind: ContainerKind): Containe
 export function unbegin(record: ContainerRecord): void {
   if (record.phase !== "starting") return;
   record.phase = "absent";
-  if (record.restarts === 0) return;
+  if (record.restarts === 0 || record.anew) return;
   record.phase = "exited";
   record.end = record.last;
   record.restarts--;
 }
 
-/** Lets a container that has ended begin as in a new pod, but for its counts and its last end. */
+/** Lets a container that has ended in a lost sandbox begin as in a new pod, but for its counts and its last end. */
 export function beginAnew(record: ContainerRecord): void {
   if (record.phase !== "exited") return;
   if (record.kind === "app") record.anew = true;
-  if (record.kind !== "init") return;
+  if (record.kind === "init") reset(record, record.end);
+}
+
+const RESTARTING_ALL = "RestartingAllContainers";
+/** The end of a container that was taken away since another's end restarts all of its pod. */
+const TAKEN_AWAY: Readonly<StateTerminated> = {
+  exitCode: 137,
+  reason: RESTARTING_ALL,
+  message: "The container is removed because RestartAllContainers in place",
+};
+
+/** Lets a container begin as in a new pod, however it has ended; returns what its runtime has to remove. */
+export function restartWithAll(record: ContainerRecord): string | undefined {
+  const { id } = record;
+  // One in its back-off has told its end already.
+  if (record.phase === "exited") reset(record, record.waiting ? record.end : TAKEN_AWAY);
+  record.id = undefined;
+  return id;
+}
+
+function reset(record: ContainerRecord, last: StateTerminated | undefined): void {
   record.phase = "absent";
-  record.last = record.end;
+  record.anew = true;
+  record.last = last;
   record.end = undefined;
+  record.waiting = undefined;
   record.restarts++;
 }
 
@@ -195,12 +217,40 @@ export function restore(
     record.end = terminated;
     record.startedAt = Date.parse(terminated.startedAt ?? "") || now;
     record.ready = record.kind === "init" && terminated.exitCode === 0;
+  } else if (record.last?.reason === RESTARTING_ALL) {
+    record.anew = true;
   } else if (record.last) {
     // It waited for its next start (CrashLoopBackOff): the end that counts is the last one.
     record.phase = "exited";
     record.end = record.last;
     record.startedAt = Date.parse(record.last.startedAt ?? "") || now;
   }
+}
+
+/** The first of a container's own rules that is about such an end. */
+function ruleFor({ restartPolicyRules }: ContainerOf, exitCode: number) {
+  return restartPolicyRules?.find(({ exitCodes }) => {
+    const { operator, values = [] } = exitCodes ?? { operator: "" };
+    const named = values.includes(exitCode);
+    return (operator === "In" && named) || (operator === "NotIn" && !named);
+  });
+}
+
+const RESTART_ALL = "RestartAllContainers";
+
+/** Whether the end of one of a pod's containers may restart them all. */
+export function mayRestartAll({ spec }: Pod): boolean {
+  const has = ({ restartPolicyRules }: ContainerOf) =>
+    restartPolicyRules?.some(({ action }) => action === RESTART_ALL);
+  return spec.containers.some(has) || !!spec.initContainers?.some(has);
+}
+
+/** Whether a container has ended so that all of its pod begin anew. */
+export function restartsAll(pod: Pod, record: ContainerRecord): boolean {
+  if (record.phase !== "exited" || record.kind === "ephemeral") return false;
+  const container = containerNamed(pod, record.name);
+  const rule = container && ruleFor(container, record.end?.exitCode ?? 0);
+  return rule?.action === RESTART_ALL;
 }
 
 /** Whether a container that ended is to be started again, by its own rules, else by the pod's policy. */
@@ -211,14 +261,7 @@ export function restartsAfter(
   exitCode: number,
 ) {
   if (kind === "ephemeral") return false;
-  if (kind === "sidecar") return true;
-  for (const rule of container.restartPolicyRules ?? []) {
-    const { operator, values = [] } = rule.exitCodes ?? { operator: "" };
-    const named = values.includes(exitCode);
-    if ((operator === "In" && named) || (operator === "NotIn" && !named)) {
-      return rule.action === "Restart";
-    }
-  }
+  if (kind === "sidecar" || ruleFor(container, exitCode)) return true;
   const policy = container.restartPolicy ?? pod.spec.restartPolicy ?? "Always";
   // An init container of a pod that restarts its containers always runs until it succeeds.
   if (policy === "Always") return kind === "init" ? exitCode !== 0 : true;

@@ -1,66 +1,8 @@
-import { assert, assertEquals, assertMatch } from "@std/assert";
-import { ApiError } from "../../api/machinery/types.ts";
-import { FakeDialer, FakeRuntime } from "./fake_runtime_test.ts";
-import { type Box, openBox } from "./fixture_test.ts";
-import { type RunningNode, startNode } from "./node.ts";
-import type { PodVolumes } from "./ports.ts";
+import { assert, assertEquals } from "@std/assert";
+import { FakeRuntime } from "./fake_runtime_test.ts";
+import { startNode } from "./node.ts";
+import { c, gone, remove, running, withNode } from "./node_fixture_test.ts";
 import { LEASES, NODES, type Pod, PODS } from "./types.ts";
-
-interface World extends Box {
-  runtime: FakeRuntime;
-  node: RunningNode;
-  dial: FakeDialer;
-  /** Waits until the pod looks so; time stands still. */
-  see(name: string, what: string, look: (pod: Pod) => unknown): Promise<Pod>;
-  /** Moves time in steps until the pod looks so. */
-  await(name: string, what: string, stepMs: number, look: (pod: Pod) => unknown): Promise<Pod>;
-}
-
-async function withNode(
-  use: (world: World) => Promise<void>,
-  volumes?: PodVolumes,
-): Promise<void> {
-  await using box = await openBox();
-  const runtime = new FakeRuntime(box.clock);
-  const dial = new FakeDialer();
-  const node = startNode(box.system, {
-    name: "n0",
-    clock: box.clock,
-    runtimes: [runtime],
-    dial,
-    volumes: volumes && (() => volumes),
-  });
-  await box.until(
-    "the node",
-    () => box.client.get({ resource: NODES, name: "n0" }).catch(() => undefined),
-  );
-  const looked = (name: string, look: (pod: Pod) => unknown) => async () => {
-    const pod = await box.get(name).catch(() => undefined);
-    return pod && look(pod) ? pod : undefined;
-  };
-  await use({
-    ...box,
-    runtime,
-    node,
-    dial,
-    see: (name, what, look) => box.until(what, looked(name, look)),
-    await: (name, what, stepMs, look) => box.pass(what, stepMs, looked(name, look)),
-  });
-  await node.stop();
-}
-
-const c = { name: "c", image: "i" };
-const running = (pod: Pod) => pod.status?.phase === "Running";
-const gone = (box: Box, name: string) => async () => {
-  try {
-    await box.get(name);
-    return false;
-  } catch (error) {
-    return (error as ApiError).code === 404;
-  }
-};
-const remove = (box: Box, name: string, query = {}) =>
-  box.client.delete({ resource: PODS, namespace: "default", name }, query);
 
 Deno.test("kubelet: registers its node, keeps its lease, comes back when its Node is deleted", () =>
   withNode(async (w) => {
@@ -69,6 +11,7 @@ Deno.test("kubelet: registers its node, keeps its lease, comes back when its Nod
     assertEquals(node.metadata.labels?.["kubernetes.io/hostname"], "n0");
     assertEquals(node.status.capacity.pods, "110");
     assertEquals(node.status.nodeInfo.kubeletVersion, "v1.36.0+plesio");
+    assertEquals(node.status.declaredFeatures, ["RestartAllContainersOnContainerExits"]);
     const lease = { resource: LEASES, namespace: "kube-node-lease", name: "n0" };
     const first = await w.until("a lease", () => w.client.get(lease).catch(() => undefined));
     assertEquals(first.metadata.ownerReferences?.[0].uid, node.metadata.uid);
@@ -173,96 +116,6 @@ Deno.test("a failed init container of a pod that never restarts fails the pod", 
     const pod = await w.see("a", "Failed", (p) => p.status?.phase === "Failed");
     assertEquals(pod.status!.containerStatuses![0].state.waiting?.reason, "PodInitializing");
     assertEquals(pod.status!.conditions!.find((x) => x.type === "Initialized")?.status, "False");
-  }));
-
-Deno.test("crash back-off: at once, then 10 s, 20 s, 40 s, and forgotten after ten minutes", () =>
-  withNode(async (w) => {
-    await w.pod("a", "n0", { containers: [c] });
-    await w.see("a", "Running", running);
-    const count = () => w.runtime.log.filter((l) => l === "start c").length;
-    w.runtime.exit("c", 1);
-    await w.until("the second start", () => count() === 2);
-    for (const [i, seconds] of [10, 20, 40].entries()) {
-      w.runtime.exit("c", 1);
-      const pod = await w.see(
-        "a",
-        "CrashLoopBackOff",
-        (p) =>
-          p.status?.containerStatuses?.[0].state.waiting?.message?.startsWith(
-            `back-off ${seconds}s `,
-          ),
-      );
-      const status = pod.status!.containerStatuses![0];
-      const text = `back-off ${seconds}s restarting failed container=c ` +
-        `pod=a_default(${pod.metadata.uid})`;
-      assertEquals(status.state.waiting?.message, text);
-      assertEquals(status.lastState.terminated?.exitCode, 1);
-      assertEquals(pod.status!.phase, "Running");
-      await w.manual.advance(seconds * 1000 - 1500);
-      assertEquals(count(), 2 + i);
-      await w.manual.advance(2500);
-      await w.until("the next start", () => count() === 3 + i);
-    }
-    await w.see("a", "running", (p) => p.status?.containerStatuses?.[0].state.running);
-    await w.manual.advance(11 * 60_000);
-    w.runtime.exit("c", 1);
-    await w.until("a start at once", () => count() === 6);
-    const pod = await w.see(
-      "a",
-      "restarts",
-      (p) => p.status?.containerStatuses?.[0].restartCount === 5,
-    );
-    assertEquals(pod.status!.containerStatuses![0].restartCount, 5);
-    await w.until(
-      "the Event",
-      async () => (await w.events()).some((e) => e.startsWith("Warning BackOff ")),
-    );
-    const text = (await w.events()).find((e) => e.startsWith("Warning BackOff"))!;
-    assertMatch(text, /^Warning BackOff Back-off restarting failed container c in pod a_default\(/);
-  }));
-
-Deno.test("readiness that is lost is told at once, though the next start is under way", () =>
-  withNode(async (w) => {
-    await w.pod("a", "n0", { containers: [c] });
-    await w.see("a", "Running", running);
-    const pulled = Promise.withResolvers<{ imageId: string; present: boolean }>();
-    w.runtime.pull = () => pulled.promise as never;
-    w.runtime.exit("c", 1);
-    const ready = (pod: Pod) => pod.status!.containerStatuses![0].ready;
-    await w.see("a", "not ready", (pod) => !ready(pod));
-    pulled.resolve({ imageId: "fake://i", present: true });
-    const pod = await w.see("a", "ready again", ready);
-    assertEquals(pod.status!.containerStatuses![0].restartCount, 1);
-  }));
-
-Deno.test("restart policies and rules decide what runs again", () =>
-  withNode(async (w) => {
-    const start = async (name: string, spec: object) => {
-      await w.pod(name, "n0", spec);
-      await w.see(name, "Running", running);
-    };
-    await start("never", { restartPolicy: "Never", containers: [{ name: "never", image: "i" }] });
-    w.runtime.exit("never", 1);
-    await w.see("never", "Failed", (p) => p.status?.phase === "Failed");
-    await start("fail", { restartPolicy: "OnFailure", containers: [{ name: "fail", image: "i" }] });
-    w.runtime.exit("fail", 1);
-    await w.until("again", () => w.runtime.log.filter((l) => l === "start fail").length === 2);
-    w.runtime.exit("fail", 0);
-    await w.see("fail", "Succeeded", (p) => p.status?.phase === "Succeeded");
-    const rule = { action: "Restart", exitCodes: { operator: "In", values: [42] } };
-    await start("rule", {
-      restartPolicy: "Never",
-      containers: [{
-        name: "rule",
-        image: "i",
-        restartPolicy: "Never",
-        restartPolicyRules: [rule],
-      }],
-    });
-    w.runtime.exit("rule", 42);
-    await w.until("again", () => w.runtime.log.filter((l) => l === "start rule").length === 2);
-    w.runtime.exit("rule", 1);
-    await w.see("rule", "Failed", (p) => p.status?.phase === "Failed");
   }));
 
 Deno.test("grace: preStop runs first, the rest of the period follows, then the kill", () =>

@@ -35,6 +35,9 @@ export interface NodeDescription {
 /** What this node claims to be a kubelet of. */
 export const KUBELET_VERSION = "v1.36.0+plesio";
 
+/** What only some kubelets can do, and pods may need: sorted, as the API asks for. */
+const DECLARED_FEATURES = ["RestartAllContainersOnContainerExits"];
+
 /** The labels a node puts on itself. */
 export function nodeLabels(d: NodeDescription): Record<string, string> {
   return {
@@ -94,6 +97,7 @@ export function nodeStatus(
       architecture: d.architecture,
     },
     images: d.images ?? old?.images ?? [],
+    declaredFeatures: DECLARED_FEATURES,
     ...(d.volumesInUse && { volumesInUse: d.volumesInUse.length ? d.volumesInUse : null }),
   };
 }

@@ -6,7 +6,9 @@
 import {
   containerNamed,
   type ContainerRecord,
+  mayRestartAll,
   restartsAfter,
+  restartsAll,
   UNSEEN_END,
 } from "./container_record.ts";
 import { type Condition, timestamp } from "./types.ts";
@@ -195,10 +197,13 @@ function phaseOf(facts: PodFacts): string {
   if (old === "Succeeded" || old === "Failed") return old; // never left again
   if (facts.failed) return over ? "Failed" : old ?? "Pending";
   const policy = pod.spec.restartPolicy ?? "Always";
-  const failedInit = records.some((r) =>
-    r.kind === "init" && r.phase === "exited" && r.end!.exitCode !== 0 &&
-    !restartsAfter(pod, containerNamed(pod, r.name)!, r.kind, r.end!.exitCode)
-  );
+  // Those that are ended because all restart have not failed.
+  const restarting = !over && records.some((r) => restartsAll(pod, r));
+  const failedInit = !restarting &&
+    records.some((r) =>
+      r.kind === "init" && r.phase === "exited" && r.end!.exitCode !== 0 &&
+      !restartsAfter(pod, containerNamed(pod, r.name)!, r.kind, r.end!.exitCode)
+    );
   if (failedInit) return records.some((r) => r.phase === "running") ? "Pending" : "Failed";
   if (!initialized(records)) return over ? "Failed" : "Pending";
   const t = tally(records);
@@ -224,6 +229,7 @@ const OWN = new Set([
   "Ready",
   "ContainersReady",
   "PodScheduled",
+  "AllContainersRestarting",
 ]);
 
 /** Says that the node ended the pod, not its own doing. */
@@ -256,11 +262,14 @@ function conditionsOf(facts: PodFacts, phase: string, now: string): Condition[] 
   };
   const conditions = [
     make("PodReadyToStartContainers", { status: facts.sandboxReady && !facts.over }),
-    make("Initialized", podInitialized(records, phase)),
+    make("Initialized", podInitialized(records, phase, old)),
     make("Ready", podReady(pod, containers, old)),
     make("ContainersReady", containers),
     make("PodScheduled", { status: true }),
   ];
+  if (mayRestartAll(pod)) {
+    conditions.push(make("AllContainersRestarting", allRestarting(facts, phase)));
+  }
   const disruption = facts.failed?.disruption;
   for (const condition of old) {
     const told = disruption && condition.type === DISRUPTION;
@@ -273,9 +282,15 @@ function conditionsOf(facts: PodFacts, phase: string, now: string): Condition[] 
   return conditions;
 }
 
-function podInitialized(records: readonly ContainerRecord[], phase: string): Finding {
+function podInitialized(
+  records: readonly ContainerRecord[],
+  phase: string,
+  old: readonly Condition[],
+): Finding {
   if (phase === "Succeeded") return { status: true, reason: "PodCompleted" };
-  if (initialized(records)) return { status: true };
+  // It stays so when its init containers run again.
+  const before = old.some(({ type, status }) => type === "Initialized" && status === "True");
+  if (before || initialized(records)) return { status: true };
   const open = records.filter((r) => (r.kind === "init" || r.kind === "sidecar") && !letsPass(r));
   const names = open.map((r) => r.name).join(" ");
   return {
@@ -299,6 +314,17 @@ function containersReady(records: readonly ContainerRecord[], phase: string): Fi
     status: false,
     reason: "ContainersNotReady",
     message: `containers with unready status: [${names}]`,
+  };
+}
+
+function allRestarting({ pod, records }: PodFacts, phase: string): Finding {
+  if (phase === "Succeeded") return { status: false, reason: "PodCompleted" };
+  if (phase === "Failed") return { status: false, reason: "PodFailed" };
+  if (!records.some((r) => restartsAll(pod, r))) return { status: false };
+  return {
+    status: true,
+    reason: "RestartAllContainersStarted",
+    message: "container exited with restart policy rule",
   };
 }
 

@@ -27,6 +27,8 @@ import {
   newRecord,
   recordsOf,
   restartsAfter,
+  restartsAll,
+  restartWithAll,
   restore,
 } from "./container_record.ts";
 import { ContainerRestarts } from "./container_restarts.ts";
@@ -102,6 +104,8 @@ export class PodWorker {
   #seenAt: number | undefined;
   #sent: { status: PodStatus; resourceVersion: string } | undefined;
   #deleteSent = false;
+  /** One of its containers has ended so that all of them begin anew, and what runs of them is being ended. */
+  #restartingAll = false;
   /** A former life of the node had all of its containers running, and so they are. */
   #takenOver = false;
   readonly #mirror: Mirror | undefined;
@@ -260,6 +264,7 @@ export class PodWorker {
 
   /** The containers have done what they were started for: only sidecars may still run. */
   #finished(): boolean {
+    if (this.#source) return false;
     for (const r of this.records) {
       if (r.kind === "sidecar" || r.kind === "ephemeral") continue;
       if (r.phase === "exited") {
@@ -271,6 +276,11 @@ export class PodWorker {
       return false;
     }
     return true;
+  }
+
+  /** The container whose end is to restart all. */
+  get #source(): ContainerRecord | undefined {
+    return this.records.find((record) => restartsAll(this.#pod, record));
   }
 
   #again(record: ContainerRecord): boolean {
@@ -332,7 +342,7 @@ export class PodWorker {
       return;
     }
     const sandbox = this.#sandbox;
-    if (sandbox.state === "lost" && !this.#endsWithSandbox()) {
+    if (sandbox.state === "lost" && !this.#endRunning(this.records, this.#graceMs())) {
       for (const record of this.records) beginAnew(record);
       sandbox.state = "none";
       sandbox.retryAt = 0;
@@ -340,7 +350,7 @@ export class PodWorker {
     if (sandbox.state === "none" && sandbox.retryAt <= now) {
       this.#run(sandbox.make(this.#pod, this.records));
     }
-    if (sandbox.state === "ready") this.#startDue(now);
+    if (sandbox.state === "ready" && !this.#endsForAll(now)) this.#startDue(now);
   }
 
   #abortStarts(): void {
@@ -387,13 +397,33 @@ export class PodWorker {
       record.last = record.end;
       record.end = undefined;
       record.restarts++;
-      const { id, runtime } = record;
-      if (id) void Promise.resolve(runtime?.remove(id)).catch(() => {});
+      this.#discard(record, record.id);
     }
     record.phase = "starting";
     record.stopBy = undefined;
     this.#abort ??= new AbortController();
     this.#run(this.#lives.begin(record, container, this.#abort.signal));
+  }
+
+  #discard({ runtime }: ContainerRecord, id: string | undefined): void {
+    if (id) void Promise.resolve(runtime?.remove(id)).catch(() => {});
+  }
+
+  /**
+   * Ends all containers at once, without their grace and hooks, when one has ended so that all of them restart, and
+   * lets them begin in their order as in a new pod; sandbox and volumes stay. The source's back-off comes before, so
+   * that one that always ends so does not keep the node busy. False: nothing is being ended.
+   */
+  #endsForAll(now: number): boolean {
+    const source = this.#source;
+    if (!source) return false;
+    this.#restartingAll ||= this.#restarts.mayStart(this.#pod, source, now);
+    if (!this.#restartingAll) return false;
+    const all = this.records.filter(({ kind }) => kind !== "ephemeral");
+    if (this.#endRunning(all, 0, "killing")) return true;
+    for (const record of all) this.#discard(record, restartWithAll(record));
+    this.#restartingAll = false;
+    return false;
   }
 
   /** The pod's sandbox has ended by itself: everything in it ends too, and begins anew in another. */
@@ -405,11 +435,11 @@ export class PodWorker {
     this.#wake();
   }
 
-  /** Stops what still runs in a sandbox that is lost; false once nothing does. */
-  #endsWithSandbox(): boolean {
+  /** Stops what still runs and is to begin again; false once nothing does. */
+  #endRunning(records: readonly ContainerRecord[], graceMs: number, message?: string): boolean {
     let busy = false;
-    for (const record of this.records) {
-      if (record.phase === "running") this.#stops.stop(record, this.#graceMs());
+    for (const record of records) {
+      if (record.phase === "running") this.#stops.stop(record, graceMs, message);
       busy ||= record.phase === "running" || record.phase === "starting";
     }
     return busy;
@@ -568,16 +598,18 @@ export class PodWorker {
   #restore(): void {
     const found = this.#ports.runtimes.flatMap((runtime) => runtime.found?.(this.#pod) ?? []);
     const known = knownStatuses(this.#pod, found);
-    if (!known.some((s) => s.containerID)) return;
+    // One that is to begin anew with all has none any more, and its counts all the same.
+    const isOld = (s: typeof known[0]) => s.containerID !== undefined || s.restartCount > 0;
+    if (!known.some(isOld)) return;
     const now = this.#ports.clock.now();
     let running = false;
     for (const one of known) {
       const record = this.records.find((r) => r.name === one.name);
-      if (!record || !one.containerID) continue;
-      const runtime = this.#ports.runtimes.find((r) => one.containerID!.startsWith(`${r.name}:`));
+      if (!record || !isOld(one)) continue;
+      const id = one.containerID ?? "";
+      const runtime = this.#ports.runtimes.find((r) => id.startsWith(`${r.name}:`));
       record.runtime = runtime;
       const startedAt = Date.parse(one.state.running?.startedAt ?? "") || now;
-      const id = one.containerID;
       const recovered = !!one.state.running && !!runtime?.recover(
         this.#pod,
         { name: one.name, id, startedAt },

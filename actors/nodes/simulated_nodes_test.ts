@@ -120,6 +120,45 @@ Deno.test("stages: commands, init containers and jobs end as their stages say", 
   assertEquals(done.status!.conditions!.find((c) => c.type === "Ready")?.reason, "PodCompleted");
 });
 
+Deno.test("a simulated container's end may restart all of its pod, in one write", async () => {
+  await using box = await openBox();
+  await startSimulatedNodes(box.system, {}).registered;
+  const { status } = await box.client.get({ resource: NODES, name: "simulated-0" });
+  assertEquals(status.declaredFeatures, ["RestartAllContainersOnContainerExits"]);
+  const exitCodes = { operator: "In", values: [42] };
+  await box.pod("a", "simulated-0", {
+    restartPolicy: "Never",
+    initContainers: [
+      { name: "init", image: "busybox" },
+      { name: "side", image: "i", restartPolicy: "Always" },
+    ],
+    containers: [{
+      name: "source",
+      image: "busybox",
+      command: ["sh", "-c", "exit 42"],
+      restartPolicy: "Never",
+      restartPolicyRules: [{ action: "RestartAllContainers", exitCodes }],
+    }, { name: "other", image: "i" }],
+  });
+  const before = await box.until("Running", async () => {
+    const pod = await box.get("a");
+    return pod.status?.phase === "Running" && pod;
+  });
+  const after = await box.pass("the restart", 50, async () => {
+    const pod = await box.get("a");
+    return pod.status?.containerStatuses?.[0].restartCount === 1 && pod;
+  });
+  const { initContainerStatuses = [], containerStatuses = [] } = after.status!;
+  for (const { restartCount, lastState } of [...initContainerStatuses, ...containerStatuses]) {
+    assertEquals([restartCount, lastState.terminated?.reason], [1, "RestartingAllContainers"]);
+  }
+  assertEquals(after.status!.phase, "Running");
+  assertEquals(
+    Number(after.metadata.resourceVersion) - Number(before.metadata.resourceVersion),
+    1,
+  );
+});
+
 Deno.test("stages: an image may be missing; a readiness probe is waited for", async () => {
   await using box = await openBox();
   await startSimulatedNodes(box.system, {}).registered;

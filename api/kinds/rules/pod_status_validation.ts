@@ -69,7 +69,7 @@ function mayRestart(spec: Obj, name: string, terminated: Obj, list: string): boo
   // A container with a restart policy or rules of its own decides for itself.
   return isSet(container?.restartPolicy) && container.restartPolicy !== "Never" ||
     container?.restartPolicyRules?.length > 0 ||
-    (spec.containers ?? []).some((c: Obj) =>
+    [...spec.containers ?? [], ...spec.initContainers ?? []].some((c: Obj) =>
       c.restartPolicyRules?.some((rule: Obj) => rule.action === "RestartAllContainers")
     );
 }

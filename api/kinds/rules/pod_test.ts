@@ -687,6 +687,31 @@ Deno.test("validatePodStatus() keeps ended containers ended", () => {
   ]);
 });
 
+Deno.test("validatePodStatus() lets all restart when any container, an init container too, may restart them", () => {
+  const { object: fresh } = create(
+    "v1/Pod",
+    podWith((pod) => {
+      pod.spec.restartPolicy = "Never";
+      pod.spec.initContainers = [{
+        name: "i",
+        image: "x",
+        restartPolicy: "Never",
+        restartPolicyRules: [{
+          action: "RestartAllContainers",
+          exitCodes: { operator: "In", values: [42] },
+        }],
+      }];
+    }),
+  );
+  const ended = update("v1/Pod", fresh, (pod) => {
+    pod.status.containerStatuses = [{ name: "c", state: { terminated: { exitCode: 0 } } }];
+  }, "status").object;
+  const { problems } = update("v1/Pod", ended, (pod) => {
+    pod.status.containerStatuses[0].state = { waiting: {} };
+  }, "status");
+  assertEquals(problems, []);
+});
+
 Deno.test("podWarnings() warns of names that are no host names", () => {
   const pod = decoded("v1/Pod", podWith((p) => p.metadata.name = "a.b"));
   assertEquals(kindOf("v1/Pod").hooks.warnings!(pod), [

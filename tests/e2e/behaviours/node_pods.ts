@@ -505,6 +505,49 @@ const ORDER: readonly Behaviour[] = [
       await scene.is("Pod", "q", (pod) => statusOf(pod)?.restartCount > 0);
     },
   },
+  {
+    name: "RestartAllContainers should restart all containers on regular container exit",
+    pod: {
+      run: {
+        sh: `if [ -e /v/done ]; then ${STAY.sh}; fi; echo > /v/done; exit 42`,
+        ts: `if (tried(() => read("/v/done")) === "ok") { ${STAY.ts} } else {
+          write("/v/done", "");
+          Deno.exit(42);
+        }`,
+      },
+      container: {
+        ...V,
+        restartPolicy: "Never",
+        restartPolicyRules: [{
+          action: "RestartAllContainers",
+          exitCodes: { operator: "In", values: [42] },
+        }],
+      },
+      spec: {
+        ...VOLUMES,
+        restartPolicy: "Never",
+        initContainers: [
+          { name: "one", run: note("one"), ...V },
+          { name: "side", restartPolicy: "Always", run: STAY },
+        ],
+      },
+    },
+    then: async (scene) => {
+      const names = ["one", "side", "c"];
+      const pod = await scene.is(
+        "Pod",
+        "p",
+        (pod) =>
+          statusOf(pod, "c")?.state.running &&
+          names.every((name) => statusOf(pod, name)?.restartCount === 1) && pod,
+      );
+      for (const name of names) {
+        const { reason } = statusOf(pod, name).lastState.terminated;
+        assertEquals(reason, "RestartingAllContainers");
+      }
+      assertEquals(await scene.says("p", "cat /v/notes"), "one\none");
+    },
+  },
 ];
 
 const NAMES: Program = { sh: "hostname; hostname -f", ts: `say(read("/etc/hostname").trim())` };
