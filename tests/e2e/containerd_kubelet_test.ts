@@ -33,17 +33,22 @@ function seen(
   }, 30_000);
 }
 
+/** Waits until a container has said something: it is Ready as soon as it runs. */
+async function said({ box, logs }: ContainerdWorld, name: string, text: string): Promise<void> {
+  await box.until(`${name} to say ${text}`, async () => await logs(name) === text, 30_000);
+}
+
 /** The cases, by what they show. */
 const CASES: Record<string, (world: ContainerdWorld) => Promise<void>> = {
   "a file's pod runs whatever the API says, also after a restart": async (world) => {
-    const { box, containerd, logs, exec, restart } = world;
+    const { box, containerd, exec, restart } = world;
     const file = `${containerd.folder}/manifests/own.json`;
     await Deno.writeTextFile(`${containerd.folder}/manifests/.hidden`, "no pod");
     await Deno.writeTextFile(file, manifest("first"));
     const first = await seen(world, "own-n0");
     const [{ containerID }] = first.status!.containerStatuses!;
     assertMatch(first.status!.podIP!, /^10\.\d+\.77\.\d+$/);
-    assertEquals(await logs("own-n0"), "first\n");
+    await said(world, "own-n0", "first\n");
     await box.client.delete({ resource: PODS, namespace: "default", name: "own-n0" });
     const { uid, annotations } = first.metadata;
     const again = await seen(world, "own-n0", (pod) => pod.metadata.uid !== uid && isReady(pod));
@@ -56,7 +61,7 @@ const CASES: Record<string, (world: ContainerdWorld) => Promise<void>> = {
     await Deno.writeTextFile(file, manifest("second"));
     const other = (pod: Pod) => pod.metadata.annotations?.[MIRROR] !== annotations?.[MIRROR];
     await seen(world, "own-n0", (pod) => other(pod) && isReady(pod));
-    assertEquals(await logs("own-n0"), "second\n");
+    await said(world, "own-n0", "second\n");
     await Deno.remove(file);
     const gone = () => box.get("own-n0").then(() => false, () => true);
     await box.until("its end", gone, 30_000);

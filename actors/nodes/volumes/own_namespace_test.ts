@@ -22,13 +22,14 @@ export function inOwnNamespace(file: string, register: () => void): void {
     ignore,
     fn: async () => {
       if (reason) throw new Error(reason);
-      const { code, stdout, stderr } = await new Deno.Command("unshare", {
+      const { code, signal, stdout, stderr } = await new Deno.Command("unshare", {
         args: ["-m", "--propagation", "private", "--", Deno.execPath(), "test", "-A", "-q"]
           .concat(["--no-check", path]),
         env: { [INSIDE]: "1", NO_COLOR: "1" },
       }).output();
       const text = new TextDecoder();
-      if (code !== 0) throw new Error(text.decode(stdout) + text.decode(stderr));
+      if (code === 0) return;
+      throw new Error(`${text.decode(stdout)}${text.decode(stderr)}\nended by ${signal ?? code}`);
     },
   });
 }
