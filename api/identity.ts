@@ -14,12 +14,14 @@ export interface IdentityGround {
   database: Database<KubeObject>;
   /** Private keys of ServiceAccount tokens, where the options have none. */
   tokenKeys: readonly string[];
+  /** What is kept of log-ins, where that has been read. */
+  logins?: Uint8Array;
   log(level: "info" | "warn" | "error", text: string, fields?: Record<string, unknown>): void;
 }
 
 /** Who is asking, and may they. */
 export function identityOf(
-  { options, clock, database, tokenKeys, log }: IdentityGround,
+  { options, clock, database, tokenKeys, logins, log }: IdentityGround,
   { host, kinds, outbound, authorities, server }: {
     /** By which certificates end. */
     host: Clock;
@@ -39,6 +41,7 @@ export function identityOf(
     authentication: options.authentication,
     authorization: options.authorization,
     settings: database.settings,
+    logins,
     clientAuthorities: () => authorities.users,
     nodeAuthorities: () => authorities.nodes(),
     legacyUsed: noteTokenUse(server, log),

@@ -11,6 +11,7 @@ import {
 import type { ActorReport } from "../runtime/mod.ts";
 import { busyOf, settler } from "../runtime/rest.ts";
 import { authenticationData } from "../../api/auth/front_proxy.ts";
+import { LOGINS } from "../../api/auth/logins.ts";
 import { type Material, openTokenKeys } from "../../api/auth/material.ts";
 import { approvalsFor, createKubeconfig, serverNames, signedStatus } from "../../api/auth/mod.ts";
 import type { Client, Informers } from "../../api/client/contract.ts";
@@ -104,7 +105,7 @@ export class Cluster {
         : undefined;
       const tokenKeys = await openTokenKeys(database.settings);
       const cluster = new Cluster({ options, clock, database, ranges, tokenKeys, log });
-      const { kinds, client, kit, cidrs: { serviceRange } } = cluster.#make();
+      const { kinds, client, kit, auth, cidrs: { serviceRange } } = cluster.#make();
       await bootstrap({
         database,
         kinds,
@@ -118,6 +119,7 @@ export class Cluster {
         advertise: advertised(ranges),
       });
       await cluster.#begin(options.data && `${await Deno.realPath(options.data)}/volumes`);
+      await auth.logins.load();
       await kit?.begin();
       return cluster;
     } catch (error) {
@@ -192,7 +194,7 @@ export class Cluster {
 
   /** Starts the actors. `localPathRoot`: where volumes of this machine lie, if there are any. */
   async #begin(localPathRoot?: string): Promise<void> {
-    const { options, host, ranges, upkeep, view, ...parts } = this.#parts;
+    const { options, clock, host, ranges, upkeep, nodes, simulated, view, ...parts } = this.#parts;
     const { processes } = parts.database;
     const { components = COMPONENTS } = options;
     startControlPlane(parts.system, {
@@ -221,16 +223,7 @@ export class Cluster {
     upkeep.renewIdentityLater();
     if (processes) upkeep.follow();
     await processes?.announce({});
-    // Beside each other: a fork's nodes begin in the turn in which it is first asked
-    await Promise.all([
-      parts.auth.logins.load(),
-      components.includes("nodes") && this.#beginNodes(),
-    ]);
-  }
-
-  async #beginNodes(): Promise<void> {
-    const { options, clock, ranges, nodes, simulated, ...parts } = this.#parts;
-    const { processes } = parts.database;
+    if (!components.includes("nodes")) return;
     const wanted = localNodes(options, {
       clock,
       ranges,
@@ -424,6 +417,7 @@ export class Cluster {
     const clock = clockOf(options, { startMs, stream });
     const forked = await database.fork({ clock, at });
     const tokenKeys = await openTokenKeys(forked.settings);
+    const logins = await forked.settings.get(LOGINS);
     const ranges = undefined;
     const listings = this.#listings ??= new Listings();
     return new Cluster({
@@ -432,6 +426,7 @@ export class Cluster {
       database: forked,
       ranges,
       tokenKeys,
+      logins,
       log,
       audit,
       listings,

@@ -42,6 +42,8 @@ export interface Ground {
   database: Database<KubeObject>;
   ranges: Ranges | undefined;
   tokenKeys: readonly string[];
+  /** What is kept of log-ins, in a fork: who wakes it is answered before anything could be read. */
+  logins?: Uint8Array;
   log: Logger;
   /** Tells of requests, in the place of what the options ask for. */
   audit?: Auditor;

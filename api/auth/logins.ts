@@ -69,6 +69,10 @@ interface Kept {
 
 const NONE: Kept = { codes: [], tokens: [] };
 
+function keptIn(bytes: Uint8Array | undefined): Kept {
+  return bytes ? JSON.parse(new TextDecoder().decode(bytes)) : NONE;
+}
+
 /** Makes codes and gives tokens for them, and tickets. */
 export class Logins {
   readonly #clock: Clock;
@@ -78,22 +82,22 @@ export class Logins {
   /** One after the other: what was read first must not come last. */
   #work: Promise<unknown> = Promise.resolve();
 
+  /** `kept` is what their setting holds, where that has been read. */
   constructor(
     clock: Clock,
     tokens: Pick<Tokens, "addDigest" | "removeDigest">,
     settings: Settings,
+    kept?: Uint8Array,
   ) {
     this.#clock = clock;
     this.#tokens = tokens;
     this.#settings = settings;
+    this.#take(keptIn(kept));
   }
 
   /** Takes up what other processes, and former lives of this one, have given. */
   load(): Promise<void> {
-    return this.#next(async () => {
-      const bytes = await this.#settings.get(LOGINS);
-      this.#take(bytes ? JSON.parse(new TextDecoder().decode(bytes)) : NONE);
-    });
+    return this.#next(async () => this.#take(keptIn(await this.#settings.get(LOGINS))));
   }
 
   /** A code that is good once, for `LOGIN_CODE_MS`. */

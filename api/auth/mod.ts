@@ -178,6 +178,8 @@ export interface AuthOptions {
   clientAuthorities?: () => string;
   /** Where log-ins are kept (default: with this object alone). */
   settings?: Settings;
+  /** What that setting holds, where it has been read (default: nothing yet). */
+  logins?: Uint8Array;
   /** Authorities of nodes' certificates (PEM), by which nodes' tokens are good (default: there are none). */
   nodeAuthorities?: () => Promise<string>;
   /** Hears that a token which lives in a Secret was used today. */
@@ -360,7 +362,7 @@ export function createAuth(options: AuthOptions): Auth {
       options.plugins,
     ),
     tokens,
-    logins: new Logins(clock, tokens, settings),
+    logins: new Logins(clock, tokens, settings, options.logins),
     identity: counts,
     admissions: metrics,
     metricsText: () => [metrics.text(), counts.text()].filter(Boolean).join("\n"),

@@ -166,6 +166,26 @@ Deno.test("credentials of a cluster are good in its forks, and those of a fork n
   assertEquals([await who(cluster, own), await who(fork, own)], [401, 403]);
 });
 
+Deno.test("who has logged in at a cluster is known to a fork's first answer, by a token and by a ticket", async () => {
+  await using cluster = await Cluster.start({ nodes: 0, components: ["api"] });
+  const made = await cluster.fetch("/plesio/v1/login", { method: "POST" });
+  const { code } = await made.json();
+  const login = { method: "POST", body: JSON.stringify({ code }) };
+  const { token } = await (await cluster.fetch("/dashboard/login", login)).json();
+  const headers = { authorization: `Bearer ${token}` };
+  const place = "/api/v1/namespaces/default/pods/web/proxy";
+  const ticket = await cluster.fetch(`/plesio/v1/tickets${place}`, { method: "POST", headers });
+  const { path } = await ticket.json();
+  const first = async (asked: string, more: HeadersInit = {}) => {
+    await using fork = await cluster.fork();
+    const reply = await fork.api.fetch(new Request(`https://x${asked}`, { headers: more }));
+    return [reply.status, (await reply.json()).message];
+  };
+  assertEquals(await first("/api/v1/namespaces/default/pods", headers), [200, undefined]);
+  // The proxy has been asked, as the ticket's user
+  assertEquals(await first(path), [404, 'pods "web" not found']);
+});
+
 Deno.test("definitions of a cluster are served in its forks, and those of a fork nowhere else", async () => {
   await using cluster = await begun();
   const definitions = {
