@@ -7,7 +7,6 @@ import { containerNamed, type ContainerRecord, terminated, unbegin } from "./con
 import type { ContainerRestarts } from "./container_restarts.ts";
 import { containerEvent, startContainer } from "./container_start.ts";
 import type { ContainerStops } from "./container_stops.ts";
-import { HookError } from "./hooks.ts";
 import type { PodSandbox } from "./pod_sandbox.ts";
 import type { WorkerPorts } from "./ports.ts";
 import { sameStatus } from "./pod_status.ts";
@@ -40,7 +39,10 @@ export class ContainerLives {
 
   /** Begins a life; never rejects. */
   async begin(record: ContainerRecord, container: ContainerOf, signal: AbortSignal): Promise<void> {
-    const { ports, sandbox, restarts, pod } = this.#options;
+    const { ports, sandbox, stops, pod, graceMs } = this.#options;
+    let id: string | undefined;
+    // A hook may outlast its container, and then has nothing to say of the one that has come after it.
+    const runs = () => record.phase === "running" && record.id === id;
     try {
       await startContainer(
         {
@@ -50,30 +52,29 @@ export class ContainerLives {
           facts: sandbox.facts,
           signal,
           ended: (r, id, end) => this.ended(r, id, end),
-          running: (r, c) => this.#running(r, c),
+          running: (r, c) => {
+            id = r.id;
+            this.#running(r, c);
+          },
         },
         record,
         container,
       );
-      record.waiting = undefined;
-      restarts.succeeded(record);
-      if (record.phase === "running" && !hasProbes(container)) {
+      if (runs() && !hasProbes(container)) {
         record.started = true;
         record.ready = true;
       }
     } catch (error) {
-      this.#failed(record, error as Error, signal.aborted);
+      if (id === undefined) this.#failed(record, error as Error, signal.aborted);
+      // The hook's failure kills it, and the restart policy does the rest.
+      else if (runs() && !signal.aborted) stops.stop(record, graceMs(), "FailedPostStartHook");
     }
   }
 
+  /** It has not come to run. */
   #failed(record: ContainerRecord, error: Error, aborted: boolean): void {
-    const { ports, stops, restarts, pod, graceMs } = this.#options;
+    const { ports, restarts, pod } = this.#options;
     const now = ports.clock.now();
-    if (error instanceof HookError) {
-      // It runs; the hook's failure kills it, and the restart policy does the rest.
-      if (record.phase === "running") stops.stop(record, graceMs(), "FailedPostStartHook");
-      return;
-    }
     if (aborted) return unbegin(record);
     const reason = error instanceof RuntimeError ? error.reason : "CreateContainerError";
     const { message } = error;
@@ -98,8 +99,9 @@ export class ContainerLives {
   }
 
   #running(record: ContainerRecord, container: ContainerOf): void {
-    const { ports } = this.#options;
+    const { ports, restarts } = this.#options;
     record.phase = "running";
+    restarts.succeeded(record);
     ports.metrics?.containerStarted(record.kind);
     record.resources = container.resources;
     record.startedAt = ports.clock.now();

@@ -7,7 +7,7 @@ import type { ContainerOf, ContainerStatus, Pod, StateTerminated } from "./types
 import { timestamp } from "./types.ts";
 import type { ContainerEnd, ContainerKind, FoundContainer, Runtime } from "./runtimes/runtime.ts";
 
-/** Where a container is. `starting` covers pull, create, start and the postStart hook. */
+/** Where a container is. `starting` covers pull, create and start; the postStart hook runs in `running`. */
 export type Phase = "absent" | "starting" | "running" | "exited";
 
 export interface ContainerRecord {

@@ -6,7 +6,7 @@
 import type { ContainerRecord } from "./container_record.ts";
 import { environmentOf, expand } from "./env.ts";
 import type { FieldFacts } from "./fields.ts";
-import { canRun, HookError, runHook } from "./hooks.ts";
+import { canRun, runHook } from "./hooks.ts";
 import type { WorkerPorts } from "./ports.ts";
 import {
   type ContainerEnd,
@@ -66,7 +66,7 @@ export function containerEvent(
   );
 }
 
-/** See the module's text. Rejects with a RuntimeError or HookError whose message says why. */
+/** See the module's text. Rejects with a RuntimeError whose message says why, or, once it runs, with what its hook rejected with. */
 export async function startContainer(
   context: StartContext,
   record: ContainerRecord,
@@ -254,9 +254,10 @@ async function postStart(
   try {
     await runHook(hook, target, signal);
   } catch (error) {
-    if (signal.aborted) throw error;
-    containerEvent(ports, pod, record, "Warning", "FailedPostStartHook", "PostStartHook failed");
-    throw new HookError(`PostStartHook: ${(error as Error).message}`);
+    if (!signal.aborted) {
+      containerEvent(ports, pod, record, "Warning", "FailedPostStartHook", "PostStartHook failed");
+    }
+    throw error;
   }
 }
 

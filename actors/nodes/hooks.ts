@@ -1,17 +1,12 @@
 /**
- * Lifecycle hooks: exec in the container, an HTTP GET to it, or a sleep. A hook that fails rejects with
- * a HookError; how long it may take is the caller's signal.
+ * Lifecycle hooks: exec in the container, an HTTP GET to it, or a sleep. A hook that fails rejects; how long
+ * it may take is the caller's signal.
  */
 import type { ContainerRecord } from "./container_record.ts";
 import type { WorkerPorts } from "./ports.ts";
 import { portOf, requestOf, runCommand } from "./probe_action.ts";
 import type { DeepReadonly } from "../../api/machinery/types.ts";
 import type { ContainerOf, Handler, Pod } from "./types.ts";
-
-/** A hook that did not succeed. */
-export class HookError extends Error {
-  override name = "HookError";
-}
 
 /** Whose hook it is. */
 export interface HookTarget {
@@ -37,18 +32,18 @@ export async function runHook(
   if (hook.exec) {
     const command = hook.exec.command ?? [];
     const { exitCode, output, error } = await runCommand(record, command, signal);
-    if (error) throw new HookError(error);
+    if (error) throw new Error(error);
     if (exitCode !== 0) {
       const text = JSON.stringify(output);
-      throw new HookError(
+      throw new Error(
         `command '${command.join(" ")}' exited with ${exitCode}: , message: ${text}`,
       );
     }
   } else if (hook.httpGet) {
-    if (!ports.dial) throw new HookError("this node has no network");
+    if (!ports.dial) throw new Error("this node has no network");
     const request = requestOf(hook.httpGet, container, ip, ports.network, HOOK_HTTP_MS_MAX);
     const { status } = await abortable(ports.dial.http(request), signal);
-    if (status >= 400) throw new HookError(`HTTP hook failed with statuscode: ${status}`);
+    if (status >= 400) throw new Error(`HTTP hook failed with statuscode: ${status}`);
   } else if (hook.sleep) {
     await ports.clock.sleep(hook.sleep.seconds * 1000, { signal });
   } else if (hook.tcpSocket) {
@@ -56,7 +51,7 @@ export async function runHook(
     const { hostname, port: at } = ports.network.endpoint(hook.tcpSocket.host ?? ip, port);
     await ports.dial?.tcp(hostname, at, HOOK_HTTP_MS_MAX);
   } else {
-    throw new HookError("Invalid handler: no action is given");
+    throw new Error("Invalid handler: no action is given");
   }
 }
 

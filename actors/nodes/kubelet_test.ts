@@ -392,6 +392,29 @@ Deno.test("a failed postStart hook kills the container", () =>
       (await w.events()).includes("Warning FailedPostStartHook PostStartHook failed"));
   }));
 
+for (const exitCode of [0, 1]) {
+  Deno.test(`a postStart hook that outlasts its container says nothing of the next one (exit code ${exitCode})`, () =>
+    withNode(async (w) => {
+      const hooks: PromiseWithResolvers<{ exitCode: number }>[] = [];
+      w.runtime.answer = () => {
+        hooks.push(Promise.withResolvers());
+        return hooks.at(-1)!.promise;
+      };
+      const postStart = { exec: { command: ["hi"] } };
+      await w.pod("a", "n0", { containers: [{ ...c, lifecycle: { postStart } }] });
+      await w.until("its hook", () => hooks.length === 1);
+      w.runtime.exit("c", 3);
+      await w.until("the hook of the next one", () => hooks.length === 2);
+      hooks[0].resolve({ exitCode });
+      const first = ({ status }: Pod) => status?.containerStatuses?.[0];
+      const again = await w.await("a", "its restart", 100, (p) => first(p)?.restartCount === 1);
+      assertEquals(first(again)!.ready, false);
+      hooks[1].resolve({ exitCode: 0 });
+      await w.see("a", "ready", (p) => first(p)?.ready);
+      assertEquals(w.runtime.log, ["start c", "exec c: hi", "exit c 3", "start c", "exec c: hi"]);
+    }));
+}
+
 Deno.test("images that cannot be pulled: ErrImagePull, then ImagePullBackOff, then it runs", () =>
   withNode(async (w) => {
     w.runtime.pullError = "no such thing";
