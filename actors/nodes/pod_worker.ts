@@ -230,8 +230,10 @@ export class PodWorker {
       const left = this.#busySince + PATIENCE_MS - now;
       if (left > 0) return { afterMs: left };
     } else this.#busySince = undefined;
-    // What ends while that is being written has not been told yet: it names the pod, and is told first.
-    if (await this.#report()) await this.#finish();
+    // What ends while the status is being written has not been told yet: it names the pod, and is told first.
+    const over = this.#over;
+    await this.#report();
+    if (over) await this.#finish();
     return this.#next();
   }
 
@@ -459,12 +461,10 @@ export class PodWorker {
 
   // --- status and end ---------------------------------------------------------------------------------
 
-  /** Writes the status when it has changed; true once nothing of the pod runs and whoever asks can know that. */
-  async #report(): Promise<boolean> {
-    for (let tries = 0;; tries++) {
+  async #report(): Promise<void> {
+    for (let tries = 0; !this.#gone; tries++) {
       const pod = this.#pod;
       const over = this.#over;
-      if (this.#gone) return over;
       const status = podStatus({
         pod,
         records: this.records,
@@ -480,18 +480,18 @@ export class PodWorker {
       if (this.#mirror) {
         this.#pod = { ...pod, status };
         this.#untold = !await this.#mirror(this.#pod, status);
-        return over;
+        return;
       }
-      if (samePodStatus(status, pod.status as PodStatus | undefined)) return over;
+      if (samePodStatus(status, pod.status as PodStatus | undefined)) return;
       const sent = this.#sent;
       const { resourceVersion } = pod.metadata;
       if (sent?.resourceVersion === resourceVersion && samePodStatus(status, sent.status)) {
-        return over;
+        return;
       }
       // Where pods come in thousands a pod that is about to vanish needs no last words, unless
       // somebody waits for them with a finalizer.
       if (!this.#ports.events && over && this.#dying() && !pod.metadata.finalizers?.length) {
-        return over;
+        return;
       }
       try {
         const { name, namespace } = pod.metadata;
@@ -499,7 +499,7 @@ export class PodWorker {
         const written = await this.#ports.client.update<Pod>(target, { ...pod, status });
         this.#pod = written as Pod;
         this.#sent = { status, resourceVersion: written.metadata.resourceVersion };
-        return over;
+        return;
       } catch (error) {
         if (!(error instanceof ApiError) || error.code === 410) throw error;
         if (error.code === 404) this.#gone = true;
