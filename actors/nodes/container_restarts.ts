@@ -38,11 +38,15 @@ export class ContainerRestarts {
       if (record.waiting?.reason !== "CrashLoopBackOff") this.#say(pod, record);
       return false;
     }
+    record.waiting = undefined;
+    return true;
+  }
+
+  /** Notes that one that has ended is started once more: it waits longer the next time. */
+  restarted(record: ContainerRecord, now: number): void {
     const doubled = record.backoffMs ? record.backoffMs * 2 : CRASH_BACKOFF_MS_MIN;
     record.backoffMs = Math.min(CRASH_BACKOFF_MS_MAX, doubled);
     record.backoffAt = now;
-    record.waiting = undefined;
-    return true;
   }
 
   #say(pod: Pod, record: ContainerRecord): void {

@@ -104,8 +104,6 @@ export class PodWorker {
   #seenAt: number | undefined;
   #sent: { status: PodStatus; resourceVersion: string } | undefined;
   #deleteSent = false;
-  /** One of its containers has ended so that all of them begin anew, and what runs of them is being ended. */
-  #restartingAll = false;
   /** A former life of the node had all of its containers running, and so they are. */
   #takenOver = false;
   readonly #mirror: Mirror | undefined;
@@ -399,6 +397,7 @@ export class PodWorker {
       record.last = record.end;
       record.end = undefined;
       record.restarts++;
+      this.#restarts.restarted(record, now);
       this.#discard(record, record.id);
     }
     record.phase = "starting";
@@ -418,13 +417,11 @@ export class PodWorker {
    */
   #endsForAll(now: number): boolean {
     const source = this.#source;
-    if (!source) return false;
-    this.#restartingAll ||= this.#restarts.mayStart(this.#pod, source, now);
-    if (!this.#restartingAll) return false;
+    if (!source || !this.#restarts.mayStart(this.#pod, source, now)) return false;
     const all = this.records.filter(({ kind }) => kind !== "ephemeral");
     if (this.#endRunning(all, 0, "killing")) return true;
+    this.#restarts.restarted(source, now);
     for (const record of all) this.#discard(record, restartWithAll(record));
-    this.#restartingAll = false;
     return false;
   }
 
