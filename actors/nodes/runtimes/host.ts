@@ -66,6 +66,14 @@ export function absolutePath(path: string): string {
   return /^(\/|[A-Za-z]:)/.test(path) ? path : `${Deno.cwd()}/${path}`;
 }
 
+/** The real path of what is at a path below a folder; undefined: the path, or a link on it, leads out of the folder. */
+export async function realPathIn(folder: string, path: string): Promise<string | undefined> {
+  const [root, real] = await Promise.all(
+    [folder, `${folder}/${path}`].map((at) => Deno.realPath(at)),
+  );
+  return real === root || real.startsWith(`${root}/`) ? real : undefined;
+}
+
 /** Removes a folder and all in it; what another node still uses of it is left to that one. */
 export function removeFolder(path: string): void {
   try {

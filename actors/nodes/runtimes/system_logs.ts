@@ -4,6 +4,7 @@
  * Every file is plain text, so that no log is a page that runs in the reader's browser.
  */
 import { basename } from "node:path";
+import { realPathIn } from "./host.ts";
 
 /** Answers what lies at a path below `/logs/`; a folder's path is empty or ends with a slash. */
 export type SystemLogs = (path: string) => Promise<Response>;
@@ -12,7 +13,7 @@ export type SystemLogs = (path: string) => Promise<Response>;
 export function systemLogs(folder: string): SystemLogs {
   return async (path) => {
     try {
-      return await entryOf(await Deno.realPath(folder), decodeURIComponent(path));
+      return await entryOf(folder, decodeURIComponent(path));
     } catch (error) {
       if (error instanceof Deno.errors.PermissionDenied) return plainText("403 Forbidden\n", 403);
       const absent = error instanceof Deno.errors.NotFound || error instanceof URIError ||
@@ -27,10 +28,10 @@ export function systemLogs(folder: string): SystemLogs {
 export const noSystemLogs: SystemLogs = (path) =>
   Promise.resolve(path === "" ? pageOf([]) : nothing());
 
-async function entryOf(root: string, path: string): Promise<Response> {
+async function entryOf(folder: string, path: string): Promise<Response> {
   if (path.includes("\0")) return nothing();
-  const real = await Deno.realPath(`${root}/${path.replace(/\/+$/, "")}`);
-  if (real !== root && !real.startsWith(`${root}/`)) return nothing();
+  const real = await realPathIn(folder, path.replace(/\/+$/, ""));
+  if (real === undefined) return nothing();
   const { isDirectory, isFile } = await Deno.stat(real);
   // A pipe would keep its reader waiting
   if (!isDirectory && !isFile) return nothing();

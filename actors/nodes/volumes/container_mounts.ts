@@ -7,6 +7,7 @@
  */
 import type { DeepReadonly } from "../../../api/machinery/types.ts";
 import { expand } from "../env.ts";
+import { realPathIn } from "../runtimes/host.ts";
 import { type Mount, RuntimeError } from "../runtimes/runtime.ts";
 import type { ContainerOf, VolumeMount } from "../types.ts";
 import { KernelError, type Mounts } from "./kernel.ts";
@@ -187,9 +188,9 @@ async function bind(sub: SubPath, { folder }: MountSources, mounts: Mounts): Pro
 
 /** For those who may not mount: the real path, if it is in the volume now. */
 async function insideOf(volume: string, path: string): Promise<string> {
-  const [real, root] = [await Deno.realPath(`${volume}/${path}`), await Deno.realPath(volume)];
-  if (real === root || real.startsWith(`${root}/`)) return real;
-  throw new KernelError(`open of ${path}`, 18);
+  const real = await realPathIn(volume, path);
+  if (real === undefined) throw new KernelError(`open of ${path}`, 18);
+  return real;
 }
 
 async function makeInside(volume: string, path: string, mode: number): Promise<void> {
