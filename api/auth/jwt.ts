@@ -185,16 +185,21 @@ function normalise(claims: Claims): Claims {
   return claims;
 }
 
-/** The issuer a token names, read without trusting it; undefined when it is no JWT. */
-export function issuerOf(token: string): string | undefined {
-  const parts = token.split(".");
-  if (parts.length !== 3) return undefined;
+/** A part of a JWS, its header or what it says, read without trusting it; undefined where that is no object. */
+export function partOf(encoded: string): Record<string, unknown> | undefined {
   try {
-    const claims = JSON.parse(Buffer.from(parts[1], "base64url").toString("utf8"));
-    return typeof claims?.iss === "string" ? claims.iss : undefined;
+    const value = JSON.parse(Buffer.from(encoded, "base64url").toString("utf8"));
+    return typeof value === "object" && value !== null ? value : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** The issuer a token names, read without trusting it; undefined when it is no JWT. */
+export function issuerOf(token: string): string | undefined {
+  const parts = token.split(".");
+  const iss = parts.length === 3 ? partOf(parts[1])?.iss : undefined;
+  return typeof iss === "string" ? iss : undefined;
 }
 
 /** What the state is asked for. */

@@ -18,7 +18,6 @@ import { Buffer } from "node:buffer";
 import {
   createHash,
   createPrivateKey,
-  createPublicKey,
   type KeyObject,
   sign,
   verify,
@@ -30,6 +29,7 @@ import type { User } from "../client/contract.ts";
 import { unauthorized } from "../machinery/errors.ts";
 import type { KubeObject } from "../machinery/types.ts";
 import { holderOf } from "./authn.ts";
+import { partOf } from "./jwt.ts";
 import {
   NODE_REGISTERS_MS,
   NODE_TOKEN_SECONDS,
@@ -42,6 +42,7 @@ import { NODE_PREFIX, NODES } from "./names.ts";
 import { certificateSubject, isForClients, toPem } from "./pki.ts";
 import { Remembered } from "./remembered.ts";
 import { signedBy } from "./request_header.ts";
+import { tokenDigest } from "./tokens.ts";
 
 const TYPE = "plesio-node";
 /** How the header of every such token begins: three bytes become four letters, and these are 21. */
@@ -136,7 +137,7 @@ export class NodeTokens {
   /** The node's user. `host` is where the request was sent to. Throws or rejects with 401. */
   async authenticate(token: string, host: string | undefined): Promise<User> {
     if (token.length > TOKEN_BYTES_MAX) throw unauthorized();
-    const hash = createHash("sha256").update(token).digest("base64url");
+    const hash = tokenDigest(token);
     const bundle = await this.#o.nodeAuthorities();
     let known = this.#known.get(hash);
     if (known?.holder.bundle !== bundle) {
@@ -150,7 +151,7 @@ export class NodeTokens {
 
   async #verified(token: string, bundle: string): Promise<Known> {
     const parts = token.split(".");
-    const [header, claims] = parts.slice(0, 2).map(parsed);
+    const [header, claims] = parts.slice(0, 2).map(partOf);
     const x5c = header?.x5c as unknown;
     const shown = Array.isArray(x5c) && x5c.length === 1 ? x5c[0] : undefined;
     const { aud, iat, exp } = claims ?? {};
@@ -199,21 +200,11 @@ export class NodeTokens {
     if (!node || organizations.join() !== NODES || !await isForClients(pem)) throw unauthorized();
     const { user, notAfter } = holderOf({ subject, raw }, hash);
     const certificate = new X509Certificate(raw);
-    const key = createPublicKey(certificate.publicKey.export({ type: "spki", format: "pem" }));
+    const key = certificate.publicKey;
     if (key.asymmetricKeyDetails?.namedCurve !== "prime256v1") throw unauthorized();
     const notBefore = Date.parse(certificate.validFrom);
     const holder = { user: known?.user ?? user, node, key, notBefore, notAfter, bundle };
     this.#holders.set(hash, holder, Math.max(1, notAfter - this.#host.now()));
     return holder;
-  }
-}
-
-/** A part of a token as an object; undefined where it is none. */
-function parsed(part: string): Record<string, unknown> | undefined {
-  try {
-    const value = JSON.parse(Buffer.from(part, "base64url").toString("utf8"));
-    return typeof value === "object" && value !== null ? value : undefined;
-  } catch {
-    return undefined;
   }
 }

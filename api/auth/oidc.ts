@@ -7,11 +7,10 @@
  * tokens cannot make us knock at the provider's door. A provider that does not answer is asked again after
  * `OIDC_RETRY_MS`; its keys that are known still count.
  */
-import { Buffer } from "node:buffer";
 import type { CryptoKey as Key, JWK } from "jose";
 import type { Clock } from "../../kv/clock.ts";
 import type { Endpoint, Outbound, OutboundAnswer } from "../client/outbound.ts";
-import { TokenError } from "./jwt.ts";
+import { partOf, TokenError } from "./jwt.ts";
 import {
   OIDC_BYTES_MAX,
   OIDC_FETCH_MS_MIN,
@@ -261,12 +260,8 @@ const GO_ZERO_MS = -62_135_596_800_000;
 const GOOGLE = "https://accounts.google.com";
 
 function headerOf(token: string): Header {
-  try {
-    const header = JSON.parse(Buffer.from(token.split(".")[0], "base64url").toString("utf8"));
-    if (typeof header === "object" && header !== null) return header;
-  } catch {
-    // Said below
-  }
+  const header = partOf(token.split(".")[0]);
+  if (header) return header;
   throw new TokenError("oidc: verify token: oidc: malformed jwt");
 }
 
