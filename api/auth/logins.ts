@@ -63,7 +63,7 @@ interface Entry {
 interface Kept {
   codes: readonly Entry[];
   tokens: readonly Entry[];
-  /** Seals tickets; made for the first one. */
+  /** Seals tickets. */
   ticketKey?: string;
 }
 
@@ -145,10 +145,7 @@ export class Logins {
 
   /** A ticket, good for `TICKET_MS`. */
   async ticket({ place, token }: Ticket): Promise<string> {
-    if (!this.#kept.ticketKey) {
-      const ticketKey = this.#secret();
-      await this.#change((kept) => kept.ticketKey ? kept : { ...kept, ticketKey });
-    }
+    if (!this.#kept.ticketKey) await this.#change((kept) => ({ ...kept }));
     const nonce = this.#clock.bytes(NONCE_BYTES);
     const cipher = createCipheriv(CIPHER, this.#ticketKey()!, nonce);
     const text = JSON.stringify([place, token, this.#clock.now() + TICKET_MS]);
@@ -198,8 +195,11 @@ export class Logins {
     return done;
   }
 
-  /** Without what is over, and without the oldest of too many. */
-  #bounded({ codes, tokens, ticketKey }: Kept): Kept {
+  /**
+   * Without what is over, and without the oldest of too many. The key of tickets is made with the first code: all
+   * processes have it before anybody has a ticket.
+   */
+  #bounded({ codes, tokens, ticketKey = this.#secret() }: Kept): Kept {
     const now = this.#clock.now();
     const newest = (all: readonly Entry[], max: number) =>
       all.filter(({ until }) => until > now).slice(-max);
