@@ -13,7 +13,7 @@ import type { Kind, KubeObject } from "../machinery/types.ts";
 import { type Classified, Levels } from "./flow_levels.ts";
 import { OWN_LEVELS } from "./flow_objects.ts";
 import type { Refusal, Ticket, Work } from "./flow_queues.ts";
-import { Rations, SLICE_CHARGE_MS_MAX, Slices, Turns } from "./flow_turns.ts";
+import { Slices, Turns } from "./flow_turns.ts";
 import { WatchCounts, workOf } from "./flow_work.ts";
 import { type Call, type Reply, textReply } from "./http.ts";
 import type { Passage } from "./passage.ts";
@@ -94,14 +94,12 @@ export class Flow {
   readonly #context: FlowContext;
   readonly #turns: Turns;
   readonly #slices: Slices;
-  readonly #rations: Rations;
 
   constructor(context: FlowContext, options: FlowOptions = {}) {
     const { readsMax = READS_MAX, writesMax = WRITES_MAX, fair = true } = options;
     this.#options = { readsMax, writesMax, fair, timeoutMs: options.timeoutMs ?? 60_000 };
     this.#context = context;
-    this.#rations = new Rations(context.clock);
-    this.#turns = new Turns(context.clock, this.#rations);
+    this.#turns = new Turns(context.clock);
     this.#slices = new Slices(context.clock);
     if (fair) this.levels = new Levels(context.clock, readsMax + writesMax);
   }
@@ -121,10 +119,8 @@ export class Flow {
    * went on.
    */
   async slice(user?: string, workedMs = 0): Promise<void> {
-    if (user && this.#turns.rations(user)) {
-      const waitMs = this.#rations.spend(user, Math.min(workedMs, SLICE_CHARGE_MS_MAX));
-      if (waitMs > 0) await this.#context.clock.sleep(waitMs);
-    }
+    const waitMs = user ? this.#turns.worked(user, workedMs) : 0;
+    if (waitMs > 0) await this.#context.clock.sleep(waitMs);
     await this.#slices.turn(user);
   }
 

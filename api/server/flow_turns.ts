@@ -69,9 +69,36 @@ interface Share {
   readonly waiting: { long: boolean; go: () => void }[];
 }
 
+/** Whether somebody asked after another, and not long ago. */
+class Several {
+  readonly #clock: Pick<Clock, "monotonic">;
+  readonly #lastMs: number;
+  #last = "";
+  /** Until when several count as asking. */
+  until = 0;
+
+  constructor(clock: Pick<Clock, "monotonic">, lastMs: number) {
+    this.#clock = clock;
+    this.#lastMs = lastMs;
+  }
+
+  heard(user: string): void {
+    if (user === this.#last) return;
+    if (this.#last !== "") this.until = this.#clock.monotonic() + this.#lastMs;
+    this.#last = user;
+  }
+
+  get now(): boolean {
+    return this.#clock.monotonic() < this.until;
+  }
+}
+
 /** See the module's text. */
 export class Turns {
   readonly #clock: Pick<Clock, "manual" | "turn" | "monotonic" | "sleep">;
+  /** Whether several ask, and the same without the cluster's own parts: then users are rationed. */
+  readonly #asking: Several;
+  readonly #usersAsking: Several;
   readonly #rations: Rations;
   readonly #shares = new Map<string, Share>();
   /** Those who let requests wait, the next one first. */
@@ -84,20 +111,12 @@ export class Turns {
   #began: Share[] = [];
   /** Somebody rests, and is looked at again when that is over. */
   #resting = false;
-  /** Who asked last, and until when several count as asking. */
-  #last = "";
-  #sharedUntil = 0;
-  /** The same without the cluster's own parts: until when users are rationed. */
-  #lastUser = "";
-  #rationedUntil = 0;
 
-  /** `rations`: what users may do while others ask. */
-  constructor(
-    clock: Pick<Clock, "manual" | "turn" | "monotonic" | "sleep">,
-    rations: Rations = new Rations(clock),
-  ) {
+  constructor(clock: Pick<Clock, "manual" | "turn" | "monotonic" | "sleep">) {
     this.#clock = clock;
-    this.#rations = rations;
+    this.#asking = new Several(clock, SHARED_MS);
+    this.#usersAsking = new Several(clock, RATIONED_MS);
+    this.#rations = new Rations(clock);
   }
 
   /** Begins a user's request at once (undefined), or in a later turn (a promise), or not at all (false). */
@@ -106,7 +125,8 @@ export class Turns {
     long: boolean,
     standing: Standing = "user",
   ): undefined | false | Promise<void> {
-    this.#heard(user, standing);
+    this.#asking.heard(user);
+    if (standing !== "own") this.#usersAsking.heard(user);
     const share = this.#shareOf(user);
     share.standing = standing;
     if (!this.#ticking) {
@@ -130,16 +150,6 @@ export class Turns {
     if (this.#ticking) return;
     this.#since = this.#clock.monotonic();
     this.#nextTurn();
-  }
-
-  #heard(user: string, standing: Standing): void {
-    if (user === this.#last) return;
-    const now = this.#clock.monotonic();
-    if (this.#last !== "") this.#sharedUntil = now + SHARED_MS;
-    this.#last = user;
-    if (standing === "own" || user === this.#lastUser) return;
-    if (this.#lastUser !== "") this.#rationedUntil = now + RATIONED_MS;
-    this.#lastUser = user;
   }
 
   #shareOf(user: string): Share {
@@ -187,7 +197,7 @@ export class Turns {
   #stuck(share: Share, long: boolean): boolean {
     const most = this.#shared ? SHARED_LONG_ANSWERS_MAX : LONG_ANSWERS_MAX;
     return (long && share.long >= most) ||
-      (this.#since < this.#rationedUntil && share.restsUntil > this.#since);
+      (this.#since < this.#usersAsking.until && share.restsUntil > this.#since);
   }
 
   /** How long a slice of long work may be now, in ms. */
@@ -195,19 +205,20 @@ export class Turns {
     return this.sharing ? SHARED_SLICE_MS : SLICE_MS;
   }
 
-  /** Whether what a user does is rationed now. */
-  rations(user: string): boolean {
-    return (this.#shares.get(user)?.standing ?? "user") === "user" &&
-      this.#clock.monotonic() < this.#rationedUntil;
+  /** A slice of a user's long work has taken so long; how long the next one waits, in ms: only while other users ask. */
+  worked(user: string, workedMs: number): number {
+    const { standing } = this.#shares.get(user) ?? { standing: "user" };
+    if (standing !== "user" || !this.#usersAsking.now) return 0;
+    return this.#rations.spend(user, Math.min(workedMs, SLICE_CHARGE_MS_MAX));
   }
 
   /** Whether several users ask. */
   get sharing(): boolean {
-    return this.#clock.monotonic() < this.#sharedUntil;
+    return this.#asking.now;
   }
 
   get #shared(): boolean {
-    return !this.#clock.manual && this.#since < this.#sharedUntil;
+    return !this.#clock.manual && this.#since < this.#asking.until;
   }
 
   #nextTurn(): void {

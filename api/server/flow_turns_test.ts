@@ -10,6 +10,7 @@ import {
   SHARED_LONG_ANSWERS_MAX,
   SHARED_SLICE_MS,
   SHARED_TURN_REQUESTS_MAX,
+  SLICE_CHARGE_MS_MAX,
   SLICE_MS,
   Slices,
   type Standing,
@@ -185,6 +186,27 @@ Deno.test("Turns: who has done much rests while others ask, and is begun again a
   await turn();
   turns.enter("scheduler", false, "own");
   for (let i = 0; i < 2 * RATION_MS_MAX; i++) assertEquals(await enter("flood"), undefined);
+});
+
+Deno.test("Turns: a user's long work is rationed while other users ask, however long a slice says it took", async () => {
+  const clock = new ManualClock();
+  const turns = new Turns(clock);
+  const work = (user: string) => {
+    let waitMs = 0;
+    for (let done = 0; done < 2 * RATION_MS_MAX; done += SLICE_CHARGE_MS_MAX) {
+      waitMs = turns.worked(user, 10 * SLICE_CHARGE_MS_MAX);
+    }
+    return waitMs;
+  };
+  turns.enter("flood", false);
+  assertEquals(work("flood"), 0);
+  turns.enter("scheduler", false, "own");
+  assertEquals(work("flood"), 0);
+  turns.enter("admin", false, "exempt");
+  assertEquals(["scheduler", "admin"].map(work), [0, 0]);
+  assertEquals(work("flood"), RATION_MS_MAX / RATION_PART);
+  await clock.advance(RATIONED_MS);
+  assertEquals(work("flood"), 0);
 });
 
 Deno.test("Turns: long answers are sent a few at a time; who lets too many wait is refused", async () => {
