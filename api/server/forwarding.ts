@@ -1,8 +1,11 @@
 /** What passing a request on means for its headers and its connection, wherever it is passed to. */
+import type { Buffer } from "node:buffer";
+import { withoutTokenProtocol } from "../auth/authn.ts";
 import type { OutboundHeaders } from "../client/outbound.ts";
 import { confined, isBrowser } from "./browsers.ts";
 import type { Call, Reply } from "./http.ts";
 import type { Socket } from "./listen.ts";
+import { offeredProtocols } from "./web_socket.ts";
 
 /** Headers that belong to one connection. */
 const OF_CONNECTION = new Set([
@@ -58,8 +61,54 @@ export function answeredHeaders(call: Call, answered: OutboundHeaders): Reply["h
   return isBrowser(call) ? confined(headers) : headers;
 }
 
+/** Where a call for another protocol is passed on to, and what it says there. */
+export interface Upgraded {
+  host: string;
+  path: string;
+  withheld: (name: string) => boolean;
+  /** Said beside what the client says. */
+  more?: OutboundHeaders;
+}
+
+/**
+ * The head of a call for another protocol as it is passed on: what is the connection's own stays, as it becomes that of
+ * both sides.
+ */
+export function upgradeHead(call: Call, { host, path, withheld, more = {} }: Upgraded): string {
+  const query = call.query && `?${call.query}`;
+  const lines = [`${call.method} ${path}${query} HTTP/1.1`, `host: ${host}`];
+  const add = (name: string, value: string | readonly string[]) => {
+    for (const one of [value].flat()) lines.push(`${name}: ${one}`);
+  };
+  // A page that asks for a socket names its origin. A browser's cookies are of everything on this host
+  const browser = call.header("origin") !== undefined;
+  for (const [name, value] of call.headers()) {
+    if (browser && name === "cookie") continue;
+    if (name === "host" || name.startsWith(":") || withheld(name)) continue;
+    if (name === "sec-websocket-protocol") {
+      // A token among the subprotocols was for this server
+      const offered = withoutTokenProtocol(offeredProtocols(call.header(name)));
+      if (offered.length > 0) add(name, offered.join(", "));
+    } else add(name, value);
+  }
+  for (const [name, value] of Object.entries(more)) add(name, value);
+  return `${lines.join("\r\n")}\r\n\r\n`;
+}
+
+/** Passes a call for another protocol on, and joins its connection with the one that it goes to. */
+export function passUpgrade(
+  call: Call,
+  { socket, head }: { socket: Socket; head: Buffer },
+  far: Socket,
+  upgraded: Upgraded,
+): void {
+  far.write(upgradeHead(call, upgraded), "latin1");
+  if (head.length) far.write(head);
+  joinSockets(socket, far);
+}
+
 /** Lets two connections speak with each other; the end of one is the other's. */
-export function joinSockets(one: Socket, other: Socket): void {
+function joinSockets(one: Socket, other: Socket): void {
   one.pipe(other);
   other.pipe(one);
   const end = () => {

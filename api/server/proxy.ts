@@ -5,18 +5,16 @@
 import type { Buffer } from "node:buffer";
 import type { View } from "../../kv/contract.ts";
 import type { Socket } from "./listen.ts";
-import { withoutTokenProtocol } from "../auth/authn.ts";
 import type { NodeApi } from "../client/node_api.ts";
 import type { Endpoint } from "../client/outbound.ts";
 import { badRequest, notFound, unavailable } from "../machinery/errors.ts";
 import { cidrContains, parseCidr, parseIp, unmapped } from "../machinery/ip.ts";
 import type { ApiError, DeepReadonly, KubeObject } from "../machinery/types.ts";
 import type { Deps } from "./deps.ts";
-import { answeredHeaders, forwardedFor, joinSockets, passedHeaders } from "./forwarding.ts";
+import { answeredHeaders, forwardedFor, passedHeaders, passUpgrade } from "./forwarding.ts";
 import { type Call, piecesOf, type Reply } from "./http.ts";
 import { isPage, moved, movedPage } from "./proxy_links.ts";
 import type { ApiRequest } from "./request.ts";
-import { offeredProtocols } from "./web_socket.ts";
 
 /** Largest body that is passed on. */
 const PROXY_BODY_BYTES_MAX = 64 * 1024 * 1024;
@@ -275,7 +273,6 @@ export async function proxyWebSocket(
   request: ApiRequest,
   door: { socket: Socket; head: Buffer; switched: boolean; told?(breakOff: () => void): void },
 ): Promise<void> {
-  const { socket, head } = door;
   const place = await placeOf(deps, request);
   const { host, port } = place;
   let far: Socket;
@@ -286,18 +283,10 @@ export async function proxyWebSocket(
   }
   door.switched = true;
   door.told?.(() => door.socket.destroy());
-  const path = `${request.rest || "/"}${call.query ? `?${call.query}` : ""}`;
-  const lines = [`${call.method} ${path} HTTP/1.1`, `host: ${hostText(host)}:${port}`];
-  const browser = call.header("origin") !== undefined;
-  for (const [name, value] of call.headers()) {
-    if (name === "host" || isSecret(name) || (browser && name === "cookie")) continue;
-    // A token among the subprotocols was for this server
-    const values = name === "sec-websocket-protocol"
-      ? withoutTokenProtocol(offeredProtocols(call.header(name)))
-      : [value].flat();
-    if (values.length) lines.push(`${name}: ${values.join(", ")}`);
-  }
-  far.write(`${lines.join("\r\n")}\r\n\r\n`);
-  if (head.length) far.write(head);
-  joinSockets(socket, far);
+  const upgraded = {
+    host: `${hostText(host)}:${port}`,
+    path: request.rest || "/",
+    withheld: isSecret,
+  };
+  passUpgrade(call, door, far, upgraded);
 }

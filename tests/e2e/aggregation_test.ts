@@ -28,6 +28,8 @@ interface Flunder {
 /** Serves flunders: list, watch, create, get, delete; and an echo to those who upgrade. */
 class Extension {
   readonly users: string[] = [];
+  /** What was said with the last call for another protocol. */
+  upgraded: IncomingMessage["headers"] = {};
   readonly #flunders = new Map<string, Flunder>();
   /** Who watches, by answer. */
   readonly #watchers = new Map<ServerResponse, string>();
@@ -41,6 +43,7 @@ class Extension {
     );
     this.server.on("upgrade", (req: IncomingMessage, socket: TLSSocket) => {
       this.users.push(String(req.headers["x-remote-user"]));
+      this.upgraded = req.headers;
       socket.write(
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: echo\r\nconnection: upgrade\r\n\r\n",
       );
@@ -312,7 +315,13 @@ async function upgraded(cluster: Cluster, extension: Extension, port: number): P
       cert: certificatePem,
       key: keyPem,
       path: `/apis/${VERSION}/namespaces/default/flunders/one/connect`,
-      headers: { connection: "upgrade", upgrade: "echo", "x-remote-user": "mallory" },
+      headers: {
+        connection: "upgrade",
+        upgrade: "echo",
+        "x-remote-user": "mallory",
+        origin: `https://127.0.0.1:${port}`,
+        cookie: "of=all",
+      },
     });
     asked.on("error", reject);
     asked.on("upgrade", (_res, socket) => resolve(socket as TLSSocket));
@@ -325,6 +334,8 @@ async function upgraded(cluster: Cluster, extension: Extension, port: number): P
   socket.write("hello");
   assertEquals(await echoed, "hello");
   assertEquals(extension.users.at(-1), "kubernetes-admin");
+  // A page's call: cookies are of everything on this host
+  assertEquals(extension.upgraded.cookie, undefined);
   const closed = new Promise((resolve) => socket.once("close", resolve));
   socket.destroy();
   await closed;

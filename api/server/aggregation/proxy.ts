@@ -4,19 +4,17 @@
  * streams: a watch goes through as it comes. Upgraded connections are joined byte by byte.
  */
 import type { Buffer } from "node:buffer";
-import { withoutTokenProtocol } from "../../auth/authn.ts";
 import type { User } from "../../client/contract.ts";
 import { OutboundError } from "../../client/outbound.ts";
 import { unavailable } from "../../machinery/errors.ts";
 import { authorize } from "../authorize.ts";
 import type { Deps } from "../deps.ts";
-import { answeredHeaders, forwardedFor, joinSockets, passedHeaders } from "../forwarding.ts";
+import { answeredHeaders, forwardedFor, passedHeaders, passUpgrade } from "../forwarding.ts";
 import { type Call, type Reply, textReply } from "../http.ts";
 import type { Socket } from "../listen.ts";
 import { pass, staged } from "../passage.ts";
 import type { Route } from "../route.ts";
 import { requestedResource } from "../front.ts";
-import { offeredProtocols } from "../web_socket.ts";
 import { DISCOVERY_TIMEOUT_MS } from "./availability.ts";
 import { type Remote, remoteHeaders, saysWho } from "./remote.ts";
 
@@ -151,19 +149,11 @@ export async function upgradeRemote(
   }
   door.switched = true;
   const { namespace, name } = remote.service;
-  const path = `${call.path}${call.query ? `?${call.query}` : ""}`;
-  const lines = [`${call.method} ${path} HTTP/1.1`, `host: ${name}.${namespace}.svc`];
-  const add = (header: string, value: string | readonly string[]) => {
-    for (const one of typeof value === "string" ? [value] : value) lines.push(`${header}: ${one}`);
+  const upgraded = {
+    host: `${name}.${namespace}.svc`,
+    path: call.path,
+    withheld: saysWho,
+    more: remoteHeaders(user),
   };
-  for (const [header, value] of call.headers()) {
-    if (header === "host" || header.startsWith(":") || saysWho(header)) continue;
-    // A token among the subprotocols was for this server
-    if (header !== "sec-websocket-protocol") add(header, value);
-    else add(header, withoutTokenProtocol(offeredProtocols(call.header(header))).join(", "));
-  }
-  for (const [header, value] of Object.entries(remoteHeaders(user))) add(header, value);
-  far.write(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
-  if (head.length) far.write(head);
-  joinSockets(socket, far);
+  passUpgrade(call, { socket, head }, far, upgraded);
 }
