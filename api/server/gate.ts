@@ -59,11 +59,15 @@ export class Gate {
 
   /** Lets a piece of an answer out in this turn (undefined), or in one to come. */
   letOut({ length }: Uint8Array): Promise<void> | undefined {
-    const part = PIECE_PART + length / TURN_BYTES_MAX * TURN_STREAMS_MAX;
-    if (this.enter(part)) return undefined;
+    return this.turn(PIECE_PART + length / TURN_BYTES_MAX * TURN_STREAMS_MAX);
+  }
+
+  /** Takes so much of this turn (undefined), or of one to come. */
+  turn(streams: number): Promise<void> | undefined {
+    if (this.enter(streams)) return undefined;
     return new Promise((go) =>
       this.wait(() => {
-        this.enter(part);
+        this.enter(streams);
         go();
       })
     );

@@ -114,13 +114,7 @@ export class Crowds {
 
   /** Resolves in a turn of the event loop that no other call has. */
   async turn(): Promise<void> {
-    if (this.#gate.enter(TURN_STREAMS_MAX)) return;
-    await new Promise<void>((go) =>
-      this.#gate.wait(() => {
-        this.#gate.enter(TURN_STREAMS_MAX);
-        go();
-      })
-    );
+    await this.#gate.turn(TURN_STREAMS_MAX);
   }
 
   /** Waits for others; false: no longer. */
