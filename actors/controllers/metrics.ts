@@ -1,5 +1,11 @@
 /** What controllers count, under upstream's names, for `/metrics`. (Their queues are `runtime/metrics.ts`.) */
-import { Counter, Duration, exponentialBounds, Gauge } from "../../api/machinery/metric_series.ts";
+import {
+  Counter,
+  Duration,
+  exponentialBounds,
+  Gauge,
+  textOf,
+} from "../../api/machinery/metric_series.ts";
 
 const HPA = "horizontal_pod_autoscaler_controller";
 const NODES = "node_collector";
@@ -116,7 +122,6 @@ export class ControllerMetrics {
 
   /** The lines of `/metrics`. */
   text(): string {
-    const all = Object.values(this) as (Counter | Gauge | Duration)[];
-    return all.flatMap((metric) => [...metric.lines()]).join("\n");
+    return textOf(Object.values(this));
   }
 }

@@ -1,5 +1,12 @@
 /** Metrics of what admission asks of webhooks and policies, by upstream's names. */
-import { Counter, Duration, type Labels, LabelTexts, Tally } from "../machinery/metric_series.ts";
+import {
+  Counter,
+  Duration,
+  type Labels,
+  LabelTexts,
+  Tally,
+  textOf,
+} from "../machinery/metric_series.ts";
 import type { Admission } from "./contract.ts";
 
 /** Upper bounds of latency, in seconds (upstream's). */
@@ -218,7 +225,7 @@ export class AdmissionMetrics {
 
   /** Everything as Prometheus reads it. */
   text(): string {
-    return [
+    return textOf([
       this.#steps,
       this.#plugins,
       this.#requests,
@@ -232,6 +239,6 @@ export class AdmissionMetrics {
       this.#exemptions,
       this.#validating,
       this.#mutating,
-    ].flatMap((metric) => [...metric.lines()]).join("\n");
+    ]);
   }
 }

@@ -1,5 +1,11 @@
 /** Metrics of who was known and what was decided, by upstream's names. Counting is cheap: every request is counted. */
-import { DEFAULT_BOUNDS, Duration, exponentialBounds, Tally } from "../machinery/metric_series.ts";
+import {
+  DEFAULT_BOUNDS,
+  Duration,
+  exponentialBounds,
+  Tally,
+  textOf,
+} from "../machinery/metric_series.ts";
 import type { Authorizer, Decision } from "./contract.ts";
 
 /** Upper bounds of knowing somebody and of a decision, in seconds. */
@@ -106,7 +112,7 @@ export class IdentityMetrics {
 
   /** Everything as Prometheus reads it. */
   text(): string {
-    return [
+    return textOf([
       this.#attempts,
       this.#attemptTimes,
       this.#users,
@@ -116,6 +122,6 @@ export class IdentityMetrics {
       this.#evaluations,
       this.#failedOpen,
       this.#durations,
-    ].flatMap((metric) => [...metric.lines()]).join("\n");
+    ]);
   }
 }

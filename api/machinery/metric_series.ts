@@ -195,6 +195,11 @@ export class Duration {
   }
 }
 
+/** Everything that metrics say, as Prometheus reads it. */
+export function textOf(metrics: readonly { lines(): Iterable<string> }[]): string {
+  return metrics.flatMap((metric) => [...metric.lines()]).join("\n");
+}
+
 /** A bound as Go prints it: exponents have two digits. */
 function boundText(bound: number): string {
   const written = bound >= 1e6 && bound < 1e21 ? bound.toExponential() : String(bound);

@@ -11,7 +11,7 @@ import type { ConvertObjects, Crd } from "../machinery/crd/mod.ts";
 import { applyDefaults } from "../machinery/defaults.ts";
 import { edit } from "../machinery/edit.ts";
 import { goTypeName, isMap, jsonTypeName } from "../machinery/json_value.ts";
-import { Counter, Duration } from "../machinery/metric_series.ts";
+import { Counter, Duration, textOf } from "../machinery/metric_series.ts";
 import { ApiError, type DeepReadonly, type Kind, type KubeObject } from "../machinery/types.ts";
 import { validateAnnotations, validateLabels } from "../kinds/rules/meta.ts";
 import { Path, Report } from "../kinds/rules/report.ts";
@@ -56,7 +56,7 @@ export class ConversionMetrics {
 
   /** Everything as Prometheus reads it. */
   text(): string {
-    return [...this.#requests.lines(), ...this.#durations.lines()].join("\n");
+    return textOf([this.#requests, this.#durations]);
   }
 }
 

@@ -3,7 +3,7 @@
  * call the pipeline directly, `etcd_*` of writes until they are committed (reads are answered from memory: nothing is asked); and
  * how long the rules of custom resources take.
  */
-import { DEFAULT_BOUNDS, Duration, LabelTexts, Tally } from "../machinery/metric_series.ts";
+import { DEFAULT_BOUNDS, Duration, LabelTexts, Tally, textOf } from "../machinery/metric_series.ts";
 import type { Kind } from "../machinery/types.ts";
 import { LATENCY_BUCKETS } from "./metrics.ts";
 import type { ApiRequest, RequestVerb } from "./request.ts";
@@ -88,6 +88,6 @@ export class InnerMetrics {
   text(): string {
     const clients = [this.#asked, this.#askedTimes];
     const store = [this.#writes, this.#writeErrors, this.#writeTimes];
-    return [...clients, ...store, this.#rules].flatMap((metric) => [...metric.lines()]).join("\n");
+    return textOf([...clients, ...store, this.#rules]);
   }
 }

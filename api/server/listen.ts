@@ -93,10 +93,9 @@ async function requestOnce(
   agent?: Agent,
 ): Promise<IncomingMessage> {
   const { request } = tls && !agent ? await import("node:https") : await import("node:http");
-  const known = tls && !agent ? await secureAgent() : undefined;
+  const trust = agent ? { agent } : tls && { agent: await secureAgent(), ...trustOf(tls) };
   return await new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
-    const trust = agent ? { agent } : tls && { agent: known, ...trustOf(tls) };
     const options = { host, port, method, path, headers, ...trust };
     let begun: IncomingMessage | undefined;
     const outgoing = request(options, (answer: IncomingMessage) => {

@@ -33,15 +33,10 @@ async function* pieces({ database, turn }: Deps): AsyncGenerator<Uint8Array> {
   const view = database.objects.view();
   const encoder = new TextEncoder();
   for (const [part, name, help] of PARTS) {
-    let text = `# HELP ${name} ${help}
-# TYPE ${name} gauge
-`;
+    let text = `# HELP ${name} ${help}\n# TYPE ${name} gauge\n`;
     let pods = 0;
     for (const { value } of view.scan("/registry/pods/")) {
-      for (const line of linesOf(value, part)) {
-        text += `${name}{${line}
-`;
-      }
+      for (const line of linesOf(value, part)) text += `${name}{${line}\n`;
       if (++pods % PODS_A_TURN !== 0) continue;
       yield encoder.encode(text);
       text = "";
