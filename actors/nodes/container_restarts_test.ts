@@ -1,8 +1,8 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { FakeRuntime } from "./fake_runtime_test.ts";
 import { startNode } from "./node.ts";
-import { c, running, withNode } from "./node_fixture_test.ts";
-import { type Pod, PODS } from "./types.ts";
+import { addDebug, c, running, withNode } from "./node_fixture_test.ts";
+import type { Pod } from "./types.ts";
 
 Deno.test("crash back-off: at once, then 10 s, 20 s, 40 s, and forgotten after ten minutes", () =>
   withNode(async (w) => {
@@ -295,12 +295,7 @@ Deno.test("restart all: ephemeral containers go on", () =>
   withNode(async (w) => {
     await w.pod("a", "n0", { containers: [{ name: "source", image: "i", ...restartAll }, c] });
     await w.see("a", "Running", running);
-    const ephemeralContainers = [{ name: "debug", image: "i" }];
-    await w.client.patch(
-      { resource: PODS, namespace: "default", name: "a", subresource: "ephemeralcontainers" },
-      { type: "strategic", body: { spec: { ephemeralContainers } } },
-    );
-    await w.see("a", "debug", (p) => p.status?.ephemeralContainerStatuses?.[0].state.running);
+    await addDebug(w, "a");
     w.runtime.exit("source", 42);
     const pod = await w.see(
       "a",

@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { FakeRuntime } from "./fake_runtime_test.ts";
 import { startNode } from "./node.ts";
-import { c, gone, remove, running, withNode } from "./node_fixture_test.ts";
+import { addDebug, c, gone, remove, running, withNode } from "./node_fixture_test.ts";
 import { LEASES, NODES, type Pod, PODS } from "./types.ts";
 
 Deno.test("kubelet: registers its node, keeps its lease, comes back when its Node is deleted", () =>
@@ -235,7 +235,7 @@ Deno.test("a pod whose emptyDir holds more than its limit is evicted, a critical
       "the event",
       async () => (await w.events()).includes(`Warning Evicted ${message}`),
     );
-  }, volumes);
+  }, { volumes: () => volumes });
 });
 
 Deno.test("files that tell of a pod are brought up to date when its labels or annotations change", () => {
@@ -264,7 +264,7 @@ Deno.test("files that tell of a pod are brought up to date when its labels or an
     };
     await change({ labels: { tier: "b" } }, "b undefined");
     await change({ annotations: { builder: "me" } }, "b me");
-  }, volumes);
+  }, { volumes: () => volumes });
 });
 
 Deno.test("an image volume is pulled by a runtime that mounts images, and refused by others", () => {
@@ -303,7 +303,7 @@ Deno.test("an image volume is pulled by a runtime that mounts images, and refuse
     await w.await("p", "running", 10_000, running);
     const [mount] = w.runtime.containers.at(-1)!.spec.mounts;
     assertEquals(mount.image!.reference, "fake://i:1");
-  }, volumes);
+  }, { volumes: () => volumes });
 });
 
 Deno.test("probes: readiness comes and goes, liveness restarts, with upstream's Events", () =>
@@ -450,12 +450,7 @@ Deno.test("an ephemeral container is started when it is added", () =>
   withNode(async (w) => {
     await w.pod("a", "n0", { containers: [c] });
     await w.see("a", "Running", running);
-    const ephemeralContainers = [{ name: "debug", image: "i" }];
-    await w.client.patch(
-      { resource: PODS, namespace: "default", name: "a", subresource: "ephemeralcontainers" },
-      { type: "strategic", body: { spec: { ephemeralContainers } } },
-    );
-    await w.see("a", "debug", (p) => p.status?.ephemeralContainerStatuses?.[0].state.running);
+    await addDebug(w, "a");
     w.runtime.exit("debug", 0);
     const pod = await w.see("a", "its end", (p) =>
       p.status?.ephemeralContainerStatuses?.[0].state.terminated);

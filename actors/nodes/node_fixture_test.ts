@@ -2,8 +2,7 @@
 import type { ApiError } from "../../api/machinery/types.ts";
 import { FakeDialer, FakeRuntime } from "./fake_runtime_test.ts";
 import { type Box, openBox } from "./fixture_test.ts";
-import { type RunningNode, startNode } from "./node.ts";
-import type { PodVolumes } from "./ports.ts";
+import { type NodeOptions, type RunningNode, startNode } from "./node.ts";
 import { NODES, type Pod, PODS } from "./types.ts";
 
 /** What tests of a node drive. */
@@ -17,10 +16,10 @@ export interface World extends Box {
   await(name: string, what: string, stepMs: number, look: (pod: Pod) => unknown): Promise<Pod>;
 }
 
-/** Runs one. */
+/** Runs one, `n0`. */
 export async function withNode(
   use: (world: World) => Promise<void>,
-  volumes?: PodVolumes,
+  options: Partial<NodeOptions> = {},
 ): Promise<void> {
   await using box = await openBox();
   const runtime = new FakeRuntime(box.clock);
@@ -30,7 +29,7 @@ export async function withNode(
     clock: box.clock,
     runtimes: [runtime],
     dial,
-    volumes: volumes && (() => volumes),
+    ...options,
   });
   await box.until(
     "the node",
@@ -66,6 +65,17 @@ export const gone = (box: Box, name: string) => async () => {
     return (error as ApiError).code === 404;
   }
 };
+
+/** Adds the ephemeral container `debug` to a pod; resolves once it runs. */
+export async function addDebug(world: World, name: string): Promise<Pod> {
+  const ephemeralContainers = [{ name: "debug", image: "i" }];
+  await world.client.patch(
+    { resource: PODS, namespace: "default", name, subresource: "ephemeralcontainers" },
+    { type: "strategic", body: { spec: { ephemeralContainers } } },
+  );
+  const begun = (pod: Pod) => pod.status?.ephemeralContainerStatuses?.[0].state.running;
+  return await world.see(name, "debug", begun);
+}
 
 /** Deletes a pod. */
 export const remove = (box: Box, name: string, query = {}) =>

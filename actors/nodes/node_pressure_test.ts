@@ -1,10 +1,8 @@
 /** A node that runs short, and one that is shut down: what its Node, its pods and their Events say. */
 import { assertEquals } from "@std/assert";
-import { FakeRuntime } from "./fake_runtime_test.ts";
-import { type Box, openBox } from "./fixture_test.ts";
 import type { Meter } from "./figures.ts";
 import type { KubeletOptions } from "./kubelet_options.ts";
-import { type RunningNode, startNode } from "./node.ts";
+import { withNode, type World as NodeWorld } from "./node_fixture_test.ts";
 import { NODES, type Pod } from "./types.ts";
 
 const GIB = 2 ** 30;
@@ -42,44 +40,27 @@ class FakeMeter implements Meter {
   }
 }
 
-interface World extends Box {
-  runtime: FakeRuntime;
+interface World extends NodeWorld {
   meter: FakeMeter;
-  node: RunningNode;
   condition(type: string): Promise<string>;
   reaches(name: string, phase: string): Promise<Pod>;
 }
 
-async function withNode(kubelet: KubeletOptions, use: (world: World) => Promise<void>) {
-  await using box = await openBox();
-  const runtime = new FakeRuntime(box.clock);
+function withMeter(kubelet: KubeletOptions, use: (world: World) => Promise<void>) {
   const meter = new FakeMeter();
-  const node = startNode(box.system, {
-    name: "n0",
-    clock: box.clock,
-    runtimes: [runtime],
-    meter,
-    kubelet,
-  });
-  const ask = () => box.client.get({ resource: NODES, name: "n0" });
-  await box.until("the node", () => ask().catch(() => undefined));
-  await use({
-    ...box,
-    runtime,
-    meter,
-    node,
-    condition: async (type) => {
-      const { conditions } = (await ask()).status as { conditions: Record<string, string>[] };
-      const { status, reason, message } = conditions.find((one) => one.type === type)!;
-      return `${status} ${reason}: ${message}`;
-    },
-    reaches: (name, phase) =>
-      box.pass(`${name} ${phase}`, 500, async () => {
-        const pod = await box.get(name);
-        return pod.status?.phase === phase ? pod : undefined;
-      }),
-  });
-  await node.stop();
+  return withNode((w) =>
+    use({
+      ...w,
+      meter,
+      condition: async (type) => {
+        const node = await w.client.get({ resource: NODES, name: "n0" });
+        const { conditions } = node.status as { conditions: Record<string, string>[] };
+        const { status, reason, message } = conditions.find((one) => one.type === type)!;
+        return `${status} ${reason}: ${message}`;
+      },
+      reaches: (name, phase) =>
+        w.await(name, `${name} ${phase}`, 500, (pod) => pod.status?.phase === phase),
+    }), { meter, kubelet });
 }
 
 const spec = (name: string, more = {}) => ({ containers: [{ name, image: "i" }], ...more });
@@ -90,7 +71,7 @@ Deno.test("a node that runs short of memory says so, evicts, refuses, and forget
     pressureTransitionMs: 60_000,
     maxPodGraceSeconds: 0,
   } as const;
-  return withNode({ eviction }, async (w) => {
+  return withMeter({ eviction }, async (w) => {
     await w.pod("a", "n0", spec("a"));
     await w.reaches("a", "Running");
     w.meter.workingSetBytes = GIB - 1;
@@ -130,7 +111,7 @@ Deno.test("a node that runs short of memory says so, evicts, refuses, and forget
 
 Deno.test("a node that is shut down ends its pods by priority, and takes no others", () => {
   const shutdown = [{ priority: 0, graceSeconds: 20 }, { priority: 1000, graceSeconds: 10 }];
-  return withNode({ shutdown }, async (w) => {
+  return withMeter({ shutdown }, async (w) => {
     await w.pod("low", "n0", spec("low", { terminationGracePeriodSeconds: 5 }));
     await w.pod("usual", "n0", spec("usual"));
     await w.pod("high", "n0", spec("high", { priority: 5000 }));
@@ -173,7 +154,7 @@ Deno.test("a node that is shut down ends its pods by priority, and takes no othe
 });
 
 Deno.test("a node that was told nothing leaves its pods alone when it is shut down", () =>
-  withNode({}, async (w) => {
+  withMeter({}, async (w) => {
     await w.pod("a", "n0", spec("a"));
     await w.reaches("a", "Running");
     await w.node.shutDown();
