@@ -355,7 +355,7 @@ async function stepPod(
     if (!seen || !facts) return;
     worker = begun(key, seen, facts, state);
     const outcome = await worker.step(seen);
-    if (worker.rests && state.runtime.release(worker.pod)) {
+    if (worker.rests && state.runtime.release(worker.pod, worker.records)) {
       forget(state, key, worker);
       state.resting.set(key, worker.pod);
     }

@@ -164,10 +164,10 @@ export class SimulatedRuntime implements Runtime {
   }
 
   /** Forgets a pod's containers, which `recover` would find again as they are; false: something is due of one. */
-  release(pod: Pod): boolean {
-    const ids = (pod.status?.containerStatuses ?? []).map(({ containerID }) => containerID ?? "");
+  release(pod: Pod, containers: readonly { id?: string }[]): boolean {
+    const ids = containers.map(({ id = "" }) => id);
     if (ids.some((id) => this.#containers.get(id)?.timer)) return false;
-    for (const id of ids) this.#containers.delete(id);
+    for (const id of ids) this.remove(id);
     this.forget(pod);
     return true;
   }
