@@ -32,6 +32,7 @@ import {
   qualified,
   type Stage,
   type StagedCall,
+  stagedCall,
 } from "../server/deps.ts";
 import { Disconnected, isStream, jsonReply, type Reply } from "../server/http.ts";
 import type { ApiRequest, Frame, FrameStream } from "../server/request.ts";
@@ -145,13 +146,6 @@ type Test = (text: string) => boolean;
 /** By what of what they ask for calls are told apart. */
 const LOOKED_AT = ["resource", "subresource", "namespace", "object", "path"] as const;
 
-/** A request for a resource as such a call. */
-function askedBy(request: ApiRequest): StagedCall {
-  const { verb, kind, namespace, subresource, user, agent } = request;
-  const subject = { group: kind.group, resource: kind.plural };
-  return { verb, subject, namespace, subresource, name: nameIn(request), path: "", user, agent };
-}
-
 /** What faults work with. */
 export interface FaultPorts {
   clock: Clock;
@@ -233,7 +227,7 @@ export class Faults {
   /** The stage of requests: what is standing strikes, in order, and the rest goes on. */
   readonly stage: Stage = async (deps, request, answer) => {
     this.#checkHistory(request);
-    const struck = await this.#strike(askedBy(request), takesStale(request));
+    const struck = await this.#strike(stagedCall(request), takesStale(request));
     const on = struck.stale === undefined ? deps : await behind(deps, request, struck.stale);
     const answered = await answer(on, request);
     if (struck.late) {
@@ -293,10 +287,10 @@ export class Faults {
   }
 
   /** Which fault strikes an event, if one does. */
-  strikingEvent(request: ApiRequest, frame: Frame): Standing["fault"] | undefined {
+  strikingEvent(asked: StagedCall, frame: Frame): Standing["fault"] | undefined {
     for (const standing of this.#standing.values()) {
       const { effect, fault } = standing;
-      if (effect !== "events" || !standing.meets(askedBy(request), frame)) continue;
+      if (effect !== "events" || !standing.meets(asked, frame)) continue;
       if ((fault.events === "no-bookmarks") !== (frame.item === undefined)) continue;
       if (standing.strikes()) return fault;
     }
@@ -376,11 +370,6 @@ export class Faults {
 
 function shown({ fault, met, struck }: Standing): ShownFault {
   return { ...fault, met, struck };
-}
-
-/** The name of the object that a request is about, also of one that is to be created. */
-function nameIn({ name, body }: ApiRequest): string {
-  return name || (body?.value as KubeObject | undefined)?.metadata?.name || "";
 }
 
 function historyOf({ agent, user, kind }: ApiRequest): string {
@@ -516,7 +505,7 @@ class FaultyWatch implements FrameStream, Breakable {
 
   constructor(request: ApiRequest, stream: FrameStream, faults: Faults) {
     this.request = request;
-    this.asked = askedBy(request);
+    this.asked = stagedCall(request);
     this.kind = stream.kind;
     this.#stream = stream;
     this.#faults = faults;
@@ -537,7 +526,7 @@ class FaultyWatch implements FrameStream, Breakable {
       for await (const frames of this.#stream) {
         let told: Frame[] = [];
         for (const frame of frames) {
-          const fault = this.#faults.strikingEvent(this.request, frame);
+          const fault = this.#faults.strikingEvent(this.asked, frame);
           if (fault?.events === "no-bookmarks" && !frame.initialEnd) continue;
           if (fault?.events === "late") {
             if (told.length) yield told;

@@ -25,7 +25,7 @@
  */
 import type { Clock } from "../../kv/clock.ts";
 import { ApiError } from "../machinery/types.ts";
-import { type Deps, qualified, type StagedCall, storeOf, subjectOf } from "../server/deps.ts";
+import { type Deps, qualified, type StagedCall, stagedCall, storeOf } from "../server/deps.ts";
 import { jsonReply, type Reply } from "../server/http.ts";
 import type { Answer, ApiRequest } from "../server/request.ts";
 import { asked as body, fields, number, type ReadersOf, text } from "./body.ts";
@@ -214,8 +214,8 @@ export class Ledger {
 
   /** Notes a request that begins; what is returned notes how it ended. */
   begin(deps: Deps, request: ApiRequest): (ended: Answer | ApiError) => void {
-    const { kind, verb, subresource } = request;
-    const [record, what] = this.#count({ ...request, verb, subject: subjectOf(kind), subresource });
+    const { kind } = request;
+    const [record, what] = this.#count(stagedCall(request));
     const writes = WRITES.has(request.verb) && !request.params.dryRun;
     if (writes && record.lost !== undefined && kind.plural !== "leases") {
       find(record, "writesAfterLostLease", `${what} ${nameOf(request)}, after ${record.lost}`);
@@ -233,9 +233,9 @@ export class Ledger {
     };
   }
 
-  #count(asked: Omit<StagedCall, "path"> & { path?: string }): [ClientRecord, string] {
+  #count(asked: StagedCall): [ClientRecord, string] {
     const record = this.#recordOf(asked);
-    const { verb, subject, subresource, path = "" } = asked;
+    const { verb, subject, subresource, path } = asked;
     const what = subject
       ? `${verb} ${qualified(subject)}${subresource && `/${subresource}`}`
       : `${verb} ${path.split("/", 4).join("/")}`;
@@ -244,7 +244,7 @@ export class Ledger {
     return [record, what];
   }
 
-  #recordOf({ agent, user: { name } }: Pick<StagedCall, "agent" | "user">): ClientRecord {
+  #recordOf({ agent, user: { name } }: StagedCall): ClientRecord {
     const key = JSON.stringify([agent, name]);
     let record = this.#clients.get(key);
     if (record) return record;

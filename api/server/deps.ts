@@ -181,6 +181,24 @@ export function subjectOf(kind: Kind): Subject {
   return { group: kind.group, resource: kind.plural };
 }
 
+/** A request for a resource, as calls that are more than that are told of. */
+export function stagedCall(
+  { verb, kind, namespace, subresource, name, body, user, agent }: ApiRequest,
+): StagedCall {
+  // What is to be created says itself what it is called
+  const given = name || (body?.value as KubeObject | undefined)?.metadata?.name || "";
+  return {
+    verb,
+    subject: subjectOf(kind),
+    namespace,
+    subresource,
+    name: given,
+    path: "",
+    user,
+    agent,
+  };
+}
+
 /** `pods`, `deployments.apps`. */
 export function resourceName(kind: Kind): string {
   return qualified(subjectOf(kind));
