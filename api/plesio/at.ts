@@ -13,27 +13,26 @@ import { futureRevision } from "../server/deps.ts";
 import { isConnected, requestedOf, withWarnings } from "../server/front.ts";
 import { type Call, inner, type Reply } from "../server/http.ts";
 import { decoded, flag, routeOf } from "../server/route.ts";
-import { type Asked, notThere } from "./endpoint.ts";
+import { type Asked, notThere, split } from "./endpoint.ts";
 import { keptSince, momentOf, timeNamed } from "./moment.ts";
 
 /** What there is of the past beside resources. */
 const KNOWN = /^\/(api|apis|openapi\/v[23]|version)(\/|$)/;
 
 /** The moment that a path names, and the path under it. */
-function split(rest: string): { moment: string; path: string } {
-  const end = rest.indexOf("/", 1);
-  const moment = end < 0 ? rest.slice(1) : rest.slice(1, end);
-  return { moment: decoded(moment), path: end < 0 ? "/" : rest.slice(end) };
+function placeOf(asked: string): { moment: string; path: string } {
+  const { first, rest } = split(asked);
+  return { moment: decoded(first), path: rest || "/" };
 }
 
 /** What a call asks for, as if it asked for it now. */
 export function requestedAt(call: Call, rest: string): Requested {
-  return requestedOf({ ...inner(call, ""), path: split(rest).path });
+  return requestedOf({ ...inner(call, ""), path: placeOf(rest).path });
 }
 
 /** Answers it. */
 export async function at({ call, user, authorize, rest, ports }: Asked): Promise<Reply> {
-  const { moment, path } = split(rest);
+  const { moment, path } = placeOf(rest);
   check(call, path);
   // The past's server does so too, but to make one is work, and tells which revisions there are
   await authorize();

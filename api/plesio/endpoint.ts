@@ -40,6 +40,14 @@ export function allowMethods({ call }: Asked, ...methods: readonly string[]): vo
   throw new ApiError({ code: 405, reason: "MethodNotAllowed", message });
 }
 
+/** What follows an endpoint's path, as its first word and what follows that: "" or from a slash on. */
+export function split(rest: string): { first: string; rest: string } {
+  const end = rest.indexOf("/", 1);
+  return end < 0
+    ? { first: rest.slice(1), rest: "" }
+    : { first: rest.slice(1, end), rest: rest.slice(end) };
+}
+
 /** The parameters of a request. Throws 400 for one that is none of `known`. */
 export function parametersOf({ call }: Asked, known: readonly string[]): URLSearchParams {
   const query = new URLSearchParams(call.query);

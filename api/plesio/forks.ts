@@ -27,7 +27,7 @@ import type { Processes, ProcessRecord } from "../../kv/contract.ts";
 import { type Call, inner, jsonReply, type Reply } from "../server/http.ts";
 import type { Inner } from "../server/app.ts";
 import { asked as body } from "./body.ts";
-import { allowMethods, type Asked } from "./endpoint.ts";
+import { allowMethods, type Asked, split } from "./endpoint.ts";
 import type { PlesioPorts } from "./ports.ts";
 
 /** Forks that a cluster keeps by name at once. */
@@ -163,11 +163,11 @@ function shown({ name, createdAt, revision, asked: { at, clock, seed } }: Fork) 
 }
 
 /** The server of a fork that a call is for; undefined: it is for this page. */
-export function forkOf(call: Call, rest: string, { forks }: PlesioPorts): Inner | undefined {
-  const end = rest.indexOf("/", 1);
-  const fork = end < 0 ? undefined : forks.get(rest.slice(1, end));
+export function forkOf(call: Call, asked: string, { forks }: PlesioPorts): Inner | undefined {
+  const { first, rest } = split(asked);
+  const fork = rest ? forks.get(first) : undefined;
   if (!fork) return undefined;
-  const under = call.path.slice(0, call.path.length - rest.length + end);
+  const under = call.path.slice(0, call.path.length - rest.length);
   return { server: fork.cluster.api, call: inner(call, under) };
 }
 
@@ -184,7 +184,7 @@ export async function forks(asked: Asked): Promise<Reply> {
     return jsonReply(201, shown(await ports.forks.create(wanted, how)));
   }
   const fork = ports.forks.get(name);
-  if (!fork) throw await ports.forks.absent(name.split("/")[0]);
+  if (!fork) throw await ports.forks.absent(split(rest).first);
   allowMethods(asked, "GET", "DELETE");
   if (call.method === "GET") return jsonReply(200, shown(fork));
   await ports.forks.delete(name);

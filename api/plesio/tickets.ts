@@ -23,7 +23,7 @@ import { badRequest } from "../machinery/errors.ts";
 import type { Inner } from "../server/app.ts";
 import { requestedOf } from "../server/front.ts";
 import { type Call, inner, jsonReply, type Reply } from "../server/http.ts";
-import { allowMethods, type Asked, notThere } from "./endpoint.ts";
+import { allowMethods, type Asked, notThere, split } from "./endpoint.ts";
 import type { PlesioPorts } from "./ports.ts";
 
 const PATH = "/plesio/v1/tickets";
@@ -65,18 +65,18 @@ export async function tickets(asked: Asked): Promise<Reply> {
 /** A request with a ticket, as one for its place; undefined: it is for one. Throws 404 for a ticket that is none. */
 export function ticketed(
   call: Call,
-  rest: string,
+  asked: string,
   { api, logins }: PlesioPorts,
 ): Inner | undefined {
-  if (PLACE.test(rest) || !rest) return undefined;
-  const end = (rest.indexOf("/", 1) + 1 || rest.length + 1) - 1;
-  const good = logins.ticketed(rest.slice(1, end));
+  if (PLACE.test(asked) || !asked) return undefined;
+  const { first, rest } = split(asked);
+  const good = logins.ticketed(first);
   if (!good) {
     throw notThere("this address is no longer good: open the page from the dashboard again");
   }
   const server = api();
   return {
-    call: placed(call, good, rest.slice(end)),
+    call: placed(call, good, rest),
     server: {
       upgrade: (placed, socket, head) => server.upgrade(placed, socket, head),
       answer: async (placed) => preflight(call) ?? forAll(await server.answer(placed)),
