@@ -8,6 +8,7 @@ import { edit } from "../machinery/edit.ts";
 import { decode } from "../machinery/schema.ts";
 import { ApiError, type Kind, type KindContext, type KubeObject } from "../machinery/types.ts";
 import { createKinds } from "./registry.ts";
+import { contextOf } from "./rules/fixture.ts";
 
 const kinds = createKinds({ beta: true }).all();
 const EMPTY = { metadata: {}, spec: {} };
@@ -19,15 +20,7 @@ const SPARSE: unknown[] = [
 ];
 
 function context(subresource = ""): KindContext {
-  return {
-    now: 0,
-    user: "u",
-    verb: "update",
-    requester: { groups: [] },
-    refused: () => undefined,
-    subresource,
-    uuid: () => "u",
-  };
+  return { ...contextOf(subresource), requester: { groups: [] } };
 }
 
 /** All that the pipeline would ask of an object, on create and on every way to update. */

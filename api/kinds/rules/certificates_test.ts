@@ -3,16 +3,14 @@ import { edit } from "../../machinery/edit.ts";
 import { decode } from "../../machinery/schema.ts";
 import type { KindContext, KubeObject } from "../../machinery/types.ts";
 import { createKinds } from "../registry.ts";
+import { contextOf } from "./fixture.ts";
 
 const kind = createKinds().byKind("certificates.k8s.io", "v1", "CertificateSigningRequest")!;
 const context = (subresource = ""): KindContext => ({
+  ...contextOf(subresource),
   now: Date.UTC(2026, 0, 2),
   user: "jane",
-  verb: "update",
-  refused: () => undefined,
   requester: { groups: ["devs"], extra: { team: ["a"] } },
-  subresource,
-  uuid: () => "",
 });
 
 /** A certificate for nobody. */

@@ -4,19 +4,13 @@ import { loadExpressions } from "../../machinery/expressions.ts";
 import { decode } from "../../machinery/schema.ts";
 import type { Kind, KindContext, KubeObject } from "../../machinery/types.ts";
 import { createKinds } from "../registry.ts";
+import { contextOf } from "./fixture.ts";
 
 const kinds = createKinds().all();
 /** Some are served where they are asked for only. */
 const betas = createKinds({ beta: true }).all();
 await loadExpressions();
-const context: KindContext = {
-  now: 0,
-  user: "u",
-  verb: "update",
-  refused: () => undefined,
-  subresource: "",
-  uuid: () => "",
-};
+const context: KindContext = { ...contextOf(), now: 0 };
 
 function kindOf(name: string): Kind {
   return [...kinds, ...betas].find((kind) => kind.kind === name)!;
