@@ -50,7 +50,7 @@ import {
 } from "./job_tracking.ts";
 import { ControllerMetrics } from "./metrics.ts";
 import { type Condition, conditionOf, type Obj } from "./objects.ts";
-import { createPod, deletePod, isActive, isReady, isTerminating } from "./pods.ts";
+import { createPod, deletePod, isActive, isFinished, isReady, isTerminating } from "./pods.ts";
 import type { ControllerPorts } from "./ports.ts";
 
 /** A pass, and what the controller keeps. */
@@ -119,11 +119,10 @@ const ROW: Omit<Controller<State>, "start"> = {
 function startState(context: ActorContext, metrics: ControllerMetrics): State {
   const jobs = context.informers.for(JOBS);
   const pods = context.informers.for(PODS);
-  const unsubscribe = pods.subscribe(({ object, old }) => {
+  pods.subscribe(({ object, old }) => {
     const held = isHeldEnded(object);
     if (held !== isHeldEnded(old)) metrics.heldJobPods.add({ event: held ? "add" : "delete" });
   });
-  context.signal.addEventListener("abort", unsubscribe, { once: true });
   return {
     jobs,
     pods,
@@ -136,9 +135,7 @@ function startState(context: ActorContext, metrics: ControllerMetrics): State {
 
 /** Whether a pod has ended and a Job's finalizer keeps it. */
 function isHeldEnded(pod: Obj | undefined): boolean {
-  const phase = pod?.status?.phase;
-  return (phase === "Succeeded" || phase === "Failed") &&
-    Boolean(pod!.metadata.finalizers?.includes(TRACKING));
+  return !!pod && isFinished(pod) && !!pod.metadata.finalizers?.includes(TRACKING);
 }
 
 /** Brings one Job a step further. */

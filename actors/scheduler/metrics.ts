@@ -15,8 +15,7 @@ import type { ClusterEvent } from "./framework.ts";
 export const SAMPLED_EVERY = 64;
 
 const PREFIX = "scheduler_";
-const powers = exponentialBounds;
-const ATTEMPT_BUCKETS = powers(0.001, 2, 15);
+const ATTEMPT_BUCKETS = exponentialBounds(0.001, 2, 15);
 
 /** How upstream calls what moves a pod from one place of the queue to another. */
 const EVENT_LABELS: Readonly<Record<ClusterEvent, string>> = {
@@ -132,12 +131,12 @@ export class SchedulerMetrics {
   readonly #sli = new Duration(
     `${PREFIX}pod_scheduling_sli_duration_seconds`,
     "From a pod's entry into the queue until it is bound, in seconds",
-    powers(0.01, 2, 20),
+    exponentialBounds(0.01, 2, 20),
   );
   readonly #tries = new Duration(
     `${PREFIX}pod_scheduling_attempts`,
     "Attempts to successfully schedule a pod",
-    powers(1, 2, 5),
+    exponentialBounds(1, 2, 5),
   );
   readonly #preemptions = new Counter(
     `${PREFIX}preemption_attempts_total`,
@@ -146,7 +145,7 @@ export class SchedulerMetrics {
   readonly #victims = new Duration(
     `${PREFIX}preemption_victims`,
     "Selected victims of a preemption",
-    powers(1, 2, 7),
+    exponentialBounds(1, 2, 7),
   );
   readonly #incoming = new Counter(
     `${PREFIX}queue_incoming_pods_total`,
@@ -155,12 +154,12 @@ export class SchedulerMetrics {
   readonly #plugins = new Duration(
     `${PREFIX}plugin_execution_duration_seconds`,
     "How long a plugin takes at an extension point, sampled",
-    powers(0.00001, 1.5, 20),
+    exponentialBounds(0.00001, 1.5, 20),
   );
   readonly #points = new Duration(
     `${PREFIX}framework_extension_point_duration_seconds`,
     "How long all plugins of an extension point take together",
-    powers(0.0001, 2, 12),
+    exponentialBounds(0.0001, 2, 12),
   );
   #decided = 0;
 
