@@ -57,7 +57,8 @@ export function podStatus(facts: PodFacts): PodStatus {
     ephemeral: ContainerStatus[] = [];
   for (const record of records) {
     const list = record.kind === "app" ? app : record.kind === "ephemeral" ? ephemeral : init;
-    list.push(containerStatus(pod, record, facts.over));
+    // Nothing of a pod that is over waits for its next start any more.
+    list.push(containerStatus(pod, facts.over ? { ...record, waiting: undefined } : record));
   }
   if (facts.over) {
     if (initialized(records)) endUnseen(app);
@@ -95,20 +96,19 @@ const KEPT = [
   "resources",
 ] as const;
 
-/** Nothing of a pod that is over waits any more: what nobody has seen end counts as failed. */
+/** Of a pod that is over, what nobody has seen end counts as failed. */
 function endUnseen(statuses: ContainerStatus[]): void {
   for (const status of statuses) {
     if (!status.state.terminated) status.state = { terminated: UNSEEN_END };
   }
 }
 
-/** The status of one container; `over`: its pod starts none any more. */
-function containerStatus(pod: Pod, record: ContainerRecord, over: boolean): ContainerStatus {
-  const waiting = over ? undefined : record.waiting;
+/** The status of one container. */
+function containerStatus(pod: Pod, record: ContainerRecord): ContainerStatus {
   const container = containerNamed(pod, record.name);
   const status: ContainerStatus = {
     name: record.name,
-    state: stateOf(pod, record, waiting),
+    state: stateOf(pod, record),
     lastState: record.last ? { terminated: record.last } : {},
     ready: record.phase === "running"
       ? record.ready
@@ -117,7 +117,7 @@ function containerStatus(pod: Pod, record: ContainerRecord, over: boolean): Cont
     image: record.image,
     imageID: record.imageId,
   };
-  if (waiting && record.end && record.phase === "exited") {
+  if (record.waiting && record.end && record.phase === "exited") {
     status.lastState = { terminated: record.end };
   }
   if (record.id) status.containerID = record.id;
@@ -140,13 +140,9 @@ function containerStatus(pod: Pod, record: ContainerRecord, over: boolean): Cont
   return status;
 }
 
-function stateOf(
-  pod: Pod,
-  record: ContainerRecord,
-  waiting: ContainerRecord["waiting"],
-): ContainerState {
+function stateOf(pod: Pod, record: ContainerRecord): ContainerState {
   if (record.phase === "running") return { running: { startedAt: timestamp(record.startedAt) } };
-  if (waiting) return { waiting };
+  if (record.waiting) return { waiting: record.waiting };
   if (record.phase === "exited" && record.end) return { terminated: record.end };
   const reason = pod.spec.initContainers?.length ? "PodInitializing" : "ContainerCreating";
   return { waiting: { reason } };
