@@ -19,7 +19,7 @@ export function guardHttp2Clients(): void {
 }
 
 /** Lets a session end in a later turn. */
-export function endLater(session: http2.ClientHttp2Session): http2.ClientHttp2Session {
+export function endLater<S extends http2.Http2Session>(session: S): S {
   const { close, destroy } = session;
   session.close = (...args) => void setTimeout(() => close.apply(session, args), 0);
   session.destroy = (...args) => void setTimeout(() => destroy.apply(session, args), 0);

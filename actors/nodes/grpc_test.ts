@@ -1,10 +1,11 @@
 import { Buffer } from "node:buffer";
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { Server } from "@grpc/grpc-js";
 import { fromProtobuf, toProtobuf } from "../../api/machinery/protobuf.ts";
 import { RealClock } from "../../kv/clock.ts";
 import { bufferOf, connectRpc, failedWith, type RpcClient, RpcError } from "./grpc.ts";
 import { schemasOf } from "./grpc_messages.ts";
+import { listenAt } from "./grpc_server_test.ts";
 
 const MESSAGES = {
   EchoRequest: "text=1 count=2:int32 big=3:int flag=4:bool raw=5:bytes list=6:[] numbers=7:[int]",
@@ -61,10 +62,7 @@ async function serve(): Promise<{ path: string; stop(): Promise<void> }> {
       call.end();
     },
   } as never);
-  await new Promise<void>((resolve, reject) => {
-    const bound = (error: Error | null) => error ? reject(error) : resolve();
-    server.bindAsync(`unix://${path}`, ServerCredentials.createInsecure(), bound);
-  });
+  await listenAt(path, server);
   return {
     path,
     stop: async () => {

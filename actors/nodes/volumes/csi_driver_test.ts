@@ -3,10 +3,11 @@
  * CSI and the kubelet's registration at sockets of its own, and remembers what it was asked.
  */
 import { Buffer } from "node:buffer";
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { Server } from "@grpc/grpc-js";
 import { fromProtobuf, toProtobuf } from "../../../api/machinery/protobuf.ts";
 import { bufferOf, type RpcFacts } from "../grpc.ts";
 import { type MessageFacts, schemasOf } from "../grpc_messages.ts";
+import { listenAt } from "../grpc_server_test.ts";
 import { CONTROLLER_CAN, CSI, NODE_CAN, REGISTRATION } from "./csi_messages.ts";
 import { hostMounts } from "./kernel.ts";
 
@@ -60,10 +61,7 @@ async function serve(
     }
     server.addService(definitions as never, answers as never);
   }
-  await new Promise<void>((resolve, reject) => {
-    const bound = (error: Error | null) => error ? reject(error) : resolve();
-    server.bindAsync(`unix://${path}`, ServerCredentials.createInsecure(), bound);
-  });
+  await listenAt(path, server);
   return server;
 }
 
