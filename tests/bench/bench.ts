@@ -23,7 +23,7 @@ import { Server } from "../e2e/server.ts";
 import { startGuarded } from "./guarded.ts";
 import { auditCost } from "./audit_cost.ts";
 import { backendRates } from "./backends.ts";
-import { dashboardFigures, LIST_PODS, MAP_PODS } from "./dashboard.ts";
+import { dashboardFigures, LIST_PODS, MAP_PODS, MOVING_PODS } from "./dashboard.ts";
 import { forkFigures } from "./forks.ts";
 import { HEADER, hostile as besideHostile, ROUNDS, rowOf } from "./hostile.ts";
 import { allReadyMs, startMs } from "./isolates.ts";
@@ -217,7 +217,7 @@ async function dashboard(): Promise<void> {
   const [map, list] = [MAP_PODS, LIST_PODS].map((count) => count.toLocaleString("en"));
   note("dashboard, first contentful paint, median of 5", "ms", found.paintMs, undefined, 1000, 300);
   note(`map of ${map} pods, longest task at opening`, "ms", found.mapOpensMs, undefined, 200, 50);
-  note("the same, while 500 pods start", "ms", found.mapMovesMs, undefined, 200, 50);
+  note(`the same, while ${MOVING_PODS} pods start`, "ms", found.mapMovesMs, undefined, 200, 50);
   note("pictures meanwhile", "/s", found.mapFrames, undefined, 30, 60);
   note(`list of ${list} pods, longest task at scrolling`, "ms", found.scrollMs, undefined, 200, 50);
   note("pictures meanwhile", "/s", found.scrollFrames, undefined, 30, 60);

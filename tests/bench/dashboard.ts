@@ -6,15 +6,16 @@
 import type { Page } from "playwright-core";
 import { noBrowser, openPage, startBrowser } from "../e2e/dashboard_fixture.ts";
 import { Server } from "../e2e/server.ts";
-import { RawConnection } from "../e2e/raw_http.ts";
-import { deploy } from "./load.ts";
+import { deploy, post } from "./load.ts";
 import { median } from "./median.ts";
 
 const NODES = 120;
 export const MAP_PODS = 5_000;
+/** Pods that start while the map is looked at. */
+export const MOVING_PODS = 500;
 export const LIST_PODS = 10_000;
 const PAINTS = 5;
-/** How long it is looked at while they do. */
+/** How long the map is looked at while they start. */
 const WATCHED_MS = 8_000;
 const SCROLLS = 60;
 
@@ -63,13 +64,6 @@ export async function dashboardFigures(): Promise<DashboardFigures | string> {
   const browser = await startBrowser();
   const { hostname, port } = server.access;
   const base = `https://${hostname}:${port}/dashboard/`;
-  const link = async () => {
-    const asking = await RawConnection.open(server.access);
-    const { body } = await asking.request("POST", "/plesio/v1/login");
-    const { code } = JSON.parse(new TextDecoder().decode(body));
-    asking.close();
-    return `${base}#login=${code}`;
-  };
   try {
     const paints: number[] = [];
     for (let i = 0; i < PAINTS; i++) {
@@ -82,7 +76,8 @@ export async function dashboardFigures(): Promise<DashboardFigures | string> {
     }
     const { page } = await openPage(browser, base);
     await page.addInitScript(METER);
-    await page.goto(await link());
+    const { code } = await post(server.access, "/plesio/v1/login", {});
+    await page.goto(`${base}#login=${code}`);
     await page.locator("main .tile").first().waitFor();
     await deploy(server.access, 1, MAP_PODS);
     await page.waitForTimeout(1_000);
@@ -91,11 +86,11 @@ export async function dashboardFigures(): Promise<DashboardFigures | string> {
     await page.locator(".actor-map .map-pod, .actor-map .map-node").first().waitFor();
     await page.waitForTimeout(2_000);
     const { longest: mapOpensMs } = await counted(page);
-    const moving = deploy(server.access, 1, MAP_PODS / 10, "moving");
+    const moving = deploy(server.access, 1, MOVING_PODS, "moving");
     await page.waitForTimeout(WATCHED_MS);
     const map = await counted(page);
     await moving;
-    await deploy(server.access, 1, LIST_PODS - MAP_PODS * 1.1, "more");
+    await deploy(server.access, 1, LIST_PODS - MAP_PODS - MOVING_PODS, "more");
     await page.goto(`${base}#/list/core/pods`);
     await page.getByText(`${LIST_PODS} of ${LIST_PODS}`).waitFor();
     const box = (await page.locator(".virtual").boundingBox())!;

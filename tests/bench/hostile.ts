@@ -96,11 +96,7 @@ async function account(access: Access, name: string): Promise<Access> {
     },
     subjects: [{ kind: "ServiceAccount", name, namespace: "default" }],
   });
-  const connection = await RawConnection.open(access);
-  const path = `${accounts}/${name}/token`;
-  const { body } = await connection.request("POST", path, new TextEncoder().encode("{}"));
-  const { status } = JSON.parse(new TextDecoder().decode(body));
-  connection.close();
+  const { status } = await post(access, `${accounts}/${name}/token`, {});
   return { ...access, token: status.token };
 }
 

@@ -215,25 +215,24 @@ async function headRevision(access: Access): Promise<string> {
   return (list.metadata as { resourceVersion: string }).resourceVersion;
 }
 
-/** One GET as JSON. */
-export async function get(access: Access, path: string): Promise<Record<string, unknown>> {
+/** One request over a connection of its own, and its answer as JSON. */
+async function ask(access: Access, method: string, path: string, object?: unknown): Promise<any> {
   const connection = await RawConnection.open(access);
-  const { status, body } = await connection.request("GET", path);
+  const sent = object === undefined ? undefined : encoder.encode(JSON.stringify(object));
+  const { status, body } = await connection.request(method, path, sent);
   const text = new TextDecoder().decode(body);
   connection.close();
-  if (status >= 300) throw new Error(`GET ${path}: ${status} ${text}`);
+  if (status >= 300) throw new Error(`${method} ${path}: ${status} ${text}`);
   return JSON.parse(text);
 }
 
+/** One GET. */
+export const get = (access: Access, path: string): Promise<Record<string, unknown>> =>
+  ask(access, "GET", path);
+
 /** One POST. */
-export async function post(access: Access, path: string, object: unknown): Promise<void> {
-  await pump(
-    access,
-    1,
-    1,
-    (connection) => connection.request("POST", path, encoder.encode(JSON.stringify(object))),
-  );
-}
+export const post = (access: Access, path: string, object: unknown): Promise<any> =>
+  ask(access, "POST", path, object);
 
 /**
  * Creates Deployments and waits until all their pods are bound, then until all run. Rates are pods per second
