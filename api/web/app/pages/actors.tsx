@@ -19,7 +19,8 @@ import {
   Tabs,
   Waiting,
 } from "../parts/basics.tsx";
-import { changed, go, href } from "../router.ts";
+import { Filters } from "../parts/filters.tsx";
+import { changed, href } from "../router.ts";
 import { matching } from "../search.ts";
 import { ms, t } from "../words.ts";
 
@@ -138,19 +139,9 @@ function ActorTable(
 ) {
   const found = matching(reports.values(), search, ({ address, state }) => `${address} ${state}`);
   const shown = found.slice(0, ROWS_SHOWN_MAX);
-  const set = (event: Event) =>
-    go(changed({ search: (event.currentTarget as HTMLInputElement).value }), { replace: true });
   return (
     <>
-      <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
-        <input
-          type="search"
-          aria-label={t("actors.search")}
-          placeholder={t("actors.search")}
-          value={search}
-          onInput={set}
-        />
-      </form>
+      <Filters label={t("actors.search")} search={search} />
       <ActorRows reports={shown} />
       {found.length > shown.length && (
         <p class="quiet">{t("actors.moreRows", { count: found.length - shown.length })}</p>

@@ -5,8 +5,9 @@ import { type KindInfo, kindOf } from "../discovery.ts";
 import { type Column, type LiveState, type Row, useLive } from "../live.ts";
 import type { PageProps } from "../pages.ts";
 import { Badge, Failure, Head, toneOf, Waiting } from "../parts/basics.tsx";
+import { Filters, setting } from "../parts/filters.tsx";
 import { Virtual } from "../parts/virtual.tsx";
-import { at, changed, go, groupOf, href, objectHref } from "../router.ts";
+import { at, groupOf, href, objectHref } from "../router.ts";
 import { matching } from "../search.ts";
 import { timeHere } from "../time_bar.tsx";
 import { ago, t } from "../words.ts";
@@ -37,6 +38,7 @@ function Listed({ kind, query }: { kind: KindInfo; query: URLSearchParams }) {
   const where = kind.namespaced ? namespace.value : ALL_NAMESPACES;
   const labels = query.get("labels") ?? undefined;
   const fields = query.get("fields") ?? undefined;
+  const search = query.get("search") ?? "";
   const state = useLive({
     resource: kind,
     namespace: where || undefined,
@@ -51,39 +53,22 @@ function Listed({ kind, query }: { kind: KindInfo; query: URLSearchParams }) {
           <a class="button" href={href(["deploy"])}>{t("create")}</a>
         )}
       </Head>
-      <Filters query={query} labels={labels} fields={fields} />
-      <KindTable kind={kind} state={state} search={query.get("search") ?? ""} />
+      <Filters label={t("search")} search={search}>
+        <input
+          aria-label={t("labelSelector")}
+          placeholder={`${t("labelSelector")} (app=web)`}
+          value={labels ?? ""}
+          onChange={setting("labels")}
+        />
+        <input
+          aria-label={t("fieldSelector")}
+          placeholder={`${t("fieldSelector")} (metadata.name=web)`}
+          value={fields ?? ""}
+          onChange={setting("fields")}
+        />
+      </Filters>
+      <KindTable kind={kind} state={state} search={search} />
     </>
-  );
-}
-
-function Filters(
-  { query, labels, fields }: { query: URLSearchParams; labels?: string; fields?: string },
-) {
-  const set = (name: string) => (event: Event) =>
-    go(changed({ [name]: (event.currentTarget as HTMLInputElement).value }), { replace: true });
-  return (
-    <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
-      <input
-        type="search"
-        aria-label={t("search")}
-        placeholder={t("search")}
-        value={query.get("search") ?? ""}
-        onInput={set("search")}
-      />
-      <input
-        aria-label={t("labelSelector")}
-        placeholder={`${t("labelSelector")} (app=web)`}
-        value={labels ?? ""}
-        onChange={set("labels")}
-      />
-      <input
-        aria-label={t("fieldSelector")}
-        placeholder={`${t("fieldSelector")} (metadata.name=web)`}
-        value={fields ?? ""}
-        onChange={set("fields")}
-      />
-    </form>
   );
 }
 
