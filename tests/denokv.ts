@@ -1,7 +1,8 @@
 /**
  * Deno's own self-hosted server of KV Connect, for tests that need a real one: `cargo install denokv` builds it by its name
- * in Rust's registry (it needs no protoc; ten minutes or more). It lies on the PATH, or the tests that want it are left out.
+ * in Rust's registry (it needs no protoc; half an hour on one core). It lies on the PATH, or the tests that want it are left out.
  */
+import { freePort } from "./e2e/server.ts";
 import { TOKEN } from "./kv_server.ts";
 
 /** Whether it is installed here. */
@@ -31,10 +32,7 @@ export class Denokv {
 
   static async start(): Promise<Denokv> {
     const folder = await Deno.makeTempDir({ prefix: "plesio-denokv-" });
-    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const { port } = listener.addr as Deno.NetAddr;
-    listener.close();
-    const server = new Denokv(folder, port);
+    const server = new Denokv(folder, freePort());
     await server.begin();
     return server;
   }
