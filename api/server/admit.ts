@@ -91,62 +91,50 @@ function stepped<T>(
 ): T | Promise<T> {
   if (!admissions) return step();
   const since = clock.monotonic();
-  const over = (rejected: boolean) =>
-    admissions.stepped(type, operation, { ms: clock.monotonic() - since, rejected });
-  const refused = (error: unknown): never => {
-    over(true);
-    throw error;
-  };
-  try {
-    const done = step();
-    if (done instanceof Promise) return done.then((late) => (over(false), late), refused);
-    over(false);
-    return done;
-  } catch (error) {
-    return refused(error);
-  }
+  return reported(
+    step,
+    (rejected) => admissions.stepped(type, operation, { ms: clock.monotonic() - since, rejected }),
+  );
 }
 
 /** Lets one plugin have its say, and tells how long it took. Some ten times a write. */
 function asked(
   { admissions, clock }: Deps,
-  admission: Admission,
-  { plugin, type, at, draft }: {
+  { operation }: Admission,
+  { plugin: { name }, type, at }: {
     plugin: AdmissionPlugin;
     type: "admit" | "validate";
     /** When it is its turn; then, when it is the next one's: reading the clock is what costs most. */
     at: { since: number };
-    /** Its say is the one inside the write. */
-    draft?: Draft<KubeObject>;
   },
+  say: () => void | Promise<void>,
 ): void | Promise<void> {
-  const over = (rejected: boolean) => {
-    if (!admissions) return;
+  if (!admissions) return say();
+  return reported(say, (rejected) => {
     const { since } = at;
     at.since = clock.monotonic();
-    admissions.asked(
-      { plugin: plugin.name, type, rejected },
-      admission.operation,
-      at.since - since,
-    );
-  };
-  try {
-    const pending = draft
-      ? plugin.commit!(admission, draft)
-      : type === "admit"
-      ? plugin.mutate!(admission)
-      : plugin.validate!(admission);
-    if (!pending) over(false);
-    else {
-      return pending.then(() => over(false), (error) => {
-        over(true);
-        throw error;
-      });
-    }
-  } catch (error) {
+    admissions.asked({ plugin: name, type, rejected }, operation, at.since - since);
+  });
+}
+
+/** Does something that may take its time, and tells at its end whether it was refused. */
+function reported<T>(
+  act: () => T | Promise<T>,
+  over: (rejected: boolean) => void,
+): T | Promise<T> {
+  const refused = (error: unknown): never => {
     over(true);
     throw error;
+  };
+  let done: T | Promise<T>;
+  try {
+    done = act();
+  } catch (error) {
+    return refused(error);
   }
+  if (done instanceof Promise) return done.then((late) => (over(false), late), refused);
+  over(false);
+  return done;
 }
 
 function mutateAgain(
@@ -177,7 +165,12 @@ function mutateFrom(
       if (!changed) own(admission.object);
       changed = true;
     }
-    const pending = asked(deps, admission, { plugin, type: "admit", at });
+    const pending = asked(
+      deps,
+      admission,
+      { plugin, type: "admit", at },
+      () => plugin.mutate!(admission),
+    );
     if (pending) return pending.then(() => mutateFrom(deps, admission, { from: i + 1, changed }));
   }
   return changed;
@@ -199,7 +192,12 @@ function reviewFrom(deps: Deps, admission: Admission, from: number): void | Prom
   for (let i = from; i < plugins.length; i++) {
     const plugin = plugins[i];
     if (!plugin.validate || !plugin.handles(admission)) continue;
-    const pending = asked(deps, admission, { plugin, type: "validate", at });
+    const pending = asked(
+      deps,
+      admission,
+      { plugin, type: "validate", at },
+      () => plugin.validate!(admission),
+    );
     if (pending) return pending.then(() => reviewFrom(deps, admission, i + 1));
   }
 }
@@ -232,7 +230,8 @@ export function admitCommit(
     if (plugin.mutate || plugin.validate) plugin.commit!(admission, draft);
     else {
       const at = { since: deps.clock.monotonic() };
-      asked(deps, admission, { plugin, type: "validate", at, draft });
+      const say = () => plugin.commit!(admission, draft);
+      asked(deps, admission, { plugin, type: "validate", at }, say);
     }
   }
 }
