@@ -8,7 +8,7 @@ import type { User } from "../client/contract.ts";
 import { badRequest, internal } from "../machinery/errors.ts";
 import { agentText, type AuditRecord, sourceIPsOf } from "./audit.ts";
 import { requestTimedOut } from "./deadlines.ts";
-import { asApiError, type Deps } from "./deps.ts";
+import { asApiError, type CallStage, type Deps } from "./deps.ts";
 import { Refused } from "./flow.ts";
 import { compressed, takesGzip } from "./compress.ts";
 import { browserHeaders, preflight } from "./cors.ts";
@@ -46,7 +46,7 @@ export interface Passage {
 export async function staged(
   deps: Deps,
   { call, passage: { requested, user } }: { call: Call; passage: Passage },
-  answer: Parameters<NonNullable<Deps["callStage"]>>[1],
+  answer: Parameters<CallStage>[1],
 ): Promise<Reply> {
   if (!deps.callStage) return await answer(NOTHING);
   const { verb, group, resource, resourceRequest, subresource, namespace, name } = requested;

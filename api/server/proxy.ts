@@ -271,7 +271,7 @@ export async function proxyWebSocket(
   deps: Deps,
   call: Call,
   request: ApiRequest,
-  door: { socket: Socket; head: Buffer; switched: boolean; told?(breakOff: () => void): void },
+  door: { socket: Socket; head: Buffer; switched: boolean; told(breakOff: () => void): void },
 ): Promise<void> {
   const place = await placeOf(deps, request);
   const { host, port } = place;
@@ -282,7 +282,7 @@ export async function proxyWebSocket(
     throw unavailable(`error trying to reach ${request.name}: ${(error as Error).message}`);
   }
   door.switched = true;
-  door.told?.(() => door.socket.destroy());
+  door.told(() => door.socket.destroy());
   const upgraded = {
     host: `${hostText(host)}:${port}`,
     path: request.rest || "/",

@@ -147,9 +147,8 @@ async function passUpgrade(deps: Deps, call: Call, door: Way): Promise<Reply> {
     if (subresource && !kind.subresources.some((s) => s.name === subresource)) {
       throw noSuchResource();
     }
-    const opened: Door = Object.assign(door, { deps, call, request });
-    const connect = async (told: (breakOff: () => void) => void): Promise<Reply> => {
-      opened.told = told;
+    const connect = async (told: Door["told"]): Promise<Reply> => {
+      const opened: Door = Object.assign(door, { deps, call, request, told });
       if (CONNECTIONS.has(subresource)) await admitConnection(deps, request);
       const protocol = call.header("upgrade")?.toLowerCase();
       if (protocol === "websocket") await webSocket(opened);
@@ -215,7 +214,7 @@ interface Door extends Way {
   call: Call;
   request: ApiRequest;
   /** Hears how the connection is broken off, once it has been taken over. */
-  told?(breakOff: () => void): void;
+  told(breakOff: () => void): void;
 }
 
 /** From here on the connection speaks another protocol. */
@@ -223,7 +222,7 @@ function switchTo(door: Door): void {
   door.switched = true;
   door.request.audit?.started(SWITCHED);
   const { raw } = door;
-  if (raw) door.told?.(() => raw.socket.destroy());
+  if (raw) door.told(() => raw.socket.destroy());
 }
 
 /** Answers a request that was to be upgraded with a plain failure. */
@@ -249,7 +248,7 @@ async function handshake(
   }
   switchTo(door);
   const socket = await door.take(chosen);
-  if (!door.raw) door.told?.(() => socket.close(1001));
+  if (!door.raw) door.told(() => socket.close(1001));
   return socket;
 }
 
