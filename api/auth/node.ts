@@ -7,6 +7,7 @@
  */
 import type { View } from "../../kv/contract.ts";
 import type { User } from "../client/contract.ts";
+import { qualified } from "../machinery/errors.ts";
 import { parseFieldSelector, SelectorError } from "../machinery/selectors.ts";
 import type { DeepReadonly, KubeObject } from "../machinery/types.ts";
 import { parseRule } from "./bootstrap_roles.ts";
@@ -80,7 +81,7 @@ export class NodeAuthorizer implements PromptAuthorizer {
 
   /** The decision on resources of which a node has its own only; undefined for the others. */
   #special(node: string, a: Attributes): Decision | undefined {
-    switch (a.group ? `${a.resource}.${a.group}` : a.resource) {
+    switch (qualified(a)) {
       case "secrets":
       case "configmaps":
         return this.#readOne(node, a);

@@ -11,8 +11,9 @@ export interface Subject {
   resource: string;
 }
 
-function qualified(subject: Subject): string {
-  return subject.group ? `${subject.resource}.${subject.group}` : subject.resource;
+/** `pods`, `deployments.apps`. */
+export function qualified({ resource, group }: Subject): string {
+  return group ? `${resource}.${group}` : resource;
 }
 
 function details(subject: Subject, name: string) {
@@ -74,7 +75,7 @@ export function invalid(
   name: string,
   causes: readonly Cause[],
 ): ApiError {
-  const qualifiedKind = group ? `${kind}.${group}` : kind;
+  const qualifiedKind = qualified({ group, resource: kind });
   const texts = [...new Set(causes.map((c) => (c.field ? `${c.field}: ${c.message}` : c.message)))];
   const text = texts.length === 1 ? texts[0] : `[${texts.join(", ")}]`;
   return new ApiError({

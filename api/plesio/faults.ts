@@ -20,6 +20,7 @@ import {
   conflict,
   expired,
   internal,
+  qualified,
   timedOut,
   tooManyRequests,
   unavailable,
@@ -29,7 +30,6 @@ import { ApiError, type KubeObject } from "../machinery/types.ts";
 import {
   type CallStage,
   type Deps,
-  qualified,
   type Stage,
   type StagedCall,
   stagedCall,

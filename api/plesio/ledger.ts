@@ -24,8 +24,9 @@
  * by user agent and user alone: a test of leader election gives each its own.
  */
 import type { Clock } from "../../kv/clock.ts";
+import { qualified } from "../machinery/errors.ts";
 import { ApiError } from "../machinery/types.ts";
-import { type Deps, qualified, type StagedCall, stagedCall, storeOf } from "../server/deps.ts";
+import { type Deps, type StagedCall, stagedCall, storeOf } from "../server/deps.ts";
 import { jsonReply, type Reply } from "../server/http.ts";
 import type { Answer, ApiRequest } from "../server/request.ts";
 import { asked as body, fields, number, type ReadersOf, text } from "./body.ts";

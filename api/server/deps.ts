@@ -24,6 +24,7 @@ import {
   conflict,
   expired,
   internal,
+  qualified,
   storageFull,
   type Subject,
   timedOut,
@@ -202,11 +203,6 @@ export function stagedCall(
 /** `pods`, `deployments.apps`. */
 export function resourceName(kind: Kind): string {
   return qualified(subjectOf(kind));
-}
-
-/** The same of what is named without its kind. */
-export function qualified({ resource, group }: Subject): string {
-  return group ? `${resource}.${group}` : resource;
 }
 
 /** An RFC 3339 time with seconds, as metadata carries it. */

@@ -1,6 +1,6 @@
 /** Metrics in Prometheus' text format, by upstream's names. */
 import { exponentialBounds, Gauge, Histogram } from "../machinery/metric_series.ts";
-import type { Deps } from "./deps.ts";
+import { type Deps, resourceName } from "./deps.ts";
 import { isStream, type Reply } from "./http.ts";
 import type { Route } from "./route.ts";
 
@@ -236,10 +236,9 @@ export function objectLines(deps: Deps): string {
     for (const kind of deps.kinds.all()) {
       if (kind.virtual || seen.has(kind.path)) continue;
       seen.add(kind.path);
-      const { group, plural } = kind;
       const labels = old
-        ? `resource="${group ? `${plural}.${group}` : plural}"`
-        : `group="${group}",resource="${plural}"`;
+        ? `resource="${resourceName(kind)}"`
+        : `group="${kind.group}",resource="${kind.plural}"`;
       const store = kind.store === "events" ? deps.database.events : deps.database.objects;
       lines.push(`${name}{${labels}} ${store.view().count(`${kind.path}/`)}`);
     }
