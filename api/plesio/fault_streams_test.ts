@@ -87,6 +87,43 @@ Deno.test("discovery fails where its path is named, or nothing of a client gets 
   );
 });
 
+Deno.test("a body that has failed, or come to its end, is not broken off any more", async () => {
+  const faults = new Faults({ clock: new RealClock(), lose: () => false });
+  const asked = {
+    verb: "get",
+    subject: { group: "", resource: "pods" },
+    subresource: "log",
+    namespace: "default",
+    name: "p",
+    path: LOG,
+    user: { name: "u", groups: [] },
+    agent: "kubectl",
+  };
+  let ends = 0;
+  const stream = async (next: () => Promise<IteratorResult<Uint8Array>>) => {
+    const pieces = {
+      next,
+      return: () => {
+        ends++;
+        return Promise.resolve({ done: true as const, value: undefined });
+      },
+    };
+    const body = { [Symbol.asyncIterator]: () => pieces };
+    const answer = () => Promise.resolve({ status: 200, headers: {}, body });
+    const reply = await faults.callStage(asked, answer);
+    return (reply.body as AsyncIterable<Uint8Array>)[Symbol.asyncIterator]();
+  };
+  const failed = await stream(() => Promise.reject(new Error("the node is away")));
+  await assertRejects(() => failed.next(), Error, "the node is away");
+  const whole = await stream(() => Promise.resolve({ done: true, value: undefined }));
+  await whole.next();
+  const open = await stream(() => new Promise(() => {}));
+  const waits = open.next();
+  faults.add({ client: "kubectl", partition: true });
+  await assertRejects(() => waits);
+  assertEquals(ends, 1);
+});
+
 /** A process that goes on until it is closed. */
 function endless(): RemoteProcess {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();

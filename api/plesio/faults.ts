@@ -482,9 +482,15 @@ class FaultyBody implements AsyncIterable<Uint8Array>, Breakable {
   [Symbol.asyncIterator]() {
     return {
       next: async () => {
-        const piece = await Promise.race([this.#broken.promise, this.#pieces.next()]);
-        if (piece.done) this.#over();
-        return piece;
+        try {
+          const piece = await Promise.race([this.#broken.promise, this.#pieces.next()]);
+          if (piece.done) this.#over();
+          return piece;
+        } catch (error) {
+          // Nobody ends a body that has failed
+          this.#over();
+          throw error;
+        }
       },
       return: async () => {
         await this.#end();
