@@ -35,7 +35,7 @@ export function certificatesIn(bundle: string): X509Certificate[] {
 }
 
 /** Tells which certificates were signed by one of these authorities; what was found out is remembered. */
-export class Signers {
+class Signers {
   readonly #authorities: readonly X509Certificate[];
   readonly #known = new WeakMap<Uint8Array, boolean>();
 
