@@ -126,8 +126,9 @@ export class Forks {
     const fork = this.#forks.get(name);
     if (!fork) throw notFound(SUBJECT, name);
     this.#forks.delete(name);
-    await this.#ports.processes?.leave(placeOf(name));
+    // First what cannot fail: the database may be away
     await fork.cluster.stop();
+    await this.#ports.processes?.leave(placeOf(name));
   }
 
   /** What is said to who asks for one that is not here. */
@@ -146,11 +147,13 @@ export class Forks {
     return keeper?.holder === processes?.self.holder ? undefined : keeper;
   }
 
-  /** Ends them all, those that are being made too. */
+  /** Ends them all, those that are being made too. Where they were, the process takes back when it ends itself. */
   async stop(): Promise<void> {
     this.#stopped = true;
     await Promise.allSettled(this.#coming.values());
-    await Promise.all([...this.#forks.keys()].map((name) => this.delete(name)));
+    const all = this.all();
+    this.#forks.clear();
+    await Promise.all(all.map(({ cluster }) => cluster.stop()));
   }
 }
 

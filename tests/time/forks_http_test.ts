@@ -181,3 +181,23 @@ Deno.test("a fork that is being made while its cluster stops is stopped with it"
   await Promise.all([made, over]);
   assertEquals(stopped.sort(), ["fork 0", "fork 1"]);
 });
+
+Deno.test("forks are stopped though the database that says where they are is away", async () => {
+  const stopped: number[] = [];
+  const make = ({ seed }: ForkAsked) => {
+    const stop = () => Promise.resolve(void stopped.push(seed!));
+    return Promise.resolve({ cluster: { stop } as unknown as ForkedCluster, revision: 1 });
+  };
+  const processes = {
+    self: { holder: "a", startedMs: 0 },
+    take: () => Promise.resolve(),
+    keeperOf: () => Promise.resolve(undefined),
+    leave: () => Promise.reject(new Error("the database is away")),
+  };
+  const forks = new Forks({ make, now: () => 0, processes });
+  for (const seed of [1, 2, 3]) await forks.create(`fork-${seed}`, { seed });
+  await assertRejects(() => forks.delete("fork-1"), Error, "the database is away");
+  assertEquals(stopped, [1]);
+  await forks.stop();
+  assertEquals(stopped, [1, 2, 3]);
+});
