@@ -1,8 +1,10 @@
-/** Faults and the ledger where a call is answered by more than an object: logs, exec, discovery. */
+/** Faults and the ledger where a call is answered by more than an object: logs, exec, proxies, discovery. */
 import { assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { connect } from "node:net";
 import WebSocket from "ws";
 import { RealClock } from "../../kv/clock.ts";
 import { Cluster } from "../../mod.ts";
+import { fakeOutbound } from "../client/outbound_fixture.ts";
 import type { NodeApi, RemoteProcess } from "../client/node_api.ts";
 import { ADMIN_TOKEN, openApi, pod, PODS } from "../server/fixture_test.ts";
 import { Faults } from "./faults.ts";
@@ -132,6 +134,24 @@ function endless(): RemoteProcess {
   return { stdin: writable, stdout: readable, resize() {}, ended: ended.promise, close };
 }
 
+/** A client's WebSocket to a subresource of the pod. */
+function dial(port: number, way: string) {
+  const url = `ws://127.0.0.1:${port}/api/v1/namespaces/default/pods/p/${way}`;
+  const ws = new WebSocket(url, ["v5.channel.k8s.io"], {
+    headers: { authorization: `Bearer ${ADMIN_TOKEN}`, "user-agent": "kubectl/v1" },
+  });
+  const opened = new Promise<string>((resolve) => {
+    ws.on("open", () => resolve("open"));
+    ws.on("unexpected-response", (_request, { statusCode }) => {
+      ws.terminate();
+      resolve(`${statusCode}`);
+    });
+    ws.on("error", (error) => resolve(error.message));
+  });
+  const closed = new Promise<void>((resolve) => ws.on("close", () => resolve()));
+  return { ws, opened, closed };
+}
+
 Deno.test("exec is refused before its connection is switched, or cut off", async () => {
   const faults = new Faults({ clock: new RealClock(), lose: () => false });
   const node = { exec: () => Promise.resolve(endless()) } as unknown as NodeApi;
@@ -143,22 +163,7 @@ Deno.test("exec is refused before its connection is switched, or cut off", async
   await f.client.create(at, pod("p"));
   await f.client.create({ ...at, name: "p", subresource: "binding" }, { target: { name: "n" } });
   const listener = await f.api.listen({ port: 0 });
-  const exec = () => {
-    const url = `ws://127.0.0.1:${listener.port}/api/v1/namespaces/default/pods/p/exec`;
-    const ws = new WebSocket(`${url}?command=x&stdin=true&stdout=true`, ["v5.channel.k8s.io"], {
-      headers: { authorization: `Bearer ${ADMIN_TOKEN}`, "user-agent": "kubectl/v1" },
-    });
-    const opened = new Promise<string>((resolve) => {
-      ws.on("open", () => resolve("open"));
-      ws.on("unexpected-response", (_request, { statusCode }) => {
-        ws.terminate();
-        resolve(`${statusCode}`);
-      });
-      ws.on("error", (error) => resolve(error.message));
-    });
-    const closed = new Promise<void>((resolve) => ws.on("close", () => resolve()));
-    return { ws, opened, closed };
-  };
+  const exec = () => dial(listener.port, "exec?command=x&stdin=true&stdout=true");
   faults.add({ subresource: "exec", status: 503, times: 1 });
   assertEquals(await exec().opened, "503");
   faults.add({ subresource: "exec", close: "before", times: 1 });
@@ -176,4 +181,41 @@ Deno.test("exec is refused before its connection is switched, or cut off", async
   again.ws.terminate();
   await again.closed;
   await listener.close();
+});
+
+Deno.test("a proxied connection is broken off as long as it is open", async () => {
+  const faults = new Faults({ clock: new RealClock(), lose: () => false });
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+    const { socket, response } = Deno.upgradeWebSocket(request, { protocol: "v5.channel.k8s.io" });
+    socket.onmessage = ({ data }) => socket.send(data);
+    return response;
+  });
+  await using f = await openApi({
+    outbound: {
+      ...fakeOutbound(() => ({})),
+      connect: () => Promise.resolve(connect(server.addr.port, "127.0.0.1")),
+    },
+    callStage: faults.callStage,
+  });
+  const at = { resource: PODS, namespace: "default" };
+  await f.client.create(at, pod("p"));
+  await f.client.patch({ ...at, name: "p", subresource: "status" }, {
+    type: "merge",
+    body: { status: { podIP: "10.244.0.5", podIPs: [{ ip: "10.244.0.5" }] } },
+  });
+  const listener = await f.api.listen({ port: 0 });
+  const { ws, opened, closed } = dial(listener.port, "proxy/x");
+  assertEquals(await opened, "open");
+  const echoed = new Promise<string>((resolve) => ws.on("message", (data) => resolve(`${data}`)));
+  ws.send("hello");
+  assertEquals(await echoed, "hello");
+  faults.add({ client: "kubectl", partition: true });
+  await closed;
+  faults.clear();
+  const again = dial(listener.port, "proxy/x");
+  assertEquals(await again.opened, "open");
+  again.ws.terminate();
+  await again.closed;
+  await listener.close();
+  await server.shutdown();
 });

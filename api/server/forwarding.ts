@@ -95,28 +95,31 @@ export function upgradeHead(call: Call, { host, path, withheld, more = {} }: Upg
   return `${lines.join("\r\n")}\r\n\r\n`;
 }
 
-/** Passes a call for another protocol on, and joins its connection with the one that it goes to. */
+/** Passes a call for another protocol on, and joins its connection with the one that it goes to; resolves when that is over. */
 export function passUpgrade(
   call: Call,
   { socket, head }: { socket: Socket; head: Buffer },
   far: Socket,
   upgraded: Upgraded,
-): void {
+): Promise<void> {
   far.write(upgradeHead(call, upgraded), "latin1");
   if (head.length) far.write(head);
-  joinSockets(socket, far);
+  return joinSockets(socket, far);
 }
 
-/** Lets two connections speak with each other; the end of one is the other's. */
-function joinSockets(one: Socket, other: Socket): void {
+/** Lets two connections speak with each other; the end of one is the other's, and is told. */
+function joinSockets(one: Socket, other: Socket): Promise<void> {
   one.pipe(other);
   other.pipe(one);
-  const end = () => {
-    one.destroy();
-    other.destroy();
-  };
-  for (const socket of [one, other]) {
-    socket.on("close", end);
-    socket.on("error", end);
-  }
+  return new Promise((resolve) => {
+    const end = () => {
+      one.destroy();
+      other.destroy();
+      resolve();
+    };
+    for (const socket of [one, other]) {
+      socket.on("close", end);
+      socket.on("error", end);
+    }
+  });
 }

@@ -266,12 +266,12 @@ function servicePlace(
   return { scheme: scheme || "http", ...places[Math.floor(random * places.length)] };
 }
 
-/** Joins a client's upgraded connection with one to the place it asked for. */
+/** Joins a client's upgraded connection with one to the place it asked for, until they end. */
 export async function proxyWebSocket(
   deps: Deps,
   call: Call,
   request: ApiRequest,
-  door: { socket: Socket; head: Buffer; switched: boolean; told(breakOff: () => void): void },
+  door: { socket: Socket; head: Buffer; switchTo(): void },
 ): Promise<void> {
   const place = await placeOf(deps, request);
   const { host, port } = place;
@@ -281,12 +281,11 @@ export async function proxyWebSocket(
   } catch (error) {
     throw unavailable(`error trying to reach ${request.name}: ${(error as Error).message}`);
   }
-  door.switched = true;
-  door.told(() => door.socket.destroy());
+  door.switchTo();
   const upgraded = {
     host: `${hostText(host)}:${port}`,
     path: request.rest || "/",
     withheld: isSecret,
   };
-  passUpgrade(call, door, far, upgraded);
+  await passUpgrade(call, door, far, upgraded);
 }

@@ -275,8 +275,10 @@ async function webSocket(door: Door): Promise<void> {
     }
     case "log":
       return await logSocket(door, offered);
-    case "proxy":
-      return await proxyWebSocket(deps, call, request, Object.assign(door, rawOf(door)));
+    case "proxy": {
+      const raw = { ...rawOf(door), switchTo: () => switchTo(door) };
+      return await proxyWebSocket(deps, call, request, raw);
+    }
     default:
       throw methodNotAllowed(subjectOf(request.kind), "websocket");
   }

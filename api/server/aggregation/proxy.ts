@@ -155,5 +155,5 @@ export async function upgradeRemote(
     withheld: saysWho,
     more: remoteHeaders(user),
   };
-  passUpgrade(call, { socket, head }, far, upgraded);
+  void passUpgrade(call, { socket, head }, far, upgraded);
 }
