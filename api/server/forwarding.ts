@@ -80,8 +80,8 @@ export function upgradeHead(call: Call, { host, path, withheld, more = {} }: Upg
   const add = (name: string, value: string | readonly string[]) => {
     for (const one of [value].flat()) lines.push(`${name}: ${one}`);
   };
-  // A page that asks for a socket names its origin. A browser's cookies are of everything on this host
-  const browser = call.header("origin") !== undefined;
+  // A page that asks for a socket names its origin, which a ticket keeps to itself; newer browsers say that they ask
+  const browser = isBrowser(call) || call.header("origin") !== undefined;
   for (const [name, value] of call.headers()) {
     if (browser && name === "cookie") continue;
     if (name === "host" || name.startsWith(":") || withheld(name)) continue;

@@ -43,4 +43,8 @@ Deno.test("a page's call for another protocol takes no cookies along: they are o
     "",
     "",
   ]);
+  // By a ticket the origin is not told
+  const { origin: _, ...untold } = page;
+  const head = headOf({ ...untold, "sec-fetch-mode": "websocket" });
+  assertEquals(head.filter((line) => line.startsWith("cookie")), []);
 });
