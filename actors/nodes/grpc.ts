@@ -81,6 +81,11 @@ const CODES = [
   "Unauthenticated",
 ];
 
+/** The name of a code. */
+export function codeOf(code: number): string {
+  return CODES[code] ?? `Code(${code})`;
+}
+
 /** How a call failed. */
 export class RpcError extends Error {
   override name = "RpcError";
@@ -186,7 +191,7 @@ function targetOf(endpoint: string): string {
 }
 
 function errorOf({ code, details, message }: ServiceError): RpcError {
-  return new RpcError(CODES[code] ?? `Code(${code})`, details || message);
+  return new RpcError(codeOf(code), details || message);
 }
 
 async function* messagesOf(

@@ -7,6 +7,7 @@ import http2 from "node:http2";
 import { endLater } from "../../../kv/http2_client.ts";
 import https from "node:https";
 import net from "node:net";
+import { codeOf, RpcError } from "../grpc.ts";
 import type { ProbeDialer } from "../ports.ts";
 
 /** Of a body that is kept. */
@@ -113,63 +114,105 @@ function tcp(hostname: string, port: number, timeoutMs: number): Promise<void> {
   });
 }
 
+/** What came of a call by gRPC. */
+interface Heard {
+  /** As gRPC numbers it; undefined: nothing was answered. */
+  code?: string;
+  message: string;
+  bytes: Uint8Array;
+}
+
+/** Hears an answer to its end. */
+function heard(stream: http2.ClientHttp2Stream): Promise<Heard> {
+  const answer: Heard = { message: "", bytes: new Uint8Array() };
+  const note = (headers: http2.IncomingHttpHeaders) => {
+    answer.code = String(headers["grpc-status"] ?? "0");
+    answer.message = plain(String(headers["grpc-message"] ?? ""));
+  };
+  stream.on("response", note);
+  stream.on("trailers", note);
+  stream.on("data", (chunk: Uint8Array) => {
+    const all = new Uint8Array(answer.bytes.length + chunk.length);
+    all.set(answer.bytes);
+    all.set(chunk, answer.bytes.length);
+    answer.bytes = all;
+  });
+  return new Promise((resolve, reject) =>
+    stream.on("end", () => resolve(answer)).on("error", reject)
+  );
+}
+
+/** A message without its percent signs, as far as they mean something. */
+function plain(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
 const SERVING = ["UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"];
 
+/** The status that a program told of itself; throws what a kubelet says where it told none. */
+function servingOf({ code, message, bytes }: Heard): string {
+  if (code === "12") {
+    throw new Error(
+      `error: this server does not implement the grpc health protocol (grpc.health.v1.Health): ${message}`,
+    );
+  }
+  if (code !== "0") throw probeFailed(codeOf(Number(code)), message);
+  // Five bytes of framing, then field 1 as a varint (absent when 0).
+  return SERVING[bytes[5] === 8 ? bytes[6] : 0] ?? "UNKNOWN";
+}
+
+function probeFailed(code: string, details: string): Error {
+  return new Error(`error: health rpc probe failed: ${new RpcError(code, details).message}`);
+}
+
 /** `grpc.health.v1.Health/Check`: one message each way, small enough to write by hand. */
-function grpc(hostname: string, port: number, service: string, timeoutMs: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const session = endLater(http2.connect(`http://${hostname}:${port}`));
-    const end = (error?: string, status?: string) => {
-      clearTimeout(timer);
-      session.destroy();
-      if (error) reject(new Error(error));
-      else resolve(status!);
-    };
-    const timer = setTimeout(() => {
-      end(
-        `timeout: failed to connect service "${hostname}:${port}" within ${timeoutMs / 1000}s: ` +
-          "context deadline exceeded",
-      );
-    }, timeoutMs);
-    session.on("error", (error: NodeJS.ErrnoException) => {
-      end(
-        `error: failed to connect service at "${hostname}:${port}": ${inGo(error, hostname, port)}`,
-      );
-    });
-    const stream = session.request({
-      ":method": "POST",
-      ":path": "/grpc.health.v1.Health/Check",
-      "content-type": "application/grpc",
-      te: "trailers",
-      "user-agent": "kube-probe/1.36",
-    });
-    let answer = new Uint8Array();
-    let code = "0";
-    const note = (headers: Record<string, unknown>) => {
-      if (headers["grpc-status"] !== undefined) code = String(headers["grpc-status"]);
-    };
-    stream.on("response", note);
-    stream.on("trailers", note);
-    stream.on("data", (chunk: Uint8Array) => {
-      const all = new Uint8Array(answer.length + chunk.length);
-      all.set(answer);
-      all.set(chunk, answer.length);
-      answer = all;
-    });
-    stream.on("error", (error: NodeJS.ErrnoException) => end(inGo(error, hostname, port)));
-    stream.on("end", () => {
-      if (code === "12") {
-        end(
-          "error: this server does not implement the grpc health protocol " +
-            "(grpc.health.v1.Health): unknown service grpc.health.v1.Health",
-        );
-      } else if (code === "5") end(undefined, "SERVICE_UNKNOWN");
-      else if (code !== "0") end(`error: health rpc failed: code ${code}`);
-      // Five bytes of framing, then field 1 as a varint (absent when 0).
-      else end(undefined, SERVING[answer[5] === 8 ? answer[6] : 0] ?? "UNKNOWN");
-    });
-    const name = new TextEncoder().encode(service);
-    const message = name.length ? [10, name.length, ...name] : [];
-    stream.end(Uint8Array.from([0, 0, 0, 0, message.length, ...message]));
+async function grpc(
+  hostname: string,
+  port: number,
+  service: string,
+  timeoutMs: number,
+): Promise<string> {
+  const socket = net.connect({ host: hostname, port });
+  const createConnection = () => socket;
+  const session = endLater(http2.connect(`http://${hostname}:${port}`, { createConnection }));
+  const broken = Promise.withResolvers<never>();
+  const place = `${hostname}:${port}`;
+  const timer = setTimeout(() => {
+    const within = `within ${timeoutMs / 1000}s: context deadline exceeded`;
+    broken.reject(new Error(`timeout: failed to connect service "${place}" ${within}`));
+  }, timeoutMs);
+  // In a later turn: what was answered before that counts
+  const breakOff = (error: Error) => void setTimeout(() => broken.reject(error), 0);
+  session.on("error", (error: NodeJS.ErrnoException) => {
+    const why = inGo(error, hostname, port);
+    breakOff(new Error(`error: failed to connect service at "${place}": ${why}`));
   });
+  session.on("close", () => breakOff(probeFailed("Unavailable", "error reading from server: EOF")));
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/grpc.health.v1.Health/Check",
+    "content-type": "application/grpc",
+    te: "trailers",
+    "user-agent": "kube-probe/1.36",
+  });
+  const answer = heard(stream).catch((error: NodeJS.ErrnoException) => {
+    // The session tells why it gave a stream up
+    if (error.code === "ERR_HTTP2_STREAM_CANCEL") return broken.promise;
+    throw new Error(inGo(error, hostname, port));
+  });
+  const name = new TextEncoder().encode(service);
+  const message = name.length ? [10, name.length, ...name] : [];
+  stream.end(Uint8Array.from([0, 0, 0, 0, message.length, ...message]));
+  try {
+    const found = await Promise.race([answer, broken.promise]);
+    return servingOf(found.code === undefined ? await broken.promise : found);
+  } finally {
+    clearTimeout(timer);
+    // Without a farewell: a program on Deno 2.9 may end as a whole over a GOAWAY.
+    socket.destroy();
+  }
 }
