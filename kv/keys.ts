@@ -76,8 +76,6 @@ export function wantKey(space: Space): Deno.KvKey {
 export function leaseKey(holder: string): Deno.KvKey {
   return ["lease", holder];
 }
-/** All leases. */
-export const LEASE_PREFIX: Deno.KvKey = ["lease"];
 /** What a process says of itself. */
 export function processKey(holder: string): Deno.KvKey {
   return ["process", holder];
@@ -129,8 +127,7 @@ export function settingKey(name: string): Deno.KvKey {
 /** All settings. */
 export const SETTING_PREFIX: Deno.KvKey = ["setting"];
 
-/** Where internal state (terms) lives among a store's keys: before every key that begins with `/`. */
-export const INTERNAL_PREFIX = "!";
+// Internal state lives among a store's keys under `!`: before every key that begins with `/`.
 /** A mark in a log: a setting was changed. Others read it before anything newer. */
 export function markKey(name: string): string {
   return MARK_PREFIX + name;

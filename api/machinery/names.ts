@@ -24,7 +24,6 @@ const LABEL_VALUE = `(${LABEL_KEY})?`;
 const C_IDENTIFIER = "[A-Za-z_][A-Za-z0-9_]*";
 const PERCENT = "[0-9]+%";
 const HEADER_NAME = "[-A-Za-z0-9]+";
-const ENV_NAME = "[-._a-zA-Z][-._a-zA-Z0-9]*";
 const CONFIG_KEY = "[-._a-zA-Z0-9]+";
 const HTTP_PATH = "[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+";
 
@@ -42,7 +41,6 @@ const LABEL_VALUE_RE = whole(LABEL_VALUE);
 const C_IDENTIFIER_RE = whole(C_IDENTIFIER);
 const PERCENT_RE = whole(PERCENT);
 const HEADER_NAME_RE = whole(HEADER_NAME);
-const ENV_NAME_RE = whole(ENV_NAME);
 const CONFIG_KEY_RE = whole(CONFIG_KEY);
 const HTTP_PATH_RE = whole(HTTP_PATH);
 
@@ -70,8 +68,6 @@ const C_IDENTIFIER_TEXT =
   "by a string of alphanumeric characters or '_'";
 const PERCENT_TEXT = "a valid percent string must be a numeric string followed by an ending '%'";
 const HEADER_NAME_TEXT = "a valid HTTP header must consist of alphanumeric characters or '-'";
-const ENV_NAME_TEXT = "a valid environment variable name must consist of alphabetic characters, " +
-  "digits, '_', '-', or '.', and must not start with a digit";
 const RELAXED_ENV_NAME_TEXT = "a valid environment variable name must consist only of printable " +
   "ASCII characters other than '='";
 const CONFIG_KEY_TEXT =
@@ -335,23 +331,6 @@ function dotNames(value: string): string[] {
   return value.startsWith("..") ? ["must not start with '..'"] : [];
 }
 
-/** An environment variable's name, the strict form. */
-export function isEnvVarName(value: string): string[] {
-  return [
-    ...matches(
-      value,
-      Infinity,
-      ENV_NAME_RE,
-      ENV_NAME_TEXT,
-      ENV_NAME,
-      "my.env-name",
-      "MY_ENV.NAME",
-      "MyEnvName1",
-    ),
-    ...dotNames(value),
-  ];
-}
-
 /** An environment variable's name, the relaxed form (the default since 1.34): printable ASCII but `=`. */
 export function isRelaxedEnvVarName(value: string): string[] {
   const messages: string[] = [];
@@ -382,14 +361,6 @@ export function isPathSegmentName(name: string, prefix = false): string[] {
   const messages: string[] = [];
   for (const bad of ["/", "%"]) if (name.includes(bad)) messages.push(`may not contain '${bad}'`);
   return messages;
-}
-
-/** A decimal integer in canonical form: no plus, no leading zeros. */
-export function isDecimalInteger(value: string): string[] {
-  if (value === "") return [EMPTY_TEXT];
-  return /^(0|-?[1-9][0-9]*)$/.test(value)
-    ? []
-    : ["must be a valid decimal integer in canonical form"];
 }
 
 // --- names of objects ---------------------------------------------------------------------------------
@@ -467,14 +438,6 @@ export function checkDomainPrefixedPath(path: string, text: string): Cause[] {
   return causes;
 }
 
-/** A subdomain, a slash and a name. */
-export function checkDomainPrefixedKey(path: string, text: string): Cause[] {
-  if (text === "") return [required(path, "")];
-  const causes = isQualifiedName(text).map((m) => invalid(path, text, m));
-  if (causes.length || text.includes("/")) return causes;
-  return [invalid(path, text, 'must be a domain-prefixed key (such as "acme.io/foo")')];
-}
-
 const IP_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 
 /** An address of an old field: strict, but not necessarily canonical. */
@@ -496,11 +459,6 @@ export function checkIp(path: string, value: string): Cause[] {
   const canonical = formatIp(unmapped(parseIp(value)!));
   if (canonical === value) return [];
   return [invalid(path, value, `must be in canonical form (${goQuote(canonical)})`)];
-}
-
-/** Whether the text is an address of either family (not mapped, no leading zeros). */
-export function isIp(value: string): string[] {
-  return checkIpLegacy("", value).length ? [IP_TEXT] : [];
 }
 
 /** A block of an old field: strict, but not necessarily canonical. */
