@@ -23,7 +23,7 @@ while (!over) {
     await (await fetch("${url}", { client, signal: AbortSignal.timeout(10_000) })).text();
     client.close();
   } catch (error) {
-    lost.push(String(error) + ": " + error.cause);
+    lost.push(Math.round(performance.now()) + " ms: " + error + ": " + error.cause);
   }
 }
 console.log(JSON.stringify({ asked, lost }));
@@ -33,13 +33,13 @@ Deno.exit(0);
 const template = (app: string, more: object = {}) => ({
   metadata: { labels: { app } },
   spec: {
-    terminationGracePeriodSeconds: 3,
+    terminationGracePeriodSeconds: 8,
     containers: [{
       name: "c",
       image: DENO,
       args: ["run", "-A", "/app/main.ts"],
-      // Until all machines have heard that it goes
-      lifecycle: { preStop: { sleep: { seconds: 2 } } },
+      // Until all machines have heard that it goes, also where their processors are busy with other things
+      lifecycle: { preStop: { sleep: { seconds: 6 } } },
       readinessProbe: { httpGet: { port: 8080 }, periodSeconds: 1 },
       volumeMounts: [{ name: "app", mountPath: "/app" }],
     }],
