@@ -189,7 +189,8 @@ export class Process {
       const machine: Machine = { gone: false };
       this.#machines.set(prefix, machine);
       const network = heard(machine, (what) => this.#o.ran?.(what));
-      this.nodes.set(prefix, startSimulatedNodes(this.running.system, { prefix, count, network }));
+      const host = { prefix, count, network, singleton: true };
+      this.nodes.set(prefix, startSimulatedNodes(this.running.system, host));
     };
     this.#hosts.add(prefix);
     const stopping = this.#stopping.get(prefix);
