@@ -194,7 +194,9 @@ function socketsOf({ "csi-controller-sockets": sockets }: Flags): readonly strin
 }
 
 /** The first node's folder: a path that storage drivers know does not depend on where Plesio was started. */
-function rootDirOf({ "root-dir": rootDir }: Flags): Pick<CommandOptions, "rootDir"> {
+export function rootDirOf(
+  { "root-dir": rootDir }: Pick<Flags, "root-dir">,
+): Pick<CommandOptions, "rootDir"> {
   if (rootDir === undefined) return {};
   if (!rootDir.startsWith("/")) {
     throw new UsageError(

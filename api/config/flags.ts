@@ -73,7 +73,7 @@ export const FLAGS = {
       "with sidecars of their own need none",
   ),
   "root-dir": text(
-    "the first node's folder, as kubelet's: storage drivers and backup programs look for /var/lib/kubelet",
+    "the (first) node's folder, as kubelet's: storage drivers and backup programs look for /var/lib/kubelet",
     "DIR",
   ),
   ...KUBELET_FLAGS,

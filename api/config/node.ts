@@ -27,7 +27,7 @@ import {
 import { parseIp } from "../machinery/ip.ts";
 import { isDns1123Subdomain } from "../machinery/names.ts";
 import { ApiError, type KubeObject } from "../machinery/types.ts";
-import { containerRuntimeOf, interrupted } from "./command.ts";
+import { containerRuntimeOf, interrupted, rootDirOf } from "./command.ts";
 import { makeOwnFolder, readConfig, readOwnFile, replaceFile } from "./files.ts";
 import {
   choice,
@@ -74,6 +74,7 @@ export const NODE_FLAGS = {
   "container-runtime-endpoint": FLAGS["container-runtime-endpoint"],
   "cni-conf-dir": FLAGS["cni-conf-dir"],
   "pod-logs-dir": FLAGS["pod-logs-dir"],
+  "root-dir": FLAGS["root-dir"],
   ...KUBELET_FLAGS,
   "proxy-mode": FLAGS["proxy-mode"],
   "log-level": choice(["debug", "info", "warn", "error"], "warn", "least level that is logged"),
@@ -103,6 +104,8 @@ export interface MachineCommand {
   runtime: NodeFlags["runtime"];
   nodeIPs: string[] | undefined;
   containerRuntime?: ReturnType<typeof containerRuntimeOf>["containerRuntime"];
+  /** Where the node lies instead of in the data folder: a kubelet's root directory. */
+  rootDir?: string;
   kubelet: KubeletOptions;
   proxyMode: NodeFlags["proxy-mode"];
   labels: Record<string, string>;
@@ -206,6 +209,7 @@ function askedOf(flags: NodeFlags, hostname: () => string) {
     proxyMode,
     kubelet,
     ...containerRuntimeOf(flags),
+    ...rootDirOf(flags),
   };
 }
 

@@ -1,5 +1,5 @@
 /** A machine that joins with a container runtime, beside simulated nodes: chosen by label, reached through its tunnel. */
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Containerd, IMAGES, run, withContainerd } from "./containerd.ts";
 import { Server } from "./server.ts";
 
@@ -52,7 +52,15 @@ await withContainerd(import.meta.url, () => {
       );
       const far = await join(
         command,
-        ["--node-name", "far", "--data", `${server.folder}/far`, ...containerd.flags],
+        [
+          "--node-name",
+          "far",
+          "--data",
+          `${server.folder}/far`,
+          "--root-dir",
+          `${server.folder}/kubelet`,
+          ...containerd.flags,
+        ],
       );
       try {
         await k("wait --for=condition=Ready node/far node/plesio-0 --timeout=60s");
@@ -81,6 +89,9 @@ await withContainerd(import.meta.url, () => {
         assertEquals(await k("get pod cri -o jsonpath={.spec.nodeName}"), "far");
         assertEquals(await k("get pod simulated -o jsonpath={.spec.nodeName}"), "plesio-0");
         assertEquals(await k("logs cri"), "up");
+        // Where a driver's manifest mounts a kubelet's folders
+        const uid = await k("get pod cri -o jsonpath={.metadata.uid}");
+        assert((await Deno.stat(`${server.folder}/kubelet/pods/${uid}/volumes`)).isDirectory);
         assertMatch(await k("logs simulated"), /^simulated: /);
         assertMatch(await k("exec cri -- ls /bin/busybox"), /busybox/);
         await k("delete pod cri --wait=true");

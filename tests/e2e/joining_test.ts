@@ -247,6 +247,7 @@ Deno.test("a machine that is told wrongly says what it wants", async () => {
       [[...to, "--ca-hash", w.hash, "--node-name", "A_B"], '--node-name "A_B"'],
       [[...to, "--ca-hash", w.hash, "--node-labels", "x"], "--node-labels wants key=value"],
       [[...to, "--ca-hash", w.hash, "--register-with-taints", "x"], "wants key=value:Effect"],
+      [[...to, "--ca-hash", w.hash, "--root-dir", "x"], "--root-dir must be an absolute path"],
       [["--server", "ftp://x", "--token", join, "--ca-hash", w.hash, "--data", w.data], "--server"],
     ] as const
   ) {

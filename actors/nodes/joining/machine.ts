@@ -39,6 +39,8 @@ export interface MachineOptions {
   log: Logger;
   /** The data folder. */
   folder: string;
+  /** Where the node lies instead of in it: a kubelet's root directory. */
+  rootDir?: string;
   runtime: "auto" | "isolate" | "simulated";
   /** A container runtime of the machine: the node's pods are its containers. */
   containerRuntime?: ContainerRuntimeOptions;
@@ -153,7 +155,7 @@ async function startNodeOf(
   options: MachineOptions,
   { system, network, way, everyPod }: Ground,
 ): Promise<{ node: RunningNode; release(): Promise<void> }> {
-  const { name, clock, labels, taints, folder, runtime, host } = options;
+  const { name, clock, labels, taints, folder, rootDir, runtime, host } = options;
   const podRanges = options.ranges.podRange.split(",");
   const [podRange, six] = podRanges;
   const told = { name, clock, labels, taints, kubelet: options.kubelet };
@@ -172,7 +174,7 @@ async function startNodeOf(
   // Where another process of this machine answers already, it does so for us too
   let dnsPort: number | undefined = shared && podRange.startsWith("127.") ? 53 + PORT_SHIFT : 53;
   const proxyMetrics = new ProxyMetrics(ranges);
-  const own = { ...told, folder, network: places, dnsIP: ranges.dnsIP, proxyMetrics };
+  const own = { ...told, folder, rootDir, network: places, dnsIP: ranges.dnsIP, proxyMetrics };
   const { containerRuntime, proxyMode, log } = options;
   const node = containerRuntime
     ? await containerNode(system, { ...own, ranges, runtime: containerRuntime, log })
