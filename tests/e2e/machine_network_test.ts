@@ -111,6 +111,8 @@ async function ask(m: Machines, from: string, url: string): Promise<string> {
 async function rules(m: Machines): Promise<void> {
   for (const i of [1, 2]) {
     assertMatch(await m.on(i, "nft", "list", "tables"), /table ip plesio-proxy/);
+    const file = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_close_wait";
+    assertEquals((await m.on(i, "cat", file)).trim(), "3600");
   }
 }
 

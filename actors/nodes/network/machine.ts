@@ -24,7 +24,7 @@ import {
   type Ranges,
   type SecondRanges,
 } from "./network.ts";
-import { letForward, letForwardSix, mayFilter, netfilter, output } from "./nft.ts";
+import { keepFlows, letForward, letForwardSix, mayFilter, netfilter, output } from "./nft.ts";
 import { nftablesProxy } from "./nftables_proxy.ts";
 import { removal, tableOf } from "./nftables_table.ts";
 import { isWithin, parseIpRange } from "./ip_range.ts";
@@ -161,6 +161,7 @@ async function startRules(
 ): Promise<void> {
   const bridged = await letForward();
   if (ranges.second) await letForwardSix();
+  await keepFlows();
   const place = placeOf(nodes);
   for (const family of familiesOf(ranges)) {
     const [table, policies] = ["proxy", "policy"].map((of) => ({

@@ -63,3 +63,19 @@ export async function letForwardSix(): Promise<void> {
   await Deno.writeTextFile("/proc/sys/net/ipv6/conf/all/forwarding", "1");
   await Deno.writeTextFile(BRIDGED.replace("iptables", "ip6tables"), "1").catch(() => undefined);
 }
+
+/**
+ * Seconds for which the kernel keeps what it knows of TCP connections: kube-proxy's. After the kernel's own minute for
+ * those that one side has closed, the other's packets would no longer be translated.
+ */
+const FLOW_SECONDS = { established: 86_400, close_wait: 3_600 };
+
+/** Lets the kernel know connections for as long as a proxy needs that. */
+export async function keepFlows(): Promise<void> {
+  // Asking loads the kernel's module, without which there are no such settings
+  await netfilter().ask("conntrack", ["-C"]).catch(() => undefined);
+  for (const [state, seconds] of Object.entries(FLOW_SECONDS)) {
+    const file = `/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_${state}`;
+    await Deno.writeTextFile(file, `${seconds}`).catch(() => undefined);
+  }
+}
