@@ -146,8 +146,8 @@ async function boundSubPath(sub: SubPath, sources: MountSources): Promise<string
     new RuntimeError("CreateContainerConfigError", `${what} ${of}`, { cause });
   if (!await exists(`${sub.volume}/${sub.subPath}`)) {
     try {
-      // With the bit by which what is made in it belongs to the pod's group.
-      const mode = ((await Deno.stat(sub.volume)).mode ?? 0o777) & 0o2777;
+      // With the bits by which what is made in it belongs to the pod's group, and is removed by its owner alone.
+      const mode = ((await Deno.stat(sub.volume)).mode ?? 0o777) & 0o7777;
       if (mounts) mounts.makeBeneath(sub.volume, sub.subPath, mode);
       else await makeInside(sub.volume, sub.subPath, mode);
     } catch (error) {

@@ -199,7 +199,7 @@ inOwnNamespace(import.meta.url, () => {
     const host = `${folder}/host`;
     const pod = podOf([{ name: "h", hostPath: { path: host, type: "DirectoryOrCreate" } }]);
     await volumes.setup(pod, facts);
-    await Deno.chmod(host, 0o770);
+    await Deno.chmod(host, 0o3770);
     await Deno.mkdir(`${host}/real`);
     await Deno.writeTextFile(`${host}/real/file`, "one");
     await Deno.symlink("real", `${host}/inner`);
@@ -218,7 +218,7 @@ inOwnNamespace(import.meta.url, () => {
     assertEquals(mounts.under(file).length, 1);
     // Another thing takes the place of the former.
     const made = await bound("new/deep");
-    assertEquals([made, modeOf(`${host}/new/deep`)], [file, "770"]);
+    assertEquals([made, modeOf(`${host}/new/deep`)], [file, "3770"]);
     assertEquals(mounts.under(made).length, 1);
     assertEquals(await bound("new/deep"), made);
     for (const subPath of ["out", "out/new", "up/x", "inner/hosts"]) {
