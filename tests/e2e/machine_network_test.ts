@@ -113,6 +113,8 @@ async function rules(m: Machines): Promise<void> {
     assertMatch(await m.on(i, "nft", "list", "tables"), /table ip plesio-proxy/);
     const file = "/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_close_wait";
     assertEquals((await m.on(i, "cat", file)).trim(), "3600");
+    assertEquals(await m.on(i, "curl", "-s", "http://127.0.0.1:10249/proxyMode"), "nftables");
+    assertMatch(await m.on(i, "curl", "-s", "http://127.0.0.1:10256/healthz"), /"healthy":true/);
   }
 }
 

@@ -31,7 +31,8 @@ import { isWithin, parseIpRange } from "./ip_range.ts";
 import { addressAt } from "./pool.ts";
 import { policyGuard, policyNotice } from "./policy_guard.ts";
 import { proxy } from "./proxy.ts";
-import type { ProxyMetrics } from "./proxy_metrics.ts";
+import { ProxyMetrics } from "./proxy_metrics.ts";
+import { proxyStatus } from "./proxy_status.ts";
 import { type Family, familyOf, type Place } from "./traffic.ts";
 
 /** How services are proxied: kube-proxy's `--proxy-mode`, and by sockets of this process. */
@@ -116,7 +117,10 @@ async function startProxy(system: System, machine: MachineNetwork): Promise<void
     });
   const spawn = { workers: 16, component: "kube-proxy" };
   if (proxyMode === "nftables") {
-    await startRules(system, machine, { nodeAddresses, ownAddresses });
+    const { metrics = new ProxyMetrics(ranges) } = machine;
+    await startRules(system, { ...machine, metrics }, { nodeAddresses, ownAddresses });
+    const status = { mode: proxyMode, node: nodes[0], metrics };
+    system.spawn("proxy/status", proxyStatus(status), { component: "kube-proxy" });
     // The kernel routes nothing from 127.0.0.1 to other hosts: sockets answer there.
     system.spawn("proxy/localhost", userspace(["127.0.0.1"], () => false), spawn);
   } else {

@@ -36,6 +36,10 @@ export class ProxyMetrics {
     "[ALPHA] Cumulative proxy rules Endpoint changes",
   );
 
+  /** When all was last as it should be, and since when that fails. */
+  #lastMs?: number;
+  #failingSinceMs?: number;
+
   constructor({ second }: { second?: unknown } = {}) {
     this.#families = (second ? ["IPv4", "IPv6"] : ["IPv4"]).map((ip_family) => ({ ip_family }));
   }
@@ -53,15 +57,24 @@ export class ProxyMetrics {
     const began = clock.monotonic();
     try {
       const result = await work();
+      this.#lastMs = clock.now();
+      this.#failingSinceMs = undefined;
       for (const family of this.#families) {
         this.#syncs.add(family, clock.monotonic() - began);
-        this.#lastSync.set(family, clock.now() / 1000);
+        this.#lastSync.set(family, this.#lastMs / 1000);
       }
       return result;
     } catch (error) {
+      this.#failingSinceMs ??= clock.now();
       for (const family of this.#families) this.#failures.add(family);
       throw error;
     }
+  }
+
+  /** What is told of the proxy's health. */
+  health(): { families: readonly string[]; lastMs?: number; failingSinceMs?: number } {
+    const families = this.#families.map(({ ip_family }) => ip_family);
+    return { families, lastMs: this.#lastMs, failingSinceMs: this.#failingSinceMs };
   }
 
   /** Lines for `/metrics`. */
