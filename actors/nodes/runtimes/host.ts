@@ -1,7 +1,9 @@
 /**
  * Facts of the machine that a node reports: processors, memory, names, the resolver's configuration.
- * Read once; what cannot be read is left out or has the value that says so.
+ * Read once; what cannot be read is left out or has the value that says so. And paths of the machine that pods may
+ * have written.
  */
+import { open } from "node:fs/promises";
 
 export interface HostFacts {
   cpus: number;
@@ -71,7 +73,40 @@ export async function realPathIn(folder: string, path: string): Promise<string |
   const [root, real] = await Promise.all(
     [folder, `${folder}/${path}`].map((at) => Deno.realPath(at)),
   );
-  return real === root || real.startsWith(`${root}/`) ? real : undefined;
+  return isWithin(root, real) ? real : undefined;
+}
+
+const isWithin = (root: string, real: string) => real === root || real.startsWith(`${root}/`);
+
+/** Something of the host that stays the same under this name, whatever comes to lie in its place. */
+export interface Held extends AsyncDisposable {
+  readonly path: string;
+}
+
+/** Only names a file: what reading a device or a pipe would do is not done. */
+const O_PATH = 0o10000000;
+
+/**
+ * What is at a path below a folder that pods write, held: what is read is what was judged, also when a pod puts a link
+ * there meanwhile. undefined: the path, or a link on it, leads out of the folder.
+ */
+export async function holdIn(folder: string, path: string): Promise<Held | undefined> {
+  const real = await realPathIn(folder, path);
+  if (real === undefined) return undefined;
+  // Programs in pods make no links there: that needs the right to write everywhere
+  if (Deno.build.os !== "linux") return { path: real, [Symbol.asyncDispose]: async () => {} };
+  const handle = await open(real, O_PATH).catch((cause) => {
+    throw new Deno.errors.NotFound(`${path} has gone`, { cause });
+  });
+  const held = { path: `/proc/self/fd/${handle.fd}`, [Symbol.asyncDispose]: () => handle.close() };
+  try {
+    if (isWithin(await Deno.realPath(folder), await Deno.readLink(held.path))) return held;
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+  await handle.close();
+  return undefined;
 }
 
 /** Removes a folder and all in it; what another node still uses of it is left to that one. */

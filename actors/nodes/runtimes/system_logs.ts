@@ -4,7 +4,7 @@
  * Every file is plain text, so that no log is a page that runs in the reader's browser.
  */
 import { basename } from "node:path";
-import { realPathIn } from "./host.ts";
+import { holdIn } from "./host.ts";
 
 /** Answers what lies at a path below `/logs/`; a folder's path is empty or ends with a slash. */
 export type SystemLogs = (path: string) => Promise<Response>;
@@ -30,9 +30,9 @@ export const noSystemLogs: SystemLogs = (path) =>
 
 async function entryOf(folder: string, path: string): Promise<Response> {
   if (path.includes("\0")) return nothing();
-  const real = await realPathIn(folder, path.replace(/\/+$/, ""));
-  if (real === undefined) return nothing();
-  const { isDirectory, isFile } = await Deno.stat(real);
+  await using held = await holdIn(folder, path.replace(/\/+$/, ""));
+  if (!held) return nothing();
+  const { isDirectory, isFile } = await Deno.stat(held.path);
   // A pipe would keep its reader waiting
   if (!isDirectory && !isFile) return nothing();
   const asFolder = path === "" || path.endsWith("/");
@@ -41,9 +41,9 @@ async function entryOf(folder: string, path: string): Promise<Response> {
     const location = isDirectory ? `${name}/` : `../${name}`;
     return new Response(null, { status: 301, headers: { location } });
   }
-  if (isFile) return plainText((await Deno.open(real)).readable);
+  if (isFile) return plainText((await Deno.open(held.path)).readable);
   const names: string[] = [];
-  for await (const entry of Deno.readDir(real)) {
+  for await (const entry of Deno.readDir(held.path)) {
     names.push(entry.isDirectory ? `${entry.name}/` : entry.name);
   }
   return pageOf(names.sort());

@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { nodeApi } from "../server.ts";
+import { holdIn } from "./host.ts";
 import { systemLogs } from "./system_logs.ts";
 
 /** A machine with a few logs, and a file beside its log folder. */
@@ -53,6 +54,36 @@ Deno.test("links within the log folder are followed, what leads out of it is not
     const response = await some.logs(path);
     assertEquals([response.status, await response.text()], [404, "404 page not found\n"], path);
   }
+});
+
+Deno.test({
+  name: "what is held stays what was judged, and a link that comes and goes never leads out",
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    await using some = await machine();
+    const path = `${some.folder}/pods/web/0.log`;
+    {
+      await using held = await holdIn(some.folder, "web.log");
+      await Deno.rename(path, `${path}.1`);
+      await Deno.symlink("../../../secret", path);
+      assertEquals(await Deno.readTextFile(held!.path), "listening\n");
+    }
+    assertEquals(await holdIn(some.folder, "web.log"), undefined);
+    const swap = async () => {
+      for (let i = 0; i < 200; i++) {
+        const next = `${some.folder}/next`;
+        if (i % 2) await Deno.symlink("../../../secret", next);
+        else await Deno.link(`${path}.1`, next);
+        await Deno.rename(next, path);
+      }
+    };
+    const read = async () => {
+      for (let i = 0; i < 200; i++) {
+        assertMatch(await (await some.logs("web.log")).text(), /listening|404/);
+      }
+    };
+    await Promise.all([swap(), read(), read()]);
+  },
 });
 
 Deno.test("what is absent, misspelt or no file is 404", async () => {

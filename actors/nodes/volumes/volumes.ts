@@ -25,7 +25,7 @@ import type { CsiVolumes } from "./csi_volumes.ts";
 import { usedIn } from "./disk_usage.ts";
 import { type HostTools, hostTools } from "./host_tools.ts";
 import { hostMounts, type Mounts, unmountAll } from "./kernel.ts";
-import { realPathIn } from "../runtimes/host.ts";
+import { holdIn } from "../runtimes/host.ts";
 import { fileSystem } from "../runtimes/meter.ts";
 import { iscsiTarget, teardownIscsi } from "./remote.ts";
 import type { PodTokens } from "./tokens.ts";
@@ -226,11 +226,13 @@ export class HostVolumes implements PodVolumes {
     const made = this.#pods.get(pod.metadata.uid)?.get(volume);
     if (!made) throw new Error(`cannot find volume "${volume}"`);
     // A link in it may lead anywhere on this machine.
-    const file = await realPathIn(made.path, path);
-    if (file === undefined) throw new Error(`"${path}" leads out of its volume`);
-    const { size } = await Deno.stat(file);
+    await using held = await holdIn(made.path, path);
+    if (!held) throw new Error(`"${path}" leads out of its volume`);
+    const { size, isFile } = await Deno.stat(held.path);
+    // A pipe would keep the container waiting
+    if (!isFile) throw new Error(`"${path}" is no file`);
     if (size > TEXT_BYTES_MAX) throw new Error(`"${path}" is larger than ${TEXT_BYTES_MAX} bytes`);
-    return await Deno.readTextFile(file);
+    return await Deno.readTextFile(held.path);
   }
 
   devices(pod: Pod, container: ContainerOf): Device[] {
