@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { loadCrdEngine } from "../crd/mod.ts";
 import { type Props, rootSchema } from "../crd/json_schema.ts";
 import { causeText } from "../field_errors.ts";
@@ -318,5 +318,39 @@ Deno.test("ruleErrors() refuses rules that cannot work", () => {
     "s.properties[a].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget " +
       "by factor of more than 100x (try simplifying the rule, or adding maxItems, maxProperties, and " +
       "maxLength where arrays, maps, and strings are declared)",
+  );
+});
+
+Deno.test("rules are estimated by sizes as upstream has them, so that what is in budget there is here", () => {
+  const name = { type: "string", maxLength: 253 };
+  const fields = { names: { type: "array", maxItems: 20, items: name }, free: { type: "string" } };
+  const list = { type: "array", maxItems: 50, items: { type: "object", properties: fields } };
+  const map = { type: "object", maxProperties: 8, additionalProperties: name };
+  const inBudget = (schema: Json, rule: string) => {
+    const a = { ...schema as object, "x-kubernetes-validations": [{ rule }] };
+    const found = ruleErrors("s", rootSchema({ type: "object", properties: { a } }));
+    for (const cause of found) assertMatch(causeText(cause), /estimated rule cost/);
+    return found.length === 0;
+  };
+  // The Gateway API's rule of annotations: keys of maps count as empty, whatever their length.
+  const key = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?/)?([A-Za-z0-9][-A-Za-z0-9_.]{0,61})?[A-Za-z0-9]$";
+  assertEquals(inBudget(map, `self.all(key, key.matches(r"""${key}"""))`), true);
+  assertEquals(inBudget(map, "self.all(key, key.split('/')[0].size() < 253)"), true);
+  assertEquals(inBudget(map, "self.all(k, v, k.matches('a+') && v.matches('a+'))"), true);
+  assertEquals(inBudget(map, "self.foo.matches('a+')"), false);
+  // Items of lists are as large as their schema says.
+  assertEquals(inBudget(list, "self.all(x, x.names.all(n, n.matches('^[a-z]+$')))"), true);
+  assertEquals(inBudget(list, "self.all(x, x.free.matches('^[a-z]+$'))"), false);
+  // What an expression makes has the size of the value that the rule is about: nothing for objects.
+  const object = { type: "object", properties: { name, list } };
+  assertEquals(inBudget(object, "self.name.split(',').all(p, p.matches('a'))"), true);
+  assertEquals(
+    inBudget(name, "self.split(',').all(p, p.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$'))"),
+    true,
+  );
+  assertEquals(inBudget(object, "self.list.map(x, x.names)[0].all(n, n.matches('a'))"), false);
+  assertEquals(
+    inBudget(list, "self.filter(x, has(x.free)).all(x, x.names.exists(n, n == 'a'))"),
+    false,
   );
 });

@@ -19,17 +19,7 @@ import {
 import { dynamicCall, isSearch, pattern, staticCall } from "./calls.ts";
 import { defineCore } from "./core_library.ts";
 import { type Estimate, priceOf, shorter } from "./costs.ts";
-import {
-  fixed,
-  isSized,
-  ONE,
-  type Range,
-  sizeEstimate,
-  sum,
-  union,
-  UNKNOWN,
-  ZERO,
-} from "./estimate.ts";
+import { fixed, ONE, type Range, sizeOfSchema, sum, union, UNKNOWN, ZERO } from "./estimate.ts";
 import { defineExtensions } from "./extensions.ts";
 import { checkFormat, checkLiteral } from "./literal_checks.ts";
 import { compileList, compileMap, compileMessage, memberOf } from "./literals.ts";
@@ -53,6 +43,7 @@ import {
   STRING,
   TYPE,
   type Type,
+  typeOfSchema,
   typeText,
   UINT,
 } from "./types.ts";
@@ -140,7 +131,8 @@ export class Compiler {
   /** Names of outside variables that the expression uses. */
   readonly used = new Set<string>();
   #scope = new Map<string, Variable>();
-  #root: Range | undefined;
+  /** The value that a rule is about. */
+  readonly root: Pick<Variable, "schema" | "size"> | undefined;
   #slots = 0;
 
   constructor(
@@ -153,7 +145,7 @@ export class Compiler {
     for (const [name, { type, schema, size: most }] of variables) {
       const size = most === undefined ? sizeOfSchema(schema) : { min: 0, max: most };
       this.#scope.set(name, { slot: this.#slots++, type, schema, size });
-      if (name === "self") this.#root = size;
+      if (name === "self") this.root = { schema, size };
     }
   }
 
@@ -248,7 +240,7 @@ export class Compiler {
     if (!Object.hasOwn(TYPE_NAMES, name)) return undefined;
     const type: Type = { kind: "type", a: TYPE_NAMES[name] };
     // Upstream takes its size for that of the value which the rule is about.
-    return constantCode(type, new TypeValue(name), ONE, this.#root);
+    return constantCode(type, new TypeValue(name), ONE, this.root?.size);
   }
 
   // --- fields and indices -----------------------------------------------------------------------------
@@ -283,12 +275,15 @@ export class Compiler {
     switch (type.kind) {
       case "object": {
         const field = type.fields === undefined ? { type: DYN } : type.fields.get(name);
-        if (field) return field;
+        if (field) {
+          const own = "schema" in field ? field.schema : undefined;
+          return { type: field.type, schema: fieldSchema(target.schema, name, own) };
+        }
         this.fail(pos, `undefined field '${name}'`);
         return undefined;
       }
       case "map":
-        return { type: type.b!, schema: target.schema?.items };
+        return { type: type.b! };
       case "dyn":
       case "param":
         return { type: DYN };
@@ -310,11 +305,12 @@ export class Compiler {
     const wrapped = isOptional || (optional && target.type.kind !== "dyn");
     const key = index.constant?.value;
     if (key !== undefined && isOddKey(key)) this.instantiation ??= oddKey(key);
-    const schema = target.schema?.items;
+    const schema = target.schema ? target.schema.items : this.root?.schema;
+    const size = target.entry?.value ?? (target.schema ? sizeOfSchema(schema) : this.root?.size);
     const code: Code = {
       type: wrapped ? optionalOf(type) : type,
       schema,
-      size: target.entry?.value ?? sizeOfSchema(schema),
+      size,
       cost: sum(target.cost, index.cost, ONE),
       attribute: "path",
       run: member(target, { index, optional }),
@@ -562,10 +558,13 @@ export class Compiler {
   }
 }
 
-/** The size that a schema allows its values; undefined where there is nothing to say. */
-export function sizeOfSchema(schema: Schema | undefined): Range | undefined {
-  if (!schema || schema.type === "any") return undefined;
-  return { min: 0, max: isSized(schema) ? sizeEstimate(schema) : 0 };
+/**
+ * The schema of a field of what lies where upstream believes a value to lie: for the items of a list that an
+ * expression makes, the fields of the value that the rule is about.
+ */
+function fieldSchema(place: Schema | undefined, name: string, own?: Schema): Schema | undefined {
+  const type = place && typeOfSchema(place);
+  return type ? type.fields?.get(name)?.schema : own;
 }
 
 function literalCode(value: unknown): Code {

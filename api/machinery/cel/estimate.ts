@@ -130,3 +130,9 @@ export function countMax(schema: Schema): number {
 export function isSized(schema: Schema): boolean {
   return ["string", "intOrString", "array", "map"].includes(schema.type);
 }
+
+/** The size that a schema allows its values; undefined where there is nothing to say. */
+export function sizeOfSchema(schema: Schema | undefined): Range | undefined {
+  if (!schema || schema.type === "any") return undefined;
+  return { min: 0, max: isSized(schema) ? sizeEstimate(schema) : 0 };
+}

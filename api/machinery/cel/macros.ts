@@ -6,7 +6,17 @@
 import { BROKEN, type Code, Deferred, noOverload, type Run, step } from "./code.ts";
 import type { Binding, Compiler } from "./compile.ts";
 import { LIST_COST, MAP_COST, selfCompared } from "./costs.ts";
-import { fixed, ONE, type Range, sum, times, union, UNKNOWN, ZERO } from "./estimate.ts";
+import {
+  fixed,
+  ONE,
+  type Range,
+  sizeOfSchema,
+  sum,
+  times,
+  union,
+  UNKNOWN,
+  ZERO,
+} from "./estimate.ts";
 import type { Node } from "./parser.ts";
 import {
   assignable,
@@ -121,13 +131,21 @@ function rangeTypes(type: Type, two: boolean): Type[] | undefined {
   return undefined;
 }
 
-/** The variables of a loop, with what is known of their sizes. */
-function bindings(range: Code, types: Type[], names: Node[]): Binding[] {
+/** Upstream holds the keys of a map with a schema to have no size, whatever their length: rules count on it. */
+function keySize({ schema, entry }: Code): Range | undefined {
+  return schema?.type === "map" ? ZERO : entry?.key;
+}
+
+/**
+ * The variables of a loop, with what is known of their sizes. What does not lie in the object (the parts of a split
+ * text, the results of `map`) has the size of the value that the rule is about, as upstream: rules count on that too.
+ */
+function bindings({ root }: Compiler, range: Code, types: Type[], names: Node[]): Binding[] {
   const isList = range.type.kind === "list";
   const items = range.schema?.items;
-  const size = items ? undefined : range.entry?.value;
-  const value = { schema: items, size };
-  const key = { schema: undefined, size: range.entry?.key };
+  const elsewhere = range.schema ? undefined : root;
+  const value = elsewhere ?? { schema: items, size: sizeOfSchema(items) ?? range.entry?.value };
+  const key = elsewhere ?? { schema: undefined, size: keySize(range) };
   return names.map((node, i) => {
     const { name } = node as Node & { op: "ident" };
     const last = i === names.length - 1;
@@ -151,7 +169,7 @@ function compileLoop(
     compiler.fail(target.pos, why);
     return undefined;
   }
-  return compiler.within(bindings(range, types, plan.names), (slots) => {
+  return compiler.within(bindings(compiler, range, types, plan.names), (slots) => {
     const predicate = plan.predicate && compiler.node(plan.predicate);
     const result = plan.result && compiler.node(plan.result);
     if (predicate === BROKEN || result === BROKEN) return undefined;
@@ -328,13 +346,13 @@ function collector(loop: Loop): Code {
   if (broken) return broken;
   const append = sum(fixed(APPEND_COST), result?.cost ?? ONE);
   const step = predicate ? sum(predicate.cost, union(append, ONE)) : append;
-  const size = result ? result.size ?? UNKNOWN : range.entry?.value ?? UNKNOWN;
+  const kept = range.type.kind === "map" ? keySize(range) : range.entry?.value;
+  const size = (result ? result.size : kept) ?? UNKNOWN;
   return {
     type: listOf(item),
     cost: folded(loop, fixed(LIST_COST), ONE, step),
     size: rangeSize(loop),
     entry: { key: ONE, value: union(ZERO, size) },
-    schema: result || range.type.kind !== "list" ? undefined : range.schema,
     run: (run) => collect(loop, run),
   };
 }
