@@ -114,11 +114,9 @@ export class Definitions {
     const next = { ...crd, status } as Definition;
     if (isTrue(next, "Established")) await this.#serve(name, next);
     await this.#register(crd.spec.group, others);
-    const held = crd.metadata.finalizers?.includes(CLEANUP_FINALIZER);
-    if (held && sameJson(status, crd.status)) return;
+    if (sameJson(status, crd.status)) return;
     await this.#write(name, item.revision, (copy) => {
       copy.status = edit(status) as Crd["status"];
-      if (!held) copy.metadata.finalizers = [...copy.metadata.finalizers ?? [], CLEANUP_FINALIZER];
     });
   }
 

@@ -4,6 +4,7 @@
  * one pure decision, taken inside the store's write.
  */
 import type { Draft, Item } from "../../kv/contract.ts";
+import { CLEANUP_FINALIZER } from "../machinery/crd/mod.ts";
 import { conflict, notFound } from "../machinery/errors.ts";
 import type { DeepReadonly, Kind, KubeObject, Status } from "../machinery/types.ts";
 import { admissionOf, admitCommit, committers, mutate, review } from "./admit.ts";
@@ -47,6 +48,8 @@ export interface DeletionRules {
   grace(object: DeepReadonly<KubeObject>, asked: number | undefined): number;
   /** Finalizers that are not in metadata. */
   held(object: DeepReadonly<KubeObject>): boolean;
+  /** A finalizer that deletion begins with, whatever else is asked for. */
+  finalizer?: string;
   /** Changes the object when it begins to be deleted. */
   begin(object: KubeObject, now: number): void;
   /** Dependents are orphaned when nobody says otherwise. */
@@ -56,6 +59,7 @@ export interface DeletionRules {
 function rulesOf(kind: Kind): DeletionRules {
   const pods = kind.path === "/registry/pods";
   const namespaces = kind.path === "/registry/namespaces";
+  const definitions = kind.path === "/registry/apiextensions.k8s.io/customresourcedefinitions";
   return {
     grace(object, asked) {
       if (!kind.hooks.gracePeriod) return 0;
@@ -71,10 +75,9 @@ function rulesOf(kind: Kind): DeletionRules {
     held: (object) => namespaces && (object.spec?.finalizers?.length ?? 0) > 0,
     begin(object, now) {
       if (namespaces) object.status = { ...object.status, phase: "Terminating" };
-      if (kind.path === "/registry/apiextensions.k8s.io/customresourcedefinitions") {
-        beginCrdDeletion(object, now);
-      }
+      if (definitions) beginCrdDeletion(object, now);
     },
+    finalizer: definitions ? CLEANUP_FINALIZER : undefined,
     orphans: kind.group === "" && kind.plural === "replicationcontrollers" ||
       kind.group === "batch" && kind.plural === "jobs",
   };
@@ -165,6 +168,9 @@ function finalizersFor(
   rules: DeletionRules,
 ): string[] {
   const present = old.metadata.finalizers ?? [];
+  if (rules.finalizer && !old.metadata.deletionTimestamp) {
+    return present.includes(rules.finalizer) ? [...present] : [...present, rules.finalizer];
+  }
   const policy = options.propagationPolicy;
   let orphan: boolean;
   let foreground: boolean;

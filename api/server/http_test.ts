@@ -292,6 +292,7 @@ Deno.test("http: custom resources come and go with their definition", async () =
   assertEquals((await ask(f, crds, { method: "POST", body: definition })).status, 201);
   for (;;) {
     const { object } = await events.next();
+    assertEquals(object.metadata.finalizers, undefined);
     const conditions = object.status?.conditions ?? [];
     if (
       conditions.some((c: { type: string; status: string }) =>
@@ -326,7 +327,11 @@ Deno.test("http: custom resources come and go with their definition", async () =
     body: {},
   });
   assertEquals(strategic.status, 415);
-  await ask(f, `${crds}/widgets.example.com`, { method: "DELETE" });
+  const foreground = "?propagationPolicy=Foreground";
+  const ended = await ask(f, `${crds}/widgets.example.com${foreground}`, { method: "DELETE" });
+  assertEquals((await ended.json()).metadata.finalizers, [
+    "customresourcecleanup.apiextensions.k8s.io",
+  ]);
   for (;;) if ((await events.next()).type === "DELETED") break;
   await events.stop();
   assertEquals(f.database.objects.view().count("/registry/example.com/widgets/"), 0);
