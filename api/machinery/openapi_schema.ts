@@ -373,7 +373,7 @@ export class Definitions {
         properties[key] = this.#customNode(schemas, field);
       }
       if (root || schema.embedded) this.#rootFields(schemas, properties);
-      out.properties = properties;
+      if (Object.keys(properties).length > 0) out.properties = properties;
     }
     if (schema.items && !hidden) {
       const items = this.#customNode(schemas, schema.items);

@@ -171,7 +171,8 @@ export interface SchemaValidations {
   anyOf?: SchemaValidations[];
   oneOf?: SchemaValidations[];
   not?: SchemaValidations;
-  /** Of junctors: nested properties and items. */
+  /** Of junctors: what elsewhere is the schema's own. */
+  format?: string;
   properties?: Record<string, SchemaValidations>;
   items?: SchemaValidations;
   required?: string[];

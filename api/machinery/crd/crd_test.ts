@@ -209,6 +209,31 @@ Deno.test("valueErrors() judges objects in upstream's words", () => {
   assertEquals(errors({ size: 99, color: "red" }, { size: 99 }), []);
 });
 
+Deno.test("valueErrors() asks for formats inside junctors, as the Gateway API's addresses have them", () => {
+  const address = { anyOf: [{ format: "ipv4" }, { format: "ipv6" }] };
+  const schema = rootSchema({
+    type: "object",
+    properties: {
+      spec: {
+        type: "object",
+        properties: { value: { type: "string" }, kind: { type: "string" } },
+        oneOf: [
+          { properties: { kind: { enum: ["IP"] }, value: address } },
+          { properties: { kind: { not: { enum: ["IP"] } } } },
+        ],
+      },
+    },
+  });
+  const errors = (spec: Json) => valueErrors(schema, { spec }).map(causeText);
+  assertEquals(errors({ kind: "IP", value: "10.0.0.1" }), []);
+  assertEquals(errors({ kind: "IP", value: "::1" }), []);
+  assertEquals(errors({ kind: "Name", value: "here" }), []);
+  assertEquals(
+    errors({ kind: "IP", value: "here" })[0],
+    '<nil>: Invalid value: "": "spec" must validate one and only one schema (oneOf). Found none valid',
+  );
+});
+
 Deno.test("customKinds() makes rows that decode, prune, default and select", async () => {
   const [kind] = await customKinds(
     crd(SPEC, (c) => {

@@ -177,6 +177,7 @@ function isIntOrString(props: Props, key: string): boolean {
 /** What a schema inside allOf, anyOf, oneOf or not asks of a value. */
 function nestedValidations(props: Props): SchemaValidations | undefined {
   const out: Record<string, unknown> = { ...validationsOf(props) };
+  if (props.format) out.format = props.format;
   if (props.required?.length) out.required = props.required;
   if (isMap(props.properties)) {
     const properties: Record<string, SchemaValidations> = {};

@@ -110,17 +110,18 @@ function check(
     return;
   }
   if (schema.validations) validate(schema.validations, value, path, causes);
-  if (typeof value === "string") format(schema, value, path, causes);
-  else if (typeof value === "number") integerRange(schema, value, path, causes);
+  if (typeof value === "string" && ["string", "any"].includes(schema.type)) {
+    format(schema.format, value, path, causes);
+  }
+  if (typeof value === "number") integerRange(schema, value, path, causes);
   else if (Array.isArray(value)) items(schema, value, old, path, causes);
   else if (isMap(value)) members(schema, value, old, path, causes, root);
 }
 
-function format(schema: Schema, value: string, path: string, causes: Cause[]): void {
-  if (!schema.format || (schema.type !== "string" && schema.type !== "any")) return;
-  const good = formatCheck(schema.format);
+function format(name: string | undefined, value: string, path: string, causes: Cause[]): void {
+  const good = name ? formatCheck(name) : undefined;
   if (!good || good(value)) return;
-  const text = `${path} in body must be of type ${schema.format}: ${goQuote(value)}`;
+  const text = `${path} in body must be of type ${name}: ${goQuote(value)}`;
   causes.push(typeInvalid(path, value, text));
 }
 
@@ -278,6 +279,7 @@ function text(v: SchemaValidations, value: string, path: string, causes: Cause[]
   } else if (pattern !== undefined && !patternOf(pattern).test(value)) {
     causes.push(invalid(path, value, `${path} in body should match '${pattern}'`));
   }
+  format(v.format, value, path, causes);
 }
 
 function number(v: SchemaValidations, value: number, path: string, causes: Cause[]): void {
