@@ -57,6 +57,7 @@ import { SERVICE_RANGE } from "./server/allocators.ts";
 import { httpClient } from "./client/http.ts";
 import { Aggregation, type RemoteKinds } from "./server/aggregation/registry.ts";
 import type { FrontProxyIdentity } from "./server/aggregation/remote.ts";
+import { chainOf } from "./server/admit.ts";
 import { type AppOptions, callOfRequest, createApp, responseOf } from "./server/app.ts";
 import { Definitions } from "./server/crds.ts";
 import type { Deps, VirtualAnswer } from "./server/deps.ts";
@@ -279,7 +280,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     clock,
     authenticate: options.authenticate ?? nobody,
     authorizer: options.authorizer,
-    admission: options.admission ?? [],
+    admission: chainOf(options.admission ?? []),
     dialer: options.elsewhere?.(here) ?? here,
     ...(processes && { relayed: relayedHere(here, options.allNodes) }),
     tunnels,

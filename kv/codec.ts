@@ -263,7 +263,9 @@ export function encodeHead(head: HeadRecord): Uint8Array {
   view.setFloat64(25, head.sum);
   view.setFloat64(33, head.batch);
   writeHex(scratch, 41, head.writer);
-  return scratch.slice(0, HEAD_BYTES);
+  const whole = new Uint8Array(HEAD_BYTES);
+  for (let i = 0; i < HEAD_BYTES; i++) whole[i] = scratch[i];
+  return whole;
 }
 
 /** Takes a head apart. Throws DatabaseError for bytes that are none. */

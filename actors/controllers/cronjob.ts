@@ -163,7 +163,7 @@ async function cleanHistory(
     ["Failed", cron.spec.failedJobsHistoryLimit],
   ];
   for (const [type, limit] of limits) {
-    if (limit === undefined) continue;
+    if (limit === undefined || children.length <= limit) continue;
     const ended = children.filter((job) => finishedCondition(job)?.type === type)
       .sort((a, b) => timeOf(a.status?.startTime) - timeOf(b.status?.startTime) || byAge(a, b));
     for (const job of ended.slice(0, Math.max(0, ended.length - limit))) {

@@ -37,14 +37,15 @@ export function better(one: Reason, other: Reason): Reason {
 /** The newest revisions that an actor wrote. */
 export class OwnRevisions {
   readonly #revisions = new Set<number>();
+  /** The same in the order in which they came, round and round. */
+  readonly #order: number[] = [];
+  #next = 0;
 
   add(revision: number): void {
+    this.#revisions.delete(this.#order[this.#next]);
     this.#revisions.add(revision);
-    if (this.#revisions.size <= OWN_REVISIONS_MAX) return;
-    for (const oldest of this.#revisions) {
-      this.#revisions.delete(oldest);
-      return;
-    }
+    this.#order[this.#next] = revision;
+    this.#next = (this.#next + 1) % OWN_REVISIONS_MAX;
   }
 
   /** A revision as the reason that it is for this actor. */

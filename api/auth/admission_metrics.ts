@@ -50,6 +50,11 @@ const pluginTexts = (type: Asked["type"], rejected: boolean) =>
   new LabelTexts((name: string, operation: string) =>
     `name="${name}",operation="${operation}",rejected="${rejected}",type="${type}"`
   );
+const stepTexts = (type: Asked["type"]) =>
+  new LabelTexts((rejected: boolean, operation: string) =>
+    `operation="${operation}",rejected="${rejected}",type="${type}"`
+  );
+const STEPS = { admit: stepTexts("admit"), validate: stepTexts("validate") };
 const PLUGINS = {
   admit: [pluginTexts("admit", false), pluginTexts("admit", true)],
   validate: [pluginTexts("validate", false), pluginTexts("validate", true)],
@@ -152,7 +157,7 @@ export class AdmissionMetrics {
   /** A step of admission is over: all plugins that change an object, or all that judge it. */
   stepped(type: "admit" | "validate", operation: string, ended: { ms: number; rejected: boolean }) {
     const { ms, rejected } = ended;
-    this.#steps.add(`operation="${operation}",rejected="${rejected}",type="${type}"`, ms);
+    this.#steps.add(STEPS[type].of(rejected, operation), ms);
   }
 
   /** One plugin has had its say. */

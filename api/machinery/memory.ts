@@ -1,27 +1,34 @@
-/** A map that forgets what was used longest ago. */
+/** A map that forgets what has not been used for long. */
 
-/** See the module's text. Values are never undefined: that means not known. */
+/**
+ * Two generations: when the younger one is full it becomes the older one, and what that held is forgotten; whoever is
+ * asked for in the older one is young again. (One map in the order of use takes an entry out and puts it in again at
+ * every look, and walks over the holes of all that went before when it forgets the first.) Values are never undefined:
+ * that means not known.
+ */
 export class Memory<V> {
-  readonly #map = new Map<string, V>();
+  #young = new Map<string, V>();
+  #old = new Map<string, V>();
   readonly #max: number;
 
-  /** `max`: entries that are kept. */
+  /** `max`: entries that are kept at most. The half of them that was used last surely is. */
   constructor(max: number) {
-    this.#max = max;
+    this.#max = Math.ceil(max / 2);
   }
 
   get(key: string): V | undefined {
-    const value = this.#map.get(key);
-    if (value !== undefined) {
-      this.#map.delete(key);
-      this.#map.set(key, value);
-    }
-    return value;
+    const young = this.#young.get(key);
+    if (young !== undefined) return young;
+    const old = this.#old.get(key);
+    if (old !== undefined) this.set(key, old);
+    return old;
   }
 
   set(key: string, value: V): void {
-    this.#map.delete(key);
-    this.#map.set(key, value);
-    if (this.#map.size > this.#max) this.#map.delete(this.#map.keys().next().value!);
+    if (this.#young.size >= this.#max && !this.#young.has(key)) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(key, value);
   }
 }

@@ -68,110 +68,141 @@ function optionsOf(request: ApiRequest, operation: Operation): Record<string, un
   return options;
 }
 
+/** Plugins by what they have a say in: there are some thirty, few of them in any one step. */
+export interface AdmissionChain {
+  readonly mutating: readonly AdmissionPlugin[];
+  readonly validating: readonly AdmissionPlugin[];
+  readonly committing: readonly AdmissionPlugin[];
+}
+
+/** Sorts plugins by steps, each in its order. */
+export function chainOf(plugins: readonly AdmissionPlugin[]): AdmissionChain {
+  return {
+    mutating: plugins.filter((plugin) => plugin.mutate),
+    validating: plugins.filter((plugin) => plugin.validate),
+    committing: plugins.filter((plugin) => plugin.commit),
+  };
+}
+
+/** What a step does, as a whole or with one plugin. */
+type Act<T> = (step: Step, plugin: AdmissionPlugin) => T | Promise<T>;
+
+/**
+ * One step over one write, which tells how long it took and how long each plugin did. Some ten are asked at every write:
+ * one that answers at once costs no allocation.
+ */
+class Step {
+  readonly deps: Deps;
+  readonly admission: Admission;
+  /** Of writes inside their function. */
+  readonly draft: Draft<KubeObject> | undefined;
+  readonly #type: "admit" | "validate";
+  readonly #began: number;
+  /** When the plugin that is asked had its turn. */
+  #since: number;
+
+  constructor(
+    deps: Deps,
+    admission: Admission,
+    type: "admit" | "validate",
+    draft?: Draft<KubeObject>,
+  ) {
+    this.deps = deps;
+    this.admission = admission;
+    this.draft = draft;
+    this.#type = type;
+    this.#began = this.#since = deps.clock.monotonic();
+  }
+
+  /** Runs the step. */
+  run<T>(act: Act<T>): T | Promise<T> {
+    return this.#told(act, undefined);
+  }
+
+  /** Lets one plugin have its say. */
+  ask(plugin: AdmissionPlugin, act: Act<void>): void | Promise<void> {
+    return this.#told(act, plugin);
+  }
+
+  #told<T>(act: Act<T>, plugin: AdmissionPlugin | undefined): T | Promise<T> {
+    let done: T | Promise<T>;
+    try {
+      done = act(this, plugin!);
+    } catch (error) {
+      this.#tell(plugin, true);
+      throw error;
+    }
+    if (done instanceof Promise) return this.#late(done, plugin);
+    this.#tell(plugin, false);
+    return done;
+  }
+
+  async #late<T>(done: Promise<T>, plugin: AdmissionPlugin | undefined): Promise<T> {
+    let rejected = true;
+    try {
+      const value = await done;
+      rejected = false;
+      return value;
+    } finally {
+      this.#tell(plugin, rejected);
+    }
+  }
+
+  #tell(plugin: AdmissionPlugin | undefined, rejected: boolean): void {
+    const { admissions, clock } = this.deps;
+    if (!admissions) return;
+    const type = this.#type;
+    const { operation } = this.admission;
+    const now = clock.monotonic();
+    if (!plugin) return admissions.stepped(type, operation, { ms: now - this.#began, rejected });
+    admissions.asked({ plugin: plugin.name, type, rejected }, operation, now - this.#since);
+    this.#since = now;
+  }
+}
+
 /**
  * Runs the mutating plugins; tells whether any may have changed something. All of them run a second time when a webhook
  * has changed the object: what they would add to what it added is added too (upstream: admission/reinvocation.go).
  * It answers at once as long as they do.
  */
 export function mutate(deps: Deps, admission: Admission): boolean | Promise<boolean> {
-  return stepped(deps, admission, "admit", () => {
-    const changed = mutateFrom(deps, admission, { from: 0, changed: false });
-    return typeof changed === "boolean"
-      ? changed
-      : changed.then((late) => mutateAgain(deps, admission, late));
-  });
+  return new Step(deps, admission, "admit").run(mutateAll);
 }
 
-/** Runs a step of admission, and tells how long it took. */
-function stepped<T>(
-  { admissions, clock }: Deps,
-  { operation }: Admission,
-  type: "admit" | "validate",
-  step: () => T | Promise<T>,
-): T | Promise<T> {
-  if (!admissions) return step();
-  const since = clock.monotonic();
-  return reported(
-    step,
-    (rejected) => admissions.stepped(type, operation, { ms: clock.monotonic() - since, rejected }),
-  );
+function mutateAll(step: Step): boolean | Promise<boolean> {
+  const changed = mutateFrom(step, { from: 0, changed: false });
+  return typeof changed === "boolean" ? changed : changed.then((late) => mutateAgain(step, late));
 }
 
-/** Lets one plugin have its say, and tells how long it took. Some ten times a write. */
-function asked(
-  { admissions, clock }: Deps,
-  { operation }: Admission,
-  { plugin: { name }, type, at }: {
-    plugin: AdmissionPlugin;
-    type: "admit" | "validate";
-    /** When it is its turn; then, when it is the next one's: reading the clock is what costs most. */
-    at: { since: number };
-  },
-  say: () => void | Promise<void>,
-): void | Promise<void> {
-  if (!admissions) return say();
-  return reported(say, (rejected) => {
-    const { since } = at;
-    at.since = clock.monotonic();
-    admissions.asked({ plugin: name, type, rejected }, operation, at.since - since);
-  });
-}
-
-/** Does something that may take its time, and tells at its end whether it was refused. */
-function reported<T>(
-  act: () => T | Promise<T>,
-  over: (rejected: boolean) => void,
-): T | Promise<T> {
-  const refused = (error: unknown): never => {
-    over(true);
-    throw error;
-  };
-  let done: T | Promise<T>;
-  try {
-    done = act();
-  } catch (error) {
-    return refused(error);
-  }
-  if (done instanceof Promise) return done.then((late) => (over(false), late), refused);
-  over(false);
-  return done;
-}
-
-function mutateAgain(
-  deps: Deps,
-  admission: Admission,
-  changed: boolean,
-): boolean | Promise<boolean> {
-  const again = admission.reinvocation;
+function mutateAgain(step: Step, changed: boolean): boolean | Promise<boolean> {
+  const again = step.admission.reinvocation;
   if (!again?.wanted) return changed;
   again.again = true;
-  const ran = mutateFrom(deps, admission, { from: 0, changed });
+  const ran = mutateFrom(step, { from: 0, changed });
   return typeof ran === "boolean" ? changed : ran.then(() => changed);
 }
 
+const sayMutating: Act<void> = ({ admission }, plugin) => plugin.mutate!(admission);
+const sayValidating: Act<void> = ({ admission }, plugin) => plugin.validate!(admission);
+const sayCommitting: Act<void> = ({ admission, draft }, plugin) =>
+  plugin.commit!(admission, draft!);
+
 function mutateFrom(
-  deps: Deps,
-  admission: Admission,
+  step: Step,
   so: { from: number; changed: boolean },
 ): boolean | Promise<boolean> {
   let { changed } = so;
-  const at = { since: deps.clock.monotonic() };
-  const { admission: plugins } = deps;
-  // Some thirty at every write, of which most have no say: by index, which allocates nothing
-  for (let i = so.from; i < plugins.length; i++) {
-    const plugin = plugins[i];
-    if (!plugin.mutate || !plugin.handles(admission)) continue;
+  const { admission } = step;
+  const { mutating } = step.deps.admission;
+  for (let i = so.from; i < mutating.length; i++) {
+    const plugin = mutating[i];
+    if (!plugin.handles(admission)) continue;
     if (!plugin.refuses) {
       if (!changed) own(admission.object);
       changed = true;
     }
-    const pending = asked(
-      deps,
-      admission,
-      { plugin, type: "admit", at },
-      () => plugin.mutate!(admission),
-    );
-    if (pending) return pending.then(() => mutateFrom(deps, admission, { from: i + 1, changed }));
+    const pending = step.ask(plugin, sayMutating);
+    if (pending) return pending.then(() => mutateFrom(step, { from: i + 1, changed }));
   }
   return changed;
 }
@@ -183,37 +214,34 @@ function own(object: KubeObject | undefined): void {
 
 /** Runs the validating plugins; a promise only where one of them has to wait. */
 export function review(deps: Deps, admission: Admission): void | Promise<void> {
-  return stepped(deps, admission, "validate", () => reviewFrom(deps, admission, 0));
+  return new Step(deps, admission, "validate").run(reviewAll);
 }
 
-function reviewFrom(deps: Deps, admission: Admission, from: number): void | Promise<void> {
-  const at = { since: deps.clock.monotonic() };
-  const { admission: plugins } = deps;
-  for (let i = from; i < plugins.length; i++) {
-    const plugin = plugins[i];
-    if (!plugin.validate || !plugin.handles(admission)) continue;
-    const pending = asked(
-      deps,
-      admission,
-      { plugin, type: "validate", at },
-      () => plugin.validate!(admission),
-    );
-    if (pending) return pending.then(() => reviewFrom(deps, admission, i + 1));
+function reviewAll(step: Step): void | Promise<void> {
+  return reviewFrom(step, 0);
+}
+
+function reviewFrom(step: Step, from: number): void | Promise<void> {
+  const { validating } = step.deps.admission;
+  for (let i = from; i < validating.length; i++) {
+    const plugin = validating[i];
+    if (!plugin.handles(step.admission)) continue;
+    const pending = step.ask(plugin, sayValidating);
+    if (pending) return pending.then(() => reviewFrom(step, i + 1));
   }
 }
 
 /** Whether any validating plugin looks. */
 export function reviewed(deps: Deps, admission: Admission): boolean {
-  return deps.admission.some((plugin) => plugin.validate && plugin.handles(admission));
+  return deps.admission.validating.some((plugin) => plugin.handles(admission));
 }
 
 /** The plugins that want a say inside the write. */
 export function committers(deps: Deps, admission: Admission): readonly AdmissionPlugin[] {
   if (admission.kind.store === "events") return NONE;
   let found: AdmissionPlugin[] | undefined;
-  const { admission: plugins } = deps;
-  for (let i = 0; i < plugins.length; i++) {
-    if (plugins[i].commit && plugins[i].handles(admission)) (found ??= []).push(plugins[i]);
+  for (const plugin of deps.admission.committing) {
+    if (plugin.handles(admission)) (found ??= []).push(plugin);
   }
   return found ?? NONE;
 }
@@ -226,12 +254,10 @@ export function admitCommit(
   plugins: readonly AdmissionPlugin[],
   { admission, draft }: { admission: Admission; draft: Draft<KubeObject> },
 ): void {
+  if (plugins.length === 0) return;
+  const step = new Step(deps, admission, "validate", draft);
   for (const plugin of plugins) {
     if (plugin.mutate || plugin.validate) plugin.commit!(admission, draft);
-    else {
-      const at = { since: deps.clock.monotonic() };
-      const say = () => plugin.commit!(admission, draft);
-      asked(deps, admission, { plugin, type: "validate", at }, say);
-    }
+    else step.ask(plugin, sayCommitting);
   }
 }

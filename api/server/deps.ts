@@ -15,7 +15,7 @@ import {
   TermOverError,
   TooLargeError,
 } from "../../kv/contract.ts";
-import type { AdmissionPlugin, Authorizer } from "../auth/contract.ts";
+import type { Authorizer } from "../auth/contract.ts";
 import type { Auth } from "../auth/mod.ts";
 import type { User } from "../client/contract.ts";
 import type { NodeDialer } from "../client/node_api.ts";
@@ -34,6 +34,7 @@ import {
 import type { Spans } from "../machinery/spans.ts";
 import type { Pace } from "../machinery/pace.ts";
 import { formatTime } from "../machinery/time.ts";
+import type { AdmissionChain } from "./admit.ts";
 import type { Arrivals } from "./arrivals.ts";
 import type { Auditor } from "./audit.ts";
 import type { TraceIds } from "./causes.ts";
@@ -91,7 +92,7 @@ export interface Deps {
   /** Whose a request is, by its credentials; throws or rejects with 401. */
   authenticate: Auth["authenticate"];
   authorizer: Authorizer;
-  admission: readonly AdmissionPlugin[];
+  admission: AdmissionChain;
   dialer?: NodeDialer;
   /** Finds nodes of this process alone, for the others; absent where there are no others. */
   relayed?: NodeDialer;

@@ -4,6 +4,7 @@
  * front). Computing times is the CronJob controller's.
  */
 
+import { Memory } from "../../machinery/memory.ts";
 import { parseDuration } from "../../machinery/time.ts";
 
 interface Bounds {
@@ -114,8 +115,17 @@ function rangeProblem(text: string, bounds: Bounds): string | undefined {
   return step === 0 ? `step of range should be a positive number: ${text}` : undefined;
 }
 
+/** Zones that were asked for: Intl takes long, and a CronJob's is asked for at each write of its status. */
+const zones = new Memory<boolean>(1_000);
+
 /** Whether the runtime knows a time zone of that name. */
 export function isTimeZone(name: string): boolean {
+  const known = zones.get(name) ?? isKnownToIntl(name);
+  zones.set(name, known);
+  return known;
+}
+
+function isKnownToIntl(name: string): boolean {
   // Intl takes offsets such as +01:00 too, which the time zone database does not name.
   if (!/^[A-Za-z]/.test(name)) return false;
   try {
