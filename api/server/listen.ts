@@ -14,6 +14,7 @@ import { type Clock, RealClock } from "../../kv/clock.ts";
 import { Connections, IDLE_MS_MAX } from "./connections.ts";
 import { Gate } from "./gate.ts";
 import type { Call, Reply } from "./http.ts";
+import { memoryGiver } from "./memory.ts";
 import { callOf, serve } from "./serving.ts";
 
 export type { Http2Session, IncomingMessage, ServerResponse, Socket, TLSSocket };
@@ -349,22 +350,11 @@ function refusal(status: string): string {
   return `HTTP/1.1 ${status}\r\nConnection: close\r\n\r\n`;
 }
 
-/** By how much the heap must have grown for a collection to be worth its pause. */
-const GROWN_BYTES_MIN = 32 * 1024 * 1024;
-/** The heap after the last one. */
-let heapBytes = 0;
-
-/**
- * Gives back what a busy time took. V8 collects garbage as it makes some, and keeps the pages: a server with nothing to do
- * would hold for good what its busiest minute needed. It takes some hundred milliseconds, when nobody asks, and only where
- * the process was started with `--expose-gc`.
- */
-function giveBackMemory(): void {
-  const { gc } = globalThis as { gc?: (options: { type: string; flavor: string }) => void };
-  if (!gc || Deno.memoryUsage().heapTotal < heapBytes + GROWN_BYTES_MIN) return;
-  gc({ type: "major", flavor: "last-resort" });
-  heapBytes = Deno.memoryUsage().heapTotal;
-}
+const { gc } = globalThis as { gc?: (options: { type: string; flavor: string }) => void };
+const giveBackMemory = memoryGiver({
+  heapBytes: () => Deno.memoryUsage().heapTotal,
+  collect: gc && (() => gc({ type: "major", flavor: "last-resort" })),
+});
 
 async function secureServer(tls: TlsFiles, streamsMax: number): Promise<Http2SecureServer> {
   const { createSecureServer } = await import("node:http2");
