@@ -9,7 +9,9 @@
  *
  * The other names are kube-proxy's: `service-ips`, `service-nodeports`, `nodeport-ips`, `cluster-ips`, `firewall-ips`,
  * `no-endpoint-services`, `no-endpoint-nodeports`, `hairpin-connections`. ClientIP affinity is one map with timeouts:
- * client and service to endpoint, written by the first packet of a connection once its endpoint is chosen.
+ * client and service to endpoint, written by the first packet of a connection once its endpoint is chosen. Of IPv6 those
+ * are more than nft 1.0.6 has registers for: there a hash of the client chooses, which holds as long as as many endpoints
+ * are there, and knows no timeout.
  */
 import type { DeepReadonly, KubeObject } from "../../../api/machinery/types.ts";
 import { addressesOf } from "./endpoints.ts";
@@ -59,9 +61,7 @@ export function serviceRules(
   for (const port of (service.spec.ports ?? []) as readonly ServicePort[]) {
     const candidates = candidatesOf(all, port, place.family, place.nodes);
     const found = reachable(candidates, place);
-    // A client, a service and an endpoint of IPv6 are more than nft 1.0.6 has registers for: no affinity there.
-    const affinity = place.family === 4 ? affinitySeconds(service) : undefined;
-    const writer = new PortWriter(service, port, bounded(found), rules.elements, affinity);
+    const writer = new PortWriter(service, port, bounded(found), rules.elements, place.family);
     for (const address of addresses.cluster) {
       if (found.any || !place.answered?.has(address)) writer.cluster(address);
     }
@@ -102,6 +102,8 @@ class PortWriter {
   readonly #found: Reachable;
   readonly #elements: Elements;
   readonly #affinity: number | undefined;
+  /** Whether clients' endpoints are kept in a map. */
+  readonly #remembers: boolean;
   readonly #internalLocal: boolean;
   readonly #externalLocal: boolean;
 
@@ -110,13 +112,14 @@ class PortWriter {
     port: ServicePort,
     found: Reachable,
     elements: Elements,
-    affinity: number | undefined,
+    family: Family,
   ) {
     this.#protocol = (port.protocol ?? "TCP").toLowerCase();
     this.#port = port.port;
     this.#found = found;
     this.#elements = elements;
-    this.#affinity = affinity;
+    this.#affinity = affinitySeconds(service);
+    this.#remembers = this.#affinity !== undefined && family === 4;
     const { internalLocal, externalLocal } = policiesOf(service);
     this.#internalLocal = internalLocal;
     this.#externalLocal = externalLocal;
@@ -202,7 +205,7 @@ class PortWriter {
   }
 
   #remember(map: string, key: string): void {
-    if (this.#affinity === undefined) return;
+    if (!this.#remembers) return;
     this.#elements.set(`${map} ${key}`, `goto remember/${this.#affinity}`);
   }
 }

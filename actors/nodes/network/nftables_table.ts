@@ -168,13 +168,16 @@ export function chainRules(name: string, options: TableOptions): string[] {
     );
   }
   const translate = `dnat ${ip} addr . port to`;
-  if (first.endsWith("-sticky")) {
+  const sticky = first.endsWith("-sticky");
+  if (sticky && options.family === 4) {
     const known = `${ip} saddr . ${ip} daddr . meta l4proto . th dport map @affinity`;
     return [`${translate} ${known}`, `goto ${first.slice(0, -"-sticky".length)}/${rest[0]}`];
   }
   const [prefix, policy] = first.split("-");
+  const by = sticky ? `jhash ${ip} saddr` : "numgen random";
   const offset = policy === "local" ? ` offset ${ENDPOINTS_MAX}` : "";
-  const chance = `numgen random mod ${rest[0]}${offset}`;
+  // A seed of its own would lead clients elsewhere after a restart
+  const chance = `${by} mod ${rest[0]}${sticky ? " seed 0x1" : ""}${offset}`;
   return PROTOCOLS.map((protocol) => {
     const to = prefix === "service" ? `${ip} daddr . ${protocol} dport` : `${protocol} dport`;
     return `meta l4proto ${protocol} ${translate} ${to} . ${chance} map @${prefix}-endpoints-${protocol}`;

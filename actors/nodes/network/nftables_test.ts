@@ -255,6 +255,12 @@ Deno.test("chainRules() says what a shared chain does", () => {
     ]],
   ];
   for (const [name, wanted] of cases) assertEquals(chainRules(name, options), wanted, name);
+  const six = chainRules("service-local-sticky/2", { ...options, family: 6 });
+  assertEquals(
+    six[0],
+    "meta l4proto tcp dnat ip6 addr . port to ip6 daddr . tcp dport . " +
+      "jhash ip6 saddr mod 2 seed 0x1 offset 32768 map @service-endpoints-tcp",
+  );
   assertEquals(
     chainRules("nodeport-local/2", options)[1],
     `meta l4proto udp ${dnat} udp dport . numgen random mod 2 offset 32768 map @nodeport-endpoints-udp`,
