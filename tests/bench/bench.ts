@@ -118,7 +118,9 @@ async function front(): Promise<void> {
 /** A well-behaved client beside each kind of hostile ones; the bound is twice what it has alone. */
 async function hostile(): Promise<void> {
   await besideHostile((found) => {
-    details.push(rowOf(found));
+    const row = rowOf(found);
+    details.push(row);
+    console.error(row);
     const { name, quiet, elsewhere, beside, before, most, after } = found;
     note(`a calm client's p99 beside ${name}`, "ms", beside.get99, undefined, 2 * quiet.get99, 1);
     note("the same, load elsewhere", "ms", elsewhere.get99, undefined, 2 * quiet.get99, 1);
