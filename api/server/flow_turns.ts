@@ -208,6 +208,9 @@ export class Turns {
   /** A slice of a user's long work has taken so long; how long the next one waits, in ms: only while other users ask. */
   worked(user: string, workedMs: number): number {
     const { standing } = this.#shares.get(user) ?? { standing: "user" };
+    // Who works long asks all the time, though nothing new of it comes in
+    this.#asking.heard(user);
+    if (standing !== "own") this.#usersAsking.heard(user);
     if (standing !== "user" || !this.#usersAsking.now) return 0;
     return this.#rations.spend(user, Math.min(workedMs, SLICE_CHARGE_MS_MAX));
   }

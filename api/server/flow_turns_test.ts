@@ -207,6 +207,13 @@ Deno.test("Turns: a user's long work is rationed while other users ask, however 
   assertEquals(work("flood"), RATION_MS_MAX / RATION_PART);
   await clock.advance(RATIONED_MS);
   assertEquals(work("flood"), 0);
+  // Nothing of it comes in while it works, but others ask on
+  for (let i = 0; i < 4; i++) {
+    turns.enter("calm", false);
+    await clock.advance(RATIONED_MS / 2);
+    assert(work("flood") > 0);
+  }
+  assertEquals(turns.sliceMs, SHARED_SLICE_MS);
 });
 
 Deno.test("Turns: long answers are sent a few at a time; who lets too many wait is refused", async () => {
