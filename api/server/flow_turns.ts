@@ -26,7 +26,8 @@ export const TURN_REQUESTS_MAX = 32;
 export const TURN_MS_MAX = 1.5;
 /** Requests that have waited and go on in a turn. */
 export const TURN_WAITERS_MAX = 8;
-/** Both, while several users ask. */
+/** Both, while several users ask: of somebody who is rationed, and of the others. */
+export const RATIONED_TURN_REQUESTS_MAX = 1;
 export const SHARED_TURN_REQUESTS_MAX = 2;
 /** How long several users count as asking after they took turns, in ms. */
 export const SHARED_MS = 1_000;
@@ -49,7 +50,7 @@ export const REQUEST_CHARGE_MS = 0.1;
 /** Work that a user has done before it is rationed while others ask, in ms. */
 export const RATION_MS_MAX = 50;
 /** The part of the time that its work has from then on. */
-export const RATION_PART = 1 / 4;
+export const RATION_PART = 1 / 8;
 /** Users that are remembered whether or not they ask. */
 const SHARES_KEPT = 1_024;
 
@@ -189,8 +190,14 @@ export class Turns {
   #fits(share: Share, long: boolean): boolean {
     if (this.#stuck(share, long)) return false;
     if (share.begun === 0) return true;
-    return share.begun < (this.#shared ? SHARED_TURN_REQUESTS_MAX : TURN_REQUESTS_MAX) &&
+    return share.begun < this.#mostOf(share, TURN_REQUESTS_MAX) &&
       this.#clock.monotonic() - this.#since < TURN_MS_MAX;
+  }
+
+  /** How many of somebody's requests are a whole turn's. */
+  #mostOf({ standing }: Share, alone: number): number {
+    if (!this.#shared) return alone;
+    return standing === "user" ? RATIONED_TURN_REQUESTS_MAX : SHARED_TURN_REQUESTS_MAX;
   }
 
   /** Whether nothing of a user's may be begun, whoever else waits. */
@@ -239,7 +246,8 @@ export class Turns {
     this.#since = this.#clock.monotonic();
     this.#turn++;
     const queue = this.#queue;
-    let left = this.#shared ? SHARED_TURN_REQUESTS_MAX : TURN_WAITERS_MAX;
+    /** Of the turn. */
+    let left = 1;
     let stuck = 0;
     while (left > 0 && stuck < queue.length) {
       const share = queue.shift()!;
@@ -250,7 +258,7 @@ export class Turns {
         continue;
       }
       stuck = 0;
-      left--;
+      left -= 1 / this.#mostOf(share, TURN_WAITERS_MAX);
       share.waiting.shift();
       // What goes on is only noted here: its work comes after this loop, so that time says nothing yet
       this.#begin(this.#shareOf(share.user), next.long);

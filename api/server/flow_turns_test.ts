@@ -5,6 +5,7 @@ import {
   RATION_MS_MAX,
   RATION_PART,
   RATIONED_MS,
+  RATIONED_TURN_REQUESTS_MAX,
   Rations,
   REQUEST_CHARGE_MS,
   SHARED_LONG_ANSWERS_MAX,
@@ -83,10 +84,8 @@ Deno.test("Turns: while several ask, few of a user are begun between two looks a
     assert(enter("admin") !== false);
   }
   assertEquals(turns.sliceMs, SHARED_SLICE_MS);
-  enter("other");
-  for (let i = 0; i < SHARED_TURN_REQUESTS_MAX; i++) enter("other");
-  const now = SHARED_TURN_REQUESTS_MAX;
-  assertEquals(begun.length, 1 + now + now);
+  for (let i = 0; i < 1 + RATIONED_TURN_REQUESTS_MAX; i++) enter("other");
+  assertEquals(begun.length, 1 + SHARED_TURN_REQUESTS_MAX + RATIONED_TURN_REQUESTS_MAX);
   begun.length = 0;
   await turn();
   await turn();
@@ -185,6 +184,7 @@ Deno.test("Turns: who has done much rests while others ask, and is begun again a
   for (const { go } of sleeping.splice(0)) go();
   await turn();
   turns.enter("scheduler", false, "own");
+  await turn();
   for (let i = 0; i < 2 * RATION_MS_MAX; i++) assertEquals(await enter("flood"), undefined);
 });
 
