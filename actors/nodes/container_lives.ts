@@ -178,6 +178,7 @@ export class ContainerLives {
     record.started = false;
     this.#probes?.get(record.name)?.stop();
     this.#probes?.delete(record.name);
+    this.#options.stops.ended(record);
     record.end = terminated(end, id);
     this.#options.ports.metrics?.containerEnded(record.kind, record.end);
     for (const resolve of this.#endings?.get(record.name) ?? []) resolve();

@@ -72,12 +72,14 @@ export class ContainerStops {
   }
 
   async #hooked(record: ContainerRecord, by: number, signal: string | undefined): Promise<void> {
-    const { ports } = { ports: this.#ports };
+    const ports = this.#ports;
     const pod = this.#pod();
     const container = containerNamed(pod, record.name)!;
     const abort = new AbortController();
     this.#hooks.set(record.name, abort);
     const { id, runtime } = record;
+    // What has come after it is no business of its hook
+    const runs = () => record.id === id && record.phase === "running";
     const timer = ports.clock.timer("work", Math.max(0, by - ports.clock.now()), () => {
       abort.abort(new Error("the grace period is over"));
     });
@@ -86,18 +88,23 @@ export class ContainerStops {
       const target = { ports, pod, container, record, ip };
       await runHook(container.lifecycle!.preStop!, target, abort.signal);
     } catch {
-      if (record.phase === "running") {
+      if (runs()) {
         const text = "PreStopHook failed";
         containerEvent(ports, pod, record, "Warning", "FailedPreStopHook", text);
       }
     }
     timer.cancel();
+    if (!runs()) return;
     this.#hooks.delete(record.name);
-    if (record.id === id && record.phase === "running") {
-      const left = Math.max(by - ports.clock.now(), GRACE_AFTER_HOOK_MS);
-      runtime!.stop(id!, left, signal);
-    }
+    const left = Math.max(by - ports.clock.now(), GRACE_AFTER_HOOK_MS);
+    runtime!.stop(id!, left, signal);
     this.#wake();
+  }
+
+  /** A container has ended: its hook has nothing more to prepare. */
+  ended({ name }: ContainerRecord): void {
+    this.#hooks.get(name)?.abort(new Error("container terminated before its hook finished"));
+    this.#hooks.delete(name);
   }
 
   /** Ends hooks that still run. */

@@ -4,6 +4,8 @@ import { startNode } from "./node.ts";
 import { addDebug, c, gone, remove, running, withNode } from "./node_fixture_test.ts";
 import { LEASES, NODES, type Pod, PODS } from "./types.ts";
 
+const EVENTS = { group: "", version: "v1", plural: "events" };
+
 Deno.test("kubelet: registers its node, keeps its lease, comes back when its Node is deleted", () =>
   withNode(async (w) => {
     const target = { resource: NODES, name: "n0" };
@@ -136,6 +138,40 @@ Deno.test("grace: preStop runs first, the rest of the period follows, then the k
     await w.manual.advance(1);
     assert(w.runtime.log.includes("exit c 137"));
     await w.until("gone", gone(w, "a"));
+  }));
+
+Deno.test("a preStop hook ends with its container, and has nothing to say of the next one", () =>
+  withNode(async (w) => {
+    const hooks: (() => void)[] = [];
+    w.runtime.answer = () => new Promise((resolve) => hooks.push(() => resolve({ exitCode: 1 })));
+    const preStop = { exec: { command: ["bye"] } };
+    await w.pod("a", "n0", { containers: [{ ...c, lifecycle: { preStop } }] });
+    await w.see("a", "Running", running);
+    const image = (image: string) =>
+      w.client.patch({ resource: PODS, namespace: "default", name: "a" }, {
+        type: "strategic",
+        body: { spec: { containers: [{ name: "c", image }] } },
+      });
+    await image("j");
+    await w.until("the hook", () => hooks.length === 1);
+    w.runtime.exit("c", 1);
+    await w.see(
+      "a",
+      "again",
+      (p) => running(p) && p.status!.containerStatuses![0].restartCount === 1,
+    );
+    await image("k");
+    await w.until("the next hook", () => hooks.length === 2);
+    hooks[0]();
+    await w.manual.advance(1000);
+    assertEquals(w.runtime.log.filter((line) => line.startsWith("TERM")), []);
+    hooks[1]();
+    await w.until("the next one's end", () => w.runtime.log.includes("TERM c 29000"));
+    const failed = await w.until("its Event", async () => {
+      const { items } = await w.client.list({ resource: EVENTS, namespace: "default" });
+      return items.find(({ reason }) => reason === "FailedPreStopHook");
+    });
+    assertEquals(failed.count, 1);
   }));
 
 Deno.test("the last status of a pod tells the end of a container that ended while another was written", () =>
