@@ -76,7 +76,7 @@ export class Upkeep {
       [AUTHORITY]: () => this.#takeAuthority(),
       [LOGINS]: () => this.#o.auth.logins.load(),
     };
-    this.#o.database.settings.follow((name) => {
+    const follow = (name: string) => {
       const take = followed[name];
       if (!take || this.#stopped) return;
       const before = this.#following;
@@ -92,7 +92,10 @@ export class Upkeep {
         if (this.#following === following) this.#following = undefined;
       });
       this.#following = following;
-    });
+    };
+    this.#o.database.settings.follow(follow);
+    // What has changed since it was read at the start
+    for (const name of Object.keys(followed)) follow(name);
   }
 
   /** Settles once what other processes have changed, as far as it was seen, counts here; undefined: it does. */
