@@ -55,6 +55,7 @@ import { Pace } from "./machinery/pace.ts";
 import type { Kinds, KubeObject } from "./machinery/types.ts";
 import { SERVICE_RANGE } from "./server/allocators.ts";
 import { httpClient } from "./client/http.ts";
+import { kubeletPort } from "./server/kubelet_port.ts";
 import { Aggregation, type RemoteKinds } from "./server/aggregation/registry.ts";
 import type { FrontProxyIdentity } from "./server/aggregation/remote.ts";
 import { chainOf } from "./server/admit.ts";
@@ -69,6 +70,7 @@ import {
   type Listener,
   type ListenOptions,
   platformSocket,
+  type Served,
   type Socket,
 } from "./server/listen.ts";
 import { Spans } from "./machinery/spans.ts";
@@ -187,8 +189,8 @@ export interface Api {
   upgrade(call: Call, socket: Socket, head: Buffer): void;
   /** What other servers serve. */
   remoteKinds(): RemoteKinds;
-  /** Opens a socket. */
-  listen(options: ListenOptions): Promise<Listener>;
+  /** Opens a socket; with a node's name, that node's own port. */
+  listen(options: ListenOptions & { node?: string }): Promise<Listener>;
   /** Nodes of other machines that have dialled in. */
   readonly tunnels: Tunnels;
   readonly metrics: Metrics;
@@ -359,13 +361,13 @@ function askReady(deps: Deps): void {
 /** The listeners of one API. */
 class Listeners {
   readonly #open: Listener[] = [];
-  readonly #served: Parameters<typeof listen>[0];
+  readonly #served: (node?: string) => Served;
   readonly #options: Pick<ListenOptions, "clock" | "streamsMax">;
   /** Called whenever one has opened. */
   readonly #opened: () => void;
 
   constructor(
-    served: Parameters<typeof listen>[0],
+    served: (node?: string) => Served,
     options: Pick<ListenOptions, "clock" | "streamsMax">,
     opened: () => void,
   ) {
@@ -374,8 +376,8 @@ class Listeners {
     this.#opened = opened;
   }
 
-  async open(where: ListenOptions): Promise<Listener> {
-    const listener = await listen(this.#served, { ...this.#options, ...where });
+  async open({ node, ...where }: ListenOptions & { node?: string }): Promise<Listener> {
+    const listener = await listen(this.#served(node), { ...this.#options, ...where });
     this.#open.push(listener);
     this.#opened();
     return listener;
@@ -489,7 +491,7 @@ export function createApi(options: ApiOptions): Api {
   const upgrade = upgradeOf(options, deps);
   const past = new Past(options, createApi);
   const listeners = new Listeners(
-    { answer: app.answer, upgrade },
+    (node) => node ? kubeletPort(deps, node) : { answer: app.answer, upgrade },
     { streamsMax: front.streamsMax, ...(clock.manual ? {} : { clock }) },
     () => askReady(deps),
   );

@@ -41,6 +41,7 @@ import {
   TestKit,
   timeNamed,
 } from "../../api/plesio/mod.ts";
+import { KUBELET_PORT } from "../../api/client/node_api.ts";
 import type { Api } from "../../api/mod.ts";
 import type { Auditor } from "../../api/server/audit.ts";
 import {
@@ -181,7 +182,8 @@ export class Cluster {
       identityAnew: options.identityAnew,
       log,
       names: (host) => {
-        const hosts = [host, ranges && advertised(ranges).ip, ...this.#names]
+        const ownPorts = made.nodes.flatMap((node) => node.addresses);
+        const hosts = [host, ranges && advertised(ranges).ip, ...ownPorts, ...this.#names]
           .filter((name) => name !== undefined && !EVERY_ADDRESS.has(name)) as string[];
         return serverNames({ serviceIp, hosts });
       },
@@ -278,9 +280,28 @@ export class Cluster {
     if (pods && !(EVERY_ADDRESS.has(host) && listener.port === pods.port)) {
       this.#listening.push(await this.api.listen({ host: pods.ip, port: pods.port, tls }));
     }
+    if (!this.clock.manual) await this.#listenAsNodes(tls);
     this.#parts.upkeep.renewLater(host, options.renewed);
     await this.#parts.kit?.begin();
     return { host, port: listener.port, url: urlOf({ host: shown, port: listener.port }) };
+  }
+
+  /** Opens the nodes' own ports, at those of their addresses that are this machine's and have it free. */
+  async #listenAsNodes(tls: TlsFiles): Promise<void> {
+    for (const { name, addresses } of this.#parts.nodes) {
+      for (const host of addresses) {
+        const opening = this.api.listen({ host, port: KUBELET_PORT, tls, node: name });
+        const listener = await opening.catch((error) => {
+          const place = `${host}:${KUBELET_PORT}`;
+          this.#parts.log("debug", "a node is not asked at its own port", {
+            node: name,
+            place,
+            error: String(error),
+          });
+        });
+        if (listener) this.#listening.push(listener);
+      }
+    }
   }
 
   /** Tells machines that want to join what they need to know. */

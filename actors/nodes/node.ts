@@ -84,6 +84,8 @@ export interface NodeOptions extends ToldNode {
 /** A node while it runs. */
 export interface RunningNode {
   readonly name: string;
+  /** Its addresses when it started. */
+  readonly addresses: readonly string[];
   readonly api: NodeApi;
   /** What it and its pods use now. */
   usage(): Promise<NodeUsage>;
@@ -162,7 +164,7 @@ export function startNode(system: System, options: NodeOptions): RunningNode {
     if (state) state.facts.addresses = description.addresses;
     handle.send("status");
   };
-  return { name, api, usage, readdress, shutDown: shutdown, stop };
+  return { name, addresses, api, usage, readdress, shutDown: shutdown, stop };
 }
 
 function describe(

@@ -1,4 +1,5 @@
 /** A Node object as a function of facts: labels, capacity, conditions, addresses, nodeInfo. Pure. */
+import { KUBELET_PORT } from "../../api/client/node_api.ts";
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import { type Condition, timestamp } from "./types.ts";
 
@@ -83,7 +84,7 @@ export function nodeStatus(
       ...d.addresses.map((address) => ({ type: "InternalIP", address })),
       { type: "Hostname", address: d.hostname },
     ],
-    daemonEndpoints: { kubeletEndpoint: { Port: 10250 } },
+    daemonEndpoints: { kubeletEndpoint: { Port: KUBELET_PORT } },
     nodeInfo: {
       machineID: d.machineID,
       systemUUID: d.machineID,

@@ -3,6 +3,9 @@
  * in one process it answers with the node's own handler, across processes with a connection to it.
  */
 
+/** Where kubelets listen. */
+export const KUBELET_PORT = 10250;
+
 /** Bytes both ways. */
 export interface Duplex {
   readable: ReadableStream<Uint8Array>;

@@ -79,9 +79,19 @@ async function nodeReply(
   if (!deps.database.objects.view().get(`${request.kind.path}/${name}`)) {
     throw notFound({ group: "", resource: "nodes" }, name);
   }
+  return await pageOfNode(deps, call, name, rest);
+}
+
+/** Answers with what a node says at a path. */
+export async function pageOfNode(
+  deps: Deps,
+  call: Call,
+  name: string,
+  path = call.path,
+): Promise<Reply> {
   if (!deps.dialer) throw unavailable(`node ${name} cannot be reached from here`);
   const node = await deps.dialer(name);
-  const url = `http://${name}${rest || "/"}${call.query ? `?${call.query}` : ""}`;
+  const url = `http://${name}${path || "/"}${call.query ? `?${call.query}` : ""}`;
   return await passToNode(call, url, node, `node ${JSON.stringify(name)}`);
 }
 
