@@ -153,9 +153,7 @@ function decodeRoot(kind: Kind, value: unknown, walk: Walk): Values {
     }
   }
   const plan = planOf(kind.schemas, kind.schema);
-  const out = kind.custom
-    ? pruneObject(plan, values, walk, true)
-    : decodeStruct(plan, values, walk);
+  const out = kind.custom ? pruneRoot(plan, values, walk) : decodeStruct(plan, values, walk);
   const apiVersion = kind.group ? `${kind.group}/${kind.version}` : kind.version;
   if (out.apiVersion !== apiVersion || out.kind !== kind.kind) {
     return { ...out, apiVersion, kind: kind.kind };
@@ -477,13 +475,23 @@ function decodeString(item: unknown, walk: Walk, owner: Plan): unknown {
 
 // --- custom resources -----------------------------------------------------------------------------------
 
-/** Copies an object, dropping what a structural schema does not know. Types are validated elsewhere. */
-function pruneObject(plan: Plan, value: Values, walk: Walk, root: boolean): Values {
+function pruneRoot(plan: Plan, value: Values, walk: Walk): Values {
+  const out = pruneObject(plan, value, walk, true);
+  out.metadata ??= {};
+  walk.unknown.sort();
+  return out;
+}
+
+/**
+ * Copies an object, dropping what a structural schema does not know. Types are validated elsewhere. `resource`: it
+ * has kind and metadata, whatever the schema says.
+ */
+function pruneObject(plan: Plan, value: Values, walk: Walk, resource: boolean): Values {
   const out: Values = {};
   for (const name in value) {
     const item = value[name];
-    if (root && (name === "apiVersion" || name === "kind")) out[name] = item;
-    else if (root && name === "metadata") {
+    if (resource && (name === "apiVersion" || name === "kind")) out[name] = item;
+    else if (resource && name === "metadata") {
       if (item !== undefined) out.metadata = decodeMetadata(item, walk);
     } else {
       const field = plan.fields.get(name);
@@ -499,7 +507,6 @@ function pruneObject(plan: Plan, value: Values, walk: Walk, root: boolean): Valu
       else noteUnknown(walk, name);
     }
   }
-  if (root && out.metadata === undefined) out.metadata = {};
   return out;
 }
 
@@ -516,7 +523,7 @@ function pruneValue(plan: Plan, item: unknown, walk: Walk): unknown {
       return made;
     });
   }
-  if (plan.op !== STRUCT && plan.op !== MAP) return edit(item);
+  // An object where none should be is refused later: until then it has no known fields
   return pruneObject(plan, item as Values, walk, plan.embedded);
 }
 
@@ -532,5 +539,5 @@ function decodeMetadata(item: unknown, walk: Walk): unknown {
 /** Drops from a custom object what its schema does not know; returns a copy. */
 export function prune(schemas: SchemaSet, name: string, value: unknown): Values {
   const walk: Walk = { path: [], unknown: [], error: "", final: false, schemas };
-  return pruneObject(planOf(schemas, name), value as Values, walk, true);
+  return pruneRoot(planOf(schemas, name), value as Values, walk);
 }

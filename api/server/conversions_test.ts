@@ -5,13 +5,12 @@ import { edit } from "../machinery/edit.ts";
 import { createKinds } from "../kinds/mod.ts";
 import { ApiError } from "../machinery/types.ts";
 import { CONVERSIONS_AT_ONCE } from "./conversions.ts";
-import { openApi } from "./fixture_test.ts";
+import { CRDS, established, openApi } from "./fixture_test.ts";
 
 // deno-lint-ignore no-explicit-any -- objects of many kinds
 type Any = any;
 
 const GROUP = "example.com";
-const CRDS = { group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions" };
 const v1 = { resource: { group: GROUP, version: "v1", plural: "things" }, namespace: "default" };
 const v2 = { resource: { group: GROUP, version: "v2", plural: "things" }, namespace: "default" };
 
@@ -74,14 +73,6 @@ async function open(answer: (call: OutboundCall) => FakeAnswer, kinds = createKi
   await f.client.create({ resource: CRDS }, crd());
   await established(f);
   return { ...f, calls: outbound.calls };
-}
-
-async function established(f: { client: Any }): Promise<void> {
-  const watch = await f.client.watch({ resource: CRDS });
-  for await (const events of watch) {
-    const conditions = events.at(-1)!.object.status?.conditions ?? [];
-    if (conditions.some((c: Any) => c.type === "Established" && c.status === "True")) break;
-  }
 }
 
 function thing(name: string, hostPort = "a:1") {

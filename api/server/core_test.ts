@@ -4,7 +4,7 @@ import { createInformers } from "../mod.ts";
 import { PAGES_MS_MAX } from "./list.ts";
 import { ManualClock } from "../../kv/mod.ts";
 import type { Client } from "../client/contract.ts";
-import { CONFIG_MAPS, NAMESPACES, openApi, pod, PODS } from "./fixture_test.ts";
+import { CONFIG_MAPS, CRDS, established, NAMESPACES, openApi, pod, PODS } from "./fixture_test.ts";
 
 const at = { resource: PODS, namespace: "default" };
 const maps = { resource: CONFIG_MAPS, namespace: "default" };
@@ -32,6 +32,36 @@ Deno.test("client: create, get, update, patch, delete of one object", async () =
   assertEquals(status.kind, "Status");
   const gone = await assertRejects(() => f.client.get({ ...maps, name: "a" }), ApiError);
   assertEquals(gone.message, `configmaps "a" not found`);
+});
+
+Deno.test("writes: what stands in no namespace loses the one that it names", async () => {
+  await using f = await openApi();
+  const resource = { group: "example.com", version: "v1", plural: "rules" };
+  await f.client.create({ resource: CRDS }, {
+    metadata: { name: "rules.example.com" },
+    spec: {
+      group: "example.com",
+      scope: "Cluster",
+      names: { plural: "rules", kind: "Rule" },
+      versions: [{
+        name: "v1",
+        served: true,
+        storage: true,
+        schema: { openAPIV3Schema: { type: "object" } },
+      }],
+    },
+  });
+  const metadata = { name: "a", namespace: "elsewhere" };
+  const body = { apiVersion: "example.com/v1", kind: "Rule", metadata };
+  await established(f);
+  const made = await f.client.create({ resource }, body);
+  assertEquals(made.metadata.namespace, undefined);
+  const labels = { l: "1" };
+  const applied = await f.client.patch({ resource, name: "a" }, {
+    type: "apply",
+    body: { ...body, metadata: { ...metadata, labels } },
+  });
+  assertEquals([applied.metadata.namespace, applied.metadata.labels], [undefined, labels]);
 });
 
 Deno.test("client: 32 creates of one name, one wins", async () => {

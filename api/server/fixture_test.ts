@@ -74,6 +74,11 @@ export function core(plural: string) {
 
 export const NAMESPACES = core("namespaces");
 export const PODS = core("pods");
+export const CRDS = {
+  group: "apiextensions.k8s.io",
+  version: "v1",
+  plural: "customresourcedefinitions",
+};
 export const CONFIG_MAPS = core("configmaps");
 
 /** A small pod. */
@@ -84,4 +89,16 @@ export function pod(name: string, labels?: Record<string, string>) {
     metadata: { name, labels },
     spec: { containers: [{ name: "c", image: "nginx:1.27" }] },
   };
+}
+
+/** Waits until a definition is established. */
+export async function established({ client }: { client: Client }): Promise<void> {
+  interface Condition {
+    type: string;
+    status: string;
+  }
+  for await (const events of await client.watch<KubeObject>({ resource: CRDS })) {
+    const conditions: Condition[] = events.at(-1)!.object.status?.conditions ?? [];
+    if (conditions.some(({ type, status }) => type === "Established" && status === "True")) return;
+  }
 }

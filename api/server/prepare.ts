@@ -122,18 +122,11 @@ export function contextOf(deps: Deps, request: ApiRequest): KindContext {
   return new RequestContext(deps, request);
 }
 
-/** The namespace of the object must be the request's. */
+/** The namespace of the object must be the request's; what stands in none has none. */
 export function checkNamespace(request: ApiRequest, object: KubeObject): void {
   const meta = object.metadata;
   if (!request.kind.namespaced) {
-    if (meta.namespace) {
-      if (request.kind.custom) {
-        throw badRequest(
-          "the namespace of the provided object does not match the namespace sent on the request",
-        );
-      }
-      delete meta.namespace;
-    }
+    delete meta.namespace;
     return;
   }
   if (!meta.namespace) meta.namespace = request.namespace;

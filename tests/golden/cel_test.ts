@@ -1,9 +1,11 @@
 /**
  * Expressions against what Kubernetes 1.36 makes of them: `cel/expressions.json` holds type, value, error,
- * runtime cost and estimated cost of each by cel-go in k8s.io/apiserver's environment.
+ * runtime cost and estimated cost of each by cel-go in k8s.io/apiserver's environment; `cel/rules.json` what
+ * rules of definitions may cost at most by their schemas.
  */
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { celEngine, loadCrdEngine } from "../../api/machinery/crd/engine.ts";
+import { type Props, rootSchema } from "../../api/machinery/crd/json_schema.ts";
 import type { Program } from "../../api/machinery/expressions.ts";
 import { Pace } from "../../api/machinery/pace.ts";
 
@@ -30,6 +32,10 @@ const golden = JSON.parse(
 const random = JSON.parse(
   Deno.readTextFileSync(new URL("./cel/random.json", import.meta.url)),
 ) as { cases: Case[] };
+
+const rules = JSON.parse(
+  Deno.readTextFileSync(new URL("./cel/rules.json", import.meta.url)),
+) as { schema: Props; cases: { rule: string; cost?: string; refused?: true }[] }[];
 
 /** Where we differ and know it. */
 const KNOWN: Readonly<Record<string, string>> = {
@@ -175,6 +181,17 @@ Deno.test("expressions come out as upstream's, with the same costs", () => {
       max: bound(max),
     });
     assertEquals(shown(got), shown(want), want.expr);
+  }
+});
+
+Deno.test("rules of definitions cost what upstream estimates by their schemas", () => {
+  for (const { schema, cases } of rules) {
+    const self = rootSchema({ type: "object", properties: { spec: schema } }).properties!.spec;
+    for (const { rule, cost, refused } of cases) {
+      const compile = () => cel.compileExpression(rule, { self: { schema: self }, oldSelf: { schema: self } });
+      if (refused) assertThrows(compile, cel.CompileError, undefined, rule);
+      else assertEquals(bound(compile().estimate), bound(cost), rule);
+    }
   }
 });
 

@@ -35,6 +35,7 @@ const SCHEMAS: SchemaSet = {
       replicas: { type: "integer" },
       args: { type: "array", items: { type: "string" } },
       selector: { type: "map", items: { type: "string" }, mapType: "atomic" },
+      free: { type: "object", properties: {} },
       items: {
         type: "array",
         items: { type: "object", ref: "Item" },
@@ -292,6 +293,12 @@ Deno.test("apply() lets kubectl take over what it applied client-side", () => {
   assertEquals(JSON.parse(last).data, { a: "2" });
   assertThrows(() => applied(made, { data: { b: "2" } }, "kubectl"), ApiError, ".data.b");
   assertThrows(() => applied(made, { data: { a: "2" } }, "other"), ApiError, ".data.a");
+});
+
+Deno.test("apply() takes and owns any field of an object that declares none", () => {
+  const object = applied(undefined, { spec: { free: { any: { deep: 1 } } } }, "me");
+  assertEquals(object.spec, { free: { any: { deep: 1 } } });
+  assertEquals(owners(object)["me/Apply"], [".spec.free.any", ".spec.free.any.deep"]);
 });
 
 Deno.test("apply() refuses bad configurations in upstream's words", () => {

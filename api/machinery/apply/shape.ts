@@ -134,7 +134,8 @@ function fillFields(schemas: SchemaSet, shape: Shape, plan: Plan): Shape {
       always: isAlways(field),
     });
   }
-  if (plan.preserve) shape.items = DEDUCED_SHAPE;
+  // An object of no known fields is free in its form.
+  if (plan.preserve || (plan.fields.size === 0 && !plan.items)) shape.items = DEDUCED_SHAPE;
   else if (plan.items) shape.items = shapeAt(schemas, plan.items, plan.schema.items!);
   return shape;
 }

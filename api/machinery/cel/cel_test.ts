@@ -245,6 +245,25 @@ const SPEC: Props = {
   },
 };
 
+Deno.test("a field that is named as a reserved word is reached by it, spelled out or not", () => {
+  for (const rule of ["self.namespace == 'a'", "self.__namespace__ == 'a'"]) {
+    const schema = rootSchema({
+      type: "object",
+      properties: {
+        spec: {
+          type: "object",
+          properties: { namespace: { type: "string" } },
+          "x-kubernetes-validations": [{ rule }],
+        },
+      },
+    });
+    assertEquals(ruleErrors("s", schema), []);
+    assertEquals(evaluateRules(schema, { spec: { namespace: "a" } }), []);
+    const [cause] = evaluateRules(schema, { spec: { namespace: "b" } });
+    assertEquals(causeText(cause), `spec: Invalid value: failed rule: ${rule}`);
+  }
+});
+
 Deno.test("evaluateRules() judges objects", () => {
   const schema = rootSchema(SPEC);
   assertEquals(ruleErrors("s", schema), []);

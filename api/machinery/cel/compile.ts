@@ -33,6 +33,7 @@ import {
   BYTES,
   DOUBLE,
   DYN,
+  fieldNamed,
   INT,
   isOpen,
   joined,
@@ -274,7 +275,7 @@ export class Compiler {
     const type = target.type.kind === "optional" ? target.type.a! : target.type;
     switch (type.kind) {
       case "object": {
-        const field = type.fields === undefined ? { type: DYN } : type.fields.get(name);
+        const field = type.fields === undefined ? { type: DYN } : fieldNamed(type, name);
         if (field) {
           const own = "schema" in field ? field.schema : undefined;
           return { type: field.type, schema: fieldSchema(target.schema, name, own) };
@@ -441,6 +442,10 @@ export class Compiler {
     if (name === "@in" && isScalarList(args[1])) {
       return { type: result, cost, run: membership(args[0], args[1].constant!.value as Value[]) };
     }
+    // What loses its type keeps its size.
+    if (name === "dyn") {
+      return { type: result, cost, size: args[0].size, entry: args[0].entry, run };
+    }
     return { type: result, cost, size, entry: name === "_+_" ? joinedEntry(args) : undefined, run };
   }
 
@@ -564,7 +569,7 @@ export class Compiler {
  */
 function fieldSchema(place: Schema | undefined, name: string, own?: Schema): Schema | undefined {
   const type = place && typeOfSchema(place);
-  return type ? type.fields?.get(name)?.schema : own;
+  return type ? fieldNamed(type, name)?.schema : own;
 }
 
 function literalCode(value: unknown): Code {

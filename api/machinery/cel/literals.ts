@@ -7,6 +7,7 @@ import type { Entry, MessageField, Node } from "./parser.ts";
 import {
   assignable,
   DYN,
+  fieldNamed,
   joined,
   listOf,
   mapOf,
@@ -284,7 +285,7 @@ function checkField(
 ): void {
   if (code === BROKEN) return;
   const provided = addedType(compiler, code, at.pos, at.optional);
-  const wanted = type.fields ? type.fields.get(at.name)?.type : DYN;
+  const wanted = type.fields ? fieldNamed(type, at.name)?.type : DYN;
   if (wanted && assignable(wanted, provided, new Map())) return;
   compiler.fail(
     at.pos,

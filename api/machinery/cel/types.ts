@@ -221,6 +221,11 @@ export function escapeName(name: string): string | undefined {
     .replaceAll("-", "__dash__").replaceAll("/", "__slash__");
 }
 
+/** The field that an expression names; a reserved word may stand for itself, too. */
+export function fieldNamed({ fields }: Type, name: string): ObjectField | undefined {
+  return fields?.get(name) ?? (KEYWORDS.has(name) ? fields?.get(`__${name}__`) : undefined);
+}
+
 const META_FIELDS: ReadonlyMap<string, ObjectField> = new Map(
   ["name", "generateName"].map((
     name,

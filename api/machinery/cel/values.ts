@@ -9,7 +9,7 @@ import { Quantity } from "../quantity.ts";
 import { isMap, type JsonMap } from "../json_value.ts";
 import { formatTime, parseDuration, parseTime } from "../time.ts";
 import { tick, work } from "./lane.ts";
-import { type Type, typeOfSchema } from "./types.ts";
+import { fieldNamed, type Type, typeOfSchema } from "./types.ts";
 
 /** Any value. */
 export type Value = unknown;
@@ -99,7 +99,7 @@ export class ObjectValue {
 
   /** A field's value; undefined when it is not set. */
   get(name: string): Value | undefined {
-    const field = this.type.fields!.get(name);
+    const field = fieldNamed(this.type, name);
     if (!field || !Object.hasOwn(this.json, field.name)) return undefined;
     const json = this.json[field.name];
     if (json === undefined || json === null) return undefined;

@@ -5,7 +5,13 @@
 import type { DeepReadonly } from "../types.ts";
 import { sameJson } from "../json_value.ts";
 import { goQuote } from "../go_format.ts";
-import type { Crd, CrdCondition, CrdNames } from "./definition.ts";
+import {
+  approvalState,
+  type Crd,
+  type CrdCondition,
+  type CrdNames,
+  isProtected,
+} from "./definition.ts";
 
 /** The finalizer that keeps a CRD until its objects are gone. */
 export const CLEANUP_FINALIZER = "customresourcecleanup.apiextensions.k8s.io";
@@ -36,6 +42,7 @@ export function statusOf(
   let conditions = (old.conditions ?? []) as CrdCondition[];
   conditions = withCondition(conditions, condition, time);
   conditions = withCondition(conditions, established, time);
+  if (isProtected(crd.spec.group)) conditions = withCondition(conditions, approvalOf(crd), time);
   if (sameJson(conditions, old.conditions ?? []) && sameJson(accepted, old.acceptedNames ?? {})) {
     return old;
   }
@@ -108,6 +115,16 @@ function establishedOf(
     status: "False",
     reason: "NotAccepted",
     message: "not all names are accepted",
+  };
+}
+
+function approvalOf(crd: DeepReadonly<Crd>): CrdCondition {
+  const { state, why } = approvalState(crd);
+  return {
+    type: "KubernetesAPIApprovalPolicyConformant",
+    status: state === "Approved" ? "True" : "False",
+    reason: `${state}Annotation`,
+    message: why,
   };
 }
 

@@ -276,6 +276,82 @@ Deno.test("customKinds() makes rows that decode, prune, default and select", asy
   assertEquals(kind.hooks.validateUpdate!(bad, object, CONTEXT).length, 1);
 });
 
+const TEXT = { type: "string" };
+const FREE = { type: "object", "x-kubernetes-preserve-unknown-fields": true } as const;
+
+Deno.test("custom objects lose what no schema knows, named in order, and gain no metadata inside", async () => {
+  const [kind] = await customKinds(
+    crd({
+      type: "object",
+      properties: {
+        spec: {
+          type: "object",
+          properties: {
+            input: { ...FREE, "x-kubernetes-embedded-resource": true },
+            list: { type: "array", items: TEXT },
+          },
+        },
+      },
+    }),
+    BASE,
+  );
+  const { object, warnings } = decode(kind, {
+    apiVersion: "example.com/v1",
+    kind: "Widget",
+    spec: { z: 1, input: { kind: "Input", apiVersion: "v1" }, list: { b: 1, a: 2 }, c: 3 },
+    metadata: { name: "w", junk: 1 },
+  }, "Warn");
+  assertEquals(
+    warnings,
+    ["metadata.junk", "spec.c", "spec.list.a", "spec.list.b", "spec.z"].map((path) =>
+      `unknown field "${path}"`
+    ),
+  );
+  assertEquals(object.spec, { input: { kind: "Input", apiVersion: "v1" }, list: {} });
+});
+
+Deno.test("finalizers that several writers could take are warned of once", async () => {
+  const [kind] = await customKinds(crd(SPEC), BASE);
+  const widget = (...finalizers: string[]) =>
+    ({ metadata: { name: "w", finalizers } }) as unknown as KubeObject;
+  const why = (path: string) =>
+    `prefer a domain-qualified finalizer name${path} to avoid accidental conflicts with other ` +
+    "finalizer writers";
+  const given = widget("b.example.com", "a", "example.com/c", "orphan", "kubernetes");
+  assertEquals(kind.hooks.warnings!(given), [
+    `metadata.finalizers: "a": ${why("")}`,
+    `metadata.finalizers: "b.example.com": ${why(" including a path (/)")}`,
+  ]);
+  assertEquals(kind.hooks.warnings!(given, widget("a", "b.example.com")), []);
+  assertEquals(kind.hooks.warnings!(widget()), []);
+});
+
+Deno.test("what a version shows has the defaults of the version that is stored", async () => {
+  const versions = ["v1", "v2"].map((name) => ({
+    name,
+    served: true,
+    storage: name === "v1",
+    schema: {
+      openAPIV3Schema: {
+        type: "object",
+        properties: { policy: name === "v1" ? { ...TEXT, default: "Background" } : TEXT },
+      },
+    },
+  }));
+  const definition = crd(SPEC, (c) => c.spec.versions = versions as typeof c.spec.versions);
+  const kinds = await customKinds(definition, BASE);
+  const stored = { apiVersion: "example.com/v1", kind: "Widget", metadata: { name: "w" } };
+  const shown = kinds[1].storage!.fromStorage(stored as KubeObject);
+  assertEquals([shown.apiVersion, shown.policy], ["example.com/v2", "Background"]);
+  let asked: unknown;
+  const [, other] = await customKinds(definition, BASE, (objects) => {
+    asked = objects[0].policy;
+    return Promise.resolve([{ ...stored, apiVersion: "example.com/v2" } as KubeObject]);
+  });
+  await other.storage!.convert!([stored as KubeObject], "example.com/v2");
+  assertEquals(asked, "Background");
+});
+
 Deno.test("custom defaults fill themselves; nulls go; empty texts stay", async () => {
   const [kind] = await customKinds(
     crd({
@@ -387,6 +463,31 @@ Deno.test("statusOf() accepts names once", () => {
     ["NamesAccepted", "False", '"wd" is already in use'],
     ["Established", "False", "not all names are accepted"],
   ]);
+});
+
+Deno.test("statusOf() says who approved a definition of Kubernetes' own groups", () => {
+  const approval = (text?: string) => {
+    const made = crd(SPEC, (c) => {
+      c.spec.group = "widgets.k8s.io";
+      if (text) c.metadata.annotations = { "api-approved.kubernetes.io": text };
+    });
+    const { type, status, reason, message } = statusOf(made, [], "2026-01-01T00:00:00Z").conditions!
+      .at(-1)!;
+    assertEquals(type, "KubernetesAPIApprovalPolicyConformant");
+    return [status, reason, message];
+  };
+  assertEquals(approval("https://example.com/1"), [
+    "True",
+    "ApprovedAnnotation",
+    "approved in https://example.com/1",
+  ]);
+  assertEquals(approval("unapproved, a try"), [
+    "False",
+    "UnapprovedAnnotation",
+    'not approved: "unapproved, a try"',
+  ]);
+  assertEquals(approval()[1], "MissingAnnotation");
+  assertEquals(approval("me")[1], "InvalidAnnotation");
 });
 
 Deno.test("a long text is searched for a large pattern by pieces, and judged when that is settled", async () => {

@@ -671,33 +671,43 @@ function checkStoredVersions(crd: ReadonlyCrd, causes: Cause[]): void {
   });
 }
 
-function approvalState(crd: ReadonlyCrd): { state: string; why: string } {
+/** Whether a group is Kubernetes' own, where versions need somebody's approval. */
+export function isProtected(group: string | undefined): boolean {
+  return /(^|\.)(k8s|kubernetes)\.io$/.test(group ?? "");
+}
+
+/** What a definition's annotation says of its approval. */
+export function approvalState(
+  crd: ReadonlyCrd,
+): { state: "Missing" | "Unapproved" | "Approved" | "Invalid"; why: string } {
   const text = crd.metadata.annotations?.[APPROVAL_ANNOTATION] ?? "";
   const see = "see https://github.com/kubernetes/enhancements/pull/1111";
   const name = goQuote(APPROVAL_ANNOTATION);
   if (text === "") {
     return {
-      state: "missing",
+      state: "Missing",
       why: `protected groups must have approval annotation ${name}, ${see}`,
     };
   }
-  if (text.startsWith("unapproved")) return { state: "bypassed", why: "" };
+  if (text.startsWith("unapproved")) {
+    return { state: "Unapproved", why: `not approved: ${goQuote(text)}` };
+  }
   if (/^[a-z][a-z0-9+.-]*:\/\/[^/]/i.test(text) && URL.canParse(text)) {
-    return { state: "approved", why: "" };
+    return { state: "Approved", why: `approved in ${text}` };
   }
   const why =
     `protected groups must have approval annotation ${name} with either a URL or a reason ` +
     `starting with "unapproved", ${see}`;
-  return { state: "invalid", why };
+  return { state: "Invalid", why };
 }
 
 function checkApproval(crd: ReadonlyCrd, old: ReadonlyCrd | undefined, causes: Cause[]): void {
-  if (!/(^|\.)(k8s|kubernetes)\.io$/.test(crd.spec.group ?? "")) return;
+  if (!isProtected(crd.spec.group)) return;
   const { state, why } = approvalState(crd);
   if (old && approvalState(old).state === state) return;
   const path = `metadata.annotations[${APPROVAL_ANNOTATION}]`;
-  if (state === "missing") causes.push(required(path, why));
-  else if (state === "invalid") {
+  if (state === "Missing") causes.push(required(path, why));
+  else if (state === "Invalid") {
     causes.push(invalid(path, crd.metadata.annotations![APPROVAL_ANNOTATION], why));
   }
 }

@@ -15,9 +15,12 @@ import type {
   SchemaSet,
   Subresource,
 } from "../types.ts";
+import { applyDefaults } from "../defaults.ts";
 import { edit, setOwn } from "../edit.ts";
 import { invalid } from "../field_errors.ts";
+import { goQuote } from "../go_format.ts";
 import { isMap } from "../json_value.ts";
+import { isQualifiedName } from "../names.ts";
 import { prune } from "../schema.ts";
 import type { Crd, CrdVersion } from "./definition.ts";
 import { celEngine, loadCrdEngine } from "./engine.ts";
@@ -84,12 +87,27 @@ function storageOf(
     const { schemas, schema } = rows.get(apiVersion) ?? kind;
     return { ...prune(schemas, schema, object) as unknown as KubeObject, apiVersion };
   };
+  const read = (object: DeepReadonly<KubeObject>) =>
+    withDefaults(rows.get(object.apiVersion), object);
+  const ask: ConvertObjects | undefined = webhook &&
+    ((objects, apiVersion) => webhook(objects.map(read), apiVersion));
   return {
     version: stored,
     toStorage: (object) => stored === served ? object : as(stored, object),
-    fromStorage: (object) => as(served, object),
-    convert: webhook && ((objects, apiVersion) => converted(webhook, objects, apiVersion, as)),
+    fromStorage: (object) => as(served, read(object)),
+    convert: ask && ((objects, apiVersion) => converted(ask, objects, apiVersion, as)),
   };
+}
+
+/** What is read has the defaults of the version that it is stored in, whichever version shows it. */
+function withDefaults(
+  row: Kind | undefined,
+  object: DeepReadonly<KubeObject>,
+): DeepReadonly<KubeObject> {
+  if (!row?.readDefaults) return object;
+  const copy = edit<KubeObject>(object);
+  applyDefaults(row.schemas, row.schema, copy);
+  return copy;
 }
 
 /** Sends what is not in the version yet; the rest stays as it is. */
@@ -217,6 +235,7 @@ function hooksOf(version: CrdVersion, schema: Field): KindHooks {
       ];
     },
   };
+  hooks.warnings = finalizerWarnings;
   const { hasRules, judgeRules } = celEngine();
   if (hasRules(schema)) {
     hooks.judge = async (object, old, { causes, ...how }) => {
@@ -226,6 +245,29 @@ function hooksOf(version: CrdVersion, schema: Field): KindHooks {
     };
   }
   return hooks;
+}
+
+const STANDARD_FINALIZERS = ["orphan", "foregroundDeletion", "kubernetes"];
+
+/** What is to be said of finalizers that are new: several writers could take one name. */
+function finalizerWarnings(
+  object: DeepReadonly<KubeObject>,
+  old?: DeepReadonly<KubeObject>,
+): string[] {
+  const { finalizers = [] } = object.metadata;
+  if (finalizers.length === 0) return [];
+  const before = old?.metadata.finalizers ?? [];
+  const added = [...new Set(finalizers)].filter((one) => !before.includes(one)).sort();
+  return added.flatMap((one) => {
+    const problems = isQualifiedName(one);
+    if (!one.includes("/") && !STANDARD_FINALIZERS.includes(one)) {
+      const path = one.includes(".") ? " including a path (/)" : "";
+      problems.push(
+        `prefer a domain-qualified finalizer name${path} to avoid accidental conflicts with other finalizer writers`,
+      );
+    }
+    return problems.map((problem) => `metadata.finalizers: ${goQuote(one)}: ${problem}`);
+  });
 }
 
 /** What a Scale could not show: numbers of replicas that are none. */
