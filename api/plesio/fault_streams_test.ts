@@ -6,6 +6,7 @@ import { RealClock } from "../../kv/clock.ts";
 import { Cluster } from "../../mod.ts";
 import { fakeOutbound } from "../client/outbound_fixture.ts";
 import type { NodeApi, RemoteProcess } from "../client/node_api.ts";
+import { Auditor, type AuditSink } from "../server/audit.ts";
 import { ADMIN_TOKEN, openApi, pod, PODS } from "../server/fixture_test.ts";
 import { Faults } from "./faults.ts";
 
@@ -135,9 +136,11 @@ function endless(): RemoteProcess {
 }
 
 /** A client's WebSocket to a subresource of the pod. */
-function dial(port: number, way: string) {
-  const url = `ws://127.0.0.1:${port}/api/v1/namespaces/default/pods/p/${way}`;
-  const ws = new WebSocket(url, ["v5.channel.k8s.io"], {
+const dial = (port: number, way: string) =>
+  dialAt(port, `/api/v1/namespaces/default/pods/p/${way}`);
+
+function dialAt(port: number, path: string) {
+  const ws = new WebSocket(`ws://127.0.0.1:${port}${path}`, ["v5.channel.k8s.io"], {
     headers: { authorization: `Bearer ${ADMIN_TOKEN}`, "user-agent": "kubectl/v1" },
   });
   const opened = new Promise<string>((resolve) => {
@@ -183,28 +186,51 @@ Deno.test("exec is refused before its connection is switched, or cut off", async
   await listener.close();
 });
 
-Deno.test("a proxied connection is broken off as long as it is open", async () => {
+/** A server of the API and one of another's behind it, which says back what it is told. */
+async function echoing() {
   const faults = new Faults({ clock: new RealClock(), lose: () => false });
   const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
     const { socket, response } = Deno.upgradeWebSocket(request, { protocol: "v5.channel.k8s.io" });
     socket.onmessage = ({ data }) => socket.send(data);
     return response;
   });
-  await using f = await openApi({
+  const stages: string[] = [];
+  const sink: AuditSink = {
+    name: "list",
+    process: ({ record, stage }) => {
+      if (record.begun.uri.includes("/flunders/")) stages.push(stage);
+      return true;
+    },
+    close: () => Promise.resolve(),
+  };
+  const rules = [{ level: "Metadata" as const }];
+  const f = await openApi({
+    audit: new Auditor({ policy: { rules }, sinks: [sink], clock: new RealClock() }),
     outbound: {
-      ...fakeOutbound(() => ({})),
+      ...fakeOutbound(() => ({ json: { kind: "APIResourceList", resources: [] } })),
       connect: () => Promise.resolve(connect(server.addr.port, "127.0.0.1")),
     },
     callStage: faults.callStage,
   });
-  const at = { resource: PODS, namespace: "default" };
-  await f.client.create(at, pod("p"));
-  await f.client.patch({ ...at, name: "p", subresource: "status" }, {
-    type: "merge",
-    body: { status: { podIP: "10.244.0.5", podIPs: [{ ip: "10.244.0.5" }] } },
-  });
   const listener = await f.api.listen({ port: 0 });
-  const { ws, opened, closed } = dial(listener.port, "proxy/x");
+  const stop = async () => {
+    await listener.close();
+    await f[Symbol.asyncDispose]();
+    await server.shutdown();
+  };
+  return { ...f, faults, stages, listener, [Symbol.asyncDispose]: stop };
+}
+
+async function until(look: () => boolean | Promise<boolean>): Promise<void> {
+  while (!await look()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+/** A connection says back what it is told, is broken off by a partition, and may be made again. */
+async function isBrokenOff(
+  { faults, listener }: Awaited<ReturnType<typeof echoing>>,
+  path: string,
+): Promise<void> {
+  const { ws, opened, closed } = dialAt(listener.port, path);
   assertEquals(await opened, "open");
   const echoed = new Promise<string>((resolve) => ws.on("message", (data) => resolve(`${data}`)));
   ws.send("hello");
@@ -212,10 +238,54 @@ Deno.test("a proxied connection is broken off as long as it is open", async () =
   faults.add({ client: "kubectl", partition: true });
   await closed;
   faults.clear();
-  const again = dial(listener.port, "proxy/x");
+  const again = dialAt(listener.port, path);
   assertEquals(await again.opened, "open");
   again.ws.terminate();
   await again.closed;
-  await listener.close();
-  await server.shutdown();
+}
+
+Deno.test("a proxied connection is broken off as long as it is open", async () => {
+  await using f = await echoing();
+  const at = { resource: PODS, namespace: "default" };
+  await f.client.create(at, pod("p"));
+  await f.client.patch({ ...at, name: "p", subresource: "status" }, {
+    type: "merge",
+    body: { status: { podIP: "10.244.0.5", podIPs: [{ ip: "10.244.0.5" }] } },
+  });
+  await isBrokenOff(f, "/api/v1/namespaces/default/pods/p/proxy/x");
+});
+
+Deno.test("a connection to another server is broken off, and audited until it ends", async () => {
+  await using f = await echoing();
+  const ready = { conditions: { ready: true }, addresses: ["10.244.0.5"] };
+  const name = "sample";
+  await f.client.create({ resource: core("services"), namespace: "default" }, {
+    metadata: { name },
+    spec: { ports: [{ port: 443 }] },
+  });
+  const slices = { group: "discovery.k8s.io", version: "v1", plural: "endpointslices" };
+  await f.client.create({ resource: slices, namespace: "default" }, {
+    metadata: { name, labels: { "kubernetes.io/service-name": name } },
+    addressType: "IPv4",
+    ports: [{ name: "", port: 443, protocol: "TCP" }],
+    endpoints: [ready],
+  });
+  const services = { group: "apiregistration.k8s.io", version: "v1", plural: "apiservices" };
+  const target = { resource: services, name: "v1.wardle.example.com" };
+  await f.client.create({ resource: services }, {
+    metadata: { name: target.name },
+    spec: {
+      group: "wardle.example.com",
+      version: "v1",
+      groupPriorityMinimum: 2000,
+      versionPriority: 200,
+      insecureSkipTLSVerify: true,
+      service: { namespace: "default", name },
+    },
+  });
+  await until(async () => (await f.client.get(target)).status.conditions?.[0].status === "True");
+  await isBrokenOff(f, "/apis/wardle.example.com/v1/namespaces/default/flunders/one/vnc");
+  const whole = ["RequestReceived", "ResponseStarted", "ResponseComplete"];
+  await until(() => f.stages.length === 6);
+  assertEquals(f.stages, [...whole, ...whole]);
 });

@@ -124,14 +124,20 @@ async function passUpgrade(deps: Deps, call: Call, door: Way): Promise<Reply> {
   const route = routeOrNone(call.path);
   if (!route) return failure(noSuchResource());
   const asked = { method: call.method, route, query: new URLSearchParams(call.query) };
-  return await pass(deps, call, { requested: requestedResource(asked) }, async (passage) => {
-    if (deps.starting) await deps.starting;
-    const remote = deps.aggregation?.find(route.group, route.version);
+  if (deps.starting) await deps.starting;
+  const remote = deps.aggregation?.find(route.group, route.version);
+  const requested = requestedResource(asked);
+  // What others serve by another protocol lasts, whatever they call it
+  const longRunning = remote ? true : undefined;
+  return await pass(deps, call, { requested, longRunning }, async (passage) => {
+    const { user, audit } = passage;
     if (remote) {
-      await authorize(deps, { ...passage.requested, user: passage.user }, passage.audit);
-      const { socket, head } = rawOf(door);
-      await upgradeRemote(deps, call, { remote, user: passage.user, socket, head, door });
-      return { status: SWITCHED, headers: {} };
+      await authorize(deps, { ...requested, user }, audit);
+      return await staged(deps, { call, passage }, async (told) => {
+        const raw = { ...rawOf(door), switchTo: () => switchTo(door, { told, audit }) };
+        await upgradeRemote(deps, call, { remote, user, door: raw });
+        return { status: SWITCHED, headers: {} };
+      });
     }
     if (isOfNode(route, RELAY_SUBRESOURCE)) {
       await relayed({ deps, call, door }, route.name, passage);
@@ -142,13 +148,13 @@ async function passUpgrade(deps: Deps, call: Call, door: Way): Promise<Reply> {
       return { status: SWITCHED, headers: {} };
     }
     const request = await requestFor(deps, call, { ...asked, passage });
-    await authorize(deps, attributesOf(request), passage.audit);
+    await authorize(deps, attributesOf(request), audit);
     const { kind, subresource } = request;
     if (subresource && !kind.subresources.some((s) => s.name === subresource)) {
       throw noSuchResource();
     }
-    const connect = async (told: Door["told"]): Promise<Reply> => {
-      const opened: Door = Object.assign(door, { deps, call, request, told });
+    const connect = async (told: Told["told"]): Promise<Reply> => {
+      const opened: Door = Object.assign(door, { deps, call, request, told, audit });
       if (CONNECTIONS.has(subresource)) await admitConnection(deps, request);
       const protocol = call.header("upgrade")?.toLowerCase();
       if (protocol === "websocket") await webSocket(opened);
@@ -209,20 +215,25 @@ async function dialledIn(
   await deps.tunnels.serve(name, carrier).finally(forget);
 }
 
-interface Door extends Way {
-  deps: Deps;
-  call: Call;
-  request: ApiRequest;
-  /** Hears how the connection is broken off, once it has been taken over. */
+/** Who is told of a connection that has been taken over. */
+interface Told {
+  audit: Passage["audit"];
+  /** Hears how it is broken off. */
   told(breakOff: () => void): void;
 }
 
+interface Door extends Way, Told {
+  deps: Deps;
+  call: Call;
+  request: ApiRequest;
+}
+
 /** From here on the connection speaks another protocol. */
-function switchTo(door: Door): void {
+function switchTo(door: Way, { audit, told }: Told): void {
   door.switched = true;
-  door.request.audit?.started(SWITCHED);
+  audit?.started(SWITCHED);
   const { raw } = door;
-  if (raw) door.told(() => raw.socket.destroy());
+  if (raw) told(() => raw.socket.destroy());
 }
 
 /** Answers a request that was to be upgraded with a plain failure. */
@@ -246,7 +257,7 @@ async function handshake(
   if (wanted.length && !chosen) {
     throw badRequest(`unable to upgrade: no subprotocol of ${wanted.join(", ")} is supported`);
   }
-  switchTo(door);
+  switchTo(door, door);
   const socket = await door.take(chosen);
   if (!door.raw) door.told(() => socket.close(1001));
   return socket;
@@ -276,7 +287,7 @@ async function webSocket(door: Door): Promise<void> {
     case "log":
       return await logSocket(door, offered);
     case "proxy": {
-      const raw = { ...rawOf(door), switchTo: () => switchTo(door) };
+      const raw = { ...rawOf(door), switchTo: () => switchTo(door, door) };
       return await proxyWebSocket(deps, call, request, raw);
     }
     default:
@@ -446,7 +457,7 @@ function openSession(
   onStream: ConstructorParameters<typeof SpdySession>[1],
 ): SpdySession {
   const { socket, head } = rawOf(door);
-  switchTo(door);
+  switchTo(door, door);
   socket.write(
     "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n" +
       `X-Stream-Protocol-Version: ${protocol}\r\n\r\n`,

@@ -125,20 +125,18 @@ function headersFor(
   };
 }
 
-/** Whose connection asks for another protocol, and where it stands. */
+/** Whose connection asks for another protocol. */
 interface Upgrading {
   remote: Remote;
   user: User;
-  socket: Socket;
-  head: Buffer;
-  door: { switched: boolean };
+  door: { socket: Socket; head: Buffer; switchTo(): void };
 }
 
-/** Joins a client's connection, which asks for another protocol, with one to the remote; it has been authorized. */
+/** Joins a client's connection, which asks for another protocol, with one to the remote, until they end; it has been authorized. */
 export async function upgradeRemote(
   deps: Deps,
   call: Call,
-  { remote, user, socket, head, door }: Upgrading,
+  { remote, user, door }: Upgrading,
 ): Promise<void> {
   if (!remote.available) throw unavailable("service unavailable");
   let far: Socket;
@@ -147,7 +145,7 @@ export async function upgradeRemote(
   } catch (error) {
     throw unavailable(`error dialing backend: ${(error as Error).message}`);
   }
-  door.switched = true;
+  door.switchTo();
   const { namespace, name } = remote.service;
   const upgraded = {
     host: `${name}.${namespace}.svc`,
@@ -155,5 +153,5 @@ export async function upgradeRemote(
     withheld: saysWho,
     more: remoteHeaders(user),
   };
-  void passUpgrade(call, { socket, head }, far, upgraded);
+  await passUpgrade(call, door, far, upgraded);
 }
