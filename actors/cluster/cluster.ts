@@ -219,7 +219,13 @@ export class Cluster {
       },
       controllers: components.includes("controllers") ? options.controllers : "",
       scheduler: components.includes("scheduler") &&
-        { ...options.scheduler, view, outbound: parts.outbound, load: loadModule },
+        {
+          ...options.scheduler,
+          view,
+          outbound: parts.outbound,
+          load: loadModule,
+          features: parts.shared.features,
+        },
     });
     if (options.data || options.encryptionAnew) upkeep.resealLater();
     upkeep.renewIdentityLater();

@@ -143,6 +143,29 @@ Deno.test("claims share a device as far as its capacity goes", async () => {
   assertEquals(new Set(shares).size, 2);
 });
 
+Deno.test("without binding conditions a device that has some is given to nobody, and no time of giving is told", async () => {
+  await using w = await openWorld({ features: new Map([["DRADeviceBindingConditions", false]]) });
+  for (const name of ["a", "b"]) await w.node(name);
+  await deviceClass(w);
+  await slice(w, "a", [{
+    ...gpu("g1"),
+    bindingConditions: ["there"],
+    bindingFailureConditions: ["broken"],
+  }]);
+  await slice(w, "b", [gpu("g1")]);
+  for (const name of ["c1", "c2"]) {
+    await claim(w, name);
+    await w.pod(name, claims(name));
+  }
+  await w.settle(3_000);
+  const places = await w.places();
+  assertEquals(places.filter((place) => place.endsWith(": b")).length, 1);
+  assertEquals(places.filter((place) => place.includes("Unschedulable")).length, 1);
+  for (const { status } of (await w.client.list({ resource: CLAIMS })).items) {
+    assertEquals(status?.allocation?.allocationTimestamp, undefined);
+  }
+});
+
 Deno.test("a pod waits outside the queue for its claim, and for its claim's class", async () => {
   await using w = await openWorld();
   await w.node("a");

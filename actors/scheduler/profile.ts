@@ -3,6 +3,7 @@
  * others, a profile has at which extension point.
  */
 import { becauseOf, type Informer, type Informers } from "../../api/client/contract.ts";
+import { bindsByConditions } from "../../api/kinds/gates.ts";
 import { labelSelector } from "../../api/machinery/selectors.ts";
 import type { Clock } from "../../kv/clock.ts";
 import type { Recorder } from "../runtime/contract.ts";
@@ -57,6 +58,8 @@ export interface PluginHandle extends PluginInformers {
   clock: Clock;
   recorder: Recorder;
   cluster: Cluster;
+  /** Which feature gates are on (default: as upstream's are by default). */
+  features?: ReadonlyMap<string, boolean>;
   /** Says that something changed which the scheduler does not watch: it wakes the pods that it can help. */
   changed(happening: Happening): void;
   /** Why a pod does not pass the profile's filters on a node as the cluster stands when that is asked. */
@@ -94,13 +97,14 @@ export const REGISTRY: Registry = {
   PodTopologySpread: (args, handle) => podTopologySpread((pod) => siblingsOf(pod, handle), args),
   InterPodAffinity: interPodAffinity,
   DynamicResources: (args, handle) => {
-    const { client, changed, shared } = handle;
+    const { client, changed, shared, features } = handle;
     const of = (plural: string) =>
       handle.informers.for({ group: "resource.k8s.io", version: "v1", plural });
     return dynamicResources({
       client,
       changed,
       shared,
+      bindsByConditions: bindsByConditions(features),
       uuid: () => handle.clock.uuid(),
       now: () => handle.clock.now(),
       wait: handle.wait,

@@ -68,6 +68,8 @@ export interface SchedulerOptions extends SchedulerConfiguration, Loading {
   outbound?: Outbound;
   /** Shown while it runs. */
   view?: SchedulerView;
+  /** Which feature gates are on (default: as upstream's are by default). */
+  features?: ReadonlyMap<string, boolean>;
 }
 
 /** The scheduler as an actor, to be spawned once as `scheduler/default`. Throws TypeError for a bad configuration. */
@@ -125,12 +127,12 @@ export class Scheduler {
     context: ActorContext,
     options: SchedulerOptions & { configuration: CompleteConfiguration; registry: Registry },
   ): Promise<Scheduler> {
-    const { configuration, registry } = options;
+    const { configuration, registry, features } = options;
     const cluster = new Cluster();
     const waiters = new Set<() => void>();
     let scheduler: Scheduler | undefined = undefined;
     const changed = (happening: Happening) => scheduler?.happened(happening);
-    const handle = { ...handleOf(context, cluster, waiters), changed };
+    const handle = { ...handleOf(context, cluster, waiters), changed, features };
     const metrics = new SchedulerMetrics();
     const profiles = await profilesOf(configuration, registry, { ...handle, metrics });
     const made = { configuration, profiles, cluster, handle, waiters, metrics };

@@ -1,6 +1,6 @@
 /**
  * The feature gates of Kubernetes 1.36's API server, one a line: name, stage, `on` where that is its default, `locked`
- * where it cannot be set to anything else.
+ * where it cannot be set to anything else, and after `needs` what must be on where it is.
  */
 export const FEATURE_NAMES = `
 APIResponseCompression beta on
@@ -19,7 +19,7 @@ AllowUnsafeMalformedObjectDeletion alpha
 AnonymousAuthConfigurableEndpoints ga on locked
 AnyVolumeDataSource ga on locked
 AtomicFIFO beta on
-AuthorizeNodeWithSelectors ga on locked
+AuthorizeNodeWithSelectors ga on locked needs AuthorizeWithSelectors
 AuthorizePodWebsocketUpgradeCreatePermission beta on
 AuthorizeWithSelectors ga on locked
 BtreeWatchCache ga on locked
@@ -41,7 +41,7 @@ ClientsPreferCBOR alpha
 CloudControllerManagerWatchBasedRoutesReconciliation alpha
 CloudControllerManagerWebhook alpha
 ClusterTrustBundle beta
-ClusterTrustBundleProjection beta
+ClusterTrustBundleProjection beta needs ClusterTrustBundle
 ComponentFlagz beta on
 ComponentStatusz beta on
 ConcurrentWatchObjectDecode beta
@@ -56,53 +56,53 @@ CoordinatedLeaderElection beta
 CrossNamespaceVolumeDataSource alpha
 CustomCPUCFSQuotaPeriod ga on
 CustomResourceFieldSelectors ga on locked
-DRAAdminAccess ga on locked
-DRAConsumableCapacity beta on
-DRADeviceBindingConditions beta on
-DRADeviceTaintRules beta
-DRADeviceTaints beta on
-DRAExtendedResource beta on
-DRAListTypeAttributes alpha
-DRANodeAllocatableResources alpha
-DRAPartitionableDevices beta on
-DRAPrioritizedList ga on
+DRAAdminAccess ga on locked needs DynamicResourceAllocation
+DRAConsumableCapacity beta on needs DynamicResourceAllocation
+DRADeviceBindingConditions beta on needs DRAResourceClaimDeviceStatus DynamicResourceAllocation
+DRADeviceTaintRules beta needs DRADeviceTaints
+DRADeviceTaints beta on needs DynamicResourceAllocation
+DRAExtendedResource beta on needs DynamicResourceAllocation
+DRAListTypeAttributes alpha needs DynamicResourceAllocation
+DRANodeAllocatableResources alpha needs DynamicResourceAllocation
+DRAPartitionableDevices beta on needs DynamicResourceAllocation
+DRAPrioritizedList ga on needs DynamicResourceAllocation
 DRAResourceClaimDeviceStatus beta on
-DRAResourceClaimGranularStatusAuthorization beta on
-DRAResourcePoolStatus alpha
-DRASchedulerFilterTimeout beta on
-DRAWorkloadResourceClaims alpha
+DRAResourceClaimGranularStatusAuthorization beta on needs DRAResourceClaimDeviceStatus DynamicResourceAllocation
+DRAResourcePoolStatus alpha needs DynamicResourceAllocation
+DRASchedulerFilterTimeout beta on needs DynamicResourceAllocation
+DRAWorkloadResourceClaims alpha needs DynamicResourceAllocation GenericWorkload
 DeclarativeValidation ga on locked
-DeclarativeValidationBeta beta on
-DeclarativeValidationTakeover deprecated
+DeclarativeValidationBeta beta on needs DeclarativeValidation
+DeclarativeValidationTakeover deprecated needs DeclarativeValidation
 DeploymentReplicaSetTerminatingReplicas beta on
 DetectCacheInconsistency beta on
-DisableAllocatorDualWrite ga on locked
+DisableAllocatorDualWrite ga on locked needs MultiCIDRServiceAllocator
 DisableCPUQuotaWithExclusiveCPUs deprecated on
 DisableNodeKubeProxyVersion deprecated on locked
 DynamicResourceAllocation ga on locked
 EnvFiles beta on
 EventedPLEG alpha
 ExecProbeTimeout ga on locked
-ExtendWebSocketsToKubelet beta on
+ExtendWebSocketsToKubelet beta on needs NodeDeclaredFeatures
 ExternalServiceAccountTokenSigner ga on locked
-GangScheduling alpha
+GangScheduling alpha needs GenericWorkload
 GenericWorkload alpha
 GitRepoVolumeDriver deprecated locked
 GracefulNodeShutdown beta on
-GracefulNodeShutdownBasedOnPodPriority beta on
+GracefulNodeShutdownBasedOnPodPriority beta on needs GracefulNodeShutdown
 HPAConfigurableTolerance beta on
 HPAScaleToZero alpha
 HostnameOverride beta on
 ImageMaximumGCAge ga on locked
 ImageVolume ga on locked
-ImageVolumeWithDigest alpha
+ImageVolumeWithDigest alpha needs ImageVolume
 InOrderInformers ga on locked
 InOrderInformersBatchProcess beta on
-InPlacePodLevelResourcesVerticalScaling beta on
+InPlacePodLevelResourcesVerticalScaling beta on needs InPlacePodVerticalScaling NodeDeclaredFeatures PodLevelResources
 InPlacePodVerticalScaling ga on locked
-InPlacePodVerticalScalingExclusiveCPUs alpha
-InPlacePodVerticalScalingExclusiveMemory alpha
-InPlacePodVerticalScalingInitContainers beta on
+InPlacePodVerticalScalingExclusiveCPUs alpha needs InPlacePodVerticalScaling
+InPlacePodVerticalScalingExclusiveMemory alpha needs InPlacePodVerticalScaling
+InPlacePodVerticalScalingInitContainers beta on needs InPlacePodVerticalScaling NodeDeclaredFeatures
 InformerResourceVersion ga on
 JobBackoffLimitPerIndex ga on locked
 JobManagedBy ga on locked
@@ -130,7 +130,7 @@ LoggingBetaOptions beta on
 ManifestBasedAdmissionControlConfig alpha
 MatchLabelKeysInPodAffinity ga on locked
 MatchLabelKeysInPodTopologySpread beta on
-MatchLabelKeysInPodTopologySpreadSelectorMerge beta on
+MatchLabelKeysInPodTopologySpreadSelectorMerge beta on needs MatchLabelKeysInPodTopologySpread
 MaxUnavailableStatefulSet beta
 MemoryQoS alpha
 MultiCIDRServiceAllocator ga on locked
@@ -152,12 +152,12 @@ OrderedNamespaceDeletion ga on locked
 PLEGOnDemandRelist beta on
 PersistentVolumeClaimUnusedSinceTime alpha
 PodAndContainerStatsFromCRI alpha
-PodCertificateRequest beta
+PodCertificateRequest beta needs AuthorizeNodeWithSelectors
 PodDeletionCost beta on
-PodLevelResourceManagers alpha
+PodLevelResourceManagers alpha needs PodLevelResources
 PodLevelResources beta on
 PodLifecycleSleepAction ga on locked
-PodLifecycleSleepActionAllowZero ga on locked
+PodLifecycleSleepActionAllowZero ga on locked needs PodLifecycleSleepAction
 PodLogsQuerySplitStreams alpha
 PodObservedGenerationTracking ga on locked
 PodReadyToStartContainersCondition beta on
@@ -167,7 +167,7 @@ PodsAPI alpha
 PortForwardWebsockets beta on
 PreferSameTrafficDistribution ga on locked
 PreventStaticPodAPIReferences beta on
-ProcMountType ga on locked
+ProcMountType ga on locked needs UserNamespacesSupport
 QOSReserved alpha
 RecoverVolumeExpansionFailure ga on locked
 RecursiveReadOnlyMounts ga on locked
@@ -179,9 +179,9 @@ ReloadKubeletClientCAFile beta on
 ReloadKubeletServerCertificateFile beta on
 RemoteRequestHeaderUID beta on
 ResilientWatchCacheInitialization ga on locked
-ResourceHealthStatus beta on
-ResourceHealthStatusMessage beta on
-RestartAllContainersOnContainerExits beta on
+ResourceHealthStatus beta on needs DynamicResourceAllocation
+ResourceHealthStatusMessage beta on needs ResourceHealthStatus
+RestartAllContainersOnContainerExits beta on needs ContainerRestartRules NodeDeclaredFeatures
 RetryGenerateName ga on locked
 RotateKubeletServerCertificate beta on
 RuntimeClassInImageCriApi alpha
@@ -196,42 +196,42 @@ SeparateCacheWatchRPC deprecated locked
 SeparateTaintEvictionController ga on locked
 ServiceAccountNodeAudienceRestriction beta on
 ServiceAccountTokenJTI ga on locked
-ServiceAccountTokenNodeBinding ga on locked
+ServiceAccountTokenNodeBinding ga on locked needs ServiceAccountTokenNodeBindingValidation
 ServiceAccountTokenNodeBindingValidation ga on locked
 ServiceAccountTokenPodNodeInfo ga on locked
 ServiceCIDRStatusFieldWiping deprecated on
 ShardedListAndWatch alpha
 SidecarContainers ga on locked
 SizeBasedListCostEstimate beta on
-StaleControllerConsistencyDaemonSet beta on
-StaleControllerConsistencyJob beta on
-StaleControllerConsistencyReplicaSet beta on
-StaleControllerConsistencyStatefulSet beta on
+StaleControllerConsistencyDaemonSet beta on needs AtomicFIFO
+StaleControllerConsistencyJob beta on needs AtomicFIFO
+StaleControllerConsistencyReplicaSet beta on needs AtomicFIFO
+StaleControllerConsistencyStatefulSet beta on needs AtomicFIFO
 StatefulSetSemanticRevisionComparison beta on
 StorageCapacityScoring alpha
 StorageNamespaceIndex deprecated on
-StorageVersionAPI alpha
+StorageVersionAPI alpha needs APIServerIdentity
 StorageVersionHash beta on
 StorageVersionMigrator beta
 StreamingCollectionEncodingToJSON ga on locked
 StreamingCollectionEncodingToProtobuf ga on locked
 StrictIPCIDRValidation beta on
 StructuredAuthenticationConfiguration ga on locked
-StructuredAuthenticationConfigurationEgressSelector beta on
-StructuredAuthenticationConfigurationJWKSMetrics beta on
+StructuredAuthenticationConfigurationEgressSelector beta on needs StructuredAuthenticationConfiguration
+StructuredAuthenticationConfigurationJWKSMetrics beta on needs StructuredAuthenticationConfiguration
 SupplementalGroupsPolicy ga on locked
 SystemdWatchdog ga on locked
 TaintTolerationComparisonOperators alpha
 TokenRequestServiceAccountUIDValidation beta on
-TopologyAwareWorkloadScheduling alpha
+TopologyAwareWorkloadScheduling alpha needs GenericWorkload
 TopologyManagerPolicyAlphaOptions alpha
 TopologyManagerPolicyBetaOptions beta on
 TopologyManagerPolicyOptions ga on locked
 TranslateStreamCloseWebsocketRequests beta on
 UnauthenticatedHTTP2DOSMitigation beta on
-UnknownVersionInteroperabilityProxy beta on
+UnknownVersionInteroperabilityProxy beta on needs APIServerIdentity
 UnlockWhileProcessingFIFO beta on
-UserNamespacesHostNetworkSupport alpha
+UserNamespacesHostNetworkSupport alpha needs NodeDeclaredFeatures UserNamespacesSupport
 UserNamespacesSupport ga on locked
 VolumeAttributesClass ga on locked
 VolumeLimitScaling alpha
@@ -241,8 +241,8 @@ WatchListClient beta on
 WinDSR ga on locked
 WinOverlay ga on locked
 WindowsCPUAndMemoryAffinity alpha
-WindowsGracefulNodeShutdown beta on
+WindowsGracefulNodeShutdown beta on needs GracefulNodeShutdown
 WindowsHostNetwork deprecated
-WorkloadAwarePreemption alpha
-WorkloadWithJob alpha
+WorkloadAwarePreemption alpha needs GangScheduling
+WorkloadWithJob alpha needs GenericWorkload
 `;

@@ -3,6 +3,7 @@
  * defaults and the texts of errors are Kubernetes 1.36's. A gate that upstream has and that means nothing here is
  * taken, so that a command line written for upstream's server goes on working, and changes nothing.
  */
+import { joinedErrors } from "../auth/authorize.ts";
 import { GATED_KINDS } from "../kinds/gates.ts";
 import { createKinds } from "../kinds/mod.ts";
 import type { Kind, Kinds } from "../machinery/types.ts";
@@ -17,6 +18,8 @@ export interface Feature {
   stage: Stage;
   on: boolean;
   locked: boolean;
+  /** Those that it cannot be on without. */
+  needs: readonly string[];
 }
 
 /** The gates that change something here: what they do when they are set to other than their default. */
@@ -24,6 +27,8 @@ export const EFFECTIVE: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
     Object.entries(GATED_KINDS).map(([kind, gate]) => [gate, `serves ${kind}`]),
   ),
+  DRADeviceBindingConditions: "pods wait for devices that are brought to their nodes",
+  DRAResourceClaimDeviceStatus: "drivers tell of devices in a claim's status",
   DRAResourceClaimGranularStatusAuthorization:
     "a claim's status takes rights on resourceclaims/binding and resourceclaims/driver",
   HPAScaleToZero: "autoscalers may take the last pod away, and bring the first one back",
@@ -37,9 +42,14 @@ let features: ReadonlyMap<string, Feature> | undefined;
 export function knownFeatures(): ReadonlyMap<string, Feature> {
   return features ??= new Map(
     FEATURE_NAMES.trim().split("\n").map((line) => {
-      const [name, stage, ...more] = line.split(" ");
-      const on = more.includes("on");
-      return [name, { stage: stage as Stage, on, locked: more.includes("locked") }];
+      const [own, needs] = line.split(" needs ");
+      const [name, stage, ...more] = own.split(" ");
+      return [name, {
+        stage: stage as Stage,
+        on: more.includes("on"),
+        locked: more.includes("locked"),
+        needs: needs?.split(" ") ?? [],
+      }];
     }),
   );
 }
@@ -57,37 +67,51 @@ function notBool(text: string): string {
 
 /** The state of every gate, from what `--feature-gates` sets. Throws UsageError for what cannot be set. */
 export function featureGates(settings: readonly string[]): ReadonlyMap<string, boolean> {
+  const set = settingsOf(settings);
+  const states = new Map<string, boolean>();
+  const wrong: string[] = [];
+  for (const [name, { stage, on, locked }] of knownFeatures()) {
+    const own = set.get(name);
+    if (locked && own === !on) {
+      wrong.push(`cannot set feature gate ${name} to ${own}, feature is locked to ${on}`);
+    }
+    const all = locked ? undefined : set.get(ALL_OF[stage] ?? "");
+    states.set(name, own ?? all ?? on);
+  }
+  // What nobody has set agrees with itself
+  if (set.size > 0 && wrong.length === 0) wrong.push(...unmet(states));
+  if (wrong.length > 0) throw new UsageError(joinedErrors(wrong));
+  return states;
+}
+
+function settingsOf(settings: readonly string[]): Map<string, boolean> {
   const set = new Map<string, boolean>();
   for (const setting of settings) {
     const [name, text] = setting.split(/=(.*)/).map((part) => part.trim());
-    if (text === undefined) throw gateError(`missing bool value for ${name}`);
+    if (text === undefined) throw new UsageError(`missing bool value for ${name}`);
     const value = boolOf(text);
     if (value === undefined) {
-      throw gateError(`invalid value of ${name}=${text}, ${notBool(text)}`);
-    }
-    const known = knownFeatures().get(name);
-    if (!known) throw gateError(`unrecognized feature gate: ${name}`);
-    if (known.locked && known.on !== value) {
-      throw gateError(
-        `cannot set feature gate ${name} to ${value}, feature is locked to ${known.on}`,
-      );
+      throw new UsageError(`invalid value of ${name}=${text}, ${notBool(text)}`);
     }
     set.set(name, value);
   }
-  const states = new Map<string, boolean>();
-  for (const [name, { stage, on, locked }] of knownFeatures()) {
-    const all = locked ? undefined : set.get(ALL_OF[stage] ?? "");
-    states.set(name, set.get(name) ?? all ?? on);
+  for (const name of set.keys()) {
+    if (!knownFeatures().has(name)) throw new UsageError(`unrecognized feature gate: ${name}`);
   }
-  return states;
+  return set;
+}
+
+/** What is on without something that it needs. */
+function* unmet(states: ReadonlyMap<string, boolean>): Generator<string> {
+  for (const [name, { needs }] of knownFeatures()) {
+    const off = states.get(name) ? needs.filter((other) => !states.get(other)) : [];
+    if (off.length === 0) continue;
+    yield `${name} is enabled, but depends on features that are disabled: [${off.join(" ")}]`;
+  }
 }
 
 /** Gates that stand for all of a stage. */
 const ALL_OF: Partial<Record<Stage, string>> = { alpha: "AllAlpha", beta: "AllBeta" };
-
-function gateError(text: string): UsageError {
-  return new UsageError(`invalid argument for "--feature-gates" flag: ${text}`);
-}
 
 /** Gates in the words of upstream's metric. */
 export function featureLines(states: ReadonlyMap<string, boolean>): string[] {

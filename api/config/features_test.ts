@@ -71,10 +71,32 @@ Deno.test("what cannot be set is told in upstream's words", () => {
       { featureGates: ["CustomResourceFieldSelectors=false"] },
       "cannot set feature gate CustomResourceFieldSelectors to false, feature is locked to true",
     ],
+    [
+      { featureGates: ["CustomResourceFieldSelectors=false", "APIServerTracing=false"] },
+      "[cannot set feature gate APIServerTracing to false, feature is locked to true, " +
+      "cannot set feature gate CustomResourceFieldSelectors to false, feature is locked to true]",
+    ],
+    [
+      { featureGates: ["WorkloadAwarePreemption=true"] },
+      "WorkloadAwarePreemption is enabled, but depends on features that are disabled: [GangScheduling]",
+    ],
+    [
+      { featureGates: ["DRAResourceClaimDeviceStatus=false"] },
+      "[DRADeviceBindingConditions is enabled, but depends on features that are disabled: " +
+      "[DRAResourceClaimDeviceStatus], DRAResourceClaimGranularStatusAuthorization is enabled, " +
+      "but depends on features that are disabled: [DRAResourceClaimDeviceStatus]]",
+    ],
   ];
   for (const [settings, text] of wrong) {
     const error = assertThrows(() => apisOf(settings), UsageError);
     assertStringIncludes(error.message, text);
+  }
+});
+
+Deno.test("what is on by default, or with all of a stage, has what it needs", () => {
+  for (const set of [[], ["AllAlpha=true"], ["AllBeta=true"], ["AllBeta=false"]]) featureGates(set);
+  for (const { needs } of knownFeatures().values()) {
+    for (const name of needs) assertEquals(knownFeatures().has(name), true, name);
   }
 });
 
@@ -83,7 +105,11 @@ Deno.test("gates that mean something here are gates of upstream's", () => {
 });
 
 Deno.test("all gates of a stage can be set at once; each one wins, locked ones stay", () => {
-  const gates = featureGates(["AllBeta=true", "ClusterTrustBundle=false"]);
+  const gates = featureGates([
+    "AllBeta=true",
+    "ClusterTrustBundle=false",
+    "ClusterTrustBundleProjection=false",
+  ]);
   assertEquals(gates.get("PodCertificateRequest"), true);
   assertEquals(gates.get("ClusterTrustBundle"), false);
   assertEquals(featureGates(["AllBeta=false"]).get("WatchList"), false);

@@ -44,6 +44,8 @@ export interface DevicePorts {
   changed(happening: Happening): void;
   /** What plugins of all profiles share, by name. */
   shared: Map<string, unknown>;
+  /** Devices that are brought to their nodes are given, and waited for. */
+  bindsByConditions: boolean;
 }
 
 interface State {
@@ -122,8 +124,9 @@ export function dynamicResources(
       for (const claim of state.claims) {
         await book.bind(cycle.pod, claim, found?.[state.open.indexOf(claim)]);
       }
-      const awaited = [...found ?? [], ...state.claims.map(({ status }) => status?.allocation)]
-        .some((allocation) => awaitedOf(allocation).length > 0);
+      const awaited = ports.bindsByConditions &&
+        [...found ?? [], ...state.claims.map(({ status }) => status?.allocation)]
+          .some((allocation) => awaitedOf(allocation).length > 0);
       if (!awaited) return;
       const text = `waiting for binding conditions for device on node ${node.name}`;
       ports.said(cycle.pod, "BindingConditionsPending", text);
@@ -267,7 +270,8 @@ class ClaimBook {
       const allocation = claim.status?.allocation ?? (promised?.written && promised.allocation);
       if (allocation) {
         const selector = allocation.nodeSelector;
-        const lapsed = typeof readinessOf(claim, this.#ports.now(), bindingMsMax) === "string";
+        const lapsed = this.#ports.bindsByConditions &&
+          typeof readinessOf(claim, this.#ports.now(), bindingMsMax) === "string";
         if (lapsed) placed.push({ claim, admits: () => false });
         else if (selector) placed.push({ claim, admits: compileNodeSelector(selector) });
         continue;
@@ -330,6 +334,11 @@ class ClaimBook {
     if (this.#pools?.version !== slices.resourceVersion || this.#pools.size !== slices.size) {
       const { resourceVersion: version, size } = slices;
       this.#pools = { version, size, pools: poolsOf(slices.list()) };
+      if (!this.#ports.bindsByConditions) {
+        for (const pool of this.#pools.pools) {
+          pool.devices = pool.devices.filter(({ spec }) => !spec.bindingConditions?.length);
+        }
+      }
     }
     return {
       pools: this.#pools.pools,
@@ -379,7 +388,9 @@ class ClaimBook {
         const status = {
           ...fresh.status,
           allocation: {
-            allocationTimestamp: formatTime(this.#ports.now()),
+            ...(this.#ports.bindsByConditions && {
+              allocationTimestamp: formatTime(this.#ports.now()),
+            }),
             ...allocation ?? fresh.status?.allocation,
           },
           reservedFor: reserved ? users : [...users, user],

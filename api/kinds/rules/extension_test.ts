@@ -185,6 +185,30 @@ Deno.test("taints of devices say since when they are there, of a rule's since wh
   assertEquals(changed({ effect: "NoSchedule", timeAdded: own }), own);
 });
 
+Deno.test("a slice loses what devices bind by where either gate is off, unless it has had such", () => {
+  const binding = {
+    bindingConditions: ["there"],
+    bindingFailureConditions: ["broken"],
+    bindsToNode: true,
+  };
+  const sliceOf = (device: object) =>
+    make("ResourceSlice", {
+      metadata: { name: "s" },
+      spec: { ...OF_ONE_NODE, devices: [{ name: "d", ...device }] },
+    });
+  const { prepareCreate, prepareUpdate } = kindOf("ResourceSlice").hooks;
+  for (const gate of ["DRADeviceBindingConditions", "DRAResourceClaimDeviceStatus"]) {
+    const off = { ...context, features: new Map([[gate, false]]) };
+    const made = sliceOf(binding), changed = sliceOf(binding), kept = sliceOf(binding);
+    prepareCreate!(made, off);
+    prepareUpdate!(changed, sliceOf({}), off);
+    prepareUpdate!(kept, sliceOf({ bindsToNode: true }), off);
+    assertEquals(made.spec.devices, [{ name: "d" }]);
+    assertEquals(changed.spec.devices, [{ name: "d" }]);
+    assertEquals(kept.spec.devices, [{ name: "d", ...binding }]);
+  }
+});
+
 Deno.test("webhook configurations are defaulted and checked", () => {
   const hook = {
     name: "a.example.com",

@@ -15,11 +15,12 @@ import type {
   KindHooks,
   KubeObject,
 } from "../../machinery/types.ts";
+import { bindsByConditions } from "../gates.ts";
 import { AGE_COLUMN, column, NAME_COLUMN } from "./cells.ts";
 import { validateConditions } from "./condition_validation.ts";
 import { raiseGeneration, statusHooks } from "./prepare.ts";
 import { isSet, Report, SPEC, STATUS } from "./report.ts";
-import { dropDeallocated } from "./resource_claim_status.ts";
+import { dropDeallocated, dropDisabledStatus } from "./resource_claim_status.ts";
 import * as claims from "./resource_claim_validation.ts";
 import { validatePoolName, validateTaint } from "./resource_parts_validation.ts";
 import { validateSlice } from "./resource_slice_validation.ts";
@@ -78,7 +79,9 @@ const claimHooks: KindHooks = {
   prepareCreate: claimStatus.prepareCreate,
   prepareUpdate(claim, old, context) {
     claimStatus.prepareUpdate(claim, old, context);
-    if (context.subresource === "status") dropDeallocated(claim, old);
+    if (context.subresource !== "status") return;
+    dropDisabledStatus(claim, old, context);
+    dropDeallocated(claim, old);
   },
 };
 
@@ -132,40 +135,46 @@ const counted: KindHooks = {
   prepareUpdate: (object, old) => raiseGeneration(object, old, ["spec"]),
 };
 
-/** Of a device: fields that belong to features which are off. */
-const MAPPINGS_OFF = "nodeAllocatableResourceMappings";
-const LISTS_OFF = ["bools", "ints", "strings", "versions"];
+/** What binds pods once a device is there; off together with the gates of that. */
+const BINDING = ["bindingConditions", "bindingFailureConditions", "bindsToNode"];
+/** Fields of a device, and of its attributes, that are off: those of one list go together. */
+const DEVICE_OFF = ["nodeAllocatableResourceMappings"];
+const ATTRIBUTE_OFF = ["bools", "ints", "strings", "versions"];
 
-function* partsOff(slice?: Stored): Generator<[part: Obj, field: string]> {
+type Part = { fields: readonly string[]; of: Obj; field: string };
+
+function* partsOff(slice: Stored | undefined, { features }: KindContext): Generator<Part> {
+  const ofDevice = bindsByConditions(features) ? [DEVICE_OFF] : [DEVICE_OFF, BINDING];
+  const present = function* (of: Obj, fields: readonly string[]): Generator<Part> {
+    for (const field of fields) if (of[field] !== undefined) yield { fields, of, field };
+  };
   for (const entry of slice?.spec?.devices ?? []) {
     const device = entry.basic ?? entry;
-    if (device[MAPPINGS_OFF] !== undefined) yield [device, MAPPINGS_OFF];
-    for (const attribute of Object.values<Obj>(device.attributes ?? {})) {
-      for (const field of LISTS_OFF) if (attribute[field] !== undefined) yield [attribute, field];
+    for (const fields of ofDevice) yield* present(device, fields);
+    for (const attribute of Object.values(device.attributes ?? {})) {
+      yield* present(attribute, ATTRIBUTE_OFF);
     }
   }
 }
 
 /** Drops what is off from a slice, unless the stored one has such fields. */
-function dropDisabled(slice: KubeObject, old?: Stored): void {
-  const found = [...partsOff(slice)];
+function dropDisabled(slice: KubeObject, context: KindContext, old?: Stored): void {
+  const found = [...partsOff(slice, context)];
   if (found.length === 0) return;
-  const before = [...partsOff(old)].map(([, field]) => field === MAPPINGS_OFF);
-  for (const [part, field] of found) {
-    if (!before.includes(field === MAPPINGS_OFF)) delete part[field];
-  }
+  const before = new Set([...partsOff(old, context)].map(({ fields }) => fields));
+  for (const { fields, of, field } of found) if (!before.has(fields)) delete of[field];
 }
 
 const sliceHooks: KindHooks = {
   prepareCreate(slice, context) {
     stampDevices(slice, context);
-    dropDisabled(slice);
+    dropDisabled(slice, context);
   },
   prepareUpdate(slice, old, context) {
     stampDevices(slice, context);
     // What is dropped then has counted as a change
     raiseGeneration(slice, old, ["spec"]);
-    dropDisabled(slice, old);
+    dropDisabled(slice, context, old);
   },
 };
 

@@ -4,6 +4,7 @@
  */
 
 import type { DeepReadonly, KindContext, KubeObject } from "../../machinery/types.ts";
+import { BINDING_CONDITIONS, DEVICE_STATUS } from "../gates.ts";
 import { semanticEqual } from "./equality.ts";
 import { type Report, STATUS } from "./report.ts";
 
@@ -12,6 +13,7 @@ type Obj = any;
 type Stored = DeepReadonly<KubeObject>;
 
 const GATE = "DRAResourceClaimGranularStatusAuthorization";
+const BINDING_FIELDS = ["bindingConditions", "bindingFailureConditions"];
 
 /** The devices that a claim was given. */
 export function granted(status: Obj): Obj[] {
@@ -25,6 +27,20 @@ export function deviceId({ driver = "", pool = "", device = "", shareID }: Obj) 
 
 /** The same as a text. */
 export const deviceKey = (device: Obj) => JSON.stringify(deviceId(device));
+
+/** Drops what belongs to features that are off, unless the stored claim has it. */
+export function dropDisabledStatus(claim: KubeObject, old: Stored, context: KindContext): void {
+  const { features } = context;
+  if (features?.get(DEVICE_STATUS) === false && claim.status && !old.status?.devices?.length) {
+    const { devices: _, ...status } = claim.status;
+    claim.status = status;
+  }
+  const conditions = (device: Obj) => BINDING_FIELDS.some((field) => device[field]?.length > 0);
+  if (features?.get(BINDING_CONDITIONS) !== false || granted(old.status).some(conditions)) return;
+  for (const device of granted(claim.status)) {
+    for (const field of BINDING_FIELDS) delete device[field];
+  }
+}
 
 /** Drops what is told of devices that the claim had and has no more: whoever takes them need not know of it. */
 export function dropDeallocated(claim: KubeObject, old: Stored): void {

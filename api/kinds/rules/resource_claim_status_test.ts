@@ -153,3 +153,24 @@ Deno.test("what is told of devices goes with them, whoever takes them", () => {
   assertEquals(status.devices, devices);
   assertStringIncludes(problems.at(-1)!, "must be an allocated device in the claim");
 });
+
+Deno.test("a claim's status loses what belongs to gates that are off, unless it has had such", () => {
+  const rights = ["update binding", `arbitrary-node:update driver ${A}`];
+  const [result] = ALLOCATION.devices.results;
+  const given = (more: Obj = {}) => ({ devices: { results: [{ ...result, ...more }] } });
+  const binding = { bindingConditions: ["there"], bindingFailureConditions: ["broken"] };
+  const off = (gate: string) => ({ features: new Map([[gate, false], [GATE, false]]) });
+  const status = { allocation: given(binding), devices: [told(A, { conditions: [] })] };
+
+  const mute = off("DRAResourceClaimDeviceStatus");
+  assertEquals(change({}, status, rights, mute).status, { allocation: given(binding) });
+  const before = { allocation: given(binding), devices: [told(A)] };
+  assertEquals(change(before, status, rights, mute).status, status);
+
+  const unbound = off("DRADeviceBindingConditions");
+  assertEquals(change({}, structuredClone(status), rights, unbound).status, {
+    ...status,
+    allocation: given(),
+  });
+  assertEquals(change(before, status, rights, unbound).status, status);
+});
