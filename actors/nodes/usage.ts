@@ -1,6 +1,7 @@
 /** Collects what the pods of a node use now, from their runtimes. */
 import { tryParseQuantity } from "../../api/machinery/quantity.ts";
 import { totalOf } from "./metrics_api.ts";
+import type { ContainerRecord } from "./container_record.ts";
 import type { Meter } from "./figures.ts";
 import type { ContainerUsage, NodeUsage, PodUsage, UsageQuery } from "./metrics.ts";
 import { isStatic } from "./pod_source.ts";
@@ -32,6 +33,32 @@ export function annotatedUsage(pod: Pod, container: string, stats: ContainerStat
   return said;
 }
 
+/** What a container has used of the processor until it was last looked at, since it started. */
+interface Used {
+  since: number;
+  at: number;
+  nanoseconds: number;
+}
+const used = new WeakMap<ContainerRecord, Used>();
+
+/**
+ * A simulated container's figures with the processor time it would have used: what it is seen to use, added up whenever
+ * somebody looks, so that rates over counters find what gauges say.
+ */
+export function withTimeUsed(
+  record: ContainerRecord,
+  stats: ContainerStats,
+  now: number,
+): ContainerStats {
+  const since = record.startedAt;
+  const before = used.get(record);
+  const last = before?.since === since ? before : { since, at: since, nanoseconds: 0 };
+  const milliseconds = Math.max(0, now - last.at);
+  const nanoseconds = last.nanoseconds + stats.cpuNanoCores * milliseconds / 1000;
+  used.set(record, { since, at: last.at + milliseconds, nanoseconds });
+  return { ...stats, cpuNanoseconds: nanoseconds };
+}
+
 /** The node whose usage is asked for. */
 export interface MeasuredNode {
   name: string;
@@ -54,7 +81,7 @@ export async function nodeUsage(
   const held = { own: 0, others: 0 };
   for (const worker of workers) {
     held[isStatic(worker.pod) ? "own" : "others"]++;
-    const pod = await podUsage(worker, node.volumes, query);
+    const pod = await podUsage(worker, node.volumes, { ...query, now });
     if (pod.containers.length) pods.push(pod);
   }
   const { meter } = node;
@@ -80,14 +107,16 @@ export async function nodeUsage(
 
 async function containersOf(
   { pod, records }: PodWorker,
-  storage: boolean,
+  { storage = false, now }: UsageQuery & { now?: number },
 ): Promise<ContainerUsage[]> {
   const containers: ContainerUsage[] = [];
-  for (const { name, phase, id, image, runtime, startedAt } of records) {
+  for (const record of records) {
+    const { name, phase, id, image, runtime, startedAt } = record;
     if (phase !== "running" || !id || !runtime) continue;
     const measured = await runtime.stats(id);
     if (!measured) continue;
-    const stats = runtime.real ? measured : annotatedUsage(pod, name, measured);
+    let stats = runtime.real ? measured : annotatedUsage(pod, name, measured);
+    if (!runtime.real && now !== undefined) stats = withTimeUsed(record, stats, now);
     const logs = storage ? await runtime.logUsage?.(pod, name) : undefined;
     containers.push({ name, startedAt, stats, id, image, logs });
   }
@@ -98,8 +127,9 @@ async function containersOf(
 export async function podUsage(
   worker: PodWorker,
   volumes: PodVolumes | undefined,
-  { storage = false, sandboxes = false }: UsageQuery = { storage: true, sandboxes: true },
+  query: UsageQuery & { now?: number } = { storage: true, sandboxes: true },
 ): Promise<PodUsage> {
+  const { storage = false, sandboxes = false } = query;
   const { pod, records, startedAt } = worker;
   const { namespace = "", name, uid, labels = {} } = pod.metadata;
   const runtime = records.find(({ phase }) => phase === "running")?.runtime;
@@ -109,7 +139,7 @@ export async function podUsage(
     uid,
     labels,
     startedAt,
-    containers: await containersOf(worker, storage),
+    containers: await containersOf(worker, query),
     sandbox: sandboxes ? await runtime?.sandboxStats?.(uid) : undefined,
     volumes: storage && runtime?.real ? await volumes?.measure?.(pod) : undefined,
   };
