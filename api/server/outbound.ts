@@ -230,6 +230,8 @@ async function asked(
   const why = unreached.why(place);
   if (why) {
     if (why.heldMs >= 1) await clock.sleep(why.heldMs, { signal });
+    // Many may fall due together
+    await crowds.turn();
     throw why.error;
   }
   const over = await crowds.enter(place, signal);

@@ -2,9 +2,8 @@
  * What the way out remembers of the places that it asks for whole answers.
  *
  * A place that cannot be reached, or whose certificate is no good, is not tried again at once: whoever asks hears the same,
- * after as long as it took to find out, within bounds, and not many of them at once: who is refused at once comes again at
- * once, and many of those leave no time for others. A handshake that comes to nothing costs some milliseconds, and one hook
- * that leads nowhere is asked for by every write.
+ * after as long as it took to find out, within bounds. A handshake that comes to nothing costs some milliseconds, and one
+ * hook that leads nowhere is asked for by every write.
  *
  * A place is asked by so many at once, and by fewer where it does not answer in time: a hook that asks for what it is asked
  * about would else be asked without an end, each time over a connection of its own. Who waits for others does so in its own
@@ -17,11 +16,8 @@ import type { HostPlace } from "./listen.ts";
 /** How long a place that could not be reached is not tried again: at first, and at most. */
 export const UNREACHED_MS_MIN = 100;
 export const UNREACHED_MS_MAX = 2_000;
-/** Who hears only that it could not be reached waits at most so long for that, where not many do. */
+/** Who hears only that it could not be reached waits at most so long for that. */
 export const UNREACHED_HELD_MS_MAX = 25;
-/** How many hear so at once, of all places, and how often one from then on. */
-export const TOLD_AT_ONCE_MAX = 32;
-export const TOLD_EVERY_MS = 8;
 /** Calls to one place at once: as long as it answers in time, and where it never does. */
 export const CALLS_MAX = 128;
 export const CALLS_MIN = 2;
@@ -44,8 +40,6 @@ interface Failed {
 export class Unreached {
   readonly #clock: Pick<Clock, "monotonic">;
   readonly #places = new Map<string, Failed>();
-  /** When the last one that was told has been paid for. */
-  #paidAt = -Infinity;
 
   constructor(clock: Pick<Clock, "monotonic">) {
     this.#clock = clock;
@@ -56,17 +50,13 @@ export class Unreached {
     const failed = this.#places.size > 0 ? this.#places.get(JSON.stringify(place)) : undefined;
     if (!failed) return undefined;
     const now = this.#clock.monotonic();
-    if (now < failed.until) return { error: failed.error, heldMs: this.#heldMs(failed, now) };
+    if (now < failed.until) {
+      return { error: failed.error, heldMs: Math.min(failed.tookMs, UNREACHED_HELD_MS_MAX) };
+    }
     // One tries it; the others wait for what comes of that
     failed.trying = true;
     failed.until = now + failed.waitMs;
     return undefined;
-  }
-
-  #heldMs({ tookMs }: Failed, now: number): number {
-    this.#paidAt = Math.max(now, this.#paidAt) + TOLD_EVERY_MS;
-    const lateMs = this.#paidAt - now - TOLD_AT_ONCE_MAX * TOLD_EVERY_MS;
-    return Math.max(Math.min(tookMs, UNREACHED_HELD_MS_MAX), lateMs);
   }
 
   failed(place: HostPlace, { error, tookMs }: Pick<Failed, "error" | "tookMs">): void {
