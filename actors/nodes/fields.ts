@@ -51,6 +51,21 @@ function pairs(map: Readonly<Record<string, string>> | undefined): string {
     .map((key) => `${key}=${JSON.stringify(map![key])}`).join("\n");
 }
 
+/** Resources of which a container that names no limit may use what there is. */
+const OVERCOMMITTED = ["cpu", "memory", "ephemeral-storage"];
+
+/** A container's own limit; without one its pod's, or else what the node has to give. */
+function limitOf(
+  { limits }: NonNullable<ContainerOf["resources"]>,
+  resource: string,
+  { spec }: Pod,
+  { allocatable }: FieldFacts,
+): string | number | undefined {
+  if (!OVERCOMMITTED.includes(resource)) return limits?.[resource];
+  const known = [limits?.[resource], spec.resources?.limits?.[resource], allocatable[resource]];
+  return known.find((amount) => amount !== undefined && !parseQuantity(amount).isZero);
+}
+
 /** The value of a `resourceFieldRef`, in units of its divisor, rounded up. */
 export function resourceValue(
   pod: Pod,
@@ -62,10 +77,10 @@ export function resourceValue(
   if (!container) throw new Error(`container ${ref.containerName} not found`);
   const dot = ref.resource.indexOf(".");
   const list = ref.resource.slice(0, dot), resource = ref.resource.slice(dot + 1);
-  const { limits, requests } = container.resources ?? {};
+  const { resources = {} } = container;
   let amount: string | number | undefined;
-  if (list === "limits") amount = limits?.[resource] ?? facts.allocatable[resource];
-  else if (list === "requests") amount = requests?.[resource] ?? 0;
+  if (list === "limits") amount = limitOf(resources, resource, pod, facts);
+  else if (list === "requests") amount = resources.requests?.[resource];
   else throw new Error(`unsupported container resource : ${ref.resource}`);
   const divisor = parseQuantity(ref.divisor || "1");
   const quantity = parseQuantity(amount ?? 0);

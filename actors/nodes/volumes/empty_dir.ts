@@ -82,8 +82,10 @@ export function memoryLimit(
   return bounds.length ? Math.min(...bounds) : 0;
 }
 
-/** What all containers together may use; undefined when one of them has no limit. */
+/** What all containers together may use; undefined when the pod has no limit, nor each of them. */
 function podMemory({ spec }: Pod): number | undefined {
+  const ofPod = spec.resources?.limits?.memory;
+  if (ofPod !== undefined) return parseQuantity(ofPod).value();
   let sum = 0;
   for (const { resources } of spec.containers) {
     const limit = resources?.limits?.memory;
