@@ -2,7 +2,7 @@
  * The network between two machines by rules of the kernel: NetworkPolicies that hold across machines and among isolates
  * of one, services with endpoints on both, and no connection lost while their endpoints change.
  */
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { type Machines, site, testWithMachines } from "./machines.ts";
 
 const DENO = "denoland/deno:2.9.6";
@@ -92,6 +92,7 @@ await testWithMachines("two machines with rules", 2, async (m, t) => {
   await m.kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s");
   await t.step("the joined machine writes rules too", () => rules(m));
   await t.step("services lead to both machines from both", () => services(m));
+  await t.step("another node on a machine is refused, and takes no ways away", () => refused(m));
   await t.step("policies hold from machine to machine, and within one", () => policies(m));
   await t.step("no connection is lost while endpoints change", () => update(m));
 });
@@ -116,6 +117,19 @@ async function rules(m: Machines): Promise<void> {
     assertEquals(await m.on(i, "curl", "-s", "http://127.0.0.1:10249/proxyMode"), "nftables");
     assertMatch(await m.on(i, "curl", "-s", "http://127.0.0.1:10256/healthz"), /"healthy":true/);
   }
+}
+
+async function refused(m: Machines): Promise<void> {
+  const ways = () => m.on(2, "ip", "route", "show", "table", "local", "proto", "240");
+  const before = await ways();
+  assertMatch(before, /via /);
+  const args = (await m.joinCommand()).trim().split(" ").slice(2);
+  const own = ["--node-name", "c", "--data", `${m.folder}/c`];
+  const error = await assertRejects(() =>
+    m.on(2, Deno.execPath(), "run", "-A", "--no-check", "mod.ts", ...args, ...own)
+  );
+  assertMatch(String(error), /another cluster of this machine has them/);
+  assertEquals(await ways(), before);
 }
 
 async function services(m: Machines): Promise<void> {

@@ -165,11 +165,12 @@ async function startNodeOf(
     const node = startNode(system, { ...told, runtimes, network: places });
     return { node, release: () => Promise.resolve() };
   }
-  if (host.routes) await removeLeftovers({ podRanges, routes: host.routes });
   const { ranges, shared } = await rangesOf(podRange, way, {
     podRange: six,
     serviceRange: options.ranges.serviceRange.split(",")[1],
   });
+  // Those of a process that has the ranges are no leftovers
+  if (host.routes && !shared) await removeLeftovers({ podRanges, routes: host.routes });
   const places = at(new LoopbackNetwork(ranges), way);
   // Where another process of this machine answers already, it does so for us too
   let dnsPort: number | undefined = shared && podRange.startsWith("127.") ? 53 + PORT_SHIFT : 53;
