@@ -15,7 +15,7 @@ import { hostFacts } from "../../actors/nodes/runtimes/host.ts";
 import { removePodCgroup } from "../../actors/nodes/runtimes/pod_cgroups.ts";
 import type { ContainerSpec } from "../../actors/nodes/runtimes/runtime.ts";
 import type { Pod } from "../../actors/nodes/types.ts";
-import { connectRpc } from "../../actors/nodes/grpc.ts";
+import { connectRpc } from "../../api/client/grpc.ts";
 import { RealClock } from "../../kv/clock.ts";
 import { Cluster } from "../../mod.ts";
 import { Containerd, IMAGES, inside, LIVES, missing } from "../e2e/containerd.ts";

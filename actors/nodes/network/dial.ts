@@ -7,7 +7,7 @@ import http2 from "node:http2";
 import { endLater } from "../../../kv/http2_client.ts";
 import https from "node:https";
 import net from "node:net";
-import { codeOf, RpcError } from "../grpc.ts";
+import { codeOf, RpcError } from "../../../api/client/grpc.ts";
 import type { ProbeDialer } from "../ports.ts";
 
 /** Of a body that is kept. */

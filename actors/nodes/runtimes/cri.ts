@@ -9,7 +9,7 @@
 import type { Duplex, RemoteProcess } from "../../../api/client/node_api.ts";
 import { internal } from "../../../api/machinery/errors.ts";
 import type { Timer } from "../../../kv/clock.ts";
-import { connectRpc, failedWith, type RpcClient, RpcError } from "../grpc.ts";
+import { connectRpc, failedWith, type RpcClient, RpcError } from "../../../api/client/grpc.ts";
 import type { ImageFileSystem, SandboxFigures, SpaceUsed } from "../figures.ts";
 import type { ContainerOf, Pod } from "../types.ts";
 import { usedIn } from "../volumes/disk_usage.ts";

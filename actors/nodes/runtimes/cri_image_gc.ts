@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../../../kv/clock.ts";
 import type { FileSystem } from "../figures.ts";
-import type { RpcClient } from "../grpc.ts";
+import type { RpcClient } from "../../../api/client/grpc.ts";
 import type { CRI, Cri } from "./cri_messages.ts";
 
 /** Percent of the disk at which images begin to go, and at which no more do. */

@@ -3,7 +3,7 @@
  * credentials of its pull secrets (`pkg/kubelet/images/image_manager.go`, `pkg/credentialprovider`).
  */
 import type { Clock } from "../../../kv/clock.ts";
-import type { RpcClient } from "../grpc.ts";
+import type { RpcClient } from "../../../api/client/grpc.ts";
 import type { Pod } from "../types.ts";
 import type { CRI, Cri } from "./cri_messages.ts";
 import { type ImageOwner, neverPulled, type PulledImage, RuntimeError } from "./runtime.ts";

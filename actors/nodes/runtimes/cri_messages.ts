@@ -3,8 +3,8 @@
  * `grpc_messages.ts` for how to read a line), its methods and the numbers of its enumerations. What is
  * only for Windows, SELinux, checkpoints and streams of lists is left out: this node does not ask for it.
  */
-import type { RpcFacts } from "../grpc.ts";
-import type { MessageOf } from "../grpc_messages.ts";
+import type { RpcFacts } from "../../../api/client/grpc.ts";
+import type { MessageOf } from "../../../api/client/grpc_messages.ts";
 
 const MESSAGES = {
   VersionRequest: "version=1",

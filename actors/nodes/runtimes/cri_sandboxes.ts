@@ -3,7 +3,7 @@
  * ended by itself (its process was killed, the machine began anew).
  */
 import type { Clock } from "../../../kv/clock.ts";
-import { failedWith, type RpcClient } from "../grpc.ts";
+import { failedWith, type RpcClient } from "../../../api/client/grpc.ts";
 import type { Pod } from "../types.ts";
 import { cgroupOf, logFolderOf, POD_UID, sandboxConfig } from "./cri_config.ts";
 import { type CRI, type Cri, SANDBOX } from "./cri_messages.ts";

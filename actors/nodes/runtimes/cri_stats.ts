@@ -1,7 +1,7 @@
 /** What containers use, as their runtime measures it: one list for all of them, kept for a moment. */
 import type { Clock } from "../../../kv/clock.ts";
 import type { SandboxFigures } from "../figures.ts";
-import type { RpcClient } from "../grpc.ts";
+import type { RpcClient } from "../../../api/client/grpc.ts";
 import type { CRI, Cri } from "./cri_messages.ts";
 import type { ContainerStats } from "./runtime.ts";
 

@@ -4,7 +4,7 @@
  * an event: by CRI's `GetContainerEvents`, or as containerd did before. Events only say "look": the list decides.
  */
 import type { Clock, Timer } from "../../../kv/clock.ts";
-import { failedWith, type RpcClient } from "../grpc.ts";
+import { failedWith, type RpcClient } from "../../../api/client/grpc.ts";
 import type { CRI, Cri } from "./cri_messages.ts";
 
 /** Between two looks. */

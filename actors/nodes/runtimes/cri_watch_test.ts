@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { ManualClock } from "../../../kv/clock.ts";
-import { RpcError } from "../grpc.ts";
+import { RpcError } from "../../../api/client/grpc.ts";
 import { CriWatch } from "./cri_watch.ts";
 
 /** A runtime that tells events when a test says so, by one method alone, or has none. */

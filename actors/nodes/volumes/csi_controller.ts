@@ -4,8 +4,8 @@
  * whenever somebody looks for it.
  */
 import type { Clock } from "../../../kv/clock.ts";
-import { connectRpc, failedWith, type RpcClient } from "../grpc.ts";
-import type { MessageOf } from "../grpc_messages.ts";
+import { connectRpc, failedWith, type RpcClient } from "../../../api/client/grpc.ts";
+import type { MessageOf } from "../../../api/client/grpc_messages.ts";
 import { accessModeOf, CONTROLLER_CAN, CSI } from "./csi_messages.ts";
 
 /** How long a driver may take to say who it is, and to do what it is asked. */

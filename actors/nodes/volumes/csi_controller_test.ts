@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { RealClock } from "../../../kv/clock.ts";
-import { RpcError } from "../grpc.ts";
+import { RpcError } from "../../../api/client/grpc.ts";
 import { type ControllerDriver, storageDrivers } from "./csi_controller.ts";
 import { NOT_FOUND, Refusal, TestDriver } from "./csi_driver_test.ts";
 

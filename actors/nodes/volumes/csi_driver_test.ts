@@ -5,9 +5,9 @@
 import { Buffer } from "node:buffer";
 import { Server } from "@grpc/grpc-js";
 import { fromProtobuf, toProtobuf } from "../../../api/machinery/protobuf.ts";
-import { bufferOf, type RpcFacts } from "../grpc.ts";
-import { type MessageFacts, schemasOf } from "../grpc_messages.ts";
-import { listenAt } from "../grpc_server_test.ts";
+import { bufferOf, type RpcFacts } from "../../../api/client/grpc.ts";
+import { type MessageFacts, schemasOf } from "../../../api/client/grpc_messages.ts";
+import { listenAt } from "../../../api/client/grpc_server_test.ts";
 import { CONTROLLER_CAN, CSI, NODE_CAN, REGISTRATION } from "./csi_messages.ts";
 import { hostMounts } from "./kernel.ts";
 

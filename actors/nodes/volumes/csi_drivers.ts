@@ -6,7 +6,7 @@
 import type { Client } from "../../../api/client/contract.ts";
 import { ApiError, type DeepReadonly, type KubeObject } from "../../../api/machinery/types.ts";
 import type { Clock } from "../../../kv/clock.ts";
-import { connectRpc, type RpcClient } from "../grpc.ts";
+import { connectRpc, type RpcClient } from "../../../api/client/grpc.ts";
 import { NODES } from "../types.ts";
 import { CSI, NODE_CAN } from "./csi_messages.ts";
 import type { PluginHandler, PluginInfo } from "./plugin_registry.ts";

@@ -20,7 +20,7 @@ import {
 import type { Clock } from "../../../kv/clock.ts";
 import type { Recorder } from "../../runtime/mod.ts";
 import type { FileSystem } from "../figures.ts";
-import type { MessageOf } from "../grpc_messages.ts";
+import type { MessageOf } from "../../../api/client/grpc_messages.ts";
 import { MountError } from "../ports.ts";
 import { CLAIMS, type Pod, SECRETS } from "../types.ts";
 import type { Source } from "./claims.ts";

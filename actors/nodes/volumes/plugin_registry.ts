@@ -5,7 +5,7 @@
  */
 import type { Clock, Timer } from "../../../kv/clock.ts";
 import type { Logger } from "../../runtime/mod.ts";
-import { connectRpc } from "../grpc.ts";
+import { connectRpc } from "../../../api/client/grpc.ts";
 import { REGISTRATION } from "./csi_messages.ts";
 
 const RETRY_MS_MIN = 500;

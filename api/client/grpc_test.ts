@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { Server } from "@grpc/grpc-js";
-import { fromProtobuf, toProtobuf } from "../../api/machinery/protobuf.ts";
+import { fromProtobuf, toProtobuf } from "../machinery/protobuf.ts";
 import { RealClock } from "../../kv/clock.ts";
 import { bufferOf, connectRpc, failedWith, type RpcClient, RpcError } from "./grpc.ts";
 import { schemasOf } from "./grpc_messages.ts";

@@ -10,7 +10,7 @@
  *
  * A field that was not sent is undefined, not zero: who reads it says what that means.
  */
-import type { Field, Schema, SchemaSet } from "../../api/machinery/types.ts";
+import type { Field, Schema, SchemaSet } from "../machinery/types.ts";
 
 /** Messages by name. */
 export type MessageFacts = Readonly<Record<string, string>>;

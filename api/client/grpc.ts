@@ -1,8 +1,8 @@
 /**
- * A gRPC client over a unix socket, for the programs of the machine that a kubelet asks: container
- * runtimes (CRI), storage drivers (CSI). Messages are encoded by our own protobuf from tables of facts
- * (`grpc_messages.ts`); `@grpc/grpc-js` does the transport, and is loaded with the first connection: a
- * cluster without such programs never loads it.
+ * A gRPC client over a unix socket, for the programs of the machine that a kubelet asks, container
+ * runtimes (CRI) and storage drivers (CSI), and those that keep the keys of keys (KMS). Messages are encoded
+ * by our own protobuf from tables of facts (`grpc_messages.ts`); `@grpc/grpc-js` does the transport, and is
+ * loaded with the first connection: a cluster without such programs never loads it.
  *
  * A call that fails rejects with an `RpcError`, worded as Go's clients word it, which is what people know
  * from Events. A connection that broke is made again with the next call.
@@ -10,7 +10,7 @@
 import type { Clock } from "../../kv/clock.ts";
 import type { Client as Channel, ClientReadableStream, ServiceError } from "@grpc/grpc-js";
 import { Buffer } from "node:buffer";
-import { fromProtobuf, toProtobuf } from "../../api/machinery/protobuf.ts";
+import { fromProtobuf, toProtobuf } from "../machinery/protobuf.ts";
 import { guardHttp2Clients } from "../../kv/http2_client.ts";
 import { type MessageFacts, type MessageOf, schemasOf } from "./grpc_messages.ts";
 
