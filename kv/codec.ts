@@ -47,7 +47,7 @@ const WITH_BODY = 0x40;
 /** In the first byte, beside the form of sealing. */
 const WITH_CAUSE = 0x80;
 /** The last form of sealing that there is. */
-const SEAL_FORM_MAX = 4;
+const SEAL_FORM_MAX = 5;
 
 /** Bytes of a writer's and of a chunked object's id. */
 export const WRITER_BYTES = 8;

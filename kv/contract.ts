@@ -349,8 +349,8 @@ export interface Processes {
   keeperOf(...places: readonly string[]): Promise<ProcessRecord | undefined>;
 }
 
-/** How values are encrypted. */
-export type SealAlgorithm = "aesgcm" | "aescbc" | "secretbox";
+/** How values are encrypted; `seed`: by AES-GCM, each value under a key of its own that is made of the secret. */
+export type SealAlgorithm = "aesgcm" | "aescbc" | "secretbox" | "seed";
 
 /** A key that seals values at rest. */
 export interface SealKey {
@@ -366,6 +366,18 @@ export interface Sealing {
   of(path: string): SealKey | "own" | undefined;
   /** Differs whenever `of` does: tells a start whether older values are to be sealed anew. */
   readonly fingerprint: string;
+}
+
+/**
+ * Finds which values are sealed by what, with the help of what it has kept in the database; asked at the start and
+ * whenever keys may be others. It answers only once everything that it has kept opens what it is to open.
+ */
+export type FindSealing = (kept: KeptSealing) => Promise<Sealing>;
+
+/** What is kept in the database beside its values, to find the keys of these; no snapshot and no fork has it. */
+export interface KeptSealing {
+  /** As `Database.settings.change`. */
+  change(next: (kept: Uint8Array | undefined) => Promise<Uint8Array>): Promise<Uint8Array>;
 }
 
 /** What lies in the database under one key; `id` is "" for values that are not sealed. */
@@ -386,8 +398,8 @@ export interface Seals {
    */
   rotate(): Promise<void>;
   /**
-   * Takes other keys into use: those that now lie beside the database, and `sealing` where it is given. Throws
-   * DatabaseError, and goes on as before, when a value needs a key that is not among them. What is sealed
+   * Takes other keys into use: those that now lie beside the database, and `sealing` where it is given, or what finds
+   * it says by now. Throws DatabaseError, and goes on as before, when a value needs a key that is not among them. What is sealed
    * otherwise than it would be today is sealed anew in the background (`migrated`).
    */
   reload(sealing?: Sealing): Promise<void>;

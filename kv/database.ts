@@ -11,10 +11,11 @@ import {
   type Codec,
   type Database,
   DatabaseError,
+  type FindSealing,
   type ForkOptions,
+  type KeptSealing,
   type Sealing,
   type Store,
-  TooLargeError,
 } from "./contract.ts";
 import { EventsExpiry } from "./expiry.ts";
 import {
@@ -27,20 +28,14 @@ import {
   settingPath,
   upgradeSettings,
 } from "./keyring.ts";
-import { FORMAT_KEY, MARK_PREFIX, SEAL_KEY, SETTING_PREFIX, settingKey } from "./keys.ts";
+import { FORMAT_KEY, MARK_PREFIX, SEAL_KEY, settingKey } from "./keys.ts";
 import { LeaseTerms } from "./lease.ts";
-import {
-  EVENTS_BYTES_MAX,
-  EVENTS_TTL_MS,
-  SETTING_BYTES_MAX,
-  STORE_BYTES_MAX,
-  STORE_BYTES_MIN,
-} from "./limits.ts";
-import { patiently } from "./patience.ts";
+import { EVENTS_BYTES_MAX, EVENTS_TTL_MS, STORE_BYTES_MAX, STORE_BYTES_MIN } from "./limits.ts";
 import { MemoryKv } from "./memory_kv.ts";
 import { ProcessTable } from "./processes.ts";
 import { MailboxQueue, type MailTransport, NativeQueue } from "./queue.ts";
-import { SEAL_KEY_BYTES, UnknownKeyError } from "./seal.ts";
+import { SEAL_KEY_BYTES } from "./seal.ts";
+import { SEALING_SETTING, Settings } from "./settings.ts";
 import { restoreInto, takeSnapshot } from "./snapshot.ts";
 import { fromSorted } from "./btree.ts";
 import { StoredItem } from "./item.ts";
@@ -64,8 +59,8 @@ export interface DatabaseOptions<T> {
   clock: Clock;
   /** Which keys' values are sealed at rest by the database's own key (default: none). */
   sealed?: (key: string) => boolean;
-  /** The same said in full: which values are sealed by what (default: by `sealed`). */
-  sealing?: Sealing;
+  /** The same said in full: which values are sealed by what, or what finds that (default: by `sealed`). */
+  sealing?: Sealing | FindSealing;
   /** 32 bytes for each own key, the newest first. Default: a file beside the database, or else a record in it. */
   sealKey?: Uint8Array;
   /** No other process uses the database (default: true for memory and files, false for the rest). */
@@ -198,6 +193,13 @@ async function openOn<T>(
   const keys = await KeyRing.open({ kv, clock, place, sealing: sealingOf(options) });
   const { sealer } = keys;
   let format = await findFormat(kv, clock, keys);
+  const settings = new Settings({ kv, clock, keys });
+  const { sealing: find } = options;
+  if (typeof find === "function") {
+    const change: KeptSealing["change"] = async (next) =>
+      (await settings.change(SEALING_SETTING, next)).value;
+    await keys.find(() => find({ change }));
+  }
   if (options.restore !== undefined) {
     await restoreInto({ kv, codec, sealer, clock, bytes: options.restore });
     format = await findFormat(kv, clock, keys);
@@ -262,9 +264,10 @@ async function openOn<T>(
   const { former } = backend.life ?? {};
   if (former !== undefined) await processes?.bury(former);
   backend.life?.begin(terms.holder);
-  const fork = (ground: DatabaseGround<T>, clock: Clock) => forkOn(ground, { ...options, clock });
-  const parts = { backend, objects, events, queue, terms, expiry, keys, clock, processes, fork };
-  return new LogDatabase({ ...parts, writer: shared.writer });
+  const fork = (ground: DatabaseGround<T>, clock: Clock) =>
+    forkOn(ground, { ...options, clock, sealing: keys.sealing });
+  const parts = { backend, objects, events, queue, terms, expiry, keys, settings, clock };
+  return new LogDatabase({ ...parts, processes, fork, writer: shared.writer });
 }
 
 /** Opens a database in memory on another one's state. */
@@ -288,7 +291,7 @@ function sealedStore<T>(store: LogStore<T>, codec: Codec<T>, writer?: string): S
 }
 
 function sealingOf<T>({ sealing, sealed }: DatabaseOptions<T>): Sealing {
-  if (sealing) return sealing;
+  if (typeof sealing === "object") return sealing;
   return {
     keys: [],
     of: (path) => sealed?.(path) ? "own" : undefined,
@@ -304,6 +307,7 @@ interface DatabaseParts<T> {
   terms: LeaseTerms;
   expiry: EventsExpiry<T>;
   keys: KeyRing;
+  settings: Settings;
   clock: Clock;
   fork: (ground: DatabaseGround<T>, clock: Clock) => Promise<Database<T>>;
   processes: ProcessTable | undefined;
@@ -320,6 +324,7 @@ class LogDatabase<T> implements Database<T> {
   readonly seals: Database<T>["seals"];
   readonly processes: Database<T>["processes"];
   readonly #parts: DatabaseParts<T>;
+  readonly #settings: Settings;
   #closed: Promise<void> | undefined;
 
   constructor(parts: DatabaseParts<T>) {
@@ -330,11 +335,17 @@ class LogDatabase<T> implements Database<T> {
     this.#parts = parts;
     this.seals = parts.keys;
     this.processes = parts.processes;
+    const { objects, processes, writer } = parts;
+    this.#settings = parts.settings;
+    const change = async (name: string, next: (kept?: Uint8Array) => Promise<Uint8Array>) => {
+      const { value, changed } = await this.#settings.change(name, next);
+      if (changed && processes) await objects.mark(name, writer);
+      return value;
+    };
     this.settings = {
-      get: async (name) => (await this.#setting(name)).value,
-      set: async (name, value) =>
-        void await this.#changeSetting(name, () => Promise.resolve(value)),
-      change: (name, next) => this.#changeSetting(name, next),
+      get: (name) => this.#settings.get(name),
+      set: async (name, value) => void await change(name, () => Promise.resolve(value)),
+      change,
       follow: (listener) =>
         parts.objects.onGroup(({ changes }) => {
           for (const { item: { key, bytes } } of changes) {
@@ -346,51 +357,11 @@ class LogDatabase<T> implements Database<T> {
     };
   }
 
-  /** A setting in the clear, with its entry; by other keys, where another process has sealed it by them. */
-  async #setting(name: string): Promise<Setting> {
-    const { backend: { kv }, keys } = this.#parts;
-    const entry = await kv.get<Uint8Array>(settingKey(name));
-    if (entry.value === null) return { entry, value: undefined };
-    const open = () => keys.sealer.open(settingPath(name), entry.value!);
-    try {
-      return { entry, value: open() };
-    } catch (error) {
-      if (!(error instanceof UnknownKeyError) || !await keys.reloadKeys()) throw error;
-      return { entry, value: open() };
-    }
-  }
-
-  /** Each attempt is made of what is there then; an outcome that is not known is found out by the next one. */
-  async #changeSetting(
-    name: string,
-    next: (value: Uint8Array | undefined) => Promise<Uint8Array>,
-  ): Promise<Uint8Array> {
-    const { backend: { kv }, clock, keys: { sealer }, objects, processes, writer } = this.#parts;
-    try {
-      for (;;) {
-        const { entry, value } = await this.#setting(name);
-        const wanted = await next(value);
-        if (wanted === value) return value;
-        checkSetting(wanted);
-        const sealed = sealer.seal(settingPath(name), wanted);
-        const { ok } = await patiently(
-          clock,
-          () => kv.atomic().check(entry).set(entry.key, sealed).commit(),
-        );
-        if (!ok) continue;
-        if (processes) await objects.mark(name, writer);
-        return wanted;
-      }
-    } catch (error) {
-      throw databaseError(error);
-    }
-  }
-
   async fork({ clock, at, eventsOf }: ForkOptions): Promise<Database<T>> {
     const { objects, events } = this.#parts;
     // What was answered elsewhere is in it, too.
     await Promise.all([objects.fresh(), events.fresh()]);
-    const settings = await this.#allSettings();
+    const settings = await this.#settings.all();
     const { clusterId } = objects;
     if (at === undefined) {
       const ground = { clusterId, objects: objects.ground(), events: events.ground(), settings };
@@ -402,22 +373,11 @@ class LogDatabase<T> implements Database<T> {
     return await this.#parts.fork(ground, clock);
   }
 
-  async #allSettings(): Promise<[string, Uint8Array][]> {
-    const { backend } = this.#parts;
-    const settings: [string, Uint8Array][] = [];
-    for await (const { key } of backend.kv.list({ prefix: SETTING_PREFIX })) {
-      const name = key[1] as string;
-      const { value } = await this.#setting(name);
-      if (value !== undefined) settings.push([name, value]);
-    }
-    return settings;
-  }
-
   async snapshot(): Promise<Uint8Array> {
     const { objects, events, clock } = this.#parts;
     // What was answered elsewhere is in it, too.
     await Promise.all([objects.fresh(), events.fresh()]);
-    const settings = await this.#allSettings();
+    const settings = await this.#settings.all();
     return await takeSnapshot({
       clusterId: objects.clusterId,
       objects: { revision: objects.view().revision, root: objects.root() },
@@ -503,19 +463,4 @@ async function beginFormat(kv: Deno.Kv, clock: Clock, keys: KeyRing): Promise<Fo
   const begun = await kv.atomic().check({ key: FORMAT_KEY, versionstamp: null })
     .set(FORMAT_KEY, record).commit();
   return begun.ok ? record : await findFormat(kv, clock, keys);
-}
-
-/** A setting as it was read. */
-interface Setting {
-  entry: Deno.KvEntryMaybe<Uint8Array>;
-  /** In the clear; undefined where there is none. */
-  value: Uint8Array | undefined;
-}
-
-function checkSetting({ length }: Uint8Array): void {
-  if (length <= SETTING_BYTES_MAX) return;
-  throw new TooLargeError(
-    `Cannot keep a setting of ${length} bytes: at most ${SETTING_BYTES_MAX} are allowed`,
-    "object",
-  );
 }

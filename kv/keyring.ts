@@ -63,6 +63,8 @@ export class KeyRing implements Seals {
   #stores: readonly SealedStore[] = [];
   #migrating: Promise<number> = Promise.resolve(0);
   #closed = false;
+  /** Finds the sealing, where something is asked for it. */
+  #find: (() => Promise<Sealing>) | undefined;
 
   private constructor(options: KeyRingOptions, own: readonly Uint8Array[]) {
     this.#o = options;
@@ -75,6 +77,18 @@ export class KeyRing implements Seals {
   static async open(options: KeyRingOptions): Promise<KeyRing> {
     const { place } = options;
     return new KeyRing(options, ownKeys(await place.read(), place.name));
+  }
+
+  /** Seals from now on by what is found, and finds it again whenever keys may be others. */
+  async find(find: () => Promise<Sealing>): Promise<void> {
+    this.#find = find;
+    this.#sealing = await find();
+    this.sealer.use(this.#own, this.#sealing);
+  }
+
+  /** What is sealed by what. */
+  get sealing(): Sealing {
+    return this.#sealing;
   }
 
   /** How everything is to be sealed, as a short text. */
@@ -122,9 +136,10 @@ export class KeyRing implements Seals {
     await this.migrated();
   }
 
-  async reload(sealing: Sealing = this.#sealing): Promise<void> {
+  async reload(given?: Sealing): Promise<void> {
     const { place, clock } = this.#o;
     const own = ownKeys(await place.read(), place.name);
+    const sealing = given ?? await this.#find?.() ?? this.#sealing;
     if (sealing === this.#sealing && sameKeys(own, this.#own)) return;
     const next = new Sealer(own, (length) => clock.bytes(length), sealing);
     const known = new Set(next.ids);
@@ -147,13 +162,15 @@ export class KeyRing implements Seals {
     this.#migrate();
   }
 
-  /** Reads the own keys anew; true when there are others now: for values that another process sealed. */
+  /** Reads and finds the keys anew; true when there are others now: for values that another process sealed. */
   async reloadKeys(): Promise<boolean> {
     const { place } = this.#o;
     const own = ownKeys(await place.read(), place.name);
-    if (sameKeys(own, this.#own)) return false;
-    this.sealer.use(own);
-    this.#own = own;
+    const isOther = !sameKeys(own, this.#own);
+    if (isOther) this.sealer.use(this.#own = own);
+    const sealing = await this.#find?.() ?? this.#sealing;
+    if (sealing === this.#sealing) return isOther;
+    this.sealer.use(own, this.#sealing = sealing);
     return true;
   }
 

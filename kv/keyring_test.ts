@@ -30,7 +30,7 @@ const codec: Codec<Thing> = {
 };
 const sealed = (path: string) => path.startsWith("/s/");
 const key = (fill: number, length = 32) => new Uint8Array(length).fill(fill);
-const ALGORITHMS: readonly SealAlgorithm[] = ["aesgcm", "aescbc", "secretbox"];
+const ALGORITHMS: readonly SealAlgorithm[] = ["aesgcm", "aescbc", "secretbox", "seed"];
 
 function open(options: Partial<DatabaseOptions<Thing>> = {}): Promise<Database<Thing>> {
   return openDatabase({ codec, clock: new RealClock(), sealed, ...options });

@@ -83,5 +83,6 @@ export { MemoryKv } from "./memory_kv.ts";
 export { addSealKey, isFile, openShared } from "./open.ts";
 export type { StateGiven, StoreGiven } from "./database.ts";
 export { type Replayed, replayed } from "./replay.ts";
+export { sealKeyId } from "./seal.ts";
 export { sealSnapshot, unsealSnapshot } from "./snapshot_envelope.ts";
 export * as limits from "./limits.ts";

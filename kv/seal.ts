@@ -6,9 +6,9 @@
  *
  * | bytes | what |
  * | --- | --- |
- * | 1 | form: 2 AES-GCM, 3 AES-CBC with HMAC-SHA256, 4 ChaCha20-Poly1305 |
+ * | 1 | form: 2 AES-GCM, 3 AES-CBC with HMAC-SHA256, 4 ChaCha20-Poly1305, 5 AES-GCM under the value's own key |
  * | 4 | id of the key: the beginning of a digest of it |
- * | 12 or 16 | nonce |
+ * | 12, 16 or 32 | nonce; of form 5 what the value's key is made of, beside the secret |
  * | 16 or 32 | tag |
  * | … | ciphertext; of AES-CBC padded so that a form's overhead is always the same |
  *
@@ -55,13 +55,14 @@ const FORMS: Readonly<Record<number, Form>> = {
   2: { algorithm: "aesgcm", nonceBytes: 12, tagBytes: 16, padding: 0, keyBytes: [16, 32] },
   3: { algorithm: "aescbc", nonceBytes: 16, tagBytes: 32, padding: AES_BLOCK, keyBytes: [16, 32] },
   4: { algorithm: "secretbox", nonceBytes: 12, tagBytes: 16, padding: 0, keyBytes: [32] },
+  5: { algorithm: "seed", nonceBytes: 32, tagBytes: 16, padding: 0, keyBytes: [32] },
 };
 
 /** What sealing adds to a value, by its form. */
 export const SEAL_BYTES: readonly number[] = [
   0,
   28,
-  ...[2, 3, 4].map((form) => {
+  ...[2, 3, 4, 5].map((form) => {
     const { nonceBytes, tagBytes, padding } = FORMS[form];
     return HEAD_BYTES + nonceBytes + tagBytes + padding;
   }),
@@ -248,20 +249,33 @@ export function keyIdOf(sealed: Uint8Array): string {
   return id;
 }
 
-function aead({ algorithm, secret }: SealKey, path: string, nonce: Uint8Array) {
+function aead(key: SealKey, path: string, nonce: Uint8Array) {
   const aad = encoder.encode(path);
-  if (algorithm === "secretbox") {
-    const cipher = createCipheriv("chacha20-poly1305", pathKey(secret, path), nonce, TAG_16);
+  if (key.algorithm === "secretbox") {
+    const cipher = createCipheriv("chacha20-poly1305", pathKey(key.secret, path), nonce, TAG_16);
     cipher.setAAD(aad, { plaintextLength: 0 });
     return cipher;
   }
-  const cipher = createCipheriv(
-    secret.length === 16 ? "aes-128-gcm" : "aes-256-gcm",
-    secret,
-    nonce,
-  );
+  const cipher = createCipheriv(...gcmOf(key, nonce));
   cipher.setAAD(aad);
   return cipher;
+}
+
+/** By which cipher, key and nonce AES-GCM seals. */
+function gcmOf(
+  { algorithm, secret }: SealKey,
+  nonce: Uint8Array,
+): ["aes-128-gcm" | "aes-256-gcm", Uint8Array, Uint8Array] {
+  if (algorithm === "seed") return ["aes-256-gcm", valueKey(secret, nonce), ONLY_NONCE];
+  return [secret.length === 16 ? "aes-128-gcm" : "aes-256-gcm", secret, nonce];
+}
+
+/** Of a key that seals one value. */
+const ONLY_NONCE = new Uint8Array(12);
+
+/** The first block of HKDF's second half, with SHA-256: a key for one value. */
+function valueKey(seed: Uint8Array, info: Uint8Array): Uint8Array {
+  return createHmac("sha256", seed).update(info).update("\x01").digest();
 }
 
 const TAG_16 = { authTagLength: 16 };
@@ -320,7 +334,7 @@ function opened(key: SealKey, form: Form, path: string, sealed: Uint8Array): Uin
   }
   const decipher = algorithm === "secretbox"
     ? createDecipheriv("chacha20-poly1305", pathKey(secret, path), nonce, TAG_16)
-    : createDecipheriv(secret.length === 16 ? "aes-128-gcm" : "aes-256-gcm", secret, nonce);
+    : createDecipheriv(...gcmOf(key, nonce));
   decipher.setAAD(encoder.encode(path), { plaintextLength: body.length });
   decipher.setAuthTag(tag);
   const plain = decipher.update(body);

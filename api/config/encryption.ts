@@ -39,13 +39,16 @@ const CONFIGURATION: DocumentKind = {
   },
 };
 
+/** How a configuration's own keys seal. */
+type KeyAlgorithm = Exclude<SealAlgorithm, "seed">;
+
 /** Lengths of keys, as upstream prints them; those of 24 bytes are refused afterwards. */
-const KEY_LENGTHS: Readonly<Record<SealAlgorithm, readonly number[]>> = {
+const KEY_LENGTHS: Readonly<Record<KeyAlgorithm, readonly number[]>> = {
   aesgcm: [16, 24, 32],
   aescbc: [16, 24, 32],
   secretbox: [32],
 };
-const ALGORITHMS = Object.keys(KEY_LENGTHS) as SealAlgorithm[];
+const ALGORITHMS = Object.keys(KEY_LENGTHS) as KeyAlgorithm[];
 const PROVIDERS = ["kms", ...ALGORITHMS, "identity"];
 
 /** What resources are sealed by: a key, or nothing (`identity`). */
@@ -267,12 +270,12 @@ function providerProblems(provider: Document, path: string): Cause[] {
   const list = child(at, "keys");
   if (keys.length === 0) return [required(list, "at least one keys is required")];
   return (keys as Document[]).flatMap((key, i) =>
-    keyProblems(key, index(list, i), name as SealAlgorithm)
+    keyProblems(key, index(list, i), name as KeyAlgorithm)
   );
 }
 
 /** A secret is never shown, however wrong it is. */
-function keyProblems({ name, secret }: Document, path: string, algorithm: SealAlgorithm): Cause[] {
+function keyProblems({ name, secret }: Document, path: string, algorithm: KeyAlgorithm): Cause[] {
   const causes: Cause[] = [];
   if (!name) {
     causes.push(required(child(path, "name"), "name is a mandatory field for a key"));
