@@ -134,6 +134,8 @@ export interface ApiOptions {
   serviceRange?: string;
   /** Reaches webhooks, aggregated servers and what proxies ask for (default: this machine's network). */
   outbound?: Outbound;
+  /** Health checks beside those of every server. */
+  checks?: ConstructorParameters<typeof Health>[0];
   /** Audit, limits and deadlines. */
   front?: FrontOptions;
   /** Tells of every request, in the place of what `front.audit` asks for. */
@@ -294,7 +296,7 @@ function depsOf(options: ApiOptions, front: FrontOptions): Deps {
     arrivals: new Arrivals(clock, () => flow.sharing),
     deadlines: new Deadlines(clock, front.requestTimeoutMs),
     closing: new Closing(clock, front.closing),
-    health: new Health(),
+    health: new Health(options.checks),
     watchEvents: new WatchEvents(),
     inner: new InnerMetrics(),
     identity: options.identity,

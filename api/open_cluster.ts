@@ -1,17 +1,18 @@
 /** The database of a cluster: in memory, in a file of its own, or one that processes share. */
 import { type Clock, type Database, openDatabase } from "../kv/mod.ts";
-import { SEALED_BY_DEFAULT, sealingOf } from "./config/encryption.ts";
-import { apisOf } from "./config/features.ts";
-import type { ServerOptions } from "./config/server.ts";
+import { SEALED_BY_DEFAULT } from "./config/encryption.ts";
+import type { EncryptionKeys } from "./encryption_keys.ts";
 import type { KubeObject } from "./machinery/types.ts";
 import { objectCodec } from "./server/codec.ts";
 
 /** What a cluster's options say of it. */
-interface StoreOptions extends ServerOptions {
+interface StoreOptions {
   data?: string;
   kv?: string | Deno.Kv;
   snapshot?: Uint8Array;
   bytesMax?: number;
+  /** What seals at rest (default: the database's own key, Secrets). */
+  keys?: EncryptionKeys;
 }
 
 /** Opens it, begun from a snapshot if there is one to begin with. */
@@ -24,9 +25,7 @@ export function openCluster(options: StoreOptions, clock: Clock): Promise<Databa
     lifeIn: data,
     codec: objectCodec,
     clock,
-    ...(options.encryption
-      ? { sealing: sealingOf(options.encryption, apisOf(options).kinds) }
-      : { sealed: SEALED_BY_DEFAULT }),
+    ...(options.keys ? { sealing: options.keys.find } : { sealed: SEALED_BY_DEFAULT }),
     ...(options.snapshot && { restore: options.snapshot }),
     ...(options.bytesMax && { bytesMax: options.bytesMax }),
   });

@@ -22,9 +22,9 @@ import {
 } from "./auth/material.ts";
 import { LOGINS } from "./auth/logins.ts";
 import type { Auth } from "./auth/mod.ts";
-import { type EncryptionOptions, sealingOf } from "./config/encryption.ts";
+import type { EncryptionKeys } from "./encryption_keys.ts";
 import type { ServerOptions } from "./config/server.ts";
-import type { Kinds, KubeObject } from "./machinery/types.ts";
+import type { KubeObject } from "./machinery/types.ts";
 import type { Clock, Database, Timer } from "../kv/mod.ts";
 
 /** How often certificates are looked at, in ms. */
@@ -41,9 +41,10 @@ export interface UpkeepOptions {
   clock: Clock;
   /** By which certificates are made. */
   host: Clock;
-  kinds: Kinds;
   auth: Pick<Auth, "tokens" | "logins" | "renew">;
-  encryption: Pick<ServerOptions, "encryption" | "encryptionAnew">;
+  /** What seals at rest, where that is configured, and what is configured by now. */
+  encryption?: EncryptionKeys;
+  encryptionAnew: ServerOptions["encryptionAnew"];
   /** What identity is configured by now. */
   identityAnew: ServerOptions["identityAnew"];
   log(level: "info" | "warn" | "error", text: string, fields?: Record<string, unknown>): void;
@@ -175,16 +176,13 @@ export class Upkeep {
   }
 
   /** Looks every minute whether keys at rest have changed, and takes up those that have. */
-  resealLater(current: EncryptionOptions | undefined = this.#o.encryption.encryption): void {
+  resealLater(): void {
     const { clock, log } = this.#o;
     this.#timers.sealing = clock.timer("background", SEAL_CHECK_MS, () => {
       if (this.#stopped) return;
-      let next = current;
-      this.#reseal(current).then(
-        (read) => next = read,
-        (error) => log("error", "could not take up other sealing keys", { error: String(error) }),
-      )
-        .finally(() => this.resealLater(next));
+      this.#reseal().catch((error) =>
+        log("error", "could not take up other sealing keys", { error: String(error) })
+      ).finally(() => this.resealLater());
     });
   }
 
@@ -202,12 +200,11 @@ export class Upkeep {
     });
   }
 
-  async #reseal(current: EncryptionOptions | undefined): Promise<EncryptionOptions | undefined> {
-    const { database: { seals }, encryption: { encryptionAnew }, kinds } = this.#o;
+  async #reseal(): Promise<void> {
+    const { database: { seals }, encryption, encryptionAnew } = this.#o;
     const next = await encryptionAnew?.();
-    const sealing = next && sealingOf(next, kinds);
-    const before = current && sealingOf(current, kinds);
-    await seals.reload(sealing?.fingerprint === before?.fingerprint ? undefined : sealing);
-    return next ?? current;
+    if (next) encryption?.use(next);
+    await seals.reload();
+    await encryption?.forget(() => seals.count());
   }
 }

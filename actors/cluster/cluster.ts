@@ -16,6 +16,7 @@ import { type Material, openTokenKeys } from "../../api/auth/material.ts";
 import { approvalsFor, createKubeconfig, serverNames, signedStatus } from "../../api/auth/mod.ts";
 import type { Client, Informers } from "../../api/client/contract.ts";
 import { Listings } from "../../api/client/overlay.ts";
+import { apisOf } from "../../api/config/features.ts";
 import { loadModule, removeFolder } from "../../api/config/files.ts";
 import { COMPONENTS } from "../../api/config/flags.ts";
 import {
@@ -52,6 +53,7 @@ import {
 import type { Listener, TlsFiles } from "../../api/server/listen.ts";
 import { endpointOf, placesIn } from "../../api/peers.ts";
 import { clockOf, forkOptions, isReal } from "../../api/ground.ts";
+import { EncryptionKeys } from "../../api/encryption_keys.ts";
 import { openCluster } from "../../api/open_cluster.ts";
 import { replayIncident } from "../../api/replay.ts";
 import { type ServedCluster, servedCluster } from "../../api/serve_host.ts";
@@ -99,13 +101,18 @@ export class Cluster {
         `Cannot run real processes under a manual clock: runtime "${options.runtime}" wants clock "real"`,
       );
     }
-    const database = await openCluster(options, clock);
+    const keys = options.encryption &&
+      new EncryptionKeys(options.encryption, { kinds: apisOf(options).kinds, clock });
+    const database = await openCluster({ ...options, keys }, clock).catch(async (error) => {
+      await keys?.close();
+      throw error;
+    });
     try {
       const ranges = real && components.includes("network")
         ? await keptRanges(database.settings, options)
         : undefined;
       const tokenKeys = await openTokenKeys(database.settings);
-      const cluster = new Cluster({ options, clock, database, ranges, tokenKeys, log });
+      const cluster = new Cluster({ options, clock, database, keys, ranges, tokenKeys, log });
       const { kinds, client, kit, auth, cidrs: { serviceRange } } = cluster.#make();
       await bootstrap({
         database,
@@ -125,6 +132,7 @@ export class Cluster {
       return cluster;
     } catch (error) {
       await database.close();
+      await keys?.close();
       throw error;
     }
   }
@@ -169,16 +177,16 @@ export class Cluster {
   }
 
   #make(): Parts {
-    const { database, clock, options, log, ranges } = this.#ground;
+    const { database, keys, clock, options, log, ranges } = this.#ground;
     const made = build(this.#ground, () => this.#parts.upkeep, this.#forks);
     const serviceIp = ranges?.apiIP ?? addressIn(made.cidrs.serviceRange, 1);
     const upkeep = new Upkeep({
       database,
       clock,
       host: made.host,
-      kinds: made.kinds,
       auth: made.auth,
-      encryption: options,
+      encryption: keys,
+      encryptionAnew: options.encryptionAnew,
       identityAnew: options.identityAnew,
       log,
       names: (host) => {
@@ -227,7 +235,7 @@ export class Cluster {
           features: parts.shared.features,
         },
     });
-    if (options.data || options.encryptionAnew) upkeep.resealLater();
+    if (options.data || options.encryptionAnew || parts.keys?.changes) upkeep.resealLater();
     upkeep.renewIdentityLater();
     if (processes) upkeep.follow();
     await processes?.announce({});
@@ -501,8 +509,8 @@ export class Cluster {
   async #stop(): Promise<void> {
     await this.#forks.stop();
     if (!this.#made) return await this.#ground.database.close();
-    const { system, informers, database, ranges, api, upkeep, nodes, simulated, shared, peers } =
-      this.#made;
+    const { system, informers, database, keys, ranges, api, upkeep, nodes, ...more } = this.#made;
+    const { simulated, shared, peers } = more;
     upkeep.stop();
     await Promise.all(nodes.map((node) => node.shutDown()));
     await peers?.stop();
@@ -514,6 +522,7 @@ export class Cluster {
     await informers.stop();
     await api.close();
     await database.close();
+    await keys?.close();
     await ranges?.release();
   }
 }

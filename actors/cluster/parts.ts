@@ -30,6 +30,7 @@ import { type Api, createApi, createInformers, hostOutbound } from "../../api/mo
 import type { Auditor } from "../../api/server/audit.ts";
 import { type Peers, peersOf } from "../../api/peers.ts";
 import { identityOf } from "../../api/identity.ts";
+import type { EncryptionKeys } from "../../api/encryption_keys.ts";
 import { Upkeep } from "../../api/upkeep.ts";
 import { type Clock, type Database, RealClock } from "../../kv/mod.ts";
 import { ADMIN, type ClusterOptions, SERVER } from "./options.ts";
@@ -40,6 +41,8 @@ export interface Ground {
   options: ClusterOptions;
   clock: Clock;
   database: Database<KubeObject>;
+  /** What seals at rest, where that is configured. */
+  keys?: EncryptionKeys;
   ranges: Ranges | undefined;
   tokenKeys: readonly string[];
   /** What is kept of log-ins, in a fork: who wakes it is answered before anything could be read. */
@@ -133,11 +136,11 @@ export function build(ground: Ground, upkeep: () => Upkeep, forks: Forks): Omit<
     elsewhere: peers && ((here) => peers.dialer(here)),
     allNodes: allNodesApi(usage, (pod) => view.explainHere(pod)),
     following: () => upkeep().following,
+    checks: ground.keys?.checks(options.encryptionAnew !== undefined),
     virtual: { ...metricsApi(async () => usage(await peers?.others())), ...view.subresources },
     serviceRange: cidrs.serviceRange,
     beside,
-    stage: kit?.stage,
-    callStage: kit?.callStage,
+    ...(kit && { stage: kit.stage, callStage: kit.callStage }),
     front: options.front,
     audit: ground.audit,
     warn: (text) => log("error", text),

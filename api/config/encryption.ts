@@ -3,12 +3,14 @@
  * means here: which values are sealed by which key. Nothing here prints a key.
  *
  * Where it differs from upstream: Secrets that no entry names stay sealed by the database's own key, instead of
- * being kept in the clear; `secretbox` is ChaCha20-Poly1305; keys of 24 bytes and KMS providers are refused.
+ * being kept in the clear; `secretbox` is ChaCha20-Poly1305; keys of 24 bytes and version 1 of KMS are refused.
+ * Keys that a KMS plugin keeps are found by `api/encryption_keys.ts`.
  */
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import type { SealAlgorithm, Sealing, SealKey } from "../../kv/contract.ts";
 import { child, index, invalid, required } from "../machinery/field_errors.ts";
+import { formatDuration } from "../machinery/time.ts";
 import type { Cause, Kinds } from "../machinery/types.ts";
 import { type Flags, UsageError } from "./flags.ts";
 import type { ReadConfig } from "./server.ts";
@@ -51,11 +53,20 @@ const KEY_LENGTHS: Readonly<Record<KeyAlgorithm, readonly number[]>> = {
 const ALGORITHMS = Object.keys(KEY_LENGTHS) as KeyAlgorithm[];
 const PROVIDERS = ["kms", ...ALGORITHMS, "identity"];
 
-/** What resources are sealed by: a key, or nothing (`identity`). */
+/** What resources are sealed by: a key, the newest that a KMS provider keeps, or nothing (`identity`). */
 export interface EncryptionRule {
   /** `secrets`, `deployments.apps`, `*.apps`, `*.`, `*.*`. */
   resources: readonly string[];
-  writer: SealKey | undefined;
+  writer: SealKey | { kms: string } | undefined;
+}
+
+/** A KMS plugin that keeps keys. */
+export interface KmsProvider {
+  name: string;
+  /** `unix:///path`. */
+  endpoint: string;
+  /** Of one call. */
+  timeoutMs: number;
 }
 
 /** An EncryptionConfiguration, read. */
@@ -64,7 +75,19 @@ export interface EncryptionOptions {
   rules: readonly EncryptionRule[];
   /** Every key that is named. */
   keys: readonly SealKey[];
+  kms: readonly KmsProvider[];
 }
+
+/** Keys of KMS providers. */
+export interface KmsKeys {
+  /** By provider: what seals now. */
+  newest: ReadonlyMap<string, SealKey>;
+  /** All that open something. */
+  keys: readonly SealKey[];
+}
+
+const NO_KEYS: KmsKeys = { newest: new Map(), keys: [] };
+const KMS_TIMEOUT_MS = 3_000;
 
 /** Reads a configuration. Throws Error. */
 export function encryptionOptions(text: string): EncryptionOptions {
@@ -72,12 +95,19 @@ export function encryptionOptions(text: string): EncryptionOptions {
   const causes = problemsOf(document);
   if (causes.length) throw new Error(causesText(causes));
   const keys: SealKey[] = [];
+  const kms: KmsProvider[] = [];
   const rules = (document.resources as Document[]).map(({ resources, providers }) => {
-    const list = (providers as Document[]).map((provider) => keysOf(provider));
-    keys.push(...list.flat());
+    const list = (providers as Document[]).map((provider) => {
+      const { kms: plugin } = provider;
+      if (!plugin) return keysOf(provider);
+      const { name, endpoint, timeout: timeoutMs = KMS_TIMEOUT_MS } = plugin;
+      kms.push({ name, endpoint, timeoutMs });
+      return [{ kms: name as string }];
+    });
+    for (const one of list.flat()) if (!("kms" in one)) keys.push(one);
     return { resources, writer: list[0][0] };
   });
-  return { rules, keys };
+  return { rules, keys, kms };
 }
 
 /** The options that flags ask for. Throws UsageError. */
@@ -108,8 +138,16 @@ function keysOf(provider: Document): SealKey[] {
   );
 }
 
-/** What a configuration means for the paths of objects. */
-export function sealingOf({ rules, keys }: EncryptionOptions, kinds: Kinds): Sealing {
+/** What a configuration means for the paths of objects, with the keys that its KMS providers keep. */
+export function sealingOf(
+  options: EncryptionOptions,
+  kinds: Kinds,
+  kms: KmsKeys = NO_KEYS,
+): Sealing {
+  const rules = options.rules.map(({ resources, writer }) => ({
+    resources,
+    writer: writer && "kms" in writer ? kms.newest.get(writer.kms) : writer,
+  }));
   const nameOfPath = new Map<string, string>();
   for (const { path, plural, group } of kinds.all()) {
     // Two groups may share a path (events): the first, the core one, is its name.
@@ -117,7 +155,7 @@ export function sealingOf({ rules, keys }: EncryptionOptions, kinds: Kinds): Sea
   }
   const writers = new Map<string, SealKey | "own" | undefined>();
   return {
-    keys,
+    keys: [...options.keys, ...kms.keys],
     fingerprint: fingerprintOf(rules),
     of(path) {
       const home = homeOf(path);
@@ -162,7 +200,9 @@ function fits(resource: string, name: string): boolean {
 }
 
 /** Tells configurations apart that seal differently, and gives nothing of the keys away. */
-function fingerprintOf(rules: readonly EncryptionRule[]): string {
+function fingerprintOf(
+  rules: readonly { resources: readonly string[]; writer: SealKey | undefined }[],
+): string {
   const hash = createHash("sha256");
   for (const { resources, writer } of rules) {
     hash.update(JSON.stringify([resources, writer?.algorithm ?? "identity"]));
@@ -176,6 +216,7 @@ function fingerprintOf(rules: readonly EncryptionRule[]): string {
 function problemsOf({ resources: entries = [] }: Document): Cause[] {
   const root = "resources";
   if (entries.length === 0) return [required(root, `at least one ${root} is required`)];
+  const kmsNames = new Set<string>();
   return (entries as Document[]).flatMap(({ resources = [], providers = [] }, i) => {
     const r = child(index(root, i), "resources");
     const p = child(index(root, i), "providers");
@@ -185,7 +226,7 @@ function problemsOf({ resources: entries = [] }: Document): Cause[] {
       ...(resources as string[]).flatMap((name, j) => nameProblem(name, index(r, j)) ?? []),
       ...(providers.length ? [] : [required(p, `at least one ${p} is required`)]),
       ...(providers as Document[]).flatMap((provider, j) =>
-        providerProblems(provider, index(p, j))
+        providerProblems(provider, index(p, j), kmsNames)
       ),
     ];
   });
@@ -239,7 +280,8 @@ function nameProblem(name: string, path: string): Cause | undefined {
   return why ? invalid(path, name, why) : undefined;
 }
 
-function providerProblems(provider: Document, path: string): Cause[] {
+/** `kmsNames`: those of the providers before it. */
+function providerProblems(provider: Document, path: string, kmsNames: Set<string>): Cause[] {
   const named = PROVIDERS.filter((name) => provider[name] !== undefined);
   if (named.length === 0) {
     return [invalid(
@@ -258,20 +300,55 @@ function providerProblems(provider: Document, path: string): Cause[] {
   const [name] = named;
   if (name === "identity") return [];
   const at = child(path, name);
-  if (name === "kms") {
-    return [invalid(
-      at,
-      provider.kms.name ?? "",
-      "KMS providers are not supported: name keys of aesgcm, secretbox or aescbc, or leave Secrets to the " +
-        "database's own key file",
-    )];
-  }
+  if (name === "kms") return kmsProblems(provider.kms, at, kmsNames);
   const { keys = [] } = provider[name];
   const list = child(at, "keys");
   if (keys.length === 0) return [required(list, "at least one keys is required")];
   return (keys as Document[]).flatMap((key, i) =>
     keyProblems(key, index(list, i), name as KeyAlgorithm)
   );
+}
+
+function kmsProblems(
+  { apiVersion = "v1", name = "", endpoint = "", timeout, cachesize }: Document,
+  path: string,
+  names: Set<string>,
+): Cause[] {
+  const causes: Cause[] = [];
+  const wrong = (field: string, value: unknown, why: string) =>
+    causes.push(invalid(child(path, field), value, why));
+  if (!name) {
+    causes.push(required(child(path, "name"), "name is a mandatory field for a provider"));
+  }
+  if (name.includes(":")) {
+    wrong("name", name, `invalid KMS provider name ${name}, must not contain ':'`);
+  }
+  if (names.has(name)) {
+    wrong("name", name, `duplicate KMS provider name ${name}, names must be unique`);
+  }
+  names.add(name);
+  if (timeout !== undefined && timeout <= 0) {
+    wrong("timeout", formatDuration(timeout), "timeout should be a positive value");
+  }
+  const scheme = /^(?:([a-z][a-z0-9+.-]*):)?/i.exec(endpoint)?.[1]?.toLowerCase() ?? "";
+  if (!endpoint) wrong("endpoint", "", "endpoint is a mandatory field for a kms");
+  else if (scheme !== "unix") {
+    const why = `unsupported scheme ${
+      JSON.stringify(scheme)
+    } for KMS provider, only unix is supported`;
+    wrong("endpoint", endpoint, why);
+  }
+  if (apiVersion === "v1") {
+    const why =
+      "KMSv1 is deprecated and will only receive security updates going forward. Use KMSv2 instead.";
+    wrong("apiVersion", apiVersion, why);
+  } else if (apiVersion !== "v2") {
+    const why = "unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are supported";
+    wrong("apiVersion", apiVersion, why);
+  } else if (cachesize !== undefined) {
+    wrong("cachesize", cachesize, "cachesize is not supported in v2");
+  }
+  return causes;
 }
 
 /** A secret is never shown, however wrong it is. */

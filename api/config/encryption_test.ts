@@ -94,7 +94,44 @@ Deno.test("encryptionOptions() says what is wrong as upstream does, and shows no
     ],
     ["no keys", one(["secrets"], { aesgcm: { keys: [] } }), "at least one keys is required"],
     ["AES-192", one(["secrets"], { aesgcm: keys(S16 + "01234567") }), "keys of 24 bytes"],
-    ["KMS", one(["secrets"], { kms: { name: "vault" } }), "KMS providers are not supported"],
+    [
+      "KMS without what it needs",
+      one(["secrets"], { kms: { apiVersion: "v2" } }),
+      "[resources[0].providers[0].kms.name: Required value: name is a mandatory field for a provider, " +
+      'resources[0].providers[0].kms.endpoint: Invalid value: "": endpoint is a mandatory field for a kms]',
+    ],
+    [
+      "KMS over a network",
+      one(["secrets"], {
+        kms: { apiVersion: "v2", name: "a:b", endpoint: "tcp://a:1", timeout: "0s" },
+      }),
+      '[resources[0].providers[0].kms.name: Invalid value: "a:b": invalid KMS provider name a:b, must ' +
+      "not contain ':', resources[0].providers[0].kms.timeout: Invalid value: \"0s\": timeout should be a " +
+      'positive value, resources[0].providers[0].kms.endpoint: Invalid value: "tcp://a:1": unsupported ' +
+      'scheme "tcp" for KMS provider, only unix is supported]',
+    ],
+    [
+      "KMS of version 1",
+      one(["secrets"], { kms: { name: "a", endpoint: "unix:///a" } }),
+      'kms.apiVersion: Invalid value: "v1": KMSv1 is deprecated and will only receive security updates',
+    ],
+    [
+      "a KMS that remembers",
+      one(["secrets"], {
+        kms: { apiVersion: "v2", name: "a", endpoint: "unix:///a", cachesize: 5 },
+      }),
+      "kms.cachesize: Invalid value: 5: cachesize is not supported in v2",
+    ],
+    [
+      "two KMS of one name",
+      one(
+        ["secrets"],
+        ...[1, 2].map(() => ({
+          kms: { apiVersion: "v2", name: "a", endpoint: "unix:///a" },
+        })),
+      ),
+      'providers[1].kms.name: Invalid value: "a": duplicate KMS provider name a, names must be unique',
+    ],
     ["a star", one(["*"], IDENTITY), "use '*.' to encrypt all the resources from core API group"],
     ["capitals", one(["Secrets"], IDENTITY), "should not contain capital letters"],
     ["one twice", one(["secrets", "secrets"], IDENTITY), "cannot be specified multiple times"],

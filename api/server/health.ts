@@ -95,16 +95,25 @@ interface Counts {
 /** The health checks, and how often each has passed. */
 export class Health {
   readonly #counts = new Map<string, Counts>();
+  readonly #checks: Record<string, Record<string, Check>>;
+
+  /** `more`: what is checked beside what every server checks. */
+  constructor(more: Readonly<Record<string, Check>> = {}) {
+    this.#checks = {};
+    for (const root in CHECKS) this.#checks[root] = { ...CHECKS[root], ...more };
+  }
 
   /** Every path of a check. */
   *paths(): Generator<string> {
-    for (const root in CHECKS) for (const name in CHECKS[root]) yield `/${root}/${name}`;
+    for (const root in this.#checks) {
+      for (const name in this.#checks[root]) yield `/${root}/${name}`;
+    }
   }
 
   /** Answers a health path; undefined for any other. */
   async reply(deps: Deps, path: string, query: URLSearchParams): Promise<Reply | undefined> {
     const [, root, ...rest] = path.split("/");
-    const checks = CHECKS[root];
+    const checks = this.#checks[root];
     if (!checks) return undefined;
     const one = rest.join("/");
     if (one) {
@@ -159,7 +168,7 @@ export class Health {
     let counts = this.#counts.get(labels);
     if (!counts) this.#counts.set(labels, counts = { up: true, success: 0, error: 0 });
     try {
-      await CHECKS[root][name](deps);
+      await this.#checks[root][name](deps);
       counts.success++;
       counts.up = true;
       return "";
