@@ -1,8 +1,8 @@
 /**
- * Keeps HTTP/2 clients of this process from taking it with them. A session without streams is closed by node:http2
- * within the call that tells of the server's GOAWAY; Deno 2.9 then frees what its HTTP/2 library still walks through,
- * which ends the whole process: a storage driver, a container runtime or a database that stops politely would end
- * who uses it.
+ * Keeps HTTP/2 sessions of this process from taking it with them. One without streams is closed by node:http2
+ * within the call that tells of the other side's GOAWAY; Deno 2.9 then frees what its HTTP/2 library still walks
+ * through, which ends the whole process: a client, a storage driver, a container runtime or a database that stops
+ * politely would end who speaks with it.
  * So every session ends in a later turn.
  */
 import http2 from "node:http2";
@@ -21,7 +21,7 @@ export function guardHttp2Clients(): void {
 /** Lets a session end in a later turn. */
 export function endLater<S extends http2.Http2Session>(session: S): S {
   const { close, destroy } = session;
-  session.close = (...args) => void setTimeout(() => close.apply(session, args), 0);
-  session.destroy = (...args) => void setTimeout(() => destroy.apply(session, args), 0);
+  session.close = (...args) => void setImmediate(() => close.apply(session, args));
+  session.destroy = (...args) => void setImmediate(() => destroy.apply(session, args));
   return session;
 }

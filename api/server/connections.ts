@@ -13,6 +13,7 @@
  * A request costs three counters; everything else is seen to by a look at all connections every few seconds.
  */
 import type { Clock, Timer } from "../../kv/clock.ts";
+import { endLater } from "../../kv/http2_client.ts";
 import { Gate, letHeadsIn, letStreamsIn, stopForReal } from "./gate.ts";
 import type { Http2Session, IncomingMessage, Socket, TLSSocket } from "./listen.ts";
 
@@ -150,7 +151,7 @@ export class Connections {
 
   /** Notes that a connection speaks HTTP/2. */
   opened(session: Http2Session): void {
-    endLater(session, this.#clock);
+    endLater(session);
     session.on("error", () => session.destroy());
     const connection = this.#all.get(keyOf(session.socket));
     if (!connection) return;
@@ -281,17 +282,6 @@ export class Connections {
 }
 
 const NOTHING = () => {};
-
-/**
- * Lets a session end in a later turn. node:http2 closes a session without streams within the call that tells of the
- * client's GOAWAY; Deno 2.9 then frees what its HTTP/2 library still walks through, which ends the whole process
- * when the session had a few dozen streams.
- */
-function endLater(session: Http2Session, clock: Clock): void {
-  const { close, destroy } = session;
-  session.close = (...args) => void clock.turn().then(() => close.apply(session, args));
-  session.destroy = (...args) => void clock.turn().then(() => destroy.apply(session, args));
-}
 
 function keyOf({ remoteAddress, remotePort }: { remoteAddress?: string; remotePort?: number }) {
   return `${remoteAddress} ${remotePort}`;

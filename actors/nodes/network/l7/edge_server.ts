@@ -9,10 +9,10 @@ import { createServer as createTcp, type Server, type Socket } from "node:net";
 import type { Buffer } from "node:buffer";
 import type { SecureContext } from "node:tls";
 import type { Clock } from "../../../../kv/clock.ts";
+import { endLater } from "../../../../kv/http2_client.ts";
 import { dial } from "../forward.ts";
 import {
   changed,
-  endLater,
   exchange,
   exchangeHttp2,
   exchangeUpgrade,
@@ -139,7 +139,7 @@ export class EdgeServer {
 
   #serving(server: Server): Server {
     server.on("session", (session: Http2Session) => {
-      endLater(session, this.#options.clock);
+      endLater(session);
       session.on("error", () => undefined);
     });
     server.on("request", (req: IncomingMessage, res: ServerResponse) => {
@@ -180,9 +180,8 @@ export class EdgeServer {
         fail(res, 504);
         socket.destroy();
       });
-    const { clock } = this.#options;
     const carried = upstream.http2
-      ? exchangeHttp2(req, res, socket, outgoing, clock)
+      ? exchangeHttp2(req, res, socket, outgoing)
       : exchange(req, res, socket, outgoing);
     await carried.finally(() => timer && timer.cancel());
   }

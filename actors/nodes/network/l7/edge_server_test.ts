@@ -10,7 +10,7 @@ import {
   type EdgeSetup,
   type Upstream,
 } from "./edge_server.ts";
-import { endLater } from "./exchange.ts";
+import { endLater } from "../../../../kv/http2_client.ts";
 import { type Filter, inOrder, type Route } from "./routes.ts";
 
 /** An endpoint that tells what it got. */
@@ -255,7 +255,7 @@ Deno.test({
     await using a = await certificate("a.test");
     await using b = await certificate("b.test");
     const grpc = createHttp2();
-    grpc.on("session", (session) => endLater(session, new RealClock()));
+    grpc.on("session", endLater);
     grpc.on("stream", (stream: ServerHttp2Stream, headers) => {
       stream.respond({ ":status": 200, "content-type": headers["content-type"] }, {
         waitForTrailers: true,

@@ -3,10 +3,10 @@
  * says `kubernetes.io/h2c` (gRPC, trailers included), and whatever comes after an upgrade (WebSocket).
  */
 import { Agent, type IncomingMessage, request, type ServerResponse } from "node:http";
-import { connect as connectHttp2, type Http2Session } from "node:http2";
+import { connect as connectHttp2 } from "node:http2";
 import type { Buffer } from "node:buffer";
 import type { Socket } from "node:net";
-import type { Clock } from "../../../../kv/clock.ts";
+import { endLater } from "../../../../kv/http2_client.ts";
 import type { HeaderChange } from "./routes.ts";
 
 export type Headers = Record<string, string | string[] | undefined>;
@@ -93,28 +93,16 @@ export function exchange(
   return promise;
 }
 
-/**
- * Lets a session end in a later turn: Deno 2.9 frees what its HTTP/2 library still walks through when one is closed or
- * destroyed within an event of its own, which ends the process.
- */
-export function endLater(session: Http2Session, clock: Clock): void {
-  const { close, destroy } = session;
-  session.close = (...args) => void clock.turn().then(() => close.apply(session, args));
-  session.destroy = (...args) => void clock.turn().then(() => destroy.apply(session, args));
-}
-
 /** Over HTTP/2 without TLS; trailers reach those who came over HTTP/2. */
 export function exchangeHttp2(
   req: IncomingMessage,
   res: ServerResponse,
   socket: Socket,
   { method, url, headers, answer }: Outgoing,
-  clock: Clock,
 ): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const { host, ...rest } = headers;
-  const session = connectHttp2(`http://${host}`, { createConnection: () => socket });
-  endLater(session, clock);
+  const session = endLater(connectHttp2(`http://${host}`, { createConnection: () => socket }));
   session.on("error", reject);
   const pseudo = { ":method": method, ":path": url, ":authority": String(host), ":scheme": "http" };
   const sent = session.request({ ...rest, ...pseudo, te: "trailers" });
