@@ -12,7 +12,6 @@ import { type KubeletOptions, kubeletOptions } from "./kubelet.ts";
 import { schedulerOfFlags } from "./scheduler.ts";
 import { type ServerOptions, serverOptions } from "./server.ts";
 import { type TestKitOptions, testKitOptions } from "./test_kit.ts";
-import { addOtlpEnvironment } from "./tracing.ts";
 
 /** What flags say of a cluster beside its API server. */
 type ClusterFlags = Pick<Flags, "nodes" | "runtime" | "components" | "controllers" | "kv">;
@@ -87,7 +86,6 @@ export async function runCommand(args: readonly string[], ports: CommandPorts): 
   }
   const stopping = interrupted();
   const env = (name: string) => Deno.env.get(name);
-  addOtlpEnvironment(flags, env);
   const own = flags.kubeconfig ? undefined : await readOwnKubeconfig(env);
   const data = flags.memory || flags["test-kit"] ? undefined : flags.data ?? ".plesio";
   const options = await optionsOf(flags, data, ports);
@@ -138,7 +136,6 @@ export async function servedOptions(ports: Pick<CommandPorts, "log">): Promise<C
   // Deno Deploy has one database for all instances, which is opened by no name
   flags.kv ??= env("PLESIO_KV") ||
     (env("DENO_DEPLOY") || env("DENO_DEPLOYMENT_ID") ? "" : undefined);
-  addOtlpEnvironment(flags, env);
   return await optionsOf(flags, flags.data ?? env("PLESIO_DATA"), ports);
 }
 
@@ -179,7 +176,7 @@ async function optionsOf(
     ...rootDirOf(flags),
     kubelet: kubeletOptions(flags),
     csiControllerSockets: socketsOf(flags),
-    ...await serverOptions(flags, readConfig),
+    ...await serverOptions(flags, readConfig, (name) => Deno.env.get(name)),
     scheduler: await schedulerOfFlags(flags, readConfig),
     log: ports.log({ level: flags["log-level"], format }),
   };

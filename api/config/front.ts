@@ -7,16 +7,20 @@ import { besides } from "./authorization.ts";
 import { parseAuditPolicy } from "./audit_policy.ts";
 import { type Flags, shownFlags, UsageError } from "./flags.ts";
 import type { ReadConfig } from "./server.ts";
-import { tracingOptions } from "./tracing.ts";
+import { type Environment, tracingOptions } from "./tracing.ts";
 import { webhookEndpoint } from "./webhook_endpoint.ts";
 
 const MEGABYTE = 1024 * 1024;
 
 /** The options that flags ask for. Throws UsageError. */
-export async function frontOptions(flags: Flags, read: ReadConfig): Promise<FrontOptions> {
+export async function frontOptions(
+  flags: Flags,
+  read: ReadConfig,
+  env?: Environment,
+): Promise<FrontOptions> {
   return {
     audit: await auditOptions(flags, read),
-    tracing: await tracingOptions(flags, read),
+    tracing: await tracingOptions(flags, read, env),
     requestTimeoutMs: flags["request-timeout"],
     flags: shownFlags(flags),
     browsers: browserOptions(flags),

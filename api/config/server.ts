@@ -11,6 +11,7 @@ import { type ServingOptions, servingOptions } from "./serving.ts";
 import { encryptionOfFlags, type EncryptionOptions } from "./encryption.ts";
 import type { FrontOptions } from "../server/front_options.ts";
 import { frontOptions } from "./front.ts";
+import type { Environment } from "./tracing.ts";
 
 /** Options of the API server. Each has a default that needs no configuration. */
 export interface ServerOptions extends IdentityOptions, ServingOptions, ApiSettings {
@@ -33,7 +34,11 @@ export type ReadConfig = (
 ) => Promise<string | undefined>;
 
 /** The options that flags ask for. Throws UsageError for what cannot be read or is wrong. */
-export async function serverOptions(flags: Flags, read: ReadConfig): Promise<ServerOptions> {
+export async function serverOptions(
+  flags: Flags,
+  read: ReadConfig,
+  env?: Environment,
+): Promise<ServerOptions> {
   return {
     beta: flags.beta,
     runtimeConfig: flags["runtime-config"],
@@ -47,7 +52,7 @@ export async function serverOptions(flags: Flags, read: ReadConfig): Promise<Ser
     ...await servingOf(flags, read),
     ...await encryptionOfFlags(flags, read),
     actorControl: flags["actor-control"],
-    front: await frontOptions(flags, read),
+    front: await frontOptions(flags, read, env),
   };
 }
 

@@ -1,6 +1,6 @@
 import { assertEquals, assertRejects } from "@std/assert";
 import { readFlags, UsageError } from "./flags.ts";
-import { addOtlpEnvironment, tracingOptions } from "./tracing.ts";
+import { tracingOptions } from "./tracing.ts";
 
 const HEAD = "apiVersion: apiserver.config.k8s.io/v1\nkind: TracingConfiguration\n";
 
@@ -15,12 +15,14 @@ Deno.test("tracingOptions() reads a TracingConfiguration as kube-apiserver does,
     url: "http://localhost:4318/v1/traces",
     encoding: "protobuf",
     samplingRatePerMillion: undefined,
+    headers: {},
   });
   const whole = `${HEAD}endpoint: collector.local:4318\nsamplingRatePerMillion: 100\n`;
   assertEquals(await read(whole.replace("/v1", "/v1beta1")), {
     url: "http://collector.local:4318/v1/traces",
     encoding: "protobuf",
     samplingRatePerMillion: 100,
+    headers: {},
   });
   const { url } = (await read(`${HEAD}endpoint: dns:///collector:1\n`))!;
   assertEquals(url, "http://collector:1/v1/traces");
@@ -31,7 +33,8 @@ Deno.test("tracingOptions() takes OpenTelemetry's endpoint: all traces, unless a
   const url = "https://otel.example.com/otlp/v1/traces";
   const metricsUrl = "https://otel.example.com/otlp/v1/metrics";
   const encoding = "protobuf" as const;
-  const all = { url, encoding, samplingRatePerMillion: 1_000_000, metricsUrl };
+  const none = { headers: {}, metricsHeaders: {} };
+  const all = { url, encoding, samplingRatePerMillion: 1_000_000, metricsUrl, ...none };
   assertEquals(await read(undefined, ...flag), all);
   assertEquals(await read(`${HEAD}samplingRatePerMillion: 7\n`, ...flag), {
     ...all,
@@ -40,25 +43,40 @@ Deno.test("tracingOptions() takes OpenTelemetry's endpoint: all traces, unless a
   assertEquals((await read(`${HEAD}endpoint: here:1\n`, ...flag))!.url, "http://here:1/v1/traces");
 });
 
-Deno.test("addOtlpEnvironment() fills in what flags leave open; what is set to nothing is not set", () => {
-  const from = (env: Record<string, string>, ...args: string[]) => {
-    const flags = readFlags(args);
-    addOtlpEnvironment(flags, (name) => env[name]);
-    return [flags["otlp-endpoint"], flags["otlp-protocol"]];
+Deno.test("tracingOptions() reads OpenTelemetry's environment where flags are silent; what is set to nothing is not set", async () => {
+  const by = async (env: Record<string, string>, ...args: string[]) => {
+    const none = () => Promise.resolve(undefined);
+    const prefixed = (name: string) => env[name.replace("OTEL_EXPORTER_OTLP_", "")];
+    return await tracingOptions(readFlags(args), none, prefixed);
   };
-  const env = {
-    OTEL_EXPORTER_OTLP_ENDPOINT: "http://env:4318",
-    OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+  const told = async (...args: Parameters<typeof by>) => {
+    const { url, metricsUrl, encoding } = (await by(...args))!;
+    return [url, metricsUrl, encoding];
   };
-  assertEquals(from(env), ["http://env:4318", "http/json"]);
-  assertEquals(
-    from(env, "--otlp-endpoint", "flag:1", "--otlp-protocol", "http/protobuf"),
-    ["flag:1", "http/protobuf"],
-  );
-  assertEquals(
-    from({ OTEL_EXPORTER_OTLP_ENDPOINT: "", OTEL_EXPORTER_OTLP_PROTOCOL: "" }),
-    [undefined, undefined],
-  );
+  const env = { ENDPOINT: "http://env:4318", PROTOCOL: "http/json" };
+  const both = ["http://env:4318/v1/traces", "http://env:4318/v1/metrics", "json"];
+  assertEquals(await told(env), both);
+  const flags = ["--otlp-endpoint", "flag:1", "--otlp-protocol", "http/protobuf"];
+  const flagged = ["http://flag:1/v1/traces", "http://flag:1/v1/metrics", "protobuf"];
+  assertEquals(await told(env, ...flags), flagged);
+  assertEquals(await by({ ENDPOINT: "", PROTOCOL: "", TRACES_ENDPOINT: "" }), undefined);
+  const own = { TRACES_ENDPOINT: "https://t/x?y=z", METRICS_ENDPOINT: "http://m" };
+  assertEquals(await told({ ...env, ...own }), ["https://t/x?y=z", "http://m/", "json"]);
+  assertEquals(await told({ ...own }, ...flags), flagged);
+  const alone = await by({ METRICS_ENDPOINT: "http://m/v1/metrics" });
+  assertEquals([alone!.url, alone!.metricsUrl], [undefined, "http://m/v1/metrics"]);
+
+  const headers = {
+    HEADERS: "Authorization=Bearer%20hush, x-tenant = one,",
+    METRICS_HEADERS: "x-tenant=two",
+  };
+  const sent = await by({ ...env, ...headers });
+  assertEquals(sent!.headers, { authorization: "Bearer hush", "x-tenant": "one" });
+  assertEquals(sent!.metricsHeaders, { authorization: "Bearer hush", "x-tenant": "two" });
+  for (const wrong of ["hush", "a b=hush", "a=%zzhush", "a=hush%0d%0ab: c"]) {
+    const error = await assertRejects(() => by({ ...env, HEADERS: wrong }), UsageError);
+    assertEquals(/HEADERS must list/.test(error.message) && !error.message.includes("hush"), true);
+  }
 });
 
 Deno.test("tracingOptions() speaks OTLP over HTTP in both of its forms, and says that it has no gRPC", async () => {

@@ -25,12 +25,15 @@ export const METRICS_EVERY_MS = 60_000;
 
 /** Where spans and metrics go. */
 export interface TracingOptions {
-  /** The whole URL, such as `http://127.0.0.1:4318/v1/traces`. */
-  url: string;
+  /** The whole URL, such as `http://127.0.0.1:4318/v1/traces` (default: spans go nowhere). */
+  url?: string;
+  /** Sent along with spans. */
+  headers?: Readonly<Record<string, string>>;
   /** Traces of a million that are recorded (default: only those that somebody outside records). */
   samplingRatePerMillion?: number;
   /** Where metrics are told as well (default: nowhere). */
   metricsUrl?: string;
+  metricsHeaders?: Readonly<Record<string, string>>;
   /** How it is told (default: protobuf, as OTLP has it). */
   encoding?: keyof typeof ENCODINGS;
 }
@@ -119,9 +122,10 @@ export class OtlpExporter {
   /** Sends what has ended by now, batch by batch. */
   async #drain(): Promise<void> {
     const { spans, instance } = this.#ports;
+    const { url, headers } = this.#options;
     for (let left = spans.waiting; left > 0; left -= BATCH_SPANS_MAX) {
       const batch = spans.take(BATCH_SPANS_MAX);
-      if (await this.#send(this.#options.url, tracesOf(batch, instance))) {
+      if (url && await this.#send(url, tracesOf(batch, instance), headers)) {
         this.exported += batch.length;
       } else spans.dropped += batch.length;
     }
@@ -136,7 +140,7 @@ export class OtlpExporter {
   }
 
   async #tellMetrics(): Promise<void> {
-    const { metricsUrl } = this.#options;
+    const { metricsUrl, metricsHeaders } = this.#options;
     if (!metricsUrl) return;
     const { clock, instance, metricsText, failed } = this.#ports;
     const period = { begin: this.#since, end: clock.now() };
@@ -146,10 +150,14 @@ export class OtlpExporter {
     } catch (error) {
       return failed(error);
     }
-    await this.#send(metricsUrl, message);
+    await this.#send(metricsUrl, message, metricsHeaders);
   }
 
-  async #send(url: string, message: object): Promise<boolean> {
+  async #send(
+    url: string,
+    message: object,
+    headers: TracingOptions["headers"],
+  ): Promise<boolean> {
     const { outbound, clock, failed } = this.#ports;
     const { type, encode } = ENCODINGS[this.#options.encoding ?? "protobuf"];
     const body = encode(message);
@@ -159,7 +167,7 @@ export class OtlpExporter {
       try {
         const { status } = await outbound.send({ url }, {
           method: "POST",
-          headers: { "content-type": type },
+          headers: { ...headers, "content-type": type },
           body,
           timeoutMs: TIMEOUT_MS,
         });

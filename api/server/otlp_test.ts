@@ -30,8 +30,11 @@ function world(answer: (nth: number) => number | Error = () => 200) {
   const sizes: number[] = [];
   const lost: string[] = [];
   const outbound = {
-    send(_endpoint: unknown, { body, method }: OutboundRequest) {
-      assertEquals(method, "POST");
+    send(_endpoint: unknown, { body, method, headers }: OutboundRequest) {
+      assertEquals([method, headers], ["POST", {
+        "x-tenant": "two",
+        "content-type": "application/json",
+      }]);
       const [{ scopeSpans }] = JSON.parse(new TextDecoder().decode(body)).resourceSpans;
       sizes.push(scopeSpans[0].spans.length);
       const said = answer(sizes.length);
@@ -42,7 +45,9 @@ function world(answer: (nth: number) => number | Error = () => 200) {
   const failed = (error: unknown) => lost.push((error as Error).message);
   const metricsText = () => "# TYPE x_total counter\nx_total 3\n";
   const ports = { spans, outbound, clock, instance: "i", metricsText, failed };
-  const exporter = new OtlpExporter({ url: "http://collector/v1/traces", encoding: "json" }, ports);
+  const headers = { "x-tenant": "two" };
+  const url = "http://collector/v1/traces";
+  const exporter = new OtlpExporter({ url, headers, encoding: "json" }, ports);
   const add = (count: number) => {
     for (let i = 0; i < count; i++) spans.add(spanOf(spans));
   };
@@ -99,7 +104,7 @@ Deno.test("OtlpExporter tells metrics in turn, and that there were none to tell,
   const outbound = {
     send({ url }: { url: string }, { headers }: OutboundRequest) {
       urls.push(url);
-      assertEquals(headers, { "content-type": "application/x-protobuf" });
+      assertEquals(headers, { "x-tenant": "one", "content-type": "application/x-protobuf" });
       return Promise.resolve({ status: 200, headers: {}, body: new Uint8Array() });
     },
   } as unknown as Outbound;
@@ -110,7 +115,8 @@ Deno.test("OtlpExporter tells metrics in turn, and that there were none to tell,
   };
   const failed = (error: unknown) => lost.push((error as Error).message);
   const metricsUrl = "http://collector/v1/metrics";
-  const options = { url: "http://collector/v1/traces", metricsUrl };
+  // Only metrics have somewhere to go
+  const options = { metricsUrl, metricsHeaders: { "x-tenant": "one", "content-type": "text/x" } };
   const ports = { spans, outbound, clock, instance: "i", metricsText, failed };
   const exporter = new OtlpExporter(options, ports);
   await clock.advance(METRICS_EVERY_MS);
@@ -121,8 +127,9 @@ Deno.test("OtlpExporter tells metrics in turn, and that there were none to tell,
   await clock.turn();
   assertEquals(urls, [metricsUrl]);
   isBroken = true;
+  spans.add(spanOf(spans));
   await exporter.close();
-  assertEquals([lost.length, urls.length], [2, 1]);
+  assertEquals([lost.length, urls.length, exporter.exported, spans.dropped], [2, 1, 0, 1]);
 });
 
 Deno.test("spans that wait and traces that are remembered have a bound", () => {
