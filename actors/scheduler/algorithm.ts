@@ -18,7 +18,7 @@ import {
 } from "./framework.ts";
 import type { PointTimes } from "./metrics.ts";
 import { Verdicts } from "./node_memory.ts";
-import { REMEDIES } from "./remedies.ts";
+import { remedyOf } from "./remedies.ts";
 import type { Steps } from "./steps.ts";
 
 /** The fewest nodes that are looked at where there are as many, and the least share of all, in percent. */
@@ -43,7 +43,7 @@ export interface Matrix {
 /** What the plugins say of one node. It would do when there are no refusals. */
 export interface NodeVerdict {
   node: string;
-  refusals: (Refusal & { remedy?: string })[];
+  refusals: (Refusal & ReturnType<typeof remedyOf>)[];
   /** By plugin: the normalized score times its weight. */
   scores?: Record<string, number>;
   total?: number;
@@ -226,8 +226,7 @@ export class Algorithm {
         if (passedOver && plugin.name === cycle.only!.plugin) continue;
         const refusal = word(plugin, cycle, node);
         if (!refusal) continue;
-        const remedy = (plugin.remedy ?? REMEDIES[plugin.name])?.(cycle, node);
-        refusals.push({ ...refusal, ...(remedy && { remedy }) });
+        refusals.push({ ...refusal, ...remedyOf(plugin, cycle, node) });
       }
       const verdict = { node: node.name, refusals };
       matrix.nodes.push(verdict);

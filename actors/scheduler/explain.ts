@@ -7,6 +7,7 @@
  * preemption could evict. Asked of a pod that has a node, everything is told as if it were to be placed anew.
  */
 import type { Matrix, NodeVerdict } from "./algorithm.ts";
+import type { RemedyFact } from "../../api/client/plesio.ts";
 import { formatTime } from "../../api/machinery/time.ts";
 import {
   type Candidate,
@@ -18,6 +19,7 @@ import {
   type Refusal,
   tally,
 } from "./framework.ts";
+import { remedyText } from "./remedies.ts";
 import type { Steps } from "./steps.ts";
 
 /** Attempts that are remembered; the oldest goes first. */
@@ -101,6 +103,8 @@ export function reasonCounts(
 export interface Remedy {
   plugin: string;
   what: string;
+  /** The same as facts; absent where a plugin of the user's own has only words. */
+  facts?: readonly RemedyFact[];
   nodes: number;
   /** Some of them. */
   named: string[];
@@ -180,10 +184,10 @@ export function* tell(
     ? ""
     : yield* preemptable({ ...diagnosis, asked: true });
   if (typeof candidate === "object") {
-    const victims = candidate.victims.map((victim) => victim.key).join(", ");
+    const pods = candidate.victims.map((victim) => victim.key).join(", ");
     wouldFit.unshift({
       plugin: "DefaultPreemption",
-      what: `eviction of ${victims}, of lower priority`,
+      ...told([{ what: "eviction", pods }]),
       nodes: 1,
       named: [candidate.node.name],
     });
@@ -191,8 +195,7 @@ export function* tell(
   for (const plugin of plugins) {
     const gate = plugin.preEnqueue?.(info);
     if (!gate) continue;
-    const what = `not: ${gate.reasons.join(", ")}`;
-    wouldFit.unshift({ plugin: gate.plugin, what, nodes: now.nodes, named: [] });
+    wouldFit.unshift({ plugin: gate.plugin, ...told([not(gate)]), nodes: now.nodes, named: [] });
   }
   return { now, wouldFit };
 }
@@ -248,12 +251,17 @@ function changesOf(
     .map(([reason, [before, after]]) => `${reason}: ${before} nodes then, ${after} now`);
 }
 
+const not = ({ reasons }: Refusal): RemedyFact => ({ what: "not", reason: reasons.join(", ") });
+
+/** Facts, and in words. */
+const told = (facts: readonly RemedyFact[]) => ({ what: remedyText(facts), facts });
+
 /** What would make the pod fit somewhere: the nodes that the fewest plugins refuse, by what they lack. */
 function* remediesOf({ all, nodes }: Matrix): Steps<Remedy[]> {
   if (all.length > 0) {
-    return all.map(({ plugin, reasons }) => ({
-      plugin,
-      what: `not: ${reasons.join(", ")}`,
+    return all.map((refusal) => ({
+      plugin: refusal.plugin,
+      ...told([not(refusal)]),
       nodes: nodes.length,
       named: [],
     }));
@@ -265,9 +273,10 @@ function* remediesOf({ all, nodes }: Matrix): Steps<Remedy[]> {
     if (i % REMEDY_STEP === REMEDY_STEP - 1) yield;
     if (refusals.length !== least) continue;
     const plugin = refusals.map((refusal) => refusal.plugin).join(", ");
-    const what = refusals.map((refusal) => refusal.remedy || `not: ${refusal.reasons.join(", ")}`)
-      .join("; and ");
-    const known = found.get(what) ?? { plugin, what, nodes: 0, named: [] };
+    const said = refusals.map((refusal) => refusal.remedy ? refusal : told([not(refusal)]));
+    const what = said.map((one) => "what" in one ? one.what : one.remedy).join("; and ");
+    const facts = said.every((one) => one.facts) && { facts: said.flatMap((one) => one.facts!) };
+    const known = found.get(what) ?? { plugin, what, ...facts, nodes: 0, named: [] };
     known.nodes++;
     if (known.named.length < REMEDY_NODES_MAX) known.named.push(node);
     found.set(what, known);

@@ -27,6 +27,11 @@ Deno.test("an explanation tells of the last attempt, of the matrix now, of what 
     "TaintToleration: a toleration for only=db:NoSchedule: tainted",
     "NodeUnschedulable: the node uncordoned: cordoned",
   ]);
+  assertEquals(first.wouldFit.map((r) => r.facts), [
+    [{ what: "amount", resource: "cpu", amount: "500m" }],
+    [{ what: "toleration", taint: "only=db:NoSchedule" }],
+    [{ what: "uncordon" }],
+  ]);
   // The event and the condition are upstream's, to the letter
   const [event] = await w.events("FailedScheduling");
   assertEquals(
@@ -116,6 +121,7 @@ Deno.test("attempts are bounded, and so are the nodes that an explanation lists"
   assertEquals(wouldFit, [{
     plugin: "X",
     what: "not: r",
+    facts: [{ what: "not", reason: "r" }],
     nodes: NODES_MAX + 5,
     named: ["n0", "n1", "n2", "n3", "n4"],
   }]);

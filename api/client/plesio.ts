@@ -72,6 +72,19 @@ export type HopChange =
     readonly to: string;
   };
 
+/** What would make a node do for a pod, as a fact: explanations of the scheduler list them. */
+export type RemedyFact =
+  | { readonly what: "uncordon" | "affinity" | "podFewer" | "antiAffinity" }
+  | { readonly what: "toleration"; readonly taint: string }
+  /** `key=value`, or a key whose value does not matter. */
+  | { readonly what: "label"; readonly label: string }
+  | { readonly what: "hostPort"; readonly port: string }
+  | { readonly what: "amount"; readonly resource: string; readonly amount: string }
+  | { readonly what: "spread" | "pods"; readonly place: string }
+  | { readonly what: "eviction"; readonly pods: string }
+  /** That this did not hold, in the words of whoever says it. */
+  | { readonly what: "not"; readonly reason: string };
+
 /** One write. */
 export interface Hop {
   readonly revision: number;

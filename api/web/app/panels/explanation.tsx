@@ -3,6 +3,7 @@ import { useAsked } from "../asked.ts";
 import { askJson, pathOf } from "../kube.ts";
 import type { PanelProps } from "../panels.ts";
 import { Card, Facts, Failure, Scrolling, Waiting } from "../parts/basics.tsx";
+import { queueText, refusalText, remedyText, resultText } from "../explanation_text.ts";
 import { moment, t } from "../words.ts";
 
 /** The panel. */
@@ -24,10 +25,11 @@ export function ExplanationPanel({ kind, object }: PanelProps) {
         actions={<button type="button" onClick={again}>{t("again")}</button>}
       >
         {now?.message && <p>{now.message}</p>}
+        <Because reasons={now?.reasons ?? []} />
         <Facts
           facts={[
             [t("explain.scheduler"), said.schedulerName],
-            [t("explain.queue"), queue],
+            [t("explain.queue"), queueText(queue)],
             [t("explain.feasible"), now && `${now.feasible} / ${now.nodes}`],
           ]}
         />
@@ -35,9 +37,10 @@ export function ExplanationPanel({ kind, object }: PanelProps) {
       {wouldFit.length > 0 && (
         <Card title={t("explain.wouldFit")}>
           <ul>
-            {wouldFit.map(({ plugin, what, nodes }: any) => (
+            {wouldFit.map(({ plugin, what, facts, nodes }: any) => (
               <li key={plugin + what}>
-                <strong>{what}</strong> ({plugin}, {t("explain.nodes", { count: nodes })})
+                <strong>{remedyText({ what, facts })}</strong> ({plugin},{" "}
+                {t("explain.nodes", { count: nodes })})
               </li>
             ))}
           </ul>
@@ -48,7 +51,7 @@ export function ExplanationPanel({ kind, object }: PanelProps) {
           <Facts
             facts={[
               [t("explain.time"), moment(lastAttempt.time)],
-              [t("explain.result"), lastAttempt.result],
+              [t("explain.result"), resultText(lastAttempt.result)],
               [t("explain.attempts"), lastAttempt.attempts],
             ]}
           />
@@ -57,6 +60,24 @@ export function ExplanationPanel({ kind, object }: PanelProps) {
       )}
       {now?.matrix && <Matrix matrix={now.matrix} />}
     </div>
+  );
+}
+
+/** What the reasons mean: the message has them in the words that people search for. */
+function Because({ reasons }: { reasons: readonly any[] }) {
+  const known = reasons.filter(({ plugin, nodes }) => nodes > 0 && refusalText(plugin));
+  if (known.length === 0) return null;
+  return (
+    <ul>
+      {known.map(({ plugin, reason, nodes }) => (
+        <li key={plugin + reason} title={reason}>
+          {t("explain.because", {
+            nodes: t("explain.nodes", { count: nodes }),
+            why: refusalText(plugin),
+          })}
+        </li>
+      ))}
+    </ul>
   );
 }
 
@@ -77,8 +98,9 @@ function Matrix({ matrix }: { matrix: readonly any[] }) {
               <tr key={node}>
                 <td>{node}</td>
                 <td>
-                  {refusals.map(({ plugin, reasons = [], remedy }: any) =>
-                    `${plugin}: ${reasons.join(", ")}${remedy ? ` (${remedy})` : ""}`
+                  {refusals.map(({ plugin, reasons = [], remedy, facts }: any) =>
+                    `${plugin}: ${reasons.join(", ")}` +
+                    (remedy ? ` (${remedyText({ what: remedy, facts })})` : "")
                   ).join("; ")}
                 </td>
                 <td>
