@@ -3,6 +3,7 @@
  * and errors are kube-scheduler's (v1.36). What only concerns its process (leader election, its client, profiling) and
  * `parallelism`, which one thread has no use for, is checked and has no effect.
  */
+import { bindsByConditions } from "../../api/kinds/gates.ts";
 import {
   child,
   duplicate,
@@ -139,7 +140,10 @@ const BACKOFF_SECONDS_MAX = 10;
 const DEFAULT_NAME = "default-scheduler";
 
 /** Fills in what is absent. Throws TypeError, in upstream's words, for what cannot be. */
-export function completeConfiguration(given: SchedulerConfiguration): CompleteConfiguration {
+export function completeConfiguration(
+  given: SchedulerConfiguration,
+  features?: Features,
+): CompleteConfiguration {
   const {
     parallelism = PARALLELISM,
     percentageOfNodesToScore = 0,
@@ -162,7 +166,7 @@ export function completeConfiguration(given: SchedulerConfiguration): CompleteCo
     const why = "should be an integer value greater than zero";
     causes.push(invalid("parallelism", parallelism, why));
   }
-  checkProfiles(named, causes);
+  checkProfiles(named, causes, features);
   checkPercentage("percentageOfNodesToScore", percentageOfNodesToScore, causes);
   if (podInitialBackoffSeconds <= 0) {
     const why = "must be greater than 0";
@@ -245,8 +249,11 @@ type Args = any;
 interface Arguments {
   /** Fills in defaults. */
   complete(args: Args): Args;
-  check(args: Args, path: string, causes: Cause[]): void;
+  check(args: Args, path: string, causes: Cause[], features?: Features): void;
 }
+
+/** Which feature gates are on (default: as upstream's are by default). */
+type Features = ReadonlyMap<string, boolean>;
 
 const RESOURCES = [{ name: "cpu", weight: 1 }, { name: "memory", weight: 1 }];
 const STRATEGIES = ["LeastAllocated", "MostAllocated", "RequestedToCapacityRatio"];
@@ -284,12 +291,18 @@ const ARGUMENTS: Readonly<Record<string, Arguments | undefined>> = {
   },
   DynamicResources: {
     complete: (args) => args,
-    check({ filterTimeout, bindingTimeout }, path, causes) {
+    check({ filterTimeout, bindingTimeout }, path, causes, features) {
       if (filterTimeout < 0) {
         const why = "must be zero or positive";
         causes.push(invalid(child(path, "filterTimeout"), filterTimeout, why));
       }
-      if (bindingTimeout < 1000) {
+      if (!bindsByConditions(features)) {
+        const why =
+          "DRADeviceBindingConditions or DRAResourceClaimDeviceStatus feature gate is disabled";
+        if (bindingTimeout !== undefined) {
+          causes.push(forbidden(child(path, "bindingTimeout"), why));
+        }
+      } else if (bindingTimeout < 1000) {
         const why = "must be at least 1 second";
         causes.push(invalid(child(path, "bindingTimeout"), bindingTimeout, why));
       }
@@ -477,7 +490,11 @@ function checkPercentage(path: string, percentage: number | undefined, causes: C
   causes.push(invalid(path, percentage, "not in valid range [0-100]"));
 }
 
-function checkProfiles(profiles: readonly ProfileConfiguration[], causes: Cause[]): void {
+function checkProfiles(
+  profiles: readonly ProfileConfiguration[],
+  causes: Cause[],
+  features: Features | undefined,
+): void {
   const seen = new Map<string, number>();
   profiles.forEach((profile, i) => {
     const path = index("profiles", i);
@@ -488,7 +505,7 @@ function checkProfiles(profiles: readonly ProfileConfiguration[], causes: Cause[
       profile.percentageOfNodesToScore,
       causes,
     );
-    checkPlugins(profile, path, causes);
+    checkPlugins(profile, path, causes, features);
     const first = seen.get(name);
     if (first !== undefined) {
       const other = child(index("profiles", first), "schedulerName");
@@ -513,6 +530,7 @@ function checkPlugins(
   { plugins, pluginConfig }: ProfileConfiguration,
   path: string,
   causes: Cause[],
+  features: Features | undefined,
 ): void {
   for (const point of EXTENSION_POINTS) {
     plugins![point]!.enabled!.forEach(({ name }, i) => {
@@ -527,7 +545,7 @@ function checkPlugins(
     if (seen.has(name)) causes.push(duplicate(at, name));
     seen.add(name);
     if (REMOVED.includes(name)) causes.push(invalid(at, name, REMOVED_TEXT));
-    else ARGUMENTS[name]?.check(args, child(at, "args"), causes);
+    else ARGUMENTS[name]?.check(args, child(at, "args"), causes, features);
   });
 }
 

@@ -121,6 +121,19 @@ Deno.test("completeConfiguration() refuses in upstream's words", async (t) => {
   }
 });
 
+Deno.test("completeConfiguration() forbids a time to bind devices in where nothing is waited for", () => {
+  const given = args("DynamicResources", { bindingTimeout: 5_000 });
+  completeConfiguration(given);
+  for (const gate of ["DRADeviceBindingConditions", "DRAResourceClaimDeviceStatus"]) {
+    assertThrows(
+      () => completeConfiguration(given, new Map([[gate, false]])),
+      TypeError,
+      "bindingTimeout: Forbidden: DRADeviceBindingConditions or DRAResourceClaimDeviceStatus " +
+        "feature gate is disabled",
+    );
+  }
+});
+
 Deno.test("scheduler() refuses plugins that do not exist, and extenders without a way out", () => {
   const unknown = profile({ plugins: { score: { enabled: [{ name: "Nope" }] } } });
   assertThrows(() => scheduler(unknown), TypeError, 'ScorePlugin "Nope" does not exist');

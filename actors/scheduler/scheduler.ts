@@ -74,7 +74,7 @@ export interface SchedulerOptions extends SchedulerConfiguration, Loading {
 
 /** The scheduler as an actor, to be spawned once as `scheduler/default`. Throws TypeError for a bad configuration. */
 export function scheduler(options: SchedulerOptions = {}): Behaviour<Scheduler> {
-  const configuration = completeConfiguration(options);
+  const configuration = completeConfiguration(options, options.features);
   const registry = registryOf(configuration, options);
   checkRegistered(configuration, registry);
   if (configuration.extenders.length > 0 && !options.outbound) {
