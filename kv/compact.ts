@@ -32,9 +32,9 @@ class Superseded {
     return (this.#numbers.length - this.#start) / 3;
   }
 
-  /** Since when the first of them is superseded. */
-  get firstAt(): number | undefined {
-    return this.#numbers[this.#start + 1];
+  /** Since when one of them is superseded; undefined: there are not as many. */
+  since(index: number): number | undefined {
+    return this.#numbers[this.#start + index * 3 + 1];
   }
 
   push(revision: number, at: number, size: number): void {
@@ -68,6 +68,9 @@ class Superseded {
     return at;
   }
 }
+
+/** More than is kept is let lie until it is so much of that: the fewer commits for a store that is written to now and then. */
+const BATCH_SHARE = 1 / 20;
 
 /** How exactly it is known when a revision was committed. */
 const MARK_EVERY_MS = 1_000;
@@ -198,6 +201,8 @@ export class Compactor<T> {
   readonly #keepRevisions: number;
   readonly #keepMs: number;
   readonly #rememberMs: number;
+  /** So many records are worth looking for. */
+  readonly #batch: number;
   readonly #superseded = new Superseded();
   readonly #unnamedSince: Map<string, number> = new Map();
   #running: Promise<void> = Promise.resolve();
@@ -217,6 +222,8 @@ export class Compactor<T> {
     this.#keepRevisions = options.keepRevisions ?? KEEP_REVISIONS;
     this.#keepMs = options.keepMs ?? KEEP_MS;
     this.#rememberMs = Math.max(this.#keepMs, options.rememberMs ?? 0);
+    const some = Math.ceil(this.#keepRevisions * BATCH_SHARE);
+    this.#batch = Math.min(Math.max(some, 1), COMPACT_DELETES_PER_COMMIT);
   }
 
   /** Forgets what the log holds: it is about to be read again. */
@@ -289,7 +296,7 @@ export class Compactor<T> {
   /** An idle store needs no ticks: what is not too old by revisions now can only become so by a write. */
   #arm(): void {
     if (this.#closed || !this.#started) return;
-    const next = this.#superseded.firstAt;
+    const next = this.#superseded.since(this.#batch - 1);
     if (next === undefined || next > this.#host.revision() - this.#keepRevisions) return;
     this.#timer = this.#clock.timer("background", COMPACT_EVERY_MS, () => {
       this.#tick().catch(() => {
@@ -304,7 +311,7 @@ export class Compactor<T> {
   async #tick(): Promise<void> {
     this.timeline.trim(this.#clock.now() - this.#rememberMs);
     const target = this.wished();
-    const next = this.#superseded.firstAt;
+    const next = this.#superseded.since(0);
     if (next !== undefined && next <= target) await this.compactTo(target);
   }
 

@@ -16,31 +16,43 @@ async function rest(): Promise<void> {
   for (let i = 0; i < 100; i++) await undefined;
 }
 
-Deno.test("the compactor looks for work only while more revisions are superseded than are kept", async () => {
-  const clock = new ManualClock();
-  let head = 0;
-  const compactor = new Compactor({
+function compactorOf(clock: ManualClock, head: { revision: number }, keepRevisions: number) {
+  return new Compactor({
     log: new Log({ kv: new MemoryKv().open(), space: "o", codec }),
     clock,
     bytesMax: 1e9,
-    keepRevisions: 10,
+    keepRevisions,
     host: {
-      revision: () => head,
+      revision: () => head.revision,
       preparedChunks: () => [],
       trimmed: () => {},
       betweenGroups: () => Promise.resolve(),
     },
   });
+}
+
+/** Changes one object so often. */
+function writeTo(
+  compactor: Compactor<object>,
+  { head, clock, count }: { head: { revision: number }; clock: ManualClock; count: number },
+): void {
+  for (let i = 0; i < count; i++) {
+    const before = head.revision++;
+    compactor.timeline.mark(head.revision, clock.now());
+    if (before > 0) compactor.superseded(before, head.revision, 100);
+  }
+}
+
+Deno.test("the compactor looks for work only while more revisions are superseded than are kept", async () => {
+  const clock = new ManualClock();
+  const head = { revision: 0 };
+  const compactor = compactorOf(clock, head, 10);
   compactor.start();
   const idleAt = clock.nextAt();
-  const write = () => {
-    head++;
-    compactor.timeline.mark(head, clock.now());
-    if (head > 1) compactor.superseded(head - 1, head, 100);
-  };
-  for (let i = 0; i < 11; i++) write();
+  const write = (count: number) => writeTo(compactor, { head, clock, count });
+  write(11);
   assertEquals(clock.nextAt(), idleAt, "ten revisions are kept whatever their age");
-  write();
+  write(1);
   assertEquals(clock.nextAt(), clock.now() + COMPACT_EVERY_MS);
   await clock.advance(KEEP_MS - COMPACT_EVERY_MS);
   await rest();
@@ -51,6 +63,23 @@ Deno.test("the compactor looks for work only while more revisions are superseded
   assert(clock.nextAt()! > clock.now() + COMPACT_EVERY_MS, "an idle store has no ticks");
   await compactor.close();
   assertEquals(clock.nextAt(), undefined);
+});
+
+Deno.test("the compactor waits until there is something for a commit to delete", async () => {
+  const clock = new ManualClock();
+  const head = { revision: 0 };
+  const compactor = compactorOf(clock, head, 400);
+  compactor.start();
+  const write = (count: number) => writeTo(compactor, { head, clock, count });
+  write(420);
+  await clock.advance(2 * KEEP_MS);
+  await rest();
+  assertEquals(compactor.oldest, 0, "nineteen are let lie");
+  write(1);
+  await clock.advance(KEEP_MS + 2 * COMPACT_EVERY_MS);
+  await rest();
+  assertEquals(compactor.oldest, 21, "a twentieth of what is kept is not");
+  await compactor.close();
 });
 
 Deno.test("Timeline.timeAfter() is the first time at which revisionAt() says more", () => {

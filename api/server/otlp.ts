@@ -4,6 +4,7 @@
  */
 import type { Clock, Timer } from "../../kv/clock.ts";
 import type { Outbound } from "../client/outbound.ts";
+import { Pace } from "../machinery/pace.ts";
 import type { Span, Spans } from "../machinery/spans.ts";
 import { metricsMessage, nanoseconds } from "./otlp_metrics.ts";
 import { otlpProtobuf } from "./otlp_protobuf.ts";
@@ -22,6 +23,9 @@ const VALUE_LENGTH_MAX = 1_024;
 
 /** How often metrics are told: OpenTelemetry's default. */
 export const METRICS_EVERY_MS = 60_000;
+
+/** Metrics are put together for so long before others have their turn. */
+const SLICE_MS = 2;
 
 /** Where spans and metrics go. */
 export interface TracingOptions {
@@ -144,9 +148,17 @@ export class OtlpExporter {
     if (!metricsUrl) return;
     const { clock, instance, metricsText, failed } = this.#ports;
     const period = { begin: this.#since, end: clock.now() };
+    const pace = new Pace({
+      monotonic: () => clock.monotonic(),
+      sliceMs: () => SLICE_MS,
+      turn: () => clock.turn(),
+    });
     let message: object;
     try {
-      message = metricsMessage(metricsText(), period, resourceOf(instance));
+      const text = metricsText();
+      await pace.rest();
+      message = await metricsMessage(text, period, resourceOf(instance), pace);
+      await pace.rest();
     } catch (error) {
       return failed(error);
     }

@@ -3,6 +3,7 @@
  * Counters are cumulative sums since the server started, histograms keep their buckets; summaries, whose quantiles no
  * collector can add up, are left out.
  */
+import type { Pace } from "../machinery/pace.ts";
 
 /** A metric's samples by the text of their labels, `le` aside. */
 interface Family {
@@ -32,10 +33,16 @@ const CUMULATIVE = 2;
 const SAMPLE = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)/;
 const LABEL = /([a-zA-Z_]\w*)="((?:[^"\\]|\\.)*)"/g;
 
-/** An ExportMetricsServiceRequest of Prometheus' text. `resource`: whose they are. */
-export function metricsMessage(text: string, period: Period, resource: object): object {
+/** An ExportMetricsServiceRequest of Prometheus' text. `resource`: whose they are. There are thousands of lines: others run in between. */
+export async function metricsMessage(
+  text: string,
+  period: Period,
+  resource: object,
+  pace: Pace,
+): Promise<object> {
   const metrics: object[] = [];
-  for (const family of familiesOf(text)) {
+  for (const family of await familiesOf(text, pace)) {
+    if (pace.due) await pace.turn();
     const metric = encoded(family, period);
     if (metric) metrics.push(metric);
   }
@@ -43,10 +50,11 @@ export function metricsMessage(text: string, period: Period, resource: object): 
   return { resourceMetrics: [{ resource, scopeMetrics }] };
 }
 
-function familiesOf(text: string): Iterable<Family> {
+async function familiesOf(text: string, pace: Pace): Promise<Iterable<Family>> {
   const families = new Map<string, Family>();
   const helps = new Map<string, string>();
   for (const line of text.split("\n")) {
+    if (pace.due) await pace.turn();
     if (line.startsWith("# HELP ")) {
       const [, , name, ...words] = line.split(" ");
       helps.set(name, words.join(" "));

@@ -1,8 +1,9 @@
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { ManualClock } from "../../kv/mod.ts";
 import { Message } from "../../kv/protobuf.ts";
 import { OutboundError } from "../client/outbound.ts";
 import type { Outbound, OutboundRequest } from "../client/outbound.ts";
+import { Pace } from "../machinery/pace.ts";
 import { type Span, Spans, SPANS_WAITING_MAX, TRACES_REMEMBERED_MAX } from "../machinery/spans.ts";
 import {
   ATTEMPTS_MAX,
@@ -53,6 +54,9 @@ function world(answer: (nth: number) => number | Error = () => 200) {
   };
   return { clock, spans, exporter, sizes, lost, add };
 }
+
+/** Nobody else wants a turn. */
+const pace = new Pace({ monotonic: () => 0, sliceMs: () => 1, turn: () => Promise.resolve() });
 
 Deno.test("OtlpExporter sends what has ended in batches, and the rest when it is closed", async () => {
   const { clock, exporter, sizes, add } = world();
@@ -233,7 +237,7 @@ Deno.test("otlpProtobuf() writes spans by OTLP's numbers", () => {
   assertEquals([words(status.bytes(2)), status.number(3)], ["no", 2]);
 });
 
-Deno.test("otlpProtobuf() writes sums, gauges and histograms by OTLP's numbers", () => {
+Deno.test("otlpProtobuf() writes sums, gauges and histograms by OTLP's numbers", async () => {
   const text = `# HELP a_total All of a.
 # TYPE a_total counter
 a_total 3
@@ -245,7 +249,7 @@ c_bucket{le="+Inf"} 300
 c_sum 4.5
 c_count 300
 `;
-  const written = metricsMessage(text, { begin: 1, end: 2.5 }, { attributes: [] });
+  const written = await metricsMessage(text, { begin: 1, end: 2.5 }, { attributes: [] }, pace);
   const [scope] = new Message(otlpProtobuf(written)).messages(1)[0].messages(2);
   const [sum, gauge, histogram] = scope.messages(2);
   assertEquals([1, 2].map((field) => words(sum.bytes(field))), ["a_total", "All of a."]);
@@ -264,7 +268,22 @@ c_count 300
   assertEquals([point.bytes(7).length, double(point.bytes(7))], [8, 0.1]);
 });
 
-Deno.test("metricsMessage() says of Prometheus' text what OTLP has words for", () => {
+Deno.test("metricsMessage() lets others run whenever its slice is over", async () => {
+  let [now, turns] = [0, 0];
+  const slices = new Pace({
+    monotonic: () => now++,
+    sliceMs: () => 10,
+    turn: () => Promise.resolve(void turns++),
+  });
+  const lines = Array.from({ length: 1_000 }, (_, i) => `a_total{n="${i}"} ${i}`);
+  const text = `# TYPE a_total counter\n${lines.join("\n")}`;
+  const period = { begin: 1, end: 2 };
+  const message = await metricsMessage(text, period, {}, slices);
+  assertEquals(message, await metricsMessage(text, period, {}, pace));
+  assert(turns >= 90, `${turns} turns`);
+});
+
+Deno.test("metricsMessage() says of Prometheus' text what OTLP has words for", async () => {
   const text = `# HELP a_total All of a.
 # TYPE a_total counter
 a_total{code="200",path="x\\"y\\\\z"} 3
@@ -286,7 +305,7 @@ no type 1
 `;
   const times = { startTimeUnixNano: "1000000", timeUnixNano: "2500000" };
   const attribute = (key: string, stringValue: string) => ({ key, value: { stringValue } });
-  const message = metricsMessage(text, { begin: 1, end: 2.5 }, { attributes: [] });
+  const message = await metricsMessage(text, { begin: 1, end: 2.5 }, { attributes: [] }, pace);
   assertEquals(message, {
     resourceMetrics: [{
       resource: { attributes: [] },
