@@ -32,6 +32,9 @@ import { type ControllerSettings, settingsOf } from "./settings.ts";
 /** How long changes of nodes are gathered before all are looked at. */
 const GATHER_MS = 100;
 
+/** Nodes that are looked at before others have their turn: some milliseconds. */
+export const NODES_A_TURN = 500;
+
 /** The label of nodes that say nothing about their zone. */
 const EXCLUDED = "node.kubernetes.io/exclude-disruption";
 const PREFIX = "node.kubernetes.io/";
@@ -126,11 +129,11 @@ async function monitor(state: State, context: ActorContext): Promise<void> {
   register(nodes, state, context);
   const readyOf = new Map<string, Ready>();
   const writes: Write[] = [];
-  for (const node of nodes) {
+  await inTurns(nodes, context, (node) => {
     readyOf.set(node.metadata.name, judge(node, state, context, writes));
     const write = relabel(node, context);
     if (write) writes.push(write);
-  }
+  });
   await allAtOnce(writes, (write) => write());
   const now = context.clock.monotonic();
   const counts = countZones(nodes, readyOf);
@@ -140,11 +143,22 @@ async function monitor(state: State, context: ActorContext): Promise<void> {
   state.cutOff = cutOff;
   setRates(counts, state, now);
   const taints: Write[] = [];
-  for (const node of nodes) {
+  await inTurns(nodes, context, (node) => {
     const write = retaint(node, readyOf.get(node.metadata.name), state, context);
     if (write) taints.push(write);
-  }
+  });
   await allAtOnce(taints, (write) => write());
+}
+
+async function inTurns(
+  nodes: readonly Obj[],
+  { clock }: ActorContext,
+  look: (node: Obj) => void,
+): Promise<void> {
+  for (let i = 0; i < nodes.length; i++) {
+    if (i > 0 && i % NODES_A_TURN === 0) await clock.turn();
+    look(nodes[i]);
+  }
 }
 
 /** Whether two versions of a node are one to this controller, signs of life aside. */

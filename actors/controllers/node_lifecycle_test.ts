@@ -1,7 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { formatTime } from "../../api/machinery/time.ts";
 import { LEASES, NODES, PODS } from "../runtime/mod.ts";
-import { nodeLifecycleController } from "./node_lifecycle.ts";
+import { nodeLifecycleController, NODES_A_TURN } from "./node_lifecycle.ts";
 import { SETTINGS } from "./settings.ts";
 import { ControllerMetrics } from "./metrics.ts";
 import { conditionOf, type Obj } from "./objects.ts";
@@ -50,6 +50,26 @@ async function opened(metrics?: ControllerMetrics) {
   });
   return world;
 }
+
+Deno.test("node lifecycle looks at more nodes than at once", async () => {
+  await using world = await opened();
+  const unready = [0, NODES_A_TURN - 1, NODES_A_TURN].map((i) => `node-${i}`);
+  for (let i = 0; i <= NODES_A_TURN; i++) {
+    const name = `node-${i}`;
+    await world.create(NODES, { metadata: { name } }, "");
+    const ready = { type: "Ready", status: unready.includes(name) ? "False" : "True" };
+    await world.client.patch({ resource: NODES, name, subresource: "status" }, {
+      type: "merge",
+      body: { status: { conditions: [ready] } },
+    });
+  }
+  await world.settle();
+  const { items } = await world.client.list({ resource: NODES });
+  const tainted = (items as Obj[]).filter((node) =>
+    taintsOf(node).includes("node.kubernetes.io/not-ready:NoSchedule")
+  );
+  assertEquals(tainted.map(({ metadata }) => metadata.name).sort(), unready.sort());
+});
 
 Deno.test("node lifecycle says Unknown of a silent node, taints it and evicts its pods after their toleration", async () => {
   await using world = await opened();
