@@ -163,8 +163,8 @@ function bracketSteps(inner: string): Step[] {
   if (!match) throw new JsonPathError(`invalid array index ${inner}`);
   const number = (text: string | undefined) => text ? Number(text) : undefined;
   const from = number(match[1]);
+  // `[]` is the first item.
   const single = match[2] === undefined;
-  if (single && from === undefined) throw new JsonPathError(`invalid array index ${inner}`);
   return [{
     kind: "slice",
     from,

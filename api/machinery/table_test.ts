@@ -24,6 +24,7 @@ Deno.test("compileJsonPath() finds what kubectl finds", () => {
     [".spec.ports[0:1].port", [80]],
     [".spec.ports[0,1].port", [80, 443]],
     [".spec.ports[5].port", []],
+    [".spec.ports[].port", [80]],
     ['.spec.ports[?(@.name=="https")].port', [443]],
     [".spec.ports[?(@.port>100)].name", ["https"]],
     [".spec.ports[?(@.name)].port", [80, 443]],

@@ -4,7 +4,7 @@
 import type { Requested } from "../auth/impersonate.ts";
 import type { Term } from "../../kv/contract.ts";
 import { TERM_HEADER } from "../client/http.ts";
-import { badRequest, noSuchResource } from "../machinery/errors.ts";
+import { badRequest, noSuchResource, notFound } from "../machinery/errors.ts";
 import { parseIncludeObject } from "../machinery/table.ts";
 import { ApiError, type Kind } from "../machinery/types.ts";
 import { LARGE_BYTES } from "./arrivals.ts";
@@ -14,7 +14,7 @@ import { isWrite, originOf } from "./causes.ts";
 import { run } from "./core.ts";
 import { formOf } from "./decoding.ts";
 import type { AuditRecord } from "./audit.ts";
-import { type Deps, enter } from "./deps.ts";
+import { type Deps, enter, subjectOf } from "./deps.ts";
 import { BODY_BYTES_MAX, type Call, Disconnected, isStream, type Reply } from "./http.ts";
 import { contentTypeOf, negotiate, type Offer, type Representation } from "./negotiate.ts";
 import { agentOf, failure, pass, type Passage, staged } from "./passage.ts";
@@ -239,7 +239,11 @@ function refusalOf(
   let verbs: readonly string[] = kind.verbs;
   if (subresource) {
     const row = kind.subresources.find((one) => one.name === subresource);
-    if (!row) return asideOf(deps, { kind, subresource }) ? undefined : noSuchResource();
+    if (!row) {
+      if (asideOf(deps, { kind, subresource })) return undefined;
+      // Definitions' handlers know nothing below an object but what those declare
+      return kind.custom ? notFound(subjectOf(kind), name) : noSuchResource();
+    }
     verbs = row.verbs;
   } else if (!verbs.some((one) => NAMED.includes(one) === named)) return noSuchResource();
   return verb && verbs.includes(verb) ? undefined : wrongMethod();

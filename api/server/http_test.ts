@@ -1,6 +1,14 @@
 import { assert, assertEquals } from "@std/assert";
 import { LARGE_BYTES } from "./arrivals.ts";
-import { CONFIG_MAPS, type Fixture, openApi, pod, PODS } from "./fixture_test.ts";
+import {
+  CONFIG_MAPS,
+  CRDS,
+  established,
+  type Fixture,
+  openApi,
+  pod,
+  PODS,
+} from "./fixture_test.ts";
 import { ADMIN } from "./fixture_test.ts";
 import { WRITES_MAX } from "./flow.ts";
 import { unwrapUnknown } from "../machinery/protobuf.ts";
@@ -418,6 +426,42 @@ Deno.test("http: scale is read, patched and applied; its owner is noted where th
   assertEquals([mine.operation, mine.subresource, mine.apiVersion], ["Apply", "scale", "apps/v1"]);
   const bad = await patch("application/merge-patch+json", { spec: { replicas: -1 } });
   assertEquals(bad.status, 422);
+});
+
+Deno.test("http: a custom object has the subresources that its definition declares, and a scale if it has replicas", async () => {
+  await using f = await openApi();
+  const schema = {
+    openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
+  };
+  const scale = { specReplicasPath: ".spec.size", statusReplicasPath: ".status.size" };
+  await f.client.create({ resource: CRDS }, {
+    metadata: { name: "widgets.example.com" },
+    spec: {
+      group: "example.com",
+      scope: "Cluster",
+      names: { plural: "widgets", kind: "Widget" },
+      versions: [{ name: "v1", served: true, storage: true, schema, subresources: { scale } }],
+    },
+  });
+  await established(f);
+  const path = "/apis/example.com/v1/widgets";
+  for (const [name, spec] of Object.entries({ none: {}, two: { size: 2 } })) {
+    const body = { apiVersion: "example.com/v1", kind: "Widget", metadata: { name }, spec };
+    assertEquals((await ask(f, path, { method: "POST", body })).status, 201);
+  }
+  const get = async (at: string) => await (await ask(f, `${path}/${at}`)).json();
+  assertEquals((await get("two/scale")).spec, { replicas: 2 });
+  const none = await get("none/scale");
+  assertEquals([none.code, none.message], [
+    500,
+    'Internal error occurred: the spec replicas field ".spec.size" does not exist',
+  ]);
+  const status = await get("two/status");
+  assertEquals([status.code, status.message, status.details], [
+    404,
+    'widgets.example.com "two" not found',
+    { name: "two", group: "example.com", kind: "widgets" },
+  ]);
 });
 
 Deno.test("http: a dry run answers as if, and changes nothing", async () => {

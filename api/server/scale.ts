@@ -2,8 +2,9 @@
  * The `scale` subresource: one small object over the replicas of many kinds. Custom resources say in their
  * CRD where those lie; everything else keeps them in spec.replicas and status.replicas.
  */
-import { invalid } from "../machinery/errors.ts";
+import { internal, invalid } from "../machinery/errors.ts";
 import { edit } from "../machinery/edit.ts";
+import { goQuote } from "../machinery/go_format.ts";
 import { labelSelector, selectorOf } from "../machinery/selectors.ts";
 import type {
   DeepReadonly,
@@ -71,7 +72,12 @@ function selectorText(kind: Kind, object: DeepReadonly<KubeObject>, paths: Scale
 export async function getScale(deps: Deps, request: ApiRequest): Promise<Answer> {
   const { item } = await getObject(deps, request);
   const { kind } = request;
-  return { code: 200, kind: SCALE, object: scaleOf(kind, served(kind, item!)) };
+  const object = served(kind, item!);
+  if (kind.scale && read(object, kind.scale.spec) === undefined) {
+    const path = goQuote(`.${kind.scale.spec.join(".")}`);
+    throw internal(`the spec replicas field ${path} does not exist`);
+  }
+  return { code: 200, kind: SCALE, object: scaleOf(kind, object) };
 }
 
 /** Answers an update or patch of a scale. */
