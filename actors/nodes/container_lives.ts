@@ -3,6 +3,7 @@
  * runs (probes, hooks) and when it ends, and says what a failed start means. When a life may begin is
  * the pod worker's and `ContainerRestarts`' business.
  */
+import { parseQuantity } from "../../api/machinery/quantity.ts";
 import { containerNamed, type ContainerRecord, terminated, unbegin } from "./container_record.ts";
 import type { ContainerRestarts } from "./container_restarts.ts";
 import { containerEvent, startContainer } from "./container_start.ts";
@@ -104,6 +105,7 @@ export class ContainerLives {
     restarts.succeeded(record);
     ports.metrics?.containerStarted(record.kind);
     record.resources = container.resources;
+    record.asked = record.resizeError = undefined;
     record.startedAt = ports.clock.now();
     record.end = undefined;
     record.anew = undefined;
@@ -210,8 +212,11 @@ export class ContainerLives {
   /** What of a container may change: with a new image it begins anew, new resources it gets as it runs. */
   changed(record: ContainerRecord, pod: Pod): void {
     const container = containerNamed(pod, record.name);
-    if (record.phase === "running" && container?.resources !== record.resources) {
-      this.#resize(record, container!, pod);
+    const asked = record.asked ?? record.resources;
+    if (record.phase === "running" && container?.resources !== asked) {
+      record.asked = container?.resources;
+      // Another object that says the same is what a cache hands out after any change of the pod.
+      if (!sameStatus(record.asked, asked)) this.#resize(record, container!, pod);
     }
     const image = container?.image;
     if (image === undefined || image === record.image) return;
@@ -222,27 +227,47 @@ export class ContainerLives {
   }
 
   #resize(record: ContainerRecord, container: ContainerOf, pod: Pod): void {
-    const { ports } = this.#options;
-    const before = record.resources;
-    record.resources = container.resources;
-    // Another object that says the same is what a cache hands out after any change of the pod.
-    if (sameStatus(container.resources, before)) return;
-    if (restartsFor(container, before)) {
+    record.resizeError = undefined;
+    if (sameStatus(container.resources, record.resources)) return;
+    if (restartsFor(container, record.resources)) {
+      record.resources = container.resources;
       const text = `Container ${record.name} resize requires restart`;
       return this.#options.stops.stop(record, this.#options.graceMs(), text);
     }
-    const failed = (error: Error) => {
-      record.resources = before;
-      const text = `Container ${record.name} cannot be resized: ${error.message}`;
-      containerEvent(ports, pod, record, "Warning", "ResizeError", text);
-    };
-    try {
-      const resizing = record.runtime?.resize?.(record.id!, container, pod);
-      if (resizing instanceof Promise) resizing.catch(failed);
-    } catch (error) {
-      failed(error as Error);
-    }
+    void this.#resizeRunning(record, container, pod);
   }
+
+  /** Never rejects: what fails is told in the pod's conditions until something else is asked for. */
+  async #resizeRunning(record: ContainerRecord, container: ContainerOf, pod: Pod): Promise<void> {
+    const { ports, wake } = this.#options;
+    const { id } = record;
+    const current = () => record.id === id && sameStatus(record.asked, container.resources);
+    try {
+      await mayShrink(record, container);
+      await record.runtime?.resize?.(id!, container, pod);
+      if (current()) record.resources = container.resources;
+    } catch (error) {
+      if (!current()) return;
+      record.resizeError = (error as Error).message;
+      const text = `Container ${record.name} cannot be resized: ${record.resizeError}`;
+      containerEvent(ports, pod, record, "Warning", "ResizeError", text);
+    }
+    wake();
+  }
+}
+
+/** A limit below what a container uses would kill it: rejects in upstream's words. */
+async function mayShrink(record: ContainerRecord, { name, resources }: ContainerOf): Promise<void> {
+  const [wanted, now] = [resources, record.resources].map((of) =>
+    parseQuantity(of?.limits?.memory ?? 0).value()
+  );
+  if (!record.runtime?.real || !wanted || (now && wanted >= now)) return;
+  const used = (await record.runtime.stats(record.id!))?.memoryBytes;
+  if (used === undefined || used < wanted) return;
+  throw new Error(
+    `cannot decrease memory limits: attempting to set container "${name}" memory limit (${wanted}) ` +
+      `below current usage (${used})`,
+  );
 }
 
 /** Whether a container must begin anew to have what it has not had before: so says its policy of a resource. */

@@ -33,6 +33,9 @@ export interface ContainerRecord {
   ready: boolean;
   /** The resources it runs with. */
   resources?: ContainerOf["resources"];
+  /** Those that were last asked for while it runs, and why it has not got them. */
+  asked?: ContainerOf["resources"];
+  resizeError?: string;
   /** It begins as in a new pod: init containers run again before it does, and no end of its past counts. */
   anew?: boolean;
   /** Set while it is being stopped: when the grace period is over. */

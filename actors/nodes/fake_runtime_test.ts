@@ -107,8 +107,11 @@ export class FakeRuntime implements Runtime {
   connect(): Promise<never> {
     return Promise.reject(new Error("no"));
   }
+  /** What each container uses. */
+  memoryBytes = 0;
   stats() {
-    return { cpuNanoseconds: 0, cpuNanoCores: 0, memoryBytes: 0, workingSetBytes: 0 };
+    const { memoryBytes } = this;
+    return { cpuNanoseconds: 0, cpuNanoCores: 0, memoryBytes, workingSetBytes: memoryBytes };
   }
   async close(): Promise<void> {}
 }

@@ -512,6 +512,39 @@ Deno.test("resources change in place, and the status shows what is in force", ()
     assertEquals(pod.status!.containerStatuses![0].restartCount, 0);
   }));
 
+Deno.test("a memory limit below what is used is not set, and the pod says so until it is asked for something else", () =>
+  withNode(async (w) => {
+    const resources = (memory: string) => ({ limits: { memory }, requests: { memory } });
+    const resize = (memory: string) =>
+      w.client.patch(
+        { resource: PODS, namespace: "default", name: "a", subresource: "resize" },
+        {
+          type: "strategic",
+          body: { spec: { containers: [{ name: "c", resources: resources(memory) }] } },
+        },
+      );
+    const condition = (p: Pod) =>
+      p.status?.conditions?.find(({ type }) => type === "PodResizeInProgress");
+    const limit = (p: Pod) => p.status!.containerStatuses![0].resources!.limits!.memory;
+    await w.pod("a", "n0", { containers: [{ ...c, resources: resources("64Mi") }] });
+    await w.see("a", "Running", running);
+    w.runtime.memoryBytes = 48 * 2 ** 20;
+    await resize("32Mi");
+    const refused = await w.see("a", "the refusal", condition);
+    assertEquals(condition(refused)!.reason, "Error");
+    assertEquals(
+      condition(refused)!.message,
+      'cannot decrease memory limits: attempting to set container "c" memory limit (33554432) ' +
+        "below current usage (50331648)",
+    );
+    assertEquals(limit(refused), "64Mi");
+    await resize("56Mi");
+    const done = await w.see("a", "the new limit", (p) => limit(p) === "56Mi");
+    await w.see("a", "no refusal any more", (p) => condition(p) === undefined);
+    assertEquals(w.runtime.log, ["start c", "resize c 56Mi"]);
+    assertEquals(done.status!.containerStatuses![0].restartCount, 0);
+  }));
+
 Deno.test("a pod that vanishes without notice is ended all the same", () =>
   withNode(async (w) => {
     await w.pod("a", "n0", { containers: [c] });

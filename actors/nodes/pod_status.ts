@@ -226,6 +226,7 @@ const OWN = new Set([
   "ContainersReady",
   "PodScheduled",
   "AllContainersRestarting",
+  "PodResizeInProgress",
 ]);
 
 /** Says that the node ended the pod, not its own doing. */
@@ -265,6 +266,11 @@ function conditionsOf(facts: PodFacts, phase: string, now: string): Condition[] 
   ];
   if (mayRestartAll(pod)) {
     conditions.push(make("AllContainersRestarting", allRestarting(facts, phase)));
+  }
+  const refused = facts.over ? [] : records.flatMap(({ resizeError = [] }) => resizeError);
+  if (refused.length > 0) {
+    const message = refused.join(", ");
+    conditions.push(make("PodResizeInProgress", { status: true, reason: "Error", message }));
   }
   const disruption = facts.failed?.disruption;
   for (const condition of old) {
