@@ -13,10 +13,11 @@
  * turn's work is done; if it is over before, nothing has been looked at.
  *
  * Still the processor would never be free, and whoever comes would find it at work at each of its steps, and the garbage
- * collector more often. So while others ask often, what a user has done is rationed: much at once, then a part of the time.
- * The rest of the time is nobody's then, so it lasts no longer than they ask, and a look now and then is not worth it. The
- * cluster's own parts are neither rationed nor reason for it: everybody waits for what they do. Nor are administrators
- * rationed: upstream exempts them of all limits.
+ * collector more often. So while calm users ask often, what others do is rationed: much at once, then a part of the time.
+ * Calm is who has something left of its own ration. The rest of the time is nobody's then, so it lasts no longer than calm
+ * users ask, and a look now and then is not worth it; those who all do much share all of it. The cluster's own parts are
+ * neither rationed nor reason for it: everybody waits for what they do. Nor are administrators rationed: upstream exempts
+ * them of all limits.
  */
 import type { Clock } from "../../kv/clock.ts";
 
@@ -31,7 +32,7 @@ export const RATIONED_TURN_REQUESTS_MAX = 1;
 export const SHARED_TURN_REQUESTS_MAX = 2;
 /** How long several users count as asking after they took turns, in ms. */
 export const SHARED_MS = 1_000;
-/** How long what users do is rationed after another asked, in ms. */
+/** How long what users do is rationed after another, a calm one, asked, in ms. */
 export const RATIONED_MS = 100;
 /** Long answers of one user that are sent at once, and while several ask. */
 export const LONG_ANSWERS_MAX = 2;
@@ -47,8 +48,10 @@ export const SLICE_CHARGE_MS_MAX = 1;
 export const TURN_CHARGE_MS_MAX = 2;
 /** What of a request is done in other turns than that in which it is begun: it is read, and its answer sent, in ms. */
 export const REQUEST_CHARGE_MS = 0.1;
-/** Work that a user has done before it is rationed while others ask, in ms. */
+/** Work that a user has done before it is rationed while calm ones ask, in ms. */
 export const RATION_MS_MAX = 50;
+/** Work beyond its ration that a user has to rest for, in ms: it was free to do more while nobody calm asked. */
+export const RATION_DEBT_MS_MAX = TURN_CHARGE_MS_MAX;
 /** The part of the time that its work has from then on. */
 export const RATION_PART = 1 / 8;
 /** Users that are remembered whether or not they ask. */
@@ -73,19 +76,17 @@ interface Share {
 /** Whether somebody asked after another, and not long ago. */
 class Several {
   readonly #clock: Pick<Clock, "monotonic">;
-  readonly #lastMs: number;
   #last = "";
   /** Until when several count as asking. */
   until = 0;
 
-  constructor(clock: Pick<Clock, "monotonic">, lastMs: number) {
+  constructor(clock: Pick<Clock, "monotonic">) {
     this.#clock = clock;
-    this.#lastMs = lastMs;
   }
 
   heard(user: string): void {
     if (user === this.#last) return;
-    if (this.#last !== "") this.until = this.#clock.monotonic() + this.#lastMs;
+    if (this.#last !== "") this.until = this.#clock.monotonic() + SHARED_MS;
     this.#last = user;
   }
 
@@ -94,12 +95,34 @@ class Several {
   }
 }
 
+/** Who of those that do little asked last. */
+class Calm {
+  readonly #clock: Pick<Clock, "monotonic">;
+  #last = { user: "", at: -Infinity };
+  /** The last one but that. */
+  #other = this.#last;
+
+  constructor(clock: Pick<Clock, "monotonic">) {
+    this.#clock = clock;
+  }
+
+  heard(user: string): void {
+    if (user !== this.#last.user) this.#other = this.#last;
+    this.#last = { user, at: this.#clock.monotonic() };
+  }
+
+  /** Until when another than this user counts as asking. */
+  until(user: string): number {
+    return (this.#last.user === user ? this.#other : this.#last).at + RATIONED_MS;
+  }
+}
+
 /** See the module's text. */
 export class Turns {
   readonly #clock: Pick<Clock, "manual" | "turn" | "monotonic" | "sleep">;
-  /** Whether several ask, and the same without the cluster's own parts: then users are rationed. */
   readonly #asking: Several;
-  readonly #usersAsking: Several;
+  /** The cluster's own parts aside. */
+  readonly #calm: Calm;
   readonly #rations: Rations;
   readonly #shares = new Map<string, Share>();
   /** Those who let requests wait, the next one first. */
@@ -115,8 +138,8 @@ export class Turns {
 
   constructor(clock: Pick<Clock, "manual" | "turn" | "monotonic" | "sleep">) {
     this.#clock = clock;
-    this.#asking = new Several(clock, SHARED_MS);
-    this.#usersAsking = new Several(clock, RATIONED_MS);
+    this.#asking = new Several(clock);
+    this.#calm = new Calm(clock);
     this.#rations = new Rations(clock);
   }
 
@@ -127,7 +150,7 @@ export class Turns {
     standing: Standing = "user",
   ): undefined | false | Promise<void> {
     this.#asking.heard(user);
-    if (standing !== "own") this.#usersAsking.heard(user);
+    if (standing !== "own" && this.#rations.has(user)) this.#calm.heard(user);
     const share = this.#shareOf(user);
     share.standing = standing;
     if (!this.#ticking) {
@@ -181,9 +204,9 @@ export class Turns {
     const turnMs = Math.min(now - this.#since, TURN_CHARGE_MS_MAX);
     const workedMs = turnMs / began.length + REQUEST_CHARGE_MS;
     for (const share of began) {
-      if (share.standing === "user") {
-        share.restsUntil = now + this.#rations.spend(share.user, workedMs);
-      }
+      if (share.standing === "own") continue;
+      const restMs = this.#rations.spend(share.user, workedMs);
+      if (share.standing === "user") share.restsUntil = now + restMs;
     }
   }
 
@@ -204,7 +227,7 @@ export class Turns {
   #stuck(share: Share, long: boolean): boolean {
     const most = this.#shared ? SHARED_LONG_ANSWERS_MAX : LONG_ANSWERS_MAX;
     return (long && share.long >= most) ||
-      (this.#since < this.#usersAsking.until && share.restsUntil > this.#since);
+      (share.restsUntil > this.#since && this.#since < this.#calm.until(share.user));
   }
 
   /** How long a slice of long work may be now, in ms. */
@@ -212,14 +235,14 @@ export class Turns {
     return this.sharing ? SHARED_SLICE_MS : SLICE_MS;
   }
 
-  /** A slice of a user's long work has taken so long; how long the next one waits, in ms: only while other users ask. */
+  /** A slice of a user's long work has taken so long; how long the next one waits, in ms: only while calm ones ask. */
   worked(user: string, workedMs: number): number {
     const { standing } = this.#shares.get(user) ?? { standing: "user" };
     // Who works long asks all the time, though nothing new of it comes in
     this.#asking.heard(user);
-    if (standing !== "own") this.#usersAsking.heard(user);
-    if (standing !== "user" || !this.#usersAsking.now) return 0;
-    return this.#rations.spend(user, Math.min(workedMs, SLICE_CHARGE_MS_MAX));
+    if (standing === "own" || !this.#asking.now) return 0;
+    const restMs = this.#rations.spend(user, Math.min(workedMs, SLICE_CHARGE_MS_MAX));
+    return standing === "user" && this.#clock.monotonic() < this.#calm.until(user) ? restMs : 0;
   }
 
   /** Whether several users ask. */
@@ -307,6 +330,12 @@ export class Rations {
     this.#clock = clock;
   }
 
+  /** Whether a user has anything left. */
+  has(user: string): boolean {
+    const left = this.#left.get(user);
+    return !left || left.ms + (this.#clock.monotonic() - left.at) * RATION_PART > 0;
+  }
+
   /** Notes that a user has worked so long; how long it must wait before it goes on, in ms. */
   spend(user: string, workedMs: number): number {
     const now = this.#clock.monotonic();
@@ -316,7 +345,7 @@ export class Rations {
       if (this.#left.size > SHARES_KEPT) this.#left.delete(this.#left.keys().next().value!);
     }
     left.ms = Math.min(RATION_MS_MAX, left.ms + (now - left.at) * RATION_PART);
-    left.ms -= workedMs;
+    left.ms = Math.max(-RATION_DEBT_MS_MAX, left.ms - workedMs);
     left.at = now;
     return Math.max(0, -left.ms / RATION_PART);
   }
