@@ -18,7 +18,7 @@ export const TURN_STREAMS_EACH = 2;
 /** What a connection may send of one request before it takes turns, in bytes. */
 export const REQUEST_BYTES_FREE = 64 * 1024;
 /** Bytes of streams that are written in a turn, to all connections; and what of a turn it takes to write at all. */
-export const TURN_BYTES_MAX = 256 * 1024;
+export const TURN_BYTES_MAX = 128 * 1024;
 const PIECE_PART = TURN_STREAMS_MAX / 64;
 
 /** What a client begins a connection over HTTP/2 with: its length. */
