@@ -26,6 +26,10 @@ const CALM_REQUESTS = 1_000;
 const CALM_MS_MAX = 10_000;
 /** Between two of them, in ms. */
 const PACE_MS = 1;
+/** A server rests when it has worked for less than this part of so long, in ms; it is waited for that no longer. */
+const REST_PART = 0.1;
+const REST_EVERY_MS = 500;
+const REST_MS_MAX = 15_000;
 /** Memory has so long to return, in ms. */
 const RETURN_MS_MAX = 30_000;
 
@@ -51,6 +55,8 @@ export interface Beside {
 interface Party extends Target, AsyncDisposable {
   calm: Access;
   memory: () => number;
+  /** The processor time of its first thread, in ms. */
+  workedMs: () => number;
 }
 
 let created = 0;
@@ -172,8 +178,24 @@ async function open(cpu: string): Promise<Party> {
     calm,
     user,
     memory: () => resident(pid),
+    workedMs: () => {
+      const stat = Deno.readTextFileSync(`/proc/${pid}/task/${pid}/stat`);
+      const [user, system] = stat.slice(stat.lastIndexOf(")") + 2).split(" ").slice(11, 13);
+      return (Number(user) + Number(system)) * 10;
+    },
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   };
+}
+
+/** Resolves when a server has worked off what was asked of it: else the next quiet figure would not be one. */
+async function rested({ workedMs }: Party): Promise<void> {
+  const until = performance.now() + REST_MS_MAX;
+  for (let before = -Infinity; performance.now() < until;) {
+    const now = workedMs();
+    if (now - before < REST_EVERY_MS * REST_PART) return;
+    before = now;
+    await new Promise((resolve) => setTimeout(resolve, REST_EVERY_MS));
+  }
 }
 
 /** Runs `measure` while hostile clients of a kind, in a process of their own, have a server for themselves. */
@@ -193,7 +215,7 @@ async function during<T>(name: string, party: Party, measure: () => Promise<T>):
   } finally {
     process.kill("SIGKILL");
     await process.status;
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await rested(party);
   }
 }
 
