@@ -46,7 +46,6 @@ const SECRET_NAMESPACE = "volume.kubernetes.io/provisioner-deletion-secret-names
 
 interface State {
   retries: Retries;
-  unsubscribe: (() => void)[];
 }
 
 export function csiProvisioner(drivers: StorageDrivers): FreeController {
@@ -61,15 +60,10 @@ export function csiProvisioner(drivers: StorageDrivers): FreeController {
         for (const read of [NODES, CSI_NODES, STORAGE_CLASSES, VOLUME_ATTACHMENTS]) {
           informers.for(read);
         }
-        return {
-          retries: new Retries(),
-          unsubscribe: watchProvisioning(context),
-        };
+        watchProvisioning(context);
+        return { retries: new Retries() };
       },
       handle: (key, state, context) => handle(key, { drivers, state, context }),
-      stop(state) {
-        for (const end of state.unsubscribe) end();
-      },
     },
   };
 }

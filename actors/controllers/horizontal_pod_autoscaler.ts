@@ -54,7 +54,6 @@ interface State {
   histories: Map<string, ScalingHistory>;
   /** What each autoscaler's target selects, as far as it is known. */
   selectors: Map<string, Selector>;
-  unsubscribe: () => void;
 }
 
 /** The row. */
@@ -69,7 +68,7 @@ export function horizontalPodAutoscalerController(ports: ControllerPorts): FreeC
     behaviour: {
       start(context): State {
         const autoscalers = context.informers.for(HORIZONTAL_POD_AUTOSCALERS);
-        const unsubscribe = autoscalers.subscribe(({ key, old, object }) => {
+        autoscalers.subscribe(({ key, old, object }) => {
           metrics.autoscalers.set({}, autoscalers.size);
           if (old && object && sameJson(old.spec, object.spec)) return;
           context.send(context.address, key);
@@ -85,7 +84,6 @@ export function horizontalPodAutoscalerController(ports: ControllerPorts): FreeC
           toZero: ports.features?.get("HPAScaleToZero") ?? false,
           histories: new Map(),
           selectors: new Map(),
-          unsubscribe,
         };
       },
       async handle(key: string, state: State, context: ActorContext) {
@@ -100,7 +98,6 @@ export function horizontalPodAutoscalerController(ports: ControllerPorts): FreeC
         const { namespace = "", name } = splitKey(key);
         metrics.desiredReplicas.delete({ namespace, hpa_name: name });
       },
-      stop: (state: State) => state.unsubscribe(),
     },
   };
 }

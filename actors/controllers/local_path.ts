@@ -36,10 +36,6 @@ export const LOCAL_PATH_ROOT = "/var/lib/plesio/volumes";
 
 type Ports = Pick<ControllerPorts, "localPathRoot" | "removeFolder">;
 
-interface State {
-  unsubscribe: (() => void)[];
-}
-
 export function localPathProvisioner(ports: Ports): FreeController {
   return {
     name: "local-path-provisioner",
@@ -47,17 +43,14 @@ export function localPathProvisioner(ports: Ports): FreeController {
     component: "plesio.dev/local-path",
     workers: 4,
     behaviour: {
-      start(context): State {
+      start(context) {
         const { informers } = context;
         informers.for(NODES);
         informers.for(STORAGE_CLASSES);
         context.send(context.address, "class");
-        return { unsubscribe: watchProvisioning(context) };
+        watchProvisioning(context);
       },
       handle: (key, _state, context) => handle(key, ports, context),
-      stop(state) {
-        for (const end of state.unsubscribe) end();
-      },
     },
   };
 }

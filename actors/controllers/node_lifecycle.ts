@@ -86,7 +86,6 @@ interface State {
   cutOff: boolean;
   metrics: ControllerMetrics;
   settings: Readonly<ControllerSettings>;
-  unsubscribe: () => void;
 }
 
 const ALL = "all";
@@ -109,17 +108,16 @@ export function nodeLifecycleController(
         context.informers.for(LEASES);
         const pods = context.informers.for(PODS);
         pods.index("nodeName", (pod) => pod.spec.nodeName ? [pod.spec.nodeName] : []);
-        const unsubscribe = context.informers.for(NODES).subscribe(({ object, old }) => {
+        context.informers.for(NODES).subscribe(({ object, old }) => {
           // Signs of life are read by the clock below
           if (object && old && sameForUs(object, old)) return;
           context.send(context.address, ALL, { delayMs: GATHER_MS });
         });
         every(context, settings.nodeMonitorPeriod, ALL);
         const [seen, zones] = [new Map(), new Map()];
-        return { seen, zones, cutOff: false, metrics, settings, unsubscribe };
+        return { seen, zones, cutOff: false, metrics, settings };
       },
       handle: (_key, state, context) => monitor(state, context),
-      stop: (state) => state.unsubscribe(),
     },
   };
 }

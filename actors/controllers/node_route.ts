@@ -19,10 +19,6 @@ export const SYNC_MS = 10_000;
 const GATHER_MS = 100;
 const ALL = "routes";
 
-interface State {
-  unsubscribe: () => void;
-}
-
 /** The row. */
 export function nodeRouteController(
   routes: Routes,
@@ -40,18 +36,16 @@ export function nodeRouteController(
     component: "route_controller",
     workers: 1,
     behaviour: {
-      start(context): State {
-        const unsubscribe = context.informers.for(NODES).subscribe(({ old, object }) => {
+      start(context) {
+        context.informers.for(NODES).subscribe(({ old, object }) => {
           if (String(old?.spec?.podCIDRs) === String(object?.spec?.podCIDRs) && old && object) {
             return;
           }
           context.send(context.address, ALL, { delayMs: GATHER_MS });
         });
         every(context, SYNC_MS, ALL);
-        return { unsubscribe };
       },
       handle: (_key, _state, context) => reconcile(routes, isOurs, context),
-      stop: (state: State) => state.unsubscribe(),
     },
   };
 }

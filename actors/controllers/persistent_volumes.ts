@@ -37,17 +37,13 @@ const NO_PROVISIONER = "kubernetes.io/no-provisioner";
 
 const BY_CLAIM = "claim";
 
-interface State {
-  unsubscribe: (() => void)[];
-}
-
 export const persistentVolumeBinder: FreeController = {
   name: "persistentvolume-binder",
   account: "persistent-volume-binder",
   component: "persistentvolume-controller",
   workers: 1,
   behaviour: {
-    start(context): State {
+    start(context) {
       const { informers } = context;
       const volumes = informers.for(PERSISTENT_VOLUMES);
       volumes.index(BY_CLAIM, (volume) => {
@@ -64,38 +60,32 @@ export const persistentVolumeBinder: FreeController = {
           }
         }
       };
-      const unsubscribe = [
-        informers.for(PERSISTENT_VOLUME_CLAIMS).subscribe(({ key, object, old }) => {
-          look(`claim/${key}`);
-          const volume = (object ?? old)!.spec.volumeName;
-          if (volume) look(`volume/${volume}`);
-          // A claim that went may have been named by a volume before it named one itself.
-          if (!object) {
-            for (const v of volumes.byIndex(BY_CLAIM, key)) look(`volume/${v.metadata.name}`);
-          }
-        }),
-        volumes.subscribe(({ key, object, old }) => {
-          look(`volume/${key}`);
-          const claim = (object ?? old)!.spec.claimRef;
-          if (claim) look(`claim/${claim.namespace}/${claim.name}`);
-          if (object?.status?.phase === "Available" && old?.status?.phase !== "Available") {
-            waiting();
-          }
-        }),
-        informers.for(STORAGE_CLASSES).subscribe(waiting),
-        // A claim that waits for its first consumer says so of the pods that there are.
-        informers.for(PODS).subscribe(({ object, old }) => {
-          if (object && !old && !object.spec.nodeName) {
-            for (const key of claimsOf(object)) look(`claim/${key}`);
-          }
-        }),
-      ];
-      return { unsubscribe };
+      informers.for(PERSISTENT_VOLUME_CLAIMS).subscribe(({ key, object, old }) => {
+        look(`claim/${key}`);
+        const volume = (object ?? old)!.spec.volumeName;
+        if (volume) look(`volume/${volume}`);
+        // A claim that went may have been named by a volume before it named one itself.
+        if (!object) {
+          for (const v of volumes.byIndex(BY_CLAIM, key)) look(`volume/${v.metadata.name}`);
+        }
+      });
+      volumes.subscribe(({ key, object, old }) => {
+        look(`volume/${key}`);
+        const claim = (object ?? old)!.spec.claimRef;
+        if (claim) look(`claim/${claim.namespace}/${claim.name}`);
+        if (object?.status?.phase === "Available" && old?.status?.phase !== "Available") {
+          waiting();
+        }
+      });
+      informers.for(STORAGE_CLASSES).subscribe(waiting);
+      // A claim that waits for its first consumer says so of the pods that there are.
+      informers.for(PODS).subscribe(({ object, old }) => {
+        if (object && !old && !object.spec.nodeName) {
+          for (const key of claimsOf(object)) look(`claim/${key}`);
+        }
+      });
     },
     handle: (key, _state, context) => handle(key, context),
-    stop(state) {
-      for (const end of state.unsubscribe) end();
-    },
   },
 };
 

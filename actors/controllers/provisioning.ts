@@ -5,13 +5,13 @@ import type { Obj } from "./objects.ts";
 import { claimReference, PROVISIONED_BY } from "./persistent_volumes.ts";
 
 /** Sends the keys of claims and volumes as they change: `claim/<namespace>/<name>`, `volume/<name>`. */
-export function watchProvisioning(context: ActorContext): (() => void)[] {
+export function watchProvisioning(context: ActorContext): void {
   const kinds = { claim: PERSISTENT_VOLUME_CLAIMS, volume: PERSISTENT_VOLUMES };
-  return Object.entries(kinds).map(([word, resource]) =>
+  for (const [word, resource] of Object.entries(kinds)) {
     context.informers.for(resource).subscribe(({ key, object }) => {
       if (object) context.send(context.address, `${word}/${key}`);
-    })
-  );
+    });
+  }
 }
 
 /** What a provisioner says of a volume that it makes. */
