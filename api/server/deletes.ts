@@ -26,15 +26,32 @@ const ORPHAN = "orphan";
 const FOREGROUND = "foregroundDeletion";
 
 /** Kinds whose deletion answers with the object itself (upstream: ReturnDeletedObject). */
-const RETURNS_OBJECT = new Set([
-  "pods",
-  "services",
-  "serviceaccounts",
-  "persistentvolumes",
-  "persistentvolumeclaims",
-  "podtemplates",
-  "resourcequotas",
-]);
+const RETURNS_OBJECT: Readonly<Record<string, readonly string[]>> = {
+  "": [
+    "pods",
+    "services",
+    "serviceaccounts",
+    "persistentvolumes",
+    "persistentvolumeclaims",
+    "podtemplates",
+    "resourcequotas",
+  ],
+  "resource.k8s.io": [
+    "deviceclasses",
+    "devicetaintrules",
+    "resourceclaims",
+    "resourceclaimtemplates",
+    "resourcepoolstatusrequests",
+    "resourceslices",
+  ],
+  "storage.k8s.io": [
+    "csidrivers",
+    "csinodes",
+    "storageclasses",
+    "volumeattachments",
+    "volumeattributesclasses",
+  ],
+};
 
 /** What is to become of an object. */
 export type Fate =
@@ -351,7 +368,7 @@ async function deletionAnswer(
   { removed, revision, object }: Deleted,
 ): Promise<Answer> {
   const { kind, name } = request;
-  if (removed && !RETURNS_OBJECT.has(kind.plural)) {
+  if (removed && !RETURNS_OBJECT[kind.group]?.includes(kind.plural)) {
     // Upstream's success says no code
     const status: Omit<Status, "code"> = {
       kind: "Status",

@@ -428,6 +428,34 @@ Deno.test("http: scale is read, patched and applied; its owner is noted where th
   assertEquals(bad.status, 422);
 });
 
+Deno.test("http: a deletion answers with the object where upstream does, by group and name", async () => {
+  await using f = await openApi();
+  const schema = { openAPIV3Schema: { type: "object" } };
+  await f.client.create({ resource: CRDS }, {
+    metadata: { name: "services.example.com" },
+    spec: {
+      group: "example.com",
+      scope: "Cluster",
+      names: { plural: "services", kind: "Service" },
+      versions: [{ name: "v1", served: true, storage: true, schema }],
+    },
+  });
+  await established(f);
+  const answers = async (path: string, fields: Record<string, unknown> = {}) => {
+    const body = { metadata: { name: "x" }, ...fields };
+    assertEquals((await ask(f, path, { method: "POST", body })).status, 201);
+    return (await (await ask(f, `${path}/x`, { method: "DELETE" })).json()).kind;
+  };
+  assertEquals(
+    await answers("/apis/storage.k8s.io/v1/storageclasses", { provisioner: "p" }),
+    "StorageClass",
+  );
+  assertEquals(await answers("/api/v1/namespaces/default/serviceaccounts"), "ServiceAccount");
+  assertEquals(await answers(MAPS), "Status");
+  const own = { apiVersion: "example.com/v1", kind: "Service" };
+  assertEquals(await answers("/apis/example.com/v1/services", own), "Status");
+});
+
 Deno.test("http: a custom object has the subresources that its definition declares, and a scale if it has replicas", async () => {
   await using f = await openApi();
   const schema = {
