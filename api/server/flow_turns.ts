@@ -14,7 +14,7 @@
  *
  * Still the processor would never be free, and whoever comes would find it at work at each of its steps, and the garbage
  * collector more often. So while calm users ask often, what others do is rationed: much at once, then a part of the time.
- * Calm is who has something left of its own ration. The rest of the time is nobody's then, so it lasts no longer than calm
+ * Calm is who works for a small part of the time itself. The rest of the time is nobody's then, so it lasts no longer than calm
  * users ask, and a look now and then is not worth it; those who all do much share all of it. The cluster's own parts are
  * neither rationed nor reason for it: everybody waits for what they do. Nor are administrators rationed: upstream exempts
  * them of all limits.
@@ -54,6 +54,8 @@ export const RATION_MS_MAX = 50;
 export const RATION_DEBT_MS_MAX = TURN_CHARGE_MS_MAX;
 /** The part of the time that its work has from then on. */
 export const RATION_PART = 1 / 8;
+/** Who works for a smaller part of the time is calm. */
+export const CALM_PART = 1 / 4;
 /** Users that are remembered whether or not they ask. */
 const SHARES_KEPT = 1_024;
 
@@ -124,6 +126,8 @@ export class Turns {
   /** The cluster's own parts aside. */
   readonly #calm: Calm;
   readonly #rations: Rations;
+  /** What users may do and still count as calm. */
+  readonly #calmness: Rations;
   readonly #shares = new Map<string, Share>();
   /** Those who let requests wait, the next one first. */
   readonly #queue: Share[] = [];
@@ -140,7 +144,8 @@ export class Turns {
     this.#clock = clock;
     this.#asking = new Several(clock);
     this.#calm = new Calm(clock);
-    this.#rations = new Rations(clock);
+    this.#rations = new Rations(clock, RATION_PART);
+    this.#calmness = new Rations(clock, CALM_PART);
   }
 
   /** Begins a user's request at once (undefined), or in a later turn (a promise), or not at all (false). */
@@ -150,7 +155,7 @@ export class Turns {
     standing: Standing = "user",
   ): undefined | false | Promise<void> {
     this.#asking.heard(user);
-    if (standing !== "own" && this.#rations.has(user)) this.#calm.heard(user);
+    if (standing !== "own" && this.#calmness.has(user)) this.#calm.heard(user);
     const share = this.#shareOf(user);
     share.standing = standing;
     if (!this.#ticking) {
@@ -205,6 +210,7 @@ export class Turns {
     const workedMs = turnMs / began.length + REQUEST_CHARGE_MS;
     for (const share of began) {
       if (share.standing === "own") continue;
+      this.#calmness.spend(share.user, workedMs);
       const restMs = this.#rations.spend(share.user, workedMs);
       if (share.standing === "user") share.restsUntil = now + restMs;
     }
@@ -241,7 +247,9 @@ export class Turns {
     // Who works long asks all the time, though nothing new of it comes in
     this.#asking.heard(user);
     if (standing === "own" || !this.#asking.now) return 0;
-    const restMs = this.#rations.spend(user, Math.min(workedMs, SLICE_CHARGE_MS_MAX));
+    const chargedMs = Math.min(workedMs, SLICE_CHARGE_MS_MAX);
+    this.#calmness.spend(user, chargedMs);
+    const restMs = this.#rations.spend(user, chargedMs);
     return standing === "user" && this.#clock.monotonic() < this.#calm.until(user) ? restMs : 0;
   }
 
@@ -326,14 +334,18 @@ export class Rations {
   /** What each has left, in ms, and when that was said. Who is not in it has all. */
   readonly #left = new Map<string, { ms: number; at: number }>();
 
-  constructor(clock: Pick<Clock, "monotonic">) {
+  readonly #part: number;
+
+  /** `part`: of the time that passes, by which what is left of a ration grows. */
+  constructor(clock: Pick<Clock, "monotonic">, part: number) {
     this.#clock = clock;
+    this.#part = part;
   }
 
   /** Whether a user has anything left. */
   has(user: string): boolean {
     const left = this.#left.get(user);
-    return !left || left.ms + (this.#clock.monotonic() - left.at) * RATION_PART > 0;
+    return !left || left.ms + (this.#clock.monotonic() - left.at) * this.#part > 0;
   }
 
   /** Notes that a user has worked so long; how long it must wait before it goes on, in ms. */
@@ -344,10 +356,10 @@ export class Rations {
       this.#left.set(user, left = { ms: RATION_MS_MAX, at: now });
       if (this.#left.size > SHARES_KEPT) this.#left.delete(this.#left.keys().next().value!);
     }
-    left.ms = Math.min(RATION_MS_MAX, left.ms + (now - left.at) * RATION_PART);
+    left.ms = Math.min(RATION_MS_MAX, left.ms + (now - left.at) * this.#part);
     left.ms = Math.max(-RATION_DEBT_MS_MAX, left.ms - workedMs);
     left.at = now;
-    return Math.max(0, -left.ms / RATION_PART);
+    return Math.max(0, -left.ms / this.#part);
   }
 }
 

@@ -126,7 +126,7 @@ Deno.test("Slices: users have theirs by turns, however much each has waiting", a
 
 Deno.test("Rations: what a user does has a part of the time once that was much, what others do has not", async () => {
   const clock = new ManualClock();
-  const rations = new Rations(clock);
+  const rations = new Rations(clock, RATION_PART);
   const slices = RATION_MS_MAX / SLICE_MS;
   for (let i = 0; i < slices; i++) assertEquals(rations.spend("flood", SLICE_MS), 0);
   assertEquals(rations.spend("flood", SLICE_MS), SLICE_MS / RATION_PART);
