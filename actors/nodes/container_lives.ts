@@ -12,8 +12,12 @@ import type { PodSandbox } from "./pod_sandbox.ts";
 import type { WorkerPorts } from "./ports.ts";
 import { sameStatus } from "./pod_status.ts";
 import { ContainerProbes, hasProbes } from "./probes.ts";
+import { resizeText } from "./resizes.ts";
 import { type ContainerEnd, RuntimeError } from "./runtimes/runtime.ts";
 import { type ContainerOf, type Pod, timestamp } from "./types.ts";
+
+/** How soon a resize is tried again that came to nothing. */
+export const RESIZE_RETRY_MS = 10_000;
 
 /** What the lives need of their pod. */
 export interface LivesOptions {
@@ -105,7 +109,7 @@ export class ContainerLives {
     restarts.succeeded(record);
     ports.metrics?.containerStarted(record.kind);
     record.resources = container.resources;
-    record.asked = record.resizeError = undefined;
+    record.asked = record.resizeError = record.resizeAt = undefined;
     record.startedAt = ports.clock.now();
     record.end = undefined;
     record.anew = undefined;
@@ -218,6 +222,9 @@ export class ContainerLives {
       // Another object that says the same is what a cache hands out after any change of the pod.
       if (!sameStatus(record.asked, asked)) this.#resize(record, container!, pod);
     }
+    if (record.phase === "running" && record.resizeAt! <= this.#options.ports.clock.now()) {
+      void this.#resizeRunning(record, container!, pod);
+    }
     const image = container?.image;
     if (image === undefined || image === record.image) return;
     record.image = image;
@@ -227,7 +234,7 @@ export class ContainerLives {
   }
 
   #resize(record: ContainerRecord, container: ContainerOf, pod: Pod): void {
-    record.resizeError = undefined;
+    record.resizeError = record.resizeAt = undefined;
     if (sameStatus(container.resources, record.resources)) return;
     if (restartsFor(container, record.resources)) {
       record.resources = container.resources;
@@ -237,20 +244,26 @@ export class ContainerLives {
     void this.#resizeRunning(record, container, pod);
   }
 
-  /** Never rejects: what fails is told in the pod's conditions until something else is asked for. */
+  /** Never rejects: what fails is told in the pod's conditions, and is tried again. */
   async #resizeRunning(record: ContainerRecord, container: ContainerOf, pod: Pod): Promise<void> {
     const { ports, wake } = this.#options;
     const { id } = record;
+    record.resizeAt = undefined;
     const current = () => record.id === id && sameStatus(record.asked, container.resources);
     try {
       await mayShrink(record, container);
       await record.runtime?.resize?.(id!, container, pod);
-      if (current()) record.resources = container.resources;
+      if (!current()) return;
+      record.resources = container.resources;
+      record.resizeError = undefined;
     } catch (error) {
       if (!current()) return;
-      record.resizeError = (error as Error).message;
-      const text = `Container ${record.name} cannot be resized: ${record.resizeError}`;
-      containerEvent(ports, pod, record, "Warning", "ResizeError", text);
+      const { message } = error as Error;
+      record.resizeAt = ports.clock.now() + RESIZE_RETRY_MS;
+      if (message !== record.resizeError && ports.events) {
+        ports.recorder.event(pod, "Warning", "ResizeError", resizeText("error", pod, message));
+      }
+      record.resizeError = message;
     }
     wake();
   }

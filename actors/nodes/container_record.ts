@@ -36,6 +36,8 @@ export interface ContainerRecord {
   /** Those that were last asked for while it runs, and why it has not got them. */
   asked?: ContainerOf["resources"];
   resizeError?: string;
+  /** When that is tried again. */
+  resizeAt?: number;
   /** It begins as in a new pod: init containers run again before it does, and no end of its past counts. */
   anew?: boolean;
   /** Set while it is being stopped: when the grace period is over. */

@@ -33,11 +33,12 @@ import {
 import { cachedObjects, type Objects } from "./objects.ts";
 import { evictionOf, evictOverLimits, type PressedNode } from "./node_pressure.ts";
 import { endPods, SHUTDOWN_REFUSAL, SHUTTING_DOWN } from "./node_shutdown.ts";
-import { NODE_AFFINITY, type Refusal, refusalOf } from "./pod_admission.ts";
+import { NODE_AFFINITY, type Refusal, refusalOf, resizeRefusal } from "./pod_admission.ts";
 import { qosClass } from "./pod_status.ts";
 import { isCritical, isMirror, isStatic } from "./pod_source.ts";
 import { EVICTED, PodWorker, PREEMPTED } from "./pod_worker.ts";
 import { PREEMPTED_TEXT, victimsFor } from "./preemption.ts";
+import { PendingResizes } from "./resizes.ts";
 import { MANIFESTS_READ_MS, type ManifestSource, StaticPods } from "./static_pods.ts";
 import type { NodeFacts, PodVolumes, ProbeDialer, WorkerPorts } from "./ports.ts";
 import type { Runtime, Soon } from "./runtimes/runtime.ts";
@@ -83,6 +84,7 @@ export interface KubeletState {
   readonly facts: { -readonly [K in keyof NodeFacts]: NodeFacts[K] };
   readonly ports: WorkerPorts;
   readonly statics: StaticPods;
+  readonly resizes: PendingResizes<PodWorker>;
   readonly startedAt: number;
   node: DeepReadonly<KubeObject>;
   reportedAt: number;
@@ -163,8 +165,9 @@ async function begin(parts: KubeletParts, context: ActorContext): Promise<Kubele
   recorder.event(self, "Normal", "NodeReady", text);
   const now = clock.now();
   const { name } = description;
-  return {
+  const state: KubeletState = {
     pods: new Map(),
+    resizes: new PendingResizes((worker) => refusalOfResize(worker, state, context)),
     facts,
     ports,
     statics: new StaticPods({
@@ -183,6 +186,7 @@ async function begin(parts: KubeletParts, context: ActorContext): Promise<Kubele
     reportedAt: now,
     unsubscribe: [],
   };
+  return state;
 }
 
 /**
@@ -272,6 +276,7 @@ function begun(
   const worker = new PodWorker(state.ports, state.facts, pod, {
     wake: () => handle?.send("sync"),
     mirror: isStatic(pod) ? (own, status) => statics.tell(own, status) : undefined,
+    resized: (worker) => state.resizes.changed(worker),
   });
   handle = context.spawn(`pod/${uid}`, podActor(worker, look, state), {
     backoffMsMin: 100,
@@ -359,17 +364,39 @@ async function admit(
     node = await context.client.get<KubeObject>({ resource: NODES, name });
     refusal = refusalOf(pod, node, others);
   }
-  if (refusal && isCritical(pod) && !state.isEnding) {
-    const victims = victimsFor(pod, node, others);
-    for (const victim of victims ?? []) preempt(victim, state);
-    if (victims?.length) return false;
-  }
+  if (refusal && makesRoom(pod, node, others, state)) return false;
   worker.admitted = true;
   if (refusal) {
     worker.refuse(refusal);
     state.ports.metrics?.rejections.add({ reason: refusal.reason });
   }
   return true;
+}
+
+/** Why a pod does not get what it asks for beside what the others hold. */
+function refusalOfResize(
+  { uid, wish }: PodWorker,
+  state: KubeletState,
+  context: ActorContext,
+): Refusal | undefined {
+  const node = context.informers.for(NODES).get(state.facts.name) ?? state.node;
+  const others = held(state, context).filter(({ metadata }) => metadata.uid !== uid);
+  const refusal = refusalNow(wish!, state) ?? resizeRefusal(wish!, node, others);
+  if (refusal) makesRoom(wish!, node, others, state);
+  return refusal;
+}
+
+/** Ends others where the node cannot do without this pod; false: it can, or that would not help. */
+function makesRoom(
+  pod: Pod,
+  node: DeepReadonly<KubeObject>,
+  others: readonly Pod[],
+  state: KubeletState,
+): boolean {
+  if (!isCritical(pod) || state.isEnding) return false;
+  const victims = victimsFor(pod, node, others) ?? [];
+  for (const victim of victims) preempt(victim, state);
+  return victims.length > 0;
 }
 
 /** Why the node takes this pod not now, whatever room it has. */
@@ -429,6 +456,7 @@ function nodeChanged(
   if (!node) return send("status"); // somebody deleted it: it is registered again
   const before = state.node;
   state.node = node;
+  state.resizes.retry(); // it may have more than before
   const attached = (one: DeepReadonly<KubeObject>) => one.status?.volumesAttached ?? [];
   if (!sameJson(attached(node), attached(before))) {
     // Pods may wait for what has come.

@@ -10,11 +10,13 @@ import {
   type Amounts,
   amounts,
   podAmounts,
+  raiseAmounts,
 } from "../../api/machinery/pod_resources.ts";
 import type { Taint, Toleration } from "../../api/machinery/taints.ts";
 import type { DeepReadonly, KubeObject } from "../../api/machinery/types.ts";
 import { isStatic } from "./pod_source.ts";
-import type { Pod } from "./types.ts";
+import { sameStatus } from "./pod_status.ts";
+import type { ContainerOf, ContainerStatus, Pod } from "./types.ts";
 
 /** Why a pod was refused. */
 export interface Refusal {
@@ -47,6 +49,21 @@ export function otherRefusal(
   others: readonly Pod[],
 ): Refusal | undefined {
   return notHere(pod, node) ?? portTaken(pod, others) ?? tainted(pod, node);
+}
+
+/** The reason of a resize that its node will never do. */
+export const INFEASIBLE = "Infeasible";
+
+/** The first reason not to give `pod`, which the node has taken, what it asks for now. */
+export function resizeRefusal(
+  pod: Pod,
+  node: DeepReadonly<KubeObject>,
+  others: readonly Pod[],
+): Refusal | undefined {
+  const os = node.status?.nodeInfo?.operatingSystem ?? "linux";
+  if (os === "linux") return refusalOf(pod, node, others);
+  const where = os === "windows" ? "Windows" : "this node";
+  return { reason: INFEASIBLE, message: `In-place pod resize is not supported on ${where}` };
 }
 
 function wrongSystem(pod: Pod, node: DeepReadonly<KubeObject>): Refusal | undefined {
@@ -156,8 +173,21 @@ function tooMuch(
 
 function sumOf(pods: readonly Pod[]): Amounts {
   const sum: Amounts = new Map();
-  for (const pod of pods) addAmounts(sum, podAmounts(pod.spec, "requests"));
+  for (const pod of pods) {
+    addAmounts(sum, podAmounts(pod.spec, "requests", { of: (c, own) => inForce(pod, c, own) }));
+  }
   return sum;
+}
+
+/** A container that has not come down yet to what is set aside for it counts with what it has. */
+function inForce({ status }: Pod, { name, resources }: ContainerOf, own: Amounts): Amounts {
+  const of = (list: readonly unknown[] | undefined) =>
+    (list as readonly ContainerStatus[] | undefined)?.find((one) => one.name === name);
+  const { containerStatuses, initContainerStatuses } = status ?? {};
+  const has = (of(containerStatuses) ?? of(initContainerStatuses))?.resources?.requests;
+  if (!has || sameStatus(has, resources?.requests)) return own;
+  raiseAmounts(own, amounts(has));
+  return own;
 }
 
 /** An amount as admission counts it: cpu in thousandths. */

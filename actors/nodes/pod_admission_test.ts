@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import type { KubeObject } from "../../api/machinery/types.ts";
-import { refusalOf } from "./pod_admission.ts";
+import { refusalOf, resizeRefusal } from "./pod_admission.ts";
 import type { Container, Pod } from "./types.ts";
 
 function node(more: { labels?: object; taints?: object[]; allocatable?: object } = {}): KubeObject {
@@ -90,4 +90,25 @@ Deno.test("a node refuses pods of another system", () => {
     why(pod({}, { securityContext: { supplementalGroupsPolicy: "Strict" } })),
     "SupplementalGroupsPolicyNotSupported: SupplementalGroupsPolicy=Strict is not supported in this node",
   );
+});
+
+Deno.test("a pod that has not come down yet to what is set aside for it counts with what it has", () => {
+  const shrinking = {
+    ...asks({ cpu: "500m" }),
+    status: { containerStatuses: [{ name: "c", resources: { requests: { cpu: "1500m" } } }] },
+  } as never;
+  assertEquals(
+    why(asks({ cpu: "1" }), [shrinking]),
+    "OutOfcpu: Node didn't have enough resource: cpu, requested: 1000, used: 1500, capacity: 2000",
+  );
+});
+
+Deno.test("a node of another system than Linux never resizes a pod", () => {
+  const of = (operatingSystem: string) =>
+    resizeRefusal(pod(), { status: { nodeInfo: { operatingSystem } } } as never, []);
+  assertEquals(of("darwin"), {
+    reason: "Infeasible",
+    message: "In-place pod resize is not supported on this node",
+  });
+  assertEquals(of("windows")?.message, "In-place pod resize is not supported on Windows");
 });

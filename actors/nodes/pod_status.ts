@@ -11,6 +11,7 @@ import {
   restartsAll,
   UNSEEN_END,
 } from "./container_record.ts";
+import type { PodResize } from "./resizes.ts";
 import { type Condition, timestamp } from "./types.ts";
 import type { ContainerOf, ContainerState, ContainerStatus, Pod, PodStatus } from "./types.ts";
 
@@ -28,6 +29,7 @@ export interface PodFacts {
   failed?: { reason: string; message: string; refused?: boolean; disruption?: string };
   /** All containers have ended and none will be started again. */
   over: boolean;
+  resize?: Pick<PodResize, "pending" | "granted">;
 }
 
 /** See the module's text. */
@@ -218,6 +220,11 @@ function phaseOf(facts: PodFacts): string {
   return t.stopped === t.succeeded ? "Succeeded" : "Failed";
 }
 
+/** Says that what a pod asks for is not set aside for it. */
+export const RESIZE_PENDING = "PodResizePending";
+/** Says that what is set aside for a pod is not in force yet. */
+export const RESIZE_IN_PROGRESS = "PodResizeInProgress";
+
 /** The conditions that the kubelet owns. */
 const OWN = new Set([
   "PodReadyToStartContainers",
@@ -226,7 +233,8 @@ const OWN = new Set([
   "ContainersReady",
   "PodScheduled",
   "AllContainersRestarting",
-  "PodResizeInProgress",
+  RESIZE_PENDING,
+  RESIZE_IN_PROGRESS,
 ]);
 
 /** Says that the node ended the pod, not its own doing. */
@@ -236,15 +244,17 @@ interface Finding {
   status: boolean;
   reason?: string;
   message?: string;
+  /** Of the pod that it is about, where that is not the newest. */
+  generation?: number;
 }
 
 function conditionsOf(facts: PodFacts, phase: string, now: string): Condition[] {
   const { pod, records } = facts;
   const old = (pod.status?.conditions ?? []) as Condition[];
-  const generation = pod.metadata.generation;
   const containers = containersReady(records, phase);
   const make = (type: string, finding: Finding): Condition => {
     const before = old.find((c) => c.type === type);
+    const generation = finding.generation ?? pod.metadata.generation;
     const status = finding.status ? "True" : "False";
     const condition: Condition = {
       type,
@@ -267,10 +277,12 @@ function conditionsOf(facts: PodFacts, phase: string, now: string): Condition[] 
   if (mayRestartAll(pod)) {
     conditions.push(make("AllContainersRestarting", allRestarting(facts, phase)));
   }
-  const refused = facts.over ? [] : records.flatMap(({ resizeError = [] }) => resizeError);
-  if (refused.length > 0) {
-    const message = refused.join(", ");
-    conditions.push(make("PodResizeInProgress", { status: true, reason: "Error", message }));
+  for (const [type, finding] of facts.over ? [] : resizes(facts)) {
+    const condition = make(type, finding);
+    const before = old.find((c) => c.type === type);
+    // These count as new with each reason, though they are always True.
+    if (before?.reason !== condition.reason) condition.lastTransitionTime = now;
+    conditions.push(condition);
   }
   const disruption = facts.failed?.disruption;
   for (const condition of old) {
@@ -282,6 +294,18 @@ function conditionsOf(facts: PodFacts, phase: string, now: string): Condition[] 
     conditions.push(make(DISRUPTION, { status: true, reason, message: disruption }));
   }
   return conditions;
+}
+
+function* resizes({ resize, records }: PodFacts): Generator<[string, Finding]> {
+  if (resize?.pending) {
+    const { reason, message, generation } = resize.pending;
+    yield [RESIZE_PENDING, { status: true, reason, message, generation }];
+  }
+  if (resize?.granted === undefined) return;
+  const generation = resize.granted || undefined;
+  const refused = records.flatMap(({ resizeError = [] }) => resizeError);
+  const why = refused.length > 0 ? { reason: "Error", message: refused.join(", ") } : {};
+  yield [RESIZE_IN_PROGRESS, { status: true, generation, ...why }];
 }
 
 function podInitialized(

@@ -35,8 +35,16 @@ import { ContainerRestarts } from "./container_restarts.ts";
 import { ContainerStops } from "./container_stops.ts";
 import { type Refusal, REJECTED } from "./pod_admission.ts";
 import { PodSandbox } from "./pod_sandbox.ts";
-import { initialized, letsPass, type PodFacts, podStatus, samePodStatus } from "./pod_status.ts";
+import {
+  initialized,
+  letsPass,
+  type PodFacts,
+  podStatus,
+  samePodStatus,
+  sameStatus,
+} from "./pod_status.ts";
 import type { NodeFacts, WorkerPorts } from "./ports.ts";
+import { asTold, PodResize, type Resizable, resizeText } from "./resizes.ts";
 import { type Pod, PODS, type PodStatus, timestamp } from "./types.ts";
 
 /** How long a status may wait for a start that is under way, so that quick starts take one write. */
@@ -77,7 +85,7 @@ const ENDED_BY_NODE: ReadonlySet<string> = new Set([
 export type Mirror = (pod: Pod, status: PodStatus) => Promise<boolean>;
 
 /** See the module's text. */
-export class PodWorker {
+export class PodWorker implements Resizable {
   readonly uid: string;
   readonly records: ContainerRecord[];
   /** True once the pod is gone from the API and nothing is left of it here. */
@@ -92,7 +100,10 @@ export class PodWorker {
   readonly #sandbox: PodSandbox;
   readonly #lives: ContainerLives;
   readonly #tasks = new Set<Promise<void>>();
+  readonly #resize: PodResize;
+  readonly #resized: ((worker: PodWorker) => void) | undefined;
   #abort: AbortController | undefined;
+  /** With the resources that the node has set aside for it. */
   #pod: Pod;
   #gone = false;
   #started: string;
@@ -117,12 +128,19 @@ export class PodWorker {
     ports: WorkerPorts,
     node: NodeFacts,
     pod: Pod,
-    { wake, mirror }: { wake: () => void; mirror?: Mirror },
+    { wake, mirror, resized }: {
+      wake: () => void;
+      mirror?: Mirror;
+      /** It asks for something else than it holds, or may hold less than before. */
+      resized?: (worker: PodWorker) => void;
+    },
   ) {
     this.#mirror = mirror;
+    this.#resized = resized;
     this.#ports = ports;
     this.#node = node;
-    this.#pod = pod;
+    this.#resize = new PodResize(pod);
+    this.#pod = this.#resize.see(pod, asTold(pod));
     // Not written right into the field, as in `informer.ts`.
     const wakeLater = () => {
       if (this.#inStep) this.#named = true;
@@ -160,13 +178,59 @@ export class PodWorker {
   /** It runs as a former life of the node left it and nothing is due: its status says all there is to know of it. */
   get rests(): boolean {
     return this.#takenOver && !this.#sent && !this.#mirror && !this.#failed && !this.#gone &&
-      !this.#stopping && this.#tasks.size === 0 && this.#next() === undefined &&
+      !this.#stopping && !this.#resize.asked && this.#tasks.size === 0 &&
+      this.#next() === undefined &&
       this.records.every(({ phase, ready }) => phase === "running" && ready);
   }
 
   /** Whether the node has taken the pod, and something of it may still run. */
   get holds(): boolean {
     return this.admitted && !this.#over && !this.#failed?.refused;
+  }
+
+  get wish(): Pod | undefined {
+    return this.holds && !this.#stopping ? this.#resize.asked : undefined;
+  }
+
+  get waitsSince(): number | undefined {
+    return this.#resize.pending?.since;
+  }
+
+  /** Sets aside for it what it asks for. */
+  grant(): void {
+    const { asked } = this.#resize;
+    if (!asked) return;
+    this.#pod = this.#resize.see(asked, asked);
+    this.#resize.granted = asked.metadata.generation ?? 0;
+    this.#event("Normal", "ResizeStarted", resizeText("started", asked));
+    for (const record of this.records) this.#lives.changed(record, asked);
+    this.#wake();
+  }
+
+  /** It does not get what it asks for, for now or for ever. */
+  defer(refusal: Refusal): void {
+    const resize = this.#resize;
+    const before = resize.pending;
+    const isNews = resize.defer(refusal, this.#ports.clock.now());
+    const { reason, message } = resize.pending!;
+    if (isNews) {
+      this.#event("Warning", `Resize${reason}`, resizeText(reason, resize.asked!, message));
+    }
+    if (!sameStatus(before, resize.pending)) this.#wake();
+  }
+
+  /** Whether what was granted has come into force since somebody last asked. */
+  #resizeEnds(): boolean {
+    if (this.#resize.granted === undefined) return false;
+    const inForce = this.records.every(({ name, phase, stopBy, resources }) =>
+      phase === "running"
+        ? stopBy === undefined && sameStatus(resources, containerNamed(this.#pod, name)?.resources)
+        : phase !== "starting"
+    );
+    if (!inForce) return false;
+    this.#resize.granted = undefined;
+    this.#event("Normal", "ResizeCompleted", resizeText("completed", this.#pod));
+    return true;
   }
 
   /** When the node took it on. */
@@ -230,7 +294,9 @@ export class PodWorker {
     } else this.#busySince = undefined;
     // What ends while the status is being written has not been told yet: it names the pod, and is told first.
     const over = this.#over;
+    const eased = this.#resizeEnds() || over;
     await this.#report();
+    if (eased) this.#resized?.(this);
     if (over) await this.#finish();
     return this.#next();
   }
@@ -299,7 +365,7 @@ export class PodWorker {
       Number(this.#pod.metadata.resourceVersion);
     if (!newer) return;
     const { labels, annotations } = this.#pod.metadata;
-    this.#pod = seen;
+    this.#take(seen);
     const renamed = !sameJson(labels, seen.metadata.labels) ||
       !sameJson(annotations, seen.metadata.annotations);
     if (renamed && !this.#stopping) this.#sandbox.refresh(seen); // files may tell of them
@@ -308,7 +374,13 @@ export class PodWorker {
         this.records.push(newRecord(c, kindOf(c, "ephemeral")));
       }
     }
-    for (const record of this.records) this.#lives.changed(record, seen);
+    for (const record of this.records) this.#lives.changed(record, this.#pod);
+  }
+
+  /** Takes the pod as it is now, but for resources that it does not hold yet. */
+  #take(seen: Pod): void {
+    this.#pod = this.admitted ? this.#resize.see(seen, this.#pod) : seen;
+    if (this.#resize.asked) this.#resized?.(this);
   }
 
   #graceMs(): number {
@@ -472,6 +544,7 @@ export class PodWorker {
         now: this.#ports.clock.now(),
         failed: this.#failed,
         over,
+        resize: this.#resize,
       });
       if (status.phase === "Running") this.#countStart();
       if (this.#mirror) {
@@ -494,7 +567,7 @@ export class PodWorker {
         const { name, namespace } = pod.metadata;
         const target = { resource: PODS, namespace, name, subresource: "status" };
         const written = await this.#ports.client.update<Pod>(target, { ...pod, status });
-        this.#pod = written as Pod;
+        this.#take(written as Pod);
         this.#sent = { status, resourceVersion: written.metadata.resourceVersion };
         return;
       } catch (error) {
@@ -571,6 +644,7 @@ export class PodWorker {
       if (this.#sandbox.state === "none") at = Math.min(at, this.#sandbox.retryAt);
       for (const record of this.records) {
         at = Math.min(at, this.#restarts.dueAt(record));
+        if (record.phase === "running") at = Math.min(at, record.resizeAt ?? Infinity);
       }
     }
     return at === Infinity ? undefined : { afterMs: Math.max(1, at - now) };
@@ -614,6 +688,7 @@ export class PodWorker {
       );
       restore(record, one, recovered, now);
       if (!recovered) continue;
+      record.resources = containerNamed(this.#pod, one.name)?.resources;
       running = true;
       this.#lives.recovered(record, containerNamed(this.#pod, one.name)!);
     }

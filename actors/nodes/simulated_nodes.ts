@@ -37,8 +37,10 @@ import {
   podCIDRsOf,
   unpromised,
 } from "./node_status.ts";
+import { resizeRefusal } from "./pod_admission.ts";
 import { PodWorker } from "./pod_worker.ts";
 import type { NodeFacts, WorkerPorts } from "./ports.ts";
+import { PendingResizes } from "./resizes.ts";
 import { SimulatedRuntime } from "./runtimes/simulated.ts";
 import type { Stages } from "./runtimes/stages.ts";
 import { nodeApi } from "./server.ts";
@@ -109,6 +111,9 @@ interface HostState {
   /** Pods that have no worker now, as they were when it was let go. */
   resting: Map<string, Pod>;
   runtime: SimulatedRuntime;
+  /** Of each node that had any. */
+  resizes: Map<string, PendingResizes<PodWorker>>;
+  node(name: string): DeepReadonly<KubeObject> | undefined;
   /** Has a pod looked at. */
   wake(key: string): void;
   /** Of pods that are gone, by their node. */
@@ -249,6 +254,8 @@ function begin(parts: HostParts, context: ActorContext): HostState {
     byUid: new Map(),
     resting: new Map(),
     runtime,
+    resizes: new Map(),
+    node: (name) => informers.for(NODES).get(name),
     wake: (key) => context.send(context.address, `pod/${key}`),
     keptLogs: new Map(),
     startedAt: clock.now(),
@@ -273,7 +280,10 @@ function begin(parts: HostParts, context: ActorContext): HostState {
       const facts = state.facts.get(key);
       if (!facts) return;
       if (!object) context.send(context.address, `node/${key}`); // deleted: it comes back
-      else noteNode(facts, object, context);
+      else {
+        noteNode(facts, object, context);
+        state.resizes.get(key)?.retry();
+      }
     }),
     informers.for<Pod>(PODS).subscribe(({ key, object, old }) => {
       const node = (object ?? old)!.spec.nodeName;
@@ -366,10 +376,38 @@ async function stepPod(
 }
 
 function begun(key: string, pod: Pod, facts: Facts, state: HostState): PodWorker {
-  const worker = new PodWorker(state.ports, facts, pod, { wake: () => state.wake(key) });
+  const worker = new PodWorker(state.ports, facts, pod, {
+    wake: () => state.wake(key),
+    resized: (one) => resizesOn(facts.name, state, one.wish !== undefined)?.changed(one),
+  });
+  worker.admitted = true;
   state.byKey.set(key, worker);
   state.byUid.set(worker.uid, worker);
   return worker;
+}
+
+/** The resizes that wait on a node; `begin` them when there are none yet. */
+function resizesOn(
+  node: string,
+  state: HostState,
+  begin: boolean,
+): PendingResizes<PodWorker> | undefined {
+  let resizes = state.resizes.get(node);
+  if (resizes || !begin) return resizes;
+  resizes = new PendingResizes(({ uid, wish }) => {
+    const object = state.node(node);
+    return object && resizeRefusal(wish!, object, heldOn(node, uid, state));
+  });
+  state.resizes.set(node, resizes);
+  return resizes;
+}
+
+/** The pods of a node that something may run of, but for one. */
+function heldOn(node: string, uid: string, state: HostState): Pod[] {
+  const pods: Pod[] = [];
+  for (const { holds, pod } of state.byKey.values()) if (holds) pods.push(pod);
+  pods.push(...state.resting.values());
+  return pods.filter(({ metadata, spec }) => spec.nodeName === node && metadata.uid !== uid);
 }
 
 /** The worker of a pod that rested, from now on for good: whoever asked may hold on to it. */

@@ -493,3 +493,29 @@ Deno.test("feasibleWanted() is upstream's adaptive share", () => {
     50,
   ]);
 });
+
+Deno.test("a pod whose resize waits counts with the larger amount, but for what its node will never do", () => {
+  const requestOf = (reason?: string) => {
+    const held = { allocatedResources: { cpu: "1" }, resources: { requests: { cpu: "1500m" } } };
+    const conditions = reason ? [{ type: "PodResizePending", status: "True", reason }] : [];
+    const request = (list: string, cpu: string) => {
+      const containers = [{ name: "c", image: "x", resources: { requests: { cpu } } }];
+      const spec = list === "init"
+        ? { containers: [], initContainers: [{ ...containers[0], restartPolicy: "Always" }] }
+        : { containers };
+      const statuses = {
+        [list === "init" ? "initContainerStatuses" : "containerStatuses"]: [
+          { name: "c", ...held },
+        ],
+      };
+      const one = object("Pod", "p", { spec, status: { conditions, ...statuses } }, {
+        namespace: "default",
+      });
+      return podInfoOf(one, () => undefined).request.cpu;
+    };
+    return [request("app", "3"), request("app", "500m"), request("init", "3")];
+  };
+  assertEquals(requestOf(), [3000, 1500, 3000]);
+  assertEquals(requestOf("Deferred"), [3000, 1500, 3000]);
+  assertEquals(requestOf("Infeasible"), [1500, 1500, 1500]);
+});

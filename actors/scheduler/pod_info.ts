@@ -7,6 +7,7 @@
  * with the larger of desired and allocated.
  */
 import { labelSelector } from "../../api/machinery/selectors.ts";
+import { sameJson } from "../../api/machinery/json_value.ts";
 import { parseQuantity } from "../../api/machinery/quantity.ts";
 import type { Amounts, HostPort, Pod, PodInfo, Term } from "./framework.ts";
 
@@ -102,18 +103,39 @@ function podAmounts(pod: Pod, of: (container: Container) => Amounts): Amounts {
   return total;
 }
 
-/** A container's amounts during a resize: the larger of what it wants and what it has. */
+interface ContainerHolds {
+  readonly name: string;
+  readonly allocatedResources?: Requests;
+  readonly resources?: { readonly requests?: Requests };
+}
+
+/**
+ * A container's amounts during a resize: the largest of what it wants, what is set aside for it and what it has. What
+ * its node will never give it does not count.
+ */
 function containerAmounts(pod: Pod): (container: Container) => Amounts {
-  const statuses = pod.status?.containerStatuses as
-    | readonly { name: string; allocatedResources?: Requests }[]
-    | undefined;
-  if (!statuses?.some((status) => status.allocatedResources)) {
+  const of = (list: unknown) => (list ?? []) as readonly ContainerHolds[];
+  const apps = of(pod.status?.containerStatuses).filter(({ resources }) => resources);
+  const inits = of(pod.status?.initContainerStatuses).filter(({ resources }) => resources);
+  if (apps.length + inits.length === 0) {
     return (container) => amountsOf(container.resources?.requests);
   }
+  const conditions = pod.status?.conditions as readonly { type: string; reason?: string }[];
+  const pending = conditions?.find(({ type }) => type === "PodResizePending");
+  const isInfeasible = pending?.reason === "Infeasible";
   return (container) => {
-    const amounts = amountsOf(container.resources?.requests);
-    const allocated = statuses.find((status) => status.name === container.name)?.allocatedResources;
-    if (allocated) maxAmounts(amounts, amountsOf(allocated));
+    const own = amountsOf(container.resources?.requests);
+    const named = (one: ContainerHolds) => one.name === container.name;
+    const status = apps.find(named) ??
+      (container.restartPolicy === "Always" ? inits.find(named) : undefined);
+    if (!status) return own;
+    const { allocatedResources, resources } = status;
+    const isSettled = sameJson(allocatedResources, container.resources?.requests) &&
+      sameJson(resources!.requests, container.resources?.requests);
+    if (isSettled) return own;
+    const amounts = isInfeasible ? noAmounts() : own;
+    maxAmounts(amounts, amountsOf(allocatedResources));
+    maxAmounts(amounts, amountsOf(resources!.requests));
     return amounts;
   };
 }

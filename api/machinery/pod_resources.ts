@@ -33,7 +33,8 @@ export function addAmounts(to: Amounts, more: Amounts): void {
   }
 }
 
-function raiseAmounts(to: Amounts, least: Amounts): void {
+/** Raises each amount of `to` to that of `least`. */
+export function raiseAmounts(to: Amounts, least: Amounts): void {
   for (const [name, amount] of least) {
     const known = to.get(name);
     if (!known || amount.compare(known) > 0) to.set(name, amount);
