@@ -2,6 +2,7 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import type { KubeObject, ResourceId } from "../../api/machinery/types.ts";
 import { ManualClock } from "../../kv/mod.ts";
+import { COMPACT_DELETES_PER_COMMIT } from "../../kv/limits.ts";
 import { Cluster } from "../../mod.ts";
 
 const core = (plural: string): ResourceId => ({ group: "", version: "v1", plural });
@@ -87,11 +88,14 @@ Deno.test("Events that are kept no more are said to be missing, and none of late
   await clock.advance(1_000);
   const then = await mark(cluster, "then");
   await clock.advance(1_000);
-  await tell(cluster, "early", 2);
+  // As much that is superseded as compaction waits for
+  for (let count = 2; count < 2 + COMPACT_DELETES_PER_COMMIT; count++) {
+    await tell(cluster, "early", count);
+  }
   // So many that history lets go of them before they expire
   for (let i = 0; i < 1_100; i++) await tell(cluster, `e${i}`);
   await clock.advance(600_000);
-  await tell(cluster, "early", 3);
+  await tell(cluster, "early", 100);
   await clock.advance(60_000);
   const late = await mark(cluster, "late");
   const { events, warning } = await toldAt(cluster, then);
