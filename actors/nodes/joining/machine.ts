@@ -165,12 +165,10 @@ async function startNodeOf(
     const node = startNode(system, { ...told, runtimes, network: places });
     return { node, release: () => Promise.resolve() };
   }
-  const { ranges, shared } = await rangesOf(podRange, way, {
-    podRange: six,
-    serviceRange: options.ranges.serviceRange.split(",")[1],
-  });
-  // Those of a process that has the ranges are no leftovers
-  if (host.routes && !shared) await removeLeftovers({ podRanges, routes: host.routes });
+  const second = { podRange: six, serviceRange: options.ranges.serviceRange.split(",")[1] };
+  const claim = () => rangesOf(podRange, way, second);
+  const { ranges, shared } =
+    await (host.routes ? withoutLeftovers({ podRanges, routes: host.routes }, claim) : claim());
   const places = at(new LoopbackNetwork(ranges), way);
   // Where another process of this machine answers already, it does so for us too
   let dnsPort: number | undefined = shared && podRange.startsWith("127.") ? 53 + PORT_SHIFT : 53;
@@ -208,12 +206,38 @@ type CriNode = typeof import("../cri_node.ts").startCriNode;
 const containerNode: CriNode = async (system, options) =>
   await (await import("../cri_node.ts")).startCriNode(system, options);
 
-/** The cluster's ranges on this machine; `shared`: the API server's own process keeps them here. */
+interface Claimed {
+  ranges: Ranges;
+  /** The API server's own process keeps them here. */
+  shared: boolean;
+}
+
+/**
+ * Claims ranges where nothing leads away what is to be claimed. Where another process has them those were its ways, and
+ * are there again.
+ */
+async function withoutLeftovers(
+  own: { podRanges: readonly string[]; routes: Routes },
+  claim: () => Promise<Claimed>,
+): Promise<Claimed> {
+  const removed = await removeLeftovers(own);
+  const putBack = async () => {
+    for (const [range, gateway] of removed) await own.routes.set(range, gateway);
+  };
+  const claimed = await claim().catch(async (error) => {
+    await putBack();
+    throw error;
+  });
+  if (claimed.shared) await putBack();
+  return claimed;
+}
+
+/** The cluster's ranges on this machine. */
 async function rangesOf(
   podRange: string,
   way: Way,
   second: Partial<SecondRanges>,
-): Promise<{ ranges: Ranges; shared: boolean }> {
+): Promise<Claimed> {
   const ranges = await claimJoined(podRange);
   if (ranges) {
     const { podRange: pods, serviceRange: services } = second;

@@ -77,14 +77,17 @@ function isLoopback(address: string): boolean {
   return address.startsWith("127.") || address === "::1";
 }
 
-/** Removes the ways that a former life has left behind: they lead away from what is this machine's. */
+/** Removes the ways that a former life has left behind: they lead away from what is this machine's. Returns them. */
 export async function removeLeftovers(
   { podRanges, routes }: Pick<RoutesOptions, "podRanges" | "routes">,
-) {
+): Promise<Map<string, string>> {
   const ours = podRanges.map((range) => parseIpRange(range)!);
-  for (const range of (await routes.list()).keys()) {
+  const found = await routes.list();
+  for (const range of found.keys()) {
     if (ours.some((one) => isWithin(one, range))) await routes.remove(range);
+    else found.delete(range);
   }
+  return found;
 }
 
 /** Ways as an actor: `routes/<machine>`. Its state is the ways that it has made. */
