@@ -146,6 +146,12 @@ Deno.test("podLimits() bounds a pod only where every container has a bound", () 
   const pod = podOf({ containers: [one, two], overhead: { cpu: "100m" } });
   assertEquals(podLimits(pod), { shares: sharesOf(1300), quotaUs: 160_000 });
   assertEquals(podLimits(podOf({})), { shares: 2 });
+  const init = { name: "i", resources: { limits: { cpu: "3", memory: "2Gi" } } };
+  assertEquals(podLimits(podOf({ containers: [one], initContainers: [init] })), {
+    shares: sharesOf(3000),
+    quotaUs: 300_000,
+    memoryBytes: 2 * GIB,
+  });
   assertEquals(cgroupOf(pod), "/kubepods/burstable/podu-1");
 });
 

@@ -4,11 +4,11 @@
  * container runtime. Version 1 and 2; where this process may not make them pods run without
  * (`pkg/kubelet/cm/pod_container_manager_linux.go`, `helpers_linux.go`).
  */
-import { parseQuantity } from "../../../api/machinery/quantity.ts";
+import { amounts, podAmounts } from "../../../api/machinery/pod_resources.ts";
 import { qosClass } from "../pod_status.ts";
-import type { Pod } from "../types.ts";
+import type { ContainerOf, Pod } from "../types.ts";
 import { exists, isVersionTwo, removeTree, ROOT } from "./cgroup.ts";
-import { memoryBytes, milliCpu, QUOTA_PERIOD_US, quotaOf, sharesOf } from "./cri_resources.ts";
+import { QUOTA_PERIOD_US, quotaOf, sharesOf } from "./cri_resources.ts";
 
 /** Controllers of version 1 that limits are set by. */
 const CONTROLLERS_V1 = ["cpu", "memory"];
@@ -26,26 +26,24 @@ export interface PodLimits {
 
 /** The limits of a pod: bounds only where every container has one, or the pod has its own. */
 export function podLimits(pod: Pod): PodLimits {
-  const whole = pod.spec.resources, overhead = pod.spec.overhead;
-  const sidecars = (pod.spec.initContainers ?? []).filter((c) => c.restartPolicy === "Always");
-  const all = [...pod.spec.containers, ...sidecars];
-  const sum = (amounts: number[]) => amounts.reduce((a, b) => a + b, 0);
-  const cpu = milliCpu(overhead) ?? 0;
-  const requested = milliCpu(whole?.requests) ??
-    sum(all.map((c) => milliCpu(c.resources?.requests) ?? milliCpu(c.resources?.limits) ?? 0));
-  const limits: PodLimits = {
-    shares: qosClass(pod) === "BestEffort" ? BEST_EFFORT_SHARES : sharesOf(requested + cpu),
+  const { containers, initContainers = [], resources } = pod.spec;
+  const requested = podAmounts(pod.spec, "requests", {
+    of: (container, own) => own.has("cpu") ? own : amounts(container.resources?.limits),
+  });
+  const limited = podAmounts(pod.spec, "limits");
+  const bound = (name: string) => {
+    const has = (of: Pick<ContainerOf, "resources">) => of.resources?.limits?.[name] !== undefined;
+    const isBound = has({ resources }) || [...containers, ...initContainers].every(has);
+    return isBound ? limited.get(name) : undefined;
   };
-  const limited = (resource: string) => all.every((c) => c.resources?.limits?.[resource]);
-  const limitCpu = milliCpu(whole?.limits) ??
-    (limited("cpu") ? sum(all.map((c) => milliCpu(c.resources?.limits)!)) : undefined);
-  if (limitCpu !== undefined) limits.quotaUs = quotaOf(limitCpu + cpu);
-  const limitMemory = whole?.limits?.memory !== undefined
-    ? parseQuantity(whole.limits.memory).value()
-    : limited("memory")
-    ? sum(all.map((c) => memoryBytes(c.resources?.limits)))
-    : undefined;
-  if (limitMemory !== undefined) limits.memoryBytes = limitMemory + memoryBytes(overhead);
+  const limits: PodLimits = {
+    shares: qosClass(pod) === "BestEffort"
+      ? BEST_EFFORT_SHARES
+      : sharesOf(requested.get("cpu")?.milliValue() ?? 0),
+  };
+  const [cpu, memory] = [bound("cpu"), bound("memory")];
+  if (cpu) limits.quotaUs = quotaOf(cpu.milliValue());
+  if (memory) limits.memoryBytes = memory.value();
   return limits;
 }
 
