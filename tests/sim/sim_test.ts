@@ -48,7 +48,7 @@ const planted: { mutation: string; within: number; steps?: number; checkers: str
   { mutation: "no-expectations", within: 10, checkers: ["replicas"] },
   { mutation: "bold-rollout", within: 10, checkers: ["replicas", "convergence"] },
   { mutation: "early-finalizer", within: 30, checkers: ["owners"] },
-  { mutation: "hasty-removal", within: 40, steps: 200, checkers: ["identity"] },
+  { mutation: "hasty-removal", within: 100, steps: 200, checkers: ["identity"] },
   { mutation: "blind-retry", within: 20, checkers: ["removals"] },
 ];
 
