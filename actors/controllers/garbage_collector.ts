@@ -45,8 +45,10 @@ interface State {
   remoteKinds: () => Remotes;
   /** What of both was seen last. */
   version: string;
-  /** Names of the resources that are watched, with their caches. */
+  /** Paths of the resources that are watched, with their caches: a custom resource may come to have another version. */
   watched: Map<string, Informer>;
+  /** Caches that are listened to. */
+  heard: Set<Informer>;
   /** Owners the server said are not there; the oldest are forgotten. */
   absent: Set<string>;
 }
@@ -88,6 +90,7 @@ export function garbageCollector(
           remoteKinds,
           version: "",
           watched: new Map(),
+          heard: new Set(),
           absent: new Set(),
         };
         context.send(context.address, "kinds");
@@ -169,7 +172,7 @@ async function watchKinds(context: ActorContext, state: State): Promise<void> {
   const { signal } = context;
   const own = storedKinds(state.kinds).filter((kind) => !isIgnored(kind))
     .map((kind): Followed => ({ ...kind, passing: kind.custom === true }));
-  const fresh = [...own, ...remote].filter((kind) => !state.watched.has(kind.path));
+  const fresh = [...own, ...remote].filter((kind) => !isWatched(state, kind));
   const stopped = new Promise<void>((resolve) => {
     signal.addEventListener("abort", () => resolve(), { once: true });
   });
@@ -180,6 +183,14 @@ async function watchKinds(context: ActorContext, state: State): Promise<void> {
     if (!kind.passing) await Promise.race([informer.whenSynced(), stopped]);
   }
   for (const kind of fresh) if (!signal.aborted) watchKind(context, state, kind);
+}
+
+/** Whether a kind's objects are seen already, in whichever version that is served. */
+function isWatched({ watched, kinds }: State, { path }: Followed): boolean {
+  const resource = watched.get(path)?.resource;
+  if (!resource) return false;
+  const { group, version, plural } = resource;
+  return path === remotePath(resource) || kinds.byResource(group, version, plural) !== undefined;
 }
 
 /** Names what is known of kinds: another when there is another. */
@@ -199,7 +210,7 @@ function remotesOf({ remoteKinds }: State): Followed[] {
   return [...found.values()];
 }
 
-function remotePath({ group, plural }: CollectedKind): string {
+function remotePath({ group, plural }: ResourceId): string {
   return `remote/${group}/${plural}`;
 }
 
@@ -217,6 +228,8 @@ function watchKind(context: ActorContext, state: State, kind: Followed): void {
   const apiVersion = kind.group ? `${kind.group}/${kind.version}` : kind.version;
   const informer = context.informers.for(resource);
   state.watched.set(kind.path, informer);
+  if (state.heard.has(informer)) return;
+  state.heard.add(informer);
   informer.subscribe(({ old, object }) => {
     let tasks: Task[];
     // An object that was replaced by one of the same name is gone, too.

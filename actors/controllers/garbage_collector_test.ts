@@ -219,6 +219,46 @@ Deno.test("gc waits for a kind that nobody serves yet, and then follows it", asy
   assertEquals(await names(world), []);
 });
 
+Deno.test("gc follows a custom resource that goes and comes back, and one that is served in another version", async () => {
+  await using world = await openWorld((ports) => [garbageCollector(ports)]);
+  const resource = { group: "late.example.com", version: "v1", plural: "widgets" };
+  const definition = { resource: CUSTOM_RESOURCE_DEFINITIONS, name: LATE_WIDGETS.metadata.name };
+  const widget = async (version: string, name: string, owners: object[] = []) => {
+    const apiVersion = `late.example.com/${version}`;
+    const metadata = { name, ownerReferences: owners };
+    return await world.create({ ...resource, version }, { apiVersion, kind: "Widget", metadata });
+  };
+  const remains = async (version: string) =>
+    (await world.list({ ...resource, version }, "default")).map(({ metadata }) => metadata.name);
+  await world.client.create({ resource: CUSTOM_RESOURCE_DEFINITIONS }, LATE_WIDGETS);
+  await world.advance(5_000);
+  await configMap(world, "of-a", [ownedBy(await widget("v1", "a"))]);
+  await world.client.delete(definition);
+  await world.advance(100_000);
+  assertEquals(await names(world), [], "it went with its definition");
+
+  await world.client.create({ resource: CUSTOM_RESOURCE_DEFINITIONS }, LATE_WIDGETS);
+  await world.advance(20_000);
+  await configMap(world, "of-b", [ownedBy(await widget("v1", "b"))]);
+  await world.client.delete({ resource, namespace: "default", name: "b" });
+  await world.advance(20_000);
+  assertEquals(await names(world), [], "it is followed again");
+
+  const root = await configMap(world, "root");
+  await widget("v1", "old", [ownedBy(root)]);
+  const [v1] = LATE_WIDGETS.spec.versions;
+  const versions = [{ ...v1, served: false, storage: false }, { ...v1, name: "v2" }];
+  await world.client.patch(definition, { type: "merge", body: { spec: { versions } } });
+  await world.advance(20_000);
+  await widget("v2", "new", [ownedBy(root)]);
+  await world.advance(20_000);
+  assertEquals(await remains("v2"), ["new", "old"]);
+  await remove(world, "root", "Background");
+  await world.advance(20_000);
+  assertEquals(await remains("v2"), []);
+  assertEquals(world.log, []);
+});
+
 Deno.test("gc looks at what other servers serve, when they can be reached and when that changes", async () => {
   const flunders = { group: "wardle.example.com", version: "v1", plural: "flunders" };
   const verbs = ["get", "list", "watch", "delete"] as const;

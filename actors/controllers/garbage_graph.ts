@@ -12,8 +12,8 @@ export const ORPHAN = "orphan";
 /** An object as the graph remembers it. */
 export interface Node {
   readonly uid: string;
-  readonly resource: ResourceId;
-  readonly apiVersion: string;
+  resource: ResourceId;
+  apiVersion: string;
   readonly kind: string;
   readonly namespace?: string;
   readonly name: string;
@@ -79,6 +79,9 @@ export class GarbageGraph {
       orphaning: false,
     };
     if (!before) this.nodes.set(node.uid, node);
+    // A custom resource may be served in another version than before
+    node.resource = resource;
+    node.apiVersion = object.apiVersion;
     const tasks: Task[] = [];
     if (orphaning && !node.orphaning) tasks.push({ verb: "orphan", uid: node.uid });
     if (foreground && !node.foreground) {

@@ -6,6 +6,7 @@
  *   share the list they began with (`overlay.ts`).
  * - When the watch ends it begins again where it was; when history no longer reaches there (410), the
  *   cache lists again and tells listeners the difference.
+ * - A kind that was there may go, as custom resources do: its cache looks for it quietly, and lists when it is back.
  */
 import type { Clock } from "../../kv/clock.ts";
 import {
@@ -146,6 +147,7 @@ class Cache implements Informer<KubeObject> {
 
   async #run(): Promise<void> {
     let delay = RETRY_MS;
+    let wasGone = false;
     while (!this.#stop.signal.aborted) {
       try {
         if (this.resourceVersion === "" || this.#wantsList) await this.#list();
@@ -159,7 +161,10 @@ class Cache implements Informer<KubeObject> {
           this.resourceVersion = "";
           continue;
         }
-        this.#onError(error);
+        const isGone = error instanceof ApiError && error.code === 404;
+        if (isGone) this.resourceVersion = "";
+        if (!isGone || !(wasGone || this.synced)) this.#onError(error);
+        wasGone = isGone;
         await this.#pause(delay);
         delay = Math.min(delay * 2, RETRY_MS_MAX);
       }

@@ -340,6 +340,8 @@ export interface Kind {
   virtual?: boolean;
   /** Objects of custom resources. */
   custom?: boolean;
+  /** Aborted once a custom resource's definition has changed or is gone: this row is served no more. */
+  replaced?: AbortSignal;
   /** Where a custom resource keeps what its Scale shows (default: spec.replicas and status.replicas). */
   scale?: ScalePaths;
   /** Its schema declares defaults: they are filled in what was stored before they were declared, too. */

@@ -27,6 +27,16 @@ import type { ApiRequest } from "./request.ts";
 const PATH = "/registry/apiextensions.k8s.io/customresourcedefinitions/";
 /** Objects of a definition that are deleted at once. */
 const DELETES_AT_ONCE = 64;
+/** What can still be done with objects whose definition is being deleted. */
+const ENDING_VERBS: Kind["verbs"] = [
+  "get",
+  "list",
+  "watch",
+  "update",
+  "patch",
+  "delete",
+  "deletecollection",
+];
 const SYSTEM: User = { name: "system:apiserver", groups: ["system:masters"] };
 
 type Definition = DeepReadonly<Crd>;
@@ -35,10 +45,26 @@ function sameResource(a: Kind, b: Kind): boolean {
   return a.group === b.group && a.version === b.version && a.plural === b.plural;
 }
 
+/** What a definition has come to. */
+interface Served {
+  readonly crd: Definition;
+  readonly rows: readonly Kind[];
+  /** What is left of the rows' verbs; absent: all. */
+  readonly verbs?: Kind["verbs"];
+  /** Tells those who hold one of the rows that others are served, or none. */
+  readonly replaced: AbortController;
+}
+
+/** Whether both make the same rows. */
+function servesSame(a: Definition, b: Definition): boolean {
+  return a.metadata.uid === b.metadata.uid && sameJson(a.spec, b.spec) &&
+    sameJson(a.status?.acceptedNames, b.status?.acceptedNames);
+}
+
 /** Serves what the stored definitions say. */
 export class Definitions {
   readonly #deps: Deps;
-  readonly #rows = new Map<string, readonly Kind[]>();
+  readonly #served = new Map<string, Served>();
   readonly #emptying = new Set<string>();
   readonly #metrics = new ConversionMetrics();
   #work: Promise<void> = Promise.resolve();
@@ -120,25 +146,33 @@ export class Definitions {
     });
   }
 
-  async #serve(
-    name: string,
-    crd: Definition,
-    verbs?: readonly Kind["verbs"][number][],
-  ): Promise<void> {
-    let rows = await customKinds(crd, schemas, conversionWebhook(this.#deps, crd, this.#metrics));
+  /** Rows are made anew only when they would be others: whoever watches goes on where only a status has changed. */
+  async #serve(name: string, crd: Definition, verbs?: Kind["verbs"]): Promise<void> {
+    const before = this.#served.get(name);
+    const same = before !== undefined && servesSame(before.crd, crd);
+    if (same && before.verbs === verbs) return;
+    const served = { ...(same ? before : await this.#make(crd)), verbs };
+    this.#served.set(name, served);
+    const rows = verbs ? served.rows.map((row) => ({ ...row, verbs })) : served.rows;
+    this.#deps.kinds.setCustom(name, rows);
+    if (!same) before?.replaced.abort();
+  }
+
+  async #make(crd: Definition): Promise<Served> {
+    const rows = await customKinds(crd, schemas, conversionWebhook(this.#deps, crd, this.#metrics));
     // A definition never takes the place, or the storage, of a built-in kind
     const built = this.#deps.kinds.all().filter((kind) => !kind.custom);
-    rows = rows.filter((row) =>
+    const free = rows.filter((row) =>
       !built.some((kind) => kind.path === row.path || sameResource(kind, row))
     );
-    if (verbs) rows = rows.map((row) => ({ ...row, verbs }));
-    this.#rows.set(name, rows);
-    this.#deps.kinds.setCustom(name, rows);
+    const replaced = new AbortController();
+    return { crd, replaced, rows: free.map((row) => ({ ...row, replaced: replaced.signal })) };
   }
 
   async #forget(name: string): Promise<void> {
-    this.#rows.delete(name);
     this.#deps.kinds.setCustom(name, []);
+    this.#served.get(name)?.replaced.abort();
+    this.#served.delete(name);
     // A name that was taken may be free now
     const left: Definition[] = [];
     for (const { key, value } of this.#deps.database.objects.view().scan(PATH)) {
@@ -175,15 +209,7 @@ export class Definitions {
     if (!crd.metadata.finalizers?.includes(CLEANUP_FINALIZER)) return;
     if (this.#emptying.has(name)) return;
     this.#emptying.add(name);
-    await this.#serve(name, crd, [
-      "get",
-      "list",
-      "watch",
-      "update",
-      "patch",
-      "delete",
-      "deletecollection",
-    ]);
+    await this.#serve(name, crd, ENDING_VERBS);
     // Objects with finalizers may take long: other definitions do not wait
     void this.#empty(name, crd).catch(() => {}).finally(() => this.#emptying.delete(name));
   }
@@ -216,7 +242,7 @@ export class Definitions {
   }
 
   async #deleteAll(name: string, prefix: string): Promise<void> {
-    const [kind] = this.#rows.get(name) ?? [];
+    const [kind] = this.#served.get(name)?.rows ?? [];
     if (!kind) return;
     const items = [...this.#deps.database.objects.view().scan(prefix)];
     for (let at = 0; at < items.length; at += DELETES_AT_ONCE) {

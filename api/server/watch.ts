@@ -5,6 +5,7 @@
  * - `sendInitialEvents` adds a bookmark that says where the state ended.
  * - With a selector an object that begins to match is ADDED, one that ceases to is DELETED.
  * - It ends at its timeout, with a bookmark if those were asked for, or with 410 when the reader fell behind.
+ * - One of a custom resource ends as at its timeout soon after the definition has changed or is gone.
  */
 import {
   CompactedError,
@@ -26,6 +27,8 @@ import { type Selection, selectionOf } from "./selection.ts";
 
 /** A watch that names no timeout ends after this long, plus up to as long again. */
 export const WATCH_TIMEOUT_MS = 1_800_000;
+/** A watch of a kind that is served no more, or by another row, ends this long after, as upstream. */
+export const REPLACED_MS = 1_000;
 /** How often an idle watch tells how far it has come. */
 export const BOOKMARK_EVERY_MS = 60_000;
 /** Initial events handed over at once. */
@@ -117,11 +120,21 @@ function stream(deps: Deps, request: ApiRequest, parts: Parts): FrameStream {
     ? params.timeoutSeconds * 1000
     : (deps.front.minRequestTimeoutMs ?? WATCH_TIMEOUT_MS) * (1 + deps.clock.random());
   const end: End = { timedOut: false, closed: false };
-  const timer = deps.clock.timer("background", timeoutMs, () => {
-    end.timedOut = true;
-    watch.close();
-  });
+  const { replaced } = request.kind;
+  const endAfter = (ms: number) =>
+    deps.clock.timer("background", ms, () => {
+      end.timedOut = true;
+      watch.close();
+    });
+  let timer = endAfter(timeoutMs);
+  const endSoon = () => {
+    timer.cancel();
+    timer = endAfter(REPLACED_MS);
+  };
+  if (replaced?.aborted) endSoon();
+  replaced?.addEventListener("abort", endSoon, { once: true });
   const close = () => {
+    replaced?.removeEventListener("abort", endSoon);
     timer.cancel();
     end.closed = true;
     watch.close();

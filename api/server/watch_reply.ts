@@ -17,7 +17,7 @@ import type { Frame, FrameStream } from "./request.ts";
 /** Encoded events that are remembered for other watchers. */
 const SHARED_EVENTS_MAX = 1_024;
 
-/** Encoded events by item; one map per representation and type. */
+/** A kind's encoded events by item; one map per representation and type. */
 class SharedEvents {
   #maps = new Map<string, Map<Item<KubeObject>, Uint8Array>>();
 
@@ -40,14 +40,22 @@ class SharedEvents {
   }
 }
 
-const shared = new SharedEvents();
+/** By row: another row of a custom resource shows the same item otherwise. */
+const shared = new WeakMap<Kind, SharedEvents>();
+
+function sharedOf(kind: Kind): SharedEvents {
+  let events = shared.get(kind);
+  if (!events) shared.set(kind, events = new SharedEvents());
+  return events;
+}
 
 /** Encodes a watch's frames. */
 export class EventEncoder {
   readonly #deps: Deps;
   readonly #kind: Kind;
   readonly #options: ReplyOptions;
-  readonly #form: string;
+  /** Absent: nobody else is sent the same. */
+  readonly #shared: SharedEvents | undefined;
   readonly #sizes: Histogram;
   #headersSent = false;
 
@@ -55,9 +63,7 @@ export class EventEncoder {
     this.#deps = deps;
     this.#kind = kind;
     this.#options = options;
-    const { media, as } = options.representation;
-    const plain = as ? "" : `${kind.group}/${kind.version}/${kind.plural}/${media}/`;
-    this.#form = plain;
+    if (!options.representation.as) this.#shared = sharedOf(kind);
     this.#sizes = deps.watchEvents.of(kind);
   }
 
@@ -70,8 +76,9 @@ export class EventEncoder {
 
   #event(frame: Frame): Uint8Array {
     const { item, type, revision } = frame;
-    if (!item || !this.#form || revision !== item.revision) return this.#encode(frame);
-    const form = this.#form + type;
+    const shared = this.#shared;
+    if (!item || !shared || revision !== item.revision) return this.#encode(frame);
+    const form = this.#options.representation.media + type;
     const known = shared.get(form, item);
     if (known) return known;
     const bytes = this.#encode(frame);
