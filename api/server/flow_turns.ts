@@ -126,8 +126,6 @@ export class Turns {
   /** The cluster's own parts aside. */
   readonly #calm: Calm;
   readonly #rations: Rations;
-  /** What users may do and still count as calm. */
-  readonly #calmness: Rations;
   readonly #shares = new Map<string, Share>();
   /** Those who let requests wait, the next one first. */
   readonly #queue: Share[] = [];
@@ -144,8 +142,7 @@ export class Turns {
     this.#clock = clock;
     this.#asking = new Several(clock);
     this.#calm = new Calm(clock);
-    this.#rations = new Rations(clock, RATION_PART);
-    this.#calmness = new Rations(clock, CALM_PART);
+    this.#rations = new Rations(clock);
   }
 
   /** Begins a user's request at once (undefined), or in a later turn (a promise), or not at all (false). */
@@ -155,7 +152,7 @@ export class Turns {
     standing: Standing = "user",
   ): undefined | false | Promise<void> {
     this.#asking.heard(user);
-    if (standing !== "own" && this.#calmness.has(user)) this.#calm.heard(user);
+    if (standing !== "own" && this.#rations.isCalm(user)) this.#calm.heard(user);
     const share = this.#shareOf(user);
     share.standing = standing;
     if (!this.#ticking) {
@@ -210,7 +207,6 @@ export class Turns {
     const workedMs = turnMs / began.length + REQUEST_CHARGE_MS;
     for (const share of began) {
       if (share.standing === "own") continue;
-      this.#calmness.spend(share.user, workedMs);
       const restMs = this.#rations.spend(share.user, workedMs);
       if (share.standing === "user") share.restsUntil = now + restMs;
     }
@@ -247,9 +243,7 @@ export class Turns {
     // Who works long asks all the time, though nothing new of it comes in
     this.#asking.heard(user);
     if (standing === "own" || !this.#asking.now) return 0;
-    const chargedMs = Math.min(workedMs, SLICE_CHARGE_MS_MAX);
-    this.#calmness.spend(user, chargedMs);
-    const restMs = this.#rations.spend(user, chargedMs);
+    const restMs = this.#rations.spend(user, Math.min(workedMs, SLICE_CHARGE_MS_MAX));
     return standing === "user" && this.#clock.monotonic() < this.#calm.until(user) ? restMs : 0;
   }
 
@@ -331,21 +325,17 @@ export class Turns {
  */
 export class Rations {
   readonly #clock: Pick<Clock, "monotonic">;
-  /** What each has left, in ms, and when that was said. Who is not in it has all. */
-  readonly #left = new Map<string, { ms: number; at: number }>();
+  /** What each has left, in ms, before it rests and before it is no longer calm, and when that was said. Who is not in it has all. */
+  readonly #left = new Map<string, { restMs: number; calmMs: number; at: number }>();
 
-  readonly #part: number;
-
-  /** `part`: of the time that passes, by which what is left of a ration grows. */
-  constructor(clock: Pick<Clock, "monotonic">, part: number) {
+  constructor(clock: Pick<Clock, "monotonic">) {
     this.#clock = clock;
-    this.#part = part;
   }
 
-  /** Whether a user has anything left. */
-  has(user: string): boolean {
+  /** Whether a user works for a small part of the time. */
+  isCalm(user: string): boolean {
     const left = this.#left.get(user);
-    return !left || left.ms + (this.#clock.monotonic() - left.at) * this.#part > 0;
+    return !left || left.calmMs + (this.#clock.monotonic() - left.at) * CALM_PART > 0;
   }
 
   /** Notes that a user has worked so long; how long it must wait before it goes on, in ms. */
@@ -353,14 +343,21 @@ export class Rations {
     const now = this.#clock.monotonic();
     let left = this.#left.get(user);
     if (!left) {
-      this.#left.set(user, left = { ms: RATION_MS_MAX, at: now });
+      left = { restMs: RATION_MS_MAX, calmMs: RATION_MS_MAX, at: now };
+      this.#left.set(user, left);
       if (this.#left.size > SHARES_KEPT) this.#left.delete(this.#left.keys().next().value!);
     }
-    left.ms = Math.min(RATION_MS_MAX, left.ms + (now - left.at) * this.#part);
-    left.ms = Math.max(-RATION_DEBT_MS_MAX, left.ms - workedMs);
+    const passedMs = now - left.at;
+    left.restMs = spent(left.restMs, passedMs * RATION_PART, workedMs);
+    left.calmMs = spent(left.calmMs, passedMs * CALM_PART, workedMs);
     left.at = now;
-    return Math.max(0, -left.ms / this.#part);
+    return Math.max(0, -left.restMs / RATION_PART);
   }
+}
+
+/** What is left of a ration that has grown and was worked on; a debt is a turn's at most. */
+function spent(leftMs: number, grownMs: number, workedMs: number): number {
+  return Math.max(-RATION_DEBT_MS_MAX, Math.min(RATION_MS_MAX, leftMs + grownMs) - workedMs);
 }
 
 /**

@@ -126,7 +126,7 @@ Deno.test("Slices: users have theirs by turns, however much each has waiting", a
 
 Deno.test("Rations: what a user does has a part of the time once that was much, what others do has not", async () => {
   const clock = new ManualClock();
-  const rations = new Rations(clock, RATION_PART);
+  const rations = new Rations(clock);
   const slices = RATION_MS_MAX / SLICE_MS;
   for (let i = 0; i < slices; i++) assertEquals(rations.spend("flood", SLICE_MS), 0);
   assertEquals(rations.spend("flood", SLICE_MS), SLICE_MS / RATION_PART);
@@ -135,6 +135,22 @@ Deno.test("Rations: what a user does has a part of the time once that was much, 
   await clock.advance(10 * RATION_MS_MAX / RATION_PART);
   for (let i = 0; i < slices; i++) assertEquals(rations.spend("flood", SLICE_MS), 0);
   assertEquals(rations.spend("flood", SLICE_MS), SLICE_MS / RATION_PART);
+});
+
+Deno.test("Rations: who works for less than a quarter of the time is calm, whether or not it has to rest", async () => {
+  const clock = new ManualClock();
+  const rations = new Rations(clock);
+  for (let i = 0; i < 10 * RATION_MS_MAX; i++) {
+    rations.spend("calm", 1);
+    rations.spend("flood", 2);
+    await clock.advance(5);
+  }
+  assertEquals(["calm", "flood", "another"].map((user) => rations.isCalm(user)), [
+    true,
+    false,
+    true,
+  ]);
+  assert(rations.spend("calm", 1) > 0);
 });
 
 Deno.test("Turns: who has done much rests while others ask, and is begun again after that", async () => {
