@@ -3,27 +3,25 @@ import { openDatabase, RealClock } from "../../kv/mod.ts";
 import { createKinds } from "../kinds/mod.ts";
 import { ApiError, type KubeObject } from "../machinery/types.ts";
 import { createApi, objectCodec } from "../mod.ts";
-import { ADMIN, CONFIG_MAPS, core, type Fixture, NAMESPACES, openApi } from "./fixture_test.ts";
+import {
+  ADMIN,
+  CONFIG_MAPS,
+  core,
+  CRDS,
+  definitionOf,
+  type Fixture,
+  NAMESPACES,
+  openApi,
+} from "./fixture_test.ts";
 import type { Client, Target } from "../client/contract.ts";
 
 const EVENTS = core("events");
-const CRDS = { group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions" };
 const WIDGETS = { group: "example.com", version: "v1", plural: "widgets" };
 
-const definition = {
-  metadata: { name: "widgets.example.com" },
-  spec: {
-    group: "example.com",
-    names: { plural: "widgets", singular: "widget", kind: "Widget", listKind: "WidgetList" },
-    scope: "Namespaced",
-    versions: [{
-      name: "v1",
-      served: true,
-      storage: true,
-      schema: { openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true } },
-    }],
-  },
-};
+const definition = definitionOf("widgets", "Widget", {
+  scope: "Namespaced",
+  schema: { "x-kubernetes-preserve-unknown-fields": true },
+});
 
 function bodyOf({ resource }: Target, i: number): object {
   if (resource.plural === "widgets") {

@@ -4,7 +4,16 @@ import { createInformers } from "../mod.ts";
 import { PAGES_MS_MAX } from "./list.ts";
 import { ManualClock } from "../../kv/mod.ts";
 import type { Client } from "../client/contract.ts";
-import { CONFIG_MAPS, CRDS, established, NAMESPACES, openApi, pod, PODS } from "./fixture_test.ts";
+import {
+  CONFIG_MAPS,
+  CRDS,
+  definitionOf,
+  established,
+  NAMESPACES,
+  openApi,
+  pod,
+  PODS,
+} from "./fixture_test.ts";
 
 const at = { resource: PODS, namespace: "default" };
 const maps = { resource: CONFIG_MAPS, namespace: "default" };
@@ -37,20 +46,7 @@ Deno.test("client: create, get, update, patch, delete of one object", async () =
 Deno.test("writes: what stands in no namespace loses the one that it names", async () => {
   await using f = await openApi();
   const resource = { group: "example.com", version: "v1", plural: "rules" };
-  await f.client.create({ resource: CRDS }, {
-    metadata: { name: "rules.example.com" },
-    spec: {
-      group: "example.com",
-      scope: "Cluster",
-      names: { plural: "rules", kind: "Rule" },
-      versions: [{
-        name: "v1",
-        served: true,
-        storage: true,
-        schema: { openAPIV3Schema: { type: "object" } },
-      }],
-    },
-  });
+  await f.client.create({ resource: CRDS }, definitionOf("rules", "Rule"));
   const metadata = { name: "a", namespace: "elsewhere" };
   const body = { apiVersion: "example.com/v1", kind: "Rule", metadata };
   await established(f);

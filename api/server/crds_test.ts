@@ -4,26 +4,16 @@ import type { Client, WatchEvent } from "../client/contract.ts";
 import { createInformers, RETRY_MS_MAX } from "../client/informer.ts";
 import { createKinds } from "../kinds/mod.ts";
 import type { KubeObject } from "../machinery/types.ts";
-import { ADMIN, CRDS, type Fixture, openApi } from "./fixture_test.ts";
+import { ADMIN, CRDS, definitionOf, type Fixture, openApi } from "./fixture_test.ts";
 import { REPLACED_MS } from "./watch.ts";
 
 const WIDGETS = { group: "example.com", version: "v1", plural: "widgets" };
 const widgets = { resource: WIDGETS, namespace: "default" };
 const definition = { resource: CRDS, name: "widgets.example.com" };
 
-function definitionOf(plural: string, kind: string) {
-  const properties = { spec: { type: "object", properties: { size: { type: "integer" } } } };
-  const schema = { openAPIV3Schema: { type: "object", properties } };
-  return {
-    metadata: { name: `${plural}.example.com` },
-    spec: {
-      group: "example.com",
-      scope: "Namespaced",
-      names: { plural, kind },
-      versions: [{ name: "v1", served: true, storage: true, schema }],
-    },
-  };
-}
+const schema = {
+  properties: { spec: { type: "object", properties: { size: { type: "integer" } } } },
+};
 
 /** An API that serves widgets, on a clock that stands still. */
 async function openWidgets() {
@@ -31,7 +21,8 @@ async function openWidgets() {
   const kinds = createKinds();
   const f = await openApi({ clock, kinds });
   const defined = async (plural: string, kind: string) => {
-    await f.client.create({ resource: CRDS }, definitionOf(plural, kind));
+    const sized = definitionOf(plural, kind, { scope: "Namespaced", schema });
+    await f.client.create({ resource: CRDS }, sized);
     const key = `/registry/apiextensions.k8s.io/customresourcedefinitions/${plural}.example.com`;
     await until(clock, () => f.database.objects.view().get(key)?.value.status?.conditions);
   };

@@ -91,6 +91,34 @@ export function pod(name: string, labels?: Record<string, string>) {
   };
 }
 
+/** A definition of example.com with one version, and what that says beside its schema. */
+export function definitionOf(
+  plural: string,
+  kind: string,
+  { scope = "Cluster", schema = {}, ...version }: {
+    scope?: "Cluster" | "Namespaced";
+    schema?: object;
+    subresources?: object;
+  } = {},
+) {
+  const openAPIV3Schema = { type: "object", ...schema };
+  return {
+    metadata: { name: `${plural}.example.com` },
+    spec: {
+      group: "example.com",
+      scope,
+      names: { plural, kind },
+      versions: [{
+        name: "v1",
+        served: true,
+        storage: true,
+        schema: { openAPIV3Schema },
+        ...version,
+      }],
+    },
+  };
+}
+
 /** Waits until a definition is established. */
 export async function established({ client }: { client: Client }): Promise<void> {
   interface Condition {

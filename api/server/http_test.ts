@@ -3,6 +3,7 @@ import { LARGE_BYTES } from "./arrivals.ts";
 import {
   CONFIG_MAPS,
   CRDS,
+  definitionOf,
   established,
   type Fixture,
   openApi,
@@ -430,16 +431,7 @@ Deno.test("http: scale is read, patched and applied; its owner is noted where th
 
 Deno.test("http: a deletion answers with the object where upstream does, by group and name", async () => {
   await using f = await openApi();
-  const schema = { openAPIV3Schema: { type: "object" } };
-  await f.client.create({ resource: CRDS }, {
-    metadata: { name: "services.example.com" },
-    spec: {
-      group: "example.com",
-      scope: "Cluster",
-      names: { plural: "services", kind: "Service" },
-      versions: [{ name: "v1", served: true, storage: true, schema }],
-    },
-  });
+  await f.client.create({ resource: CRDS }, definitionOf("services", "Service"));
   await established(f);
   const answers = async (path: string, fields: Record<string, unknown> = {}) => {
     const body = { metadata: { name: "x" }, ...fields };
@@ -458,19 +450,10 @@ Deno.test("http: a deletion answers with the object where upstream does, by grou
 
 Deno.test("http: a custom object has the subresources that its definition declares, and a scale if it has replicas", async () => {
   await using f = await openApi();
-  const schema = {
-    openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true },
-  };
+  const schema = { "x-kubernetes-preserve-unknown-fields": true };
   const scale = { specReplicasPath: ".spec.size", statusReplicasPath: ".status.size" };
-  await f.client.create({ resource: CRDS }, {
-    metadata: { name: "widgets.example.com" },
-    spec: {
-      group: "example.com",
-      scope: "Cluster",
-      names: { plural: "widgets", kind: "Widget" },
-      versions: [{ name: "v1", served: true, storage: true, schema, subresources: { scale } }],
-    },
-  });
+  const definition = definitionOf("widgets", "Widget", { schema, subresources: { scale } });
+  await f.client.create({ resource: CRDS }, definition);
   await established(f);
   const path = "/apis/example.com/v1/widgets";
   for (const [name, spec] of Object.entries({ none: {}, two: { size: 2 } })) {

@@ -12,6 +12,7 @@ import type { Served } from "./listen.ts";
 import { failure } from "./passage.ts";
 import { pageOfNode } from "./proxy.ts";
 
+/** Kubelet's verbs of methods: unlike the API's, none of HEAD. */
 const VERBS: Readonly<Record<string, string>> = {
   GET: "get",
   POST: "create",
